@@ -1,0 +1,217 @@
+"""Parquet shards -> what training reads: a node-local array of a split, or a stream of batches."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasets_io.files import Files
+from datasets_io.manifest import MANIFEST, Manifest
+from datasets_io.order import windows, worker_rows
+from datasets_io.schema import label_column, shard_schema
+
+BLANK = -2  # the code of a blank label in arrays, which cannot hold null
+MEMORY_LIMIT = 64 << 20  # a split below this many bytes is read straight into memory
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """One split. pixels: (N, S, S) uint8, perhaps a read-only map of a file; labels: (N, F) int8 raw codes."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    findings: tuple[str, ...]
+    image_ids: np.ndarray
+    patient_ids: np.ndarray
+    view_positions: np.ndarray
+    impressions: list[str | None]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def take(self, rows: np.ndarray) -> "ImageSet":
+        """The rows asked for, in that order; pixels are copied."""
+        return ImageSet(
+            self.pixels[rows], self.labels[rows], self.findings, self.image_ids[rows], self.patient_ids[rows],
+            self.view_positions[rows], [self.impressions[i] for i in rows],
+        )
+
+
+@dataclass(frozen=True)
+class CorpusBatch:
+    """One worker's share of a step. pixels: (b, S, S) uint8; reports: the impressions, "" where there is none."""
+
+    pixels: np.ndarray
+    reports: list[str]
+
+
+def read_manifest(files: Files, folder: str) -> Manifest:
+    """The manifest of a built data folder."""
+    return Manifest.from_json(files.read(f"{folder}/{MANIFEST}"))
+
+
+def shards_of(manifest: Manifest, split: str) -> list:
+    return [shard for shard in manifest.shards if shard.split == split]
+
+
+def check_schema(schema: pa.Schema, findings: tuple[str, ...], path: str) -> None:
+    """Refuse a Parquet file with any column or type that the shard schema does not name.
+
+    Extension types in a foreign file could run code in the reader (CVE-2026-41486).
+    """
+    if not schema.remove_metadata().equals(shard_schema(findings)):
+        raise ValueError(f"{path} is not a shard of this project: its columns are {schema.names}; build it again")
+
+
+def read_table(files: Files, folder: str, manifest: Manifest, split: str, columns: list[str]) -> pa.Table:
+    """Some columns of a whole split, in the shards' order."""
+    tables = []
+    for shard in shards_of(manifest, split):
+        path = f"{folder}/{shard.path}"
+        with files.fs.open_input_file(files.full(path)) as source:
+            parquet = pq.ParquetFile(source)
+            check_schema(parquet.schema_arrow, manifest.findings, path)
+            tables.append(parquet.read(columns=columns))
+    schema = shard_schema(manifest.findings)
+    empty = pa.schema([schema.field(name) for name in columns]).empty_table()
+    return pa.concat_tables([empty, *tables])
+
+
+def pixels_of(column: pa.ChunkedArray, image_size: int) -> np.ndarray:
+    """A binary column as (n, S, S) uint8, without a copy where it is one chunk."""
+    chunks = []
+    for chunk in column.chunks:
+        if len(chunk):
+            offsets = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+            flat = np.frombuffer(chunk.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+            chunks.append(flat.reshape(len(chunk), image_size, image_size))
+    if not chunks:
+        return np.empty((0, image_size, image_size), np.uint8)
+    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+
+
+def open_split(files: Files, folder: str, manifest: Manifest, split: str) -> ImageSet:
+    """A split as arrays that all processes of a node share."""
+    schema = shard_schema(manifest.findings)
+    table = read_table(files, folder, manifest, split, [name for name in schema.names if name != "pixels"])
+    raw = [table[label_column(finding)].fill_null(BLANK).to_numpy() for finding in manifest.findings]
+    return ImageSet(
+        pixels=_shared_pixels(files, folder, manifest, split, table.num_rows),
+        labels=np.stack(raw, axis=1).astype(np.int8) if raw else np.empty((table.num_rows, 0), np.int8),
+        findings=manifest.findings,
+        image_ids=table["image_id"].to_numpy(zero_copy_only=False),
+        patient_ids=table["patient_id"].to_numpy(zero_copy_only=False),
+        view_positions=table["view_position"].to_numpy(zero_copy_only=False),
+        impressions=table["report_impression"].to_pylist(),
+    )
+
+
+def local_cache() -> Path:
+    """Where a node keeps its arrays: $RADSWEEP_CACHE or the user's cache folder; readable by the owner only."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    folder = Path(os.environ.get("RADSWEEP_CACHE", base / "radsweep"))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def _shared_pixels(files: Files, folder: str, manifest: Manifest, split: str, num_rows: int) -> np.ndarray:
+    size = manifest.image_size
+    if num_rows * size * size <= MEMORY_LIMIT:
+        return pixels_of(read_table(files, folder, manifest, split, ["pixels"])["pixels"], size)
+    target = local_cache() / f"{manifest.source}-{manifest.fingerprint}-{split}.npy"
+    if not target.exists():
+        temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+        try:
+            array = np.lib.format.open_memmap(temporary, "w+", np.uint8, (num_rows, size, size))
+            done = 0
+            for shard in shards_of(manifest, split):
+                with files.fs.open_input_file(files.full(f"{folder}/{shard.path}")) as source:
+                    for batch in pq.ParquetFile(source).iter_batches(1024, columns=["pixels"]):
+                        block = pixels_of(pa.chunked_array([batch["pixels"]]), size)
+                        array[done : done + len(block)] = block
+                        done += len(block)
+            array.flush()
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return np.load(target, mmap_mode="r", allow_pickle=False)
+
+
+@dataclass(frozen=True)
+class CorpusIndex:
+    """Where every row of a corpus split lies, and which rows take part."""
+
+    group_rows: list[int]
+    group_places: list[tuple[str, int]]  # (shard path, row group within it)
+    kept: np.ndarray
+    image_size: int
+    reports: list[str]
+
+    @property
+    def num_kept(self) -> int:
+        return int(self.kept.sum())
+
+    @property
+    def num_bytes(self) -> int:
+        return len(self.kept) * self.image_size**2
+
+
+def corpus_index(
+    files: Files, folder: str, manifest: Manifest, split: str, require_impression: bool
+) -> CorpusIndex:
+    """Read ids and reports, not pixels."""
+    table = read_table(files, folder, manifest, split, ["report_impression"])
+    reports = table["report_impression"].to_pylist()
+    kept = np.array([bool(report) or not require_impression for report in reports], dtype=bool)
+    groups, places = [], []
+    for shard in shards_of(manifest, split):
+        for number, rows in enumerate(shard.row_groups):
+            groups.append(rows)
+            places.append((shard.path, number))
+    return CorpusIndex(groups, places, kept, manifest.image_size, [report or "" for report in reports])
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """What a worker's stream needs to know. One epoch has floor(kept / global_batch_size) steps."""
+
+    seed: int
+    global_batch_size: int
+    num_epochs: int
+    window_rows: int
+    rank: int = 0
+    world_size: int = 1
+
+    def steps_per_epoch(self, index: CorpusIndex) -> int:
+        return index.num_kept // self.global_batch_size
+
+    def rows_by_window(self, index: CorpusIndex, start_step: int) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+        """(row groups, this worker's rows in their order) from `start_step` to the end of the last epoch."""
+        steps = self.steps_per_epoch(index)
+        for epoch in range(start_step // steps, self.num_epochs):
+            first = start_step % steps * self.global_batch_size if epoch == start_step // steps else 0
+            parts = windows(index.group_rows, index.kept, self.seed, epoch, self.window_rows)
+            for window in parts:
+                place = window.offset + np.arange(len(window.rows))
+                mine = worker_rows(place, self.global_batch_size, self.rank, self.world_size)
+                mine &= (place >= first) & (place < steps * self.global_batch_size)
+                if mine.any():
+                    yield window.groups, window.rows[mine]
+
+
+def resident_batches(pixels: np.ndarray, index: CorpusIndex, plan: StreamPlan, start_step: int) -> Iterator[CorpusBatch]:
+    """Batches from an array of the whole split, in the same order as the stream."""
+    share = plan.global_batch_size // plan.world_size
+    waiting = np.empty(0, dtype=np.int64)
+    for _, rows in plan.rows_by_window(index, start_step):
+        waiting = np.concatenate([waiting, rows])
+        while len(waiting) >= share:
+            now, waiting = waiting[:share], waiting[share:]
+            yield CorpusBatch(pixels[now], [index.reports[i] for i in now])
+
+

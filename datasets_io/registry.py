@@ -1,0 +1,65 @@
+"""Which sources there are: an explicit dict. A new source is one file in datasets_io/sources and one entry here."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets_io.schema import Record
+from datasets_io.sources import chexpert, csv_images, mimic_cxr, nih_cxr14
+
+
+def _no_notes(raw: Path, options: Any) -> list[str]:
+    return []
+
+
+@dataclass(frozen=True)
+class Source:
+    """How one dataset's official archive is read.
+
+    findings: snake_case, in the order of the archive's csv; empty where `findings_in(raw, options)` tells them.
+    options: a frozen dataclass with defaults; a field with metadata {"hashed": False} (a path) is no identity.
+    index_files: the csv and list files whose sha256 identify the archive. read_records: one Record for each
+    image that the archive's csv lists, always in the same order; both raise ArchiveError.
+    notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all.
+    Raise `version` when the records of the same archive change.
+    """
+
+    name: str
+    version: int
+    findings: tuple[str, ...]
+    has_reports: bool
+    options: type
+    index_files: Callable[[Path, Any], list[Path]]
+    read_records: Callable[[Path, Any], Iterable[Record]]
+    findings_in: Callable[[Path, Any], tuple[str, ...]] | None = None
+    notes: Callable[[Path, Any], list[str]] = _no_notes
+    modalities: tuple[str, ...] = ()
+
+
+SOURCES: dict[str, Source] = {
+    "mimic_cxr": Source(
+        "mimic_cxr", mimic_cxr.VERSION, mimic_cxr.FINDINGS, True, mimic_cxr.MimicOptions,
+        mimic_cxr.index_files, mimic_cxr.read_records, notes=mimic_cxr.notes, modalities=("CR", "DX"),
+    ),
+    "chexpert": Source(
+        "chexpert", chexpert.VERSION, chexpert.FINDINGS, False, chexpert.ChexpertOptions,
+        chexpert.index_files, chexpert.read_records, notes=chexpert.notes,
+    ),
+    "nih_cxr14": Source(
+        "nih_cxr14", nih_cxr14.VERSION, nih_cxr14.FINDINGS, False, nih_cxr14.NihOptions,
+        nih_cxr14.index_files, nih_cxr14.read_records, notes=nih_cxr14.notes,
+    ),
+    "csv_images": Source(
+        "csv_images", csv_images.VERSION, (), True, csv_images.CsvOptions,
+        csv_images.index_files, csv_images.read_records,
+        findings_in=csv_images.findings_in, notes=csv_images.notes,
+    ),
+}
+
+
+def get_source(name: str) -> Source:
+    """Raises ValueError that lists the known names."""
+    if name not in SOURCES:
+        raise ValueError(f"there is no source {name!r}; known: {', '.join(sorted(SOURCES))}")
+    return SOURCES[name]

@@ -1,0 +1,55 @@
+"""What one image is: the Record that a source yields, and the row of a Parquet shard."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+SPLITS = ("train", "val", "test")
+
+# Shards keep what the archive says; a recipe decides what uncertain and blank mean.
+POSITIVE, NEGATIVE, UNCERTAIN = 1, 0, -1
+
+
+class ArchiveError(ValueError):
+    """A raw archive that cannot be read as the layout it should have; the message is for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image of a raw archive, before its pixels are read.
+
+    `path` is relative to the archive's root, with forward slashes. `labels` follow the
+    source's findings: 1, 0, -1 (uncertain) or None (blank).
+    """
+
+    image_id: str
+    study_id: str
+    patient_id: str
+    split: str
+    path: str
+    labels: tuple[int | None, ...]
+    view_position: str | None = None
+    sex: str | None = None
+    age: int | None = None
+    report_findings: str | None = None
+    report_impression: str | None = None
+
+
+def label_column(finding: str) -> str:
+    """Name of the shard's column that holds the raw code of a finding."""
+    return f"label_{finding}"
+
+
+def shard_schema(findings: tuple[str, ...]) -> pa.Schema:
+    """Columns of a shard. `pixels` are the image_size x image_size bytes of a grey image, row by row."""
+    text = [
+        pa.field(name, pa.string(), nullable=name not in ("image_id", "study_id", "patient_id"))
+        for name in ("image_id", "study_id", "patient_id", "view_position", "sex", "report_findings", "report_impression")
+    ]
+    numbers = [
+        pa.field("age", pa.int16()),
+        pa.field("original_rows", pa.int32(), nullable=False),
+        pa.field("original_columns", pa.int32(), nullable=False),
+    ]
+    labels = [pa.field(label_column(finding), pa.int8()) for finding in findings]
+    return pa.schema([*text, *numbers, *labels, pa.field("pixels", pa.binary(), nullable=False)])

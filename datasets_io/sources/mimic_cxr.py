@@ -1,0 +1,190 @@
+"""MIMIC-CXR: which images are there, with which labels and reports (Johnson et al., 2019)?
+
+Two trees are read. MIMIC-CXR (DICOM): files/p10/p10000032/s50414267/<dicom_id>.dcm, the report beside the study's
+folder as s50414267.txt, and cxr-record-list.csv.gz. MIMIC-CXR-JPG: the same with .jpg and without reports, and
+mimic-cxr-2.0.0-{split,metadata,chexpert}.csv.gz, which are used with either tree where they are there.
+Raw codes 1, 0, -1 and blank are kept, and all views.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets_io.archive import find_file, known_view, label_code, read_table, require_folder, snake_case
+from datasets_io.reports import STUDIES_WITHOUT_SECTIONS, sections_of
+from datasets_io.schema import ArchiveError, Record
+from datasets_io.splits import hash_split
+
+VERSION = 1
+COLUMNS = (
+    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
+    "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
+)
+FINDINGS = tuple(snake_case(column) for column in COLUMNS)
+SPLITS = {"train": "train", "validate": "val", "test": "test"}
+FALLBACK_SPLIT = (("train", 98), ("val", 1), ("test", 1))  # about the official shares
+READERS = 16  # reports are small files, often on a network disk
+MAX_MISSING_REPORTS = 0.01
+MAX_REPORT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class MimicOptions:
+    """images: "dcm", "jpg", or "auto" for what is there. reports_dir: the folder that holds files/ with the .txt
+    reports, where it is not the archive itself (the JPG tree has none)."""
+
+    images: str = "auto"
+    reports_dir: str | None = field(default=None, metadata={"hashed": False})
+
+    def __post_init__(self) -> None:
+        if self.images not in ("auto", "dcm", "jpg"):
+            raise ValueError(f"images is {self.images!r}; allowed: auto, dcm, jpg")
+
+
+def _table(raw: Path, kind: str) -> Path | None:
+    stem = "cxr-record-list" if kind == "records" else f"mimic-cxr-2.0.0-{kind}"
+    return find_file(raw, (f"{stem}.csv.gz", f"{stem}.csv"))
+
+
+def index_files(raw: Path, options: MimicOptions) -> list[Path]:
+    require_folder(raw, "MIMIC-CXR")
+    found = [path for kind in ("records", "split", "metadata", "chexpert") if (path := _table(raw, kind))]
+    _image_list(raw)
+    return found
+
+
+def notes(raw: Path, options: MimicOptions) -> list[str]:
+    """Which of the csv files that ship with MIMIC-CXR-JPG are missing, and what was done instead."""
+    instead = {
+        "split": "patients were cut 98-1-1 into train, val and test by a hash; these are not the official splits",
+        "metadata": "view positions are those of the DICOM headers",
+        "chexpert": "all labels are blank",
+    }
+    return [f"mimic-cxr-2.0.0-{kind}.csv.gz is missing: {text}" for kind, text in instead.items()
+            if not _table(raw, kind)]
+
+
+def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:
+    """One Record an image, in the order of the record list (else of the split or metadata csv)."""
+    rows = _listed_images(_image_list(raw))
+    splits = _column(raw, "split", "split")
+    views = _column(raw, "metadata", "ViewPosition")
+    labels = _labels(raw)
+    reports = _read_reports(raw, options, dict.fromkeys((subject, study) for subject, study, _ in rows))
+    suffix = _suffix(raw, options, rows)
+    for subject, study, dicom in rows:
+        findings, impression = reports[subject, study]
+        yield Record(
+            image_id=dicom,
+            study_id=study,
+            patient_id=subject,
+            split=_split(raw, splits, dicom, subject),
+            path=f"{_study_folder(subject, study)}/{dicom}.{suffix}",
+            labels=labels.get(study, (None,) * len(FINDINGS)),
+            view_position=known_view(views.get(dicom)) if views else None,
+            report_findings=findings,
+            report_impression=impression,
+        )
+
+
+def _image_list(raw: Path) -> Path:
+    for kind in ("records", "split", "metadata"):
+        if path := _table(raw, kind):
+            return path
+    below = sorted({path.parent for path in raw.glob("*/cxr-record-list.csv*")})
+    hint = f"did you mean --raw {below[0]}?" if below else "they are at the top of the archive"
+    raise ArchiveError(f"{raw} has neither cxr-record-list.csv.gz nor mimic-cxr-2.0.0-split.csv.gz: {hint}")
+
+
+def _listed_images(path: Path) -> list[tuple[str, str, str]]:
+    """(subject, study, dicom) ids of every row; they become paths, so nothing but ids may stand there."""
+    rows = []
+    for line, row in read_table(path, ("subject_id", "study_id", "dicom_id")):
+        ids = (row["subject_id"].strip(), row["study_id"].strip(), row["dicom_id"].strip())
+        if not (ids[0].isdecimal() and ids[1].isdecimal() and re.fullmatch(r"[A-Za-z0-9_-]+", ids[2])):
+            raise ArchiveError(f"{path} line {line} has ids {', '.join(map(repr, ids))}: not those of MIMIC-CXR")
+        rows.append(ids)
+    if not rows:
+        raise ArchiveError(f"{path} lists no image: copy it again")
+    return rows
+
+
+def _study_folder(subject: str, study: str) -> str:
+    return f"files/p{subject[:2]}/p{subject}/s{study}"
+
+
+def _column(raw: Path, kind: str, column: str) -> dict[str, str]:
+    """dicom_id -> one column of a csv; empty where the csv is missing."""
+    path = _table(raw, kind)
+    if path is None:
+        return {}
+    return {row["dicom_id"].strip(): row[column].strip() for _, row in read_table(path, ("dicom_id", column))}
+
+
+def _labels(raw: Path) -> dict[str, tuple[int | None, ...]]:
+    path = _table(raw, "chexpert")
+    if path is None:
+        return {}
+    return {
+        row["study_id"].strip(): tuple(label_code(row[column], path, line, column) for column in COLUMNS)
+        for line, row in read_table(path, ("study_id", *COLUMNS))
+    }
+
+
+def _split(raw: Path, splits: dict[str, str], dicom: str, subject: str) -> str:
+    if not splits:
+        return hash_split(subject, "mimic_cxr 98-1-1", FALLBACK_SPLIT)
+    if splits.get(dicom) not in SPLITS:
+        raise ArchiveError(
+            f"image {dicom} has split {splits.get(dicom)!r} in {_table(raw, 'split')}; allowed: {', '.join(SPLITS)};"
+            " are the csv files of one version?"
+        )
+    return SPLITS[splits[dicom]]
+
+
+def _suffix(raw: Path, options: MimicOptions, rows: list[tuple[str, str, str]]) -> str:
+    """'dcm' or 'jpg': that of the first listed image which is there."""
+    if options.images != "auto":
+        return options.images
+    for subject, study, dicom in rows:
+        for suffix in ("dcm", "jpg"):
+            if (raw / _study_folder(subject, study) / f"{dicom}.{suffix}").is_file():
+                return suffix
+    raise ArchiveError(
+        f"none of the {len(rows)} images that {_image_list(raw).name} lists is below {raw}"
+        f" (e.g. {_study_folder(*rows[0][:2])}/{rows[0][2]}.dcm or .jpg): copy files/ there"
+    )
+
+
+def _read_reports(
+    raw: Path, options: MimicOptions, studies: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[str | None, str | None]]:
+    """(subject, study) -> (findings, impression). All reports may be absent (the JPG tree), or next to none."""
+    root = Path(options.reports_dir) if options.reports_dir else raw
+    if options.reports_dir and not (root / "files").is_dir():
+        raise ArchiveError(f"reports_dir {root} has no folder files/: unpack mimic-cxr-reports.zip there")
+    keys = list(studies)
+    with ThreadPoolExecutor(READERS) as pool:
+        texts = list(pool.map(lambda key: _read_report(root / f"{_study_folder(*key)}.txt"), keys))
+    missing = [key for key, text in zip(keys, texts, strict=True) if text is None]
+    if MAX_MISSING_REPORTS * len(keys) < len(missing) < len(keys):
+        raise ArchiveError(
+            f"{len(missing)} of {len(keys)} reports are missing below {root} (e.g. {_study_folder(*missing[0])}.txt):"
+            " finish unpacking mimic-cxr-reports.zip, or take all reports away to build without them"
+        )
+    return {
+        key: (None, None) if text is None or key[1] in STUDIES_WITHOUT_SECTIONS else sections_of(text)
+        for key, text in zip(keys, texts, strict=True)
+    }
+
+
+def _read_report(path: Path) -> str | None:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(MAX_REPORT_BYTES).decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ArchiveError(f"report {path} cannot be read ({error.strerror}): mend the disk or copy it again") from error

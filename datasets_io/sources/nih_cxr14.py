@@ -1,0 +1,129 @@
+"""NIH ChestX-ray14: which images are there, with which labels (Wang et al., 2017)?
+
+The folder holds Data_Entry_2017.csv (or Data_Entry_2017_v2020.csv), train_val_list.txt, test_list.txt and the
+PNGs in images/ or images_001/images/ to images_012/images/. "No Finding" means that all 14 labels are 0.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets_io.archive import known_view, read_names, read_table, require_file, require_folder
+from datasets_io.archive import sex_code, snake_case, whole_number
+from datasets_io.schema import ArchiveError, Record
+from datasets_io.splits import hash_split
+
+VERSION = 1
+CSV_NAMES = (
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
+)
+FINDINGS = tuple(snake_case(name) for name in CSV_NAMES)
+DATA_ENTRY = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
+SPLIT_CHOICES = ("official", "patient_70_10_20", "lists")
+LISTS = (
+    ("train", ("train_list.txt", "train.txt")),
+    ("val", ("val_list.txt", "val.txt", "valid_list.txt")),
+    ("test", ("test_list.txt", "test.txt")),
+)
+
+
+@dataclass(frozen=True)
+class NihOptions:
+    """split: "official" (test_list.txt is test; train_val_list.txt is cut 7:1 by patient), "patient_70_10_20"
+    (by patient), or "lists" (train_list.txt, val_list.txt and test_list.txt in `lists_dir`)."""
+
+    split: str = "official"
+    lists_dir: str | None = field(default=None, metadata={"hashed": False})
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLIT_CHOICES:
+            raise ValueError(f"split is {self.split!r}; allowed: {', '.join(SPLIT_CHOICES)}")
+        if (self.split == "lists") != (self.lists_dir is not None):
+            raise ValueError(f"split={self.split!r} with lists_dir={self.lists_dir!r}: give lists_dir with 'lists' only")
+
+
+def index_files(raw: Path, options: NihOptions) -> list[Path]:
+    table = require_file(raw, DATA_ENTRY, "NIH ChestX-ray14")
+    if options.split == "official":
+        return [table] + [require_file(raw, (n,), "NIH ChestX-ray14") for n in ("train_val_list.txt", "test_list.txt")]
+    if options.split == "lists":
+        folder = Path(options.lists_dir)
+        return [table] + [require_file(folder, names, "a folder of split lists") for _, names in LISTS]
+    return [table]
+
+
+def notes(raw: Path, options: NihOptions) -> list[str]:
+    if all((raw / name).is_file() for name in DATA_ENTRY):
+        return [f"{DATA_ENTRY[0]} and {DATA_ENTRY[1]} are both there: the labels are those of {DATA_ENTRY[0]}"]
+    return []
+
+
+def read_records(raw: Path, options: NihOptions) -> Iterator[Record]:
+    """One Record a row of Data_Entry, in its order."""
+    table, *lists = index_files(raw, options)
+    places = _image_places(raw)
+    named = _named_splits(options, lists)
+    unlisted: list[str] = []
+    for line, row in read_table(table, ("Image Index", "Finding Labels", "Patient ID")):
+        name, patient = row["Image Index"].strip(), row["Patient ID"].strip()
+        split = _split(options, named, name, patient)
+        if split is None:
+            unlisted.append(name)
+            continue
+        yield Record(
+            image_id=name,
+            study_id=name.rsplit(".", 1)[0],  # one image a visit
+            patient_id=patient,
+            split=split,
+            path=places.get(name, f"images/{name}"),
+            labels=_labels(row["Finding Labels"], table, line),
+            view_position=known_view(row.get("View Position")),
+            sex=sex_code(row.get("Patient Gender") or ""),
+            age=whole_number(row.get("Patient Age") or ""),
+        )
+    if unlisted:
+        raise ArchiveError(
+            f"{len(unlisted)} images of {table.name} are in none of {', '.join(p.name for p in lists)}"
+            f" (e.g. {unlisted[0]}): the lists must name every image; are they of this archive?"
+        )
+
+
+def _image_places(raw: Path) -> dict[str, str]:
+    """Image name -> path relative to `raw`, from the folders that are there."""
+    require_folder(raw, "NIH ChestX-ray14")
+    folders = [raw / "images", *sorted(raw.glob("images_*/images"))]
+    present = [folder for folder in folders if folder.is_dir()]
+    if not present:
+        raise ArchiveError(f"{raw} has neither images/ nor images_001/images/ to images_012/images/: unpack them there")
+    return {
+        path.name: path.relative_to(raw).as_posix() for folder in present for path in folder.iterdir()
+    }
+
+
+def _named_splits(options: NihOptions, lists: list[Path]) -> dict[str, str]:
+    """Image name -> "train", "val", "test", or "train_val" which is yet to be cut."""
+    names = ("train_val", "test") if options.split == "official" else tuple(split for split, _ in LISTS)
+    named: dict[str, str] = {}
+    for split, path in zip(names, lists, strict=False):
+        for name in read_names(path):
+            if named.setdefault(name, split) != split:
+                raise ArchiveError(f"image {name} is in the list of {named[name]} and in {path}: keep it in one")
+    return named
+
+
+def _split(options: NihOptions, named: dict[str, str], name: str, patient: str) -> str | None:
+    if options.split == "patient_70_10_20":
+        return hash_split(patient, "nih_cxr14 70-10-20", (("train", 7), ("val", 1), ("test", 2)))
+    split = named.get(name)
+    if split == "train_val":
+        return hash_split(patient, "nih_cxr14 train_val", (("train", 7), ("val", 1)))
+    return split
+
+
+def _labels(text: str, table: Path, line: int) -> tuple[int, ...]:
+    present = {part.strip() for part in text.split("|")}
+    unknown = present - set(CSV_NAMES) - {"No Finding"}
+    if unknown or ("No Finding" in present and len(present) > 1):
+        raise ArchiveError(f"{table} line {line}: Finding Labels is {text!r}; known: No Finding, {', '.join(CSV_NAMES)}")
+    return tuple(int(name in present) for name in CSV_NAMES)

@@ -1,0 +1,68 @@
+"""A corpus streamed by Ray Data: one long pipeline for all epochs, in the order of datasets_io.order. [ray]"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+
+from datasets_io.files import Files
+from datasets_io.manifest import Manifest
+from datasets_io.read import CorpusBatch, CorpusIndex, StreamPlan, check_schema, pixels_of
+
+ROWS_PER_BLOCK = 1024
+
+
+def _read_window(files: Files, folder: str, findings: tuple[str, ...], groups: list[tuple[str, int]]) -> pa.Table:
+    parts = []
+    for path, number in groups:
+        with files.fs.open_input_file(files.full(f"{folder}/{path}")) as source:
+            parquet = pq.ParquetFile(source)
+            check_schema(parquet.schema_arrow, findings, path)
+            parts.append(parquet.read_row_group(number, columns=["pixels", "report_impression"]))
+    return pa.concat_tables(parts).combine_chunks()
+
+
+class _WindowReader:
+    """Turns one item of the plan into rows. Built once in a task; holds no state between items."""
+
+    def __init__(self, uri: str, folder: str, manifest: Manifest, index: CorpusIndex):
+        self.uri, self.folder, self.findings = uri, folder, manifest.findings
+        self.places = index.group_places
+        self.starts = np.concatenate([[0], np.cumsum(index.group_rows)])
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        files = Files(self.uri)
+        for groups, rows in zip(batch["groups"].to_pylist(), batch["rows"].to_pylist(), strict=True):
+            table = _read_window(files, self.folder, self.findings, [self.places[g] for g in groups])
+            members = np.concatenate([np.arange(self.starts[g], self.starts[g + 1]) for g in groups])
+            by_row = np.argsort(members)
+            local = by_row[np.searchsorted(members[by_row], np.asarray(rows))]
+            for start in range(0, len(local), ROWS_PER_BLOCK):
+                yield table.take(pa.array(local[start : start + ROWS_PER_BLOCK]))
+
+
+def streamed_batches(
+    files: Files, folder: str, manifest: Manifest, index: CorpusIndex, plan: StreamPlan, start_step: int, name: str
+) -> Iterator[CorpusBatch]:
+    """Batches straight from storage, from `start_step` on: the same as resident_batches, bit for bit."""
+    items = [
+        {"groups": list(groups), "rows": rows.tolist()} for groups, rows in plan.rows_by_window(index, start_step)
+    ]
+    if not items:
+        return
+    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        _WindowReader(files.uri, folder, manifest, index),
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=0.01,  # the pipeline must run beside training that holds every core
+    )
+    dataset.set_name(name)
+    dataset.context.execution_options.preserve_order = True
+    dataset.context.enable_progress_bars = False
+    share = plan.global_batch_size // plan.world_size
+    for table in dataset.iter_batches(batch_size=share, batch_format="pyarrow", prefetch_batches=2):
+        reports = [report or "" for report in table["report_impression"].to_pylist()]
+        yield CorpusBatch(pixels_of(table["pixels"], manifest.image_size), reports)
+

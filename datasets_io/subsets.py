@@ -1,0 +1,48 @@
+"""Which training images are labelled when only a percentage is: by seed, the same for every method."""
+
+import hashlib
+
+import numpy as np
+
+from datasets_io.fingerprint import derive_seed
+
+SAMPLERS = ("image", "patient", "stratified")
+
+
+def label_subset(
+    num_images: int,
+    label_percent: int,
+    seed: int,
+    sampler: str = "image",
+    patient_ids: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+) -> np.ndarray:
+    """Sorted indices of int(n * percent / 100) images, at least one.
+
+    `image` draws images (as the paper's released code), `patient` whole patients until the number is
+    reached, `stratified` keeps each label combination's share; labels (N, F) are needed for that.
+    """
+    if sampler not in SAMPLERS:
+        raise ValueError(f"subset sampler is {sampler!r}; allowed: {', '.join(SAMPLERS)}")
+    if label_percent == 100:
+        return np.arange(num_images)
+    wanted = max(1, num_images * label_percent // 100)
+    generator = np.random.default_rng(derive_seed(seed, "label_subset", label_percent))
+    order = generator.permutation(num_images)
+    if sampler == "image":
+        return np.sort(order[:wanted])
+    if sampler == "patient":
+        first_seen = {patient: place for place, patient in reversed(list(enumerate(patient_ids[order])))}
+        by_patient = order[np.argsort([first_seen[p] for p in patient_ids[order]], kind="stable")]
+        return np.sort(by_patient[:wanted])
+    _, combination = np.unique(labels, axis=0, return_inverse=True)
+    rank_within = np.empty(num_images)
+    for value in np.unique(combination):
+        members = order[combination[order] == value]
+        rank_within[members] = (np.arange(len(members)) + generator.random()) / len(members)
+    return np.sort(np.argsort(rank_within, kind="stable")[:wanted])
+
+
+def ids_sha256(image_ids: list[str]) -> str:
+    """SHA-256 of the ids, one a line: two runs used the same subset if these are equal."""
+    return hashlib.sha256("\n".join(image_ids).encode()).hexdigest()

@@ -1,0 +1,158 @@
+"""From --raw folders, synthetic archives or earlier builds to the shards of a study, checked before any work."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets_io.build import build
+from datasets_io.fingerprint import fingerprint, plain
+from datasets_io.manifest import MANIFEST, Manifest
+from datasets_io.read import local_cache, read_manifest
+from datasets_io.registry import get_source
+from datasets_io.spec import BuildSpec, data_folder, source_options
+from datasets_io.synthetic.archives import is_written, write_archives
+from sweep.store import RAW, Store
+from sweep.studies import Study
+from trainables.recipe import PretrainRecipe
+
+Show = Callable[[str, int, int], None]  # name, done, total
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """Where each source of a study comes from. raw is None for shards found in the storage."""
+
+    spec: BuildSpec
+    raw: Path | None
+    folder: str | None
+    built: bool
+
+
+def parse_raw(values: list[str]) -> dict[str, Path]:
+    """`mimic_cxr=DIR` -> {"mimic_cxr": Path}. Raises ValueError for another form, an unknown source, no folder."""
+    raw = {}
+    for text in values:
+        source, separator, folder = text.partition("=")
+        if not separator or not folder:
+            raise ValueError(f"--raw {text!r} is not SOURCE=DIR; for example --raw mimic_cxr=/data/MIMIC-CXR")
+        get_source(source)
+        if source in raw:
+            raise ValueError(f"--raw names {source} twice")
+        raw[source] = Path(folder).expanduser()
+        if not raw[source].is_dir():
+            raise ValueError(f"--raw {source}: folder {folder} does not exist")
+    return raw
+
+
+def synthetic_root(study: Study, store: Store) -> Path:
+    name = f"synthetic-{fingerprint(study.synthetic)}"
+    base = Path(store.files.root) if store.files.is_local else local_cache()
+    return base / RAW / name
+
+
+def plan_data(study: Study, raw: dict[str, Path], store: Store) -> dict[str, DataPlan]:
+    """One DataPlan for each source. Writes nothing. Raises ValueError with one sentence."""
+    specs = {spec.source: spec for spec in study.builds()}
+    unused = sorted(set(raw) - set(specs))
+    if unused:
+        raise ValueError(f"study {study.name!r} does not read {', '.join(unused)}; it reads {', '.join(specs)}")
+    found = {}
+    for source, spec in specs.items():
+        if source in raw:
+            folder = data_folder(spec, raw[source])
+            found[source] = DataPlan(spec, raw[source], folder, store.files.exists(f"{folder}/{MANIFEST}"))
+    if not raw and study.synthetic is not None:
+        return _plan_synthetic(study, store, specs)
+    for source, spec in specs.items():
+        if source not in found:
+            found[source] = _find_built(study, store, spec)
+    return found
+
+
+def _plan_synthetic(study: Study, store: Store, specs: dict[str, BuildSpec]) -> dict[str, DataPlan]:
+    root = synthetic_root(study, store)
+    archives = is_written(study.synthetic, root)
+    if archives is None:
+        return {source: DataPlan(spec, None, None, False) for source, spec in specs.items()}
+    plans = {}
+    for source, spec in specs.items():
+        folder = data_folder(spec, archives[source])
+        plans[source] = DataPlan(spec, archives[source], folder, store.files.exists(f"{folder}/{MANIFEST}"))
+    return plans
+
+
+def _find_built(study: Study, store: Store, spec: BuildSpec) -> DataPlan:
+    wanted = plain(spec)
+    folders = []
+    for path in store.files.list("data"):
+        if path.endswith(f"/{MANIFEST}"):
+            manifest = json.loads(store.files.read(path))
+            if manifest["source"] == spec.source and manifest["spec"] == wanted:
+                folders.append(path.rsplit("/", 1)[0])
+    if not folders:
+        raise ValueError(
+            f"study {study.name!r} needs {spec.source}, and {store.uri} has no build of it: "
+            f"give its folder with --raw {spec.source}=DIR"
+        )
+    if len(folders) > 1:
+        raise ValueError(f"{store.uri} has {len(folders)} builds of {spec.source}: say which with --raw {spec.source}=DIR")
+    return DataPlan(spec, None, folders[0], True)
+
+
+def corpus_counts(study: Study, plan: DataPlan, store: Store, require_impression: bool) -> tuple[int, int] | None:
+    """(train, val) images that a pretraining would see; None where the archive does not exist yet."""
+    if plan.built:
+        splits = read_manifest(store.files, plan.folder).counts["splits"]
+        kind = "with_impression" if require_impression else "images"
+        return splits["train"][kind], splits["val"][kind]
+    if plan.raw is None:
+        return None
+    source = get_source(plan.spec.source)
+    counts = {"train": 0, "val": 0, "test": 0}
+    for record in source.read_records(plan.raw, source_options(plan.spec)):
+        counts[record.split] += bool(record.report_impression) or not require_impression
+    return counts["train"], counts["val"]
+
+
+def check_corpus(study: Study, plans: dict[str, DataPlan], store: Store) -> None:
+    """Raise ValueError where a batch is larger than the corpus, or validation has less than two images."""
+    recipes = {row.name: row.recipe for row in study.rows if isinstance(row.recipe, PretrainRecipe)}
+    for required in {recipe.require_impression for recipe in recipes.values()}:
+        counts = corpus_counts(study, plans[study.corpus.source], store, required)
+        if counts is None:
+            continue
+        train, val = counts
+        what = "images with an impression" if required else "images"
+        for name, recipe in recipes.items():
+            if recipe.global_batch_size > train:
+                raise ValueError(
+                    f"{name}: global_batch_size {recipe.global_batch_size} is larger than the corpus: "
+                    f"{study.corpus.source} has {train} training {what}; take a smaller batch or more data"
+                )
+        if val < 2:
+            raise ValueError(f"{study.corpus.source} has {val} validation {what}; early stopping needs at least 2")
+
+
+def build_data(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -> dict[str, str]:
+    """Build what is missing; source -> data folder."""
+    if any(plan.folder is None for plan in plans.values()):
+        root = synthetic_root(study, store)
+        write_archives(study.synthetic, root, progress=lambda done, total, text: show("synthetic archives", done, total))
+        plans = plan_data(study, {}, store)
+        check_corpus(study, plans, store)
+    folders = {}
+    for source, plan in plans.items():
+        if not plan.built:
+            build(
+                plan.spec, plan.raw, store.files,
+                progress=lambda done, total, text, source=source: show(f"ingest {source}", done, total),
+            )
+        folders[source] = plan.folder
+    return folders
+
+
+def manifests(folders: dict[str, str], store: Store) -> dict[str, Manifest]:
+    return {source: read_manifest(store.files, folder) for source, folder in folders.items()}
+
+

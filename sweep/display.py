@@ -1,0 +1,137 @@
+"""What a person sees while it runs: progress bars and the table filling in; on a pipe, plain lines."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sweep.board import News
+from sweep.plan import Pending
+
+PLAIN_EVERY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """A table as strings: title, header, rows."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Display:
+    """One for a whole command. `tables` gives the table as it stands when asked."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console()
+        self.live: Live | None = None
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+            console=self.console,
+        )
+        self.bars: dict[str, int] = {}
+        self.tables: Callable[[], tuple[TableRows, ...]] = tuple
+        self.printed: dict[str, float] = {}
+        self.tables_drawn = -1e9
+        self.drawn: Group = Group(self.progress)
+
+    def __enter__(self) -> "Display":
+        if self.console.is_terminal:
+            self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4)
+            self.live.__enter__()
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self.live is not None:
+            self.tables_drawn = -1e9
+            self.live.refresh()
+            self.live.__exit__(*error)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            sys.stdout.flush()
+
+    def say_table(self, table: TableRows) -> None:
+        self.console.print(_rich(table))
+
+    def bar(self, name: str, done: int, total: int, unit: str = "", note: str = "") -> None:
+        """Set a bar; on a pipe a line at the beginning, every ten seconds, and at the end."""
+        if name not in self.bars:
+            self.bars[name] = self.progress.add_task(name, total=total, unit=unit, note=note)
+        self.progress.update(self.bars[name], completed=done, total=total, note=note)
+        if self.live is None:
+            now = time.monotonic()
+            due = now - self.printed.get(name, -1e9) >= PLAIN_EVERY_SECONDS
+            if (due or done == total) and self.printed.get(name) != float("inf"):
+                self.printed[name] = float("inf") if done == total else now
+                left = self.progress.tasks[list(self.bars).index(name)].time_remaining
+                eta = f", {int(left)} s left" if left and done < total else ""
+                self.say(f"{name}: {done}/{total} {unit}{eta}{' ' + note if note else ''}".rstrip())
+
+    def _render(self) -> Group:
+        if time.monotonic() - self.tables_drawn > 1.0:
+            self.tables_drawn = time.monotonic()
+            self.drawn = Group(self.progress, *(_rich(table) for table in self.tables()))
+        return self.drawn
+
+
+def _rich(table: TableRows) -> Table:
+    shown = Table(title=table.title, title_justify="left", expand=False)
+    for i, name in enumerate(table.header):
+        shown.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
+
+
+class RunBars:
+    """News from the running work, turned into two bars: pretraining by steps, cells by count."""
+
+    def __init__(self, display: Display, pending: Pending, num_cells: int, num_done: int):
+        self.display = display
+        self.names = {run.key: str(run) for run in pending.encoders}
+        self.cell_names = {cell.key: str(cell) for cell in pending.cells}
+        self.share = {run.key: 0.0 for run in pending.encoders}
+        self.landed: set[str] = set()
+        self.num_cells, self.done, self.failed = num_cells, num_done, 0
+        self.current = ""
+
+    def start(self) -> None:
+        if self.share:
+            self.display.bar("encoders", 0, 100 * len(self.share), "%")
+        if self.cell_names:
+            self.display.bar("cells", self.done, self.num_cells, "cells")
+
+    def show(self, news: News) -> None:
+        for event in news.encoders:
+            name = self.names.get(event.key, event.key)
+            if event.status == "failed":
+                self.display.say(f"[red]encoder {name} failed:[/red] {event.error}")
+            if event.status in ("done", "failed"):
+                self.landed.add(event.key)
+                self.share[event.key] = 1.0
+            elif event.total_steps:
+                self.share[event.key] = event.step / event.total_steps
+                loss = "" if event.val_loss is None else f", val loss {event.val_loss:.3f}"
+                self.current = f"{name}{loss}"
+        for outcome in news.cells:
+            if outcome.status == "failed":
+                self.failed += 1
+                self.display.say(f"[red]cell {self.cell_names.get(outcome.key, outcome.key)} failed:[/red] {outcome.error}")
+            else:
+                self.done += 1
+        if self.share:
+            note = f"{len(self.landed)}/{len(self.share)} landed; {self.current}".rstrip("; ")
+            done = int(100 * sum(self.share.values()))
+            self.display.bar("encoders", done, 100 * len(self.share), "%", note)
+        if self.cell_names:
+            note = f"{self.failed} failed" if self.failed else ""
+            self.display.bar("cells", self.done, self.num_cells, "cells", note)

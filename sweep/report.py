@@ -1,0 +1,116 @@
+"""What a study leaves behind in <storage>/reports/<study>/: results, findings and Table 1, from results alone."""
+
+import json
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+
+from datasets_io.fingerprint import plain
+from datasets_io.manifest import Manifest
+from sweep.aggregate import CellResult, findings_csv, results_csv
+from sweep.display import TableRows
+from sweep.plan import Plan
+from sweep.store import Store
+from sweep.studies import Study, study_fingerprint
+from sweep.tables import TableLayout, live_table, table1
+from trainables.registry import PROTOCOLS
+
+SOFTWARE = ("radsweep", "torch", "torchvision", "timm", "transformers", "ray", "numpy", "scikit-learn", "pydicom")
+
+
+def layout_of(study: Study) -> TableLayout:
+    """The study's rows and columns in the paper's layout."""
+    columns = tuple((name, percent) for name in study.protocols for percent in PROTOCOLS[name].label_percents)
+    return TableLayout(
+        rows=tuple((row.name, row.display, row.group) for row in study.rows),
+        datasets=tuple((dataset.source, dataset.display) for dataset in study.datasets),
+        columns=columns,
+        seeds=study.seeds,
+        pretrain_seeds=study.pretrain_seeds,
+        study=study.name,
+    )
+
+
+def notes_of(study: Study, results: list[CellResult]) -> tuple[str, ...]:
+    """Deviations of the study, and findings that have no AUROC on a test set."""
+    notes = list(study.deviations)
+    for dataset in study.datasets:
+        if dataset.recipe.splits.selects_on_test:
+            notes.append(f"{dataset.display}: the epoch is selected on the images that are reported.")
+        undefined = sorted(
+            {f.finding for r in results if r.dataset == dataset.source for f in r.findings if f.auroc is None}
+        )
+        if undefined:
+            notes.append(f"{dataset.display}: no AUROC for {', '.join(undefined)} (one class only in the test images).")
+    return tuple(notes)
+
+
+def write_reports(
+    study: Study, plan: Plan, results: list[CellResult], manifests: dict[str, Manifest], store: Store
+) -> dict[str, str]:
+    """File name -> where it lies."""
+    table = table1(results, layout_of(study), published=study.show_published, notes=notes_of(study, results))
+    contents = {
+        "results.csv": results_csv(results),
+        "findings.csv": findings_csv(results),
+        "table1.md": table.markdown(),
+        "table1.csv": table.csv(),
+        "table1.tex": table.latex(),
+        "study.json": json.dumps(_provenance(study, manifests), indent=1, sort_keys=True),
+        "failures.json": json.dumps(_failures(plan, store), indent=1, sort_keys=True),
+    }
+    return {name: store.write_report(study.name, name, content) for name, content in contents.items()}
+
+
+def _provenance(study: Study, manifests: dict[str, Manifest]) -> dict:
+    return {
+        "study": study.name,
+        "fingerprint": study_fingerprint(study),
+        "deviations": list(study.deviations),
+        "recipes": {row.name: plain(row.recipe) for row in study.rows},
+        "datasets": {dataset.source: plain(dataset.recipe) for dataset in study.datasets},
+        "data": {
+            source: {"fingerprint": m.fingerprint, "counts": m.counts, "notes": list(m.notes), "rejects": m.reject_reasons}
+            for source, m in manifests.items()
+        },
+        "resources": plain(study.resources) if study.resources else None,
+        "versions": {name: _version(name) for name in SOFTWARE},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _failures(plan: Plan, store: Store) -> dict[str, dict]:
+    _, failed = store.done_and_failed()
+    items = (*plan.encoders, *plan.cells)
+    return {str(item): store.failure(item) for item in items if store.folder(item) in failed}
+
+
+def live_tables(study: Study, results: list[CellResult]) -> tuple[TableRows, ...]:
+    """The table as it stands, one for each dataset."""
+    tables = []
+    for source, display in layout_of(study).datasets:
+        header, rows = live_table(results, layout_of(study), source)
+        tables.append(TableRows(f"{display}: macro AUROC (%) ± 95% interval over seeds", header, rows))
+    return tuple(tables)
+
+
+def summary_lines(
+    study: Study, plan: Plan, results: list[CellResult], store: Store, paths: dict[str, str], seconds: float
+) -> list[str]:
+    """The last words of the command."""
+    counts = Counter(result.status for result in results)
+    lines = [f"{counts['done']} of {len(results)} cells done in {seconds:.0f} s; report: {paths['table1.md']}"]
+    lines += [f"note: {note}" for note in notes_of(study, results)]
+    if counts["failed"] or counts["missing"]:
+        lines.append(
+            f"[red]{counts['failed']} cells failed, {counts['missing']} are missing[/red]; why: {paths['failures.json']}; "
+            "try them again with --retry-failed"
+        )
+    return lines
+
+

@@ -1,0 +1,46 @@
+"""Finished cells, read back from the store as the rows that aggregation takes."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from datasets_io.artefacts import Artefacts
+from sweep.aggregate import CellResult
+from sweep.cell import Cell
+from sweep.plan import Plan
+from sweep.store import Store
+from sweep.studies import Study
+from trainables.metrics import FindingAuroc
+
+
+class ResultReader:
+    """Reads each result once; what it has seen it keeps."""
+
+    def __init__(self, study: Study, plan: Plan, store: Store):
+        self.displays = {row.name: row.display for row in study.rows}
+        self.plan, self.store = plan, store
+        self.seen: dict[str, CellResult] = {}
+
+    def collect(self) -> list[CellResult]:
+        """One CellResult for each cell of the plan; those without a result are `failed` or `missing`."""
+        done, failed = self.store.done_and_failed()
+        new = [c for c in self.plan.cells if c.key not in self.seen and self.store.folder(c) in done]
+        with ThreadPoolExecutor(16) as pool:
+            for cell, artefacts in zip(new, pool.map(self.store.open, new), strict=True):
+                self.seen[cell.key] = self._result(cell, artefacts)
+        return [
+            self.seen.get(cell.key) or self._empty(cell, "failed" if self.store.folder(cell) in failed else "missing")
+            for cell in self.plan.cells
+        ]
+
+    def _result(self, cell: Cell, artefacts: Artefacts) -> CellResult:
+        findings = tuple(FindingAuroc(**finding) for finding in artefacts.result["findings"])
+        return self._row(cell, "done", findings, artefacts.result["macro_auroc"])
+
+    def _empty(self, cell: Cell, status: str) -> CellResult:
+        return self._row(cell, status, (), None)
+
+    def _row(self, cell: Cell, status: str, findings: tuple[FindingAuroc, ...], value: float | None) -> CellResult:
+        return CellResult(
+            encoder=cell.encoder.row, method=self.displays[cell.encoder.row], dataset=cell.dataset,
+            protocol=cell.protocol, label_percent=cell.label_percent, pretrain_seed=cell.encoder.pretrain_seed,
+            seed=cell.seed, status=status, key=cell.key, findings=findings, macro_auroc=value,
+        )

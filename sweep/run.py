@@ -1,0 +1,159 @@
+"""The command: python -m sweep.run runs a study from raw archives to the paper's table, or goes on where it stopped."""
+
+import signal
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from sweep.console import quiet_libraries
+
+EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 130
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.command(epilog="Run it again to go on after any stop: what is finished is never computed again.")
+def run(
+    study: Annotated[
+        str, typer.Option(help="demo, paper, released or strict, or a Python file that defines study().")
+    ] = "demo",
+    storage: Annotated[
+        str, typer.Option(help="Where everything is kept: a folder, an NFS path, s3://... or gs://...")
+    ] = "radsweep-results",
+    raw: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE=DIR", help="A raw archive as it was downloaded, e.g. mimic_cxr=/data/MIMIC-CXR. Repeat for each."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE,...",
+            help="Part of the study: method, dataset, protocol, label_percent, seed or pretrain_seed, e.g. seed=0,1. Repeatable.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it costs; do nothing.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try what failed before once more.")] = False,
+) -> None:
+    """Which way of pretraining makes the best chest-radiograph encoder?
+
+    Ingests the archives, pretrains an encoder by each method, evaluates each by linear probing and
+    fine-tuning at 1, 10 and 100% of the labels, and fills the table with means and 95% intervals.
+    Without --raw, the demo runs the whole study on synthetic archives.
+    """
+    started = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    command = "python -m sweep.run " + " ".join(sys.argv[1:])
+    try:
+        raise typer.Exit(_run(study, storage, raw or [], only or [], dry_run, retry_failed, started))
+    except KeyboardInterrupt:
+        typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except BadInput as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+class BadInput(Exception):
+    """What the user gave cannot be run; the message is one sentence for the user."""
+
+
+def _run(
+    study_name: str, storage: str, raw: list[str], only: list[str], dry_run: bool, retry_failed: bool, started: float
+) -> int:
+    quiet_libraries()
+    from datasets_io.schema import ArchiveError
+    from sweep.data import build_data, manifests
+    from sweep.display import Display
+    from sweep.plan import make_plan
+
+    try:
+        study, store, plans, chosen = _check_input(study_name, storage, raw, only)
+    except ValueError as error:  # everything that is checked before any work says what is wrong with the input
+        raise BadInput(error) from error
+    with Display() as display:
+        if dry_run:
+            from sweep.dry_run import print_plan
+
+            return print_plan(study, plans, store, chosen, display)
+        display.say(f"[bold]radsweep[/bold] study [bold]{study.name}[/bold]: {study.title}")
+        display.say(f"storage: {store.uri}")
+        try:
+            folders = build_data(study, plans, store, lambda name, done, total: display.bar(name, done, total, "images"))
+        except ArchiveError as error:
+            raise BadInput(error) from error
+        built = manifests(folders, store)
+        plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, chosen)
+        return _run_plan(study, plan, store, folders, built, retry_failed, display, started)
+
+
+def _check_input(study_name: str, storage: str, raw: list[str], only: list[str]):
+    """Study, store, where the data comes from, and the part asked for. Writes nothing; raises ValueError."""
+    from sweep.data import check_corpus, parse_raw, plan_data
+    from sweep.plan import make_plan, parse_only
+    from sweep.store import Store
+    from sweep.studies import load_study
+    from trainables.backbones import check_backbone
+
+    study = load_study(study_name)
+    chosen = parse_only(only)
+    for row in study.rows:
+        check_backbone(row.recipe.backbone)
+    make_plan(study, {spec.source: "not built" for spec in study.builds()}, chosen)
+    store = Store(storage)
+    plans = plan_data(study, parse_raw(raw), store)
+    check_corpus(study, plans, store)
+    return study, store, plans, chosen
+
+
+def _run_plan(study, plan, store, folders, built, retry_failed: bool, display, started: float) -> int:
+    from sweep.display import RunBars
+    from sweep.plan import pending
+    from sweep.report import live_tables, summary_lines, write_reports
+    from sweep.results import ResultReader
+
+    if retry_failed:
+        for item in (*plan.encoders, *plan.cells):
+            store.forget_failure(item)
+    left = pending(plan, *_keys(plan, store))
+    reader = ResultReader(study, plan, store)
+    if left.nothing:
+        display.say("Nothing left to do: every cell asked for is finished or has failed before.")
+    else:
+        from sweep.execute import execute, start_ray, stop_ray
+
+        num_done = len(plan.cells) - len(left.cells) - len(left.blocked) - len(left.failed_cells)
+        display.say(
+            f"to do: {len(left.encoders)} of {len(plan.encoders)} encoders, {len(left.cells)} of {len(plan.cells)} cells"
+        )
+        bars = RunBars(display, left, len(plan.cells), num_done)
+        display.tables = lambda: live_tables(study, reader.collect())
+        start_ray()
+        try:
+            bars.start()
+            execute(left, plan.cells, store, folders, study.resources, bars.show)
+        finally:
+            stop_ray()
+    results = reader.collect()
+    display.tables = lambda: live_tables(study, results)
+    paths = write_reports(study, plan, results, built, store)
+    if display.live is None:
+        for table in live_tables(study, results):
+            display.say_table(table)
+    for line in summary_lines(study, plan, results, store, paths, time.monotonic() - started):
+        display.say(line)
+    return EXIT_OK if all(result.status == "done" for result in results) else EXIT_SOME_FAILED
+
+
+def _keys(plan, store) -> tuple[set[str], set[str]]:
+    done, failed = store.done_and_failed()
+    items = (*plan.encoders, *plan.cells)
+    return (
+        {item.key for item in items if store.folder(item) in done},
+        {item.key for item in items if store.folder(item) in failed},
+    )
+
+
+if __name__ == "__main__":
+    app()

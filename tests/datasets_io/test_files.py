@@ -1,0 +1,74 @@
+"""A reader never sees half a file, the first write wins, and a failing file call leaves nothing behind."""
+
+import errno
+import os
+
+import pytest
+
+from datasets_io.artefacts import CorruptArtefact, is_done, open_artefacts, publish, record_failure
+from datasets_io.files import Files
+
+
+@pytest.fixture
+def files(tmp_path) -> Files:
+    return Files(str(tmp_path / "store with spaces and ü"))
+
+
+def test_write_read_list_remove(files):
+    files.write("a/b/one.txt", b"1")
+    files.write("a/b/one.txt", b"2")
+    files.write("a/two.txt", b"3")
+    assert files.read("a/b/one.txt") == b"2"
+    assert files.list("a") == ["a/b/one.txt", "a/two.txt"] and files.list("nothing") == []
+    files.remove("a/b")
+    files.remove("a/b")
+    assert files.list() == ["a/two.txt"]
+
+
+def test_the_first_write_wins(files):
+    assert files.write_once("x.json", b"first") is True
+    assert files.write_once("x.json", b"second") is False
+    assert files.read("x.json") == b"first"
+
+
+def test_publish_is_done_only_with_its_result_and_detects_damage(files):
+    files.write("cells/c/leftover.bin", b"from a killed writer")
+    assert not is_done(files, "cells/c")
+    record_failure(files, "cells/c", "boom", "traceback")
+    assert publish(files, "cells/c", {"a.bin": b"abc"}, {"value": 1.0}) is True
+    assert publish(files, "cells/c", {"a.bin": b"other"}, {"value": 2.0}) is False
+    assert not files.exists("cells/c/failed.json")
+    artefacts = open_artefacts(files, "cells/c")
+    assert artefacts.result["value"] == 1.0 and artefacts.read("a.bin") == b"abc"
+    path = artefacts.result["files"]["a.bin"]["path"]
+    files.write(f"cells/c/{path}", b"abd")
+    with pytest.raises(CorruptArtefact, match="damaged"):
+        artefacts.read("a.bin")
+    files.remove(f"cells/c/{path}")
+    with pytest.raises(CorruptArtefact, match="missing"):
+        artefacts.read("a.bin")
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("call", ["open", "fsync", "replace", "link"])
+def test_a_failing_call_leaves_the_old_state_and_no_temporary_file(files, monkeypatch, call, error):
+    files.write("old.txt", b"old")
+
+    def fail(*args, **kwargs):
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patch:
+        if call == "open":
+            patch.setattr("builtins.open", fail)
+        else:
+            patch.setattr(os, call, fail)
+        for write in (files.write, files.write_once):
+            try:
+                write("old.txt" if write == files.write else "new.txt", b"new")
+            except OSError:
+                pass
+    everything = [name for _, _, names in os.walk(files.root) for name in names]
+    assert not any(".tmp-" in name for name in everything)
+    assert files.read("old.txt") in (b"old", b"new")
+    if files.exists("new.txt"):
+        assert files.read("new.txt") == b"new"

@@ -1,0 +1,112 @@
+"""Image networks without a head: by timm name, with random or ImageNet weights."""
+
+import hashlib
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from trainables.recipe import BackboneSpec, ImageNetInit
+
+
+class DemoCnn(nn.Module):
+    """Four strided convolutions: small enough that a laptop's core trains hundreds of images a second.
+
+    (B, 3, H, W) -> (B, 128): mean and maximum over the last map, since findings may be small.
+    """
+
+    num_features = 128
+
+    def __init__(self):
+        super().__init__()
+        widths = (3, 16, 32, 64, 64)
+        blocks = []
+        for i in range(4):
+            blocks += [
+                nn.Conv2d(widths[i], widths[i + 1], 3, stride=2 if i < 3 else 1, padding=1, bias=False),
+                nn.BatchNorm2d(widths[i + 1]),
+                nn.ReLU(inplace=True),
+            ]
+        self.layers = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.layers(x)
+        return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+
+
+OWN_BACKBONES = {"demo_cnn": DemoCnn}
+
+
+def check_backbone(spec: BackboneSpec) -> None:
+    """Raise ValueError for a name that neither timm nor this file knows. Needs no weights."""
+    if spec.name in OWN_BACKBONES or timm.is_model(spec.name):
+        return
+    stem = spec.name.split(".")[0][:8]
+    similar = ", ".join(timm.list_models(f"*{stem}*")[:5]) or "see timm.list_models()"
+    raise ValueError(f"unknown backbone {spec.name!r}; allowed: demo_cnn or a timm model name; similar: {similar}")
+
+
+def build_backbone(spec: BackboneSpec, seed: int) -> nn.Module:
+    """A backbone with its own initialisation drawn from `seed`; (B, 3, H, W) -> (B, feature_dim)."""
+    check_backbone(spec)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if spec.name in OWN_BACKBONES:
+            return OWN_BACKBONES[spec.name]()
+        return timm.create_model(spec.name, pretrained=False, num_classes=0, **dict(spec.options))
+
+
+def feature_dim(backbone: nn.Module) -> int:
+    return int(backbone.num_features)
+
+
+def load_imagenet(init: ImageNetInit, seed: int) -> nn.Module:
+    """A backbone with ImageNet weights. Never falls back to a random one: raises ValueError instead."""
+    spec = init.backbone
+    if init.weights_file is None:
+        try:
+            return timm.create_model(spec.name, pretrained=True, num_classes=0, **dict(spec.options))
+        except Exception as error:
+            raise ValueError(
+                f"cannot get ImageNet weights for {spec.name!r} from timm ({type(error).__name__}: {error}); "
+                "on a machine without a network set ImageNetInit.weights_file to a local .safetensors or .pth file"
+            ) from error
+    backbone = build_backbone(spec, seed)
+    tensors = read_weights(Path(init.weights_file), init.file_sha256)
+    if init.by_order:
+        tensors = _rename_by_order(backbone, tensors)
+    wanted = backbone.state_dict()
+    missing = sorted(name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked"))
+    wrong = sorted(name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape)
+    if missing or wrong:
+        raise ValueError(
+            f"{init.weights_file} does not fit {spec.name!r}: {len(missing)} tensors missing "
+            f"(first: {missing[:3]}), {len(wrong)} of another shape (first: {wrong[:3]})"
+        )
+    backbone.load_state_dict({name: tensors.get(name, wanted[name]) for name in wanted})
+    return backbone
+
+
+def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+    """Tensors of a .safetensors or a .pth file (read with weights_only, so no code in it runs)."""
+    if not path.is_file():
+        raise ValueError(f"weights file {path} does not exist")
+    if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise ValueError(f"weights file {path} is not the one the recipe names: its sha256 differs from {sha256}")
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    for inner in ("state_dict", "model"):
+        content = content.get(inner, content)
+    return dict(content)
+
+
+def _rename_by_order(backbone: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give a file's tensors the network's names, one after the other; the classifier at the end is left over."""
+    names = [name for name in backbone.state_dict() if not name.endswith("num_batches_tracked")]
+    values = [value for name, value in tensors.items() if not name.endswith("num_batches_tracked")]
+    if len(values) < len(names):
+        raise ValueError(f"by_order needs at least {len(names)} tensors, the file has {len(values)}")
+    return dict(zip(names, values, strict=False))

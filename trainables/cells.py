@@ -1,0 +1,219 @@
+"""One downstream job: encoder + dataset + recipe -> for each seed predictions and AUROC, published in the store."""
+
+import io
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import nn
+
+from datasets_io.artefacts import is_done, open_artefacts, publish, record_failure
+from datasets_io.files import Files
+from datasets_io.read import read_manifest
+from datasets_io.subsets import ids_sha256, label_subset
+from trainables.backbones import build_backbone, feature_dim
+from trainables.checkpoint import weights_from_bytes, weights_to_bytes
+from trainables.downstream_data import Part, Parts, load_parts
+from trainables.metrics import auroc_per_finding, macro
+from trainables.probe import ProbeResult, cache_features, train_heads
+from trainables.protocols.base import Protocol
+from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec
+from trainables.supervised import Supervised, new_head, test_probabilities
+
+
+@dataclass(frozen=True)
+class SeedTarget:
+    """One cell of a job: where its result goes, and where the cell it starts from lies."""
+
+    name: str
+    key: str
+    seed: int
+    folder: str
+    starts_from_folder: str | None = None
+
+
+@dataclass(frozen=True)
+class DownstreamJob:
+    """Cells that differ in their seed only. Folders are relative to the storage."""
+
+    protocol: Protocol
+    label_percent: int
+    recipe: DownstreamRecipe
+    backbone: BackboneSpec
+    encoder_folder: str
+    data_folder: str
+    targets: tuple[SeedTarget, ...]
+
+    @property
+    def name(self) -> str:
+        first = self.targets[0].name
+        return first if len(self.targets) == 1 else f"{first} +{len(self.targets) - 1} seeds"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a display needs to know of a finished cell."""
+
+    key: str
+    status: str
+    macro_auroc: float | None = None
+    error: str | None = None
+
+
+def run_job(job: DownstreamJob, storage: str, device: torch.device, emit: Callable[[Outcome], None]) -> None:
+    """Compute the cells of a job that are not done. A failure is recorded cell by cell and does not raise."""
+    files = Files(storage)
+    waiting = [target for target in job.targets if not is_done(files, target.folder)]
+    if not waiting:
+        return
+    try:
+        parts = _parts(storage, job.data_folder, job.recipe)
+        backbone = _backbone(files, job)
+        if job.protocol.last_phase.trains == "head" and job.recipe.linear_probe_bn_eval:
+            _probe_together(job, files, parts, backbone, waiting, device, emit)
+            return
+    except Exception as error:
+        for target in waiting:
+            _failed(files, target, error, emit)
+        return
+    for target in waiting:
+        try:
+            _one_seed(job, files, parts, target, device, emit)
+        except Exception as error:
+            _failed(files, target, error, emit)
+
+
+def _failed(files: Files, target: SeedTarget, error: Exception, emit: Callable[[Outcome], None]) -> None:
+    text = f"{type(error).__name__}: {error}"
+    record_failure(files, target.folder, text, traceback.format_exc())
+    emit(Outcome(target.key, "failed", error=text))
+
+
+@lru_cache(maxsize=4)  # a trial's process is kept: the next cell of the same dataset finds its images here
+def _parts(storage: str, data_folder: str, recipe: DownstreamRecipe) -> Parts:
+    files = Files(storage)
+    return load_parts(files, data_folder, read_manifest(files, data_folder), recipe)
+
+
+def _backbone(files: Files, job: DownstreamJob) -> nn.Module:
+    encoder = open_artefacts(files, job.encoder_folder)
+    backbone = build_backbone(job.backbone, seed=0)
+    backbone.load_state_dict(weights_from_bytes(encoder.read("backbone.safetensors")))
+    return backbone
+
+
+def _subset(job: DownstreamJob, train: Part, seed: int) -> np.ndarray:
+    return label_subset(
+        len(train), job.label_percent, seed, job.recipe.subset, train.patient_ids, train.targets
+    )
+
+
+def _head_settings(recipe: DownstreamRecipe) -> tuple[int, OptimizerSpec]:
+    return recipe.linear_probe_epochs or recipe.num_epochs, recipe.linear_probe_optimizer or recipe.optimizer
+
+
+def _probe_together(
+    job: DownstreamJob, files: Files, parts: Parts, backbone: nn.Module, targets: list[SeedTarget],
+    device: torch.device, emit: Callable[[Outcome], None],
+) -> None:
+    started = time.monotonic()
+    backbone = backbone.to(device).eval()
+    features = cache_features(backbone, job.recipe, parts.train, parts.val, device)
+    subsets = [_subset(job, parts.train, target.seed) for target in targets]
+    num_epochs, optimizer = _head_settings(job.recipe)
+    seeds = tuple(target.seed for target in targets)
+    results = train_heads(features, job.recipe, parts.train, subsets, parts.val, seeds, num_epochs, optimizer)
+    for target, subset, result in zip(targets, subsets, results, strict=True):
+        seconds = (time.monotonic() - started) / len(targets)
+        head = _as_linear(result)
+        training = {"best_epoch": result.best_epoch, "history": result.history, "seconds": seconds}
+        _publish(job, files, parts, target, subset, backbone, head, training, device, emit)
+
+
+def _as_linear(result: ProbeResult) -> nn.Linear:
+    head = nn.Linear(result.weight.shape[1], result.weight.shape[0])
+    head.load_state_dict({"weight": result.weight, "bias": result.bias})
+    return head
+
+
+def _one_seed(
+    job: DownstreamJob, files: Files, parts: Parts, target: SeedTarget, device: torch.device,
+    emit: Callable[[Outcome], None],
+) -> None:
+    started = time.monotonic()
+    backbone = _backbone(files, job)
+    head = new_head(feature_dim(backbone), len(parts.findings), target.seed)
+    if target.starts_from_folder is not None:
+        head.load_state_dict(weights_from_bytes(open_artefacts(files, target.starts_from_folder).read("head.safetensors")))
+    if device.type == "cuda":
+        backbone = backbone.to(memory_format=torch.channels_last)
+    subset = _subset(job, parts.train, target.seed)
+    num_epochs, optimizer = job.recipe.num_epochs, job.recipe.optimizer
+    if job.protocol.last_phase.trains == "head":
+        num_epochs, optimizer = _head_settings(job.recipe)
+    task = Supervised(
+        backbone, head, job.protocol.last_phase, job.recipe, parts.train, subset, parts.val, target.seed, device,
+        num_epochs, optimizer,
+    )
+    state = task.run()
+    backbone.load_state_dict(state.best_tensors["backbone"])
+    head.load_state_dict(state.best_tensors["head"])
+    training = {
+        "best_epoch": state.best_epoch, "history": state.history, "seconds": time.monotonic() - started
+    }
+    _publish(job, files, parts, target, subset, backbone, head, training, device, emit)
+
+
+def _publish(
+    job: DownstreamJob, files: Files, parts: Parts, target: SeedTarget, subset: np.ndarray, backbone: nn.Module,
+    head: nn.Linear, training: dict[str, Any], device: torch.device, emit: Callable[[Outcome], None],
+) -> None:
+    probabilities = test_probabilities(backbone, head.to(device), job.recipe, parts.test, device)
+    if not np.isfinite(probabilities).all():
+        raise FloatingPointError("a test probability is not finite: the model diverged after its best epoch")
+    findings = auroc_per_finding(probabilities, parts.test.targets, parts.test.known, parts.findings)
+    value = macro(findings)
+    ids = parts.train.image_ids[subset].tolist()
+    known_positive = (parts.train.targets[subset] * parts.train.known[subset]).sum(axis=0)
+    contents = {"predictions.parquet": _predictions(parts, probabilities)}
+    if job.label_percent < 100:
+        contents["subset.txt"] = "\n".join(ids).encode()
+    if job.protocol.last_phase.trains == "head":
+        contents["head.safetensors"] = weights_to_bytes(head.state_dict())
+    result = {
+        "name": target.name,
+        "key": target.key,
+        "macro_auroc": value,
+        "findings": [asdict(finding) for finding in findings],
+        "num_train_images": len(subset),
+        "subset_sha256": ids_sha256(ids),
+        "findings_without_positives_in_training": [
+            name for name, positives in zip(parts.findings, known_positive, strict=True) if positives == 0
+        ],
+        **training,
+    }
+    publish(files, target.folder, contents, result)
+    emit(Outcome(target.key, "done", value))
+
+
+def _predictions(parts: Parts, probabilities: np.ndarray) -> bytes:
+    """Test predictions with their truth (null where unknown): every statistic can be made from these later."""
+    columns: dict[str, pa.Array] = {
+        "image_id": pa.array(parts.test.image_ids.tolist(), pa.string()),
+        "patient_id": pa.array(parts.test.patient_ids.tolist(), pa.string()),
+    }
+    for f, finding in enumerate(parts.findings):
+        columns[f"probability_{finding}"] = pa.array(probabilities[:, f], pa.float32())
+        columns[f"label_{finding}"] = pa.array(
+            parts.test.targets[:, f].astype(np.int8), pa.int8(), mask=~parts.test.known[:, f]
+        )
+    stream = io.BytesIO()
+    pq.write_table(pa.table(columns), stream, compression="zstd")
+    return stream.getvalue()

@@ -1,0 +1,33 @@
+"""How tensors become bytes and come back without running code: safetensors for weights, weights_only for state."""
+
+import io
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+
+def weights_to_bytes(tensors: dict[str, Tensor]) -> bytes:
+    """safetensors bytes of named tensors, on the CPU and contiguous."""
+    return save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+
+
+def weights_from_bytes(data: bytes) -> dict[str, Tensor]:
+    return load(data)
+
+
+def state_to_bytes(state: dict[str, Any]) -> bytes:
+    """A resumable state: tensors, numbers, strings, lists and dicts."""
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    return stream.getvalue()
+
+
+def state_from_bytes(data: bytes) -> dict[str, Any]:
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def copy_state(module: nn.Module) -> dict[str, Tensor]:
+    """A module's tensors as they are now, safe from later training."""
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}

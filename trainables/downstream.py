@@ -1,0 +1,22 @@
+"""Downstream jobs as Ray Tune trials whose processes are kept from one to the next. [ray]"""
+
+from typing import Any
+
+import torch
+from ray import tune
+
+from trainables.cells import DownstreamJob, Outcome, run_job
+
+
+def run_trial(config: dict[str, Any], jobs: tuple[DownstreamJob, ...], storage: str, cpus: int, board: Any) -> None:
+    """A function trainable: config["job"] is the place in `jobs`. Results go to the store, not to Tune."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        torch.set_num_threads(cpus)
+
+    def emit(outcome: Outcome) -> None:
+        if board is not None:
+            board.cell.remote(outcome)
+
+    run_job(jobs[config["job"]], storage, device, emit)
+    tune.report({"job": config["job"]})

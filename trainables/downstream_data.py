@@ -1,0 +1,118 @@
+"""A dataset as a cell sees it: train, val and test images with targets, by the recipe's splits and label policy."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets_io.files import Files
+from datasets_io.manifest import Manifest
+from datasets_io.read import BLANK, ImageSet, open_split
+from datasets_io.schema import POSITIVE, UNCERTAIN
+from trainables.recipe import DownstreamRecipe, LabelPolicy
+
+LATERAL_VIEWS = ("LATERAL", "LL", "LATERAL_LEFT", "LATERAL_RIGHT", "RL")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of one part. pixels: (N, S, S) uint8; targets: (N, F) float32 of 1 and 0; known: (N, F) bool."""
+
+    pixels: np.ndarray
+    targets: np.ndarray
+    known: np.ndarray
+    image_ids: np.ndarray
+    patient_ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@dataclass(frozen=True)
+class Parts:
+    train: Part
+    val: Part
+    test: Part
+    findings: tuple[str, ...]
+
+
+def is_carved(patient_id: str, percent: int) -> bool:
+    """Whether a training patient serves validation: by a hash of the id, the same in every run."""
+    digest = hashlib.sha256(f"validation:{patient_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % 100 < percent
+
+
+def targets_of(labels: np.ndarray, policy: LabelPolicy, evaluation: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Raw codes (N, F) -> targets and which of them are known. In evaluation only 1 and 0 are."""
+    uncertain, blank = labels == UNCERTAIN, labels == BLANK
+    targets = (labels == POSITIVE).astype(np.float32)
+    if evaluation:
+        return targets, ~(uncertain | blank)
+    if policy.uncertain == "ones":
+        targets[uncertain] = 1.0
+    known = np.ones(labels.shape, dtype=bool)
+    if policy.uncertain == "ignore":
+        known &= ~uncertain
+    if policy.blank == "ignore":
+        known &= ~blank
+    return targets, known
+
+
+def load_parts(files: Files, folder: str, manifest: Manifest, recipe: DownstreamRecipe) -> Parts:
+    """Raise ValueError where a part of the recipe has no image."""
+    splits = recipe.splits
+    opened: dict[str, ImageSet] = {}
+
+    def get(split: str) -> ImageSet:
+        if split not in opened:
+            opened[split] = open_split(files, folder, manifest, split)
+        return opened[split]
+
+    train = get("train")
+    train_rows = np.arange(len(train))
+    if splits.val == "carved":
+        carved = np.array([is_carved(patient, splits.carve_percent) for patient in train.patient_ids], dtype=bool)
+        val_source, val_rows = train, train_rows[carved]
+        train_rows = train_rows[~carved]
+    else:
+        val_source = get(splits.val)
+        val_rows = np.arange(len(val_source))
+    test = get(splits.test)
+    parts = Parts(
+        _part(train, train_rows, recipe, evaluation=False),
+        _part(val_source, val_rows, recipe, evaluation=True),
+        _part(test, np.arange(len(test)), recipe, evaluation=True),
+        manifest.findings,
+    )
+    for name in ("train", "val", "test"):
+        if len(getattr(parts, name)) == 0:
+            raise ValueError(f"{folder} has no image for {name} (recipe: {splits}); it has {manifest.counts['splits']}")
+    return parts
+
+
+def _part(images: ImageSet, rows: np.ndarray, recipe: DownstreamRecipe, evaluation: bool) -> Part:
+    if recipe.frontal_only:
+        lateral = np.isin(images.view_positions[rows].astype(str), LATERAL_VIEWS)
+        rows = rows[~lateral]
+    whole = len(rows) == len(images)
+    pixels = images.pixels if whole else _rows_of(images.pixels, rows)
+    targets, known = targets_of(images.labels[rows], recipe.label_policy, evaluation)
+    return Part(pixels, targets, known, images.image_ids[rows], images.patient_ids[rows])
+
+
+class _Rows:
+    """Some rows of a mapped file, read when asked for: a large split is never copied whole."""
+
+    def __init__(self, pixels: np.ndarray, rows: np.ndarray):
+        self.pixels, self.rows = pixels, rows
+        self.shape = (len(rows), *pixels.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index) -> np.ndarray:
+        return self.pixels[self.rows[index]]
+
+
+def _rows_of(pixels: np.ndarray, rows: np.ndarray):
+    return _Rows(pixels, rows) if isinstance(pixels, np.memmap) else pixels[rows]

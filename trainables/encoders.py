@@ -1,0 +1,171 @@
+"""One encoder on this worker, from job to published weights: shared by the initial rows and by pretraining."""
+
+import hashlib
+import json
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datasets_io.artefacts import is_done, open_artefacts, publish, record_failure
+from datasets_io.files import Files
+from trainables import distributed
+from trainables.checkpoint import weights_from_bytes, weights_to_bytes
+from trainables.initial import make_initial
+from trainables.loop import LoopState
+from trainables.pretraining import Corpus, Pretraining
+from trainables.recipe import PretrainRecipe, Resources
+
+CHECKPOINT, ATTEMPTS = "checkpoint.pt", "attempts.json"
+
+
+@dataclass(frozen=True)
+class EncoderJob:
+    """One encoder run as a worker needs it. Folders are relative to the storage."""
+
+    name: str
+    key: str
+    folder: str
+    recipe: Any
+    seed: int
+    data_folder: str | None = None
+    initial_folder: str | None = None
+
+    @property
+    def is_pretraining(self) -> bool:
+        return isinstance(self.recipe, PretrainRecipe)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an encoder is, for a display. status: `running`, `done` or `failed`."""
+
+    key: str
+    status: str
+    epoch: int = 0
+    step: int = 0
+    total_steps: int = 0
+    val_loss: float | None = None
+    error: str | None = None
+
+
+Emit = Callable[[Progress], None]
+
+
+def run_initial(job: EncoderJob, storage: str, emit: Emit) -> None:
+    """Make and publish an encoder that needs no corpus. A failure is recorded, not raised."""
+    files = Files(storage)
+    if is_done(files, job.folder):
+        return
+    started = time.monotonic()
+    try:
+        tensors = make_initial(job.recipe, job.seed)
+        result = {"name": job.name, "key": job.key, "history": [], "seconds": time.monotonic() - started}
+        publish(files, job.folder, {"backbone.safetensors": weights_to_bytes(tensors)}, result)
+        emit(Progress(job.key, "done"))
+    except Exception as error:
+        fail(job, files, error, emit)
+
+
+def fail(job: EncoderJob, files: Files, error: BaseException, emit: Emit) -> None:
+    text = f"{type(error).__name__}: {error}"
+    record_failure(files, job.folder, text, traceback.format_exc())
+    emit(Progress(job.key, "failed", error=text))
+
+
+def initial_weights(job: EncoderJob, files: Files) -> dict[str, Tensor] | None:
+    if job.initial_folder is None:
+        return None
+    return weights_from_bytes(open_artefacts(files, job.initial_folder).read("backbone.safetensors"))
+
+
+def run_pretraining(
+    job: EncoderJob, storage: str, corpus: Corpus, resources: Resources, device: torch.device, emit: Emit,
+    fail_at_step: int | None = None,
+) -> None:
+    """Train from the last checkpoint, if there is one, and publish the best epoch. Raises what goes wrong.
+
+    `fail_at_step` ends the process without a word after that step: for tests of resuming.
+    """
+    files = Files(storage)
+    started = time.monotonic()
+    task = Pretraining(job.recipe, job.seed, corpus, resources, initial_weights(job, files), device)
+    state = _resume(task, files, job)
+    first = distributed.rank() == 0
+    saved_at = state.step
+
+    def report(state: LoopState) -> None:
+        if first and (state.step % max(1, task.loop_plan.steps_per_epoch // 4) == 0 or not state.sums):
+            last = state.history[-1]["val_loss"] if state.history else None
+            done = state.step // task.loop_plan.steps_per_epoch
+            emit(Progress(job.key, "running", done, state.step, task.loop_plan.total_steps, last))
+
+    def on_step(state: LoopState) -> None:
+        nonlocal saved_at
+        report(state)
+        if first and state.step - saved_at >= resources.checkpoint_every_steps:
+            _save(task, state, files, job)
+            saved_at = state.step
+        if fail_at_step is not None and state.step == fail_at_step:
+            raise SystemExit(13)
+
+    def on_epoch(state: LoopState) -> None:
+        nonlocal saved_at
+        report(state)
+        long_ago = state.step - saved_at >= resources.checkpoint_every_steps
+        if first and state.step < task.loop_plan.total_steps and long_ago:
+            _save(task, state, files, job)
+            saved_at = state.step
+
+    state = task.run(state, on_step, on_epoch)
+    if not state.best_tensors:
+        raise FloatingPointError("validation loss was never finite")
+    if first:
+        _publish(task, state, files, job, time.monotonic() - started)
+        emit(Progress(job.key, "done", val_loss=-state.best_score))
+    distributed.barrier()
+
+
+def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob, seconds: float) -> None:
+    contents = {
+        "backbone.safetensors": weights_to_bytes(state.best_tensors["backbone"]),
+        "objective.safetensors": weights_to_bytes(task.objective_weights(state.best_tensors["objective"])),
+    }
+    if task.tokenizer is not None:
+        contents["tokenizer.json"] = task.tokenizer.to_json().encode()
+    result = {
+        "name": job.name, "key": job.key, "best_epoch": state.best_epoch, "history": state.history,
+        "num_train_images": task.corpus.train.num_kept, "num_val_images": len(task.val_rows),
+        "stopped_early": state.stopped, "workers": distributed.world_size(), "seconds": seconds,
+        "resources": asdict(task.resources),
+    }
+    publish(files, job.folder, contents, result)
+    for name in (CHECKPOINT, ATTEMPTS):
+        files.remove(f"{job.folder}/{name}")
+
+
+def _save(task: Pretraining, state: LoopState, files: Files, job: EncoderJob) -> None:
+    data = task.save_state(state)
+    files.write(f"{job.folder}/{CHECKPOINT}", hashlib.sha256(data).digest() + data)
+
+
+def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
+    """The state of the last checkpoint. A damaged one is left aside: the run starts over."""
+    path = f"{job.folder}/{CHECKPOINT}"
+    if not files.exists(path):
+        return LoopState()
+    content = files.read(path)
+    digest, data = content[:32], content[32:]
+    return task.load_state(data) if hashlib.sha256(data).digest() == digest else LoopState()
+
+
+def count_attempt(files: Files, job: EncoderJob) -> int:
+    """How often this run was begun, this time included: a run that kills its process must end some time."""
+    path = f"{job.folder}/{ATTEMPTS}"
+    count = 1 + (json.loads(files.read(path))["attempts"] if files.exists(path) else 0)
+    files.write(path, json.dumps({"attempts": count}).encode())
+    return count

@@ -1,0 +1,131 @@
+"""The one training loop: steps, learning rate, validation by epoch, the best epoch kept, early stop."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trainables.checkpoint import copy_state
+from trainables.optim import learning_rate, set_learning_rate
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss became NaN or infinite; the message names the step and the last losses."""
+
+
+class Task(Protocol):
+    """What a training gives the loop."""
+
+    modules: dict[str, nn.Module]
+
+    def stream(self, start_step: int) -> Iterator[Any]:
+        """Batches from a step on, to the end of the last epoch."""
+
+    def backward(self, batch: Any, step: int) -> dict[str, Tensor]:
+        """Named losses of a batch, detached, after their sum's gradient was added to the parameters."""
+
+    def after_step(self) -> None:
+        """What follows an optimiser step: momentum copies, queues."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Metrics on validation data with `score` among them: higher is better."""
+
+
+@dataclass(frozen=True)
+class LoopPlan:
+    num_epochs: int
+    steps_per_epoch: int
+    learning_rate: float
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    patience: int | None = None
+    plateau_factor: float | None = None
+
+    @property
+    def total_steps(self) -> int:
+        return self.num_epochs * self.steps_per_epoch
+
+
+@dataclass
+class LoopState:
+    """Everything the loop itself must know to go on after a stop."""
+
+    step: int = 0
+    best_score: float = -math.inf
+    best_epoch: int = -1
+    best_tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    rate_scale: float = 1.0
+    stopped: bool = False
+
+
+def fit(
+    task: Task,
+    optimizer: torch.optim.Optimizer,
+    plan: LoopPlan,
+    state: LoopState,
+    on_step: Callable[[LoopState], None] = lambda state: None,
+    on_epoch: Callable[[LoopState], None] = lambda state: None,
+) -> LoopState:
+    """Train from `state` to the end. The best epoch's tensors, by `score`, are in state.best_tensors.
+
+    Raises TrainingDiverged where a loss is not finite.
+    """
+    batches = task.stream(state.step)
+    while state.step < plan.total_steps and not state.stopped:
+        for module in task.modules.values():
+            module.train()
+        while True:
+            _one_step(task, optimizer, plan, state, next(batches))
+            if state.step % plan.steps_per_epoch == 0:
+                break
+            on_step(state)
+        _end_epoch(task, plan, state)
+        on_epoch(state)
+    return state
+
+
+def _one_step(task: Task, optimizer: torch.optim.Optimizer, plan: LoopPlan, state: LoopState, batch: Any) -> None:
+    rate = learning_rate(plan.learning_rate, state.step, plan.total_steps, plan.schedule, plan.warmup_steps)
+    set_learning_rate(optimizer, rate * state.rate_scale)
+    optimizer.zero_grad(set_to_none=True)
+    losses = task.backward(batch, state.step)
+    first = next(iter(losses.values()))
+    if first.device.type == "cpu" or state.step % 20 == 0:  # on an accelerator each look is a synchronisation
+        _check_finite(losses, state)
+    optimizer.step()
+    task.after_step()
+    for name, value in losses.items():
+        state.sums[name] = state.sums[name] + value if name in state.sums else value.clone()
+    state.step += 1
+
+
+def _check_finite(losses: dict[str, Tensor], state: LoopState) -> None:
+    if all(bool(torch.isfinite(value)) for value in losses.values()):
+        return
+    now = ", ".join(f"{name}={float(value):g}" for name, value in losses.items())
+    before = state.history[-1] if state.history else "none: first epoch"
+    raise TrainingDiverged(f"loss is not finite at step {state.step}: {now}; last epoch's means: {before}")
+
+
+def _end_epoch(task: Task, plan: LoopPlan, state: LoopState) -> None:
+    epoch = state.step // plan.steps_per_epoch - 1
+    means = {f"train_{name}": float(total) / plan.steps_per_epoch for name, total in state.sums.items()}
+    if not all(math.isfinite(value) for value in means.values()):
+        raise TrainingDiverged(f"loss is not finite in epoch {epoch} (up to step {state.step}): {means}")
+    state.sums = {}
+    for module in task.modules.values():
+        module.eval()
+    metrics = task.evaluate()
+    state.history.append({"epoch": epoch, **means, **metrics})
+    if metrics["score"] > state.best_score:
+        state.best_score, state.best_epoch = metrics["score"], epoch
+        state.best_tensors = {name: copy_state(module) for name, module in task.modules.items()}
+    elif plan.plateau_factor is not None:
+        state.rate_scale *= plan.plateau_factor
+    if plan.patience is not None and epoch - max(state.best_epoch, 0) >= plan.patience:
+        state.stopped = True

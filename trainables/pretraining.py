@@ -1,0 +1,261 @@
+"""One worker's part of one pretraining: recipe + corpus -> the best epoch's weights, resumable at any step."""
+
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from datasets_io.fingerprint import derive_seed
+from datasets_io.read import CorpusBatch, CorpusIndex, StreamPlan
+from trainables import distributed
+from trainables.backbones import build_backbone, feature_dim
+from trainables.batch import Batch
+from trainables.checkpoint import state_from_bytes, state_to_bytes
+from trainables.gradient_cache import cached_backward
+from trainables.loop import LoopPlan, LoopState, fit
+from trainables.normalisation import convert_to_global
+from trainables.objectives.base import BuildContext
+from trainables.optim import build_optimizer
+from trainables.recipe import PretrainRecipe, Resources
+from trainables.text import Tokenizer, build_tokenizer
+from trainables.views import draw_for_step, normalise, render
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a pretraining reads: an index and a way to open batches, for training and validation."""
+
+    train: CorpusIndex
+    train_batches: Callable[[StreamPlan, int], Iterator[CorpusBatch]]
+    val: CorpusIndex
+    val_pixels: np.ndarray
+
+
+class Model(nn.Module):
+    """Backbone and objective as one module, so that one wrapper averages all their gradients."""
+
+    def __init__(self, backbone: nn.Module, objective: nn.Module):
+        super().__init__()
+        self.backbone, self.objective = backbone, objective
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return self.objective(self.backbone, batch)
+
+
+def validation_batch_size(global_batch_size: int, num_val: int) -> int:
+    """Contrastive losses depend on the batch size: the training one, or the largest power of two that fits."""
+    if num_val >= global_batch_size:
+        return global_batch_size
+    return 1 << (num_val.bit_length() - 1)
+
+
+class Pretraining:
+    """A loop Task. `emit` gets events for a display; nothing of it enters a result."""
+
+    def __init__(
+        self, recipe: PretrainRecipe, seed: int, corpus: Corpus, resources: Resources,
+        initial: dict[str, Tensor] | None, device: torch.device,
+    ):
+        self.recipe, self.seed, self.corpus, self.resources = recipe, seed, corpus, resources
+        self.device = device
+        self.rank, self.world = distributed.rank(), distributed.world_size()
+        self.tokenizer = self._tokenizer()
+        backbone = build_backbone(recipe.backbone, derive_seed(seed, "backbone"))
+        if initial is not None:
+            backbone.load_state_dict(initial)
+        torch.manual_seed(derive_seed(seed, "objective"))
+        objective = recipe.objective.build(
+            BuildContext(
+                backbone=backbone,
+                feature_dim=feature_dim(backbone),
+                global_batch_size=recipe.global_batch_size,
+                num_train_images=corpus.train.num_kept,
+                seed=derive_seed(seed, "shuffle"),
+                text_config=recipe.text,
+                vocabulary_size=self.tokenizer.vocabulary_size if self.tokenizer else None,
+            )
+        )
+        model = Model(backbone, objective)
+        if self.world > 1:
+            model = convert_to_global(model)
+        self.model = model.to(device)
+        if device.type == "cuda":
+            self.model = self.model.to(memory_format=torch.channels_last)
+        self.modules = {"backbone": self.model.backbone, "objective": self.model.objective}
+        self.optimizer = build_optimizer(recipe.optimizer, self.modules.values())
+        self.forward = distributed.wrap(self.model, device)
+        self.stream_plan = StreamPlan(
+            seed, recipe.global_batch_size, recipe.num_epochs, recipe.shuffle_window, self.rank, self.world
+        )
+        self.loop_plan = LoopPlan(
+            recipe.num_epochs, self.stream_plan.steps_per_epoch(corpus.train), recipe.optimizer.learning_rate,
+            recipe.schedule, recipe.warmup_steps, recipe.patience,
+        )
+        self.views = {name: spec for name, spec in recipe.views if name in objective.views}
+        self.val_rows = np.random.default_rng(derive_seed(seed, "val_order")).permutation(
+            np.flatnonzero(corpus.val.kept)
+        )
+
+    def _tokenizer(self) -> Tokenizer | None:
+        if self.recipe.text is None or not self.recipe.objective_needs_text:
+            return None
+        kept = [report for report, keep in zip(self.corpus.train.reports, self.corpus.train.kept, strict=True) if keep]
+        return build_tokenizer(self.recipe.text, kept)
+
+    # -- batches ---------------------------------------------------------------------------------
+
+    def stream(self, start_step: int) -> Iterator[tuple[Batch, int]]:
+        source = self.corpus.train_batches(self.stream_plan, start_step)
+        batches = (self.make_batch(b, "views", start_step + i, self.recipe.global_batch_size) for i, b in enumerate(source))
+        return prefetched(batches, self.resources.prefetch_batches)
+
+    def make_batch(self, raw: CorpusBatch, purpose: str, step: int, global_batch_size: int) -> Batch:
+        """Views and tokens of this worker's rows. Views are drawn for the global batch: workers change nothing."""
+        share = len(raw.pixels)
+        first = self.rank * share
+        pixels = torch.from_numpy(np.ascontiguousarray(raw.pixels))
+        if self.device.type != "cpu":
+            pixels = pixels.to(self.device, non_blocking=True)
+        size = raw.pixels.shape[-1]
+        views = {}
+        for name, spec in self.views.items():
+            seed = derive_seed(self.seed, purpose, name, step)
+            parameters = draw_for_step(spec, global_batch_size, size, size, seed).slice(first, first + share)
+            views[name] = normalise(render(parameters, pixels))
+        if self.tokenizer is None:
+            return Batch(views)
+        ids, mask = self.tokenizer(raw.reports)
+        return Batch(views, ids.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True))
+
+    # -- the loop's questions --------------------------------------------------------------------
+
+    def backward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        # Dropout is seeded by step, not carried along: a resumed run needs no generator state.
+        torch.manual_seed(derive_seed(self.seed, "dropout", step, self.rank))
+        with self.autocast():
+            if self.recipe.gradient_cache_chunk is not None:
+                return cached_backward(self.forward, batch, self.recipe.gradient_cache_chunk)
+            losses = self.forward(batch)
+        sum(losses.values()).backward()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def after_step(self) -> None:
+        self.model.objective.after_step(self.model.backbone)
+
+    def autocast(self):
+        precision = self.resources.precision
+        if precision == "auto":
+            precision = "bfloat16" if self.device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        kinds = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
+        if precision not in kinds:
+            raise ValueError(f"precision is {precision!r}; allowed: auto, {', '.join(kinds)}")
+        return torch.autocast(self.device.type, dtype=kinds[precision], enabled=kinds[precision] is not None)
+
+    def evaluate(self) -> dict[str, float]:
+        """Validation loss under augmentations that are the same in every epoch; the score is its negative."""
+        size = validation_batch_size(self.recipe.global_batch_size, len(self.val_rows))
+        share = size // self.world
+        sums: dict[str, Tensor] = {}
+        norms: dict[str, float] = {}
+        count = len(self.val_rows) // size
+        for number in range(count):
+            rows = self.val_rows[number * size + self.rank * share :][:share]
+            raw = CorpusBatch(self.corpus.val_pixels[rows], [self.corpus.val.reports[i] for i in rows])
+            batch = self.make_batch(raw, "val_views", number, size)
+            with torch.no_grad(), self.autocast():
+                losses = self.model(batch)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value.detach().double()
+            if number == 0 and len(losses) > 1:
+                norms = self.gradient_norms(batch)
+        means = {name: float(distributed.mean(value)) / count for name, value in sums.items()}
+        total = sum(means.values())
+        return {**{f"val_{name}": value for name, value in means.items()}, **norms, "val_loss": total, "score": -total}
+
+    def gradient_norms(self, batch: Batch) -> dict[str, float]:
+        """Norm of each loss part's gradient at the backbone: shows when one part drowns the other."""
+        parameters = [p for p in self.model.backbone.parameters() if p.requires_grad]
+        with self.autocast():
+            losses = self.model(batch)
+        norms = {}
+        for name, value in losses.items():
+            gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+            squares = [distributed.mean(g).double().pow(2).sum() for g in gradients if g is not None]
+            norms[f"gradient_norm_{name}"] = float(sum(squares)) ** 0.5
+        return norms
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def save_state(self, state: LoopState) -> bytes:
+        return state_to_bytes(
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "loop": {**vars(state), "history": json.dumps(state.history)},
+            }
+        )
+
+    def load_state(self, data: bytes) -> LoopState:
+        content = state_from_bytes(data)
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        sums = {name: value.to(self.device) for name, value in content["loop"]["sums"].items()}
+        return LoopState(**{**content["loop"], "history": json.loads(content["loop"]["history"]), "sums": sums})
+
+    def objective_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What of the objective is worth keeping: heads and text tower, not queues and momentum copies."""
+        kept = {name for name, _ in self.model.objective.named_parameters() if "momentum" not in name and "key_" not in name}
+        kept |= {name for name in tensors if "running_" in name and "momentum" not in name and "key_" not in name}
+        return {name: value for name, value in tensors.items() if name in kept}
+
+    def run(
+        self, state: LoopState, on_step: Callable[[LoopState], None], on_epoch: Callable[[LoopState], None]
+    ) -> LoopState:
+        return fit(self, self.optimizer, self.loop_plan, state, on_step, on_epoch)
+
+
+def prefetched(items: Iterator[Any], depth: int) -> Iterator[Any]:
+    """Prepare `depth` items ahead in a thread; an error there is raised here."""
+    if depth <= 0:
+        yield from items
+        return
+    ready: queue.Queue = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def put(item: tuple[str, Any]) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put(("item", item)):
+                    return
+            put(("end", None))
+        except BaseException as error:  # handed over, not swallowed: the consumer raises it
+            put(("error", error))
+
+    thread = threading.Thread(target=work, daemon=True, name="radsweep-prefetch")
+    thread.start()
+    try:
+        while True:
+            kind, value = ready.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value
+            yield value
+    finally:
+        stop.set()
+        thread.join(timeout=5)

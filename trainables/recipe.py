@@ -1,0 +1,187 @@
+"""What is computed (recipes: hashed into every key) and how it is run (Resources: never hashed)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainables.eval_views import EvalSpec
+from trainables.views import ViewSpec
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """An image network by its timm name, or `demo_cnn`. `options` go to timm.create_model by keyword."""
+
+    name: str
+    image_size: int = 224
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """AdamW or Adam and its values. `exclude_norm_bias` spares one-dimensional parameters the weight decay."""
+
+    name: str
+    learning_rate: float
+    betas: tuple[float, float]
+    weight_decay: float = 0.0
+    exclude_norm_bias: bool = False
+
+
+@dataclass(frozen=True)
+class RandomInit:
+    """The baseline row without any pretraining: the backbone's own initialisation."""
+
+    backbone: BackboneSpec
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class ImageNetInit:
+    """ImageNet weights: from timm under the backbone's name, or from a local file.
+
+    `by_order` maps a file's tensors onto the network's in their order, for files whose names differ.
+    `file_sha256` pins a local file's content, so that another file is another encoder.
+    """
+
+    backbone: BackboneSpec
+    weights_file: str | None = None
+    file_sha256: str | None = None
+    by_order: bool = False
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class StandInInit:
+    """The demo's replacement for ImageNet weights: supervised on rendered textures and shapes."""
+
+    backbone: BackboneSpec
+    optimizer: OptimizerSpec
+    num_images: int = 1024
+    num_epochs: int = 3
+    batch_size: int = 64
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class PretrainRecipe:
+    """One pretraining. Batch sizes are global: the share of a worker is derived, never configured.
+
+    `initial` names the row whose weights the image network starts from (`imagenet` in the paper).
+    The learning rate follows a cosine to zero over num_epochs by step (`constant`: none).
+    `shuffle_window` images are read ahead and shuffled together; with a smaller corpus that is a full shuffle.
+    """
+
+    backbone: BackboneSpec
+    objective: Any
+    optimizer: OptimizerSpec
+    text: Any | None
+    views: tuple[tuple[str, ViewSpec], ...]
+    initial: str = "imagenet"
+    num_epochs: int = 50
+    global_batch_size: int = 256
+    schedule: str = "cosine"
+    warmup_steps: int = 0
+    patience: int | None = 5
+    require_impression: bool = True
+    shuffle_window: int = 16_384
+    gradient_cache_chunk: int | None = None
+    version: int = 1
+
+    def __post_init__(self):
+        if self.schedule not in ("cosine", "constant"):
+            raise ValueError(f"schedule is {self.schedule!r}; allowed: 'cosine', 'constant'")
+        if self.global_batch_size < 2:
+            raise ValueError(f"global_batch_size is {self.global_batch_size}; every objective needs at least 2 images")
+
+    @property
+    def objective_needs_text(self) -> bool:
+        return self.objective.needs_text
+
+
+@dataclass(frozen=True)
+class LabelPolicy:
+    """What the raw codes mean in training; in evaluation uncertain and blank labels are left out.
+
+    uncertain: `ones`, `zeros` or `ignore`. blank: `zeros` or `ignore`.
+    """
+
+    uncertain: str = "ones"
+    blank: str = "zeros"
+
+    def __post_init__(self):
+        if self.uncertain not in ("ones", "zeros", "ignore"):
+            raise ValueError(f"uncertain is {self.uncertain!r}; allowed: 'ones', 'zeros', 'ignore'")
+        if self.blank not in ("zeros", "ignore"):
+            raise ValueError(f"blank is {self.blank!r}; allowed: 'zeros', 'ignore'")
+
+
+@dataclass(frozen=True)
+class SplitRecipe:
+    """Which of a source's splits play which part.
+
+    val: `val`, or `carved` = carve_percent of the training patients. test: `test` or `val`.
+    With val and test both `val` the best epoch is picked on the images that are reported
+    (the paper's CheXpert protocol); every report says so.
+    """
+
+    val: str = "val"
+    test: str = "test"
+    carve_percent: int = 10
+
+    @property
+    def selects_on_test(self) -> bool:
+        return self.val == self.test
+
+
+@dataclass(frozen=True)
+class DownstreamRecipe:
+    """How a frozen or tuned encoder is evaluated on one dataset.
+
+    select_by: `val_auroc` (highest) or `val_loss` (lowest) picks the epoch. `frontal_only` drops lateral
+    views. `lr_plateau_factor` divides the rate on each epoch without progress (released code, NIH only).
+    `linear_probe_bn_eval` False lets batch-norm statistics adapt in a linear probe, as the released code does.
+    subset: `image`, `patient` or `stratified` sampling of the labelled percentage.
+    """
+
+    num_epochs: int
+    batch_size: int
+    select_by: str
+    eval_spec: EvalSpec
+    optimizer: OptimizerSpec = OptimizerSpec("adam", 1e-4, (0.9, 0.999))
+    label_policy: LabelPolicy = LabelPolicy()
+    splits: SplitRecipe = SplitRecipe()
+    frontal_only: bool = True
+    subset: str = "image"
+    linear_probe_bn_eval: bool = True
+    lr_plateau_factor: float | None = None
+    linear_probe_optimizer: OptimizerSpec | None = None
+    linear_probe_epochs: int | None = None
+    version: int = 1
+
+    def __post_init__(self):
+        if self.select_by not in ("val_auroc", "val_loss"):
+            raise ValueError(f"select_by is {self.select_by!r}; allowed: 'val_auroc', 'val_loss'")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How the study is run: changes speed, never results, so it enters no key.
+
+    None means: decide from what Ray sees. `resident_bytes`: a corpus up to this size is kept in a
+    worker's memory after one pass; a larger one streams in every epoch, in the same order.
+    """
+
+    pretrain_workers: int | None = None
+    gpus_per_worker: float | None = None
+    gpus_per_cell: float | None = None
+    cpus_per_worker: int = 1
+    cpus_per_cell: int = 1
+    max_concurrent_cells: int | None = None
+    precision: str = "auto"
+    compile: bool = False
+    checkpoint_every_steps: int = 500
+    resident_bytes: int = 1 << 30
+    prefetch_batches: int = 2
+    max_failures: int = 3
+    deterministic: bool = True
+    environment: tuple[tuple[str, str], ...] = field(default=())
