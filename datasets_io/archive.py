@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError
 
-VIEW_POSITIONS = frozenset(
-    "AP PA LATERAL FRONTAL LL RL LLD RLD LLO RLO LAO RAO LPO RPO SWIMMERS".split()
-    + ["AP AXIAL", "PA AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD", "XTABLE LATERAL"]
-)
+VIEW_POSITIONS = frozenset((
+    "AP", "PA", "LATERAL", "FRONTAL", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "SWIMMERS",
+    "AP AXIAL", "PA AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD", "XTABLE LATERAL",
+))
 
 
 def require_folder(raw: Path, what: str) -> None:
@@ -42,10 +42,9 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict
     Raises ArchiveError for a missing column, a row without those fields or with more than the header
     has, or bytes that are not gzip or UTF-8.
     """
-    opened = gzip.open(path, "rt", encoding="utf-8-sig", newline="") if path.suffix == ".gz" else None
-    stream = opened or open(path, encoding="utf-8-sig", newline="")
+    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with stream:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
             missing = [name for name in columns if name not in (reader.fieldnames or [])]
             if missing:

@@ -22,6 +22,7 @@ from PIL import Image
 
 from datasets_io.archive import known_view
 
+VERSION = 1  # raise it when the bytes of any picture change
 INTENSITIES = ("minmax", "jpg", "voi")
 MAX_PIXELS = 6_000 * 6_000  # the largest chest detectors have about 4,300 x 3,500
 MAX_FILE_BYTES = 256 << 20
@@ -177,7 +178,7 @@ def _decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
         # Other tags are never parsed, so names and dates cannot get anywhere.
         dataset = pydicom.dcmread(path, force=True, specific_tags=_HEADER_TAGS)
     except MemoryError:
-        raise
+        raise PixelError("header", "an element declares more bytes than memory holds") from None
     except Exception as error:
         raise PixelError("header", f"the DICOM header cannot be read ({_kind(error)})") from None
     try:
@@ -238,7 +239,8 @@ def _stored_grey(dataset: "pydicom.Dataset", rows: int, columns: int) -> np.ndar
         raise
     except Exception as error:
         syntax = re.sub(r"[^0-9.]", "", str(dataset.file_meta.TransferSyntaxUID))[:64]
-        raise PixelError("decode", f"no codec decodes the pixel data of transfer syntax {syntax} ({_kind(error)})") from None
+        reason = f"no codec decodes the pixel data of transfer syntax {syntax} ({_kind(error)})"
+        raise PixelError("decode", reason) from None
     if array.shape == (rows, columns, 3):
         array = array.astype(np.float32) @ _LUMA
     if array.shape != (rows, columns):
@@ -252,20 +254,23 @@ def _looked_up(grey: np.ndarray, dataset: "pydicom.Dataset", with_voi: bool) -> 
 
     if dataset.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
         return grey
+    what = "modality LUT or rescale slope"
     try:
         values = grey
-        if dataset.get("ModalityLUTSequence"):
+        luts = dataset.get("ModalityLUTSequence")
+        if luts and luts[0].get("LUTDescriptor"):  # elements without a value are common
             values = apply_modality_lut(grey, dataset)
-        elif (slope := dataset.get("RescaleSlope")) not in (None, ""):  # empty elements are common
+        elif (slope := dataset.get("RescaleSlope")) not in (None, ""):
             intercept = dataset.get("RescaleIntercept")
             intercept = 0.0 if intercept in (None, "") else float(intercept)
             if (float(slope), intercept) != (1.0, 0.0):
                 values = grey * float(slope) + intercept
+        what = "VOI window or LUT"
         return apply_voi_lut(values, dataset) if with_voi else values
     except MemoryError:
         raise
     except Exception as error:
-        raise PixelError("pixels", f"the modality or VOI transformation is invalid ({_kind(error)})") from None
+        raise PixelError("pixels", f"the {what} is invalid ({_kind(error)})") from None
 
 
 def _kind(error: BaseException) -> str:

@@ -14,22 +14,23 @@ IMPRESSION, FINDINGS = "impression", "findings"
 _HEADING = re.compile(r"\n ([A-Z ()/,-]+):\s")
 
 # Exact names first; counts in the archive: conclusion 1,802, findings and impression 87, the misspellings 1 to 8.
-_IMPRESSION_NAMES = frozenset(
-    ["impression", "conclusion", "findings and impression", "findings/impression", "findings/ impression", "ndication"]
-    + "impresson imprression imoression impressoin imprssion impresion imperssion mpression impession".split()
-)
-_FINDINGS_NAMES = frozenset(
-    ["findings", "finding", "chest, two views", "reference findings"]
-    + "findins findindgs findgings findngs findnings finidngs".split()
-)
-# Names that are exactly these are other sections although they hold a word of the lists below.
-_OTHER_NAMES = frozenset(
-    "comparison comparisons comparision comparsion comparrison comparisions indication idication history addendum"
-    " examination exam technique notification recommendation recommendations date comment wetread pfi preamble".split()
-    + ["clinical history", "clinical information", "clinical indication", "patient history", "wet read"]
-    + ["reason for examination", "reason for exam", "type of examination", "reference exam", "comparison exam"]
-    + ["comparison film", "recommendation(s)"]
-)
+_IMPRESSION_NAMES = frozenset((
+    "impression", "conclusion", "findings and impression", "findings/impression", "findings/ impression", "ndication",
+    "impresson", "imprression", "imoression", "impressoin", "imprssion", "impresion", "imperssion", "mpression",
+    "impession",
+))
+_FINDINGS_NAMES = frozenset((
+    "findings", "finding", "chest, two views", "reference findings", "findins", "findindgs", "findgings", "findngs",
+    "findnings", "finidngs",
+))
+# Names that are exactly these are other sections, although some hold a word of the lists below.
+_OTHER_NAMES = frozenset((
+    "preamble", "comparison", "indication", "examination", "technique", "history", "comparisons", "clinical history",
+    "reason for examination", "notification", "reason for exam", "clinical information", "exam", "clinical indication",
+    "recommendation(s)", "type of examination", "reference exam", "patient history", "addendum", "comparison exam",
+    "date", "comment", "wet read", "comparison film", "recommendations", "pfi", "recommendation", "wetread",
+    "idication", "comparision", "comparsion", "comparrison", "comparisions",
+))
 # A name that holds one of these words is that section, in this order of preference.
 _MAIN_WORDS = (IMPRESSION, FINDINGS, "history", "comparison", "addendum")
 # A heading that describes the picture stands for findings.
@@ -40,13 +41,14 @@ _VIEW_WORDS = (
 )
 
 # Studies whose layout the official parser handles by hand; its sectioned csv has no row, so no impression, for them.
-STUDIES_WITHOUT_SECTIONS = frozenset(
-    "50913680 59363654 59279892 59768032 57936451 50058765 53356173 53202765 50808053 51966317 50743547 56451190"
-    " 59067458 59215320 55124749 54365831 59087630 58157373 56482935 58375018 54654948 55157853 51491012 50525523"
-    " 57564132 59982525 53488209 54875119 50196495 56579911 52648681 59889364 53514462 59505494 53182247 51410602"
-    " 56412866 54986978 59003148 57150433 56760320 59562049 52674888 55258338 59330497 52119491 58235663 50798377"
-    " 54168089 53071062 56724958 54231141 53607029 52035334".split()
-)
+_BY_HAND = """
+50913680 59363654 59279892 59768032 57936451 50058765 53356173 53202765 50808053 51966317 50743547 56451190
+59067458 59215320 55124749 54365831 59087630 58157373 56482935 58375018 54654948 55157853 51491012 50525523
+57564132 59982525 53488209 54875119 50196495 56579911 52648681 59889364 53514462 59505494 53182247 51410602
+56412866 54986978 59003148 57150433 56760320 59562049 52674888 55258338 59330497 52119491 58235663 50798377
+54168089 53071062 56724958 54231141 53607029 52035334
+"""
+STUDIES_WITHOUT_SECTIONS = frozenset(_BY_HAND.split())
 
 
 def one_line(text: str | None) -> str | None:

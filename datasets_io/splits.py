@@ -40,6 +40,6 @@ def check_splits(records: Iterable[Record]) -> None:
         patient = min(crossing)
         pair = " and ".join(split for split in SPLITS if split in crossing[patient])
         raise ArchiveError(
-            f"{len(crossing)} of {len(split_of)} patients are in more than one split (e.g. patient {patient} in {pair}):"
-            " give each patient one split, or results on val and test would be too good"
+            f"{len(crossing)} of {len(split_of)} patients are in more than one split (e.g. patient {patient} in {pair})"
+            ": give each patient one split, or results on val and test would be too good"
         )

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_io.build import build
-from datasets_io.fingerprint import fingerprint, plain
+from datasets_io.build import BuildSpec, build, data_folder, identity_of, options_of
+from datasets_io.fingerprint import fingerprint
 from datasets_io.manifest import MANIFEST, Manifest
 from datasets_io.read import local_cache, read_manifest
 from datasets_io.registry import get_source
-from datasets_io.spec import BuildSpec, data_folder, source_options
 from datasets_io.synthetic.archives import is_written, write_archives
 from sweep.store import RAW, Store
 from sweep.studies import Study
@@ -83,7 +82,7 @@ def _plan_synthetic(study: Study, store: Store, specs: dict[str, BuildSpec]) -> 
 
 
 def _find_built(study: Study, store: Store, spec: BuildSpec) -> DataPlan:
-    wanted = plain(spec)
+    wanted = identity_of(spec)
     folders = []
     for path in store.files.list("data"):
         if path.endswith(f"/{MANIFEST}"):
@@ -110,7 +109,7 @@ def corpus_counts(study: Study, plan: DataPlan, store: Store, require_impression
         return None
     source = get_source(plan.spec.source)
     counts = {"train": 0, "val": 0, "test": 0}
-    for record in source.read_records(plan.raw, source_options(plan.spec)):
+    for record in source.read_records(plan.raw, options_of(plan.spec)):
         counts[record.split] += bool(record.report_impression) or not require_impression
     return counts["train"], counts["val"]
 

@@ -3,7 +3,7 @@
 from datasets_io.manifest import Manifest
 from datasets_io.read import read_manifest
 from datasets_io.registry import get_source
-from datasets_io.spec import source_options
+from datasets_io.build import options_of
 from sweep.data import DataPlan
 from sweep.display import Display
 from sweep.forecast import FLOPS_PER_SECOND, Forecast, forecast
@@ -42,7 +42,7 @@ def _counts(source: str, data: DataPlan, built: dict[str, Manifest], study: Stud
     if data.raw is None:
         return study.synthetic.image_counts()[source]
     counts = {"train": 0, "val": 0, "test": 0}
-    for record in get_source(source).read_records(data.raw, source_options(data.spec)):
+    for record in get_source(source).read_records(data.raw, options_of(data.spec)):
         counts[record.split] += 1
     return counts
 

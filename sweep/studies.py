@@ -9,7 +9,7 @@ from typing import Any
 from datasets_io.fingerprint import fingerprint
 from datasets_io.registry import get_source
 from datasets_io.sources.nih_cxr14 import NihOptions
-from datasets_io.spec import BuildSpec
+from datasets_io.build import BuildSpec
 from datasets_io.synthetic.archives import SyntheticSpec
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2
 from trainables.eval_views import EvalSpec, paper_chexpert, paper_nih, released_chexpert, released_nih

@@ -9,8 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from datasets_io.archive import find_file, label_code, known_view, read_table, require_file, sex_code, snake_case
-from datasets_io.archive import whole_number
+from datasets_io.archive import (
+    find_file,
+    known_view,
+    label_code,
+    read_table,
+    require_file,
+    sex_code,
+    snake_case,
+    whole_number,
+)
 from datasets_io.schema import ArchiveError, Record
 
 VERSION = 1

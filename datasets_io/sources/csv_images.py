@@ -9,8 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_io.archive import known_view, label_code, read_header, read_table, require_file, sex_code, snake_case
-from datasets_io.archive import whole_number
+from datasets_io.archive import (
+    known_view,
+    label_code,
+    read_header,
+    read_table,
+    require_file,
+    sex_code,
+    snake_case,
+    whole_number,
+)
 from datasets_io.reports import one_line, sections_of
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.splits import hash_split

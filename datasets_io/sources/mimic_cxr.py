@@ -187,4 +187,4 @@ def _read_report(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ArchiveError(f"report {path} cannot be read ({error.strerror}): mend the disk or copy it again") from error
+        raise ArchiveError(f"report {path} cannot be read ({error.strerror}): copy it again") from error

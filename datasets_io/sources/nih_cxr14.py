@@ -8,8 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets_io.archive import known_view, read_names, read_table, require_file, require_folder
-from datasets_io.archive import sex_code, snake_case, whole_number
+from datasets_io.archive import (
+    known_view,
+    read_names,
+    read_table,
+    require_file,
+    require_folder,
+    sex_code,
+    snake_case,
+    whole_number,
+)
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.splits import hash_split
 
@@ -40,7 +48,7 @@ class NihOptions:
         if self.split not in SPLIT_CHOICES:
             raise ValueError(f"split is {self.split!r}; allowed: {', '.join(SPLIT_CHOICES)}")
         if (self.split == "lists") != (self.lists_dir is not None):
-            raise ValueError(f"split={self.split!r} with lists_dir={self.lists_dir!r}: give lists_dir with 'lists' only")
+            raise ValueError(f"split is {self.split!r}, lists_dir {self.lists_dir!r}: 'lists' alone needs a lists_dir")
 
 
 def index_files(raw: Path, options: NihOptions) -> list[Path]:
@@ -125,5 +133,6 @@ def _labels(text: str, table: Path, line: int) -> tuple[int, ...]:
     present = {part.strip() for part in text.split("|")}
     unknown = present - set(CSV_NAMES) - {"No Finding"}
     if unknown or ("No Finding" in present and len(present) > 1):
-        raise ArchiveError(f"{table} line {line}: Finding Labels is {text!r}; known: No Finding, {', '.join(CSV_NAMES)}")
+        known = ", ".join(("No Finding", *CSV_NAMES))
+        raise ArchiveError(f"{table} line {line}: Finding Labels is {text!r}; known: {known}")
     return tuple(int(name in present) for name in CSV_NAMES)

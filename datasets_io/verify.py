@@ -1,0 +1,49 @@
+"""Are a corpus's shards still what its manifest says?"""
+
+import hashlib
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from datasets_io.files import Files
+from datasets_io.manifest import Manifest, Shard
+from datasets_io.read import check_schema
+
+
+def verify(files: Files, folder: str, manifest: Manifest) -> list[str]:
+    """Read every shard again. One sentence for each problem: hash, columns, rows, picture sizes, ids, counts."""
+    problems: list[str] = []
+    seen: set[str] = set()
+    for shard in manifest.shards:
+        try:
+            data = files.read(f"{folder}/{shard.path}")
+        except OSError as error:
+            problems.append(f"{shard.path} cannot be read ({error.strerror or type(error).__name__})")
+            continue
+        if hashlib.sha256(data).hexdigest() != shard.sha256:
+            problems.append(f"{shard.path} is damaged (another sha256): remove {folder} and build again")
+            continue
+        problems += _content_problems(data, shard, manifest, seen)
+    images = manifest.counts["images"]
+    if not problems and len(seen) != images:
+        problems.append(f"the shards have {len(seen)} images, the manifest says {images}")
+    return problems
+
+
+def _content_problems(data: bytes, shard: Shard, manifest: Manifest, seen: set[str]) -> list[str]:
+    parquet = pq.ParquetFile(pa.BufferReader(data))
+    try:
+        check_schema(parquet.schema_arrow, manifest.findings, shard.path)
+    except ValueError as error:
+        return [str(error)]
+    groups = tuple(parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups))
+    if groups != shard.row_groups or sum(groups) != shard.rows:
+        return [f"{shard.path} has row groups {groups}, the manifest says {shard.row_groups}"]
+    table = parquet.read(columns=["image_id", "pixels"])
+    lengths = set(pc.binary_length(table["pixels"]).to_pylist())
+    if lengths != {manifest.image_size**2}:
+        return [f"{shard.path} has pictures of {sorted(lengths)} bytes, not {manifest.image_size**2}"]
+    ids = table["image_id"].to_pylist()
+    twice = [image_id for image_id in ids if image_id in seen or seen.add(image_id)]
+    return [f"{shard.path} has image {twice[0]} a second time"] if twice else []

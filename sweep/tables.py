@@ -1,0 +1,341 @@
+"""How does a study's Table 1 look: the paper's layout as Markdown, CSV, LaTeX, and as strings for a terminal."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sweep.aggregate import CellResult, Place, Summary, by_place, csv_text, defined_findings, summarise
+from sweep.published import SOURCE, PublishedMean, published_mean
+
+NO_VALUE = "-"
+GROUP_TITLES = {
+    "baseline": "Baselines", "image-text": "Multi-modal", "image-image": "Self-supervised", "joint": "Joint",
+}
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """Rows and columns of a table, in order.
+
+    rows: (name, display name, group) of encoders; datasets: (source, display name); columns: (protocol,
+    label_percent). seeds, pretrain_seeds: what was asked for, so that what is missing can be marked.
+    """
+
+    rows: tuple[tuple[str, str, str], ...]
+    datasets: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, int], ...]
+    seeds: tuple[int, ...]
+    pretrain_seeds: tuple[int, ...] = (0,)
+    study: str = ""
+    interval: str = "t"
+
+    def column_title(self, protocol: str, label_percent: int) -> str:
+        """`LP` where all labels are all there is, else `FT (1%)`."""
+        percents = [percent for name, percent in self.columns if name == protocol]
+        return protocol if percents == [100] else f"{protocol} ({label_percent}%)"
+
+    @property
+    def column_titles(self) -> tuple[str, ...]:
+        return tuple(self.column_title(*column) for column in self.columns)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place of the table: our number, whether it is its column's best, its footnote, and the paper's number."""
+
+    summary: Summary
+    best: bool
+    mark: str
+    published: PublishedMean | None
+
+    @property
+    def text(self) -> str:
+        return _mean_and_interval(self.summary.mean, self.summary.ci95)
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's, in percentage points."""
+        if self.published is None or self.summary.mean is None:
+            return None
+        return 100 * self.summary.mean - self.published.mean
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    display: str
+    group: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The part of the table that belongs to one dataset."""
+
+    dataset: str
+    display: str
+    rows: tuple[Row, ...]
+
+
+def _percent(value: float | None) -> str:
+    return NO_VALUE if value is None else f"{100 * value:.2f}"
+
+
+def _mean_and_interval(mean: float | None, ci95: float | None) -> str:
+    return NO_VALUE if mean is None else f"{_percent(mean)} ± {_percent(ci95)}"
+
+
+def table1(
+    results: Iterable[CellResult], layout: TableLayout, published: bool = False, notes: tuple[str, ...] = ()
+) -> "Table":
+    """The table of a study. published: print the paper's values and the differences below ours."""
+    results = list(results)
+    places = by_place(results)
+    summaries: dict[Place, Summary] = {
+        (name, dataset, *column): summarise(
+            places.get((name, dataset, *column), ()), layout.seeds, layout.pretrain_seeds, layout.interval
+        )
+        for dataset, _ in layout.datasets
+        for name, _, _ in layout.rows
+        for column in layout.columns
+    }
+    marks = _marks(summaries.values())
+    blocks = tuple(_block(*dataset, layout, summaries, marks, published) for dataset in layout.datasets)
+    footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + tuple(notes)
+    if published:
+        footnotes += (
+            f"Published: {SOURCE}, Table 1, as printed, for reference. Its text does not say whether its intervals "
+            "are t or z. Difference: ours minus published, in percentage points.",
+        )
+    return Table(_caption(layout, results), layout, blocks, footnotes, published)
+
+
+def _absence(summary: Summary) -> str:
+    """What is not in the mean, in words; empty for a complete one."""
+    parts = (("missing", summary.missing), ("failed", summary.failed), ("no finding defined", summary.undefined))
+    text = "; ".join(f"{what}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" for what, seeds in parts if seeds)
+    return f"{text}; mean of the other n = {summary.n}" if text and summary.n else text
+
+
+def _marks(summaries: Iterable[Summary]) -> dict[str, str]:
+    """Footnote text -> its letter, one for each distinct reason."""
+    texts = dict.fromkeys(text for text in map(_absence, summaries) if text)
+    return {text: _letter(i) for i, text in enumerate(texts)}
+
+
+def _letter(i: int) -> str:
+    return (_letter(i // 26 - 1) if i >= 26 else "") + chr(ord("a") + i % 26)
+
+
+def _block(
+    dataset: str, display: str, layout: TableLayout, summaries: dict[Place, Summary], marks: dict[str, str],
+    published: bool,
+) -> Block:
+    best = {
+        column: _best([summaries[name, dataset, *column] for name, _, _ in layout.rows]) for column in layout.columns
+    }
+    rows = []
+    for name, row_display, group in layout.rows:
+        entries = []
+        for column in layout.columns:
+            summary = summaries[name, dataset, *column]
+            entries.append(Entry(
+                summary,
+                best=(summary.n, _percent(summary.mean)) == best[column],
+                mark=marks.get(_absence(summary), ""),
+                published=published_mean(dataset, name, *column) if published else None,
+            ))
+        rows.append(Row(name, row_display, group, tuple(entries)))
+    return Block(dataset, display, tuple(rows))
+
+
+def _best(summaries: list[Summary]) -> tuple[int, str] | None:
+    """Largest n and, among those that have it, the highest mean as printed: a mean of fewer seeds does not compete."""
+    return max(((s.n, _percent(s.mean)) for s in summaries if s.n), key=lambda x: (x[0], float(x[1])), default=None)
+
+
+def _caption(layout: TableLayout, results: list[CellResult]) -> str:
+    seeds, pretrain_seeds = _listed(layout.seeds), _listed(layout.pretrain_seeds)
+    if len(layout.pretrain_seeds) == 1:
+        varies = (
+            f"n = {len(layout.seeds)} downstream seeds ({seeds}); every method was pretrained once (seed "
+            f"{pretrain_seeds}), so the intervals do not cover the variance of pretraining"
+        )
+    else:
+        varies = (
+            f"n = {len(layout.pretrain_seeds)} pretraining seeds ({pretrain_seeds}), each the mean over "
+            f"{len(layout.seeds)} downstream seeds ({seeds})"
+        )
+    counts = defined_findings(results)
+    findings = "; ".join(
+        f"{display} {low if low == high else f'{low} to {high}'} of {total}"
+        for dataset, display in layout.datasets if dataset in counts
+        for low, high, total in [counts[dataset]]
+    )
+    return (
+        f"Study {layout.study}: macro AUROC in percent, mean ± half-width of the 95% {layout.interval}-interval "
+        f"over {varies}. "
+        f"Findings in each mean (those with both classes in the test images): {findings or 'none yet'}. "
+        "LP and LPFT use all labels. Bold: best of a column, among the means over the most seeds. "
+        "Standard deviations are in the CSV."
+    )
+
+
+def _listed(seeds: tuple[int, ...]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished table. Its three forms hold the same numbers; the CSV has sd, n and full precision besides."""
+
+    caption: str
+    layout: TableLayout
+    blocks: tuple[Block, ...]
+    footnotes: tuple[str, ...]
+    published: bool
+
+    def markdown(self) -> str:
+        width = len(self.layout.columns)
+        lines = [self.caption, ""]
+        for block in self.blocks:
+            lines += [f"### {block.display} (AUROC)", ""]
+            lines.append(_markdown_row(("Methods", *self.layout.column_titles)))
+            lines.append(_markdown_row((":--", *["--:"] * width)))
+            for group, rows in _grouped(block.rows):
+                lines.append(_markdown_row((f"*{_markdown(group)}*", *[""] * width)))
+                for row in rows:
+                    lines.append(_markdown_row((_markdown(row.display), *map(_markdown_entry, row.entries))))
+                    if self.published:
+                        lines += [_markdown_row((f"&nbsp;&nbsp;{name}", *texts)) for name, texts in _reference(row)]
+            lines.append("")
+        lines += [f"- {_markdown(note)}" for note in self.footnotes]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def csv(self) -> str:
+        """One row a dataset and method; for each column mean, ci95 and sd in percent, n, and what is absent."""
+        fields = ["mean", "ci95", "sd", "n", "missing", "failed", "undefined"]
+        fields += ["published_mean", "published_ci95", "difference"] if self.published else []
+        header = ["dataset", "group", "method", "display_name"]
+        header += [f"{title} {field}" for title in self.layout.column_titles for field in fields]
+        rows = []
+        for block in self.blocks:
+            for row in block.rows:
+                values = [value for entry in row.entries for value in _csv_entry(entry, self.published)]
+                rows.append([block.dataset, row.group, row.name, row.display, *values])
+        return csv_text(header, rows)
+
+    def latex(self) -> str:
+        """A table environment that needs \\usepackage{booktabs} and nothing else."""
+        width = len(self.layout.columns)
+        label = "".join(c for c in self.layout.study if c.isalnum() or c in "-_") or "study"
+        lines = [
+            r"% \usepackage{booktabs}", r"\begin{table}[t]", r"\centering",
+            rf"\caption{{{_latex(self.caption)}}}", rf"\label{{tab:{label}-table1}}",
+            rf"\begin{{tabular}}{{@{{}}l{'c' * width}@{{}}}}", r"\toprule",
+        ]
+        for i, block in enumerate(self.blocks):
+            lines += [r"\midrule"] if i else []
+            lines.append(rf"Methods & \multicolumn{{{width}}}{{c}}{{{_latex(block.display)} (AUROC)}} \\")
+            lines.append(rf"\cmidrule(l){{2-{width + 1}}}")
+            lines.append(_latex_row(("", *map(_latex, self.layout.column_titles))))
+            for _, rows in _grouped(block.rows):
+                lines.append(r"\midrule")
+                for row in rows:
+                    lines.append(_latex_row((_latex(row.display), *map(_latex_entry, row.entries))))
+                    if self.published:
+                        lines += [
+                            _latex_row((rf"\quad {name}", *map(_latex_number, texts))) for name, texts in _reference(row)
+                        ]
+        lines += [r"\bottomrule", r"\end{tabular}"]
+        lines += [rf"\par\smallskip{{\footnotesize\raggedright {_latex(note)}\par}}" for note in self.footnotes]
+        return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _grouped(rows: tuple[Row, ...]) -> list[tuple[str, list[Row]]]:
+    """Rows in the order of their groups' first appearance, with the groups' titles."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    return [(GROUP_TITLES.get(group, group), members) for group, members in groups.items()]
+
+
+def _reference(row: Row) -> list[tuple[str, list[str]]]:
+    """Published values and differences of a row; nothing where the paper has no such row."""
+    if all(entry.published is None for entry in row.entries):
+        return []
+    published = [f"{e.published.mean:.2f} ± {e.published.ci95:.2f}" if e.published else NO_VALUE for e in row.entries]
+    differences = [NO_VALUE if e.difference is None else f"{e.difference:+.2f}" for e in row.entries]
+    return [("published", published), ("difference", differences)]
+
+
+def _csv_entry(entry: Entry, published: bool) -> list:
+    s = entry.summary
+    values = [None if value is None else 100 * value for value in (s.mean, s.ci95, s.sd)]
+    values += [s.n, *(" ".join(seeds) for seeds in (s.missing, s.failed, s.undefined))]
+    if published:
+        p = entry.published
+        values += [p.mean, p.ci95, entry.difference] if p else [None, None, None]
+    return values
+
+
+def _markdown(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _markdown_entry(entry: Entry) -> str:
+    text = f"**{entry.text}**" if entry.best else entry.text
+    return f"{text} [{entry.mark}]" if entry.mark else text
+
+
+LATEX_ESCAPES = str.maketrans({
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "<": "$<$", ">": "$>$",
+    "[": "{[}", "\n": " ",
+})
+
+
+def _latex(text: str) -> str:
+    return text.translate(LATEX_ESCAPES)
+
+
+def _latex_number(text: str) -> str:
+    return "$-$" + _latex(text[1:]) if text.startswith("-") and text != NO_VALUE else _latex(text)
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _latex_entry(entry: Entry) -> str:
+    text = _latex(entry.text)
+    if entry.best:
+        text = rf"\textbf{{{text}}}"
+    return rf"{text}$^{{{entry.mark}}}$" if entry.mark else text
+
+
+def live_table(
+    results: Iterable[CellResult], layout: TableLayout, dataset: str
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Header and rows of one dataset's block as it stands: a mean with its count until every seed is there."""
+    places = by_place(results)
+    rows = [
+        (display, *(_live_entry(places.get((name, dataset, *column), []), layout) for column in layout.columns))
+        for name, display, _ in layout.rows
+    ]
+    return ("Methods", *layout.column_titles), tuple(rows)
+
+
+def _live_entry(cells: list[CellResult], layout: TableLayout) -> str:
+    summary = summarise(cells, layout.seeds, layout.pretrain_seeds, layout.interval)
+    if summary.complete:
+        return _mean_and_interval(summary.mean, summary.ci95)
+    failed = f"{len(summary.failed)} failed" if summary.failed else ""
+    undefined = "undefined" if summary.undefined else ""
+    wanted = len(layout.seeds) * len(layout.pretrain_seeds)
+    have = wanted - len(summary.missing) - len(summary.failed) - len(summary.undefined)
+    counted = f"{_percent(summary.mean)} ({have}/{wanted})" if have else ""
+    return " ".join(part for part in (counted, failed, undefined) if part)

@@ -1,0 +1,72 @@
+"""The decoding process: what happens to it, and to the file after."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets_io.decode_worker import DecodeWorker
+from datasets_io.pixels import PixelError, PixelSpec, decode_file
+
+SPEC = PixelSpec(16)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_the_child_gives_what_this_process_gives(picture, tmp_path):
+    with DecodeWorker(SPEC) as worker:
+        assert np.array_equal(worker.decode(picture).pixels, decode_file(picture, SPEC).pixels)
+        with pytest.raises(PixelError, match="absent"):
+            worker.decode(tmp_path / "nowhere.png")
+        first = worker._child.pid
+        worker.decode(picture)
+        assert worker._child.pid == first, "a reject must not cost a new process"
+
+
+def test_a_hang_costs_one_reject(picture, tmp_path):
+    pipe = tmp_path / "hang.png"
+    os.mkfifo(pipe)  # opening it blocks for ever, as a codec in an endless loop would
+    with DecodeWorker(SPEC, time_limit=0.5) as worker:
+        worker.decode(picture)
+        start = time.monotonic()
+        with pytest.raises(PixelError, match=r"longer than 0\.5 s"):
+            worker.decode(pipe)
+        assert time.monotonic() - start < 5
+        assert worker.decode(picture).pixels.shape == (16, 16)
+
+
+def test_a_crash_costs_one_reject(picture, tmp_path):
+    pipe = tmp_path / "crash.png"
+    os.mkfifo(pipe)
+    with DecodeWorker(SPEC) as worker:
+        worker.decode(picture)
+        threading.Timer(0.3, os.kill, (worker._child.pid, signal.SIGSEGV)).start()
+        with pytest.raises(PixelError, match="crashed"):
+            worker.decode(pipe)
+        assert worker.decode(picture).pixels.shape == (16, 16)
+
+
+def test_too_much_memory_costs_one_reject(picture, tmp_path, write_dicom):
+    large = write_dicom(tmp_path / "large.dcm", np.zeros((5000, 5000), np.uint16))
+    with DecodeWorker(SPEC, memory_limit=400 << 20) as worker:
+        with pytest.raises(PixelError, match="memory"):
+            worker.decode(large)
+        assert worker.decode(picture).pixels.shape == (16, 16)
+
+
+def test_the_child_ends_with_its_parent(picture):
+    worker = DecodeWorker(SPEC)
+    worker.decode(picture)
+    child = worker._child
+    child.stdin.close()  # what the kernel does when the parent is killed
+    assert child.wait(timeout=10) == 0
+    child.stdout.close()

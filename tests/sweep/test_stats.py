@@ -1,0 +1,87 @@
+"""Are intervals and tests right: against scipy, by coverage, and at the edges where nothing can be said."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweep.stats import compare, half_width, holm, mean, paired_t, sd, t_interval, z_interval
+
+VALUES = [0.8421, 0.8515, 0.8390, 0.8477, 0.8433]
+
+
+def test_t_interval_equals_scipy():
+    low, high = scipy.stats.t.interval(0.95, 4, np.mean(VALUES), scipy.stats.sem(VALUES))
+    assert t_interval(VALUES) == pytest.approx((high - low) / 2, rel=1e-12)
+    assert sd(VALUES) == pytest.approx(np.std(VALUES, ddof=1), rel=1e-12)
+
+
+def test_z_interval_equals_scipy_and_is_too_narrow_for_five_seeds_by_a_known_factor():
+    low, high = scipy.stats.norm.interval(0.95, np.mean(VALUES), scipy.stats.sem(VALUES))
+    assert z_interval(VALUES) == pytest.approx((high - low) / 2, rel=1e-12)
+    assert t_interval(VALUES) / z_interval(VALUES) == pytest.approx(1.4166, abs=5e-5)
+
+
+def test_one_value_has_no_interval_and_none_has_no_mean():
+    assert t_interval([0.8]) is None and z_interval([0.8]) is None and sd([0.8]) is None
+    assert mean([]) is None and t_interval([]) is None
+    assert t_interval([0.5, 0.5]) == 0.0
+
+
+def test_unknown_interval_is_refused_with_what_is_allowed():
+    with pytest.raises(ValueError, match="'bootstrap'; allowed: t, z"):
+        half_width(VALUES, "bootstrap")
+
+
+@pytest.mark.parametrize(("interval", "low", "high"), [("t", 0.94, 0.96), ("z", 0.86, 0.90)])
+def test_t_covers_what_it_says_with_five_seeds_and_z_does_not(interval, low, high):
+    draws = np.random.default_rng(1).normal(size=(4000, 5))
+    covered = [abs(np.mean(row)) <= half_width(row.tolist(), interval) for row in draws]
+    assert low < np.mean(covered) < high
+
+
+def test_paired_t_equals_scipy_on_the_shared_seeds_only():
+    a = dict(enumerate(VALUES))
+    b = {0: 0.83, 1: 0.852, 2: 0.828, 3: 0.84, 9: 0.1}
+    test = paired_t("clip", "simclr", a, b)
+    expected = scipy.stats.ttest_rel([a[i] for i in range(4)], [b[i] for i in range(4)])
+    assert (test.n, test.first, test.second) == (4, "clip", "simclr")
+    assert test.t == pytest.approx(expected.statistic, rel=1e-10)
+    assert test.p == pytest.approx(expected.pvalue, rel=1e-10)
+    interval = expected.confidence_interval(0.95)
+    assert test.ci95 == pytest.approx((interval.high - interval.low) / 2, rel=1e-10)
+
+
+@pytest.mark.parametrize("b", [{}, {0: 0.8}, dict(enumerate(VALUES))])
+def test_no_p_value_is_invented_where_differences_cannot_vary(b):
+    test = paired_t("a", "b", dict(enumerate(VALUES)), b)
+    assert test.p is None and test.t is None and test.n == len(b)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([0.5, None, 0.04]) == pytest.approx((0.5, None, 0.08), nan_ok=True)
+    assert holm([]) == ()
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_rejects_what_the_step_down_procedure_rejects(p_values):
+    alpha, rejected = 0.05, set()
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: (p_values[i], i))):
+        if (len(p_values) - rank) * p_values[i] > alpha:
+            break
+        rejected.add(i)
+    corrected = holm(p_values)
+    assert {i for i, p in enumerate(corrected) if p <= alpha} == rejected
+    assert all(p <= q <= 1 for p, q in zip(p_values, corrected, strict=True))
+
+
+def test_compare_corrects_all_pairs_together():
+    values = {"a": {0: 0.8, 1: 0.82, 2: 0.81}, "b": {0: 0.7, 1: 0.74, 2: 0.72}, "c": {0: 0.79, 1: 0.82, 2: 0.80}}
+    tests = compare(values, [("a", "b"), ("a", "c")])
+    assert [test.p_holm for test in tests] == pytest.approx(list(holm([test.p for test in tests])))
+    assert tests[0].p_holm == pytest.approx(2 * tests[0].p)
+    assert not math.isclose(tests[0].p, tests[0].p_holm)

@@ -1,0 +1,69 @@
+"""Large batches on small devices: the gradient of the whole batch's loss in two passes over chunks (Gao et al., 2021).
+
+Exact for the loss. Batch norm sees a chunk at a time, as it would on unsynchronised workers.
+"""
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from trainables.batch import Batch
+
+
+def chunks_of(batch: Batch, size: int) -> list[Batch]:
+    """Slices of `size` rows."""
+    count = len(next(iter(batch.views.values())))
+
+    def cut(tensor: Tensor | None, start: int) -> Tensor | None:
+        return None if tensor is None else tensor[start : start + size]
+
+    return [
+        Batch({k: v[s : s + size] for k, v in batch.views.items()}, cut(batch.input_ids, s), cut(batch.attention_mask, s))
+        for s in range(0, count, size)
+    ]
+
+
+def cached_backward(model: nn.Module, batch: Batch, chunk: int) -> dict[str, Tensor]:
+    """Add the gradient of sum(losses(embed(batch))) to the parameters; the losses, detached.
+
+    model: a module with `backbone` and `objective`, perhaps in DistributedDataParallel. Pass one embeds without
+    graph; the loss is differentiated at the embeddings; pass two embeds again, with the same dropout and the same
+    batch-norm state, and carries the gradients on. Parameters of the loss itself (a learnable temperature) get
+    theirs in between.
+    """
+    inner = model.module if hasattr(model, "module") else model
+    parts = chunks_of(batch, chunk)
+    states, embedded = [], []
+    buffers = {name: value.clone() for name, value in inner.named_buffers()}
+    with torch.no_grad():
+        for part in parts:
+            states.append(_random_state(part))
+            embedded.append(inner.objective.embed(inner.backbone, part))
+    leaves = {name: torch.cat([e[name] for e in embedded]) for name in embedded[0]}
+    leaves = {n: v.requires_grad_() if v.is_floating_point() and not n.split("/")[-1].startswith("key_") else v for n, v in leaves.items()}
+    losses = inner.objective.losses(leaves)
+    sum(losses.values()).backward()
+    with torch.no_grad():
+        for name, value in inner.named_buffers():
+            value.copy_(buffers[name])
+    for number, (part, state) in enumerate(zip(parts, states, strict=True)):
+        last = number == len(parts) - 1
+        with nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync():
+            _restore(state, part)
+            again = inner.objective.embed(inner.backbone, part)
+            rows = slice(number * chunk, number * chunk + len(next(iter(part.views.values()))))
+            terms = [(again[n] * leaf.grad[rows]).sum() for n, leaf in leaves.items() if leaf.grad is not None]
+            sum(terms).backward()
+    return {name: value.detach() for name, value in losses.items()}
+
+
+def _random_state(part: Batch) -> tuple[Tensor, Tensor | None]:
+    on_gpu = next(iter(part.views.values())).is_cuda
+    return torch.get_rng_state(), torch.cuda.get_rng_state() if on_gpu else None
+
+
+def _restore(state: tuple[Tensor, Tensor | None], part: Batch) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1])

@@ -1,0 +1,126 @@
+"""Batch norm over the global batch, and over fixed groups of it (MoCo's key encoder)."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables import distributed
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+class _SumOverWorkers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm with the statistics of all workers' rows, with gradient; torch's SyncBatchNorm refuses the CPU.
+
+    (N, C, ...) -> the same. Equal to nn.BatchNorm on the concatenated batch.
+    """
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        if x.ndim < 2:
+            raise ValueError(f"batch norm takes (N, C, ...), got {tuple(x.shape)}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._check_input_dim(x)
+        if not self.training or distributed.world_size() == 1:
+            return super().forward(x)
+        axes = [0, *range(2, x.ndim)]
+        wide = x if x.dtype == torch.float64 else x.float()
+        count = wide.numel() / wide.shape[1] * distributed.world_size()
+        mean = _SumOverWorkers.apply(wide.sum(axes)) / count
+        shape = [1, -1, *[1] * (x.ndim - 2)]
+        centred = wide - mean.view(shape)
+        variance = _SumOverWorkers.apply(centred.pow(2).sum(axes)) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            unbiased = variance * (count / (count - 1))
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        out = centred * torch.rsqrt(variance + self.eps).view(shape)
+        if self.affine:
+            out = out * self.weight.view(shape) + self.bias.view(shape)
+        return out.to(x.dtype)
+
+
+class SplitBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm of `groups` contiguous parts of the rows, each with its own statistics.
+
+    So a single worker's key encoder sees what that many workers without synchronisation would
+    (He et al., 2020, shuffled batch norm). Running statistics are the mean over the groups.
+    """
+
+    groups: int = 1
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        if len(x) % self.groups:
+            raise ValueError(f"split batch norm: {len(x)} rows do not divide into {self.groups} groups")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.groups == 1:
+            return super().forward(x)
+        self._check_input_dim(x)
+        groups, channels, rest = self.groups, x.shape[1], x.shape[2:]
+        split = x.view(groups, -1, channels, *rest).transpose(0, 1).reshape(-1, groups * channels, *rest)
+        mean, variance = self.running_mean.repeat(groups), self.running_var.repeat(groups)
+        weight = self.weight.repeat(groups) if self.affine else None
+        bias = self.bias.repeat(groups) if self.affine else None
+        out = functional.batch_norm(split, mean, variance, weight, bias, True, self.momentum, self.eps)
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.copy_(mean.view(groups, channels).mean(0))
+            self.running_var.copy_(variance.view(groups, channels).mean(0))
+        return out.view(-1, groups, channels, *rest).transpose(0, 1).reshape(x.shape)
+
+
+def _replace(module: nn.Module, kind: type, groups: int | None) -> nn.Module:
+    """Exchange every plain batch norm for one of `kind` with the same parameters, buffers and options."""
+    for name, child in module.named_children():
+        if isinstance(child, BATCH_NORMS):
+            new = kind(child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats)
+            new.weight, new.bias = child.weight, child.bias
+            new.running_mean, new.running_var = child.running_mean, child.running_var
+            new.num_batches_tracked = child.num_batches_tracked
+            new.train(child.training)
+            # timm's fused norm-and-activation layers carry what follows the norm: keep it.
+            rest = [getattr(child, part) for part in ("drop", "act") if hasattr(child, part)]
+            if groups is not None:
+                new.groups = groups
+            setattr(module, name, nn.Sequential(new, *rest) if rest else new)
+        else:
+            _replace(child, kind, groups)
+    return module
+
+
+def convert_to_global(module: nn.Module) -> nn.Module:
+    """Plain batch norms become global ones; split ones stay."""
+    return _replace(module, GlobalBatchNorm, None)
+
+
+def convert_to_split(module: nn.Module, groups: int) -> nn.Module:
+    """Plain batch norms become split ones with `groups` groups on this worker."""
+    return _replace(module, SplitBatchNorm, groups)
+
+
+@torch.no_grad()
+def average_running_statistics(module: nn.Module) -> None:
+    """Make running statistics equal on all workers; they are linear in the batches, so the mean is exact."""
+    if distributed.world_size() == 1:
+        return
+    buffers = [b for m in module.modules() if isinstance(m, SplitBatchNorm) for b in (m.running_mean, m.running_var)]
+    flat = distributed.mean(torch.cat([b.flatten() for b in buffers]))
+    for buffer, part in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
+        buffer.copy_(part.view_as(buffer))

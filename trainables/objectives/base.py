@@ -1,0 +1,78 @@
+"""What every objective is: named losses from views and reports, on a backbone that it is given."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from trainables.batch import SSL_1, SSL_2, Batch
+from trainables.text import TextConfig
+
+Pairs = tuple[tuple[str, str], ...]
+TWO_VIEWS: Pairs = ((SSL_1, SSL_2),)
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """What an objective may need to know when it is built. `seed` is for what it draws itself, step by step."""
+
+    backbone: nn.Module
+    feature_dim: int
+    global_batch_size: int
+    num_train_images: int
+    seed: int
+    text_config: TextConfig | None = None
+    vocabulary_size: int | None = None
+
+
+class Objective(nn.Module):
+    """Heads, text tower, queue, momentum copy: all that belongs to a method but the image backbone.
+
+    `project` makes per-sample tensors of this worker's features; `losses` makes named scalars of them, weights
+    applied, so that their sum is the total and its mean over workers is the loss of the global batch.
+    """
+
+    views: tuple[str, ...] = ()
+
+    def embed(self, backbone: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Each view passes the backbone on its own: batch norm sees one kind of view at a time."""
+        return self.project({name: backbone(batch.views[name]) for name in self.views}, batch)
+
+    def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        raise TypeError(f"{type(self).__name__} must define project")
+
+    def losses(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
+        raise TypeError(f"{type(self).__name__} must define losses")
+
+    def forward(self, backbone: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return self.losses(self.embed(backbone, batch))
+
+    def after_step(self, backbone: nn.Module) -> None:
+        """Called once after each optimiser step in training, never in validation."""
+
+
+def views_of(pairs: Pairs) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(view for pair in pairs for view in pair))
+
+
+def mean_over_pairs(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Named losses of several pairs of views -> their means."""
+    return {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
+
+
+class PairObjective(Objective):
+    """An image-image objective without memory: one head, a loss for each pair of views."""
+
+    def __init__(self, head: nn.Module, config: Any, pairs: Pairs):
+        super().__init__()
+        self.head, self.config, self.pairs = head, config, pairs
+        self.views = views_of(pairs)
+
+    def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        return {name: self.head(features[name]) for name in self.views}
+
+    def losses(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
+        return mean_over_pairs([self.pair_losses(embeddings[a], embeddings[b]) for a, b in self.pairs])
+
+    def pair_losses(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
+        raise TypeError(f"{type(self).__name__} must define pair_losses")

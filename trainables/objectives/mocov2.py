@@ -1,0 +1,130 @@
+"""MoCo v2: queries against a queue of a slowly moving copy's keys (He et al., 2020; Chen et al., 2020)."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from datasets_io.fingerprint import derive_seed
+from trainables.batch import SSL_1, SSL_2, Batch
+from trainables.distributed import gather, rank, world_size
+from trainables.heads import Head, HeadSpec, unit
+from trainables.normalisation import average_running_statistics, convert_to_split
+from trainables.objectives.base import TWO_VIEWS, BuildContext, Objective, Pairs, mean_over_pairs, views_of
+
+
+@dataclass(frozen=True)
+class MocoV2Config:
+    """queue_size None: 65,536, or the largest multiple of the batch up to half the corpus where that is smaller.
+
+    symmetric: each view is query once, against the other's queue (two queues). key_bn_splits: the key encoder's
+    batch norm sees the shuffled global batch in so many groups, on one worker as on many.
+    """
+
+    head: HeadSpec = HeadSpec(dims=(512, 128), norm="batch", act="relu")
+    temperature: float = 0.07
+    momentum: float = 0.999
+    queue_size: int | None = None
+    symmetric: bool = True
+    key_bn_splits: int = 8
+    version: int = 1
+
+    needs_text = False
+    views = (SSL_1, SSL_2)
+
+    @staticmethod
+    def released() -> "MocoV2Config":
+        return MocoV2Config(head=HeadSpec(dims=(2048, 128), act="relu"))
+
+    def build(self, context: BuildContext, pairs: Pairs = TWO_VIEWS) -> "MocoV2":
+        return MocoV2(self, context, pairs)
+
+
+def queue_size_for(config: MocoV2Config, global_batch_size: int, num_train_images: int) -> int:
+    """Raises ValueError where the queue would be smaller than a batch."""
+    if config.queue_size is None:
+        fitting = num_train_images // 2 // global_batch_size * global_batch_size
+        return min(65_536, max(fitting, global_batch_size))
+    if config.queue_size < global_batch_size:
+        raise ValueError(f"queue_size {config.queue_size} is smaller than global_batch_size {global_batch_size}")
+    return config.queue_size
+
+
+class MocoV2(Objective):
+    """A query head, a momentum copy of backbone and head, and a queue for each view whose keys are used."""
+
+    def __init__(self, config: MocoV2Config, context: BuildContext, pairs: Pairs):
+        super().__init__()
+        self.config, self.pairs, self.views = config, pairs, views_of(pairs)
+        self.batch_size, self.seed = context.global_batch_size, context.seed
+        self.splits = config.key_bn_splits
+        if self.batch_size % self.splits or self.splits % world_size():
+            raise ValueError(
+                f"key_bn_splits {self.splits} must divide global_batch_size {self.batch_size} and be a multiple of "
+                f"the {world_size()} workers"
+            )
+        self.head = Head(config.head, context.feature_dim)
+        groups = self.splits // world_size()
+        self.key_backbone = convert_to_split(copy.deepcopy(context.backbone), groups).requires_grad_(False)
+        self.key_head = convert_to_split(copy.deepcopy(self.head), groups).requires_grad_(False)
+        self.directions = tuple(d for a, b in pairs for d in ([(a, b), (b, a)] if config.symmetric else [(a, b)]))
+        self.key_views = tuple(dict.fromkeys(key for _, key in self.directions))
+        size = queue_size_for(config, self.batch_size, context.num_train_images)
+        for view in self.key_views:
+            self.register_buffer(f"queue_{view}", unit(torch.randn(size, config.head.dims[-1])))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+        self.fresh: dict[str, Tensor] = {}
+
+    def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        queries = dict.fromkeys(query for query, _ in self.directions)
+        found = {f"query_{view}": unit(self.head(features[view])) for view in queries}
+        return found | {f"key_{view}": self.keys(batch.views[view]) for view in self.key_views}
+
+    @torch.no_grad()
+    def keys(self, images: Tensor) -> Tensor:
+        """This worker's keys, (b, D). In training, batch norm sees the global batch in an order of its own."""
+        if not self.training:
+            return unit(self.key_head(self.key_backbone(images)))
+        everyone, share = gather(images), len(images)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle_bn", int(self.step)))
+        order = torch.randperm(len(everyone), generator=generator).to(images.device)
+        mine = order[rank() * share : (rank() + 1) * share]
+        keys = gather(unit(self.key_head(self.key_backbone(everyone[mine]))))
+        return keys[torch.argsort(order)][rank() * share : (rank() + 1) * share]
+
+    def losses(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.training:
+            self.fresh = {view: embeddings[f"key_{view}"].detach() for view in self.key_views}
+        parts = []
+        for query, key in self.directions:
+            queue = self.get_buffer(f"queue_{key}")
+            loss = info_nce(embeddings[f"query_{query}"], embeddings[f"key_{key}"], queue, self.config.temperature)
+            parts.append({"mocov2": loss})
+        return mean_over_pairs(parts)
+
+    @torch.no_grad()
+    def after_step(self, backbone: nn.Module) -> None:
+        """Move the copy once, and put this step's keys into the queues, the oldest out."""
+        pairs = [(self.key_backbone, backbone), (self.key_head, self.head)]
+        slow = [p for copy_, _ in pairs for p in copy_.parameters()]
+        fast = [p for _, source in pairs for p in source.parameters()]
+        torch._foreach_lerp_(slow, fast, 1 - self.config.momentum)
+        for view, keys in self.fresh.items():
+            keys, queue = gather(keys), self.get_buffer(f"queue_{view}")
+            places = (torch.arange(len(keys), device=keys.device) + self.pointer) % len(queue)
+            queue[places] = keys.to(queue.dtype)
+        self.pointer.copy_((self.pointer + self.batch_size) % len(queue))
+        self.step += 1
+        self.fresh = {}
+        average_running_statistics(self.key_backbone)
+        average_running_statistics(self.key_head)
+
+
+def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """Mean of -log softmax of the positive among itself and the queue. query, key: (b, D), queue: (K, D), unit rows."""
+    positive = (query * key).sum(dim=1, keepdim=True)
+    logits = torch.cat([positive, query @ queue.T.clone()], dim=1) / temperature
+    return functional.cross_entropy(logits, torch.zeros(len(query), dtype=torch.long, device=query.device))

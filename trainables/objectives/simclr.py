@@ -1,0 +1,50 @@
+"""SimCLR: two views of an image attract, all other images of the batch repel (Chen et al., 2020)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainables.batch import SSL_1, SSL_2
+from trainables.distributed import gather_with_grad, rank
+from trainables.heads import Head, HeadSpec, unit
+from trainables.objectives.base import TWO_VIEWS, BuildContext, PairObjective, Pairs
+
+
+@dataclass(frozen=True)
+class SimClrConfig:
+    """temperature divides the cosine similarities."""
+
+    head: HeadSpec = HeadSpec(dims=(512, 128), norm="batch", act="relu")
+    temperature: float = 0.1
+    version: int = 1
+
+    needs_text = False
+    views = (SSL_1, SSL_2)
+
+    @staticmethod
+    def released() -> "SimClrConfig":
+        return SimClrConfig(head=HeadSpec(dims=(512, 128), norm="batch", act="relu", bias=False, bias_last=False))
+
+    def build(self, context: BuildContext, pairs: Pairs = TWO_VIEWS) -> "SimClr":
+        return SimClr(Head(self.head, context.feature_dim), self, pairs)
+
+
+class SimClr(PairObjective):
+    def pair_losses(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
+        return {"simclr": nt_xent(unit(a), unit(b), self.config.temperature)}
+
+
+def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """Mean over this worker's 2b queries of -log softmax of the positive among 2B - 1 candidates.
+
+    a, b: (b, D) of unit length; row i of both is one image.
+    """
+    all_a, all_b = gather_with_grad(a), gather_with_grad(b)
+    count = len(all_a)
+    own = torch.arange(len(a), device=a.device) + rank() * len(a)
+    candidates = torch.cat([all_a, all_b]).T / temperature
+    itself = functional.one_hot(torch.cat([own, own + count]), 2 * count).bool()
+    logits = (torch.cat([a, b]) @ candidates).masked_fill(itself, float("-inf"))
+    return functional.cross_entropy(logits, torch.cat([own + count, own]))

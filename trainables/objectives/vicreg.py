@@ -1,0 +1,65 @@
+"""VICReg: invariance between views, variance and decorrelation within them (Bardes et al., 2022)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainables.batch import SSL_1, SSL_2
+from trainables.distributed import gather_with_grad
+from trainables.heads import Head, HeadSpec, at_least_float32
+from trainables.objectives.base import TWO_VIEWS, BuildContext, PairObjective, Pairs
+
+
+@dataclass(frozen=True)
+class VicRegConfig:
+    """variance_average: the variance terms of both views are averaged (official code), not added (the equation)."""
+
+    expander: HeadSpec = HeadSpec(dims=(8192, 8192, 8192), norm="batch", act="relu", bias_last=False)
+    invariance: float = 25.0
+    variance: float = 25.0
+    covariance: float = 1.0
+    gamma: float = 1.0
+    epsilon: float = 1e-4
+    variance_average: bool = True
+    version: int = 1
+
+    needs_text = False
+    views = (SSL_1, SSL_2)
+
+    @staticmethod
+    def released() -> "VicRegConfig":
+        return VicRegConfig()
+
+    def build(self, context: BuildContext, pairs: Pairs = TWO_VIEWS) -> "VicReg":
+        return VicReg(Head(self.expander, context.feature_dim), self, pairs)
+
+
+class VicReg(PairObjective):
+    def pair_losses(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
+        c, a, b = self.config, at_least_float32(a), at_least_float32(b)
+        all_a, all_b = gather_with_grad(a), gather_with_grad(b)  # statistics are of the global batch
+        spread = variance_term(all_a, c.gamma, c.epsilon) + variance_term(all_b, c.gamma, c.epsilon)
+        return {
+            "vicreg_invariance": c.invariance * functional.mse_loss(a, b),
+            "vicreg_variance": c.variance * (spread / 2 if c.variance_average else spread),
+            "vicreg_covariance": c.covariance * (covariance_term(all_a) + covariance_term(all_b)),
+        }
+
+
+def variance_term(z: Tensor, gamma: float, epsilon: float) -> Tensor:
+    """Mean hinge of the standard deviations below gamma. z: (n, D)."""
+    return functional.relu(gamma - torch.sqrt(z.var(dim=0) + epsilon)).mean()
+
+
+def covariance_term(z: Tensor) -> Tensor:
+    """Sum of the squared off-diagonal covariances over D. z: (n, D).
+
+    ||Z'Z|| = ||ZZ'||: with fewer rows than columns the n x n product stands for the D x D one.
+    """
+    n, width = z.shape
+    centred = z - z.mean(dim=0)
+    product = centred @ centred.T if n < width else centred.T @ centred
+    diagonal = centred.pow(2).sum(dim=0)
+    return (product.pow(2).sum() - diagonal.pow(2).sum()) / (n - 1) ** 2 / width

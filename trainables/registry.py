@@ -1,0 +1,69 @@
+"""Which methods and protocols there are: explicit dicts, and the joint methods by product."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from itertools import product
+from typing import Any
+
+from trainables.objectives.barlow_twins import BarlowTwinsConfig
+from trainables.objectives.clip import ClipConfig
+from trainables.objectives.convirt import ConvirtConfig
+from trainables.objectives.joint import JointConfig, JointSettings
+from trainables.objectives.mocov2 import MocoV2Config
+from trainables.objectives.simclr import SimClrConfig
+from trainables.objectives.vicreg import VicRegConfig
+from trainables.protocols import fine_tune, linear_probe, lp_ft
+from trainables.protocols.base import Protocol
+
+IMAGE_TEXT: dict[str, type] = {"clip": ClipConfig, "convirt": ConvirtConfig}
+IMAGE_IMAGE: dict[str, type] = {
+    "mocov2": MocoV2Config, "simclr": SimClrConfig, "vicreg": VicRegConfig, "barlow_twins": BarlowTwinsConfig,
+}
+METHODS: tuple[str, ...] = (
+    *IMAGE_TEXT, *IMAGE_IMAGE, *(f"{text}+{image}" for image, text in product(IMAGE_IMAGE, IMAGE_TEXT)),
+)
+# In the order of the paper's Table 1.
+PAPER_METHODS: tuple[str, ...] = (
+    "clip", "convirt", "mocov2", "simclr", "vicreg", "clip+mocov2", "convirt+mocov2", "clip+simclr",
+    "convirt+simclr", "clip+vicreg", "convirt+vicreg",
+)
+DISPLAY = {
+    "clip": "CLIP", "convirt": "ConVIRT", "mocov2": "MoCoV2", "simclr": "SimCLR", "vicreg": "VICReg",
+    "barlow_twins": "Barlow Twins",
+}
+PROTOCOLS: dict[str, Protocol] = {p.PROTOCOL.name: p.PROTOCOL for p in (lp_ft, linear_probe, fine_tune)}
+
+IMAGE_TEXT_GROUP, IMAGE_IMAGE_GROUP, JOINT_GROUP = "image-text", "image-image", "joint"
+
+
+def check_method(method: str) -> None:
+    """Raise ValueError with the known names, and the nearest one."""
+    if method not in METHODS:
+        close = get_close_matches(method, METHODS, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}{hint}")
+
+
+def objective_config(method: str, base: Mapping[str, Any], joint: JointSettings) -> Any:
+    """The configuration of a method: from `base` where it has one for a part, else the part's defaults."""
+    check_method(method)
+    kinds = IMAGE_TEXT | IMAGE_IMAGE
+    parts = [base.get(name) or kinds[name]() for name in method.split("+")]
+    return parts[0] if len(parts) == 1 else JointConfig(parts[0], parts[1], joint)
+
+
+def method_group(method: str) -> str:
+    check_method(method)
+    if "+" in method:
+        return JOINT_GROUP
+    return IMAGE_TEXT_GROUP if method in IMAGE_TEXT else IMAGE_IMAGE_GROUP
+
+
+def needs_reports(method: str) -> bool:
+    return method_group(method) != IMAGE_IMAGE_GROUP
+
+
+def display_name(method: str) -> str:
+    """As the paper writes it: `clip+simclr` is SimCLR-CLIP."""
+    check_method(method)
+    return "-".join(DISPLAY[name] for name in reversed(method.split("+")))

@@ -1,0 +1,163 @@
+"""Reports as vectors: any Hugging Face encoder by name or folder, or a tiny one with its own vocabulary."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+
+PADDING, UNKNOWN, START = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class HuggingFaceText:
+    """A pretrained text encoder. max_length in tokens; pooling: `cls` of the last layer, or `max` over tokens."""
+
+    name_or_path: str
+    max_length: int = 128
+    pooling: str = "cls"
+
+
+@dataclass(frozen=True)
+class TinyText:
+    """A small BERT with random weights and a word-level vocabulary of the corpus: for demos and tests."""
+
+    layers: int = 2
+    width: int = 64
+    heads: int = 2
+    max_length: int = 48
+    max_vocabulary: int = 2000
+    dropout: float = 0.1
+    pooling: str = "cls"
+
+
+TextConfig = HuggingFaceText | TinyText
+
+
+class WordTokenizer:
+    """Lower-case words and punctuation marks by a fixed vocabulary; padded to the longest text of a batch."""
+
+    def __init__(self, words: Sequence[str], max_length: int):
+        self.words, self.max_length = list(words), max_length
+        self.ids = {word: i for i, word in enumerate(self.words, start=START + 1)}
+
+    @property
+    def vocabulary_size(self) -> int:
+        return len(self.words) + START + 1
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """input_ids and attention_mask, (B, T) int64."""
+        rows = [[START, *(self.ids.get(w, UNKNOWN) for w in _split(text))][: self.max_length] for text in texts]
+        longest = max(map(len, rows))
+        ids = torch.tensor([row + [PADDING] * (longest - len(row)) for row in rows])
+        return ids, (ids != PADDING).long()
+
+    def to_json(self) -> str:
+        return json.dumps({"words": self.words, "max_length": self.max_length})
+
+    @staticmethod
+    def from_json(text: str) -> "WordTokenizer":
+        return WordTokenizer(**json.loads(text))
+
+
+class HuggingFaceTokenizer:
+    """A pretrained tokenizer; reports repeat, so each text is cut into tokens once."""
+
+    def __init__(self, config: HuggingFaceText):
+        self.config = config
+        self.tokenizer = _load(AutoTokenizer, config.name_or_path, {})
+        self.known: dict[str, list[int]] = {}
+
+    @property
+    def vocabulary_size(self) -> int:
+        return len(self.tokenizer)
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        new = [text for text in dict.fromkeys(texts) if text not in self.known]
+        if new:
+            found = self.tokenizer(new, truncation=True, max_length=self.config.max_length)["input_ids"]
+            self.known.update(zip(new, found, strict=True))
+        rows = [self.known[text] for text in texts]
+        longest = max(map(len, rows))
+        padding = self.tokenizer.pad_token_id
+        ids = torch.tensor([row + [padding] * (longest - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+        return ids, mask
+
+    def to_json(self) -> str:
+        return json.dumps({"name_or_path": self.config.name_or_path, "max_length": self.config.max_length})
+
+
+Tokenizer = WordTokenizer | HuggingFaceTokenizer
+
+
+def _split(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.lower())
+
+
+def build_tokenizer(config: TextConfig, reports: Sequence[str]) -> Tokenizer:
+    """The pretrained tokenizer, or one whose vocabulary is the reports' commonest words."""
+    if isinstance(config, HuggingFaceText):
+        return HuggingFaceTokenizer(config)
+    counts = Counter(word for report in reports for word in _split(report))
+    words = sorted(counts, key=lambda word: (-counts[word], word))[: config.max_vocabulary]
+    return WordTokenizer(words, config.max_length)
+
+
+class TextTower(nn.Module):
+    """(B, T) tokens -> (B, width)."""
+
+    def __init__(self, config: TextConfig, vocabulary_size: int | None):
+        super().__init__()
+        self.pooling = config.pooling
+        if self.pooling not in ("cls", "max"):
+            raise ValueError(f"pooling is {self.pooling!r}; allowed: 'cls', 'max'")
+        self.bert = _tiny_bert(config, vocabulary_size) if isinstance(config, TinyText) else _pretrained(config)
+
+    @property
+    def width(self) -> int:
+        return int(self.bert.config.hidden_size)
+
+    def freeze(self, layers: int, embeddings: bool) -> None:
+        """Fix the `layers` layers nearest the input, and the embeddings."""
+        blocks = self.bert.encoder.layer
+        if layers > len(blocks):
+            raise ValueError(f"frozen_layers is {layers}, but the text encoder has {len(blocks)} layers")
+        fixed = [*blocks[:layers], *([self.bert.embeddings] if embeddings else [])]
+        for module in fixed:
+            module.requires_grad_(False)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.pooling == "cls":
+            return states[:, 0]
+        return states.masked_fill(attention_mask[:, :, None] == 0, float("-inf")).amax(dim=1)
+
+
+def _tiny_bert(config: TinyText, vocabulary_size: int | None) -> BertModel:
+    settings = BertConfig(
+        vocab_size=vocabulary_size, hidden_size=config.width, num_hidden_layers=config.layers,
+        num_attention_heads=config.heads, intermediate_size=4 * config.width, pad_token_id=PADDING,
+        max_position_embeddings=config.max_length, hidden_dropout_prob=config.dropout,
+        attention_probs_dropout_prob=config.dropout,
+    )
+    return BertModel(settings, add_pooling_layer=False)
+
+
+def _pretrained(config: HuggingFaceText) -> nn.Module:
+    return _load(AutoModel, config.name_or_path, {"add_pooling_layer": False, "attn_implementation": "sdpa"})
+
+
+def _load(kind: Any, name: str, options: dict[str, Any]) -> Any:
+    try:
+        return kind.from_pretrained(name, **options)
+    except Exception as error:
+        raise ValueError(
+            f"cannot load the text encoder {name!r} ({type(error).__name__}: {str(error).splitlines()[0]}); give the "
+            "folder of a downloaded model as HuggingFaceText.name_or_path where the machine is offline"
+        ) from error
