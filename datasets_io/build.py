@@ -1,4 +1,4 @@
-"""Raw archive -> Parquet shards, rejects.parquet and manifest.json: `python -m datasets_io.build SOURCE --raw DIR ...`.
+"""Raw archive -> Parquet shards and a manifest: `python -m datasets_io.build SOURCE --raw DIR --storage URI`. [ray]
 
 A build is deterministic: the same archive gives the same bytes, however many processes made them. It resumes by
 itself: finished shards are kept, and the manifest is written last. Small archives are built in this process, with

@@ -17,15 +17,18 @@ from trainables.registry import PROTOCOLS
 SOFTWARE = ("radsweep", "torch", "torchvision", "timm", "transformers", "ray", "numpy", "scikit-learn", "pydicom")
 
 
-def layout_of(study: Study) -> TableLayout:
-    """The study's rows and columns in the paper's layout."""
-    columns = tuple((name, percent) for name in study.protocols for percent in PROTOCOLS[name].label_percents)
+def layout_of(study: Study, plan: Plan) -> TableLayout:
+    """The rows and columns that were asked for, in the paper's layout."""
+    asked_rows = {cell.encoder.row for cell in plan.cells}
+    asked_datasets = {cell.dataset for cell in plan.cells}
+    asked_columns = {(cell.protocol, cell.label_percent) for cell in plan.cells}
+    columns = [(name, percent) for name in study.protocols for percent in PROTOCOLS[name].label_percents]
     return TableLayout(
-        rows=tuple((row.name, row.display, row.group) for row in study.rows),
-        datasets=tuple((dataset.source, dataset.display) for dataset in study.datasets),
-        columns=columns,
-        seeds=study.seeds,
-        pretrain_seeds=study.pretrain_seeds,
+        rows=tuple((row.name, row.display, row.group) for row in study.rows if row.name in asked_rows),
+        datasets=tuple((d.source, d.display) for d in study.datasets if d.source in asked_datasets),
+        columns=tuple(column for column in columns if column in asked_columns),
+        seeds=tuple(sorted({cell.seed for cell in plan.cells})),
+        pretrain_seeds=tuple(sorted({cell.encoder.pretrain_seed for cell in plan.cells})),
         study=study.name,
     )
 
@@ -48,7 +51,7 @@ def write_reports(
     study: Study, plan: Plan, results: list[CellResult], manifests: dict[str, Manifest], store: Store
 ) -> dict[str, str]:
     """File name -> where it lies."""
-    table = table1(results, layout_of(study), published=study.show_published, notes=notes_of(study, results))
+    table = table1(results, layout_of(study, plan), published=study.show_published, notes=notes_of(study, results))
     contents = {
         "results.csv": results_csv(results),
         "findings.csv": findings_csv(results),
@@ -90,11 +93,11 @@ def _failures(plan: Plan, store: Store) -> dict[str, dict]:
     return {str(item): store.failure(item) for item in items if store.folder(item) in failed}
 
 
-def live_tables(study: Study, results: list[CellResult]) -> tuple[TableRows, ...]:
+def live_tables(study: Study, plan: Plan, results: list[CellResult]) -> tuple[TableRows, ...]:
     """The table as it stands, one for each dataset."""
-    tables = []
-    for source, display in layout_of(study).datasets:
-        header, rows = live_table(results, layout_of(study), source)
+    tables, layout = [], layout_of(study, plan)
+    for source, display in layout.datasets:
+        header, rows = live_table(results, layout, source)
         tables.append(TableRows(f"{display}: macro AUROC (%) ± 95% interval over seeds", header, rows))
     return tuple(tables)
 

@@ -128,7 +128,7 @@ def _run_plan(study, plan, store, folders, built, retry_failed: bool, display, s
             f"to do: {len(left.encoders)} of {len(plan.encoders)} encoders, {len(left.cells)} of {len(plan.cells)} cells"
         )
         bars = RunBars(display, left, len(plan.cells), num_done)
-        display.tables = lambda: live_tables(study, reader.collect())
+        display.tables = lambda: live_tables(study, plan, reader.collect())
         start_ray()
         try:
             bars.start()
@@ -136,10 +136,10 @@ def _run_plan(study, plan, store, folders, built, retry_failed: bool, display, s
         finally:
             stop_ray()
     results = reader.collect()
-    display.tables = lambda: live_tables(study, results)
+    display.tables = lambda: live_tables(study, plan, results)
     paths = write_reports(study, plan, results, built, store)
     if display.live is None:
-        for table in live_tables(study, results):
+        for table in live_tables(study, plan, results):
             display.say_table(table)
     for line in summary_lines(study, plan, results, store, paths, time.monotonic() - started):
         display.say(line)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sweep.aggregate import CellResult, Place, Summary, by_place, csv_text, defined_findings, summarise
 from sweep.published import SOURCE, PublishedMean, published_mean
+from trainables.registry import PROTOCOLS
 
 NO_VALUE = "-"
 GROUP_TITLES = {
@@ -29,9 +30,8 @@ class TableLayout:
     interval: str = "t"
 
     def column_title(self, protocol: str, label_percent: int) -> str:
-        """`LP` where all labels are all there is, else `FT (1%)`."""
-        percents = [percent for name, percent in self.columns if name == protocol]
-        return protocol if percents == [100] else f"{protocol} ({label_percent}%)"
+        """`LP` for a protocol that knows no other percentage, else `FT (1%)`."""
+        return protocol if PROTOCOLS[protocol].label_percents == (label_percent,) else f"{protocol} ({label_percent}%)"
 
     @property
     def column_titles(self) -> tuple[str, ...]:
@@ -243,9 +243,8 @@ class Table:
                 for row in rows:
                     lines.append(_latex_row((_latex(row.display), *map(_latex_entry, row.entries))))
                     if self.published:
-                        lines += [
-                            _latex_row((rf"\quad {name}", *map(_latex_number, texts))) for name, texts in _reference(row)
-                        ]
+                        for name, texts in _reference(row):
+                            lines.append(_latex_row((rf"\quad {name}", *map(_latex_number, texts))))
         lines += [r"\bottomrule", r"\end{tabular}"]
         lines += [rf"\par\smallskip{{\footnotesize\raggedright {_latex(note)}\par}}" for note in self.footnotes]
         return "\n".join([*lines, r"\end{table}"]) + "\n"

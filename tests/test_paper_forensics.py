@@ -16,9 +16,10 @@ NEGATIVES = 201
 # Studies labelled (positive, uncertain) in CheXpert's training set: Irvin et al. (AAAI 2019), Table 1.
 CHEXPERT_STUDIES = {
     "No Finding": (16627, 0), "Enlarged Cardiomediastinum": (9020, 10148), "Cardiomegaly": (23002, 6597),
-    "Lung Lesion": (6856, 1071), "Lung Opacity": (92669, 4341), "Edema": (48905, 11571), "Consolidation": (12730, 23976),
-    "Pneumonia": (4576, 15658), "Atelectasis": (29333, 29377), "Pneumothorax": (17313, 2663),
-    "Pleural Effusion": (75696, 9419), "Pleural Other": (2441, 1771), "Fracture": (7270, 484),
+    "Lung Lesion": (6856, 1071), "Lung Opacity": (92669, 4341), "Edema": (48905, 11571),
+    "Consolidation": (12730, 23976), "Pneumonia": (4576, 15658), "Atelectasis": (29333, 29377),
+    "Pneumothorax": (17313, 2663), "Pleural Effusion": (75696, 9419), "Pleural Other": (2441, 1771),
+    "Fracture": (7270, 484),
 }
 NUM_STUDIES, NUM_IMAGES = 187_641, 224_316
 
@@ -147,7 +148,7 @@ def test_nih_prevalences_are_those_of_a_public_test_list():
     sizes = (78_468, 11_219, 22_433)
     says(f"({' / '.join(f'{100 * size / sum(sizes):.1f}' for size in sizes)}%)")
     says(f"together {sum(sizes):,} images of {21_528 + 3_090 + 6_187:,} patients")
-    assert 86_524 + 25_596 == sum(sizes)
+    assert sum(sizes) == 86_524 + 25_596
 
 
 def test_linear_probing_intervals():

@@ -1,5 +1,8 @@
 """Workers of one training: gathering with gradient, means over workers, and the wrapper that averages gradients."""
 
+import warnings
+from collections.abc import Iterable
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -58,6 +61,24 @@ def mean(value: Tensor) -> Tensor:
     return total / world_size()
 
 
+def means(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Means over workers of named scalars, without gradient, in one exchange."""
+    if world_size() == 1:
+        return {name: value.detach() for name, value in values.items()}
+    return dict(zip(values, mean(torch.stack(list(values.values()))).unbind(), strict=True))
+
+
+@torch.no_grad()
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace each gradient by its mean over workers. Every worker must have gradients of the same parameters."""
+    if world_size() == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= world_size()
+
+
 def broadcast_int(value: int) -> int:
     """Worker 0's number on every worker."""
     if world_size() == 1:
@@ -78,5 +99,8 @@ def wrap(model: nn.Module, device: torch.device) -> nn.Module:
     if world_size() == 1:
         return model
     ids = [device.index or 0] if device.type == "cuda" else None
-    # Buffers agree by construction: batch statistics are global, queues are gathered.
-    return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+    # Buffers agree by construction: every worker builds from one seed, batch statistics are global, queues gathered.
+    with warnings.catch_warnings():
+        # Newer torch renames the option, older ones know only this name.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -110,8 +111,7 @@ def run_pretraining(
         if first and state.step - saved_at >= resources.checkpoint_every_steps:
             _save(task, state, files, job)
             saved_at = state.step
-        if fail_at_step is not None and state.step == fail_at_step:
-            raise SystemExit(13)
+        end_here(state)
 
     def on_epoch(state: LoopState) -> None:
         nonlocal saved_at
@@ -120,6 +120,11 @@ def run_pretraining(
         if first and state.step < task.loop_plan.total_steps and long_ago:
             _save(task, state, files, job)
             saved_at = state.step
+        end_here(state)
+
+    def end_here(state: LoopState) -> None:
+        if fail_at_step is not None and state.step == fail_at_step:
+            raise SystemExit(13)
 
     state = task.run(state, on_step, on_epoch)
     if not state.best_tensors:
@@ -138,7 +143,7 @@ def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob,
     if task.tokenizer is not None:
         contents["tokenizer.json"] = task.tokenizer.to_json().encode()
     result = {
-        "name": job.name, "key": job.key, "best_epoch": state.best_epoch, "history": state.history,
+        "name": job.name, "key": job.key, "best_epoch": state.best_epoch, "history": finite_or_null(state.history),
         "num_train_images": task.corpus.train.num_kept, "num_val_images": len(task.val_rows),
         "stopped_early": state.stopped, "workers": distributed.world_size(), "seconds": seconds,
         "resources": asdict(task.resources),
@@ -146,6 +151,11 @@ def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob,
     publish(files, job.folder, contents, result)
     for name in (CHECKPOINT, ATTEMPTS):
         files.remove(f"{job.folder}/{name}")
+
+
+def finite_or_null(history: list[dict[str, float]]) -> list[dict[str, float | None]]:
+    """JSON knows no NaN: one epoch whose validation overflowed must not cost the whole run."""
+    return [{name: v if math.isfinite(v) else None for name, v in entry.items()} for entry in history]
 
 
 def _save(task: Pretraining, state: LoopState, files: Files, job: EncoderJob) -> None:

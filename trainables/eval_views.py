@@ -15,7 +15,8 @@ class EvalSpec:
     """size: side of what the backbone sees. resize: side of the square before the central crop, None for size.
 
     flip_p: probability of mirroring in training. normalise: by ImageNet's mean and deviation, else values in [0, 1].
-    ten_crop: in a test the mean over four corners and the centre, each also mirrored, of a resize to `test_resize`.
+    ten_crop: in a test the mean over four corners and the centre, of the image and of its mirror image, resized to
+    `test_resize`. Raises ValueError where a crop would be larger than what it is cut from.
     """
 
     size: int
@@ -24,6 +25,16 @@ class EvalSpec:
     normalise: bool = True
     ten_crop: bool = False
     test_resize: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip_p <= 1:
+            raise ValueError(f"EvalSpec.flip_p is {self.flip_p}: it must be in [0, 1]")
+        if self.ten_crop and self.test_resize is None:
+            raise ValueError(f"EvalSpec.ten_crop needs test_resize: the side, at least {self.size}, before the crops")
+        for name in ("resize", "test_resize"):
+            side = getattr(self, name)
+            if side is not None and side < self.size:
+                raise ValueError(f"EvalSpec.{name} is {side}: it must be at least size, {self.size}")
 
 
 def paper_chexpert(size: int) -> EvalSpec:
@@ -42,22 +53,10 @@ def released_nih(size: int) -> EvalSpec:
     return EvalSpec(size, flip_p=0.5, ten_crop=True, test_resize=round(size * 256 / 224))
 
 
-def _resized(pixels: np.ndarray, side: int, device: torch.device) -> Tensor:
-    grey = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 255
-    if grey.shape[-1] != side:
-        grey = functional.interpolate(grey[:, None], (side, side), mode="bilinear", antialias=True)[:, 0]
-    return grey
-
-
-def _finish(spec: EvalSpec, grey: Tensor) -> Tensor:
-    return normalise(grey) if spec.normalise else grey[:, None].expand(-1, 3, -1, -1)
-
-
 def prepare(spec: EvalSpec, pixels: np.ndarray, flips: np.ndarray | None, device: torch.device) -> Tensor:
-    """uint8 (B, H, W) -> (B, 3, size, size); flips: (B,) bool, which to mirror."""
+    """uint8 (B, H, W) -> float32 (B, 3, size, size); flips: (B,) bool, which to mirror after the crop."""
     grey = _resized(pixels, spec.resize or spec.size, device)
-    start = (grey.shape[-1] - spec.size) // 2
-    grey = grey[:, start : start + spec.size, start : start + spec.size]
+    grey = _crop(grey, *_centre(grey, spec.size), spec.size)
     if flips is not None and flips.any():
         mirrored = torch.from_numpy(flips).to(device)[:, None, None]
         grey = torch.where(mirrored, grey.flip(-1), grey)
@@ -65,12 +64,33 @@ def prepare(spec: EvalSpec, pixels: np.ndarray, flips: np.ndarray | None, device
 
 
 def prepare_test(spec: EvalSpec, pixels: np.ndarray, device: torch.device) -> Tensor:
-    """As prepare without mirroring; with ten_crop (B, 10, 3, size, size)."""
+    """As prepare without mirroring; with ten_crop (B, 10, 3, size, size) in torchvision's order."""
     if not spec.ten_crop:
         return prepare(spec, pixels, None, device)
     grey = _resized(pixels, spec.test_resize, device)
-    last, middle = spec.test_resize - spec.size, (spec.test_resize - spec.size) // 2
-    corners = [(0, 0), (0, last), (last, 0), (last, last), (middle, middle)]
-    crops = [grey[:, y : y + spec.size, x : x + spec.size] for y, x in corners]
-    crops += [crop.flip(-1) for crop in crops]
+    last = spec.test_resize - spec.size
+    corners = [(0, 0), (0, last), (last, 0), (last, last), _centre(grey, spec.size)]
+    # Crops of the mirror image, and not mirrored crops: an odd margin puts their centres one pixel apart.
+    crops = [_crop(image, y, x, spec.size) for image in (grey, grey.flip(-1)) for y, x in corners]
     return torch.stack([_finish(spec, crop) for crop in crops], dim=1)
+
+
+def _resized(pixels: np.ndarray, side: int, device: torch.device) -> Tensor:
+    """uint8 (B, H, W) -> float32 (B, side, side) in [0, 1]: bilinear, smoothed before it shrinks."""
+    grey = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 255
+    if grey.shape[1:] != (side, side):
+        grey = functional.interpolate(grey[:, None], (side, side), mode="bilinear", antialias=True)[:, 0]
+    return grey
+
+
+def _centre(grey: Tensor, size: int) -> tuple[int, int]:
+    """Top and left of the central crop; half a pixel goes to the even side, as in torchvision."""
+    return round((grey.shape[1] - size) / 2), round((grey.shape[2] - size) / 2)
+
+
+def _crop(grey: Tensor, top: int, left: int, size: int) -> Tensor:
+    return grey[:, top : top + size, left : left + size]
+
+
+def _finish(spec: EvalSpec, grey: Tensor) -> Tensor:
+    return normalise(grey) if spec.normalise else grey[:, None].expand(-1, 3, -1, -1)

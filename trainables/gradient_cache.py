@@ -3,11 +3,10 @@
 Exact for the loss. Batch norm sees a chunk at a time, as it would on unsynchronised workers.
 """
 
-from contextlib import nullcontext
-
 import torch
 from torch import Tensor, nn
 
+from trainables import distributed
 from trainables.batch import Batch
 
 
@@ -19,7 +18,7 @@ def chunks_of(batch: Batch, size: int) -> list[Batch]:
         return None if tensor is None else tensor[start : start + size]
 
     return [
-        Batch({k: v[s : s + size] for k, v in batch.views.items()}, cut(batch.input_ids, s), cut(batch.attention_mask, s))
+        Batch({k: cut(v, s) for k, v in batch.views.items()}, cut(batch.input_ids, s), cut(batch.attention_mask, s))
         for s in range(0, count, size)
     ]
 
@@ -27,35 +26,37 @@ def chunks_of(batch: Batch, size: int) -> list[Batch]:
 def cached_backward(model: nn.Module, batch: Batch, chunk: int) -> dict[str, Tensor]:
     """Add the gradient of sum(losses(embed(batch))) to the parameters; the losses, detached.
 
-    model: a module with `backbone` and `objective`, perhaps in DistributedDataParallel. Pass one embeds without
-    graph; the loss is differentiated at the embeddings; pass two embeds again, with the same dropout and the same
-    batch-norm state, and carries the gradients on. Parameters of the loss itself (a learnable temperature) get
-    theirs in between.
+    model: a module with `backbone` and `objective`, not wrapped: gradients are averaged over workers here, since
+    DistributedDataParallel does so only after its own forward. Pass one embeds without graph; the loss is
+    differentiated at the embeddings; pass two embeds again, with the same dropout and the same batch-norm state,
+    and carries the gradients on. Parameters of the loss itself (a learnable temperature) get theirs in between.
     """
-    inner = model.module if hasattr(model, "module") else model
     parts = chunks_of(batch, chunk)
     states, embedded = [], []
-    buffers = {name: value.clone() for name, value in inner.named_buffers()}
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
     with torch.no_grad():
         for part in parts:
             states.append(_random_state(part))
-            embedded.append(inner.objective.embed(inner.backbone, part))
-    leaves = {name: torch.cat([e[name] for e in embedded]) for name in embedded[0]}
-    leaves = {n: v.requires_grad_() if v.is_floating_point() and not n.split("/")[-1].startswith("key_") else v for n, v in leaves.items()}
-    losses = inner.objective.losses(leaves)
+            embedded.append(model.objective.embed(model.backbone, part))
+    leaves = {name: _leaf(torch.cat([e[name] for e in embedded])) for name in embedded[0]}
+    losses = model.objective.precise_losses(leaves)
     sum(losses.values()).backward()
     with torch.no_grad():
-        for name, value in inner.named_buffers():
+        for name, value in model.named_buffers():
             value.copy_(buffers[name])
     for number, (part, state) in enumerate(zip(parts, states, strict=True)):
-        last = number == len(parts) - 1
-        with nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync():
-            _restore(state, part)
-            again = inner.objective.embed(inner.backbone, part)
-            rows = slice(number * chunk, number * chunk + len(next(iter(part.views.values()))))
-            terms = [(again[n] * leaf.grad[rows]).sum() for n, leaf in leaves.items() if leaf.grad is not None]
-            sum(terms).backward()
+        _restore(state, part)
+        again = model.objective.embed(model.backbone, part)
+        rows = slice(number * chunk, number * chunk + len(next(iter(part.views.values()))))
+        # What has no graph (momentum keys, identities of reports) takes no gradient.
+        wanted = [n for n, leaf in leaves.items() if leaf.grad is not None and again[n].requires_grad]
+        torch.autograd.backward([again[n] for n in wanted], [leaves[n].grad[rows] for n in wanted])
+    distributed.average_gradients(model.parameters())
     return {name: value.detach() for name, value in losses.items()}
+
+
+def _leaf(value: Tensor) -> Tensor:
+    return value.requires_grad_() if value.is_floating_point() else value
 
 
 def _random_state(part: Batch) -> tuple[Tensor, Tensor | None]:

@@ -29,7 +29,9 @@ class HeadSpec:
         if not self.dims or min(self.dims) < 1:
             raise ValueError(f"a head needs at least one positive width, got dims={self.dims}")
         if self.norm not in (None, "batch") or self.out_norm not in (None, "layer"):
-            raise ValueError(f"norm is {self.norm!r} (allowed: 'batch', None), out_norm {self.out_norm!r} ('layer', None)")
+            raise ValueError(
+                f"norm is {self.norm!r} (allowed: 'batch', None), out_norm {self.out_norm!r} (allowed: 'layer', None)"
+            )
         if self.act is not None and self.act not in ACTIVATIONS:
             raise ValueError(f"act is {self.act!r}; allowed: {', '.join(ACTIVATIONS)}, None")
         if self.residual and self.dims[0] != self.dims[-1]:

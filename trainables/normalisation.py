@@ -24,7 +24,20 @@ class _SumOverWorkers(torch.autograd.Function):
         return total
 
 
-class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
+class _BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm that keeps the dropout and activation of timm's fused layers, under their names in timm.
+
+    So the state of a converted network has the names of the plain one.
+    """
+
+    def followed(self, out: Tensor) -> Tensor:
+        for part in ("drop", "act"):
+            if hasattr(self, part):
+                out = getattr(self, part)(out)
+        return out
+
+
+class GlobalBatchNorm(_BatchNorm):
     """Batch norm with the statistics of all workers' rows, with gradient; torch's SyncBatchNorm refuses the CPU.
 
     (N, C, ...) -> the same. Equal to nn.BatchNorm on the concatenated batch.
@@ -37,7 +50,7 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         self._check_input_dim(x)
         if not self.training or distributed.world_size() == 1:
-            return super().forward(x)
+            return self.followed(super().forward(x))
         axes = [0, *range(2, x.ndim)]
         wide = x if x.dtype == torch.float64 else x.float()
         count = wide.numel() / wide.shape[1] * distributed.world_size()
@@ -53,10 +66,10 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         out = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             out = out * self.weight.view(shape) + self.bias.view(shape)
-        return out.to(x.dtype)
+        return self.followed(out.to(x.dtype))
 
 
-class SplitBatchNorm(nn.modules.batchnorm._BatchNorm):
+class SplitBatchNorm(_BatchNorm):
     """Batch norm of `groups` contiguous parts of the rows, each with its own statistics.
 
     So a single worker's key encoder sees what that many workers without synchronisation would
@@ -71,7 +84,7 @@ class SplitBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.groups == 1:
-            return super().forward(x)
+            return self.followed(super().forward(x))
         self._check_input_dim(x)
         groups, channels, rest = self.groups, x.shape[1], x.shape[2:]
         split = x.view(groups, -1, channels, *rest).transpose(0, 1).reshape(-1, groups * channels, *rest)
@@ -83,7 +96,7 @@ class SplitBatchNorm(nn.modules.batchnorm._BatchNorm):
             self.num_batches_tracked += 1
             self.running_mean.copy_(mean.view(groups, channels).mean(0))
             self.running_var.copy_(variance.view(groups, channels).mean(0))
-        return out.view(-1, groups, channels, *rest).transpose(0, 1).reshape(x.shape)
+        return self.followed(out.view(-1, groups, channels, *rest).transpose(0, 1).reshape(x.shape))
 
 
 def _replace(module: nn.Module, kind: type, groups: int | None) -> nn.Module:
@@ -95,11 +108,12 @@ def _replace(module: nn.Module, kind: type, groups: int | None) -> nn.Module:
             new.running_mean, new.running_var = child.running_mean, child.running_var
             new.num_batches_tracked = child.num_batches_tracked
             new.train(child.training)
-            # timm's fused norm-and-activation layers carry what follows the norm: keep it.
-            rest = [getattr(child, part) for part in ("drop", "act") if hasattr(child, part)]
+            for part in ("drop", "act"):
+                if hasattr(child, part):
+                    setattr(new, part, getattr(child, part))
             if groups is not None:
                 new.groups = groups
-            setattr(module, name, nn.Sequential(new, *rest) if rest else new)
+            setattr(module, name, new)
         else:
             _replace(child, kind, groups)
     return module
@@ -121,6 +135,8 @@ def average_running_statistics(module: nn.Module) -> None:
     if distributed.world_size() == 1:
         return
     buffers = [b for m in module.modules() if isinstance(m, SplitBatchNorm) for b in (m.running_mean, m.running_var)]
+    if not buffers:
+        return
     flat = distributed.mean(torch.cat([b.flatten() for b in buffers]))
     for buffer, part in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
         buffer.copy_(part.view_as(buffer))

@@ -55,6 +55,25 @@ def validation_batch_size(global_batch_size: int, num_val: int) -> int:
     return 1 << (num_val.bit_length() - 1)
 
 
+def check_sizes(global_batch_size: int, num_train: int, num_val: int, workers: int) -> None:
+    """Raise ValueError, the same on all workers, for a batch that does not come out even or a corpus too small."""
+    if num_train < global_batch_size:
+        raise ValueError(
+            f"the corpus has {num_train} training images that take part, fewer than global_batch_size "
+            f"{global_batch_size}: not one step; choose a smaller batch or a larger corpus"
+        )
+    if num_val < 2:
+        raise ValueError(f"the corpus has {num_val} validation images that take part; every objective needs at least 2")
+    sizes = {"global_batch_size": global_batch_size}
+    sizes["validation batch"] = validation_batch_size(global_batch_size, num_val)
+    for name, size in sizes.items():
+        if size % workers:
+            raise ValueError(
+                f"{name} {size} / {workers} workers = {size / workers:g} images a worker: it must be a whole number; "
+                "choose another Resources.pretrain_workers or global_batch_size"
+            )
+
+
 class Pretraining:
     """A loop Task. `emit` gets events for a display; nothing of it enters a result."""
 
@@ -65,6 +84,7 @@ class Pretraining:
         self.recipe, self.seed, self.corpus, self.resources = recipe, seed, corpus, resources
         self.device = device
         self.rank, self.world = distributed.rank(), distributed.world_size()
+        check_sizes(recipe.global_batch_size, corpus.train.num_kept, corpus.val.num_kept, self.world)
         self.tokenizer = self._tokenizer()
         backbone = build_backbone(recipe.backbone, derive_seed(seed, "backbone"))
         if initial is not None:
@@ -112,7 +132,8 @@ class Pretraining:
 
     def stream(self, start_step: int) -> Iterator[tuple[Batch, int]]:
         source = self.corpus.train_batches(self.stream_plan, start_step)
-        batches = (self.make_batch(b, "views", start_step + i, self.recipe.global_batch_size) for i, b in enumerate(source))
+        size = self.recipe.global_batch_size
+        batches = (self.make_batch(raw, "views", step, size) for step, raw in enumerate(source, start_step))
         return prefetched(batches, self.resources.prefetch_batches)
 
     def make_batch(self, raw: CorpusBatch, purpose: str, step: int, global_batch_size: int) -> Batch:
@@ -136,14 +157,15 @@ class Pretraining:
     # -- the loop's questions --------------------------------------------------------------------
 
     def backward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Losses are means over workers: so all of them see the same history, and all stop where one diverges."""
         # Dropout is seeded by step, not carried along: a resumed run needs no generator state.
         torch.manual_seed(derive_seed(self.seed, "dropout", step, self.rank))
         with self.autocast():
             if self.recipe.gradient_cache_chunk is not None:
-                return cached_backward(self.forward, batch, self.recipe.gradient_cache_chunk)
+                return distributed.means(cached_backward(self.model, batch, self.recipe.gradient_cache_chunk))
             losses = self.forward(batch)
         sum(losses.values()).backward()
-        return {name: value.detach() for name, value in losses.items()}
+        return distributed.means(losses)
 
     def after_step(self) -> None:
         self.model.objective.after_step(self.model.backbone)
@@ -210,9 +232,10 @@ class Pretraining:
 
     def objective_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """What of the objective is worth keeping: heads and text tower, not queues and momentum copies."""
-        kept = {name for name, _ in self.model.objective.named_parameters() if "momentum" not in name and "key_" not in name}
-        kept |= {name for name in tensors if "running_" in name and "momentum" not in name and "key_" not in name}
-        return {name: value for name, value in tensors.items() if name in kept}
+        kept = {name for name, _ in self.model.objective.named_parameters()}
+        kept |= {name for name in tensors if "running_" in name}
+        copies = ("key_backbone.", "key_head.")
+        return {n: v for n, v in tensors.items() if n in kept and not any(part in n for part in copies)}
 
     def run(
         self, state: LoopState, on_step: Callable[[LoopState], None], on_epoch: Callable[[LoopState], None]

@@ -27,10 +27,6 @@ PAPER_METHODS: tuple[str, ...] = (
     "clip", "convirt", "mocov2", "simclr", "vicreg", "clip+mocov2", "convirt+mocov2", "clip+simclr",
     "convirt+simclr", "clip+vicreg", "convirt+vicreg",
 )
-DISPLAY = {
-    "clip": "CLIP", "convirt": "ConVIRT", "mocov2": "MoCoV2", "simclr": "SimCLR", "vicreg": "VICReg",
-    "barlow_twins": "Barlow Twins",
-}
 PROTOCOLS: dict[str, Protocol] = {p.PROTOCOL.name: p.PROTOCOL for p in (lp_ft, linear_probe, fine_tune)}
 
 IMAGE_TEXT_GROUP, IMAGE_IMAGE_GROUP, JOINT_GROUP = "image-text", "image-image", "joint"
@@ -66,4 +62,5 @@ def needs_reports(method: str) -> bool:
 def display_name(method: str) -> str:
     """As the paper writes it: `clip+simclr` is SimCLR-CLIP."""
     check_method(method)
-    return "-".join(DISPLAY[name] for name in reversed(method.split("+")))
+    kinds = IMAGE_TEXT | IMAGE_IMAGE
+    return "-".join(kinds[name].display for name in reversed(method.split("+")))

@@ -125,9 +125,9 @@ class TextTower(nn.Module):
 
     def freeze(self, layers: int, embeddings: bool) -> None:
         """Fix the `layers` layers nearest the input, and the embeddings."""
-        blocks = self.bert.encoder.layer
-        if layers > len(blocks):
-            raise ValueError(f"frozen_layers is {layers}, but the text encoder has {len(blocks)} layers")
+        blocks = layers_of(self.bert)
+        if not 0 <= layers <= len(blocks):
+            raise ValueError(f"frozen_layers is {layers}; allowed: 0 to {len(blocks)}, the layers of the text encoder")
         fixed = [*blocks[:layers], *([self.bert.embeddings] if embeddings else [])]
         for module in fixed:
             module.requires_grad_(False)
@@ -137,6 +137,14 @@ class TextTower(nn.Module):
         if self.pooling == "cls":
             return states[:, 0]
         return states.masked_fill(attention_mask[:, :, None] == 0, float("-inf")).amax(dim=1)
+
+
+def layers_of(model: nn.Module) -> nn.ModuleList:
+    """The stack of layers, the nearest to the input first, wherever this kind of model keeps it."""
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
+            return module
+    raise ValueError(f"{type(model).__name__} has no list of its {model.config.num_hidden_layers} layers to freeze")
 
 
 def _tiny_bert(config: TinyText, vocabulary_size: int | None) -> BertModel:
@@ -150,14 +158,19 @@ def _tiny_bert(config: TinyText, vocabulary_size: int | None) -> BertModel:
 
 
 def _pretrained(config: HuggingFaceText) -> nn.Module:
-    return _load(AutoModel, config.name_or_path, {"add_pooling_layer": False, "attn_implementation": "sdpa"})
+    # Weights are kept in float32 whatever the file holds. A pooler would be a layer that no loss reaches.
+    model = _load(AutoModel, config.name_or_path, {"dtype": torch.float32})
+    if hasattr(model, "pooler"):
+        model.pooler = None
+    return model
 
 
 def _load(kind: Any, name: str, options: dict[str, Any]) -> Any:
     try:
-        return kind.from_pretrained(name, **options)
+        return kind.from_pretrained(name, trust_remote_code=False, **options)
     except Exception as error:
+        reason = next(iter(str(error).splitlines()), "")
         raise ValueError(
-            f"cannot load the text encoder {name!r} ({type(error).__name__}: {str(error).splitlines()[0]}); give the "
+            f"cannot load the text encoder {name!r} ({type(error).__name__}: {reason}); give the "
             "folder of a downloaded model as HuggingFaceText.name_or_path where the machine is offline"
         ) from error

@@ -3,19 +3,26 @@
 import math
 from dataclasses import dataclass, fields
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
+
+from trainables.view_render_opencv import render_opencv
+from trainables.view_render_torch import render_torch
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """All recipe values of a view (the paper's B.3). affine fields are 0 / (0, 0) / (1, 1) where there is none.
+    """All recipe values of a view (the paper's B.3), in the order in which they act.
 
-    brightness and contrast are ranges of factors; blur_kernel is odd and in pixels.
+    size: side in pixels. crop_scale: share of the area; crop_ratio: width over height. degrees: largest rotation
+    either way. translate: largest shift as a share of width and of height (not a range). scale: range of zoom.
+    degrees, translate and scale are 0, (0, 0), (1, 1) where there is no affine. affine_interpolation: "nearest",
+    torchvision's default and what the authors ran, or "bilinear". brightness and contrast: ranges of factors.
+    blur_sigma in pixels; blur_kernel odd, in pixels. solarize_threshold in [0, 1].
+    Raises ValueError for a value that no view can have.
     """
 
     size: int
@@ -33,11 +40,34 @@ class ViewSpec:
     blur_kernel: int = 23
     solarize_p: float = 0.0
     solarize_threshold: float = 128 / 255
+    affine_interpolation: str = "nearest"
+
+    def __post_init__(self) -> None:
+        for name in ("flip_p", "jitter_p", "blur_p", "solarize_p", "solarize_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"ViewSpec.{name} is {getattr(self, name)}: it must be in [0, 1]")
+        for name in ("crop_scale", "crop_ratio", "scale", "blur_sigma", "brightness", "contrast"):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high or (low == 0 and name not in ("brightness", "contrast")):
+                raise ValueError(f"ViewSpec.{name} is {(low, high)}: give (low, high), positive, in order")
+        if self.blur_kernel % 2 == 0 or not 0 < self.blur_kernel < 2 * self.size:
+            raise ValueError(
+                f"ViewSpec.blur_kernel is {self.blur_kernel} at size {self.size}: it must be odd, below twice the size"
+            )
+        if self.affine_interpolation not in ("nearest", "bilinear"):
+            raise ValueError(
+                f'ViewSpec.affine_interpolation is {self.affine_interpolation!r}: take "nearest" or "bilinear"'
+            )
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is an affine."""
+        return self.degrees > 0 or tuple(self.translate) != (0, 0) or tuple(self.scale) != (1, 1)
 
 
 def kernel_for(size: int) -> int:
-    """Odd, about a tenth of the size: 23 at 224."""
-    return max(3, 2 * round(size * 0.1 / 2) + 1)
+    """The odd number next to a tenth of the size: 23 at 224."""
+    return max(3, 2 * (size // 20) + 1)
 
 
 def multi_modal_view(size: int, jitter_p: float = 0.5) -> ViewSpec:
@@ -57,7 +87,11 @@ def ssl_view_2(size: int) -> ViewSpec:
 
 @dataclass(frozen=True)
 class ViewParameters:
-    """One row a sample, on the CPU. crop: (n, 4) top, left, height, width in pixels; affine: (n, 4) angle, dx, dy, scale."""
+    """One row a sample, on the CPU: flags are bool (n,), factors and sigma float64 (n,).
+
+    crop: int64 (n, 4) top, left, height, width in pixels. affine: float64 (n, 4) angle in degrees (clockwise), dx, dy
+    in pixels of the view, scale. contrast_first: contrast before brightness.
+    """
 
     spec: ViewSpec
     crop: Tensor
@@ -127,60 +161,35 @@ def draw_for_step(spec: ViewSpec, global_batch_size: int, height: int, width: in
     return draw(spec, global_batch_size, height, width, torch.Generator().manual_seed(seed))
 
 
-def render(parameters: ViewParameters, pixels: Tensor) -> Tensor:
-    """uint8 (B, H, W) -> float32 (B, size, size) in [0, 1] on the same device."""
-    return _render_opencv(parameters, pixels.numpy())
+def render(parameters: ViewParameters, pixels: Tensor, device_path: bool | None = None) -> Tensor:
+    """uint8 (B, H, W) -> float32 (B, size, size) in [0, 1] on the same device.
+
+    device_path: True renders as on an accelerator, None where the pixels are on one. Both ways differ by
+    about half a grey level in the mean. Raises ValueError where the parameters are not those of these pixels.
+    """
+    _check(parameters, pixels)
+    if device_path or (device_path is None and pixels.device.type != "cpu"):
+        return render_torch(parameters, pixels)
+    return render_opencv(parameters, pixels.numpy())
+
+
+def _check(parameters: ViewParameters, pixels: Tensor) -> None:
+    if pixels.dtype != torch.uint8 or pixels.ndim != 3:
+        raise ValueError(f"pixels are {pixels.dtype} {tuple(pixels.shape)}: give uint8 (B, H, W)")
+    if len(pixels) != len(parameters.crop):
+        raise ValueError(f"{len(parameters.crop)} parameters for {len(pixels)} images: slice the worker's own")
+    beyond = (parameters.crop[:, :2] + parameters.crop[:, 2:]) > torch.tensor(pixels.shape[1:])
+    if beyond.any():
+        raise ValueError(f"a crop reaches beyond {tuple(pixels.shape[1:])}: draw for these images' height and width")
 
 
 def normalise(grey: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> Tensor:
-    """(B, H, W) in [0, 1] -> (B, 3, H, W): the channel is repeated, each with its mean and deviation."""
-    shift = torch.tensor(mean, device=grey.device).view(1, 3, 1, 1)
-    scale = torch.tensor(std, device=grey.device).view(1, 3, 1, 1)
-    return (grey[:, None] - shift) / scale
-
-
-def _render_opencv(p: ViewParameters, pixels: np.ndarray) -> Tensor:
-    spec, size = p.spec, p.spec.size
-    out = np.empty((len(pixels), size, size), np.float32)
-    crops, affines = p.crop.tolist(), p.affine.tolist()
-    flip, jitter, blur, solarize = (getattr(p, name).tolist() for name in ("flip", "jitter", "blur", "solarize"))
-    brightness, contrast, sigma = p.brightness.tolist(), p.contrast.tolist(), p.sigma.tolist()
-    contrast_first = p.contrast_first.tolist()
-    moves = spec.degrees > 0 or spec.translate != (0.0, 0.0) or spec.scale != (1.0, 1.0)
-    for i in range(len(pixels)):
-        top, left, h, w = crops[i]
-        image = pixels[i, top : top + h, left : left + w]
-        if image.shape != (size, size):
-            image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
-        if flip[i]:
-            image = cv2.flip(image, 1)
-        if moves:
-            matrix = _inverse_affine(affines[i], size)
-            image = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
-        value = image.astype(np.float32) * (1 / 255)
-        if jitter[i]:
-            value = _jitter(value, brightness[i], contrast[i], contrast_first[i])
-        if blur[i]:
-            kernel = (spec.blur_kernel, spec.blur_kernel)
-            value = cv2.GaussianBlur(value, kernel, sigma[i], sigma[i], cv2.BORDER_REFLECT_101)
-        if solarize[i]:
-            value = np.where(value >= spec.solarize_threshold, 1 - value, value)
-        out[i] = value
-    return torch.from_numpy(out)
-
-
-def _inverse_affine(affine: list[float], size: int) -> np.ndarray:
-    angle, dx, dy, scale = affine
-    cos, sin = math.cos(math.radians(angle)) / scale, math.sin(math.radians(angle)) / scale
-    centre = (size - 1) / 2
-    cx, cy = centre + dx, centre + dy
-    return np.array([[cos, sin, centre - cos * cx - sin * cy], [-sin, cos, centre + sin * cx - cos * cy]])
-
-
-def _jitter(value: np.ndarray, brightness: float, contrast: float, contrast_first: bool) -> np.ndarray:
-    for is_contrast in (contrast_first, not contrast_first):
-        if is_contrast:
-            value = np.clip(value * contrast + value.mean() * (1 - contrast), 0, 1)
-        else:
-            value = np.clip(value * brightness, 0, 1)
-    return value
+    """float32 (B, H, W) in [0, 1] -> (B, 3, H, W): the channel is repeated, each with its mean and deviation."""
+    scale = torch.tensor([1 / s for s in std])
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
+    scale, shift = (c.view(1, 3, 1, 1).to(grey.device, non_blocking=True) for c in (scale, shift))
+    if grey.device.type != "cpu":
+        return torch.addcmul(shift, grey[:, None], scale)
+    # numpy asks for huge pages: faulting in fresh small ones costs three times the arithmetic, more than rendering.
+    out = torch.from_numpy(np.empty((len(grey), 3, *grey.shape[1:]), np.float32))
+    return torch.addcmul(shift, grey[:, None], scale, out=out)

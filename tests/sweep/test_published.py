@@ -27,7 +27,8 @@ def test_spot_values(place, mean, ci95, table):
     "place",
     [
         ("chexpert", "barlow", "LP", 100), ("padchest", "clip", "LP", 100), ("chexpert", "clip", "LP", 10),
-        ("chexpert", "clip", "LPFT", 100, 1024), ("chexpert", "vicreg", "LP", 100, 2048), ("chexpert", "clip", "LP", 100, 512),
+        ("chexpert", "clip", "LPFT", 100, 1024), ("chexpert", "vicreg", "LP", 100, 2048),
+        ("chexpert", "clip", "LP", 100, 512),
     ],
 )
 def test_what_the_paper_does_not_have_is_none(place):

@@ -20,6 +20,7 @@ class BarlowTwinsConfig:
     epsilon: float = 1e-5
     version: int = 1
 
+    display = "Barlow Twins"
     needs_text = False
     views = (SSL_1, SSL_2)
 

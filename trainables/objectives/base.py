@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from trainables.batch import SSL_1, SSL_2, Batch
@@ -34,9 +35,14 @@ class Objective(nn.Module):
 
     views: tuple[str, ...] = ()
 
+    @property
+    def feature_views(self) -> tuple[str, ...]:
+        """The views whose features `project` reads; all of them unless an objective says otherwise."""
+        return self.views
+
     def embed(self, backbone: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Each view passes the backbone on its own: batch norm sees one kind of view at a time."""
-        return self.project({name: backbone(batch.views[name]) for name in self.views}, batch)
+        return self.project({name: backbone(batch.views[name]) for name in self.feature_views}, batch)
 
     def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         raise TypeError(f"{type(self).__name__} must define project")
@@ -45,7 +51,13 @@ class Objective(nn.Module):
         raise TypeError(f"{type(self).__name__} must define losses")
 
     def forward(self, backbone: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        return self.losses(self.embed(backbone, batch))
+        return self.precise_losses(self.embed(backbone, batch))
+
+    def precise_losses(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The losses outside autocast, which would take their matrix products in half precision."""
+        device = next(iter(embeddings.values())).device.type
+        with torch.autocast(device, enabled=False):
+            return self.losses(embeddings)
 
     def after_step(self, backbone: nn.Module) -> None:
         """Called once after each optimiser step in training, never in validation."""

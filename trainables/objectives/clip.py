@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.batch import MULTI_MODAL, Batch
-from trainables.distributed import gather_with_grad, rank
+from trainables.distributed import gather, gather_with_grad, rank
 from trainables.heads import Head, HeadSpec, unit
 from trainables.objectives.base import BuildContext, Objective
 from trainables.text import TextTower
@@ -32,6 +32,7 @@ class ClipConfig:
     multi_positive: bool = False
     version: int = 1
 
+    display = "CLIP"
     needs_text = True
     views = (MULTI_MODAL,)
     loss_name = "clip"
@@ -64,7 +65,7 @@ class ImageText(Objective):
         text = self.text_head(self.text(batch.input_ids, batch.attention_mask))
         found = {"image": unit(self.image_head(features[MULTI_MODAL])), "text": unit(text)}
         if self.config.multi_positive:
-            found["same_report"] = report_identity(batch.input_ids)
+            found["same_report"] = report_identity(batch.input_ids, batch.attention_mask)
         return found
 
     def losses(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -88,7 +89,7 @@ def image_text_loss(
     rows = torch.arange(len(image), device=image.device) + rank() * len(image)
     targets = rows
     if identity is not None:
-        everyone = gather_with_grad(identity)
+        everyone = gather(identity)
         same = (identity[:, None] == everyone[None]).to(image.dtype)
         targets = same / same.sum(dim=1, keepdim=True)
     i2t = functional.cross_entropy(scale * image @ all_text.T, targets)
@@ -96,7 +97,12 @@ def image_text_loss(
     return lambda_i2t * i2t + (1 - lambda_i2t) * t2i
 
 
-def report_identity(input_ids: Tensor) -> Tensor:
-    """A number for each text, equal for equal tokens whatever the padding (id 0): (b,) int64."""
-    powers = torch.arange(1, input_ids.shape[1] + 1, device=input_ids.device) * 1_000_003
-    return (input_ids * (powers * powers + powers)).sum(dim=1)
+def report_identity(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """A number for each text, equal for equal tokens whatever the padding: (b,) int64.
+
+    A sum of the tokens, each times a scrambled 64-bit number of its place (Steele et al., 2014), modulo 2^64.
+    """
+    place = torch.arange(1, input_ids.shape[1] + 1, device=input_ids.device) * -7046029254386353131
+    place = (place ^ (place >> 30)) * -4658895280553007687
+    place = (place ^ (place >> 27)) * -7723592293110705685
+    return ((input_ids + 1) * attention_mask * (place ^ (place >> 31))).sum(dim=1)

@@ -20,6 +20,7 @@ class ConvirtConfig(ClipConfig):
     frozen_layers: int = 6
     freeze_embeddings: bool = True
 
+    display = "ConVIRT"
     loss_name = "convirt"
 
     @staticmethod

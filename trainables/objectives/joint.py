@@ -49,6 +49,10 @@ class Joint(Objective):
         super().__init__()
         self.image_text, self.image_image, self.ssl_weight = image_text, image_image, ssl_weight
 
+    @property
+    def feature_views(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.image_text.feature_views + self.image_image.feature_views))
+
     def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         text, image = self.image_text.project(features, batch), self.image_image.project(features, batch)
         return {f"image_text/{k}": v for k, v in text.items()} | {f"image_image/{k}": v for k, v in image.items()}

@@ -31,8 +31,13 @@ class MocoV2Config:
     key_bn_splits: int = 8
     version: int = 1
 
+    display = "MoCoV2"
     needs_text = False
     views = (SSL_1, SSL_2)
+
+    def __post_init__(self):
+        if self.key_bn_splits < 1:
+            raise ValueError(f"key_bn_splits is {self.key_bn_splits}; it must be at least 1 (1: one group)")
 
     @staticmethod
     def released() -> "MocoV2Config":
@@ -52,35 +57,45 @@ def queue_size_for(config: MocoV2Config, global_batch_size: int, num_train_image
     return config.queue_size
 
 
+def key_groups_per_worker(splits: int, global_batch_size: int, workers: int) -> int:
+    """Batch-norm groups of the key encoder on each worker. Raises ValueError where they do not come out even."""
+    rows = global_batch_size / splits
+    if global_batch_size % splits or splits % workers or rows < 2:
+        raise ValueError(
+            f"key_bn_splits {splits} does not fit: global_batch_size {global_batch_size} / {splits} = {rows:g} images "
+            f"a group must be a whole number of at least 2, and {splits} / {workers} workers a whole number; "
+            "choose another MocoV2Config.key_bn_splits"
+        )
+    return splits // workers
+
+
 class MocoV2(Objective):
     """A query head, a momentum copy of backbone and head, and a queue for each view whose keys are used."""
 
     def __init__(self, config: MocoV2Config, context: BuildContext, pairs: Pairs):
         super().__init__()
         self.config, self.pairs, self.views = config, pairs, views_of(pairs)
-        self.batch_size, self.seed = context.global_batch_size, context.seed
-        self.splits = config.key_bn_splits
-        if self.batch_size % self.splits or self.splits % world_size():
-            raise ValueError(
-                f"key_bn_splits {self.splits} must divide global_batch_size {self.batch_size} and be a multiple of "
-                f"the {world_size()} workers"
-            )
+        self.seed = context.seed
+        groups = key_groups_per_worker(config.key_bn_splits, context.global_batch_size, world_size())
         self.head = Head(config.head, context.feature_dim)
-        groups = self.splits // world_size()
         self.key_backbone = convert_to_split(copy.deepcopy(context.backbone), groups).requires_grad_(False)
         self.key_head = convert_to_split(copy.deepcopy(self.head), groups).requires_grad_(False)
         self.directions = tuple(d for a, b in pairs for d in ([(a, b), (b, a)] if config.symmetric else [(a, b)]))
         self.key_views = tuple(dict.fromkeys(key for _, key in self.directions))
-        size = queue_size_for(config, self.batch_size, context.num_train_images)
+        size = queue_size_for(config, context.global_batch_size, context.num_train_images)
         for view in self.key_views:
             self.register_buffer(f"queue_{view}", unit(torch.randn(size, config.head.dims[-1])))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
         self.fresh: dict[str, Tensor] = {}
 
+    @property
+    def feature_views(self) -> tuple[str, ...]:
+        """Only queries pass the backbone: a view that is key alone must not enter its batch statistics."""
+        return tuple(dict.fromkeys(query for query, _ in self.directions))
+
     def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        queries = dict.fromkeys(query for query, _ in self.directions)
-        found = {f"query_{view}": unit(self.head(features[view])) for view in queries}
+        found = {f"query_{view}": unit(self.head(features[view])) for view in self.feature_views}
         return found | {f"key_{view}": self.keys(batch.views[view]) for view in self.key_views}
 
     @torch.no_grad()
@@ -112,11 +127,12 @@ class MocoV2(Objective):
         slow = [p for copy_, _ in pairs for p in copy_.parameters()]
         fast = [p for _, source in pairs for p in source.parameters()]
         torch._foreach_lerp_(slow, fast, 1 - self.config.momentum)
-        for view, keys in self.fresh.items():
-            keys, queue = gather(keys), self.get_buffer(f"queue_{view}")
-            places = (torch.arange(len(keys), device=keys.device) + self.pointer) % len(queue)
+        pointer = self.pointer.clone()
+        for view, local in self.fresh.items():
+            keys, queue = gather(local), self.get_buffer(f"queue_{view}")
+            places = (torch.arange(len(keys), device=keys.device) + pointer) % len(queue)
             queue[places] = keys.to(queue.dtype)
-        self.pointer.copy_((self.pointer + self.batch_size) % len(queue))
+            self.pointer.copy_((pointer + len(keys)) % len(queue))
         self.step += 1
         self.fresh = {}
         average_running_statistics(self.key_backbone)

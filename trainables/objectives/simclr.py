@@ -20,6 +20,7 @@ class SimClrConfig:
     temperature: float = 0.1
     version: int = 1
 
+    display = "SimCLR"
     needs_text = False
     views = (SSL_1, SSL_2)
 

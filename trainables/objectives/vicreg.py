@@ -25,6 +25,7 @@ class VicRegConfig:
     variance_average: bool = True
     version: int = 1
 
+    display = "VICReg"
     needs_text = False
     views = (SSL_1, SSL_2)
 

@@ -1,0 +1,157 @@
+"""Would Ray take the cluster files, and do they keep what is promised: token, loopback dashboard, one installation?"""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+ROOT = Path(__file__).parents[1]
+LAUNCHER_FILES = ("cluster.yaml", "docs/clusters/on-prem.yaml")
+
+
+def load(name):
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def kubernetes():
+    return list(yaml.safe_load_all((ROOT / "docs/clusters/kuberay-rayjob.yaml").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(params=LAUNCHER_FILES)
+def config(request):
+    return load(request.param)
+
+
+def commands(config, *kinds):
+    return [command for kind in kinds for command in config.get(f"{kind}_commands", [])]
+
+
+def test_ray_takes_the_file(config):
+    prepared = prepare_config(config)
+    validate_config(prepared)
+    assert prepared["head_start_ray_commands"] == config["head_start_ray_commands"]
+
+
+def test_a_misspelt_field_is_refused(config):
+    config["max_wrokers"] = 3
+    with pytest.raises(Exception, match="max_wrokers"):
+        validate_config(prepare_config(config))
+
+
+def test_every_command_is_shell_that_parses(config):
+    for command in commands(config, "setup", "head_setup", "head_start_ray", "worker_start_ray"):
+        subprocess.run(["bash", "-n", "-c", command], check=True)
+        shlex.split(command)
+        assert "#" not in command, f"a YAML comment slipped into a folded command: {command}"
+
+
+def test_every_node_runs_with_the_token(config):
+    assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    assert "chmod 600 ~/.ray/auth_token" in config["setup_commands"][0]
+    starts = [c for c in commands(config, "head_start_ray", "worker_start_ray") if "ray start" in c]
+    assert len(starts) == 2 and all("RAY_AUTH_MODE=token ray start" in command for command in starts)
+    assert any("RAY_AUTH_MODE=token" in command for command in config["setup_commands"])
+
+
+def test_the_dashboard_answers_on_loopback_only(config):
+    head = " ".join(config["head_start_ray_commands"])
+    assert "--dashboard-host=127.0.0.1" in head and "0.0.0.0" not in head
+    assert "ray-client-server-port" not in head
+
+
+def test_no_port_but_ssh_is_opened():
+    for permission in load("cluster.yaml")["provider"].get("security_group", {}).get("IpPermissions", []):
+        assert (permission["FromPort"], permission["ToPort"]) == (22, 22)
+
+
+def test_workers_come_and_go():
+    config = load("cluster.yaml")
+    gpu = config["available_node_types"]["gpu"]
+    assert gpu["min_workers"] == 0 and gpu["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert config["head_node_type"] == "head"
+    assert "InstanceMarketOptions" not in config["available_node_types"]["head"]["node_config"]
+
+
+def test_the_project_is_whole_and_pinned_on_every_node(config):
+    """What is mounted is all that an installation needs, and all of it exists here."""
+    mounts = {remote: local for remote, local in config["file_mounts"].items() if remote.startswith("~/radsweep/")}
+    assert {Path(remote).name for remote in mounts} == {
+        "datasets_io", "trainables", "sweep", "pyproject.toml", "constraints.txt", "README.md", "LICENSE",
+    }
+    missing = [local for local in mounts.values() if not (ROOT / local).exists()]
+    assert not missing
+    install = [command for command in config["setup_commands"] if "pip install" in command]
+    assert len(install) == 1 and "--constraint ~/radsweep/constraints.txt" in install[0]
+
+
+def test_the_environment_can_be_set_up_twice(config, tmp_path):
+    """The commands that write the environment, run for real in an empty home: same result once and twice."""
+    wanted = [c for c in commands(config, "setup", "head_setup") if "radsweep_env" in c]
+    results = []
+    for _ in range(2):
+        for command in wanted:
+            subprocess.run(["bash", "-c", command], check=True, env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
+        results.append(((tmp_path / ".radsweep_env").read_text(), (tmp_path / ".bashrc").read_text()))
+    assert results[0] == results[1]
+    show = '. ~/.bashrc; echo "$RAY_AUTH_MODE|$RADSWEEP_STORAGE|$RAY_ADDRESS|$PATH"'
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-c", show], env=environment, check=True, capture_output=True, text=True)
+    mode, storage, address, path = done.stdout.strip().split("|")
+    assert (mode, address) == ("token", "auto") and storage.endswith("/radsweep")
+    assert path == f"{tmp_path}/radsweep-env/bin:/usr/bin:/bin"
+
+
+def test_drivers_find_the_cluster_and_nodes_do_not_look_for_one(config):
+    assert any("RAY_ADDRESS=auto" in command for command in config["head_setup_commands"])
+    for command in commands(config, "head_start_ray", "worker_start_ray"):
+        assert "ray start" not in command or "env -u RAY_ADDRESS" in command
+
+
+@pytest.mark.parametrize(("name", "fields"), [("cluster.yaml", 3), ("docs/clusters/on-prem.yaml", 4),
+                                              ("docs/clusters/kuberay-rayjob.yaml", 3)])
+def test_the_fields_to_fill_in_are_marked_and_counted(name, fields):
+    marks = re.findall(r"# FILL IN (\d)", (ROOT / name).read_text(encoding="utf-8"))
+    assert sorted(marks) == [str(i + 1) for i in range(fields)]
+
+
+def test_the_kubernetes_job_has_a_token_and_no_way_in():
+    job, policy = kubernetes()
+    cluster = job["spec"]["rayClusterSpec"]
+    assert (job["apiVersion"], job["kind"], policy["kind"]) == ("ray.io/v1", "RayJob", "NetworkPolicy")
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert all(source for rule in policy["spec"]["ingress"] for source in rule["from"])
+
+
+def test_the_kubernetes_pods_are_alike():
+    cluster = kubernetes()[0]["spec"]["rayClusterSpec"]
+    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    head, worker = (pod["containers"][0] for pod in pods)
+    assert head["image"] == worker["image"] and head["env"] == worker["env"]
+    assert worker["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert cluster["workerGroupSpecs"][0]["minReplicas"] == 0
+
+
+def test_commands_in_the_guide_and_the_job_use_flags_that_exist():
+    from typer.testing import CliRunner
+
+    from sweep.run import app
+
+    flags = set(re.findall(r"--[a-z][a-z-]*", CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output))
+    texts = [(ROOT / "docs/clusters/README.md").read_text(encoding="utf-8"), kubernetes()[0]["spec"]["entrypoint"]]
+    used = {flag for text in texts for line in re.findall(r"-m sweep\.run([^'\n]*)", text)
+            for flag in re.findall(r"--[a-z][a-z-]*", line)}
+    assert used and used <= flags
+
+
+def test_versions_of_ray_agree_with_the_constraints():
+    pinned = re.search(r"(?m)^ray(?:\[.*\])?==(\S+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"))
+    if pinned is None:
+        pytest.skip("constraints.txt does not pin ray")
+    assert kubernetes()[0]["spec"]["rayClusterSpec"]["rayVersion"] == pinned[1]
+    assert f"rayproject/ray:{pinned[1]}-" in (ROOT / "docs/clusters/README.md").read_text(encoding="utf-8")

@@ -1,0 +1,150 @@
+"""A pretraining that is killed and resumed publishes the bits of one that was never interrupted."""
+
+import functools
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing
+from small_pretraining import NUM_EPOCHS, STEPS_PER_EPOCH, pretrain, published, recipe_of
+
+from datasets_io.artefacts import is_done
+from datasets_io.files import Files
+from trainables.checkpoint import weights_from_bytes
+from trainables.encoders import CHECKPOINT, finite_or_null
+from trainables.pretraining import check_sizes, validation_batch_size
+from trainables.text import WordTokenizer
+
+METHODS = ("clip", "mocov2", "clip+simclr")
+Result = tuple[bytes, bytes, list]
+
+
+def result_of(storage: Path) -> Result:
+    """Published weights of backbone and objective, and the history of losses."""
+    found = published(storage)
+    return found.read("backbone.safetensors"), found.read("objective.safetensors"), found.result["history"]
+
+
+@functools.cache
+def uninterrupted(method: str) -> Result:
+    with tempfile.TemporaryDirectory() as folder:
+        pretrain(method, folder)
+        return result_of(Path(folder))
+
+
+def killed_then_resumed(method: str, storage: Path, step: int, checkpoint_every_steps: int) -> Result:
+    with pytest.raises(SystemExit) as ended:
+        pretrain(method, storage, checkpoint_every_steps=checkpoint_every_steps, fail_at_step=step)
+    assert ended.value.code == 13 and not is_done(Files(str(storage)), "encoder")
+    torch.manual_seed(991)  # a new process has other states of chance
+    torch.rand(5)
+    pretrain(method, storage, checkpoint_every_steps=checkpoint_every_steps)
+    return result_of(storage)
+
+
+@pytest.mark.parametrize(
+    ("step", "every"),
+    [(1, 1), (3, 2), (STEPS_PER_EPOCH, 1), (STEPS_PER_EPOCH + 2, 1), (STEPS_PER_EPOCH + 3, 6)],
+    ids=["after one step", "one step again", "at the end of an epoch", "in the second epoch", "two steps again"],
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_and_resumed_gives_the_same_bits(method, step, every, tmp_path):
+    assert killed_then_resumed(method, tmp_path, step, every) == uninterrupted(method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_uninterrupted_runs_give_the_same_bits(method, tmp_path):
+    pretrain(method, tmp_path, checkpoint_every_steps=500)
+    assert result_of(tmp_path) == uninterrupted(method)
+    assert not Files(str(tmp_path)).exists(f"encoder/{CHECKPOINT}"), "a checkpoint is left behind"
+
+
+def test_another_seed_gives_other_bits(tmp_path):
+    pretrain("clip", tmp_path, seed=1)
+    assert result_of(tmp_path)[0] != uninterrupted("clip")[0]
+
+
+def _die(_: int, storage: str) -> None:
+    torch.set_num_threads(1)
+    pretrain("clip+mocov2", storage, fail_at_step=4)
+
+
+def test_a_process_that_ends_is_resumed_by_another(tmp_path):
+    with pytest.raises(torch.multiprocessing.ProcessExitedException) as ended:
+        torch.multiprocessing.spawn(_die, (str(tmp_path / "killed"),), nprocs=1)
+    assert ended.value.exit_code == 13
+    for folder in ("killed", "whole"):
+        pretrain("clip+mocov2", tmp_path / folder)
+    assert result_of(tmp_path / "killed") == result_of(tmp_path / "whole")
+
+
+def test_a_damaged_checkpoint_is_not_used(tmp_path):
+    with pytest.raises(SystemExit):
+        pretrain("clip", tmp_path, fail_at_step=3)
+    path = next(tmp_path.rglob(CHECKPOINT))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    pretrain("clip", tmp_path)
+    assert result_of(tmp_path) == uninterrupted("clip")
+
+
+@pytest.mark.parametrize("forgotten", ["queue_ssl_1", "pointer", "step", "key_head.first.weight"])
+def test_a_forgotten_part_of_mocos_state_would_be_noticed(forgotten, tmp_path, monkeypatch):
+    """Mutation: the checkpoint lacks one tensor of the objective, as a bank that is not persistent does."""
+    original = torch.nn.Module.load_state_dict
+
+    def forgetful(self, state, *arguments, **options):
+        kept = {name: value for name, value in state.items() if name != f"objective.{forgotten}"}
+        return original(self, kept, strict=False)
+
+    monkeypatch.setattr(torch.nn.Module, "load_state_dict", forgetful)
+    assert killed_then_resumed("mocov2", tmp_path, 3, 1) != uninterrupted("mocov2")
+
+
+def test_history_names_each_part_and_its_gradient_at_the_backbone():
+    history = uninterrupted("clip+simclr")[2]
+    assert len(history) == NUM_EPOCHS
+    parts = [f"{kind}_{name}" for kind in ("train", "val", "gradient_norm") for name in ("clip", "simclr")]
+    assert history[0].keys() == {"epoch", "score", "val_loss", *parts}
+    assert all(entry[name] > 0 for entry in history for name in parts)
+    assert all(entry["val_loss"] == pytest.approx(entry["val_clip"] + entry["val_simclr"]) for entry in history)
+
+
+def test_heads_and_text_tower_are_published_without_queue_and_momentum_copy(tmp_path):
+    pretrain("clip+mocov2", tmp_path)
+    found = published(tmp_path)
+    assert WordTokenizer.from_json(found.read("tokenizer.json").decode()).vocabulary_size > 3
+    names = weights_from_bytes(found.read("objective.safetensors"))
+    assert any(name.startswith("image_text.text.bert.") for name in names)
+    assert any(name.startswith("image_image.head.") for name in names)
+    assert not any("queue" in name or "key_backbone" in name or "key_head" in name for name in names)
+
+
+def test_gradient_caching_pretrains_too(tmp_path):
+    pretrain("clip", tmp_path, recipe_of("clip", gradient_cache_chunk=3))
+    assert len(result_of(tmp_path)[2]) == NUM_EPOCHS
+    assert result_of(tmp_path)[0] != uninterrupted("clip")[0], "batch norm saw the whole batch"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((64, 40, 20, 1), "40 training images that take part, fewer than global_batch_size 64"),
+        ((8, 40, 1, 1), "1 validation images"),
+        ((8, 40, 20, 3), r"global_batch_size 8 / 3 workers = 2.66667 images"),
+        ((8, 40, 3, 4), r"validation batch 2 / 4 workers = 0.5 images"),
+    ],
+)
+def test_sizes_that_do_not_come_out_even_are_refused_with_the_equation(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        check_sizes(*sizes)
+
+
+def test_an_epoch_whose_validation_overflowed_is_published_as_null():
+    assert finite_or_null([{"epoch": 0, "val_loss": float("nan")}]) == [{"epoch": 0, "val_loss": None}]
+
+
+def test_validation_takes_the_training_batch_or_the_largest_power_of_two():
+    assert [validation_batch_size(32, n) for n in (100, 32, 31, 17, 2)] == [32, 32, 16, 16, 2]
