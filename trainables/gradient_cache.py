@@ -12,6 +12,8 @@ from trainables.batch import Batch
 
 def chunks_of(batch: Batch, size: int) -> list[Batch]:
     """Slices of `size` rows."""
+    if size < 1:
+        raise ValueError(f"gradient_cache_chunk is {size}; it must be at least 1 image")
     count = len(next(iter(batch.views.values())))
 
     def cut(tensor: Tensor | None, start: int) -> Tensor | None:

@@ -34,8 +34,8 @@ class HeadSpec:
             )
         if self.act is not None and self.act not in ACTIVATIONS:
             raise ValueError(f"act is {self.act!r}; allowed: {', '.join(ACTIVATIONS)}, None")
-        if self.residual and self.dims[0] != self.dims[-1]:
-            raise ValueError(f"a residual head needs equal first and last widths, got dims={self.dims}")
+        if self.residual and (len(self.dims) < 2 or self.dims[0] != self.dims[-1]):
+            raise ValueError(f"a residual head needs 2+ layers with equal first and last widths, got dims={self.dims}")
 
 
 class Head(nn.Module):

@@ -63,6 +63,12 @@ class Objective(nn.Module):
         """Called once after each optimiser step in training, never in validation."""
 
 
+def check_temperature(temperature: float) -> None:
+    """Raise ValueError for a temperature that logits cannot be divided by."""
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; it divides the logits and must be greater than 0")
+
+
 def views_of(pairs: Pairs) -> tuple[str, ...]:
     return tuple(dict.fromkeys(view for pair in pairs for view in pair))
 

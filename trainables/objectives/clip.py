@@ -10,7 +10,7 @@ from torch.nn import functional
 from trainables.batch import MULTI_MODAL, Batch
 from trainables.distributed import gather, gather_with_grad, rank
 from trainables.heads import Head, HeadSpec, unit
-from trainables.objectives.base import BuildContext, Objective
+from trainables.objectives.base import BuildContext, Objective, check_temperature
 from trainables.text import TextTower
 
 
@@ -37,6 +37,11 @@ class ClipConfig:
     views = (MULTI_MODAL,)
     loss_name = "clip"
 
+    def __post_init__(self):
+        check_temperature(self.temperature)
+        if not 0 <= self.lambda_i2t <= 1:
+            raise ValueError(f"lambda_i2t is {self.lambda_i2t}; allowed: 0 to 1, the weight of image-to-text")
+
     @staticmethod
     def released() -> "ClipConfig":
         block = HeadSpec(dims=(512, 512), act="gelu", residual=True, dropout=0.1, out_norm="layer")
@@ -54,6 +59,8 @@ class ImageText(Objective):
     def __init__(self, config: ClipConfig, context: BuildContext):
         super().__init__()
         self.config = config
+        if context.text_config is None:
+            raise ValueError(f"{config.display} reads reports, but there is no text encoder: set PretrainRecipe.text")
         self.text = TextTower(context.text_config, context.vocabulary_size)
         self.text.freeze(config.frozen_layers, config.freeze_embeddings)
         self.image_head = Head(config.image_head, context.feature_dim)

@@ -12,7 +12,15 @@ from trainables.batch import SSL_1, SSL_2, Batch
 from trainables.distributed import gather, rank, world_size
 from trainables.heads import Head, HeadSpec, unit
 from trainables.normalisation import average_running_statistics, convert_to_split
-from trainables.objectives.base import TWO_VIEWS, BuildContext, Objective, Pairs, mean_over_pairs, views_of
+from trainables.objectives.base import (
+    TWO_VIEWS,
+    BuildContext,
+    Objective,
+    Pairs,
+    check_temperature,
+    mean_over_pairs,
+    views_of,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,9 @@ class MocoV2Config:
     views = (SSL_1, SSL_2)
 
     def __post_init__(self):
+        check_temperature(self.temperature)
+        if not 0 <= self.momentum <= 1:
+            raise ValueError(f"momentum is {self.momentum}; allowed: 0 to 1, the share that the copy keeps in a step")
         if self.key_bn_splits < 1:
             raise ValueError(f"key_bn_splits is {self.key_bn_splits}; it must be at least 1 (1: one group)")
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from trainables.batch import SSL_1, SSL_2
 from trainables.distributed import gather_with_grad, rank
 from trainables.heads import Head, HeadSpec, unit
-from trainables.objectives.base import TWO_VIEWS, BuildContext, PairObjective, Pairs
+from trainables.objectives.base import TWO_VIEWS, BuildContext, PairObjective, Pairs, check_temperature
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class SimClrConfig:
     display = "SimCLR"
     needs_text = False
     views = (SSL_1, SSL_2)
+
+    def __post_init__(self):
+        check_temperature(self.temperature)
 
     @staticmethod
     def released() -> "SimClrConfig":
