@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 
 import ray
 
-from trainables.cells import Outcome
-from trainables.encoders import Progress
+from trainables.events import Outcome, Progress
 
 
 @dataclass

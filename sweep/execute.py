@@ -36,6 +36,7 @@ class Shape:
     cell_bundle: dict[str, float]
     lanes: int
     max_concurrent_cells: int
+    cells_beside_lanes: int
 
 
 def shape_of(resources: Resources, cluster: dict[str, float], pretrainings: int) -> Shape:
@@ -57,7 +58,10 @@ def shape_of(resources: Resources, cluster: dict[str, float], pretrainings: int)
             f"a pretraining needs {workers} workers of {worker}, but the cluster has {cpus:g} CPU and {gpus:g} GPU; "
             "lower Resources.pretrain_workers or add machines"
         )
-    return Shape(gpus, cpus, workers, worker, cell, lanes, resources.max_concurrent_cells or max(1, cells))
+    most = resources.max_concurrent_cells or max(1, cells)
+    taken = {name: lanes * workers * amount for name, amount in worker.items()}
+    beside = min(int((cluster.get(name, 0.0) - taken.get(name, 0.0)) / amount) for name, amount in cell.items())
+    return Shape(gpus, cpus, workers, worker, cell, lanes, most, max(0, min(most, beside)))
 
 
 def encoder_job(run: EncoderRun, data_folders: dict[str, str]) -> EncoderJob:
@@ -95,10 +99,14 @@ def start_ray(log_to_driver: bool = False) -> None:
     """Join the cluster that RAY_ADDRESS names, or start a local one that nothing else joins."""
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = os.environ.get("RAY_ADDRESS", "local")
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, log_to_driver=log_to_driver, logging_level="ERROR")
+        return
+    # The dashboard also answers Ray Train's questions about its own actors; it listens on loopback only.
     ray.init(
-        address=address, log_to_driver=log_to_driver, logging_level="ERROR", include_dashboard=address != "local" or None,
-        configure_logging=True,
+        address="local", log_to_driver=log_to_driver, logging_level="ERROR", include_dashboard=True,
+        dashboard_host="127.0.0.1",
     )
 
 
@@ -130,22 +138,24 @@ def execute(
     pretrainings = [job for job in jobs if job.is_pretraining]
     shape = shape_of(resources, ray.cluster_resources(), len(pretrainings))
     board = Board.remote()
-    running = [_initial.remote(job, store.uri, board) for job in initial]
+    owners: dict = {_initial.remote(job, store.uri, board): [job] for job in initial}
     lane_jobs = [pretrainings[lane :: shape.lanes] for lane in range(shape.lanes)] if pretrainings else []
-    lanes = {}
     for number, share in enumerate(lane_jobs):
         name = f"pretrain-{uuid.uuid4().hex[:6]}-{number}"
-        lanes[_lane.remote(share, store.uri, resources, shape, name, board)] = share
+        owners[_lane.remote(share, store.uri, resources, shape, name, board)] = share
     cells = downstream_jobs(pending.cells, all_cells, data_folders)
     if cells:
-        running.append(
-            fan_out.remote(cells, store.uri, resources, shape.cell_bundle, shape.max_concurrent_cells, board)
+        made = tuple(job.folder for job in pretrainings)
+        cells_ref = fan_out.remote(
+            cells, store.uri, resources, shape.cell_bundle, shape.max_concurrent_cells, shape.cells_beside_lanes, made,
+            board,
         )
-    waiting = [*running, *lanes]
+        owners[cells_ref] = []
+    waiting = list(owners)
     while waiting:
         finished, waiting = ray.wait(waiting, num_returns=1, timeout=POLL_SECONDS)
         for ref in finished:
-            _settle(ref, lanes.get(ref, initial if ref in running[: len(initial)] else []), store.files, board)
+            _settle(ref, owners[ref], store.files, board)
         show(ray.get(board.take.remote()))
     time.sleep(0.1)  # events sent just before the end
     show(ray.get(board.take.remote()))

@@ -26,8 +26,12 @@ class ReadyJobs(Searcher):
     shows it as blocked.
     """
 
-    def __init__(self, jobs: tuple[DownstreamJob, ...], storage: str):
+    def __init__(
+        self, jobs: tuple[DownstreamJob, ...], storage: str, slots: int, slots_beside: int, pretrainings: tuple[str, ...]
+    ):
+        """slots: jobs that fit the machines; slots_beside: that fit while encoder folders `pretrainings` are made."""
         super().__init__(metric="job", mode="max")
+        self.slots, self.slots_beside, self.pretrainings = slots, slots_beside, pretrainings
         self.jobs, self.files = jobs, Files(storage)
         self.waiting = list(range(len(jobs)))
         self.running: dict[str, int] = {}
@@ -37,6 +41,8 @@ class ReadyJobs(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         self._look()
+        if len(self.running) >= self._allowed():
+            return None
         for job_number in list(self.waiting):
             ready = self._readiness(self.jobs[job_number])
             if ready is False:
@@ -66,6 +72,11 @@ class ReadyJobs(Searcher):
             elif name == FAILED:
                 self.encoders.setdefault(folder, False)
 
+    def _allowed(self) -> int:
+        """Pretraining needs all its workers at once: trials leave room for them until the last encoder is there."""
+        busy = any(folder not in self.encoders for folder in self.pretrainings)
+        return self.slots_beside if busy else self.slots
+
     def _readiness(self, job: DownstreamJob) -> bool | None:
         """True: now; False: never; None: not yet."""
         states = [self.encoders.get(job.encoder_folder)]
@@ -88,7 +99,7 @@ class ReadyJobs(Searcher):
 @ray.remote(num_cpus=0, max_retries=0)
 def fan_out(
     jobs: tuple[DownstreamJob, ...], storage: str, resources: Resources, per_cell: dict[str, float],
-    max_concurrent: int, board: Any,
+    slots: int, slots_beside: int, pretrainings: tuple[str, ...], board: Any,
 ) -> None:
     """Run the jobs as trials to the end."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
@@ -101,7 +112,8 @@ def fan_out(
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=ReadyJobs(jobs, storage), num_samples=-1, max_concurrent_trials=max_concurrent,
+            search_alg=ReadyJobs(jobs, storage, slots, slots_beside, pretrainings), num_samples=-1,
+            max_concurrent_trials=slots,
             reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(

@@ -21,6 +21,7 @@ from datasets_io.subsets import ids_sha256, label_subset
 from trainables.backbones import build_backbone, feature_dim
 from trainables.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.downstream_data import Part, Parts, load_parts
+from trainables.events import Outcome
 from trainables.metrics import auroc_per_finding, macro
 from trainables.probe import ProbeResult, cache_features, train_heads
 from trainables.protocols.base import Protocol
@@ -55,16 +56,6 @@ class DownstreamJob:
     def name(self) -> str:
         first = self.targets[0].name
         return first if len(self.targets) == 1 else f"{first} +{len(self.targets) - 1} seeds"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a display needs to know of a finished cell."""
-
-    key: str
-    status: str
-    macro_auroc: float | None = None
-    error: str | None = None
 
 
 def run_job(job: DownstreamJob, storage: str, device: torch.device, emit: Callable[[Outcome], None]) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainables.cells import DownstreamJob, Outcome, run_job
+from trainables.cells import DownstreamJob, run_job
+from trainables.events import Outcome
 
 
 def run_trial(config: dict[str, Any], jobs: tuple[DownstreamJob, ...], storage: str, cpus: int, board: Any) -> None:

@@ -16,6 +16,7 @@ from datasets_io.artefacts import is_done, open_artefacts, publish, record_failu
 from datasets_io.files import Files
 from trainables import distributed
 from trainables.checkpoint import weights_from_bytes, weights_to_bytes
+from trainables.events import Progress
 from trainables.initial import make_initial
 from trainables.loop import LoopState
 from trainables.pretraining import Corpus, Pretraining
@@ -39,19 +40,6 @@ class EncoderJob:
     @property
     def is_pretraining(self) -> bool:
         return isinstance(self.recipe, PretrainRecipe)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where an encoder is, for a display. status: `running`, `done` or `failed`."""
-
-    key: str
-    status: str
-    epoch: int = 0
-    step: int = 0
-    total_steps: int = 0
-    val_loss: float | None = None
-    error: str | None = None
 
 
 Emit = Callable[[Progress], None]

@@ -14,7 +14,8 @@ from datasets_io.files import Files
 from datasets_io.read import CorpusBatch, StreamPlan, corpus_index, open_split, read_manifest, resident_batches
 from datasets_io.stream import streamed_batches
 from trainables import distributed
-from trainables.encoders import EncoderJob, Emit, Progress, count_attempt, fail, run_pretraining
+from trainables.encoders import EncoderJob, Emit, count_attempt, fail, run_pretraining
+from trainables.events import Progress
 from trainables.pretraining import Corpus
 from trainables.recipe import PretrainRecipe, Resources
 
