@@ -145,6 +145,15 @@ def _write_rejects(
     return reasons
 
 
+def check_archive(spec: BuildSpec, raw: Path, *, max_rejects: float = 0.01) -> list[Record]:
+    """All that can be seen of an archive without reading an image. Raises ArchiveError; writes nothing."""
+    raw = Path(raw).resolve()
+    records = list(get_source(spec.source).read_records(raw, options_of(spec)))
+    check_splits(records)
+    _check_present(_index_rejects(records)[0], raw, max_rejects)
+    return records
+
+
 def _publish(manifest: Manifest, files: Files, folder: str) -> Manifest:
     if files.write_once(f"{folder}/{MANIFEST}", manifest.to_json().encode()):
         return manifest

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_io.build import BuildSpec, build, data_folder, identity_of, options_of
+from datasets_io.build import BuildSpec, build, check_archive, data_folder, identity_of
 from datasets_io.fingerprint import fingerprint
 from datasets_io.manifest import MANIFEST, Manifest
 from datasets_io.read import local_cache, read_manifest
@@ -99,38 +99,35 @@ def _find_built(study: Study, store: Store, spec: BuildSpec) -> DataPlan:
     return DataPlan(spec, None, folders[0], True)
 
 
-def corpus_counts(study: Study, plan: DataPlan, store: Store, require_impression: bool) -> tuple[int, int] | None:
-    """(train, val) images that a pretraining would see; None where the archive does not exist yet."""
-    if plan.built:
-        splits = read_manifest(store.files, plan.folder).counts["splits"]
-        kind = "with_impression" if require_impression else "images"
-        return splits["train"][kind], splits["val"][kind]
-    if plan.raw is None:
-        return None
-    source = get_source(plan.spec.source)
-    counts = {"train": 0, "val": 0, "test": 0}
-    for record in source.read_records(plan.raw, options_of(plan.spec)):
-        counts[record.split] += bool(record.report_impression) or not require_impression
-    return counts["train"], counts["val"]
-
-
-def check_corpus(study: Study, plans: dict[str, DataPlan], store: Store) -> None:
-    """Raise ValueError where a batch is larger than the corpus, or validation has less than two images."""
+def check_data(study: Study, plans: dict[str, DataPlan], store: Store) -> None:
+    """Look at what is to be built before any work. Raise ValueError for archives that are not whole, and where
+    a batch is larger than the corpus or validation has less than two images.
+    """
+    listed = {s: check_archive(p.spec, p.raw) for s, p in plans.items() if not p.built and p.raw is not None}
     recipes = {row.name: row.recipe for row in study.rows if isinstance(row.recipe, PretrainRecipe)}
+    corpus = plans[study.corpus.source]
     for required in {recipe.require_impression for recipe in recipes.values()}:
-        counts = corpus_counts(study, plans[study.corpus.source], store, required)
-        if counts is None:
-            continue
-        train, val = counts
-        what = "images with an impression" if required else "images"
-        for name, recipe in recipes.items():
-            if recipe.global_batch_size > train:
-                raise ValueError(
-                    f"{name}: global_batch_size {recipe.global_batch_size} is larger than the corpus: "
-                    f"{study.corpus.source} has {train} training {what}; take a smaller batch or more data"
-                )
-        if val < 2:
-            raise ValueError(f"{study.corpus.source} has {val} validation {what}; early stopping needs at least 2")
+        kind = "with_impression" if required else "images"
+        if corpus.built:
+            splits = read_manifest(store.files, corpus.folder).counts["splits"]
+            train, val = splits["train"][kind], splits["val"][kind]
+        elif corpus.raw is not None:
+            seen = [r.split for r in listed[corpus.spec.source] if r.report_impression or not required]
+            train, val = seen.count("train"), seen.count("val")
+        else:
+            continue  # synthetic archives, still to be written
+        _check_sizes(study.corpus.source, recipes, train, val, "images with an impression" if required else "images")
+
+
+def _check_sizes(source: str, recipes: dict[str, PretrainRecipe], train: int, val: int, what: str) -> None:
+    for name, recipe in recipes.items():
+        if recipe.global_batch_size > train:
+            raise ValueError(
+                f"{name}: global_batch_size {recipe.global_batch_size} is larger than the corpus: "
+                f"{source} has {train} training {what}; take a smaller batch or more data"
+            )
+    if val < 2:
+        raise ValueError(f"{source} has {val} validation {what}; early stopping needs at least 2")
 
 
 def build_data(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -> dict[str, str]:
@@ -139,7 +136,7 @@ def build_data(study: Study, plans: dict[str, DataPlan], store: Store, show: Sho
         root = synthetic_root(study, store)
         write_archives(study.synthetic, root, progress=lambda done, total, text: show("synthetic archives", done, total))
         plans = plan_data(study, {}, store)
-        check_corpus(study, plans, store)
+        check_data(study, plans, store)
     folders = {}
     for source, plan in plans.items():
         if not plan.built:

@@ -90,7 +90,7 @@ def _run(
 
 def _check_input(study_name: str, storage: str, raw: list[str], only: list[str]):
     """Study, store, where the data comes from, and the part asked for. Writes nothing; raises ValueError."""
-    from sweep.data import check_corpus, parse_raw, plan_data
+    from sweep.data import check_data, parse_raw, plan_data
     from sweep.plan import make_plan, parse_only
     from sweep.store import Store
     from sweep.studies import load_study
@@ -103,7 +103,7 @@ def _check_input(study_name: str, storage: str, raw: list[str], only: list[str])
     make_plan(study, {spec.source: "not built" for spec in study.builds()}, chosen)
     store = Store(storage)
     plans = plan_data(study, parse_raw(raw), store)
-    check_corpus(study, plans, store)
+    check_data(study, plans, store)
     return study, store, plans, chosen
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from datasets_io.synthetic.patients import BOTH, LEFT, RIGHT, Sign
 
 TISSUE, LUNG, MEDIASTINUM = 0.62, 0.40, 0.16  # grey of the chest wall; what air takes from it; what the middle adds
+# Of all signs at contrast 1: a small network that is fine-tuned on 500 pictures has a macro AUROC of about 0.8.
+PLAINNESS = 1.25
 ZONE_HEIGHT = (0.24, 0.5, 0.78)  # middle of the upper, mid and lower zone, from apex to base
 
 
@@ -100,6 +102,7 @@ def render(
     contrast: float = 1.0,
 ) -> np.ndarray:
     """(size, size) float32 grey values about 0..1. rng: of the lungs' texture; contrast: scales all signs."""
+    contrast = contrast * PLAINNESS
     anatomy = _reshaped(anatomy, signs, contrast)
     x, y = _places(size, camera)
     lungs = {side: _lung(anatomy, x, y, side) for side in (RIGHT, LEFT)}
@@ -250,14 +253,14 @@ def _pneumothorax(scene: Scene, sign: Sign) -> None:
     """Air without vessels between the wall and a thin pleural line, widest at the apex; the lung within is denser."""
     a = scene.anatomy
     for side in scene.sides(sign):
-        gap = _extent(sign, 0.32, 0.6)
+        gap = _extent(sign, 0.26, 0.52)
         v = (scene.y - (a.apex + a.base) / 2) / ((a.base - a.apex) / 2)
         u = scene.lung_u(side)
         r = np.sqrt(((u + gap * 0.4) / (1 - gap * 0.5)) ** 2 + ((v - gap * 0.7) / (1 - gap * 0.35)) ** 2)
         reach = _soft(scene.y - np.float32(a.apex + (a.base - a.apex) * 0.65), 0.3) * scene.lungs[side]
-        scene.cover(reach * _soft((r - 1) * 0.3, 0.05) * _level(sign, 0.15, 0.25))
-        scene.cover(reach * _soft((1 - r) * 0.3, 0.05) * _level(sign, 0.75, 1.0), TISSUE - LUNG - 0.2)
-        scene.cover(reach * np.clip(1 - np.abs(r - 1) / 0.09, 0, 1) * 0.4)
+        scene.cover(reach * _soft((r - 1) * 0.3, 0.05) * _level(sign, 0.06, 0.14))
+        scene.cover(reach * _soft((1 - r) * 0.3, 0.05) * _level(sign, 0.5, 0.8), TISSUE - LUNG - 0.2)
+        scene.cover(reach * np.clip(1 - np.abs(r - 1) / 0.09, 0, 1) * 0.3)
 
 
 def _edema(scene: Scene, sign: Sign) -> None:
@@ -296,7 +299,7 @@ def _infiltration(scene: Scene, sign: Sign) -> None:
         clouds = np.zeros_like(scene.x)
         for dx, dy in detail.uniform(-0.2, 0.2, (5, 2)):
             clouds = np.maximum(clouds, _blob(scene, x + dx, y + dy * 1.3, 0.085, 0.085))
-        scene.cover(clouds * scene.lungs[side] * _level(sign, 0.5, 0.8))
+        scene.cover(clouds * scene.lungs[side] * _level(sign, 0.6, 0.85))
 
 
 def _atelectasis(scene: Scene, sign: Sign) -> None:
@@ -317,7 +320,7 @@ def _round(scene: Scene, sign: Sign, low: float, high: float) -> None:
 
 
 def _nodule(scene: Scene, sign: Sign) -> None:
-    _round(scene, sign, 0.095, 0.13)
+    _round(scene, sign, 0.1, 0.135)
 
 
 def _mass(scene: Scene, sign: Sign) -> None:
@@ -363,7 +366,7 @@ def _fracture(scene: Scene, sign: Sign) -> None:
     for side in scene.sides(sign):
         x = side * (a.lung_x + a.lung_width * (0.7 + 0.15 * sign.place[0]))
         y = scene.centre(sign, side)[1]
-        length, step, width = _extent(sign, 0.18, 0.26), 0.09, 0.035
+        length, step, width = _extent(sign, 0.18, 0.26), 0.1, 0.042
         grey = _level(sign, 0.8, 1.0)
         scene.cover(_segment(scene, x - length, y - 0.03, x - 0.03, y, width) * grey, 0.95)
         scene.cover(_segment(scene, x + 0.03, y + step, x + length, y + step + 0.05, width) * grey, 0.95)
