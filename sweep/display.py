@@ -106,7 +106,7 @@ class RunBars:
 
     def start(self) -> None:
         if self.share:
-            self.display.bar("encoders", 0, 100 * len(self.share), "%")
+            self.display.bar("encoders", 0, 100, "%")
         if self.cell_names:
             self.display.bar("cells", self.done, self.num_cells, "cells")
 
@@ -130,8 +130,8 @@ class RunBars:
                 self.done += 1
         if self.share:
             note = f"{len(self.landed)}/{len(self.share)} landed; {self.current}".rstrip("; ")
-            done = int(100 * sum(self.share.values()))
-            self.display.bar("encoders", done, 100 * len(self.share), "%", note)
+            done = int(100 * sum(self.share.values()) / len(self.share))
+            self.display.bar("encoders", done, 100, "%", note)
         if self.cell_names:
             note = f"{self.failed} failed" if self.failed else ""
             self.display.bar("cells", self.done, self.num_cells, "cells", note)

@@ -145,7 +145,7 @@ def paper() -> Study:
         rows=_paper_baselines(common.backbone) + _pretraining(PAPER_METHODS, {}, JointSettings(), common, jitter_p=0.5),
         deviations=(
             "CheXpert: as in the paper, the epoch is picked on the images that are reported (valid.csv).",
-            "NIH: a seeded 70-10-20 split by patient, unless the paper's lists are given (NihOptions.lists_dir).",
+            "NIH: a seeded 70-10-20 split by patient; the paper's lists: NihOptions(split='lists', lists_dir=...).",
         ),
     )
 

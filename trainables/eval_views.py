@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.views import normalise
+from trainables.views import IMAGENET_MEAN, IMAGENET_STD, normalise
 
 
 @dataclass(frozen=True)
 class EvalSpec:
     """size: side of what the backbone sees. resize: side of the square before the central crop, None for size.
 
-    flip_p: probability of mirroring in training. normalise: by ImageNet's mean and deviation, else values in [0, 1].
+    flip_p: probability of mirroring in training. normalise: by mean and std of the weights
+    (ImageNet's by default), else values in [0, 1].
     ten_crop: in a test the mean over four corners and the centre, of the image and of its mirror image, resized to
     `test_resize`. Raises ValueError where a crop would be larger than what it is cut from.
     """
@@ -25,6 +26,8 @@ class EvalSpec:
     normalise: bool = True
     ten_crop: bool = False
     test_resize: int | None = None
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip_p <= 1:
@@ -38,19 +41,35 @@ class EvalSpec:
 
 
 def paper_chexpert(size: int) -> EvalSpec:
+    """Resize(256), CenterCrop(224) and a mirror (B.2), in the same proportion at other sizes.
+
+    Stored images are squares: one of 224 is enlarged to 256 before the crop, so that the backbone sees its central
+    196 x 196 pixels. Build the data at 256 for the pixels that an archive's own images would give.
+    """
     return EvalSpec(size, resize=round(size * 256 / 224), flip_p=0.5)
 
 
 def paper_nih(size: int) -> EvalSpec:
+    """Resize(224, 224) only."""
     return EvalSpec(size)
 
 
 def released_chexpert(size: int) -> EvalSpec:
+    """Resize(224, 224), and values in [0, 1] as they are."""
     return EvalSpec(size, normalise=False)
 
 
 def released_nih(size: int) -> EvalSpec:
+    """A mirror and Resize(224) in training; in a test ten crops of Resize(256)."""
     return EvalSpec(size, flip_p=0.5, ten_crop=True, test_resize=round(size * 256 / 224))
+
+
+def contents(spec: EvalSpec) -> tuple[bool, ...]:
+    """The distinct pixel contents of an image, by whether it is mirrored; index them by int(flip).
+
+    Features of a frozen backbone need be computed once for each. The first, not mirrored, is also the evaluation's.
+    """
+    return (False, True) if spec.flip_p > 0 else (False,)
 
 
 def prepare(spec: EvalSpec, pixels: np.ndarray, flips: np.ndarray | None, device: torch.device) -> Tensor:
@@ -93,4 +112,4 @@ def _crop(grey: Tensor, top: int, left: int, size: int) -> Tensor:
 
 
 def _finish(spec: EvalSpec, grey: Tensor) -> Tensor:
-    return normalise(grey) if spec.normalise else grey[:, None].expand(-1, 3, -1, -1)
+    return normalise(grey, spec.mean, spec.std) if spec.normalise else grey[:, None].expand(-1, 3, -1, -1)

@@ -174,7 +174,7 @@ class Pretraining:
         precision = self.resources.precision
         if precision == "auto":
             precision = "bfloat16" if self.device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-        kinds = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
+        kinds = {"bfloat16": torch.bfloat16, "float32": None}  # float16 would need its gradients scaled
         if precision not in kinds:
             raise ValueError(f"precision is {precision!r}; allowed: auto, {', '.join(kinds)}")
         return torch.autocast(self.device.type, dtype=kinds[precision], enabled=kinds[precision] is not None)

@@ -1,6 +1,6 @@
 """What is computed (recipes: hashed into every key) and how it is run (Resources: never hashed)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from trainables.eval_views import EvalSpec
@@ -178,10 +178,7 @@ class Resources:
     cpus_per_cell: int = 1
     max_concurrent_cells: int | None = None
     precision: str = "auto"
-    compile: bool = False
     checkpoint_every_steps: int = 500
     resident_bytes: int = 1 << 30
     prefetch_batches: int = 2
     max_failures: int = 3
-    deterministic: bool = True
-    environment: tuple[tuple[str, str], ...] = field(default=())

@@ -17,6 +17,7 @@ from trainables.protocols.base import Phase
 from trainables.recipe import DownstreamRecipe, OptimizerSpec
 
 EVALUATION_BATCH = 256
+CACHE_FRIENDLY_PIXELS = 1 << 20  # on a CPU a batch of more pixels costs page faults, not less time
 
 
 def masked_bce(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
@@ -115,14 +116,23 @@ class Supervised:
         return fit(self, self.optimizer, plan, LoopState())
 
 
+def evaluation_batch(part: Part, device: torch.device) -> int:
+    """Images a batch where no gradient is needed; each image's result does not depend on it."""
+    if device.type != "cpu":
+        return EVALUATION_BATCH
+    height, width = part.pixels.shape[1:]
+    return max(8, min(EVALUATION_BATCH, CACHE_FRIENDLY_PIXELS // (height * width)))
+
+
 @torch.no_grad()
 def features_of(
     backbone: nn.Module, recipe: DownstreamRecipe, part: Part, device: torch.device, flipped: bool = False
 ) -> Iterator[Tensor]:
     """Features of a part in batches of (b, D), in order, in eval mode and without augmentation."""
     backbone.eval()
-    for start in range(0, len(part), EVALUATION_BATCH):
-        pixels = part.pixels[start : start + EVALUATION_BATCH]
+    size = evaluation_batch(part, device)
+    for start in range(0, len(part), size):
+        pixels = part.pixels[start : start + size]
         yield backbone(prepare(recipe.eval_spec, pixels, np.full(len(pixels), flipped), device))
 
 
@@ -134,8 +144,9 @@ def test_probabilities(
     backbone.eval()
     head.eval()
     rows = []
-    for start in range(0, len(part), EVALUATION_BATCH):
-        images = prepare_test(recipe.eval_spec, part.pixels[start : start + EVALUATION_BATCH], device)
+    size = evaluation_batch(part, device)
+    for start in range(0, len(part), size):
+        images = prepare_test(recipe.eval_spec, part.pixels[start : start + size], device)
         crops = images.shape[1] if images.ndim == 5 else 1
         scores = head(backbone(images.flatten(0, 1) if images.ndim == 5 else images)).float().sigmoid()
         rows.append(scores.view(-1, crops, scores.shape[-1]).mean(dim=1).cpu().numpy())

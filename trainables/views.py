@@ -161,12 +161,13 @@ def draw_for_step(spec: ViewSpec, global_batch_size: int, height: int, width: in
     return draw(spec, global_batch_size, height, width, torch.Generator().manual_seed(seed))
 
 
-def render(parameters: ViewParameters, pixels: Tensor, device_path: bool | None = None) -> Tensor:
-    """uint8 (B, H, W) -> float32 (B, size, size) in [0, 1] on the same device.
+def render(parameters: ViewParameters, pixels: Tensor | np.ndarray, *, device_path: bool | None = None) -> Tensor:
+    """uint8 (B, H, W) -> float32 (B, size, size) in [0, 1] on the same device; an array is on the CPU.
 
     device_path: True renders as on an accelerator, None where the pixels are on one. Both ways differ by
     about half a grey level in the mean. Raises ValueError where the parameters are not those of these pixels.
     """
+    pixels = torch.as_tensor(pixels)
     _check(parameters, pixels)
     if device_path or (device_path is None and pixels.device.type != "cpu"):
         return render_torch(parameters, pixels)
@@ -183,13 +184,25 @@ def _check(parameters: ViewParameters, pixels: Tensor) -> None:
         raise ValueError(f"a crop reaches beyond {tuple(pixels.shape[1:])}: draw for these images' height and width")
 
 
-def normalise(grey: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> Tensor:
-    """float32 (B, H, W) in [0, 1] -> (B, 3, H, W): the channel is repeated, each with its mean and deviation."""
+def normalise(
+    grey: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD, *,
+    channels_last: bool = False,
+) -> Tensor:
+    """float32 (B, H, W) in [0, 1] -> (B, 3, H, W): the channel is repeated, each with its mean and deviation.
+
+    channels_last: written in that memory format, equal values, so that a network in it need not copy.
+    """
     scale = torch.tensor([1 / s for s in std])
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
-    scale, shift = (c.view(1, 3, 1, 1).to(grey.device, non_blocking=True) for c in (scale, shift))
+    if channels_last:
+        shape, last = (len(grey), *grey.shape[1:], 3), (1, 1, 1, 3)
+    else:
+        shape, last = (len(grey), 3, *grey.shape[1:]), (1, 3, 1, 1)
+    scale, shift = (c.view(last).to(grey.device, non_blocking=True) for c in (scale, shift))
+    value = grey[..., None] if channels_last else grey[:, None]
     if grey.device.type != "cpu":
-        return torch.addcmul(shift, grey[:, None], scale)
-    # numpy asks for huge pages: faulting in fresh small ones costs three times the arithmetic, more than rendering.
-    out = torch.from_numpy(np.empty((len(grey), 3, *grey.shape[1:]), np.float32))
-    return torch.addcmul(shift, grey[:, None], scale, out=out)
+        three = torch.addcmul(shift, value, scale)
+    else:
+        # numpy asks for huge pages: faulting in fresh small ones costs three times the arithmetic, more than rendering.
+        three = torch.addcmul(shift, value, scale, out=torch.from_numpy(np.empty(shape, np.float32)))
+    return three.permute(0, 3, 1, 2) if channels_last else three

@@ -28,7 +28,7 @@ from datasets_io.synthetic.plan import (
     stream,
 )
 
-VERSION = 2  # raise it when the pictures or the words change
+VERSION = 3  # raise it when the pictures or the words change
 FOLDERS = {"mimic_cxr": "MIMIC-CXR", "chexpert": "CheXpert-v1.0-small", "nih_cxr14": "NIH-ChestX-ray14"}
 MARKER, STARTED = "synthetic.json", "synthetic-unfinished.json"
 JPEG_QUALITY = 95

@@ -8,6 +8,7 @@ from torchvision.transforms import v2
 
 from trainables.eval_views import (
     EvalSpec,
+    contents,
     paper_chexpert,
     paper_nih,
     prepare,
@@ -83,6 +84,25 @@ def test_flips_mirror_the_images_they_name_and_no_other(spec):
     assert torch.equal(flipped[[0, 3]], mirrored[[0, 3]]) and torch.equal(flipped[[1, 2]], plain[[1, 2]])
     assert not torch.equal(flipped[0], plain[0])
     assert torch.equal(prepare(spec, pixels, np.zeros(4, bool), CPU), plain)
+
+
+@pytest.mark.parametrize("flip_p", [0.0, 0.5, 1.0])
+def test_contents_are_all_that_training_and_evaluation_show(flip_p):
+    spec, pixels = EvalSpec(48, flip_p=flip_p), images(61, count=6)
+    cached = [prepare(spec, pixels, np.full(6, mirrored), CPU) for mirrored in contents(spec)]
+    flips = np.random.default_rng(0).random(6) < flip_p
+    seen = prepare(spec, pixels, flips, CPU)
+    assert all(torch.equal(seen[i], cached[int(flip)][i]) for i, flip in enumerate(flips))
+    assert torch.equal(prepare_test(spec, pixels, CPU), cached[0])
+    assert len(cached) == (1 if flip_p == 0 else 2)
+
+
+def test_the_papers_crop_of_stored_224_is_their_central_196_enlarged():
+    """Away from the edge, where the enlargement sees beyond the 196."""
+    pixels = images(224)
+    ours = prepare(paper_chexpert(224), pixels, None, CPU)
+    central = as_torchvision(pixels[:, 14:210, 14:210], v2.Resize((224, 224)), NORMALISE)
+    torch.testing.assert_close(ours[..., 2:-2, 2:-2], central[..., 2:-2, 2:-2], atol=1e-5, rtol=0)
 
 
 def test_an_image_of_the_right_size_is_only_scaled():

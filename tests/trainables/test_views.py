@@ -151,6 +151,25 @@ def test_one_channel_repeated_is_three_channels(device_path):
     torch.testing.assert_close(normalise(three[:, 0]), expected)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_normalised_views_are_torchvisions_in_either_memory_format(channels_last):
+    grey = torch.rand(3, 20, 28, generator=torch.Generator().manual_seed(0))
+    ours = normalise(grey, (0.1, 0.5, 0.9), (0.2, 0.3, 0.4), channels_last=channels_last)
+    expected = reference.normalize(grey[:, None].expand(-1, 3, -1, -1), [0.1, 0.5, 0.9], [0.2, 0.3, 0.4])
+    torch.testing.assert_close(ours, expected)
+    assert ours.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+@PATHS
+def test_pixels_may_be_an_array_and_need_not_be_contiguous(device_path):
+    pixels = smooth_images(4, 60)
+    p = draw_for_step(multi_modal_view(48), 4, 60, 52, seed=11)
+    cut = pixels[:, :, 4:56]
+    expected = render(p, cut.contiguous(), device_path=device_path)
+    for given in (cut, cut.numpy()):
+        assert torch.equal(render(p, given, device_path=device_path), expected)
+
+
 @PATHS
 def test_contrast_is_about_the_images_own_mean(device_path):
     """A bright and a dark image in one batch at contrast 0: each becomes its own mean, before or after brightness."""
