@@ -5,8 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -14,6 +16,7 @@ from sweep.board import News
 from sweep.plan import Pending
 
 PLAIN_EVERY_SECONDS = 10.0
+PIPE_WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Display:
 
     def __init__(self, console: Console | None = None):
         self.console = console or Console()
+        if not self.console.is_terminal:
+            self.console.width = max(self.console.width, PIPE_WIDTH)  # a pipe has no edge to fit
         self.live: Live | None = None
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
@@ -84,11 +89,11 @@ class Display:
 
 
 def _rich(table: TableRows) -> Table:
-    shown = Table(title=table.title, title_justify="left", expand=False)
+    shown = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for i, name in enumerate(table.header):
-        shown.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+        shown.add_column(name, justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
     for row in table.rows:
-        shown.add_row(*row)
+        shown.add_row(*map(escape, row))
     return shown
 
 
@@ -114,7 +119,7 @@ class RunBars:
         for event in news.encoders:
             name = self.names.get(event.key, event.key)
             if event.status == "failed":
-                self.display.say(f"[red]encoder {name} failed:[/red] {event.error}")
+                self.display.say(f"[red]encoder {name} failed:[/red] {escape(str(event.error))}")
             if event.status in ("done", "failed"):
                 self.landed.add(event.key)
                 self.share[event.key] = 1.0
@@ -125,7 +130,7 @@ class RunBars:
         for outcome in news.cells:
             if outcome.status == "failed":
                 self.failed += 1
-                self.display.say(f"[red]cell {self.cell_names.get(outcome.key, outcome.key)} failed:[/red] {outcome.error}")
+                self.display.say(f"[red]cell {self.cell_names.get(outcome.key, outcome.key)} failed:[/red] {escape(str(outcome.error))}")
             else:
                 self.done += 1
         if self.share:

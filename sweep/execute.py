@@ -49,9 +49,8 @@ def shape_of(resources: Resources, cluster: dict[str, float], pretrainings: int)
     per_cell = resources.gpus_per_cell if resources.gpus_per_cell is not None else (1.0 if gpus else 0.0)
     workers = resources.pretrain_workers or (max(1, min(4, int(gpus))) if gpus else 1)
     worker = {"CPU": float(resources.cpus_per_worker), **({"GPU": per_worker} if per_worker else {})}
-    cell = {"CPU": float(resources.cpus_per_cell), **({"GPU": per_cell} if per_cell else {})}
     slots = int(gpus / per_worker) if per_worker else int(cpus / resources.cpus_per_worker)
-    lanes = max(1, min(pretrainings, slots // (2 * workers)))
+    lanes = min(pretrainings, max(1, slots // (2 * workers)))
     cells = int(gpus / per_cell) if per_cell else int(cpus / resources.cpus_per_cell)
     if workers > slots:
         raise ValueError(
@@ -59,8 +58,11 @@ def shape_of(resources: Resources, cluster: dict[str, float], pretrainings: int)
             "lower Resources.pretrain_workers or add machines"
         )
     most = resources.max_concurrent_cells or max(1, cells)
-    taken = {name: lanes * workers * amount for name, amount in worker.items()}
-    beside = min(int((cluster.get(name, 0.0) - taken.get(name, 0.0)) / amount) for name, amount in cell.items())
+    free_cpus = cpus - lanes * workers * resources.cpus_per_worker
+    # What the pretrainings leave is shared by all cells from the start, so that cells fill the cores when these
+    # end: Tune never starts another process while trials are shorter than a process's start.
+    cell = {"CPU": max(0.01, min(float(resources.cpus_per_cell), free_cpus / most)), **({"GPU": per_cell} if per_cell else {})}
+    beside = int((gpus - lanes * workers * per_worker) / per_cell) if per_cell else most
     return Shape(gpus, cpus, workers, worker, cell, lanes, most, max(0, min(most, beside)))
 
 
@@ -115,7 +117,7 @@ def stop_ray() -> None:
     ray.shutdown()
 
 
-@ray.remote(max_retries=2)
+@ray.remote(num_cpus=0, max_retries=2)  # short, and others wait for it while they hold the cores
 def _initial(job: EncoderJob, storage: str, board) -> None:
     run_initial(job, storage, lambda progress: board.encoder.remote(progress))
 
