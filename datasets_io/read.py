@@ -204,7 +204,9 @@ class StreamPlan:
                     yield window.groups, window.rows[mine]
 
 
-def resident_batches(pixels: np.ndarray, index: CorpusIndex, plan: StreamPlan, start_step: int) -> Iterator[CorpusBatch]:
+def resident_batches(
+    pixels: np.ndarray, index: CorpusIndex, plan: StreamPlan, start_step: int
+) -> Iterator[CorpusBatch]:
     """Batches from an array of the whole split, in the same order as the stream."""
     share = plan.global_batch_size // plan.world_size
     waiting = np.empty(0, dtype=np.int64)

@@ -44,7 +44,9 @@ def shard_schema(findings: tuple[str, ...]) -> pa.Schema:
     """Columns of a shard. `pixels` are the image_size x image_size bytes of a grey image, row by row."""
     text = [
         pa.field(name, pa.string(), nullable=name not in ("image_id", "study_id", "patient_id"))
-        for name in ("image_id", "study_id", "patient_id", "view_position", "sex", "report_findings", "report_impression")
+        for name in (
+            "image_id", "study_id", "patient_id", "view_position", "sex", "report_findings", "report_impression"
+        )
     ]
     numbers = [
         pa.field("age", pa.int16()),

@@ -95,7 +95,9 @@ def _find_built(study: Study, store: Store, spec: BuildSpec) -> DataPlan:
             f"give its folder with --raw {spec.source}=DIR"
         )
     if len(folders) > 1:
-        raise ValueError(f"{store.uri} has {len(folders)} builds of {spec.source}: say which with --raw {spec.source}=DIR")
+        raise ValueError(
+            f"{store.uri} has {len(folders)} builds of {spec.source}: say which with --raw {spec.source}=DIR"
+        )
     return DataPlan(spec, None, folders[0], True)
 
 
@@ -134,7 +136,7 @@ def build_data(study: Study, plans: dict[str, DataPlan], store: Store, show: Sho
     """Build what is missing; source -> data folder."""
     if any(plan.folder is None for plan in plans.values()):
         root = synthetic_root(study, store)
-        write_archives(study.synthetic, root, progress=lambda done, total, text: show("synthetic archives", done, total))
+        write_archives(study.synthetic, root, lambda done, total, text: show("synthetic archives", done, total))
         plans = plan_data(study, {}, store)
         check_data(study, plans, store)
     folders = {}

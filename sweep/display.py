@@ -130,7 +130,8 @@ class RunBars:
         for outcome in news.cells:
             if outcome.status == "failed":
                 self.failed += 1
-                self.display.say(f"[red]cell {self.cell_names.get(outcome.key, outcome.key)} failed:[/red] {escape(str(outcome.error))}")
+                name = self.cell_names.get(outcome.key, outcome.key)
+                self.display.say(f"[red]cell {name} failed:[/red] {escape(str(outcome.error))}")
             else:
                 self.done += 1
         if self.share:

@@ -1,9 +1,9 @@
 """What --dry-run prints: the plan, what is done, what is left, and what it will cost."""
 
+from datasets_io.build import options_of
 from datasets_io.manifest import Manifest
 from datasets_io.read import read_manifest
 from datasets_io.registry import get_source
-from datasets_io.build import options_of
 from sweep.data import DataPlan
 from sweep.display import Display
 from sweep.forecast import FLOPS_PER_SECOND, Forecast, forecast

@@ -61,7 +61,9 @@ def shape_of(resources: Resources, cluster: dict[str, float], pretrainings: int)
     free_cpus = cpus - lanes * workers * resources.cpus_per_worker
     # What the pretrainings leave is shared by all cells from the start, so that cells fill the cores when these
     # end: Tune never starts another process while trials are shorter than a process's start.
-    cell = {"CPU": max(0.01, min(float(resources.cpus_per_cell), free_cpus / most)), **({"GPU": per_cell} if per_cell else {})}
+    cell = {"CPU": max(0.01, min(float(resources.cpus_per_cell), free_cpus / most))}
+    if per_cell:
+        cell["GPU"] = per_cell
     beside = int((gpus - lanes * workers * per_worker) / per_cell) if per_cell else most
     return Shape(gpus, cpus, workers, worker, cell, lanes, most, max(0, min(most, beside)))
 

@@ -27,7 +27,8 @@ class ReadyJobs(Searcher):
     """
 
     def __init__(
-        self, jobs: tuple[DownstreamJob, ...], storage: str, slots: int, slots_beside: int, pretrainings: tuple[str, ...]
+        self, jobs: tuple[DownstreamJob, ...], storage: str, slots: int, slots_beside: int,
+        pretrainings: tuple[str, ...],
     ):
         """slots: jobs that fit the machines; slots_beside: that fit while encoder folders `pretrainings` are made."""
         super().__init__(metric="job", mode="max")

@@ -72,7 +72,9 @@ def _provenance(study: Study, manifests: dict[str, Manifest]) -> dict:
         "recipes": {row.name: plain(row.recipe) for row in study.rows},
         "datasets": {dataset.source: plain(dataset.recipe) for dataset in study.datasets},
         "data": {
-            source: {"fingerprint": m.fingerprint, "counts": m.counts, "notes": list(m.notes), "rejects": m.reject_reasons}
+            source: {
+                "fingerprint": m.fingerprint, "counts": m.counts, "notes": list(m.notes), "rejects": m.reject_reasons,
+            }
             for source, m in manifests.items()
         },
         "resources": plain(study.resources) if study.resources else None,
@@ -111,8 +113,8 @@ def summary_lines(
     lines += [f"note: {note}" for note in notes_of(study, results)]
     if counts["failed"] or counts["missing"]:
         lines.append(
-            f"[red]{counts['failed']} cells failed, {counts['missing']} are missing[/red]; why: {paths['failures.json']}; "
-            "try them again with --retry-failed"
+            f"[red]{counts['failed']} cells failed, {counts['missing']} are missing[/red]; "
+            f"why: {paths['failures.json']}; try them again with --retry-failed"
         )
     return lines
 

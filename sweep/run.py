@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -24,13 +25,17 @@ def run(
     ] = "radsweep-results",
     raw: Annotated[
         list[str] | None,
-        typer.Option(metavar="SOURCE=DIR", help="A raw archive as it was downloaded, e.g. mimic_cxr=/data/MIMIC-CXR. Repeat for each."),
+        typer.Option(
+            metavar="SOURCE=DIR",
+            help="A raw archive as it was downloaded, e.g. mimic_cxr=/data/MIMIC-CXR. Repeat for each.",
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FIELD=VALUE,...",
-            help="Part of the study: method, dataset, protocol, label_percent, seed or pretrain_seed, e.g. seed=0,1. Repeatable.",
+            help="Part of the study, by method, dataset, protocol, label_percent, seed or pretrain_seed: "
+            "e.g. seed=0,1. Repeatable.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it costs; do nothing.")] = False,
@@ -80,7 +85,7 @@ def _run(
         display.say(f"[bold]radsweep[/bold] study [bold]{study.name}[/bold]: {study.title}")
         display.say(f"storage: {store.uri}")
         try:
-            folders = build_data(study, plans, store, lambda name, done, total: display.bar(name, done, total, "images"))
+            folders = build_data(study, plans, store, partial(display.bar, unit="images"))
         except ArchiveError as error:
             raise BadInput(error) from error
         built = manifests(folders, store)
@@ -125,7 +130,8 @@ def _run_plan(study, plan, store, folders, built, retry_failed: bool, display, s
 
         num_done = len(plan.cells) - len(left.cells) - len(left.blocked) - len(left.failed_cells)
         display.say(
-            f"to do: {len(left.encoders)} of {len(plan.encoders)} encoders, {len(left.cells)} of {len(plan.cells)} cells"
+            f"to do: {len(left.encoders)} of {len(plan.encoders)} encoders, "
+            f"{len(left.cells)} of {len(plan.cells)} cells"
         )
         bars = RunBars(display, left, len(plan.cells), num_done)
         display.tables = lambda: live_tables(study, plan, reader.collect())

@@ -23,7 +23,7 @@ class Store:
     @staticmethod
     def folder(item: EncoderRun | Cell) -> str:
         kind = ENCODERS if isinstance(item, EncoderRun) else CELLS
-        return f"{kind}/{str(item)}-{item.key}"
+        return f"{kind}/{item}-{item.key}"
 
     def report_path(self, study: str, name: str) -> str:
         return f"{REPORTS}/{study}/{name}"

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from datasets_io.build import BuildSpec
 from datasets_io.fingerprint import fingerprint
 from datasets_io.registry import get_source
 from datasets_io.sources.nih_cxr14 import NihOptions
-from datasets_io.build import BuildSpec
 from datasets_io.synthetic.archives import SyntheticSpec
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2
 from trainables.eval_views import EvalSpec, paper_chexpert, paper_nih, released_chexpert, released_nih
@@ -21,8 +21,16 @@ from trainables.objectives.mocov2 import MocoV2Config
 from trainables.objectives.simclr import SimClrConfig
 from trainables.objectives.vicreg import VicRegConfig
 from trainables.recipe import (
-    BackboneSpec, DownstreamRecipe, ImageNetInit, LabelPolicy, OptimizerSpec, PretrainRecipe, RandomInit, Resources,
-    SplitRecipe, StandInInit,
+    BackboneSpec,
+    DownstreamRecipe,
+    ImageNetInit,
+    LabelPolicy,
+    OptimizerSpec,
+    PretrainRecipe,
+    RandomInit,
+    Resources,
+    SplitRecipe,
+    StandInInit,
 )
 from trainables.registry import PAPER_METHODS, PROTOCOLS, display_name, method_group, needs_reports, objective_config
 from trainables.text import HuggingFaceText, TinyText
@@ -260,7 +268,8 @@ def load_study(name: str) -> Study:
         if not isinstance(study, Study):
             raise ValueError(f"study() in {name} returned a {type(study).__name__}, not a sweep.studies.Study")
     else:
-        raise ValueError(f"unknown study {name!r}; allowed: {', '.join(STUDIES)}, or a Python file that defines study()")
+        known = ", ".join(STUDIES)
+        raise ValueError(f"unknown study {name!r}; allowed: {known}, or a Python file that defines study()")
     check_study(study)
     return study
 

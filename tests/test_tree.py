@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ALLOWED = {"datasets_io": {"datasets_io"}, "trainables": {"datasets_io", "trainables"}, "sweep": {"datasets_io", "trainables", "sweep"}}
+ALLOWED = {
+    "datasets_io": {"datasets_io"},
+    "trainables": {"datasets_io", "trainables"},
+    "sweep": {"datasets_io", "trainables", "sweep"},
+}
 FILES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
 
 
@@ -37,9 +41,9 @@ def test_ray_is_imported_only_where_the_first_line_says_so(path: Path):
         assert first_line.rstrip('"').endswith("[ray]"), f"{path} imports ray without saying [ray] in its first line"
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.read_text().strip()], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_first_line_says_what_the_file_answers(path: Path):
-    assert path.read_text().startswith('"""')
+    assert not path.read_text().strip() or path.read_text().startswith('"""')
 
 
 def test_nothing_from_storage_is_unpickled():

@@ -142,7 +142,8 @@ def _one_seed(
     backbone = _backbone(files, job)
     head = new_head(feature_dim(backbone), len(parts.findings), target.seed)
     if target.starts_from_folder is not None:
-        head.load_state_dict(weights_from_bytes(open_artefacts(files, target.starts_from_folder).read("head.safetensors")))
+        start = open_artefacts(files, target.starts_from_folder)
+        head.load_state_dict(weights_from_bytes(start.read("head.safetensors")))
     if device.type == "cuda":
         backbone = backbone.to(memory_format=torch.channels_last)
     subset = _subset(job, parts.train, target.seed)

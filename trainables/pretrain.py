@@ -14,7 +14,7 @@ from datasets_io.files import Files
 from datasets_io.read import CorpusBatch, StreamPlan, corpus_index, open_split, read_manifest, resident_batches
 from datasets_io.stream import streamed_batches
 from trainables import distributed
-from trainables.encoders import EncoderJob, Emit, count_attempt, fail, run_pretraining
+from trainables.encoders import Emit, EncoderJob, count_attempt, fail, run_pretraining
 from trainables.events import Progress
 from trainables.pretraining import Corpus
 from trainables.recipe import PretrainRecipe, Resources
@@ -36,7 +36,8 @@ def pretrain_all(
         train_loop_config=config,
         scaling_config=scaling,
         run_config=RunConfig(
-            name=name, storage_path=f"{storage}/ray", failure_config=FailureConfig(max_failures=resources.max_failures * len(jobs))
+            name=name, storage_path=f"{storage}/ray",
+            failure_config=FailureConfig(max_failures=resources.max_failures * len(jobs)),
         ),
     )
     trainer.fit()

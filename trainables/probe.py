@@ -38,7 +38,8 @@ def cache_features(
     """Two contents where the recipe mirrors images in training, else one."""
     contents = (False, True) if recipe.eval_spec.flip_p > 0 else (False,)
     slices = [torch.cat(list(features_of(backbone, recipe, train, device, flipped))) for flipped in contents]
-    return CachedFeatures(torch.stack(slices).float(), torch.cat(list(features_of(backbone, recipe, val, device))).float())
+    of_val = torch.cat(list(features_of(backbone, recipe, val, device)))
+    return CachedFeatures(torch.stack(slices).float(), of_val.float())
 
 
 class _Heads:
@@ -85,12 +86,14 @@ def train_heads(
         for start in range(0, count, recipe.batch_size):
             now = slice(start, start + recipe.batch_size)
             optimizer.zero_grad(set_to_none=True)
-            losses = masked_bce(heads(features.train[content[:, now], rows[:, now]]), targets[rows[:, now]], known[rows[:, now]])
+            these = rows[:, now]
+            losses = masked_bce(heads(features.train[content[:, now], these]), targets[these], known[these])
             losses.sum().backward()
             optimizer.step()
             total += losses.detach()
         _check(total, seeds, epoch)
-        _score_epoch(heads, features, recipe, val, epoch, total / math.ceil(count / recipe.batch_size), scores, best, histories)
+        means = total / math.ceil(count / recipe.batch_size)
+        _score_epoch(heads, features, recipe, val, epoch, means, scores, best, histories)
     return best
 
 

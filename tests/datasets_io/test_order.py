@@ -1,5 +1,7 @@
 """The order of an epoch: a permutation of the kept rows, the same for any number of workers and from any step."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ def test_an_epoch_is_a_permutation_of_the_kept_rows(groups, seed, epoch, window,
     order = epoch_order(groups, kept, seed, epoch, window)
     assert sorted(order) == list(np.flatnonzero(kept))
     offsets = [(w.offset, len(w.rows)) for w in windows(groups, kept, seed, epoch, window)]
-    assert offsets[0][0] == 0 and all(a[0] + a[1] == b[0] for a, b in zip(offsets, offsets[1:], strict=False))
+    assert offsets[0][0] == 0 and all(a[0] + a[1] == b[0] for a, b in pairwise(offsets))
 
 
 def test_epochs_and_seeds_differ_and_repeat():

@@ -24,7 +24,7 @@ from datasets_io.synthetic.patients import BOTH, FINDINGS, LEFT, draw_signs, pre
 from datasets_io.synthetic.plan import draw_studies, stream
 from datasets_io.synthetic.textures import NAMES, textures_and_shapes
 from datasets_io.synthetic.thorax import Camera, draw_anatomy, render
-from datasets_io.synthetic.wording import write_report
+from datasets_io.synthetic.wording import DENIALS, write_report
 
 SMALL = SyntheticSpec(image_size=48, corpus_train=90, corpus_val=12, chexpert_train=40, chexpert_valid=30,
                       nih_train_val=40, nih_test=30)
@@ -204,6 +204,8 @@ def test_reports_affirm_only_what_is_there_and_on_the_right_side():
         present = present_findings(signs)
         assert all(finding in present for finding, code in report.mentions.items() if code == 1)
         assert all(finding not in present for finding, code in report.mentions.items() if code == 0)
+        for finding in (finding for finding, code in report.mentions.items() if code != 0):
+            assert not any(denial.lower() in text for denial in DENIALS.get(finding, ())), (finding, text)
         left_open |= {finding in present for finding, code in report.mentions.items() if code == -1}
         sides = {"bilateral" if s.side == BOTH else "left" if s.side == LEFT else "right" for s in signs}
         said = set(re.findall(r"\b(left|right|bilateral)\b", text))

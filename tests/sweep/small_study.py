@@ -19,6 +19,7 @@ def study() -> Study:
         replace(d, recipe=replace(d.recipe, num_epochs=1, linear_probe_epochs=2)) for d in base.datasets
     )
     small = SyntheticSpec(
-        image_size=48, corpus_train=96, corpus_val=32, chexpert_train=60, chexpert_valid=40, nih_train_val=80, nih_test=40
+        image_size=48, corpus_train=96, corpus_val=32, chexpert_train=60, chexpert_valid=40, nih_train_val=80,
+        nih_test=40,
     )
     return replace(base, name="small", rows=tuple(rows), datasets=datasets, seeds=(0, 1), synthetic=small)

@@ -53,7 +53,8 @@ def test_every_field_of_a_cell_is_in_its_key(plan):
     cell = plan.cells[0]
     changed = [
         replace(cell, dataset="other"), replace(cell, protocol="FT"), replace(cell, label_percent=1),
-        replace(cell, seed=9), replace(cell, data_fingerprint="x"), replace(cell, recipe=replace(cell.recipe, num_epochs=99)),
+        replace(cell, seed=9), replace(cell, data_fingerprint="x"),
+        replace(cell, recipe=replace(cell.recipe, num_epochs=99)),
         replace(cell, encoder=replace(cell.encoder, pretrain_seed=9)),
     ]
     assert len({c.key for c in [cell, *changed]}) == len(changed) + 1
@@ -73,7 +74,10 @@ def test_only_keeps_what_the_chosen_cells_start_from():
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [("seed", "FIELD=VALUE"), ("colour=red", "method, dataset"), ("seed=9", "it has 0, 1"), ("method=simcrl", "'simclr'")],
+    [
+        ("seed", "FIELD=VALUE"), ("colour=red", "method, dataset"), ("seed=9", "it has 0, 1"),
+        ("method=simcrl", "'simclr'"),
+    ],
 )
 def test_only_refuses_with_what_is_allowed(value, message):
     with pytest.raises(ValueError, match=message):

@@ -71,7 +71,8 @@ def test_warmup_rises_to_the_peak():
 def test_the_best_epochs_weights_are_kept():
     task = Line([0.1, 0.9, 0.5])
     seen = []
-    state = fit(task, task.optimizer, LoopPlan(3, 4, 1e-2), LoopState(), on_epoch=lambda s: seen.append(float(task.model.weight)))
+    plan = LoopPlan(3, 4, 1e-2)
+    state = fit(task, task.optimizer, plan, LoopState(), on_epoch=lambda s: seen.append(float(task.model.weight)))
     assert state.best_epoch == 1 and float(state.best_tensors["model"]["weight"]) == seen[1] != seen[2]
     assert [entry["epoch"] for entry in state.history] == [0, 1, 2] and task.steps == 12
 
@@ -91,7 +92,7 @@ def test_plateau_divides_the_rate():
 
 def test_a_loss_that_is_not_finite_stops_with_its_step():
     task = Line([0.1] * 3, losses=6)
-    with pytest.raises(TrainingDiverged, match="step 6.*square=nan"):
+    with pytest.raises(TrainingDiverged, match=r"step 6.*square=nan"):
         fit(task, task.optimizer, LoopPlan(3, 4, 1e-2), LoopState())
 
 
