@@ -23,6 +23,7 @@ from trainables.recipe import Resources
 from trainables.registry import PROTOCOLS
 
 POLL_SECONDS = 0.25
+LANE_CPU = 0.05
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def shape_of(resources: Resources, cluster: dict[str, float], pretrainings: int)
     per_worker = resources.gpus_per_worker if resources.gpus_per_worker is not None else (1.0 if gpus else 0.0)
     per_cell = resources.gpus_per_cell if resources.gpus_per_cell is not None else (1.0 if gpus else 0.0)
     workers = resources.pretrain_workers or (max(1, min(4, int(gpus))) if gpus else 1)
-    worker = {"CPU": float(resources.cpus_per_worker), **({"GPU": per_worker} if per_worker else {})}
+    worker = {"CPU": float(resources.cpus_per_worker), "GPU": per_worker} if per_worker else {"CPU": LANE_CPU}
     slots = int(gpus / per_worker) if per_worker else int(cpus / resources.cpus_per_worker)
     lanes = min(pretrainings, max(1, slots // (2 * workers)))
     cells = int(gpus / per_cell) if per_cell else int(cpus / resources.cpus_per_cell)
@@ -58,14 +59,14 @@ def shape_of(resources: Resources, cluster: dict[str, float], pretrainings: int)
             "lower Resources.pretrain_workers or add machines"
         )
     most = resources.max_concurrent_cells or max(1, cells)
-    free_cpus = cpus - lanes * workers * resources.cpus_per_worker
-    # What the pretrainings leave is shared by all cells from the start, so that cells fill the cores when these
-    # end: Tune never starts another process while trials are shorter than a process's start.
-    cell = {"CPU": max(0.01, min(float(resources.cpus_per_cell), free_cpus / most))}
     if per_cell:
-        cell["GPU"] = per_cell
-    beside = int((gpus - lanes * workers * per_worker) / per_cell) if per_cell else most
-    return Shape(gpus, cpus, workers, worker, cell, lanes, most, max(0, min(most, beside)))
+        cell = {"CPU": float(resources.cpus_per_cell), "GPU": per_cell}
+        beside = max(0, min(most, int((gpus - lanes * workers * per_worker) / per_cell)))
+    else:
+        # Without GPUs pretrainings and cells share the cores: pretraining asks Ray for next to nothing, cells for
+        # the rest, in equal parts of which one more would not fit.
+        cell, beside = {"CPU": (cpus - lanes * workers * LANE_CPU) / most}, most
+    return Shape(gpus, cpus, workers, worker, cell, lanes, most, beside)
 
 
 def encoder_job(run: EncoderRun, data_folders: dict[str, str]) -> EncoderJob:

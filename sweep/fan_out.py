@@ -76,7 +76,10 @@ class ReadyJobs(Searcher):
     def _allowed(self) -> int:
         """Pretraining needs all its workers at once: trials leave room for them until the last encoder is there."""
         busy = any(folder not in self.encoders for folder in self.pretrainings)
-        return self.slots_beside if busy else self.slots
+        if busy and self.slots_beside < self.slots:
+            return self.slots_beside
+        # One more than fit: Tune keeps a process for the next trial only where one is waiting.
+        return self.slots + 1
 
     def _readiness(self, job: DownstreamJob) -> bool | None:
         """True: now; False: never; None: not yet."""
@@ -114,7 +117,7 @@ def fan_out(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=ReadyJobs(jobs, storage, slots, slots_beside, pretrainings), num_samples=-1,
-            max_concurrent_trials=slots,
+            max_concurrent_trials=slots + 1,
             reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
