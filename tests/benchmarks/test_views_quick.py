@@ -27,7 +27,10 @@ def test_quick(capsys):
             assert figure["speedup"] == pytest.approx(figure["peer"] / figure["ours"]) and 0 < figure["of_limit"] <= 1
         differences = [f["ours"] for f in rows if f["unit"] == "grey levels" and f["figure"].startswith(f"{kind}_32_")]
         assert len(differences) == 4 and all(0 < apart <= 2 for apart in differences)
-    assert len(printed.err.splitlines()) == len(rows) + 1
+    without_kornia = kornia_peer(KINDS["ssl_1"](32)) is None
+    assert ("kornia is not installed" in printed.err) == without_kornia
+    assert any(figure["peer_name"] == "kornia" for figure in rows) != without_kornia
+    assert len(printed.err.splitlines()) == len(rows) + 1 + without_kornia
 
 
 @pytest.mark.parametrize("make_peer", [pillow_peer, torchvision_peer, kornia_peer])
