@@ -211,7 +211,7 @@ def demo() -> Study:
     stand_in = StandInInit(backbone, OptimizerSpec("adamw", 2e-3, (0.9, 0.98), 0.01))
     common = PretrainRecipe(
         backbone=backbone, objective=None, optimizer=OptimizerSpec("adamw", 2e-3, (0.9, 0.98)),
-        text=TinyText(), views=(), num_epochs=12, global_batch_size=32, patience=None,
+        text=TinyText(), views=(), num_epochs=8, global_batch_size=32, patience=None,
     )
     small = HeadSpec(dims=(128, 64), norm="batch", act="relu")
     base = {
@@ -230,10 +230,10 @@ def demo() -> Study:
         corpus=BuildSpec("mimic_cxr", image_size=size),
         datasets=(
             Dataset("CheXpert", BuildSpec("chexpert", image_size=size), DownstreamRecipe(
-                6, 32, "val_auroc", view, optimizer=fast, splits=SplitRecipe(val="carved", test="val"),
+                5, 32, "val_auroc", view, optimizer=fast, splits=SplitRecipe(val="carved", test="val"),
                 label_policy=LabelPolicy(), **probe)),
             Dataset("NIH-ChestX-Ray14", BuildSpec("nih_cxr14", image_size=size), DownstreamRecipe(
-                8, 32, "val_loss", replace(view, flip_p=0.0), optimizer=fast, **probe)),
+                6, 32, "val_loss", replace(view, flip_p=0.0), optimizer=fast, **probe)),
         ),
         rows=(
             EncoderRow("random", "Random Init.", BASELINE, RandomInit(backbone)),
