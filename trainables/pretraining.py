@@ -108,6 +108,7 @@ class Pretraining:
         if device.type == "cuda":
             self.model = self.model.to(memory_format=torch.channels_last)
         self.modules = {"backbone": self.model.backbone, "objective": self.model.objective}
+        self.dtype = next(self.model.backbone.parameters()).dtype
         self.optimizer = build_optimizer(recipe.optimizer, self.modules.values())
         self.forward = distributed.wrap(self.model, device)
         self.stream_plan = StreamPlan(
@@ -148,7 +149,7 @@ class Pretraining:
         for name, spec in self.views.items():
             seed = derive_seed(self.seed, purpose, name, step)
             parameters = draw_for_step(spec, global_batch_size, size, size, seed).slice(first, first + share)
-            views[name] = normalise(render(parameters, pixels))
+            views[name] = normalise(render(parameters, pixels)).to(self.dtype)
         if self.tokenizer is None:
             return Batch(views)
         ids, mask = self.tokenizer(raw.reports)

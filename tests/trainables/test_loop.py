@@ -72,8 +72,8 @@ def test_the_best_epochs_weights_are_kept():
     task = Line([0.1, 0.9, 0.5])
     seen = []
     plan = LoopPlan(3, 4, 1e-2)
-    state = fit(task, task.optimizer, plan, LoopState(), on_epoch=lambda s: seen.append(float(task.model.weight)))
-    assert state.best_epoch == 1 and float(state.best_tensors["model"]["weight"]) == seen[1] != seen[2]
+    state = fit(task, task.optimizer, plan, LoopState(), on_epoch=lambda s: seen.append(task.model.weight.item()))
+    assert state.best_epoch == 1 and state.best_tensors["model"]["weight"].item() == seen[1] != seen[2]
     assert [entry["epoch"] for entry in state.history] == [0, 1, 2] and task.steps == 12
 
 
