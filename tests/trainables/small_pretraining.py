@@ -66,6 +66,7 @@ def pretrain(
     fail_at_step: int | None = None, seed: int = 0,
 ) -> None:
     """Run, or go on with, the one encoder of this method in a storage."""
+    torch.set_num_threads(1)  # as a worker does: another number of threads sums in another order
     job = EncoderJob(method, "key", "encoder", recipe or recipe_of(method), seed)
     resources = Resources(checkpoint_every_steps=checkpoint_every_steps)
     run_pretraining(job, str(storage), corpus(), resources, torch.device("cpu"), lambda progress: None, fail_at_step)
