@@ -16,11 +16,15 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from datasets_io.archive import known_view
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 VERSION = 1  # raise it when the bytes of any picture change
 INTENSITIES = ("minmax", "jpg", "voi")
@@ -196,7 +200,7 @@ def _decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
     return Decoded(to_bytes(values, spec, inverted), rows, columns, view, burned_in)
 
 
-def _check_header(dataset: "pydicom.Dataset", spec: PixelSpec) -> None:  # noqa: F821
+def _check_header(dataset: "Dataset", spec: PixelSpec) -> None:
     """Raise PixelError for what can be refused without decoding."""
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise PixelError("header", "there is no pixel data: not an image, or the file is cut short")
@@ -214,7 +218,7 @@ def _check_header(dataset: "pydicom.Dataset", spec: PixelSpec) -> None:  # noqa:
         _check_length(dataset)
 
 
-def _check_length(dataset: "pydicom.Dataset") -> None:  # noqa: F821
+def _check_length(dataset: "Dataset") -> None:
     """Uncompressed pixel data must be as long as the header says."""
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         return
@@ -227,7 +231,7 @@ def _check_length(dataset: "pydicom.Dataset") -> None:  # noqa: F821
         raise PixelError("decode", "the pixel data is shorter than rows x columns: the file is cut short")
 
 
-def _stored_grey(dataset: "pydicom.Dataset", rows: int, columns: int) -> np.ndarray:  # noqa: F821
+def _stored_grey(dataset: "Dataset", rows: int, columns: int) -> np.ndarray:
     """Stored values (rows, columns); colours as luma, float32."""
     from pydicom.pixels import apply_color_lut
 
@@ -248,7 +252,7 @@ def _stored_grey(dataset: "pydicom.Dataset", rows: int, columns: int) -> np.ndar
     return array
 
 
-def _looked_up(grey: np.ndarray, dataset: "pydicom.Dataset", with_voi: bool) -> np.ndarray:  # noqa: F821
+def _looked_up(grey: np.ndarray, dataset: "Dataset", with_voi: bool) -> np.ndarray:
     """Modality LUT, then VOI where it is asked for."""
     from pydicom.pixels import apply_modality_lut, apply_voi_lut
 

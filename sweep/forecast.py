@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sweep.cell import Cell, EncoderRun
 from sweep.plan import group_seeds
 from trainables.backbones import build_backbone
+from trainables.eval_views import contents
 from trainables.recipe import BackboneSpec, PretrainRecipe
 from trainables.registry import PROTOCOLS
 
@@ -61,8 +62,7 @@ def forecast(encoders: tuple[EncoderRun, ...], cells: tuple[Cell, ...], counts: 
         images = counts[cell.dataset]
         evaluated = images.get("val", 0) + images.get("test", 0)
         if PROTOCOLS[cell.protocol].seeds_together and recipe.linear_probe_bn_eval:
-            contents = 2 if recipe.eval_spec.flip_p > 0 else 1
-            passes = contents * images["train"] + evaluated
+            passes = len(contents(recipe.eval_spec)) * images["train"] + evaluated
             forward += passes
             flops += forward_flops(cell.encoder.recipe.backbone) * passes
             read += passes

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.downstream_data import Part
+from trainables.eval_views import contents
 from trainables.loop import TrainingDiverged
 from trainables.optim import set_learning_rate
 from trainables.recipe import DownstreamRecipe, OptimizerSpec
@@ -35,9 +36,9 @@ class ProbeResult:
 def cache_features(
     backbone: nn.Module, recipe: DownstreamRecipe, train: Part, val: Part, device: torch.device
 ) -> CachedFeatures:
-    """Two contents where the recipe mirrors images in training, else one."""
-    contents = (False, True) if recipe.eval_spec.flip_p > 0 else (False,)
-    slices = [torch.cat(list(features_of(backbone, recipe, train, device, flipped))) for flipped in contents]
+    """Each distinct pixel content of the training images, and the validation images as they are."""
+    flips = contents(recipe.eval_spec)
+    slices = [torch.cat(list(features_of(backbone, recipe, train, device, flipped))) for flipped in flips]
     of_val = torch.cat(list(features_of(backbone, recipe, val, device)))
     return CachedFeatures(torch.stack(slices).float(), of_val.float())
 
