@@ -1,12 +1,16 @@
 """How bytes reach a storage URI (local path, NFS, s3://, gs://) so that a reader never sees half a file."""
 
+import hashlib
 import os
+import socket
+import time
 import uuid
 from pathlib import Path
 
 import pyarrow.fs as pafs
 
 TEMPORARY = ".tmp-"
+LEFTOVER_SECONDS = 3600  # no write takes that long
 
 
 class Files:
@@ -82,9 +86,24 @@ class Files:
         elif kind == pafs.FileType.File:
             self.fs.delete_file(self.full(path))
 
+    def remove_leftovers(self, prefix: str = "") -> int:
+        """Remove the temporary files of writers that were killed, and only those; how many there were.
+
+        A writer is dead when its process on this machine is, and in any case when its file is an hour old.
+        """
+        if not self.is_local:
+            return 0  # an object store shows no unfinished upload
+        removed = 0
+        for folder, _, names in os.walk(self.full(prefix)):
+            for path in (f"{folder}/{name}" for name in names if TEMPORARY in name):
+                if _is_leftover(path):
+                    Path(path).unlink(missing_ok=True)
+                    removed += 1
+        return removed
+
     def _temporary(self, target: str, data: bytes) -> str:
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        temporary = f"{target}{TEMPORARY}{uuid.uuid4().hex}"
+        temporary = f"{target}{TEMPORARY}{_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
         try:
             with open(temporary, "xb") as stream:
                 stream.write(data)
@@ -94,6 +113,31 @@ class Files:
             Path(temporary).unlink(missing_ok=True)
             raise
         return temporary
+
+
+def _machine() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _is_leftover(path: str) -> bool:
+    machine, _, rest = path.rpartition(TEMPORARY)[2].partition("-")
+    process = rest.partition("-")[0]
+    if machine == _machine() and process.isdecimal() and not _runs(int(process)):
+        return True
+    try:
+        return time.time() - os.stat(path).st_mtime > LEFTOVER_SECONDS
+    except FileNotFoundError:  # its writer has just finished
+        return False
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _sync_folder(folder: str) -> None:

@@ -2,7 +2,11 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +75,27 @@ def test_a_failing_call_leaves_the_old_state_and_no_temporary_file(files, monkey
     assert files.read("old.txt") in (b"old", b"new")
     if files.exists("new.txt"):
         assert files.read("new.txt") == b"new"
+
+
+def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_are_not(files, monkeypatch):
+    """A child is killed between the write and the rename; this process and another machine are still writing."""
+    script = (
+        "import os, signal, sys; from datasets_io.files import Files\n"
+        "os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Files(sys.argv[1]).write('a/killed.bin', b'half')"
+    )
+    assert subprocess.run([sys.executable, "-c", script, files.root]).returncode == -signal.SIGKILL
+    monkeypatch.setattr(os, "replace", lambda *paths: None)
+    monkeypatch.setattr(Path, "unlink", lambda *args, **kwargs: None)
+    files.write("a/living.bin", b"half")
+    monkeypatch.undo()
+    foreign, old = (Path(files.full(f"a/x.tmp-{name}-1-0")) for name in ("foreign", "elsewhere"))
+    for path in (foreign, old):
+        path.touch()
+    os.utime(old, (0, 0))
+    left = {name.partition(".tmp-")[0] for name in os.listdir(files.full("a"))}
+    assert left == {"killed.bin", "living.bin", "x"}
+    assert files.remove_leftovers("a") == 2
+    left = os.listdir(files.full("a"))
+    assert len(left) == 2 and foreign.name in left and any(name.startswith("living.bin") for name in left)
+    assert files.remove_leftovers("nowhere") == 0
