@@ -8,43 +8,13 @@ from datasets_io.fingerprint import plain
 from datasets_io.manifest import Manifest
 from sweep.aggregate import CellResult, findings_csv, results_csv
 from sweep.display import TableRows
+from sweep.layout import layout_of, notes_of
 from sweep.plan import Plan
 from sweep.store import Store
 from sweep.studies import Study, study_fingerprint
-from sweep.tables import TableLayout, live_table, table1
-from trainables.registry import PROTOCOLS
+from sweep.tables import live_table, table1
 
 SOFTWARE = ("radsweep", "torch", "torchvision", "timm", "transformers", "ray", "numpy", "scikit-learn", "pydicom")
-
-
-def layout_of(study: Study, plan: Plan) -> TableLayout:
-    """The rows and columns that were asked for, in the paper's layout."""
-    asked_rows = {cell.encoder.row for cell in plan.cells}
-    asked_datasets = {cell.dataset for cell in plan.cells}
-    asked_columns = {(cell.protocol, cell.label_percent) for cell in plan.cells}
-    columns = [(name, percent) for name in study.protocols for percent in PROTOCOLS[name].label_percents]
-    return TableLayout(
-        rows=tuple((row.name, row.display, row.group) for row in study.rows if row.name in asked_rows),
-        datasets=tuple((d.source, d.display) for d in study.datasets if d.source in asked_datasets),
-        columns=tuple(column for column in columns if column in asked_columns),
-        seeds=tuple(sorted({cell.seed for cell in plan.cells})),
-        pretrain_seeds=tuple(sorted({cell.encoder.pretrain_seed for cell in plan.cells})),
-        study=study.name,
-    )
-
-
-def notes_of(study: Study, results: list[CellResult]) -> tuple[str, ...]:
-    """Deviations of the study, and findings that have no AUROC on a test set."""
-    notes = list(study.deviations)
-    for dataset in study.datasets:
-        if dataset.recipe.splits.selects_on_test:
-            notes.append(f"{dataset.display}: the epoch is selected on the images that are reported.")
-        undefined = sorted(
-            {f.finding for r in results if r.dataset == dataset.source for f in r.findings if f.auroc is None}
-        )
-        if undefined:
-            notes.append(f"{dataset.display}: no AUROC for {', '.join(undefined)} (one class only in the test images).")
-    return tuple(notes)
 
 
 def write_reports(

@@ -1,13 +1,28 @@
-"""How does a study's Table 1 look: the paper's layout as Markdown, CSV, LaTeX, and as strings for a terminal."""
+"""How do a study's Tables 1, 8 and 9 look: the paper's layout as Markdown, CSV, LaTeX, and for a terminal."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sweep.aggregate import CellResult, Place, Summary, by_place, csv_text, defined_findings, summarise
 from sweep.published import SOURCE, PublishedMean, published_mean
+from sweep.table_text import (
+    NO_VALUE,
+    latex,
+    latex_label,
+    latex_notes,
+    latex_number,
+    latex_row,
+    latex_value,
+    letter,
+    markdown,
+    markdown_row,
+    markdown_value,
+    mean_and_interval,
+    percent,
+)
 from trainables.registry import PROTOCOLS
 
-NO_VALUE = "-"
+PAPER_BATCH_SIZE = 256
 GROUP_TITLES = {
     "baseline": "Baselines", "image-text": "Multi-modal", "image-image": "Self-supervised", "joint": "Joint",
 }
@@ -19,6 +34,8 @@ class TableLayout:
 
     rows: (name, display name, group) of encoders; datasets: (source, display name); columns: (protocol,
     label_percent). seeds, pretrain_seeds: what was asked for, so that what is missing can be marked.
+    paper_rows: (row name, the paper's method, global batch size) of rows that the paper has under another name or
+    with another batch than 256.
     """
 
     rows: tuple[tuple[str, str, str], ...]
@@ -28,6 +45,17 @@ class TableLayout:
     pretrain_seeds: tuple[int, ...] = (0,)
     study: str = ""
     interval: str = "t"
+    paper_rows: tuple[tuple[str, str, int], ...] = ()
+
+    def paper_names(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """Row -> the paper's method and global batch size that it is laid beside."""
+        known = {row: (method, batch) for row, method, batch in self.paper_rows}
+        return {name: known.get(name, (name, PAPER_BATCH_SIZE)) for name in names}
+
+    def published(self, dataset: str, name: str, protocol: str, label_percent: int) -> PublishedMean | None:
+        """The paper's value for a row and column of this table."""
+        method, batch = self.paper_names([name])[name]
+        return published_mean(dataset, method, protocol, label_percent, batch)
 
     def column_title(self, protocol: str, label_percent: int) -> str:
         """`LP` for a protocol that knows no other percentage, else `FT (1%)`."""
@@ -49,7 +77,7 @@ class Entry:
 
     @property
     def text(self) -> str:
-        return _mean_and_interval(self.summary.mean, self.summary.ci95)
+        return mean_and_interval(self.summary.mean, self.summary.ci95)
 
     @property
     def difference(self) -> float | None:
@@ -76,18 +104,13 @@ class Block:
     rows: tuple[Row, ...]
 
 
-def _percent(value: float | None) -> str:
-    return NO_VALUE if value is None else f"{100 * value:.2f}"
-
-
-def _mean_and_interval(mean: float | None, ci95: float | None) -> str:
-    return NO_VALUE if mean is None else f"{_percent(mean)} ± {_percent(ci95)}"
-
-
 def table1(
-    results: Iterable[CellResult], layout: TableLayout, published: bool = False, notes: tuple[str, ...] = ()
+    results: Iterable[CellResult], layout: TableLayout, published: bool = False, notes: tuple[str, ...] = (),
+    number: int = 1,
 ) -> "Table":
-    """The table of a study. published: print the paper's values and the differences below ours."""
+    """The table of a study: Table 1, or 8 and 9 in the same form. published: print the paper's values and the
+    differences below ours.
+    """
     results = list(results)
     places = by_place(results)
     summaries: dict[Place, Summary] = {
@@ -98,32 +121,28 @@ def table1(
         for name, _, _ in layout.rows
         for column in layout.columns
     }
-    marks = _marks(summaries.values())
+    marks = marks_of(summaries.values())
     blocks = tuple(_block(*dataset, layout, summaries, marks, published) for dataset in layout.datasets)
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + tuple(notes)
     if published:
         footnotes += (
-            f"Published: {SOURCE}, Table 1, as printed, for reference. Its text does not say whether its intervals "
-            "are t or z. Difference: ours minus published, in percentage points.",
+            f"Published: {SOURCE}, Table {number}, as printed, for reference. Its text does not say whether its "
+            "intervals are t or z. Difference: ours minus published, in percentage points.",
         )
-    return Table(_caption(layout, results), layout, blocks, footnotes, published)
+    return Table(_caption(layout, results), layout, blocks, footnotes, published, number)
 
 
-def _absence(summary: Summary) -> str:
+def absence(summary: Summary, undefined: str = "no finding defined") -> str:
     """What is not in the mean, in words; empty for a complete one."""
-    parts = (("missing", summary.missing), ("failed", summary.failed), ("no finding defined", summary.undefined))
+    parts = (("missing", summary.missing), ("failed", summary.failed), (undefined, summary.undefined))
     text = "; ".join(f"{what}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" for what, seeds in parts if seeds)
     return f"{text}; mean of the other n = {summary.n}" if text and summary.n else text
 
 
-def _marks(summaries: Iterable[Summary]) -> dict[str, str]:
+def marks_of(summaries: Iterable[Summary]) -> dict[str, str]:
     """Footnote text -> its letter, one for each distinct reason."""
-    texts = dict.fromkeys(text for text in map(_absence, summaries) if text)
-    return {text: _letter(i) for i, text in enumerate(texts)}
-
-
-def _letter(i: int) -> str:
-    return (_letter(i // 26 - 1) if i >= 26 else "") + chr(ord("a") + i % 26)
+    texts = dict.fromkeys(text for text in map(absence, summaries) if text)
+    return {text: letter(i) for i, text in enumerate(texts)}
 
 
 def _block(
@@ -131,7 +150,7 @@ def _block(
     published: bool,
 ) -> Block:
     best = {
-        column: _best([summaries[name, dataset, *column] for name, _, _ in layout.rows]) for column in layout.columns
+        column: best_of([summaries[name, dataset, *column] for name, _, _ in layout.rows]) for column in layout.columns
     }
     rows = []
     for name, row_display, group in layout.rows:
@@ -140,31 +159,34 @@ def _block(
             summary = summaries[name, dataset, *column]
             entries.append(Entry(
                 summary,
-                best=(summary.n, _percent(summary.mean)) == best[column],
-                mark=marks.get(_absence(summary), ""),
-                published=published_mean(dataset, name, *column) if published else None,
+                best=(summary.n, percent(summary.mean)) == best[column],
+                mark=marks.get(absence(summary), ""),
+                published=layout.published(dataset, name, *column) if published else None,
             ))
         rows.append(Row(name, row_display, group, tuple(entries)))
     return Block(dataset, display, tuple(rows))
 
 
-def _best(summaries: list[Summary]) -> tuple[int, str] | None:
+def best_of(summaries: list[Summary]) -> tuple[int, str] | None:
     """Largest n and, among those that have it, the highest mean as printed: a mean of fewer seeds does not compete."""
-    return max(((s.n, _percent(s.mean)) for s in summaries if s.n), key=lambda x: (x[0], float(x[1])), default=None)
+    return max(((s.n, percent(s.mean)) for s in summaries if s.n), key=lambda x: (x[0], float(x[1])), default=None)
 
 
-def _caption(layout: TableLayout, results: list[CellResult]) -> str:
+def what_varies(layout: TableLayout) -> str:
+    """Over which seeds a mean and its interval are taken, in words."""
     seeds, pretrain_seeds = _listed(layout.seeds), _listed(layout.pretrain_seeds)
     if len(layout.pretrain_seeds) == 1:
-        varies = (
+        return (
             f"n = {len(layout.seeds)} downstream seeds ({seeds}); every method was pretrained once (seed "
             f"{pretrain_seeds}), so the intervals do not cover the variance of pretraining"
         )
-    else:
-        varies = (
-            f"n = {len(layout.pretrain_seeds)} pretraining seeds ({pretrain_seeds}), each the mean over "
-            f"{len(layout.seeds)} downstream seeds ({seeds})"
-        )
+    return (
+        f"n = {len(layout.pretrain_seeds)} pretraining seeds ({pretrain_seeds}), each the mean over "
+        f"{len(layout.seeds)} downstream seeds ({seeds})"
+    )
+
+
+def _caption(layout: TableLayout, results: list[CellResult]) -> str:
     counts = defined_findings(results)
     findings = "; ".join(
         f"{display} {low if low == high else f'{low} to {high}'} of {total}"
@@ -173,7 +195,7 @@ def _caption(layout: TableLayout, results: list[CellResult]) -> str:
     )
     return (
         f"Study {layout.study}: macro AUROC in percent, mean ± half-width of the 95% {layout.interval}-interval "
-        f"over {varies}. "
+        f"over {what_varies(layout)}. "
         f"Findings in each mean (those with both classes in the test images): {findings or 'none yet'}. "
         "LP and LPFT use all labels. Bold: best of a column, among the means over the most seeds. "
         "Standard deviations are in the CSV."
@@ -193,22 +215,24 @@ class Table:
     blocks: tuple[Block, ...]
     footnotes: tuple[str, ...]
     published: bool
+    number: int = 1
 
     def markdown(self) -> str:
         width = len(self.layout.columns)
         lines = [self.caption, ""]
         for block in self.blocks:
             lines += [f"### {block.display} (AUROC)", ""]
-            lines.append(_markdown_row(("Methods", *self.layout.column_titles)))
-            lines.append(_markdown_row((":--", *["--:"] * width)))
-            for group, rows in _grouped(block.rows):
-                lines.append(_markdown_row((f"*{_markdown(group)}*", *[""] * width)))
+            lines.append(markdown_row(("Methods", *self.layout.column_titles)))
+            lines.append(markdown_row((":--", *["--:"] * width)))
+            for group, rows in grouped(block.rows):
+                lines.append(markdown_row((f"*{markdown(group)}*", *[""] * width)))
                 for row in rows:
-                    lines.append(_markdown_row((_markdown(row.display), *map(_markdown_entry, row.entries))))
+                    values = [markdown_value(entry.text, entry.best, entry.mark) for entry in row.entries]
+                    lines.append(markdown_row((markdown(row.display), *values)))
                     if self.published:
-                        lines += [_markdown_row((f"&nbsp;&nbsp;{name}", *texts)) for name, texts in _reference(row)]
+                        lines += [markdown_row((f"&nbsp;&nbsp;{name}", *texts)) for name, texts in _reference(row)]
             lines.append("")
-        lines += [f"- {_markdown(note)}" for note in self.footnotes]
+        lines += [f"- {markdown(note)}" for note in self.footnotes]
         return "\n".join(lines).rstrip() + "\n"
 
     def csv(self) -> str:
@@ -227,30 +251,31 @@ class Table:
     def latex(self) -> str:
         """A table environment that needs \\usepackage{booktabs} and nothing else."""
         width = len(self.layout.columns)
-        label = "".join(c for c in self.layout.study if c.isalnum() or c in "-_") or "study"
+        label = latex_label(self.layout.study, f"table{self.number}")
         lines = [
             r"% \usepackage{booktabs}", r"\begin{table}[t]", r"\centering",
-            rf"\caption{{{_latex(self.caption)}}}", rf"\label{{tab:{label}-table1}}",
+            rf"\caption{{{latex(self.caption)}}}", rf"\label{{tab:{label}}}",
             rf"\begin{{tabular}}{{@{{}}l{'c' * width}@{{}}}}", r"\toprule",
         ]
         for i, block in enumerate(self.blocks):
             lines += [r"\midrule"] if i else []
-            lines.append(rf"Methods & \multicolumn{{{width}}}{{c}}{{{_latex(block.display)} (AUROC)}} \\")
+            lines.append(rf"Methods & \multicolumn{{{width}}}{{c}}{{{latex(block.display)} (AUROC)}} \\")
             lines.append(rf"\cmidrule(l){{2-{width + 1}}}")
-            lines.append(_latex_row(("", *map(_latex, self.layout.column_titles))))
-            for _, rows in _grouped(block.rows):
+            lines.append(latex_row(("", *map(latex, self.layout.column_titles))))
+            for _, rows in grouped(block.rows):
                 lines.append(r"\midrule")
                 for row in rows:
-                    lines.append(_latex_row((_latex(row.display), *map(_latex_entry, row.entries))))
+                    values = [latex_value(entry.text, entry.best, entry.mark) for entry in row.entries]
+                    lines.append(latex_row((latex(row.display), *values)))
                     if self.published:
                         for name, texts in _reference(row):
-                            lines.append(_latex_row((rf"\quad {name}", *map(_latex_number, texts))))
+                            lines.append(latex_row((rf"\quad {name}", *map(latex_number, texts))))
         lines += [r"\bottomrule", r"\end{tabular}"]
-        lines += [rf"\par\smallskip{{\footnotesize\raggedright {_latex(note)}\par}}" for note in self.footnotes]
+        lines += latex_notes(self.footnotes)
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def _grouped(rows: tuple[Row, ...]) -> list[tuple[str, list[Row]]]:
+def grouped(rows: tuple[Row, ...]) -> list[tuple[str, list[Row]]]:
     """Rows in the order of their groups' first appearance, with the groups' titles."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -277,45 +302,6 @@ def _csv_entry(entry: Entry, published: bool) -> list:
     return values
 
 
-def _markdown(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _markdown_row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _markdown_entry(entry: Entry) -> str:
-    text = f"**{entry.text}**" if entry.best else entry.text
-    return f"{text} [{entry.mark}]" if entry.mark else text
-
-
-LATEX_ESCAPES = str.maketrans({
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "<": "$<$", ">": "$>$",
-    "[": "{[}", "\n": " ",
-})
-
-
-def _latex(text: str) -> str:
-    return text.translate(LATEX_ESCAPES)
-
-
-def _latex_number(text: str) -> str:
-    return "$-$" + _latex(text[1:]) if text.startswith("-") and text != NO_VALUE else _latex(text)
-
-
-def _latex_row(cells: Iterable[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _latex_entry(entry: Entry) -> str:
-    text = _latex(entry.text)
-    if entry.best:
-        text = rf"\textbf{{{text}}}"
-    return rf"{text}$^{{{entry.mark}}}$" if entry.mark else text
-
-
 def live_table(
     results: Iterable[CellResult], layout: TableLayout, dataset: str
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
@@ -331,10 +317,10 @@ def live_table(
 def _live_entry(cells: list[CellResult], layout: TableLayout) -> str:
     summary = summarise(cells, layout.seeds, layout.pretrain_seeds, layout.interval)
     if summary.complete:
-        return _mean_and_interval(summary.mean, summary.ci95)
+        return mean_and_interval(summary.mean, summary.ci95)
     failed = f"{len(summary.failed)} failed" if summary.failed else ""
     undefined = "undefined" if summary.undefined else ""
     wanted = len(layout.seeds) * len(layout.pretrain_seeds)
     have = wanted - len(summary.missing) - len(summary.failed) - len(summary.undefined)
-    counted = f"{_percent(summary.mean)} ({have}/{wanted})" if have else ""
+    counted = f"{percent(summary.mean)} ({have}/{wanted})" if have else ""
     return " ".join(part for part in (counted, failed, undefined) if part)
