@@ -110,7 +110,7 @@ def fan_out(
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     name = f"cells-{uuid.uuid4().hex[:8]}"
     trainable = tune.with_resources(
-        tune.with_parameters(run_trial, jobs=jobs, storage=storage, cpus=resources.cpus_per_cell, board=board),
+        tune.with_parameters(run_trial, jobs=jobs, storage=storage, resources=resources, board=board),
         per_cell,
     )
     tuner = tune.Tuner(

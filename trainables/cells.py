@@ -23,6 +23,7 @@ from trainables.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.downstream_data import Part, Parts, load_parts
 from trainables.events import Outcome
 from trainables.metrics import auroc_per_finding, macro
+from trainables.precision import Compute
 from trainables.probe import ProbeResult, cache_features, train_heads
 from trainables.protocols.base import Protocol
 from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec
@@ -58,7 +59,7 @@ class DownstreamJob:
         return first if len(self.targets) == 1 else f"{first} +{len(self.targets) - 1} seeds"
 
 
-def run_job(job: DownstreamJob, storage: str, device: torch.device, emit: Callable[[Outcome], None]) -> None:
+def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[Outcome], None]) -> None:
     """Compute the cells of a job that are not done. A failure is recorded cell by cell and does not raise."""
     files = Files(storage)
     waiting = [target for target in job.targets if not is_done(files, target.folder)]
@@ -68,7 +69,7 @@ def run_job(job: DownstreamJob, storage: str, device: torch.device, emit: Callab
         parts = _parts(storage, job.data_folder, job.recipe)
         backbone = _backbone(files, job)
         if job.protocol.last_phase.trains == "head" and job.recipe.linear_probe_bn_eval:
-            _probe_together(job, files, parts, backbone, waiting, device, emit)
+            _probe_together(job, files, parts, backbone, waiting, compute, emit)
             return
     except Exception as error:
         for target in waiting:
@@ -76,7 +77,7 @@ def run_job(job: DownstreamJob, storage: str, device: torch.device, emit: Callab
         return
     for target in waiting:
         try:
-            _one_seed(job, files, parts, target, device, emit)
+            _one_seed(job, files, parts, target, compute, emit)
         except Exception as error:
             _failed(files, target, error, emit)
 
@@ -112,11 +113,11 @@ def _head_settings(recipe: DownstreamRecipe) -> tuple[int, OptimizerSpec]:
 
 def _probe_together(
     job: DownstreamJob, files: Files, parts: Parts, backbone: nn.Module, targets: list[SeedTarget],
-    device: torch.device, emit: Callable[[Outcome], None],
+    compute: Compute, emit: Callable[[Outcome], None],
 ) -> None:
     started = time.monotonic()
-    backbone = backbone.to(device).eval()
-    features = cache_features(backbone, job.recipe, parts.train, parts.val, device)
+    backbone = backbone.to(compute.device).eval()
+    features = cache_features(backbone, job.recipe, parts.train, parts.val, compute)
     subsets = [_subset(job, parts.train, target.seed) for target in targets]
     num_epochs, optimizer = _head_settings(job.recipe)
     seeds = tuple(target.seed for target in targets)
@@ -125,7 +126,7 @@ def _probe_together(
         seconds = (time.monotonic() - started) / len(targets)
         head = _as_linear(result)
         training = {"best_epoch": result.best_epoch, "history": result.history, "seconds": seconds}
-        _publish(job, files, parts, target, subset, backbone, head, training, device, emit)
+        _publish(job, files, parts, target, subset, backbone, head, training, compute, emit)
 
 
 def _as_linear(result: ProbeResult) -> nn.Linear:
@@ -135,7 +136,7 @@ def _as_linear(result: ProbeResult) -> nn.Linear:
 
 
 def _one_seed(
-    job: DownstreamJob, files: Files, parts: Parts, target: SeedTarget, device: torch.device,
+    job: DownstreamJob, files: Files, parts: Parts, target: SeedTarget, compute: Compute,
     emit: Callable[[Outcome], None],
 ) -> None:
     started = time.monotonic()
@@ -144,14 +145,14 @@ def _one_seed(
     if target.starts_from_folder is not None:
         start = open_artefacts(files, target.starts_from_folder)
         head.load_state_dict(weights_from_bytes(start.read("head.safetensors")))
-    if device.type == "cuda":
+    if compute.device.type == "cuda":
         backbone = backbone.to(memory_format=torch.channels_last)
     subset = _subset(job, parts.train, target.seed)
     num_epochs, optimizer = job.recipe.num_epochs, job.recipe.optimizer
     if job.protocol.last_phase.trains == "head":
         num_epochs, optimizer = _head_settings(job.recipe)
     task = Supervised(
-        backbone, head, job.protocol.last_phase, job.recipe, parts.train, subset, parts.val, target.seed, device,
+        backbone, head, job.protocol.last_phase, job.recipe, parts.train, subset, parts.val, target.seed, compute,
         num_epochs, optimizer,
     )
     state = task.run()
@@ -160,14 +161,14 @@ def _one_seed(
     training = {
         "best_epoch": state.best_epoch, "history": state.history, "seconds": time.monotonic() - started
     }
-    _publish(job, files, parts, target, subset, backbone, head, training, device, emit)
+    _publish(job, files, parts, target, subset, backbone, head, training, compute, emit)
 
 
 def _publish(
     job: DownstreamJob, files: Files, parts: Parts, target: SeedTarget, subset: np.ndarray, backbone: nn.Module,
-    head: nn.Linear, training: dict[str, Any], device: torch.device, emit: Callable[[Outcome], None],
+    head: nn.Linear, training: dict[str, Any], compute: Compute, emit: Callable[[Outcome], None],
 ) -> None:
-    probabilities = test_probabilities(backbone, head.to(device), job.recipe, parts.test, device)
+    probabilities = test_probabilities(backbone, head.to(compute.device), job.recipe, parts.test, compute)
     if not np.isfinite(probabilities).all():
         raise FloatingPointError("a test probability is not finite: the model diverged after its best epoch")
     findings = auroc_per_finding(probabilities, parts.test.targets, parts.test.known, parts.findings)

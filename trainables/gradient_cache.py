@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from trainables import distributed
 from trainables.batch import Batch
+from trainables.precision import scaled_sum
 
 
 def chunks_of(batch: Batch, size: int) -> list[Batch]:
@@ -25,7 +26,9 @@ def chunks_of(batch: Batch, size: int) -> list[Batch]:
     ]
 
 
-def cached_backward(model: nn.Module, batch: Batch, chunk: int) -> dict[str, Tensor]:
+def cached_backward(
+    model: nn.Module, batch: Batch, chunk: int, scaler: torch.amp.GradScaler | None = None
+) -> dict[str, Tensor]:
     """Add the gradient of sum(losses(embed(batch))) to the parameters; the losses, detached.
 
     model: a module with `backbone` and `objective`, not wrapped: gradients are averaged over workers here, since
@@ -42,7 +45,7 @@ def cached_backward(model: nn.Module, batch: Batch, chunk: int) -> dict[str, Ten
             embedded.append(model.objective.embed(model.backbone, part))
     leaves = {name: _leaf(torch.cat([e[name] for e in embedded])) for name in embedded[0]}
     losses = model.objective.precise_losses(leaves)
-    sum(losses.values()).backward()
+    scaled_sum(losses, scaler).backward()
     with torch.no_grad():
         for name, value in model.named_buffers():
             value.copy_(buffers[name])

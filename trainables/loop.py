@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainables.checkpoint import copy_state
 from trainables.optim import learning_rate, set_learning_rate
+from trainables.precision import SMALLEST_SCALE
 
 
 class TrainingDiverged(RuntimeError):
@@ -20,6 +21,7 @@ class Task(Protocol):
     """What a training gives the loop."""
 
     modules: dict[str, nn.Module]
+    scaler: torch.amp.GradScaler
 
     def stream(self, start_step: int) -> Iterator[Any]:
         """Batches from a step on, to the end of the last epoch."""
@@ -97,7 +99,8 @@ def _one_step(task: Task, optimizer: torch.optim.Optimizer, plan: LoopPlan, stat
     first = next(iter(losses.values()))
     if first.device.type == "cpu" or state.step % 20 == 0:  # on an accelerator each look is a synchronisation
         _check_finite(losses, state)
-    optimizer.step()
+    task.scaler.step(optimizer)  # leaves a step out whose float16 gradients overflowed
+    task.scaler.update()
     task.after_step()
     for name, value in losses.items():
         state.sums[name] = state.sums[name] + value if name in state.sums else value.clone()
@@ -120,6 +123,11 @@ def _end_epoch(task: Task, plan: LoopPlan, state: LoopState) -> None:
     state.sums = {}
     for module in task.modules.values():
         module.eval()
+    if task.scaler.is_enabled() and task.scaler.get_scale() < SMALLEST_SCALE:
+        raise TrainingDiverged(
+            f"float16 gradients overflow at every scale in epoch {epoch} (up to step {state.step}): {means}; "
+            "Resources(precision='float32') or 'bfloat16' has their range"
+        )
     metrics = task.evaluate()
     state.history.append({"epoch": epoch, **means, **metrics})
     if metrics["score"] > state.best_score:

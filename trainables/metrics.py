@@ -1,4 +1,4 @@
-"""How good are scores: AUROC for each finding, and its mean over the findings where it is defined."""
+"""How good are scores: AUROC for each finding and its mean where it is defined, AUPRC, calibration."""
 
 import math
 from collections.abc import Sequence
@@ -107,3 +107,50 @@ def macro(findings: Sequence[FindingAuroc]) -> float | None:
     """Mean AUROC over the findings that have one; None where none has. Undefined is never counted as 0."""
     values = [finding.auroc for finding in findings if finding.auroc is not None]
     return math.fsum(values) / len(values) if values else None
+
+
+def average_precision(scores: np.ndarray, labels: np.ndarray) -> float | None:
+    """Area under the precision-recall curve without interpolation: sum of (gain in recall) x precision.
+
+    scores: (N,); labels: (N,) of 1 and 0. Equal scores are one threshold. None where one class is absent.
+    """
+    scores, labels = np.asarray(scores), np.asarray(labels) == 1
+    n_pos = int(labels.sum())
+    if n_pos in (0, len(labels)):
+        return None
+    order = np.argsort(-scores)
+    scores = scores[order]
+    last_of_tie = np.append(scores[1:] != scores[:-1], True)
+    hits = np.cumsum(labels[order])[last_of_tie]
+    precision = hits / (np.flatnonzero(last_of_tie) + 1)
+    return float((np.diff(hits, prepend=0) * precision).sum() / n_pos)
+
+
+def brier(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+    """Mean squared distance of probability and label (Brier, 1950); None for no image."""
+    probabilities = _checked_probabilities(probabilities)
+    return float(((probabilities - labels) ** 2).mean()) if len(probabilities) else None
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray, num_bins: int = 15) -> float | None:
+    """Expected calibration error: |mean probability - share of positives| of each bin, weighted by its images.
+
+    The bins are num_bins intervals of equal width, lower edge included, the last one closed (Guo et al., 2017, for
+    the probability of a finding instead of that of the predicted class). None for no image.
+    """
+    probabilities = _checked_probabilities(probabilities)
+    if len(probabilities) == 0:
+        return None
+    edges = np.linspace(0, 1, num_bins + 1)
+    places = np.minimum(np.searchsorted(edges, probabilities, "right") - 1, num_bins - 1)
+    gaps = np.bincount(places, weights=probabilities - np.asarray(labels, dtype=np.float64), minlength=num_bins)
+    return float(np.abs(gaps).sum() / len(probabilities))
+
+
+def _checked_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    outside = ~((probabilities >= 0) & (probabilities <= 1))
+    if outside.any():
+        raise ValueError(f"{outside.sum()} of {len(probabilities)} probabilities are NaN or outside 0 to 1, "
+                         f"such as {probabilities[outside][0]}")
+    return probabilities

@@ -22,6 +22,7 @@ from trainables.loop import LoopPlan, LoopState, fit
 from trainables.normalisation import convert_to_global
 from trainables.objectives.base import BuildContext
 from trainables.optim import build_optimizer
+from trainables.precision import resolve, scaled_sum
 from trainables.recipe import PretrainRecipe, Resources
 from trainables.text import Tokenizer, build_tokenizer
 from trainables.views import draw_for_step, normalise, render
@@ -83,6 +84,8 @@ class Pretraining:
     ):
         self.recipe, self.seed, self.corpus, self.resources = recipe, seed, corpus, resources
         self.device = device
+        self.compute = resolve(resources.precision, device)
+        self.scaler = self.compute.scaler()
         self.rank, self.world = distributed.rank(), distributed.world_size()
         check_sizes(recipe.global_batch_size, corpus.train.num_kept, corpus.val.num_kept, self.world)
         self.tokenizer = self._tokenizer()
@@ -107,6 +110,8 @@ class Pretraining:
         self.model = model.to(device)
         if device.type == "cuda":
             self.model = self.model.to(memory_format=torch.channels_last)
+        if resources.compile:
+            self.model.backbone.compile()  # in place: names of parameters and checkpoints stay
         self.modules = {"backbone": self.model.backbone, "objective": self.model.objective}
         self.dtype = next(self.model.backbone.parameters()).dtype
         self.optimizer = build_optimizer(recipe.optimizer, self.modules.values())
@@ -149,7 +154,7 @@ class Pretraining:
         for name, spec in self.views.items():
             seed = derive_seed(self.seed, purpose, name, step)
             parameters = draw_for_step(spec, global_batch_size, size, size, seed).slice(first, first + share)
-            views[name] = normalise(render(parameters, pixels)).to(self.dtype)
+            views[name] = normalise(render(parameters, pixels), channels_last=self.device.type == "cuda").to(self.dtype)
         if self.tokenizer is None:
             return Batch(views)
         ids, mask = self.tokenizer(raw.reports)
@@ -161,24 +166,16 @@ class Pretraining:
         """Losses are means over workers: so all of them see the same history, and all stop where one diverges."""
         # Dropout is seeded by step, not carried along: a resumed run needs no generator state.
         torch.manual_seed(derive_seed(self.seed, "dropout", step, self.rank))
-        with self.autocast():
-            if self.recipe.gradient_cache_chunk is not None:
-                return distributed.means(cached_backward(self.model, batch, self.recipe.gradient_cache_chunk))
+        chunk = self.recipe.gradient_cache_chunk
+        with self.compute.autocast():
+            if chunk is not None:
+                return distributed.means(cached_backward(self.model, batch, chunk, self.scaler))
             losses = self.forward(batch)
-        sum(losses.values()).backward()
+        scaled_sum(losses, self.scaler).backward()
         return distributed.means(losses)
 
     def after_step(self) -> None:
         self.model.objective.after_step(self.model.backbone)
-
-    def autocast(self):
-        precision = self.resources.precision
-        if precision == "auto":
-            precision = "bfloat16" if self.device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-        kinds = {"bfloat16": torch.bfloat16, "float32": None}  # float16 would need its gradients scaled
-        if precision not in kinds:
-            raise ValueError(f"precision is {precision!r}; allowed: auto, {', '.join(kinds)}")
-        return torch.autocast(self.device.type, dtype=kinds[precision], enabled=kinds[precision] is not None)
 
     def evaluate(self) -> dict[str, float]:
         """Validation loss under augmentations that are the same in every epoch; the score is its negative."""
@@ -191,7 +188,7 @@ class Pretraining:
             rows = self.val_rows[number * size + self.rank * share :][:share]
             raw = CorpusBatch(self.corpus.val_pixels[rows], [self.corpus.val.reports[i] for i in rows])
             batch = self.make_batch(raw, "val_views", number, size)
-            with torch.no_grad(), self.autocast():
+            with torch.no_grad(), self.compute.autocast():
                 losses = self.model(batch)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value.detach().double()
@@ -204,13 +201,14 @@ class Pretraining:
     def gradient_norms(self, batch: Batch) -> dict[str, float]:
         """Norm of each loss part's gradient at the backbone: shows when one part drowns the other."""
         parameters = [p for p in self.model.backbone.parameters() if p.requires_grad]
-        with self.autocast():
+        with self.compute.autocast():
             losses = self.model(batch)
         norms = {}
         for name, value in losses.items():
-            gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+            scaled = self.scaler.scale(value)
+            gradients = torch.autograd.grad(scaled, parameters, retain_graph=True, allow_unused=True)
             squares = [distributed.mean(g).double().pow(2).sum() for g in gradients if g is not None]
-            norms[f"gradient_norm_{name}"] = float(sum(squares)) ** 0.5
+            norms[f"gradient_norm_{name}"] = float(sum(squares)) ** 0.5 / float((scaled / value).detach())
         return norms
 
     # -- state -----------------------------------------------------------------------------------
@@ -220,6 +218,7 @@ class Pretraining:
             {
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
                 "loop": {**vars(state), "history": json.dumps(state.history)},
             }
         )
@@ -228,6 +227,7 @@ class Pretraining:
         content = state_from_bytes(data)
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
+        self.scaler.load_state_dict(content["scaler"])
         sums = {name: value.to(self.device) for name, value in content["loop"]["sums"].items()}
         return LoopState(**{**content["loop"], "history": json.loads(content["loop"]["history"]), "sums": sums})
 

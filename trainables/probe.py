@@ -11,6 +11,7 @@ from trainables.downstream_data import Part
 from trainables.eval_views import contents
 from trainables.loop import TrainingDiverged
 from trainables.optim import set_learning_rate
+from trainables.precision import Compute
 from trainables.recipe import DownstreamRecipe, OptimizerSpec
 from trainables.supervised import epoch_flips, epoch_rows, epoch_score, features_of, masked_bce, new_head
 
@@ -34,12 +35,12 @@ class ProbeResult:
 
 
 def cache_features(
-    backbone: nn.Module, recipe: DownstreamRecipe, train: Part, val: Part, device: torch.device
+    backbone: nn.Module, recipe: DownstreamRecipe, train: Part, val: Part, compute: Compute
 ) -> CachedFeatures:
     """Each distinct pixel content of the training images, and the validation images as they are."""
     flips = contents(recipe.eval_spec)
-    slices = [torch.cat(list(features_of(backbone, recipe, train, device, flipped))) for flipped in flips]
-    of_val = torch.cat(list(features_of(backbone, recipe, val, device)))
+    slices = [torch.cat(list(features_of(backbone, recipe, train, compute, flipped))) for flipped in flips]
+    of_val = torch.cat(list(features_of(backbone, recipe, val, compute)))
     return CachedFeatures(torch.stack(slices).float(), of_val.float())
 
 

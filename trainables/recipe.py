@@ -169,6 +169,8 @@ class Resources:
 
     None means: decide from what Ray sees. `resident_bytes`: a corpus up to this size is kept in a
     worker's memory after one pass; a larger one streams in every epoch, in the same order.
+    precision: `float32`, `bfloat16`, `float16`, or `auto`: float32 on a CPU, on a GPU the half precision it has.
+    compile: torch.compile of image networks; pays on GPUs after minutes of compiling.
     """
 
     pretrain_workers: int | None = None
@@ -178,6 +180,7 @@ class Resources:
     cpus_per_cell: int = 1
     max_concurrent_cells: int | None = None
     precision: str = "auto"
+    compile: bool = False
     checkpoint_every_steps: int = 500
     resident_bytes: int = 1 << 30
     prefetch_batches: int = 2

@@ -13,6 +13,7 @@ from trainables.eval_views import prepare, prepare_test
 from trainables.loop import LoopPlan, LoopState, fit
 from trainables.metrics import auroc_per_finding, macro
 from trainables.optim import build_optimizer
+from trainables.precision import Compute, scaled_sum
 from trainables.protocols.base import Phase
 from trainables.recipe import DownstreamRecipe, OptimizerSpec
 
@@ -55,12 +56,13 @@ class Supervised:
 
     def __init__(
         self, backbone: nn.Module, head: nn.Linear, phase: Phase, recipe: DownstreamRecipe,
-        train: Part, rows: np.ndarray, val: Part, seed: int, device: torch.device,
+        train: Part, rows: np.ndarray, val: Part, seed: int, compute: Compute,
         num_epochs: int, optimizer: OptimizerSpec,
     ):
         self.recipe, self.train_part, self.rows, self.val = recipe, train, rows, val
-        self.seed, self.device, self.num_epochs = seed, device, num_epochs
-        self.backbone, self.head = backbone.to(device), head.to(device)
+        self.seed, self.compute, self.device, self.num_epochs = seed, compute, compute.device, num_epochs
+        self.scaler = compute.scaler()
+        self.backbone, self.head = backbone.to(self.device), head.to(self.device)
         self.frozen = phase.trains == "head"
         self.modules = {"backbone": self.backbone, "head": self.head}
         if self.frozen:
@@ -91,11 +93,11 @@ class Supervised:
         torch.manual_seed(derive_seed(self.seed, "downstream_step", step))
         if self.frozen:
             with torch.no_grad():
-                features = self.backbone(images)
+                features = self.compute.features(self.backbone, images)
         else:
-            features = self.backbone(images)
+            features = self.compute.features(self.backbone, images)
         loss = masked_bce(self.head(features), targets, known)
-        loss.backward()
+        scaled_sum({"bce": loss}, self.scaler).backward()
         return {"bce": loss.detach()}
 
     def after_step(self) -> None:
@@ -103,7 +105,7 @@ class Supervised:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        logits = torch.cat([self.head(f) for f in features_of(self.backbone, self.recipe, self.val, self.device)])
+        logits = torch.cat([self.head(f) for f in features_of(self.backbone, self.recipe, self.val, self.compute)])
         targets, known = torch.from_numpy(self.val.targets), torch.from_numpy(self.val.known)
         loss = float(masked_bce(logits.float().cpu(), targets, known))
         return epoch_score(self.recipe, logits.float().cpu().numpy(), self.val, loss)
@@ -126,29 +128,31 @@ def evaluation_batch(part: Part, device: torch.device) -> int:
 
 @torch.no_grad()
 def features_of(
-    backbone: nn.Module, recipe: DownstreamRecipe, part: Part, device: torch.device, flipped: bool = False
+    backbone: nn.Module, recipe: DownstreamRecipe, part: Part, compute: Compute, flipped: bool = False
 ) -> Iterator[Tensor]:
     """Features of a part in batches of (b, D), in order, in eval mode and without augmentation."""
     backbone.eval()
-    size = evaluation_batch(part, device)
+    size = evaluation_batch(part, compute.device)
     for start in range(0, len(part), size):
         pixels = part.pixels[start : start + size]
-        yield backbone(prepare(recipe.eval_spec, pixels, np.full(len(pixels), flipped), device))
+        images = prepare(recipe.eval_spec, pixels, np.full(len(pixels), flipped), compute.device)
+        yield compute.features(backbone, images)
 
 
 @torch.no_grad()
 def test_probabilities(
-    backbone: nn.Module, head: nn.Linear, recipe: DownstreamRecipe, part: Part, device: torch.device
+    backbone: nn.Module, head: nn.Linear, recipe: DownstreamRecipe, part: Part, compute: Compute
 ) -> np.ndarray:
     """(N, F) float32 probabilities; with several crops an image the mean of theirs."""
     backbone.eval()
     head.eval()
     rows = []
-    size = evaluation_batch(part, device)
+    size = evaluation_batch(part, compute.device)
     for start in range(0, len(part), size):
-        images = prepare_test(recipe.eval_spec, part.pixels[start : start + size], device)
+        images = prepare_test(recipe.eval_spec, part.pixels[start : start + size], compute.device)
         crops = images.shape[1] if images.ndim == 5 else 1
-        scores = head(backbone(images.flatten(0, 1) if images.ndim == 5 else images)).float().sigmoid()
+        features = compute.features(backbone, images.flatten(0, 1) if images.ndim == 5 else images)
+        scores = head(features).float().sigmoid()
         rows.append(scores.view(-1, crops, scores.shape[-1]).mean(dim=1).cpu().numpy())
     return np.concatenate(rows)
 

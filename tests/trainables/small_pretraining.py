@@ -63,12 +63,12 @@ def corpus() -> Corpus:
 
 def pretrain(
     method: str, storage: str | Path, recipe: PretrainRecipe | None = None, checkpoint_every_steps: int = 1,
-    fail_at_step: int | None = None, seed: int = 0,
+    fail_at_step: int | None = None, seed: int = 0, precision: str = "auto",
 ) -> None:
     """Run, or go on with, the one encoder of this method in a storage."""
     torch.set_num_threads(1)  # as a worker does: another number of threads sums in another order
     job = EncoderJob(method, "key", "encoder", recipe or recipe_of(method), seed)
-    resources = Resources(checkpoint_every_steps=checkpoint_every_steps)
+    resources = Resources(checkpoint_every_steps=checkpoint_every_steps, precision=precision)
     run_pretraining(job, str(storage), corpus(), resources, torch.device("cpu"), lambda progress: None, fail_at_step)
 
 

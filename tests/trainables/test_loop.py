@@ -9,6 +9,7 @@ from torch import nn
 
 from trainables.loop import LoopPlan, LoopState, TrainingDiverged, fit
 from trainables.optim import build_optimizer, learning_rate
+from trainables.precision import Compute
 from trainables.recipe import OptimizerSpec
 
 
@@ -18,6 +19,7 @@ class Line:
     def __init__(self, scores, rates=None, losses=None):
         self.model = nn.Linear(1, 1, bias=False)
         self.modules = {"model": self.model}
+        self.scaler = Compute(torch.device("cpu")).scaler()
         self.scores, self.rates, self.losses = iter(scores), rates, losses
         self.optimizer = build_optimizer(OptimizerSpec("adamw", 1e-2, (0.9, 0.98), 0.01), [self.model])
         self.steps = 0

@@ -1,15 +1,25 @@
-"""Is AUROC right: against scikit-learn, scipy and counting pairs, with ties, masks and missing classes."""
+"""Are AUROC, AUPRC and calibration right: against scikit-learn, scipy, torchmetrics, with ties, masks, one class."""
 
 import warnings
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+from torchmetrics.functional.classification import binary_average_precision, binary_calibration_error
 
-from trainables.metrics import FindingAuroc, auroc, auroc_per_finding, macro
+from trainables.metrics import (
+    FindingAuroc,
+    auroc,
+    auroc_per_finding,
+    average_precision,
+    brier,
+    calibration_error,
+    macro,
+)
 
 
 def by_pairs(scores, labels):
@@ -109,3 +119,62 @@ def test_nan_scores_are_refused_by_name():
 def test_shapes_that_do_not_fit_are_refused(scores, labels, findings):
     with pytest.raises(ValueError):
         auroc_per_finding(np.zeros(scores), np.zeros(labels), findings=findings)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("decimals", [None, 3, 1, 0])
+@pytest.mark.parametrize("prevalence", [0.002, 0.2, 0.5, 0.97])
+def test_average_precision_equals_scikit_learn_and_torchmetrics(dtype, decimals, prevalence):
+    rng = np.random.default_rng(8)
+    labels = (rng.random(2000) < prevalence).astype(np.int8)
+    labels[0], labels[1] = 1, 0
+    scores = 1 / (1 + np.exp(-(rng.normal(size=2000) + labels)))
+    scores = (scores if decimals is None else np.round(scores, decimals)).astype(dtype)
+    ours = average_precision(scores, labels)
+    assert ours == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+    tensors = torch.from_numpy(scores), torch.from_numpy(labels.astype(np.int64))
+    assert ours == pytest.approx(float(binary_average_precision(*tensors)), abs=2e-6)  # theirs is in float32
+
+
+@pytest.mark.parametrize("decimals", [None, 3, 1])
+@pytest.mark.parametrize("prevalence", [0.01, 0.3, 0.9])
+def test_brier_equals_scikit_learn(decimals, prevalence):
+    rng = np.random.default_rng(9)
+    labels = (rng.random(1500) < prevalence).astype(np.int8)
+    labels[0], labels[1] = 1, 0
+    probabilities = rng.random(1500) if decimals is None else np.round(rng.random(1500), decimals)
+    assert brier(probabilities, labels) == pytest.approx(brier_score_loss(labels, probabilities), abs=1e-12)
+
+
+@pytest.mark.parametrize("num_bins", [4, 15, 16])
+@pytest.mark.parametrize("ties", [False, True])
+def test_calibration_error_equals_torchmetrics(num_bins, ties):
+    rng = np.random.default_rng(10)
+    labels = (rng.random(3000) < 0.3).astype(np.int64)
+    probabilities = np.clip(rng.beta(1, 3, size=3000) + 0.2 * labels, 0, 0.999)
+    if ties:  # multiples of 1/32, exact in binary, many of them on an edge of 4 and of 16 bins
+        probabilities = np.floor(probabilities * 32) / 32
+    probabilities = probabilities.astype(np.float32)
+    expected = binary_calibration_error(torch.from_numpy(probabilities), torch.from_numpy(labels), n_bins=num_bins)
+    assert calibration_error(probabilities, labels, num_bins) == pytest.approx(float(expected), abs=2e-6)
+
+
+def test_calibration_error_by_hand():
+    probabilities, labels = np.array([0.1, 0.3, 0.8, 1.0]), np.array([0, 1, 1, 1])
+    # Two bins: |0.4 - 1| of the lower, |1.8 - 2| of the upper one, over four images.
+    assert calibration_error(probabilities, labels, 2) == pytest.approx((0.6 + 0.2) / 4)
+    assert calibration_error(np.array([1.0, 1.0]), np.array([1, 1])) == 0.0
+
+
+def test_nothing_to_measure_has_no_number():
+    empty = np.array([])
+    assert brier(empty, empty) is None and calibration_error(empty, empty) is None
+    for labels in ([0, 0], [1, 1], []):
+        assert average_precision(np.linspace(0, 1, len(labels)), np.array(labels)) is None
+
+
+@pytest.mark.parametrize("measure", [brier, calibration_error])
+@pytest.mark.parametrize("wrong", [1.2, -0.1, float("nan")])
+def test_what_is_no_probability_is_refused(measure, wrong):
+    with pytest.raises(ValueError, match="1 of 2 probabilities are NaN or outside 0 to 1"):
+        measure(np.array([0.5, wrong]), np.array([0, 1]))

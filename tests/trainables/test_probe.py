@@ -8,12 +8,13 @@ from trainables.backbones import build_backbone, feature_dim
 from trainables.checkpoint import copy_state
 from trainables.downstream_data import Part, is_carved, targets_of
 from trainables.eval_views import EvalSpec
+from trainables.precision import Compute
 from trainables.probe import cache_features, train_heads
 from trainables.protocols import fine_tune, linear_probe
 from trainables.recipe import BackboneSpec, DownstreamRecipe, LabelPolicy, OptimizerSpec
 from trainables.supervised import Supervised, masked_bce, new_head
 
-CPU = torch.device("cpu")
+CPU = Compute(torch.device("cpu"))
 FAST = OptimizerSpec("adam", 1e-2, (0.9, 0.999))
 RECIPE = DownstreamRecipe(4, 16, "val_loss", EvalSpec(32, flip_p=0.5), optimizer=FAST)
 

@@ -17,6 +17,7 @@ from trainables.eval_views import EvalSpec
 from trainables.loop import LoopState
 from trainables.metrics import auroc
 from trainables.objectives.joint import JointSettings
+from trainables.precision import Compute
 from trainables.pretraining import Corpus, Pretraining
 from trainables.probe import cache_features, train_heads
 from trainables.recipe import BackboneSpec, DownstreamRecipe, ImageNetInit, OptimizerSpec, PretrainRecipe, Resources
@@ -24,7 +25,7 @@ from trainables.registry import objective_config
 from trainables.text import HuggingFaceText
 from trainables.views import multi_modal_view, ssl_view_1, ssl_view_2
 
-CPU = torch.device("cpu")
+CPU = Compute(torch.device("cpu"))
 
 
 def file_of(package: str, ending: str) -> Path:
@@ -51,7 +52,8 @@ def test_a_probe_on_imagenet_features_finds_pneumonia(shared_data, tmp_path, wei
     files_ = Files(str(tmp_path))
     folder = built(shared_data, files_, "nih_cxr14", "NIH-ChestX-ray14", 224)
     recipe = DownstreamRecipe(
-        30, 16, "val_loss", EvalSpec(224, mean=(0.5,) * 3, std=(0.5,) * 3), optimizer=OptimizerSpec("adam", 1e-3, (0.9, 0.999))
+        30, 16, "val_loss", EvalSpec(224, mean=(0.5,) * 3, std=(0.5,) * 3),
+        optimizer=OptimizerSpec("adam", 1e-3, (0.9, 0.999))
     )
     parts = load_parts(files_, folder, read_manifest(files_, folder), recipe)
     init = ImageNetInit(BackboneSpec("tf_efficientnet_lite0", 224), weights_file=str(weights), by_order=True)
@@ -87,7 +89,7 @@ def test_pretraining_from_real_weights_learns(shared_data, tmp_path, weights, me
         num_epochs=3, global_batch_size=16, patience=None,
     )
     init = load_imagenet(ImageNetInit(backbone, weights_file=str(weights), by_order=True), seed=0)
-    task = Pretraining(recipe, 0, corpus, Resources(), init.state_dict(), CPU)
+    task = Pretraining(recipe, 0, corpus, Resources(), init.state_dict(), CPU.device)
     state = task.run(LoopState(), lambda state: None, lambda state: None)
     totals = [sum(v for k, v in epoch.items() if k.startswith("train_")) for epoch in state.history]
     assert totals[-1] < totals[0]

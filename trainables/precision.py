@@ -1,0 +1,54 @@
+"""Where and in which number format a network computes: autocast for its forward pass, scaled gradients in float16."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+KINDS: dict[str, torch.dtype | None] = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
+SMALLEST_SCALE = 2.0**-14
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and a resolved precision: `half` is None where everything is computed as the parameters are stored."""
+
+    device: torch.device
+    half: torch.dtype | None = None
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)
+
+    def features(self, backbone: nn.Module, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D), float32 where they were computed in half: a head and its AUROC need no ties."""
+        with self.autocast():
+            features = backbone(images)
+        return features if self.half is None else features.float()
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """float16 loses gradients below 6e-8: they are multiplied up and divided again before the step.
+
+        Disabled, it passes everything through unchanged.
+        """
+        return torch.amp.GradScaler(self.device.type, enabled=self.half is torch.float16)
+
+
+def resolve(precision: str, device: torch.device) -> Compute:
+    """`auto`: float32 on a CPU; on a GPU bfloat16 where the chip has it, else float16 (a V100).
+
+    Raises ValueError for another word.
+    """
+    if precision == "auto":
+        if device.type != "cuda":
+            precision = "float32"
+        else:
+            precision = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    if precision not in KINDS:
+        raise ValueError(f"precision is {precision!r}; allowed: auto, {', '.join(KINDS)}")
+    return Compute(device, KINDS[precision])
+
+
+def scaled_sum(losses: dict[str, Tensor], scaler: torch.amp.GradScaler | None) -> Tensor:
+    """What backward starts from: the total, multiplied up where gradients are float16."""
+    total = sum(losses.values())
+    return total if scaler is None else scaler.scale(total)
