@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.stats import compare, half_width, holm, mean, paired_t, sd, t_interval, z_interval
+from sweep.stats import compare, half_width, holm, mean, paired_t, sd, t_interval, two_way, wilcoxon, z_interval
 
 VALUES = [0.8421, 0.8515, 0.8390, 0.8477, 0.8433]
 
@@ -85,3 +85,62 @@ def test_compare_corrects_all_pairs_together():
     assert [test.p_holm for test in tests] == pytest.approx(list(holm([test.p for test in tests])))
     assert tests[0].p_holm == pytest.approx(2 * tests[0].p)
     assert not math.isclose(tests[0].p, tests[0].p_holm)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 12])
+@pytest.mark.parametrize("decimals", [7, 1])
+def test_wilcoxon_equals_scipy_with_ties_and_zeros(n, decimals):
+    rng = np.random.default_rng(n)
+    for _ in range(4):
+        differences = np.round(rng.normal(0.3, 0.4, n), decimals)
+        if not differences.any():
+            continue
+        kept = differences[differences != 0]
+        tied = len(set(np.abs(kept))) < len(kept)
+        method = scipy.stats.PermutationMethod(n_resamples=2**13) if tied else "exact"
+        expected = scipy.stats.wilcoxon(kept, method=method).pvalue
+        assert wilcoxon(differences.tolist()) == pytest.approx(expected, abs=1e-12)
+
+
+def test_five_seeds_cannot_bring_wilcoxon_below_one_sixteenth():
+    assert wilcoxon([0.01, 0.02, 0.03, 0.04, 0.05]) == 2 / 2**5
+    assert wilcoxon([0.0, 0.0]) is None and wilcoxon([]) is None
+
+
+def test_differences_that_do_not_vary_have_no_interval_of_zero_width():
+    a = dict(enumerate(VALUES))
+    assert paired_t("a", "b", a, dict(a)).ci95 is None
+
+
+def test_compare_corrects_both_tests():
+    values = {"a": {s: 0.8 + s / 100 for s in range(6)}, "b": {s: 0.7 + s / 90 for s in range(6)}, "c": {0: 0.5}}
+    tests = compare(values, [("a", "b"), ("b", "a"), ("a", "c")])
+    assert [test.wilcoxon_p for test in tests] == [2 / 64, 2 / 64, 1.0]
+    assert [test.wilcoxon_p_holm for test in tests] == pytest.approx([6 / 64, 6 / 64, 1.0])
+
+
+def test_two_way_by_hand():
+    found = two_way([[0.80, 0.82], [0.86, 0.90]])
+    # Row means 0.81, 0.88; column means 0.83, 0.86; mean 0.845; residuals +-0.005.
+    a, b, e = 2 * 0.07**2 / 2, 2 * 0.03**2 / 2, 4 * 0.005**2
+    assert found.mean == pytest.approx(0.845) and found.sd_residual == pytest.approx(e**0.5)
+    assert found.sd_pretraining == pytest.approx(((a - e) / 2) ** 0.5)
+    assert found.sd_downstream == pytest.approx(((b - e) / 2) ** 0.5)
+    freedom = (a + b - e) ** 2 / (a**2 + b**2 + e**2)
+    assert found.freedom == pytest.approx(freedom)
+    assert found.ci95 == pytest.approx(scipy.stats.t.ppf(0.975, freedom) * ((a + b - e) / 4) ** 0.5, rel=1e-6)
+
+
+def test_two_way_needs_every_value():
+    assert two_way([[0.8, 0.9]]) is None and two_way([]) is None
+    assert two_way([[0.8, 0.9], [0.7]]) is None and two_way([[0.8], [0.7]]) is None
+
+
+@pytest.mark.parametrize(("pretraining", "downstream", "residual"), [(1, 0.5, 0.5), (0.2, 1, 0.3), (1, 1, 0.1)])
+def test_two_way_covers_both_kinds_of_seed(pretraining, downstream, residual):
+    rng, covered, repeats = np.random.default_rng(8), 0, 1500
+    for _ in range(repeats):
+        values = pretraining * rng.normal(size=(5, 1)) + downstream * rng.normal(size=5)
+        found = two_way((values + residual * rng.normal(size=(5, 5))).tolist())
+        covered += abs(found.mean) <= found.ci95
+    assert 0.93 <= covered / repeats <= 0.97
