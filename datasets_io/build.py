@@ -12,30 +12,40 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datasets_io.files import Files
 from datasets_io.fingerprint import fingerprint
-from datasets_io.manifest import MANIFEST, REJECTS, Manifest, Shard, corpus_fingerprint, count_records
+from datasets_io.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
 from datasets_io.pixels import VERSION as PIXELS_VERSION
 from datasets_io.pixels import PixelSpec
-from datasets_io.registry import Source, get_source
+from datasets_io.registry import get_source
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.shards import (
     FORMAT,
+    LEAVES,
     Decoders,
-    Reject,
     ShardJob,
     ShardResult,
     ShardTask,
     finished_shard,
+    is_inside,
     make_shard,
     make_shard_row,
     plan_shards,
-    reject_bytes,
     shard_row,
+)
+from datasets_io.side_tables import (
+    REJECTS,
+    Reject,
+    count_reports,
+    leak_notes,
+    outcome_of,
+    write_leaks,
+    write_rejects,
 )
 from datasets_io.splits import check_splits
 
@@ -43,6 +53,7 @@ Progress = Callable[[int, int, str], None]
 CHECKED_FILES = 4096  # of a larger archive, so many evenly spaced files are looked for before any work
 RAY_PAYS_BYTES = 256 << 20  # below this much raw data Ray's start (5 s or more) costs more than it gains
 MAX_LOCAL_DECODERS = 8
+STATE_READERS = 16
 IMAGES_PER_DECODER = 100  # a decoding process takes 0.3 s to start
 
 
@@ -106,17 +117,21 @@ def build(
     raw_bytes = _check_present(kept, raw, max_rejects)
     pixels = PixelSpec(spec.image_size, spec.intensity, source.modalities)
     job = ShardJob(str(raw), files.uri, folder, findings, pixels)
-    results = _make_shards(job, plan_shards(kept), files, raw_bytes, progress, start_ray)
-    reasons = _write_rejects(files, folder, index_rejects, results, len(records), max_rejects)
-    refused = {reject.image_id for result in results for reject in result.rejects}
-    accepted = [record for record in kept if record.image_id not in refused]
+    files.remove_leftovers(folder)
+    tasks = plan_shards(kept)
+    results = _make_shards(job, tasks, files, raw_bytes, progress, start_ray)
+    outcome = outcome_of(tasks, results, index_rejects)
+    reasons = write_rejects(files, folder, outcome)
+    _check_rejects(files, folder, reasons, len(records), max_rejects)
+    counts = count_records(findings, outcome.accepted, len(records), len(outcome.rejects))
+    counts |= {"burned_in": len(outcome.burned_in), "leaks": write_leaks(files, folder, outcome)}
+    counts |= {"reports": count_reports(outcome.accepted)} if source.has_reports else {}
     shards = tuple(Shard(r.path, r.split, r.rows, r.row_groups, r.sha256) for r in results if r.rows)
-    notes = [*source.notes(raw, options), *_notes(source, accepted, results, limit)]
-    counts = count_records(findings, accepted, len(records), sum(reasons.values()))
     manifest = Manifest(
         source=spec.source, source_version=source.version, key=key, spec=identity_of(spec, limit), findings=findings,
         has_reports=source.has_reports, image_size=spec.image_size, index_files=digests, counts=counts, shards=shards,
-        reject_reasons=reasons, notes=tuple(notes), fingerprint=corpus_fingerprint(key, shards),
+        reject_reasons=reasons, notes=tuple([*source.notes(raw, options), *_notes(counts, limit)]),
+        fingerprint=corpus_fingerprint(key, shards),
     )
     return _publish(manifest, files, folder)
 
@@ -128,21 +143,15 @@ def _check_arguments(limit: int | None, max_rejects: float) -> None:
         raise ValueError(f"limit is {limit}; allowed: 1 or more images")
 
 
-def _write_rejects(
-    files: Files, folder: str, index_rejects: list[Reject], results: list[ShardResult], records: int, max_rejects: float
-) -> dict[str, int]:
-    """Reason -> number, the commonest first. Raises TooManyRejects when rejects.parquet is written."""
-    rejects = index_rejects + [reject for result in results for reject in result.rejects]
-    files.write(f"{folder}/{REJECTS}", reject_bytes(rejects))
-    reasons = dict(Counter(f"{reject.stage}: {reject.reason}" for reject in rejects).most_common())
-    if len(rejects) > max_rejects * records:
+def _check_rejects(files: Files, folder: str, reasons: dict[str, int], records: int, max_rejects: float) -> None:
+    rejects = sum(reasons.values())
+    if rejects > max_rejects * records:
         commonest = "; ".join(f"{count} x {reason}" for reason, count in list(reasons.items())[:3])
         raise TooManyRejects(
-            f"{len(rejects)} of {records} images gave no picture ({commonest}), and at most {max_rejects:.2%} may:"
+            f"{rejects} of {records} images gave no picture ({commonest}), and at most {max_rejects:.2%} may:"
             f" mend the files that {files.full(f'{folder}/{REJECTS}')} names, or raise --max-rejects; finished shards"
             " are kept"
         )
-    return reasons
 
 
 def check_archive(spec: BuildSpec, raw: Path, *, max_rejects: float = 0.01) -> list[Record]:
@@ -209,7 +218,7 @@ def _index_rejects(records: list[Record]) -> tuple[list[Record], list[Reject]]:
     for record in records:
         path = PurePosixPath(record.path)
         if path.is_absolute() or ".." in path.parts or "\\" in record.path or "\0" in record.path:
-            rejects.append(Reject(record.image_id, record.path, "index", "the path leaves the raw folder"))
+            rejects.append(Reject(record.image_id, record.path, "index", LEAVES))
         elif record.image_id in seen:
             rejects.append(Reject(record.image_id, record.path, "index", "the image is listed twice"))
         else:
@@ -222,7 +231,7 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
     """About how many bytes the listed images have. Raises ArchiveError where too many of them are not there."""
     step = max(1, len(records) // CHECKED_FILES)
     checked = records[::step]
-    sizes = {record.path: _size(raw / record.path) for record in checked}
+    sizes = {record.path: _size(raw, record.path) for record in checked}
     missing = [path for path, size in sizes.items() if size is None]
     if not records:
         raise ArchiveError(f"{raw} lists no image: are its csv files complete?")
@@ -230,6 +239,11 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
         folders = Counter("/".join(PurePosixPath(path).parts[:-1][:2]) for path in missing)
         (folder, count), *_ = folders.most_common(1)
         looked = "listed images" if step == 1 else f"images looked for (1 in {step} of those listed)"
+        if (raw / missing[0]).is_file():
+            raise ArchiveError(
+                f"a link leads from {missing[0]} out of {raw}, as for {len(missing)} of {len(checked)} {looked}:"
+                " nothing outside of --raw is read; give the folder that has the files themselves, or mount them there"
+            )
         raise ArchiveError(
             f"{len(missing)} of {len(checked)} {looked} are not below {raw}, {count} of them in {folder or '.'}"
             f" (e.g. {missing[0]}): finish copying or unpacking the archive, or allow a share with --max-rejects"
@@ -237,15 +251,18 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
     return sum(size or 0 for size in sizes.values()) * len(records) // len(checked)
 
 
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
+def _size(raw: Path, path: str) -> int | None:
+    place = raw / path
+    return place.stat().st_size if place.is_file() and is_inside(str(raw), path) else None
 
 
 def _make_shards(
     job: ShardJob, tasks: list[ShardTask], files: Files, raw_bytes: int, progress: Progress | None, start_ray: bool
 ) -> list[ShardResult]:
     """The results of all tasks, in their order."""
-    results = {task.path: result for task in tasks if (result := finished_shard(job, task, files))}
+    with ThreadPoolExecutor(STATE_READERS) as pool:  # a look at every file of finished shards, often over a network
+        found = pool.map(lambda task: finished_shard(job, task, files), tasks)
+        results = {task.path: result for task, result in zip(tasks, found, strict=True) if result}
     waiting = [task for task in tasks if task.path not in results]
     total = sum(len(task.records) for task in tasks)
     done = total - sum(len(task.records) for task in waiting)
@@ -300,23 +317,15 @@ def _run_on_ray(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], 
         yield result
 
 
-def _notes(source: Source, accepted: list[Record], results: list[ShardResult], limit: int | None) -> list[str]:
+def _notes(counts: dict[str, Any], limit: int | None) -> list[str]:
     """What a reader of the manifest should know besides the counts."""
-    notes = []
-    if limit is not None:
-        notes.append(f"--limit {limit}: a part of the archive, for trying things out")
-    if burned_in := sum(result.burned_in for result in results):
-        notes.append(f"{burned_in} images say in their header that text is burned in")
-    splits_of: dict[str, set[str]] = {}
-    for result in results:
-        for digest in result.digests:
-            splits_of.setdefault(digest, set()).add(result.split)
-    if crossing := sum(len(splits) > 1 for splits in splits_of.values()):
-        notes.append(f"{crossing} pictures are in more than one split, pixel by pixel equal after the resize")
-    if source.has_reports:
-        of_study = {record.study_id: record.report_impression for record in accepted if record.report_impression}
-        distinct = len(set(of_study.values()))
-        notes.append(f"{len(of_study)} studies have an impression, {distinct} of them distinct texts")
+    notes = [] if limit is None else [f"--limit {limit}: a part of the archive, for trying things out"]
+    notes += leak_notes(counts["leaks"], counts["burned_in"])
+    if reports := counts.get("reports"):
+        notes.append(
+            "{studies_with_impression} of {studies} studies have an impression, {distinct_impressions} of them distinct"
+            " texts; {repeated_impressions} have one that another study has too".format_map(reports)
+        )
     return notes
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from datasets_io.fingerprint import fingerprint
 from datasets_io.schema import NEGATIVE, POSITIVE, SPLITS, UNCERTAIN, Record
 
-MANIFEST, REJECTS = "manifest.json", "rejects.parquet"
+MANIFEST = "manifest.json"
 LABEL_NAMES = {POSITIVE: "positive", NEGATIVE: "negative", UNCERTAIN: "uncertain", None: "blank"}
 
 
@@ -31,7 +31,8 @@ class Manifest:
 
     counts: {"records", "images", "rejects", "splits": {split: {"images", "studies", "patients",
     "with_impression", "without_impression"}}, "findings": {finding: {"positive", "negative",
-    "uncertain", "blank"}}}. with_impression counts images. fingerprint: over key and shards.
+    "uncertain", "blank"}}}, and "burned_in", "leaks" and "reports" of datasets_io.side_tables.
+    with_impression counts images. fingerprint: over key and shards.
     """
 
     source: str

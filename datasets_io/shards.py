@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,26 +16,23 @@ import pyarrow.parquet as pq
 
 from datasets_io.decode_worker import DecodeWorker
 from datasets_io.files import Files
+from datasets_io.near_duplicates import hash_text, picture_hashes
 from datasets_io.pixels import Decoded, PixelError, PixelSpec
 from datasets_io.schema import SPLITS, Record, label_column, shard_schema
 
 FORMAT = 1  # raise it when the layout of a shard changes
 RECORDS_PER_SHARD = 1024  # at 224 x 224 a shard has 51 MB: a worker holds one
 ROWS_PER_GROUP = 256
-REJECT_COLUMNS = ("image_id", "path", "stage", "reason")
-REJECT_SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in REJECT_COLUMNS])
+LEAVES = "the path leaves the raw folder"
 
 
 @dataclass(frozen=True)
-class Reject:
-    """A record without a picture. bytes and mtime_ns: of the file then (-1 where absent), to see that it changed."""
+class Refusal:
+    """A record of a task without a picture: its place in the task, and why."""
 
-    image_id: str
-    path: str
+    place: int
     stage: str
     reason: str
-    bytes: int = -1
-    mtime_ns: int = -1
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,8 @@ class ShardTask:
 class ShardResult:
     """What came of a task; kept as parts/<split>-<number>.json until and after the manifest is written.
 
-    digests: 16 hex digits of the SHA-256 of every row's pixels, to count equal pictures.
+    digests: 16 hex digits of the SHA-256 of every row's pixels, to count equal pictures; hashes: of
+    near_duplicates. burned_in: places of the records whose header says so. archive_state: see `archive_state`.
     """
 
     path: str
@@ -59,9 +58,11 @@ class ShardResult:
     row_groups: tuple[int, ...]
     sha256: str
     bytes: int
-    rejects: tuple[Reject, ...]
-    burned_in: int
+    refusals: tuple[Refusal, ...]
+    burned_in: tuple[int, ...]
     digests: tuple[str, ...]
+    hashes: tuple[str, ...]
+    archive_state: str
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
@@ -69,8 +70,8 @@ class ShardResult:
     @staticmethod
     def from_json(text: str | bytes) -> "ShardResult":
         value = json.loads(text)
-        value["rejects"] = tuple(Reject(**reject) for reject in value["rejects"])
-        for name in ("row_groups", "digests"):
+        value["refusals"] = tuple(Refusal(**refusal) for refusal in value["refusals"])
+        for name in ("row_groups", "burned_in", "digests", "hashes"):
             value[name] = tuple(value[name])
         return ShardResult(**value)
 
@@ -119,44 +120,66 @@ class Decoders:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def decode(self, paths: list[Path]) -> Iterator[Decoded | PixelError]:
-        """One answer a path, in their order."""
-        return self._pool.map(self._one, paths)
+    def decode(self, raw: str, paths: list[str]) -> Iterator[Decoded | PixelError]:
+        """One answer a path below `raw`, in their order."""
+        return self._pool.map(self._one, [raw] * len(paths), paths)
 
-    def _one(self, path: Path) -> Decoded | PixelError:
+    def _one(self, raw: str, path: str) -> Decoded | PixelError:
+        if not is_inside(raw, path):
+            return PixelError("index", LEAVES)
         worker = self._idle.get()
         try:
-            return worker.decode(path)
+            return worker.decode(Path(raw) / path)
         except PixelError as error:
             return error
         finally:
             self._idle.put(worker)
 
 
+def is_inside(raw: str, path: str) -> bool:
+    """Whether the file is below `raw` (itself without links) when all links in its path are followed."""
+    return os.path.realpath(os.path.join(raw, path)).startswith(os.path.join(raw, ""))
+
+
+def archive_state(job: ShardJob, task: ShardTask) -> str:
+    """16 hex digits over size and time of the task's files: another value where one has changed since."""
+    digest = hashlib.sha256()
+    for record in task.records:
+        try:
+            state = os.stat(os.path.join(job.raw, record.path))
+            digest.update(b"%d %d\n" % (state.st_size, state.st_mtime_ns))
+        except OSError:
+            digest.update(b"absent\n")
+    return digest.hexdigest()[:16]
+
+
 def make_shard(
     job: ShardJob, task: ShardTask, decoders: Decoders, advance: Callable[[int], None] | None = None
 ) -> ShardResult:
     """Decode, write the Parquet file, then its part; `advance(n)` is told of every n records."""
+    state = archive_state(job, task)  # before any file is read: a later change shows
     sink, schema = pa.BufferOutputStream(), shard_schema(job.findings)
     groups: list[int] = []
     rows: list[tuple[Record, Decoded]] = []
-    rejects: list[Reject] = []
+    refusals: list[Refusal] = []
+    burned_in: list[int] = []
     digests: list[str] = []
-    burned_in = 0
+    hashes: list[str] = []
     writer = pq.ParquetWriter(
         sink, schema, compression="none", use_dictionary=False, write_statistics=False, store_schema=False
     )
     with writer:
         for start in range(0, len(task.records), ROWS_PER_GROUP):
             records = task.records[start : start + ROWS_PER_GROUP]
-            answers = decoders.decode([Path(job.raw) / record.path for record in records])
-            for record, answer in zip(records, answers, strict=True):
+            answers = decoders.decode(job.raw, [record.path for record in records])
+            for place, (record, answer) in enumerate(zip(records, answers, strict=True), start):
                 if isinstance(answer, PixelError):
-                    rejects.append(_reject(job, record, answer))
+                    refusals.append(Refusal(place, answer.stage, answer.reason))
                     continue
                 rows.append((record, answer))
+                burned_in += [place] * answer.burned_in
                 digests.append(hashlib.sha256(answer.pixels).hexdigest()[:16])
-                burned_in += answer.burned_in
+                hashes.append(hash_text(picture_hashes(answer.pixels[None])[0]))
             last = start + ROWS_PER_GROUP >= len(task.records)
             while len(rows) >= ROWS_PER_GROUP or (last and rows):
                 group, rows = rows[:ROWS_PER_GROUP], rows[ROWS_PER_GROUP:]
@@ -167,7 +190,7 @@ def make_shard(
     data = memoryview(sink.getvalue())
     result = ShardResult(
         task.path, task.split, sum(groups), tuple(groups), hashlib.sha256(data).hexdigest(), len(data),
-        tuple(rejects), burned_in, tuple(digests),
+        tuple(refusals), tuple(burned_in), tuple(digests), tuple(hashes), state,
     )
     _store(job, result, data)
     return result
@@ -193,7 +216,8 @@ def shard_row(job: ShardJob, task: ShardTask) -> dict[str, str]:
 def finished_shard(job: ShardJob, task: ShardTask, files: Files) -> ShardResult | None:
     """The result of an earlier, interrupted build, where it still holds.
 
-    A shard is made again where its file is not there in full, or where a file that was refused has changed.
+    A shard is made again where its file is not there in full, or where a file of the archive that it was made from,
+    accepted or refused, has another size or time.
     """
     part = part_path(job.folder, task.path)
     if not files.exists(part):
@@ -206,16 +230,7 @@ def finished_shard(job: ShardJob, task: ShardTask, files: Files) -> ShardResult 
         info = files.fs.get_file_info(files.full(f"{job.folder}/{task.path}"))
         if not info.is_file or info.size != result.bytes:
             return None
-    unchanged = all(_file_state(job, reject.path) == (reject.bytes, reject.mtime_ns) for reject in result.rejects)
-    return result if unchanged else None
-
-
-def reject_bytes(rejects: list[Reject]) -> bytes:
-    """rejects.parquet: one row a reject."""
-    columns = {name: [getattr(reject, name) for reject in rejects] for name in REJECT_COLUMNS}
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, schema=REJECT_SCHEMA), sink, compression="none")
-    return sink.getvalue().to_pybytes()
+    return result if result.archive_state == archive_state(job, task) else None
 
 
 def _store(job: ShardJob, result: ShardResult, data: memoryview) -> None:
@@ -223,18 +238,6 @@ def _store(job: ShardJob, result: ShardResult, data: memoryview) -> None:
     if result.rows:
         files.write(f"{job.folder}/{result.path}", data)
     files.write(part_path(job.folder, result.path), result.to_json().encode())
-
-
-def _reject(job: ShardJob, record: Record, error: PixelError) -> Reject:
-    return Reject(record.image_id, record.path, error.stage, error.reason, *_file_state(job, record.path))
-
-
-def _file_state(job: ShardJob, path: str) -> tuple[int, int]:
-    try:
-        state = (Path(job.raw) / path).stat()
-    except OSError:
-        return -1, -1
-    return state.st_size, state.st_mtime_ns
 
 
 def _table(rows: list[tuple[Record, Decoded]], findings: tuple[str, ...], schema: pa.Schema) -> pa.Table:

@@ -1,0 +1,80 @@
+"""The real layouts, whole: what is in the shards is what the archive's csv files list, no more and no less."""
+
+import csv
+import gzip
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from datasets_io.archive import snake_case
+from datasets_io.build import BuildSpec, build, data_folder
+from datasets_io.files import Files
+from datasets_io.sources import chexpert, mimic_cxr, nih_cxr14
+from datasets_io.verify import verify
+
+LAYOUTS = [
+    ("mimic_cxr", "MIMIC-CXR", 112), ("chexpert", "CheXpert-v1.0-small", 783),
+    ("nih_cxr14", "NIH-ChestX-ray14", 542), ("nih_cxr14", "NIH-ChestX-ray14-thumb64", 710),
+]
+CODES = {"1.0": "positive", "1": "positive", "0.0": "negative", "0": "negative", "-1.0": "uncertain", "": "blank"}
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with gzip.open(path, "rt") if path.suffix == ".gz" else open(path) as stream:
+        return list(csv.DictReader(stream))
+
+
+def codes_in_csv(source: str, raw: Path) -> tuple[int, Counter]:
+    """Rows of the archive's csv files, and (finding, code) -> number of images, read without the source's code."""
+    if source == "nih_cxr14":
+        rows = rows_of(raw / "Data_Entry_2017.csv")
+        codes = [
+            (snake_case(name), "positive" if name in row["Finding Labels"].split("|") else "negative")
+            for row in rows for name in nih_cxr14.CSV_NAMES
+        ]
+        return len(rows), Counter(codes)
+    if source == "chexpert":
+        rows, columns = rows_of(raw / "train.csv") + rows_of(raw / "valid.csv"), chexpert.COLUMNS
+    else:
+        of_study = {row["study_id"]: row for row in rows_of(raw / "mimic-cxr-2.0.0-chexpert.csv.gz")}
+        rows = [of_study[row["study_id"]] for row in rows_of(raw / "cxr-record-list.csv.gz")]
+        columns = mimic_cxr.COLUMNS
+    return len(rows), Counter((snake_case(column), CODES[row[column]]) for row in rows for column in columns)
+
+
+@pytest.mark.parametrize(("source", "layout", "records"), LAYOUTS)
+def test_real_layouts_are_taken_whole(source, layout, records, shared_data, tmp_path):
+    raw = shared_data / "real_cxr" / layout
+    files = Files(str(tmp_path))
+    spec = BuildSpec(source, image_size=32)
+    manifest = build(spec, raw, files)
+    folder, counts = data_folder(spec, raw), manifest.counts
+    assert (counts["records"], counts["images"], counts["rejects"]) == (records, records, 0)
+    assert sum(split["images"] for split in counts["splits"].values()) == records
+    listed, codes = codes_in_csv(source, raw)
+    found = {(finding, name): n for finding, of in counts["findings"].items() for name, n in of.items() if n}
+    assert listed == records and found == dict(codes)
+    assert verify(files, folder, manifest) == []
+    columns = ["pixels", "view_position"]
+    rows = [row for s in manifest.shards for row in pq.read_table(files.full(f"{folder}/{s.path}"), columns=columns)
+            .to_pylist()]
+    assert len({row["pixels"] for row in rows}) > 0.9 * records, "pictures must differ"
+    if source == "mimic_cxr":
+        assert {row["view_position"] for row in rows} == {"AP", "PA"}
+        check_reports(raw, counts)
+
+
+def check_reports(raw: Path, counts: dict) -> None:
+    """Images and studies without an impression are those whose report has no such heading."""
+    has = {path.stem[1:]: "IMPRESSION:" in path.read_text() for path in raw.rglob("s*.txt")}
+    images = rows_of(raw / "cxr-record-list.csv.gz")
+    assert sum(of["without_impression"] for of in counts["splits"].values()) == sum(
+        not has[row["study_id"]] for row in images
+    )
+    reports = counts["reports"]
+    assert reports["studies_with_impression"] == sum(has.values())
+    assert reports["studies_without_impression"] == len(has) - sum(has.values()) > 0
+    assert reports["studies"] == len(has)
+    assert 0 < reports["distinct_impressions"] < reports["studies_with_impression"] >= reports["repeated_impressions"]
