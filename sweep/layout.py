@@ -31,6 +31,7 @@ def layout_of(study: Study, plan: Plan) -> TableLayout:
         seeds=tuple(sorted({cell.seed for cell in plan.cells})),
         pretrain_seeds=tuple(sorted({cell.encoder.pretrain_seed for cell in plan.cells})),
         study=study.name,
+        interval=study.interval,
         paper_rows=tuple((row.name, *_paper_row(row)) for row in rows),
     )
 

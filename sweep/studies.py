@@ -11,6 +11,7 @@ from datasets_io.fingerprint import fingerprint
 from datasets_io.registry import get_source
 from datasets_io.sources.nih_cxr14 import NihOptions
 from datasets_io.synthetic.archives import SyntheticSpec
+from sweep.stats import INTERVALS
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2
 from trainables.eval_views import EvalSpec, paper_chexpert, paper_nih, released_chexpert, released_nih
 from trainables.heads import HeadSpec
@@ -67,7 +68,8 @@ class Dataset:
 class Study:
     """A whole configuration. `deviations` are printed with every report; `synthetic` is what stands in for data.
 
-    hidden_rows: encoders that others start from without being rows themselves.
+    hidden_rows: encoders that others start from without being rows themselves. interval: `t` or `z`, of the
+    intervals over seeds.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Study:
     resources: Resources = Resources()
     deviations: tuple[str, ...] = ()
     show_published: bool = True
+    interval: str = "t"
 
     def builds(self) -> tuple[BuildSpec, ...]:
         return (self.corpus, *(dataset.build for dataset in self.datasets))
@@ -277,6 +280,8 @@ def load_study(name: str) -> Study:
 def check_study(study: Study) -> None:
     """What can be wrong before any data is seen. Raises ValueError."""
     names = {row.name for row in study.rows + study.hidden_rows}
+    if study.interval not in INTERVALS:
+        raise ValueError(f"study {study.name!r} has interval {study.interval!r}; allowed: {', '.join(INTERVALS)}")
     corpus = get_source(study.corpus.source)
     for protocol in study.protocols:
         if protocol not in PROTOCOLS:

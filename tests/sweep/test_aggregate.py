@@ -7,7 +7,15 @@ import statistics
 
 import pytest
 
-from sweep.aggregate import CellResult, defined_findings, findings_csv, results_csv, summarise
+from sweep.aggregate import (
+    CellResult,
+    defined_findings,
+    findings_csv,
+    findings_of_macro,
+    macro_auroc,
+    results_csv,
+    summarise,
+)
 from trainables.metrics import FindingAuroc
 
 
@@ -100,3 +108,72 @@ def test_with_several_pretraining_seeds_they_are_what_varies():
 def test_counts_of_defined_findings_show_when_they_vary():
     cells = [cell(0), cell(1, None), cell(2, status="failed"), cell(0, dataset="nih_cxr14")]
     assert defined_findings(cells) == {"chexpert": (0, 1, 2), "nih_cxr14": (1, 1, 2)}
+
+
+def test_values_that_are_all_equal_have_no_interval_of_zero():
+    summary = summarise([cell(s, 0.8) for s in range(5)], range(5))
+    assert (summary.mean, summary.sd, summary.n, summary.ci95) == (0.8, 0.0, 5, None)
+    assert summary.varies == "nothing"
+
+
+def test_a_row_that_no_pretraining_seed_changes_is_taken_over_its_downstream_seeds():
+    fixed = [cell(s, 0.8 + 0.01 * s, pretrain_seed=p) for p in range(3) for s in range(4)]
+    summary, alone = summarise(fixed, range(4), range(3)), summarise(fixed[:4], range(4))
+    assert (summary.n, summary.varies) == (4, "downstream seeds")
+    assert summary.ci95 == alone.ci95 > 0
+
+
+def test_the_interval_over_both_kinds_of_seed_is_there_where_every_value_is():
+    cells = [cell(s, 0.8 + 0.05 * p + 0.01 * s * p, pretrain_seed=p) for p in range(3) for s in range(2)]
+    summary = summarise(cells, (0, 1), (0, 1, 2))
+    assert summary.varies == "pretraining seeds" and summary.both_seeds.ci95 > 0
+    assert summary.both_seeds.mean == pytest.approx(summary.mean)
+    assert summarise(cells[:-1], (0, 1), (0, 1, 2)).both_seeds is None
+    crossed = [c for c in cells if (c.pretrain_seed + c.seed) % 2 == 0]
+    assert summarise(crossed, (0, 1), (0, 1, 2)).both_seeds is None
+
+
+def test_the_variance_of_the_mean_over_pretrainings_is_that_of_their_means():
+    """Five pretrainings with sd 1, four seeds each with sd 1: the mean has variance 1/5 + 1/20."""
+    rng, covered, repeats = random.Random(5), 0, 1500
+    for _ in range(repeats):
+        pretraining = [rng.gauss(0, 1) for _ in range(5)]
+        cells = [cell(s, pretraining[p] + rng.gauss(0, 1), pretrain_seed=p) for p in range(5) for s in range(4)]
+        summary = summarise(cells, range(4), range(5))
+        covered += abs(summary.mean) <= summary.ci95
+    assert 0.93 <= covered / repeats <= 0.97
+
+
+def test_another_value_can_be_summarised():
+    cells = [cell(0, 0.7), cell(1, 0.9), cell(2, status="failed")]
+    summary = summarise(cells, range(3), value=lambda c: c.findings[0].auroc)
+    assert summary.mean == pytest.approx(0.8) and summary.failed == ("2",)
+    assert summarise(cells, range(3), value=lambda c: c.findings[1].auroc).undefined == ("0", "1")
+
+
+NAMES = ("atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion", "hernia", "mass")
+
+
+def findings(**changes):
+    """AUROC 0.1 for the first finding, 0.2 for the second, ...; 50 positives each."""
+    values = {name: (0.1 * (i + 1), 50) for i, name in enumerate(NAMES)} | changes
+    return [FindingAuroc(name, value, n_pos, 100) for name, (value, n_pos) in values.items()]
+
+
+def test_three_macros_by_hand():
+    rare = findings(hernia=(0.9, 9), mass=(None, 0))
+    assert macro_auroc("macro_defined", rare) == pytest.approx((0.1 + 0.2 + 0.3 + 0.4 + 0.5 + 0.9) / 6)
+    assert macro_auroc("macro_10_positives", rare) == pytest.approx(0.3)
+    assert macro_auroc("macro_competition", rare) == pytest.approx(0.3)
+    assert findings_of_macro("macro_10_positives", findings(hernia=(0.9, 10)))[-2:] == ("hernia", "mass")
+    assert macro_auroc("macro_10_positives", findings(**{name: (0.5, 3) for name in NAMES})) is None
+    with pytest.raises(ValueError, match="known: macro_defined"):
+        macro_auroc("macro", rare)
+
+
+def test_the_competition_macro_needs_all_five_and_knows_nih_s_name():
+    assert macro_auroc("macro_competition", findings(edema=(None, 0))) is None
+    assert macro_auroc("macro_competition", [f for f in findings() if f.finding != "edema"]) is None
+    nih = [FindingAuroc("effusion", f.auroc, f.n_pos, f.n_neg) if f.finding == "pleural_effusion" else f
+           for f in findings()]
+    assert macro_auroc("macro_competition", nih) == pytest.approx(0.3)
