@@ -65,7 +65,7 @@ def plan_data(study: Study, raw: dict[str, Path], store: Store) -> dict[str, Dat
         return _plan_synthetic(study, store, specs)
     for source, spec in specs.items():
         if source not in found:
-            found[source] = _find_built(study, store, spec)
+            found[source] = find_built(study, store, spec)
     return found
 
 
@@ -81,7 +81,8 @@ def _plan_synthetic(study: Study, store: Store, specs: dict[str, BuildSpec]) -> 
     return plans
 
 
-def _find_built(study: Study, store: Store, spec: BuildSpec) -> DataPlan:
+def builds_of(store: Store, spec: BuildSpec) -> list[str]:
+    """Folders of the finished shards that were built as `spec` says."""
     wanted = identity_of(spec)
     folders = []
     for path in store.files.list("data"):
@@ -89,6 +90,12 @@ def _find_built(study: Study, store: Store, spec: BuildSpec) -> DataPlan:
             manifest = json.loads(store.files.read(path))
             if manifest["source"] == spec.source and manifest["spec"] == wanted:
                 folders.append(path.rsplit("/", 1)[0])
+    return folders
+
+
+def find_built(study: Study, store: Store, spec: BuildSpec) -> DataPlan:
+    """The one build of a source. Raises ValueError where the storage has none, or more than one."""
+    folders = builds_of(store, spec)
     if not folders:
         raise ValueError(
             f"study {study.name!r} needs {spec.source}, and {store.uri} has no build of it: "

@@ -1,40 +1,65 @@
-"""What a study leaves behind in <storage>/reports/<study>/: results, findings and Table 1, from results alone."""
+"""The command: python -m sweep.report makes tables, findings in words, figures and report.html from a storage alone."""
 
 import json
+import sys
+import time
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import typer
 
 from datasets_io.fingerprint import plain
-from datasets_io.manifest import Manifest
 from sweep.aggregate import CellResult, findings_csv, results_csv
 from sweep.display import TableRows
-from sweep.layout import layout_of, notes_of
+from sweep.finding_tables import finding_tables
+from sweep.layout import layout_of, notes_of, numbered_layouts
 from sweep.plan import Plan
-from sweep.store import Store
+from sweep.report_data import ReportData, software
+from sweep.report_files import ReportFolder
+from sweep.report_md import report_markdown
 from sweep.studies import Study, study_fingerprint
-from sweep.tables import live_table, table1
+from sweep.tables import Table, live_table, table1
+from sweep.words import findings_in_words
 
-SOFTWARE = ("radsweep", "torch", "torchvision", "timm", "transformers", "ray", "numpy", "scikit-learn", "pydicom")
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-def write_reports(
-    study: Study, plan: Plan, results: list[CellResult], manifests: dict[str, Manifest], store: Store
-) -> dict[str, str]:
-    """File name -> where it lies."""
-    table = table1(results, layout_of(study, plan), published=study.show_published, notes=notes_of(study, results))
-    contents = {
-        "results.csv": results_csv(results),
-        "findings.csv": findings_csv(results),
-        "table1.md": table.markdown(),
-        "table1.csv": table.csv(),
-        "table1.tex": table.latex(),
-        "study.json": json.dumps(_provenance(study, manifests), indent=1, sort_keys=True),
-        "failures.json": json.dumps(_failures(plan, store), indent=1, sort_keys=True),
+def macro_tables(data: ReportData) -> tuple[Table, ...]:
+    """Table 1, and Tables 8 and 9 where the study has their rows."""
+    notes = notes_of(data.study, data.results)
+    return tuple(
+        table1(data.results, layout, data.study.show_published, notes, number)
+        for number, layout in numbered_layouts(data.study, data.plan).items()
+    )
+
+
+def write_report(data: ReportData, folder: ReportFolder) -> dict[str, str]:
+    """Make everything; file name -> where it lies."""
+    layout = layout_of(data.study, data.plan)
+    tables = macro_tables(data)
+    per_finding = finding_tables(data.results, layout, data.study.show_published)
+    everything = finding_tables(data.results, layout, data.study.show_published, all_methods=True)
+    words = findings_in_words(data.results, layout)
+    contents: dict[str, str | bytes] = {
+        "results.csv": results_csv(data.results),
+        "findings.csv": findings_csv(data.results),
+        "study.json": json.dumps(provenance(data), indent=1, sort_keys=True),
+        "failures.json": json.dumps(data.failures, indent=1, sort_keys=True),
     }
-    return {name: store.write_report(study.name, name, content) for name, content in contents.items()}
+    for table in tables:
+        stem = f"table{table.number}"
+        contents |= {f"{stem}.md": table.markdown(), f"{stem}.csv": table.csv(), f"{stem}.tex": table.latex()}
+    for shown, whole in zip(per_finding, everything, strict=True):
+        stem = shown.file_stem
+        contents |= {f"{stem}.md": shown.markdown(), f"{stem}.csv": whole.csv(), f"{stem}.tex": shown.latex()}
+    contents["report.md"] = report_markdown(data, words, tables, per_finding)
+    return {name: folder.write(name, content) for name, content in contents.items()}
 
 
-def _provenance(study: Study, manifests: dict[str, Manifest]) -> dict:
+def provenance(data: ReportData) -> dict:
+    """What decides the numbers: recipes, data fingerprints and versions."""
+    study = data.study
     return {
         "study": study.name,
         "fingerprint": study_fingerprint(study),
@@ -45,27 +70,14 @@ def _provenance(study: Study, manifests: dict[str, Manifest]) -> dict:
             source: {
                 "fingerprint": m.fingerprint, "counts": m.counts, "notes": list(m.notes), "rejects": m.reject_reasons,
             }
-            for source, m in manifests.items()
+            for source, m in data.manifests.items()
         },
         "resources": plain(study.resources) if study.resources else None,
-        "versions": {name: _version(name) for name in SOFTWARE},
+        "versions": software(),
     }
 
 
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _failures(plan: Plan, store: Store) -> dict[str, dict]:
-    _, failed = store.done_and_failed()
-    items = (*plan.encoders, *plan.cells)
-    return {str(item): store.failure(item) for item in items if store.folder(item) in failed}
-
-
-def live_tables(study: Study, plan: Plan, results: list[CellResult]) -> tuple[TableRows, ...]:
+def live_tables(study: Study, plan: Plan, results: Sequence[CellResult]) -> tuple[TableRows, ...]:
     """The table as it stands, one for each dataset."""
     tables, layout = [], layout_of(study, plan)
     for source, display in layout.datasets:
@@ -74,13 +86,11 @@ def live_tables(study: Study, plan: Plan, results: list[CellResult]) -> tuple[Ta
     return tuple(tables)
 
 
-def summary_lines(
-    study: Study, plan: Plan, results: list[CellResult], store: Store, paths: dict[str, str], seconds: float
-) -> list[str]:
-    """The last words of the command."""
-    counts = Counter(result.status for result in results)
-    lines = [f"{counts['done']} of {len(results)} cells done in {seconds:.0f} s; report: {paths['table1.md']}"]
-    lines += [f"note: {note}" for note in notes_of(study, results)]
+def summary_lines(data: ReportData, paths: Mapping[str, str], seconds: float) -> list[str]:
+    """The last words of a command."""
+    counts = Counter(result.status for result in data.results)
+    lines = [f"{counts['done']} of {len(data.results)} cells done in {seconds:.0f} s; report: {paths['report.md']}"]
+    lines += [f"note: {note}" for note in notes_of(data.study, data.results)]
     if counts["failed"] or counts["missing"]:
         lines.append(
             f"[red]{counts['failed']} cells failed, {counts['missing']} are missing[/red]; "
@@ -89,3 +99,54 @@ def summary_lines(
     return lines
 
 
+@app.command(epilog="Nothing is computed on a cluster and no result is changed: run it at any time, also while a sweep "
+             "is going on.")
+def report(
+    storage: Annotated[str, typer.Option(help="What sweep.run was given: a folder, an NFS path, s3://... or gs://...")],
+    study: Annotated[
+        str, typer.Option(help="demo, paper, released or strict, or the Python file that sweep.run was given.")
+    ] = "demo",
+    raw: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE=DIR", help="Only where the storage has several builds of a source: the archive of the one "
+            "that is meant.",
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE,...", help="Part of the study, as for sweep.run: e.g. method=clip,simclr."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Write here instead of <storage>/reports/<study>.")
+    ] = None,
+) -> None:
+    """Make every table and the report again from what a storage has.
+
+    Reads the finished cells of a study and writes [bold]report.html[/bold] (open it in a browser: one file, no
+    network), [bold]report.md[/bold] (for a terminal), Tables 1 to 9 as .md, .csv and .tex, results.csv and
+    findings.csv. Cells that are missing or failed are marked; nothing is averaged over them.
+
+    Example: python -m sweep.report --storage radsweep-results --study demo
+    """
+    from sweep.console import quiet_libraries
+    from sweep.locate import BadInput, gather
+
+    quiet_libraries()
+    started = time.monotonic()
+    try:
+        data = gather(study, storage, tuple(raw or ()), tuple(only or ()))
+    except BadInput as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    folder = ReportFolder.elsewhere(to) if to else ReportFolder.of_study(data.store, data.study.name)
+    paths = write_report(data, folder)
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    for line in summary_lines(data, paths, time.monotonic() - started):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app()

@@ -6,18 +6,20 @@ from datasets_io.artefacts import Artefacts
 from sweep.aggregate import CellResult
 from sweep.cell import Cell
 from sweep.plan import Plan
+from sweep.report_data import CellDetail, cell_detail
 from sweep.store import Store
 from sweep.studies import Study
 from trainables.metrics import FindingAuroc
 
 
 class ResultReader:
-    """Reads each result once; what it has seen it keeps."""
+    """Reads each result once; what it has seen it keeps. details: key of a finished cell -> its training."""
 
     def __init__(self, study: Study, plan: Plan, store: Store):
         self.displays = {row.name: row.display for row in study.rows}
         self.plan, self.store = plan, store
         self.seen: dict[str, CellResult] = {}
+        self.details: dict[str, CellDetail] = {}
 
     def collect(self) -> list[CellResult]:
         """One CellResult for each cell of the plan; those without a result are `failed` or `missing`."""
@@ -32,6 +34,7 @@ class ResultReader:
         ]
 
     def _result(self, cell: Cell, artefacts: Artefacts) -> CellResult:
+        self.details[cell.key] = cell_detail(artefacts.result)
         findings = tuple(FindingAuroc(**finding) for finding in artefacts.result["findings"])
         return self._row(cell, "done", findings, artefacts.result["macro_auroc"])
 

@@ -72,6 +72,7 @@ def _run(
     from sweep.data import build_data, manifests
     from sweep.display import Display
     from sweep.plan import make_plan
+    from sweep.report_data import Origin
 
     try:
         study, store, plans, chosen = _check_input(study_name, storage, raw, only)
@@ -90,7 +91,8 @@ def _run(
             raise BadInput(error) from error
         built = manifests(folders, store)
         plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, chosen)
-        return _run_plan(study, plan, store, folders, built, retry_failed, display, started)
+        origin = Origin(study_name, storage, tuple(raw))
+        return _run_plan(study, plan, store, folders, built, origin, retry_failed, display, started)
 
 
 def _check_input(study_name: str, storage: str, raw: list[str], only: list[str]):
@@ -112,10 +114,12 @@ def _check_input(study_name: str, storage: str, raw: list[str], only: list[str])
     return study, store, plans, chosen
 
 
-def _run_plan(study, plan, store, folders, built, retry_failed: bool, display, started: float) -> int:
+def _run_plan(study, plan, store, folders, built, origin, retry_failed: bool, display, started: float) -> int:
     from sweep.display import RunBars
+    from sweep.locate import report_data
     from sweep.plan import pending
-    from sweep.report import live_tables, summary_lines, write_reports
+    from sweep.report import live_tables, summary_lines, write_report
+    from sweep.report_files import ReportFolder
     from sweep.results import ResultReader
 
     if retry_failed:
@@ -143,11 +147,12 @@ def _run_plan(study, plan, store, folders, built, retry_failed: bool, display, s
             stop_ray()
     results = reader.collect()
     display.tables = lambda: live_tables(study, plan, results)
-    paths = write_reports(study, plan, results, built, store)
+    data = report_data(study, plan, results, reader.details, built, store, origin, folders)
+    paths = write_report(data, ReportFolder.of_study(store, study.name))
     if display.live is None:
         for table in live_tables(study, plan, results):
             display.say_table(table)
-    for line in summary_lines(study, plan, results, store, paths, time.monotonic() - started):
+    for line in summary_lines(data, paths, time.monotonic() - started):
         display.say(line)
     return EXIT_OK if all(result.status == "done" for result in results) else EXIT_SOME_FAILED
 

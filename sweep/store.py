@@ -1,7 +1,6 @@
 """Where everything lies below the storage URI: the only file that knows paths."""
 
 import json
-from typing import Any
 
 from datasets_io.artefacts import FAILED, RESULT, Artefacts, open_artefacts
 from datasets_io.files import Files
@@ -45,12 +44,3 @@ class Store:
     def forget_failure(self, item: EncoderRun | Cell) -> None:
         for name in (FAILED, "attempts.json"):
             self.files.remove(f"{self.folder(item)}/{name}")
-
-    def write_report(self, study: str, name: str, content: str | bytes) -> str:
-        data = content.encode() if isinstance(content, str) else content
-        path = self.report_path(study, name)
-        self.files.write(path, data)
-        return self.files.full(path)
-
-    def write_json(self, study: str, name: str, content: Any) -> str:
-        return self.write_report(study, name, json.dumps(content, indent=1, sort_keys=True))

@@ -1,0 +1,165 @@
+"""What is a report made from: a study's results with their origin, training logs, failures, rejects and compute."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from datasets_io.artefacts import open_artefacts
+from datasets_io.manifest import Manifest
+from sweep.aggregate import DONE, FAILED, CellResult
+from sweep.cell import Cell, EncoderRun
+from sweep.plan import Plan
+from sweep.store import LOGS, Store
+from sweep.studies import Study
+
+SOFTWARE = ("radsweep", "torch", "torchvision", "timm", "transformers", "ray", "numpy", "scikit-learn", "pydicom")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How the command was told about this study, so that a report can print commands that work.
+
+    study: a name or a Python file; raw: SOURCE=DIR as given.
+    """
+
+    study: str
+    storage: str
+    raw: tuple[str, ...] = ()
+
+    def command(self, module: str, *more: str) -> str:
+        """A line for a shell."""
+        words = ["python", "-m", module, "--study", self.study, "--storage", self.storage]
+        words += [word for value in self.raw for word in ("--raw", value)]
+        return shlex.join([*words, *more])
+
+
+@dataclass(frozen=True)
+class CellDetail:
+    """What a finished cell's result.json says besides AUROCs. history: one dict an epoch; seconds: wall time."""
+
+    subset_sha256: str | None
+    num_train_images: int | None
+    best_epoch: int | None
+    seconds: float | None
+    device: str | None
+    history: Sequence[Mapping[str, float | None]]
+    without_positives: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EncoderDetail:
+    """One encoder of the plan. gpus: GPUs it held; None where its result does not say on what it ran."""
+
+    name: str
+    key: str
+    row: str
+    folder: str
+    status: str
+    seconds: float | None = None
+    workers: int = 1
+    device: str | None = None
+    best_epoch: int | None = None
+    num_train_images: int | None = None
+    stopped_early: bool | None = None
+    history: Sequence[Mapping[str, float | None]] = ()
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that a report shows, read once. results are in the plan's order; broken: results that held NaN."""
+
+    study: Study
+    plan: Plan
+    results: Sequence[CellResult]
+    manifests: Mapping[str, Manifest]
+    store: Store
+    origin: Origin
+    encoders: Sequence[EncoderDetail] = ()
+    cells: Mapping[str, CellDetail] = field(default_factory=dict)
+    failures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    broken: Sequence[CellResult] = ()
+    data_folders: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def logs(self) -> str:
+        """Folder of Ray's logs of this storage's runs."""
+        return self.store.files.full(LOGS)
+
+
+def cell_detail(result: Mapping[str, Any]) -> CellDetail:
+    """From a cell's result.json."""
+    without = result.get("findings_without_positives_in_training", ())
+    return CellDetail(
+        result.get("subset_sha256"), result.get("num_train_images"), result.get("best_epoch"), result.get("seconds"),
+        result.get("device"), result.get("history", ()), tuple(without),
+    )
+
+
+def encoder_details(plan: Plan, store: Store) -> tuple[EncoderDetail, ...]:
+    done, failed = store.done_and_failed()
+
+    def one(run: EncoderRun) -> EncoderDetail:
+        folder = store.folder(run)
+        if folder not in done:
+            return EncoderDetail(str(run), run.key, run.row, folder, FAILED if folder in failed else "missing")
+        result = open_artefacts(store.files, folder).result
+        return EncoderDetail(
+            str(run), run.key, run.row, folder, DONE, result.get("seconds"), result.get("workers", 1),
+            result.get("device"), result.get("best_epoch"), result.get("num_train_images"),
+            result.get("stopped_early"), result.get("history", ()),
+        )
+
+    with ThreadPoolExecutor(16) as pool:
+        return tuple(pool.map(one, plan.encoders))
+
+
+def failures_of(plan: Plan, store: Store) -> dict[str, dict[str, str]]:
+    """Name of an item that failed -> its error and traceback."""
+    _, failed = store.done_and_failed()
+    items = [item for item in (*plan.encoders, *plan.cells) if store.folder(item) in failed]
+    with ThreadPoolExecutor(16) as pool:
+        found = zip(items, pool.map(store.failure, items), strict=True)
+        return {str(item): failure for item, failure in found if failure is not None}
+
+
+def redo_command(cell: Cell, origin: Origin) -> str:
+    """Computes this one cell again, beside its earlier result, and says whether it came out equal."""
+    return origin.command("sweep.run", "--redo", cell.key)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Wall time of finished items, in hours: gpu_hours on GPUs, other_hours on CPUs or where the device is unknown."""
+
+    gpu_hours: float
+    cpu_hours: float
+    unknown_hours: float
+    encoders: int
+    cells: int
+
+
+def compute_of(data: ReportData) -> Compute:
+    """Hours of finished items times their workers. Time of attempts that were lost is in no result and not counted."""
+    hours = {"gpu": 0.0, "cpu": 0.0, "unknown": 0.0}
+    spent = [(e.seconds, e.workers, e.device) for e in data.encoders] + [
+        (c.seconds, 1, c.device) for c in data.cells.values()
+    ]
+    for seconds, workers, device in spent:
+        kind = "unknown" if device is None else "cpu" if device.startswith("cpu") else "gpu"
+        hours[kind] += (seconds or 0.0) * workers / 3600
+    done = sum(encoder.status == DONE for encoder in data.encoders)
+    return Compute(hours["gpu"], hours["cpu"], hours["unknown"], done, len(data.cells))
+
+
+def software() -> dict[str, str | None]:
+    return {name: _version(name) for name in SOFTWARE}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
