@@ -1,0 +1,54 @@
+"""Which figures does a study have, and what do they look like now: name -> Drawing."""
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from sweep.aggregate import CellResult
+from sweep.figures import curves, forest, heat_map, pretraining_curves, ranks
+from sweep.figures.drawing import CannotDraw, Drawing, not_drawn
+from sweep.figures.view import View
+from sweep.plan import Plan
+from sweep.store import Store
+from sweep.studies import Study
+
+
+def draw_all(
+    study: Study, plan: Plan, results: Sequence[CellResult], store: Store,
+    data_folders: Mapping[str, str] | None = None, raw: Mapping[str, Path] | None = None,
+) -> dict[str, Drawing]:
+    """Every figure, in the order of a report. Never raises: a figure that cannot be drawn says why in `missing`.
+
+    data_folders: source -> folder of its shards in the storage. raw: source -> raw archive, where it is known: NIH's
+    boxes are read from it.
+    """
+    view = View(study, plan, results, store, data_folders or {}, raw or {})
+    drawings = {}
+    for name, title, draw in _figures(view):
+        drawings[name] = _drawn(name, title, draw)
+    return drawings
+
+
+def _figures(view: View) -> list[tuple[str, str, Callable[[], Drawing]]]:
+    """(name, title, what draws it)."""
+    figures = [(m.NAME, m.TITLE, partial(m.draw, view)) for m in (curves, forest, ranks)]
+    for column in view.columns:
+        if column[0] == "FT" or len(view.columns) == 1:
+            figures.append((heat_map.name_of(column), heat_map.title_of(column), partial(heat_map.draw, view, column)))
+    losses, norms = pretraining_curves.draw_losses, pretraining_curves.draw_norms
+    figures.append((pretraining_curves.LOSSES, pretraining_curves.LOSSES_TITLE, partial(losses, view)))
+    figures.append((pretraining_curves.NORMS, pretraining_curves.NORMS_TITLE, partial(norms, view)))
+    return figures
+
+
+def _drawn(name: str, title: str, draw: Callable[[], Drawing]) -> Drawing:
+    try:
+        return draw()
+    except CannotDraw as reason:
+        return not_drawn(name, title, str(reason))
+    except Exception as error:  # one broken figure must not cost the report
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return not_drawn(
+            name, title, f"Drawing failed: {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+        )

@@ -1,0 +1,104 @@
+"""Which finding is found by which method: mean AUROC over seeds, a cell for each."""
+
+from collections import defaultdict
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+
+from sweep.aggregate import DONE
+from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
+from sweep.figures.style import GREY_SCALE, INK, MUTED, PAPER, spelled
+from sweep.figures.view import Column, View, column_title
+
+FEW = 10  # positives below which an AUROC hangs on single images
+
+
+def name_of(column: Column) -> str:
+    return f"findings_{column[0].lower()}_{column[1]}"
+
+
+def title_of(column: Column) -> str:
+    return f"AUROC for each finding, {column_title(column)}"
+
+
+def draw(view: View, column: Column) -> Drawing:
+    """A block for each dataset: rows are encoders, columns findings."""
+    blocks = [(dataset, *table(view, dataset.source, column)) for dataset in view.datasets]
+    blocks = [block for block in blocks if block[1]]
+    if not blocks:
+        raise CannotDraw(f"No {column_title(column)} cell is finished yet.")
+    finite = np.concatenate([values[np.isfinite(values)] for _, _, values, _ in blocks])
+    if not len(finite):
+        raise CannotDraw(f"No finding has both classes in the test images of any {column_title(column)} cell.")
+    scale = Normalize(float(np.floor(finite.min())), float(np.ceil(finite.max())))
+    numbers: dict = {"column": column_title(column), "auroc": {}, "n_pos": {}}
+    with style():
+        heights = [0.235 * len(view.rows) + 1.9 for _ in blocks]
+        figure = new_figure(9.6, sum(heights))
+        axes = figure.subplots(len(blocks), 1, squeeze=False)[:, 0]
+        for axis, (dataset, findings, values, counts) in zip(axes, blocks, strict=True):
+            image = _block(axis, view, findings, values, counts, scale)
+            axis.set_title(f"{dataset.display}, {column_title(column)}", pad=8)
+            numbers["auroc"][dataset.source] = {
+                row.name: dict(zip(findings, values[i] / 100, strict=True)) for i, row in enumerate(view.rows)
+            }
+            numbers["n_pos"][dataset.source] = dict(zip(findings, counts, strict=True))
+        bar = figure.colorbar(image, ax=list(axes), fraction=0.02, pad=0.01)
+        bar.set_label("AUROC (%)")
+        return finished(name_of(column), title_of(column), _caption(view, column), figure, numbers)
+
+
+def table(view: View, source: str, column: Column) -> tuple[list[str], np.ndarray, list[int]]:
+    """Findings, (rows, findings) mean AUROC in percent with NaN where there is none, and positives in test."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    counts: dict[str, int] = {}
+    for row in view.rows:
+        for cell in view.cells(row.name, source, column):
+            if cell.status == DONE:
+                for finding in cell.findings:
+                    counts.setdefault(finding.finding, finding.n_pos)
+                    if finding.auroc is not None:
+                        found[row.name, finding.finding].append(100 * finding.auroc)
+    findings = list(counts)
+    values = np.full((len(view.rows), len(findings)), np.nan)
+    for i, row in enumerate(view.rows):
+        for j, finding in enumerate(findings):
+            if found[row.name, finding]:
+                values[i, j] = np.mean(found[row.name, finding])
+    return findings, values, list(counts.values())
+
+
+def _block(axis: Axes, view: View, findings: list[str], values: np.ndarray, counts: list[int], scale: Normalize):
+    colors = colormaps[GREY_SCALE].with_extremes(bad="#f0f1f3")
+    image = axis.imshow(np.ma.masked_invalid(values), cmap=colors, norm=scale, aspect="auto")
+    best = np.where(np.isfinite(values), values, -1).max(axis=0)
+    for i, j in np.ndindex(values.shape):
+        if not np.isfinite(values[i, j]):
+            axis.text(j, i, "–", ha="center", va="center", color=MUTED)
+            continue
+        dark = scale(values[i, j]) < 0.55
+        bold = "bold" if round(values[i, j], 1) == round(best[j], 1) else "normal"
+        color = PAPER if dark else INK
+        axis.text(j, i, f"{values[i, j]:.1f}", ha="center", va="center", color=color, fontsize=8, fontweight=bold)
+    labels = [
+        f"{spelled(finding)} ({n}{'*' if n < FEW else ''})" for finding, n in zip(findings, counts, strict=True)
+    ]
+    axis.set_xticks(range(len(findings)), labels, rotation=38, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(len(view.rows)), [row.display.split(" (")[0] for row in view.rows])
+    axis.tick_params(length=0)
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    for place in range(1, len(view.rows)):
+        if view.rows[place].group != view.rows[place - 1].group:
+            axis.axhline(place - 0.5, color=PAPER, linewidth=2.5)
+    return image
+
+
+def _caption(view: View, column: Column) -> str:
+    return (
+        f"AUROC in percent for each finding, {column_title(column)}, mean over the finished seeds. In brackets the "
+        f"positive test images, with * where fewer than {FEW}: there an AUROC hangs on single images. Bold: the best "
+        "of a finding. A dash: no finished cell, or one class only in the test images."
+    )

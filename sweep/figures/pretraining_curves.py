@@ -1,0 +1,137 @@
+"""How did each pretraining go: losses by epoch, for training and validation, with the parts of joint losses."""
+
+import math
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
+from sweep.figures.style import INK, MUTED, Look, look
+from sweep.figures.view import View
+
+LOSSES, LOSSES_TITLE = "pretraining_losses", "Pretraining: losses by epoch"
+NORMS, NORMS_TITLE = "gradient_norms", "Pretraining: gradient norms of the parts of a loss"
+ACROSS = 4
+
+
+@dataclass(frozen=True)
+class Course:
+    """One pretraining as its result tells it. history: an entry an epoch; values may be None (not finite)."""
+
+    row: str
+    display: str
+    history: tuple[dict, ...]
+    best_epoch: int | None
+
+    def parts(self, prefix: str) -> list[str]:
+        """Names of the parts of the loss for which `prefix` values were kept."""
+        names = dict.fromkeys(k.removeprefix(prefix) for entry in self.history for k in entry if k.startswith(prefix))
+        return [name for name in names if f"{prefix}{name}" != "val_loss"]
+
+    def line(self, key: str) -> tuple[list[int], list[float]]:
+        pairs = [(entry["epoch"], entry.get(key)) for entry in self.history]
+        return [epoch for epoch, _ in pairs], [math.nan if value is None else value for _, value in pairs]
+
+
+def courses(view: View) -> list[Course]:
+    """One for each finished pretraining that has a history, of the first pretraining seed."""
+    done, _ = view.store.done_and_failed()
+    rows = {row.name: row for row in view.rows}
+    found = {}
+    for run in view.plan.encoders:
+        first_seed = run.pretrain_seed == view.pretrain_seeds[0]
+        if run.row in rows and first_seed and view.store.folder(run) in done:
+            result = view.store.open(run).result
+            if result["history"]:
+                history = tuple(result["history"])
+                found[run.row] = Course(run.row, rows[run.row].display, history, result.get("best_epoch"))
+    return [found[row.name] for row in view.rows if row.name in found]
+
+
+def draw_losses(view: View) -> Drawing:
+    shown = courses(view)
+    if not shown:
+        raise CannotDraw("No pretraining is finished yet.")
+    return _grid(view, shown, LOSSES, LOSSES_TITLE, "val_", "loss", (
+        "Losses by epoch, weights applied, on a logarithmic axis. Solid: validation, under the same augmentations in "
+        "every epoch; dashed: training. Grey: the validation total, where the loss has parts. The dotted line marks "
+        "the epoch that was kept."
+    ))
+
+
+def draw_norms(view: View) -> Drawing:
+    shown = [course for course in courses(view) if course.parts("gradient_norm_")]
+    if not shown:
+        raise CannotDraw("No finished pretraining has a loss of several parts.")
+    return _grid(view, shown, NORMS, NORMS_TITLE, "gradient_norm_", "gradient norm", (
+        "Norm of each part's gradient at the image network, on the first validation batch of an epoch, on a "
+        "logarithmic axis: a part that lies far below another is drowned by it. The dotted line marks the epoch that "
+        "was kept."
+    ))
+
+
+def _grid(view: View, shown: list[Course], name: str, title: str, prefix: str, label: str, caption: str) -> Drawing:
+    across = min(ACROSS, len(shown))
+    down = math.ceil(len(shown) / across)
+    looks = {part: look(i) for i, part in enumerate(dict.fromkeys(p for c in shown for p in c.parts(prefix)))}
+    with style():
+        figure = new_figure(max(5.0, 2.6 * across), 2.1 * down + 0.6)
+        axes = figure.subplots(down, across, squeeze=False, sharex=True)
+        for number in range(down * across):
+            axis = axes[number // across, number % across]
+            if number >= len(shown):
+                axis.axis("off")
+                continue
+            _panel(axis, shown[number], prefix, looks)
+            axis.tick_params(axis="x", labelbottom=number + across >= len(shown))
+        for axis in axes[-1]:
+            axis.set_xlabel("epoch")
+        for axis in axes[:, 0]:
+            axis.set_ylabel(label)
+        handles = _handles(looks, prefix, shown)
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), handlelength=3)
+        seeds = view.pretrain_seeds
+        which = f" Pretraining seed {seeds[0]}, the first of {len(seeds)}." if len(seeds) > 1 else ""
+        numbers = {course.row: {"best_epoch": course.best_epoch, "history": course.history} for course in shown}
+        return finished(name, title, caption + which, figure, numbers)
+
+
+def _panel(axis: Axes, course: Course, prefix: str, looks: dict[str, Look]) -> None:
+    parts = course.parts(prefix)
+    losses = prefix == "val_"
+    for part in parts:
+        how = looks[part]
+        line = "-" if losses else how.line
+        axis.plot(*course.line(prefix + part), color=how.color, linestyle=line, marker=how.marker, markersize=3.5)
+        if losses:
+            axis.plot(*course.line(f"train_{part}"), color=how.color, linestyle=(0, (4, 1.6)), linewidth=1.1)
+    if losses and len(parts) > 1:
+        axis.plot(*course.line("val_loss"), color=MUTED, marker=".", markersize=4, linewidth=1.2)
+    if course.best_epoch is not None:
+        axis.axvline(course.best_epoch, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
+    axis.set_title(course.display)
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(_PlainLog(minor_thresholds=(2, 0.6)))
+    axis.yaxis.set_minor_formatter(_PlainLog(minor_thresholds=(2, 0.6)))
+    axis.tick_params(axis="y", which="both", labelsize=7.5)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+
+
+def _handles(looks: dict[str, Look], prefix: str, shown: list[Course]) -> list[Line2D]:
+    losses = prefix == "val_"
+    handles = []
+    for part, how in looks.items():
+        line = "-" if losses else how.line
+        handles.append(Line2D([], [], color=how.color, linestyle=line, marker=how.marker, label=part.replace("_", " ")))
+    if losses and any(len(course.parts(prefix)) > 1 for course in shown):
+        handles.append(Line2D([], [], color=MUTED, marker=".", label="total"))
+    return handles
+
+
+class _PlainLog(LogFormatter):
+    """The ticks that LogFormatter would label, written without powers."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""

@@ -1,0 +1,73 @@
+"""How do all figures look: one palette for the colour-blind, told apart in grey by marker and line too."""
+
+from dataclasses import dataclass
+
+INK, MUTED, GRID, PAPER = "#1b1b1b", "#5f6570", "#dcdfe4", "#ffffff"
+# Okabe and Ito (2008), without yellow, which is too faint on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", (0, (5, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.4, 1.4, 1.4)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 2)), "-")
+BASELINE_GREYS = ("#8a8f98", "#4d525a")
+GREY_SCALE = "cividis"  # its lightness rises evenly, so that it reads in grey as well
+
+RC = {
+    "svg.hashsalt": "radsweep",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.major.width": 0.8,
+    "ytick.major.width": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    # Opaque white, so that a figure keeps its contrast on a dark page.
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.5,
+    "errorbar.capsize": 2.5,
+    "path.simplify": True,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one line is drawn."""
+
+    color: str
+    marker: str
+    line: str | tuple
+
+
+def look(number: int) -> Look:
+    """The number-th line of a panel; colour, marker and dashes change together, so that any one of them is enough."""
+    place = number % len(PALETTE)
+    return Look(PALETTE[place], MARKERS[place], LINES[place])
+
+
+def baseline_look(number: int) -> Look:
+    place = number % len(BASELINE_GREYS)
+    return Look(BASELINE_GREYS[place], ("x", "P")[place], (":", (0, (2, 2)))[place])
+
+
+def spelled(finding: str) -> str:
+    """`pleural_effusion` -> `Pleural effusion`."""
+    return finding.replace("_", " ").capitalize()

@@ -1,0 +1,191 @@
+"""Do figures show the numbers of the results, in the same bytes each time, and say why where they cannot?"""
+
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+from made_up_study import plan_of, pretend_pretrained, results_of, small, view_of, without
+from PIL import Image
+
+from sweep.aggregate import summarise
+from sweep.figures import curves, forest, heat_map, pretraining_curves, ranks
+from sweep.figures.draw import draw_all
+from sweep.figures.drawing import inline_svg
+from sweep.figures.style import LINES, MARKERS, PALETTE
+from sweep.stats import holm
+
+PURE = ("label_efficiency", "forest", "critical_difference", "findings_ft_1", "findings_ft_10", "findings_ft_100")
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory):
+    return view_of(small(), tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def drawings(view):
+    return draw_all(view.study, view.plan, view.results, view.store)
+
+
+def test_what_results_alone_can_show_is_drawn(drawings):
+    assert [name for name in PURE if drawings[name].missing] == []
+    for name in PURE:
+        drawing = drawings[name]
+        root = ElementTree.fromstring(drawing.svg)
+        assert root.tag.endswith("svg") and root.get("role") == "img" and drawing.caption and drawing.numbers
+        width, height = Image.open(io.BytesIO(drawing.png)).size
+        assert 900 < width < 3000 and 300 < height < 3000
+
+
+def test_what_needs_more_says_so(drawings):
+    assert "pretraining" in drawings["pretraining_losses"].missing.lower()
+    assert drawings["pretraining_losses"].svg == "" and drawings["pretraining_losses"].png == b""
+
+
+def test_bytes_are_the_same_each_time(view, drawings):
+    again = forest.draw(view)
+    assert again == drawings["forest"]
+
+
+def test_two_figures_of_a_page_share_no_id_and_reach_no_network(drawings):
+    first, second = (set(re.findall(r'\bid="([^"]+)"', drawings[name].svg)) for name in PURE[:2])
+    assert first and not first & second
+    for name in PURE:
+        svg = drawings[name].svg
+        ids = set(re.findall(r'\bid="([^"]+)"', svg))
+        used = set(re.findall(r'href="#([^"]+)"', svg)) | set(re.findall(r"url\(#([^)]+)\)", svg))
+        assert used <= ids
+        assert not re.search(r'href="(?!#|data:)', svg) and "<?xml" not in svg and "<!DOCTYPE" not in svg
+
+
+def test_a_title_cannot_break_out_of_the_svg():
+    text = inline_svg('<?xml version="1.0"?>\n<svg width="1"><g id="a"/></svg>', "a b", 'x" onload="y<z>')
+    assert ElementTree.fromstring(text).get("aria-label") == 'x" onload="y<z>'
+
+
+def test_curves_have_the_means_and_intervals_of_the_table(view, drawings):
+    numbers = drawings["label_efficiency"].numbers["macro_auroc"]
+    for row in view.rows:
+        for percent in (1, 10, 100):
+            expected = summarise(view.cells(row.name, "chexpert", ("FT", percent)), view.seeds)
+            found = numbers["chexpert"][row.name][str(percent)]
+            assert found == {"mean": expected.mean, "ci95": expected.ci95, "n": 3, "complete": True}
+
+
+def test_the_forest_is_the_paired_t_test_with_holm(view, drawings):
+    numbers = drawings["forest"].numbers
+    assert numbers["reference"] == "imagenet"
+    place = numbers["differences"]["nih_cxr14"]["FT 10%"]
+    assert set(place) == {"clip", "simclr", "clip+simclr"}
+    p_values = []
+    for name, one in place.items():
+        a, b = (view.by_seed(row, "nih_cxr14", ("FT", 10)) for row in (name, "imagenet"))
+        seeds = sorted(a)
+        test = scipy.stats.ttest_rel([a[s] for s in seeds], [b[s] for s in seeds])
+        interval = test.confidence_interval()
+        assert one["p"] == pytest.approx(test.pvalue, rel=1e-9)
+        assert one["difference"] - one["ci95"] == pytest.approx(interval.low, abs=1e-12)
+        p_values.append(one["p"])
+    assert [one["p_holm"] for one in place.values()] == list(holm(p_values))
+
+
+def test_with_several_pretraining_seeds_these_are_the_pairs(tmp_path):
+    several = view_of(small(pretrain_seeds=(0, 1, 2, 3)), tmp_path)
+    one = forest.differences(several, "chexpert", ("LP", 100), "imagenet", ["clip"])["clip"]
+    pairs = []
+    for p in range(4):
+        a, b = (
+            np.mean([v for k, v in several.by_seed(row, "chexpert", ("LP", 100)).items() if k[0] == p])
+            for row in ("clip", "imagenet")
+        )
+        pairs.append(a - b)
+    assert one.n == 4 and one.difference == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert one.p == pytest.approx(scipy.stats.ttest_1samp(pairs, 0).pvalue, rel=1e-9)
+
+
+def test_missing_and_failed_seeds_are_marked_and_not_averaged_over(view, tmp_path):
+    changed = []
+    for result in view.results:
+        gone = result.encoder == "clip" and result.seed == 1
+        changed.append(without(result, "failed") if gone else result)
+    drawing = curves.draw(replace(view, results=changed))
+    found = drawing.numbers["macro_auroc"]["chexpert"]["clip"]["100"]
+    assert found["n"] == 2 and found["complete"] is False
+
+
+def test_undefined_findings_are_shown_without_a_number(view):
+    findings, values, counts = heat_map.table(view, "chexpert", ("FT", 100))
+    assert findings == ["edema", "pleural_effusion", "hernia"] and counts == [30, 4, 0]
+    assert np.isnan(values[:, 2]).all() and np.isfinite(values[:, :2]).all()
+    drawing = heat_map.draw(view, ("FT", 100))
+    assert set(drawing.numbers["auroc"]["chexpert"]["clip"].values()) >= {None}
+
+
+@pytest.mark.parametrize("status", ["missing", "failed"])
+def test_a_study_without_any_result_gives_sentences_and_no_number(tmp_path, status):
+    study = small()
+    plan = plan_of(study)
+    empty = view_of(study, tmp_path, [without(result, status) for result in results_of(study, plan)])
+    drawings = draw_all(empty.study, empty.plan, empty.results, empty.store)
+    for drawing in drawings.values():
+        assert drawing.missing and "failed:" not in drawing.missing, (drawing.name, drawing.missing)
+        assert not drawing.numbers and not drawing.png
+
+
+def test_one_class_everywhere_gives_a_sentence(tmp_path):
+    study = small()
+    results = []
+    for result in results_of(study, plan_of(study)):
+        findings = tuple(replace(finding, auroc=None, n_pos=0) for finding in result.findings)
+        results.append(replace(result, findings=findings, macro_auroc=None))
+    view = view_of(study, tmp_path, results)
+    for name, drawing in draw_all(view.study, view.plan, view.results, view.store).items():
+        assert drawing.missing and "Drawing failed" not in drawing.missing, name
+
+
+def test_a_study_of_one_row_gives_what_it_can(tmp_path):
+    view = view_of(small(rows=("imagenet",)), tmp_path)
+    drawings = draw_all(view.study, view.plan, view.results, view.store)
+    assert drawings["label_efficiency"].missing is None
+    assert "nothing to set against it" in drawings["forest"].missing
+    assert "at least 3 methods" in drawings["critical_difference"].missing
+
+
+def test_ranks_are_those_of_scipy_and_the_critical_difference_is_nemenyis():
+    values = np.round(np.random.default_rng(3).random((14, 4)), 1)  # rounded: with ties
+    found = ranks.rank("abcd", values)
+    expected = scipy.stats.rankdata(-values, axis=1).mean(axis=0)
+    assert dict(zip(found.names, found.average, strict=True)) == pytest.approx(dict(zip("abcd", expected, strict=True)))
+    assert list(found.average) == sorted(found.average)
+    # Demsar (2006), table 5a: 1.960 for 2 methods, 2.343, 2.569, 2.728, ..., 3.164 for 10; 4 on 14 data sets give 1.25.
+    assert found.critical == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=5e-4)
+    ten = ranks.rank("abcdefghij", np.random.default_rng(4).random((5, 10)))
+    assert ten.critical == pytest.approx(3.164 * np.sqrt(10 * 11 / (6 * 5)), abs=1e-3)
+
+
+def test_cliques_are_the_longest_runs_within_the_critical_difference():
+    assert ranks.cliques([1.0, 1.5, 2.6, 4.0], 1.2) == ((0, 1), (1, 2))
+    assert ranks.cliques([1.0, 3.0, 5.0], 1.0) == ()
+    assert ranks.cliques([1.0, 2.0, 2.5, 3.0], 2.0) == ((0, 3),)
+
+
+def test_pretraining_curves_show_the_parts_and_their_gradients(tmp_path):
+    view = view_of(small(), tmp_path)
+    entry = {"train_clip": 3.0, "val_clip": 3.1, "val_loss": 3.1, "score": -3.1}
+    parts = {"gradient_norm_clip": 2.0, "gradient_norm_simclr": 20.0, "train_simclr": 4.0, "val_simclr": None}
+    plain, joint = [{"epoch": i, **entry} for i in range(3)], [{"epoch": i, **entry, **parts} for i in range(3)]
+    pretend_pretrained(view, {"clip": plain, "clip+simclr": joint})
+    shown = pretraining_curves.courses(view)
+    assert [course.row for course in shown] == ["clip", "clip+simclr"]
+    assert shown[1].parts("val_") == ["clip", "simclr"] and shown[1].parts("gradient_norm_") == ["clip", "simclr"]
+    assert pretraining_curves.draw_losses(view).numbers["clip"]["history"][2]["val_clip"] == 3.1
+    norms = pretraining_curves.draw_norms(view)
+    assert list(norms.numbers) == ["clip+simclr"] and norms.numbers["clip+simclr"]["best_epoch"] == 1
+
+
+def test_lines_of_a_panel_differ_in_grey_too():
+    assert len(PALETTE) == len(MARKERS) == len(LINES) and len(set(MARKERS)) == len(MARKERS)
