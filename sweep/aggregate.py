@@ -162,7 +162,7 @@ def summarise(
                     seed_name(pretrain_seed, seed, len(pretrain_seeds) > 1)
                 )
         groups.append(group)
-    varies, values = _what_varies(groups)
+    varies, values = independent_values(groups)
     spread = sd(values)
     if spread == 0:
         varies = NOTHING
@@ -177,8 +177,8 @@ def seed_name(pretrain_seed: int, seed: int, several: bool) -> str:
     return f"p{pretrain_seed}/s{seed}" if several else str(seed)
 
 
-def _what_varies(groups: Sequence[Mapping[int, float]]) -> tuple[str, list[float]]:
-    """The independent values of a place, and what they differ by."""
+def independent_values(groups: Sequence[Mapping[int, float]]) -> tuple[str, list[float]]:
+    """What the values differ by, and those of them that are independent. groups: by seed, for each pretraining."""
     there = [group for group in groups if group]
     if len(groups) == 1 or (len(there) > 1 and all(group == there[0] for group in there)):
         return DOWNSTREAM, list(there[0].values()) if there else []

@@ -116,7 +116,11 @@ class Comparison:
 
 def paired_t(first: str, second: str, a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> Comparison:
     """a, b: seed -> value of the two methods."""
-    differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
+    return from_differences(first, second, [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+
+
+def from_differences(first: str, second: str, differences: Sequence[float]) -> Comparison:
+    """Both paired tests of independent differences first - second."""
     n, spread, w = len(differences), sd(differences), wilcoxon(differences)
     if not spread:
         return Comparison(first, second, n, mean(differences), None, None, None, wilcoxon_p=w)
