@@ -76,15 +76,21 @@ def encoder_job(run: EncoderRun, data_folders: dict[str, str]) -> EncoderJob:
     )
 
 
-def downstream_jobs(cells: tuple[Cell, ...], all_cells: tuple[Cell, ...], data_folders: dict[str, str]) -> tuple:
+def downstream_jobs(
+    cells: tuple[Cell, ...], all_cells: tuple[Cell, ...], data_folders: dict[str, str], keep_tuned_weights: bool = True
+) -> tuple:
     """Jobs in the order in which they should start: what others wait for first, then the longest."""
     starts = starts_from(all_cells)
+    kept_seed = min((cell.seed for cell in all_cells), default=None) if keep_tuned_weights else None
     needed = {cell.protocol for cell in starts.values()}
     jobs = []
     for group in group_seeds(cells):
         first = group[0]
         targets = tuple(
-            SeedTarget(str(c), c.key, c.seed, Store.folder(c), Store.folder(starts[c.key]) if c.key in starts else None)
+            SeedTarget(
+                str(c), c.key, c.seed, Store.folder(c), Store.folder(starts[c.key]) if c.key in starts else None,
+                keep_weights=c.key in starts and c.seed == kept_seed,
+            )
             for c in group
         )
         jobs.append(
@@ -148,7 +154,7 @@ def execute(
     for number, share in enumerate(lane_jobs):
         name = f"pretrain-{uuid.uuid4().hex[:6]}-{number}"
         owners[_lane.remote(share, store.uri, resources, shape, name, board)] = share
-    cells = downstream_jobs(pending.cells, all_cells, data_folders)
+    cells = downstream_jobs(pending.cells, all_cells, data_folders, resources.keep_tuned_weights)
     if cells:
         made = tuple(job.folder for job in pretrainings)
         cells_ref = fan_out.remote(

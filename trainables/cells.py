@@ -32,13 +32,17 @@ from trainables.supervised import Supervised, new_head, test_probabilities
 
 @dataclass(frozen=True)
 class SeedTarget:
-    """One cell of a job: where its result goes, and where the cell it starts from lies."""
+    """One cell of a job: where its result goes, and where the cell it starts from lies.
+
+    keep_weights: whether a tuned network is stored with its result; a probe's head always is.
+    """
 
     name: str
     key: str
     seed: int
     folder: str
     starts_from_folder: str | None = None
+    keep_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,9 @@ def _publish(
         contents["subset.txt"] = "\n".join(ids).encode()
     if job.protocol.last_phase.trains == "head":
         contents["head.safetensors"] = weights_to_bytes(head.state_dict())
+    elif target.keep_weights:
+        contents["head.safetensors"] = weights_to_bytes(head.state_dict())
+        contents["backbone.safetensors"] = weights_to_bytes(backbone.state_dict())
     result = {
         "name": target.name,
         "key": target.key,

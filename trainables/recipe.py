@@ -171,6 +171,8 @@ class Resources:
     worker's memory after one pass; a larger one streams in every epoch, in the same order.
     precision: `float32`, `bfloat16`, `float16`, or `auto`: float32 on a CPU, on a GPU the half precision it has.
     compile: torch.compile of image networks; pays on GPUs after minutes of compiling.
+    keep_tuned_weights: store the tuned network of the first seed of protocols that go on from another one (LPFT), for
+    figures: one copy of the backbone for each encoder and dataset.
     """
 
     pretrain_workers: int | None = None
@@ -185,3 +187,4 @@ class Resources:
     resident_bytes: int = 1 << 30
     prefetch_batches: int = 2
     max_failures: int = 3
+    keep_tuned_weights: bool = True
