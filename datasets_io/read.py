@@ -1,5 +1,6 @@
 """Parquet shards -> what training reads: a node-local array of a split, or a stream of batches."""
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -8,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from datasets_io.artefacts import CorruptArtefact
 from datasets_io.files import Files
 from datasets_io.manifest import MANIFEST, Manifest
 from datasets_io.order import windows, worker_rows
 from datasets_io.schema import label_column, shard_schema
+from datasets_io.shard_file import open_shard
 
 BLANK = -2  # the code of a blank label in arrays, which cannot hold null
 MEMORY_LIMIT = 64 << 20  # a split below this many bytes is read straight into memory
@@ -59,24 +61,13 @@ def shards_of(manifest: Manifest, split: str) -> list:
     return [shard for shard in manifest.shards if shard.split == split]
 
 
-def check_schema(schema: pa.Schema, findings: tuple[str, ...], path: str) -> None:
-    """Refuse a Parquet file with any column or type that the shard schema does not name.
-
-    Extension types in a foreign file could run code in the reader (CVE-2026-41486).
-    """
-    if not schema.remove_metadata().equals(shard_schema(findings)):
-        raise ValueError(f"{path} is not a shard of this project: its columns are {schema.names}; build it again")
-
-
 def read_table(files: Files, folder: str, manifest: Manifest, split: str, columns: list[str]) -> pa.Table:
     """Some columns of a whole split, in the shards' order."""
     tables = []
-    for shard in shards_of(manifest, split):
-        path = f"{folder}/{shard.path}"
-        with files.fs.open_input_file(files.full(path)) as source:
-            parquet = pq.ParquetFile(source)
-            check_schema(parquet.schema_arrow, manifest.findings, path)
-            tables.append(parquet.read(columns=columns))
+    for place in shards_of(manifest, split):
+        path = f"{folder}/{place.path}"
+        with files.fs.open_input_file(files.full(path)) as source, open_shard(source, manifest.findings, path) as shard:
+            tables.append(shard.read(columns=columns))
     schema = shard_schema(manifest.findings)
     empty = pa.schema([schema.field(name) for name in columns]).empty_table()
     return pa.concat_tables([empty, *tables])
@@ -122,24 +113,33 @@ def local_cache() -> Path:
 def _shared_pixels(files: Files, folder: str, manifest: Manifest, split: str, num_rows: int) -> np.ndarray:
     size = manifest.image_size
     if num_rows * size * size <= MEMORY_LIMIT:
-        return pixels_of(read_table(files, folder, manifest, split, ["pixels"])["pixels"], size)
+        blocks = list(_verified_pixels(files, folder, manifest, split))
+        return blocks[0] if len(blocks) == 1 else np.concatenate([np.empty((0, size, size), np.uint8), *blocks])
     target = local_cache() / f"{manifest.source}-{manifest.fingerprint}-{split}.npy"
     if not target.exists():
         temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
         try:
             array = np.lib.format.open_memmap(temporary, "w+", np.uint8, (num_rows, size, size))
             done = 0
-            for shard in shards_of(manifest, split):
-                with files.fs.open_input_file(files.full(f"{folder}/{shard.path}")) as source:
-                    for batch in pq.ParquetFile(source).iter_batches(1024, columns=["pixels"]):
-                        block = pixels_of(pa.chunked_array([batch["pixels"]]), size)
-                        array[done : done + len(block)] = block
-                        done += len(block)
+            for block in _verified_pixels(files, folder, manifest, split):
+                array[done : done + len(block)] = block
+                done += len(block)
             array.flush()
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
     return np.load(target, mmap_mode="r", allow_pickle=False)
+
+
+def _verified_pixels(files: Files, folder: str, manifest: Manifest, split: str) -> Iterator[np.ndarray]:
+    """Every shard's (n, S, S). Raises CorruptArtefact where its bytes are not those that the manifest names."""
+    for place in shards_of(manifest, split):
+        path = f"{folder}/{place.path}"
+        data = files.read(path)
+        if hashlib.sha256(data).hexdigest() != place.sha256:
+            raise CorruptArtefact(f"{path} is damaged (its sha256 differs): remove {folder} and build the corpus again")
+        with open_shard(pa.BufferReader(data), manifest.findings, path) as shard:
+            yield pixels_of(shard.read(columns=["pixels"])["pixels"], manifest.image_size)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from datasets_io.near_duplicates import hash_text, picture_hashes
 from datasets_io.pixels import Decoded, PixelError, PixelSpec
 from datasets_io.schema import SPLITS, Record, label_column, shard_schema
 
-FORMAT = 1  # raise it when the layout of a shard changes
+FORMAT = 2  # raise it when the layout of a shard changes
 RECORDS_PER_SHARD = 1024  # at 224 x 224 a shard has 51 MB: a worker holds one
 ROWS_PER_GROUP = 256
 LEAVES = "the path leaves the raw folder"
@@ -166,7 +166,8 @@ def make_shard(
     digests: list[str] = []
     hashes: list[str] = []
     writer = pq.ParquetWriter(
-        sink, schema, compression="none", use_dictionary=False, write_statistics=False, store_schema=False
+        sink, schema, compression="none", use_dictionary=False, write_statistics=False, store_schema=False,
+        write_page_checksum=True,
     )
     with writer:
         for start in range(0, len(task.records), ROWS_PER_GROUP):

@@ -4,24 +4,28 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 
 from datasets_io.files import Files
 from datasets_io.manifest import Manifest
-from datasets_io.read import CorpusBatch, CorpusIndex, StreamPlan, check_schema, pixels_of
+from datasets_io.read import CorpusBatch, CorpusIndex, StreamPlan, pixels_of
+from datasets_io.shard_file import open_shard
 
 ROWS_PER_BLOCK = 1024
 
 
 def _read_window(files: Files, folder: str, findings: tuple[str, ...], groups: list[tuple[str, int]]) -> pa.Table:
-    parts = []
+    """The row groups in the order asked for; each file is opened once."""
+    numbers: dict[str, list[int]] = {}
     for path, number in groups:
-        with files.fs.open_input_file(files.full(f"{folder}/{path}")) as source:
-            parquet = pq.ParquetFile(source)
-            check_schema(parquet.schema_arrow, findings, path)
-            parts.append(parquet.read_row_group(number, columns=["pixels", "report_impression"]))
-    return pa.concat_tables(parts).combine_chunks()
+        numbers.setdefault(path, []).append(number)
+    parts = {}
+    for path, wanted in numbers.items():
+        with files.fs.open_input_file(files.full(f"{folder}/{path}")) as source, \
+                open_shard(source, findings, path) as shard:
+            for number in wanted:
+                parts[path, number] = shard.read_row_group(number, columns=["pixels", "report_impression"])
+    return pa.concat_tables([parts[group] for group in groups]).combine_chunks()
 
 
 class _WindowReader:

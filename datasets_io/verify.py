@@ -1,14 +1,17 @@
 """Are a corpus's shards still what its manifest says?"""
 
 import hashlib
+from collections import Counter
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from datasets_io.artefacts import CorruptArtefact
 from datasets_io.files import Files
 from datasets_io.manifest import Manifest, Shard
-from datasets_io.read import check_schema
+from datasets_io.shard_file import open_shard
+from datasets_io.side_tables import REJECTS
 
 
 def verify(files: Files, folder: str, manifest: Manifest) -> list[str]:
@@ -28,15 +31,30 @@ def verify(files: Files, folder: str, manifest: Manifest) -> list[str]:
     images = manifest.counts["images"]
     if not problems and len(seen) != images:
         problems.append(f"the shards have {len(seen)} images, the manifest says {images}")
-    return problems
+    return problems + _reject_problems(files, folder, manifest)
+
+
+def _reject_problems(files: Files, folder: str, manifest: Manifest) -> list[str]:
+    try:
+        table = pq.read_table(pa.BufferReader(files.read(f"{folder}/{REJECTS}")), columns=["stage", "reason"])
+    except (OSError, pa.ArrowException) as error:
+        return [f"{REJECTS} cannot be read ({type(error).__name__})"]
+    reasons = Counter(f"{row['stage']}: {row['reason']}" for row in table.to_pylist())
+    if dict(reasons) != manifest.reject_reasons:
+        expected = manifest.counts["rejects"]
+        return [f"{REJECTS} has {reasons.total()} rejects, the manifest {expected}, or their reasons differ"]
+    return []
 
 
 def _content_problems(data: bytes, shard: Shard, manifest: Manifest, seen: set[str]) -> list[str]:
-    parquet = pq.ParquetFile(pa.BufferReader(data))
     try:
-        check_schema(parquet.schema_arrow, manifest.findings, shard.path)
-    except ValueError as error:
+        with open_shard(pa.BufferReader(data), manifest.findings, shard.path) as parquet:
+            return _row_problems(parquet, shard, manifest, seen)
+    except (ValueError, CorruptArtefact) as error:
         return [str(error)]
+
+
+def _row_problems(parquet: pq.ParquetFile, shard: Shard, manifest: Manifest, seen: set[str]) -> list[str]:
     groups = tuple(parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups))
     if groups != shard.row_groups or sum(groups) != shard.rows:
         return [f"{shard.path} has row groups {groups}, the manifest says {shard.row_groups}"]
