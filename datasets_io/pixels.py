@@ -6,43 +6,25 @@ largest 255. With intensity "jpg" the full picture is scaled to 8 bits and histo
 as in the official MIMIC-CXR-JPG recipe. A windowed picture is scaled by its own smallest and largest value too.
 PNG and JPEG: 8-bit greys are kept as they are, colours turned to luma, transparency dropped, 16 bits scaled as above.
 Resize: directly to image_size x image_size (the shape is not kept), Pillow's BILINEAR filter, which widens its
-support by the scale factor when it shrinks (antialiased), in float32 for DICOM and 16 bits, in uint8 otherwise.
+support by the scale factor when it shrinks (antialiased): in exact integers for DICOM and PNG of up to 16 bits, with
+intensity "minmax" (shrink.py), in float32 for other types, in uint8 for 8-bit pictures.
 
 Refused by policy: more than one frame, a constant picture (it shows nothing), a modality that the source does not
 list, more than MAX_PIXELS pixels or MAX_FILE_BYTES bytes. Pixel padding values and EXIF orientation are ignored.
 """
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from datasets_io.archive import known_view
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
-
-VERSION = 1  # raise it when the bytes of any picture change
+VERSION = 2  # raise it when the bytes of any picture change
 INTENSITIES = ("minmax", "jpg", "voi")
 MAX_PIXELS = 6_000 * 6_000  # the largest chest detectors have about 4,300 x 3,500
 MAX_FILE_BYTES = 256 << 20
 STAGES = ("index", "read", "header", "policy", "decode", "pixels")
-
-_HEADER_TAGS = [
-    "Modality", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
-    "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept",
-    "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", "BurnedInAnnotation",
-    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData",
-    "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData", "ViewPosition",
-    "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
-]
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class PixelError(Exception):
@@ -95,7 +77,9 @@ def decode_file(path: Path, spec: PixelSpec) -> Decoded:
     if start.startswith((b"\x89PNG", b"\xff\xd8")):
         return _decode_picture(path, spec)
     if start[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
-        return _decode_dicom(path, spec)
+        from datasets_io.dicom import decode_dicom  # many archives have none, and pydicom is slow to import
+
+        return decode_dicom(path, spec)
     raise PixelError("read", "the file is no DICOM, PNG or JPEG")
 
 
@@ -128,6 +112,10 @@ def to_bytes(grey: np.ndarray, spec: PixelSpec, inverted: bool = False) -> np.nd
     inverted: MONOCHROME1. It is done on the full picture in the type of its values, so that the MONOCHROME1
     and the MONOCHROME2 file of one picture give equal bytes.
     """
+    if spec.intensity != "jpg" and grey.dtype.kind in "iu" and grey.dtype.itemsize <= 2:
+        unsigned = np.ascontiguousarray(grey, grey.dtype.newbyteorder("=")).view(f"u{grey.dtype.itemsize}")
+        if (small := shrunk(unsigned, spec, inverted, grey.dtype.kind == "i", 8 * grey.dtype.itemsize)) is not None:
+            return small
     low, high = grey.min(), grey.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise PixelError("pixels", "values are not finite")
@@ -141,6 +129,19 @@ def to_bytes(grey: np.ndarray, spec: PixelSpec, inverted: bool = False) -> np.nd
         return resize(equalise(full), spec.image_size)
     small = resize(values.astype(np.float32), spec.image_size)
     return np.clip(np.rint(small * (np.float32(255) / span)), 0, 255).astype(np.uint8)
+
+
+def shrunk(stored: np.ndarray, spec: PixelSpec, inverted: bool, signed: bool, bits: int) -> np.ndarray | None:
+    """As to_bytes, in exact integers; None where the picture is too long or too thin for that."""
+    from datasets_io import shrink  # numba takes a quarter of a second to import: only where pixels are shrunk by it
+
+    if not shrink.fits(*stored.shape, spec.image_size):
+        return None
+    sums, low, high = shrink.shrink_sums(stored, spec.image_size, signed=signed, bits=bits)
+    if low == high:
+        raise PixelError("pixels", "all pixels have the same value")
+    above = (high << 32) - sums if inverted else sums - (low << 32)
+    return np.rint(above * (255.0 / ((high - low) << 32))).astype(np.uint8)
 
 
 def _decode_picture(path: Path, spec: PixelSpec) -> Decoded:
@@ -157,7 +158,7 @@ def _decode_picture(path: Path, spec: PixelSpec) -> Decoded:
         raise
     except Exception as error:
         # Pillow raises OSError, SyntaxError, ValueError, struct.error and zlib.error for broken files
-        raise PixelError("decode", f"Pillow cannot decode the PNG or JPEG ({_kind(error)})") from None
+        raise PixelError("decode", f"Pillow cannot decode the PNG or JPEG ({kind_of(error)})") from None
     if grey.dtype != np.uint8:
         pixels = to_bytes(grey, PixelSpec(spec.image_size))
     elif grey.min() == grey.max():
@@ -175,108 +176,6 @@ def _grey_picture(image: Image.Image) -> np.ndarray:
     return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 
-def _decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
-    import pydicom  # only a set of DICOM files needs it, and it is slow to import
-
-    try:
-        # Other tags are never parsed, so names and dates cannot get anywhere.
-        dataset = pydicom.dcmread(path, force=True, specific_tags=_HEADER_TAGS)
-    except MemoryError:
-        raise PixelError("header", "an element declares more bytes than memory holds") from None
-    except Exception as error:
-        raise PixelError("header", f"the DICOM header cannot be read ({_kind(error)})") from None
-    try:
-        _check_header(dataset, spec)
-        rows, columns = int(dataset.Rows), int(dataset.Columns)
-        view = known_view(str(dataset.get("ViewPosition") or ""))
-        burned_in = str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES"
-    except (PixelError, MemoryError):
-        raise
-    except Exception as error:
-        raise PixelError("header", f"a value of the DICOM header is invalid ({_kind(error)})") from None
-    grey = _stored_grey(dataset, rows, columns)
-    values = _looked_up(grey, dataset, spec.intensity == "voi")
-    inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
-    return Decoded(to_bytes(values, spec, inverted), rows, columns, view, burned_in)
-
-
-def _check_header(dataset: "Dataset", spec: PixelSpec) -> None:
-    """Raise PixelError for what can be refused without decoding."""
-    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise PixelError("header", "there is no pixel data: not an image, or the file is cut short")
-    if not getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None):
-        raise PixelError("header", "the transfer syntax is missing")
-    check_size(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0))
-    modality = str(dataset.get("Modality") or "").strip()
-    if spec.modalities and modality and modality not in spec.modalities:
-        raise PixelError("policy", f"the modality is not {' or '.join(spec.modalities)}")
-    if int(dataset.get("NumberOfFrames") or 1) > 1:
-        raise PixelError("policy", "more than one frame")
-    if not dataset.get("PhotometricInterpretation"):
-        raise PixelError("header", "the photometric interpretation is missing")
-    if "PixelData" in dataset:
-        _check_length(dataset)
-
-
-def _check_length(dataset: "Dataset") -> None:
-    """Uncompressed pixel data must be as long as the header says."""
-    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return
-    if "BitsAllocated" not in dataset:
-        raise PixelError("header", "the number of bits is missing")
-    photometric = str(dataset.PhotometricInterpretation)
-    samples = int(dataset.get("SamplesPerPixel") or 1) - (photometric == "YBR_FULL_422")
-    bits = int(dataset.Rows) * int(dataset.Columns) * samples * int(dataset.BitsAllocated)
-    if len(dataset.PixelData or b"") * 8 < bits:
-        raise PixelError("decode", "the pixel data is shorter than rows x columns: the file is cut short")
-
-
-def _stored_grey(dataset: "Dataset", rows: int, columns: int) -> np.ndarray:
-    """Stored values (rows, columns); colours as luma, float32."""
-    from pydicom.pixels import apply_color_lut
-
-    try:
-        array = dataset.pixel_array
-        if dataset.PhotometricInterpretation == "PALETTE COLOR":
-            array = apply_color_lut(array, dataset)
-    except MemoryError:
-        raise
-    except Exception as error:
-        syntax = re.sub(r"[^0-9.]", "", str(dataset.file_meta.TransferSyntaxUID))[:64]
-        reason = f"no codec decodes the pixel data of transfer syntax {syntax} ({_kind(error)})"
-        raise PixelError("decode", reason) from None
-    if array.shape == (rows, columns, 3):
-        array = array.astype(np.float32) @ _LUMA
-    if array.shape != (rows, columns):
-        raise PixelError("decode", "the decoded picture does not have the rows and columns of the header")
-    return array
-
-
-def _looked_up(grey: np.ndarray, dataset: "Dataset", with_voi: bool) -> np.ndarray:
-    """Modality LUT, then VOI where it is asked for."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
-    if dataset.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
-        return grey
-    what = "modality LUT or rescale slope"
-    try:
-        values = grey
-        luts = dataset.get("ModalityLUTSequence")
-        if luts and luts[0].get("LUTDescriptor"):  # elements without a value are common
-            values = apply_modality_lut(grey, dataset)
-        elif (slope := dataset.get("RescaleSlope")) not in (None, ""):
-            intercept = dataset.get("RescaleIntercept")
-            intercept = 0.0 if intercept in (None, "") else float(intercept)
-            if (float(slope), intercept) != (1.0, 0.0):
-                values = grey * float(slope) + intercept
-        what = "VOI window or LUT"
-        return apply_voi_lut(values, dataset) if with_voi else values
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise PixelError("pixels", f"the {what} is invalid ({_kind(error)})") from None
-
-
-def _kind(error: BaseException) -> str:
+def kind_of(error: BaseException) -> str:
     """Only the class: a message may quote the file."""
     return type(error).__name__

@@ -1,0 +1,197 @@
+"""How does a DICOM file become grey values, and what of its header is used?
+
+The pixels of an uncompressed little endian file, which nearly all radiographs are, are not read but mapped, and shrunk
+where they lie. Other files are read as a whole and decoded by codecs.py.
+"""
+
+import math
+import mmap
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import pydicom
+from pydicom import Dataset
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+
+from datasets_io import shrink
+from datasets_io.archive import known_view
+from datasets_io.codecs import lacks_end, stored_values
+from datasets_io.pixels import MAX_PIXELS, Decoded, PixelError, PixelSpec, check_size, kind_of, shrunk, to_bytes
+
+_HEADER_TAGS = [
+    "Modality", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
+    "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept",
+    "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", "BurnedInAnnotation",
+    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData", "ViewPosition",
+    "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
+]
+_MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+_IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"  # little endian, neither compressed nor deflated
+_PIXEL_DATA = b"\xe0\x7f\x10\x00"
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
+    with open(path, "rb") as stream:
+        dataset = _read_header(stream, stop_before_pixels=True)
+        plain = _mapped(stream, dataset, spec)
+        if plain is None:
+            stream.seek(0)
+            dataset = _read_header(stream, stop_before_pixels=False)
+    try:
+        _check_header(dataset, spec, plain is not None)
+        rows, columns = int(dataset.Rows), int(dataset.Columns)
+        view = known_view(str(dataset.get("ViewPosition") or ""))
+        burned_in = str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES"
+    except (PixelError, MemoryError):
+        raise
+    except Exception as error:
+        raise PixelError("header", f"a value of the DICOM header is invalid ({kind_of(error)})") from None
+    if plain is not None:
+        pixels = shrunk(plain.stored, spec, _looked_up(plain.stored, dataset, False)[1], plain.signed, plain.bits)
+    else:
+        values, inverted = _looked_up(_stored_grey(dataset, rows, columns), dataset, spec.intensity == "voi")
+        pixels = to_bytes(values, spec, inverted)
+    return Decoded(pixels, rows, columns, view, burned_in)
+
+
+def _read_header(stream: BinaryIO, stop_before_pixels: bool) -> Dataset:
+    try:
+        # Other tags are never parsed, so names and dates cannot get anywhere.
+        return pydicom.dcmread(stream, stop_before_pixels, force=True, specific_tags=_HEADER_TAGS)
+    except MemoryError:
+        raise PixelError("header", "an element declares more bytes than memory holds") from None
+    except Exception as error:
+        raise PixelError("header", f"the DICOM header cannot be read ({kind_of(error)})") from None
+
+
+class _Plain(NamedTuple):
+    """stored: (rows, columns) unsigned, in the mapped file; the lowest `bits` of each value are the pixel's."""
+
+    stored: np.ndarray
+    signed: bool
+    bits: int
+
+
+def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | None:
+    """The pixels of a file that is as simple as nearly all are; None for any other, whatever is wrong with it.
+
+    The stream is where the header's reader stopped. Where the file is cut short later on, the kernel ends the process.
+    """
+    try:
+        allocated, bits, signed = int(dataset.BitsAllocated), int(dataset.BitsStored), int(dataset.PixelRepresentation)
+        rows, columns, syntax = int(dataset.Rows), int(dataset.Columns), str(dataset.file_meta.TransferSyntaxUID)
+        simple = (
+            spec.intensity == "minmax" and syntax in (_IMPLICIT, _EXPLICIT) and int(dataset.SamplesPerPixel) == 1
+            and dataset.PhotometricInterpretation in _MONOCHROME and not dataset.get("ModalityLUTSequence")
+            and allocated in (8, 16) and 1 <= bits <= allocated and signed in (0, 1)
+            and min(rows, columns) > 0 and rows * columns <= MAX_PIXELS
+        )
+    except Exception:  # the reader of whole files says what is wrong
+        return None
+    if not simple or not shrink.fits(rows, columns, spec.image_size):
+        return None
+    head = stream.read(8 if syntax == _IMPLICIT else 12)
+    length, place = int.from_bytes(head[-4:], "little"), stream.tell()
+    known = head[:4] == _PIXEL_DATA and (syntax == _IMPLICIT or head[4:8] in (b"OW\0\0", b"OB\0\0"))
+    complete = rows * columns * allocated // 8 <= length <= os.fstat(stream.fileno()).st_size - place
+    if not known or not complete or place * 8 % allocated:
+        return None
+    file = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    stored = np.frombuffer(file, f"<u{allocated // 8}", rows * columns, place).reshape(rows, columns)
+    return _Plain(stored, bool(signed), bits)
+
+
+def _check_header(dataset: Dataset, spec: PixelSpec, mapped: bool) -> None:
+    """Raise PixelError for what can be refused without decoding."""
+    if not mapped and not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise PixelError("header", "there is no pixel data: not an image, or the file is cut short")
+    if not getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None):
+        raise PixelError("header", "the transfer syntax is missing")
+    check_size(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0))
+    modality = str(dataset.get("Modality") or "").strip()
+    if spec.modalities and modality and modality not in spec.modalities:
+        raise PixelError("policy", f"the modality is not {' or '.join(spec.modalities)}")
+    if int(dataset.get("NumberOfFrames") or 1) > 1:
+        raise PixelError("policy", "more than one frame")
+    if not dataset.get("PhotometricInterpretation"):
+        raise PixelError("header", "the photometric interpretation is missing")
+    if "PixelData" in dataset:
+        _check_length(dataset)
+
+
+def _check_length(dataset: Dataset) -> None:
+    """Uncompressed pixel data must be as long as the header says, and a JPEG stream must have its end."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        if lacks_end(syntax, dataset.PixelData or b""):
+            raise PixelError("decode", "the JPEG stream has no end: the file is cut short")
+        return
+    if "BitsAllocated" not in dataset:
+        raise PixelError("header", "the number of bits is missing")
+    photometric = str(dataset.PhotometricInterpretation)
+    samples = int(dataset.get("SamplesPerPixel") or 1) - (photometric == "YBR_FULL_422")
+    bits = int(dataset.Rows) * int(dataset.Columns) * samples * int(dataset.BitsAllocated)
+    if len(dataset.PixelData or b"") * 8 < bits:
+        raise PixelError("decode", "the pixel data is shorter than rows x columns: the file is cut short")
+
+
+def _stored_grey(dataset: Dataset, rows: int, columns: int) -> np.ndarray:
+    """Stored values (rows, columns); colours as luma, float32."""
+    try:
+        array = stored_values(dataset)
+        if dataset.PhotometricInterpretation == "PALETTE COLOR":
+            array = apply_color_lut(array, dataset)
+    except MemoryError:
+        raise
+    except Exception as error:
+        syntax = re.sub(r"[^0-9.]", "", str(dataset.file_meta.TransferSyntaxUID))[:64]
+        reason = f"no codec decodes the pixel data of transfer syntax {syntax} ({kind_of(error)})"
+        raise PixelError("decode", reason) from None
+    if array.shape == (rows, columns, 3):
+        array = array.astype(np.float32) @ _LUMA
+    if array.shape != (rows, columns):
+        raise PixelError("decode", "the decoded picture does not have the rows and columns of the header")
+    return array
+
+
+def _looked_up(grey: np.ndarray, dataset: Dataset, with_voi: bool) -> tuple[np.ndarray, bool]:
+    """Modality LUT, then VOI where it is asked for; and whether the picture is to be inverted after that.
+
+    Without VOI only the sign of a rescale slope counts: slope and intercept do not change which share of the way from
+    the smallest to the largest value a pixel is at.
+    """
+    if dataset.PhotometricInterpretation not in _MONOCHROME:
+        return grey, False
+    inverted, what = dataset.PhotometricInterpretation == "MONOCHROME1", "modality LUT or rescale slope"
+    try:
+        luts, slope, intercept = dataset.get("ModalityLUTSequence"), *_rescale(dataset)
+        if luts and luts[0].get("LUTDescriptor"):  # elements without a value are common
+            grey = apply_modality_lut(grey, dataset)
+        elif not with_voi:
+            inverted ^= slope < 0
+        elif (slope, intercept) != (1.0, 0.0):
+            grey = grey * slope + intercept
+        what = "VOI window or LUT"
+        return apply_voi_lut(grey, dataset) if with_voi else grey, inverted
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise PixelError("pixels", f"the {what} is invalid ({kind_of(error)})") from None
+
+
+def _rescale(dataset: Dataset) -> tuple[float, float]:
+    """Slope and intercept. Raises ValueError and others where they make no values."""
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    if slope in (None, ""):
+        return 1.0, 0.0
+    slope, intercept = float(slope), 0.0 if intercept in (None, "") else float(intercept)
+    if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
+        raise ValueError("a slope that leaves nothing of the picture")
+    return slope, intercept

@@ -1,0 +1,109 @@
+"""How is a grey picture of up to 16 bits shrunk, antialiased, in one pass over its pixels? Compiled by numba.
+
+The filter is Pillow's BILINEAR: a triangle that is as wide as the scale factor, normalised at the edges. Weights are
+integers that sum to 2^16, so every sum is exact: the same picture stored inverted, shifted or signed gives the same
+bytes, whatever the machine. Against Pillow in float32 the result differs by less than half a grey level of 255.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+WEIGHT_BITS = 16  # 65,535 x 2^16 is the largest sum of a column: it fits 32 bits
+MAX_TAPS = 128  # rounding moves a weight by 2^-17 at most, 128 of them a sum by 0.25 of 255 grey levels
+
+
+class Taps(NamedTuple):
+    """Which source pixels make a target pixel. first, count: (size,) int64; weights: (size, taps) uint32."""
+
+    first: np.ndarray
+    count: np.ndarray
+    weights: np.ndarray
+
+
+def fits(rows: int, columns: int, size: int) -> bool:
+    """Whether shrink_sums is exact enough for this picture; others are thinner than a radiograph or shrunk 64 times."""
+    return max(rows, columns) * 2 <= (MAX_TAPS - 2) * size
+
+
+@lru_cache(maxsize=64)
+def taps(length: int, size: int) -> Taps:
+    """The triangle filter from `length` pixels to `size`, as Pillow centres and cuts it."""
+    scale = length / size
+    support = max(scale, 1.0)
+    centre = (np.arange(size) + 0.5) * scale
+    first = np.maximum(0, (centre - support + 0.5).astype(np.int64))
+    count = np.minimum(length, (centre + support + 0.5).astype(np.int64)) - first
+    places = first[:, None] + np.arange(count.max())
+    exact = np.clip(1 - np.abs(places + 0.5 - centre[:, None]) / support, 0, None)
+    exact[places >= (first + count)[:, None]] = 0
+    exact *= 2**WEIGHT_BITS / exact.sum(axis=1, keepdims=True)
+    weights = np.floor(exact).astype(np.int64)
+    missing = 2**WEIGHT_BITS - weights.sum(axis=1)
+    rank = np.argsort(np.argsort(weights - exact, axis=1, kind="stable"), axis=1)
+    weights += rank < missing[:, None]  # the largest remainders first, so that every row sums to 2^16
+    return Taps(first, count, weights.astype(np.uint32))
+
+
+def shrink_sums(stored: np.ndarray, size: int, *, signed: bool, bits: int) -> tuple[np.ndarray, int, int]:
+    """(rows, columns) -> (size, size) int64 weighted sums, and the smallest and largest value of the whole picture.
+
+    stored: uint8 or uint16, C-contiguous and native; the lowest `bits` of every value count, in two's complement
+    where `signed`. Values are shifted by 2^(bits - 1) where signed, sums are 2^32 times a value.
+    """
+    stored = stored.view()
+    stored.flags.writeable = False  # one compiled version serves arrays in memory and mapped files
+    flip, mask = (1 << (bits - 1) if signed else 0), (1 << bits) - 1
+    rows, columns = taps(stored.shape[0], size), taps(stored.shape[1], size)
+    kind = stored.dtype.type
+    return _shrink(stored, kind(flip), kind(mask), *rows, *columns)
+
+
+def _compiled(function: Callable) -> Callable:
+    """Compiled at the first call, and kept for other processes where a folder for it can be written."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # neither the folder of this file nor the user's cache can be written
+        return numba.njit(nogil=True)(function)
+
+
+@_compiled
+def _shrink(stored, flip, mask, row_first, row_count, row_weights, column_first, column_count, column_weights):
+    columns = stored.shape[1]
+    size = len(row_first)
+    sums = np.empty((size, size), np.int64)
+    line = np.empty(columns, np.uint32)
+    lowest, highest = np.full(columns, mask), np.zeros(columns, stored.dtype)
+    seen = 0
+    for top in range(size):
+        line[:] = 0
+        first, count = row_first[top], row_count[top]
+        for i in range(0, count - count % 4, 4):  # by four: a quarter of the loads and stores
+            a, b, c, d = stored[first + i], stored[first + i + 1], stored[first + i + 2], stored[first + i + 3]
+            u, v, w, x = row_weights[top, i], row_weights[top, i + 1], row_weights[top, i + 2], row_weights[top, i + 3]
+            for j in range(columns):
+                line[j] += (
+                    np.uint32((a[j] ^ flip) & mask) * u + np.uint32((b[j] ^ flip) & mask) * v
+                    + np.uint32((c[j] ^ flip) & mask) * w + np.uint32((d[j] ^ flip) & mask) * x
+                )
+        for i in range(count - count % 4, count):
+            a, u = stored[first + i], row_weights[top, i]
+            for j in range(columns):
+                line[j] += np.uint32((a[j] ^ flip) & mask) * u
+        for i in range(seen, first + count):  # these rows are in the cache now
+            a = stored[i]
+            for j in range(columns):
+                value = (a[j] ^ flip) & mask
+                lowest[j] = min(lowest[j], value)
+                highest[j] = max(highest[j], value)
+        seen = max(seen, first + count)
+        for left in range(size):
+            total = np.int64(0)
+            start = column_first[left]
+            for i in range(column_count[left]):
+                total += np.int64(line[start + i]) * np.int64(column_weights[left, i])
+            sums[top, left] = total
+    return sums, int(lowest.min()), int(highest.max())
