@@ -1,7 +1,9 @@
 """CheXpert v1.0 and v1.0-small: which images are there, with which labels (Irvin et al., 2019)?
 
-The folder holds train.csv, valid.csv and the JPG tree that their Path column names. train.csv gives the
-split train, valid.csv val, and the public test labels (test.csv, test_labels.csv or groundtruth.csv) test.
+The folder holds train.csv, valid.csv and the JPG tree that their Path column names; or, as v1.0 is distributed in
+four zip files, folders like "CheXpert-v1.0 batch 2 (train 1)" with the patients' folders, the first of them with the
+csv files and valid/. train.csv gives the split train, valid.csv val, and the public test labels (test.csv,
+test_labels.csv or groundtruth.csv) test.
 Raw codes 1, 0, -1 and blank are kept, and all views: a recipe decides what they mean.
 """
 
@@ -28,6 +30,7 @@ COLUMNS = (
     "Fracture", "Support Devices",
 )
 FINDINGS = tuple(snake_case(column) for column in COLUMNS)
+BATCHES = "CheXpert-v1.0 batch *"
 TEST_NAMES = ("test.csv", "test_labels.csv", "groundtruth.csv")
 
 
@@ -37,14 +40,25 @@ class ChexpertOptions:
 
 
 def index_files(raw: Path, options: ChexpertOptions) -> list[Path]:
-    train = require_file(raw, ("train.csv",), "CheXpert")
-    valid = require_file(raw, ("valid.csv",), "CheXpert")
-    test = find_file(raw, TEST_NAMES)
+    tables = next((batch for batch in _batches(raw) if find_file(batch, ("train.csv",))), raw)
+    place = raw if find_file(raw, ("train.csv",)) else tables
+    train = require_file(place, ("train.csv",), "CheXpert")
+    valid = require_file(place, ("valid.csv",), "CheXpert")
+    test = _test_table(raw)
     return [train, valid] + ([test] if test else [])
 
 
+def _batches(raw: Path) -> list[Path]:
+    """The folders of the four zip files of v1.0, where they were unpacked beside each other."""
+    return sorted(path for path in raw.glob(BATCHES) if path.is_dir())
+
+
+def _test_table(raw: Path) -> Path | None:
+    return next((found for place in (raw, *_batches(raw)) if (found := find_file(place, TEST_NAMES))), None)
+
+
 def notes(raw: Path, options: ChexpertOptions) -> list[str]:
-    if find_file(raw, TEST_NAMES):
+    if _test_table(raw):
         return []
     return [f"none of {', '.join(TEST_NAMES)} is there: the test split is empty"]
 
@@ -52,25 +66,38 @@ def notes(raw: Path, options: ChexpertOptions) -> list[str]:
 def read_records(raw: Path, options: ChexpertOptions) -> Iterator[Record]:
     """One Record a row of train.csv, valid.csv and the test csv, in their order."""
     train, valid, *test = index_files(raw, options)
+    places = _patient_places(raw)
     for path, split in ((train, "train"), (valid, "val")):
         for line, row in read_table(path, ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *COLUMNS)):
-            yield _record(row, row["Path"], split, path, line)
+            yield _record(row, row["Path"], split, places, path, line)
     for path in test:
-        yield from _test_records(raw, path)
+        yield from _test_records(raw, places, path)
 
 
-def _test_records(raw: Path, path: Path) -> Iterator[Record]:
+def _patient_places(raw: Path) -> dict[str, str]:
+    """Folder of a patient in the csv ("train/patient00001") -> in the archive, where the batches were not merged."""
+    places = {}
+    for batch in _batches(raw):
+        for kind in ("train", "valid", "test"):
+            for folder in (batch / kind, batch):
+                if folder.is_dir():
+                    names = (path.name for path in folder.iterdir() if path.name.startswith("patient"))
+                    places.update({f"{kind}/{name}": f"{folder.relative_to(raw).as_posix()}/{name}" for name in names})
+    return places
+
+
+def _test_records(raw: Path, places: dict[str, str], path: Path) -> Iterator[Record]:
     """Rows of images (column Path) or of studies (column Study, whose JPGs are then listed from the disk)."""
     for line, row in read_table(path, ()):
         if row.get("Path"):
-            yield _record(row, row["Path"], "test", path, line)
+            yield _record(row, row["Path"], "test", places, path, line)
         elif row.get("Study"):
             folder = _below_root(row["Study"])
             if ".." in PurePosixPath(folder).parts:
                 raise ArchiveError(f"{path} line {line}: study {row['Study']!r} leaves the archive")
             images = sorted(image.name for image in (raw / folder).glob("*.jpg")) or ["view1_frontal.jpg"]
             for image in images:
-                yield _record(row, f"{folder}/{image}", "test", path, line)
+                yield _record(row, f"{folder}/{image}", "test", places, path, line)
         else:
             raise ArchiveError(f"{path} line {line} has neither a Path nor a Study: is it the CheXpert test labels?")
 
@@ -81,7 +108,9 @@ def _below_root(path: str) -> str:
     return rest if first.startswith("CheXpert") else f"{first}/{rest}"
 
 
-def _record(row: dict[str, str], path: str, split: str, table: Path, line: int) -> Record:
+def _record(
+    row: dict[str, str], path: str, split: str, places: dict[str, str], table: Path, line: int
+) -> Record:
     relative = _below_root(path)
     parts = PurePosixPath(relative).parts
     if len(parts) != 4 or not parts[1].startswith("patient"):
@@ -91,7 +120,7 @@ def _record(row: dict[str, str], path: str, split: str, table: Path, line: int) 
         study_id=f"{parts[1]}/{parts[2]}",
         patient_id=parts[1],
         split=split,
-        path=relative,
+        path="/".join((places.get(f"{parts[0]}/{parts[1]}", f"{parts[0]}/{parts[1]}"), *parts[2:])),
         labels=tuple(label_code(row.get(column) or "", table, line, column) for column in COLUMNS),
         view_position=_view(row, parts[3]),
         sex=sex_code(row.get("Sex") or ""),

@@ -3,10 +3,15 @@
 Columns: path (relative to the folder) and patient_id; optional split, image_id, study_id, view_position, sex,
 age, report (a whole report with FINDINGS: and IMPRESSION: headings), report_findings and report_impression
 (ready-made sections). Every other column is a finding, whose cells are 1, 0, -1 (uncertain) or blank.
+
+Ids go into the shards as they stand in the csv, and a path serves as image_id where there is none. Where these tell
+who somebody is, give a salt_file: ids are then replaced by salted hashes, the same for the same id.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets_io.archive import (
@@ -24,6 +29,7 @@ from datasets_io.schema import ArchiveError, Record
 from datasets_io.splits import hash_split
 
 VERSION = 1
+MIN_SALT_BYTES = 16
 REQUIRED = ("path", "patient_id")
 OPTIONAL = (
     "split", "image_id", "study_id", "view_position", "sex", "age", "report", "report_findings", "report_impression",
@@ -33,18 +39,41 @@ SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validate": "val"
 
 @dataclass(frozen=True)
 class CsvOptions:
-    """table: the csv's name in the folder."""
+    """table: the csv's name in the folder. salt_file: a file of random bytes, kept secret, for hashed ids."""
 
     table: str = "images.csv"
+    salt_file: str | None = field(default=None, metadata={"hashed": False})
 
 
 def index_files(raw: Path, options: CsvOptions) -> list[Path]:
-    return [require_file(raw, (options.table,), "a csv_images set")]
+    """The csv, and the salt: another one gives other ids."""
+    table = _table(raw, options)
+    if options.salt_file is None:
+        return [table]
+    salt = Path(options.salt_file)
+    if not salt.is_file() or salt.stat().st_size < MIN_SALT_BYTES:
+        raise ArchiveError(
+            f"salt_file {salt} must be a file of {MIN_SALT_BYTES} random bytes or more, so that nobody can guess it:"
+            f" head -c 32 /dev/urandom > {salt}"
+        )
+    return [table, salt]
+
+
+def _table(raw: Path, options: CsvOptions) -> Path:
+    return require_file(raw, (options.table,), "a csv_images set")
+
+
+def _ids(options: CsvOptions) -> Callable[[str, str], str]:
+    """(kind, id) -> the id for the shards. 64 bits: two of a million ids are equal with probability 3e-8."""
+    if options.salt_file is None:
+        return lambda kind, text: text
+    salt = Path(options.salt_file).read_bytes()
+    return lambda kind, text: hmac.new(salt, f"{kind}\n{text}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def findings_in(raw: Path, options: CsvOptions) -> tuple[str, ...]:
     """The label columns of the csv, in its order, in snake_case."""
-    (table,) = index_files(raw, options)
+    table = _table(raw, options)
     findings = tuple(snake_case(name) for name in _label_columns(table))
     if "" in findings or len(set(findings)) != len(findings):
         raise ArchiveError(f"{table} has label columns {', '.join(findings)}: each needs a name of its own")
@@ -52,7 +81,7 @@ def findings_in(raw: Path, options: CsvOptions) -> tuple[str, ...]:
 
 
 def notes(raw: Path, options: CsvOptions) -> list[str]:
-    (table,) = index_files(raw, options)
+    table = _table(raw, options)
     if "split" in read_header(table):
         return []
     return [f"{table.name} has no column split: patients were cut 70-10-20 into train, val and test by a hash"]
@@ -60,17 +89,19 @@ def notes(raw: Path, options: CsvOptions) -> list[str]:
 
 def read_records(raw: Path, options: CsvOptions) -> Iterator[Record]:
     """One Record a row of the csv, in its order."""
-    (table,) = index_files(raw, options)
+    table = _table(raw, options)
     label_columns = _label_columns(table)
+    index_files(raw, options)
+    hashed = _ids(options)
     for line, row in read_table(table, REQUIRED + tuple(label_columns)):
         path, patient = row["path"].strip(), row["patient_id"].strip()
         if not path or not patient:
             raise ArchiveError(f"{table} line {line} has an empty path or patient_id: both are needed in every row")
         findings, impression = sections_of(row.get("report") or "")
         yield Record(
-            image_id=(row.get("image_id") or path).strip(),
-            study_id=(row.get("study_id") or path).strip(),
-            patient_id=patient,
+            image_id=hashed("image", (row.get("image_id") or path).strip()),
+            study_id=hashed("study", (row.get("study_id") or path).strip()),
+            patient_id=hashed("patient", patient),
             split=_split(row, patient, table, line),
             path=path,
             labels=tuple(label_code(row[column], table, line, column) for column in label_columns),

@@ -6,6 +6,7 @@ mimic-cxr-2.0.0-{split,metadata,chexpert}.csv.gz, which are used with either tre
 Raw codes 1, 0, -1 and blank are kept, and all views.
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -59,7 +60,7 @@ def notes(raw: Path, options: MimicOptions) -> list[str]:
     """Which of the csv files that ship with MIMIC-CXR-JPG are missing, and what was done instead."""
     instead = {
         "split": "patients were cut 98-1-1 into train, val and test by a hash; these are not the official splits",
-        "metadata": "view positions are those of the DICOM headers",
+        "metadata": "view positions are those of the DICOM headers, and blank for JPG files",
         "chexpert": "all labels are blank",
     }
     return [f"mimic-cxr-2.0.0-{kind}.csv.gz is missing: {text}" for kind, text in instead.items()
@@ -166,8 +167,9 @@ def _read_reports(
     if options.reports_dir and not (root / "files").is_dir():
         raise ArchiveError(f"reports_dir {root} has no folder files/: unpack mimic-cxr-reports.zip there")
     keys = list(studies)
+    inside = f"{os.path.realpath(root)}{os.sep}"
     with ThreadPoolExecutor(READERS) as pool:
-        texts = list(pool.map(lambda key: _read_report(root / f"{_study_folder(*key)}.txt"), keys))
+        texts = list(pool.map(lambda key: _read_report(root / f"{_study_folder(*key)}.txt", inside), keys))
     missing = [key for key, text in zip(keys, texts, strict=True) if text is None]
     if MAX_MISSING_REPORTS * len(keys) < len(missing) < len(keys):
         raise ArchiveError(
@@ -180,7 +182,10 @@ def _read_reports(
     }
 
 
-def _read_report(path: Path) -> str | None:
+def _read_report(path: Path, inside: str) -> str | None:
+    """The text, or None where there is no report. `inside`: the real folder that no link may leave."""
+    if not os.path.realpath(path).startswith(inside):
+        raise ArchiveError(f"report {path} is a link out of {inside}: nothing outside of the archive is read")
     try:
         with open(path, "rb") as stream:
             return stream.read(MAX_REPORT_BYTES).decode("utf-8", errors="replace")

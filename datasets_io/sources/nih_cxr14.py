@@ -34,6 +34,7 @@ LISTS = (
     ("val", ("val_list.txt", "val.txt", "valid_list.txt")),
     ("test", ("test_list.txt", "test.txt")),
 )
+PAPER_COUNTS = (78_468, 11_219, 22_433)
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,15 @@ def index_files(raw: Path, options: NihOptions) -> list[Path]:
 
 
 def notes(raw: Path, options: NihOptions) -> list[str]:
+    found = []
     if all((raw / name).is_file() for name in DATA_ENTRY):
-        return [f"{DATA_ENTRY[0]} and {DATA_ENTRY[1]} are both there: the labels are those of {DATA_ENTRY[0]}"]
-    return []
+        found.append(f"{DATA_ENTRY[0]} and {DATA_ENTRY[1]} are both there: the labels are those of {DATA_ENTRY[0]}")
+    if options.split == "lists":
+        counts = tuple(len(read_names(path)) for path in index_files(raw, options)[1:])
+        same = "as" if counts == PAPER_COUNTS else "not as"
+        of_paper, of_lists = (" / ".join(f"{count:,}" for count in some) for some in (PAPER_COUNTS, counts))
+        found.append(f"the split lists name {of_lists} images, {same} the lists of Huang et al. ({of_paper})")
+    return found
 
 
 def read_records(raw: Path, options: NihOptions) -> Iterator[Record]:

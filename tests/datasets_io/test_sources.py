@@ -4,6 +4,7 @@ import csv
 import gzip
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -310,3 +311,73 @@ def test_csv_images_without_a_split_are_cut_by_patient(tmp_path):
     counts = Counter(record.split for record in read("csv_images", tmp_path))
     assert set(counts) == {"train", "val", "test"} and counts["train"] > counts["test"] > counts["val"]
     assert "no column split" in csv_images.notes(tmp_path, csv_images.CsvOptions())[0]
+
+
+def test_chexpert_batches_as_distributed_give_the_records_of_the_merged_tree(shared_data, tmp_path):
+    """Four zip files side by side: patients lie at the top of a batch or in its train/, the csv files in batch 1."""
+    raw = shared_data / "real_cxr" / "CheXpert-v1.0-small"
+    merged = read("chexpert", raw)
+    batches = [
+        tmp_path / f"CheXpert-v1.0 batch {name}"
+        for name in ("1 (validate & csv)", "2 (train 1)", "3 (train 2)", "4 (train 3)")
+    ]
+    for batch in batches:
+        batch.mkdir()
+    for name in ("train.csv", "valid.csv"):
+        shutil.copy(raw / name, batches[0])
+    patients = sorted({record.path.split("/")[1] for record in merged if record.split == "train"})
+    for record in merged:
+        folder, patient, *rest = record.path.split("/")
+        place = batches[0] / "valid"
+        if folder == "train":
+            batch = 1 + 3 * patients.index(patient) // len(patients)
+            place = batches[batch] / "train" if batch == 3 else batches[batch]
+        target = place.joinpath(patient, *rest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+    apart = read("chexpert", tmp_path)
+    assert all((tmp_path / record.path).is_file() for record in apart)
+    assert len({record.path.split("/")[0] for record in apart}) == 4
+    assert [replace(record, path="") for record in apart] == [replace(record, path="") for record in merged]
+    assert len(get_source("chexpert").index_files(tmp_path, chexpert.ChexpertOptions())) == 2
+
+
+def test_csv_images_ids_can_be_salted_hashes(tmp_path):
+    lines = ["path,patient_id,study_id,mass", "mueller_1.png,mueller,visit 1,1", "mueller_2.png,mueller,visit 2,0",
+             "a.png,smith,visit 1,"]
+    (tmp_path / "images.csv").write_text("\n".join(lines))
+    salt = tmp_path / "salt"
+    options = csv_images.CsvOptions(salt_file=str(salt))
+    for data in (None, b"too short"):
+        if data:
+            salt.write_bytes(data)
+        with pytest.raises(ArchiveError, match="16 random bytes or more"):
+            read("csv_images", tmp_path, options)
+    salt.write_bytes(b"0123456789abcdef")
+    plain, hashed = read("csv_images", tmp_path), read("csv_images", tmp_path, options)
+    ids = [(record.image_id, record.study_id, record.patient_id) for record in hashed]
+    assert "mueller" not in str(ids) and all(len(text) == 16 for row in ids for text in row)
+    assert ids[0][2] == ids[1][2] != ids[2][2] and ids[0][1] != ids[1][1]
+    assert len({text for row in ids for text in row}) == 3 + 2 + 2, "one study id, visit 1, is shared"
+    assert [(r.split, r.path, r.labels) for r in hashed] == [(r.split, r.path, r.labels) for r in plain]
+    assert read("csv_images", tmp_path, options) == hashed
+    salt.write_bytes(b"0123456789abcdeX")
+    assert not {r.patient_id for r in read("csv_images", tmp_path, options)} & {r.patient_id for r in hashed}
+
+
+def test_nih_lists_say_whether_they_are_those_of_the_paper(nih_archive):
+    records = read("nih_cxr14", nih_archive)
+    for split in ("train", "val", "test"):
+        names = [record.image_id for record in records if record.split == split]
+        (nih_archive / f"{split}_list.txt").write_text("\n".join(names))
+    options = nih_cxr14.NihOptions(split="lists", lists_dir=str(nih_archive))
+    (note,) = nih_cxr14.notes(nih_archive, options)
+    assert "not as the lists of Huang et al. (78,468 / 11,219 / 22,433)" in note
+
+
+def test_no_report_is_read_through_a_link_out_of_the_archive(mimic_copy, tmp_path):
+    report = sorted(mimic_copy.rglob("*.txt"))[0]
+    report.rename(tmp_path / "outside.txt")
+    report.symlink_to(tmp_path / "outside.txt")
+    with pytest.raises(ArchiveError, match="is a link out of"):
+        read("mimic_cxr", mimic_copy)
