@@ -1,18 +1,32 @@
-"""A finished folder: files named by their content, and a result.json that is written last and only once."""
+"""A finished folder: files named by their content, and a sealed result.json that is written last and only once."""
 
 import hashlib
 import json
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from datasets_io.files import Files
 
-RESULT, FAILED = "result.json", "failed.json"
+RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
+SEAL = "sha256"
 
 
 class CorruptArtefact(RuntimeError):
-    """A file's bytes are not those that its result names."""
+    """Bytes are not those that their result names. `path`: what is to be put into quarantine, where that is known."""
+
+    def __init__(self, message: str, path: str | None = None):
+        super().__init__(message)
+        self.path = path
+
+    def __reduce__(self):
+        return type(self), (str(self), self.path)
+
+
+class ConflictingResult(RuntimeError):
+    """The same recipe gave other content than the result that is already there, which stands."""
 
 
 @dataclass(frozen=True)
@@ -30,29 +44,90 @@ class Artefacts:
         try:
             data = self.files.read(path)
         except FileNotFoundError as error:
-            raise CorruptArtefact(f"{path} is missing; remove the folder {self.folder} to compute it again") from error
+            text = f"{path} is missing; remove the folder {self.folder} to compute it again"
+            raise CorruptArtefact(text, self.folder) from error
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-            raise CorruptArtefact(f"{path} is damaged (its sha256 differs); remove the folder {self.folder}")
+            text = f"{path} is damaged (its sha256 differs); remove the folder {self.folder}"
+            raise CorruptArtefact(text, self.folder)
         return data
 
+    @property
+    def content_sha256(self) -> str:
+        """Over the names and hashes of all files: the same for the same content, whoever made it and when."""
+        return _content_sha256(self.result["files"])
 
-def publish(files: Files, folder: str, contents: dict[str, bytes], result: dict[str, Any]) -> bool:
-    """Write artefacts, then result.json. False where another writer was first: then its result stands.
 
+def seal(content: dict[str, Any]) -> bytes:
+    """JSON that carries the SHA-256 of the rest of itself."""
+    content = json.loads(_json(content))  # as a reader will see it: keys are strings
+    return _json({**content, SEAL: hashlib.sha256(_json(content)).hexdigest()})
+
+
+def unseal(data: bytes, path: str) -> dict[str, Any]:
+    """The content of a sealed JSON. Raises CorruptArtefact where any byte of it was changed."""
+    try:
+        content = json.loads(data)
+        digest = content.pop(SEAL)
+        whole = _json({**content, SEAL: digest}) == data and digest == hashlib.sha256(_json(content)).hexdigest()
+    except (ValueError, KeyError, AttributeError, TypeError):
+        whole = False
+    if not whole:
+        folder = path.rpartition("/")[0]
+        raise CorruptArtefact(f"{path} is damaged (its seal differs); remove the folder {folder}", folder)
+    return content
+
+
+def publish(
+    files: Files, folder: str, contents: dict[str, bytes], result: dict[str, Any], *, recipe: str | None = None,
+    parents: Mapping[str, str] | None = None,
+) -> bool:
+    """Write artefacts, then result.json. False where another writer was first with the same content.
+
+    recipe: hash of what was asked for; parents: folder -> content hash of what it was made from.
     Two writers never touch one file with different content, since names carry the content's hash.
+    Raises ConflictingResult where another result stands already, with other content.
     """
     entries = {}
     for name, data in sorted(contents.items()):
         digest = hashlib.sha256(data).hexdigest()
         path = PurePosixPath(name)
         stored = f"{path.stem}.{digest[:8]}{path.suffix}"
-        if not files.exists(f"{folder}/{stored}"):
+        if not _is_there(files, f"{folder}/{stored}", digest):
             files.write(f"{folder}/{stored}", data)
         entries[name] = {"path": stored, "sha256": digest, "bytes": len(data)}
-    text = json.dumps({**result, "files": entries}, indent=1, sort_keys=True, allow_nan=False)
-    written = files.write_once(f"{folder}/{RESULT}", text.encode())
+    text = seal({**result, "files": entries, "recipe": recipe, "parents": dict(parents or {})})
+    written = files.write_once(f"{folder}/{RESULT}", text)
+    if not written and not _stands(files, folder, entries):
+        files.write(f"{folder}/{RESULT}", text)
+        written = True
     files.remove(f"{folder}/{FAILED}")
     return written
+
+
+def _is_there(files: Files, path: str, digest: str) -> bool:
+    """Whether a file is there in full: what a power cut or a bad disk left is written again."""
+    try:
+        return hashlib.sha256(files.read(path)).hexdigest() == digest
+    except FileNotFoundError:
+        return False
+
+
+def _stands(files: Files, folder: str, entries: dict[str, Any]) -> bool:
+    """Whether the result that is there is valid. A damaged one is put aside: the first valid write wins."""
+    try:
+        first = open_artefacts(files, folder)
+    except CorruptArtefact as error:
+        put_aside(files, f"{folder}/{RESULT}", str(error))
+        return False
+    except FileNotFoundError:
+        return False
+    if first.content_sha256 != _content_sha256(entries):
+        raise ConflictingResult(
+            f"{folder} has a result already, and this one differs from it (content {_content_sha256(entries)[:12]}, "
+            f"there {first.content_sha256[:12]}): the first one stands. On GPUs that do not compute in one order this "
+            "can happen; on a CPU it is a fault of the machine or of the code"
+        )
+    return True
 
 
 def is_done(files: Files, folder: str) -> bool:
@@ -60,10 +135,56 @@ def is_done(files: Files, folder: str) -> bool:
 
 
 def open_artefacts(files: Files, folder: str) -> Artefacts:
-    return Artefacts(files, folder, json.loads(files.read(f"{folder}/{RESULT}")))
+    """Raises FileNotFoundError where there is no result, CorruptArtefact where it is damaged."""
+    path = f"{folder}/{RESULT}"
+    return Artefacts(files, folder, unseal(files.read(path), path))
+
+
+def problems(files: Files, folder: str) -> list[str]:
+    """Read everything a finished folder names. One sentence for each artefact that is missing or changed."""
+    try:
+        artefacts = open_artefacts(files, folder)
+    except CorruptArtefact as error:
+        return [str(error)]
+    found = []
+    for name in artefacts.result["files"]:
+        try:
+            artefacts.read(name)
+        except CorruptArtefact as error:
+            found.append(str(error))
+    return found
+
+
+def quarantine(files: Files, folder: str) -> str | None:
+    """Put a damaged folder aside, so that it counts as not done; nothing of it is lost. Where it lies then.
+
+    None where the folder is whole: another process has put it aside and computed it again in the meantime.
+    """
+    try:
+        why = problems(files, folder)
+    except FileNotFoundError:
+        return None
+    return put_aside(files, folder, "; ".join(why)) if why else None
+
+
+def put_aside(files: Files, path: str, why: str) -> str:
+    """Move a damaged file or folder into quarantine, with the reason beside it. Where it lies then."""
+    name = path.replace("/", "-")[:150]
+    target = f"{QUARANTINE}/{name}-{uuid.uuid4().hex[:8]}"
+    files.move(path, f"{target}/{path.rpartition('/')[2]}")
+    files.write(f"{target}/{WHY}", json.dumps({"path": path, "why": why}, indent=1).encode())
+    return target
 
 
 def record_failure(files: Files, folder: str, error: str, traceback: str) -> None:
     """Keep why a computation failed; a later success or a retry removes it."""
     text = json.dumps({"error": error, "traceback": traceback}, indent=1)
     files.write(f"{folder}/{FAILED}", text.encode())
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode()
+
+
+def _content_sha256(entries: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_json({name: entry["sha256"] for name, entry in entries.items()})).hexdigest()

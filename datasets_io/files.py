@@ -1,23 +1,106 @@
 """How bytes reach a storage URI (local path, NFS, s3://, gs://) so that a reader never sees half a file."""
 
+import errno
 import hashlib
 import os
+import shutil
 import socket
 import time
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow.fs as pafs
+import stamina
 
 TEMPORARY = ".tmp-"
 LEFTOVER_SECONDS = 3600  # no write takes that long
+RETRY_SECONDS = float(os.environ.get("RADSWEEP_RETRY_SECONDS", "120"))
+# What a storage that is away for a moment says. A full disk, missing rights and missing files do not pass by waiting.
+PASSING = {
+    errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.ENETDOWN, errno.ENETUNREACH,
+    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE,
+}
+REMOTE_PASSING = ("timeout", "timed out", "network", "connection", "slow_down", "slowdown", "throttl", "unavailable",
+                  "internal_failure", "internalerror", "curlcode")
+T = TypeVar("T")
+
+
+class Disk:
+    """The calls on a local file system of which everything else is made. Tests fail or record each of them."""
+
+    def make_folder(self, path: str) -> None:
+        os.mkdir(path)
+
+    def create(self, path: str, data: bytes) -> None:
+        """Write a new file and bring its bytes to the disk."""
+        with open(path, "xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def rename(self, path: str, target: str) -> None:
+        os.replace(path, target)
+
+    def link(self, path: str, target: str) -> None:
+        os.link(path, target)
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def remove_tree(self, path: str) -> None:
+        shutil.rmtree(path)
+
+    def sync_folder(self, path: str) -> None:
+        """Bring a folder's names to the disk: a new file whose folder was not synced is gone after a power cut."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def read(self, path: str) -> bytes:
+        with open(path, "rb") as stream:
+            return stream.read()
+
+
+DISK = Disk()
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether an error of the storage may go away by itself."""
+    if not isinstance(error, OSError) or isinstance(error, (FileNotFoundError, FileExistsError)):
+        return False
+    if error.errno is not None:
+        return error.errno in PASSING
+    text = str(error).lower()
+    return any(word in text for word in REMOTE_PASSING)
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Do it, and again for up to RETRY_SECONDS while the storage is away."""
+    for attempt in stamina.retry_context(
+        on=is_passing, attempts=None, timeout=RETRY_SECONDS or 1e-9, wait_initial=0.1, wait_max=5.0
+    ):
+        with attempt:
+            return call()
+    raise AssertionError("unreachable")
+
+
+def below(uri: str, path: str) -> str:
+    """The URI of a path below a storage URI; options after `?` stay at the end."""
+    base, mark, options = uri.partition("?")
+    return f"{base.rstrip('/')}/{path}{mark}{options}"
 
 
 class Files:
-    """Six calls on one root: read, write, write_once, exists, list, remove. Paths are relative to it.
+    """Seven calls on one root: read, write, write_once, exists, list, move, remove. Paths are relative to it.
 
     A write is whole or absent: local files go through a uniquely named temporary file,
     fsync and rename; object stores show an object only when its upload is complete.
+    Every call waits for a storage that is away for a moment.
     """
 
     def __init__(self, uri: str):
@@ -33,58 +116,46 @@ class Files:
         return f"{self.root}/{path}" if path else self.root
 
     def read(self, path: str) -> bytes:
-        with self.fs.open_input_file(self.full(path)) as stream:
-            return stream.read()
+        return patiently(lambda: self._read(self.full(path)))
 
     def write(self, path: str, data: bytes) -> None:
         """Write a whole file, replacing an older one."""
-        target = self.full(path)
-        if not self.is_local:
-            with self.fs.open_output_stream(target) as stream:
-                stream.write(data)
-            return
-        temporary = self._temporary(target, data)
-        try:
-            os.replace(temporary, target)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-        _sync_folder(os.path.dirname(target))
+        patiently(lambda: self._write(self.full(path), data))
 
     def write_once(self, path: str, data: bytes) -> bool:
-        """Write a file that nothing may replace. False where it was already there: the first write wins."""
-        target = self.full(path)
-        if not self.is_local:
-            if self.exists(path):
-                return False
-            self.write(path, data)
-            return True
-        temporary = self._temporary(target, data)
-        try:
-            os.link(temporary, target)
-        except FileExistsError:
+        """Write a file that nothing may replace. False where it was already there: the first write wins.
+
+        An object store has no such call: of two writers in the same moment the later stands, whole.
+        """
+        if self.is_local:
+            return patiently(lambda: self._link(self.full(path), data))
+        if self.exists(path):
             return False
-        finally:
-            os.unlink(temporary)
-        _sync_folder(os.path.dirname(target))
+        self.write(path, data)
         return True
 
     def exists(self, path: str) -> bool:
-        return self.fs.get_file_info(self.full(path)).type != pafs.FileType.NotFound
+        return self._kind(path) != pafs.FileType.NotFound
 
     def list(self, prefix: str = "") -> list[str]:
         """Every file below a folder, relative to the root, sorted; temporary files left out."""
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """Path -> bytes of every file below a folder, as `list`: an object store answers a thousand at a time."""
         selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
         start = len(self.root) + 1
-        found = [info.path[start:] for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File]
-        return sorted(path for path in found if TEMPORARY not in path)
+        found = patiently(lambda: self.fs.get_file_info(selector))
+        paths = {info.path[start:]: info.size for info in found if info.type == pafs.FileType.File}
+        return {path: size for path, size in paths.items() if TEMPORARY not in path}
 
-    def remove(self, path: str) -> None:
-        """Remove one file or folder if it is there."""
-        kind = self.fs.get_file_info(self.full(path)).type
-        if kind == pafs.FileType.Directory:
-            self.fs.delete_dir(self.full(path))
-        elif kind == pafs.FileType.File:
-            self.fs.delete_file(self.full(path))
+    def ages(self, prefix: str) -> dict[str, float]:
+        """Path -> seconds since its last write, counted from the newest file there: by the storage's clock alone."""
+        selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
+        start = len(self.root) + 1
+        found = [i for i in patiently(lambda: self.fs.get_file_info(selector)) if i.type == pafs.FileType.File]
+        newest = max((info.mtime_ns for info in found), default=0)
+        return {i.path[start:]: (newest - i.mtime_ns) / 1e9 for i in found if TEMPORARY not in i.path}
 
     def remove_leftovers(self, prefix: str = "") -> int:
         """Remove the temporary files of writers that were killed, and only those; how many there were.
@@ -101,18 +172,116 @@ class Files:
                     removed += 1
         return removed
 
-    def _temporary(self, target: str, data: bytes) -> str:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        temporary = f"{target}{TEMPORARY}{_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
-        try:
-            with open(temporary, "xb") as stream:
+    def move(self, path: str, target: str) -> None:
+        """Move a file or a folder; nothing where it is gone. On an object store file by file, copies first."""
+        if self.is_local:
+            patiently(lambda: self._move(self.full(path), self.full(target)))
+            return
+        sources = [path] if self._kind(path) == pafs.FileType.File else self.list(path)
+        for source in sources:
+            self.write(target + source.removeprefix(path), self.read(source))
+        self.remove(path)
+
+    def remove(self, path: str) -> None:
+        """Remove one file or folder if it is there."""
+        kind = self._kind(path)
+        if kind == pafs.FileType.Directory:
+            patiently(lambda: self._remove_folder(path))
+        elif kind == pafs.FileType.File:
+            patiently(lambda: self._remove_file(path))
+
+    # -- one attempt ---------------------------------------------------------------------------------
+
+    def _kind(self, path: str) -> pafs.FileType:
+        return patiently(lambda: self.fs.get_file_info(self.full(path)).type)
+
+    def _read(self, full: str) -> bytes:
+        if self.is_local:
+            return DISK.read(full)
+        with self.fs.open_input_file(full) as stream:
+            return stream.read()
+
+    def _write(self, target: str, data: bytes) -> None:
+        if not self.is_local:
+            with self.fs.open_output_stream(target) as stream:
                 stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+            return
+        temporary = _temporary(target, data)
+        try:
+            DISK.rename(temporary, target)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            _discard(temporary)
             raise
-        return temporary
+        DISK.sync_folder(os.path.dirname(target))
+
+    def _link(self, target: str, data: bytes) -> bool:
+        temporary = _temporary(target, data)
+        try:
+            DISK.link(temporary, target)
+        except FileExistsError:
+            return False
+        finally:
+            _discard(temporary)
+        DISK.sync_folder(os.path.dirname(target))
+        return True
+
+    def _move(self, path: str, target: str) -> None:
+        if not os.path.lexists(path):
+            return
+        _make_folders(os.path.dirname(target))
+        try:
+            DISK.rename(path, target)
+        except FileNotFoundError:
+            return  # another process moved it in between
+        DISK.sync_folder(os.path.dirname(target))
+        DISK.sync_folder(os.path.dirname(path))
+
+    def _remove_file(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            if self.is_local:
+                DISK.unlink(self.full(path))
+            else:
+                self.fs.delete_file(self.full(path))
+
+    def _remove_folder(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            if self.is_local:
+                DISK.remove_tree(self.full(path))
+            else:
+                self.fs.delete_dir(self.full(path))
+
+
+def _temporary(target: str, data: bytes) -> str:
+    """A uniquely named file with these bytes, beside the target and safe on the disk."""
+    folder, name = os.path.split(target)
+    _make_folders(folder)
+    # A name has at most 255 bytes: a long one lends only its beginning.
+    temporary = f"{folder}/{name[:60]}{TEMPORARY}{_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
+    try:
+        DISK.create(temporary, data)
+    except BaseException:
+        _discard(temporary)
+        raise
+    return temporary
+
+
+def _discard(path: str) -> None:
+    with suppress(OSError):  # a second failure must not hide the first; listings leave such names out
+        DISK.unlink(path)
+
+
+def _make_folders(folder: str) -> None:
+    """Make missing folders from the top, each known to its parent on the disk before it is used."""
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for path in reversed(missing):
+        try:
+            DISK.make_folder(path)
+        except FileExistsError:
+            continue  # another process was faster
+        DISK.sync_folder(os.path.dirname(path))
 
 
 def _machine() -> str:
@@ -138,11 +307,3 @@ def _runs(process: int) -> bool:
     except PermissionError:  # another user's
         return True
     return True
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from datasets_io.artefacts import is_done, open_artefacts, publish, record_failure
+from datasets_io.artefacts import CorruptArtefact, is_done, open_artefacts, publish, quarantine, record_failure
 from datasets_io.files import Files
+from datasets_io.fingerprint import fingerprint
 from datasets_io.read import read_manifest
 from datasets_io.subsets import ids_sha256, label_subset
 from trainables.backbones import build_backbone, feature_dim
@@ -64,7 +65,10 @@ class DownstreamJob:
 
 
 def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[Outcome], None]) -> None:
-    """Compute the cells of a job that are not done. A failure is recorded cell by cell and does not raise."""
+    """Compute the cells of a job that are not done. A failure is recorded cell by cell and does not raise.
+
+    A damaged encoder or starting cell goes to quarantine, and the cells stay open until it was computed again.
+    """
     files = Files(storage)
     waiting = [target for target in job.targets if not is_done(files, target.folder)]
     if not waiting:
@@ -77,16 +81,22 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
             return
     except Exception as error:
         for target in waiting:
-            _failed(files, target, error, emit)
+            _failed(job, files, target, error, emit)
         return
     for target in waiting:
         try:
             _one_seed(job, files, parts, target, compute, emit)
         except Exception as error:
-            _failed(files, target, error, emit)
+            _failed(job, files, target, error, emit)
 
 
-def _failed(files: Files, target: SeedTarget, error: Exception, emit: Callable[[Outcome], None]) -> None:
+def _failed(
+    job: DownstreamJob, files: Files, target: SeedTarget, error: Exception, emit: Callable[[Outcome], None]
+) -> None:
+    if isinstance(error, CorruptArtefact) and error.path in (job.encoder_folder, target.starts_from_folder):
+        quarantine(files, error.path)
+        emit(Outcome(target.key, "waiting", error=str(error)))
+        return
     text = f"{type(error).__name__}: {error}"
     record_failure(files, target.folder, text, traceback.format_exc())
     emit(Outcome(target.key, "failed", error=text))
@@ -199,8 +209,16 @@ def _publish(
         ],
         **training,
     }
-    publish(files, target.folder, contents, result)
+    parents = _parents(job, files, target)
+    publish(files, target.folder, contents, result, recipe=fingerprint(job.recipe), parents=parents)
     emit(Outcome(target.key, "done", value))
+
+
+def _parents(job: DownstreamJob, files: Files, target: SeedTarget) -> dict[str, str]:
+    """Folder -> content hash of what a cell was computed from."""
+    folders = [job.encoder_folder, *([target.starts_from_folder] if target.starts_from_folder else [])]
+    hashes = {folder: open_artefacts(files, folder).content_sha256 for folder in folders}
+    return {**hashes, job.data_folder: read_manifest(files, job.data_folder).fingerprint}
 
 
 def _predictions(parts: Parts, probabilities: np.ndarray) -> bytes:

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datasets_io.artefacts import is_done, open_artefacts, publish, record_failure
+from datasets_io.artefacts import is_done, open_artefacts, publish, put_aside, record_failure
 from datasets_io.files import Files
+from datasets_io.fingerprint import fingerprint
+from datasets_io.read import read_manifest
 from trainables import distributed
 from trainables.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.events import Progress
@@ -54,7 +56,8 @@ def run_initial(job: EncoderJob, storage: str, emit: Emit) -> None:
     try:
         tensors = make_initial(job.recipe, job.seed)
         result = {"name": job.name, "key": job.key, "history": [], "seconds": time.monotonic() - started}
-        publish(files, job.folder, {"backbone.safetensors": weights_to_bytes(tensors)}, result)
+        contents = {"backbone.safetensors": weights_to_bytes(tensors)}
+        publish(files, job.folder, contents, result, recipe=fingerprint(job.recipe))
         emit(Progress(job.key, "done"))
     except Exception as error:
         fail(job, files, error, emit)
@@ -136,9 +139,19 @@ def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob,
         "stopped_early": state.stopped, "workers": distributed.world_size(), "seconds": seconds,
         "resources": asdict(task.resources),
     }
-    publish(files, job.folder, contents, result)
+    publish(files, job.folder, contents, result, recipe=fingerprint(job.recipe), parents=_parents(files, job))
     for name in (CHECKPOINT, ATTEMPTS):
         files.remove(f"{job.folder}/{name}")
+
+
+def _parents(files: Files, job: EncoderJob) -> dict[str, str]:
+    """Folder -> content hash of what an encoder was trained from."""
+    found = {}
+    if job.initial_folder is not None:
+        found[job.initial_folder] = open_artefacts(files, job.initial_folder).content_sha256
+    if job.data_folder is not None:
+        found[job.data_folder] = read_manifest(files, job.data_folder).fingerprint
+    return found
 
 
 def finite_or_null(history: list[dict[str, float]]) -> list[dict[str, float | None]]:
@@ -152,18 +165,26 @@ def _save(task: Pretraining, state: LoopState, files: Files, job: EncoderJob) ->
 
 
 def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
-    """The state of the last checkpoint. A damaged one is left aside: the run starts over."""
+    """The state of the last checkpoint. A damaged one goes to quarantine: the run starts over."""
     path = f"{job.folder}/{CHECKPOINT}"
-    if not files.exists(path):
+    try:
+        content = files.read(path)
+    except FileNotFoundError:  # none, or damaged and put aside by the first worker
         return LoopState()
-    content = files.read(path)
     digest, data = content[:32], content[32:]
-    return task.load_state(data) if hashlib.sha256(data).digest() == digest else LoopState()
+    if hashlib.sha256(data).digest() == digest:
+        return task.load_state(data)
+    if distributed.rank() == 0:
+        put_aside(files, path, "its sha256 differs")
+    return LoopState()
 
 
 def count_attempt(files: Files, job: EncoderJob) -> int:
     """How often this run was begun, this time included: a run that kills its process must end some time."""
     path = f"{job.folder}/{ATTEMPTS}"
-    count = 1 + (json.loads(files.read(path))["attempts"] if files.exists(path) else 0)
+    try:
+        count = 1 + int(json.loads(files.read(path))["attempts"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or damaged: it only limits retries
+        count = 1
     files.write(path, json.dumps({"attempts": count}).encode())
     return count

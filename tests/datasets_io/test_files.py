@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets_io.artefacts import CorruptArtefact, is_done, open_artefacts, publish, record_failure
+from datasets_io.artefacts import ConflictingResult, CorruptArtefact, is_done, open_artefacts, publish, record_failure
 from datasets_io.files import Files
 
 
@@ -41,7 +41,9 @@ def test_publish_is_done_only_with_its_result_and_detects_damage(files):
     assert not is_done(files, "cells/c")
     record_failure(files, "cells/c", "boom", "traceback")
     assert publish(files, "cells/c", {"a.bin": b"abc"}, {"value": 1.0}) is True
-    assert publish(files, "cells/c", {"a.bin": b"other"}, {"value": 2.0}) is False
+    assert publish(files, "cells/c", {"a.bin": b"abc"}, {"value": 1.0}) is False
+    with pytest.raises(ConflictingResult, match="the first one stands"):
+        publish(files, "cells/c", {"a.bin": b"other"}, {"value": 2.0})
     assert not files.exists("cells/c/failed.json")
     artefacts = open_artefacts(files, "cells/c")
     assert artefacts.result["value"] == 1.0 and artefacts.read("a.bin") == b"abc"
@@ -63,6 +65,7 @@ def test_a_failing_call_leaves_the_old_state_and_no_temporary_file(files, monkey
         raise OSError(error, os.strerror(error))
 
     with monkeypatch.context() as patch:
+        patch.setattr("datasets_io.files.RETRY_SECONDS", 0)
         if call == "open":
             patch.setattr("builtins.open", fail)
         else:

@@ -1,11 +1,11 @@
 """A study's plan with made-up results, for figures: no training, no images."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from datasets_io.artefacts import seal
 from datasets_io.files import Files
 from sweep.aggregate import CellResult
 from sweep.figures.view import View
@@ -63,5 +63,5 @@ def pretend_pretrained(view: View, histories: dict[str, list[dict]]) -> None:
     files = Files(view.store.uri)
     for run in view.plan.encoders:
         if run.row in histories:
-            text = json.dumps({"history": histories[run.row], "best_epoch": 1, "files": {}})
-            files.write(f"{view.store.folder(run)}/result.json", text.encode())
+            sealed = seal({"history": histories[run.row], "best_epoch": 1, "files": {}})
+            files.write(f"{view.store.folder(run)}/result.json", sealed)
