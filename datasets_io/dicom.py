@@ -15,13 +15,15 @@ import numpy as np
 import pydicom
 from pydicom import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+from pydicom.tag import Tag
+from pydicom.uid import UID
 
 from datasets_io import shrink
 from datasets_io.archive import known_view
-from datasets_io.codecs import lacks_end, stored_values
+from datasets_io.codecs import SYNTAXES, lacks_end, stored_values
 from datasets_io.pixels import MAX_PIXELS, Decoded, PixelError, PixelSpec, check_size, kind_of, shrunk, to_bytes
 
-_HEADER_TAGS = [
+_HEADER_TAGS = [Tag(name) for name in (
     "Modality", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
     "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept",
     "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", "BurnedInAnnotation",
@@ -30,9 +32,12 @@ _HEADER_TAGS = [
     "BluePaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData",
     "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData", "ViewPosition",
     "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
-]
+)]
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"  # little endian, neither compressed nor deflated
+_PIXEL_NAMES = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_NO_PIXELS = "there is no pixel data: not an image, or the file is cut short"
+_CUT = "the pixel data is cut short, or followed by bytes that are no DICOM"
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -40,13 +45,16 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
     with open(path, "rb") as stream:
         dataset = _read_header(stream, stop_before_pixels=True)
-        plain = _mapped(stream, dataset, spec)
+        found = stream.read(4) == _PIXEL_DATA
+        plain = _mapped(stream, dataset, spec) if found else None
         if plain is None:
             stream.seek(0)
             dataset = _read_header(stream, stop_before_pixels=False)
     try:
-        _check_header(dataset, spec, plain is not None)
-        rows, columns = int(dataset.Rows), int(dataset.Columns)
+        if plain is None and not any(name in dataset for name in _PIXEL_NAMES):
+            raise PixelError("header", _CUT if found else _NO_PIXELS)
+        _check_header(dataset, spec)
+        rows, columns = _whole(dataset, "Rows"), _whole(dataset, "Columns")
         view = known_view(str(dataset.get("ViewPosition") or ""))
         burned_in = str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES"
     except (PixelError, MemoryError):
@@ -64,7 +72,7 @@ def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
 def _read_header(stream: BinaryIO, stop_before_pixels: bool) -> Dataset:
     try:
         # Other tags are never parsed, so names and dates cannot get anywhere.
-        return pydicom.dcmread(stream, stop_before_pixels, force=True, specific_tags=_HEADER_TAGS)
+        return pydicom.dcmread(stream, stop_before_pixels=stop_before_pixels, force=True, specific_tags=_HEADER_TAGS)
     except MemoryError:
         raise PixelError("header", "an element declares more bytes than memory holds") from None
     except Exception as error:
@@ -82,7 +90,8 @@ class _Plain(NamedTuple):
 def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | None:
     """The pixels of a file that is as simple as nearly all are; None for any other, whatever is wrong with it.
 
-    The stream is where the header's reader stopped. Where the file is cut short later on, the kernel ends the process.
+    The stream is behind the tag of the pixel data, which the reader of the header stopped at. Should the file become
+    shorter while it is mapped, the kernel ends this process: so it is done in a process that may end (decode_worker.py).
     """
     try:
         allocated, bits, signed = int(dataset.BitsAllocated), int(dataset.BitsStored), int(dataset.PixelRepresentation)
@@ -97,33 +106,38 @@ def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | Non
         return None
     if not simple or not shrink.fits(rows, columns, spec.image_size):
         return None
-    head = stream.read(8 if syntax == _IMPLICIT else 12)
-    length, place = int.from_bytes(head[-4:], "little"), stream.tell()
-    known = head[:4] == _PIXEL_DATA and (syntax == _IMPLICIT or head[4:8] in (b"OW\0\0", b"OB\0\0"))
-    complete = rows * columns * allocated // 8 <= length <= os.fstat(stream.fileno()).st_size - place
-    if not known or not complete or place * 8 % allocated:
+    known = syntax == _IMPLICIT or stream.read(4) in (b"OW\0\0", b"OB\0\0")
+    length, place = int.from_bytes(stream.read(4), "little"), stream.tell()
+    last = place + length == os.fstat(stream.fileno()).st_size  # what follows may be padding, or say that it is broken
+    if not known or not last or length * 8 < rows * columns * allocated or place * 8 % allocated:
         return None
     file = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     stored = np.frombuffer(file, f"<u{allocated // 8}", rows * columns, place).reshape(rows, columns)
     return _Plain(stored, bool(signed), bits)
 
 
-def _check_header(dataset: Dataset, spec: PixelSpec, mapped: bool) -> None:
+def _check_header(dataset: Dataset, spec: PixelSpec) -> None:
     """Raise PixelError for what can be refused without decoding."""
-    if not mapped and not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise PixelError("header", "there is no pixel data: not an image, or the file is cut short")
     if not getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None):
         raise PixelError("header", "the transfer syntax is missing")
-    check_size(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0))
+    check_size(_whole(dataset, "Rows"), _whole(dataset, "Columns"))
     modality = str(dataset.get("Modality") or "").strip()
     if spec.modalities and modality and modality not in spec.modalities:
         raise PixelError("policy", f"the modality is not {' or '.join(spec.modalities)}")
-    if int(dataset.get("NumberOfFrames") or 1) > 1:
+    if _whole(dataset, "NumberOfFrames") > 1:
         raise PixelError("policy", "more than one frame")
     if not dataset.get("PhotometricInterpretation"):
         raise PixelError("header", "the photometric interpretation is missing")
     if "PixelData" in dataset:
         _check_length(dataset)
+
+
+def _whole(dataset: Dataset, name: str) -> int:
+    """The value of an element that must be a whole number; 0 where it is absent or empty."""
+    try:
+        return int(dataset.get(name) or 0)
+    except Exception:  # pydicom reads a value when it is asked for, and raises what it likes
+        raise PixelError("header", f"{name} is not a whole number") from None
 
 
 def _check_length(dataset: Dataset) -> None:
@@ -136,8 +150,8 @@ def _check_length(dataset: Dataset) -> None:
     if "BitsAllocated" not in dataset:
         raise PixelError("header", "the number of bits is missing")
     photometric = str(dataset.PhotometricInterpretation)
-    samples = int(dataset.get("SamplesPerPixel") or 1) - (photometric == "YBR_FULL_422")
-    bits = int(dataset.Rows) * int(dataset.Columns) * samples * int(dataset.BitsAllocated)
+    samples = (_whole(dataset, "SamplesPerPixel") or 1) - (photometric == "YBR_FULL_422")
+    bits = _whole(dataset, "Rows") * _whole(dataset, "Columns") * samples * _whole(dataset, "BitsAllocated")
     if len(dataset.PixelData or b"") * 8 < bits:
         raise PixelError("decode", "the pixel data is shorter than rows x columns: the file is cut short")
 
@@ -151,14 +165,21 @@ def _stored_grey(dataset: Dataset, rows: int, columns: int) -> np.ndarray:
     except MemoryError:
         raise
     except Exception as error:
-        syntax = re.sub(r"[^0-9.]", "", str(dataset.file_meta.TransferSyntaxUID))[:64]
-        reason = f"no codec decodes the pixel data of transfer syntax {syntax} ({kind_of(error)})"
+        reason = f"no codec reads pixel data like this one: {_syntax_name(dataset)} ({kind_of(error)})"
+        if dataset.file_meta.TransferSyntaxUID in SYNTAXES:
+            reason = f"every codec for {_syntax_name(dataset)} refuses the pixel data: it is damaged ({kind_of(error)})"
         raise PixelError("decode", reason) from None
     if array.shape == (rows, columns, 3):
         array = array.astype(np.float32) @ _LUMA
     if array.shape != (rows, columns):
         raise PixelError("decode", "the decoded picture does not have the rows and columns of the header")
     return array
+
+
+def _syntax_name(dataset: Dataset) -> str:
+    """The standard's name, or only the digits: a file may have any text there."""
+    syntax = UID(re.sub(r"[^0-9.]", "", str(dataset.file_meta.TransferSyntaxUID))[:64])
+    return f"{syntax.name} ({syntax})" if syntax.is_transfer_syntax else f"transfer syntax {syntax}"
 
 
 def _looked_up(grey: np.ndarray, dataset: Dataset, with_voi: bool) -> tuple[np.ndarray, bool]:
