@@ -1,0 +1,129 @@
+"""The command: python -m sweep.doctor says whether a study would run here, and what mends what would not."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sweep.console import quiet_libraries
+from sweep.doctor.check import FAIL, OK, WARN, Check, guarded
+
+EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
+MARKS = {OK: "[green]ok[/green]", WARN: "[yellow]warn[/yellow]", FAIL: "[red]fail[/red]"}
+PIPE_WIDTH = 140
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.command(
+    epilog="Exit codes: 0 nothing fails, 2 bad input, 3 something fails. For example: "
+    "python -m sweep.doctor --study paper --storage s3://bucket/results --raw chexpert=/data/CheXpert-v1.0"
+)
+def doctor(
+    cluster: Annotated[
+        Path | None, typer.Argument(metavar="[cluster.yaml]", help="A cluster file: would `ray up` take it?")
+    ] = None,
+    storage: Annotated[
+        str, typer.Option(help="Where results will be kept: a folder, an NFS path, s3://... or gs://...")
+    ] = "radsweep-results",
+    raw: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE=DIR", help="A raw archive: is it whole? No image is read. Repeat for each."),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(help="Whose data and disk space to check; demo, where neither it nor --raw is given."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON, for scripts.")] = False,
+) -> None:
+    """Would a study run here? Each check that fails comes with the command that mends it.
+
+    Looks at versions, devices, /dev/shm, disks against the plan, ports and the token; writes, renames and
+    reads back a file in the storage and removes it again; counts the images that the archives list.
+    """
+    quiet_libraries()
+    try:
+        checks = examine(study, storage, raw or [], cluster)
+    except ValueError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks], indent=1))
+    else:
+        show(checks)
+    raise typer.Exit(EXIT_SOME_FAILED if any(check.status == FAIL for check in checks) else EXIT_OK)
+
+
+def examine(study_name: str | None, storage: str, raw_values: list[str], cluster: Path | None) -> list[Check]:
+    """All checks, in the order in which one needs the other. Raises ValueError for bad input only."""
+    from sweep.data import parse_raw
+    from sweep.doctor.access import access_checks
+    from sweep.doctor.machine import machine_checks
+    from sweep.doctor.places import check_storage
+    from sweep.studies import load_study
+
+    raw = parse_raw(raw_values)
+    if study_name is None and not raw:
+        study_name = "demo"
+    study = load_study(study_name) if study_name else None
+    if cluster is not None and not cluster.is_file():
+        raise ValueError(f"cluster file {cluster} does not exist")
+    checks = guarded("machine", machine_checks)
+    checks += guarded("access", lambda: access_checks(on_cluster=cluster is not None))
+    checks += guarded("storage", lambda: check_storage(storage))
+    checks += guarded("data", lambda: _data_and_disk(study, storage, raw))
+    if cluster is not None:
+        from sweep.doctor.cluster_file import check_cluster_file
+
+        checks += guarded("cluster file", lambda: check_cluster_file(cluster))
+    return checks
+
+
+def _data_and_disk(study, storage: str, raw: dict[str, Path]) -> list[Check]:
+    from sweep.doctor.needs import needs_of
+    from sweep.doctor.places import check_disk
+    from sweep.doctor.trees import check_raw, check_study_data
+    from sweep.plan import make_plan
+    from sweep.store import Store
+
+    specs = study.builds() if study else ()
+    checks, counts = check_raw(raw, specs)
+    if study is None:
+        return checks
+    store = Store(storage)
+    usable = {source: folder for source, folder in raw.items() if source in counts}
+    data, of_study, built = check_study_data(study, store, usable)
+    plan = make_plan(study, {spec.source: "any" for spec in specs}, {})
+    needs = needs_of(study, plan.encoders, plan.cells, {**counts, **of_study}, built)
+    return [*checks, *data, *check_disk(storage, needs)]
+
+
+def show(checks: list[Check], console: Console | None = None) -> None:
+    """A row a check, then what mends what."""
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_WIDTH)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("check", no_wrap=True)
+    table.add_column("found", overflow="fold")
+    for check in checks:
+        table.add_row(MARKS[check.status], check.name, escape(check.found))
+    console.print(table)
+    bad = [check for check in checks if check.status != OK]
+    for check in bad:
+        problem, mend = f"{escape(check.name)}: {escape(check.found)}", f"mend: [bold]{escape(check.mend)}[/bold]"
+        console.print(f"{MARKS[check.status]} {problem}\n     {mend}", highlight=False, soft_wrap=True)
+    failed = sum(check.status == FAIL for check in checks)
+    words = "Everything that a study needs is here." if not failed else f"{failed} of {len(checks)} checks fail."
+    console.print(words, highlight=False)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,85 @@
+"""Who can reach Ray here: the token and its file, the dashboard's port, the head of a cluster."""
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+from sweep.doctor.check import FAIL, OK, WARN, Check
+
+DASHBOARD_PORT, HEAD_PORT = 8265, 6379
+MAKE_TOKEN = "ray get-auth-token --generate && chmod 600 ~/.ray/auth_token"
+CONNECT_SECONDS = 3.0
+
+
+def token_file() -> Path:
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+
+
+def check_token(on_cluster: bool, path: Path | None = None) -> Check:
+    """on_cluster: a cluster file was given, or RAY_ADDRESS; then a token must be there, else Ray makes one itself."""
+    path = path or token_file()
+    mode = os.environ.get("RAY_AUTH_MODE")
+    if mode not in (None, "", "token"):
+        text = f"RAY_AUTH_MODE is {mode}: whoever reaches Ray's ports can run anything as you"
+        return Check("token", FAIL, text, "export RAY_AUTH_MODE=token")
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return Check("token", OK, "in RAY_AUTH_TOKEN")
+    if not path.is_file() or not path.read_text().strip():
+        if on_cluster:
+            return Check("token", FAIL, f"{path} does not exist: a cluster with tokens refuses this driver", MAKE_TOKEN)
+        return Check("token", OK, "none yet: Ray makes one for this machine when it starts")
+    permissions = stat.S_IMODE(path.stat().st_mode)
+    if permissions & 0o077:
+        text = f"{path} has mode {permissions:o}: other users of this machine can read it"
+        return Check("token", FAIL if on_cluster else WARN, text, f"chmod 600 {path}")
+    return Check("token", OK, f"{path}, readable by its owner only")
+
+
+def outside_address() -> str | None:
+    """This machine's address on the network that leads out; nothing is sent. None where there is no network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address of documentation: only the route is looked up
+        except OSError:
+            return None
+        return probe.getsockname()[0]
+
+
+def answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def check_dashboard_port(port: int = DASHBOARD_PORT, outside: str | None = None) -> Check:
+    """A dashboard may answer this machine only. outside: this machine's address to others, looked up where None."""
+    outside = outside or outside_address()
+    if outside is not None and answers(outside, port):
+        text = f"port {port} answers at {outside}: others on the network can reach the dashboard"
+        mend = "ray stop && ray start --head --dashboard-host=127.0.0.1  (or close the port in the firewall)"
+        return Check("dashboard port", FAIL, text, mend)
+    if answers("127.0.0.1", port):
+        return Check("dashboard port", OK, f"port {port} is in use on this machine only; Ray takes the next one")
+    return Check("dashboard port", OK, f"port {port} is free, and closed to other machines")
+
+
+def check_head(address: str | None) -> list[Check]:
+    """Whether the cluster that RAY_ADDRESS names can be reached; nothing where it names none."""
+    if not address or address in ("auto", "local"):
+        return []
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal() or not host:
+        text = f"RAY_ADDRESS is {address!r}, not HOST:PORT"
+        return [Check("head", FAIL, text, f"export RAY_ADDRESS=HOST:{HEAD_PORT}")]
+    if answers(host, int(port)):
+        return [Check("head", OK, f"{address} answers")]
+    text = f"RAY_ADDRESS is {address}, and nothing answers there"
+    return [Check("head", FAIL, text, "unset RAY_ADDRESS  (to run here), or start the cluster: ray up cluster.yaml")]
+
+
+def access_checks(on_cluster: bool) -> list[Check]:
+    address = os.environ.get("RAY_ADDRESS")
+    return [check_token(on_cluster or bool(address)), check_dashboard_port(), *check_head(address)]

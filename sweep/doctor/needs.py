@@ -1,0 +1,73 @@
+"""How many bytes does a study still write, and where: shards, encoders, results, and each node's cache."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from datasets_io.read import MEMORY_LIMIT
+from sweep.cell import Cell, EncoderRun
+from sweep.studies import Study
+from trainables.backbones import build_backbone
+from trainables.recipe import BackboneSpec, PretrainRecipe
+from trainables.text import HuggingFaceText
+
+FLOAT32 = 4
+HEAD_BYTES = 50 << 20  # projection heads of an objective, as float32
+TEXT_TOWER_BYTES = 440 << 20  # a BERT-base text encoder, as float32
+CHECKPOINT_COPIES = 4  # weights, Adam's two moments, and the best epoch so far
+ROW_BYTES = 100  # ids and report of an image, beside its pixels
+PREDICTION_BYTES = 5  # a float32 probability and an int8 label for each image and finding
+RESULT_BYTES = 50_000  # result.json with its history, label subset and head
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes still to be written to the storage and to a node's cache. says: what they are for."""
+
+    storage: int
+    cache: int
+    says: str
+
+
+@lru_cache(maxsize=32)
+def backbone_bytes(spec: BackboneSpec) -> int:
+    with torch.device("meta"):
+        backbone = build_backbone(spec, seed=0)
+    return FLOAT32 * sum(tensor.numel() for tensor in backbone.state_dict().values())
+
+
+def encoder_bytes(run: EncoderRun) -> int:
+    recipe = run.recipe
+    heads = HEAD_BYTES if isinstance(recipe, PretrainRecipe) and recipe.backbone.name != "demo_cnn" else 0
+    text = TEXT_TOWER_BYTES if isinstance(getattr(recipe, "text", None), HuggingFaceText) else 0
+    return backbone_bytes(recipe.backbone) + heads + text
+
+
+def needs_of(
+    study: Study, encoders: tuple[EncoderRun, ...], cells: tuple[Cell, ...], counts: Mapping[str, Mapping[str, int]],
+    built: set[str], findings: int = 14,
+) -> Needs:
+    """encoders, cells: what is left. counts: source -> split -> images; built: sources whose shards are there.
+
+    A source without counts adds nothing. The sizes are those of uncompressed pixels, so real ones are below.
+    """
+    shards = sum(
+        sum(counts.get(spec.source, {}).values()) * (spec.image_size**2 + ROW_BYTES)
+        for spec in study.builds() if spec.source not in built
+    )
+    sizes = [encoder_bytes(run) for run in encoders]
+    checkpoints = CHECKPOINT_COPIES * max(sizes, default=0)
+    results = sum(
+        counts.get(cell.dataset, {}).get(cell.recipe.splits.test, 0) * findings * PREDICTION_BYTES + RESULT_BYTES
+        for cell in cells
+    )
+    cached = [
+        counts.get(spec.source, {}).get(split, 0) * spec.image_size**2
+        for spec in study.builds() for split in ("train", "val", "test")
+        if spec.source != study.corpus.source or split == "val"
+    ]
+    says = f"{len(encoders)} encoders, {len(cells)} cells" + (", shards" if shards else "")
+    storage = shards + sum(sizes) + checkpoints + results
+    return Needs(storage, sum(size for size in cached if size > MEMORY_LIMIT), says)

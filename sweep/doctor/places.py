@@ -1,0 +1,129 @@
+"""Can results be kept there: storage that writes, renames and lists, and disks with room for the plan."""
+
+import shutil
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import pyarrow.fs as pafs
+
+from datasets_io.files import Files
+from datasets_io.read import local_cache
+from sweep.doctor.check import FAIL, OK, WARN, Check, gigabytes
+from sweep.doctor.needs import Needs
+
+CLOCK_SECONDS = 5.0
+RAY_FULL = 0.95  # Ray stops to take work on a disk as full as this
+
+
+def check_storage(uri: str) -> list[Check]:
+    """Everything that the project asks of a storage, done once in a folder of its own that is removed again."""
+    try:
+        files = Files(uri)
+        made = _first_missing(Path(files.root)) if files.is_local else None
+    except (OSError, ValueError) as error:
+        return [Check("storage", FAIL, f"{uri}: {error}", _how_to_reach(uri))]
+    folder = f"doctor-{uuid.uuid4().hex[:8]}"
+    try:
+        return [_exercise(files, folder), _clock(files, folder)]
+    except OSError as error:
+        return [Check("storage", FAIL, f"{uri} cannot be used: {error}", _how_to_reach(uri))]
+    finally:
+        _clean(files, folder, made)
+
+
+def _exercise(files: Files, folder: str) -> Check:
+    """Write, replace, write once, list, read back, remove: what each must give is compared."""
+    started = time.monotonic()
+    files.write(f"{folder}/a.txt", b"first")
+    files.write(f"{folder}/a.txt", b"second")  # on a disk: a temporary file, renamed
+    once = files.write_once(f"{folder}/b.txt", b"first"), files.write_once(f"{folder}/b.txt", b"second")
+    problems = []
+    if files.read(f"{folder}/a.txt") != b"second":
+        problems.append("a file that was replaced still has its old content")
+    if once != (True, False) or files.read(f"{folder}/b.txt") != b"first":
+        problems.append("a second write replaced a first one that must stand (are hard links allowed here?)")
+    if files.list(folder) != [f"{folder}/a.txt", f"{folder}/b.txt"]:
+        problems.append("a listing does not show what was just written")
+    seconds = time.monotonic() - started
+    if problems:
+        return Check("storage", FAIL, f"{files.uri}: {'; '.join(problems)}", "take another --storage")
+    return Check("storage", OK, f"{files.uri}: write, rename, list and read back in {1000 * seconds:,.0f} ms")
+
+
+def _clock(files: Files, folder: str) -> Check:
+    """Leases and the rate in `sweep.status` compare this machine's clock with the times of files."""
+    files.write(f"{folder}/now.txt", b"now")
+    written = files.fs.get_file_info(files.full(f"{folder}/now.txt")).mtime
+    apart = abs(written.timestamp() - time.time()) if written else 0.0
+    if apart > CLOCK_SECONDS:
+        text = f"the storage's clock and this machine's are {apart:,.0f} s apart"
+        return Check("clock", WARN, text, "sudo timedatectl set-ntp true")
+    return Check("clock", OK, "the storage's clock and this machine's agree")
+
+
+def _first_missing(path: Path) -> Path | None:
+    """The topmost folder that would have to be made for `path`."""
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    return missing[-1] if missing else None
+
+
+def _clean(files: Files, folder: str, made: Path | None) -> None:
+    try:
+        files.remove(folder)
+    except OSError:
+        return  # what could not be written needs no removing
+    if made is not None and made.is_dir() and not any(path.is_file() for path in made.rglob("*")):
+        shutil.rmtree(made)
+
+
+def _how_to_reach(uri: str) -> str:
+    scheme = uri.partition("://")[0] if "://" in uri else ""
+    if scheme == "s3":
+        bucket = uri.removeprefix("s3://").partition("/")[0].partition("?")[0]
+        return f"aws sts get-caller-identity && aws s3 ls s3://{bucket}  (who am I, and may I use the bucket)"
+    if scheme in ("gs", "gcs"):
+        return "gcloud auth application-default login"
+    if scheme:
+        return "allowed are a folder, an NFS path, s3://... and gs://..."
+    return f"mkdir -p {uri} && touch {uri}/probe && rm {uri}/probe  (or take another --storage)"
+
+
+def free_bytes(path: Path) -> int:
+    """Free space of the disk on which a path lies or would lie."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def check_disk(uri: str, needs: Needs) -> list[Check]:
+    """Room for what is still to be written: in the storage, in this node's cache, and for Ray's own files."""
+    files = Files(uri)
+    checks = []
+    if isinstance(files.fs, pafs.LocalFileSystem):
+        checks.append(_room("disk of the storage", free_bytes(Path(files.root)), needs.storage, needs.says, files.root))
+    else:
+        text = f"about {gigabytes(needs.storage)} will be written to {uri} ({needs.says})"
+        checks.append(Check("disk of the storage", OK, text))
+    cache = local_cache()
+    says = "the datasets' images, once a node (RADSWEEP_CACHE)"
+    checks.append(_room("disk of the cache", free_bytes(cache), needs.cache, says, cache))
+    return [*checks, _ray_disk(Path(tempfile.gettempdir()))]
+
+
+def _room(name: str, free: int, needed: int, says: str, place: object) -> Check:
+    text = f"{gigabytes(free)} free at {place}; about {gigabytes(needed)} needed for {says}"
+    if free >= needed:
+        return Check(name, OK, text)
+    return Check(name, FAIL, text, f"free {gigabytes(needed - free)} there, or take another place: df -h {place}")
+
+
+def _ray_disk(folder: Path) -> Check:
+    usage = shutil.disk_usage(folder)
+    used = 1 - usage.free / usage.total
+    text = f"{folder} is {used:.0%} full, {gigabytes(usage.free)} free, for Ray's logs and spilled objects"
+    if used < RAY_FULL:
+        return Check("disk of Ray", OK, text)
+    mend = f"rm -r {folder}/ray/session_2*  (when no Ray runs), or export RAY_TMPDIR=/another/disk"
+    return Check("disk of Ray", FAIL, f"{text}; at {RAY_FULL:.0%} Ray takes no more work", mend)

@@ -1,0 +1,82 @@
+"""Are the data trees whole: raw archives as they were downloaded, and shards that were built from them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from datasets_io.build import BuildSpec, check_archive
+from datasets_io.read import read_manifest
+from datasets_io.schema import ArchiveError, Record
+from sweep.doctor.check import FAIL, OK, WARN, Check
+from sweep.locate import data_folders
+from sweep.store import Store
+from sweep.studies import Study
+
+# Images that the whole archives list: MIMIC-CXR 2.x; CheXpert train + valid, and with the later test set; NIH.
+WHOLE = {"mimic_cxr": (377_110,), "chexpert": (223_648, 224_316), "nih_cxr14": (112_120,)}
+Counts = dict[str, dict[str, int]]  # source -> split -> images
+
+
+def check_raw(raw: Mapping[str, Path], specs: Sequence[BuildSpec]) -> tuple[list[Check], Counts]:
+    """Every archive given, looked at as a build would before it reads an image."""
+    by_source = {spec.source: spec for spec in specs}
+    checks, counts = [], {}
+    for source, folder in raw.items():
+        name = f"archive {source}"
+        try:
+            records = check_archive(by_source.get(source, BuildSpec(source)), folder)
+        except ArchiveError as error:
+            checks.append(Check(name, FAIL, str(error), _how_to_mend(source, folder)))
+            continue
+        counts[source] = dict(Counter(record.split for record in records))
+        checks.append(_archive_check(name, source, folder, records, counts[source]))
+    return checks, counts
+
+
+def _archive_check(name: str, source: str, folder: Path, records: list[Record], counts: dict[str, int]) -> Check:
+    patients = len({record.patient_id for record in records})
+    text = f"{len(records):,} images of {patients:,} patients: {_split_text(counts)}"
+    whole = WHOLE.get(source)
+    if whole is None or len(records) in whole:
+        return Check(name, OK, text)
+    text += f"; the whole archive lists {' or '.join(f'{number:,}' for number in whole)}"
+    return Check(name, WARN, text, _how_to_mend(source, folder) + "  (or go on with this part)")
+
+
+def _split_text(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{split} {counts[split]:,}" for split in ("train", "val", "test") if counts.get(split))
+
+
+def _how_to_mend(source: str, folder: Path) -> str:
+    if source == "mimic_cxr":
+        address = "https://physionet.org/files/mimic-cxr/2.1.0/"
+        return f"wget -r -N -c -np -nH --cut-dirs=3 --user USER --ask-password -P {folder} {address}"
+    if source == "csv_images":
+        return f"ls {folder}  (the csv file's paths are relative to this folder)"
+    return f"unpack or copy the archive's missing files into {folder} again"
+
+
+def check_study_data(study: Study, store: Store, raw: Mapping[str, Path]) -> tuple[list[Check], Counts, set[str]]:
+    """What a study reads and --raw does not give: shards in the storage, or synthetic archives. Last: what is built."""
+    whole = all(spec.source in raw for spec in study.builds())
+    named = [f"{spec.source}={raw[spec.source]}" for spec in study.builds()] if whole else []
+    try:
+        folders = data_folders(study, named, store)
+    except ValueError as error:
+        return [Check("data", FAIL, str(error), "give --raw SOURCE=DIR for the archive that is meant")], {}, set()
+    checks, counts = [], {}
+    for spec in study.builds():
+        source = spec.source
+        if source in folders:
+            manifest = read_manifest(store.files, folders[source])
+            counts[source] = {split: part["images"] for split, part in manifest.counts["splits"].items()}
+            checks.append(Check(f"shards {source}", OK, f"{folders[source]}: {_split_text(counts[source])}"))
+        elif source in raw:
+            continue  # the archive's own check speaks for it
+        elif study.synthetic is not None and not raw:
+            counts[source] = study.synthetic.image_counts()[source]
+            checks.append(Check(f"data {source}", OK, f"synthetic, to be made: {_split_text(counts[source])}"))
+        else:
+            text = f"study {study.name} reads {source}; no --raw names it and {store.uri} has no shards of it"
+            checks.append(Check(f"data {source}", FAIL, text, f"add --raw {source}=DIR"))
+    return checks, counts, set(folders)
