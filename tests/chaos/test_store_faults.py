@@ -1,0 +1,278 @@
+"""The store under failing calls, power cuts, flipped bits and killed writers; and that planted bugs are noticed."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import store_checks
+from disks import FailingDisk, RecordingDisk
+from store_checks import FOLDER, on
+
+import datasets_io.files
+from datasets_io import artefacts
+from datasets_io.files import TEMPORARY, Disk, Files, patiently
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_call_may_fail():
+    assert store_checks.assert_publish_survives_failing_calls() >= 3 * 12
+
+
+def test_every_state_after_a_power_cut_is_whole():
+    assert store_checks.assert_publish_survives_power_cuts() > 30
+    assert store_checks.assert_replacing_survives_power_cuts() > 5
+
+
+def test_every_flipped_bit_is_seen():
+    store_checks.assert_every_flipped_bit_is_seen(200)
+
+
+@pytest.mark.chaos
+def test_five_thousand_flipped_bits_are_seen():
+    store_checks.assert_every_flipped_bit_is_seen(5000, seed=1)
+
+
+def test_the_first_write_wins():
+    store_checks.assert_the_first_write_wins()
+
+
+def test_a_killed_writer_leaves_nothing_in_the_way():
+    store_checks.assert_a_killed_writer_leaves_nothing_in_the_way()
+
+
+WRITER = (
+    "import sys; from datasets_io import artefacts; from datasets_io.files import Files\n"
+    "files = Files(sys.argv[1]); print('ready', flush=True); number = 0\n"
+    "while True:\n"
+    "    data = str(number).encode() * 20000\n"
+    "    artefacts.publish(files, f'cells/c{number}', {'a.bin': data}, {'value': number}); number += 1\n"
+)
+
+
+def kill_writers(storage: Path, kills: int) -> int:
+    """Kill a publishing process at random moments. How many finished folders there are; all must be whole."""
+    generator = random.Random(0)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for number in range(kills):
+        folder = storage / str(number)
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, env=environment
+        )
+        writer.stdout.readline()
+        time.sleep(generator.random() * 0.05)
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+    finished = 0
+    for number in range(kills):
+        files = Files(str(storage / str(number)))
+        done = {path.rpartition("/")[0] for path in files.list("cells") if path.endswith("/result.json")}
+        assert all(artefacts.problems(files, folder) == [] for folder in done)
+        files.remove_leftovers()
+        assert not [path for path in (storage / str(number)).rglob("*") if TEMPORARY in path.name]
+        finished += len(done)
+    return finished
+
+
+def test_killed_writers_leave_whole_folders(tmp_path):
+    kill_writers(tmp_path, 8)
+
+
+@pytest.mark.chaos
+def test_a_thousand_killed_writers_leave_whole_folders(tmp_path):
+    assert kill_writers(tmp_path, 1000) > 1000
+
+
+def test_a_storage_that_is_away_for_a_moment_costs_nothing(tmp_path, monkeypatch):
+    class Away(Disk):
+        until = time.monotonic() + 1.5
+
+        def create(self, path: str, data: bytes) -> None:
+            if time.monotonic() < self.until:
+                raise OSError(5, "Input/output error")
+            super().create(path, data)
+
+    monkeypatch.setattr(datasets_io.files, "DISK", Away())
+    files = Files(str(tmp_path))
+    store_checks.publish(files)
+    assert store_checks.assert_whole_or_open(files) and time.monotonic() > Away.until
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "gone"), OSError(28, "full"), PermissionError(13, "no")])
+def test_what_does_not_pass_by_waiting_is_said_at_once(error):
+    calls = []
+
+    def call():
+        calls.append(1)
+        raise error
+
+    with pytest.raises(OSError) as caught:
+        patiently(call)
+    assert caught.value is error and len(calls) == 1
+
+
+def test_a_late_write_of_a_writer_that_was_given_up_is_harmless(tmp_path):
+    """A partition: the old writer comes back after another computed the cell; and the other way round, damaged."""
+    files = Files(str(tmp_path))
+    store_checks.publish(files)
+    before = files.read(f"{FOLDER}/result.json")
+    store_checks.publish(files)
+    assert files.read(f"{FOLDER}/result.json") == before
+    files.write(f"{FOLDER}/result.json", before[:-20])
+    store_checks.publish(files)
+    assert store_checks.assert_whole_or_open(files), "a damaged first result does not stand against a valid second"
+    assert files.list(artefacts.QUARANTINE)
+
+
+# -- planted bugs: each must be noticed by the checks above ------------------------------------------
+
+
+class PlainWrite(RecordingDisk):
+    """Bytes are not brought to the disk before the rename."""
+
+    def create(self, path, data, sync=False):
+        super().create(path, data, sync=False)
+
+
+class NoFolderSync(RecordingDisk):
+    def sync_folder(self, path):
+        pass
+
+
+class NoParentSync(RecordingDisk):
+    """Only the folder of the file itself is synced, not the one in which that folder was made."""
+
+    def sync_folder(self, path):
+        if path.endswith("/c"):
+            super().sync_folder(path)
+
+
+class RemoveThenRename(RecordingDisk):
+    def rename(self, path, target):
+        if os.path.exists(target):
+            self.unlink(target)
+        super().rename(path, target)
+
+
+def marker_first(files, folder, contents, result, *, recipe=None, parents=None):
+    entries = {n: {"path": n, "sha256": hashlib.sha256(d).hexdigest(), "bytes": len(d)} for n, d in contents.items()}
+    sealed = artefacts.seal({**result, "files": entries, "recipe": recipe, "parents": parents})
+    written = files.write_once(f"{folder}/result.json", sealed)
+    for name, data in contents.items():
+        files.write(f"{folder}/{name}", data)
+    files.remove(f"{folder}/failed.json")
+    return written
+
+
+def swallowed(files, folder, contents, result, *, recipe=None, parents=None, original=artefacts.publish):
+    try:
+        return original(files, folder, contents, result, recipe=recipe, parents=parents)
+    except OSError:
+        return False
+
+
+def overwriting(files, folder, contents, result, *, recipe=None, parents=None, original=artefacts.publish):
+    files.remove(f"{folder}/result.json")
+    return original(files, folder, contents, result, recipe=recipe, parents=parents)
+
+
+def forgets_to_clean(target, data):
+    datasets_io.files._make_folders(os.path.dirname(target))
+    temporary = f"{target}{TEMPORARY}{random.random()}"
+    datasets_io.files.DISK.create(temporary, data)
+    return temporary
+
+
+def fixed_name(target, data):
+    datasets_io.files._make_folders(os.path.dirname(target))
+    datasets_io.files.DISK.create(f"{target}{TEMPORARY}", data)
+    return f"{target}{TEMPORARY}"
+
+
+def unchecked_read(self, name):
+    return self.files.read(f"{self.folder}/{self.result['files'][name]['path']}")
+
+
+def unsealed(data, path):
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise artefacts.CorruptArtefact("no JSON", path.rpartition("/")[0]) from error
+
+
+ARTEFACTS, FILES = artefacts, datasets_io.files
+PLANTED = {
+    "plain write": (None, "", None, lambda: store_checks.assert_publish_survives_power_cuts(PlainWrite)),
+    "no sync of the folder": (None, "", None, lambda: store_checks.assert_publish_survives_power_cuts(NoFolderSync)),
+    "no sync of the parent": (None, "", None, lambda: store_checks.assert_publish_survives_power_cuts(NoParentSync)),
+    "remove, then rename": (
+        None, "", None, lambda: store_checks.assert_replacing_survives_power_cuts(RemoveThenRename)),
+    "replaced without a sync": (None, "", None, lambda: store_checks.assert_replacing_survives_power_cuts(PlainWrite)),
+    "marker before artefacts": (ARTEFACTS, "publish", marker_first, store_checks.assert_publish_survives_power_cuts),
+    "marker before artefacts, by failing calls": (
+        ARTEFACTS, "publish", marker_first, store_checks.assert_publish_survives_failing_calls),
+    "exception swallowed": (ARTEFACTS, "publish", swallowed, store_checks.assert_publish_survives_failing_calls),
+    "a result is overwritten": (ARTEFACTS, "publish", overwriting, store_checks.assert_the_first_write_wins),
+    "temporary files stay": (
+        FILES, "_discard", lambda path: None, store_checks.assert_publish_survives_failing_calls),
+    "fixed temporary name": (
+        FILES, "_temporary", fixed_name, store_checks.assert_a_killed_writer_leaves_nothing_in_the_way),
+    "temporary files are listed": (
+        FILES, "TEMPORARY", ".other-", store_checks.assert_a_killed_writer_leaves_nothing_in_the_way),
+    "no checksum on read": (
+        artefacts.Artefacts, "read", unchecked_read, lambda: store_checks.assert_every_flipped_bit_is_seen(60)),
+    "no seal on the result": (
+        ARTEFACTS, "unseal", unsealed, lambda: store_checks.assert_every_flipped_bit_is_seen(60)),
+    "quarantine takes whole folders": (
+        ARTEFACTS, "problems", lambda files, folder: ["always"],
+        lambda: store_checks.assert_every_flipped_bit_is_seen(3)),
+    "the folder counts as done": (
+        ARTEFACTS, "is_done", lambda files, folder: files.exists(folder),
+        store_checks.assert_publish_survives_power_cuts),
+}
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_a_planted_bug_is_noticed(bug, monkeypatch):
+    where, name, replacement, check = PLANTED[bug]
+    if name == "TEMPORARY":  # the writer's name and the listing's filter disagree
+        monkeypatch.setattr(FILES, "_temporary", forgets_to_clean)
+        monkeypatch.setattr(FILES, name, replacement)
+        monkeypatch.setitem(forgets_to_clean.__globals__, "TEMPORARY", ".tmp-")
+    elif where is not None:
+        monkeypatch.setattr(where, name, replacement)
+    with pytest.raises((AssertionError, OSError, artefacts.CorruptArtefact)):
+        check()
+
+
+def test_a_full_disk_is_named_and_leaves_the_store_whole(tmp_path):
+    """ENOSPC from the first byte on: the error comes through, nothing half-written stays."""
+
+    class Full(Disk):
+        def create(self, path, data):
+            with open(path, "xb") as stream:
+                stream.write(data[: len(data) // 2])
+            raise OSError(28, "No space left on device")
+
+    files = Files(str(tmp_path))
+    with on(Full()), pytest.raises(OSError, match="No space left"):
+        store_checks.publish(files)
+    assert not artefacts.is_done(files, FOLDER) and not [p for p in tmp_path.rglob("*") if p.is_file()]
+    store_checks.publish(files)
+    assert store_checks.assert_whole_or_open(files)
+
+
+def test_the_failing_disk_fails_once():
+    disk = FailingDisk(2, 28)
+    with on(disk), pytest.raises(OSError):
+        for _ in range(3):
+            disk.read(__file__)
+    assert disk.failed == "read"
