@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sweep.aggregate import CellResult, Summary, by_place, csv_text, summarise
+from sweep.aggregate import FEW_POSITIVES, CellResult, Summary, by_place, csv_text, summarise
 from sweep.published import SOURCE, PublishedFinding, published_findings
 from sweep.published_tables import MEANS, PER_FINDING_COLUMNS, PER_FINDING_ROWS
 from sweep.table_text import (
@@ -27,7 +27,7 @@ from sweep.table_text import (
 from sweep.tables import PAPER_BATCH_SIZE, TableLayout, absence, best_of, what_varies
 
 PROTOCOL = "FT"
-FEW_POSITIVES = 10
+MANY_METHODS = 6
 TABLE_NUMBERS = {column: number for number, column in PER_FINDING_COLUMNS.items()}
 UNDEFINED = "undefined, one class only in the test images"
 MEAN_ROW = "Mean of defined findings"
@@ -259,10 +259,12 @@ class FindingTable:
         return "\n".join(lines).rstrip() + "\n"
 
     def latex(self) -> str:
-        """A table environment that needs \\usepackage{booktabs} and nothing else."""
+        """A table environment that needs \\usepackage{booktabs} and nothing else; many methods are set small."""
+        wide = len(self.methods) > MANY_METHODS
         lines = [
             r"% \usepackage{booktabs}", r"\begin{table}[t]", r"\centering",
             rf"\caption{{{latex(self.caption)}}}", rf"\label{{tab:{latex_label(self.study, self.file_stem)}}}",
+            *([r"\tiny\setlength{\tabcolsep}{2pt}"] if wide else []),
             rf"\begin{{tabular}}{{@{{}}lrr{'c' * len(self.methods)}@{{}}}}", r"\toprule",
             latex_row(map(latex, self.header)), r"\midrule",
         ]

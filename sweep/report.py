@@ -12,11 +12,14 @@ import typer
 from datasets_io.fingerprint import plain
 from sweep.aggregate import CellResult, findings_csv, results_csv
 from sweep.display import TableRows
+from sweep.figures.draw import draw_all
+from sweep.figures.drawing import Drawing
 from sweep.finding_tables import finding_tables
 from sweep.layout import layout_of, notes_of, numbered_layouts
 from sweep.plan import Plan
 from sweep.report_data import ReportData, software
 from sweep.report_files import ReportFolder
+from sweep.report_html import report_page
 from sweep.report_md import report_markdown
 from sweep.studies import Study, study_fingerprint
 from sweep.tables import Table, live_table, table1
@@ -34,7 +37,7 @@ def macro_tables(data: ReportData) -> tuple[Table, ...]:
     )
 
 
-def write_report(data: ReportData, folder: ReportFolder) -> dict[str, str]:
+def write_report(data: ReportData, folder: ReportFolder, figures: bool = True) -> dict[str, str]:
     """Make everything; file name -> where it lies."""
     layout = layout_of(data.study, data.plan)
     tables = macro_tables(data)
@@ -53,8 +56,20 @@ def write_report(data: ReportData, folder: ReportFolder) -> dict[str, str]:
     for shown, whole in zip(per_finding, everything, strict=True):
         stem = shown.file_stem
         contents |= {f"{stem}.md": shown.markdown(), f"{stem}.csv": whole.csv(), f"{stem}.tex": shown.latex()}
-    contents["report.md"] = report_markdown(data, words, tables, per_finding)
+    drawings = draw_all(data.study, data.plan, data.results, data.store, data.data_folders) if figures else {}
+    for name, drawing in drawings.items():
+        if drawing.missing is None:
+            contents |= {f"figures/{name}.svg": drawing.svg, f"figures/{name}.png": drawing.png}
+    note = "" if figures else "Left out, since the report was made with --no-figures."
+    lines = [note] if note else [_figure_line(drawing) for drawing in drawings.values()]
+    contents["report.md"] = report_markdown(data, words, tables, per_finding, lines)
+    contents["report.html"] = report_page(data, words, tables, per_finding, everything, drawings, note, {}, "")
     return {name: folder.write(name, content) for name, content in contents.items()}
+
+
+def _figure_line(drawing: Drawing) -> str:
+    where = f"figures/{drawing.name}.svg" if drawing.missing is None else f"not drawn: {drawing.missing}"
+    return f"{drawing.title}: {where}"
 
 
 def provenance(data: ReportData) -> dict:
@@ -120,6 +135,7 @@ def report(
     to: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write here instead of <storage>/reports/<study>.")
     ] = None,
+    figures: Annotated[bool, typer.Option(help="Draw the figures; without them it takes a few seconds.")] = True,
 ) -> None:
     """Make every table and the report again from what a storage has.
 
@@ -140,7 +156,7 @@ def report(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     folder = ReportFolder.elsewhere(to) if to else ReportFolder.of_study(data.store, data.study.name)
-    paths = write_report(data, folder)
+    paths = write_report(data, folder, figures)
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 200)

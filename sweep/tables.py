@@ -230,7 +230,7 @@ class Table:
                     values = [markdown_value(entry.text, entry.best, entry.mark) for entry in row.entries]
                     lines.append(markdown_row((markdown(row.display), *values)))
                     if self.published:
-                        lines += [markdown_row((f"&nbsp;&nbsp;{name}", *texts)) for name, texts in _reference(row)]
+                        lines += [markdown_row((f"&nbsp;&nbsp;{name}", *texts)) for name, texts in reference_rows(row)]
             lines.append("")
         lines += [f"- {markdown(note)}" for note in self.footnotes]
         return "\n".join(lines).rstrip() + "\n"
@@ -268,7 +268,7 @@ class Table:
                     values = [latex_value(entry.text, entry.best, entry.mark) for entry in row.entries]
                     lines.append(latex_row((latex(row.display), *values)))
                     if self.published:
-                        for name, texts in _reference(row):
+                        for name, texts in reference_rows(row):
                             lines.append(latex_row((rf"\quad {name}", *map(latex_number, texts))))
         lines += [r"\bottomrule", r"\end{tabular}"]
         lines += latex_notes(self.footnotes)
@@ -283,7 +283,7 @@ def grouped(rows: tuple[Row, ...]) -> list[tuple[str, list[Row]]]:
     return [(GROUP_TITLES.get(group, group), members) for group, members in groups.items()]
 
 
-def _reference(row: Row) -> list[tuple[str, list[str]]]:
+def reference_rows(row: Row) -> list[tuple[str, list[str]]]:
     """Published values and differences of a row; nothing where the paper has no such row."""
     if all(entry.published is None for entry in row.entries):
         return []

@@ -4,7 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sweep.aggregate import DONE, FAILED, MISSING, CellResult, Summary, by_place, defined_findings, summarise
+from scipy.stats import rankdata
+
+from sweep.aggregate import (
+    DONE,
+    FAILED,
+    FEW_POSITIVES,
+    MISSING,
+    CellResult,
+    Summary,
+    by_place,
+    defined_findings,
+    summarise,
+)
 from sweep.stats import Comparison, compare, mean
 from sweep.studies import BASELINE
 from sweep.table_text import mean_and_interval, percent
@@ -13,7 +25,6 @@ from trainables.registry import IMAGE_IMAGE_GROUP, IMAGE_TEXT_GROUP, JOINT_GROUP
 
 ANSWER, DETAIL, CAUTION = "answer", "detail", "caution"
 ALPHA = 0.05
-FEW_POSITIVES = 10
 Column = tuple[str, int]
 
 
@@ -27,8 +38,8 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class _Block:
-    """One dataset: summaries and seed values of each row and column."""
+class Block:
+    """One dataset: summaries and seed values of each row and column of a layout."""
 
     layout: TableLayout
     source: str
@@ -57,27 +68,31 @@ def findings_in_words(results: Sequence[CellResult], layout: TableLayout) -> tup
     done = [result for result in results if result.status == DONE]
     if not done:
         return (Sentence(CAUTION, "No cell of this study is finished: there is no result to state yet."),)
-    sentences: list[Sentence] = []
-    places = by_place(results)
-    for source, display in layout.datasets:
-        block = _block(source, display, layout, places)
+    blocks = make_blocks(results, layout)
+    sentences = [Sentence(ANSWER, text) for text in _overall(blocks)]
+    for block in blocks:
         if any(summary.n for summary in block.summaries.values()):
-            sentences += [Sentence(ANSWER, text, display) for text in _winners(block)]
-            details = (*_against_baseline(block), *_reports(block), *_joint(block), *_few_labels(block))
-            sentences += [Sentence(DETAIL, text, display) for text in details]
+            sentences += [Sentence(ANSWER, text, block.display) for text in _winners(block)]
+            details = (*_tested(block), *_reports(block), *_joint(block), *_few_labels(block))
+            sentences += [Sentence(DETAIL, text, block.display) for text in details]
         else:
-            sentences.append(Sentence(CAUTION, f"No cell on {display} is finished.", display))
+            sentences.append(Sentence(CAUTION, f"No cell on {block.display} is finished.", block.display))
     return (*sentences, *(Sentence(CAUTION, text) for text in cautions(results, layout)))
 
 
-def _block(source: str, display: str, layout: TableLayout, places: Mapping) -> _Block:
+def make_blocks(results: Iterable[CellResult], layout: TableLayout) -> tuple[Block, ...]:
+    places = by_place(results)
+    return tuple(_block(source, display, layout, places) for source, display in layout.datasets)
+
+
+def _block(source: str, display: str, layout: TableLayout, places: Mapping) -> Block:
     summaries, values = {}, {}
     for name, _, _ in layout.rows:
         for column in layout.columns:
             cells = places.get((name, source, *column), [])
             summaries[name, column] = summarise(cells, layout.seeds, layout.pretrain_seeds, layout.interval)
             values[name, column] = seed_values(cells, len(layout.pretrain_seeds) > 1)
-    return _Block(layout, source, display, summaries, values)
+    return Block(layout, source, display, summaries, values)
 
 
 def seed_values(cells: Iterable[CellResult], several_pretrainings: bool) -> dict[int, float]:
@@ -93,7 +108,38 @@ def listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _winners(block: _Block) -> list[str]:
+def mean_ranks(blocks: Iterable[Block]) -> tuple[list[tuple[str, float]], int]:
+    """Rows with their mean rank over the places where every row has all its seeds, best first; number of places.
+
+    Ties share the mean of their ranks.
+    """
+    ranks: dict[str, list[float]] = {}
+    places = 0
+    for block in blocks:
+        rows = [name for name, _, _ in block.layout.rows]
+        for column in block.layout.columns:
+            if len(complete_rows(block, rows, column)) < len(rows):
+                continue
+            places += 1
+            for row, rank in zip(rows, rankdata([-block.summaries[r, column].mean for r in rows]), strict=True):
+                ranks.setdefault(row, []).append(float(rank))
+    return sorted(((row, mean(found)) for row, found in ranks.items()), key=lambda item: item[1]), places
+
+
+def _overall(blocks: Sequence[Block]) -> list[str]:
+    """Which row ranks best over all datasets and columns."""
+    ranked, places = mean_ranks(blocks)
+    if len(ranked) < 2 or places < 2:
+        return []
+    (first, rank), (second, next_rank) = ranked[:2]
+    name = blocks[0].name
+    return [
+        f"Over all {places} columns of {listed([block.display for block in blocks])}, {name(first)} ranks best: mean "
+        f"rank {rank:.1f} of {len(ranked)}, before {name(second)} ({next_rank:.1f})."
+    ]
+
+
+def _winners(block: Block) -> list[str]:
     """Which row is highest in which columns, the one that is highest most often first."""
     wins: dict[str, list[Column]] = {}
     columns = [c for c in block.layout.columns if any(block.summaries[r, c].n for r, _, _ in block.layout.rows)]
@@ -111,55 +157,54 @@ def _winners(block: _Block) -> list[str]:
     return [f"{block.display}: the highest macro AUROC (%) is that of {'; '.join(parts)}."] if parts else []
 
 
-def _reference(block: _Block) -> str | None:
+def reference_of(block: Block) -> str | None:
     baselines = block.rows(BASELINE)
     return next((name for name in ("imagenet", "random") if name in baselines), next(iter(baselines), None))
 
 
-def _against_baseline(block: _Block) -> list[str]:
-    """Paired tests of every method against the baseline over all columns, corrected together."""
-    reference = _reference(block)
+def against_baseline(block: Block) -> dict[tuple[str, Column], Comparison]:
+    """(method, column) -> its paired test against the baseline over seeds; all of a dataset corrected together."""
+    reference = reference_of(block)
     methods = [name for name, _, group in block.layout.rows if group != BASELINE]
     if reference is None or not methods:
+        return {}
+    places = [(row, column) for column in block.layout.columns for row in methods]
+    values = {f"{row}|{column}": found for (row, column), found in block.values.items()}
+    tests = compare(values, [(f"{row}|{column}", f"{reference}|{column}") for row, column in places])
+    return dict(zip(places, tests, strict=True))
+
+
+def _tested(block: Block) -> list[str]:
+    """How many means are significantly above and below the baseline, and the largest difference."""
+    tests = against_baseline(block)
+    if not tests:
         return []
-    values = {f"{row}|{c}": block.values[row, c] for row in (reference, *methods) for c in block.layout.columns}
-    pairs = [(f"{row}|{c}", f"{reference}|{c}") for c in block.layout.columns for row in methods]
-    tests = compare(values, pairs)
-    tested = [test for test in tests if test.p is not None]
+    name = block.name(reference_of(block))
+    tested = {place: test for place, test in tests.items() if test.p is not None}
     if not tested:
-        return [f"{block.display}: no method shares two seeds with {block.name(reference)} yet, so none is tested."]
-    sure = [test for test in tested if test.p_holm < ALPHA]
-    better, worse = [t for t in sure if t.difference > 0], [t for t in sure if t.difference < 0]
-    text = (
-        f"{block.display}: against {block.name(reference)}, {len(better)} of {len(tested)} method-and-column means are "
-        f"significantly higher and {len(worse)} significantly lower (paired t-tests over seeds, Holm-corrected "
-        f"together, p < {ALPHA:g})"
-    )
-    return [f"{text}{_largest(block, tested)}."]
+        return [f"{block.display}: no method shares two seeds with {name} yet, so none is tested."]
+    sure = [test for test in tested.values() if test.p_holm < ALPHA]
+    better, worse = sum(t.difference > 0 for t in sure), sum(t.difference < 0 for t in sure)
+    row, column = max(tested, key=lambda place: tested[place].difference)
+    return [
+        f"{block.display}: against {name}, {better} of {len(tested)} means of methods are significantly higher and "
+        f"{worse} significantly lower (paired t-tests over seeds, Holm-corrected together, p < {ALPHA:g}); the largest "
+        f"difference is {100 * tested[row, column].difference:+.2f} points, {block.name(row)} under "
+        f"{block.title(column)}."
+    ]
 
 
-def _largest(block: _Block, tests: Sequence[Comparison]) -> str:
-    top = max(tests, key=lambda test: test.difference)
-    row = top.first.split("|", 1)[0]
-    column = next(c for c in block.layout.columns if top.first == f"{row}|{c}")
-    sign = "+" if top.difference >= 0 else "-"
-    return (
-        f"; the largest difference is {sign}{abs(100 * top.difference):.2f} points, {block.name(row)} under "
-        f"{block.title(column)}"
-    )
-
-
-def _complete(block: _Block, rows: Iterable[str], column: Column) -> list[str]:
+def complete_rows(block: Block, rows: Iterable[str], column: Column) -> list[str]:
     """Rows with a mean over every seed: only those are compared in words."""
     return [row for row in rows if block.summaries[row, column].complete and block.summaries[row, column].n]
 
 
-def _reports(block: _Block) -> list[str]:
+def _reports(block: Block) -> list[str]:
     """The best method that reads reports against the best that does not, column by column."""
     parts = []
     for column in block.layout.columns:
-        text = block.best(column, _complete(block, block.rows(IMAGE_TEXT_GROUP, JOINT_GROUP), column))
-        image = block.best(column, _complete(block, block.rows(IMAGE_IMAGE_GROUP), column))
+        text = block.best(column, complete_rows(block, block.rows(IMAGE_TEXT_GROUP, JOINT_GROUP), column))
+        image = block.best(column, complete_rows(block, block.rows(IMAGE_IMAGE_GROUP), column))
         if text and image:
             gap = 100 * (block.summaries[text[0], column].mean - block.summaries[image[0], column].mean)
             parts.append(f"{gap:+.2f} under {block.title(column)} ({block.name(text[0])} - {block.name(image[0])})")
@@ -168,13 +213,13 @@ def _reports(block: _Block) -> list[str]:
     return [f"{block.display}: best method with reports minus best without, in points: {listed(parts)}."]
 
 
-def _joint(block: _Block) -> list[str]:
+def _joint(block: Block) -> list[str]:
     """A joint method against the better of its two parts, over all columns."""
     gaps = []
     for row in block.rows(JOINT_GROUP):
         for column in block.layout.columns:
-            parts = _complete(block, [p for p in row.split("+") if (p, column) in block.summaries], column)
-            if len(parts) == 2 and _complete(block, [row], column):
+            parts = complete_rows(block, [p for p in row.split("+") if (p, column) in block.summaries], column)
+            if len(parts) == 2 and complete_rows(block, [row], column):
                 best = max(block.summaries[part, column].mean for part in parts)
                 gaps.append(100 * (block.summaries[row, column].mean - best))
     if not gaps:
@@ -186,17 +231,17 @@ def _joint(block: _Block) -> list[str]:
     ]
 
 
-def _few_labels(block: _Block) -> list[str]:
+def _few_labels(block: Block) -> list[str]:
     """Methods that with a share of the labels reach what the baseline has with all of them."""
-    reference = _reference(block)
+    reference = reference_of(block)
     shares = sorted(share for protocol, share in block.layout.columns if protocol == "FT")
-    if reference is None or len(shares) < 2 or not _complete(block, [reference], ("FT", shares[-1])):
+    if reference is None or len(shares) < 2 or not complete_rows(block, [reference], ("FT", shares[-1])):
         return []
     target = block.summaries[reference, ("FT", shares[-1])].mean
     methods = [name for name, _, group in block.layout.rows if group != BASELINE]
     for share in shares[:-1]:
         column = ("FT", share)
-        rows = block.best(column, _complete(block, methods, column))
+        rows = block.best(column, complete_rows(block, methods, column))
         if rows and block.summaries[rows[0], column].mean >= target:
             return [
                 f"{block.display}: fine-tuned with {share}% of the labels, {block.name(rows[0])} "

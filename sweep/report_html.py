@@ -1,0 +1,121 @@
+"""The report as one page: report.html holds its own style, script and data, and asks the network for nothing."""
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from datasets_io.fingerprint import plain
+from sweep.answers import answers
+from sweep.finding_tables import FindingTable
+from sweep.layout import layout_of
+from sweep.page_cells import cells_value, logs_value, recipes_value
+from sweep.page_tables import page_tables
+from sweep.report_data import ReportData, compute_of, software
+from sweep.studies import study_fingerprint
+from sweep.tables import Table
+from sweep.words import ANSWER, CAUTION, DETAIL, Sentence, make_blocks
+
+PAGE = files("sweep") / "report_page"
+SCRIPTS = ("copy.js", "theme.js", "tabs.js", "tables.js", "grid.js", "cells.js", "start.js")
+LARGEST_SVG = 1_500_000
+Figures = Mapping[str, Any]
+
+
+def report_page(
+    data: ReportData, words: Sequence[Sentence], tables: Sequence[Table], per_finding: Sequence[FindingTable],
+    everything: Sequence[FindingTable], figures: Figures, figures_note: str, statistics: Mapping[str, str],
+    statistics_note: str,
+) -> str:
+    """figures: name -> sweep.figures.drawing.Drawing; statistics: file name -> CSV text; notes: why none."""
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (PAGE / name).read_text()), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )
+    layout = layout_of(data.study, data.plan)
+    pages = page_tables(tables, per_finding, everything)
+    value = _page_value(data, statistics) | {"latex": {page.id: page.latex for page in pages}}
+    return environment.get_template("page.html").render(
+        study=data.study,
+        counts=Counter(result.status for result in data.results),
+        total=len(data.results),
+        answers=answers(make_blocks(data.results, layout)),
+        lead=[s.text for s in words if s.kind == ANSWER and not s.dataset],
+        details=[s.text for s in words if s.kind == DETAIL],
+        cautions=[s.text for s in words if s.kind == CAUTION],
+        tables=pages,
+        figures=[_figure(drawing) for drawing in figures.values()],
+        figures_note=figures_note,
+        statistics=list(statistics),
+        statistics_note=statistics_note,
+        encoders=data.encoders,
+        broken=data.broken,
+        failed_items=_failed(data),
+        sources=[(spec.source, data.manifests.get(spec.source)) for spec in data.study.builds()],
+        compute=compute_of(data),
+        fingerprint=study_fingerprint(data.study),
+        versions=software(),
+        origin=data.origin,
+        layout=layout,
+        style=Markup((PAGE / "style.css").read_text()),
+        script=Markup(_script()),
+        data=_json(value),
+    )
+
+
+def _script() -> str:
+    """All scripts in one scope of their own."""
+    parts = [(PAGE / name).read_text() for name in SCRIPTS]
+    return "\n".join(["(() => {", '"use strict";', *parts, "})();"])
+
+
+def _page_value(data: ReportData, statistics: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "study": data.study.name,
+        "cells": cells_value(data),
+        "recipes": recipes_value(data),
+        "encoders": {
+            "rows": [[e.name, e.row, e.status, e.key, e.folder] for e in data.encoders],
+            "logs": logs_value([encoder.history for encoder in data.encoders]),
+        },
+        "encoderFailures": {e.name: data.failures[e.name] for e in data.encoders if e.name in data.failures},
+        "redo": data.origin.command("sweep.run", "--redo"),
+        "storage": data.store.files.full(""),
+        "logFolder": data.logs,
+        "resources": plain(data.study.resources),
+        "statistics": dict(statistics),
+    }
+
+
+def _json(value: Any) -> Markup:
+    """JSON that no HTML parser can leave: every < is written as an escape, and so are the line separators."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _failed(data: ReportData) -> list[tuple[str, int, str]]:
+    """(error, number of items, first item) of each reason, the most frequent first."""
+    items: dict[str, list[str]] = {}
+    for name, failure in data.failures.items():
+        items.setdefault(failure["error"], []).append(name)
+    return sorted(((error, len(names), names[0]) for error, names in items.items()), key=lambda row: -row[1])
+
+
+def _figure(drawing: Any) -> dict[str, Any]:
+    """What the template shows: the vector picture where it is small, else the raster one."""
+    picture: Markup | None = None
+    if drawing.missing is None:
+        if len(drawing.svg) <= LARGEST_SVG:
+            picture = Markup(drawing.svg)
+        else:
+            source = base64.b64encode(drawing.png).decode()
+            picture = Markup('<img alt="{}" src="data:image/png;base64,{}">').format(drawing.title, source)
+    return {
+        "name": drawing.name, "title": drawing.title, "caption": drawing.caption, "picture": picture,
+        "missing": drawing.missing,
+    }

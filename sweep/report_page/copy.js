@@ -1,0 +1,51 @@
+// Text to the clipboard, and text as LaTeX.
+const find = (selector, root = document) => root.querySelector(selector);
+const findAll = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+function make(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in node) node[name] = value;
+    else node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+let silence;
+function announce(text) {
+  find("#live").textContent = text;
+  clearTimeout(silence);
+  silence = setTimeout(() => { find("#live").textContent = ""; }, 3500);
+}
+
+async function copyText(text, what) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Older browsers give pages from disk no clipboard; a selection works there. A dialog lets no focus out.
+    const area = make("textarea", { value: text, style: "position:fixed;opacity:0" });
+    (find("dialog[open]") || document.body).append(area);
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    if (!copied) return announce("The browser does not allow copying.");
+  }
+  announce(`${what} copied.`);
+}
+
+const LATEX = {
+  "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
+  "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "−": "$-$", "×": "$\\times$", "<": "$<$",
+  ">": "$>$", "[": "{[}",
+};
+const latexText = (text) => String(text).replace(/[\\&%$#_{}~^±−×<>[]/g, (sign) => LATEX[sign]).replace(/\s+/g, " ").trim();
+
+function latexTable(caption, label, columns, lines) {
+  return [
+    "% \\usepackage{booktabs}", "\\begin{table}[t]", "\\centering", `\\caption{${latexText(caption)}}`,
+    `\\label{tab:${label.replace(/[^A-Za-z0-9_-]/g, "")}}`, `\\begin{tabular}{@{}${columns}@{}}`, "\\toprule", ...lines,
+    "\\bottomrule", "\\end{tabular}", "\\end{table}", "",
+  ].join("\n");
+}
+const latexLine = (cells) => `${cells.join(" & ")} \\\\`;
