@@ -91,7 +91,7 @@ def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | Non
     """The pixels of a file that is as simple as nearly all are; None for any other, whatever is wrong with it.
 
     The stream is behind the tag of the pixel data, which the reader of the header stopped at. Should the file become
-    shorter while it is mapped, the kernel ends this process: so it is done in a process that may end (decode_worker.py).
+    shorter while it is mapped, the kernel ends this process: one that may end (decode_worker.py).
     """
     try:
         allocated, bits, signed = int(dataset.BitsAllocated), int(dataset.BitsStored), int(dataset.PixelRepresentation)
