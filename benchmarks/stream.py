@@ -1,0 +1,230 @@
+"""What does a view cost the host over a long stream, against DataLoader, Pillow and torchvision on JPEG files?
+
+python -m benchmarks.stream [--quick]. Core-milliseconds are the time that all processes of the program spend on
+processors, Ray's own included, divided by the views delivered, from the start of a stream to its end; Ray and its
+workers have started before. "on device": batches and view parameters are made, and a device would render. "on host":
+OpenCV renders and normalises. The peer does the paper's multi-modal augmentation as its authors run it.
+One JSON line for each figure on stdout, a table on stderr.
+"""
+
+import argparse
+import itertools
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import ray
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.common import report, row
+from benchmarks.view_peers import pillow_peer
+from benchmarks.views import least_work, made_up_images, one_core
+from datasets_io.build import BuildSpec, build, data_folder
+from datasets_io.files import Files
+from datasets_io.manifest import Manifest
+from datasets_io.read import CorpusBatch, CorpusIndex, StreamPlan, corpus_index, open_split, resident_batches
+from datasets_io.stream import streamed_batches
+from trainables.views import draw_for_step, multi_modal_view, normalise, render
+
+BATCH, JPEG_QUALITY, ROUNDS = 64, 95, 3
+PEER = "DataLoader, Pillow, torchvision on JPEG"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Size:
+    """images: distinct ones of the corpus. epochs, of device and host streams; peer: images that the peer reads."""
+
+    image_size: int
+    images: int
+    device_epochs: int
+    host_epochs: int
+    peer: int
+
+
+WHOLE, QUICK = Size(224, 2048, 24, 4, 768), Size(32, 128, 2, 1, 64)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    files: Files
+    folder: str
+    manifest: Manifest
+    index: CorpusIndex
+    jpegs: list[Path]
+
+
+def make_corpus(root: Path, size: Size) -> Corpus:
+    """The same pictures as shards, by the project's own ingest, and as JPEG files."""
+    raw, base = root / "raw", made_up_images(64, size.image_size)
+    (raw / "images").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    lines, jpegs = ["path,patient_id,split"], []
+    for number in range(size.images):
+        image = Image.fromarray(np.roll(base[number % 64], rng.integers(0, size.image_size, 2), (0, 1)))
+        path = raw / "images" / f"{number:05d}.png"
+        image.save(path, compress_level=1)
+        jpegs.append(path.with_suffix(".jpg"))
+        image.save(jpegs[-1], quality=JPEG_QUALITY)
+        lines.append(f"images/{path.name},p{number},train")
+    (raw / "images.csv").write_text("\n".join(lines) + "\n")
+    files, spec = Files(str(root / "storage")), BuildSpec("csv_images", size.image_size)
+    manifest, folder = build(spec, raw, files), data_folder(spec, raw)
+    return Corpus(files, folder, manifest, corpus_index(files, folder, manifest, "train", False), jpegs)
+
+
+class JpegViews(Dataset):
+    """One augmented image an item, read from its file, as the authors' data loader does."""
+
+    def __init__(self, paths: list[Path], image_size: int):
+        self.paths, self.peer = paths, pillow_peer(multi_modal_view(image_size))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        with Image.open(self.paths[number]) as image:
+            return self.peer([np.asarray(image)])[0]
+
+
+def core_seconds() -> float:
+    """Processor time of this process and all below it, living or ended and waited for, in seconds."""
+    parents, seconds = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has just ended
+                continue
+            parents[int(entry.name)] = int(fields[1])
+            seconds[int(entry.name)] = sum(map(int, fields[11:15])) / TICKS
+    own = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in own} - own:
+        own |= more
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    itself = time.process_time() + ended.ru_utime + ended.ru_stime  # finer than the kernel's ticks
+    return itself + sum(seconds.get(pid, 0.0) for pid in own - {os.getpid()})
+
+
+def cost(stream: Callable[[], Iterator[int]], min_views: int = 1) -> tuple[float, float]:
+    """(core-milliseconds a view, views a second) of a whole stream of batches, given as their sizes."""
+    cores, started = core_seconds(), time.perf_counter()
+    views = sum(stream())
+    elapsed = time.perf_counter() - started
+    if views < min_views:
+        raise ArithmeticError(f"the stream gave {views} views")
+    return 1e3 * (core_seconds() - cores) / views, views / elapsed
+
+
+def delivered(batches: Iterator[CorpusBatch], image_size: int, on_host: bool) -> Iterator[int]:
+    """Sizes of the batches, when all that the host does for one view of each image is done."""
+    spec = multi_modal_view(image_size)
+    for step, batch in enumerate(batches):
+        pixels = torch.from_numpy(np.ascontiguousarray(batch.pixels))
+        parameters = draw_for_step(spec, len(pixels), image_size, image_size, step)
+        if on_host:
+            normalise(render(parameters, pixels))
+        yield len(pixels)
+
+
+def sides(corpus: Corpus, size: Size) -> dict[str, Callable[[], Iterator[int]]]:
+    """Name -> a function that starts a stream. "mapped" and "least" are bounds: no order, no reports, no Ray."""
+    s = size.image_size
+    window = max(BATCH, size.images // 2)
+    pixels = open_split(corpus.files, corpus.folder, corpus.manifest, "train").pixels
+    names = itertools.count()
+
+    def plan(epochs: int) -> StreamPlan:
+        return StreamPlan(0, BATCH, epochs, window)
+
+    def streamed(epochs: int) -> Iterator[CorpusBatch]:
+        return streamed_batches(
+            corpus.files, corpus.folder, corpus.manifest, corpus.index, plan(epochs), 0, f"benchmark{next(names)}"
+        )
+
+    def resident(epochs: int) -> Iterator[CorpusBatch]:
+        return resident_batches(pixels, corpus.index, plan(epochs), 0)
+
+    def mapped(epochs: int, render_least: bool) -> Iterator[int]:
+        least = least_work(multi_modal_view(s), pixels[:BATCH])
+        for epoch in range(epochs):
+            order = np.random.default_rng(epoch).permutation(size.images)
+            for start in range(0, size.images, BATCH):
+                rows = pixels[order[start : start + BATCH]]
+                if render_least:
+                    least()
+                yield len(rows)
+
+    def peer(workers: int) -> Iterator[int]:
+        loader = DataLoader(JpegViews(corpus.jpegs[: size.peer], s), BATCH, shuffle=True, num_workers=workers)
+        return (len(views) for views in loader)
+
+    cores = len(os.sched_getaffinity(0))
+    return {
+        "stream on device": lambda: delivered(streamed(size.device_epochs), s, False),
+        "stream on host": lambda: delivered(streamed(size.host_epochs), s, True),
+        "resident on device": lambda: delivered(resident(size.device_epochs), s, False),
+        "resident on host": lambda: delivered(resident(size.host_epochs), s, True),
+        "mapped": lambda: mapped(size.device_epochs, False),
+        "least": lambda: mapped(size.host_epochs, True),
+        "peer": lambda: peer(0),
+        "peer on all cores": lambda: peer(cores),
+    }
+
+
+def measure(corpus: Corpus, size: Size, rounds: int) -> dict[str, tuple[float, float]]:
+    """Side -> medians of (core-milliseconds a view, views a second); the sides run in turn."""
+    streams = sides(corpus, size)
+    sum(streams["stream on device"]())  # Ray's workers start and import
+    found = {name: [] for name in streams}
+    for _ in range(rounds):
+        for name, stream in streams.items():
+            found[name].append(cost(stream))
+    return {name: tuple(np.median(costs, axis=0).tolist()) for name, costs in found.items()}
+
+
+def figures(found: dict[str, tuple[float, float]]) -> list[dict]:
+    rows = []
+    limits = {"device": ("mapped", "rows of a mapped array, copied"), "host": ("least", "copied, resized, looked up")}
+    for kind in ("stream", "resident"):
+        for place, (limit, limit_name) in limits.items():
+            ours = found[f"{kind} on {place}"]
+            rows.append(row(
+                "stream", f"{kind}_views_on_{place}", "core-ms/view", ours[0], peer=found["peer"][0], peer_name=PEER,
+                limit=found[limit][0], limit_name=limit_name,
+            ))
+            rows.append(row(
+                "stream", f"{kind}_views_on_{place}_rate", "images/s", ours[1], peer=found["peer on all cores"][1],
+                peer_name=f"{PEER}, a worker a core", limit=found[limit][1], limit_name=limit_name,
+                higher_is_better=True,
+            ))
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stream", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few small images, one round: checks that it works")
+    quick = parser.parse_args(arguments).quick
+    size = QUICK if quick else WHOLE
+    own = not ray.is_initialized()
+    if own:
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        with tempfile.TemporaryDirectory() as root, one_core():
+            report(figures(measure(make_corpus(Path(root), size), size, 1 if quick else ROUNDS)))
+    finally:
+        if own:
+            ray.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
