@@ -65,7 +65,7 @@ class Display:
             sys.stdout.flush()
 
     def say_table(self, table: TableRows) -> None:
-        self.console.print(_rich(table))
+        self.console.print(rich_table(table))
 
     def bar(self, name: str, done: int, total: int, unit: str = "", note: str = "") -> None:
         """Set a bar; on a pipe a line at the beginning, every ten seconds, and at the end."""
@@ -84,11 +84,11 @@ class Display:
     def _render(self) -> Group:
         if time.monotonic() - self.tables_drawn > 1.0:
             self.tables_drawn = time.monotonic()
-            self.drawn = Group(self.progress, *(_rich(table) for table in self.tables()))
+            self.drawn = Group(self.progress, *(rich_table(table) for table in self.tables()))
         return self.drawn
 
 
-def _rich(table: TableRows) -> Table:
+def rich_table(table: TableRows) -> Table:
     shown = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for i, name in enumerate(table.header):
         shown.add_column(name, justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
