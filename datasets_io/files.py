@@ -256,7 +256,7 @@ def _temporary(target: str, data: bytes) -> str:
     folder, name = os.path.split(target)
     _make_folders(folder)
     # A name has at most 255 bytes: a long one lends only its beginning.
-    temporary = f"{folder}/{name[:60]}{TEMPORARY}{_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
+    temporary = f"{folder}/{name[:60]}{TEMPORARY}{this_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
     try:
         DISK.create(temporary, data)
     except BaseException:
@@ -284,14 +284,15 @@ def _make_folders(folder: str) -> None:
         DISK.sync_folder(os.path.dirname(path))
 
 
-def _machine() -> str:
+def this_machine() -> str:
+    """A short name of this host that says nothing about it."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def _is_leftover(path: str) -> bool:
     machine, _, rest = path.rpartition(TEMPORARY)[2].partition("-")
     process = rest.partition("-")[0]
-    if machine == _machine() and process.isdecimal() and not _runs(int(process)):
+    if machine == this_machine() and process.isdecimal() and not is_running(int(process)):
         return True
     try:
         return time.time() - os.stat(path).st_mtime > LEFTOVER_SECONDS
@@ -299,7 +300,8 @@ def _is_leftover(path: str) -> bool:
         return False
 
 
-def _runs(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether a process of this machine is there."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
