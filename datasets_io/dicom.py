@@ -33,6 +33,8 @@ _HEADER_TAGS = [Tag(name) for name in (
     "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData", "ViewPosition",
     "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
 )]
+_NEEDED = ("BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel")
+_COLOURS = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"  # little endian, neither compressed nor deflated
 _PIXEL_NAMES = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -55,8 +57,8 @@ def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
             raise PixelError("header", _CUT if found else _NO_PIXELS)
         _check_header(dataset, spec)
         rows, columns = _whole(dataset, "Rows"), _whole(dataset, "Columns")
-        view = known_view(str(dataset.get("ViewPosition") or ""))
-        burned_in = str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES"
+        view = known_view(_text(dataset, "ViewPosition"))
+        burned_in = _text(dataset, "BurnedInAnnotation").upper() == "YES"
     except (PixelError, MemoryError):
         raise
     except Exception as error:
@@ -121,37 +123,49 @@ def _check_header(dataset: Dataset, spec: PixelSpec) -> None:
     if not getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None):
         raise PixelError("header", "the transfer syntax is missing")
     check_size(_whole(dataset, "Rows"), _whole(dataset, "Columns"))
-    modality = str(dataset.get("Modality") or "").strip()
+    modality = _text(dataset, "Modality")
     if spec.modalities and modality and modality not in spec.modalities:
         raise PixelError("policy", f"the modality is not {' or '.join(spec.modalities)}")
     if _whole(dataset, "NumberOfFrames") > 1:
         raise PixelError("policy", "more than one frame")
-    if not dataset.get("PhotometricInterpretation"):
+    if not dataset.file_meta.TransferSyntaxUID.is_transfer_syntax:
+        raise PixelError("header", "the transfer syntax is not one of the standard's")
+    if not (photometric := _text(dataset, "PhotometricInterpretation")):
         raise PixelError("header", "the photometric interpretation is missing")
+    if photometric not in (*_MONOCHROME, *_COLOURS):
+        raise PixelError("header", f"the photometric interpretation is not {', '.join(_MONOCHROME + _COLOURS)}")
+    if missing := [name for name in _NEEDED if name not in dataset and "PixelData" in dataset]:
+        raise PixelError("header", f"missing: {', '.join(missing)}")
     if "PixelData" in dataset:
-        _check_length(dataset)
+        _check_length(dataset, photometric)
+
+
+def _text(dataset: Dataset, name: str) -> str:
+    try:
+        return str(dataset.get(name) or "").strip()
+    except Exception:  # pydicom reads a value when it is asked for, and raises what it likes
+        raise PixelError("header", f"{name} is not readable") from None
 
 
 def _whole(dataset: Dataset, name: str) -> int:
     """The value of an element that must be a whole number; 0 where it is absent or empty."""
     try:
         return int(dataset.get(name) or 0)
-    except Exception:  # pydicom reads a value when it is asked for, and raises what it likes
+    except Exception:
         raise PixelError("header", f"{name} is not a whole number") from None
 
 
-def _check_length(dataset: Dataset) -> None:
+def _check_length(dataset: Dataset, photometric: str) -> None:
     """Uncompressed pixel data must be as long as the header says, and a JPEG stream must have its end."""
-    syntax = dataset.file_meta.TransferSyntaxUID
+    syntax, allocated, stored = dataset.file_meta.TransferSyntaxUID, *(_whole(dataset, name) for name in _NEEDED[:2])
+    if not 1 <= stored <= allocated <= 64 or (allocated > 1 and allocated % 8):
+        raise PixelError("header", "BitsAllocated and BitsStored do not fit each other")
     if syntax.is_encapsulated:
         if lacks_end(syntax, dataset.PixelData or b""):
             raise PixelError("decode", "the JPEG stream has no end: the file is cut short")
         return
-    if "BitsAllocated" not in dataset:
-        raise PixelError("header", "the number of bits is missing")
-    photometric = str(dataset.PhotometricInterpretation)
-    samples = (_whole(dataset, "SamplesPerPixel") or 1) - (photometric == "YBR_FULL_422")
-    bits = _whole(dataset, "Rows") * _whole(dataset, "Columns") * samples * _whole(dataset, "BitsAllocated")
+    samples = _whole(dataset, "SamplesPerPixel") - (photometric == "YBR_FULL_422")
+    bits = _whole(dataset, "Rows") * _whole(dataset, "Columns") * samples * allocated
     if len(dataset.PixelData or b"") * 8 < bits:
         raise PixelError("decode", "the pixel data is shorter than rows x columns: the file is cut short")
 
@@ -167,7 +181,7 @@ def _stored_grey(dataset: Dataset, rows: int, columns: int) -> np.ndarray:
     except Exception as error:
         reason = f"no codec reads pixel data like this one: {_syntax_name(dataset)} ({kind_of(error)})"
         if dataset.file_meta.TransferSyntaxUID in SYNTAXES:
-            reason = f"every codec for {_syntax_name(dataset)} refuses the pixel data: it is damaged ({kind_of(error)})"
+            reason = f"the pixel data is damaged: it is no {_syntax_name(dataset)} ({kind_of(error)})"
         raise PixelError("decode", reason) from None
     if array.shape == (rows, columns, 3):
         array = array.astype(np.float32) @ _LUMA

@@ -178,4 +178,5 @@ def _grey_picture(image: Image.Image) -> np.ndarray:
 
 def kind_of(error: BaseException) -> str:
     """Only the class: a message may quote the file."""
-    return type(error).__name__
+    name = type(error).__name__
+    return f"{type(error).__module__}.{name}" if name == "error" else name  # zlib.error, struct.error

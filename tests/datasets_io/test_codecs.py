@@ -94,7 +94,7 @@ def test_a_codestream_cut_short_is_refused_and_never_filled_up(tmp_path, write_d
     decode_file(tmp_path / "whole.dcm", SPEC)
     for share in (0.3, 0.6, 0.9):
         path = compressed(write_dicom, tmp_path / "cut.dcm", picture, 8, syntax, data[: int(len(data) * share)])
-        with pytest.raises(PixelError, match=r"cut short|refuses the pixel data: it is damaged"):
+        with pytest.raises(PixelError, match=r"cut short|the pixel data is damaged"):
             decode_file(path, SPEC)
 
 
