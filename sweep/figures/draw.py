@@ -5,13 +5,26 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from datasets_io.nih_boxes import Box, read_boxes
+from datasets_io.schema import ArchiveError
 from sweep.aggregate import CellResult
-from sweep.figures import curves, forest, heat_map, pretraining_curves, ranks
+from sweep.figures import (
+    curves,
+    feature_maps,
+    forest,
+    grad_cam_panels,
+    heat_map,
+    pointing_game,
+    pretraining_curves,
+    ranks,
+)
 from sweep.figures.drawing import CannotDraw, Drawing, not_drawn
 from sweep.figures.view import View
 from sweep.plan import Plan
 from sweep.store import Store
 from sweep.studies import Study
+
+BOXED = "nih_cxr14"
 
 
 def draw_all(
@@ -39,7 +52,25 @@ def _figures(view: View) -> list[tuple[str, str, Callable[[], Drawing]]]:
     losses, norms = pretraining_curves.draw_losses, pretraining_curves.draw_norms
     figures.append((pretraining_curves.LOSSES, pretraining_curves.LOSSES_TITLE, partial(losses, view)))
     figures.append((pretraining_curves.NORMS, pretraining_curves.NORMS_TITLE, partial(norms, view)))
+    for name, title, rows in feature_maps.FIGURES:
+        figures.append((name, title, partial(feature_maps.draw, view, name, title, rows)))
+    boxes = _boxes(view)
+    for dataset in view.datasets:
+        here = boxes if dataset.source == BOXED else ()
+        cam = partial(grad_cam_panels.draw, view, dataset, here)
+        figures.append((grad_cam_panels.name_of(dataset), grad_cam_panels.title_of(dataset), cam))
+        if dataset.source == BOXED:
+            game = partial(pointing_game.draw, view, dataset, here)
+            figures.append((pointing_game.NAME, pointing_game.TITLE, game))
     return figures
+
+
+def _boxes(view: View) -> tuple[Box, ...]:
+    """The boxes of NIH's archive; none where it is not at hand. A damaged list costs the boxes, not the report."""
+    try:
+        return read_boxes(view.raw[BOXED]) if BOXED in view.raw else ()
+    except ArchiveError:
+        return ()
 
 
 def _drawn(name: str, title: str, draw: Callable[[], Drawing]) -> Drawing:

@@ -75,7 +75,9 @@ def draw_norms(view: View) -> Drawing:
 def _grid(view: View, shown: list[Course], name: str, title: str, prefix: str, label: str, caption: str) -> Drawing:
     across = min(ACROSS, len(shown))
     down = math.ceil(len(shown) / across)
-    looks = {part: look(i) for i, part in enumerate(dict.fromkeys(p for c in shown for p in c.parts(prefix)))}
+    shown_parts = {part for course in shown for part in course.parts(prefix)}
+    all_parts = dict.fromkeys(part for course in courses(view) for part in course.parts("val_"))
+    looks = {part: look(i) for i, part in enumerate(all_parts) if part in shown_parts}
     with style():
         figure = new_figure(max(5.0, 2.6 * across), 2.1 * down + 0.6)
         axes = figure.subplots(down, across, squeeze=False, sharex=True)

@@ -1,0 +1,162 @@
+"""Do networks see from which data set an image comes: t-SNE of features, with numbers beside (Figures 2 and 5)."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from torch import nn
+
+from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
+from sweep.figures.models import cell_network
+from sweep.figures.separation import Separation, separation, tsne
+from sweep.figures.style import PALETTE
+from sweep.figures.view import View
+from trainables.cell_model import FROZEN, TUNED, load_backbone
+from trainables.encoder_features import ImageSample, image_features, sample_images
+
+MOST = 10_000  # images of a set, as in the paper
+FIGURES = (
+    ("feature_map_figure_2", "Features of two data sets, as the paper's Figure 2", ("clip", "simclr", "clip+simclr")),
+    (
+        "feature_map_figure_5", "Features of two data sets, as the paper's Figure 5",
+        ("convirt", "mocov2", "convirt+mocov2"),
+    ),
+)
+DISPLAYS = {"mimic_cxr": "MIMIC-CXR"}
+CORPUS_COLOR, DATASET_COLOR = PALETTE[5], PALETTE[0]  # orange is light in grey, blue dark
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One map. places: (N, 2); second: (N,) bool, the rows of the downstream set."""
+
+    row: str
+    dataset: str
+    kind: str
+    places: np.ndarray
+    second: np.ndarray
+    numbers: Separation
+
+
+def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
+    """Rows are downstream sets, columns methods."""
+    rows = [row for row in view.rows if row.name in wanted]
+    if not rows:
+        raise CannotDraw(f"This study has none of the methods {', '.join(wanted)}.")
+    corpus = view.study.corpus.source
+    for source in (corpus, *(dataset.source for dataset in view.datasets)):
+        if source not in view.data_folders:
+            raise CannotDraw(f"The storage has no shards of {source}, whose images are needed.")
+    panels, absent = _panels(view, rows, corpus)
+    if not panels:
+        raise CannotDraw(f"No encoder of {', '.join(row.display for row in rows)} is finished yet.")
+    with style():
+        tall, wide = len(view.datasets), len(rows)
+        figure = new_figure(3.05 * wide + 0.3, 3.15 * tall + 0.45)
+        axes = figure.subplots(tall, wide, squeeze=False)
+        for i, dataset in enumerate(view.datasets):
+            for j, row in enumerate(rows):
+                _scatter(axes[i, j], panels.get((row.name, dataset.source)), f"{dataset.display}, {row.display}")
+        _legend(figure, view)
+        shown = {
+            f"{row} {dataset}": {**asdict(panel.numbers), "network": panel.kind, "images": len(panel.second)}
+            for (row, dataset), panel in panels.items()
+        }
+        return finished(name, title, _caption(view, panels, absent), figure, shown)
+
+
+def _panels(view: View, rows: list, corpus: str) -> tuple[dict[tuple[str, str], Panel], list[str]]:
+    made, absent = [], []
+    for dataset in view.datasets:
+        frontal = dataset.recipe.frontal_only
+        ours, theirs = (
+            sample_images(view.store.files, view.data_folders[source], MOST, seed=0, frontal_only=frontal)
+            for source in (corpus, dataset.source)
+        )
+        count = min(len(ours), len(theirs))
+        for row in rows:
+            found = _network(view, row, dataset)
+            if found is None:
+                absent.append(f"{row.display} on {dataset.display}")
+                continue
+            made.append((row.name, dataset, found, ours.first(count), theirs.first(count)))
+
+    def compute(item) -> Panel:
+        name, dataset, (backbone, kind), first, second = item
+        return _panel(name, dataset, backbone, kind, first, second)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # each map is computed by one thread
+        return {(panel.row, panel.dataset): panel for panel in pool.map(compute, made)}, absent
+
+
+def _network(view: View, row, dataset) -> tuple[nn.Module, str] | None:
+    """The network that LPFT tuned where it is stored, as in the paper; else the encoder as it was pretrained."""
+    model = cell_network(view, row, dataset, only_tuned=True)
+    if model is not None:
+        return model.backbone, TUNED
+    run = next(
+        e for e in view.plan.encoders if e.row == row.name and e.pretrain_seed == view.pretrain_seeds[0]
+    )
+    done, _ = view.store.done_and_failed()
+    if view.store.folder(run) not in done:
+        return None
+    return load_backbone(view.store.files, view.store.folder(run), row.recipe.backbone), FROZEN
+
+
+def _panel(name: str, dataset, backbone: nn.Module, kind: str, first: ImageSample, second: ImageSample) -> Panel:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    spec = dataset.recipe.eval_spec
+    features = np.concatenate([image_features(backbone, spec, part.pixels, device) for part in (first, second)])
+    is_second = np.repeat([False, True], [len(first), len(second)])
+    # Two sets may use one id for two people.
+    patients = np.array([f"{part.source}/{patient}" for part in (first, second) for patient in part.patient_ids])
+    numbers = separation(features, is_second, patients)
+    return Panel(name, dataset.source, kind, tsne(features), is_second, numbers)
+
+
+def _scatter(axis: Axes, panel: Panel | None, title: str) -> None:
+    axis.set_title(title)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(True)
+    axis.spines[:].set_color("#c9cdd3")
+    if panel is None:
+        axis.text(0.5, 0.5, "not finished", transform=axis.transAxes, ha="center", va="center")
+        return
+    size = float(np.clip(9_000 / len(panel.places), 1.2, 9))
+    order = np.random.default_rng(0).permutation(len(panel.places))  # neither set hides the other
+    colors = np.where(panel.second, DATASET_COLOR, CORPUS_COLOR)
+    axis.scatter(*panel.places[order].T, s=size, c=colors[order], linewidths=0, alpha=0.85, rasterized=True)
+    auroc, mixing = ("–" if value is None else f"{value:.2f}" for value in asdict(panel.numbers).values())
+    axis.set_xlabel(f"classifier AUROC {auroc}   mixing {mixing}", fontsize=8.5)
+
+
+def _legend(figure: Figure, view: View) -> None:
+    corpus = DISPLAYS.get(view.study.corpus.source, view.study.corpus.source)
+    downstream = " or ".join(dataset.display for dataset in view.datasets)
+    labels = {CORPUS_COLOR: f"{corpus} (pretraining)", DATASET_COLOR: f"{downstream} (evaluation)"}
+    dot = {"linestyle": "none", "marker": "o", "markersize": 6}
+    handles = [Line2D([], [], color=color, label=label, **dot) for color, label in labels.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+
+
+def _caption(view: View, panels: dict, absent: list[str]) -> str:
+    kinds = {panel.kind for panel in panels.values()}
+    networks = {
+        frozenset({TUNED}): "after LPFT with all labels, first seed",
+        frozenset({FROZEN}): "as pretrained (the paper's are those after LPFT, which are not stored here)",
+    }.get(frozenset(kinds), "after LPFT where that network is stored, else as pretrained")
+    sizes = sorted({len(panel.second) // 2 for panel in panels.values()})
+    text = (
+        f"t-SNE of the features of {' and '.join(f'{size:,}' for size in sizes)} images of each set, drawn at random: "
+        f"networks {networks}. Distances and gaps in such a map are no evidence. The numbers are: classifier AUROC, of "
+        "a linear classifier that tells the set, cross-validated by patient (0.5 cannot tell them); mixing, the share "
+        "of the 15 nearest neighbours from the other set over that expected by chance (1 mixed, 0 apart)."
+    )
+    return text + (f" Not finished: {', '.join(absent)}." if absent else "")

@@ -1,0 +1,192 @@
+"""Where do networks look: inputs, Grad-CAM maps, probabilities and truth, as the paper's Figures 3 and 4."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from datasets_io.fingerprint import derive_seed
+from datasets_io.nih_boxes import Box
+from datasets_io.read import read_manifest
+from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
+from sweep.figures.models import cell_network
+from sweep.figures.style import PALETTE, spelled
+from sweep.figures.view import View
+from trainables.cell_model import FROZEN, TUNED, CellModel
+from trainables.downstream_data import Part, load_parts
+from trainables.eval_views import EvalSpec, prepare
+from trainables.grad_cam import enlarged, grad_cam
+
+SHOWN = ("imagenet", "clip", "simclr", "clip+simclr")
+# CheXpert's five of the competition, then those that NIH has boxes for.
+PREFERRED = (
+    "cardiomegaly", "pleural_effusion", "effusion", "atelectasis", "edema", "consolidation", "pneumothorax", "mass",
+    "infiltration", "pneumonia", "nodule",
+)
+MOST_EXAMPLES = 4
+BOX_COLOR, EDGE_COLOR = PALETTE[4], PALETTE[5]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image of the test part and the finding to explain. box: in shares of the view that the network sees."""
+
+    row: int
+    finding: int
+    present: bool
+    box: tuple[float, float, float, float] | None = None
+
+
+def name_of(dataset) -> str:
+    return f"grad_cam_{dataset.source}"
+
+
+def title_of(dataset) -> str:
+    return f"Grad-CAM on {dataset.display}"
+
+
+def draw(view: View, dataset, boxes: tuple[Box, ...]) -> Drawing:
+    """Rows are images of the test set with a finding, columns the input and networks."""
+    models = models_of(view, dataset)
+    if not models:
+        raise CannotDraw(f"No network on {dataset.display} is stored: neither a finished linear probe nor a tuned one.")
+    test, findings = test_part(view, dataset)
+    spec = dataset.recipe.eval_spec
+    examples = choose(test, findings, boxes, spec, derive_seed(0, "grad_cam", dataset.source))
+    if not examples:
+        raise CannotDraw(f"No test image of {dataset.display} has a finding that is known to be present.")
+    rows = np.array([example.row for example in examples])
+    asked = torch.tensor([example.finding for example in examples])
+    images = prepare(spec, test.pixels[rows], None, torch.device("cpu"))
+    grey = prepare(replace(spec, normalise=False), test.pixels[rows], None, torch.device("cpu"))[:, 0].numpy()
+    explained = {name: grad_cam(model.backbone, model.head, images, asked) for name, model in models.items()}
+    with style():
+        tall, wide = len(examples), len(models) + 1
+        figure = new_figure(1.62 * wide + 1.25, 1.86 * tall + 0.3)
+        axes = figure.subplots(tall, wide, squeeze=False)
+        for i, example in enumerate(examples):
+            _input(axes[i, 0], grey[i], example, findings[example.finding])
+            for j, (name, (maps, logits)) in enumerate(explained.items(), start=1):
+                probability = float(torch.sigmoid(logits[i]))
+                _map(axes[i, j], grey[i], enlarged(maps[i : i + 1], spec.size)[0].numpy(), probability, example)
+                if i == 0:
+                    axes[i, j].set_title(_display(view, name), fontsize=9)
+        axes[0, 0].set_title("input", fontsize=9)
+        numbers = _numbers(examples, findings, test, explained)
+        return finished(name_of(dataset), title_of(dataset), _caption(dataset, models, examples), figure, numbers)
+
+
+def models_of(view: View, dataset) -> dict[str, CellModel]:
+    """Row name -> its network on this data set, of the rows that are shown and have one."""
+    shown = [row for row in view.rows if row.name in SHOWN] or list(view.rows[:4])
+    found = {row.name: cell_network(view, row, dataset) for row in shown}
+    return {name: model for name, model in found.items() if model is not None}
+
+
+def test_part(view: View, dataset) -> tuple[Part, tuple[str, ...]]:
+    folder = view.data_folders.get(dataset.source)
+    if folder is None:
+        raise CannotDraw(f"The storage has no shards of {dataset.source}, whose images are needed.")
+    parts = load_parts(view.store.files, folder, read_manifest(view.store.files, folder), dataset.recipe)
+    return parts.test, parts.findings
+
+
+def choose(test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], spec: EvalSpec, seed: int) -> list[Example]:
+    """A random image for each of some findings that are present, boxed ones first, and one where a finding is absent.
+
+    Nothing here looks at what a network says of an image.
+    """
+    order = np.random.default_rng(seed).permutation(len(test))
+    place = {image_id: row for row, image_id in enumerate(test.image_ids.tolist())}
+    boxed = {(place[box.image_id], box.finding): box_in_view(box, spec) for box in boxes if box.image_id in place}
+    ranked = [name for name in PREFERRED if name in findings] + [name for name in findings if name not in PREFERRED]
+    ranked.sort(key=lambda name: not any(finding == name for _, finding in boxed))
+    examples: list[Example] = []
+    used: set[int] = set()
+    for name in ranked:
+        f = findings.index(name)
+        here = [row for row in order if test.known[row, f] and test.targets[row, f] == 1 and row not in used]
+        here.sort(key=lambda row, name=name: (row, name) not in boxed)
+        if here and name != "no_finding" and len(examples) < MOST_EXAMPLES:
+            used.add(int(here[0]))
+            examples.append(Example(int(here[0]), f, True, boxed.get((here[0], name))))
+    if examples:
+        f = examples[0].finding
+        absent = [row for row in order if test.known[row, f] and test.targets[row, f] == 0 and row not in used]
+        examples += [Example(int(row), f, False) for row in absent[:1]]
+    return examples
+
+
+def box_in_view(box: Box, spec: EvalSpec) -> tuple[float, float, float, float]:
+    """left, top, width, height in shares of the central crop that the network sees; may reach beyond it."""
+    side = spec.resize or spec.size
+    margin = round((side - spec.size) / 2)
+    left, top = ((value * side - margin) / spec.size for value in (box.left, box.top))
+    return left, top, box.width * side / spec.size, box.height * side / spec.size
+
+
+def _input(axis: Axes, grey: np.ndarray, example: Example, finding: str) -> None:
+    axis.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
+    axis.set_ylabel(f"{spelled(finding)}\n{'present' if example.present else 'absent'}", fontsize=8.5)
+    _bare(axis)
+    _outline(axis, example, grey.shape[0])
+
+
+def _map(axis: Axes, grey: np.ndarray, heat: np.ndarray, probability: float, example: Example) -> None:
+    share = 0.62 * np.clip(heat, 0, 1)[..., None] ** 0.8
+    picture = (1 - share) * np.repeat(grey[..., None], 3, axis=2) + share * colormaps["inferno"](heat)[..., :3]
+    axis.imshow(np.clip(picture, 0, 1), interpolation="bilinear")
+    if heat.max() > 0:
+        axis.contour(heat, levels=[0.5], colors=[EDGE_COLOR], linewidths=1.1)
+    axis.set_xlabel(f"p = {probability:.2f}" + ("" if heat.max() > 0 else ", map 0"), fontsize=8.5, labelpad=2)
+    _bare(axis)
+    _outline(axis, example, grey.shape[0])
+
+
+def _outline(axis: Axes, example: Example, size: int) -> None:
+    if example.box is not None:
+        left, top, width, height = (value * size for value in example.box)
+        axis.add_patch(
+            Rectangle((left, top), width, height, fill=False, edgecolor=BOX_COLOR, linewidth=1.5, linestyle=(0, (4, 2)))
+        )
+
+
+def _bare(axis: Axes) -> None:
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+
+
+def _display(view: View, name: str) -> str:
+    return next(row.display for row in view.rows if row.name == name).split(" (")[0]
+
+
+def _numbers(examples: list[Example], findings: tuple[str, ...], test: Part, explained: dict) -> dict:
+    return {
+        "examples": [
+            {
+                "image_id": str(test.image_ids[example.row]), "finding": findings[example.finding],
+                "present": example.present,
+                "probability": {name: float(torch.sigmoid(logits[i])) for name, (_, logits) in explained.items()},
+            }
+            for i, example in enumerate(examples)
+        ]
+    }
+
+
+def _caption(dataset, models: dict[str, CellModel], examples: list[Example]) -> str:
+    networks = {
+        frozenset({TUNED}): "after LPFT", frozenset({FROZEN}): "with a linear probe on the frozen encoder",
+    }.get(frozenset(model.kind for model in models.values()), "after LPFT where it is stored, else with a linear probe")
+    text = (
+        f"Test images of {dataset.display} drawn at random among those with a finding, and one without; networks "
+        f"{networks}, all labels, first seed. Brighter: what raises the finding's logit (Grad-CAM over the last map, "
+        "each scaled to its own maximum); orange line: half of the maximum; p: predicted probability."
+    )
+    if any(example.box for example in examples):
+        text += " Blue dashes: the radiologists' box."
+    return text

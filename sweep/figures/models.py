@@ -1,0 +1,28 @@
+"""Which network stands for a row and a data set in pictures: the tuned one where it is stored, else the probe's."""
+
+from sweep.cell import Cell
+from sweep.figures.view import View
+from trainables.cell_model import TUNED, CellModel, load_cell_model
+
+PREFERRED = (("LPFT", 100), ("LP", 100))
+
+
+def first_cell(view: View, row: str, dataset: str, protocol: str, label_percent: int) -> Cell | None:
+    """The cell of the first seeds; None where the study has none."""
+    wanted = (row, dataset, protocol, label_percent)
+    found = [c for c in view.plan.cells if (c.encoder.row, c.dataset, c.protocol, c.label_percent) == wanted]
+    return min(found, key=lambda cell: (cell.encoder.pretrain_seed, cell.seed), default=None)
+
+
+def cell_network(view: View, row, dataset, only_tuned: bool = False) -> CellModel | None:
+    """The network of LPFT, else of LP, with all labels and the first seed; None where neither is stored."""
+    for protocol, percent in PREFERRED:
+        cell = first_cell(view, row.name, dataset.source, protocol, percent)
+        if cell is None:
+            continue
+        folder, encoder = view.store.folder(cell), view.store.folder(cell.encoder)
+        model = load_cell_model(view.store.files, folder, encoder, row.recipe.backbone)
+        if model is None or (model.kind != TUNED and (only_tuned or not dataset.recipe.linear_probe_bn_eval)):
+            continue
+        return model
+    return None

@@ -1,0 +1,130 @@
+"""Does the highest point of a Grad-CAM map lie in the radiologists' box (Zhang et al., 2018)?"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from datasets_io.fingerprint import derive_seed
+from datasets_io.nih_boxes import BOX_LIST, Box
+from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
+from sweep.figures.forest import GROUP_COLORS, GROUP_MARKERS
+from sweep.figures.grad_cam_panels import box_in_view, models_of, test_part
+from sweep.figures.style import INK, MUTED
+from sweep.figures.view import View
+from trainables.cell_model import CellModel
+from trainables.downstream_data import Part
+from trainables.eval_views import EvalSpec, prepare
+from trainables.grad_cam import enlarged, grad_cam
+
+NAME, TITLE = "pointing_game", "Pointing game on NIH's boxes"
+MOST_ON_CPU = 128  # boxes: a ResNet-50 explains about ten a second on two cores
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """hits of n boxes; chance: the mean share of the view that lies in a box."""
+
+    hits: int
+    n: int
+    chance: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's (1927) 95% interval of the accuracy."""
+        z, p = 1.959963984540054, self.hits / self.n
+        centre = (p + z * z / (2 * self.n)) / (1 + z * z / self.n)
+        half = z * math.sqrt(p * (1 - p) / self.n + z * z / (4 * self.n**2)) / (1 + z * z / self.n)
+        return centre - half, centre + half
+
+
+def draw(view: View, dataset, boxes: tuple[Box, ...]) -> Drawing:
+    if not boxes:
+        raise CannotDraw(
+            f"{BOX_LIST} is not at hand: it is read from the raw archive of {dataset.display}, given with "
+            f"--raw {dataset.source}=DIR."
+        )
+    models = models_of(view, dataset)
+    if not models:
+        raise CannotDraw(f"No network on {dataset.display} is stored: neither a finished linear probe nor a tuned one.")
+    test, findings = test_part(view, dataset)
+    usable = targets(test, findings, boxes, dataset.recipe.eval_spec)
+    if not usable:
+        raise CannotDraw(f"None of the {len(boxes)} boxes is of a test image of {dataset.display}.")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    listed = len(usable)
+    if device.type == "cpu" and listed > MOST_ON_CPU:
+        chosen = np.random.default_rng(derive_seed(0, "pointing_game")).permutation(listed)[:MOST_ON_CPU]
+        usable = [usable[i] for i in sorted(chosen)]
+    found = {name: play(model, test, usable, dataset.recipe.eval_spec, device) for name, model in models.items()}
+    rows = [row for row in view.rows if row.name in found]
+    with style():
+        figure = new_figure(6.4, 0.9 + 0.36 * len(rows))
+        axis = figure.subplots()
+        for place, row in enumerate(rows):
+            one = found[row.name]
+            low, high = one.interval
+            color, marker = GROUP_COLORS.get(row.group, MUTED), GROUP_MARKERS.get(row.group, "o")
+            axis.plot([100 * low, 100 * high], [place, place], color=color)
+            axis.plot([100 * one.hits / one.n], [place], marker=marker, color=color)
+        chance = next(iter(found.values())).chance
+        axis.axvline(100 * chance, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+        axis.set_yticks(range(len(rows)), [row.display.split(" (")[0] for row in rows])
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set_xlim(0, 100)
+        axis.set_xlabel("maps whose highest point lies in the box (%)")
+        axis.grid(axis="y", visible=False)
+        numbers = {
+            name: {"hits": one.hits, "n": one.n, "accuracy": one.hits / one.n, "interval": one.interval}
+            for name, one in found.items()
+        }
+        caption = (
+            f"Pointing game on {len(usable)} of {listed} boxes of test images, with Wilson's 95% intervals. Dashed: "
+            f"what a random point reaches, {100 * chance:.0f}%, the mean share of the view in a box. No tolerance is "
+            "added around a box."
+        )
+        return finished(NAME, TITLE, caption, figure, {"accuracy": numbers, "chance": chance})
+
+
+def targets(
+    test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], spec: EvalSpec
+) -> list[tuple[int, int, tuple[float, float, float, float]]]:
+    """(row, finding, box in the view) of the boxes that are of test images and reach into the view."""
+    place = {image_id: row for row, image_id in enumerate(test.image_ids.tolist())}
+    found = []
+    for box in boxes:
+        if box.image_id in place and box.finding in findings:
+            left, top, width, height = box_in_view(box, spec)
+            if left < 1 and top < 1 and left + width > 0 and top + height > 0:
+                found.append((place[box.image_id], findings.index(box.finding), (left, top, width, height)))
+    return found
+
+
+def play(model: CellModel, test: Part, usable: list, spec: EvalSpec, device: torch.device) -> Pointing:
+    """A map that is 0 everywhere points nowhere and is no hit."""
+    backbone, head = model.backbone.to(device), model.head.to(device)
+    hits, areas = 0, []
+    for start in range(0, len(usable), BATCH):
+        part = usable[start : start + BATCH]
+        pixels = test.pixels[np.array([row for row, _, _ in part])]
+        asked = torch.tensor([finding for _, finding, _ in part], device=device)
+        maps, _ = grad_cam(backbone, head, prepare(spec, pixels, None, device), asked)
+        large = enlarged(maps, spec.size).cpu().numpy()
+        for heat, (_, _, box) in zip(large, part, strict=True):
+            hits += is_hit(heat, box)
+            left, top, width, height = box
+            across = min(1.0, left + width) - max(0.0, left)
+            areas.append(across * (min(1.0, top + height) - max(0.0, top)))
+    return Pointing(hits, len(usable), float(np.mean(areas)))
+
+
+def is_hit(heat: np.ndarray, box: tuple[float, float, float, float]) -> bool:
+    """Whether the middle of the highest pixel of (S, S) lies in the box."""
+    if not heat.max() > 0:
+        return False
+    y, x = np.unravel_index(int(heat.argmax()), heat.shape)
+    left, top, width, height = box
+    across, down = (x + 0.5) / heat.shape[1], (y + 0.5) / heat.shape[0]
+    return bool(left <= across <= left + width and top <= down <= top + height)

@@ -1,0 +1,95 @@
+"""Where does a network look for a finding: Grad-CAM over the last feature map (Selvaraju et al., 2017)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def grad_cam(backbone: nn.Module, head: nn.Linear, images: Tensor, findings: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps (B, h, w), not negative, and logits (B,).
+
+    images: (B, 3, H, W) as the network takes them; findings: (B,) int64, the head's output to explain for each.
+    A map is ReLU(sum over k of alpha_k A_k): A is the last map that has places, alpha_k the mean over places of the
+    gradient of the finding's logit. With a mean over places and a linear head, alpha = weight / (h w).
+    """
+    backbone.eval()
+    with torch.enable_grad():
+        maps, features = maps_and_features(backbone, images)
+        logits = head(features)
+        chosen = logits.gather(1, findings[:, None])[:, 0]
+        # In eval mode images do not touch each other, so the sum's gradient holds each image's own.
+        (gradient,) = torch.autograd.grad(chosen.sum(), maps)
+    alpha = gradient.mean(dim=(2, 3), keepdim=True)
+    return functional.relu((alpha * maps).sum(dim=1)).detach(), chosen.detach()
+
+
+def maps_and_features(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The last feature map as (B, C, h, w), in the graph of the features (B, D) that are made from it.
+
+    Convolutional networks: what goes into the pooling. Vision transformers: the patch tokens that enter the last
+    block, since after it only the class token may reach the features. Raises ValueError for a network without places.
+    """
+    if hasattr(backbone, "blocks") and hasattr(backbone, "patch_embed"):
+        return _transformer_maps(backbone, images)
+    caught: list[Tensor] = []
+
+    def keep(value: Tensor) -> Tensor:
+        # Weights may be frozen: the map itself asks for the gradient.
+        value = _channels_first(value, backbone)
+        leaf = value if value.requires_grad else value.requires_grad_()
+        caught.append(leaf)
+        return leaf
+
+    if hasattr(backbone, "forward_features") and hasattr(backbone, "forward_head"):
+        maps = backbone.forward_features(images)
+        if maps.ndim != 4:
+            raise ValueError(f"{type(backbone).__name__} has no map of places: its features are {tuple(maps.shape)}")
+        last = maps.shape[1] != backbone.num_features and maps.shape[-1] == backbone.num_features
+        maps = keep(maps)
+        return maps, backbone.forward_head(maps.permute(0, 2, 3, 1) if last else maps)
+    if not hasattr(backbone, "layers"):
+        raise ValueError(f"{type(backbone).__name__} has no `layers` whose output is a map: no Grad-CAM")
+    handle = backbone.layers.register_forward_hook(lambda module, inputs, output: keep(output))
+    try:
+        features = backbone(images)
+    finally:
+        handle.remove()
+    return caught[0], features
+
+
+def _channels_first(maps: Tensor, backbone: nn.Module) -> Tensor:
+    if maps.shape[1] != backbone.num_features and maps.shape[-1] == backbone.num_features:
+        return maps.permute(0, 3, 1, 2)
+    return maps
+
+
+def _transformer_maps(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    caught: list[Tensor] = []
+    prefix = int(getattr(backbone, "num_prefix_tokens", 0))
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        tokens, *rest = inputs
+        count = tokens.shape[1] - prefix
+        side = math.isqrt(count)
+        if side * side != count:
+            raise ValueError(f"{type(backbone).__name__} has {count} patches, which are no square: no Grad-CAM")
+        maps = tokens[:, prefix:].transpose(1, 2).unflatten(2, (side, side))
+        maps = maps if maps.requires_grad else maps.requires_grad_()
+        caught.append(maps)
+        return (torch.cat([tokens[:, :prefix], maps.flatten(2).transpose(1, 2)], dim=1), *rest)
+
+    handle = backbone.blocks[-1].register_forward_pre_hook(keep)
+    try:
+        features = backbone(images)
+    finally:
+        handle.remove()
+    return caught[0], features
+
+
+def enlarged(maps: Tensor, size: int) -> Tensor:
+    """(B, h, w) -> (B, size, size), bilinear, each scaled to a maximum of 1 where it is not 0 everywhere."""
+    large = functional.interpolate(maps[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0]
+    top = large.amax(dim=(1, 2), keepdim=True)
+    return large / torch.where(top > 0, top, torch.ones_like(top))
