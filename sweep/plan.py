@@ -37,15 +37,23 @@ class Pending:
 
 
 def parse_only(values: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """`seed=0,1` -> {"seed": ("0", "1")}. Raises ValueError for a field that cells do not have."""
+    """`seed=0,1,method=clip` -> {"seed": ("0", "1"), "method": ("clip",)}: a bare value belongs to the field before it.
+
+    Raises ValueError for a field that cells do not have.
+    """
     only: dict[str, tuple[str, ...]] = {}
     for text in values:
-        field, separator, listed = text.partition("=")
-        if not separator or not listed:
-            raise ValueError(f"--only {text!r} is not FIELD=VALUE,...; for example --only seed=0,1")
-        if field not in ONLY_FIELDS:
-            raise ValueError(f"--only knows no field {field!r}; allowed: {', '.join(ONLY_FIELDS)}")
-        only[field] = tuple(value.strip() for value in listed.split(","))
+        field = None
+        for item in text.split(","):
+            name, separator, value = (part.strip() for part in item.rpartition("="))
+            field = name if separator else field
+            if not field or not value:
+                raise ValueError(
+                    f"--only {text!r} is not FIELD=VALUE,...; for example --only seed=0,1 or seed=0,1,method=clip"
+                )
+            if field not in ONLY_FIELDS:
+                raise ValueError(f"--only knows no field {field!r}; allowed: {', '.join(ONLY_FIELDS)}")
+            only[field] = (*only.get(field, ()), value)
     return only
 
 
@@ -61,7 +69,7 @@ def make_plan(study: Study, fingerprints: dict[str, str], only: dict[str, tuple[
     for dataset in study.datasets:
         for row in study.rows:
             for pretrain_seed in study.pretrain_seeds:
-                for protocol in study.protocols:
+                for protocol in (p for p in study.protocols if row.protocols is None or p in row.protocols):
                     for percent in PROTOCOLS[protocol].label_percents:
                         for seed in study.seeds:
                             cells.append(
@@ -70,12 +78,12 @@ def make_plan(study: Study, fingerprints: dict[str, str], only: dict[str, tuple[
                                     dataset.recipe, fingerprints[dataset.source],
                                 )
                             )
-    chosen = [cell for cell in cells if _matches(cell, only)]
-    wanted = _with_starts(chosen, cells)
+    wanted = _with_starts([cell for cell in cells if _matches(cell, only)], cells) if only else cells
     needed: dict[str, EncoderRun] = {}
     for cell in wanted:
-        for encoder in _chain(cell.encoder):
-            needed[encoder.key] = encoder
+        if cell.encoder.key not in needed:
+            for encoder in _chain(cell.encoder):
+                needed[encoder.key] = encoder
     return Plan(tuple(needed.values()), tuple(wanted))
 
 
@@ -184,9 +192,10 @@ def pending(plan: Plan, done: set[str], failed: set[str]) -> Pending:
 def group_seeds(cells: Iterable[Cell]) -> list[tuple[Cell, ...]]:
     """Cells that one job computes: those of a protocol whose seeds share features, else one cell each."""
     groups: list[tuple[Cell, ...]] = []
+    shared = {name: protocol.seeds_together for name, protocol in PROTOCOLS.items()}
 
     def together(cell: Cell) -> tuple:
-        alone = () if PROTOCOLS[cell.protocol].seeds_together else (cell.seed,)
+        alone = () if shared[cell.protocol] else (cell.seed,)
         return (cell.encoder.key, cell.dataset, cell.protocol, cell.label_percent, *alone)
 
     for _, members in groupby(sorted(cells, key=together), key=together):

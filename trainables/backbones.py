@@ -21,7 +21,7 @@ class DemoCnn(nn.Module):
 
     def __init__(self):
         super().__init__()
-        widths = (3, 16, 32, 64, 64)
+        widths = (3, 12, 24, 48, 64)
         blocks = []
         for i in range(4):
             blocks += [
@@ -30,6 +30,11 @@ class DemoCnn(nn.Module):
                 nn.ReLU(inplace=True),
             ]
         self.layers = nn.Sequential(*blocks)
+        for module in self.layers:
+            if isinstance(module, nn.Conv2d):
+                # As ResNets do: torch's own default shrinks the maps layer by layer, and a linear probe of a random
+                # network, whose batch norms have seen nothing yet, would start fine-tuning from absurd weights.
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self.layers(x)

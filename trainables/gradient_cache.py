@@ -1,6 +1,7 @@
 """Large batches on small devices: the gradient of the whole batch's loss in two passes over chunks (Gao et al., 2021).
 
-Exact for the loss. Batch norm sees a chunk at a time, as it would on unsynchronised workers.
+Exact for the loss. Batch norm sees a chunk at a time: with chunks of 256 a batch of 1,024 has the batch-norm statistics
+of four batches of 256, on any number of workers.
 """
 
 import torch
@@ -11,18 +12,33 @@ from trainables.batch import Batch
 from trainables.precision import scaled_sum
 
 
-def chunks_of(batch: Batch, size: int) -> list[Batch]:
-    """Slices of `size` rows."""
-    if size < 1:
-        raise ValueError(f"gradient_cache_chunk is {size}; it must be at least 1 image")
-    count = len(next(iter(batch.views.values())))
+def num_chunks(global_batch_size: int, chunk: int, workers: int) -> int:
+    """Into how many chunks of `chunk` images a global batch falls. Raises ValueError for what is not even."""
+    if chunk < 1 or (chunk < global_batch_size and global_batch_size % chunk):
+        raise ValueError(
+            f"gradient_cache_chunk is {chunk}: global_batch_size {global_batch_size} must be a multiple of it"
+        )
+    count = max(1, global_batch_size // chunk)
+    if global_batch_size // workers % count:
+        raise ValueError(
+            f"global_batch_size {global_batch_size} / {workers} workers / {count} chunks of {chunk} = "
+            f"{global_batch_size / workers / count:g} images: it must be a whole number; choose another "
+            "gradient_cache_chunk"
+        )
+    return count
+
+
+def chunks_of(batch: Batch, count: int) -> list[Batch]:
+    """Every count-th row from the first on, from the second on, ...: so the chunks of all workers together are the
+    chunks of one worker with the whole batch.
+    """
 
     def cut(tensor: Tensor | None, start: int) -> Tensor | None:
-        return None if tensor is None else tensor[start : start + size]
+        return None if tensor is None else tensor[start::count]
 
     return [
         Batch({k: cut(v, s) for k, v in batch.views.items()}, cut(batch.input_ids, s), cut(batch.attention_mask, s))
-        for s in range(0, count, size)
+        for s in range(count)
     ]
 
 
@@ -32,18 +48,22 @@ def cached_backward(
     """Add the gradient of sum(losses(embed(batch))) to the parameters; the losses, detached.
 
     model: a module with `backbone` and `objective`, not wrapped: gradients are averaged over workers here, since
-    DistributedDataParallel does so only after its own forward. Pass one embeds without graph; the loss is
-    differentiated at the embeddings; pass two embeds again, with the same dropout and the same batch-norm state,
-    and carries the gradients on. Parameters of the loss itself (a learnable temperature) get theirs in between.
+    DistributedDataParallel does so only after its own forward. chunk: images of the global batch.
+
+    Pass one embeds without graph; the loss is differentiated at the embeddings; pass two embeds again, with the
+    same dropout and the same batch-norm state, and carries the gradients on. Parameters of the loss itself (a learnable temperature) get theirs in between.
     """
-    parts = chunks_of(batch, chunk)
+    rows = len(next(iter(batch.views.values())))
+    count = num_chunks(rows * distributed.world_size(), chunk, distributed.world_size())
+    parts = chunks_of(batch, count)
     states, embedded = [], []
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     with torch.no_grad():
         for part in parts:
             states.append(_random_state(part))
             embedded.append(model.objective.embed(model.backbone, part))
-    leaves = {name: _leaf(torch.cat([e[name] for e in embedded])) for name in embedded[0]}
+    # Stacked beside each other the chunks' rows are in the batch's order again.
+    leaves = {name: _leaf(torch.stack([e[name] for e in embedded], dim=1).flatten(0, 1)) for name in embedded[0]}
     losses = model.objective.precise_losses(leaves)
     scaled_sum(losses, scaler).backward()
     with torch.no_grad():
@@ -52,10 +72,9 @@ def cached_backward(
     for number, (part, state) in enumerate(zip(parts, states, strict=True)):
         _restore(state, part)
         again = model.objective.embed(model.backbone, part)
-        rows = slice(number * chunk, number * chunk + len(next(iter(part.views.values()))))
         # What has no graph (momentum keys, identities of reports) takes no gradient.
         wanted = [n for n, leaf in leaves.items() if leaf.grad is not None and again[n].requires_grad]
-        torch.autograd.backward([again[n] for n in wanted], [leaves[n].grad[rows] for n in wanted])
+        torch.autograd.backward([again[n] for n in wanted], [leaves[n].grad[number::count] for n in wanted])
     distributed.average_gradients(model.parameters())
     return {name: value.detach() for name, value in losses.items()}
 

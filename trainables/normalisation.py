@@ -103,6 +103,11 @@ def _replace(module: nn.Module, kind: type, groups: int | None) -> nn.Module:
     """Exchange every plain batch norm for one of `kind` with the same parameters, buffers and options."""
     for name, child in module.named_children():
         if isinstance(child, BATCH_NORMS):
+            if child.momentum is None:
+                raise ValueError(
+                    f"batch norm {name!r} has momentum None, a cumulative average; give it a number, as the paper's "
+                    "networks have"
+                )
             new = kind(child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats)
             new.weight, new.bias = child.weight, child.bias
             new.running_mean, new.running_var = child.running_mean, child.running_var

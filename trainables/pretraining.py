@@ -17,7 +17,7 @@ from trainables import distributed
 from trainables.backbones import build_backbone, feature_dim
 from trainables.batch import Batch
 from trainables.checkpoint import state_from_bytes, state_to_bytes
-from trainables.gradient_cache import cached_backward
+from trainables.gradient_cache import cached_backward, num_chunks
 from trainables.loop import LoopPlan, LoopState, fit
 from trainables.normalisation import convert_to_global
 from trainables.objectives.base import BuildContext
@@ -88,6 +88,8 @@ class Pretraining:
         self.scaler = self.compute.scaler()
         self.rank, self.world = distributed.rank(), distributed.world_size()
         check_sizes(recipe.global_batch_size, corpus.train.num_kept, corpus.val.num_kept, self.world)
+        if recipe.gradient_cache_chunk is not None:
+            num_chunks(recipe.global_batch_size, recipe.gradient_cache_chunk, self.world)
         self.tokenizer = self._tokenizer()
         backbone = build_backbone(recipe.backbone, derive_seed(seed, "backbone"))
         if initial is not None:

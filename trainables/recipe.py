@@ -68,6 +68,7 @@ class PretrainRecipe:
 
     `initial` names the row whose weights the image network starts from (`imagenet` in the paper).
     The learning rate follows a cosine to zero over num_epochs by step (`constant`: none).
+    `gradient_cache_chunk`: images of the global batch that pass the network together, where not all of them fit.
     `shuffle_window` images are read ahead and shuffled together; with a smaller corpus that is a full shuffle.
     """
 
@@ -171,6 +172,7 @@ class Resources:
     worker's memory after one pass; a larger one streams in every epoch, in the same order.
     precision: `float32`, `bfloat16`, `float16`, or `auto`: float32 on a CPU, on a GPU the half precision it has.
     compile: torch.compile of image networks; pays on GPUs after minutes of compiling.
+    cell_time_limit_seconds: a cell that takes longer counts as hanging and is tried again; None: from its forecast.
     keep_tuned_weights: store the tuned network of the first seed of protocols that go on from another one (LPFT), for
     figures: one copy of the backbone for each encoder and dataset.
     """
@@ -188,3 +190,4 @@ class Resources:
     prefetch_batches: int = 2
     max_failures: int = 3
     keep_tuned_weights: bool = True
+    cell_time_limit_seconds: float | None = None

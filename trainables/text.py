@@ -16,11 +16,15 @@ PADDING, UNKNOWN, START = 0, 1, 2
 
 @dataclass(frozen=True)
 class HuggingFaceText:
-    """A pretrained text encoder. max_length in tokens; pooling: `cls` of the last layer, or `max` over tokens."""
+    """A pretrained text encoder. max_length in tokens; pooling: `cls` of the last layer, or `max` over tokens.
+
+    frozen_dropout: whether layers that are fixed go on dropping units in training, as the released code has it.
+    """
 
     name_or_path: str
     max_length: int = 128
     pooling: str = "cls"
+    frozen_dropout: bool = True
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class TinyText:
     max_vocabulary: int = 2000
     dropout: float = 0.1
     pooling: str = "cls"
+    frozen_dropout: bool = True
 
 
 TextConfig = HuggingFaceText | TinyText
@@ -114,7 +119,8 @@ class TextTower(nn.Module):
 
     def __init__(self, config: TextConfig, vocabulary_size: int | None):
         super().__init__()
-        self.pooling = config.pooling
+        self.pooling, self.frozen_dropout = config.pooling, config.frozen_dropout
+        self.fixed: tuple[nn.Module, ...] = ()
         if self.pooling not in ("cls", "max"):
             raise ValueError(f"pooling is {self.pooling!r}; allowed: 'cls', 'max'")
         self.bert = _tiny_bert(config, vocabulary_size) if isinstance(config, TinyText) else _pretrained(config)
@@ -128,9 +134,16 @@ class TextTower(nn.Module):
         blocks = layers_of(self.bert)
         if not 0 <= layers <= len(blocks):
             raise ValueError(f"frozen_layers is {layers}; allowed: 0 to {len(blocks)}, the layers of the text encoder")
-        fixed = [*blocks[:layers], *([self.bert.embeddings] if embeddings else [])]
-        for module in fixed:
+        self.fixed = (*blocks[:layers], *([self.bert.embeddings] if embeddings else []))
+        for module in self.fixed:
             module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "TextTower":
+        super().train(mode)
+        if not self.frozen_dropout:
+            for module in self.fixed:
+                module.eval()
+        return self
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state

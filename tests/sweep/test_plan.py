@@ -29,7 +29,7 @@ def test_the_papers_grid_is_650_cells_of_13_encoders(plan):
 def test_every_study_is_whole(name):
     study = STUDIES[name]()
     check_study(study)
-    assert len(make_plan(study, FINGERPRINTS, {}).cells) == 650
+    assert len(make_plan(study, FINGERPRINTS, {}).cells) == (650 if name == "demo" else 810)
 
 
 def test_keys_are_golden():
@@ -72,10 +72,27 @@ def test_only_keeps_what_the_chosen_cells_start_from():
     assert [str(e) for e in plan.encoders] == ["imagenet-p0", "clip-p0"]  # it starts from the first
 
 
+def test_only_takes_several_fields_in_one_word_and_values_of_one_field_in_several():
+    assert parse_only(["seed=0,1,method=clip", "seed=2"]) == {"seed": ("0", "1", "2"), "method": ("clip",)}
+
+
+def test_the_full_study_adds_appendix_e_without_lpft():
+    plan = make_plan(STUDIES["paper"](), FINGERPRINTS, {})
+    assert len(plan.cells) == 810 and len([e for e in plan.encoders if e.corpus]) == 15
+    large = [c for c in plan.cells if c.encoder.row in ("clip-1024", "simclr-1024", "clip-2048", "simclr-2048")]
+    assert Counter((c.protocol, c.label_percent) for c in large) == {
+        ("LP", 100): 40, ("FT", 1): 40, ("FT", 10): 40, ("FT", 100): 40
+    }
+    assert {c.encoder.recipe.global_batch_size for c in large} == {1024, 2048}
+    rates = {e.recipe.optimizer.learning_rate for e in plan.encoders if e.corpus}
+    assert rates == {1e-4}, "the rate is not scaled with the batch"
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("seed", "FIELD=VALUE"), ("colour=red", "method, dataset"), ("seed=9", "it has 0, 1"),
+        ("seed", "FIELD=VALUE"), ("0,seed=1", "FIELD=VALUE"), ("seed=0,,1", "FIELD=VALUE"),
+        ("colour=red", "method, dataset"), ("seed=9", "it has 0, 1"),
         ("method=simcrl", "'simclr'"),
     ],
 )

@@ -84,7 +84,7 @@ def test_the_gradient_cache_scales_too():
     gradients = []
     for scaler in (None, task.scaler):
         task.model.zero_grad()
-        cached_backward(task.model, batch, 3, scaler)
+        cached_backward(task.model, batch, 4, scaler)
         gradients.append(torch.cat([p.grad.flatten() for p in task.model.backbone.parameters()]))
     torch.testing.assert_close(gradients[1] / task.scaler.get_scale(), gradients[0], rtol=1e-4, atol=1e-6)
 

@@ -123,7 +123,7 @@ def test_heads_and_text_tower_are_published_without_queue_and_momentum_copy(tmp_
 
 
 def test_gradient_caching_pretrains_too(tmp_path):
-    pretrain("clip", tmp_path, recipe_of("clip", gradient_cache_chunk=3))
+    pretrain("clip", tmp_path, recipe_of("clip", gradient_cache_chunk=4))
     assert len(result_of(tmp_path)[2]) == NUM_EPOCHS
     assert result_of(tmp_path)[0] != uninterrupted("clip")[0], "batch norm saw the whole batch"
 

@@ -90,6 +90,17 @@ def test_embeddings_can_stay_free_as_the_released_code_leaves_them():
     assert changes["embeddings"] > 0 == changes["layer 5"]
 
 
+@pytest.mark.parametrize(("frozen_dropout", "same"), [(True, False), (False, True)])
+def test_dropout_in_fixed_layers_is_a_recipe_value(frozen_dropout, same):
+    tower = TextTower(TinyText(layers=2, width=16, heads=2, dropout=0.5, frozen_dropout=frozen_dropout), 30)
+    tower.freeze(2, embeddings=True)
+    ids = torch.randint(3, 30, (2, 6))
+    for mode in (True, False, True):  # it survives validation between two epochs
+        tower.train(mode)
+    assert torch.equal(tower(ids, torch.ones_like(ids)), tower(ids, torch.ones_like(ids))) == same
+    assert tower.training
+
+
 def test_convirt_freezes_the_six_layers_nearest_the_input():
     assert (ConvirtConfig().frozen_layers, ConvirtConfig().freeze_embeddings) == (6, True)
 
