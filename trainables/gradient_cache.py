@@ -51,7 +51,8 @@ def cached_backward(
     DistributedDataParallel does so only after its own forward. chunk: images of the global batch.
 
     Pass one embeds without graph; the loss is differentiated at the embeddings; pass two embeds again, with the
-    same dropout and the same batch-norm state, and carries the gradients on. Parameters of the loss itself (a learnable temperature) get theirs in between.
+    same dropout and the same batch-norm state, and carries the gradients on. Parameters of the loss itself (a
+    learnable temperature) get theirs in between.
     """
     rows = len(next(iter(batch.views.values())))
     count = num_chunks(rows * distributed.world_size(), chunk, distributed.world_size())
