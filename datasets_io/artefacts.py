@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from datasets_io.files import Files
 
 RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
 SEAL = "sha256"
+_SEAL_LINE = re.compile(rb'^ "sha256": "([0-9a-f]{64})",\n', re.MULTILINE)  # of the outermost object
 
 
 class CorruptArtefact(RuntimeError):
@@ -65,6 +67,11 @@ def seal(content: dict[str, Any]) -> bytes:
 
 def unseal(data: bytes, path: str) -> dict[str, Any]:
     """The content of a sealed JSON. Raises CorruptArtefact where any byte of it was changed."""
+    line = _SEAL_LINE.search(data)
+    if line and hashlib.sha256(data[: line.start()] + data[line.end() :]).hexdigest().encode() == line[1]:
+        content = json.loads(data)  # what is left without the line of the seal is what was sealed, byte for byte
+        content.pop(SEAL)
+        return content
     try:
         content = json.loads(data)
         digest = content.pop(SEAL)

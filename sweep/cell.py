@@ -8,15 +8,30 @@ from typing import Any
 from datasets_io.fingerprint import canonical_json, fingerprint
 from trainables.recipe import DownstreamRecipe
 
+_RECIPE_KEYS: dict[int, tuple[Any, str]] = {}
 
-@lru_cache(maxsize=4096)
+
 def recipe_key(recipe: Any) -> str:
-    """Fingerprint of a frozen recipe; remembered, since thousands of cells share one."""
-    return fingerprint(recipe)
+    """Fingerprint of a frozen recipe; remembered by identity, since thousands of cells share one object.
+
+    Its hash would walk the whole recipe for each cell. The recipe is kept, so that no other gets its id.
+    """
+    known = _RECIPE_KEYS.get(id(recipe))
+    if known is None:
+        if len(_RECIPE_KEYS) >= 4096:
+            _RECIPE_KEYS.clear()
+        known = _RECIPE_KEYS[id(recipe)] = recipe, fingerprint(recipe)
+    return known[1]
 
 
 def _key(*parts: Any) -> str:
     return hashlib.sha256(canonical_json(list(parts)).encode()).hexdigest()[:12]
+
+
+@lru_cache(maxsize=4096)
+def _hash_up_to_seed(*parts: Any) -> Any:
+    """SHA-256 over the JSON list of these parts, still open: what the cells of all seeds have in common."""
+    return hashlib.sha256((canonical_json(list(parts))[:-1] + ",").encode())
 
 
 @dataclass(frozen=True)
@@ -61,10 +76,12 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        return _key(
-            "cell", self.encoder.key, self.dataset, self.data_fingerprint, self.protocol, self.label_percent,
-            self.seed, recipe_key(self.recipe),
-        )
+        """As _key("cell", ..., seed, recipe): the text is the same, its beginning is hashed once for all seeds."""
+        opened = _hash_up_to_seed(
+            "cell", self.encoder.key, self.dataset, self.data_fingerprint, self.protocol, self.label_percent
+        ).copy()
+        opened.update(f'{self.seed},"{recipe_key(self.recipe)}"]'.encode())
+        return opened.hexdigest()[:12]
 
     def __str__(self) -> str:
         return f"{self.encoder}-{self.dataset}-{self.protocol}{self.label_percent}-s{self.seed}"

@@ -1,0 +1,146 @@
+"""How do planning, listing a storage, reading results and aggregating grow from 1,000 to 100,000 cells?
+
+python -m benchmarks.scale [--quick]. One JSON line for each figure on stdout, a table on stderr. The storage is real:
+a folder with four files for each cell. Keys are checked against those made the usual way.
+"""
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from benchmarks.common import in_turn, report, row
+from datasets_io.artefacts import RESULT, seal
+from datasets_io.fingerprint import canonical_json, fingerprint
+from sweep.aggregate import CellResult, findings_csv, results_csv
+from sweep.layout import layout_of
+from sweep.plan import Plan, make_plan
+from sweep.results import ResultReader
+from sweep.store import Store
+from sweep.studies import Study, demo
+from sweep.tables import table1
+from trainables.metrics import FindingAuroc
+
+FINGERPRINTS = {"mimic_cxr": "a" * 12, "chexpert": "b" * 12, "nih_cxr14": "c" * 12}
+FINDINGS, ROUNDS = 14, 3
+ARTEFACTS = ("head.0a1b2c3d.safetensors", "predictions.0a1b2c3d.parquet", "subset.0a1b2c3d.json")
+NUM_ROWS = 10  # 10 rows x 2 datasets x 5 columns x pretraining seeds x seeds
+SEEDS = {1_000: (1, 10), 10_000: (10, 10), 100_000: (20, 50)}
+FEW_SEEDS = {100: (1, 1), 400: (2, 2)}
+
+
+def study_of(pretrain_seeds: int, seeds: int) -> Study:
+    base = demo()
+    return replace(
+        base, rows=base.rows[:NUM_ROWS], pretrain_seeds=tuple(range(pretrain_seeds)), seeds=tuple(range(seeds))
+    )
+
+
+def planned(study: Study) -> tuple[Plan, list[str]]:
+    plan = make_plan(study, FINGERPRINTS, {})
+    return plan, [cell.key for cell in plan.cells]
+
+
+def usual_keys(plan: Plan) -> list[str]:
+    """Every cell written out whole as JSON, then hashed."""
+    return [
+        hashlib.sha256(json.dumps(asdict(cell), sort_keys=True).encode()).hexdigest()[:12] for cell in plan.cells
+    ]
+
+
+def check_keys(plan: Plan, keys: list[str], every: int) -> None:
+    """Compare keys with their definition, nothing remembered. Raises ArithmeticError where one differs."""
+    for cell, key in itertools.islice(zip(plan.cells, keys, strict=True), 0, None, every):
+        parts = [
+            "cell", cell.encoder.key, cell.dataset, cell.data_fingerprint, cell.protocol, cell.label_percent, cell.seed,
+            fingerprint(cell.recipe),
+        ]
+        expected = hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:12]
+        if key != expected:
+            raise ArithmeticError(f"the key of {cell} is {key}, by its definition {expected}")
+    if len(set(keys)) != len(keys):
+        raise ArithmeticError(f"{len(keys)} cells have {len(set(keys))} different keys")
+
+
+def write_storage(root: Path, plan: Plan) -> None:
+    """What finished cells leave: result.json and three artefacts, here with made-up AUROCs."""
+    draws = random.Random(0)
+    for cell in plan.cells:
+        folder = root / Store.folder(cell)
+        folder.mkdir(parents=True)
+        findings = [asdict(FindingAuroc(f"finding_{i}", draws.random(), 20, 30)) for i in range(FINDINGS)]
+        result = {
+            "macro_auroc": draws.random(), "findings": findings, "best_epoch": 3, "seconds": 1.5, "history": [],
+            "files": {name: {"path": name, "sha256": "0" * 64, "bytes": 0} for name in ARTEFACTS},
+        }
+        (folder / RESULT).write_bytes(seal(result))
+        for name in ARTEFACTS:
+            (folder / name).touch()
+
+
+def aggregated(study: Study, plan: Plan, results: list[CellResult]) -> list[str]:
+    table = table1(results, layout_of(study, plan))
+    return [results_csv(results), findings_csv(results), table.markdown(), table.csv(), table.latex()]
+
+
+def measure(pretrain_seeds: int, seeds: int, root: Path, rounds: int) -> tuple[int, dict[str, float]]:
+    """Number of cells, and the median seconds of each step."""
+    study = study_of(pretrain_seeds, seeds)
+    plan, keys = planned(study)
+    check_keys(plan, keys, max(1, len(keys) // 2000))
+    write_storage(root, plan)
+    store = Store(str(root))
+    results = ResultReader(study, plan, store).collect()
+    if any(result.status != "done" for result in results):
+        raise ArithmeticError("a finished cell was not found in the storage")
+    sides: dict[str, Callable] = {
+        "plan": lambda: planned(study),
+        "plan the usual way": lambda: usual_keys(make_plan(study, FINGERPRINTS, {})),
+        "list": store.done_and_failed,
+        "list files": lambda: sum(len(files) for _, _, files in os.walk(root)),
+        "read": lambda: ResultReader(study, plan, store).collect(),
+        "read files": lambda: [json.loads((root / f"{Store.folder(c)}/{RESULT}").read_bytes()) for c in plan.cells],
+        "aggregate": lambda: aggregated(study, plan, results),
+    }
+    return len(keys), in_turn(sides, rounds, warm_ups=0)
+
+
+def figures(sizes: dict[int, tuple[int, int]], rounds: int) -> list[dict]:
+    rows, by_size = [], {}
+    for seeds in sizes.values():
+        with tempfile.TemporaryDirectory(prefix="radsweep-scale-") as folder:
+            count, seconds = measure(*seeds, Path(folder), rounds)
+        by_size[count] = seconds
+        rows += [
+            row("scale", f"plan_with_keys_{count}", "s", seconds["plan"], peer=seconds["plan the usual way"],
+                peer_name="each cell as JSON, hashed"),
+            row("scale", f"list_storage_{count}", "s", seconds["list"], limit=seconds["list files"],
+                limit_name="os.walk of the same folders"),
+            row("scale", f"read_results_{count}", "s", seconds["read"], limit=seconds["read files"],
+                limit_name="opening and parsing each result.json"),
+            row("scale", f"aggregate_{count}", "s", seconds["aggregate"]),
+        ]
+    *_, (few, before), (many, after) = by_size.items()
+    for step in ("plan", "list", "read", "aggregate"):
+        growth = after[step] / before[step] / (many / few)
+        rows.append(row("scale", f"{step}_time_a_cell_{many}_over_{few}", "x", growth, limit=1.0, limit_name="linear"))
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="100 and 400 cells: checks that it works")
+    quick = parser.parse_args(arguments).quick
+    report(figures(FEW_SEEDS, 2) if quick else figures(SEEDS, ROUNDS))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
