@@ -81,7 +81,7 @@ def streamed_batches(
         _WindowReader(files.uri, folder, manifest, index),
         batch_size=1,
         batch_format="pyarrow",
-        concurrency=min(WINDOWS_AT_ONCE, len(items)),
+        compute=ray.data.TaskPoolStrategy(size=min(WINDOWS_AT_ONCE, len(items))),
         num_cpus=0.01,  # the pipeline must run beside training that holds every core
     )
     dataset.set_name(name)
