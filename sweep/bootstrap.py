@@ -105,8 +105,17 @@ def percentile_interval(values: np.ndarray, level: float = 0.95) -> BootstrapInt
     defined = values[~np.isnan(values)]
     if len(defined) < max(2, FEWEST_DEFINED * len(values)):
         return BootstrapInterval(None, None, None, len(defined), len(values))
-    low, high = np.quantile(defined, ((1 - level) / 2, (1 + level) / 2))
-    return BootstrapInterval(float(low), float(high), float(defined.std(ddof=1)), len(defined), len(values))
+    defined = np.sort(defined)
+    low, high = _quantile(defined, (1 - level) / 2), _quantile(defined, (1 + level) / 2)
+    return BootstrapInterval(low, high, float(defined.std(ddof=1)), len(defined), len(values))
+
+
+def _quantile(ordered: np.ndarray, q: float) -> float:
+    """Linear between the neighbours, as numpy's: written out, since a study has thousands, and sorting is enough."""
+    place = q * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
 
 
 def delong_variance(scores: np.ndarray, labels: np.ndarray) -> float | None:

@@ -1,0 +1,250 @@
+"""Everything statistical about a study: from results and saved predictions to rows, notes and CSV files.
+
+Over seeds: the mean of a place and its t-interval (sweep.aggregate), and paired tests (sweep.compare). Over patients:
+the same mean over seeds, recomputed on 1,000 resamples of the test patients, the same ones for all methods of a
+dataset (sweep.bootstrap). The first says how far other seeds would move a number, the second how far other patients
+would; neither holds the other.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from datasets_io.artefacts import CorruptArtefact
+from sweep.aggregate import DONE, FEW_POSITIVES, MACRO_DEFINED, CellResult, by_place
+from sweep.analysis_rows import (
+    ComparisonRow,
+    FindingDifferenceRow,
+    GapRow,
+    GroupSizeRow,
+    IntervalRow,
+    MetricRow,
+    RankRow,
+    SubgroupRow,
+    rows_csv,
+)
+from sweep.bootstrap import NUM_RESAMPLES
+from sweep.column import (
+    Column,
+    comparison_rows,
+    finding_difference_rows,
+    interval_rows,
+    metric_rows,
+    subgroup_rows,
+)
+from sweep.compare import Ranks, rank_methods, reference_row
+from sweep.layout import layout_of, without_nan
+from sweep.measure import Measurer, TestSet, make_test_set, read_metadata
+from sweep.plan import Plan
+from sweep.store import Store
+from sweep.studies import Dataset, Study
+from sweep.tables import TableLayout, what_varies
+from trainables.metrics import FindingAuroc
+
+FILES = {
+    "intervals.csv": (IntervalRow, "intervals"),
+    "metrics.csv": (MetricRow, "metrics"),
+    "comparisons.csv": (ComparisonRow, "comparisons"),
+    "finding_differences.csv": (FindingDifferenceRow, "finding_differences"),
+    "ranks.csv": (RankRow, "rank_rows"),
+    "subgroups.csv": (SubgroupRow, "subgroups"),
+    "subgroup_gaps.csv": (GapRow, "gaps"),
+    "subgroup_sizes.csv": (GroupSizeRow, "group_sizes"),
+}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The statistics of a study. varies: what the intervals over seeds cover, for captions; notes: what is not there.
+
+    reference: the row that others are compared with. unusable: key of a cell -> why its predictions were not used.
+    ranks: first over all columns, then one for each column.
+    """
+
+    study: str
+    varies: str
+    reference: str | None
+    intervals: tuple[IntervalRow, ...] = ()
+    metrics: tuple[MetricRow, ...] = ()
+    comparisons: tuple[ComparisonRow, ...] = ()
+    finding_differences: tuple[FindingDifferenceRow, ...] = ()
+    ranks: tuple[Ranks, ...] = ()
+    subgroups: tuple[SubgroupRow, ...] = ()
+    gaps: tuple[GapRow, ...] = ()
+    group_sizes: tuple[GroupSizeRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    unusable: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def rank_rows(self) -> tuple[RankRow, ...]:
+        return tuple(
+            RankRow(
+                r.scope, r.blocks_are, method, rank, r.num_blocks, r.chi2, r.p, r.critical_difference,
+                r.methods_left_out, r.blocks_left_out,
+            )
+            for r in self.ranks for method, rank in zip(r.methods, r.mean_ranks, strict=True)
+        )
+
+    def csv_files(self) -> dict[str, str]:
+        """File name -> its text. Each file has its header, also without rows."""
+        return {name: rows_csv(kind, getattr(self, field)) for name, (kind, field) in FILES.items()}
+
+
+def analyse(
+    study: Study, plan: Plan, results: Sequence[CellResult], store: Store | None,
+    folders: Mapping[str, str] | None = None, num_resamples: int = NUM_RESAMPLES, threads: int | None = None,
+) -> Analysis:
+    """All statistics of the results; those that need predictions only where the store has them.
+
+    store: None leaves out all that is made from predictions. folders: source -> folder of its shards in the store,
+    for subgroups. threads: for reading and measuring cells; by default four for each processor, since they also wait.
+    """
+    layout, (results, broken) = layout_of(study, plan), without_nan(results)
+    reference = reference_row([(name, group) for name, _, group in layout.rows])
+    columns, notes, unusable, sizes = [], _nan_notes(broken), {}, []
+    found = Analysis(study.name, what_varies(layout) if results else "no cell was asked for", reference)
+    with ThreadPoolExecutor(threads or 4 * (os.cpu_count() or 1)) as pool:
+        measurer = Measurer(store, {cell.key: cell for cell in plan.cells}, pool) if store is not None else None
+        for dataset in (d for d in study.datasets if any(d.source == source for source, _ in layout.datasets)):
+            own = [result for result in results if result.dataset == dataset.source]
+            tests, reasons = _test_set(dataset, own, measurer, folders or {}, num_resamples)
+            notes += [f"{dataset.display}: {reason}" for reason in reasons]
+            sizes += _group_sizes(dataset.source, tests)
+            for protocol, percent in layout.columns:
+                column, bad = _column(dataset.source, protocol, percent, layout, own, tests, measurer)
+                unusable |= bad
+                found = _with_rows(found, column, reference)
+                columns.append(_blocks(column))
+    if unusable:
+        reason = next(iter(unusable.values()))
+        notes.append(f"{len(unusable)} finished cells have predictions that were not used, the first since: {reason}.")
+    notes += _count_notes(results, columns)
+    return replace(
+        found, ranks=_ranks(columns, layout), group_sizes=tuple(sizes), notes=tuple(notes),
+        unusable=tuple(sorted(unusable.items())),
+    )
+
+
+def _nan_notes(broken: Sequence[CellResult]) -> list[str]:
+    return [f"{len(broken)} cells have results that are no numbers; they count as failed."] if broken else []
+
+
+def _test_set(
+    dataset: Dataset, results: Sequence[CellResult], measurer: Measurer | None, folders: Mapping[str, str],
+    num_resamples: int,
+) -> tuple[TestSet | None, list[str]]:
+    """None where no prediction can be read; and what to say."""
+    if measurer is None:
+        return None, ["without the storage there are no intervals over patients, calibration or subgroups"]
+    done = [result for result in results if result.status == DONE]
+    images = measurer.find_images(done)
+    if images is None:
+        return None, ["no cell is finished" if not done else "no finished cell has predictions that can be read"]
+    metadata, reasons = _metadata(dataset, measurer.store, folders.get(dataset.source))
+    return make_test_set(images, metadata, num_resamples), reasons
+
+
+def _metadata(dataset: Dataset, store: Store, folder: str | None) -> tuple[pa.Table | None, list[str]]:
+    if folder is None:
+        return None, ["no subgroups: its shards are not in the storage"]
+    try:
+        return read_metadata(store.files, folder, dataset.recipe.splits.test), []
+    except (OSError, ValueError, CorruptArtefact, pa.ArrowException) as error:
+        return None, [f"no subgroups: the metadata of its shards cannot be read ({error})"]
+
+
+def _group_sizes(source: str, tests: TestSet | None) -> list[GroupSizeRow]:
+    return [
+        GroupSizeRow(source, a.name, group, images, patients, group in a.compared)
+        for a in (tests.attributes if tests is not None else ())
+        for group, images, patients in zip(a.groups, a.num_images, a.num_patients, strict=True)
+    ]
+
+
+def _column(
+    source: str, protocol: str, percent: int, layout: TableLayout, results: Sequence[CellResult],
+    tests: TestSet | None, measurer: Measurer | None,
+) -> tuple[Column, dict[str, str]]:
+    """A column with what its predictions say, and key -> why a finished cell's say nothing."""
+    own = [r for r in results if (r.protocol, r.label_percent) == (protocol, percent)]
+    measures, unusable = {}, {}
+    if tests is not None:
+        measures, unusable = measurer.measure(tests, [r for r in own if r.status == DONE])
+    places = {place[0]: cells for place, cells in by_place(own).items()}
+    return Column(source, protocol, percent, layout, places, measures, tests), unusable
+
+
+def _with_rows(found: Analysis, column: Column, reference: str | None) -> Analysis:
+    subgroups, gaps = subgroup_rows(column)
+    return replace(
+        found,
+        intervals=found.intervals + tuple(interval_rows(column)),
+        metrics=found.metrics + tuple(metric_rows(column)),
+        comparisons=found.comparisons + tuple(comparison_rows(column, reference)),
+        finding_differences=found.finding_differences + tuple(finding_difference_rows(column, reference)),
+        subgroups=found.subgroups + tuple(subgroups),
+        gaps=found.gaps + tuple(gaps),
+    )
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What is kept of a column when its resamples (14 x 8 kB a cell) are not: method -> mean where every seed is there.
+
+    whole: of the macro AUROC; by_finding: of each finding that has an AUROC.
+    """
+
+    dataset: str
+    column: tuple[str, int]
+    findings: tuple[FindingAuroc, ...]
+    whole: dict[str, float]
+    by_finding: tuple[dict[str, float], ...]
+
+
+def _blocks(column: Column) -> Blocks:
+    def block(value: str) -> dict[str, float]:
+        means = {method: column.summaries.get((method, value)) for method, _ in column.methods}
+        return {method: s.mean for method, s in means.items() if s is not None and s.mean is not None and s.complete}
+
+    defined = [finding.finding for finding in column.findings if finding.auroc is not None]
+    return Blocks(
+        column.dataset, (column.protocol, column.label_percent), column.findings, block(MACRO_DEFINED),
+        tuple(block(finding) for finding in defined),
+    )
+
+
+def _ranks(columns: Sequence[Blocks], layout: TableLayout) -> tuple[Ranks, ...]:
+    """Over all columns by macro AUROC, then within each column of the table by finding and dataset."""
+    methods = [name for name, _, _ in layout.rows]
+    whole = [column.whole for column in columns]
+    found = [rank_methods("all columns", "dataset and column, by macro AUROC", whole, methods)]
+    for place in layout.columns:
+        blocks = [block for column in columns if column.column == place for block in column.by_finding]
+        found.append(rank_methods(layout.column_title(*place), "dataset and finding, by AUROC", blocks, methods))
+    return tuple(found)
+
+
+def _count_notes(results: Sequence[CellResult], columns: Sequence[Blocks]) -> list[str]:
+    """What is missing, failed, undefined or rare, in sentences."""
+    notes = []
+    if not results:
+        notes.append("The study has no cell: there is nothing to analyse.")
+    for status in ("missing", "failed"):
+        count = sum(result.status == status for result in results)
+        if count:
+            notes.append(f"{count} of {len(results)} cells are {status}; means are over the others and name them.")
+    seen = {}
+    for column in columns:
+        seen.setdefault(column.dataset, column.findings)
+        seen[column.dataset] = seen[column.dataset] or column.findings
+    for dataset, findings in seen.items():
+        undefined = [f.finding for f in findings if f.auroc is None]
+        rare = [f"{f.finding} ({f.n_pos})" for f in findings if f.auroc is not None and f.n_pos < FEW_POSITIVES]
+        if undefined:
+            notes.append(f"{dataset}: no AUROC for {', '.join(undefined)}: one class only in the test images.")
+        if rare:
+            notes.append(f"{dataset}: fewer than {FEW_POSITIVES} positives: {', '.join(rare)}.")
+    return notes
