@@ -1,5 +1,6 @@
-"""What is going on: one small actor that running work tells and the display asks. [ray]"""
+"""What is going on: one small actor that running work tells, and that the display and the watch ask. [ray]"""
 
+import time
 from dataclasses import dataclass, field
 
 import ray
@@ -15,12 +16,37 @@ class News:
     cells: list[Outcome] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Running:
+    """A job of cells in a process: where it can be ended from outside. since: by the board's clock, in seconds."""
+
+    job: int
+    node: str
+    pid: int
+    since: float
+
+
 @ray.remote(num_cpus=0)
 class Board:
     """Holds events until they are taken. Nothing depends on it: the store is the record."""
 
     def __init__(self):
         self.news = News()
+        self.at_work: dict[int, Running] = {}
+
+    def started(self, job: int, node: str, pid: int) -> None:
+        self.at_work[job] = Running(job, node, pid, time.monotonic())
+
+    def ended(self, job: int) -> None:
+        self.at_work.pop(job, None)
+
+    def overdue(self, limits: dict[int, float]) -> list[Running]:
+        """Jobs that have run for longer than their limit in seconds; each is named once."""
+        now = time.monotonic()
+        late = [running for running in self.at_work.values() if now - running.since > limits[running.job]]
+        for running in late:
+            self.ended(running.job)
+        return late
 
     def encoder(self, progress: Progress) -> None:
         self.news.encoders.append(progress)

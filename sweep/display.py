@@ -132,7 +132,7 @@ class RunBars:
                 self.failed += 1
                 name = self.cell_names.get(outcome.key, outcome.key)
                 self.display.say(f"[red]cell {name} failed:[/red] {escape(str(outcome.error))}")
-            else:
+            elif outcome.status == "done":
                 self.done += 1
         if self.share:
             note = f"{len(self.landed)}/{len(self.share)} landed; {self.current}".rstrip("; ")

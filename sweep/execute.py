@@ -1,72 +1,42 @@
 """What is pending, run to the end on a Ray cluster: encoders and, as they land, their cells. [ray]"""
 
 import os
+import signal
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from typing import Any
 
 import ray
 from ray.train import ScalingConfig
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from datasets_io.artefacts import is_done
-from datasets_io.files import Files
+from datasets_io.artefacts import FAILED, is_done
 from sweep.board import Board, News
 from sweep.cell import Cell, EncoderRun
-from sweep.fan_out import fan_out
-from sweep.plan import Pending, group_seeds, starts_from
+from sweep.fan_out import CellWork, fan_out
+from sweep.forecast import FLOPS_PER_SECOND
+from sweep.machines import machines_at_most
+from sweep.plan import Pending, starts_from
+from sweep.schedule import (
+    Shape,
+    Task,
+    gpu_share,
+    groups_in_order,
+    lanes_wanted,
+    longest_first,
+    shape_of,
+)
 from sweep.store import Store
 from trainables.cells import DownstreamJob, SeedTarget
 from trainables.encoders import EncoderJob, fail, run_initial
-from trainables.pretrain import pretrain_all
+from trainables.pretrain import Lane, Turns, pretrain_all
 from trainables.recipe import Resources
 from trainables.registry import PROTOCOLS
 
-POLL_SECONDS = 0.25
-LANE_CPU = 0.05
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How the work is laid on the machines: decided once from what Ray sees and what Resources asks for."""
-
-    gpus: float
-    cpus: float
-    workers: int
-    worker_bundle: dict[str, float]
-    cell_bundle: dict[str, float]
-    lanes: int
-    max_concurrent_cells: int
-    cells_beside_lanes: int
-
-
-def shape_of(resources: Resources, cluster: dict[str, float], pretrainings: int) -> Shape:
-    """One lane of pretraining for each group of workers that half the machines can hold, at least one.
-
-    The other half serves cells, which come as soon as encoders land; when the lanes end, cells take all.
-    """
-    gpus, cpus = cluster.get("GPU", 0.0), cluster.get("CPU", 1.0)
-    per_worker = resources.gpus_per_worker if resources.gpus_per_worker is not None else (1.0 if gpus else 0.0)
-    per_cell = resources.gpus_per_cell if resources.gpus_per_cell is not None else (1.0 if gpus else 0.0)
-    workers = resources.pretrain_workers or (max(1, min(4, int(gpus))) if gpus else 1)
-    worker = {"CPU": float(resources.cpus_per_worker), "GPU": per_worker} if per_worker else {"CPU": LANE_CPU}
-    slots = int(gpus / per_worker) if per_worker else int(cpus / resources.cpus_per_worker)
-    lanes = min(pretrainings, max(1, slots // (2 * workers)))
-    cells = int(gpus / per_cell) if per_cell else int(cpus / resources.cpus_per_cell)
-    if workers > slots:
-        raise ValueError(
-            f"a pretraining needs {workers} workers of {worker}, but the cluster has {cpus:g} CPU and {gpus:g} GPU; "
-            "lower Resources.pretrain_workers or add machines"
-        )
-    most = resources.max_concurrent_cells or max(1, cells)
-    if per_cell:
-        cell = {"CPU": float(resources.cpus_per_cell), "GPU": per_cell}
-        beside = max(0, min(most, int((gpus - lanes * workers * per_worker) / per_cell)))
-    else:
-        # Without GPUs pretrainings and cells share the cores: pretraining asks Ray for next to nothing, cells for
-        # the rest, in equal parts of which one more would not fit.
-        cell, beside = {"CPU": (cpus - lanes * workers * LANE_CPU) / most}, most
-    return Shape(gpus, cpus, workers, worker, cell, lanes, most, beside)
+POLL_SECONDS, LOOK_SECONDS = 0.25, 2.0
+LEAST_LIMIT_SECONDS, LIMIT_TIMES_FORECAST = 1800.0, 20.0
 
 
 def encoder_job(run: EncoderRun, data_folders: dict[str, str]) -> EncoderJob:
@@ -77,14 +47,14 @@ def encoder_job(run: EncoderRun, data_folders: dict[str, str]) -> EncoderJob:
 
 
 def downstream_jobs(
-    cells: tuple[Cell, ...], all_cells: tuple[Cell, ...], data_folders: dict[str, str], keep_tuned_weights: bool = True
-) -> tuple:
-    """Jobs in the order in which they should start: what others wait for first, then the longest."""
+    groups: list[tuple[tuple[Cell, ...], float]], all_cells: tuple[Cell, ...], data_folders: dict[str, str],
+    resources: Resources, on_gpus: bool,
+) -> tuple[tuple[DownstreamJob, ...], tuple[Task, ...]]:
+    """Jobs in the order in which they should start, and what each waits for and takes."""
     starts = starts_from(all_cells)
-    kept_seed = min((cell.seed for cell in all_cells), default=None) if keep_tuned_weights else None
-    needed = {cell.protocol for cell in starts.values()}
-    jobs = []
-    for group in group_seeds(cells):
+    kept_seed = min((cell.seed for cell in all_cells), default=None) if resources.keep_tuned_weights else None
+    jobs, tasks = [], []
+    for group, work in groups:
         first = group[0]
         targets = tuple(
             SeedTarget(
@@ -93,17 +63,15 @@ def downstream_jobs(
             )
             for c in group
         )
-        jobs.append(
-            DownstreamJob(
-                PROTOCOLS[first.protocol], first.label_percent, first.recipe, first.encoder.recipe.backbone,
-                Store.folder(first.encoder), data_folders[first.dataset], targets,
-            )
+        job = DownstreamJob(
+            PROTOCOLS[first.protocol], first.label_percent, first.recipe, first.encoder.recipe.backbone,
+            Store.folder(first.encoder), data_folders[first.dataset], targets,
         )
-
-    def order(job: DownstreamJob) -> tuple:
-        return (job.protocol.name not in needed, -job.label_percent * job.recipe.num_epochs, job.name)
-
-    return tuple(sorted(jobs, key=order))
+        needs = (job.encoder_folder, *(t.starts_from_folder for t in targets if t.starts_from_folder is not None))
+        share = gpu_share(resources, first) if on_gpus else 1.0
+        jobs.append(job)
+        tasks.append(Task(needs, tuple(target.folder for target in targets), share, work))
+    return tuple(jobs), tuple(tasks)
 
 
 def start_ray(log_to_driver: bool = False) -> None:
@@ -132,57 +100,101 @@ def _initial(job: EncoderJob, storage: str, board) -> None:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _lane(jobs: list[EncoderJob], storage: str, resources: Resources, shape: Shape, name: str, board) -> None:
-    scaling = ScalingConfig(
-        num_workers=shape.workers, use_gpu="GPU" in shape.worker_bundle, resources_per_worker=shape.worker_bundle
-    )
-    pretrain_all(jobs, storage, resources, scaling, name, board)
+def _lane(lane: Lane, shape: Shape) -> None:
+    bundle = dict(shape.worker_bundle)
+    pretrain_all(lane, ScalingConfig(num_workers=shape.workers, use_gpu="GPU" in bundle, resources_per_worker=bundle))
 
 
-def execute(
-    pending: Pending, all_cells: tuple[Cell, ...], store: Store, data_folders: dict[str, str], resources: Resources,
-    show: Callable[[News], None],
-) -> None:
-    """Run everything pending. Failures are in the store when this returns; it raises only for its own."""
-    jobs = [encoder_job(run, data_folders) for run in pending.encoders]
-    initial = [job for job in jobs if not job.is_pretraining]
-    pretrainings = [job for job in jobs if job.is_pretraining]
-    shape = shape_of(resources, ray.cluster_resources(), len(pretrainings))
-    board = Board.remote()
-    owners: dict = {_initial.remote(job, store.uri, board): [job] for job in initial}
-    lane_jobs = [pretrainings[lane :: shape.lanes] for lane in range(shape.lanes)] if pretrainings else []
-    for number, share in enumerate(lane_jobs):
-        name = f"pretrain-{uuid.uuid4().hex[:6]}-{number}"
-        owners[_lane.remote(share, store.uri, resources, shape, name, board)] = share
-    cells = downstream_jobs(pending.cells, all_cells, data_folders, resources.keep_tuned_weights)
-    if cells:
-        made = tuple(job.folder for job in pretrainings)
-        cells_ref = fan_out.remote(
-            cells, store.uri, resources, shape.cell_bundle, shape.max_concurrent_cells, shape.cells_beside_lanes, made,
-            board,
-        )
-        owners[cells_ref] = []
-    waiting = list(owners)
-    while waiting:
-        finished, waiting = ray.wait(waiting, num_returns=1, timeout=POLL_SECONDS)
-        for ref in finished:
-            _settle(ref, owners[ref], store.files, board)
-        show(ray.get(board.take.remote()))
-    time.sleep(0.1)  # events sent just before the end
-    show(ray.get(board.take.remote()))
+@ray.remote(num_cpus=0, max_retries=0)
+def _end_process(pid: int) -> None:
+    """Run on the node of a process that hangs: a stopped one does not answer Ray, but it can be killed."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
-def _settle(ref, jobs: list[EncoderJob], files: Files, board) -> None:
-    """After a piece of work ended: whatever of its encoders has neither result nor failure has failed."""
-    try:
-        ray.get(ref)
+class Execution:
+    """One pass over everything that is ready: encoders in lanes, cells by Ray Tune, hangs ended."""
+
+    def __init__(
+        self, pending: Pending, all_cells: tuple[Cell, ...], done: set[str], store: Store, data_folders: dict[str, str],
+        counts: dict[str, dict[str, int]], resources: Resources,
+    ):
+        """done: folders that are finished; counts: source -> images of each split."""
+        self.store, self.resources, self.board = store, resources, Board.remote()
+        jobs = [encoder_job(run, data_folders) for run in longest_first(pending.encoders, counts)]
+        self.initial = [job for job in jobs if not job.is_pretraining]
+        self.pretrainings = tuple(job for job in jobs if job.is_pretraining)
+        self.turns = Turns.remote(len(self.pretrainings), tuple(job.folder for job in self.initial))
+        self.shape = shape_of(resources, machines_at_most(), len(self.pretrainings))
+        groups = groups_in_order(pending.cells, all_cells, counts)
+        self.jobs, self.tasks = downstream_jobs(groups, all_cells, data_folders, resources, self.shape.on_gpus)
+        self.limits = {i: time_limit(task, resources, self.shape.on_gpus) for i, task in enumerate(self.tasks)}
+        self.done = {name for task in self.tasks for name in task.needs if name in done}
+        self.owners: dict[Any, str | EncoderJob | None] = {}
+        self.looked_at = -1e9
+
+    def run(self, show: Callable[[News], None]) -> None:
+        """To the end. Failures are in the store when this returns; it raises only for its own."""
+        for job in self.initial:
+            self.owners[_initial.remote(job, self.store.uri, self.board)] = job
+        if self.jobs:
+            work = CellWork(
+                self.jobs, self.tasks, self.done, self.store.uri, self.resources, self.shape,
+                tuple(job.folder for job in self.pretrainings), self.board,
+            )
+            self.owners[fan_out.remote(work)] = None
+        self._start_lanes()
+        while self.owners:
+            finished, _ = ray.wait(list(self.owners), num_returns=1, timeout=POLL_SECONDS)
+            for ref in finished:
+                self._settle(ref, self.owners.pop(ref))
+            if time.monotonic() - self.looked_at > LOOK_SECONDS or finished:
+                self.looked_at = time.monotonic()
+                self._start_lanes()
+                self._end_hangs()
+            show(ray.get(self.board.take.remote()))
+        time.sleep(0.1)  # events sent just before the end
+        show(ray.get(self.board.take.remote()))
+
+    def _start_lanes(self) -> None:
+        """As many groups of workers as the machines, now or when they have grown, can hold."""
+        if not self.pretrainings:
+            return
+        running = sum(isinstance(owner, str) for owner in self.owners.values())
+        left, waiting = ray.get([self.turns.left.remote(), self.turns.num_waiting.remote()])
+        wanted = max(1, lanes_wanted(self.shape, machines_at_most(), left))
+        for _ in range(min(wanted - running, waiting)):
+            name = f"pretrain-{uuid.uuid4().hex[:6]}"
+            lane = Lane(name, self.pretrainings, self.turns, self.store.uri, self.resources, self.board)
+            self.owners[_lane.remote(lane, self.shape)] = name
+
+    def _end_hangs(self) -> None:
+        for late in ray.get(self.board.overdue.remote(self.limits)):
+            where = NodeAffinitySchedulingStrategy(late.node, soft=False)
+            _end_process.options(scheduling_strategy=where).remote(late.pid)
+
+    def _settle(self, ref: Any, owner: str | EncoderJob | None) -> None:
+        """After a piece of work ended: what it had in hand and did not bring to an end has failed."""
         error: Exception = RuntimeError("ended without a result")
-    except ray.exceptions.RayError as caught:
-        if not jobs:
-            raise
-        error = caught
-    for job in jobs:
-        if not is_done(files, job.folder) and not files.exists(f"{job.folder}/failed.json"):
-            fail(job, files, error, lambda progress: board.encoder.remote(progress))
+        try:
+            ray.get(ref)
+        except ray.exceptions.RayError as caught:
+            if owner is None:
+                raise
+            error = caught
+        if isinstance(owner, str):
+            turn = ray.get(self.turns.given_up.remote(owner))
+            owner = self.pretrainings[turn] if turn is not None else None
+        elif owner is not None:
+            self.turns.settled.remote(owner.folder)
+        files = self.store.files
+        if owner is not None and not is_done(files, owner.folder) and not files.exists(f"{owner.folder}/{FAILED}"):
+            fail(owner, files, error, lambda progress: self.board.encoder.remote(progress))
 
 
+def time_limit(task: Task, resources: Resources, on_gpus: bool) -> float:
+    """Seconds after which a job of cells counts as hanging: far more than its forecast, or what Resources says."""
+    if resources.cell_time_limit_seconds is not None:
+        return resources.cell_time_limit_seconds
+    rate = FLOPS_PER_SECOND["V100" if on_gpus else "CPU core"]
+    return LEAST_LIMIT_SECONDS + LIMIT_TIMES_FORECAST * task.work / rate

@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -10,13 +11,30 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from datasets_io.artefacts import FAILED, RESULT, is_done, record_failure
-from datasets_io.files import Files
+from datasets_io.files import Files, below
+from sweep.machines import machines_at_most
+from sweep.schedule import ReadyTasks, Shape, Task, capacity, lanes_wanted
 from sweep.store import ENCODERS, LOGS
 from trainables.cells import DownstreamJob
 from trainables.downstream import run_trial
 from trainables.recipe import Resources
 
 LOOK_AGAIN_SECONDS = 1.0
+MOST_TRIALS = 10_000  # the Searcher decides; Tune itself is not to hold anything back
+
+
+@dataclass(frozen=True)
+class CellWork:
+    """All that a pass's cells need. done: folders that were finished before; pretrainings: folders in the making."""
+
+    jobs: tuple[DownstreamJob, ...]
+    tasks: tuple[Task, ...]
+    done: set[str]
+    storage: str
+    resources: Resources
+    shape: Shape
+    pretrainings: tuple[str, ...]
+    board: Any
 
 
 class ReadyJobs(Searcher):
@@ -26,72 +44,65 @@ class ReadyJobs(Searcher):
     shows it as blocked.
     """
 
-    def __init__(
-        self, jobs: tuple[DownstreamJob, ...], storage: str, slots: int, slots_beside: int,
-        pretrainings: tuple[str, ...],
-    ):
-        """slots: jobs that fit the machines; slots_beside: that fit while encoder folders `pretrainings` are made."""
+    def __init__(self, work: CellWork):
         super().__init__(metric="job", mode="max")
-        self.slots, self.slots_beside, self.pretrainings = slots, slots_beside, pretrainings
-        self.jobs, self.files = jobs, Files(storage)
-        self.waiting = list(range(len(jobs)))
+        self.work, self.files = work, Files(work.storage)
+        self.ready = ReadyTasks(work.tasks, work.done)
         self.running: dict[str, int] = {}
-        self.encoders: dict[str, bool] = {}
-        self.cells: dict[str, bool] = {}
+        self.settled: set[str] = set()
+        self.room = 0.0
         self.looked_at = -LOOK_AGAIN_SECONDS
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         self._look()
-        if len(self.running) >= self._allowed():
-            return None
-        for job_number in list(self.waiting):
-            ready = self._readiness(self.jobs[job_number])
-            if ready is False:
-                self.waiting.remove(job_number)
-            elif ready:
-                self.waiting.remove(job_number)
-                self.running[trial_id] = job_number
-                return {"job": job_number}
-        return None if self.waiting else Searcher.FINISHED
+        used = sum(self.work.tasks[i].share for i in self.running.values())
+        number = self.ready.take(self.room - used)
+        if number is not None:
+            self.running[trial_id] = number
+            return {"job": number}
+        return None if self.ready.waiting else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        job = self.jobs[self.running.pop(trial_id)]
+        job = self.work.jobs[self.running.pop(trial_id)]
+        returned = bool(result) and not error
         for target in job.targets:
-            done = is_done(self.files, target.folder)
-            self.cells[target.folder] = done
-            if not done and not self.files.exists(f"{target.folder}/{FAILED}"):
-                record_failure(self.files, target.folder, "the trial's process died", "no traceback: see Ray's logs")
+            if is_done(self.files, target.folder):
+                self.ready.landed(target.folder)
+                continue
+            self.ready.lost(target.folder)
+            # A job that came back without a result put a damaged encoder aside: its cells stay open.
+            if not returned and not self.files.exists(f"{target.folder}/{FAILED}"):
+                text = "the trial's process ended each time: killed, out of memory, or over its time limit"
+                record_failure(self.files, target.folder, text, "no traceback: see Ray's logs")
 
     def _look(self) -> None:
+        """Encoders that have landed, and machines that have come or gone."""
         if time.monotonic() - self.looked_at < LOOK_AGAIN_SECONDS:
             return
         self.looked_at = time.monotonic()
+        failed = []
         for path in self.files.list(ENCODERS):
             folder, _, name = path.rpartition("/")
+            if folder in self.settled:
+                continue
             if name == RESULT:
-                self.encoders[folder] = True
+                self.settled.add(folder)
+                self.ready.landed(folder)
             elif name == FAILED:
-                self.encoders.setdefault(folder, False)
+                failed.append(folder)
+        for folder in failed:
+            if folder not in self.settled:
+                self.settled.add(folder)
+                self.ready.lost(folder)
+        self.room = self._room()
 
-    def _allowed(self) -> int:
-        """Pretraining needs all its workers at once: trials leave room for them until the last encoder is there."""
-        busy = any(folder not in self.encoders for folder in self.pretrainings)
-        if busy and self.slots_beside < self.slots:
-            return self.slots_beside
+    def _room(self) -> float:
+        """Pretraining needs all its workers at once: cells leave room for it until the last encoder is there."""
+        machines, shape = machines_at_most(), self.work.shape
+        left = sum(folder not in self.settled for folder in self.work.pretrainings)
+        beside = capacity(shape, machines, lanes_wanted(shape, machines, left))
         # One more than fit: Tune keeps a process for the next trial only where one is waiting.
-        return self.slots + 1
-
-    def _readiness(self, job: DownstreamJob) -> bool | None:
-        """True: now; False: never; None: not yet."""
-        states = [self.encoders.get(job.encoder_folder)]
-        for target in job.targets:
-            if target.starts_from_folder is not None:
-                if target.starts_from_folder not in self.cells and is_done(self.files, target.starts_from_folder):
-                    self.cells[target.starts_from_folder] = True
-                states.append(self.cells.get(target.starts_from_folder))
-        if False in states:
-            return False
-        return None if None in states else True
+        return beside if left and beside < capacity(shape, machines, 0) else beside + 1
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the store is the record of what is done."""
@@ -101,30 +112,35 @@ class ReadyJobs(Searcher):
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def fan_out(
-    jobs: tuple[DownstreamJob, ...], storage: str, resources: Resources, per_cell: dict[str, float],
-    slots: int, slots_beside: int, pretrainings: tuple[str, ...], board: Any,
-) -> None:
+def fan_out(work: CellWork) -> None:
     """Run the jobs as trials to the end."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     name = f"cells-{uuid.uuid4().hex[:8]}"
+    tasks, shape = work.tasks, work.shape
+
+    def bundle(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        # The job's number is there once the Searcher has chosen it; Tune also asks before.
+        gpu = {"GPU": tasks[config["job"]].share} if shape.on_gpus and "job" in config else {}
+        return tune.PlacementGroupFactory([{"CPU": shape.cell_cpus, **gpu}])
+
     trainable = tune.with_resources(
-        tune.with_parameters(run_trial, jobs=jobs, storage=storage, resources=resources, board=board),
-        per_cell,
+        tune.with_parameters(
+            run_trial, jobs=work.jobs, storage=work.storage, resources=work.resources, board=work.board
+        ),
+        bundle,
     )
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=ReadyJobs(jobs, storage, slots, slots_beside, pretrainings), num_samples=-1,
-            max_concurrent_trials=slots + 1,
-            reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id,
+            search_alg=ReadyJobs(work), num_samples=-1, max_concurrent_trials=MOST_TRIALS, reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name=name, storage_path=f"{storage}/{LOGS}", verbose=0,
-            failure_config=tune.FailureConfig(max_failures=resources.max_failures - 1),
+            name=name, storage_path=below(work.storage, LOGS), verbose=0,
+            failure_config=tune.FailureConfig(max_failures=work.resources.max_failures - 1),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
         ),
     )
     tuner.fit()
-    Files(storage).remove(f"{LOGS}/{name}")
+    Files(work.storage).remove(f"{LOGS}/{name}")

@@ -22,12 +22,17 @@ class ResultReader:
         self.details: dict[str, CellDetail] = {}
 
     def collect(self) -> list[CellResult]:
-        """One CellResult for each cell of the plan; those without a result are `failed` or `missing`."""
-        done, failed = self.store.done_and_failed()
+        """One CellResult for each cell of the plan; those without a result are `failed` or `missing`.
+
+        A damaged result goes to quarantine and is missing.
+        """
+        sizes = self.store.sizes()
+        done, failed = self.store.done_and_failed(sizes)
         new = [c for c in self.plan.cells if c.key not in self.seen and self.store.folder(c) in done]
         with ThreadPoolExecutor(16) as pool:
-            for cell, artefacts in zip(new, pool.map(self.store.open, new), strict=True):
-                self.seen[cell.key] = self._result(cell, artefacts)
+            for cell, artefacts in zip(new, pool.map(lambda c: self.store.open_whole(c, sizes), new), strict=True):
+                if artefacts is not None:
+                    self.seen[cell.key] = self._result(cell, artefacts)
         return [
             self.seen.get(cell.key) or self._empty(cell, "failed" if self.store.folder(cell) in failed else "missing")
             for cell in self.plan.cells

@@ -115,36 +115,23 @@ def _check_input(study_name: str, storage: str, raw: list[str], only: list[str])
 
 
 def _run_plan(study, plan, store, folders, built, origin, retry_failed: bool, display, started: float) -> int:
-    from sweep.display import RunBars
     from sweep.locate import report_data
-    from sweep.plan import pending
+    from sweep.passes import Work, work_through
     from sweep.report import live_tables, summary_lines, write_report
     from sweep.report_files import ReportFolder
     from sweep.results import ResultReader
 
     if retry_failed:
+        _, failed = store.done_and_failed()
         for item in (*plan.encoders, *plan.cells):
-            store.forget_failure(item)
-    left = pending(plan, *_keys(plan, store))
+            if store.folder(item) in failed:
+                store.forget_failure(item)
     reader = ResultReader(study, plan, store)
-    if left.nothing:
-        display.say("Nothing left to do: every cell asked for is finished or has failed before.")
-    else:
-        from sweep.execute import execute, start_ray, stop_ray
 
-        num_done = len(plan.cells) - len(left.cells) - len(left.blocked) - len(left.failed_cells)
-        display.say(
-            f"to do: {len(left.encoders)} of {len(plan.encoders)} encoders, "
-            f"{len(left.cells)} of {len(plan.cells)} cells"
-        )
-        bars = RunBars(display, left, len(plan.cells), num_done)
-        display.tables = lambda: live_tables(study, plan, reader.collect())
-        start_ray()
-        try:
-            bars.start()
-            execute(left, plan.cells, store, folders, study.resources, bars.show)
-        finally:
-            stop_ray()
+    def tables():
+        return live_tables(study, plan, reader.collect())
+
+    work_through(Work(plan, store, folders, built, study.resources, reader, display, tables))
     results = reader.collect()
     display.tables = lambda: live_tables(study, plan, results)
     data = report_data(study, plan, results, reader.details, built, store, origin, folders)
@@ -155,15 +142,6 @@ def _run_plan(study, plan, store, folders, built, origin, retry_failed: bool, di
     for line in summary_lines(data, paths, time.monotonic() - started):
         display.say(line)
     return EXIT_OK if all(result.status == "done" for result in results) else EXIT_SOME_FAILED
-
-
-def _keys(plan, store) -> tuple[set[str], set[str]]:
-    done, failed = store.done_and_failed()
-    items = (*plan.encoders, *plan.cells)
-    return (
-        {item.key for item in items if store.folder(item) in done},
-        {item.key for item in items if store.folder(item) in failed},
-    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Where everything lies below the storage URI: the only file that knows paths."""
 
 import json
+from collections.abc import Iterable, Mapping
 
-from datasets_io.artefacts import FAILED, RESULT, Artefacts, open_artefacts
+from datasets_io.artefacts import FAILED, RESULT, Artefacts, CorruptArtefact, open_artefacts, quarantine
 from datasets_io.files import Files
 from sweep.cell import Cell, EncoderRun
 
@@ -27,9 +28,13 @@ class Store:
     def report_path(self, study: str, name: str) -> str:
         return f"{REPORTS}/{study}/{name}"
 
-    def done_and_failed(self) -> tuple[set[str], set[str]]:
-        """Folders of finished and of failed items, by one listing of each kind."""
-        paths = [*self.files.list(ENCODERS), *self.files.list(CELLS)]
+    def sizes(self) -> dict[str, int]:
+        """Path -> bytes of everything that items have, by one listing of each kind and no request an item."""
+        return {**self.files.sizes(ENCODERS), **self.files.sizes(CELLS)}
+
+    def done_and_failed(self, sizes: Mapping[str, int] | None = None) -> tuple[set[str], set[str]]:
+        """Folders of finished and of failed items."""
+        paths = self.sizes() if sizes is None else sizes
         done = {path.rsplit("/", 1)[0] for path in paths if path.endswith(f"/{RESULT}")}
         failed = {path.rsplit("/", 1)[0] for path in paths if path.endswith(f"/{FAILED}")}
         return done, failed - done
@@ -37,9 +42,40 @@ class Store:
     def open(self, item: EncoderRun | Cell) -> Artefacts:
         return open_artefacts(self.files, self.folder(item))
 
+    def open_whole(self, item: EncoderRun | Cell, sizes: Mapping[str, int]) -> Artefacts | None:
+        """A finished item whose seal holds and whose files are there in full size, as `sizes` lists them.
+
+        A damaged one goes to quarantine, to be computed again: None, as for one that is gone.
+        """
+        folder = self.folder(item)
+        try:
+            artefacts = open_artefacts(self.files, folder)
+        except FileNotFoundError:
+            return None
+        except CorruptArtefact:
+            quarantine(self.files, folder)
+            return None
+        entries = artefacts.result["files"].values()
+        if all(sizes.get(f"{folder}/{entry['path']}") == entry["bytes"] for entry in entries):
+            return artefacts
+        return None if quarantine(self.files, folder) else artefacts
+
+    def put_damaged_aside(self, items: Iterable[EncoderRun | Cell]) -> None:
+        """Finished items that are damaged count as open afterwards."""
+        sizes = self.sizes()
+        done, _ = self.done_and_failed(sizes)
+        for item in items:
+            if self.folder(item) in done:
+                self.open_whole(item, sizes)
+
     def failure(self, item: EncoderRun | Cell) -> dict[str, str] | None:
         path = f"{self.folder(item)}/{FAILED}"
-        return json.loads(self.files.read(path)) if self.files.exists(path) else None
+        try:
+            return json.loads(self.files.read(path))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return {"error": f"{path} is damaged: try again with --retry-failed", "traceback": ""}
 
     def forget_failure(self, item: EncoderRun | Cell) -> None:
         for name in (FAILED, "attempts.json"):

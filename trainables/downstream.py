@@ -1,7 +1,9 @@
 """Downstream jobs as Ray Tune trials whose processes are kept from one to the next. [ray]"""
 
+import os
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
@@ -23,5 +25,9 @@ def run_trial(
         if board is not None:
             board.cell.remote(outcome)
 
+    if board is not None:
+        board.started.remote(config["job"], ray.get_runtime_context().get_node_id(), os.getpid())
     run_job(jobs[config["job"]], storage, resolve(resources.precision, device), emit)
+    if board is not None:
+        board.ended.remote(config["job"])
     tune.report({"job": config["job"]})

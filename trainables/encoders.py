@@ -77,10 +77,11 @@ def initial_weights(job: EncoderJob, files: Files) -> dict[str, Tensor] | None:
 
 def run_pretraining(
     job: EncoderJob, storage: str, corpus: Corpus, resources: Resources, device: torch.device, emit: Emit,
-    fail_at_step: int | None = None,
+    fail_at_step: int | None = None, after_epoch: Callable[[Pretraining, LoopState], None] | None = None,
 ) -> None:
     """Train from the last checkpoint, if there is one, and publish the best epoch. Raises what goes wrong.
 
+    after_epoch sees the network as it is, before the epoch's checkpoint; what it does must not touch it.
     `fail_at_step` ends the process without a word after that step: for tests of resuming.
     """
     files = Files(storage)
@@ -107,6 +108,8 @@ def run_pretraining(
     def on_epoch(state: LoopState) -> None:
         nonlocal saved_at
         report(state)
+        if after_epoch is not None:
+            after_epoch(task, state)
         long_ago = state.step - saved_at >= resources.checkpoint_every_steps
         if first and state.step < task.loop_plan.total_steps and long_ago:
             _save(task, state, files, job)
@@ -162,6 +165,7 @@ def finite_or_null(history: list[dict[str, float]]) -> list[dict[str, float | No
 def _save(task: Pretraining, state: LoopState, files: Files, job: EncoderJob) -> None:
     data = task.save_state(state)
     files.write(f"{job.folder}/{CHECKPOINT}", hashlib.sha256(data).digest() + data)
+    files.remove(f"{job.folder}/{ATTEMPTS}")  # progress: what dies from now on is a new misfortune
 
 
 def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:

@@ -1,16 +1,19 @@
 """Pretraining by Ray Train: one worker group works through a list of encoder runs. [ray]"""
 
 import time
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import ray
 import ray.train
 import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 
-from datasets_io.artefacts import FAILED, is_done
-from datasets_io.files import Files
+from datasets_io.artefacts import FAILED, CorruptArtefact, is_done, quarantine
+from datasets_io.files import Files, below
 from datasets_io.read import CorpusBatch, StreamPlan, corpus_index, open_split, read_manifest, resident_batches
 from datasets_io.stream import streamed_batches
 from trainables import distributed
@@ -20,24 +23,75 @@ from trainables.pretraining import Corpus
 from trainables.recipe import PretrainRecipe, Resources
 
 WAIT_SECONDS = 0.5
+GROUP_STARTS = 100
 
 
-def pretrain_all(
-    jobs: list[EncoderJob], storage: str, resources: Resources, scaling: ScalingConfig, name: str, board: Any
-) -> None:
-    """Run the jobs one after the other in one group of workers, skipping those that are done.
+@ray.remote(num_cpus=0)
+class Turns:
+    """Which encoder run each group of workers takes next: each once, and again by a group that had to start anew.
+
+    expected: folders of encoders without corpus that are being made meanwhile, for runs that start from them.
+    """
+
+    def __init__(self, num_jobs: int, expected: tuple[str, ...]):
+        self.waiting = deque(range(num_jobs))
+        self.current: dict[str, int] = {}
+        self.expected = set(expected)
+
+    def settled(self, folder: str) -> None:
+        self.expected.discard(folder)
+
+    def expects(self, folder: str) -> bool:
+        return folder in self.expected
+
+    def take(self, group: str, again: bool) -> int:
+        """A place in the list of jobs, or -1 at its end. `again`: the group has just started."""
+        if again and group in self.current:
+            return self.current[group]
+        self.current.pop(group, None)
+        if not self.waiting:
+            return -1
+        self.current[group] = self.waiting.popleft()
+        return self.current[group]
+
+    def given_up(self, group: str) -> int | None:
+        """The group ended without finishing: what it had in hand."""
+        return self.current.pop(group, None)
+
+    def left(self) -> int:
+        """Runs that are waiting or in hand."""
+        return len(self.waiting) + len(self.current)
+
+    def num_waiting(self) -> int:
+        return len(self.waiting)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One group of workers and what it works on."""
+
+    name: str
+    jobs: tuple[EncoderJob, ...]
+    turns: Any
+    storage: str
+    resources: Resources
+    board: Any
+
+
+def pretrain_all(lane: Lane, scaling: ScalingConfig) -> None:
+    """Take runs one after the other in one group of workers, until none is waiting.
 
     The start of a worker group costs seconds, so the runs of a study share it. A worker that dies makes
     Ray Train start the group again; the run in flight then goes on from its checkpoint.
     """
-    config = {"jobs": jobs, "storage": storage, "resources": resources, "board": board}
     trainer = TorchTrainer(
         _worker_loop,
-        train_loop_config=config,
+        train_loop_config={"lane": lane},
         scaling_config=scaling,
         run_config=RunConfig(
-            name=name, storage_path=f"{storage}/ray",
-            failure_config=FailureConfig(max_failures=resources.max_failures * len(jobs)),
+            name=lane.name, storage_path=below(lane.storage, "ray"),
+            # A run's own attempts are counted in its folder, where progress counts too; this only ends a loop.
+            failure_config=FailureConfig(max_failures=GROUP_STARTS),
         ),
     )
     trainer.fit()
@@ -62,36 +116,61 @@ def open_corpus(job: EncoderJob, storage: str, resources: Resources) -> Corpus:
 
 
 def _worker_loop(config: dict[str, Any]) -> None:
-    storage, resources, board = config["storage"], config["resources"], config["board"]
+    lane: Lane = config["lane"]
     device = get_device()
     if device.type == "cpu":
-        torch.set_num_threads(resources.cpus_per_worker)
-    files = Files(storage)
+        torch.set_num_threads(lane.resources.cpus_per_worker)
+    files = Files(lane.storage)
 
     def emit(progress: Progress) -> None:
-        if distributed.rank() == 0 and board is not None:
-            board.encoder.remote(progress)
+        if distributed.rank() == 0 and lane.board is not None:
+            lane.board.encoder.remote(progress)
 
-    for job in config["jobs"]:
+    again = True
+    while (turn := _next_turn(lane, again)) >= 0:
+        again = False
+        job = lane.jobs[turn]
         if not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}"):
-            _one_job(job, storage, resources, device, emit)
+            _one_job(job, lane, device, emit)
         ray.train.report({"encoder": job.key})
 
 
-def _one_job(job: EncoderJob, storage: str, resources: Resources, device: torch.device, emit: Emit) -> None:
-    files = Files(storage)
+def _next_turn(lane: Lane, again: bool) -> int:
+    turn = ray.get(lane.turns.take.remote(lane.name, again)) if distributed.rank() == 0 else 0
+    return distributed.broadcast_int(turn)
+
+
+def _one_job(job: EncoderJob, lane: Lane, device: torch.device, emit: Emit) -> None:
+    files = Files(lane.storage)
     try:
         attempts = count_attempt(files, job) if distributed.rank() == 0 else 1
-        if distributed.broadcast_int(attempts) > resources.max_failures:
-            raise RuntimeError(f"given up after {resources.max_failures} attempts: its worker died each time")
-        _wait_for_initial(job, files)
-        run_pretraining(job, storage, open_corpus(job, storage, resources), resources, device, emit)
+        if distributed.broadcast_int(attempts) > lane.resources.max_failures:
+            raise RuntimeError(
+                f"given up after {lane.resources.max_failures} attempts without progress: its worker died each time"
+            )
+        _wait_for_initial(job, files, lane.turns)
+        run_pretraining(job, lane.storage, open_corpus(job, lane.storage, lane.resources), lane.resources, device, emit)
+    except CorruptArtefact as error:
+        if error.path != job.initial_folder:  # a shard, perhaps on one worker only: the group must start again
+            fail(job, files, error, emit)
+            if distributed.world_size() > 1:
+                raise
+            return
+        # The weights it starts from were damaged: they are computed again, and then this run; it has not failed.
+        if distributed.rank() == 0:
+            quarantine(files, error.path)
+        emit(Progress(job.key, "waiting", error=str(error)))
+        distributed.barrier()
     except Exception as error:
         if distributed.world_size() > 1 and not _raised_everywhere(error):
             raise  # the other workers wait in a collective: the group must start again
-        if distributed.rank() == 0:
-            fail(job, files, error, emit)
-        distributed.barrier()
+        _failed(job, files, error, emit)
+
+
+def _failed(job: EncoderJob, files: Files, error: Exception, emit: Emit) -> None:
+    if distributed.rank() == 0:
+        fail(job, files, error, emit)
+    distributed.barrier()
 
 
 def _raised_everywhere(error: Exception) -> bool:
@@ -99,8 +178,11 @@ def _raised_everywhere(error: Exception) -> bool:
     return isinstance(error, (ValueError, FloatingPointError)) or type(error).__name__ == "TrainingDiverged"
 
 
-def _wait_for_initial(job: EncoderJob, files: Files) -> None:
+def _wait_for_initial(job: EncoderJob, files: Files, turns: Any) -> None:
     while job.initial_folder is not None and not is_done(files, job.initial_folder):
         if files.exists(f"{job.initial_folder}/{FAILED}"):
             raise ValueError(f"the encoder it starts from failed: see {job.initial_folder}/{FAILED}")
+        if not ray.get(turns.expects.remote(job.initial_folder)) and not is_done(files, job.initial_folder):
+            text = f"{job.initial_folder} was finished and is not there any more"
+            raise CorruptArtefact(text, job.initial_folder)
         time.sleep(WAIT_SECONDS)
