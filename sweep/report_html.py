@@ -46,7 +46,7 @@ def report_page(
         total=len(data.results),
         answers=answers(make_blocks(data.results, layout)),
         lead=[s.text for s in words if s.kind == ANSWER and not s.dataset],
-        details=[s.text for s in words if s.kind == DETAIL],
+        details=_by_dataset([s for s in words if s.kind == DETAIL]),
         cautions=[s.text for s in words if s.kind == CAUTION],
         tables=pages,
         figures=[_figure(drawing) for drawing in figures.values()],
@@ -66,6 +66,15 @@ def report_page(
         script=Markup(_script()),
         data=_json(value),
     )
+
+
+def _by_dataset(words: Sequence[Sentence]) -> list[tuple[str, list[str]]]:
+    """Display name -> its sentences, each without the name that begins it."""
+    found: dict[str, list[str]] = {}
+    for sentence in words:
+        text = sentence.text.removeprefix(f"{sentence.dataset}: ")
+        found.setdefault(sentence.dataset, []).append(text[0].upper() + text[1:])
+    return list(found.items())
 
 
 def _script() -> str:

@@ -1,0 +1,38 @@
+"""A made-up study as everything that a report is made from: trainings, failures and odd results included."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from made_up_study import number, plan_of, results_of, small
+
+from sweep.aggregate import DONE, CellResult
+from sweep.layout import without_nan
+from sweep.plan import Plan
+from sweep.report_data import CellDetail, EncoderDetail, Origin, ReportData
+from sweep.store import Store
+from sweep.studies import Study
+
+
+def detail_of(result: CellResult) -> CellDetail:
+    history = [{"epoch": e, "train_bce": 0.5 - 0.1 * e, "val_auroc": 0.6 + 0.05 * e} for e in range(3)]
+    return CellDetail("ab" * 32, 446, 2, 1.5 + number(result.key), "cpu", history, ())
+
+
+def data_of(
+    folder: Path, study: Study | None = None, results: Sequence[CellResult] | None = None, plan: Plan | None = None,
+    failures: dict | None = None,
+) -> ReportData:
+    study = study or small()
+    plan = plan or plan_of(study)
+    kept, broken = without_nan(results_of(study, plan) if results is None else results)
+    store = Store(str(folder))
+    encoders = tuple(
+        EncoderDetail(
+            str(run), run.key, run.row, store.folder(run), DONE, 20.0, 1, "cpu", 1, 1900, False,
+            [{"epoch": 0, "train_clip": 3.5, "val_loss": 3.4}],
+        )
+        for run in plan.encoders
+    )
+    details = {result.key: detail_of(result) for result in kept if result.status == DONE}
+    origin = Origin("demo", str(folder))
+    return ReportData(study, plan, kept, {}, store, origin, encoders, details, failures or {}, broken)
