@@ -157,14 +157,13 @@ def critical_difference(num_methods: int, num_blocks: int, alpha: float = 0.05) 
 
 def _cliques(ranks: Ranks, distance: float) -> tuple[tuple[str, ...], ...]:
     cliques: list[tuple[str, ...]] = []
-    last_end = 0
+    end = 0  # ranks rise, so it never moves back
     for start in range(len(ranks.methods)):
-        end = start
+        last_end = end
         while end < len(ranks.methods) and ranks.mean_ranks[end] - ranks.mean_ranks[start] < distance:
             end += 1
         if end - start > 1 and end > last_end:  # else it lies within the one before
             cliques.append(ranks.methods[start:end])
-        last_end = max(last_end, end)
     return tuple(cliques)
 
 

@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sweep.analysis import FILES, analyse
 from sweep.bootstrap import draw_resamples
 from sweep.plan import Plan
+from sweep.studies import check_study
 from tests.sweep.saved_study import FINDINGS, NUM_IMAGES, make, save_all, save_shards
 from trainables.metrics import auroc_per_finding
 
@@ -245,6 +246,8 @@ def test_z_on_demand(complete):
     saved, analysis = complete
     z = analyse(replace(saved.study, interval="z"), saved.plan, saved.results(), None)
     a, b = (row(x.intervals, method="clip", value="edema") for x in (analysis, z))
+    with pytest.raises(ValueError, match="'normal'; allowed: t, z"):
+        check_study(replace(saved.study, interval="normal"))
     assert b.interval == "z" and a.ci95 / b.ci95 == pytest.approx(4.302653 / 1.959964, rel=1e-5)
 
 
