@@ -39,7 +39,7 @@ from sweep.studies import demo
 
 def study():
     base = demo()
-    short = {"clip": {"num_epochs": 1}, "imagenet": {"num_images": 64, "num_epochs": 1}, "random": {}}
+    short = {"clip": {"num_epochs": 1, "initial": "random"}, "random": {}}
     rows = tuple(
         replace(row, recipe=replace(row.recipe, **short[row.name])) for row in base.rows if row.name in short
     )
