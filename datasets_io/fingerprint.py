@@ -10,7 +10,8 @@ from typing import Any
 def plain(value: Any) -> Any:
     """Turn a frozen dataclass, tuple, dict or scalar into what JSON can hold.
 
-    A dataclass carries its class name, so two classes with equal fields differ.
+    A dataclass carries its class name, so two classes with equal fields differ. A field with metadata
+    {"hashed": False} says where something lies, not what it is, and is left out.
     Raises TypeError for anything whose text form would not be stable (sets, arrays,
     functions, mutable dataclasses) and ValueError for NaN or infinity.
     """
@@ -23,7 +24,8 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         if not value.__dataclass_params__.frozen:
             raise TypeError(f"cannot fingerprint {type(value).__name__}: make it @dataclass(frozen=True)")
-        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        hashed = [f.name for f in dataclasses.fields(value) if f.metadata.get("hashed", True)]
+        fields = {name: plain(getattr(value, name)) for name in hashed}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, (tuple, list)):
         return [plain(item) for item in value]

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from trainables.hugging_face_images import build_image_network, check_options
 from trainables.recipe import BackboneSpec, ImageNetInit
 
 
@@ -42,15 +43,21 @@ class DemoCnn(nn.Module):
 
 
 OWN_BACKBONES = {"demo_cnn": DemoCnn}
+HUGGING_FACE = "transformers"
 
 
 def check_backbone(spec: BackboneSpec) -> None:
     """Raise ValueError for a name that neither timm nor this file knows. Needs no weights."""
+    if spec.name == HUGGING_FACE:
+        check_options(dict(spec.options))
+        return
     if spec.name in OWN_BACKBONES or timm.is_model(spec.name):
         return
     stem = spec.name.split(".")[0][:8]
     similar = ", ".join(timm.list_models(f"*{stem}*")[:5]) or "see timm.list_models()"
-    raise ValueError(f"unknown backbone {spec.name!r}; allowed: demo_cnn or a timm model name; similar: {similar}")
+    raise ValueError(
+        f"unknown backbone {spec.name!r}; allowed: demo_cnn, transformers, or a timm model name; similar: {similar}"
+    )
 
 
 def build_backbone(spec: BackboneSpec, seed: int) -> nn.Module:
@@ -60,6 +67,8 @@ def build_backbone(spec: BackboneSpec, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         if spec.name in OWN_BACKBONES:
             return OWN_BACKBONES[spec.name]()
+        if spec.name == HUGGING_FACE:
+            return build_image_network(dict(spec.options))
         return timm.create_model(spec.name, pretrained=False, num_classes=0, **dict(spec.options))
 
 

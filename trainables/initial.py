@@ -1,4 +1,4 @@
-"""Encoders that need no pretraining: random, ImageNet, and the demo's stand-in for ImageNet."""
+"""Encoders that need no pretraining: random, ImageNet, the demo's stand-in for it, and those made elsewhere."""
 
 import numpy as np
 import torch
@@ -8,17 +8,20 @@ from datasets_io.fingerprint import derive_seed
 from datasets_io.synthetic.textures import textures_and_shapes
 from trainables.backbones import build_backbone, feature_dim, load_imagenet
 from trainables.checkpoint import copy_state
+from trainables.encoder_source import load_source
 from trainables.optim import build_optimizer
-from trainables.recipe import ImageNetInit, RandomInit, StandInInit
+from trainables.recipe import EncoderSource, ImageNetInit, RandomInit, StandInInit
 from trainables.views import normalise
 
 
-def make_initial(recipe: RandomInit | ImageNetInit | StandInInit, seed: int) -> dict[str, Tensor]:
+def make_initial(recipe: RandomInit | ImageNetInit | StandInInit | EncoderSource, seed: int) -> dict[str, Tensor]:
     """The backbone's tensors. `seed` is the pretraining seed: the weights are fixed by it."""
     if isinstance(recipe, RandomInit):
         return copy_state(build_backbone(recipe.backbone, derive_seed(seed, "random_init")))
     if isinstance(recipe, ImageNetInit):
         return copy_state(load_imagenet(recipe, derive_seed(seed, "imagenet_init")))
+    if isinstance(recipe, EncoderSource):
+        return copy_state(load_source(recipe))
     return _train_stand_in(recipe, seed)
 
 

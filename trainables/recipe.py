@@ -1,6 +1,6 @@
 """What is computed (recipes: hashed into every key) and how it is run (Resources: never hashed)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from trainables.eval_views import EvalSpec
@@ -9,7 +9,11 @@ from trainables.views import ViewSpec
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """An image network by its timm name, or `demo_cnn`. `options` go to timm.create_model by keyword."""
+    """An image network by its timm name, `demo_cnn`, or `transformers`. `options` go to timm.create_model by keyword.
+
+    `transformers` is a Hugging Face image network: its options are `config`, the JSON of its configuration, and
+    `pooling` (trainables/hugging_face_images.py).
+    """
 
     name: str
     image_size: int = 224
@@ -48,6 +52,26 @@ class ImageNetInit:
     file_sha256: str | None = None
     by_order: bool = False
     version: int = 1
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """An encoder made elsewhere: a row without pretraining. trainables/encoder_source.py makes these.
+
+    sha256 is of the weights file, so that a row is known by the file's content; where it lies is not hashed. Without a
+    path the weights are timm's under the backbone's name, and sha256, where it is given, is of their tensors.
+    prefix: what stands before the network's names in the file; None finds it.
+    """
+
+    backbone: BackboneSpec
+    sha256: str | None = None
+    path: str | None = field(default=None, metadata={"hashed": False})
+    prefix: str | None = None
+    version: int = 1
+
+    def __post_init__(self):
+        if self.path is not None and self.sha256 is None:
+            raise ValueError(f"EncoderSource of {self.path} needs the sha256 of the file: use from_file or from_folder")
 
 
 @dataclass(frozen=True)

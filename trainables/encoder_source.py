@@ -1,0 +1,144 @@
+"""Bring your own encoder: from a timm name, a Hugging Face folder or a file of weights, to a row without pretraining.
+
+In a study of your own: `EncoderRow("mine", "My encoder", "baseline", from_file("mine.safetensors", "resnet50"))`.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from trainables.backbones import HUGGING_FACE, build_backbone, read_weights
+from trainables.hugging_face_images import load_image_network
+from trainables.recipe import BackboneSpec, EncoderSource
+
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def from_timm(name: str, image_size: int = 224, sha256: str | None = None) -> EncoderSource:
+    """timm's weights under this name, from its local cache or the network. sha256 pins their content."""
+    if not timm.is_model(name):
+        similar = ", ".join(timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]) or "see timm.list_models()"
+        raise ValueError(f"timm has no model {name!r}; similar: {similar}")
+    return EncoderSource(BackboneSpec(name, image_size), sha256)
+
+
+def from_file(
+    path: str | Path, backbone: str | BackboneSpec, image_size: int = 224, prefix: str | None = None
+) -> EncoderSource:
+    """A state dict for a network that timm can build: .safetensors, or .pth and .pt, of which no code is run."""
+    spec = backbone if isinstance(backbone, BackboneSpec) else BackboneSpec(backbone, image_size)
+    return EncoderSource(spec, file_sha256(Path(path)), str(Path(path).expanduser().resolve()), prefix)
+
+
+def from_folder(folder: str | Path, image_size: int = 224, pooling: str = "auto") -> EncoderSource:
+    """A folder that Hugging Face's AutoModel loads: config.json and model.safetensors (or pytorch_model.bin)."""
+    folder = Path(folder).expanduser().resolve()
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder} has no config.json: give a folder that transformers' save_pretrained wrote")
+    found = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
+    if not found:
+        raise ValueError(f"{folder} has none of {', '.join(WEIGHT_FILES)}; merge weights that are in several shards")
+    config = json.dumps(json.loads((folder / "config.json").read_text()), sort_keys=True)
+    spec = BackboneSpec(HUGGING_FACE, image_size, (("config", config), ("pooling", pooling)))
+    return EncoderSource(spec, file_sha256(found[0]), str(found[0]))
+
+
+def file_sha256(path: Path) -> str:
+    path = path.expanduser()
+    if not path.is_file():
+        raise ValueError(f"weights file {path} does not exist")
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def tensors_sha256(tensors: dict[str, Tensor]) -> str:
+    """Over names, types, shapes and bytes, whatever file they came in."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_source(source: EncoderSource) -> nn.Module:
+    """The backbone with its weights. Never falls back to random ones: raises ValueError with what does not fit."""
+    if source.path is None:
+        return _from_timm(source)
+    path = Path(source.path)
+    if file_sha256(path) != source.sha256:
+        raise ValueError(f"weights file {path} is not the one that the study names: its sha256 is not {source.sha256}")
+    if source.backbone.name == HUGGING_FACE:
+        return load_image_network(dict(source.backbone.options), path.parent)
+    backbone = build_backbone(source.backbone, seed=0)
+    backbone.load_state_dict(fitted(backbone, read_weights(path), source))
+    return backbone
+
+
+def _from_timm(source: EncoderSource) -> nn.Module:
+    name = source.backbone.name
+    try:
+        backbone = timm.create_model(name, pretrained=True, num_classes=0, **dict(source.backbone.options))
+    except Exception as error:
+        raise ValueError(
+            f"cannot get the weights of {name!r} from timm ({type(error).__name__}: {error}); on a machine without a "
+            "network copy timm's cache here, or give the file with from_file"
+        ) from error
+    found = tensors_sha256(backbone.state_dict())
+    if source.sha256 not in (None, found):
+        raise ValueError(f"timm's weights of {name!r} have sha256 {found}, the study names {source.sha256}")
+    return backbone
+
+
+def fitted(backbone: nn.Module, tensors: dict[str, Tensor], source: EncoderSource) -> dict[str, Tensor]:
+    """The file's tensors under the network's names, classifiers and other parts of the file left out."""
+    wanted = backbone.state_dict()
+    prefixes = [source.prefix] if source.prefix is not None else prefixes_of(wanted, tensors)
+    results = [_under(prefix, wanted, tensors) for prefix in prefixes]
+    fits = [found for found, missing, wrong in results if not missing and not wrong]
+    if len(fits) > 1:
+        raise ValueError(
+            f"{source.path} holds {len(fits)} networks that fit {source.backbone.name!r}, under {prefixes}: "
+            "say which with prefix"
+        )
+    if fits:
+        return fits[0]
+    _, missing, wrong = min(results, key=lambda result: len(result[1]) + len(result[2]))
+    raise ValueError(
+        f"{source.path} does not fit {source.backbone.name!r}: {len(missing)} of {len(wanted)} tensors missing "
+        f"(first: {missing[:3]}), {len(wrong)} of another shape (first: {wrong[:3]}); "
+        f"the file has {sorted(tensors)[:3]}"
+    )
+
+
+def prefixes_of(wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> list[str]:
+    """What may stand before a network's names in a file, as its first and last tensor tell; "" always among them."""
+    names = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    found = {""}
+    for name in tensors:
+        if name.endswith(f".{names[0]}"):
+            prefix = name[: -len(names[0])]
+            if f"{prefix}{names[-1]}" in tensors:
+                found.add(prefix)
+    return sorted(found)
+
+
+def _under(
+    prefix: str, wanted: dict[str, Tensor], tensors: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """Tensors by the network's names, names that are missing, names of another shape."""
+    found, missing, wrong = {}, [], []
+    for name, value in wanted.items():
+        place = f"{prefix}{name}"
+        if place not in tensors:
+            if not name.endswith("num_batches_tracked"):
+                missing.append(name)
+            found[name] = value
+        elif tensors[place].shape != value.shape:
+            wrong.append(name)
+        else:
+            found[name] = tensors[place].to(value.dtype)
+    return found, missing, wrong
