@@ -1,11 +1,12 @@
 """One downstream job: encoder + dataset + recipe -> for each seed predictions and AUROC, published in the store."""
 
+import gc
 import io
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
         parts = _parts(storage, job.data_folder, job.recipe)
         backbone = _backbone(files, job)
         if job.protocol.last_phase.trains == "head" and job.recipe.linear_probe_bn_eval:
-            _probe_together(job, files, parts, backbone, waiting, compute, emit)
+            _once_more_without_memory(lambda: _probe_together(job, files, parts, backbone, waiting, compute, emit))
             return
     except Exception as error:
         for target in waiting:
@@ -85,15 +86,39 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
         return
     for target in waiting:
         try:
-            _one_seed(job, files, parts, target, compute, emit)
+            _once_more_without_memory(partial(_one_seed, job, files, parts, target, compute, emit))
         except Exception as error:
             _failed(job, files, target, error, emit)
+
+
+def _once_more_without_memory(work: Callable[[], None]) -> None:
+    """Do it, and once again where the GPU's memory ran out: its neighbours on a shared GPU may have ended by then.
+
+    The batch is never cut: batch norm sees the whole batch, so smaller parts would be another recipe.
+    """
+    try:
+        work()
+        return
+    except torch.OutOfMemoryError:
+        pass  # leave the handler first: it holds the failed attempt's tensors
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    try:
+        work()
+    except torch.OutOfMemoryError as error:
+        raise RuntimeError(
+            f"out of GPU memory twice ({error}). Give cells a whole GPU with Resources(gpus_per_cell=1), or take a "
+            "smaller batch_size in the recipe, which is then another recipe"
+        ) from error
 
 
 def _failed(
     job: DownstreamJob, files: Files, target: SeedTarget, error: Exception, emit: Callable[[Outcome], None]
 ) -> None:
-    if isinstance(error, CorruptArtefact) and error.path in (job.encoder_folder, target.starts_from_folder):
+    if isinstance(error, CorruptArtefact) and error.path and error.path in (
+        job.encoder_folder, target.starts_from_folder
+    ):
         quarantine(files, error.path)
         emit(Outcome(target.key, "waiting", error=str(error)))
         return

@@ -6,6 +6,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -183,12 +184,28 @@ def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
     return LoopState()
 
 
+def note_error(files: Files, job: EncoderJob, error: BaseException) -> None:
+    """Keep why an attempt ended, for the sentence that gives a run up."""
+    path = f"{job.folder}/{ATTEMPTS}"
+    with suppress(FileNotFoundError, ValueError, OSError):
+        content = {**json.loads(files.read(path)), "error": f"{type(error).__name__}: {error}"}
+        files.write(path, json.dumps(content).encode())
+
+
+def last_error(files: Files, job: EncoderJob) -> str:
+    try:
+        return json.loads(files.read(f"{job.folder}/{ATTEMPTS}"))["error"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return "its worker died"
+
+
 def count_attempt(files: Files, job: EncoderJob) -> int:
     """How often this run was begun, this time included: a run that kills its process must end some time."""
     path = f"{job.folder}/{ATTEMPTS}"
     try:
-        count = 1 + int(json.loads(files.read(path))["attempts"])
+        content = json.loads(files.read(path))
+        count = 1 + int(content["attempts"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or damaged: it only limits retries
-        count = 1
-    files.write(path, json.dumps({"attempts": count}).encode())
+        content, count = {}, 1
+    files.write(path, json.dumps({**content, "attempts": count}).encode())
     return count

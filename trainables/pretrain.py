@@ -17,13 +17,18 @@ from datasets_io.files import Files, below
 from datasets_io.read import CorpusBatch, StreamPlan, corpus_index, open_split, read_manifest, resident_batches
 from datasets_io.stream import streamed_batches
 from trainables import distributed
-from trainables.encoders import Emit, EncoderJob, count_attempt, fail, run_pretraining
+from trainables.encoders import Emit, EncoderJob, count_attempt, fail, last_error, note_error, run_pretraining
 from trainables.events import Progress
+from trainables.loop import TrainingDiverged
 from trainables.pretraining import Corpus
 from trainables.recipe import PretrainRecipe, Resources
 
 WAIT_SECONDS = 0.5
 GROUP_STARTS = 100
+
+
+class GivenUp(RuntimeError):
+    """A run whose worker died again and again without a new checkpoint in between."""
 
 
 @ray.remote(num_cpus=0)
@@ -145,8 +150,9 @@ def _one_job(job: EncoderJob, lane: Lane, device: torch.device, emit: Emit) -> N
     try:
         attempts = count_attempt(files, job) if distributed.rank() == 0 else 1
         if distributed.broadcast_int(attempts) > lane.resources.max_failures:
-            raise RuntimeError(
-                f"given up after {lane.resources.max_failures} attempts without progress: its worker died each time"
+            raise GivenUp(
+                f"given up after {lane.resources.max_failures} attempts without progress; the last one ended with: "
+                f"{last_error(files, job)}"
             )
         _wait_for_initial(job, files, lane.turns)
         run_pretraining(job, lane.storage, open_corpus(job, lane.storage, lane.resources), lane.resources, device, emit)
@@ -163,6 +169,7 @@ def _one_job(job: EncoderJob, lane: Lane, device: torch.device, emit: Emit) -> N
         distributed.barrier()
     except Exception as error:
         if distributed.world_size() > 1 and not _raised_everywhere(error):
+            note_error(files, job, error)
             raise  # the other workers wait in a collective: the group must start again
         _failed(job, files, error, emit)
 
@@ -175,7 +182,7 @@ def _failed(job: EncoderJob, files: Files, error: Exception, emit: Emit) -> None
 
 def _raised_everywhere(error: Exception) -> bool:
     """Whether every worker of the group raises this error at the same place, since its cause is the same data."""
-    return isinstance(error, (ValueError, FloatingPointError)) or type(error).__name__ == "TrainingDiverged"
+    return isinstance(error, (ValueError, FloatingPointError, TrainingDiverged, GivenUp))
 
 
 def _wait_for_initial(job: EncoderJob, files: Files, turns: Any) -> None:

@@ -45,15 +45,63 @@ def cache_features(
 
 
 class _Heads:
-    """S linear heads as one batched product: weight (S, D, F), bias (S, 1, F)."""
+    """S linear heads as one batched product: weight (S, D, F), bias (S, 1, F), with gradients that are written out."""
 
     def __init__(self, width: int, num_findings: int, seeds: tuple[int, ...], device: torch.device):
         heads = [new_head(width, num_findings, seed) for seed in seeds]
         self.weight = torch.stack([h.weight.detach().T for h in heads]).to(device).requires_grad_()
         self.bias = torch.stack([h.bias.detach()[None] for h in heads]).to(device).requires_grad_()
+        self.weight.grad, self.bias.grad = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
 
     def __call__(self, features: Tensor) -> Tensor:
         return torch.baddbmm(self.bias, features, self.weight)
+
+    def set_gradients(self, features: Tensor, logits: Tensor, targets: Tensor, shares: Tensor) -> None:
+        """Of the sum over heads of sum(shares * BCE): its derivative by a logit is shares * (sigmoid - target).
+
+        A graph for these three products would cost four times what they do.
+        """
+        by_logit = logits.sigmoid().sub_(targets).mul_(shares)
+        torch.bmm(features.transpose(1, 2), by_logit, out=self.weight.grad)
+        torch.sum(by_logit, dim=1, keepdim=True, out=self.bias.grad)
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """What S seeds see in one epoch, in their orders. rows, content: (S, N); targets, shares: (S, N, F).
+
+    shares: an entry's part in its batch's mean, 1 / (known entries of the batch), 0 where unknown.
+    """
+
+    rows: Tensor
+    content: Tensor | None
+    targets: Tensor
+    shares: Tensor
+
+    def features(self, cached: Tensor, now: slice) -> Tensor:
+        return cached[0, self.rows[:, now]] if self.content is None else cached[self.content[:, now], self.rows[:, now]]
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """(S,): the sum over batches of their means."""
+        every = nn.functional.binary_cross_entropy_with_logits(logits, self.targets, reduction="none")
+        return (every * self.shares).sum(dim=(1, 2))
+
+
+def _epoch(
+    recipe: DownstreamRecipe, subsets: list[np.ndarray], seeds: tuple[int, ...], epoch: int, targets: Tensor,
+    known: Tensor,
+) -> _Epoch:
+    count, device = len(subsets[0]), targets.device
+    order = np.stack([epoch_rows(count, seed, epoch) for seed in seeds])
+    rows = torch.from_numpy(np.stack([subset[o] for subset, o in zip(subsets, order, strict=True)])).to(device)
+    content = None
+    if recipe.eval_spec.flip_p > 0:
+        flips = np.stack([epoch_flips(count, recipe.eval_spec.flip_p, seed, epoch) for seed in seeds])
+        content = torch.from_numpy(np.take_along_axis(flips, order, axis=1).astype(np.int64)).to(device)
+    shares = known[rows].to(targets.dtype)
+    for batch in shares.split(recipe.batch_size, dim=1):
+        batch /= batch.sum(dim=(1, 2), keepdim=True).clamp(min=1)
+    return _Epoch(rows, content, targets[rows], shares)
 
 
 def train_heads(
@@ -80,29 +128,37 @@ def train_heads(
     scores = [-math.inf] * len(seeds)
     histories: list[list[dict[str, float]]] = [[] for _ in seeds]
     for epoch in range(num_epochs):
-        order = np.stack([epoch_rows(count, seed, epoch) for seed in seeds])
-        flips = np.stack([epoch_flips(count, recipe.eval_spec.flip_p, seed, epoch) for seed in seeds])
-        rows = torch.from_numpy(np.stack([subset[o] for subset, o in zip(subsets, order, strict=True)])).to(device)
-        content = torch.from_numpy(np.take_along_axis(flips, order, axis=1).astype(np.int64)).to(device)
-        total = torch.zeros(len(seeds), device=device)
-        for start in range(0, count, recipe.batch_size):
-            now = slice(start, start + recipe.batch_size)
-            optimizer.zero_grad(set_to_none=True)
-            these = rows[:, now]
-            losses = masked_bce(heads(features.train[content[:, now], these]), targets[these], known[these])
-            losses.sum().backward()
-            optimizer.step()
-            total += losses.detach()
-        _check(total, seeds, epoch)
+        seen = _epoch(recipe, subsets, seeds, epoch, targets, known)
+        total = _train_epoch(heads, optimizer, features.train, seen, recipe.batch_size)
+        _check(total, seeds, epoch, histories)
         means = total / math.ceil(count / recipe.batch_size)
         _score_epoch(heads, features, recipe, val, epoch, means, scores, best, histories)
     return best
 
 
-def _check(total: Tensor, seeds: tuple[int, ...], epoch: int) -> None:
+@torch.no_grad()
+def _train_epoch(
+    heads: _Heads, optimizer: torch.optim.Optimizer, cached: Tensor, seen: _Epoch, batch_size: int
+) -> Tensor:
+    """One step a batch; each seed's sum of the batches' losses, (S,)."""
+    logits = torch.empty_like(seen.targets)
+    for start in range(0, seen.rows.shape[1], batch_size):
+        now = slice(start, start + batch_size)
+        inputs = seen.features(cached, now)
+        logits[:, now] = given = heads(inputs)
+        heads.set_gradients(inputs, given, seen.targets[:, now], seen.shares[:, now])
+        optimizer.step()
+    return seen.loss(logits)
+
+
+def _check(total: Tensor, seeds: tuple[int, ...], epoch: int, histories: list[list[dict[str, float]]]) -> None:
     bad = [seed for seed, value in zip(seeds, total.tolist(), strict=True) if not math.isfinite(value)]
     if bad:
-        raise TrainingDiverged(f"linear probe: loss is not finite in epoch {epoch} for seeds {bad}")
+        before = {seed: history[-1] for seed, history in zip(seeds, histories, strict=True) if history}
+        raise TrainingDiverged(
+            f"linear probe: loss is not finite in epoch {epoch} for seeds {bad}: {total.tolist()}; "
+            f"last epoch's means: {before or 'none: first epoch'}"
+        )
 
 
 @torch.no_grad()
