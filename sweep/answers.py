@@ -12,7 +12,7 @@ class Answer:
     """One column of one dataset. Numbers in percent or points; None where they cannot be had.
 
     tied: rows that print the same mean. lead: over the next row. difference, p: over the baseline, p after Holm's
-    correction over all methods and columns of the dataset. n: seeds in the mean; wanted: seeds that were asked for.
+    correction over the methods of the column. n: seeds in the mean; wanted: seeds that were asked for.
     """
 
     column: str

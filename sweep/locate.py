@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from datasets_io.manifest import Manifest
 from datasets_io.read import read_manifest
@@ -51,7 +52,7 @@ def report_data(
     kept, broken = without_nan(results)
     return ReportData(
         study, plan, kept, manifests, store, origin, encoder_details(plan, store), details, failures_of(plan, store),
-        broken, folders,
+        broken, folders, raw_archives(study, origin.raw, store),
     )
 
 
@@ -71,6 +72,12 @@ def data_folders(study: Study, raw: Sequence[str], store: Store) -> dict[str, st
             if found:
                 folders[spec.source] = found[0]
     return folders
+
+
+def raw_archives(study: Study, raw: Sequence[str], store: Store) -> dict[str, Path]:
+    """Source -> its raw archive, where it was named or is synthetic and lies in the storage."""
+    plans = _planned(study, parse_raw(list(raw)), store)
+    return {source: plan.raw for source, plan in plans.items() if plan.raw is not None}
 
 
 def _planned(study: Study, named: Mapping, store: Store) -> Mapping:

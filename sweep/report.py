@@ -12,12 +12,12 @@ import typer
 from datasets_io.fingerprint import plain
 from sweep.aggregate import CellResult, findings_csv, results_csv
 from sweep.display import TableRows
-from sweep.figures.draw import draw_all
 from sweep.figures.drawing import Drawing
 from sweep.finding_tables import finding_tables
 from sweep.layout import layout_of, notes_of, numbered_layouts
 from sweep.plan import Plan
 from sweep.report_data import ReportData, software
+from sweep.report_extras import FIGURES, QUICK, extras_of
 from sweep.report_files import ReportFolder
 from sweep.report_html import report_page
 from sweep.report_md import report_markdown
@@ -37,8 +37,8 @@ def macro_tables(data: ReportData) -> tuple[Table, ...]:
     )
 
 
-def write_report(data: ReportData, folder: ReportFolder, figures: bool = True) -> dict[str, str]:
-    """Make everything; file name -> where it lies."""
+def write_report(data: ReportData, folder: ReportFolder, quick: bool = False) -> dict[str, str]:
+    """Make everything; file name -> where it lies. quick: without figures and what is made from predictions."""
     layout = layout_of(data.study, data.plan)
     tables = macro_tables(data)
     per_finding = finding_tables(data.results, layout, data.study.show_published)
@@ -56,19 +56,16 @@ def write_report(data: ReportData, folder: ReportFolder, figures: bool = True) -
     for shown, whole in zip(per_finding, everything, strict=True):
         stem = shown.file_stem
         contents |= {f"{stem}.md": shown.markdown(), f"{stem}.csv": whole.csv(), f"{stem}.tex": shown.latex()}
-    drawings = draw_all(data.study, data.plan, data.results, data.store, data.data_folders) if figures else {}
-    for name, drawing in drawings.items():
-        if drawing.missing is None:
-            contents |= {f"figures/{name}.svg": drawing.svg, f"figures/{name}.png": drawing.png}
-    note = "" if figures else "Left out, since the report was made with --no-figures."
-    lines = [note] if note else [_figure_line(drawing) for drawing in drawings.values()]
-    contents["report.md"] = report_markdown(data, words, tables, per_finding, lines)
-    contents["report.html"] = report_page(data, words, tables, per_finding, everything, drawings, note, {}, "")
+    extras = extras_of(data, folder, quick)
+    contents |= extras.contents()
+    figures = [_figure_line(drawing) for drawing in extras.drawings.values()] or [QUICK]
+    contents["report.md"] = report_markdown(data, words, tables, per_finding, figures, extras)
+    contents["report.html"] = report_page(data, words, tables, per_finding, everything, extras)
     return {name: folder.write(name, content) for name, content in contents.items()}
 
 
 def _figure_line(drawing: Drawing) -> str:
-    where = f"figures/{drawing.name}.svg" if drawing.missing is None else f"not drawn: {drawing.missing}"
+    where = f"{FIGURES}/{drawing.name}.svg" if drawing.missing is None else f"not drawn: {drawing.missing}"
     return f"{drawing.title}: {where}"
 
 
@@ -104,7 +101,10 @@ def live_tables(study: Study, plan: Plan, results: Sequence[CellResult]) -> tupl
 def summary_lines(data: ReportData, paths: Mapping[str, str], seconds: float) -> list[str]:
     """The last words of a command."""
     counts = Counter(result.status for result in data.results)
-    lines = [f"{counts['done']} of {len(data.results)} cells done in {seconds:.0f} s; report: {paths['report.md']}"]
+    lines = [
+        f"{counts['done']} of {len(data.results)} cells done in {seconds:.0f} s; report: {paths['report.html']}; "
+        f"for a terminal: {paths['report.md']}"
+    ]
     lines += [f"note: {note}" for note in notes_of(data.study, data.results)]
     if counts["failed"] or counts["missing"]:
         lines.append(
@@ -135,7 +135,9 @@ def report(
     to: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write here instead of <storage>/reports/<study>.")
     ] = None,
-    figures: Annotated[bool, typer.Option(help="Draw the figures; without them it takes a few seconds.")] = True,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="In seconds: no figures, and no statistics that read predictions.")
+    ] = False,
 ) -> None:
     """Make every table and the report again from what a storage has.
 
@@ -156,7 +158,7 @@ def report(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     folder = ReportFolder.elsewhere(to) if to else ReportFolder.of_study(data.store, data.study.name)
-    paths = write_report(data, folder, figures)
+    paths = write_report(data, folder, quick)
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 200)

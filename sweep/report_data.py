@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from datasets_io.artefacts import open_artefacts
@@ -69,7 +70,10 @@ class EncoderDetail:
 
 @dataclass(frozen=True)
 class ReportData:
-    """All that a report shows, read once. results are in the plan's order; broken: results that held NaN."""
+    """All that a report shows, read once. results are in the plan's order; broken: results that held NaN.
+
+    data_folders: source -> folder of its shards; raw: source -> its raw archive, where it is at hand.
+    """
 
     study: Study
     plan: Plan
@@ -82,6 +86,7 @@ class ReportData:
     failures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     broken: Sequence[CellResult] = ()
     data_folders: Mapping[str, str] = field(default_factory=dict)
+    raw: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def logs(self) -> str:

@@ -21,6 +21,11 @@ class ReportFolder:
     def elsewhere(cls, uri: str) -> "ReportFolder":
         return cls(Files(uri), "")
 
+    def read(self, name: str) -> bytes | None:
+        """An earlier report's file; None where there is none."""
+        path = f"{self.folder}/{name}".lstrip("/")
+        return self.files.read(path) if self.files.exists(path) else None
+
     def write(self, name: str, content: str | bytes) -> str:
         """Write one file, replacing an older one; where it lies."""
         path = f"{self.folder}/{name}".lstrip("/")

@@ -12,11 +12,13 @@ from markupsafe import Markup
 
 from datasets_io.fingerprint import plain
 from sweep.answers import answers
+from sweep.figures.drawing import Drawing
 from sweep.finding_tables import FindingTable
 from sweep.layout import layout_of
 from sweep.page_cells import cells_value, logs_value, recipes_value
 from sweep.page_tables import page_tables
 from sweep.report_data import ReportData, compute_of, software
+from sweep.report_extras import QUICK, Extras, describe
 from sweep.studies import study_fingerprint
 from sweep.tables import Table
 from sweep.words import ANSWER, CAUTION, DETAIL, Sentence, make_blocks
@@ -24,22 +26,20 @@ from sweep.words import ANSWER, CAUTION, DETAIL, Sentence, make_blocks
 PAGE = files("sweep") / "report_page"
 SCRIPTS = ("copy.js", "theme.js", "tabs.js", "tables.js", "grid.js", "cells.js", "start.js")
 LARGEST_SVG = 1_500_000
-Figures = Mapping[str, Any]
 
 
 def report_page(
     data: ReportData, words: Sequence[Sentence], tables: Sequence[Table], per_finding: Sequence[FindingTable],
-    everything: Sequence[FindingTable], figures: Figures, figures_note: str, statistics: Mapping[str, str],
-    statistics_note: str,
+    everything: Sequence[FindingTable], extras: Extras,
 ) -> str:
-    """figures: name -> sweep.figures.drawing.Drawing; statistics: file name -> CSV text; notes: why none."""
+    """The text of report.html."""
     environment = Environment(
         loader=FunctionLoader(lambda name: (PAGE / name).read_text()), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )
     layout = layout_of(data.study, data.plan)
     pages = page_tables(tables, per_finding, everything)
-    value = _page_value(data, statistics) | {"latex": {page.id: page.latex for page in pages}}
+    value = _page_value(data, extras.statistics) | {"latex": {page.id: page.latex for page in pages}}
     return environment.get_template("page.html").render(
         study=data.study,
         counts=Counter(result.status for result in data.results),
@@ -49,10 +49,10 @@ def report_page(
         details=_by_dataset([s for s in words if s.kind == DETAIL]),
         cautions=[s.text for s in words if s.kind == CAUTION],
         tables=pages,
-        figures=[_figure(drawing) for drawing in figures.values()],
-        figures_note=figures_note,
-        statistics=list(statistics),
-        statistics_note=statistics_note,
+        figures=[_figure(drawing) for drawing in extras.drawings.values()],
+        figures_note="" if extras.drawings else QUICK,
+        statistics=[(name, describe(name)) for name in extras.statistics],
+        statistics_notes=extras.notes,
         encoders=data.encoders,
         broken=data.broken,
         failed_items=_failed(data),
@@ -115,7 +115,7 @@ def _failed(data: ReportData) -> list[tuple[str, int, str]]:
     return sorted(((error, len(names), names[0]) for error, names in items.items()), key=lambda row: -row[1])
 
 
-def _figure(drawing: Any) -> dict[str, Any]:
+def _figure(drawing: Drawing) -> dict[str, Any]:
     """What the template shows: the vector picture where it is small, else the raster one."""
     picture: Markup | None = None
     if drawing.missing is None:

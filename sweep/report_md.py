@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from sweep.finding_tables import FindingTable
 from sweep.report_data import ReportData, compute_of, software
+from sweep.report_extras import Extras, describe
 from sweep.studies import study_fingerprint
 from sweep.tables import Table
 from sweep.words import ANSWER, CAUTION, DETAIL, Sentence
@@ -14,7 +15,7 @@ MOST_FAILURES = 20
 
 def report_markdown(
     data: ReportData, words: Sequence[Sentence], tables: Sequence[Table], per_finding: Sequence[FindingTable],
-    figures: Sequence[str] = (),
+    figures: Sequence[str], extras: Extras,
 ) -> str:
     """figures: lines that say where each figure lies, or why there is none."""
     lines = [f"# {data.study.name}: {data.study.title}", "", *_words(words), *_state(data), ""]
@@ -23,8 +24,9 @@ def report_markdown(
     for table in per_finding:
         title = f"Table {table.number}" if table.number else f"{table.dataset_display}, FT ({table.label_percent}%)"
         lines += [f"## {title}", "", table.markdown()]
-    if figures:
-        lines += ["## Figures", "", *(f"- {line}" for line in figures), ""]
+    lines += ["## Figures", "", *(f"- {line}" for line in figures), ""]
+    lines += ["## Statistics", "", *(f"- {name}: {describe(name)}" for name in extras.statistics)]
+    lines += [*(f"- {note}" for note in extras.notes), ""]
     lines += _left_out(data)
     lines += _provenance(data)
     return "\n".join(lines).rstrip() + "\n"
@@ -50,7 +52,7 @@ def _left_out(data: ReportData) -> list[str]:
     lines = ["## Left out", ""]
     if data.broken:
         names = sorted(f"{r.encoder} {r.dataset} {r.protocol}{r.label_percent} s{r.seed}" for r in data.broken)
-        lines.append(f"- {len(names)} results hold values that are no numbers and count as failed: {', '.join(names)}")
+        lines.append(f"- values that are no numbers, so that these count as failed: {', '.join(names)}")
     failures = list(data.failures.items())
     lines += [f"- failed: {name}: {failure['error']}" for name, failure in failures[:MOST_FAILURES]]
     if len(failures) > MOST_FAILURES:

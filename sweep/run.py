@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -40,6 +41,13 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it costs; do nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try what failed before once more.")] = False,
+    redo: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Compute one cell again, and nothing else, and say whether it comes out equal. Its key "
+            "stands in the report and in results.csv.",
+        ),
+    ] = None,
 ) -> None:
     """Which way of pretraining makes the best chest-radiograph encoder?
 
@@ -51,7 +59,7 @@ def run(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = "python -m sweep.run " + " ".join(sys.argv[1:])
     try:
-        raise typer.Exit(_run(study, storage, raw or [], only or [], dry_run, retry_failed, started))
+        raise typer.Exit(_run(study, storage, raw or [], only or [], dry_run, retry_failed, redo, started))
     except KeyboardInterrupt:
         typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -65,7 +73,8 @@ class BadInput(Exception):
 
 
 def _run(
-    study_name: str, storage: str, raw: list[str], only: list[str], dry_run: bool, retry_failed: bool, started: float
+    study_name: str, storage: str, raw: list[str], only: list[str], dry_run: bool, retry_failed: bool,
+    redo: str | None, started: float,
 ) -> int:
     quiet_libraries()
     from datasets_io.schema import ArchiveError
@@ -92,7 +101,7 @@ def _run(
         built = manifests(folders, store)
         plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, chosen)
         origin = Origin(study_name, storage, tuple(raw))
-        return _run_plan(study, plan, store, folders, built, origin, retry_failed, display, started)
+        return _run_plan(study, plan, store, folders, built, origin, retry_failed, redo, display, started)
 
 
 def _check_input(study_name: str, storage: str, raw: list[str], only: list[str]):
@@ -114,7 +123,9 @@ def _check_input(study_name: str, storage: str, raw: list[str], only: list[str])
     return study, store, plans, chosen
 
 
-def _run_plan(study, plan, store, folders, built, origin, retry_failed: bool, display, started: float) -> int:
+def _run_plan(
+    study, plan, store, folders, built, origin, retry_failed: bool, redo: str | None, display, started: float
+) -> int:
     from sweep.locate import report_data
     from sweep.passes import Work, work_through
     from sweep.report import live_tables, summary_lines, write_report
@@ -131,7 +142,11 @@ def _run_plan(study, plan, store, folders, built, origin, retry_failed: bool, di
     def tables():
         return live_tables(study, plan, reader.collect())
 
-    work_through(Work(plan, store, folders, built, study.resources, reader, display, tables))
+    work = Work(plan, store, folders, built, study.resources, reader, display, tables)
+    if redo is None:
+        work_through(work)
+    else:
+        _redo(work, redo)
     results = reader.collect()
     display.tables = lambda: live_tables(study, plan, results)
     data = report_data(study, plan, results, reader.details, built, store, origin, folders)
@@ -142,6 +157,23 @@ def _run_plan(study, plan, store, folders, built, origin, retry_failed: bool, di
     for line in summary_lines(data, paths, time.monotonic() - started):
         display.say(line)
     return EXIT_OK if all(result.status == "done" for result in results) else EXIT_SOME_FAILED
+
+
+def _redo(work, key: str) -> None:
+    """Compute one cell again; also when that is interrupted, it has a result afterwards if it had one before."""
+    from sweep.passes import work_through
+    from sweep.redo import find_cell, part_of, settle, step_aside
+
+    try:
+        cell = find_cell(work.plan, key)
+    except ValueError as error:
+        raise BadInput(error) from error
+    aside = step_aside(work.store, cell)
+    try:
+        work_through(replace(work, plan=part_of(work.plan, cell)))
+    finally:
+        for line in settle(work.store, aside):
+            work.display.say(line)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ function readable(text) {
 
 function startStatistics(data) {
   const select = find("#statistics-file");
-  if (!select) return;
   let grid;
   let rows = [];
   let words = [];
@@ -32,6 +31,7 @@ function startStatistics(data) {
       value: (r) => (rows[r][c] === "" ? null : isNumber[c] ? Number(rows[r][c]) : rows[r][c].toLowerCase()),
     }));
     const accepts = (r) => words.every((word) => rows[r].some((text) => text.toLowerCase().includes(word)));
+    find("#statistics-text").textContent = select.selectedOptions[0].dataset.text;
     grid = new Grid(find("#statistics-grid"), { columns, count: rows.length, accepts, label: select.value });
   };
   select.addEventListener("change", show);
