@@ -8,7 +8,6 @@ import csv
 import gzip
 import io
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +51,8 @@ INGEST_ON_RAY = (
     "import sys; from datasets_io import build, shards; build.RAY_PAYS_BYTES = 0; shards.RECORDS_PER_SHARD = 64\n"
     "from datasets_io.command import main; sys.exit(main(sys.argv[1:]))"
 )
+# Every token has one of these, plain or in UTF-16: one quick look tells files that have none.
+MARKS = (b"kv7", "kv7".encode("utf-16-le"), b"27182", "27182".encode("utf-16-le"))
 ELEMENTS = (
     "PatientName", "PatientAddress", "OtherPatientNames", "ReferringPhysicianName", "OperatorsName", "InstitutionName",
     "StudyDescription", "SeriesDescription", "ImageComments", "RequestingPhysician", "PatientComments",
@@ -71,7 +72,7 @@ class Tokens:
 
     def new(self, where: str, text: str | None = None) -> str:
         text = text or word(len(self.planted))
-        assert text not in self.planted
+        assert text not in self.planted and any(mark in text.lower().encode() for mark in MARKS)
         self.planted[text] = where
         return text
 
@@ -82,11 +83,11 @@ def mark_header(path: Path, tokens: Tokens) -> None:
     for name in ELEMENTS:
         setattr(dataset, name, tokens.new(name))
     dataset.PatientID, dataset.AccessionNumber = tokens.new("PatientID"), tokens.new("AccessionNumber")
-    dataset.AcquisitionDateTime = tokens.new("a date and time", "19370213041725.918273")
+    dataset.AcquisitionDateTime = tokens.new("a date and time", "19370213041725.271828")
     dataset.StudyTime = tokens.new("a time", "094713.271829")
-    dataset.StudyInstanceUID = tokens.new("a UID", "1.2.826.0.1.3680043.8.498.93715520481726359")
+    dataset.StudyInstanceUID = tokens.new("a UID", "1.2.826.0.1.3680043.8.498.9371552048127182")
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = tokens.new(
-        "the image's UID", "1.2.826.0.1.3680043.8.498.57109284436610275")
+        "the image's UID", "1.2.826.0.1.3680043.8.498.5710928443627182")
     block = dataset.private_block(0x0011, tokens.new("private creator"), create=True)
     block.add_new(0x01, "LO", tokens.new("private element"))
     request = pydicom.Dataset()
@@ -167,20 +168,16 @@ def texts_of(path: Path) -> Iterator[bytes]:
         yield repr([table[name].to_pylist() for name in table.column_names if name != "pixels"]).encode()
 
 
-def found_in(folders: list[Path], tokens: Tokens, skip: tuple[str, ...] = ()) -> dict[str, set[str]]:
+def found_in(folders: list[Path], tokens: Tokens) -> dict[str, set[str]]:
     """Token -> files that have it in content or name, whatever the case, also in UTF-16."""
-    forms = {}
-    for token in tokens.planted:
-        edge = rb"(?<![\d.])" if token[0].isdecimal() else b""
-        forms[token] = re.compile(
-            edge + re.escape(token).encode() + b"|" + re.escape(token.encode("utf-16-le")), re.IGNORECASE)
-    any_token = re.compile(b"|".join(form.pattern for form in forms.values()), re.IGNORECASE)
+    forms = {token: (token.lower().encode(), token.lower().encode("utf-16-le")) for token in tokens.planted}
     found: dict[str, set[str]] = {}
     for path in (path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
         for text in (str(path).encode(), *texts_of(path)):
-            if any_token.search(text) and path.name not in skip:
-                for token, form in forms.items():
-                    if form.search(text):
+            lowered = text.lower()
+            if any(mark in lowered for mark in MARKS):
+                for token, (plain, wide) in forms.items():
+                    if plain in lowered or wide in lowered:
                         found.setdefault(token, set()).add(str(path))
     return found
 
