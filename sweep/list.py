@@ -1,0 +1,111 @@
+"""The command: python -m sweep.list shows the names that the other commands take: methods, datasets, studies, ..."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sweep.console import quiet_libraries
+
+EXIT_BAD_INPUT = 2
+KINDS = ("methods", "datasets", "studies", "protocols")
+PIPE_WIDTH = 140
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.command(epilog="For example: python -m sweep.list methods")
+def list_command(
+    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for scripts.")] = False,
+) -> None:
+    """Which names are there for --study, --raw, --method and --only?"""
+    quiet_libraries()
+    if kind not in KINDS:
+        typer.echo(f"error: there is no list of {kind!r}; allowed: {', '.join(KINDS)}", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT)
+    rows = {"methods": methods, "datasets": datasets, "studies": studies, "protocols": protocols}[kind]()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_WIDTH)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(_text(value)) for value in row.values()))
+    console.print(table)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def methods() -> list[dict]:
+    """A row for each way of pretraining, with what sweep.tune can search of it."""
+    from sweep.search_space import space_of
+    from trainables.objectives.joint import JointSettings
+    from trainables.registry import METHODS, PAPER_METHODS, display_name, method_group, needs_reports, objective_config
+
+    return [
+        {
+            "method": name, "called": display_name(name), "group": method_group(name),
+            "needs_reports": needs_reports(name), "in_the_paper": name in PAPER_METHODS,
+            "can_be_tuned": list(space_of(objective_config(name, {}, JointSettings()))),
+        }
+        for name in METHODS
+    ]
+
+
+def datasets() -> list[dict]:
+    """A row for each source that --raw takes."""
+    from datasets_io.registry import SOURCES
+
+    return [
+        {
+            "dataset": name, "findings": len(source.findings) or "those of the csv file",
+            "has_reports": source.has_reports, "images_of": ", ".join(source.modalities) or "any kind",
+        }
+        for name, source in SOURCES.items()
+    ]
+
+
+def studies() -> list[dict]:
+    """A row for each study, with its size."""
+    from sweep.plan import make_plan
+    from sweep.studies import STUDIES
+
+    rows = []
+    for name, make in STUDIES.items():
+        study = make()
+        plan = make_plan(study, {spec.source: "any" for spec in study.builds()}, {})
+        rows.append({
+            "study": name, "title": study.title, "encoders": len(plan.encoders), "cells": len(plan.cells),
+            "corpus": study.corpus.source, "datasets": [dataset.source for dataset in study.datasets],
+        })
+    return rows
+
+
+def protocols() -> list[dict]:
+    """A row for each way of evaluating."""
+    from trainables.registry import PROTOCOLS
+
+    return [
+        {
+            "protocol": name, "title": protocol.title, "label_percents": list(protocol.label_percents),
+            "starts_from": protocol.starts_from or "the encoder",
+        }
+        for name, protocol in PROTOCOLS.items()
+    ]
+
+
+if __name__ == "__main__":
+    app()
