@@ -11,6 +11,7 @@ import typer
 
 from sweep.console import quiet_libraries
 
+CHAOS_FAULTS = 8
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 130
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -48,6 +49,13 @@ def run(
             "stands in the report and in results.csv.",
         ),
     ] = None,
+    chaos: Annotated[
+        bool,
+        typer.Option(
+            "--chaos", help="Run the study twice in folders of its own, once killing its workers and its driver at "
+            "random, and show that the table comes out the same.",
+        ),
+    ] = False,
 ) -> None:
     """Which way of pretraining makes the best chest-radiograph encoder?
 
@@ -59,6 +67,8 @@ def run(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = "python -m sweep.run " + " ".join(sys.argv[1:])
     try:
+        if chaos:
+            raise typer.Exit(_chaos(study, storage, raw or [], only or []))
         raise typer.Exit(_run(study, storage, raw or [], only or [], dry_run, retry_failed, redo, started))
     except KeyboardInterrupt:
         typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
@@ -66,6 +76,17 @@ def run(
     except BadInput as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+def _chaos(study_name: str, storage: str, raw: list[str], only: list[str]) -> int:
+    from sweep.chaos import show_chaos
+
+    try:
+        study = _check_input(study_name, storage, raw, only)[0]
+    except ValueError as error:
+        raise BadInput(error) from error
+    held = show_chaos(study_name, study.name, raw, CHAOS_FAULTS, typer.echo)
+    return EXIT_OK if held else EXIT_SOME_FAILED
 
 
 class BadInput(Exception):

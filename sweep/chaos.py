@@ -1,0 +1,238 @@
+"""Does a study come out the same when its driver and its workers are killed at random? The command that shows it."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets_io.artefacts import RESULT
+from datasets_io.files import TEMPORARY, Files
+from sweep.lease import LEASES
+from sweep.store import CELLS, ENCODERS
+
+MARK = "RADSWEEP_CHAOS"
+FAULTS = ("driver SIGKILL", "driver SIGTERM", "driver SIGINT", "driver SIGINT twice", "worker SIGKILL")
+STOPS_WITHIN_SECONDS = 10.0
+ORPHANS_END_WITHIN_SECONDS = 30.0
+
+
+@dataclass
+class Account:
+    """What was done to a study, and what came of it. problems: sentences; none means that every promise held."""
+
+    faults: list[str] = field(default_factory=list)
+    stops: list[float] = field(default_factory=list)
+    finished_before_kills: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process; `started` tells it from a later one with the same number."""
+
+    pid: int
+    parent: int
+    session: int
+    started: int
+    command: str
+    marked: bool
+
+
+def processes(mark: str) -> dict[int, Process]:
+    """All processes of this machine. marked: they have the mark in their environment."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal() or int(folder.name) == os.getpid():
+            continue
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            marked = f"{MARK}={mark}".encode() in (folder / "environ").read_bytes()
+        except OSError:  # it has just ended, or is another user's
+            continue
+        if fields[0] != "Z":
+            pid = int(folder.name)
+            found[pid] = Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), command, marked)
+    return found
+
+
+def family(mark: str, sessions: set[int], seen: set[tuple[int, int]]) -> list[Process]:
+    """Everything a driver started: by mark, session, descent, or because it was seen to be so before.
+
+    Ray's workers write their title over their environment, so the mark alone does not find them.
+    """
+    every = processes(mark)
+    ours = {
+        pid for pid, p in every.items() if p.marked or p.session in sessions or (pid, p.started) in seen
+    }
+    while more := {pid for pid, p in every.items() if p.parent in ours} - ours:
+        ours |= more
+    seen |= {(pid, every[pid].started) for pid in ours}
+    return [every[pid] for pid in sorted(ours)]
+
+
+def finished(storage: Path) -> dict[str, int]:
+    """result.json -> when it was written: a finished item that is computed again gets another."""
+    return {
+        str(path): path.stat().st_mtime_ns for kind in (CELLS, ENCODERS) for path in storage.glob(f"{kind}/*/{RESULT}")
+    }
+
+
+class Tormentor:
+    """Runs a command again and again, ending it or a worker of it at random moments, until it comes through."""
+
+    def __init__(self, command: list[str], storage: Path, seed: int, say: Callable[[str], None]):
+        self.command, self.storage, self.say = command, storage, say
+        self.random, self.account = random.Random(seed), Account()
+        self.mark = uuid.uuid4().hex
+        self.sessions: set[int] = set()
+        self.seen: set[tuple[int, int]] = set()
+
+    def run(self, faults: int, shortest: float, longest: float) -> Account:
+        """So many faults, each `shortest` to `longest` seconds after the start of work, then undisturbed to the end."""
+        left = faults
+        while True:
+            driver = self._start()
+            code = self._disturb(driver, left, shortest, longest) if left else driver.wait()
+            left = faults - len(self.account.faults)
+            self._check_after_end()
+            if code is not None:
+                break
+        if code != 0:
+            self.account.problems.append(f"the last run ended with exit code {code}")
+        if self.storage.is_dir():
+            self._check_storage()
+        return self.account
+
+    def _start(self) -> subprocess.Popen:
+        environment = {**os.environ, MARK: self.mark}
+        with open(f"{self.storage}.log", "ab") as log:
+            driver = subprocess.Popen(self.command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        self.sessions.add(driver.pid)
+        return driver
+
+    def _family(self) -> list[Process]:
+        return family(self.mark, self.sessions, self.seen)
+
+    def _disturb(self, driver: subprocess.Popen, left: int, shortest: float, longest: float) -> int | None:
+        """The exit code if it came through by itself; None where it was ended."""
+        while left:
+            wait = self.random.uniform(shortest, longest)
+            try:
+                return driver.wait(timeout=wait)
+            except subprocess.TimeoutExpired:
+                pass
+            fault = self.random.choice(FAULTS)
+            before = finished(self.storage)
+            self.account.finished_before_kills = max(self.account.finished_before_kills, len(before))
+            if fault == "worker SIGKILL":
+                if not self._kill_worker():
+                    continue
+                self._note(fault, before)
+                left -= 1
+                continue
+            self._note(fault, before)
+            self._end(driver, fault)
+            after = finished(self.storage)
+            again = [path for path, when in before.items() if after.get(path) != when]
+            self.account.problems += [f"{path} was lost or computed again" for path in again]
+            return None
+        return driver.wait()
+
+    def _note(self, fault: str, before: dict[str, int]) -> None:
+        self.account.faults.append(fault)
+        self.say(f"fault {len(self.account.faults)}: {fault}, with {len(before)} items finished")
+
+    def _kill_worker(self) -> bool:
+        workers = [process.pid for process in self._family() if process.command.startswith("ray::")]
+        if not workers:
+            return False
+        try:
+            os.kill(self.random.choice(workers), signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def _end(self, driver: subprocess.Popen, fault: str) -> None:
+        number = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM}.get(fault.split()[1], signal.SIGINT)
+        self._family()
+        started = time.monotonic()
+        driver.send_signal(number)
+        if fault.endswith("twice"):
+            time.sleep(self.random.uniform(0.1, 2.0))
+            driver.send_signal(number)
+        try:
+            code = driver.wait(timeout=120)
+        except subprocess.TimeoutExpired:
+            self.account.problems.append(f"{fault}: still there after 120 s")
+            driver.kill()
+            driver.wait()
+            return
+        if number != signal.SIGKILL:
+            self.account.stops.append(time.monotonic() - started)
+            if code not in (130, -signal.SIGINT, 0):
+                self.account.problems.append(f"{fault}: exit code {code}, not 130")
+
+    def _check_after_end(self) -> None:
+        """Nothing of a driver that ended goes on; what does is named, and ended so that the next run is undisturbed."""
+        deadline = time.monotonic() + ORPHANS_END_WITHIN_SECONDS
+        while (orphans := self._family()) and time.monotonic() < deadline:
+            time.sleep(0.25)
+        for process in orphans:
+            text = f"process {process.pid} went on after its driver's end: {process.command[:80]}"
+            self.account.problems.append(text)
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+    def _check_storage(self) -> None:
+        files = Files(str(self.storage))
+        self.account.problems += [f"{path} is left" for path in files.list(LEASES)]
+        left = [path for path in self.storage.rglob(f"*{TEMPORARY}*") if path.is_file()]
+        self.account.problems += [f"{path} is left" for path in left]
+
+
+def results_of(storage: Path, study: str) -> bytes | None:
+    path = storage / "reports" / study / "results.csv"
+    return path.read_bytes() if path.is_file() else None
+
+
+def show_chaos(
+    study: str, study_name: str, raw: list[str], faults: int, say: Callable[[str], None], folder: Path | None = None,
+    seed: int | None = None, shortest: float = 2.0, longest: float = 40.0,
+) -> bool:
+    """Run a study undisturbed and disturbed, in a folder of their own, and compare. Whether every promise held."""
+    seed = random.SystemRandom().randrange(1 << 30) if seed is None else seed
+    base = Path(tempfile.mkdtemp(prefix="radsweep-chaos-")) if folder is None else folder
+    raws = [part for value in raw for part in ("--raw", value)]
+    tables: dict[str, bytes | None] = {}
+    account = Account()
+    for name in ("calm", "stormy"):
+        storage = base / name
+        command = [sys.executable, "-m", "sweep.run", "--study", study, "--storage", str(storage), *raws]
+        say(f"{name}: {' '.join(command[1:])}")
+        tormentor = Tormentor(command, storage, seed, say)
+        account = tormentor.run(faults if name == "stormy" else 0, shortest, longest)
+        tables[name] = results_of(storage, study_name)
+        if tables[name] is None:
+            account.problems.append(f"{name}: no results.csv; see {storage}.log")
+            break
+    same = tables.get("calm") is not None and tables.get("calm") == tables.get("stormy")
+    if not same:
+        account.problems.append("results.csv is not the same")
+    slow = [seconds for seconds in account.stops if seconds > STOPS_WITHIN_SECONDS]
+    account.problems += [f"a stop took {seconds:.1f} s" for seconds in slow]
+    say(f"faults: {len(account.faults)} (seed {seed}): {', '.join(account.faults) or 'none'}")
+    if account.stops:
+        say(f"stops took {min(account.stops):.1f} to {max(account.stops):.1f} s")
+    say(f"results.csv with and without faults: {'the same bytes' if same else 'DIFFERENT'} ({base})")
+    for problem in account.problems:
+        say(f"problem: {problem}")
+    return not account.problems
