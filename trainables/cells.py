@@ -214,7 +214,7 @@ def _publish(
     value = macro(findings)
     ids = parts.train.image_ids[subset].tolist()
     known_positive = (parts.train.targets[subset] * parts.train.known[subset]).sum(axis=0)
-    contents = {"predictions.parquet": _predictions(parts, probabilities)}
+    contents = {"predictions.parquet": predictions_parquet(parts, probabilities)}
     if job.label_percent < 100:
         contents["subset.txt"] = "\n".join(ids).encode()
     if job.protocol.last_phase.trains == "head":
@@ -246,7 +246,7 @@ def _parents(job: DownstreamJob, files: Files, target: SeedTarget) -> dict[str, 
     return {**hashes, job.data_folder: read_manifest(files, job.data_folder).fingerprint}
 
 
-def _predictions(parts: Parts, probabilities: np.ndarray) -> bytes:
+def predictions_parquet(parts: Parts, probabilities: np.ndarray) -> bytes:
     """Test predictions with their truth (null where unknown): every statistic can be made from these later."""
     columns: dict[str, pa.Array] = {
         "image_id": pa.array(parts.test.image_ids.tolist(), pa.string()),

@@ -10,10 +10,12 @@ import torch
 from trained_storage import small_study, train
 
 from datasets_io.nih_boxes import Box
+from sweep.export import export_encoder, find_encoder
 from sweep.figures import feature_maps, grad_cam_panels, pointing_game
 from sweep.figures.draw import draw_all
 from sweep.figures.models import cell_network, first_cell
 from sweep.figures.view import View
+from sweep.report_data import Origin, ReportData
 from trainables.cell_model import FROZEN, TUNED
 from trainables.encoder_features import image_features, sample_images
 from trainables.eval_views import EvalSpec
@@ -158,3 +160,13 @@ def test_the_tuned_network_of_one_seed_is_kept(trained):
     for cell, files in names.items():
         assert ("backbone.safetensors" in files) == (cell.protocol == "LPFT" and cell.seed == 0)
         assert ("head.safetensors" in files) == (cell.protocol == "LP" or cell.seed == 0)
+
+
+def test_a_pretrained_encoder_is_exported_with_its_text_tower_and_numbers(trained, tmp_path):
+    data = ReportData(
+        trained.study, trained.plan, trained.results(), {}, trained.store, Origin("small", trained.store.uri)
+    )
+    made = export_encoder(data, find_encoder(data, "clip+simclr"), tmp_path / "out")
+    assert set(made.files) == {"model.safetensors", "objective.safetensors", "tokenizer.json", "README.md"}
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "images of `mimic_cxr`" in card and "| CheXpert | LPFT | 100% |" in card and "2 of 2" in card
