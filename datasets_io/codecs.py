@@ -5,6 +5,8 @@ and HTJ2K, and RLE of its own; the RLE that it calls corrupt pydicom's slow one 
 is used, and not gdcm (its tests' oracle): it is slower on all of them, and aborts where a codestream's size is wrong.
 """
 
+import struct
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +80,11 @@ def _decode_rle(data: bytes, runner: DecodeRunner) -> bytes:
 
     if runner.bits_allocated % 8:
         raise NotImplementedError("RLE of packed bits")
+    # imagecodecs reads outside of the stream where an offset points there, which ends the process
+    number, *offsets = struct.unpack_from("<16L", data)
+    starts = [*offsets[:number], len(data)]
+    if not 1 <= number <= 15 or starts[0] != 64 or any(start >= stop for start, stop in pairwise(starts)):
+        raise ValueError("the offsets of the RLE segments do not follow each other")
     size = runner.bits_allocated // 8
     values = imagecodecs.dicomrle_decode(data, f"<u{size}")
     if len(values) != runner.rows * runner.columns * runner.samples_per_pixel * size:

@@ -1,6 +1,7 @@
 """Compressed DICOM: the first codec against the others and against what was encoded."""
 
 import csv
+import struct
 
 import imagecodecs
 import numpy as np
@@ -11,6 +12,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
 from datasets_io.codecs import NAME, SYNTAXES, stored_values
+from datasets_io.decode_worker import DecodeWorker
 from datasets_io.pixels import PixelError, PixelSpec, decode_file
 
 SPEC = PixelSpec(16)
@@ -105,6 +107,24 @@ def test_a_codestream_of_another_size_than_the_header_says_is_refused(tmp_path, 
         with pytest.raises(PixelError) as caught:
             decode_file(path, SPEC)
         assert caught.value.stage == "decode", name
+
+
+@pytest.mark.parametrize("offsets", [(64, 0xFF000068), (64, 64), (64, 40), (0, 900), (0xFFFFFFFF, 70)])
+def test_rle_segments_that_lie_outside_of_their_stream_cost_one_reject_and_no_process(tmp_path, write_dicom, offsets):
+    """imagecodecs alone ends the process."""
+    path = write_dicom(tmp_path / "a.dcm", radiograph(12))
+    dataset = pydicom.dcmread(path)
+    dataset.compress(uid.RLELossless)
+    dataset.save_as(path)
+    with DecodeWorker(SPEC) as worker:
+        assert worker.decode(path).pixels.shape == (16, 16)
+        frame = dataset.PixelData.index(b"\x02\0\0\0\x40\0\0\0")  # two segments, the first at 64
+        data = bytearray(dataset.PixelData)
+        data[frame + 4 : frame + 12] = struct.pack("<2L", *offsets)
+        dataset.PixelData = bytes(data)
+        dataset.save_as(path)
+        with pytest.raises(PixelError, match="the pixel data is damaged: it is no RLE Lossless"):
+            worker.decode(path)
 
 
 def test_all_codecs_that_read_a_real_file_agree(shared_data):

@@ -1,7 +1,7 @@
 """Damaged chest DICOMs by the thousand: each one a picture or a reject, none a crash, a hang or a flood of memory.
 
-5,000 of them here; by hand more, e.g. RADSWEEP_MUTANTS=500000 pytest -s --timeout 0 tests/datasets_io/test_mutants.py.
-A mutant is made from its number alone, so a count that fails can be made again.
+5,000 of them here; by hand more: RADSWEEP_MUTANTS=5000:500000 pytest -s --timeout 0 tests/datasets_io/test_mutants.py.
+A mutant is made from its number alone, so one that fails can be made again.
 """
 
 import os
@@ -21,7 +21,7 @@ from pydicom.encaps import encapsulate
 from datasets_io.decode_worker import MEMORY_LIMIT, DecodeWorker
 from datasets_io.pixels import INTENSITIES, STAGES, PixelError, PixelSpec
 
-COUNT = int(os.environ.get("RADSWEEP_MUTANTS", "5000"))
+FIRST, LAST = map(int, os.environ.get("RADSWEEP_MUTANTS", "0:5000").split(":"))
 SIZE = 24
 PIXELS = b"\xe0\x7f\x10\x00"
 SYNTAXES = [str(syntax).encode() for syntax in (
@@ -153,7 +153,7 @@ def test_mutants_of_chest_dicoms_are_pictures_or_rejects(seeds, tmp_path):
     path, outcomes, killed, peak = tmp_path / "mutant.dcm", Counter(), [], 0
     workers = [DecodeWorker(PixelSpec(SIZE, intensity), time_limit=20) for intensity in INTENSITIES]
     try:
-        for number in range(COUNT):
+        for number in range(FIRST, LAST):
             worker = workers[number % len(workers)]
             path.write_bytes(mutant(seeds, number))
             try:
@@ -168,15 +168,21 @@ def test_mutants_of_chest_dicoms_are_pictures_or_rejects(seeds, tmp_path):
                     continue
             if number % 100 < len(workers):
                 peak = max(peak, peak_bytes(worker))
+            if outcomes.total() % 5000 == 0:
+                show(outcomes, killed, peak)
     finally:
-        for outcome, count in outcomes.most_common():
-            print(f"{count:8d}  {outcome}")
-        print(f"{outcomes.total()} mutants; {len(killed)} ended the process: {killed[:50]}; {peak >> 20} MiB at most")
         for worker in workers:
             worker.close()
-    assert outcomes.total() == COUNT and outcomes["a picture"] > COUNT / 20
+    assert outcomes.total() == LAST - FIRST and outcomes["a picture"] > outcomes.total() / 20
     assert not killed
     assert 0 < peak < MEMORY_LIMIT
+
+
+def show(outcomes: Counter, killed: list[tuple[int, str]], peak: int) -> None:
+    """On the screen with pytest -s."""
+    for outcome, count in outcomes.most_common():
+        print(f"{count:8d}  {outcome}")
+    print(f"{outcomes.total()} mutants; {len(killed)} ended the process: {killed}; {peak >> 20} MiB", flush=True)
 
 
 def peak_bytes(worker: DecodeWorker) -> int:
