@@ -8,6 +8,7 @@ from datasets_io.files import Files
 from sweep.cell import Cell, EncoderRun
 
 ENCODERS, CELLS, REPORTS, RAW, LOGS = "encoders", "cells", "reports", "raw", "ray"
+TRAINING_FREE = "training_free"
 
 
 class Store:
@@ -24,6 +25,10 @@ class Store:
     def folder(item: EncoderRun | Cell) -> str:
         kind = ENCODERS if isinstance(item, EncoderRun) else CELLS
         return f"{kind}/{item}-{item.key}"
+
+    @staticmethod
+    def training_free_folder(kind: str, run: EncoderRun, source: str, key: str) -> str:
+        return f"{TRAINING_FREE}/{kind}-{run}-{source}-{key}"
 
     def report_path(self, study: str, name: str) -> str:
         return f"{REPORTS}/{study}/{name}"

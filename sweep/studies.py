@@ -75,7 +75,8 @@ class Study:
     """A whole configuration. `deviations` are printed with every report; `synthetic` is what stands in for data.
 
     hidden_rows: encoders that others start from without being rows themselves. interval: `t` or `z`, of the
-    intervals over seeds.
+    intervals over seeds. training_free: further columns, any of `knn`, `zero_shot` and `retrieval`
+    (sweep/training_free.py).
     """
 
     name: str
@@ -92,6 +93,7 @@ class Study:
     deviations: tuple[str, ...] = ()
     show_published: bool = True
     interval: str = "t"
+    training_free: tuple[str, ...] = ()
 
     def builds(self) -> tuple[BuildSpec, ...]:
         return (self.corpus, *(dataset.build for dataset in self.datasets))

@@ -17,7 +17,7 @@ DODGE = 0.035  # of a decade between neighbours, so that intervals do not hide e
 def draw(view: View) -> Drawing:
     """A panel for each dataset and group of methods, the baselines in each of them."""
     protocol, percents = _protocol(view)
-    groups = [group for group in GROUP_TITLES if any(row.group == group for row in view.methods)] or ["baseline"]
+    groups = list(dict.fromkeys(row.group for row in view.methods)) or ["baseline"]
     numbers: dict = {"protocol": protocol, "label_percents": percents, "macro_auroc": {}}
     with style():
         figure = new_figure(max(4.6, 3.5 * len(groups)), 2.9 * len(view.datasets) + 0.9)
@@ -26,7 +26,8 @@ def draw(view: View) -> Drawing:
             for j, group in enumerate(groups):
                 lines = _lines(view, group)
                 _panel(axes[i, j], view, dataset, lines, protocol, percents, numbers["macro_auroc"])
-                axes[i, j].set_title(f"{dataset.display if j == 0 else ''}\n{GROUP_TITLES[group]}")
+                group_title = GROUP_TITLES.get(group, group.capitalize())
+                axes[i, j].set_title(f"{dataset.display if j == 0 else ''}\n{group_title}")
             axes[i, 0].set_ylabel("macro AUROC (%)")
         for j in range(len(groups)):
             axes[-1, j].set_xlabel("labels used (% of training images)")

@@ -1,0 +1,35 @@
+"""How much do an encoder's features tell without any training: weighted nearest neighbours (Wu et al., 2018)."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NEIGHBOURS, TEMPERATURE, VERSION = 20, 0.07, 1
+BLOCK = 1_024  # test images whose similarities to all training images are in memory at once
+
+
+def knn_probabilities(
+    train: Tensor, targets: np.ndarray, known: np.ndarray, test: Tensor, neighbours: int = NEIGHBOURS,
+    temperature: float = TEMPERATURE,
+) -> np.ndarray:
+    """(M, F) float64 in [0, 1]: the neighbours' labels, weighted by exp(cosine / temperature).
+
+    train: (N, D), targets and known: (N, F); test: (M, D). Of the nearest training images only those whose label of a
+    finding is known count for it; where none is, the finding's share of positives among all known ones stands.
+    """
+    if len(train) == 0:
+        raise ValueError("no training image: nearest neighbours need at least one")
+    count = min(neighbours, len(train))
+    train, test = (torch.nn.functional.normalize(part.float(), dim=-1) for part in (train, test))
+    share = (targets * known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    rows = []
+    for start in range(0, len(test), BLOCK):
+        cosine, place = (test[start : start + BLOCK] @ train.T).topk(count, dim=1)
+        # The largest weight is 1, so that none overflows.
+        weight = ((cosine - cosine[:, :1]).double() / temperature).exp().cpu().numpy()
+        place = place.cpu().numpy()
+        counted = weight[..., None] * known[place]
+        total = counted.sum(axis=1)
+        votes = (counted * targets[place]).sum(axis=1)
+        rows.append(np.where(total > 0, votes / np.where(total > 0, total, 1), share))
+    return np.concatenate(rows)

@@ -1,0 +1,49 @@
+"""Findings without any label: which of two prompts is an image nearer to (Tiu et al., 2022)?"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+VERSION = 1
+TEMPLATES = (("{}.", "no {}."), ("findings suggesting {}.", "no evidence of {}."), ("there is {}.", "there is no {}."))
+# Findings whose name is no phrase of a report, and the one that is the absence of the others.
+Pairs = tuple[tuple[str, str], ...]
+PROMPTS: dict[str, Pairs] = {
+    "no_finding": (
+        ("no acute cardiopulmonary process.", "acute cardiopulmonary process."), ("normal chest.", "abnormal chest."),
+    ),
+    "pleural_other": tuple((a.format("pleural thickening"), b.format("pleural thickening")) for a, b in TEMPLATES),
+    "lung_lesion": tuple((a.format("lung nodule or mass"), b.format("lung nodule or mass")) for a, b in TEMPLATES),
+    "effusion": tuple((a.format("pleural effusion"), b.format("pleural effusion")) for a, b in TEMPLATES),
+    "infiltration": tuple((a.format("infiltrate"), b.format("infiltrate")) for a, b in TEMPLATES),
+    "mass": tuple((a.format("lung mass"), b.format("lung mass")) for a, b in TEMPLATES),
+    "nodule": tuple((a.format("lung nodule"), b.format("lung nodule")) for a, b in TEMPLATES),
+    "hernia": tuple((a.format("hiatal hernia"), b.format("hiatal hernia")) for a, b in TEMPLATES),
+}
+
+
+def prompts_of(finding: str, prompts: Mapping[str, Pairs] = PROMPTS) -> Pairs:
+    """(present, absent) pairs; the finding's own words where `prompts` has none."""
+    words = finding.replace("_", " ")
+    return prompts.get(finding) or tuple((a.format(words), b.format(words)) for a, b in TEMPLATES)
+
+
+def zero_shot_probabilities(images: Tensor, present: Tensor, absent: Tensor, scale: float) -> np.ndarray:
+    """(N, F) float64: softmax over the two prompts of each finding.
+
+    images: (N, E), present and absent: (F, E), all of unit length; scale multiplies cosines as in the loss.
+    """
+    difference = scale * (images.double() @ (present.double() - absent.double()).T)
+    return torch.sigmoid(difference).numpy()
+
+
+def class_embeddings(embed, findings: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Present and absent, (F, E): the mean of each finding's prompts, scaled to unit length. embed: texts -> (n, E)."""
+    sides: list[list[Tensor]] = [[], []]
+    for finding in findings:
+        for side, texts in zip(sides, zip(*prompts_of(finding), strict=True), strict=True):
+            mean = embed(list(texts)).mean(dim=0)
+            side.append(mean / mean.norm().clamp(min=1e-12))
+    return torch.stack(sides[0]), torch.stack(sides[1])
