@@ -1,5 +1,6 @@
 """Parquet shards -> what training reads: a node-local array of a split, or a stream of batches."""
 
+import fcntl
 import hashlib
 import os
 import uuid
@@ -117,18 +118,29 @@ def _shared_pixels(files: Files, folder: str, manifest: Manifest, split: str, nu
         return blocks[0] if len(blocks) == 1 else np.concatenate([np.empty((0, size, size), np.uint8), *blocks])
     target = local_cache() / f"{manifest.source}-{manifest.fingerprint}-{split}.npy"
     if not target.exists():
-        temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-        try:
-            array = np.lib.format.open_memmap(temporary, "w+", np.uint8, (num_rows, size, size))
-            done = 0
-            for block in _verified_pixels(files, folder, manifest, split):
-                array[done : done + len(block)] = block
-                done += len(block)
-            array.flush()
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        # The trials of a node start together: one writes, the others wait. A writer's death frees the lock.
+        with open(target.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not target.exists():
+                _write_array(target, (num_rows, size, size), _verified_pixels(files, folder, manifest, split))
     return np.load(target, mmap_mode="r", allow_pickle=False)
+
+
+def _write_array(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:
+    """Write blocks as one .npy, which appears when it is whole. The caller holds the lock of `target`."""
+    for leftover in target.parent.glob(f".{target.name}-*"):
+        leftover.unlink()  # of a writer that was killed
+    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    try:
+        array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        done = 0
+        for block in blocks:
+            array[done : done + len(block)] = block
+            done += len(block)
+        array.flush()
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _verified_pixels(files: Files, folder: str, manifest: Manifest, split: str) -> Iterator[np.ndarray]:
