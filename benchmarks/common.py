@@ -8,15 +8,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def in_turn(sides: Mapping[str, Callable[[], Any]], rounds: int, warm_ups: int = 1) -> dict[str, float]:
-    """Median seconds of each side over the rounds. The sides alternate, so load from outside hits all."""
+def in_turn(
+    sides: Mapping[str, Callable[[], Any]], rounds: int, warm_ups: int = 1, values: dict[str, Any] | None = None
+) -> dict[str, float]:
+    """Median seconds of each side over the rounds. The sides alternate, so load from outside hits all.
+
+    values: takes what each side returned last.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(warm_ups + rounds):
         for name, side in sides.items():
             started = time.perf_counter()
-            side()
+            value = side()
             if number >= warm_ups:
                 seconds[name].append(time.perf_counter() - started)
+            if values is not None:
+                values[name] = value
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 

@@ -45,16 +45,16 @@ def cache_features(
 
 
 class _Heads:
-    """S linear heads as one batched product: weight (S, D, F), bias (S, 1, F), with gradients that are written out."""
+    """S linear heads as one batched product: weight (S, F, D), bias (S, 1, F), with gradients that are written out."""
 
     def __init__(self, width: int, num_findings: int, seeds: tuple[int, ...], device: torch.device):
         heads = [new_head(width, num_findings, seed) for seed in seeds]
-        self.weight = torch.stack([h.weight.detach().T for h in heads]).to(device).requires_grad_()
+        self.weight = torch.stack([h.weight.detach() for h in heads]).to(device).requires_grad_()
         self.bias = torch.stack([h.bias.detach()[None] for h in heads]).to(device).requires_grad_()
         self.weight.grad, self.bias.grad = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
 
     def __call__(self, features: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, features, self.weight)
+        return torch.baddbmm(self.bias, features, self.weight.transpose(1, 2))
 
     def set_gradients(self, features: Tensor, logits: Tensor, targets: Tensor, shares: Tensor) -> None:
         """Of the sum over heads of sum(shares * BCE): its derivative by a logit is shares * (sigmoid - target).
@@ -62,24 +62,20 @@ class _Heads:
         A graph for these three products would cost four times what they do.
         """
         by_logit = logits.sigmoid().sub_(targets).mul_(shares)
-        torch.bmm(features.transpose(1, 2), by_logit, out=self.weight.grad)
+        torch.bmm(by_logit.transpose(1, 2), features, out=self.weight.grad)
         torch.sum(by_logit, dim=1, keepdim=True, out=self.bias.grad)
 
 
 @dataclass(frozen=True)
 class _Epoch:
-    """What S seeds see in one epoch, in their orders. rows, content: (S, N); targets, shares: (S, N, F).
+    """What S seeds see in one epoch, in their orders. places: (S, N) in the cache; targets, shares: (S, N, F).
 
     shares: an entry's part in its batch's mean, 1 / (known entries of the batch), 0 where unknown.
     """
 
-    rows: Tensor
-    content: Tensor | None
+    places: Tensor
     targets: Tensor
     shares: Tensor
-
-    def features(self, cached: Tensor, now: slice) -> Tensor:
-        return cached[0, self.rows[:, now]] if self.content is None else cached[self.content[:, now], self.rows[:, now]]
 
     def loss(self, logits: Tensor) -> Tensor:
         """(S,): the sum over batches of their means."""
@@ -93,15 +89,14 @@ def _epoch(
 ) -> _Epoch:
     count, device = len(subsets[0]), targets.device
     order = np.stack([epoch_rows(count, seed, epoch) for seed in seeds])
-    rows = torch.from_numpy(np.stack([subset[o] for subset, o in zip(subsets, order, strict=True)])).to(device)
-    content = None
-    if recipe.eval_spec.flip_p > 0:
-        flips = np.stack([epoch_flips(count, recipe.eval_spec.flip_p, seed, epoch) for seed in seeds])
-        content = torch.from_numpy(np.take_along_axis(flips, order, axis=1).astype(np.int64)).to(device)
+    flips = np.stack([epoch_flips(count, recipe.eval_spec.flip_p, seed, epoch) for seed in seeds])
+    rows = np.take_along_axis(np.stack(subsets), order, axis=1)
+    places = rows + len(targets) * np.take_along_axis(flips, order, axis=1)
+    rows, places = torch.from_numpy(rows).to(device), torch.from_numpy(places).to(device)
     shares = known[rows].to(targets.dtype)
     for batch in shares.split(recipe.batch_size, dim=1):
         batch /= batch.sum(dim=(1, 2), keepdim=True).clamp(min=1)
-    return _Epoch(rows, content, targets[rows], shares)
+    return _Epoch(places, targets[rows], shares)
 
 
 def train_heads(
@@ -129,7 +124,7 @@ def train_heads(
     histories: list[list[dict[str, float]]] = [[] for _ in seeds]
     for epoch in range(num_epochs):
         seen = _epoch(recipe, subsets, seeds, epoch, targets, known)
-        total = _train_epoch(heads, optimizer, features.train, seen, recipe.batch_size)
+        total = _train_epoch(heads, optimizer, features.train.flatten(0, 1), seen, recipe.batch_size)
         _check(total, seeds, epoch, histories)
         means = total / math.ceil(count / recipe.batch_size)
         _score_epoch(heads, features, recipe, val, epoch, means, scores, best, histories)
@@ -140,11 +135,11 @@ def train_heads(
 def _train_epoch(
     heads: _Heads, optimizer: torch.optim.Optimizer, cached: Tensor, seen: _Epoch, batch_size: int
 ) -> Tensor:
-    """One step a batch; each seed's sum of the batches' losses, (S,)."""
+    """One step a batch; each seed's sum of the batches' losses, (S,). cached: (C * N, D)."""
     logits = torch.empty_like(seen.targets)
-    for start in range(0, seen.rows.shape[1], batch_size):
+    for start in range(0, seen.places.shape[1], batch_size):
         now = slice(start, start + batch_size)
-        inputs = seen.features(cached, now)
+        inputs = nn.functional.embedding(seen.places[:, now], cached)  # gathers a third faster than indexing
         logits[:, now] = given = heads(inputs)
         heads.set_gradients(inputs, given, seen.targets[:, now], seen.shares[:, now])
         optimizer.step()
@@ -170,5 +165,5 @@ def _score_epoch(heads, features, recipe, val, epoch, train_loss, scores, best, 
         histories[s].append({"epoch": epoch, "train_bce": float(train_loss[s]), **metrics})
         if metrics["score"] > scores[s]:
             scores[s] = metrics["score"]
-            weight, bias = heads.weight[s].T.cpu().clone(), heads.bias[s, 0].cpu().clone()
+            weight, bias = heads.weight[s].cpu().clone(), heads.bias[s, 0].cpu().clone()
             best[s] = ProbeResult(weight, bias, epoch, histories[s])
