@@ -54,6 +54,7 @@ def finished(name: str, title: str, caption: str, figure: Figure, numbers: Mappi
     """Render a figure; call it within `style()` too, since the text is laid out here."""
     vector, raster = io.StringIO(), io.BytesIO()
     figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
+    figure.set_layout_engine("none")  # keep the places found just now: finding them is half of the work
     figure.savefig(raster, format="png", dpi=PNG_DPI, metadata={"Software": None})
     return Drawing(name, title, caption, inline_svg(vector.getvalue(), name, title), raster.getvalue(), plain(numbers))
 

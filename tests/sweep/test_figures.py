@@ -155,22 +155,27 @@ def test_a_study_of_one_row_gives_what_it_can(tmp_path):
     assert "at least 3 methods" in drawings["critical_difference"].missing
 
 
-def test_ranks_are_those_of_scipy_and_the_critical_difference_is_nemenyis():
-    values = np.round(np.random.default_rng(3).random((14, 4)), 1)  # rounded: with ties
-    found = ranks.rank("abcd", values)
-    expected = scipy.stats.rankdata(-values, axis=1).mean(axis=0)
-    assert dict(zip(found.names, found.average, strict=True)) == pytest.approx(dict(zip("abcd", expected, strict=True)))
-    assert list(found.average) == sorted(found.average)
-    # Demsar (2006), table 5a: 1.960 for 2 methods, 2.343, 2.569, 2.728, ..., 3.164 for 10; 4 on 14 data sets give 1.25.
-    assert found.critical == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=5e-4)
-    ten = ranks.rank("abcdefghij", np.random.default_rng(4).random((5, 10)))
-    assert ten.critical == pytest.approx(3.164 * np.sqrt(10 * 11 / (6 * 5)), abs=1e-3)
+def test_the_diagram_has_the_ranks_of_the_statistics(view, drawings):
+    numbers = drawings["critical_difference"].numbers
+    means = [
+        [view.summary(row.name, d.source, column).mean for row in view.rows] for d in view.datasets
+        for column in view.columns
+    ]
+    expected = scipy.stats.rankdata(-np.array(means), axis=1).mean(axis=0)
+    names = [row.name for row in view.rows]
+    assert numbers["average_rank"] == pytest.approx(dict(zip(names, expected, strict=True)))
+    assert len(numbers["blocks"]) == 10 and numbers["friedman_p"] == pytest.approx(
+        scipy.stats.friedmanchisquare(*np.array(means).T).pvalue
+    )
+    # Demsar (2006), table 5a: q is 2.728 for 5 methods.
+    assert numbers["critical_difference"] == pytest.approx(2.728 * np.sqrt(5 * 6 / (6 * 10)), abs=1e-3)
 
 
-def test_cliques_are_the_longest_runs_within_the_critical_difference():
-    assert ranks.cliques([1.0, 1.5, 2.6, 4.0], 1.2) == ((0, 1), (1, 2))
-    assert ranks.cliques([1.0, 3.0, 5.0], 1.0) == ()
-    assert ranks.cliques([1.0, 2.0, 2.5, 3.0], 2.0) == ((0, 3),)
+def test_a_column_that_lacks_seeds_is_no_block_and_is_counted(view):
+    gone = [without(r) if (r.encoder, r.protocol, r.seed) == ("clip", "LP", 1) else r for r in view.results]
+    drawing = ranks.draw(replace(view, results=gone))
+    assert len(drawing.numbers["blocks"]) == 8 and drawing.numbers["blocks_left_out"] == 2
+    assert "2 columns lack a seed" in drawing.caption
 
 
 def test_pretraining_curves_show_the_parts_and_their_gradients(tmp_path):
