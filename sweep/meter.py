@@ -35,12 +35,13 @@ def loads_of(pending: Pending, counts: Mapping[str, Mapping[str, int]]) -> dict[
 class Meter:
     """Takes news as it comes; `read` gives every gauge. Times are seconds of one clock."""
 
-    def __init__(self, plan: Plan, pending: Pending, counts: Mapping[str, Mapping[str, int]], now: float):
-        left = {item.key for item in (*pending.encoders, *pending.cells)}
+    def __init__(
+        self, plan: Plan, pending: Pending, done: set[str], counts: Mapping[str, Mapping[str, int]], now: float
+    ):
+        """pending: what this sweep does, perhaps beside others; done: keys of what was finished before."""
         self.encoders, self.cells = {run.key: str(run) for run in plan.encoders}, {cell.key for cell in plan.cells}
         self.failed = {item.key for item in (*pending.failed_encoders, *pending.failed_cells)}
-        blocked = {cell.key for cell in pending.blocked}
-        self.done = (self.encoders.keys() | self.cells) - left - self.failed - blocked
+        self.done = set(done)
         self.loads = loads_of(pending, counts)
         self.share = dict.fromkeys(self.loads, 0.0)
         self.started = now

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets_io.manifest import Manifest
+from sweep.board import News
 from sweep.cell import Cell, EncoderRun
 from sweep.display import Display, RunBars
 from sweep.lease import Holder, Lease
 from sweep.plan import Pending, Plan, pending, starts_from
 from sweep.results import ResultReader
 from sweep.store import CELLS, ENCODERS, Store
+from sweep.watchers import Watchers, Watching
 from trainables.recipe import Resources
 
 MOST_PASSES = 5  # a pass more is needed only where something finished was found damaged and put aside
@@ -32,6 +34,7 @@ class Work:
     reader: ResultReader
     display: Display
     tables: Callable[[], Any]
+    watching: Watching
 
     def left(self) -> tuple[Pending, set[str]]:
         """What is neither done nor failed, and the folders that are done. Damaged results are put aside first."""
@@ -131,7 +134,13 @@ def _one_pass(work: Work, mine: Pending, done: set[str]) -> None:
     work.display.tables = work.tables
     bars.start()
     execution = Execution(mine, plan.cells, done, work.store, work.data_folders, work.counts, work.resources)
-    execution.run(bars.show)
+    watchers = Watchers(work.watching, work.store, plan, mine, done, work.counts, work.display.say)
+
+    def show(news: News) -> None:
+        bars.show(news)
+        watchers.show(news)
+
+    execution.run(show)
 
 
 @contextmanager

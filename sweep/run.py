@@ -56,6 +56,12 @@ def run(
             "random, and show that the table comes out the same.",
         ),
     ] = False,
+    tensorboard: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Write TensorBoard logs of every run there, as it goes on.")
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(metavar="URI", help="Send each finished run's numbers, and no data, to this server.")
+    ] = None,
 ) -> None:
     """Which way of pretraining makes the best chest-radiograph encoder?
 
@@ -69,7 +75,8 @@ def run(
     try:
         if chaos:
             raise typer.Exit(_chaos(study, storage, raw or [], only or []))
-        raise typer.Exit(_run(study, storage, raw or [], only or [], dry_run, retry_failed, redo, started))
+        watchers = tensorboard, mlflow
+        raise typer.Exit(_run(study, storage, raw or [], only or [], dry_run, retry_failed, redo, started, watchers))
     except KeyboardInterrupt:
         typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -95,7 +102,7 @@ class BadInput(Exception):
 
 def _run(
     study_name: str, storage: str, raw: list[str], only: list[str], dry_run: bool, retry_failed: bool,
-    redo: str | None, started: float,
+    redo: str | None, started: float, watchers: tuple[str | None, str | None],
 ) -> int:
     quiet_libraries()
     from datasets_io.schema import ArchiveError
@@ -103,9 +110,12 @@ def _run(
     from sweep.display import Display
     from sweep.plan import make_plan
     from sweep.report_data import Origin
+    from sweep.watchers import Watching
 
     try:
         study, store, plans, chosen = _check_input(study_name, storage, raw, only)
+        watching = Watching(study.name, *watchers)
+        watching.check()
     except ValueError as error:  # everything that is checked before any work says what is wrong with the input
         raise BadInput(error) from error
     with Display() as display:
@@ -122,7 +132,7 @@ def _run(
         built = manifests(folders, store)
         plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, chosen)
         origin = Origin(study_name, storage, tuple(raw))
-        return _run_plan(study, plan, store, folders, built, origin, retry_failed, redo, display, started)
+        return _run_plan(study, plan, store, folders, built, origin, retry_failed, redo, display, started, watching)
 
 
 def _check_input(study_name: str, storage: str, raw: list[str], only: list[str]):
@@ -145,7 +155,7 @@ def _check_input(study_name: str, storage: str, raw: list[str], only: list[str])
 
 
 def _run_plan(
-    study, plan, store, folders, built, origin, retry_failed: bool, redo: str | None, display, started: float
+    study, plan, store, folders, built, origin, retry_failed: bool, redo: str | None, display, started: float, watching
 ) -> int:
     from sweep.locate import report_data
     from sweep.passes import Work, work_through
@@ -163,7 +173,7 @@ def _run_plan(
     def tables():
         return live_tables(study, plan, reader.collect())
 
-    work = Work(plan, store, folders, built, study.resources, reader, display, tables)
+    work = Work(plan, store, folders, built, study.resources, reader, display, tables, watching)
     if redo is None:
         work_through(work)
     else:

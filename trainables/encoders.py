@@ -96,7 +96,8 @@ def run_pretraining(
         if first and (state.step % max(1, task.loop_plan.steps_per_epoch // 4) == 0 or not state.sums):
             last = state.history[-1]["val_loss"] if state.history else None
             done = state.step // task.loop_plan.steps_per_epoch
-            emit(Progress(job.key, "running", done, state.step, task.loop_plan.total_steps, last))
+            ended = dict(state.history[-1]) if state.history and not state.sums else None
+            emit(Progress(job.key, "running", done, state.step, task.loop_plan.total_steps, last, metrics=ended))
 
     def on_step(state: LoopState) -> None:
         nonlocal saved_at

@@ -1,11 +1,12 @@
 """What running work tells a display: nothing of it enters a result."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an encoder is. status: `running`, `done` or `failed`."""
+    """Where an encoder is. status: `running`, `done` or `failed`. metrics: of the epoch that has just ended."""
 
     key: str
     status: str
@@ -14,6 +15,7 @@ class Progress:
     total_steps: int = 0
     val_loss: float | None = None
     error: str | None = None
+    metrics: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def test_the_second_driver_gets_what_the_first_does_not_hold(files):
         assert first.claim({"a", "b"}) == ({"a", "b"}, {})
         mine, held = second.claim({"b", "c"})
         assert mine == {"c"} and set(held) == {"b"} and held["b"].pid == os.getpid()
-        first.release()
+        first.keep(())
         assert second.claim({"b", "c"}) == ({"b", "c"}, {})
     assert files.list(LEASES) == []
 

@@ -21,7 +21,7 @@ ENCODERS = {run.row: run.key for run in PLAN.encoders}
 
 
 def a_meter(done=(), failed=()) -> Meter:
-    return Meter(PLAN, pending(PLAN, set(done), set(failed)), COUNTS, now=1000.0)
+    return Meter(PLAN, pending(PLAN, set(done), set(failed)), set(done), COUNTS, now=1000.0)
 
 
 def test_loads_add_up_to_the_forecast():

@@ -1,0 +1,147 @@
+"""The same store on an S3 server that this test starts: damage, leases, listing; and a study, killed and resumed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from datasets_io.artefacts import (
+    QUARANTINE,
+    ConflictingResult,
+    CorruptArtefact,
+    is_done,
+    open_artefacts,
+    problems,
+    publish,
+    quarantine,
+)
+from datasets_io.files import Files, below
+from sweep.lease import LEASES, Lease
+
+ROOT = Path(__file__).resolve().parents[2]
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+SERVER = (
+    "import logging, sys, time; from moto.server import ThreadedMotoServer\n"
+    "logging.getLogger('werkzeug').setLevel(logging.INFO)\n"
+    "server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False); server.start()\n"
+    "print(server.get_host_and_port()[1], flush=True); time.sleep(100000)\n"
+)
+
+
+class Server:
+    """Address of the server and the requests that it has seen."""
+
+    def __init__(self, port: int, log: Path):
+        self.address, self.log = f"127.0.0.1:{port}", log
+
+    def requests(self) -> int:
+        return self.log.read_text().count('HTTP/1.1"')
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    log = tmp_path_factory.mktemp("s3") / "server.log"
+    with open(log, "w") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=stream, text=True,
+            env={**os.environ, **KEYS},
+        )
+    yield Server(int(process.stdout.readline()), log)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+@pytest.fixture
+def bucket(server, request, monkeypatch) -> str:
+    """The URI of a new bucket, with the server's address in it."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{abs(hash(request.node.name)) % 10**8}"
+    urllib.request.urlopen(urllib.request.Request(f"http://{server.address}/{name}", method="PUT"), timeout=30)
+    return f"s3://{name}/radsweep?endpoint_override={server.address}&scheme=http"
+
+
+def test_the_store_behaves_as_on_a_disk(bucket):
+    files = Files(bucket)
+    assert not files.is_local and not is_done(files, "cells/c")
+    assert publish(files, "cells/c", {"a.bin": b"abc"}, {"value": 1.5}) is True
+    assert publish(files, "cells/c", {"a.bin": b"abc"}, {"value": 1.5}) is False
+    with pytest.raises(ConflictingResult):
+        publish(files, "cells/c", {"a.bin": b"other"}, {"value": 2.0})
+    found = open_artefacts(files, "cells/c")
+    assert found.read("a.bin") == b"abc" and found.result["value"] == 1.5
+    assert files.list("cells") == sorted(files.list("cells")) and len(files.list("cells")) == 3
+    assert set(files.sizes("cells").values()) >= {3, 5} and files.list("nothing") == []
+
+
+def test_damage_goes_to_quarantine_and_is_computed_again(bucket):
+    files = Files(bucket)
+    publish(files, "cells/c", {"a.bin": b"abc"}, {"value": 1.5})
+    files.write(f"cells/c/{open_artefacts(files, 'cells/c').result['files']['a.bin']['path']}", b"abd")
+    with pytest.raises(CorruptArtefact):
+        open_artefacts(files, "cells/c").read("a.bin")
+    assert quarantine(files, "cells/c") and not is_done(files, "cells/c") and len(files.list(QUARANTINE)) == 3
+    publish(files, "cells/c", {"a.bin": b"abc"}, {"value": 1.5})
+    assert problems(files, "cells/c") == []
+
+
+def test_leases_work_there_too(bucket):
+    files = Files(bucket)
+    with Lease(files) as first, Lease(files) as second:
+        assert first.claim({"a", "b"})[0] == {"a", "b"}
+        mine, held = second.claim({"b", "c"})
+        assert mine == {"c"} and set(held) == {"b"}
+    assert files.list(LEASES) == []
+
+
+def test_results_are_listed_without_a_request_for_each(bucket, server):
+    files = Files(bucket)
+    for number in range(60):
+        publish(files, f"cells/c{number}", {"a.bin": str(number).encode()}, {"value": number})
+    time.sleep(0.2)
+    before = server.requests()
+    done = {path for path in files.sizes("cells") if path.endswith("/result.json")}
+    time.sleep(0.2)
+    assert before > 60, "the requests are counted"
+    assert len(done) == 60 and server.requests() - before <= 3
+
+
+def test_options_of_a_uri_stay_at_its_end():
+    assert below("s3://b/x?scheme=http", "ray") == "s3://b/x/ray?scheme=http" and below("/a/b", "ray") == "/a/b/ray"
+    assert below("s3://b/x", "ray") == "s3://b/x/ray"
+
+
+@pytest.mark.chaos
+def test_a_study_on_s3_killed_and_resumed_gives_the_same_table_as_on_a_disk(server, bucket, tmp_path):
+    name = bucket.partition("//")[2].partition("/")[0]
+    environment = {
+        **{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}, **KEYS,
+        "AWS_ENDPOINT_URL": f"http://{server.address}", "RADSWEEP_CACHE": str(tmp_path / "cache"),
+    }
+    command = [sys.executable, "-m", "sweep.run", "--study", "tests/chaos/tiny_study.py", "--storage"]
+    disk = subprocess.run([*command, str(tmp_path / "disk")], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert disk.returncode == 0, disk.stdout[-2000:] + disk.stderr[-2000:]
+    remote = f"s3://{name}/radsweep"
+    files = Files(bucket)
+    driver = subprocess.Popen(
+        [*command, remote], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 600
+    while not [p for p in files.list("cells") if p.endswith("/result.json")] and time.monotonic() < deadline:
+        time.sleep(0.5)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    done = {path: files.read(path) for path in files.list("cells") if path.endswith("/result.json")}
+    assert done
+    again = subprocess.run([*command, remote], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-2000:]
+    assert all(files.read(path) == content for path, content in done.items()), "finished cells are not computed again"
+    local = (tmp_path / "disk" / "reports" / "tiny" / "results.csv").read_bytes()
+    assert files.read("reports/tiny/results.csv") == local and files.list(LEASES) == []
