@@ -12,6 +12,7 @@ from datasets_io.read import CorpusBatch, CorpusIndex, StreamPlan, pixels_of
 from datasets_io.shard_file import open_shard
 
 PIXELS, REPORT = COLUMNS = ("pixels", "report_impression")
+ROW_TYPE = np.dtype("<i4")
 ROWS_PER_BLOCK, BYTES_PER_BLOCK = 1024, 256 << 20
 WINDOWS_AT_ONCE = 2  # one that is delivered and one that is read: memory for two windows of pixels
 
@@ -41,12 +42,13 @@ class _WindowReader:
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         files = Files(self.uri)
-        for groups, rows in zip(batch["groups"].to_pylist(), batch["rows"].to_pylist(), strict=True):
+        for groups, packed in zip(batch["groups"].to_pylist(), batch["rows"].to_pylist(), strict=True):
+            rows = np.frombuffer(packed, ROW_TYPE)
             parts = _read_window(files, self.folder, self.findings, [self.places[g] for g in groups])
             pixels = [pixels_of(part["pixels"], self.image_size) for part in parts]
             members = np.concatenate([np.arange(self.starts[g], self.starts[g + 1]) for g in groups])
             by_row = np.argsort(members)
-            local = by_row[np.searchsorted(members[by_row], np.asarray(rows))]
+            local = by_row[np.searchsorted(members[by_row], rows)]
             part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
             within = np.concatenate([np.arange(len(part)) for part in parts])
             reports = pa.concat_tables([part.select([REPORT]) for part in parts])[REPORT]
@@ -72,8 +74,10 @@ def streamed_batches(
     files: Files, folder: str, manifest: Manifest, index: CorpusIndex, plan: StreamPlan, start_step: int, name: str
 ) -> Iterator[CorpusBatch]:
     """Batches straight from storage, from `start_step` on: the same as resident_batches, bit for bit."""
+    # All epochs of 377,110 images are 19 million rows: 75 MB as int32, ten times that as Python's numbers.
     items = [
-        {"groups": list(groups), "rows": rows.tolist()} for groups, rows in plan.rows_by_window(index, start_step)
+        {"groups": list(groups), "rows": rows.astype(ROW_TYPE).tobytes()}
+        for groups, rows in plan.rows_by_window(index, start_step)
     ]
     if not items:
         return

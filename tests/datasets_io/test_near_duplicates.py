@@ -92,3 +92,15 @@ def test_copies_of_real_radiographs_are_found_and_other_patients_are_not(shared_
         near = near_pairs(np.concatenate([hashes, copies]), np.repeat([0, 2], 100))
         found = {tuple(row) for row in near.rows.tolist()}
         assert found <= {(n, n + 100) for n in range(100)} and len(found) >= 98, (name, len(found))
+
+
+def test_two_versions_of_one_radiograph_are_found_among_hundreds(shared_data):
+    """Images of the NIH that the test data has at 300 pixels or more and, made by others, at 64."""
+    folders = [shared_data / "real_cxr" / name / "images" for name in ("NIH-ChestX-ray14", "NIH-ChestX-ray14-thumb64")]
+    paths = [sorted(folder.glob("*.png"))[:500] for folder in folders]
+    hashes = [picture_hashes(np.stack([decode_file(p, PixelSpec(64)).pixels for p in some])) for some in paths]
+    near = near_pairs(np.concatenate(hashes), np.repeat([0, 2], [len(some) for some in paths]))
+    names = [path.name for some in paths for path in some]
+    found = {(names[a], names[b]) for a, b in near.rows}
+    common = {path.name for path in paths[0]} & {path.name for path in paths[1]}
+    assert len(common) > 10 and found == {(name, name) for name in common}
