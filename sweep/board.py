@@ -26,7 +26,7 @@ class Running:
     since: float
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class Board:
     """Holds events until they are taken. Nothing depends on it: the store is the record."""
 

@@ -14,3 +14,7 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+class ClusterLost(RuntimeError):
+    """The cluster went away under the driver. What is finished is kept."""

@@ -89,6 +89,11 @@ def start_ray(log_to_driver: bool = False) -> None:
     )
 
 
+def cluster_errors() -> tuple[type[Exception], ...]:
+    """What Ray raises in a driver whose cluster is gone."""
+    return ray.exceptions.RayError, ConnectionError
+
+
 def stop_ray() -> None:
     """Leave the cluster; a local one ends with all its processes."""
     ray.shutdown()
@@ -132,17 +137,14 @@ class Execution:
         self.done = {name for task in self.tasks for name in task.needs if name in done}
         self.owners: dict[Any, str | EncoderJob | None] = {}
         self.looked_at = -1e9
+        self.deaths = 0
 
     def run(self, show: Callable[[News], None]) -> None:
         """To the end. Failures are in the store when this returns; it raises only for its own."""
         for job in self.initial:
             self.owners[_initial.remote(job, self.store.uri, self.board)] = job
         if self.jobs:
-            work = CellWork(
-                self.jobs, self.tasks, self.done, self.store.uri, self.resources, self.shape,
-                tuple(job.folder for job in self.pretrainings), self.board,
-            )
-            self.owners[fan_out.remote(work)] = None
+            self._start_cells()
         self._start_lanes()
         while self.owners:
             finished, _ = ray.wait(list(self.owners), num_returns=1, timeout=POLL_SECONDS)
@@ -155,6 +157,13 @@ class Execution:
             show(ray.get(self.board.take.remote()))
         time.sleep(0.1)  # events sent just before the end
         show(ray.get(self.board.take.remote()))
+
+    def _start_cells(self) -> None:
+        work = CellWork(
+            self.jobs, self.tasks, self.done, self.store.uri, self.resources, self.shape,
+            tuple(job.folder for job in self.pretrainings), self.board,
+        )
+        self.owners[fan_out.remote(work)] = None
 
     def _start_lanes(self) -> None:
         """As many groups of workers as the machines, now or when they have grown, can hold."""
@@ -174,22 +183,33 @@ class Execution:
             _end_process.options(scheduling_strategy=where).remote(late.pid)
 
     def _settle(self, ref: Any, owner: str | EncoderJob | None) -> None:
-        """After a piece of work ended: what it had in hand and did not bring to an end has failed."""
-        error: Exception = RuntimeError("ended without a result")
+        """After a piece of work ended. What died with its process begins again, so often that it is no accident."""
+        error: Exception | None = None
         try:
             ray.get(ref)
         except ray.exceptions.RayError as caught:
-            if owner is None:
-                raise
             error = caught
-        if isinstance(owner, str):
-            turn = ray.get(self.turns.given_up.remote(owner))
-            owner = self.pretrainings[turn] if turn is not None else None
-        elif owner is not None:
+            self.deaths += 1
+        may_begin_again = self.deaths <= self.resources.max_failures * (1 + len(self.pretrainings))
+        if owner is None:
+            if error is not None and not may_begin_again:
+                raise error
+            if error is not None:
+                self.done |= self.store.done_and_failed()[0] & {name for task in self.tasks for name in task.needs}
+                self._start_cells()
+        elif isinstance(owner, str):
+            turn = ray.get(self.turns.give_back.remote(owner, error is not None and may_begin_again))
+            if turn is not None:
+                self._fail_open(self.pretrainings[turn], error)
+        else:
             self.turns.settled.remote(owner.folder)
-        files = self.store.files
-        if owner is not None and not is_done(files, owner.folder) and not files.exists(f"{owner.folder}/{FAILED}"):
-            fail(owner, files, error, lambda progress: self.board.encoder.remote(progress))
+            self._fail_open(owner, error)
+
+    def _fail_open(self, job: EncoderJob, error: Exception | None) -> None:
+        """What has neither result nor failure has failed."""
+        files, error = self.store.files, error or RuntimeError("ended without a result")
+        if not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}"):
+            fail(job, files, error, lambda progress: self.board.encoder.remote(progress))
 
 
 def time_limit(task: Task, resources: Resources, on_gpus: bool) -> float:

@@ -77,9 +77,9 @@ class Lease:
         self._write(HOLDING, mine, self.me.ticket)
         return mine, held
 
-    def release(self) -> None:
-        """Hold nothing, and stay alive."""
-        self._write(HOLDING, set(), self.me.ticket)
+    def keep(self, items: Iterable[str]) -> None:
+        """Of what this driver holds only these from now on; none, and it stays alive."""
+        self._write(HOLDING, set(items), self.me.ticket)
 
     def living(self) -> list[Holder]:
         """The other drivers that are alive and hold or claim something."""

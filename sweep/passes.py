@@ -10,6 +10,7 @@ from typing import Any
 from datasets_io.manifest import Manifest
 from sweep.board import News
 from sweep.cell import Cell, EncoderRun
+from sweep.console import ClusterLost
 from sweep.display import Display, RunBars
 from sweep.lease import Holder, Lease
 from sweep.plan import Pending, Plan, pending, starts_from
@@ -18,7 +19,7 @@ from sweep.store import CELLS, ENCODERS, Store
 from sweep.watchers import Watchers, Watching
 from trainables.recipe import Resources
 
-MOST_PASSES = 5  # a pass more is needed only where something finished was found damaged and put aside
+MOST_PASSES = 20  # another one is needed where something was found damaged, or where other drivers have ended
 WAIT_SECONDS = 2.0
 
 
@@ -62,6 +63,8 @@ def work_through(work: Work) -> None:
     if left.nothing:
         work.display.say("Nothing left to do: every cell asked for is finished or has failed before.")
         return
+    from sweep.execute import cluster_errors
+
     with Lease(work.store.files) as lease, _cluster() as start:
         before: set[str] = set()
         for _ in range(MOST_PASSES):
@@ -70,8 +73,14 @@ def work_through(work: Work) -> None:
             if mine.nothing or keys == before:
                 break
             start()
-            _one_pass(work, mine, done)
-            lease.release()
+            try:
+                _one_pass(work, mine, done)
+            except cluster_errors() as error:
+                raise ClusterLost(
+                    f"Ray's head or this driver's connection to it is gone ({type(error).__name__}): on a cluster of "
+                    "your own see `ray status`, on one machine its memory"
+                ) from error
+            lease.keep(())
             before = keys
     for kind in (ENCODERS, CELLS):
         work.store.files.remove_leftovers(kind)
@@ -88,7 +97,7 @@ def _claim(work: Work, lease: Lease) -> tuple[Pending, set[str]]:
         left, done = work.left()
         claimed, held = lease.claim(_keys(left))
         mine = _possible(left, claimed, starts_from(work.plan.cells))
-        lease.claim(_keys(mine))  # what it cannot begin before others end, they or anyone may have
+        lease.keep(_keys(mine))  # what it cannot begin before others end, they or anyone may have
         if not mine.nothing or not held:
             return mine, done
         for holder in set(held.values()) - said:

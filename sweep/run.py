@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.console import quiet_libraries
+from sweep.console import ClusterLost, quiet_libraries
 
 CHAOS_FAULTS = 8
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 130
@@ -80,6 +80,9 @@ def run(
     except KeyboardInterrupt:
         typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    except ClusterLost as error:
+        typer.echo(f"error: {error}. What is finished is kept; go on with:\n  {command}", err=True)
+        raise typer.Exit(EXIT_SOME_FAILED) from None
     except BadInput as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None

@@ -31,7 +31,7 @@ class GivenUp(RuntimeError):
     """A run whose worker died again and again without a new checkpoint in between."""
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)  # begun anew it offers all; finished runs are skipped
 class Turns:
     """Which encoder run each group of workers takes next: each once, and again by a group that had to start anew.
 
@@ -59,9 +59,13 @@ class Turns:
         self.current[group] = self.waiting.popleft()
         return self.current[group]
 
-    def given_up(self, group: str) -> int | None:
-        """The group ended without finishing: what it had in hand."""
-        return self.current.pop(group, None)
+    def give_back(self, group: str, again: bool) -> int | None:
+        """The group has ended. What it had in hand waits `again`; else it is named."""
+        turn = self.current.pop(group, None)
+        if turn is not None and again:
+            self.waiting.appendleft(turn)
+            return None
+        return turn
 
     def left(self) -> int:
         """Runs that are waiting or in hand."""

@@ -1,0 +1,216 @@
+"""Several hosts on one machine: network namespaces joined by a bridge, each with its own address, files and sshd."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SUBNET = "10.77.0"
+BRIDGE, PREFIX = "radsweep-br", "radsweep"
+HOSTS = {"client": 1, "head": 2, "worker1": 3, "worker2": 4}
+HOME = "/srv"  # of root, on these hosts: the real one may hold the Python that runs this
+SHARED = "/mnt"  # the folder that all hosts share, as an on-premises cluster has one
+
+# Inside a host: its own process numbers (`ray stop` ends every Ray process that it can see), name, /tmp, /dev/shm
+# and home folder. Only SHARED and the installed software are common.
+HOST = """
+set -e
+mount --make-rprivate /
+mount --bind {shared} {SHARED}
+mount --bind {home} {HOME}
+mount --bind {shared}/passwd /etc/passwd
+mount -t tmpfs -o size=1g tmpfs /tmp && chmod 1777 /tmp
+mount -t tmpfs -o size=512m tmpfs /dev/shm
+hostname {name}
+mkdir -p /run/sshd
+exec {command}
+"""
+
+
+def why_not() -> str | None:
+    """Why there can be no hosts here; None where there can."""
+    for tool in ("ip", "sshd", "ssh", "rsync", "unshare"):
+        if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
+            return f"needs {tool}: apt-get install iproute2 openssh-server rsync util-linux"
+    if os.geteuid() != 0:
+        return "needs root, to make network namespaces"
+    probe = subprocess.run(["ip", "netns", "add", f"{PREFIX}-probe"], capture_output=True, text=True)
+    if probe.returncode:
+        return f"this machine gives no right to make network namespaces: {probe.stderr.strip()}"
+    subprocess.run(["ip", "netns", "del", f"{PREFIX}-probe"], check=False)
+    return None
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+class Hosts:
+    """From `with` to its end. `on(host, command)` runs a command there."""
+
+    project = ROOT
+
+    def __init__(self, folder: Path):
+        self.folder, self.shared = folder, folder / "shared"
+        self.processes: dict[str, subprocess.Popen] = {}
+
+    def __enter__(self) -> "Hosts":
+        self._clean()
+        self.shared.mkdir(parents=True)
+        keys = self.shared / "keys"
+        keys.mkdir(mode=0o700)
+        for name in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name)], check=True)
+        shutil.copy(keys / "user.pub", keys / "authorized")
+        users = Path("/etc/passwd").read_text().splitlines()
+        users = [line for line in users if not line.startswith("root:")]
+        (self.shared / "passwd").write_text("\n".join([f"root:x:0:0:root:{HOME}:/bin/bash", *users]) + "\n")
+        self._make_network()
+        try:
+            for name in HOSTS:
+                self._start(name)
+            for name in ("head", "worker1", "worker2"):
+                self._wait_for_ssh(name)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error) -> None:
+        for process in self.processes.values():
+            process.kill()  # the first process of a host: all others of it end with it
+            process.wait()
+        self._clean()
+
+    @staticmethod
+    def address(name: str) -> str:
+        return f"{SUBNET}.{HOSTS[name]}"
+
+    def _clean(self) -> None:
+        listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
+        for name in HOSTS:
+            if f"{PREFIX}-{name}" in listed:
+                _ip("netns", "del", f"{PREFIX}-{name}")
+        subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True)
+
+    def _make_network(self) -> None:
+        _ip("link", "add", BRIDGE, "type", "bridge")
+        _ip("link", "set", BRIDGE, "up")
+        for name, number in HOSTS.items():
+            space, outer = f"{PREFIX}-{name}", f"rsv{number}"
+            _ip("netns", "add", space)
+            _ip("link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", space)
+            _ip("link", "set", outer, "master", BRIDGE, "up")
+            _ip("-n", space, "addr", "add", f"{self.address(name)}/24", "dev", "eth0")
+            _ip("-n", space, "link", "set", "eth0", "up")
+            _ip("-n", space, "link", "set", "lo", "up")
+            _ip("-n", space, "route", "add", "default", "via", self.address("client"))
+
+    def cut(self, name: str) -> None:
+        """Take the cable out of a host; it goes on by itself."""
+        _ip("link", "set", f"rsv{HOSTS[name]}", "down")
+
+    def heal(self, name: str) -> None:
+        _ip("link", "set", f"rsv{HOSTS[name]}", "up")
+
+    def _start(self, name: str) -> None:
+        home = self.folder / "homes" / name
+        home.mkdir(parents=True)
+        (home / ".bashrc").write_text("")
+        (home / "radsweep-env").symlink_to(Path(sys.executable).parents[1])
+        keys = f"{SHARED}/keys"
+        sshd = (
+            f"/usr/sbin/sshd -D -e -f /dev/null -h {keys}/host -o ListenAddress={self.address(name)} "
+            f"-o AuthorizedKeysFile={keys}/authorized -o StrictModes=no -o PidFile=none -o UsePAM=no "
+            "-o PasswordAuthentication=no -o MaxStartups=100 -o MaxSessions=100"
+        )
+        command = "sleep 1000000" if name == "client" else sshd
+        script = HOST.format(
+            shared=self.shared, SHARED=SHARED, HOME=HOME, home=home, name=name, command=command
+        )
+        with open(self.folder / f"{name}.log", "w") as log:
+            self.processes[name] = subprocess.Popen(
+                ["ip", "netns", "exec", f"{PREFIX}-{name}", "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork",
+                 "--kill-child", "--mount-proc", "bash", "-c", script],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            )
+
+    def _first_process(self, name: str) -> int:
+        """The host's own first process, by which others enter it."""
+        pid = self.processes[name].pid
+        for _ in range(300):
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            if children:
+                return int(children[0])
+            time.sleep(0.1)
+        raise RuntimeError(f"{name} did not start: {(self.folder / f'{name}.log').read_text()}")
+
+    def _wait_for_ssh(self, name: str) -> None:
+        for _ in range(60):
+            done = self.on("client", f"ssh {self.ssh_options()} root@{self.address(name)} hostname")
+            if done.returncode == 0 and done.stdout.strip() == name:
+                return
+            time.sleep(1)
+        raise RuntimeError(f"no ssh to {name}: {done.stderr} {(self.folder / f'{name}.log').read_text()}")
+
+    @staticmethod
+    def ssh_options() -> str:
+        return f"-i {SHARED}/keys/user -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+
+    def on(self, name: str, command: str, timeout: float = 1800) -> subprocess.CompletedProcess:
+        """A shell command on a host, with the environment of a new login."""
+        enter = ["nsenter", "--target", str(self._first_process(name)), "--mount", "--uts", "--ipc", "--net", "--pid"]
+        path = f"{HOME}/radsweep-env/bin:{os.environ['PATH']}"
+        clean = {"HOME": HOME, "PATH": path, "TERM": "dumb", "LANG": "C.UTF-8", "RAY_AUTH_MODE": "token"}
+        shell = ["bash", "-c", f"cd {ROOT} && {command}"]
+        return subprocess.run([*enter, *shell], capture_output=True, text=True, timeout=timeout, env=clean)
+
+    def cluster_file(self, storage: str) -> str:
+        """docs/clusters/on-prem.yaml filled in for these hosts.
+
+        Two things differ: nothing is installed, since the hosts have no network and share the software of this
+        machine; and each host offers Ray one core, since all three are one machine.
+        """
+        config = yaml.safe_load((ROOT / "docs/clusters/on-prem.yaml").read_text(encoding="utf-8"))
+        workers = [self.address("worker1"), self.address("worker2")]
+        config["provider"] |= {"head_ip": self.address("head"), "worker_ips": workers}
+        config["auth"] = {"ssh_user": "root", "ssh_private_key": f"{SHARED}/keys/user"}
+        config["min_workers"] = config["max_workers"] = 2
+        config["file_mounts"] = {
+            remote: str(local if local.startswith("~") else ROOT / local)
+            for remote, local in config["file_mounts"].items()
+        }
+        config["setup_commands"] = [
+            command.replace("/mnt/shared/radsweep", storage) for command in config["setup_commands"]
+            if "pip install" not in command
+        ] + ["echo 'export PYTHONPATH=$HOME/radsweep' >> ~/.radsweep_env"]
+        for kind in ("head", "worker"):
+            commands = config[f"{kind}_start_ray_commands"]
+            config[f"{kind}_start_ray_commands"] = [
+                command.replace("ray start ", "ray start --num-cpus=1 --object-store-memory=120000000 ")
+                for command in commands
+            ]
+        (self.shared / "cluster.yaml").write_text(yaml.safe_dump(config))
+        return f"{SHARED}/cluster.yaml"
+
+    def nodes(self) -> int:
+        """Living nodes of the cluster, as the head sees them."""
+        script = "import ray; ray.init(address='auto', logging_level='ERROR'); " \
+                 "print('alive', sum(node['Alive'] for node in ray.nodes()))"
+        found = re.search(r"alive (\d+)", self.on("head", f'python -c "{script}"').stdout)
+        return int(found[1]) if found else 0
+
+    def wait_for_nodes(self, number: int, seconds: float) -> float:
+        """Seconds until so many nodes are alive. Raises TimeoutError."""
+        started = time.monotonic()
+        while (alive := self.nodes()) != number:
+            if time.monotonic() - started > seconds:
+                raise TimeoutError(f"{alive} nodes are alive after {seconds} s, not {number}")
+            time.sleep(1)
+        return time.monotonic() - started

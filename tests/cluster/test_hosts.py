@@ -1,0 +1,95 @@
+"""`ray up` on three hosts, a sweep on them to its end, `ray down`; who may come in; and a host that loses its cable."""
+
+import shlex
+import time
+
+import pytest
+from hosts import SHARED, Hosts, why_not
+
+from datasets_io.files import Files
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
+STUDY = "tests/chaos/tiny_study.py"
+STORAGE = f"{SHARED}/results"
+SWEEP = f"python -m sweep.run --study {STUDY} --storage"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    with Hosts(tmp_path_factory.mktemp("hosts")) as hosts:
+        assert hosts.on("client", "ray get-auth-token --generate > /dev/null").returncode == 0
+        file = hosts.cluster_file(STORAGE)
+        up = hosts.on("client", f"ray up -y {file}")
+        assert up.returncode == 0, up.stdout[-2000:] + up.stderr[-2000:]
+        hosts.wait_for_nodes(3, 600)
+        yield hosts
+        down = hosts.on("client", f"ray down -y {file}")
+        assert down.returncode == 0, down.stderr[-2000:]
+        left = [hosts.on(name, "pgrep -c raylet").stdout.strip() for name in ("head", "worker1", "worker2")]
+        assert left == ["0", "0", "0"], "ray down leaves no node running"
+
+
+def on_cluster(cluster: Hosts, command: str) -> str:
+    return f"ray exec {SHARED}/cluster.yaml {shlex.quote(f'cd {cluster.project} && {command}')}"
+
+
+def results(cluster: Hosts, storage: str) -> bytes:
+    return (cluster.shared / storage / "reports" / "tiny" / "results.csv").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def calm(cluster) -> bytes:
+    """The table of the study on the whole cluster, undisturbed."""
+    done = cluster.on("client", on_cluster(cluster, f"{SWEEP} {STORAGE}"), timeout=2400)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    return results(cluster, "results")
+
+
+def test_the_sweep_runs_to_its_end_on_all_hosts(cluster, calm):
+    assert calm.count(b",done,") == 2 * 5 * 2
+    files = Files(str(cluster.shared / "results"))
+    assert files.list("leases") == [] and files.remove_leftovers() == 0
+
+
+def test_a_driver_without_the_token_is_refused(cluster):
+    driver = "import ray; ray.init(address='auto', logging_level='ERROR'); print('connected')"
+    without = cluster.on("head", f'RAY_AUTH_MODE=token RAY_AUTH_TOKEN=wrong python -c "{driver}"', timeout=120)
+    assert without.returncode != 0 and "connected" not in without.stdout
+    none = cluster.on("head", f'HOME=/nonexistent RAY_AUTH_MODE=disabled python -c "{driver}"', timeout=120)
+    assert none.returncode != 0 and "connected" not in none.stdout
+    assert "connected" in cluster.on("head", f'python -c "{driver}"').stdout
+
+
+def test_a_job_without_the_token_is_refused(cluster):
+    post = "curl -s -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/json' " \
+           "-d '{\"entrypoint\": \"touch /tmp/taken\"}' http://127.0.0.1:8265/api/jobs/"
+    assert cluster.on("head", post).stdout == "401"
+    assert cluster.on("head", "ls /tmp/taken").returncode != 0
+
+
+@pytest.mark.parametrize("host", ["client", "worker1"])
+def test_the_dashboard_does_not_answer_from_another_host(cluster, host):
+    asked = cluster.on(host, f"curl -s -m 10 http://{cluster.address('head')}:8265/api/version; echo $?")
+    assert asked.stdout.strip() == "7", "refused: nothing listens on the host's address"
+    assert cluster.on("head", "curl -s -m 10 -o /dev/null http://127.0.0.1:8265/; echo $?").stdout.strip() != "7"
+
+
+def test_a_host_without_its_cable_for_a_minute_costs_nothing(cluster, calm):
+    storage = f"{SHARED}/cut"
+    command = on_cluster(cluster, f"{SWEEP} {storage} > {SHARED}/cut.log 2>&1; echo exit $? >> {SHARED}/cut.log")
+    cluster.on("client", f"nohup {command} > /dev/null 2>&1 &")
+    files = Files(str(cluster.shared / "cut"))
+    deadline = time.monotonic() + 1200
+    while not [p for p in files.list("cells") if p.endswith("/result.json")] and time.monotonic() < deadline:
+        time.sleep(0.5)
+    cluster.cut("worker1")
+    time.sleep(60)
+    cluster.heal("worker1")
+    log = cluster.shared / "cut.log"
+    while "exit " not in log.read_text()[-20:] and time.monotonic() < deadline:
+        time.sleep(1)
+    assert log.read_text().rstrip().endswith("exit 0"), log.read_text()[-3000:]
+    assert results(cluster, "cut") == calm
