@@ -298,8 +298,8 @@ def _ray_ready(start: bool) -> bool:
     if start:
         import ray  # it takes a second to import, which a small archive need not pay
 
-        logging.getLogger("ray.data").setLevel(logging.WARNING)  # the command has a progress bar of its own
-        ray.init(address=None if os.environ.get("RAY_ADDRESS") else "local", log_to_driver=False)
+        address = None if os.environ.get("RAY_ADDRESS") else "local"
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     return start
 
 
@@ -307,6 +307,7 @@ def _run_on_ray(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], 
     """One Ray Data task a shard, results as they come."""
     import ray.data
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the command has a progress bar of its own
     ray.data.DataContext.get_current().enable_progress_bars = False
     sizes = {task.path: len(task.records) for task in tasks}
     rows = [shard_row(job, task) for task in tasks]
