@@ -144,3 +144,11 @@ def test_two_way_covers_both_kinds_of_seed(pretraining, downstream, residual):
         found = two_way((values + residual * rng.normal(size=(5, 5))).tolist())
         covered += abs(found.mean) <= found.ci95
     assert 0.93 <= covered / repeats <= 0.97
+
+
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_beyond_fifty_differences_wilcoxon_equals_scipys_normal_approximation(decimals):
+    differences = np.round(np.random.default_rng(decimals).normal(0.1, 1.0, 400), decimals)
+    kept = differences[differences != 0]
+    expected = scipy.stats.wilcoxon(kept, method="asymptotic", correction=False).pvalue
+    assert wilcoxon(differences.tolist()) == pytest.approx(expected, rel=1e-9)
