@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,12 @@ from rich.console import Group
 from rich.markup import escape
 from rich.text import Text
 
-from datasets_io.artefacts import FAILED, RESULT, open_artefacts
+from datasets_io.artefacts import FAILED, RESULT, Artefacts, CorruptArtefact, open_artefacts
 from datasets_io.read import read_manifest
 from sweep.cell import Cell, EncoderRun
 from sweep.display import TableRows, rich_table
 from sweep.layout import without_nan
+from sweep.lease import LEASE_SECONDS, LEASES
 from sweep.locate import NOT_BUILT, BadInput, data_folders
 from sweep.plan import Plan, make_plan, parse_only, pending
 from sweep.progress import Pace, Piece, kind_of, pace, spoken
@@ -55,7 +56,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Seen:
-    """A storage at one moment. running: names of what is being worked on; idle: seconds since the last result."""
+    """A storage at one moment. running: names of what is being worked on; idle: seconds since the last result.
+
+    drivers: the commands that work on it, as far as their leases tell.
+    """
 
     study: str | None
     storage: str
@@ -65,6 +69,7 @@ class Seen:
     running: tuple[str, ...]
     pace: Pace
     idle: float | None
+    drivers: tuple[str, ...] = ()
     tables: tuple[TableRows, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -74,32 +79,65 @@ class Seen:
         return self.encoders.left == 0 and self.cells.left == 0
 
 
+class ReadStore(Store):
+    """A store that is only read: what is damaged stays where it lies, and counts as missing."""
+
+    def open_whole(self, item: EncoderRun | Cell, sizes: Mapping[str, int]) -> Artefacts | None:
+        return self.open_folder(self.folder(item), sizes)
+
+    def open_folder(self, folder: str, sizes: Mapping[str, int]) -> Artefacts | None:
+        try:
+            artefacts = open_artefacts(self.files, folder)
+        except (FileNotFoundError, CorruptArtefact):
+            return None
+        entries = artefacts.result["files"].values()
+        return artefacts if all(sizes.get(f"{folder}/{e['path']}") == e["bytes"] for e in entries) else None
+
+
 @dataclass(frozen=True)
 class Listing:
-    """All folders of encoders and cells by one listing of each. Times are seconds since 1970."""
+    """All folders of encoders and cells, and sizes of files, by one listing of each. Times: seconds since 1970."""
 
     done: dict[str, float]
     failed: dict[str, float]
     fresh: frozenset[str]
+    sizes: dict[str, int]
 
     @staticmethod
     def read(store: Store, now: float) -> "Listing":
         done: dict[str, float] = {}
         failed: dict[str, float] = {}
         latest: dict[str, float] = {}
+        sizes: dict[str, int] = {}
         for kind in (ENCODERS, CELLS):
             selector = pafs.FileSelector(store.files.full(kind), recursive=True, allow_not_found=True)
             for info in store.files.fs.get_file_info(selector):
                 if info.type != pafs.FileType.File:
                     continue
-                folder, _, name = info.path[len(store.files.root) + 1 :].rpartition("/")
+                path = info.path[len(store.files.root) + 1 :]
+                folder, _, name = path.rpartition("/")
+                sizes[path] = info.size
                 when = info.mtime.timestamp() if info.mtime else now
                 latest[folder] = max(when, latest.get(folder, 0.0))
                 if name in (RESULT, FAILED):
                     (done if name == RESULT else failed)[folder] = when
         failed = {folder: when for folder, when in failed.items() if folder not in done}
         open_folders = latest.keys() - done.keys() - failed.keys()
-        return Listing(done, failed, frozenset(f for f in open_folders if now - latest[f] < FRESH_SECONDS))
+        return Listing(done, failed, frozenset(f for f in open_folders if now - latest[f] < FRESH_SECONDS), sizes)
+
+
+def drivers_of(store: Store, now: float) -> tuple[str, ...]:
+    """The commands that work on a storage, by their leases that were rewritten lately."""
+    selector = pafs.FileSelector(store.files.full(LEASES), recursive=True, allow_not_found=True)
+    found = []
+    for info in store.files.fs.get_file_info(selector):
+        if info.path.endswith(".json") and info.mtime and now - info.mtime.timestamp() < 2 * LEASE_SECONDS:
+            try:
+                holder = json.loads(store.files.read(info.path[len(store.files.root) + 1 :]))
+                found.append(f"process {holder['pid']} on {holder['host']}")
+            except (FileNotFoundError, ValueError, KeyError, TypeError):  # it has just ended
+                continue
+    return tuple(sorted(found))
 
 
 class Looker:
@@ -108,7 +146,7 @@ class Looker:
     def __init__(self, study: str | None, storage: str, raw: Sequence[str], only: Sequence[str]):
         self.study = load_study(study) if study else None
         self.raw, self.only = list(raw), parse_only(only)
-        self.store = Store(storage)
+        self.store = ReadStore(storage)
         if not self.store.files.exists(""):
             raise BadInput(f"storage {storage} does not exist: give what sweep.run was given as --storage")
         if self.study is None and self.only:
@@ -141,21 +179,26 @@ class Looker:
         items = {self.store.folder(item): item for item in (*plan.encoders, *plan.cells)}
         done = {items[folder].key for folder in listing.done if folder in items}
         failed = {items[folder].key for folder in listing.failed if folder in items}
-        left = pending(plan, done, failed)
-        self._read(folder for folder, item in items.items() if isinstance(item, EncoderRun) and folder in listing.done)
+        self._read((f for f, item in items.items() if isinstance(item, EncoderRun) and f in listing.done), listing)
         results, _ = without_nan(self.reader.collect())
+        whole = self.reader.seen.keys() | {items[folder].key for folder in self.results if folder in items}
+        damaged = done - whole
+        if damaged:
+            notes += (f"damaged, to be computed again by sweep.run: {len(damaged)}",)
+        done -= damaged
+        left = pending(plan, done, failed)
         blocked_encoders = len(plan.encoders) - len(left.encoders) - sum(
             encoder.key in done or encoder.key in failed for encoder in plan.encoders
         )
         running = tuple(str(items[folder]) for folder in sorted(listing.fresh) if folder in items)
-        finished = [self._piece(item, folder, listing) for folder, item in items.items() if folder in listing.done]
+        finished = [self._piece(item, folder, listing) for folder, item in items.items() if item.key in done]
         rate = pace(finished, [Piece(kind_of(item)) for item in (*left.encoders, *left.cells)])
         return Seen(
             self.study.name, self.store.uri,
             _counts(plan.encoders, done, failed, running, len(left.encoders), max(0, blocked_encoders)),
             _counts(plan.cells, done, failed, running, len(left.cells), len(left.blocked)),
             self._failures(folder for folder in listing.failed if folder in items),
-            running, rate, None if rate.last is None else now - rate.last,
+            running, rate, None if rate.last is None else now - rate.last, drivers_of(self.store, now),
             live_tables(self.study, plan, results), notes,
         )
 
@@ -163,20 +206,20 @@ class Looker:
         if isinstance(item, EncoderRun):
             seconds = self.results[folder].get("seconds")
         else:
-            detail = self.reader.details.get(item.key)  # None: it landed after the reader looked
-            seconds = detail.seconds if detail else None
+            seconds = self.reader.details[item.key].seconds
         return Piece(kind_of(item), seconds, listing.done[folder])
 
     # -- a whole storage -------------------------------------------------------------------------
 
     def _whole_storage(self, listing: Listing, now: float) -> Seen:
-        self._read(listing.done)
-        rate = pace([Piece((), self.results[f].get("seconds"), when) for f, when in listing.done.items()], [])
-        folders = [*listing.done, *listing.failed, *listing.fresh]
+        self._read(listing.done, listing)
+        done = {folder: when for folder, when in listing.done.items() if folder in self.results}
+        rate = pace([Piece((), self.results[folder].get("seconds"), when) for folder, when in done.items()], [])
+        folders = [*done, *listing.failed, *listing.fresh]
         kinds = {kind: [f for f in folders if f.startswith(f"{kind}/")] for kind in (ENCODERS, CELLS)}
         counts = {
             kind: Counts(
-                len(found), sum(f in listing.done for f in found), sum(f in listing.failed for f in found),
+                len(found), sum(f in done for f in found), sum(f in listing.failed for f in found),
                 sum(f in listing.fresh for f in found),
             )
             for kind, found in kinds.items()
@@ -186,16 +229,17 @@ class Looker:
             None, self.store.uri, counts[ENCODERS], counts[CELLS], self._failures(listing.failed),
             tuple(name_of(folder) for folder in sorted(listing.fresh)),
             Pace(rate.per_hour, rate.at_once, None, rate.since, rate.last),
-            None if rate.last is None else now - rate.last, notes=(note,),
+            None if rate.last is None else now - rate.last, drivers_of(self.store, now), notes=(note,),
         )
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def _read(self, folders: Iterable[str]) -> None:
+    def _read(self, folders: Iterable[str], listing: Listing) -> None:
+        """Results that are new and whole; a damaged one is not among them."""
         new = [folder for folder in folders if folder not in self.results]
         with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda folder: open_artefacts(self.store.files, folder).result, new)
-            self.results.update(zip(new, found, strict=True))
+            found = list(pool.map(lambda folder: self.store.open_folder(folder, listing.sizes), new))
+        self.results.update({f: whole.result for f, whole in zip(new, found, strict=True) if whole is not None})
 
     def _failures(self, folders: Iterable[str]) -> tuple[Failure, ...]:
         """Failures are read anew each time: a retry may have ended otherwise."""
@@ -217,8 +261,8 @@ class Looker:
         if self.study is not None:
             plan, _ = self._plan()
             wanted &= {self.store.folder(item) for item in (*plan.encoders, *plan.cells)}
-        self._read(wanted)
-        histories = {folder: self.results[folder].get("history") for folder in sorted(wanted)}
+        self._read(wanted, listing)
+        histories = {f: self.results[f].get("history") for f in sorted(wanted) if f in self.results}
         return sum(write_history(directory / folder, history) for folder, history in histories.items() if history)
 
 
@@ -244,6 +288,10 @@ def shown(seen: Seen) -> Group:
     """What a person sees."""
     head = f"[bold]{escape(seen.study)}[/bold] in {escape(seen.storage)}" if seen.study else escape(seen.storage)
     lines = [head, _count_line("encoders", seen.encoders), _count_line("cells   ", seen.cells), _pace_line(seen)]
+    if seen.drivers:
+        lines.append(f"drivers  {escape(', '.join(seen.drivers))}")
+    elif seen.study and not seen.finished:
+        lines.append("drivers  none: go on with the same sweep.run as before")
     if seen.running:
         more = f" and {len(seen.running) - 8} more" if len(seen.running) > 8 else ""
         lines.append(f"running: {escape(', '.join(seen.running[:8]))}{more}")

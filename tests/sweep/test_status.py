@@ -15,6 +15,7 @@ from tensorboardX.proto.event_pb2 import Event
 from typer.testing import CliRunner
 
 from datasets_io.artefacts import publish, record_failure
+from sweep.lease import Lease
 from sweep.locate import NOT_BUILT
 from sweep.look import Looker, name_of
 from sweep.plan import make_plan
@@ -112,6 +113,26 @@ def test_results_that_land_between_two_looks_are_seen_and_old_ones_not_read_agai
 def test_a_folder_that_was_left_long_ago_is_not_running(storage):
     looker = Looker(STUDY, str(storage), [], [])
     assert looker.look(time.time() + 10_000).running == ()
+
+
+def test_a_damaged_result_is_told_left_where_it_is_and_counted_as_left(storage):
+    cell = next(path for path in (storage / "cells").glob("random-*") if (path / "result.json").exists())
+    (cell / "result.json").write_text((cell / "result.json").read_text().replace("0.5", "0.9"))
+    before = {path: path.read_bytes() for path in storage.rglob("*") if path.is_file()}
+    found = json.loads(invoke("--storage", str(storage), "--study", STUDY, "--json").stdout)
+    assert (found["cells"]["done"], found["cells"]["left"]) == (7, 80 - 7 - 1 - 20)
+    assert any("damaged" in note for note in found["notes"])
+    assert before == {path: path.read_bytes() for path in storage.rglob("*") if path.is_file()}
+    assert json.loads(invoke("--storage", str(storage), "--json").stdout)["cells"]["done"] == 7
+
+
+def test_who_works_on_it_is_told_by_leases(storage):
+    arguments = ["--storage", str(storage), "--study", STUDY]
+    assert "none: go on with the same sweep.run" in invoke(*arguments).output
+    with Lease(Store(str(storage)).files) as lease:
+        lease.claim({the_plan().cells[-1].key})
+        assert f"process {os.getpid()} on" in invoke(*arguments).output
+    assert json.loads(invoke(*arguments, "--json").stdout)["drivers"] == []
 
 
 def test_nothing_is_written_to_the_storage(storage):
