@@ -94,7 +94,7 @@ class Tormentor:
 
     def __init__(self, command: list[str], storage: Path, seed: int, say: Callable[[str], None]):
         self.command, self.storage, self.say = command, storage, say
-        self.random, self.account = random.Random(seed), Account()
+        self.random, self.account, self.faults = random.Random(seed), Account(), FAULTS
         self.mark = uuid.uuid4().hex
         self.sessions: set[int] = set()
         self.seen: set[tuple[int, int]] = set()
@@ -133,7 +133,7 @@ class Tormentor:
                 return driver.wait(timeout=wait)
             except subprocess.TimeoutExpired:
                 pass
-            fault = self.random.choice(FAULTS)
+            fault = self.random.choice(self.faults)
             before = finished(self.storage)
             self.account.finished_before_kills = max(self.account.finished_before_kills, len(before))
             if fault == "worker SIGKILL":
