@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgb
 
 from sweep.aggregate import DONE
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
@@ -78,9 +78,8 @@ def _block(axis: Axes, view: View, findings: list[str], values: np.ndarray, coun
         if not np.isfinite(values[i, j]):
             axis.text(j, i, "–", ha="center", va="center", color=MUTED)
             continue
-        dark = scale(values[i, j]) < 0.55
         bold = "bold" if round(values[i, j], 1) == round(best[j], 1) else "normal"
-        color = PAPER if dark else INK
+        color = readable_on(colors(scale(values[i, j])))
         axis.text(j, i, f"{values[i, j]:.1f}", ha="center", va="center", color=color, fontsize=8, fontweight=bold)
     labels = [
         f"{spelled(finding)} ({n}{'*' if n < FEW else ''})" for finding, n in zip(findings, counts, strict=True)
@@ -94,6 +93,18 @@ def _block(axis: Axes, view: View, findings: list[str], values: np.ndarray, coun
         if view.rows[place].group != view.rows[place - 1].group:
             axis.axhline(place - 0.5, color=PAPER, linewidth=2.5)
     return image
+
+
+def readable_on(color: tuple[float, ...]) -> str:
+    """White or ink, whichever stands out more by WCAG's contrast ratio."""
+    light = luminance(color)
+    return PAPER if (1 + 0.05) / (light + 0.05) > (light + 0.05) / (luminance(to_rgb(INK)) + 0.05) else INK
+
+
+def luminance(color: tuple[float, ...]) -> float:
+    """Relative luminance of an sRGB colour (WCAG 2)."""
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _caption(view: View, column: Column) -> str:

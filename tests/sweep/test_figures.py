@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import scipy.stats
 from made_up_study import plan_of, pretend_pretrained, results_of, small, view_of, without
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from sweep.aggregate import summarise
 from sweep.figures import curves, forest, heat_map, pretraining_curves, ranks
 from sweep.figures.draw import draw_all
 from sweep.figures.drawing import inline_svg
-from sweep.figures.style import LINES, MARKERS, PALETTE
+from sweep.figures.style import GREY_SCALE, LINES, MARKERS, PALETTE
 from sweep.stats import holm
 
 PURE = ("label_efficiency", "forest", "critical_difference", "findings_ft_1", "findings_ft_10", "findings_ft_100")
@@ -194,3 +196,16 @@ def test_pretraining_curves_show_the_parts_and_their_gradients(tmp_path):
 
 def test_lines_of_a_panel_differ_in_grey_too():
     assert len(PALETTE) == len(MARKERS) == len(LINES) and len(set(MARKERS)) == len(MARKERS)
+
+
+def test_numbers_on_the_heat_map_stand_out():
+    for share in np.linspace(0, 1, 101):
+        color = colormaps[GREY_SCALE](share)
+        text, ground = (heat_map.luminance(c) for c in (to_rgb(heat_map.readable_on(color)), color))
+        assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) > 4
+
+
+def test_the_palette_is_told_apart_from_white_and_the_scale_rises_in_grey():
+    assert all((1.05) / (heat_map.luminance(to_rgb(color)) + 0.05) > 2 for color in PALETTE)
+    greys = [heat_map.luminance(colormaps[GREY_SCALE](share)) for share in np.linspace(0, 1, 50)]
+    assert greys == sorted(greys)
