@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from sweep.aggregate import FEW_POSITIVES, CellResult, Summary, by_place, csv_text, summarise
@@ -100,15 +100,15 @@ def paper_columns(layout: TableLayout) -> tuple[str, ...]:
 
 
 def finding_tables(
-    results: Iterable[CellResult], layout: TableLayout, published: bool = False, all_methods: bool = False
+    results: Iterable[CellResult], layout: TableLayout, published: bool = False
 ) -> tuple["FindingTable", ...]:
-    """A table for each dataset and percentage of FT that was asked for: the paper's six, and those of other datasets.
+    """A table of all methods for each dataset and percentage of FT: the paper's six, and those of other datasets.
 
     The paper's numbering runs over percentages first, so 100% comes before 10% and 1%.
     """
     places = by_place(results)
     columns = sorted((share for protocol, share in layout.columns if protocol == PROTOCOL), reverse=True)
-    methods = tuple(name for name, _, _ in layout.rows) if all_methods else paper_columns(layout)
+    methods = tuple(name for name, _, _ in layout.rows)
     return tuple(
         _table(places, layout, dataset, display, label_percent, methods, published)
         for label_percent in columns for dataset, display in layout.datasets
@@ -136,6 +136,20 @@ def _table(
     return FindingTable(
         number, dataset, display, label_percent, header, tuple(rows), caption, footnotes, bool(reference), layout.study
     )
+
+
+def narrowed(table: "FindingTable", names: Sequence[str]) -> "FindingTable":
+    """The same table with some of its methods: the best of a row is the best of these."""
+    marks: dict[str, str] = {}
+    rows = []
+    for row in table.rows:
+        of = {name: entry for (name, _), entry in zip(table.methods, row.entries, strict=True) if name in names}
+        summaries = {name: entry.summary for name, entry in of.items()}
+        published = {name: entry.published for name, entry in of.items()}
+        rows.append(replace(row, entries=_entries(summaries, marks, published)))
+    footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, table.published)
+    methods = tuple(method for method in table.methods if method[0] in names)
+    return replace(table, methods=methods, rows=tuple(rows), footnotes=footnotes)
 
 
 def _by_finding(cells: Iterable[CellResult], findings: Sequence[str]) -> dict[str, list[_Value]]:

@@ -13,7 +13,7 @@ from datasets_io.fingerprint import plain
 from sweep.aggregate import CellResult, findings_csv, results_csv
 from sweep.display import TableRows
 from sweep.figures.drawing import Drawing
-from sweep.finding_tables import finding_tables
+from sweep.finding_tables import finding_tables, narrowed, paper_columns
 from sweep.layout import layout_of, notes_of, numbered_layouts
 from sweep.plan import Plan
 from sweep.report_data import ReportData, software
@@ -41,8 +41,8 @@ def write_report(data: ReportData, folder: ReportFolder, quick: bool = False) ->
     """Make everything; file name -> where it lies. quick: without figures and what is made from predictions."""
     layout = layout_of(data.study, data.plan)
     tables = macro_tables(data)
-    per_finding = finding_tables(data.results, layout, data.study.show_published)
-    everything = finding_tables(data.results, layout, data.study.show_published, all_methods=True)
+    everything = finding_tables(data.results, layout, data.study.show_published)
+    per_finding = [narrowed(table, paper_columns(layout)) for table in everything]
     words = findings_in_words(data.results, layout)
     contents: dict[str, str | bytes] = {
         "results.csv": results_csv(data.results),
