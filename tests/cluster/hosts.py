@@ -181,7 +181,6 @@ class Hosts:
         workers = [self.address("worker1"), self.address("worker2")]
         config["provider"] |= {"head_ip": self.address("head"), "worker_ips": workers}
         config["auth"] = {"ssh_user": "root", "ssh_private_key": f"{SHARED}/keys/user"}
-        config["min_workers"] = config["max_workers"] = 2
         config["file_mounts"] = {
             remote: str(local if local.startswith("~") else ROOT / local)
             for remote, local in config["file_mounts"].items()

@@ -22,7 +22,7 @@ def cluster(tmp_path_factory):
     with Hosts(tmp_path_factory.mktemp("hosts")) as hosts:
         assert hosts.on("client", "ray get-auth-token --generate > /dev/null").returncode == 0
         file = hosts.cluster_file(STORAGE)
-        up = hosts.on("client", f"ray up -y {file}")
+        up = hosts.on("client", f"RAY_UP_enable_autoscaler_v2=0 ray up -y {file}")
         assert up.returncode == 0, up.stdout[-2000:] + up.stderr[-2000:]
         hosts.wait_for_nodes(3, 600)
         yield hosts

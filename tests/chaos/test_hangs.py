@@ -1,0 +1,126 @@
+"""Jobs that hang, die or come back empty: what is ended, what is recorded, and what else goes on."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+from small_storage import Small, small
+
+import sweep.fan_out
+from datasets_io.artefacts import record_failure
+from sweep.board import Board
+from sweep.execute import LEAST_LIMIT_SECONDS, _end_process, time_limit
+from sweep.fan_out import CellWork, ReadyJobs
+from sweep.schedule import Machines, Task, shape_of
+from trainables.pretrain import Turns
+from trainables.recipe import Resources
+
+
+def test_a_job_over_its_limit_is_named_once_and_others_are_not():
+    board = Board.__ray_metadata__.modified_class()
+    for job in (0, 1, 2):
+        board.started(job, "node", 100 + job)
+    board.ended(2)
+    late = board.overdue({0: 0.0, 1: 1000.0, 2: 0.0})
+    assert [(running.job, running.pid) for running in late] == [(0, 100)]
+    assert board.overdue({0: 0.0, 1: 1000.0}) == []
+
+
+def test_a_stopped_process_is_ended_from_outside_and_a_gone_one_is_no_error():
+    process = subprocess.Popen(["sleep", "1000"])
+    os.kill(process.pid, signal.SIGSTOP)
+    _end_process._function(process.pid)
+    assert process.wait(timeout=30) == -signal.SIGKILL
+    _end_process._function(process.pid)
+
+
+def test_the_limit_comes_from_the_forecast_or_from_the_user():
+    small_task, large_task = (Task((), (), 1.0, work) for work in (0.0, 1e16))
+    assert time_limit(small_task, Resources(), True) == LEAST_LIMIT_SECONDS
+    # 1e16 FLOP at a V100's 3e13 a second are 333 s; 20 times that, and the least.
+    assert time_limit(large_task, Resources(), True) == pytest.approx(LEAST_LIMIT_SECONDS + 20 * 1e16 / 3e13)
+    assert time_limit(large_task, Resources(cell_time_limit_seconds=5), True) == 5
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Small:
+    found = small(tmp_path_factory.mktemp("small"))
+    found.make_encoders()
+    return found
+
+
+@pytest.fixture
+def ready(made, monkeypatch) -> ReadyJobs:
+    """All jobs of the small study, on a machine of eight cores."""
+    machines = Machines(0, 8)
+    monkeypatch.setattr(sweep.fan_out, "machines_at_most", lambda: machines)
+    tasks = tuple(
+        Task(
+            (job.encoder_folder, *(t.starts_from_folder for t in job.targets if t.starts_from_folder)),
+            tuple(t.folder for t in job.targets), 1.0, 1.0,
+        )
+        for job in made.jobs
+    )
+    for folder in ("cells", "quarantine"):
+        made.files.remove(folder)
+    shape = shape_of(Resources(), machines, 0)
+    return ReadyJobs(CellWork(made.jobs, tasks, set(), made.store.uri, Resources(), shape, (), None))
+
+
+def offered(ready: ReadyJobs) -> dict[str, str]:
+    """Trial -> name of the job, of everything that is offered now."""
+    found = {}
+    while isinstance(config := ready.suggest(f"trial{len(ready.running)}"), dict):
+        found[f"trial{len(ready.running) - 1}"] = ready.work.jobs[config["job"]].name
+    return found
+
+
+def test_a_probe_whose_process_dies_blocks_its_followers_and_nothing_else(made, ready):
+    trials = offered(ready)
+    assert len(trials) == 8 and not any("LPFT" in name for name in trials.values()), trials
+    (dead,) = (trial for trial, name in trials.items() if name.startswith("random") and "-LP100-" in name)
+    probe = ready.work.jobs[ready.running[dead]]
+    ready.on_trial_complete(dead, error=True)
+    (failed,) = (cell for cell in made.plan.cells if made.store.folder(cell) == probe.targets[0].folder)
+    assert "ended each time" in made.store.failure(failed)["error"]
+    for trial in [trial for trial in trials if trial != dead]:
+        made.run(ready.work.jobs[ready.running[trial]])
+        ready.on_trial_complete(trial, {"job": 1})
+    later = offered(ready)
+    assert [name.split("-")[0] for name in later.values()] == ["imagenet"], "the other encoder's LPFT, and no more"
+    made.files.remove(made.store.folder(failed))
+
+
+def test_a_job_that_comes_back_without_a_result_stays_open(made, ready):
+    trials = offered(ready)
+    trial, name = next((t, n) for t, n in trials.items() if "-FT1-" in n)
+    job = ready.work.jobs[ready.running[trial]]
+    ready.on_trial_complete(trial, {"job": 0})
+    assert not made.files.exists(f"{job.targets[0].folder}/failed.json"), name
+
+
+def test_a_failed_encoder_ends_the_wait_for_it(made, ready):
+    (encoder,) = {job.encoder_folder for job in made.jobs if "/random-" in job.encoder_folder}
+    result = made.files.read(f"{encoder}/result.json")
+    made.files.remove(f"{encoder}/result.json")
+    record_failure(made.files, encoder, "no", "traceback")
+    try:
+        trials = offered(ready)
+        assert trials and all(name.startswith("imagenet") for name in trials.values())
+        assert ready.ready.waiting == 1, "the LPFT of the encoder that is there"
+    finally:
+        made.files.remove(f"{encoder}/failed.json")
+        made.files.write_once(f"{encoder}/result.json", result)
+
+
+def test_encoder_runs_are_taken_once_and_again_by_a_group_that_starts_anew():
+    turns = Turns.__ray_metadata__.modified_class(3, ("encoders/imagenet",))
+    assert [turns.take("a", True), turns.take("b", True)] == [0, 1]
+    assert turns.take("a", True) == 0, "the group was started again"
+    assert turns.give_back("b", again=True) is None and turns.take("c", True) == 1
+    assert [turns.take("a", False), turns.take("a", False)] == [2, -1]
+    assert turns.left() == 1 and turns.give_back("c", again=False) == 1 and turns.left() == 0
+    assert turns.expects("encoders/imagenet")
+    turns.settled("encoders/imagenet")
+    assert not turns.expects("encoders/imagenet")
