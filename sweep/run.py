@@ -184,6 +184,10 @@ def _run_plan(
     results = reader.collect()
     display.tables = lambda: live_tables(study, plan, results)
     data = report_data(study, plan, results, reader.details, built, store, origin, folders)
+    if study.training_free:
+        from sweep.training_free import compute_all
+
+        compute_all(data, show=display.say)
     paths = write_report(data, ReportFolder.of_study(store, study.name))
     if display.live is None:
         for table in live_tables(study, plan, results):

@@ -19,6 +19,7 @@ from datasets_io.fingerprint import fingerprint
 from datasets_io.read import open_split, read_manifest
 from sweep.aggregate import csv_text
 from sweep.cell import EncoderRun, recipe_key
+from sweep.figures.view import View
 from sweep.locate import BadInput, gather
 from sweep.report_data import ReportData
 from sweep.report_files import ReportFolder
@@ -35,6 +36,7 @@ from trainables.recipe import PretrainRecipe
 KINDS = {"knn": knn.VERSION, "zero_shot": zero_shot.VERSION, "retrieval": retrieval.VERSION}
 HEADER = ("method", "pretrain_seed", "kind", "source", "measure", "value", "n", "key")
 MOST_PAIRS = 10_000
+INDEX = "extras.json"  # what a report keeps of its figures
 EXIT_BAD_INPUT = 2
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -51,7 +53,7 @@ class Item:
     folder: str
 
 
-def items_of(data: ReportData, kinds: tuple[str, ...] | None = None) -> list[Item]:
+def items_of(data: ReportData | View, kinds: tuple[str, ...] | None = None) -> list[Item]:
     """What the study asks for, encoders in its order. Raises BadInput for a kind that is not there."""
     kinds = data.study.training_free if kinds is None else kinds
     for kind in kinds:
@@ -74,7 +76,7 @@ def reads_reports(recipe: Any) -> bool:
     return isinstance(recipe, PretrainRecipe) and image_text_part(recipe.objective) is not None
 
 
-def _item(data: ReportData, kind: str, run: EncoderRun, source: str, recipe: Any) -> Item:
+def _item(data: ReportData | View, kind: str, run: EncoderRun, source: str, recipe: Any) -> Item:
     built = data.manifests[source].fingerprint if source in data.manifests else "not built"
     key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe_key(recipe) if recipe else None])
     return Item(kind, run, source, key, data.store.training_free_folder(kind, run, source, key))
@@ -91,8 +93,8 @@ def compute_all(data: ReportData, kinds: tuple[str, ...] | None = None, show: Ca
             continue
         try:
             contents, result = MEASURES[item.kind](data, item, device)
-        except (ValueError, OSError) as error:
-            show(f"{item.kind} of {item.run} on {item.source} failed: {error}")
+        except Exception as error:  # the others go on, as cells do
+            show(f"{item.kind} of {item.run} on {item.source} failed: {type(error).__name__}: {error}")
             continue
         parents = {data.store.folder(item.run): data.store.open(item.run).content_sha256}
         result = {**result, "kind": item.kind, "name": str(item.run), "source": item.source, "key": item.key}
@@ -163,7 +165,7 @@ def _retrieval(data: ReportData, item: Item, device: torch.device):
 MEASURES = {"knn": _knn, "zero_shot": _zero_shot, "retrieval": _retrieval}
 
 
-def rows_of(data: ReportData, kinds: tuple[str, ...] | None = None) -> list[tuple]:
+def rows_of(data: ReportData | View, kinds: tuple[str, ...] | None = None) -> list[tuple]:
     """As HEADER: a row a number of what is finished, None where an AUROC is undefined."""
     rows = []
     for item in items_of(data, kinds):
@@ -214,11 +216,13 @@ def main(
         kinds = tuple(kind) if kind else data.study.training_free
         if not kinds:
             raise BadInput(f"study {study!r} asks for none: set Study.training_free, or give --kind {', '.join(KINDS)}")
-        compute_all(data, kinds, typer.echo)
+        computed = compute_all(data, kinds, typer.echo)
     except BadInput as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
     folder = ReportFolder.of_study(data.store, data.study.name)
+    if computed:  # the report's figures were made without them
+        data.store.files.remove(data.store.report_path(data.study.name, INDEX))
     folder.write("training_free.csv", csv_text(HEADER, rows_of(data, kinds)))
     typer.echo(folder.write("training_free.md", table_markdown(data, kinds)))
 

@@ -17,6 +17,7 @@ from sweep.figures import (
     pointing_game,
     pretraining_curves,
     ranks,
+    training_free_panels,
 )
 from sweep.figures.drawing import CannotDraw, Drawing, not_drawn
 from sweep.figures.view import View
@@ -62,6 +63,9 @@ def _figures(view: View) -> list[tuple[str, str, Callable[[], Drawing]]]:
         if dataset.source == BOXED:
             game = partial(pointing_game.draw, view, dataset, here)
             figures.append((pointing_game.NAME, pointing_game.TITLE, game))
+    if view.study.training_free:
+        without = training_free_panels.NAME, training_free_panels.TITLE
+        figures.append((*without, partial(training_free_panels.draw, view)))
     return figures
 
 

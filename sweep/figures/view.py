@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from datasets_io.manifest import Manifest
+from datasets_io.read import read_manifest
 from sweep.aggregate import DONE, CellResult, Summary, by_place, summarise
 from sweep.figures.drawing import CannotDraw
 from sweep.plan import Plan
@@ -31,6 +33,10 @@ class View:
     store: Store
     data_folders: Mapping[str, str] = field(default_factory=dict)
     raw: Mapping[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def manifests(self) -> Mapping[str, Manifest]:
+        return {source: read_manifest(self.store.files, folder) for source, folder in self.data_folders.items()}
 
     @cached_property
     def rows(self) -> tuple:

@@ -14,6 +14,7 @@ from datasets_io.artefacts import open_artefacts
 from datasets_io.files import Files
 from datasets_io.read import open_split, read_manifest
 from sweep import export, training_free
+from sweep.figures.draw import draw_all
 from sweep.locate import BadInput
 from sweep.report_data import Origin, ReportData
 from sweep.training_free import compute_all, items_of, rows_of, table_markdown
@@ -92,6 +93,20 @@ def test_the_loaded_space_is_the_one_that_was_trained(data):
     target = torch.arange(len(rows))
     cross = torch.nn.functional.cross_entropy
     assert float((cross(logits, target) + cross(logits.T, target)) / 2) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_the_report_has_a_figure_of_them_where_the_study_asks(data, lines):
+    drawings = draw_all(data.study, data.plan, data.results, data.store, data.data_folders)
+    drawing = drawings["training_free"]
+    assert drawing.missing is None and list(drawing.numbers) == ["knn", "zero_shot", "image_to_text", "text_to_image"]
+    values = {(row[0], row[3], row[4]): row[5] for row in rows_of(data)}
+    found = drawing.numbers["image_to_text"]["R@5"]
+    assert found == {"clip+simclr": values["clip+simclr", "mimic_cxr", "image_to_text R@5"]}
+    assert drawing.numbers["knn"]["CheXpert"]["simclr"] == next(
+        row[5] for row in rows_of(data) if row[:4] == ("simclr", 0, "knn", "chexpert")
+    )
+    quiet = replace(data.study, training_free=())
+    assert "training_free" not in draw_all(quiet, data.plan, data.results, data.store)
 
 
 @pytest.mark.parametrize("command", [training_free.app, export.app])

@@ -1,0 +1,72 @@
+"""What do encoders know without any training: neighbours, prompts and retrieval, where a study asks for them?"""
+
+from matplotlib.axes import Axes
+
+from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
+from sweep.figures.style import INK, MUTED, look
+from sweep.figures.view import View
+from sweep.training_free import KINDS, rows_of
+
+NAME, TITLE = "training_free", "Without training: neighbours, prompts, retrieval"
+PANELS = {
+    "knn": "Nearest neighbours", "zero_shot": "Zero-shot", "image_to_text": "Image to report",
+    "text_to_image": "Report to image",
+}
+Series = dict[str, dict[str, float]]  # name of a line of markers -> row -> value in [0, 1]
+
+
+def draw(view: View) -> Drawing:
+    """A panel a measure, a line a method, in percent."""
+    if not view.study.training_free:
+        raise CannotDraw(f"This study does not ask for them: Study.training_free may name {', '.join(KINDS)}.")
+    panels = measured(view)
+    if not panels:
+        raise CannotDraw("None is computed yet: python -m sweep.training_free computes what the study asks for.")
+    shown = {row for panel in panels.values() for series in panel.values() for row in series}
+    rows = [row for row in view.rows if row.name in shown]
+    with style():
+        figure = new_figure(2.0 + 2.35 * len(panels), 1.35 + 0.24 * len(rows))
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axis, (kind, series) in zip(axes, panels.items(), strict=True):
+            _panel(axis, kind, series, [row.name for row in rows])
+        axes[0].set_yticks(range(len(rows)), [row.display.split(" (")[0] for row in rows])
+        axes[0].set_ylim(len(rows) - 0.5, -0.5)
+        return finished(NAME, TITLE, _caption(panels), figure, panels)
+
+
+def measured(view: View) -> dict[str, Series]:
+    """Panel -> its markers; the mean over pretraining seeds."""
+    displays = {dataset.source: dataset.display for dataset in view.datasets}
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for method, _, kind, source, measure, value, _, _ in rows_of(view):
+        panel, name = (kind, displays.get(source, source)) if kind != "retrieval" else measure.split(" ")
+        if value is not None:
+            found.setdefault(panel, {}).setdefault(name, {}).setdefault(method, []).append(value)
+    return {
+        panel: {name: {row: sum(some) / len(some) for row, some in by_row.items()} for name, by_row in series.items()}
+        for panel, series in sorted(found.items(), key=lambda item: list(PANELS).index(item[0]))
+    }
+
+
+def _panel(axis: Axes, kind: str, series: Series, rows: list[str]) -> None:
+    for number, (name, values) in enumerate(series.items()):
+        how = look(number)
+        places = [place for place, row in enumerate(rows) if row in values]
+        axis.plot([100 * values[rows[p]] for p in places], places, how.marker, color=how.color, label=name)
+    by_auroc = kind in KINDS
+    if by_auroc:
+        axis.axvline(50, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)))
+    axis.set_title(PANELS[kind])
+    axis.set_xlabel("macro AUROC (%)" if by_auroc else "recall (%)", color=INK)
+    axis.tick_params(axis="y", length=0)
+    axis.legend(loc="upper left", bbox_to_anchor=(-0.05, -0.3), ncols=1 if by_auroc else 3, handletextpad=0.2)
+
+
+def _caption(panels: dict[str, Series]) -> str:
+    text = (
+        "What encoders tell without any training. Nearest neighbours: labels of the 20 nearest training images by "
+        "cosine. Zero-shot: prompt pairs, for methods that read reports. Dashed: chance."
+    )
+    if "image_to_text" in panels:
+        text += " Recall: share of queries whose own report (or image) is among the first 1, 5 or 10; held-out images."
+    return text
