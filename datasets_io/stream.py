@@ -1,6 +1,8 @@
 """A corpus streamed by Ray Data: one long pipeline for all epochs, in the order of datasets_io.order. [ray]"""
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -17,20 +19,6 @@ ROWS_PER_BLOCK, BYTES_PER_BLOCK = 1024, 256 << 20
 WINDOWS_AT_ONCE = 2  # one that is delivered and one that is read: memory for two windows of pixels
 
 
-def _read_window(files: Files, folder: str, findings: tuple[str, ...], groups: list[tuple[str, int]]) -> list[pa.Table]:
-    """The row groups in the order asked for; each file is opened once."""
-    numbers: dict[str, list[int]] = {}
-    for path, number in groups:
-        numbers.setdefault(path, []).append(number)
-    parts = {}
-    for path, wanted in numbers.items():
-        with files.fs.open_input_file(files.full(f"{folder}/{path}")) as source, \
-                open_shard(source, findings, path) as shard:
-            for number in wanted:
-                parts[path, number] = shard.read_row_group(number, columns=list(COLUMNS))
-    return [parts[group] for group in groups]
-
-
 class _WindowReader:
     """Turns one item of the plan into rows. Built once in a task; holds no state between items."""
 
@@ -41,33 +29,43 @@ class _WindowReader:
         self.starts = np.concatenate([[0], np.cumsum(index.group_rows)])
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        files = Files(self.uri)
+        step = max(1, min(ROWS_PER_BLOCK, BYTES_PER_BLOCK // self.image_size**2))
         for groups, packed in zip(batch["groups"].to_pylist(), batch["rows"].to_pylist(), strict=True):
-            rows = np.frombuffer(packed, ROW_TYPE)
-            parts = _read_window(files, self.folder, self.findings, [self.places[g] for g in groups])
-            pixels = [pixels_of(part["pixels"], self.image_size) for part in parts]
-            members = np.concatenate([np.arange(self.starts[g], self.starts[g + 1]) for g in groups])
-            by_row = np.argsort(members)
-            local = by_row[np.searchsorted(members[by_row], rows)]
-            part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-            within = np.concatenate([np.arange(len(part)) for part in parts])
-            reports = pa.concat_tables([part.select([REPORT]) for part in parts])[REPORT]
-            step = max(1, min(ROWS_PER_BLOCK, BYTES_PER_BLOCK // self.image_size**2))
-            for start in range(0, len(local), step):
-                now = local[start : start + step]
-                block = _gathered(pixels, part_of[now], within[now])
-                yield pa.table({PIXELS: block, REPORT: reports.take(pa.array(now)).combine_chunks()})
+            pixels, reports = self._window(groups, np.frombuffer(packed, ROW_TYPE))
+            for start in range(0, len(pixels), step):
+                block = slice(start, start + step)
+                yield pa.table({PIXELS: _binary(pixels[block]), REPORT: pa.array(reports[block], pa.string())})
+
+    def _window(self, groups: list[int], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (n, S, S) and reports (n,) of rows that lie in the groups, in the order of the rows.
+
+        Every group is put in its places as it comes, so that the window is in memory once.
+        """
+        pixels = np.empty((len(rows), self.image_size, self.image_size), np.uint8)
+        reports = np.empty(len(rows), object)
+        by_row = np.argsort(rows)
+        firsts, ends = (np.searchsorted(rows[by_row], self.starts[np.add(groups, side)]) for side in (0, 1))
+        for group, first, end, part in zip(groups, firsts, ends, self._parts(groups), strict=True):
+            places = by_row[first:end]
+            within = rows[places] - self.starts[group]
+            pixels[places] = pixels_of(part[PIXELS], self.image_size)[within]
+            reports[places] = part[REPORT].to_numpy(zero_copy_only=False)[within]
+        return pixels, reports
+
+    def _parts(self, groups: list[int]) -> Iterator[pa.Table]:
+        """The row groups as they come in `groups`; a file is opened once where its groups follow each other."""
+        files = Files(self.uri)
+        for name, members in groupby((self.places[group] for group in groups), key=itemgetter(0)):
+            path = f"{self.folder}/{name}"
+            with files.fs.open_input_file(files.full(path)) as source, open_shard(source, self.findings, path) as shard:
+                for _, number in members:
+                    yield shard.read_row_group(number, columns=list(COLUMNS))
 
 
-def _gathered(parts: list[np.ndarray], part_of: np.ndarray, within: np.ndarray) -> pa.Array:
-    """Rows of several (n, S, S) arrays as one binary array: copied once, the window as a whole never."""
-    size = parts[0][0].size
-    out = np.empty((len(part_of), *parts[0].shape[1:]), np.uint8)
-    for part in np.unique(part_of):
-        rows = np.flatnonzero(part_of == part)
-        out[rows] = parts[part][within[rows]]
-    offsets = np.arange(len(out) + 1, dtype=np.int32) * size
-    return pa.Array.from_buffers(pa.binary(), len(out), [None, pa.py_buffer(offsets), pa.py_buffer(out)])
+def _binary(pixels: np.ndarray) -> pa.Array:
+    """(n, S, S) uint8, contiguous -> n binary values, without a copy."""
+    offsets = np.arange(len(pixels) + 1, dtype=np.int32) * pixels[0].size
+    return pa.Array.from_buffers(pa.binary(), len(pixels), [None, pa.py_buffer(offsets), pa.py_buffer(pixels)])
 
 
 def streamed_batches(
@@ -76,7 +74,7 @@ def streamed_batches(
     """Batches straight from storage, from `start_step` on: the same as resident_batches, bit for bit."""
     # All epochs of 377,110 images are 19 million rows: 75 MB as int32, ten times that as Python's numbers.
     items = [
-        {"groups": list(groups), "rows": rows.astype(ROW_TYPE).tobytes()}
+        {"groups": sorted(groups), "rows": rows.astype(ROW_TYPE).tobytes()}
         for groups, rows in plan.rows_by_window(index, start_step)
     ]
     if not items:
