@@ -101,7 +101,7 @@ class Course(Callback):
         self._tell(self.book.end(trial.config, TRIAL_FAILED, error=error))
 
     def _tell(self, trial: Trial) -> None:
-        values = ", ".join(f"{name} = {value:.4g}" for name, value in trial.values.items())
+        values = ", ".join(f"{name} = {value:.4g}" for name, value in sorted(trial.values.items()))
         how = {
             DONE: f"AUROC {trial.last or 0:.4f}",
             PRUNED: f"ended early at epoch {trial.rungs[-1][0]} with AUROC {trial.last:.4f}" if trial.rungs else "",

@@ -129,6 +129,7 @@ def _make_initial(parent, store) -> None:
 def _run_trials(search, book, trials: int, display) -> None:
     from ray import tune
 
+    from datasets_io.files import below
     from sweep.execute import machines_at_most, start_ray, stop_ray
     from sweep.search_course import Course, make_scheduler, make_searcher
     from sweep.search_trial import run_trial, trial_resources
@@ -154,7 +155,7 @@ def _run_trials(search, book, trials: int, display) -> None:
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
-                name=name, storage_path=f"{search.storage}/{LOGS}", verbose=0,
+                name=name, storage_path=below(search.storage, LOGS), verbose=0,
                 callbacks=[Course(search, book, trials, display.say)],
                 failure_config=tune.FailureConfig(max_failures=search.resources.max_failures - 1),
             ),
