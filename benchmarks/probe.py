@@ -40,7 +40,7 @@ class Size:
     num_epochs: int
 
 
-FULL = Size("demo_cnn", 64, 800, 80, 30)
+FULL = Size("demo_cnn", 96, 400, 80, 30)
 QUICK = Size("demo_cnn", 16, 37, 20, 3)
 
 

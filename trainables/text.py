@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 PADDING, UNKNOWN, START = 0, 1, 2
+BUCKET_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -146,10 +147,36 @@ class TextTower(nn.Module):
         return self
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Texts of about one length pass together: most reports are much shorter than the longest of a batch."""
+        lengths = attention_mask.sum(dim=1)
+        order = torch.argsort(lengths, stable=True)
+        parts, start = [], 0
+        for count, longest in length_buckets(lengths[order].tolist()):
+            rows = order[start : start + count]
+            parts.append(self.pooled(input_ids[rows, :longest], attention_mask[rows, :longest]))
+            start += count
+        return torch.cat(parts)[torch.argsort(order)]
+
+    def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling == "cls":
             return states[:, 0]
         return states.masked_fill(attention_mask[:, :, None] == 0, float("-inf")).amax(dim=1)
+
+
+def length_buckets(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """(texts, tokens of the longest) of each bucket. lengths: ascending.
+
+    A bucket is closed where the next text is over a quarter longer than its first, once it holds enough tokens to
+    keep a matrix product busy.
+    """
+    buckets, start = [], 0
+    for end in range(1, len(lengths) + 1):
+        full = (end - start) * lengths[end - 1] >= BUCKET_TOKENS
+        if end == len(lengths) or (full and lengths[end] > 1.25 * lengths[start]):
+            buckets.append((end - start, lengths[end - 1]))
+            start = end
+    return buckets
 
 
 def layers_of(model: nn.Module) -> nn.ModuleList:

@@ -11,6 +11,8 @@ from trainables.distributed import gather_with_grad
 from trainables.heads import Head, HeadSpec, at_least_float32
 from trainables.objectives.base import TWO_VIEWS, BuildContext, PairObjective, Pairs
 
+GRAM_BLOCK = 64  # rows
+
 
 @dataclass(frozen=True)
 class VicRegConfig:
@@ -61,6 +63,26 @@ def covariance_term(z: Tensor) -> Tensor:
     """
     n, width = z.shape
     centred = z - z.mean(dim=0)
-    product = centred @ centred.T if n < width else centred.T @ centred
+    squares = _SquaredGram.apply(centred if n < width else centred.T)
     diagonal = centred.pow(2).sum(dim=0)
-    return (product.pow(2).sum() - diagonal.pow(2).sum()) / (n - 1) ** 2 / width
+    return (squares - diagonal.pow(2).sum()) / (n - 1) ** 2 / width
+
+
+class _SquaredGram(torch.autograd.Function):
+    """||ZZ'||^2 of (n, D). Its derivative is 4 ZZ'Z: one product, where autograd would take two."""
+
+    @staticmethod
+    def forward(ctx, z: Tensor) -> Tensor:
+        gram = z.new_empty(len(z), len(z))
+        for start in range(0, len(z), GRAM_BLOCK):  # symmetric: what lies left of the diagonal blocks is copied
+            stop = start + GRAM_BLOCK
+            gram[start:stop, start:] = z[start:stop] @ z[start:].T
+            gram[stop:, start:stop] = gram[start:stop, stop:].T
+        ctx.save_for_backward(z, gram)
+        return gram.pow(2).sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        z, gram = ctx.saved_tensors
+        return (4 * gradient * gram) @ z
