@@ -1,8 +1,9 @@
 """How a hostile file can at most cost one row: files are decoded in a child process with time and memory limits.
 
 Protocol, over the child's stdin and stdout: the parent sends one JSON line a file, the child answers with one
-JSON line and, for a picture, image_size^2 bytes. The child's alarm is the kernel's: it ends the process even
-inside a native codec. The parent then starts a new child and calls the file a reject.
+JSON line and, for a picture, image_size^2 bytes. The child's alarms are the kernel's: they end the process even
+inside a native codec. The parent then starts a new child and calls the file a reject. What counts is the time of the
+processor, so that a busy machine rejects what an idle one rejects; a file that is waited for has ten times as long.
 """
 
 import json
@@ -18,7 +19,8 @@ import numpy as np
 
 from datasets_io.pixels import Decoded, PixelError, PixelSpec, decode_file
 
-TIME_LIMIT = 60  # seconds a file; the slowest codec needs about 2 s for a large radiograph
+TIME_LIMIT = 60  # seconds of the processor a file; the slowest codec needs about 2 s for a large radiograph
+WAITING = 10  # times as long by the clock, for storage that is slow and machines that are shared
 MEMORY_LIMIT = 2 << 30  # bytes of address space of the child
 READY = b"ready\n"
 
@@ -93,8 +95,10 @@ class DecodeWorker:
     def _death(self) -> PixelError:
         code = self._child.wait()
         self._child = None
-        if code == -signal.SIGALRM:
+        if code == -signal.SIGPROF:
             return PixelError("decode", f"decoding took longer than {self._time_limit:g} s")
+        if code == -signal.SIGALRM:
+            return PixelError("read", f"reading and decoding took longer than {WAITING * self._time_limit:g} s")
         return PixelError("decode", "the codec crashed or ran out of memory")
 
 
@@ -106,7 +110,8 @@ def serve(spec: PixelSpec, time_limit: float) -> None:
     answers.write(READY)
     answers.flush()
     for line in sys.stdin.buffer:
-        signal.setitimer(signal.ITIMER_REAL, time_limit)
+        signal.setitimer(signal.ITIMER_PROF, time_limit)
+        signal.setitimer(signal.ITIMER_REAL, WAITING * time_limit)
         try:
             decoded = decode_file(Path(json.loads(line)), spec)
             answer = {
@@ -118,6 +123,7 @@ def serve(spec: PixelSpec, time_limit: float) -> None:
             answer, data = {"stage": error.stage, "reason": error.reason}, b""
         except MemoryError:
             answer, data = {"stage": "decode", "reason": "decoding needs more memory than its limit"}, b""
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         answers.write(json.dumps(answer).encode() + b"\n" + data)
         answers.flush()

@@ -17,7 +17,10 @@ MAX_TAPS = 128  # rounding moves a weight by 2^-17 at most, 128 of them a sum by
 
 
 class Taps(NamedTuple):
-    """Which source pixels make a target pixel. first, count: (size,) int64; weights: (size, taps) uint32."""
+    """Which source pixels make a target pixel. first, count: (size,) int64; weights: (size, taps) uint32.
+
+    Rows of weights are filled up with zeros to a multiple of 8, which the processor multiplies at a time.
+    """
 
     first: np.ndarray
     count: np.ndarray
@@ -37,7 +40,7 @@ def taps(length: int, size: int) -> Taps:
     centre = (np.arange(size) + 0.5) * scale
     first = np.maximum(0, (centre - support + 0.5).astype(np.int64))
     count = np.minimum(length, (centre + support + 0.5).astype(np.int64)) - first
-    places = first[:, None] + np.arange(count.max())
+    places = first[:, None] + np.arange((count.max() + 7) // 8 * 8)
     exact = np.clip(1 - np.abs(places + 0.5 - centre[:, None]) / support, 0, None)
     exact[places >= (first + count)[:, None]] = 0
     exact *= 2**WEIGHT_BITS / exact.sum(axis=1, keepdims=True)
@@ -59,7 +62,7 @@ def shrink_sums(stored: np.ndarray, size: int, *, signed: bool, bits: int) -> tu
     flip, mask = (1 << (bits - 1) if signed else 0), (1 << bits) - 1
     rows, columns = taps(stored.shape[0], size), taps(stored.shape[1], size)
     kind = stored.dtype.type
-    return _shrink(stored, kind(flip), kind(mask), *rows, *columns)
+    return _shrink(stored, kind(flip), kind(mask), *rows, columns.first, columns.weights)
 
 
 def _compiled(function: Callable) -> Callable:
@@ -71,11 +74,10 @@ def _compiled(function: Callable) -> Callable:
 
 
 @_compiled
-def _shrink(stored, flip, mask, row_first, row_count, row_weights, column_first, column_count, column_weights):
-    columns = stored.shape[1]
-    size = len(row_first)
+def _shrink(stored, flip, mask, row_first, row_count, row_weights, column_first, column_weights):
+    columns, size = stored.shape[1], len(row_first)
     sums = np.empty((size, size), np.int64)
-    line = np.empty(columns, np.uint32)
+    line = np.empty(columns + column_weights.shape[1], np.uint32)  # beyond the columns 0, for weights of 0
     lowest, highest = np.full(columns, mask), np.zeros(columns, stored.dtype)
     seen = 0
     for top in range(size):
@@ -101,9 +103,8 @@ def _shrink(stored, flip, mask, row_first, row_count, row_weights, column_first,
                 highest[j] = max(highest[j], value)
         seen = max(seen, first + count)
         for left in range(size):
-            total = np.int64(0)
-            start = column_first[left]
-            for i in range(column_count[left]):
-                total += np.int64(line[start + i]) * np.int64(column_weights[left, i])
+            part, weights, total = line[column_first[left] :], column_weights[left], np.uint64(0)
+            for i in range(len(weights)):
+                total += np.uint64(part[i]) * np.uint64(weights[i])
             sums[top, left] = total
     return sums, int(lowest.min()), int(highest.max())
