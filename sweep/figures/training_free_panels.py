@@ -8,6 +8,7 @@ from sweep.figures.view import View
 from sweep.training_free import KINDS, rows_of
 
 NAME, TITLE = "training_free", "Without training: neighbours, prompts, retrieval"
+ROW_HEIGHT = 0.24  # inches
 PANELS = {
     "knn": "Nearest neighbours", "zero_shot": "Zero-shot", "image_to_text": "Image to report",
     "text_to_image": "Report to image",
@@ -25,7 +26,7 @@ def draw(view: View) -> Drawing:
     shown = {row for panel in panels.values() for series in panel.values() for row in series}
     rows = [row for row in view.rows if row.name in shown]
     with style():
-        figure = new_figure(2.0 + 2.35 * len(panels), 1.35 + 0.24 * len(rows))
+        figure = new_figure(2.0 + 2.35 * len(panels), 1.35 + ROW_HEIGHT * len(rows))
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axis, (kind, series) in zip(axes, panels.items(), strict=True):
             _panel(axis, kind, series, [row.name for row in rows])
@@ -59,7 +60,10 @@ def _panel(axis: Axes, kind: str, series: Series, rows: list[str]) -> None:
     axis.set_title(PANELS[kind])
     axis.set_xlabel("macro AUROC (%)" if by_auroc else "recall (%)", color=INK)
     axis.tick_params(axis="y", length=0)
-    axis.legend(loc="upper left", bbox_to_anchor=(-0.05, -0.3), ncols=1 if by_auroc else 3, handletextpad=0.2)
+    if not by_auroc:
+        axis.set_xlim(left=0)
+    below = -0.45 / (ROW_HEIGHT * len(rows))  # inches, as a share of the axes
+    axis.legend(loc="upper left", bbox_to_anchor=(-0.05, below), ncols=1 if by_auroc else 3, handletextpad=0.2)
 
 
 def _caption(panels: dict[str, Series]) -> str:
