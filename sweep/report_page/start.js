@@ -17,6 +17,30 @@ function readable(text) {
   return Math.abs(value) >= 1e-3 ? value.toFixed(4) : value.toExponential(2);
 }
 
+// What a person reads first comes first: the method by its shown name, then where; a column that never varies is said once.
+function readableColumns(header, rows) {
+  const at = (name) => header.indexOf(name);
+  const isNumber = (c) => rows.length > 0 && rows.every((row) => row[c] === "" || !Number.isNaN(Number(row[c])));
+  const plain = (c, title = header[c]) => ({ title: title.replaceAll("_", " "), number: isNumber(c), get: (row) => row[c] });
+  const used = new Set();
+  const columns = [];
+  if (at("display_name") >= 0) {
+    columns.push(plain(at("display_name"), "method"));
+    [at("method"), at("display_name")].forEach((c) => used.add(c));
+  }
+  if (at("dataset") >= 0) { columns.push(plain(at("dataset"))); used.add(at("dataset")); }
+  if (at("protocol") >= 0 && at("label_percent") >= 0) {
+    const [p, share] = [at("protocol"), at("label_percent")];
+    columns.push({ title: "evaluation", number: false, get: (row) => (row[p] === "" ? "" : `${row[p]} (${row[share]}%)`) });
+    [p, share].forEach((c) => used.add(c));
+  }
+  header.forEach((_, c) => { if (!used.has(c)) columns.push(plain(c)); });
+  const constant = (column) => rows.length > 1 && rows.every((row) => column.get(row) === column.get(rows[0]));
+  const shown = columns.filter((column, place) => place === 0 || !constant(column));
+  const said = columns.filter((column) => !shown.includes(column) && column.get(rows[0]) !== "");
+  return { shown, said: said.map((column) => `${column.title} ${readable(column.get(rows[0]))}`).join(", ") };
+}
+
 function startStatistics(data) {
   const select = find("#statistics-file");
   let grid;
@@ -25,13 +49,14 @@ function startStatistics(data) {
   const show = () => {
     const [header, ...body] = parseCsv(data.statistics[select.value]);
     rows = body;
-    const isNumber = header.map((_, c) => body.length > 0 && body.every((row) => row[c] === "" || !Number.isNaN(Number(row[c]))));
-    const columns = header.map((title, c) => ({
-      title: title.replaceAll("_", " "), number: isNumber[c], text: (r) => readable(rows[r][c]),
-      value: (r) => (rows[r][c] === "" ? null : isNumber[c] ? Number(rows[r][c]) : rows[r][c].toLowerCase()),
+    const { shown, said } = readableColumns(header, body);
+    const columns = shown.map(({ title, number, get }) => ({
+      title, number, text: (r) => readable(get(rows[r])),
+      value: (r) => (get(rows[r]) === "" ? null : number ? Number(get(rows[r])) : get(rows[r]).toLowerCase()),
     }));
     const accepts = (r) => words.every((word) => rows[r].some((text) => text.toLowerCase().includes(word)));
-    find("#statistics-text").textContent = select.selectedOptions[0].dataset.text;
+    const text = select.selectedOptions[0].dataset.text;
+    find("#statistics-text").textContent = said ? `${text} In every row: ${said}.` : text;
     grid = new Grid(find("#statistics-grid"), { columns, count: rows.length, accepts, label: select.value });
   };
   select.addEventListener("change", show);
