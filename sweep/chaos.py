@@ -128,11 +128,8 @@ class Tormentor:
     def _disturb(self, driver: subprocess.Popen, left: int, shortest: float, longest: float) -> int | None:
         """The exit code if it came through by itself; None where it was ended."""
         while left:
-            wait = self.random.uniform(shortest, longest)
-            try:
-                return driver.wait(timeout=wait)
-            except subprocess.TimeoutExpired:
-                pass
+            if (code := self._wait(driver, shortest, longest)) is not None:
+                return code
             fault = self.random.choice(self.faults)
             before = finished(self.storage)
             self.account.finished_before_kills = max(self.account.finished_before_kills, len(before))
@@ -149,6 +146,17 @@ class Tormentor:
             self.account.problems += [f"{path} was lost or computed again" for path in again]
             return None
         return driver.wait()
+
+    def _wait(self, driver: subprocess.Popen, shortest: float, longest: float) -> int | None:
+        """To the moment of the next fault: half of them at any time, half among items that land. Or the exit code."""
+        if self.random.random() < 0.5:
+            before = len(finished(self.storage))
+            while driver.poll() is None and len(finished(self.storage)) <= before:
+                time.sleep(0.05)
+            longest, shortest = shortest, 0.0
+        with suppress(subprocess.TimeoutExpired):
+            return driver.wait(timeout=self.random.uniform(shortest, longest))
+        return None
 
     def _note(self, fault: str, before: dict[str, int]) -> None:
         self.account.faults.append(fault)
@@ -230,7 +238,9 @@ def show_chaos(
     same = tables.get("calm") is not None and tables.get("calm") == tables.get("stormy")
     if not same:
         account.problems.append("results.csv is not the same")
-    slow = [seconds for seconds in account.stops if seconds > STOPS_WITHIN_SECONDS]
+    # On a machine that is busy with other things everything takes longer, by about as much as it is overcommitted.
+    allowed = STOPS_WITHIN_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    slow = [seconds for seconds in account.stops if seconds > allowed]
     account.problems += [f"a stop took {seconds:.1f} s" for seconds in slow]
     say(f"faults: {len(account.faults)} (seed {seed}): {', '.join(account.faults) or 'none'}")
     if account.stops:

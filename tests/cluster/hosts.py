@@ -71,8 +71,8 @@ class Hosts:
         users = Path("/etc/passwd").read_text().splitlines()
         users = [line for line in users if not line.startswith("root:")]
         (self.shared / "passwd").write_text("\n".join([f"root:x:0:0:root:{HOME}:/bin/bash", *users]) + "\n")
-        self._make_network()
         try:
+            self._make_network()
             for name in HOSTS:
                 self._start(name)
             for name in ("head", "worker1", "worker2"):
@@ -97,7 +97,9 @@ class Hosts:
         for name in HOSTS:
             if f"{PREFIX}-{name}" in listed:
                 _ip("netns", "del", f"{PREFIX}-{name}")
-        subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True)
+        # A deleted namespace takes its end of the cable along only some time later.
+        for link in (BRIDGE, *(f"rsv{number}" for number in HOSTS.values())):
+            subprocess.run(["ip", "link", "del", link], capture_output=True)
 
     def _make_network(self) -> None:
         _ip("link", "add", BRIDGE, "type", "bridge")
