@@ -22,6 +22,7 @@ from datasets_io.read import read_manifest
 from datasets_io.subsets import ids_sha256, label_subset
 from trainables.backbones import build_backbone, feature_dim
 from trainables.checkpoint import weights_from_bytes, weights_to_bytes
+from trainables.devices import device_name
 from trainables.downstream_data import Part, Parts, load_parts
 from trainables.events import Outcome
 from trainables.metrics import auroc_per_finding, macro
@@ -227,6 +228,7 @@ def _publish(
         "key": target.key,
         "macro_auroc": value,
         "findings": [asdict(finding) for finding in findings],
+        "device": device_name(compute.device),
         "num_train_images": len(subset),
         "subset_sha256": ids_sha256(ids),
         "findings_without_positives_in_training": [

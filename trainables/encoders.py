@@ -19,6 +19,7 @@ from datasets_io.fingerprint import fingerprint
 from datasets_io.read import read_manifest
 from trainables import distributed
 from trainables.checkpoint import weights_from_bytes, weights_to_bytes
+from trainables.devices import device_name
 from trainables.events import Progress
 from trainables.initial import make_initial
 from trainables.loop import LoopState
@@ -56,7 +57,8 @@ def run_initial(job: EncoderJob, storage: str, emit: Emit) -> None:
     started = time.monotonic()
     try:
         tensors = make_initial(job.recipe, job.seed)
-        result = {"name": job.name, "key": job.key, "history": [], "seconds": time.monotonic() - started}
+        seconds = time.monotonic() - started
+        result = {"name": job.name, "key": job.key, "history": [], "seconds": seconds, "device": "cpu"}
         contents = {"backbone.safetensors": weights_to_bytes(tensors)}
         publish(files, job.folder, contents, result, recipe=fingerprint(job.recipe))
         emit(Progress(job.key, "done"))
@@ -142,7 +144,7 @@ def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob,
         "name": job.name, "key": job.key, "best_epoch": state.best_epoch, "history": finite_or_null(state.history),
         "num_train_images": task.corpus.train.num_kept, "num_val_images": len(task.val_rows),
         "stopped_early": state.stopped, "workers": distributed.world_size(), "seconds": seconds,
-        "resources": asdict(task.resources),
+        "resources": asdict(task.resources), "device": device_name(task.device),
     }
     publish(files, job.folder, contents, result, recipe=fingerprint(job.recipe), parents=_parents(files, job))
     for name in (CHECKPOINT, ATTEMPTS):
