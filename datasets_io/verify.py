@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from datasets_io.artefacts import CorruptArtefact
 from datasets_io.files import Files
 from datasets_io.manifest import Manifest, Shard
-from datasets_io.shard_file import open_shard
+from datasets_io.shard_file import check_footer, open_shard
 from datasets_io.side_tables import REJECTS
 
 
@@ -36,8 +36,10 @@ def verify(files: Files, folder: str, manifest: Manifest) -> list[str]:
 
 def _reject_problems(files: Files, folder: str, manifest: Manifest) -> list[str]:
     try:
-        table = pq.read_table(pa.BufferReader(files.read(f"{folder}/{REJECTS}")), columns=["stage", "reason"])
-    except (OSError, pa.ArrowException) as error:
+        source = pa.BufferReader(files.read(f"{folder}/{REJECTS}"))
+        check_footer(source, REJECTS)
+        table = pq.read_table(source, columns=["stage", "reason"])
+    except (OSError, ValueError, CorruptArtefact, pa.ArrowException) as error:
         return [f"{REJECTS} cannot be read ({type(error).__name__})"]
     reasons = Counter(f"{row['stage']}: {row['reason']}" for row in table.to_pylist())
     if dict(reasons) != manifest.reject_reasons:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -327,6 +328,14 @@ def test_verify_finds_every_kind_of_damage(make_csv_archive, tmp_path, small_sha
     problems = verify(files, folder, manifest)
     assert len(problems) == 2
     assert "train/00001.parquet is damaged" in problems[0] and "train/00002.parquet cannot be read" in problems[1]
+    rejects = f"{folder}/rejects.parquet"
+    data = files.read(rejects)
+    files.write(rejects, data[:-3])
+    assert verify(files, folder, manifest)[2:] == ["rejects.parquet cannot be read (CorruptArtefact)"]
+    one = pa.table({name: ["x"] for name in ("image_id", "path", "stage", "reason")})
+    pq.write_table(one, files.full(rejects), store_schema=False)
+    (problem,) = verify(files, folder, manifest)[2:]
+    assert problem == "rejects.parquet has 1 rejects, the manifest 0, or their reasons differ"
 
 
 def test_the_flags_are_these():
