@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[1]
 GUIDES = ("README.md", "docs/tuning.md", "docs/watching.md")
 APPS = {
     "run": "sweep.run", "doctor": "sweep.doctor.__main__", "status": "sweep.status", "tune": "sweep.tune",
-    "list": "sweep.list",
+    "list": "sweep.list", "report": "sweep.report",
 }
-HARMLESS = ("doctor", "status", "list")  # the others train: their own tests run them on small studies
+HARMLESS = ("doctor", "status", "list", "report")  # the others train: their own tests run them on small studies
 
 
 def command_lines() -> list[tuple[str, str, str]]:
