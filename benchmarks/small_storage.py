@@ -1,0 +1,44 @@
+"""What do benchmarks of Ray's part run on: synthetic archives as shards, and a study of random encoders on them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from datasets_io.build import build, data_folder
+from datasets_io.read import read_manifest
+from datasets_io.synthetic.archives import SyntheticSpec, write_archives
+from sweep.plan import Plan, make_plan
+from sweep.store import Store
+from sweep.studies import BASELINE, EncoderRow, Study, demo
+from trainables.recipe import RandomInit
+
+
+def trivial_study(num_rows: int, seeds: int, image_size: int, corpus_train: int = 96) -> Study:
+    """The demo's datasets and protocols, one epoch each, on random encoders: all cost lies in what is around."""
+    base = demo()
+    rows = tuple(
+        EncoderRow(f"random{i}", f"Random {i}", BASELINE, RandomInit(base.rows[0].recipe.backbone))
+        for i in range(num_rows)
+    )
+    datasets = tuple(replace(d, recipe=replace(d.recipe, num_epochs=1, linear_probe_epochs=1)) for d in base.datasets)
+    spec = SyntheticSpec(
+        image_size=image_size, corpus_train=corpus_train, corpus_val=64, chexpert_train=60, chexpert_valid=40,
+        nih_train_val=80, nih_test=40,
+    )
+    return replace(base, name="trivial", rows=rows, datasets=datasets, seeds=tuple(range(seeds)), synthetic=spec)
+
+
+def built(study: Study, root: Path) -> tuple[Store, Plan, dict[str, str]]:
+    """The storage with the study's shards, its plan, and source -> data folder."""
+    archives = write_archives(study.synthetic, root / "raw")
+    store = Store(str(root / "storage"))
+    folders, fingerprints = {}, {}
+    for spec in study.builds():
+        fingerprints[spec.source] = build(spec, archives[spec.source], store.files).fingerprint
+        folders[spec.source] = data_folder(spec, archives[spec.source])
+    return store, make_plan(study, fingerprints, {}), folders
+
+
+def image_counts(store: Store, folders: dict[str, str]) -> dict[str, dict[str, int]]:
+    """Source -> images of each split."""
+    splits = {source: read_manifest(store.files, folder).counts["splits"] for source, folder in folders.items()}
+    return {source: {split: part["images"] for split, part in parts.items()} for source, parts in splits.items()}

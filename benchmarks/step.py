@@ -1,0 +1,174 @@
+"""How long is a whole step of SimCLR, CLIP and VICReg, against a plain loop with lightly's and open_clip's parts?
+
+python -m benchmarks.step [--quick]. Same backbone, same batch, same widths, float32. Both sides get views and tokens
+that are there already and end with the optimiser's step; the losses of the first step are checked equal. The limit is
+the backbone's forward and backward alone. One JSON line for each figure on stdout, a table on stderr.
+"""
+
+import argparse
+import copy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lightly.loss import NTXentLoss, VICRegLoss
+from open_clip.loss import ClipLoss
+from torch import Tensor, nn
+
+from benchmarks.common import in_turn, report, row
+from benchmarks.views import one_core
+from datasets_io.read import CorpusBatch, CorpusIndex
+from trainables.batch import MULTI_MODAL, SSL_1, SSL_2, Batch
+from trainables.heads import HeadSpec
+from trainables.loop import LoopState, _one_step
+from trainables.objectives.clip import ClipConfig
+from trainables.objectives.simclr import SimClrConfig
+from trainables.objectives.vicreg import VicRegConfig
+from trainables.pretraining import Corpus, Pretraining
+from trainables.recipe import BackboneSpec, OptimizerSpec, PretrainRecipe, Resources
+from trainables.text import TinyText
+from trainables.views import multi_modal_view, ssl_view_1, ssl_view_2
+
+
+@dataclass(frozen=True)
+class Size:
+    backbone: str
+    image_size: int
+    batch: int
+    expander: int
+    rounds: int
+
+
+FULL = Size("resnet18", 64, 64, 1024, 5)
+QUICK = Size("demo_cnn", 16, 8, 32, 2)
+HEAD = HeadSpec(dims=(512, 128), norm="batch", act="relu")
+TEXT = TinyText(layers=2, width=128, heads=2, max_length=48, dropout=0.0)
+
+
+def recipe_of(method: str, size: Size) -> PretrainRecipe:
+    wide = HeadSpec(dims=(size.expander,) * 3, norm="batch", act="relu", bias_last=False)
+    objectives = {
+        "simclr": SimClrConfig(head=HEAD, temperature=0.1),
+        "clip": ClipConfig(image_head=HEAD, text_head=HeadSpec(dims=(128,)), temperature=0.07),
+        "vicreg": VicRegConfig(expander=wide),
+    }
+    side = size.image_size
+    return PretrainRecipe(
+        backbone=BackboneSpec(size.backbone, side), objective=objectives[method],
+        optimizer=OptimizerSpec("adamw", 1e-4, (0.9, 0.98), 1e-5), text=TEXT if method == "clip" else None,
+        views=((MULTI_MODAL, multi_modal_view(side)), (SSL_1, ssl_view_1(side)), (SSL_2, ssl_view_2(side))),
+        global_batch_size=size.batch, patience=None, num_epochs=1000, schedule="constant",
+    )
+
+
+def made_up_corpus(count: int, side: int) -> Corpus:
+    """Random images and reports of 5 to 30 words."""
+    rng = np.random.default_rng(0)
+    words = np.array([f"word{i}" for i in range(200)])
+    reports = [" ".join(rng.choice(words, rng.integers(5, 31))) for _ in range(count)]
+    index = CorpusIndex([count], [("made-up", 0)], np.ones(count, bool), side, reports)
+    pixels = rng.integers(0, 256, (count, side, side), dtype=np.uint8)
+    return Corpus(index, lambda plan, start: iter(()), index, pixels)
+
+
+def ours(task: Pretraining, batch: Batch) -> Callable[[], None]:
+    """The project's own step, with its checks and sums."""
+    state = LoopState()
+    task.model.train()
+    return lambda: _one_step(task, task.optimizer, task.loop_plan, state, batch)
+
+
+def plain_losses(method: str) -> Callable[[nn.Module, nn.Module, Batch], Tensor]:
+    """The loss of a copy of our networks by the libraries' parts."""
+    ntxent, vicreg, clip = NTXentLoss(temperature=0.1), VICRegLoss(), ClipLoss()
+    scale = torch.tensor(1 / 0.07)
+
+    def two_views(backbone: nn.Module, heads: nn.Module, batch: Batch) -> Tensor:
+        a, b = (heads.head(backbone(batch.views[name])) for name in (SSL_1, SSL_2))
+        return ntxent(a, b) if method == "simclr" else vicreg(a, b)
+
+    def image_and_text(backbone: nn.Module, heads: nn.Module, batch: Batch) -> Tensor:
+        image = heads.image_head(backbone(batch.views[MULTI_MODAL]))
+        states = heads.text.bert(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+        text = heads.text_head(states.last_hidden_state[:, 0])
+        return clip(nn.functional.normalize(image, dim=-1), nn.functional.normalize(text, dim=-1), scale)
+
+    return image_and_text if method == "clip" else two_views
+
+
+def plain(method: str, task: Pretraining, batch: Batch) -> Callable[[], float]:
+    """What a researcher would write: forward, backward, torch's AdamW as it comes, the loss read for the log."""
+    backbone, heads = copy.deepcopy(task.model.backbone), copy.deepcopy(task.model.objective)
+    parameters = [*backbone.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=(0.9, 0.98), weight_decay=1e-5)
+    loss_of = plain_losses(method)
+
+    def run() -> float:
+        optimizer.zero_grad()
+        loss = loss_of(backbone, heads, batch)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return run
+
+
+def backbone_alone(task: Pretraining, batch: Batch, views: tuple[str, ...]) -> Callable[[], None]:
+    backbone = copy.deepcopy(task.model.backbone)
+
+    def run() -> None:
+        for name in views:
+            backbone(batch.views[name]).sum().backward()
+        backbone.zero_grad(set_to_none=True)
+
+    return run
+
+
+def check_first_loss(method: str, task: Pretraining, batch: Batch) -> float:
+    """Difference of the two sides' losses at the same weights. Raises ArithmeticError above 1e-4 of the loss."""
+    copied = copy.deepcopy(task.model)
+    with torch.no_grad():
+        our_loss = float(sum(copied(batch).values()))
+        theirs = float(plain_losses(method)(copied.backbone, copied.objective, batch))
+    apart = abs(our_loss - theirs) / abs(theirs)
+    if apart > 1e-4:
+        raise ArithmeticError(f"{method}: our loss is {our_loss}, that of the plain loop {theirs}")
+    return apart
+
+
+def figures(method: str, size: Size) -> list[dict]:
+    corpus, recipe = made_up_corpus(2 * size.batch, size.image_size), recipe_of(method, size)
+    task = Pretraining(recipe, 0, corpus, Resources(), None, torch.device("cpu"))
+    raw = CorpusBatch(corpus.val_pixels[: size.batch], corpus.train.reports[: size.batch])
+    batch = task.make_batch(raw, "views", 0, size.batch)
+    task.model.train()
+    apart = check_first_loss(method, task, batch)
+    views = recipe.objective.views
+    sides = {
+        "plain": plain(method, task, batch), "limit": backbone_alone(task, batch, views),
+        "ours": ours(task, batch),
+    }
+    seconds = in_turn(sides, size.rounds)
+    library = "open_clip" if method == "clip" else "lightly"
+    name = f"{method}_{size.backbone}_{size.image_size}px_batch_{size.batch}"
+    return [
+        row("step", name, "s", seconds["ours"], peer=seconds["plain"], peer_name=f"plain loop with {library}'s loss",
+            limit=seconds["limit"], limit_name="the backbone's forward and backward alone"),
+        row("step", f"{name}_relative_difference_of_the_first_loss", "1", apart),
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a small network: checks that it works")
+    size = QUICK if parser.parse_args(arguments).quick else FULL
+    with one_core():
+        rows = [line for method in ("simclr", "clip", "vicreg") for line in figures(method, size)]
+    report(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
