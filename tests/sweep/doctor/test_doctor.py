@@ -10,9 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from datasets_io.synthetic.archives import SyntheticSpec, write_archives
 from sweep.cell import EncoderRun
+from sweep.doctor.__main__ import app
 from sweep.doctor.access import check_dashboard_port, check_head, check_token, outside_address
 from sweep.doctor.check import FAIL, OK, WARN, guarded
 from sweep.doctor.cluster_file import check_cluster_file
@@ -28,11 +30,8 @@ from trainables.backbones import build_backbone
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    kept = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    command = [sys.executable, "-m", "sweep.doctor", *arguments]
-    variables = kept | {"COLUMNS": "160"} | environment
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=variables)
+def doctor(*arguments: str):
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "160", "RAY_ADDRESS": None})
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +46,12 @@ def archives(tmp_path_factory) -> dict[str, Path]:
 # -- the command -----------------------------------------------------------------------------------
 
 
-def test_a_good_machine_passes_and_the_storage_is_left_as_it_was(tmp_path):
+def test_a_good_machine_passes_and_the_storage_is_left_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     storage = tmp_path / "not" / "there"
-    done = doctor("--storage", str(storage), "--json", HOME=str(tmp_path / "home"))
+    done = doctor("--storage", str(storage), "--json")
     checks = json.loads(done.stdout)
-    assert done.returncode == 0, [check for check in checks if check["status"] == FAIL]
+    assert done.exit_code == 0, [check for check in checks if check["status"] == FAIL]
     assert {"python", "packages", "device", "shared memory", "token", "dashboard port", "storage", "clock",
             "disk of the storage", "data mimic_cxr"} <= {check["name"] for check in checks}
     assert all(bool(check["mend"]) == (check["status"] != OK) for check in checks)
@@ -60,7 +60,10 @@ def test_a_good_machine_passes_and_the_storage_is_left_as_it_was(tmp_path):
 
 def test_what_fails_is_told_with_its_mend_in_colours_only_where_wanted(tmp_path):
     (tmp_path / "file").write_text("")
-    done = doctor("--study", "paper", "--storage", str(tmp_path / "file" / "below"), "cluster.yaml", NO_COLOR="1")
+    arguments = ["--study", "paper", "--storage", str(tmp_path / "file" / "below"), "cluster.yaml"]
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"NO_COLOR": "1"}
+    command = [sys.executable, "-m", "sweep.doctor", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 3, done.stderr
     assert "add --raw" in done.stdout or "give --raw" in done.stdout
     assert "mend: mkdir -p" in done.stdout and "still to be filled in" in done.stdout
@@ -74,13 +77,13 @@ def test_what_fails_is_told_with_its_mend_in_colours_only_where_wanted(tmp_path)
 ])
 def test_bad_input_is_one_sentence_and_exit_code_2(arguments, message):
     done = doctor(*arguments)
-    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+    assert done.exit_code == 2 and message in done.output and done.output.count("\n") == 1
 
 
 def test_help_teaches():
-    done = doctor("--help", NO_COLOR="1")
+    done = doctor("--help")
     for text in ("--storage", "--raw", "--study", "--json", "cluster.yaml", "mends", "Exit codes"):
-        assert text in done.stdout
+        assert text in done.output
 
 
 def test_an_examination_that_breaks_is_a_finding():
@@ -140,7 +143,8 @@ def test_bytes_needed_are_those_of_the_weights_pixels_and_predictions():
     none = needs_of(study, (), (), {"chexpert": {"train": 100}}, built={"chexpert"})
     assert (none.storage, none.cache) == (0, 0)
     pixels = needs_of(study, (), (), {"chexpert": {"train": 100}}, built=set())
-    assert 100 * 48 * 48 <= pixels.storage <= 1.1 * 100 * 48 * 48
+    size = study.datasets[0].build.image_size
+    assert 100 * size**2 <= pixels.storage <= 1.1 * 100 * size**2
     one = needs_of(study, (EncoderRun("random", 0, study.rows[0].recipe),), (), {}, built=set())
     assert one.storage == 5 * backbone_bytes(spec)  # itself, and one checkpoint of four copies
     cells = make_plan(study, dict.fromkeys(("mimic_cxr", "chexpert", "nih_cxr14"), "x"), {}).cells[:2]
@@ -148,7 +152,7 @@ def test_bytes_needed_are_those_of_the_weights_pixels_and_predictions():
     more = needs_of(study, (), cells, counts, built={"chexpert"}).storage
     assert more - needs_of(study, (), cells, {}, built=set()).storage == 2 * 1000 * 14 * 5
     large = needs_of(study, (), (), {"nih_cxr14": {"train": 100_000}}, built={"nih_cxr14"})
-    assert (large.storage, large.cache) == (0, 100_000 * 48 * 48)
+    assert (large.storage, large.cache) == (0, 100_000 * size**2)
 
 
 # -- access ----------------------------------------------------------------------------------------
@@ -248,6 +252,6 @@ def test_a_half_copied_archive_fails(archives, tmp_path):
 def test_a_study_says_which_data_it_lacks_and_what_it_will_make(tmp_path, archives):
     store = Store(str(tmp_path))
     checks, counts, built = check_study_data(demo(), store, {})
-    assert {check.status for check in checks} == {OK} and built == set() and counts["mimic_cxr"]["train"] == 2000
+    assert {check.status for check in checks} == {OK} and built == set() and counts == demo().synthetic.image_counts()
     checks, _, _ = check_study_data(demo(), store, {"chexpert": archives["chexpert"]})
     assert {check.name: check.status for check in checks} == {"data mimic_cxr": FAIL, "data nih_cxr14": FAIL}
