@@ -102,7 +102,8 @@ class ReadyJobs(Searcher):
         left = sum(folder not in self.settled for folder in self.work.pretrainings)
         beside = capacity(shape, machines, lanes_wanted(shape, machines, left))
         # One more than fit: Tune keeps a process for the next trial only where one is waiting.
-        return beside if left and beside < capacity(shape, machines, 0) else beside + 1
+        held_back = left and beside < capacity(shape, machines, 0)
+        return beside if held_back or shape.most_cells else beside + 1
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the store is the record of what is done."""

@@ -7,14 +7,16 @@ Cells take the rest: first what has the longest chain of work behind it. Machine
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweep.cell import Cell, EncoderRun, recipe_key
 from sweep.forecast import forecast
 from sweep.plan import group_seeds, starts_from
 from trainables.recipe import Resources
 
-LANE_CPU = 0.05
+# Without GPUs pretraining and cells share the cores. Ray is asked for next to nothing for a worker of pretraining, and
+# for a cell so much less than a core that both, and the tasks that read ahead, find room on every host, however small.
+LANE_CPU, BESIDE_CELL_CPU = 0.001, 0.02
 # Parts of a GPU that a cell is given, by label percentage: at 1% most time goes to validation and test images, which
 # a core prepares more slowly than a GPU takes them, so four cells share one. Stated, not measured: Resources overrides.
 GPU_SHARE = {1: 0.25, 10: 0.5}
@@ -64,12 +66,9 @@ def shape_of(resources: Resources, most: Machines, pretrainings: int) -> Shape:
             f"{most.gpus:g} GPU; lower Resources.pretrain_workers or add machines"
         )
     if not cells_on_gpus:
-        # Without GPUs pretrainings and cells share the cores: pretraining asks Ray for next to nothing, cells for
-        # the rest, in equal parts of which one more would not fit.
         count = shape.most_cells or max(1, int(most.cpus / resources.cpus_per_cell))
-        lanes = lanes_wanted(shape, most, pretrainings)
-        cpus = (most.cpus - lanes * workers * LANE_CPU) / count
-        return Shape(**{**vars(shape), "cell_cpus": cpus})
+        part = min(float(resources.cpus_per_cell), most.cpus / count)  # more cells than cores: parts of a core
+        return replace(shape, cell_cpus=part - BESIDE_CELL_CPU * part)
     return shape
 
 

@@ -41,9 +41,14 @@ def test_cores_are_shared_by_pretraining_and_cells():
     machines = Machines(0, 8)
     shape = shape_of(Resources(), machines, 11)
     assert lanes_wanted(shape, machines, 11) == 4 and capacity(shape, machines, 4) == 8
-    assert 4 * 0.05 + 8 * shape.cell_cpus == pytest.approx(8)
+    for cores in (1, 2, 8, 32):  # on a host of any size: its cells, a pretraining for every two cores, and no cell more
+        free = cores - cores * shape.cell_cpus
+        assert max(1, cores // 2) * shape.worker_bundle["CPU"] + 0.01 <= free < shape.cell_cpus
     small = shape_of(Resources(max_concurrent_cells=2), Machines(0, 1), 1)
     assert lanes_wanted(small, Machines(0, 1), 1) == 1 and capacity(small, Machines(0, 1), 1) == 2
+    assert 2 * small.cell_cpus + small.worker_bundle["CPU"] <= 1
+    few = shape_of(Resources(max_concurrent_cells=2), Machines(0, 3), 1)
+    assert few.cell_cpus < 1, "three hosts of one core: a cell must fit on one"
 
 
 def test_a_gang_that_can_never_fit_is_refused_with_the_numbers():
