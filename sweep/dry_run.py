@@ -74,5 +74,5 @@ def _cost_lines(cost: Forecast) -> list[str]:
     return [
         f"  images to be read: {cost.images_read:,}; backbone passes: {cost.forward_passes:,} forward, "
         f"{cost.training_passes:,} forward and backward",
-        f"  forecast (image networks only, {cost.flops:.2e} FLOP): {hours}",
+        f"  forecast ({cost.flops:.2e} FLOP in image networks, {cost.text_flops:.2e} in text towers): {hours}",
     ]

@@ -1,0 +1,62 @@
+"""How are all figures measured again, and docs/performance.md made of them?
+
+python -m benchmarks.all --to FILE [--only NAME,...] [--quick] [--no-run] [--page docs/performance.md]. Runs the
+benchmarks one after the other, keeps their JSON lines in FILE (those of a benchmark that runs again are replaced), and
+writes the page from FILE. --no-run only writes the page.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.page import page, this_machine
+
+NAMES = (
+    "probe", "cell", "pretrain", "views", "stream", "objectives", "step", "demo", "scale", "metrics", "bootstrap",
+    "ingest", "schedule",
+)
+
+
+def run(name: str, quick: bool) -> list[dict]:
+    """The figures of one benchmark. Raises subprocess.CalledProcessError where it fails."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *(["--quick"] if quick else [])]
+    output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.all", description=__doc__)
+    parser.add_argument("--to", type=Path, required=True, metavar="FILE", help="JSON lines of all figures")
+    parser.add_argument("--only", default=",".join(NAMES), metavar="NAME,...", help="benchmarks to run")
+    parser.add_argument("--quick", action="store_true", help="check that they work; the figures mean nothing")
+    parser.add_argument("--no-run", action="store_true", help="write the page from what FILE has")
+    parser.add_argument("--page", type=Path, default=Path("docs/performance.md"), help="where the page is written")
+    chosen = parser.parse_args(arguments)
+    names = chosen.only.split(",")
+    if unknown := sorted(set(names) - set(NAMES)):
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    failed = []
+    for name in [] if chosen.no_run else names:
+        print(f"-- {name}", file=sys.stderr)
+        try:
+            figures = run(name, chosen.quick)
+        except subprocess.CalledProcessError as error:
+            print(f"{name} ended with {error.returncode}: its earlier figures stay", file=sys.stderr)
+            failed.append(name)
+            continue
+        machine = this_machine()
+        kept = [line for line in read_lines(chosen.to) if line["benchmark"] != name]
+        lines = [*kept, *({**figure, "machine": machine} for figure in figures)]
+        chosen.to.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    chosen.page.write_text(page(read_lines(chosen.to)))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

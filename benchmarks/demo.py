@@ -1,0 +1,131 @@
+"""How long does the demo take, how much memory, and where does its time go?
+
+python -m benchmarks.demo [--quick]. Runs `python -m sweep.run` in a fresh storage. Memory is the proportional set size
+of the command and all processes below it, read twice a second. Seconds by part are those that the results of finished
+items state; cells run side by side with each other and with pretraining, so parts add up to more than the wall time.
+One JSON line for each figure on stdout, a table on stderr.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from benchmarks.common import report, row
+from datasets_io.artefacts import RESULT
+
+LIMIT_SECONDS, LOOK_SECONDS = 300.0, 0.5
+QUICK_ONLY = "method=random,protocol=LP,dataset=nih_cxr14,seed=0"
+
+
+def processes_below(pid: int) -> set[int]:
+    """The process and its descendants, those that Ray put into sessions of their own included."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:  # it has just ended
+                continue
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def proportional_bytes(pids: set[int]) -> int:
+    """Sum of the PSS: shared pages count once, divided among those that share them."""
+    total = 0
+    for pid in pids:
+        try:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += sum(1024 * int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+    return total
+
+
+class Watch(threading.Thread):
+    """The highest memory of a process tree, until stopped."""
+
+    def __init__(self, pid: int):
+        super().__init__(daemon=True)
+        self.pid, self.peak, self.stopped = pid, 0, threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.wait(LOOK_SECONDS):
+            self.peak = max(self.peak, proportional_bytes(processes_below(self.pid)))
+
+
+def run_demo(storage: Path, only: list[str]) -> tuple[float, int]:
+    """(seconds, bytes at the peak). Raises RuntimeError where the command fails."""
+    command = [sys.executable, "-m", "sweep.run", "--storage", str(storage), *only]
+    started = time.perf_counter()
+    with open(storage.with_suffix(".log"), "w+") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "160"})
+        watch = Watch(process.pid)
+        watch.start()
+        code = process.wait()
+        seconds = time.perf_counter() - started
+        watch.stopped.set()
+        watch.join()
+        log.seek(0)
+        if code:
+            raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{log.read()[-2000:]}")
+    return seconds, watch.peak
+
+
+def seconds_by_part(storage: Path) -> dict[str, float]:
+    """Pretraining by method, cells by protocol and percentage: sums of the seconds in their results."""
+    parts: dict[str, float] = defaultdict(float)
+    for path in sorted((storage / "encoders").glob(f"*/{RESULT}")):
+        result = json.loads(path.read_bytes())
+        parts[f"encoder_{result['name'].rpartition('-p')[0]}"] += result["seconds"]
+    for path in sorted((storage / "cells").glob(f"*/{RESULT}")):
+        result = json.loads(path.read_bytes())
+        parts[f"cells_{result['name'].split('-')[-2]}"] += result["seconds"]
+    return dict(parts)
+
+
+def time_line(storage: Path, begun: float, ended: float) -> dict[str, float]:
+    """Wall seconds of the command's stretches, by when files appeared: data, encoders and cells, report."""
+    def times(pattern: str) -> list[float]:
+        return [path.stat().st_mtime for path in storage.glob(pattern)]
+
+    data = max(times("data/*/manifest.json"), default=begun)
+    first, last = min(times(f"*/*/{RESULT}"), default=ended), max(times(f"*/*/{RESULT}"), default=ended)
+    return {
+        "wall_synthetic_archives_and_shards": data - begun, "wall_until_the_first_result": first - data,
+        "wall_encoders_and_cells": last - first, "wall_reports_and_end": ended - last,
+    }
+
+
+def figures(only: list[str]) -> list[dict]:
+    with tempfile.TemporaryDirectory(prefix="radsweep-demo-") as folder:
+        storage = Path(folder) / "storage"
+        begun = time.time()
+        seconds, peak = run_demo(storage, only)
+        rows = [
+            row("demo", "wall", "s", seconds, peer=LIMIT_SECONDS, peer_name="the five minutes that it may take"),
+            row("demo", "peak_memory", "GiB", peak / 2**30),
+        ]
+        parts = time_line(storage, begun, time.time()) | seconds_by_part(storage)
+    return rows + [row("demo", name, "s", value) for name, value in parts.items()]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one encoder, one cell: checks that it works")
+    quick = parser.parse_args(arguments).quick
+    report(figures(["--only", QUICK_ONLY] if quick else []))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
