@@ -108,10 +108,12 @@ def mutant(seeds: list[bytes], number: int) -> bytes:
 
 def bytes_changed(rng: random.Random, data: bytearray, seeds: list[bytes]) -> bytearray:
     """Anywhere, in the header, or where the codestream or the pixels begin."""
+    if not data:  # cut to nothing before
+        return data
     pixels = max(data.find(PIXELS), 1)
     start, stop = rng.choice(((0, len(data)), (0, pixels), (128, 400), (pixels, pixels + 200)))
     for _ in range(rng.choice((1, 2, 8, 40))):
-        data[rng.randrange(start, stop) % max(len(data), 1)] = rng.choice((0, 0xFF, rng.randrange(256)))
+        data[rng.randrange(start, stop) % len(data)] = rng.choice((0, 0xFF, rng.randrange(256)))
     return data
 
 
