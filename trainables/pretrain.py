@@ -1,5 +1,6 @@
 """Pretraining by Ray Train: one worker group works through a list of encoder runs. [ray]"""
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -93,6 +94,8 @@ def pretrain_all(lane: Lane, scaling: ScalingConfig) -> None:
     The start of a worker group costs seconds, so the runs of a study share it. A worker that dies makes
     Ray Train start the group again; the run in flight then goes on from its checkpoint.
     """
+    # A busy machine, or one that the autoscaler has yet to start, takes longer than Ray's own minute.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
     trainer = TorchTrainer(
         _worker_loop,
         train_loop_config={"lane": lane},

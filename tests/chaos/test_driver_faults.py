@@ -1,0 +1,127 @@
+"""The command under kills and signals: the same table, nothing finished computed again, nothing left behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from datasets_io.artefacts import QUARANTINE
+from datasets_io.files import Files
+from sweep.chaos import Tormentor, finished, results_of, show_chaos
+from sweep.lease import LEASES
+
+pytestmark = pytest.mark.timeout(2400)  # seven runs of a small study: half a minute each on an idle machine
+ROOT = Path(__file__).resolve().parents[2]
+STUDY = "tests/chaos/tiny_study.py"
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"COLUMNS": "200", "NO_COLOR": "1"}
+
+
+def command(storage: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "sweep.run", "--study", STUDY, "--storage", str(storage), *more]
+
+
+def run(storage: Path, *more: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(storage, *more), cwd=ROOT, capture_output=True, text=True, env=ENVIRONMENT | environment, timeout=850
+    )
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory) -> Path:
+    storage = tmp_path_factory.mktemp("calm") / "storage"
+    done = run(storage)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return storage
+
+
+def wait_for(storage: Path, kind: str, count: int, driver: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 600
+    while len([path for path in finished(storage) if f"/{kind}/" in path]) < count:
+        assert driver.poll() is None, f"the driver ended by itself with {driver.returncode}"
+        assert time.monotonic() < deadline, "no progress"
+        time.sleep(0.1)
+
+
+def start(storage: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        command(storage), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )
+
+
+def test_a_killed_then_an_interrupted_driver_cost_nothing(calm, tmp_path):
+    """SIGKILL among the cells, Ctrl-C in the next run, then to the end."""
+    storage = tmp_path / "storage with spaces and ü"
+    shutil.copytree(calm, storage, ignore=shutil.ignore_patterns("cells", "reports", "simclr*"))
+    driver = start(storage)
+    wait_for(storage, "cells", 2, driver)
+    driver.kill()
+    driver.communicate()
+    first = finished(storage)
+    driver = start(storage)
+    wait_for(storage, "cells", len([path for path in first if "/cells/" in path]) + 1, driver)
+    asked = time.monotonic()
+    driver.send_signal(signal.SIGINT)
+    said = driver.communicate(timeout=120)[0]
+    assert driver.returncode == 130 and "go on with:" in said and "Traceback" not in said
+    assert time.monotonic() - asked < 10 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    second = finished(storage)
+    assert first.items() <= second.items()
+    last = run(storage)
+    assert last.returncode == 0, last.stdout[-3000:] + last.stderr[-3000:]
+    assert second.items() <= finished(storage).items(), "0 finished items are computed again"
+    assert results_of(storage, "tiny") == results_of(calm, "tiny")
+    files = Files(str(storage))
+    assert files.list(LEASES) == [] and not list(storage.rglob("*.tmp-*")) and not list(storage.rglob("checkpoint.pt"))
+
+
+def test_a_damaged_encoder_and_a_hostile_place_come_out_the_same(calm, tmp_path):
+    """A flipped bit in an encoder with a lost cell, LANG=C, umask 077, a home that cannot be written."""
+    storage = tmp_path / "storage"
+    shutil.copytree(calm, storage)
+    weights = next(storage.glob("encoders/imagenet*/backbone*"))
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 3] ^= 1
+    weights.write_bytes(data)
+    shutil.rmtree(next(storage.glob("cells/imagenet*FT100*")))
+    old = os.umask(0o077)
+    try:
+        again = run(storage, HOME="/proc/nowhere", LANG="C", LC_ALL="C", RADSWEEP_CACHE=str(tmp_path / "cache"))
+    finally:
+        os.umask(old)
+    assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
+    assert results_of(storage, "tiny") == results_of(calm, "tiny")
+    assert Files(str(storage)).list(QUARANTINE)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(7200)
+def test_two_drivers_at_once_give_one_table(calm, tmp_path):
+    storage = tmp_path / "storage"
+    drivers = [start(storage), start(storage)]
+    said = [driver.communicate(timeout=1800)[0] for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0], said[0][-2000:] + said[1][-2000:]
+    assert results_of(storage, "tiny") == results_of(calm, "tiny")
+    assert any("waiting for it" in text for text in said) and Files(str(storage)).list(LEASES) == []
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(7200)
+def test_twenty_kills_of_the_driver(calm, tmp_path):
+    storage = tmp_path / "storage"
+    tormentor = Tormentor(command(storage), storage, 11, print)
+    tormentor.faults = ("driver SIGKILL",)
+    account = tormentor.run(20, 3, 40)
+    assert not account.problems and len(account.faults) >= 5
+    assert results_of(storage, "tiny") == results_of(calm, "tiny")
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(7200)
+def test_faults_of_all_kinds_at_random_moments(tmp_path):
+    assert show_chaos(STUDY, "tiny", [], 12, print, tmp_path, seed=3)
