@@ -61,8 +61,8 @@ def test_a_search_ends_with_a_table_a_figure_and_a_study(searched):
     folder, _, done = searched
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     rows = rows_of(folder / "storage")
-    assert len(rows) == 3 and float(rows[0]["simclr.temperature"]) == 0.1  # the study's own value comes first
-    assert {row["state"] for row in rows} <= {"done", "pruned"} and rows[0]["state"] == "done"
+    assert len(rows) == 3 and "0.1" in {row["simclr.temperature"] for row in rows}  # the study's own value is tried
+    assert "done" in {row["state"] for row in rows} <= {"done", "pruned"}
     assert all(0.01 <= float(row["simclr.temperature"]) <= 1 for row in rows)
     best = max(float(row["val_auroc"]) for row in rows if row["state"] == "done")
     assert f"validation macro AUROC {best:.4f}" in done.stdout
