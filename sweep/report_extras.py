@@ -15,6 +15,7 @@ from sweep.report_files import ReportFolder
 
 INDEX, FIGURES = "extras.json", "figures"
 QUICK = "Left out, since the report was made with --quick."
+QUICK_STATISTICS = "Left out with --quick: intervals over patients, AUPRC, calibration and subgroups."
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def extras_of(data: ReportData, folder: ReportFolder, quick: bool) -> Extras:
     """Statistics and figures. quick: without those that read predictions or take long."""
     if quick:
         found = analyse(data.study, data.plan, data.results, None)
-        return Extras(found.csv_files(), found.notes, {})
+        filled = {name: text for name, text in found.csv_files().items() if text.count("\n") > 1}
+        return Extras(filled, (QUICK_STATISTICS,), {})
     made_from = _made_from(data)
     kept = _kept(folder, made_from)
     if kept is not None:

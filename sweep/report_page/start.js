@@ -43,6 +43,7 @@ function readableColumns(header, rows) {
 
 function startStatistics(data) {
   const select = find("#statistics-file");
+  if (!select.options.length) return;
   let grid;
   let rows = [];
   let words = [];

@@ -47,7 +47,7 @@ def page(tmp_path_factory):
     results[0] = without(results[0], "failed")
     results[1] = without(results[1], "missing")
     failures = {str(plan.cells[0]): {"error": "ValueError: </script><b>", "traceback": "Traceback\n  <i>line</i>"}}
-    write_report(data_of(folder, study, results, plan, failures), ReportFolder.elsewhere(str(folder)), False)
+    write_report(data_of(folder, study, results, plan, failures), ReportFolder.elsewhere(str(folder)), quick=True)
     driver = browser(tmp_path_factory.mktemp("profile"))
     allowed = ["clipboardReadWrite", "clipboardSanitizedWrite"]
     driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": allowed})
@@ -85,6 +85,32 @@ def test_it_opens_without_an_error_and_asks_nobody(page):
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     assert any(url.endswith("report.html") for url in asked)
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+@pytest.mark.parametrize("what", ["no cell is finished", "no row was asked for"])
+def test_an_empty_report_opens_without_an_error(page, tmp_path, what):
+    driver, _ = page
+    study = small() if what == "no cell is finished" else replace(small(), rows=())
+    plan = plan_of(study)
+    empty = [without(result) for result in results_of(study, plan)]
+    write_report(data_of(tmp_path, study, empty, plan), ReportFolder.elsewhere(str(tmp_path)), quick=True)
+    driver.get_log("browser")
+    driver.get(f"file://{tmp_path}/report.html")
+    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    assert "No cell of this study is finished" in one(driver, "#answer").text
+    wanted = f"of {len(empty)}" if empty else "No row"
+    assert wanted in one(driver, "#cells-grid .pager").text
+
+
+def test_statistics_say_what_never_varies_once(opened):
+    shown_file = one(opened, "#statistics-file")
+    opened.execute_script("arguments[0].value = 'comparisons.csv'; arguments[0].dispatchEvent(new Event('change'))",
+                          shown_file)
+    assert "In every row:" in one(opened, "#statistics-text").text
+    heads = shown(opened, "#statistics-grid thead button")
+    assert "evaluation" in heads and "label percent" not in heads
+    one(opened, "#statistics-filter").send_keys("clip+simclr")
+    assert "without filter" in one(opened, "#statistics-grid .pager").text
 
 
 def test_a_column_sorts_down_up_and_back(opened):
