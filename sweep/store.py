@@ -18,6 +18,8 @@ class Store:
     """
 
     def __init__(self, uri: str):
+        if not uri.strip():
+            raise ValueError("--storage is empty; give a folder or a URI such as s3://bucket/radsweep")
         self.files = Files(uri)
         self.uri = uri if "://" in uri else self.files.root
 
