@@ -1,0 +1,201 @@
+"""How much of a pretraining step is waiting for data, and what does a pretraining cost before its first step?
+
+python -m benchmarks.pretrain [--quick]. Streamed: Ray Data from Parquet shards. Resident: the same loop on the same
+batches from one array. The two take turns of some seconds within one process; their losses are checked equal. Once
+with a small backbone, once with a model that only takes 1 ms, where the views' and the pipeline's own limit shows.
+One JSON line for each figure on stdout, a table on stderr.
+"""
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.common import report, row
+from benchmarks.small_storage import built, image_counts, trivial_study
+from benchmarks.views import one_core
+from datasets_io.files import Files
+from datasets_io.read import read_manifest
+from sweep.cell import EncoderRun
+from sweep.console import quiet_libraries
+from sweep.execute import Execution, start_ray, stop_ray
+from sweep.plan import Pending
+from sweep.store import Store
+from sweep.studies import demo
+from trainables.encoders import EncoderJob
+from trainables.loop import LoopState, _one_step
+from trainables.pretrain import open_corpus
+from trainables.pretraining import Pretraining
+from trainables.recipe import PretrainRecipe, Resources
+
+CORPUS = "mimic_cxr"
+CHECKED_STEPS = 10
+STUB_SECONDS = 0.001
+
+
+@dataclass(frozen=True)
+class Size:
+    """turn_seconds: of one side before the other's turn; seconds: of each side in all, after warm_up_seconds.
+
+    epochs: more than any side comes to.
+    """
+
+    images: int
+    epochs: int
+    batch: int
+    image_size: int
+    warm_up_seconds: float
+    turn_seconds: float
+    seconds: float
+    runs: int
+
+
+FULL = Size(1200, 1500, 64, 48, 10.0, 5.0, 60.0, 3)
+QUICK = Size(150, 150, 16, 32, 0.5, 0.5, 1.0, 2)
+
+
+class Side:
+    """One loop with its own stream; counts steps and seconds of its turns, and of these the waiting."""
+
+    def __init__(self, task: Pretraining, step: Callable, warm_up_seconds: float):
+        self.batches, self.step = task.stream(0), step
+        self.steps, self.seconds, self.waiting = 0, 0.0, 0.0
+        self.turn(warm_up_seconds)
+        self.steps, self.seconds, self.waiting = 0, 0.0, 0.0
+
+    def turn(self, seconds: float) -> None:
+        started = time.perf_counter()
+        while (before := time.perf_counter()) - started < seconds:
+            batch = next(self.batches)
+            self.waiting += time.perf_counter() - before
+            self.step(batch)
+            self.steps += 1
+        self.seconds += time.perf_counter() - started
+
+    @property
+    def rate(self) -> float:
+        return self.steps / self.seconds
+
+
+def recipe_of(size: Size) -> PretrainRecipe:
+    """The demo's SimCLR."""
+    recipe = next(item.recipe for item in demo().rows if item.name == "simclr")
+    views = tuple((name, replace(spec, size=size.image_size)) for name, spec in recipe.views)
+    backbone = replace(recipe.backbone, image_size=size.image_size)
+    return replace(
+        recipe, backbone=backbone, views=views, num_epochs=size.epochs, global_batch_size=size.batch,
+        schedule="constant",
+    )
+
+
+def make_task(job: EncoderJob, store: Store, resident: bool) -> Pretraining:
+    resources = Resources(resident_bytes=1 << 40 if resident else 0)
+    corpus = open_corpus(job, store.uri, resources)
+    return Pretraining(job.recipe, job.seed, corpus, resources, None, torch.device("cpu"))
+
+
+def training_step(task: Pretraining) -> Callable:
+    state = LoopState()
+    task.model.train()
+    return lambda batch: _one_step(task, task.optimizer, task.loop_plan, state, batch)
+
+
+def check_equal_losses(job: EncoderJob, store: Store) -> float:
+    """After ten steps from one start, streamed and resident. Raises ArithmeticError where a weight differs."""
+    weights = []
+    for resident in (False, True):
+        task = make_task(job, store, resident)
+        step, batches = training_step(task), task.stream(0)
+        for _ in range(CHECKED_STEPS):
+            step(next(batches))
+        batches.close()
+        weights.append(torch.cat([p.detach().flatten() for p in task.model.parameters()]))
+    apart = float((weights[0] - weights[1]).abs().max())
+    if apart > 0:
+        raise ArithmeticError(f"streamed and resident training differ by {apart} after {CHECKED_STEPS} steps")
+    return apart
+
+
+def waiting(kind: str, job: EncoderJob, store: Store, size: Size) -> list[dict]:
+    """Images a second of both sides, and the share of its time that the streamed side waited."""
+    sides = {}
+    for name in ("streamed", "resident"):
+        task = make_task(job, store, name == "resident")
+        step = training_step(task) if kind == "small_backbone" else lambda batch: time.sleep(STUB_SECONDS)
+        sides[name] = Side(task, step, size.warm_up_seconds)
+    while sides["resident"].seconds < size.seconds:
+        for side in sides.values():
+            side.turn(size.turn_seconds)
+    for side in sides.values():
+        side.batches.close()
+    rates = {name: side.rate * size.batch for name, side in sides.items()}
+    streamed = sides["streamed"]
+    return [
+        row("pretrain", f"{kind}_{size.image_size}px", "images/s", rates["streamed"], limit=rates["resident"],
+            limit_name="the same loop from one resident array", higher_is_better=True),
+        row("pretrain", f"{kind}_{size.image_size}px_share_waiting_for_data", "1",
+            streamed.waiting / streamed.seconds),
+    ]
+
+
+def start_up(recipe: PretrainRecipe, store: Store, folders: dict[str, str], runs: int) -> list[dict]:
+    """Seconds of runs of one epoch, as the command executes them: one at a time, and all as one study."""
+    counts = image_counts(store, folders)
+    short = replace(recipe, num_epochs=1)
+
+    def seconds_of(seeds: range) -> float:
+        encoders = tuple(EncoderRun("simclr", seed, short, CORPUS, "made-up") for seed in seeds)
+        left = Pending(encoders, (), (), (), ())
+        started = time.perf_counter()
+        Execution(left, (), set(), store, folders, counts, Resources()).run(lambda news: None)
+        seconds = time.perf_counter() - started
+        if {store.folder(run) for run in encoders} - store.done_and_failed()[0]:
+            raise ArithmeticError("a pretraining left no result")
+        return seconds
+
+    alone = [seconds_of(range(seed, seed + 1)) for seed in range(runs)]
+    shared = seconds_of(range(runs, 2 * runs))
+    return [
+        row("pretrain", f"{runs}_runs_of_one_epoch", "s", shared, peer=sum(alone),
+            peer_name="a group of Ray Train workers for each run"),
+        row("pretrain", "start_up_of_a_group", "s", max(1e-9, (sum(alone) - shared) / (runs - 1))),
+    ]
+
+
+def figures(root: Path, size: Size) -> Iterator[dict]:
+    store, _, folders = built(trivial_study(1, 1, size.image_size, size.images), root)
+    job = EncoderJob("bench", "bench", "encoders/bench", recipe_of(size), 0, folders[CORPUS])
+    num_train = read_manifest(Files(store.uri), folders[CORPUS]).counts["splits"]["train"]["images"]
+    if num_train < size.batch:
+        raise ArithmeticError(f"{num_train} images do not fill a batch of {size.batch}")
+    start_ray()
+    try:
+        with one_core():
+            apart = check_equal_losses(job, store)
+            yield row("pretrain", "largest_difference_streamed_from_resident", "weight", apart)
+            for kind in ("small_backbone", "stub_of_1_ms"):
+                yield from waiting(kind, job, store, size)
+        yield from start_up(job.recipe, store, folders, size.runs)
+    finally:
+        stop_ray()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pretrain", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few images and seconds: checks that it works")
+    size = QUICK if parser.parse_args(arguments).quick else FULL
+    quiet_libraries()
+    with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory(prefix="radsweep-pretrain-") as folder:
+        rows = list(figures(Path(folder), size))
+    report(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
