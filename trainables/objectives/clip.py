@@ -99,8 +99,10 @@ def image_text_loss(
         everyone = gather(identity)
         same = (identity[:, None] == everyone[None]).to(image.dtype)
         targets = same / same.sum(dim=1, keepdim=True)
-    i2t = functional.cross_entropy(scale * image @ all_text.T, targets)
-    t2i = functional.cross_entropy(scale * text @ all_image.T, targets)
+    logits = scale * image @ all_text.T
+    i2t = functional.cross_entropy(logits, targets)
+    # With one worker the other direction is the transpose; with more, its rows are with the others.
+    t2i = functional.cross_entropy(logits.T if all_image is image else scale * text @ all_image.T, targets)
     return lambda_i2t * i2t + (1 - lambda_i2t) * t2i
 
 
