@@ -99,7 +99,8 @@ def stop_ray() -> None:
     ray.shutdown()
 
 
-@ray.remote(num_cpus=0, max_retries=2)  # short, and others wait for it while they hold the cores
+# Short, and others wait for it while they hold the cores; its process is not kept: it holds half a gigabyte.
+@ray.remote(num_cpus=0, max_retries=2, max_calls=1)
 def _initial(job: EncoderJob, storage: str, board) -> None:
     run_initial(job, storage, lambda progress: board.encoder.remote(progress))
 

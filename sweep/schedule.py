@@ -187,6 +187,15 @@ class ReadyTasks:
         fitting = [heap for share, heap in self.heaps.items() if heap and share <= free + 1e-9]
         return heapq.heappop(min(fitting, key=lambda heap: heap[0])) if fitting else None
 
+    def take_early(self, coming: Mapping[str, int]) -> int | None:
+        """The task that will be ready first, of those that only wait for what is `coming` (name -> its turn)."""
+        soon = [(max(coming[n] for n in names), i) for i, names in self.missing.items() if names <= coming.keys()]
+        if not soon:
+            return None
+        i = min(soon)[1]
+        del self.missing[i]
+        return i
+
     @property
     def waiting(self) -> int:
         return len(self.missing) + sum(len(heap) for heap in self.heaps.values())

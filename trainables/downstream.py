@@ -1,22 +1,39 @@
 """Downstream jobs as Ray Tune trials whose processes are kept from one to the next. [ray]"""
 
 import os
+import time
 from typing import Any
 
 import ray
 import torch
 from ray import tune
 
+from datasets_io.artefacts import FAILED, is_done
+from datasets_io.files import Files
 from trainables.cells import DownstreamJob, run_job
 from trainables.events import Outcome
 from trainables.precision import resolve
 from trainables.recipe import Resources
 
+WAIT_SECONDS = 0.5
+
+
+def landed(files: Files, encoder_folder: str) -> bool:
+    """Whether the encoder landed, once it has or has failed: a job may be handed out early, to keep its process."""
+    while not is_done(files, encoder_folder):
+        if files.exists(f"{encoder_folder}/{FAILED}"):
+            return False
+        time.sleep(WAIT_SECONDS)
+    return True
+
 
 def run_trial(
     config: dict[str, Any], jobs: tuple[DownstreamJob, ...], storage: str, resources: Resources, board: Any
 ) -> None:
-    """A function trainable: config["job"] is the place in `jobs`. Results go to the store, not to Tune."""
+    """A function trainable: config["job"] is the place in `jobs`; early: before its encoder is there.
+
+    Results go to the store, not to Tune.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(resources.cpus_per_cell)
@@ -25,9 +42,13 @@ def run_trial(
         if board is not None:
             board.cell.remote(outcome)
 
+    job = jobs[config["job"]]
+    if config["early"] and not landed(Files(storage), job.encoder_folder):
+        tune.report({"job": config["job"]})  # its cells stay open, blocked by the encoder
+        return
     if board is not None:
         board.started.remote(config["job"], ray.get_runtime_context().get_node_id(), os.getpid())
-    run_job(jobs[config["job"]], storage, resolve(resources.precision, device), emit)
+    run_job(job, storage, resolve(resources.precision, device), emit)
     if board is not None:
         board.ended.remote(config["job"])
     tune.report({"job": config["job"]})

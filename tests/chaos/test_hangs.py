@@ -3,16 +3,19 @@
 import os
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from small_storage import Small, small
 
 import sweep.fan_out
-from datasets_io.artefacts import record_failure
+from datasets_io.artefacts import publish, record_failure
+from datasets_io.files import Files
 from sweep.board import Board
 from sweep.execute import LEAST_LIMIT_SECONDS, _end_process, time_limit
 from sweep.fan_out import CellWork, ReadyJobs
 from sweep.schedule import Machines, Task, shape_of
+from trainables.downstream import landed
 from trainables.pretrain import Turns
 from trainables.recipe import Resources
 
@@ -112,6 +115,17 @@ def test_a_failed_encoder_ends_the_wait_for_it(made, ready):
     finally:
         made.files.remove(f"{encoder}/failed.json")
         made.files.write_once(f"{encoder}/result.json", result)
+
+
+def test_a_job_handed_out_early_waits_until_its_encoder_lands_or_fails(tmp_path):
+    files = Files(str(tmp_path))
+    for name, end in (("lands", lambda: publish(files, "encoders/lands", {}, {"key": "k"})),
+                      ("fails", lambda: record_failure(files, "encoders/fails", "no", "traceback"))):
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(landed, files, f"encoders/{name}")
+            assert not wait([waiting], timeout=0.2).done
+            end()
+            assert waiting.result(timeout=10) == (name == "lands")
 
 
 def test_encoder_runs_are_taken_once_and_again_by_a_group_that_starts_anew():

@@ -120,6 +120,17 @@ def test_a_dead_encoder_takes_all_of_its_cells_along_and_no_others():
     assert [ready.take(10), ready.take(10)] == [3, None]
 
 
+def test_a_process_may_wait_for_the_encoder_that_comes_next_but_not_for_a_probe():
+    ready = ReadyTasks(tasks())
+    coming = {"e2": 0, "e1": 1}
+    assert [ready.take_early(coming), ready.take_early(coming), ready.take_early(coming)] == [3, 0, None]
+    ready.landed("e2")
+    ready.landed("e1")
+    assert ready.take(10) is None, "what was handed out early is not handed out again"
+    ready.landed("lp")
+    assert [ready.take(10), ready.take(10), ready.waiting] == [1, 2, 0]
+
+
 def test_a_small_cell_goes_where_a_large_one_does_not_fit():
     ready = ReadyTasks(tasks(), landed=("e1", "lp", "e2"))
     assert [ready.take(0.3), ready.take(0.3), ready.take(0.6), ready.take(1.0), ready.take(1.0)] == [3, None, 2, 0, 1]
