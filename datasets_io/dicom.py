@@ -4,7 +4,6 @@ The pixels of an uncompressed little endian file, which nearly all radiographs a
 where they lie. Other files are read as a whole and decoded by codecs.py.
 """
 
-import math
 import mmap
 import os
 import re
@@ -41,6 +40,7 @@ _PIXEL_NAMES = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _NO_PIXELS = "there is no pixel data: not an image, or the file is cut short"
 _CUT = "the pixel data is cut short, or followed by bytes that are no DICOM"
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
+SLOPES = (1e-30, 1e30)  # beyond them float32, in which pictures are scaled, has nothing or infinity
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -227,6 +227,7 @@ def _rescale(dataset: Dataset) -> tuple[float, float]:
     if slope in (None, ""):
         return 1.0, 0.0
     slope, intercept = float(slope), 0.0 if intercept in (None, "") else float(intercept)
-    if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
+    low, high = SLOPES
+    if not low < abs(slope) < high or not abs(intercept) < high:  # false for NaN too
         raise ValueError("a slope that leaves nothing of the picture")
     return slope, intercept

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from datasets_io.decode_worker import DecodeWorker
@@ -67,6 +67,7 @@ def test_any_header_over_any_pixels_is_a_picture_or_a_reject(tmp_path, write_dic
 
         @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
         @given(header=HEADERS, kind=st.sampled_from(["u1", "i1", "<u2", "<i2", "<u4", "<f4"]))
+        @example(header={"RescaleSlope": "2.7850836e-163"}, kind="u1")
         def check(header, kind):
             picture = np.arange(30 * 30).reshape(30, 30).astype(kind)
             path = write_dicom(tmp_path / FILE_NAME, picture, header)
