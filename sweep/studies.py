@@ -267,7 +267,9 @@ def demo() -> Study:
             EncoderRow("imagenet", "Stand-in Init. (rendered textures, not ImageNet)", BASELINE, stand_in),
             *_pretraining(PAPER_METHODS, base, JointSettings(), common, jitter_p=0.5),
         ),
-        synthetic=SyntheticSpec(corpus_train=1600),
+        synthetic=SyntheticSpec(
+            corpus_train=1440, chexpert_train=440, chexpert_valid=200, nih_train_val=480, nih_test=240,
+        ),
         resources=Resources(checkpoint_every_steps=200),
         deviations=(
             f"Demo: a four-convolution network on {size} x {size} images, few epochs: nothing here is evidence.",
