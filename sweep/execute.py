@@ -1,11 +1,13 @@
 """What is pending, run to the end on a Ray cluster: encoders and, as they land, their cells. [ray]"""
 
 import os
+import secrets
 import signal
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -82,6 +84,9 @@ def start_ray(log_to_driver: bool = False) -> None:
     if address:
         ray.init(address=address, log_to_driver=log_to_driver, logging_level="ERROR")
         return
+    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys() and not os.access(Path.home(), os.W_OK):
+        # Ray keeps its token in the home folder; where that cannot be written, this run has a token of its own.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     # The dashboard also answers Ray Train's questions about its own actors; it listens on loopback only.
     ray.init(
         address="local", log_to_driver=log_to_driver, logging_level="ERROR", include_dashboard=True,
