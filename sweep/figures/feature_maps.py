@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
@@ -90,7 +91,10 @@ def _panels(view: View, rows: list, corpus: str) -> tuple[dict[tuple[str, str], 
         name, dataset, (backbone, kind), first, second = item
         return _panel(name, dataset, backbone, kind, first, second)
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # each map is computed by one thread
+    # Each map is computed by one thread, matrix products too: shared out among threads they differ in their last bit
+    # with what else is going on, and t-SNE makes another map of that.
+    threads = len(os.sched_getaffinity(0))
+    with threadpool_limits(1), ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         return {(panel.row, panel.dataset): panel for panel in pool.map(compute, made)}, absent
 
 
