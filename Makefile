@@ -8,7 +8,7 @@ demo: setup
 	$(BIN)/python -m sweep.run
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 setup: .venv/ready
 

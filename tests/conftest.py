@@ -5,6 +5,18 @@ from pathlib import Path
 
 import pytest
 
+LONGEST = (  # begun first, so that two processes end together
+    "test_driver_faults.py", "test_run.py", "test_canary.py", "test_ray_benchmarks_quick.py", "test_demo_quick.py",
+    "test_watchers.py", "test_tune.py",
+)  # fmt: skip
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: a thread each, for what these start as well
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
