@@ -148,7 +148,7 @@ class Execution:
     def run(self, show: Callable[[News], None]) -> None:
         """To the end. Failures are in the store when this returns; it raises only for its own."""
         for job in self.initial:
-            self.owners[_initial.remote(job, self.store.uri, self.board)] = job
+            self.owners[_initial.options(name=job.name).remote(job, self.store.uri, self.board)] = job
         if self.jobs:
             self._start_cells()
         self._start_lanes()
@@ -181,7 +181,7 @@ class Execution:
         for _ in range(min(wanted - running, waiting)):
             name = f"pretrain-{uuid.uuid4().hex[:6]}"
             lane = Lane(name, self.pretrainings, self.turns, self.store.uri, self.resources, self.board)
-            self.owners[_lane.remote(lane, self.shape)] = name
+            self.owners[_lane.options(name=name).remote(lane, self.shape)] = name
 
     def _end_hangs(self) -> None:
         for late in ray.get(self.board.overdue.remote(self.limits)):

@@ -140,6 +140,7 @@ def fan_out(work: CellWork) -> None:
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=ReadyJobs(work), num_samples=-1, max_concurrent_trials=MOST_TRIALS, reuse_actors=True,
+            trial_name_creator=lambda trial: work.jobs[trial.config["job"]].name,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(

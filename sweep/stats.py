@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
-from scipy.stats import rankdata
 
 INTERVALS = ("t", "z")
 MOST_EXACT = 50  # differences; the sums of 50 ranks take milliseconds, those of 1,000 minutes
@@ -156,6 +155,8 @@ def wilcoxon(differences: Sequence[float]) -> float | None:
 
 def _wilcoxon_normal(differences: Sequence[float]) -> float:
     """The sum of the positive ranks has mean sum(r) / 2 and variance sum(r^2) / 4, since signs are independent."""
+    from scipy.stats import rankdata  # half a second, and every process of a sweep imports this file
+
     ranks = rankdata([abs(difference) for difference in differences])
     observed = sum(rank for rank, difference in zip(ranks, differences, strict=True) if difference > 0)
     z = (observed - ranks.sum() / 2) / math.sqrt(float((ranks**2).sum()) / 4)

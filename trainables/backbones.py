@@ -1,14 +1,15 @@
-"""Image networks without a head: by timm name, with random or ImageNet weights."""
+"""Image networks without a head: by timm name, with random or ImageNet weights.
+
+timm and transformers take two seconds to import, in each process of a sweep: only where a network of theirs is asked.
+"""
 
 import hashlib
 from pathlib import Path
 
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trainables.hugging_face_images import build_image_network, check_options
 from trainables.recipe import BackboneSpec, ImageNetInit
 
 
@@ -49,9 +50,15 @@ HUGGING_FACE = "transformers"
 def check_backbone(spec: BackboneSpec) -> None:
     """Raise ValueError for a name that neither timm nor this file knows. Needs no weights."""
     if spec.name == HUGGING_FACE:
+        from trainables.hugging_face_images import check_options
+
         check_options(dict(spec.options))
         return
-    if spec.name in OWN_BACKBONES or timm.is_model(spec.name):
+    if spec.name in OWN_BACKBONES:
+        return
+    import timm
+
+    if timm.is_model(spec.name):
         return
     stem = spec.name.split(".")[0][:8]
     similar = ", ".join(timm.list_models(f"*{stem}*")[:5]) or "see timm.list_models()"
@@ -68,7 +75,11 @@ def build_backbone(spec: BackboneSpec, seed: int) -> nn.Module:
         if spec.name in OWN_BACKBONES:
             return OWN_BACKBONES[spec.name]()
         if spec.name == HUGGING_FACE:
+            from trainables.hugging_face_images import build_image_network
+
             return build_image_network(dict(spec.options))
+        import timm
+
         return timm.create_model(spec.name, pretrained=False, num_classes=0, **dict(spec.options))
 
 
@@ -80,6 +91,8 @@ def load_imagenet(init: ImageNetInit, seed: int) -> nn.Module:
     """A backbone with ImageNet weights. Never falls back to a random one: raises ValueError instead."""
     spec = init.backbone
     if init.weights_file is None:
+        import timm
+
         try:
             return timm.create_model(spec.name, pretrained=True, num_classes=0, **dict(spec.options))
         except Exception as error:

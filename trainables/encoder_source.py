@@ -7,12 +7,10 @@ import hashlib
 import json
 from pathlib import Path
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from trainables.backbones import HUGGING_FACE, build_backbone, read_weights
-from trainables.hugging_face_images import load_image_network
 from trainables.recipe import BackboneSpec, EncoderSource
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -20,6 +18,8 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 def from_timm(name: str, image_size: int = 224, sha256: str | None = None) -> EncoderSource:
     """timm's weights under this name, from its local cache or the network. sha256 pins their content."""
+    import timm
+
     if not timm.is_model(name):
         similar = ", ".join(timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]) or "see timm.list_models()"
         raise ValueError(f"timm has no model {name!r}; similar: {similar}")
@@ -72,6 +72,8 @@ def load_source(source: EncoderSource) -> nn.Module:
     if file_sha256(path) != source.sha256:
         raise ValueError(f"weights file {path} is not the one that the study names: its sha256 is not {source.sha256}")
     if source.backbone.name == HUGGING_FACE:
+        from trainables.hugging_face_images import load_image_network
+
         return load_image_network(dict(source.backbone.options), path.parent)
     backbone = build_backbone(source.backbone, seed=0)
     backbone.load_state_dict(fitted(backbone, read_weights(path), source))
@@ -79,6 +81,8 @@ def load_source(source: EncoderSource) -> nn.Module:
 
 
 def _from_timm(source: EncoderSource) -> nn.Module:
+    import timm
+
     name = source.backbone.name
     try:
         backbone = timm.create_model(name, pretrained=True, num_classes=0, **dict(source.backbone.options))

@@ -1,4 +1,7 @@
-"""Reports as vectors: any Hugging Face encoder by name or folder, or a tiny one with its own vocabulary."""
+"""Reports as vectors: any Hugging Face encoder by name or folder, or a tiny one with its own vocabulary.
+
+transformers takes a second to import: only where a tower of its is built.
+"""
 
 import json
 import re
@@ -9,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 PADDING, UNKNOWN, START = 0, 1, 2
 BUCKET_TOKENS = 256
@@ -75,6 +77,8 @@ class HuggingFaceTokenizer:
     """A pretrained tokenizer; reports repeat, so each text is cut into tokens once."""
 
     def __init__(self, config: HuggingFaceText):
+        from transformers import AutoTokenizer
+
         self.config = config
         self.tokenizer = _load(AutoTokenizer, config.name_or_path, {})
         self.known: dict[str, list[int]] = {}
@@ -187,7 +191,9 @@ def layers_of(model: nn.Module) -> nn.ModuleList:
     raise ValueError(f"{type(model).__name__} has no list of its {model.config.num_hidden_layers} layers to freeze")
 
 
-def _tiny_bert(config: TinyText, vocabulary_size: int | None) -> BertModel:
+def _tiny_bert(config: TinyText, vocabulary_size: int | None) -> nn.Module:
+    from transformers import BertConfig, BertModel
+
     settings = BertConfig(
         vocab_size=vocabulary_size, hidden_size=config.width, num_hidden_layers=config.layers,
         num_attention_heads=config.heads, intermediate_size=4 * config.width, pad_token_id=PADDING,
@@ -198,6 +204,8 @@ def _tiny_bert(config: TinyText, vocabulary_size: int | None) -> BertModel:
 
 
 def _pretrained(config: HuggingFaceText) -> nn.Module:
+    from transformers import AutoModel
+
     # Weights are kept in float32 whatever the file holds. A pooler would be a layer that no loss reaches.
     model = _load(AutoModel, config.name_or_path, {"dtype": torch.float32})
     if hasattr(model, "pooler"):

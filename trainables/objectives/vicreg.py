@@ -57,32 +57,43 @@ def variance_term(z: Tensor, gamma: float, epsilon: float) -> Tensor:
 
 
 def covariance_term(z: Tensor) -> Tensor:
-    """Sum of the squared off-diagonal covariances over D. z: (n, D).
+    """Sum of the squared off-diagonal covariances over D. z: (n, D), float32 or float64."""
+    return _Covariance.apply(z)
 
-    ||Z'Z|| = ||ZZ'||: with fewer rows than columns the n x n product stands for the D x D one.
+
+class _Covariance(torch.autograd.Function):
+    """||Z'Z|| = ||ZZ'||: with fewer rows than columns the n x n product stands for the D x D one.
+
+    With C centred and d the sums of its squared columns: (||CC'||^2 - |d|^2) / (n - 1)^2 / D, whose derivative in C
+    is 4 (CC'C - C d) over the same; its columns sum to 0 as C's do, so it is the derivative in Z too. Two products
+    and five passes over Z, where autograd would take three and twice as many.
     """
-    n, width = z.shape
-    centred = z - z.mean(dim=0)
-    squares = _SquaredGram.apply(centred if n < width else centred.T)
-    diagonal = centred.pow(2).sum(dim=0)
-    return (squares - diagonal.pow(2).sum()) / (n - 1) ** 2 / width
-
-
-class _SquaredGram(torch.autograd.Function):
-    """||ZZ'||^2 of (n, D). Its derivative is 4 ZZ'Z: one product, where autograd would take two."""
 
     @staticmethod
     def forward(ctx, z: Tensor) -> Tensor:
-        gram = z.new_empty(len(z), len(z))
-        for start in range(0, len(z), GRAM_BLOCK):  # symmetric: what lies left of the diagonal blocks is copied
-            stop = start + GRAM_BLOCK
-            gram[start:stop, start:] = z[start:stop] @ z[start:].T
-            gram[stop:, start:stop] = gram[start:stop, stop:].T
-        ctx.save_for_backward(z, gram)
-        return gram.pow(2).sum()
+        n, width = z.shape
+        centred = z - z.mean(dim=0)
+        gram = _gram(centred if n < width else centred.T)
+        diagonal = centred.square().sum(dim=0)
+        ctx.save_for_backward(centred, gram, diagonal)
+        return (gram.square().sum() - diagonal.square().sum()) / ((n - 1) ** 2 * width)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient: Tensor) -> Tensor:
-        z, gram = ctx.saved_tensors
-        return (4 * gradient * gram) @ z
+        centred, gram, diagonal = ctx.saved_tensors
+        n, width = centred.shape
+        scale = 4 * gradient / ((n - 1) ** 2 * width)
+        gram, diagonal = gram * scale, diagonal * scale
+        product = gram @ centred if n < width else centred @ gram
+        return product.addcmul_(centred, diagonal, value=-1)
+
+
+def _gram(z: Tensor) -> Tensor:
+    """ZZ' of (n, D), (n, n). Symmetric: what lies left of the diagonal blocks is copied."""
+    gram = z.new_empty(len(z), len(z))
+    for start in range(0, len(z), GRAM_BLOCK):
+        stop = start + GRAM_BLOCK
+        gram[start:stop, start:] = z[start:stop] @ z[start:].T
+        gram[stop:, start:stop] = gram[start:stop, stop:].T
+    return gram
