@@ -7,7 +7,7 @@ import pytest
 
 LONGEST = (  # begun first, so that two processes end together
     "test_driver_faults.py", "test_run.py", "test_canary.py", "test_ray_benchmarks_quick.py", "test_demo_quick.py",
-    "test_watchers.py", "test_tune.py",
+    "test_tune.py",
 )  # fmt: skip
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: a thread each, for what these start as well

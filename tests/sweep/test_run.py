@@ -1,6 +1,7 @@
 """The command, end to end in processes of its own: a whole small study, its second run, its repair, its errors."""
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from event_files import scalars
+from typer.testing import CliRunner
+
+from sweep.status import app as status_app
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = "tests/sweep/small_study.py"
@@ -23,7 +28,7 @@ def run(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     storage = tmp_path_factory.mktemp("storage")
-    return storage, run("--study", STUDY, "--storage", str(storage))
+    return storage, run("--study", STUDY, "--storage", str(storage), "--tensorboard", str(storage.parent / "logs"))
 
 
 def rows_of(storage: Path, name: str) -> list[dict[str, str]]:
@@ -54,6 +59,18 @@ def test_nothing_of_a_run_is_left_but_results(finished):
     storage, _ = finished
     names = [path.name for path in storage.rglob("*")]
     assert not [name for name in names if ".tmp-" in name or name == "checkpoint.pt"]
+
+
+def test_it_is_logged_and_its_storage_tells_its_state(finished):
+    storage, first = finished
+    assert "left out" not in first.stdout
+    logs = storage.parent / "logs"
+    (encoder,), cells = logs.glob("encoders/simclr-*"), list(logs.glob("cells/simclr-*"))
+    assert {tag for tag, _, _ in scalars(encoder)} >= {"simclr/train", "loss/val"} and len(cells) == 2 * 5 * 2
+    asked = ["--study", STUDY, "--storage", str(storage), "--json"]
+    seen = json.loads(CliRunner().invoke(status_app, asked).stdout)
+    assert (seen["cells"]["done"], seen["cells"]["left"], seen["encoders"]["done"]) == (80, 0, 4)
+    assert seen["pace"]["left"] == 0 and seen["notes"] == []
 
 
 def test_a_second_run_does_nothing_and_says_so_quickly(finished):

@@ -1,45 +1,22 @@
 """What hears of a running sweep: TensorBoard epoch by epoch, MLflow run by run; and none of them can end it."""
 
-import json
-import os
-import struct
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-from tensorboardX.proto.event_pb2 import Event
-from typer.testing import CliRunner
+from event_files import scalars
 
 from datasets_io.artefacts import publish
 from sweep.board import News
 from sweep.plan import make_plan
-from sweep.status import app as status_app
 from sweep.store import Store
 from sweep.studies import demo
 from sweep.watchers import LiveTensorBoard, MlflowRuns, Watchers, Watching
 from trainables.events import Outcome, Progress
 
-ROOT = Path(__file__).resolve().parents[2]
 PLAN = make_plan(demo(), dict.fromkeys(("mimic_cxr", "chexpert", "nih_cxr14"), "x"), {"method": ("simclr",)})
 ITEMS = {item.key: item for item in (*PLAN.encoders, *PLAN.cells)}
 SIMCLR = next(run for run in PLAN.encoders if run.row == "simclr")
 HISTORY = [{"epoch": epoch, "train_simclr": 4.0 - epoch, "val_loss": 3.5 - epoch} for epoch in range(3)]
-
-
-def scalars(folder: Path) -> list[tuple[str, int, float]]:
-    found = []
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        data = path.read_bytes()
-        while len(data) > 8:
-            (length,) = struct.unpack("<Q", data[:8])
-            if len(data) < 16 + length:
-                break  # still being written
-            event = Event.FromString(data[12 : 12 + length])
-            found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
-            data = data[16 + length :]
-    return sorted(found)
 
 
 def finish(store: Store, item, **result) -> None:
@@ -123,18 +100,3 @@ def test_mlflow_without_its_package_is_refused_before_any_work(monkeypatch):
     with pytest.raises(ValueError, match="pip install mlflow-skinny"):
         Watching("demo", None, "http://somewhere").check()
     Watching("demo", "logs", None).check()
-
-
-def test_a_real_sweep_is_logged_and_its_storage_tells_its_state(tmp_path):
-    storage, logs = tmp_path / "storage", tmp_path / "logs"
-    study = ["--study", "tests/sweep/small_study.py", "--storage", str(storage)]
-    part = ["--only", "method=simclr", "--only", "dataset=chexpert", "--only", "protocol=LP"]
-    command = [sys.executable, "-m", "sweep.run", *study, *part, "--tensorboard", str(logs)]
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"NO_COLOR": "1"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, env=environment)
-    assert done.returncode == 0 and "left out" not in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
-    (encoder,), cells = logs.glob("encoders/simclr-*"), list(logs.glob("cells/simclr-*"))
-    assert {tag for tag, _, _ in scalars(encoder)} >= {"simclr/train", "loss/val"} and len(cells) == 2
-    seen = json.loads(CliRunner().invoke(status_app, [*study, *part, "--json"]).stdout)
-    assert (seen["cells"]["done"], seen["cells"]["left"], seen["encoders"]["done"]) == (2, 0, 2)
-    assert seen["pace"]["left"] == 0 and seen["notes"] == []
