@@ -7,10 +7,10 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import pyarrow.fs as pafs
 import stamina
@@ -25,7 +25,9 @@ PASSING = {
 }
 REMOTE_PASSING = ("timeout", "timed out", "network", "connection", "slow_down", "slowdown", "throttl", "unavailable",
                   "internal_failure", "internalerror", "curlcode")
+PIECE_BYTES = 1 << 20
 T = TypeVar("T")
+Data = bytes | memoryview | BinaryIO  # an open file is read from its beginning, in pieces
 
 
 class Disk:
@@ -34,10 +36,11 @@ class Disk:
     def make_folder(self, path: str) -> None:
         os.mkdir(path)
 
-    def create(self, path: str, data: bytes) -> None:
+    def create(self, path: str, data: Data) -> None:
         """Write a new file and bring its bytes to the disk."""
         with open(path, "xb") as stream:
-            stream.write(data)
+            for piece in _pieces(data):
+                stream.write(piece)
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -67,6 +70,15 @@ class Disk:
 
 
 DISK = Disk()
+
+
+def _pieces(data: Data) -> Iterator[bytes | memoryview]:
+    if isinstance(data, (bytes, memoryview)):
+        yield data
+        return
+    data.seek(0)
+    while piece := data.read(PIECE_BYTES):
+        yield piece
 
 
 def is_passing(error: Exception) -> bool:
@@ -118,7 +130,7 @@ class Files:
     def read(self, path: str) -> bytes:
         return patiently(lambda: self._read(self.full(path)))
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: Data) -> None:
         """Write a whole file, replacing an older one."""
         patiently(lambda: self._write(self.full(path), data))
 
@@ -201,10 +213,11 @@ class Files:
         with self.fs.open_input_file(full) as stream:
             return stream.read()
 
-    def _write(self, target: str, data: bytes) -> None:
+    def _write(self, target: str, data: Data) -> None:
         if not self.is_local:
             with self.fs.open_output_stream(target) as stream:
-                stream.write(data)
+                for piece in _pieces(data):
+                    stream.write(piece)
             return
         temporary = _temporary(target, data)
         try:
@@ -251,7 +264,7 @@ class Files:
                 self.fs.delete_dir(self.full(path))
 
 
-def _temporary(target: str, data: bytes) -> str:
+def _temporary(target: str, data: Data) -> str:
     """A uniquely named file with these bytes, beside the target and safe on the disk."""
     folder, name = os.path.split(target)
     _make_folders(folder)

@@ -32,18 +32,18 @@ def open_shard(source: pa.NativeFile, findings: tuple[str, ...], path: str) -> I
         yield parquet
 
 
-def check_footer(source: pa.NativeFile, path: str) -> None:
+def check_footer(source: pa.NativeFile, path: str, mend: str = "remove its folder and build the corpus again") -> None:
     """Raises ValueError where the footer could hold an Arrow schema, CorruptArtefact where there is no footer."""
     size = source.size()
     source.seek(max(0, size - 8))
     tail = source.read(8)
     length = int.from_bytes(tail[:4], "little")
     if tail[4:] != MAGIC or not 0 < length <= min(MAX_FOOTER_BYTES, size - 8):
-        raise CorruptArtefact(f"{path} is no whole Parquet file: remove its folder and build the corpus again")
+        raise CorruptArtefact(f"{path} is no whole Parquet file: {mend}")
     source.seek(size - 8 - length)
     if ARROW_SCHEMA in source.read(length):
         raise ValueError(f"{path} was not written by this project: it has an Arrow schema, which could name types that"
-                         " run code; build the corpus again")
+                         f" run code; {mend}")
     source.seek(0)
 
 

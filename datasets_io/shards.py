@@ -4,12 +4,14 @@ import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from queue import SimpleQueue
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -157,8 +159,17 @@ def make_shard(
     job: ShardJob, task: ShardTask, decoders: Decoders, advance: Callable[[int], None] | None = None
 ) -> ShardResult:
     """Decode, write the Parquet file, then its part; `advance(n)` is told of every n records."""
+    with tempfile.TemporaryFile() as sink:  # 51 MB are better there than in the memory of each process
+        result = _fill(sink, job, task, decoders, advance)
+        _store(job, result, sink)
+    return result
+
+
+def _fill(
+    sink: BinaryIO, job: ShardJob, task: ShardTask, decoders: Decoders, advance: Callable[[int], None] | None
+) -> ShardResult:
     state = archive_state(job, task)  # before any file is read: a later change shows
-    sink, schema = pa.BufferOutputStream(), shard_schema(job.findings)
+    schema = shard_schema(job.findings)
     groups: list[int] = []
     rows: list[tuple[Record, Decoded]] = []
     refusals: list[Refusal] = []
@@ -188,13 +199,12 @@ def make_shard(
                 groups.append(len(group))
             if advance:
                 advance(len(records))
-    data = memoryview(sink.getvalue())
-    result = ShardResult(
-        task.path, task.split, sum(groups), tuple(groups), hashlib.sha256(data).hexdigest(), len(data),
+    size = sink.tell()
+    sink.seek(0)
+    return ShardResult(
+        task.path, task.split, sum(groups), tuple(groups), hashlib.file_digest(sink, "sha256").hexdigest(), size,
         tuple(refusals), tuple(burned_in), tuple(digests), tuple(hashes), state,
     )
-    _store(job, result, data)
-    return result
 
 
 def make_shard_row(row: dict[str, str]) -> dict[str, str]:
@@ -234,7 +244,7 @@ def finished_shard(job: ShardJob, task: ShardTask, files: Files) -> ShardResult 
     return result if result.archive_state == archive_state(job, task) else None
 
 
-def _store(job: ShardJob, result: ShardResult, data: memoryview) -> None:
+def _store(job: ShardJob, result: ShardResult, data: BinaryIO) -> None:
     files = Files(job.storage)
     if result.rows:
         files.write(f"{job.folder}/{result.path}", data)

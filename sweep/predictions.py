@@ -1,6 +1,5 @@
 """What did a finished cell predict for each test image? Read back and checked, never repaired."""
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,7 @@ import pyarrow.parquet as pq
 
 from datasets_io.artefacts import Artefacts, CorruptArtefact
 from datasets_io.schema import label_column
+from datasets_io.shard_file import check_footer
 
 PREDICTIONS = "predictions.parquet"
 
@@ -42,9 +42,10 @@ class TestImages:
 def read_predictions(artefacts: Artefacts) -> tuple[TestImages, np.ndarray]:
     """A cell's test images and its probabilities (N, F) float32. Raises UnusablePredictions."""
     try:
-        file = pq.ParquetFile(io.BytesIO(artefacts.read(PREDICTIONS)))
-        table = file.read(use_threads=False)  # cells are read in parallel
-    except (CorruptArtefact, KeyError, OSError, pa.ArrowException) as error:
+        source = pa.BufferReader(artefacts.read(PREDICTIONS))
+        check_footer(source, PREDICTIONS, "compute the cell again")
+        table = pq.ParquetFile(source).read(use_threads=False)  # cells are read in parallel
+    except (CorruptArtefact, KeyError, OSError, ValueError, pa.ArrowException) as error:
         raise UnusablePredictions(f"predictions cannot be read: {error}") from error
     prefix = label_column("")
     findings = tuple(name.removeprefix(prefix) for name in table.column_names if name.startswith(prefix))

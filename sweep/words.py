@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from scipy.stats import rankdata
-
 from sweep.aggregate import (
     DONE,
     FAILED,
@@ -17,6 +15,7 @@ from sweep.aggregate import (
     defined_findings,
     summarise,
 )
+from sweep.compare import rank_methods
 from sweep.stats import Comparison, compare, mean
 from sweep.studies import BASELINE
 from sweep.table_text import mean_and_interval, percent
@@ -109,21 +108,16 @@ def listed(words: Sequence[str]) -> str:
 
 
 def mean_ranks(blocks: Iterable[Block]) -> tuple[list[tuple[str, float]], int]:
-    """Rows with their mean rank over the places where every row has all its seeds, best first; number of places.
-
-    Ties share the mean of their ranks.
-    """
-    ranks: dict[str, list[float]] = {}
-    places = 0
+    """Rows with their mean rank over the places where every row has all its seeds, best first; number of places."""
+    places = []
+    names: list[str] = []
     for block in blocks:
-        rows = [name for name, _, _ in block.layout.rows]
+        names = [name for name, _, _ in block.layout.rows]
         for column in block.layout.columns:
-            if len(complete_rows(block, rows, column)) < len(rows):
-                continue
-            places += 1
-            for row, rank in zip(rows, rankdata([-block.summaries[r, column].mean for r in rows]), strict=True):
-                ranks.setdefault(row, []).append(float(rank))
-    return sorted(((row, mean(found)) for row, found in ranks.items()), key=lambda item: item[1]), places
+            if len(complete_rows(block, names, column)) == len(names):
+                places.append({name: block.summaries[name, column].mean for name in names})
+    ranks = rank_methods("all columns", "dataset and column", places, names)
+    return list(zip(ranks.methods, ranks.mean_ranks, strict=True)), ranks.num_blocks
 
 
 def _overall(blocks: Sequence[Block]) -> list[str]:

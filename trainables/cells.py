@@ -260,5 +260,5 @@ def predictions_parquet(parts: Parts, probabilities: np.ndarray) -> bytes:
             parts.test.targets[:, f].astype(np.int8), pa.int8(), mask=~parts.test.known[:, f]
         )
     stream = io.BytesIO()
-    pq.write_table(pa.table(columns), stream, compression="zstd")
+    pq.write_table(pa.table(columns), stream, compression="zstd", store_schema=False)
     return stream.getvalue()

@@ -9,15 +9,26 @@ import time
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
 
 from datasets_io.artefacts import QUARANTINE
 from datasets_io.files import Files
-from sweep.chaos import Tormentor, finished, results_of, show_chaos
+from sweep.chaos import Tormentor, family, finished, results_of, show_chaos
 from sweep.lease import LEASES
 
 pytestmark = pytest.mark.timeout(2400)  # seven runs of a small study: half a minute each on an idle machine
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = "tests/chaos/tiny_study.py"
+LIMITED = """
+from dataclasses import replace
+
+from tests.chaos.tiny_study import study as tiny
+
+
+def study():
+    base = tiny()
+    return replace(base, resources=replace(base.resources, cell_time_limit_seconds=20.0))
+"""
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"COLUMNS": "200", "NO_COLOR": "1"}
 
 
@@ -47,10 +58,10 @@ def wait_for(storage: Path, kind: str, count: int, driver: subprocess.Popen) -> 
         time.sleep(0.1)
 
 
-def start(storage: Path) -> subprocess.Popen:
+def start(storage: Path, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
-        command(storage), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
+        command(storage), cwd=ROOT, env=ENVIRONMENT | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
     )
 
 
@@ -119,6 +130,53 @@ def test_twenty_kills_of_the_driver(calm, tmp_path):
     account = tormentor.run(20, 3, 40)
     assert not account.problems and len(account.faults) >= 5
     assert results_of(storage, "tiny") == results_of(calm, "tiny")
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(7200)
+def test_a_stopped_worker_is_ended_and_its_cells_computed(calm, tmp_path):
+    """SIGSTOP: the process neither ends nor goes on; a limit of 20 seconds stands for half an hour."""
+    storage = tmp_path / "storage"
+    shutil.copytree(calm, storage, ignore=shutil.ignore_patterns("cells", "reports"))
+    study = tmp_path / "limited.py"
+    study.write_text(LIMITED)
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "sweep.run", "--study", str(study), "--storage", str(storage)], cwd=ROOT,
+        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )
+    wait_for(storage, "cells", 1, driver)
+    sessions, seen = {driver.pid}, set()
+    workers = [p for p in family("none", sessions, seen) if p.command.startswith("ray::ImplicitFunc")]
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGSTOP)
+    said = driver.communicate(timeout=600)[0]
+    assert workers and driver.returncode == 0, said[-3000:]
+    assert results_of(storage, "tiny") == results_of(calm, "tiny")
+    assert not family("none", sessions, seen)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", ["cells", "encoders"])
+def test_a_node_that_is_lost_costs_nothing(calm, tmp_path, kind):
+    """Two nodes of one core; one is killed among the cells or while encoders are made, and another one comes."""
+    storage = tmp_path / "storage"
+    if kind == "cells":
+        shutil.copytree(calm, storage, ignore=shutil.ignore_patterns("cells", "reports"))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "dashboard_host": "127.0.0.1"})
+    try:
+        lost = cluster.add_node(num_cpus=1)
+        driver = start(storage, RAY_ADDRESS=cluster.address)
+        wait_for(storage, kind, 1, driver)
+        before = finished(storage)
+        cluster.remove_node(lost, allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+        said = driver.communicate(timeout=1200)[0]
+        assert driver.returncode == 0, said[-3000:]
+        assert before.items() <= finished(storage).items(), "0 finished items are computed again"
+        assert results_of(storage, "tiny") == results_of(calm, "tiny")
+    finally:
+        cluster.shutdown()
 
 
 @pytest.mark.chaos

@@ -47,7 +47,7 @@ class Saved:
         logits = rng.normal(size=self.labels.shape) + STRENGTH[cell.encoder.row] * self.labels
         return np.round(1 / (1 + np.exp(-logits)), 2).astype(np.float32)
 
-    def save(self, cell, probabilities=None, findings=None, image_ids=None) -> None:
+    def save(self, cell, probabilities=None, findings=None, image_ids=None, store_schema=False) -> None:
         probabilities = self.probabilities(cell) if probabilities is None else probabilities
         if findings is None:
             findings = auroc_per_finding(probabilities, self.labels, self.known, FINDINGS)
@@ -56,7 +56,7 @@ class Saved:
             columns[f"probability_{finding}"] = pa.array(probabilities[:, f], pa.float32())
             columns[label_column(finding)] = pa.array(self.labels[:, f].astype(np.int8), mask=~self.known[:, f])
         stream = io.BytesIO()
-        pq.write_table(pa.table(columns), stream)
+        pq.write_table(pa.table(columns), stream, store_schema=store_schema)
         result = {"macro_auroc": macro(findings), "findings": [asdict(finding) for finding in findings]}
         publish(self.store.files, self.store.folder(cell), {"predictions.parquet": stream.getvalue()}, result)
 

@@ -203,6 +203,15 @@ def test_damaged_predictions_are_named(tmp_path):
     assert "damaged" in analysis.unusable[0][1]
 
 
+def test_predictions_that_could_name_types_which_run_code_are_not_opened(tmp_path):
+    saved = make(tmp_path)
+    foreign = saved.cell("clip", 2)
+    save_all(saved, (foreign,))
+    saved.save(foreign, store_schema=True)
+    ((key, reason),) = run(saved).unusable
+    assert key == foreign.key and "Arrow schema, which could name types that run code; compute the cell again" in reason
+
+
 def test_an_empty_study_and_one_without_results_have_files_with_headers_and_a_sentence(tmp_path):
     saved = make(tmp_path)
     nothing = analyse(saved.study, Plan((), ()), [], saved.store)
