@@ -29,7 +29,7 @@ from sweep.plan import Pending
 from sweep.store import Store
 from sweep.studies import demo
 from trainables.encoders import EncoderJob
-from trainables.loop import LoopState, _one_step
+from trainables.loop import LoopState, train_step
 from trainables.pretrain import open_corpus
 from trainables.pretraining import Pretraining
 from trainables.recipe import PretrainRecipe, Resources
@@ -103,7 +103,7 @@ def make_task(job: EncoderJob, store: Store, resident: bool) -> Pretraining:
 def training_step(task: Pretraining) -> Callable:
     state = LoopState()
     task.model.train()
-    return lambda batch: _one_step(task, task.optimizer, task.loop_plan, state, batch)
+    return lambda batch: train_step(task, task.optimizer, task.loop_plan, state, batch)
 
 
 def check_equal_losses(job: EncoderJob, store: Store) -> float:

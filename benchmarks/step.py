@@ -22,7 +22,7 @@ from benchmarks.views import one_core
 from datasets_io.read import CorpusBatch, CorpusIndex
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2, Batch
 from trainables.heads import HeadSpec
-from trainables.loop import LoopState, _one_step
+from trainables.loop import LoopState, train_step
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.simclr import SimClrConfig
 from trainables.objectives.vicreg import VicRegConfig
@@ -77,7 +77,7 @@ def ours(task: Pretraining, batch: Batch) -> Callable[[], None]:
     """The project's own step, with its checks and sums."""
     state = LoopState()
     task.model.train()
-    return lambda: _one_step(task, task.optimizer, task.loop_plan, state, batch)
+    return lambda: train_step(task, task.optimizer, task.loop_plan, state, batch)
 
 
 def plain_losses(method: str) -> Callable[[nn.Module, nn.Module, Batch], Tensor]:

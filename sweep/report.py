@@ -147,7 +147,7 @@ def report(
 
     Example: python -m sweep.report --storage radsweep-results --study demo
     """
-    from sweep.console import quiet_libraries
+    from sweep.console import quiet_libraries, storage_trouble
     from sweep.locate import BadInput, gather
 
     quiet_libraries()
@@ -158,7 +158,13 @@ def report(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     folder = ReportFolder.elsewhere(to) if to else ReportFolder.of_study(data.store, data.study.name)
-    paths = write_report(data, folder, quick)
+    try:
+        paths = write_report(data, folder, quick)
+    except OSError as error:
+        if (trouble := storage_trouble(error, to or storage)) is None:
+            raise
+        typer.echo(f"error: {trouble}; --to writes the report elsewhere", err=True)
+        raise typer.Exit(3) from None
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 200)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.console import ClusterLost, quiet_libraries
+from sweep.console import ClusterLost, quiet_libraries, storage_trouble
 
 CHAOS_FAULTS = 8
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 130
@@ -86,6 +86,11 @@ def run(
     except BadInput as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
+    except OSError as error:
+        if (trouble := storage_trouble(error, storage)) is None:
+            raise
+        typer.echo(f"error: {trouble}; when that is mended, go on with:\n  {command} --retry-failed", err=True)
+        raise typer.Exit(EXIT_SOME_FAILED) from None
 
 
 def _chaos(study_name: str, storage: str, raw: list[str], only: list[str]) -> int:

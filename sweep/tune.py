@@ -60,6 +60,7 @@ def tune_command(
 def _tune(study_name: str, method: str, storage: str, raw: list[str], trials: int, out: Path | None) -> int:
     from sweep.data import build_data, check_data, manifests, parse_raw, plan_data
     from sweep.display import Display
+    from sweep.lease import Lease
     from sweep.search_space import search_row
     from sweep.store import Store
     from sweep.studies import load_study
@@ -76,7 +77,11 @@ def _tune(study_name: str, method: str, storage: str, raw: list[str], trials: in
 
         book = TrialBook(store, study.name, name)
         if len(book.ended()) < trials:
-            _run_trials(search, book, trials, display)
+            with Lease(store.files) as lease:  # the trials' record has one writer
+                _, held = lease.claim({name})
+                if held:
+                    raise ValueError(f"{held[name]} makes this search already; wait for its end, then go on with it")
+                _run_trials(search, book, trials, display)
         return _write(study, study_name, row, search, book, out, display)
 
 

@@ -82,7 +82,7 @@ def fit(
         for module in task.modules.values():
             module.train()
         while True:
-            _one_step(task, optimizer, plan, state, next(batches))
+            train_step(task, optimizer, plan, state, next(batches))
             if state.step % plan.steps_per_epoch == 0:
                 break
             on_step(state)
@@ -91,7 +91,8 @@ def fit(
     return state
 
 
-def _one_step(task: Task, optimizer: torch.optim.Optimizer, plan: LoopPlan, state: LoopState, batch: Any) -> None:
+def train_step(task: Task, optimizer: torch.optim.Optimizer, plan: LoopPlan, state: LoopState, batch: Any) -> None:
+    """One optimiser step: state.step and state.sums move on. Raises TrainingDiverged where a loss is not finite."""
     rate = learning_rate(plan.learning_rate, state.step, plan.total_steps, plan.schedule, plan.warmup_steps)
     set_learning_rate(optimizer, rate * state.rate_scale)
     optimizer.zero_grad(set_to_none=True)

@@ -134,6 +134,27 @@ def test_twenty_kills_of_the_driver(calm, tmp_path):
 
 @pytest.mark.chaos
 @pytest.mark.timeout(7200)
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small disk")
+def test_a_full_disk_is_one_sentence_and_with_room_the_study_goes_on(calm, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", small], check=True)
+    try:
+        full = run(small / "storage")
+        assert full.returncode == 3 and "No space left on device" in full.stderr, full.stdout[-2000:] + full.stderr
+        assert full.stderr.count("\n") == 2 and "go on with:" in full.stderr
+        subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
+        before = finished(small / "storage")
+        again = run(small / "storage", "--retry-failed")
+        assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
+        assert before.items() <= finished(small / "storage").items()
+        assert results_of(small / "storage", "tiny") == results_of(calm, "tiny")
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(7200)
 def test_a_stopped_worker_is_ended_and_its_cells_computed(calm, tmp_path):
     """SIGSTOP: the process neither ends nor goes on; a limit of 20 seconds stands for half an hour."""
     storage = tmp_path / "storage"

@@ -1,8 +1,10 @@
 """Is the report made whatever the results are, does it say what is not there, and does it invent no number?"""
 
 import csv
+import errno
 import io
 import json
+import os
 import re
 from collections import defaultdict
 from dataclasses import replace
@@ -12,6 +14,7 @@ from made_up_report import data_of
 from made_up_study import plan_of, results_of, small, without
 from typer.testing import CliRunner
 
+from datasets_io.files import Disk
 from sweep.aggregate import CellResult, findings_csv
 from sweep.finding_tables import finding_tables
 from sweep.layout import layout_of, numbered_layouts
@@ -214,6 +217,16 @@ def test_the_command_reports_a_storage_without_any_data(tmp_path):
     assert done.exit_code == 0, done.output
     text = (tmp_path / "out" / "report.md").read_text()
     assert "mimic_cxr: not built yet" in text and "No cell of this study is finished" in text
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
+    class Full(Disk):
+        def create(self, path, data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr("datasets_io.files.DISK", Full())
+    done = CliRunner().invoke(app, ["--storage", str(tmp_path), "--to", str(tmp_path / "out"), "--quick"])
+    assert done.exit_code == 3 and "error: No space left on device" in done.output and done.output.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from datasets_io.files import Files
+from sweep.lease import Lease
 from sweep.run import app as run_app
 from sweep.store import Store
 from sweep.trials import BEGUN, DONE, TrialBook
@@ -87,6 +89,17 @@ def test_the_same_command_again_does_nothing_and_a_larger_one_goes_on(searched):
     after = rows_of(storage)
     assert after[:3] == before and [row["number"] for row in after] == ["0", "1", "2", "3"]
     assert float(after[3]["simclr.temperature"]) == 0.25 and after[3]["state"] != BEGUN
+
+
+def test_a_second_command_on_a_search_that_goes_on_is_refused(searched):
+    folder, arguments, _ = searched
+    files, name = Files(str(folder / "storage")), search_folder(folder / "storage").name
+    before = rows_of(folder / "storage")
+    with Lease(files) as lease:
+        assert lease.claim({name}) == ({name}, {})
+        second = CliRunner().invoke(app, [*arguments, "--trials", "9"])
+    assert second.exit_code == 2 and f"process {os.getpid()} on " in second.output, second.output
+    assert "makes this search already" in second.output and rows_of(folder / "storage") == before
 
 
 def test_the_tuned_study_finds_its_encoder_done(searched):
