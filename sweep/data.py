@@ -1,6 +1,7 @@
 """From --raw folders, synthetic archives or earlier builds to the shards of a study, checked before any work."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from datasets_io.manifest import MANIFEST, Manifest
 from datasets_io.read import local_cache, read_manifest
 from datasets_io.registry import get_source
 from datasets_io.synthetic.archives import is_written, write_archives
+from sweep.lease import Lease
 from sweep.store import RAW, Store
 from sweep.studies import Study
 from trainables.recipe import PretrainRecipe
 
+DATA, WAIT_SECONDS = "data", 1.0  # what is leased; between two looks at whether it is free
 Show = Callable[[str, int, int], None]  # name, done, total
 
 
@@ -139,8 +142,23 @@ def _check_sizes(source: str, recipes: dict[str, PretrainRecipe], train: int, va
         raise ValueError(f"{source} has {val} validation {what}; early stopping needs at least 2")
 
 
-def build_data(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -> dict[str, str]:
-    """Build what is missing; source -> data folder."""
+def build_data(
+    study: Study, plans: dict[str, DataPlan], store: Store, show: Show, say: Callable[[str], None]
+) -> dict[str, str]:
+    """Build what is missing; source -> data folder. Of two drivers the second waits, and finds all built."""
+    if all(plan.built for plan in plans.values()):
+        return {source: plan.folder for source, plan in plans.items()}
+    with Lease(store.files) as lease:
+        told = False
+        while holders := lease.claim({DATA})[1]:
+            if not told:
+                say(f"{holders[DATA]} builds data in this storage: waiting for it. Ctrl-C leaves it alone.")
+            told = True
+            time.sleep(WAIT_SECONDS)
+        return _build(study, plans, store, show)
+
+
+def _build(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -> dict[str, str]:
     if any(plan.folder is None for plan in plans.values()):
         root = synthetic_root(study, store)
         write_archives(study.synthetic, root, lambda done, total, text: show("synthetic archives", done, total))

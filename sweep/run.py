@@ -134,7 +134,7 @@ def _run(
         display.say(f"[bold]radsweep[/bold] study [bold]{study.name}[/bold]: {study.title}")
         display.say(f"storage: {store.uri}")
         try:
-            folders = build_data(study, plans, store, partial(display.bar, unit="images"))
+            folders = build_data(study, plans, store, partial(display.bar, unit="images"), display.say)
         except ArchiveError as error:
             raise BadInput(error) from error
         built = manifests(folders, store)

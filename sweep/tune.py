@@ -71,7 +71,7 @@ def _tune(study_name: str, method: str, storage: str, raw: list[str], trials: in
     check_data(study, plans, store)
     with Display() as display:
         display.say(f"[bold]radsweep[/bold] tunes [bold]{method}[/bold] of study {study.name}; storage: {store.uri}")
-        folders = build_data(study, plans, store, partial(display.bar, unit="images"))
+        folders = build_data(study, plans, store, partial(display.bar, unit="images"), display.say)
         search, name = _search(study, method, folders, manifests(folders, store), store)
         from sweep.trials import TrialBook
 
