@@ -148,7 +148,7 @@ class Execution:
     def run(self, show: Callable[[News], None]) -> None:
         """To the end. Failures are in the store when this returns; it raises only for its own."""
         for job in self.initial:
-            self.owners[_initial.options(name=job.name).remote(job, self.store.uri, self.board)] = job
+            self.owners[_initial.options(name=f"initial-{job.name}").remote(job, self.store.uri, self.board)] = job
         if self.jobs:
             self._start_cells()
         self._start_lanes()
