@@ -17,7 +17,7 @@ from sweep.studies import paper
 # Images of the paper's splits: MIMIC-CXR's 377,110 pairs (those without an impression included), CheXpert's
 # 223,414 and 234, NIH-ChestX-ray14 cut 70-10-20 by patient.
 COUNTS = {
-    "mimic_cxr": {"train": 369_000, "val": 3_000, "test": 5_110},
+    "mimic_cxr": {"train": 368_960, "val": 2_991, "test": 5_159},
     "chexpert": {"train": 191_027, "val": 202, "test": 202},
     "nih_cxr14": {"train": 78_468, "val": 11_219, "test": 22_433},
 }

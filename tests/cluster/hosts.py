@@ -25,7 +25,11 @@ mount --make-rprivate /
 mount --bind {shared} {SHARED}
 mount --bind {home} {HOME}
 mount --bind {shared}/passwd /etc/passwd
+mkdir -p {SHARED}/checkout
+mount --bind {root} {SHARED}/checkout
 mount -t tmpfs -o size=1g tmpfs /tmp && chmod 1777 /tmp
+mkdir -p {root}
+mount --bind {SHARED}/checkout {root}
 mount -t tmpfs -o size=512m tmpfs /dev/shm
 hostname {name}
 mkdir -p /run/sshd
@@ -134,7 +138,7 @@ class Hosts:
         )
         command = "sleep 1000000" if name == "client" else sshd
         script = HOST.format(
-            shared=self.shared, SHARED=SHARED, HOME=HOME, home=home, name=name, command=command
+            shared=self.shared, SHARED=SHARED, HOME=HOME, home=home, name=name, command=command, root=ROOT
         )
         with open(self.folder / f"{name}.log", "w") as log:
             self.processes[name] = subprocess.Popen(
