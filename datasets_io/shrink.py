@@ -62,6 +62,10 @@ def shrink_sums(stored: np.ndarray, size: int, *, signed: bool, bits: int) -> tu
     flip, mask = (1 << (bits - 1) if signed else 0), (1 << bits) - 1
     rows, columns = taps(stored.shape[0], size), taps(stored.shape[1], size)
     kind = stored.dtype.type
+    if not signed:  # values are stored as they are, unless something else is kept in the bits above
+        sums, lowest, highest = _shrink(stored, None, None, *rows, columns.first, columns.weights)
+        if highest <= mask:
+            return sums, lowest, highest
     return _shrink(stored, kind(flip), kind(mask), *rows, columns.first, columns.weights)
 
 
@@ -74,11 +78,19 @@ def _compiled(function: Callable) -> Callable:
 
 
 @_compiled
+def _value(stored, flip, mask):
+    if mask is None:  # known when this is compiled
+        return stored
+    return (stored ^ flip) & mask
+
+
+@_compiled
 def _shrink(stored, flip, mask, row_first, row_count, row_weights, column_first, column_weights):
     columns, size = stored.shape[1], len(row_first)
     sums = np.empty((size, size), np.int64)
     line = np.empty(columns + column_weights.shape[1], np.uint32)  # beyond the columns 0, for weights of 0
-    lowest, highest = np.full(columns, mask), np.zeros(columns, stored.dtype)
+    lowest = np.full(columns, _value(stored[0, 0], flip, mask), stored.dtype)
+    highest = lowest.copy()
     seen = 0
     for top in range(size):
         line[:] = 0
@@ -88,17 +100,17 @@ def _shrink(stored, flip, mask, row_first, row_count, row_weights, column_first,
             u, v, w, x = row_weights[top, i], row_weights[top, i + 1], row_weights[top, i + 2], row_weights[top, i + 3]
             for j in range(columns):
                 line[j] += (
-                    np.uint32((a[j] ^ flip) & mask) * u + np.uint32((b[j] ^ flip) & mask) * v
-                    + np.uint32((c[j] ^ flip) & mask) * w + np.uint32((d[j] ^ flip) & mask) * x
+                    np.uint32(_value(a[j], flip, mask)) * u + np.uint32(_value(b[j], flip, mask)) * v
+                    + np.uint32(_value(c[j], flip, mask)) * w + np.uint32(_value(d[j], flip, mask)) * x
                 )
         for i in range(count - count % 4, count):
             a, u = stored[first + i], row_weights[top, i]
             for j in range(columns):
-                line[j] += np.uint32((a[j] ^ flip) & mask) * u
+                line[j] += np.uint32(_value(a[j], flip, mask)) * u
         for i in range(seen, first + count):  # these rows are in the cache now
             a = stored[i]
             for j in range(columns):
-                value = (a[j] ^ flip) & mask
+                value = _value(a[j], flip, mask)
                 lowest[j] = min(lowest[j], value)
                 highest[j] = max(highest[j], value)
         seen = max(seen, first + count)
