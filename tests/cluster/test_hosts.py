@@ -2,11 +2,13 @@
 
 import shlex
 import time
+from pathlib import Path
 
 import pytest
 from hosts import SHARED, Hosts, why_not
 
 from datasets_io.files import Files
+from sweep.chaos import finished
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 STUDY = "tests/chaos/tiny_study.py"
@@ -86,19 +88,44 @@ def test_the_dashboard_does_not_answer_from_another_host(cluster, host):
     assert cluster.on("head", "curl -s -m 10 -o /dev/null http://127.0.0.1:8265/; echo $?").stdout.strip() != "7"
 
 
-def test_a_host_without_its_cable_for_a_minute_costs_nothing(cluster, calm):
-    storage = f"{SHARED}/cut"
-    command = on_cluster(cluster, f"{SWEEP} {storage} > {SHARED}/cut.log 2>&1; echo exit $? >> {SHARED}/cut.log")
-    cluster.on("client", f"nohup {command} > /dev/null 2>&1 &")
-    files = Files(str(cluster.shared / "cut"))
+def begin_and_cut(cluster: Hosts, name: str, host: str) -> tuple[Path, Path]:
+    """Begin the study on a new storage, and take a host's cable out once a cell is finished; storage and log."""
+    storage, log = cluster.shared / name, cluster.shared / f"{name}.log"
+    words = f"{SWEEP} {SHARED}/{name} > {SHARED}/{name}.log 2>&1; echo exit $? >> {SHARED}/{name}.log"
+    cluster.on("client", f"nohup {on_cluster(cluster, words)} > /dev/null 2>&1 &")
     deadline = time.monotonic() + 1200
-    while not [p for p in files.list("cells") if p.endswith("/result.json")] and time.monotonic() < deadline:
+    while not finished(storage) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    cluster.cut(host)
+    return storage, log
+
+
+def wait_for_end(log: Path) -> None:
+    deadline = time.monotonic() + 1200
+    while "exit " not in log.read_text()[-20:] and time.monotonic() < deadline:
         time.sleep(0.5)
-    cluster.cut("worker1")
+    assert log.read_text().rstrip().endswith("exit 0"), log.read_text()[-3000:]
+
+
+def test_a_host_without_its_cable_for_a_minute_costs_nothing(cluster, calm):
+    _, log = begin_and_cut(cluster, "cut", "worker1")
     time.sleep(60)
     cluster.heal("worker1")
-    log = cluster.shared / "cut.log"
-    while "exit " not in log.read_text()[-20:] and time.monotonic() < deadline:
-        time.sleep(1)
-    assert log.read_text().rstrip().endswith("exit 0"), log.read_text()[-3000:]
+    wait_for_end(log)
     assert results(cluster, "cut") == calm
+
+
+def test_the_work_of_a_host_that_is_cut_off_for_good_is_done_elsewhere(cluster, calm):
+    """Its processes go on and write to the shared disk; the others begin its work again when Ray calls it dead."""
+    cluster.wait_for_nodes(3, 240)
+    try:
+        storage, log = begin_and_cut(cluster, "gone", "worker2")
+        before = finished(storage)
+        cut = time.monotonic()
+        cluster.wait_for_nodes(2, 240)
+        noticed = time.monotonic()
+        wait_for_end(log)
+        print(f"called dead after {noticed - cut:.0f} s, all done {time.monotonic() - noticed:.0f} s later")
+        assert before.items() <= finished(storage).items() and results(cluster, "gone") == calm
+    finally:
+        cluster.heal("worker2")
