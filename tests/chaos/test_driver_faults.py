@@ -208,4 +208,4 @@ def test_a_node_that_is_lost_costs_nothing(calm, tmp_path, kind):
 @pytest.mark.chaos
 @pytest.mark.timeout(7200)
 def test_faults_of_all_kinds_at_random_moments(tmp_path):
-    assert show_chaos(STUDY, "tiny", [], 12, print, tmp_path, seed=3, shortest=1, longest=12)
+    assert show_chaos("tests/sweep/small_study.py", "small", [], 12, print, tmp_path, seed=3, shortest=1, longest=15)
