@@ -95,6 +95,13 @@ def _shrink(stored, flip, mask, row_first, row_count, row_weights, column_first,
     for top in range(size):
         line[:] = 0
         first, count = row_first[top], row_count[top]
+        for i in range(seen, first + count):  # first, row after row: memory brings them into the cache at its best
+            a = stored[i]
+            for j in range(columns):
+                value = _value(a[j], flip, mask)
+                lowest[j] = min(lowest[j], value)
+                highest[j] = max(highest[j], value)
+        seen = max(seen, first + count)
         for i in range(0, count - count % 4, 4):  # by four: a quarter of the loads and stores
             a, b, c, d = stored[first + i], stored[first + i + 1], stored[first + i + 2], stored[first + i + 3]
             u, v, w, x = row_weights[top, i], row_weights[top, i + 1], row_weights[top, i + 2], row_weights[top, i + 3]
@@ -107,13 +114,6 @@ def _shrink(stored, flip, mask, row_first, row_count, row_weights, column_first,
             a, u = stored[first + i], row_weights[top, i]
             for j in range(columns):
                 line[j] += np.uint32(_value(a[j], flip, mask)) * u
-        for i in range(seen, first + count):  # these rows are in the cache now
-            a = stored[i]
-            for j in range(columns):
-                value = _value(a[j], flip, mask)
-                lowest[j] = min(lowest[j], value)
-                highest[j] = max(highest[j], value)
-        seen = max(seen, first + count)
         for left in range(size):
             part, weights, total = line[column_first[left] :], column_weights[left], np.uint64(0)
             for i in range(len(weights)):
