@@ -194,9 +194,9 @@ def _fill(
                 hashes.append(hash_text(picture_hashes(answer.pixels[None])[0]))
             last = start + ROWS_PER_GROUP >= len(task.records)
             while len(rows) >= ROWS_PER_GROUP or (last and rows):
-                group, rows = rows[:ROWS_PER_GROUP], rows[ROWS_PER_GROUP:]
-                writer.write_table(_table(group, job.findings, schema), row_group_size=ROWS_PER_GROUP)
-                groups.append(len(group))
+                groups.append(min(len(rows), ROWS_PER_GROUP))
+                writer.write_table(_table(rows[:ROWS_PER_GROUP], job.findings, schema), row_group_size=ROWS_PER_GROUP)
+                del rows[:ROWS_PER_GROUP]  # no name may keep them while the next ones are decoded
             if advance:
                 advance(len(records))
     size = sink.tell()
