@@ -1,10 +1,14 @@
 """How good are scores: AUROC for each finding and its mean where it is defined, AUPRC, calibration."""
 
 import math
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+
+THREADS_PAY = 100_000  # scores; below them, sorting takes less than two threads take to start
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,11 @@ def auroc_per_finding(
         scores = scores.astype(np.float64)
     positive, negative = (labels == 1) & known, (labels == 0) & known
     _check_values(scores, labels, known & ~positive & ~negative, names)
-    columns = zip(names, *(np.ascontiguousarray(a.T) for a in (scores, positive, negative)), strict=True)
-    return tuple(_one(*column) for column in columns)
+    columns = (names, *(np.ascontiguousarray(a.T) for a in (scores, positive, negative)))
+    if scores.size < THREADS_PAY:
+        return tuple(map(_one, *columns))
+    with ThreadPoolExecutor(min(len(names), len(os.sched_getaffinity(0)))) as pool:  # numpy sorts without the GIL
+        return tuple(pool.map(_one, *columns))
 
 
 def _check_values(scores: np.ndarray, labels: np.ndarray, strange: np.ndarray, names: list[str]) -> None:
