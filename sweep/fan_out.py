@@ -4,6 +4,7 @@ import os
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
@@ -64,7 +65,8 @@ class ReadyJobs(Searcher):
             number, early = self.ready.take_early(self.turns), True
         if number is not None:
             self.running[trial_id] = number
-            return {"job": number, "early": early}
+            share = self.work.tasks[number].share if self.work.shape.on_gpus else 0
+            return {"job": number, "early": early, "name": self.work.jobs[number].name, "gpus": share}
         return None if self.ready.waiting else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
@@ -117,31 +119,39 @@ class ReadyJobs(Searcher):
         """Nothing to restore."""
 
 
+# Tune pickles these and the trainable again for every trial: they must hold no job, or n trials cost n^2.
+
+
+def _bundle(cpus: float, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    gpus = config.get("gpus")  # there once the Searcher has chosen a job; Tune also asks before
+    return tune.PlacementGroupFactory([{"CPU": cpus, **({"GPU": gpus} if gpus else {})}])
+
+
+def _name(trial: Any) -> str:
+    return trial.config["name"]
+
+
+def _folder(trial: Any) -> str:
+    return trial.trial_id
+
+
 @ray.remote(num_cpus=0, max_retries=0)
 def fan_out(work: CellWork) -> None:
     """Run the jobs as trials to the end."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     name = f"cells-{uuid.uuid4().hex[:8]}"
-    tasks, shape = work.tasks, work.shape
-
-    def bundle(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        # The job's number is there once the Searcher has chosen it; Tune also asks before.
-        gpu = {"GPU": tasks[config["job"]].share} if shape.on_gpus and "job" in config else {}
-        return tune.PlacementGroupFactory([{"CPU": shape.cell_cpus, **gpu}])
-
     trainable = tune.with_resources(
         tune.with_parameters(
-            run_trial, jobs=work.jobs, storage=work.storage, resources=work.resources, board=work.board
+            run_trial, jobs=(ray.put(work.jobs),), storage=work.storage, resources=work.resources, board=work.board
         ),
-        bundle,
+        partial(_bundle, work.shape.cell_cpus),
     )
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=ReadyJobs(work), num_samples=-1, max_concurrent_trials=MOST_TRIALS, reuse_actors=True,
-            trial_name_creator=lambda trial: work.jobs[trial.config["job"]].name,
-            trial_dirname_creator=lambda trial: trial.trial_id,
+            trial_name_creator=_name, trial_dirname_creator=_folder,
         ),
         run_config=tune.RunConfig(
             name=name, storage_path=below(work.storage, LOGS), verbose=0,

@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import lru_cache
 from typing import Any
 
 import ray
@@ -27,10 +28,16 @@ def landed(files: Files, encoder_folder: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=1)
+def _fetched(jobs: ray.ObjectRef) -> tuple[DownstreamJob, ...]:
+    """Once for each process, not for each trial: there may be thousands."""
+    return ray.get(jobs)
+
+
 def run_trial(
-    config: dict[str, Any], jobs: tuple[DownstreamJob, ...], storage: str, resources: Resources, board: Any
+    config: dict[str, Any], jobs: tuple[ray.ObjectRef], storage: str, resources: Resources, board: Any
 ) -> None:
-    """A function trainable: config["job"] is the place in `jobs`; early: before its encoder is there.
+    """A function trainable: config["job"] is the place in the DownstreamJobs; early: before its encoder is there.
 
     Results go to the store, not to Tune.
     """
@@ -42,7 +49,7 @@ def run_trial(
         if board is not None:
             board.cell.remote(outcome)
 
-    job = jobs[config["job"]]
+    job = _fetched(*jobs)[config["job"]]
     if config["early"] and not landed(Files(storage), job.encoder_folder):
         tune.report({"job": config["job"]})  # its cells stay open, blocked by the encoder
         return
