@@ -1,4 +1,4 @@
-"""What was a computation run on: a device's name, as results keep it."""
+"""What is computed on: a device's name, as results keep it, and its random generators."""
 
 import torch
 
@@ -6,3 +6,15 @@ import torch
 def device_name(device: torch.device) -> str:
     """`cpu`, or `cuda: NVIDIA A100-SXM4-80GB`."""
     return f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
+
+
+def seed_step(seed: int, device: torch.device) -> None:
+    """Seeds what a step draws from, on the CPU and on `device`: the generators that `torch.manual_seed` would seed.
+
+    Without a GPU, that function keeps the call and the stack it came from for the day a GPU appears, once for each
+    kind of device: 0.2 to 0.8 ms, every step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

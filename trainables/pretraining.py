@@ -17,6 +17,7 @@ from trainables import distributed
 from trainables.backbones import build_backbone, feature_dim
 from trainables.batch import Batch
 from trainables.checkpoint import state_from_bytes, state_to_bytes
+from trainables.devices import seed_step
 from trainables.gradient_cache import cached_backward, num_chunks
 from trainables.loop import LoopPlan, LoopState, fit
 from trainables.normalisation import convert_to_global
@@ -167,7 +168,7 @@ class Pretraining:
     def backward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Losses are means over workers: so all of them see the same history, and all stop where one diverges."""
         # Dropout is seeded by step, not carried along: a resumed run needs no generator state.
-        torch.manual_seed(derive_seed(self.seed, "dropout", step, self.rank))
+        seed_step(derive_seed(self.seed, "dropout", step, self.rank), self.device)
         chunk = self.recipe.gradient_cache_chunk
         with self.compute.autocast():
             if chunk is not None:

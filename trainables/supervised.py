@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets_io.fingerprint import derive_seed
+from trainables.devices import seed_step
 from trainables.downstream_data import Part
 from trainables.eval_views import prepare, prepare_test
 from trainables.loop import LoopPlan, LoopState, fit
@@ -90,7 +91,7 @@ class Supervised:
 
     def backward(self, batch: tuple[Tensor, Tensor, Tensor], step: int) -> dict[str, Tensor]:
         images, targets, known = batch
-        torch.manual_seed(derive_seed(self.seed, "downstream_step", step))
+        seed_step(derive_seed(self.seed, "downstream_step", step), self.device)
         if self.frozen:
             with torch.no_grad():
                 features = self.compute.features(self.backbone, images)

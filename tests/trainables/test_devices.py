@@ -1,0 +1,21 @@
+"""Does seeding a step give what `torch.manual_seed` gives, and leave nothing behind?"""
+
+import torch
+from torch import nn
+
+from trainables.devices import seed_step
+
+
+def test_dropout_is_that_of_manual_seed():
+    dropout, ones = nn.Dropout(0.5), torch.ones(64)
+    torch.manual_seed(7)
+    expected = dropout(ones)
+    seed_step(7, torch.device("cpu"))
+    assert torch.equal(dropout(ones), expected) and 0 < int((expected == 0).sum()) < 64
+
+
+def test_steps_without_a_gpu_leave_no_calls_behind():
+    before = len(torch.cuda._queued_calls)
+    for step in range(100):
+        seed_step(step, torch.device("cpu"))
+    assert len(torch.cuda._queued_calls) == before
