@@ -113,7 +113,12 @@ def _initial(job: EncoderJob, storage: str, board) -> None:
 @ray.remote(num_cpus=0, max_retries=0)
 def _lane(lane: Lane, shape: Shape) -> None:
     bundle = dict(shape.worker_bundle)
-    pretrain_all(lane, ScalingConfig(num_workers=shape.workers, use_gpu="GPU" in bundle, resources_per_worker=bundle))
+    scaling = ScalingConfig(
+        num_workers=shape.workers, use_gpu="GPU" in bundle, resources_per_worker=bundle,
+        # Ray is asked for next to no CPU, and would put all on one host; GPUs of one host are near each other.
+        placement_strategy="PACK" if "GPU" in bundle else "SPREAD",
+    )
+    pretrain_all(lane, scaling)
 
 
 @ray.remote(num_cpus=0, max_retries=0)
@@ -131,11 +136,14 @@ class Execution:
         counts: dict[str, dict[str, int]], resources: Resources,
     ):
         """done: folders that are finished; counts: source -> images of each split."""
-        self.store, self.resources, self.board = store, resources, Board.remote()
+        # What only steers stays with the driver: a worker's node may go, and a node cut off may hold a task for minutes.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self.here = {"scheduling_strategy": here}
+        self.store, self.resources, self.board = store, resources, Board.options(**self.here).remote()
         jobs = [encoder_job(run, data_folders) for run in longest_first(pending.encoders, counts)]
         self.initial = [job for job in jobs if not job.is_pretraining]
         self.pretrainings = tuple(job for job in jobs if job.is_pretraining)
-        self.turns = Turns.remote(len(self.pretrainings), tuple(job.folder for job in self.initial))
+        self.turns = Turns.options(**self.here).remote(len(self.pretrainings), tuple(job.folder for job in self.initial))
         self.shape = shape_of(resources, machines_at_most(), len(self.pretrainings))
         groups = groups_in_order(pending.cells, all_cells, counts)
         self.jobs, self.tasks = downstream_jobs(groups, all_cells, data_folders, resources, self.shape.on_gpus)
@@ -148,7 +156,8 @@ class Execution:
     def run(self, show: Callable[[News], None]) -> None:
         """To the end. Failures are in the store when this returns; it raises only for its own."""
         for job in self.initial:
-            self.owners[_initial.options(name=f"initial-{job.name}").remote(job, self.store.uri, self.board)] = job
+            options = {"name": f"initial-{job.name}", **self.here}
+            self.owners[_initial.options(**options).remote(job, self.store.uri, self.board)] = job
         if self.jobs:
             self._start_cells()
         self._start_lanes()
@@ -169,7 +178,7 @@ class Execution:
             self.jobs, self.tasks, self.done, self.store.uri, self.resources, self.shape,
             tuple(job.folder for job in self.pretrainings), self.board,
         )
-        self.owners[fan_out.remote(work)] = None
+        self.owners[fan_out.options(**self.here).remote(work)] = None
 
     def _start_lanes(self) -> None:
         """As many groups of workers as the machines, now or when they have grown, can hold."""
@@ -181,7 +190,7 @@ class Execution:
         for _ in range(min(wanted - running, waiting)):
             name = f"pretrain-{uuid.uuid4().hex[:6]}"
             lane = Lane(name, self.pretrainings, self.turns, self.store.uri, self.resources, self.board)
-            self.owners[_lane.options(name=name).remote(lane, self.shape)] = name
+            self.owners[_lane.options(name=name, **self.here).remote(lane, self.shape)] = name
 
     def _end_hangs(self) -> None:
         for late in ray.get(self.board.overdue.remote(self.limits)):
