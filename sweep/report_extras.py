@@ -8,8 +8,9 @@ from importlib.resources import files
 
 from datasets_io.fingerprint import canonical_json
 from sweep.analysis import FILES, Analysis, analyse
-from sweep.figures.draw import draw_all
+from sweep.figures.draw import drawing_beside
 from sweep.figures.drawing import Drawing, not_drawn
+from sweep.figures.view import View
 from sweep.report_data import ReportData
 from sweep.report_files import ReportFolder
 
@@ -57,9 +58,10 @@ def extras_of(data: ReportData, folder: ReportFolder, quick: bool) -> Extras:
     kept = _kept(folder, made_from)
     if kept is not None:
         return kept
-    found = _analysis(data)
-    drawings = draw_all(data.study, data.plan, data.results, data.store, data.data_folders, data.raw)
-    return Extras(found.csv_files(), found.notes, drawings, made_from)
+    view = View(data.study, data.plan, data.results, data.store, data.data_folders, data.raw)
+    with drawing_beside(view) as drawings:
+        found = _analysis(data)
+        return Extras(found.csv_files(), found.notes, drawings(), made_from)
 
 
 def describe(name: str) -> str:

@@ -233,7 +233,7 @@ def strict() -> Study:
 
 def demo() -> Study:
     """Every part of the study at a laptop's size, on synthetic archives or on small real ones."""
-    size = 40
+    size = 32
     backbone = BackboneSpec("demo_cnn", size)
     stand_in = StandInInit(backbone, OptimizerSpec("adamw", 2e-3, (0.9, 0.98), 0.01))
     common = PretrainRecipe(
@@ -257,10 +257,10 @@ def demo() -> Study:
         corpus=BuildSpec("mimic_cxr", image_size=size),
         datasets=(
             Dataset("CheXpert", BuildSpec("chexpert", image_size=size), DownstreamRecipe(
-                5, 32, "val_auroc", view, optimizer=fast, splits=SplitRecipe(val="carved", test="val"),
+                4, 32, "val_auroc", view, optimizer=fast, splits=SplitRecipe(val="carved", test="val"),
                 label_policy=LabelPolicy(), **probe)),
             Dataset("NIH-ChestX-Ray14", BuildSpec("nih_cxr14", image_size=size), DownstreamRecipe(
-                5, 32, "val_loss", replace(view, flip_p=0.0), optimizer=fast, **probe)),
+                4, 32, "val_loss", replace(view, flip_p=0.0), optimizer=fast, **probe)),
         ),
         rows=(
             EncoderRow("random", "Random Init.", BASELINE, RandomInit(backbone)),
@@ -268,7 +268,7 @@ def demo() -> Study:
             *_pretraining(PAPER_METHODS, base, JointSettings(), common, jitter_p=0.5),
         ),
         synthetic=SyntheticSpec(
-            corpus_train=1440, chexpert_train=440, chexpert_valid=200, nih_train_val=480, nih_test=240,
+            corpus_train=1152, chexpert_train=400, chexpert_valid=200, nih_train_val=400, nih_test=240,
         ),
         resources=Resources(checkpoint_every_steps=200),
         deviations=(

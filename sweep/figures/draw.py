@@ -1,7 +1,12 @@
 """Which figures does a study have, and what do they look like now: name -> Drawing."""
 
+import multiprocessing
+import os
+import pickle
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +31,7 @@ from sweep.store import Store
 from sweep.studies import Study
 
 BOXED = "nih_cxr14"
+PROCESSES_PAY = 300  # results: the demo's 650 take a core a minute to draw
 
 
 def draw_all(
@@ -37,11 +43,63 @@ def draw_all(
     data_folders: source -> folder of its shards in the storage. raw: source -> raw archive, where it is known: NIH's
     boxes are read from it.
     """
-    view = View(study, plan, results, store, data_folders or {}, raw or {})
-    drawings = {}
-    for name, title, draw in _figures(view):
-        drawings[name] = _drawn(name, title, draw)
-    return drawings
+    return draw_here(View(study, plan, results, store, data_folders or {}, raw or {}))
+
+
+def draw_here(view: View) -> dict[str, Drawing]:
+    """Every figure, one after the other."""
+    return {name: _drawn(name, title, draw) for name, title, draw in _figures(view)}
+
+
+@contextmanager
+def drawing_beside(view: View, processes: int | None = None) -> Iterator[Callable[[], dict[str, Drawing]]]:
+    """Begin to draw in processes of their own, one a core; what it gives waits for the figures of `draw_here`.
+
+    A small report is drawn here, once it is asked for: a process takes seconds to import what it needs.
+    processes: so many whatever the size; 1 draws here.
+    """
+    if processes is None:
+        processes = len(os.sched_getaffinity(0)) if len(view.results) >= PROCESSES_PAY else 1
+    if processes == 1 or not _can_travel(view):
+        yield partial(draw_here, view)
+        return
+    figures = _figures(view)
+    context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may wait for ever
+    with ProcessPoolExecutor(processes, context, _open, (view,)) as pool:
+        # From the end: the maps of features, which take longest, are there.
+        begun = [pool.submit(_draw_one, place) for place in reversed(range(len(figures)))][::-1]
+
+        def collect() -> dict[str, Drawing]:
+            drawings = {}
+            for (name, title, draw), future in zip(figures, begun, strict=True):
+                try:
+                    drawings[name] = future.result()
+                except BrokenExecutor:  # killed, or this is a script that cannot be imported anew
+                    drawings[name] = _drawn(name, title, draw)
+            return drawings
+
+        yield collect
+
+
+def _can_travel(view: View) -> bool:
+    """Whether another process can be given it: not where a study's file has classes of its own."""
+    try:
+        pickle.dumps(view)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
+
+
+_opened: list[tuple[str, str, Callable[[], Drawing]]] = []
+
+
+def _open(view: View) -> None:
+    """In a process that draws, once."""
+    _opened[:] = _figures(view)
+
+
+def _draw_one(place: int) -> Drawing:
+    return _drawn(*_opened[place])
 
 
 def _figures(view: View) -> list[tuple[str, str, Callable[[], Drawing]]]:

@@ -1,7 +1,10 @@
 """Do figures show the numbers of the results, in the same bytes each time, and say why where they cannot?"""
 
 import io
+import multiprocessing
+import os
 import re
+import signal
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
@@ -15,7 +18,8 @@ from PIL import Image
 
 from sweep.aggregate import summarise
 from sweep.figures import curves, forest, heat_map, pretraining_curves, ranks
-from sweep.figures.draw import draw_all
+from sweep.figures import draw
+from sweep.figures.draw import draw_all, drawing_beside
 from sweep.figures.drawing import inline_svg
 from sweep.figures.style import GREY_SCALE, LINES, MARKERS, PALETTE
 from sweep.stats import holm
@@ -51,6 +55,22 @@ def test_what_needs_more_says_so(drawings):
 def test_bytes_are_the_same_each_time(view, drawings):
     again = forest.draw(view)
     assert again == drawings["forest"]
+
+
+def test_processes_draw_the_same_bytes(view, drawings):
+    with drawing_beside(view, processes=2) as drawn:
+        assert drawn() == drawings
+
+
+def test_figures_whose_process_was_killed_are_drawn_here(view, drawings, monkeypatch):
+    def killed(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    fork = multiprocessing.get_context("fork")  # the patch reaches it
+    monkeypatch.setattr(draw, "_open", killed)
+    monkeypatch.setattr(draw.multiprocessing, "get_context", lambda method: fork)
+    with drawing_beside(view, processes=2) as drawn:
+        assert drawn() == drawings
 
 
 def test_two_figures_of_a_page_share_no_id_and_reach_no_network(drawings):
