@@ -238,7 +238,7 @@ def demo() -> Study:
     stand_in = StandInInit(backbone, OptimizerSpec("adamw", 2e-3, (0.9, 0.98), 0.01))
     common = PretrainRecipe(
         backbone=backbone, objective=None, optimizer=OptimizerSpec("adamw", 2e-3, (0.9, 0.98)),
-        text=TinyText(layers=1, dropout=0.0), views=(), num_epochs=6, global_batch_size=32, patience=None,
+        text=TinyText(layers=1, dropout=0.0), views=(), num_epochs=5, global_batch_size=32, patience=None,
     )
     small = HeadSpec(dims=(128, 64), norm="batch", act="relu")
     base = {

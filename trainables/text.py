@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 PADDING, UNKNOWN, START = 0, 1, 2
-BUCKET_TOKENS = 256
+# What a call of one layer costs beside its matrix products, forward and backward, as a number of multiplications: on a
+# CPU core 1.6e7 to 4.8e7 were measured for widths of 64 to 384; on a GPU stated: 45 launches of 5 us at 1e14 FLOP/s.
+CALL_PRODUCTS = {"cpu": 3e7, "cuda": 4e9}
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,8 @@ class TextTower(nn.Module):
         if self.pooling not in ("cls", "max"):
             raise ValueError(f"pooling is {self.pooling!r}; allowed: 'cls', 'max'")
         self.bert = _tiny_bert(config, vocabulary_size) if isinstance(config, TinyText) else _pretrained(config)
+        inner = sum(p.numel() for name, p in self.bert.named_parameters() if "embedding" not in name)
+        self.layer_parameters = inner / self.bert.config.num_hidden_layers
 
     @property
     def width(self) -> int:
@@ -155,7 +160,8 @@ class TextTower(nn.Module):
         lengths = attention_mask.sum(dim=1)
         order = torch.argsort(lengths, stable=True)
         parts, start = [], 0
-        for count, longest in length_buckets(lengths[order].tolist()):
+        call_tokens = CALL_PRODUCTS[input_ids.device.type] / self.layer_parameters
+        for count, longest in length_buckets(lengths[order].tolist(), call_tokens):
             rows = order[start : start + count]
             parts.append(self.pooled(input_ids[rows, :longest], attention_mask[rows, :longest]))
             start += count
@@ -168,19 +174,23 @@ class TextTower(nn.Module):
         return states.masked_fill(attention_mask[:, :, None] == 0, float("-inf")).amax(dim=1)
 
 
-def length_buckets(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """(texts, tokens of the longest) of each bucket. lengths: ascending.
+def length_buckets(lengths: Sequence[int], call_tokens: float) -> list[tuple[int, int]]:
+    """(texts, tokens of the longest) of each bucket, so that all together cost least. lengths: ascending.
 
-    A bucket is closed where the next text is over a quarter longer than its first, once it holds enough tokens to
-    keep a matrix product busy.
+    A bucket costs its texts times its longest, and `call_tokens` for the call.
     """
-    buckets, start = [], 0
-    for end in range(1, len(lengths) + 1):
-        full = (end - start) * lengths[end - 1] >= BUCKET_TOKENS
-        if end == len(lengths) or (full and lengths[end] > 1.25 * lengths[start]):
-            buckets.append((end - start, lengths[end - 1]))
-            start = end
-    return buckets
+    longest, counts = np.unique(np.asarray(lengths), return_counts=True)
+    before = np.concatenate([[0], np.cumsum(counts)])
+    least, opens = np.zeros(len(before)), np.zeros(len(before), dtype=int)
+    for end in range(1, len(before)):
+        costs = least[:end] + call_tokens + (before[end] - before[:end]) * longest[end - 1]
+        opens[end] = costs.argmin()
+        least[end] = costs[opens[end]]
+    buckets, end = [], len(longest)
+    while end:
+        buckets.append((int(before[end] - before[opens[end]]), int(longest[end - 1])))
+        end = opens[end]
+    return buckets[::-1]
 
 
 def layers_of(model: nn.Module) -> nn.ModuleList:

@@ -1,10 +1,14 @@
 """Does the benchmark of objectives run, does it refuse losses that differ, and are bucketed texts the padded ones?"""
 
+from itertools import combinations, pairwise
+
+import numpy as np
 import pytest
 import torch
 from benchmark_lines import figures_of
 
 from benchmarks.objectives import check_equal, gradients, main, normal
+from trainables import text
 from trainables.objectives.vicreg import covariance_term
 from trainables.text import TextTower, TinyText, length_buckets
 
@@ -37,14 +41,14 @@ def test_the_gram_of_any_number_of_rows_has_the_equations_gradient(rows):
 
 
 @pytest.mark.parametrize("pooling", ["cls", "max"])
-def test_texts_of_one_bucket_or_many_give_the_same_rows_and_gradients(pooling):
+def test_texts_of_one_bucket_or_many_give_the_same_rows_and_gradients(pooling, monkeypatch):
     torch.manual_seed(0)
     tower = TextTower(TinyText(layers=2, width=16, heads=2, max_length=64, dropout=0.0, pooling=pooling), 50).double()
     lengths = torch.randint(2, 65, (60,))
     lengths[7] = 64
     mask = (torch.arange(64) < lengths[:, None]).long()
     ids = torch.randint(3, 50, mask.shape) * mask
-    assert len(length_buckets(lengths.sort().values.tolist())) > 3
+    monkeypatch.setitem(text.CALL_PRODUCTS, "cpu", 0.0)  # a bucket for each length
     results = []
     for forward in (tower, tower.pooled):
         out = forward(ids, mask)
@@ -54,9 +58,20 @@ def test_texts_of_one_bucket_or_many_give_the_same_rows_and_gradients(pooling):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
-def test_buckets_hold_every_text_once_and_close_where_texts_grow():
-    assert length_buckets([5]) == [(1, 5)]
-    assert length_buckets([10] * 30 + [12, 40]) == [(31, 12), (1, 40)]
-    assert length_buckets([10, 100, 100]) == [(3, 100)]  # the first alone would keep no product busy
-    lengths = sorted(torch.randint(3, 128, (200,)).tolist())
-    assert sum(count for count, _ in length_buckets(lengths)) == 200
+def test_buckets_are_those_that_cost_least():
+    generator = np.random.default_rng(0)
+    assert length_buckets([5], 100) == [(1, 5)]
+    for call_tokens in (0, 3, 40, 1000):
+        for _ in range(20):
+            lengths = sorted(generator.integers(3, 40, 9).tolist())
+            buckets = length_buckets(lengths, call_tokens)
+            assert sum(count for count, _ in buckets) == 9
+            places = np.cumsum([count for count, _ in buckets])
+            assert [longest for _, longest in buckets] == [lengths[place - 1] for place in places]
+            ways = (cut for number in range(9) for cut in combinations(range(1, 9), number))
+            least = min(cost_of([0, *cut, 9], lengths, call_tokens) for cut in ways)
+            assert cost_of([0, *places], lengths, call_tokens) == least
+
+
+def cost_of(places: list[int], lengths: list[int], call_tokens: float) -> float:
+    return sum(call_tokens + (end - start) * lengths[end - 1] for start, end in pairwise(places))
