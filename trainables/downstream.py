@@ -44,6 +44,7 @@ def run_trial(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(resources.cpus_per_cell)
+        os.setpriority(os.PRIO_PROCESS, 0, 19)  # pretraining shares these cores, and cells wait for its encoders
 
     def emit(outcome: Outcome) -> None:
         if board is not None:
