@@ -20,6 +20,7 @@ from datasets_io.stream import streamed_batches
 from trainables import distributed
 from trainables.encoders import Emit, EncoderJob, count_attempt, fail, last_error, note_error, run_pretraining
 from trainables.events import Progress
+from trainables.gloo import GroupConfig
 from trainables.loop import TrainingDiverged
 from trainables.pretraining import Corpus
 from trainables.recipe import PretrainRecipe, Resources
@@ -98,6 +99,7 @@ def pretrain_all(lane: Lane, scaling: ScalingConfig) -> None:
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
     trainer = TorchTrainer(
         _worker_loop,
+        torch_config=GroupConfig(),
         train_loop_config={"lane": lane},
         scaling_config=scaling,
         run_config=RunConfig(

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import pickle
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -60,34 +59,27 @@ def drawing_beside(view: View, processes: int | None = None) -> Iterator[Callabl
     """
     if processes is None:
         processes = len(os.sched_getaffinity(0)) if len(view.results) >= PROCESSES_PAY else 1
-    if processes == 1 or not _can_travel(view):
+    if processes == 1:
         yield partial(draw_here, view)
         return
     figures = _figures(view)
     context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may wait for ever
     with ProcessPoolExecutor(processes, context, _open, (view,)) as pool:
-        # From the end: the maps of features, which take longest, are there.
-        begun = [pool.submit(_draw_one, place) for place in reversed(range(len(figures)))][::-1]
+        try:  # from the end: the maps of features, which take longest, are there
+            begun = [pool.submit(_draw_one, place) for place in reversed(range(len(figures)))][::-1]
+        except Exception:  # a study's file with classes of its own cannot be given to another process
+            begun = [None] * len(figures)
 
         def collect() -> dict[str, Drawing]:
             drawings = {}
             for (name, title, draw), future in zip(figures, begun, strict=True):
                 try:
-                    drawings[name] = future.result()
+                    drawings[name] = _drawn(name, title, draw) if future is None else future.result()
                 except BrokenExecutor:  # killed, or this is a script that cannot be imported anew
                     drawings[name] = _drawn(name, title, draw)
             return drawings
 
         yield collect
-
-
-def _can_travel(view: View) -> bool:
-    """Whether another process can be given it: not where a study's file has classes of its own."""
-    try:
-        pickle.dumps(view)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return False
-    return True
 
 
 _opened: list[tuple[str, str, Callable[[], Drawing]]] = []

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -70,6 +70,15 @@ def test_figures_whose_process_was_killed_are_drawn_here(view, drawings, monkeyp
     monkeypatch.setattr(draw, "_open", killed)
     monkeypatch.setattr(draw.multiprocessing, "get_context", lambda method: fork)
     with drawing_beside(view, processes=2) as drawn:
+        assert drawn() == drawings
+
+
+def test_a_study_that_cannot_be_given_to_a_process_is_drawn_here(view, drawings):
+    class Own(type(view.study)):
+        pass
+
+    study = Own(**{field.name: getattr(view.study, field.name) for field in fields(view.study)})
+    with drawing_beside(replace(view, study=study), processes=2) as drawn:
         assert drawn() == drawings
 
 
