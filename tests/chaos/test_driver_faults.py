@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from sweep.lease import LEASES
 pytestmark = pytest.mark.timeout(2400)  # seven runs of a small study: half a minute each on an idle machine
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = "tests/chaos/tiny_study.py"
+MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 LIMITED = """
 from dataclasses import replace
 
@@ -205,6 +207,82 @@ def test_a_node_that_is_lost_costs_nothing(calm, tmp_path, kind):
         assert results_of(storage, "tiny") == results_of(calm, "tiny")
     finally:
         cluster.shutdown()
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(7200)
+def test_a_head_that_is_lost_is_one_sentence_and_on_a_new_cluster_the_study_goes_on(calm, tmp_path):
+    storage = tmp_path / "storage"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "dashboard_host": "127.0.0.1"})
+    try:
+        driver = start(storage, RAY_ADDRESS=cluster.address)
+        wait_for(storage, "cells", 1, driver)
+        cluster.remove_node(cluster.head_node, allow_graceful=False)
+        lost = time.monotonic()
+        said = driver.communicate(timeout=600)[0]
+        print(f"the driver ended {time.monotonic() - lost:.0f} s after the head: {said.splitlines()[-3:]}")
+    finally:
+        cluster.shutdown()
+    assert driver.returncode == 3 and "Traceback" not in said, said[-3000:]
+    assert "go on with: python -m sweep.run" in " ".join(said.split()), said[-3000:]
+    before = finished(storage)
+    again = run(storage)
+    assert again.returncode == 0, again.stdout[-3000:]
+    assert before.items() <= finished(storage).items(), "0 finished items are computed again"
+    assert results_of(storage, "tiny") == results_of(calm, "tiny")
+    files = Files(str(storage))
+    assert files.list(LEASES) == [] and files.remove_leftovers() == 0
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(7200)
+@pytest.mark.skipif(not os.access(MEMORY_GROUPS, os.W_OK), reason="needs the right to make memory groups (cgroup v1)")
+def test_a_host_whose_memory_runs_out_three_times_gives_the_same_table(calm, tmp_path):
+    """The kernel ends a process of the sweep each time, whichever it likes; the same command goes on."""
+    storage, group = tmp_path / "storage", MEMORY_GROUPS / f"radsweep-{os.getpid()}"
+    group.mkdir()
+    try:
+        ended = []
+        for cells in (1, 4, 8):
+            driver = start_in(group, storage)
+            wait_for(storage, "cells", cells, driver)
+            kills = oom_kills(group)
+            while oom_kills(group) == kills and driver.poll() is None:
+                used = int((group / "memory.usage_in_bytes").read_text())
+                with suppress(OSError):  # busy: it could not be made so small at once
+                    (group / "memory.limit_in_bytes").write_text(str(int(used * 0.8)))
+                time.sleep(0.2)
+            (group / "memory.limit_in_bytes").write_text("-1")
+            before = finished(storage)
+            driver.communicate(timeout=850)
+            ended.append(driver.returncode)
+            assert before.items() <= finished(storage).items(), "0 finished items are computed again"
+        print(f"the kernel ended {oom_kills(group)} processes; the commands ended with {ended}")
+        again = run(storage, "--retry-failed")
+        assert again.returncode == 0, again.stdout[-3000:]
+        assert results_of(storage, "tiny") == results_of(calm, "tiny")
+    finally:
+        wait_until_empty(group)
+        group.rmdir()
+
+
+def start_in(group: Path, storage: Path) -> subprocess.Popen:
+    """The command as a member of a memory group, with all that it starts."""
+    inside = ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *command(storage)]
+    return subprocess.Popen(
+        inside, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )
+
+
+def oom_kills(group: Path) -> int:
+    text = (group / "memory.oom_control").read_text()
+    return int(text.rpartition("oom_kill ")[2].split()[0])
+
+
+def wait_until_empty(group: Path) -> None:
+    deadline = time.monotonic() + 120
+    while (group / "cgroup.procs").read_text().strip() and time.monotonic() < deadline:
+        time.sleep(0.5)
 
 
 @pytest.mark.chaos
