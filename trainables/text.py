@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from torch import Tensor, nn
 
 PADDING, UNKNOWN, START = 0, 1, 2
 # What a call of one layer costs beside its matrix products, forward and backward, as a number of multiplications: on a
-# CPU core 1.6e7 to 4.8e7 were measured for widths of 64 to 384; on a GPU stated: 45 launches of 5 us at 1e14 FLOP/s.
-CALL_PRODUCTS = {"cpu": 3e7, "cuda": 4e9}
+# CPU core measured at widths of 64, 128 and 384; on a GPU stated: 45 launches of 5 us at 1e14 FLOP/s. Products of few
+# tokens are slower for each: by as much as this many more.
+CALL_PRODUCTS = {"cpu": 1.6e7, "cuda": 4e9}
+FEW_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,17 @@ class TextTower(nn.Module):
         if self.pooling not in ("cls", "max"):
             raise ValueError(f"pooling is {self.pooling!r}; allowed: 'cls', 'max'")
         self.bert = _tiny_bert(config, vocabulary_size) if isinstance(config, TinyText) else _pretrained(config)
-        inner = sum(p.numel() for name, p in self.bert.named_parameters() if "embedding" not in name)
-        self.layer_parameters = inner / self.bert.config.num_hidden_layers
 
     @property
     def width(self) -> int:
         return int(self.bert.config.hidden_size)
+
+    @cached_property
+    def call_tokens(self) -> dict[str, float]:
+        """Kind of device -> what a call costs, as a number of tokens."""
+        inner = sum(p.numel() for name, p in self.bert.named_parameters() if "embedding" not in name)
+        layer = inner / self.bert.config.num_hidden_layers
+        return {device: FEW_TOKENS + products / layer for device, products in CALL_PRODUCTS.items()}
 
     def freeze(self, layers: int, embeddings: bool) -> None:
         """Fix the `layers` layers nearest the input, and the embeddings."""
@@ -160,8 +168,7 @@ class TextTower(nn.Module):
         lengths = attention_mask.sum(dim=1)
         order = torch.argsort(lengths, stable=True)
         parts, start = [], 0
-        call_tokens = CALL_PRODUCTS[input_ids.device.type] / self.layer_parameters
-        for count, longest in length_buckets(lengths[order].tolist(), call_tokens):
+        for count, longest in length_buckets(lengths[order].tolist(), self.call_tokens[input_ids.device.type]):
             rows = order[start : start + count]
             parts.append(self.pooled(input_ids[rows, :longest], attention_mask[rows, :longest]))
             start += count
