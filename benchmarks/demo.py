@@ -1,7 +1,7 @@
 """How long does the demo take, how much memory, and where does its time go?
 
 python -m benchmarks.demo [--quick]. Runs `python -m sweep.run` in a fresh storage. Memory is the proportional set size
-of the command and all processes below it, read every three seconds: a look takes a fifth of a second of a core.
+of the command and all processes below it, read every ten seconds: a look takes a fifth of a second of a core.
 Seconds by part are those that the results of finished items state; cells run side by side with each other and with
 pretraining, so parts add up to more than the wall time. One JSON line for each figure on stdout, a table on stderr.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.common import report, row
 from datasets_io.artefacts import RESULT
 
-LIMIT_SECONDS, LOOK_SECONDS = 300.0, 3.0
+LIMIT_SECONDS, LOOK_SECONDS = 300.0, 10.0
 QUICK_ONLY = "method=random,protocol=LP,dataset=nih_cxr14,seed=0"
 
 
