@@ -268,7 +268,7 @@ def demo() -> Study:
             *_pretraining(PAPER_METHODS, base, JointSettings(), common, jitter_p=0.5),
         ),
         synthetic=SyntheticSpec(
-            corpus_train=896, chexpert_train=320, chexpert_valid=200, nih_train_val=320, nih_test=240,
+            corpus_train=800, chexpert_train=280, chexpert_valid=200, nih_train_val=280, nih_test=240,
         ),
         resources=Resources(checkpoint_every_steps=200),
         deviations=(
