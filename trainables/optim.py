@@ -4,9 +4,12 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from trainables.recipe import OptimizerSpec
+
+ADAM_EPSILON = 1e-8  # of Kingma and Ba (2015)
 
 
 def build_optimizer(spec: OptimizerSpec, modules: Iterable[nn.Module]) -> torch.optim.Optimizer:
@@ -18,10 +21,42 @@ def build_optimizer(spec: OptimizerSpec, modules: Iterable[nn.Module]) -> torch.
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": spec.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
+    return _kind(spec)(groups, lr=spec.learning_rate, betas=spec.betas, eps=ADAM_EPSILON, fused=True)
+
+
+def _kind(spec: OptimizerSpec) -> type[torch.optim.Adam]:
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
     if spec.name not in kinds:
         raise ValueError(f"unknown optimiser {spec.name!r}; allowed: {', '.join(sorted(kinds))}")
-    return kinds[spec.name](groups, lr=spec.learning_rate, betas=spec.betas, fused=True)
+    return kinds[spec.name]
+
+
+class HeadsOptimizer:
+    """The optimiser of many small heads at once, without an Optimizer: that would cost more than its step.
+
+    weight and bias have a leading axis of heads, and are changed in place by what `gradients` hold.
+    """
+
+    def __init__(self, spec: OptimizerSpec, weight: Tensor, bias: Tensor):
+        self.spec, self.parameters = spec, (weight, bias)
+        self.decoupled = issubclass(_kind(spec), torch.optim.AdamW)
+        self.gradients, self.means, self.squares = (
+            tuple(torch.zeros_like(p) for p in self.parameters) for _ in range(3)
+        )
+        self.num_steps = tuple(torch.zeros((), device=weight.device) for _ in self.parameters)
+        spared = spec.exclude_norm_bias and spec.weight_decay != 0
+        self.groups = ((slice(0, 1), spec.weight_decay), (slice(1, 2), 0.0)) if spared else (
+            (slice(0, 2), spec.weight_decay),
+        )
+
+    def step(self) -> None:
+        for which, decay in self.groups:
+            adam(
+                *(list(kept[which]) for kept in (self.parameters, self.gradients, self.means, self.squares)), [],
+                list(self.num_steps[which]), fused=True, decoupled_weight_decay=self.decoupled, amsgrad=False,
+                beta1=self.spec.betas[0], beta2=self.spec.betas[1], lr=self.spec.learning_rate, weight_decay=decay,
+                eps=ADAM_EPSILON, maximize=False,
+            )
 
 
 def learning_rate(peak: float, step: int, total_steps: int, schedule: str, warmup_steps: int = 0) -> float:

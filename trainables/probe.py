@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainables.downstream_data import Part
 from trainables.eval_views import contents
 from trainables.loop import TrainingDiverged
-from trainables.optim import set_learning_rate
+from trainables.optim import HeadsOptimizer
 from trainables.precision import Compute
 from trainables.recipe import DownstreamRecipe, OptimizerSpec
 from trainables.supervised import epoch_flips, epoch_rows, epoch_score, features_of, masked_bce, new_head
@@ -47,23 +47,27 @@ def cache_features(
 class _Heads:
     """S linear heads as one batched product: weight (S, F, D), bias (S, 1, F), with gradients that are written out."""
 
-    def __init__(self, width: int, num_findings: int, seeds: tuple[int, ...], device: torch.device):
+    def __init__(
+        self, width: int, num_findings: int, seeds: tuple[int, ...], device: torch.device, optimizer: OptimizerSpec
+    ):
         heads = [new_head(width, num_findings, seed) for seed in seeds]
-        self.weight = torch.stack([h.weight.detach() for h in heads]).to(device).requires_grad_()
-        self.bias = torch.stack([h.bias.detach()[None] for h in heads]).to(device).requires_grad_()
-        self.weight.grad, self.bias.grad = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
+        self.weight = torch.stack([h.weight.detach() for h in heads]).to(device)
+        self.bias = torch.stack([h.bias.detach()[None] for h in heads]).to(device)
+        self.optimizer = HeadsOptimizer(optimizer, self.weight, self.bias)
 
     def __call__(self, features: Tensor) -> Tensor:
         return torch.baddbmm(self.bias, features, self.weight.transpose(1, 2))
 
-    def set_gradients(self, features: Tensor, logits: Tensor, targets: Tensor, shares: Tensor) -> None:
-        """Of the sum over heads of sum(shares * BCE): its derivative by a logit is shares * (sigmoid - target).
+    def step(self, features: Tensor, logits: Tensor, targets: Tensor, shares: Tensor) -> None:
+        """Down the sum over heads of sum(shares * BCE): its derivative by a logit is shares * (sigmoid - target).
 
         A graph for these three products would cost four times what they do.
         """
         by_logit = logits.sigmoid().sub_(targets).mul_(shares)
-        torch.bmm(by_logit.transpose(1, 2), features, out=self.weight.grad)
-        torch.sum(by_logit, dim=1, keepdim=True, out=self.bias.grad)
+        by_weight, by_bias = self.optimizer.gradients
+        torch.bmm(by_logit.transpose(1, 2), features, out=by_weight)
+        torch.sum(by_logit, dim=1, keepdim=True, out=by_bias)
+        self.optimizer.step()
 
 
 @dataclass(frozen=True)
@@ -111,20 +115,14 @@ def train_heads(
     count = len(subsets[0])
     if any(len(rows) != count for rows in subsets):
         raise ValueError("seeds that train together need label subsets of one size")
-    heads = _Heads(features.train.shape[-1], train.targets.shape[1], seeds, device)
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    optimizer = kinds[optimizer_spec.name](
-        [heads.weight, heads.bias], lr=optimizer_spec.learning_rate, betas=optimizer_spec.betas,
-        weight_decay=optimizer_spec.weight_decay, fused=True,
-    )
-    set_learning_rate(optimizer, optimizer_spec.learning_rate)
+    heads = _Heads(features.train.shape[-1], train.targets.shape[1], seeds, device, optimizer_spec)
     targets, known = torch.from_numpy(train.targets).to(device), torch.from_numpy(train.known).to(device)
     best: list[ProbeResult | None] = [None] * len(seeds)
     scores = [-math.inf] * len(seeds)
     histories: list[list[dict[str, float]]] = [[] for _ in seeds]
     for epoch in range(num_epochs):
         seen = _epoch(recipe, subsets, seeds, epoch, targets, known)
-        total = _train_epoch(heads, optimizer, features.train.flatten(0, 1), seen, recipe.batch_size)
+        total = _train_epoch(heads, features.train.flatten(0, 1), seen, recipe.batch_size)
         _check(total, seeds, epoch, histories)
         means = total / math.ceil(count / recipe.batch_size)
         _score_epoch(heads, features, recipe, val, epoch, means, scores, best, histories)
@@ -132,17 +130,14 @@ def train_heads(
 
 
 @torch.no_grad()
-def _train_epoch(
-    heads: _Heads, optimizer: torch.optim.Optimizer, cached: Tensor, seen: _Epoch, batch_size: int
-) -> Tensor:
+def _train_epoch(heads: _Heads, cached: Tensor, seen: _Epoch, batch_size: int) -> Tensor:
     """One step a batch; each seed's sum of the batches' losses, (S,). cached: (C * N, D)."""
     logits = torch.empty_like(seen.targets)
     for start in range(0, seen.places.shape[1], batch_size):
         now = slice(start, start + batch_size)
         inputs = nn.functional.embedding(seen.places[:, now], cached)  # gathers a third faster than indexing
         logits[:, now] = given = heads(inputs)
-        heads.set_gradients(inputs, given, seen.targets[:, now], seen.shares[:, now])
-        optimizer.step()
+        heads.step(inputs, given, seen.targets[:, now], seen.shares[:, now])
     return seen.loss(logits)
 
 

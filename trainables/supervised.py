@@ -41,6 +41,8 @@ def epoch_rows(num_images: int, seed: int, epoch: int) -> np.ndarray:
 
 def epoch_flips(num_images: int, probability: float, seed: int, epoch: int) -> np.ndarray:
     """Which images are mirrored in an epoch: (N,) bool by image, not by place in the order."""
+    if probability == 0:
+        return np.zeros(num_images, dtype=bool)
     return np.random.default_rng(derive_seed(seed, "flip", epoch)).random(num_images) < probability
 
 

@@ -1,5 +1,7 @@
 """Linear probing: cached features give what training through the frozen backbone gives, which nothing changes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -28,10 +30,10 @@ def part(n: int, seed: int) -> Part:
     return Part(pixels, targets, generator.random((n, 3)) < 0.9, ids, ids)
 
 
-def supervised(phase, train, val, seed, backbone) -> Supervised:
+def supervised(phase, train, val, seed, backbone, optimizer=FAST) -> Supervised:
     head = new_head(feature_dim(backbone), 3, seed)
     rows = np.arange(len(train))
-    return Supervised(backbone, head, phase, RECIPE, train, rows, val, seed, CPU, RECIPE.num_epochs, RECIPE.optimizer)
+    return Supervised(backbone, head, phase, RECIPE, train, rows, val, seed, CPU, RECIPE.num_epochs, optimizer)
 
 
 @pytest.fixture
@@ -43,14 +45,18 @@ def backbone():
     return network
 
 
-def test_cached_equals_uncached_seed_by_seed(backbone):
+@pytest.mark.parametrize("optimizer", [
+    FAST, replace(FAST, weight_decay=0.5), replace(FAST, name="adamw", betas=(0.8, 0.99), weight_decay=0.5),
+    replace(FAST, name="adamw", weight_decay=0.5, exclude_norm_bias=True),
+], ids=["Adam", "Adam with decay", "AdamW", "AdamW that spares biases"])
+def test_cached_equals_uncached_seed_by_seed(backbone, optimizer):
     train, val, seeds = part(53, 0), part(21, 1), (0, 1, 2, 3, 4)
     features = cache_features(backbone, RECIPE, train, val, CPU)
     assert features.train.shape == (2, 53, 128)
     subsets = [np.arange(53) for _ in seeds]
-    results = train_heads(features, RECIPE, train, subsets, val, seeds, RECIPE.num_epochs, RECIPE.optimizer)
+    results = train_heads(features, RECIPE, train, subsets, val, seeds, RECIPE.num_epochs, optimizer)
     for seed, cached in zip(seeds, results, strict=True):
-        state = supervised(linear_probe.PROTOCOL.last_phase, train, val, seed, backbone).run()
+        state = supervised(linear_probe.PROTOCOL.last_phase, train, val, seed, backbone, optimizer).run()
         assert state.best_epoch == cached.best_epoch
         torch.testing.assert_close(state.best_tensors["head"]["weight"], cached.weight, rtol=0, atol=1e-6)
         torch.testing.assert_close(state.best_tensors["head"]["bias"], cached.bias, rtol=0, atol=1e-6)
