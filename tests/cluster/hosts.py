@@ -171,11 +171,18 @@ class Hosts:
 
     def on(self, name: str, command: str, timeout: float = 1800) -> subprocess.CompletedProcess:
         """A shell command on a host, with the environment of a new login."""
+        return subprocess.run(**self._inside(name, command), capture_output=True, text=True, timeout=timeout)
+
+    def begin(self, name: str, command: str) -> subprocess.Popen:
+        """The same, not waited for."""
+        silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(**self._inside(name, command), **silent)
+
+    def _inside(self, name: str, command: str) -> dict:
         enter = ["nsenter", "--target", str(self._first_process(name)), "--mount", "--uts", "--ipc", "--net", "--pid"]
         path = f"{HOME}/radsweep-env/bin:{os.environ['PATH']}"
         clean = {"HOME": HOME, "PATH": path, "TERM": "dumb", "LANG": "C.UTF-8", "RAY_AUTH_MODE": "token"}
-        shell = ["bash", "-c", f"cd {ROOT} && {command}"]
-        return subprocess.run([*enter, *shell], capture_output=True, text=True, timeout=timeout, env=clean)
+        return {"args": [*enter, "bash", "-c", f"cd {ROOT} && {command}"], "env": clean}
 
     def cluster_file(self, storage: str) -> str:
         """docs/clusters/on-prem.yaml filled in for these hosts.

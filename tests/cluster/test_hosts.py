@@ -94,7 +94,7 @@ def begin_and_cut(cluster: Hosts, name: str, host: str) -> tuple[Path, Path]:
     """Begin the study on a new storage, and take a host's cable out once a cell is finished; storage and log."""
     storage, log = cluster.shared / name, cluster.shared / f"{name}.log"
     words = f"{SWEEP} {SHARED}/{name} > {SHARED}/{name}.log 2>&1; echo exit $? >> {SHARED}/{name}.log"
-    cluster.on("client", f"nohup {on_cluster(cluster, words)} > /dev/null 2>&1 &")
+    cluster.begin("client", on_cluster(cluster, words))
     deadline = time.monotonic() + 1200
     while not finished(storage) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -160,7 +160,7 @@ def long_calm(cluster) -> bytes:
 def begin(cluster: Hosts, name: str) -> Path:
     """Begin the long study on a storage; its log."""
     words = f"{LONG_SWEEP} {SHARED}/{name} > {SHARED}/{name}.log 2>&1; echo exit $? >> {SHARED}/{name}.log"
-    cluster.on("client", f"nohup {on_cluster(cluster, words)} > /dev/null 2>&1 &")
+    cluster.begin("client", on_cluster(cluster, words))
     return cluster.shared / f"{name}.log"
 
 
@@ -168,7 +168,7 @@ def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(clust
     """Under Ray Train: a gang of two; the other worker waits for it in a collective, and the third host takes over."""
     cluster.wait_for_nodes(3, 240)
     log, storage = begin(cluster, "cut-gang"), cluster.shared / "cut-gang"
-    host = host_of(cluster, "ray::RayTrainWorker")
+    host = host_of(cluster, "[r]ay::RayTrainWorker")
     deadline = time.monotonic() + 600
     while not list(storage.glob("encoders/*/checkpoint.pt")):
         assert time.monotonic() < deadline, log.read_text()[-3000:]
@@ -190,8 +190,8 @@ def test_a_cell_whose_host_is_cut_off_for_good_begins_again_on_another_one(clust
         if (cluster.shared / "long" / part).is_dir():
             shutil.copytree(cluster.shared / "long" / part, cluster.shared / "cut-cell" / part)
     log = begin(cluster, "cut-cell")
-    host = host_of(cluster, "ray::ImplicitFunc.train")
-    trial = "pgrep -f ray::ImplicitFunc.train"
+    host = host_of(cluster, "[r]ay::ImplicitFunc.train")
+    trial = "pgrep -f [r]ay::ImplicitFunc.train"
     others = [name for name in ("head", "worker1", "worker2") if name != host]
     time.sleep(5)
     assert sum(cluster.on(name, trial).returncode == 0 for name in others) == 1, "two cells on three hosts"
