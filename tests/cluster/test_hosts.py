@@ -90,29 +90,35 @@ def test_the_dashboard_does_not_answer_from_another_host(cluster, host):
     assert cluster.on("head", "curl -s -m 10 -o /dev/null http://127.0.0.1:8265/; echo $?").stdout.strip() != "7"
 
 
-def begin_and_cut(cluster: Hosts, name: str, host: str) -> tuple[Path, Path]:
-    """Begin the study on a new storage, and take a host's cable out once a cell is finished; storage and log."""
-    storage, log = cluster.shared / name, cluster.shared / f"{name}.log"
-    words = f"{SWEEP} {SHARED}/{name} > {SHARED}/{name}.log 2>&1; echo exit $? >> {SHARED}/{name}.log"
+def begin(cluster: Hosts, sweep: str, name: str) -> Path:
+    """Begin a study on a new storage; its log."""
+    words = f"{sweep} {SHARED}/{name} > {SHARED}/{name}.log 2>&1; echo exit $? >> {SHARED}/{name}.log"
     cluster.begin("client", on_cluster(cluster, words))
+    return cluster.shared / f"{name}.log"
+
+
+def wait_until(met: Callable[[], bool], log: Path) -> None:
     deadline = time.monotonic() + 1200
-    while not finished(storage) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    cluster.cut(host)
-    return storage, log
+    while not met():
+        assert time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(0.5)
 
 
 def wait_for_end(log: Path) -> None:
-    deadline = time.monotonic() + 1200
-    while "exit " not in log.read_text()[-20:] and time.monotonic() < deadline:
-        time.sleep(0.5)
+    wait_until(lambda: "exit " in log.read_text()[-20:], log)
     assert log.read_text().rstrip().endswith("exit 0"), log.read_text()[-3000:]
 
 
 def test_a_host_without_its_cable_for_a_minute_costs_nothing(cluster, calm):
-    _, log = begin_and_cut(cluster, "cut", "worker1")
-    time.sleep(60)
-    cluster.heal("worker1")
+    """From the first finished item on, so in the middle of the study."""
+    log = begin(cluster, SWEEP, "cut")
+    wait_until(lambda: bool(finished(cluster.shared / "cut")), log)
+    cluster.cut("worker1")
+    try:
+        time.sleep(60)
+        assert "exit " not in log.read_text(), "the study had ended before its cable was back"
+    finally:
+        cluster.heal("worker1")
     wait_for_end(log)
     assert results(cluster, "cut") == calm
 
@@ -157,22 +163,12 @@ def long_calm(cluster) -> bytes:
     return long_table(cluster, "long")
 
 
-def begin(cluster: Hosts, name: str) -> Path:
-    """Begin the long study on a storage; its log."""
-    words = f"{LONG_SWEEP} {SHARED}/{name} > {SHARED}/{name}.log 2>&1; echo exit $? >> {SHARED}/{name}.log"
-    cluster.begin("client", on_cluster(cluster, words))
-    return cluster.shared / f"{name}.log"
-
-
 def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(cluster, long_calm):
     """Under Ray Train: a gang of two; the other worker waits for it in a collective, and the third host takes over."""
     cluster.wait_for_nodes(3, 240)
-    log, storage = begin(cluster, "cut-gang"), cluster.shared / "cut-gang"
+    log, storage = begin(cluster, LONG_SWEEP, "cut-gang"), cluster.shared / "cut-gang"
     host = host_of(cluster, "[r]ay::RayTrainWorker")
-    deadline = time.monotonic() + 600
-    while not list(storage.glob("encoders/*/checkpoint.pt")):
-        assert time.monotonic() < deadline, log.read_text()[-3000:]
-        time.sleep(0.5)
+    wait_until(lambda: bool(list(storage.glob("encoders/*/checkpoint.pt"))), log)
     try:  # attempts.json is written when a run begins, and removed with its next checkpoint
         noticed, again = cut_for_good(cluster, host, lambda: bool(list(storage.glob("encoders/*/attempts.json"))))
         print(f"gang: {host} called dead after {noticed:.0f} s, training again {again:.1f} s later")
@@ -189,7 +185,7 @@ def test_a_cell_whose_host_is_cut_off_for_good_begins_again_on_another_one(clust
     for part in ("data", "encoders", "synthetic"):
         if (cluster.shared / "long" / part).is_dir():
             shutil.copytree(cluster.shared / "long" / part, cluster.shared / "cut-cell" / part)
-    log = begin(cluster, "cut-cell")
+    log = begin(cluster, LONG_SWEEP, "cut-cell")
     host = host_of(cluster, "[r]ay::ImplicitFunc.train")
     trial = "pgrep -f [r]ay::ImplicitFunc.train"
     others = [name for name in ("head", "worker1", "worker2") if name != host]
