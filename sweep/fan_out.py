@@ -9,6 +9,8 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from datasets_io.artefacts import FAILED, RESULT, is_done, record_failure
@@ -52,7 +54,7 @@ class ReadyJobs(Searcher):
         self.running: dict[str, int] = {}
         self.settled: set[str] = set()
         self.turns = {folder: turn for turn, folder in enumerate(work.pretrainings)}
-        self.room = 0.0
+        self.beside = self.room = 0.0
         self.looked_at = -LOOK_AGAIN_SECONDS
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -101,22 +103,48 @@ class ReadyJobs(Searcher):
             if folder not in self.settled:
                 self.settled.add(folder)
                 self.ready.lost(folder)
-        self.room = self._room()
+        self._measure()
 
-    def _room(self) -> float:
+    def _measure(self) -> None:
         """Pretraining needs all its workers at once: cells leave room for it until the last encoder is there."""
         machines, shape = machines_at_most(), self.work.shape
         left = sum(folder not in self.settled for folder in self.work.pretrainings)
-        beside = capacity(shape, machines, lanes_wanted(shape, machines, left))
+        self.beside = capacity(shape, machines, lanes_wanted(shape, machines, left))
         # One more than fit: Tune keeps a process for the next trial only where one is waiting.
-        held_back = left and beside < capacity(shape, machines, 0)
-        return beside if held_back or shape.most_cells else beside + 1
+        held_back = left and self.beside < capacity(shape, machines, 0)
+        self.room = self.beside if held_back or shape.most_cells else self.beside + 1
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the store is the record of what is done."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
+
+
+class PatientWithStarts(FIFOScheduler):
+    """Gives a free process to the first trial for which none is being started.
+
+    Tune's own order gives it to the first trial of all, and ends the process that this one was waiting for: seconds in
+    the making, begun anew for the next trial, and so on for as long as trials are shorter than a start.
+    """
+
+    def __init__(self, searcher: ReadyJobs):
+        super().__init__()
+        self.searcher = searcher
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        trials = tune_controller.get_trials()
+        free = self.searcher.beside - sum(_share(trial) for trial in trials if trial.status == Trial.RUNNING)
+        for trial in trials:
+            if trial.status == Trial.PENDING:
+                free -= _share(trial)
+                if free < _share(trial):  # with the one that is free there would be a process more than fits
+                    return trial
+        return None
+
+
+def _share(trial: Trial) -> float:
+    return trial.config.get("gpus") or 1.0
 
 
 # Tune pickles these and the trainable again for every trial: they must hold no job, or n trials cost n^2.
@@ -127,11 +155,11 @@ def _bundle(cpus: float, config: dict[str, Any]) -> tune.PlacementGroupFactory:
     return tune.PlacementGroupFactory([{"CPU": cpus, **({"GPU": gpus} if gpus else {})}])
 
 
-def _name(trial: Any) -> str:
+def _name(trial: Trial) -> str:
     return trial.config["name"]
 
 
-def _folder(trial: Any) -> str:
+def _folder(trial: Trial) -> str:
     return trial.trial_id
 
 
@@ -147,11 +175,12 @@ def fan_out(work: CellWork) -> None:
         ),
         partial(_bundle, work.shape.cell_cpus),
     )
+    searcher = ReadyJobs(work)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=ReadyJobs(work), num_samples=-1, max_concurrent_trials=MOST_TRIALS, reuse_actors=True,
-            trial_name_creator=_name, trial_dirname_creator=_folder,
+            search_alg=searcher, scheduler=PatientWithStarts(searcher), num_samples=-1,
+            max_concurrent_trials=MOST_TRIALS, reuse_actors=True, trial_name_creator=_name, trial_dirname_creator=_folder,
         ),
         run_config=tune.RunConfig(
             name=name, storage_path=below(work.storage, LOGS), verbose=0,
