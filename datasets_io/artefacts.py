@@ -61,7 +61,7 @@ class Artefacts:
 
 def seal(content: dict[str, Any]) -> bytes:
     """JSON that carries the SHA-256 of the rest of itself."""
-    content = json.loads(_json(content))  # as a reader will see it: keys are strings
+    content = json.loads(json.dumps(content, allow_nan=False))  # as a reader will see it: keys are strings
     return _json({**content, SEAL: hashlib.sha256(_json(content)).hexdigest()})
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from trainables.devices import seeded
 from trainables.recipe import BackboneSpec, ImageNetInit
 
 
@@ -70,8 +71,7 @@ def check_backbone(spec: BackboneSpec) -> None:
 def build_backbone(spec: BackboneSpec, seed: int) -> nn.Module:
     """A backbone with its own initialisation drawn from `seed`; (B, 3, H, W) -> (B, feature_dim)."""
     check_backbone(spec)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         if spec.name in OWN_BACKBONES:
             return OWN_BACKBONES[spec.name]()
         if spec.name == HUGGING_FACE:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from datasets_io.artefacts import CorruptArtefact, is_done, open_artefacts, publish, quarantine, record_failure
 from datasets_io.files import Files
@@ -77,9 +77,9 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
         return
     try:
         parts = _parts(storage, job.data_folder, job.recipe)
-        backbone = _backbone(files, job)
+        weights = weights_from_bytes(open_artefacts(files, job.encoder_folder).read("backbone.safetensors"))
         if job.protocol.last_phase.trains == "head" and job.recipe.linear_probe_bn_eval:
-            _once_more_without_memory(lambda: _probe_together(job, files, parts, backbone, waiting, compute, emit))
+            _once_more_without_memory(lambda: _probe_together(job, files, parts, weights, waiting, compute, emit))
             return
     except Exception as error:
         for target in waiting:
@@ -87,7 +87,7 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
         return
     for target in waiting:
         try:
-            _once_more_without_memory(partial(_one_seed, job, files, parts, target, compute, emit))
+            _once_more_without_memory(partial(_one_seed, job, files, parts, weights, target, compute, emit))
         except Exception as error:
             _failed(job, files, target, error, emit)
 
@@ -134,10 +134,9 @@ def _parts(storage: str, data_folder: str, recipe: DownstreamRecipe) -> Parts:
     return load_parts(files, data_folder, read_manifest(files, data_folder), recipe)
 
 
-def _backbone(files: Files, job: DownstreamJob) -> nn.Module:
-    encoder = open_artefacts(files, job.encoder_folder)
+def _backbone(job: DownstreamJob, weights: dict[str, Tensor]) -> nn.Module:
     backbone = build_backbone(job.backbone, seed=0)
-    backbone.load_state_dict(weights_from_bytes(encoder.read("backbone.safetensors")))
+    backbone.load_state_dict(weights)
     return backbone
 
 
@@ -152,11 +151,11 @@ def _head_settings(recipe: DownstreamRecipe) -> tuple[int, OptimizerSpec]:
 
 
 def _probe_together(
-    job: DownstreamJob, files: Files, parts: Parts, backbone: nn.Module, targets: list[SeedTarget],
+    job: DownstreamJob, files: Files, parts: Parts, weights: dict[str, Tensor], targets: list[SeedTarget],
     compute: Compute, emit: Callable[[Outcome], None],
 ) -> None:
     started = time.monotonic()
-    backbone = backbone.to(compute.device).eval()
+    backbone = _backbone(job, weights).to(compute.device).eval()
     features = cache_features(backbone, job.recipe, parts.train, parts.val, compute)
     subsets = [_subset(job, parts.train, target.seed) for target in targets]
     num_epochs, optimizer = _head_settings(job.recipe)
@@ -176,11 +175,11 @@ def _as_linear(result: ProbeResult) -> nn.Linear:
 
 
 def _one_seed(
-    job: DownstreamJob, files: Files, parts: Parts, target: SeedTarget, compute: Compute,
+    job: DownstreamJob, files: Files, parts: Parts, weights: dict[str, Tensor], target: SeedTarget, compute: Compute,
     emit: Callable[[Outcome], None],
 ) -> None:
     started = time.monotonic()
-    backbone = _backbone(files, job)
+    backbone = _backbone(job, weights)
     head = new_head(feature_dim(backbone), len(parts.findings), target.seed)
     if target.starts_from_folder is not None:
         start = open_artefacts(files, target.starts_from_folder)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets_io.fingerprint import derive_seed
-from trainables.devices import seed_step
+from trainables.devices import seed_step, seeded
 from trainables.downstream_data import Part
 from trainables.eval_views import prepare, prepare_test
 from trainables.loop import LoopPlan, LoopState, fit
@@ -29,8 +29,7 @@ def masked_bce(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
 
 
 def new_head(width: int, num_findings: int, seed: int) -> nn.Linear:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "head"))
+    with seeded(derive_seed(seed, "head")):
         return nn.Linear(width, num_findings)
 
 
