@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -120,21 +120,29 @@ def plain_grid(jobs: list[DownstreamJob], store: Store, root: Path) -> float:
     return seconds
 
 
-def end_to_end(plan: Plan, store: Store, folders: dict[str, str], root: Path, grid_trials: int) -> list[dict]:
-    jobs = fine_tuning_jobs(plan, store, folders)[:grid_trials]
+@contextlib.contextmanager
+def own_ray() -> Iterator[None]:
+    """A fresh Ray for each side, as a run of the sweep has one."""
     start_ray()
     try:
-        grid = plain_grid(jobs, store, root)
-        for target in (target for job in jobs for target in job.targets):
-            store.files.remove(target.folder)
-        left = pending(plan, {run.key for run in plan.encoders}, set())
-        started = time.perf_counter()
-        encoders_done = {store.folder(run) for run in plan.encoders}
-        counts = image_counts(store, folders)
-        Execution(left, plan.cells, encoders_done, store, folders, counts, Resources()).run(lambda news: None)
-        seconds = time.perf_counter() - started
+        yield
     finally:
         stop_ray()
+
+
+def end_to_end(plan: Plan, store: Store, folders: dict[str, str], root: Path, grid_trials: int) -> list[dict]:
+    jobs = fine_tuning_jobs(plan, store, folders)[:grid_trials]
+    with own_ray():
+        grid = plain_grid(jobs, store, root)
+    for target in (target for job in jobs for target in job.targets):
+        store.files.remove(target.folder)
+    left = pending(plan, {run.key for run in plan.encoders}, set())
+    encoders_done = {store.folder(run) for run in plan.encoders}
+    counts = image_counts(store, folders)
+    with own_ray():
+        started = time.perf_counter()
+        Execution(left, plan.cells, encoders_done, store, folders, counts, Resources()).run(lambda news: None)
+        seconds = time.perf_counter() - started
     done, failed = store.done_and_failed()
     finished = sum(store.folder(cell) in done for cell in plan.cells)
     if finished != len(plan.cells):
