@@ -151,7 +151,11 @@ class Files:
 
     def list(self, prefix: str = "") -> list[str]:
         """Every file below a folder, relative to the root, sorted; temporary files left out."""
-        return sorted(self.sizes(prefix))
+        if not self.is_local:
+            return sorted(self.sizes(prefix))
+        start = len(self.root) + 1
+        found = patiently(lambda: list(_names_below(self.full(prefix))))
+        return sorted(path[start:] for path in found if TEMPORARY not in path)
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """Path -> bytes of every file below a folder, as `list`: an object store answers a thousand at a time."""
@@ -262,6 +266,18 @@ class Files:
                 DISK.remove_tree(self.full(path))
             else:
                 self.fs.delete_dir(self.full(path))
+
+
+def _names_below(folder: str) -> Iterator[str]:
+    """Files below a folder, of which nothing but the names is read; none where it is gone."""
+    folders = [folder]
+    while folders:
+        with suppress(FileNotFoundError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                elif entry.is_file():
+                    yield entry.path
 
 
 def _temporary(target: str, data: Data) -> str:

@@ -41,7 +41,7 @@ class Store:
 
     def done_and_failed(self, sizes: Mapping[str, int] | None = None) -> tuple[set[str], set[str]]:
         """Folders of finished and of failed items."""
-        paths = self.sizes() if sizes is None else sizes
+        paths = [*self.files.list(ENCODERS), *self.files.list(CELLS)] if sizes is None else sizes
         done = {path.rsplit("/", 1)[0] for path in paths if path.endswith(f"/{RESULT}")}
         failed = {path.rsplit("/", 1)[0] for path in paths if path.endswith(f"/{FAILED}")}
         return done, failed - done

@@ -102,3 +102,16 @@ def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_are_not(
     left = os.listdir(files.full("a"))
     assert len(left) == 2 and foreign.name in left and any(name.startswith("living.bin") for name in left)
     assert files.remove_leftovers("nowhere") == 0
+
+
+def test_a_listing_by_names_alone_is_that_with_sizes(tmp_path):
+    files = Files(str(tmp_path))
+    for path in ("cells/b/result.json", "cells/a/result.json", "cells/a/head.bin", "other/x"):
+        files.write(path, b"12")
+    (tmp_path / "cells/a/y.tmp-1-2-3").touch()
+    (tmp_path / "cells/empty").mkdir()
+    (tmp_path / "cells/link").symlink_to(tmp_path / "other")
+    (tmp_path / "cells/broken").symlink_to(tmp_path / "nowhere")
+    for prefix in ("", "cells", "cells/a", "nothing"):
+        assert files.list(prefix) == sorted(files.sizes(prefix)), prefix
+    assert files.list("cells") == ["cells/a/head.bin", "cells/a/result.json", "cells/b/result.json", "cells/link/x"]
