@@ -92,6 +92,11 @@ def finished(storage: Path) -> dict[str, int]:
     }
 
 
+def hear_interrupts() -> None:
+    """For a new process: a shell's background job ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Tormentor:
     """Runs a command again and again, ending it or a worker of it at random moments, until it comes through."""
 
@@ -122,7 +127,9 @@ class Tormentor:
     def _start(self) -> subprocess.Popen:
         environment = {**os.environ, MARK: self.mark}
         with open(f"{self.storage}.log", "ab") as log:
-            driver = subprocess.Popen(self.command, stdout=log, stderr=log, env=environment, start_new_session=True)
+            driver = subprocess.Popen(
+                self.command, stdout=log, stderr=log, env=environment, start_new_session=True, preexec_fn=hear_interrupts
+            )
         self.sessions.add(driver.pid)
         return driver
 

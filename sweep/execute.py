@@ -19,6 +19,7 @@ from sweep.board import Board, News
 from sweep.cell import Cell, EncoderRun
 from sweep.fan_out import CellWork, fan_out
 from sweep.forecast import FLOPS_PER_SECOND
+from sweep.head import Head
 from sweep.machines import machines_at_most
 from sweep.plan import Pending, starts_from
 from sweep.schedule import (
@@ -138,7 +139,7 @@ class Execution:
         """done: folders that are finished; counts: source -> images of each split."""
         # What only steers stays with the driver: a worker's node may go, and a node cut off may hold a task for minutes.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self.here = {"scheduling_strategy": here}
+        self.here, self.head = {"scheduling_strategy": here}, Head()
         self.store, self.resources, self.board = store, resources, Board.options(**self.here).remote()
         jobs = [encoder_job(run, data_folders) for run in longest_first(pending.encoders, counts)]
         self.initial = [job for job in jobs if not job.is_pretraining]
@@ -167,11 +168,12 @@ class Execution:
                 self._settle(ref, self.owners.pop(ref))
             if time.monotonic() - self.looked_at > LOOK_SECONDS or finished:
                 self.looked_at = time.monotonic()
+                self.head.check()
                 self._start_lanes()
                 self._end_hangs()
-            show(ray.get(self.board.take.remote()))
+            show(self.head.get(self.board.take.remote()))
         time.sleep(0.1)  # events sent just before the end
-        show(ray.get(self.board.take.remote()))
+        show(self.head.get(self.board.take.remote()))
 
     def _start_cells(self) -> None:
         work = CellWork(
@@ -185,7 +187,7 @@ class Execution:
         if not self.pretrainings:
             return
         running = sum(isinstance(owner, str) for owner in self.owners.values())
-        left, waiting = ray.get([self.turns.left.remote(), self.turns.num_waiting.remote()])
+        left, waiting = self.head.get([self.turns.left.remote(), self.turns.num_waiting.remote()])
         wanted = max(1, lanes_wanted(self.shape, machines_at_most(), left))
         for _ in range(min(wanted - running, waiting)):
             name = f"pretrain-{uuid.uuid4().hex[:6]}"
@@ -193,7 +195,7 @@ class Execution:
             self.owners[_lane.options(name=name, **self.here).remote(lane, self.shape)] = name
 
     def _end_hangs(self) -> None:
-        for late in ray.get(self.board.overdue.remote(self.limits)):
+        for late in self.head.get(self.board.overdue.remote(self.limits)):
             where = NodeAffinitySchedulingStrategy(late.node, soft=False)
             _end_process.options(scheduling_strategy=where).remote(late.pid)
 
@@ -213,7 +215,7 @@ class Execution:
                 self.done |= self.store.done_and_failed()[0] & {name for task in self.tasks for name in task.needs}
                 self._start_cells()
         elif isinstance(owner, str):
-            turn = ray.get(self.turns.give_back.remote(owner, error is not None and may_begin_again))
+            turn = self.head.get(self.turns.give_back.remote(owner, error is not None and may_begin_again))
             if turn is not None:
                 self._fail_open(self.pretrainings[turn], error)
         else:

@@ -14,7 +14,7 @@ from ray.cluster_utils import Cluster
 
 from datasets_io.artefacts import QUARANTINE
 from datasets_io.files import Files
-from sweep.chaos import Tormentor, family, finished, results_of, show_chaos
+from sweep.chaos import Tormentor, family, finished, hear_interrupts, results_of, show_chaos
 from sweep.lease import LEASES
 
 pytestmark = pytest.mark.timeout(2400)  # seven runs of a small study: half a minute each on an idle machine
@@ -63,7 +63,7 @@ def wait_for(storage: Path, kind: str, count: int, driver: subprocess.Popen) -> 
 def start(storage: Path, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         command(storage), cwd=ROOT, env=ENVIRONMENT | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, start_new_session=True,
+        text=True, start_new_session=True, preexec_fn=hear_interrupts,
     )
 
 

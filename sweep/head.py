@@ -1,0 +1,39 @@
+"""Is the cluster's head still there? Ray ends a driver a minute after its head, and without a word of ours. [ray]"""
+
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+import ray
+
+SILENT_SECONDS, ASK_SECONDS, AGAIN_SECONDS = 30.0, 5.0, 1.0
+
+
+class Head:
+    """The head of the cluster that this driver has joined."""
+
+    def __init__(self):
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        self.address = host.strip("[]"), int(port)
+
+    def check(self) -> None:
+        """Wait for a head that is away for a moment. Raises ConnectionError for one that stays silent."""
+        deadline = time.monotonic() + SILENT_SECONDS
+        while not self._answers():
+            if time.monotonic() > deadline:
+                raise ConnectionError(f"{self.address[0]}:{self.address[1]} has not answered for {SILENT_SECONDS:g} s")
+            time.sleep(AGAIN_SECONDS)
+
+    def get(self, ref: ray.ObjectRef | list[ray.ObjectRef]) -> Any:
+        """ray.get, which would wait for ever, with an eye on the head."""
+        while True:
+            try:
+                return ray.get(ref, timeout=ASK_SECONDS)
+            except ray.exceptions.GetTimeoutError:
+                self.check()
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.create_connection(self.address, timeout=ASK_SECONDS):
+            return True
+        return False
