@@ -81,6 +81,16 @@ def start_ray(log_to_driver: bool = False) -> None:
     """Join the cluster that RAY_ADDRESS names, or start a local one that nothing else joins."""
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        _init(log_to_driver)
+    except SystemExit as error:  # by Ray's handler of SIGTERM, which would end the driver without a word
+        raise KeyboardInterrupt from error
+    finally:
+        signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _init(log_to_driver: bool) -> None:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, log_to_driver=log_to_driver, logging_level="ERROR")
