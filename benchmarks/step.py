@@ -41,7 +41,7 @@ class Size:
     rounds: int
 
 
-FULL = Size("resnet18", 64, 64, 1024, 5)
+FULL = Size("resnet18", 64, 64, 1024, 15)
 QUICK = Size("demo_cnn", 16, 8, 32, 2)
 HEAD = HeadSpec(dims=(512, 128), norm="batch", act="relu")
 TEXT = TinyText(layers=2, width=128, heads=2, max_length=48, dropout=0.0)
