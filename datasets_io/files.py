@@ -269,10 +269,10 @@ class Files:
 
 
 def _names_below(folder: str) -> Iterator[str]:
-    """Files below a folder, of which nothing but the names is read; none where it is gone."""
+    """Files below a folder, of which nothing but the names is read; none where it is gone, or is below a file."""
     folders = [folder]
     while folders:
-        with suppress(FileNotFoundError), os.scandir(folders.pop()) as entries:
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folders.pop()) as entries:
             for entry in entries:
                 if entry.is_dir():
                     folders.append(entry.path)

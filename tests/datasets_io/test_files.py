@@ -112,6 +112,6 @@ def test_a_listing_by_names_alone_is_that_with_sizes(tmp_path):
     (tmp_path / "cells/empty").mkdir()
     (tmp_path / "cells/link").symlink_to(tmp_path / "other")
     (tmp_path / "cells/broken").symlink_to(tmp_path / "nowhere")
-    for prefix in ("", "cells", "cells/a", "nothing"):
+    for prefix in ("", "cells", "cells/a", "nothing", "other/x/below"):
         assert files.list(prefix) == sorted(files.sizes(prefix)), prefix
     assert files.list("cells") == ["cells/a/head.bin", "cells/a/result.json", "cells/b/result.json", "cells/link/x"]
