@@ -79,7 +79,16 @@ def drawing_beside(view: View, processes: int | None = None) -> Iterator[Callabl
                     drawings[name] = _drawn(name, title, draw)
             return drawings
 
-        yield collect
+        try:
+            yield collect
+        except BaseException:  # Ctrl-C, say: nobody will look at what they draw
+            pool.shutdown(wait=False, cancel_futures=True)
+            drawing = multiprocessing.active_children()
+            for process in drawing:
+                process.terminate()
+            for process in drawing:
+                process.join()
+            raise
 
 
 _opened: list[tuple[str, str, Callable[[], Drawing]]] = []

@@ -1,6 +1,7 @@
 """Do networks see from which data set an image comes: t-SNE of features, with numbers beside (Figures 2 and 5)."""
 
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -93,9 +94,19 @@ def _panels(view: View, rows: list, corpus: str) -> tuple[dict[tuple[str, str], 
 
     # Each map is computed by one thread, matrix products too: shared out among threads they differ in their last bit
     # with what else is going on, and t-SNE makes another map of that.
+    with threadpool_limits(1):
+        return {(panel.row, panel.dataset): panel for panel in _in_threads(compute, made)}, absent
+
+
+def _in_threads(compute: Callable, items: Sequence) -> list:
+    """In the items' order. Interrupted, it waits for what is in hand, not for all."""
     threads = len(os.sched_getaffinity(0))
-    with threadpool_limits(1), ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return {(panel.row, panel.dataset): panel for panel in pool.map(compute, made)}, absent
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            return list(pool.map(compute, items))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _network(view: View, row, dataset) -> tuple[nn.Module, str] | None:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import signal
+import time
 import xml.etree.ElementTree as ElementTree
 from dataclasses import fields, replace
 
@@ -17,7 +18,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from sweep.aggregate import summarise
-from sweep.figures import curves, forest, heat_map, pretraining_curves, ranks
+from sweep.figures import curves, feature_maps, forest, heat_map, pretraining_curves, ranks
 from sweep.figures import draw
 from sweep.figures.draw import draw_all, drawing_beside
 from sweep.figures.drawing import inline_svg
@@ -71,6 +72,30 @@ def test_figures_whose_process_was_killed_are_drawn_here(view, drawings, monkeyp
     monkeypatch.setattr(draw.multiprocessing, "get_context", lambda method: fork)
     with drawing_beside(view, processes=2) as drawn:
         assert drawn() == drawings
+
+
+def test_an_interrupt_ends_processes_that_draw(view, monkeypatch):
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(draw, "_open", lambda *_: time.sleep(300))
+    monkeypatch.setattr(draw.multiprocessing, "get_context", lambda method: fork)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), drawing_beside(view, processes=2):
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 60 and not multiprocessing.active_children()
+
+
+def test_an_interrupt_leaves_maps_that_were_not_begun():
+    begun = []
+
+    def compute(item: int) -> None:
+        begun.append(item)
+        if item == 0:
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(0.1)
+
+    with pytest.raises(KeyboardInterrupt):
+        feature_maps._in_threads(compute, range(500))
+    assert len(begun) < 100
 
 
 def test_a_study_that_cannot_be_given_to_a_process_is_drawn_here(view, drawings):
