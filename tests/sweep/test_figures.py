@@ -81,7 +81,9 @@ def test_an_interrupt_ends_processes_that_draw(view, monkeypatch):
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), drawing_beside(view, processes=2):
         raise KeyboardInterrupt
-    assert time.monotonic() - began < 60 and not multiprocessing.active_children()
+    while multiprocessing.active_children():  # the pool's own thread may be about to take note of their end
+        assert time.monotonic() - began < 60
+        time.sleep(0.05)
 
 
 def test_an_interrupt_leaves_maps_that_were_not_begun():
