@@ -3,7 +3,17 @@
 import errno
 import logging
 import os
+import shlex
+import signal
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 130
 
 
 def quiet_libraries() -> None:
@@ -27,3 +37,27 @@ def storage_trouble(error: OSError, storage: str) -> str | None:
 
 class ClusterLost(RuntimeError):
     """The cluster went away under the driver. What is finished is kept."""
+
+
+@contextmanager
+def answers(module: str, storage: str, bad_input: type[Exception], retry: str = "") -> Iterator[None]:
+    """Exit codes and sentences for what stops a command; the same command, with `retry`, goes on after most of it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    command = shlex.join(["python", "-m", module, *sys.argv[1:]])
+    try:
+        yield
+    except KeyboardInterrupt:
+        _leave(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", EXIT_INTERRUPTED)
+    except ClusterLost as error:
+        _leave(f"error: {error}. What is finished is kept; go on with:\n  {command}", EXIT_SOME_FAILED)
+    except bad_input as error:
+        _leave(f"error: {error}", EXIT_BAD_INPUT)
+    except OSError as error:
+        if (trouble := storage_trouble(error, storage)) is None:
+            raise
+        _leave(f"error: {trouble}; when that is mended, go on with:\n  {command}{retry}", EXIT_SOME_FAILED)
+
+
+def _leave(sentence: str, code: int) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(code) from None

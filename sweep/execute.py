@@ -105,11 +105,6 @@ def _init(log_to_driver: bool) -> None:
     )
 
 
-def cluster_errors() -> tuple[type[Exception], ...]:
-    """What Ray raises in a driver whose cluster is gone."""
-    return ray.exceptions.RayError, ConnectionError
-
-
 def stop_ray() -> None:
     """Leave the cluster; a local one ends with all its processes."""
     ray.shutdown()

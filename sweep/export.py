@@ -11,6 +11,7 @@ from torch import Tensor
 
 from datasets_io.artefacts import Artefacts
 from sweep.cell import EncoderRun
+from sweep.console import EXIT_BAD_INPUT
 from sweep.locate import BadInput, gather
 from sweep.model_card import model_card
 from sweep.report_data import ReportData
@@ -19,7 +20,6 @@ from trainables.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.recipe import BackboneSpec
 from trainables.views import IMAGENET_MEAN, IMAGENET_STD
 
-EXIT_BAD_INPUT = 2
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TEXT_FILES = ("objective.safetensors", "tokenizer.json")
 

@@ -2,12 +2,27 @@
 
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 
+from sweep.console import ClusterLost
+
 SILENT_SECONDS, ASK_SECONDS, AGAIN_SECONDS = 30.0, 5.0, 1.0
+
+
+@contextmanager
+def named_loss() -> Iterator[None]:
+    """What Ray raises in a driver whose cluster is gone, as one sentence. Raises ClusterLost."""
+    try:
+        yield
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        raise ClusterLost(
+            f"Ray's head or this driver's connection to it is gone ({type(error).__name__}): on a cluster of "
+            "your own see `ray status`, on one machine its memory"
+        ) from error
 
 
 class Head:

@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.console import quiet_libraries
+from sweep.console import EXIT_BAD_INPUT, quiet_libraries
 
-EXIT_BAD_INPUT = 2
 KINDS = ("methods", "datasets", "studies", "protocols")
 PIPE_WIDTH = 140
 

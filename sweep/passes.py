@@ -10,7 +10,6 @@ from typing import Any
 from datasets_io.manifest import Manifest
 from sweep.board import News
 from sweep.cell import Cell, EncoderRun
-from sweep.console import ClusterLost
 from sweep.display import Display, RunBars
 from sweep.lease import Holder, Lease
 from sweep.plan import Pending, Plan, pending, starts_from
@@ -63,7 +62,7 @@ def work_through(work: Work) -> None:
     if left.nothing:
         work.display.say("Nothing left to do: every cell asked for is finished or has failed before.")
         return
-    from sweep.execute import cluster_errors
+    from sweep.head import named_loss
 
     with Lease(work.store.files) as lease, _cluster() as start:
         before: set[str] = set()
@@ -73,13 +72,8 @@ def work_through(work: Work) -> None:
             if mine.nothing or keys == before:
                 break
             start()
-            try:
+            with named_loss():
                 _one_pass(work, mine, done)
-            except cluster_errors() as error:
-                raise ClusterLost(
-                    f"Ray's head or this driver's connection to it is gone ({type(error).__name__}): on a cluster of "
-                    "your own see `ray status`, on one machine its memory"
-                ) from error
             lease.keep(())
             before = keys
     for kind in (ENCODERS, CELLS):

@@ -1,7 +1,5 @@
 """The command: python -m sweep.run runs a study from raw archives to the paper's table, or goes on where it stopped."""
 
-import signal
-import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -9,11 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sweep.console import ClusterLost, quiet_libraries, storage_trouble
+from sweep.console import EXIT_OK, EXIT_SOME_FAILED, answers, quiet_libraries
 
 CHAOS_FAULTS = 8
-EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 130
-
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
@@ -70,27 +66,11 @@ def run(
     Without --raw, the demo runs the whole study on synthetic archives.
     """
     started = time.monotonic()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    command = "python -m sweep.run " + " ".join(sys.argv[1:])
-    try:
+    with answers("sweep.run", storage, BadInput, retry=" --retry-failed"):
         if chaos:
             raise typer.Exit(_chaos(study, storage, raw or [], only or []))
         watchers = tensorboard, mlflow
         raise typer.Exit(_run(study, storage, raw or [], only or [], dry_run, retry_failed, redo, started, watchers))
-    except KeyboardInterrupt:
-        typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except ClusterLost as error:
-        typer.echo(f"error: {error}. What is finished is kept; go on with:\n  {command}", err=True)
-        raise typer.Exit(EXIT_SOME_FAILED) from None
-    except BadInput as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
-    except OSError as error:
-        if (trouble := storage_trouble(error, storage)) is None:
-            raise
-        typer.echo(f"error: {trouble}; when that is mended, go on with:\n  {command} --retry-failed", err=True)
-        raise typer.Exit(EXIT_SOME_FAILED) from None
 
 
 def _chaos(study_name: str, storage: str, raw: list[str], only: list[str]) -> int:

@@ -9,9 +9,7 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from sweep.console import quiet_libraries
-
-EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
+from sweep.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK, quiet_libraries
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 

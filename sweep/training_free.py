@@ -20,6 +20,7 @@ from datasets_io.read import open_split, read_manifest
 from sweep.aggregate import csv_text
 from sweep.cell import EncoderRun, recipe_key
 from sweep.figures.view import View
+from sweep.console import EXIT_BAD_INPUT
 from sweep.locate import BadInput, gather
 from sweep.report_data import ReportData
 from sweep.report_files import ReportFolder
@@ -37,7 +38,6 @@ KINDS = {"knn": knn.VERSION, "zero_shot": zero_shot.VERSION, "retrieval": retrie
 HEADER = ("method", "pretrain_seed", "kind", "source", "measure", "value", "n", "key")
 MOST_PAIRS = 10_000
 INDEX = "extras.json"  # what a report keeps of its figures
-EXIT_BAD_INPUT = 2
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

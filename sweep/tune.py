@@ -1,8 +1,6 @@
 """The command: python -m sweep.tune searches a method's temperature and joint weight on validation patients. [ray]"""
 
 import os
-import signal
-import sys
 import uuid
 from functools import partial
 from pathlib import Path
@@ -10,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sweep.console import quiet_libraries
+from sweep.console import EXIT_OK, EXIT_SOME_FAILED, answers, quiet_libraries
 
-EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 130
 VERSION = 1  # raise it when what a trial computes or what it is judged by changes
 REDUCTION = 3  # of the trials at a rung one in so many goes on
 RUNGS_BELOW = 9  # the first rung is at this part of the epochs
@@ -44,17 +41,9 @@ def tune_command(
     the datasets' TRAINING splits, since losses of two temperatures cannot be compared; no val or test split
     is opened. Optuna proposes, ASHA ends what lags behind, Ray runs as many trials at once as the machines hold.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    command = "python -m sweep.tune " + " ".join(sys.argv[1:])
     quiet_libraries()
-    try:
+    with answers("sweep.tune", storage, ValueError):
         raise typer.Exit(_tune(study, method, storage, raw or [], trials, out))
-    except KeyboardInterrupt:
-        typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except ValueError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
 
 
 def _tune(study_name: str, method: str, storage: str, raw: list[str], trials: int, out: Path | None) -> int:
@@ -136,7 +125,8 @@ def _run_trials(search, book, trials: int, display) -> None:
 
     from datasets_io.files import below
     from sweep.execute import machines_at_most, start_ray, stop_ray
-    from sweep.search_course import Course, make_scheduler, make_searcher
+    from sweep.head import named_loss
+    from sweep.search_course import Course, HeadWatch, make_scheduler, make_searcher
     from sweep.search_trial import run_trial, trial_resources
     from sweep.store import LOGS
 
@@ -161,11 +151,12 @@ def _run_trials(search, book, trials: int, display) -> None:
             ),
             run_config=tune.RunConfig(
                 name=name, storage_path=below(search.storage, LOGS), verbose=0,
-                callbacks=[Course(search, book, trials, display.say)],
+                callbacks=[Course(search, book, trials, display.say), HeadWatch()],
                 failure_config=tune.FailureConfig(max_failures=search.resources.max_failures - 1),
             ),
         )
-        tuner.fit()
+        with named_loss():
+            tuner.fit()
     finally:
         stop_ray()
         book.store.files.remove(f"{LOGS}/{name}")

@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.console import quiet_libraries
+from sweep.console import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_FAILED, quiet_libraries
 from sweep.doctor.check import FAIL, OK, WARN, Check, guarded
 
-EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
 MARKS = {OK: "[green]ok[/green]", WARN: "[yellow]warn[/yellow]", FAIL: "[red]fail[/red]"}
 PIPE_WIDTH = 140
 

@@ -236,6 +236,36 @@ def test_a_head_that_is_lost_is_one_sentence_and_on_a_new_cluster_the_study_goes
 
 @pytest.mark.chaos
 @pytest.mark.timeout(7200)
+def test_a_search_whose_head_is_lost_says_so_and_goes_on(tmp_path):
+    words = [sys.executable, "-m", "sweep.tune", "--study", STUDY, "--method", "simclr", "--out", str(tmp_path / "o.py")]
+    words += ["--storage", str(tmp_path / "storage"), "--trials"]
+
+    def trials() -> dict[Path, str]:
+        return {path: path.read_text() for path in tmp_path.glob("storage/reports/tiny/tune-*/trials/*")}
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "dashboard_host": "127.0.0.1"})
+    try:
+        search = subprocess.Popen(
+            [*words, "50"], cwd=ROOT, env=ENVIRONMENT | {"RAY_ADDRESS": cluster.address}, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )
+        while not [text for text in trials().values() if '"begun"' not in text]:
+            assert search.poll() is None, search.communicate()[0][-3000:]
+            time.sleep(0.2)
+        cluster.remove_node(cluster.head_node, allow_graceful=False)
+        said = search.communicate(timeout=600)[0]
+    finally:
+        cluster.shutdown()
+    assert search.returncode == 3 and "Traceback" not in said, said[-3000:]
+    assert "go on with: python -m sweep.tune" in " ".join(said.split()), said[-3000:]
+    ended = {path: text for path, text in trials().items() if '"begun"' not in text}
+    again = subprocess.run([*words, str(len(ended) + 1)], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
+    assert ended.items() <= trials().items(), "no trial that had ended is made again"
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(7200)
 @pytest.mark.skipif(not os.access(MEMORY_GROUPS, os.W_OK), reason="needs the right to make memory groups (cgroup v1)")
 def test_a_host_whose_memory_runs_out_three_times_gives_the_same_table(calm, tmp_path):
     """The kernel ends a process of the sweep each time, whichever it likes; the same command goes on."""
