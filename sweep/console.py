@@ -43,19 +43,28 @@ class ClusterLost(RuntimeError):
 def answers(module: str, storage: str, bad_input: type[Exception], retry: str = "") -> Iterator[None]:
     """Exit codes and sentences for what stops a command; the same command, with `retry`, goes on after most of it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    command = shlex.join(["python", "-m", module, *sys.argv[1:]])
+    command = command_of(module)
     try:
         yield
     except KeyboardInterrupt:
         _leave(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", EXIT_INTERRUPTED)
     except ClusterLost as error:
-        _leave(f"error: {error}. What is finished is kept; go on with:\n  {command}", EXIT_SOME_FAILED)
+        _leave(lost_sentence(error, module), EXIT_SOME_FAILED)
     except bad_input as error:
         _leave(f"error: {error}", EXIT_BAD_INPUT)
     except OSError as error:
         if (trouble := storage_trouble(error, storage)) is None:
             raise
         _leave(f"error: {trouble}; when that is mended, go on with:\n  {command}{retry}", EXIT_SOME_FAILED)
+
+
+def lost_sentence(error: ClusterLost, module: str) -> str:
+    return f"error: {error}. What is finished is kept; go on with:\n  {command_of(module)}"
+
+
+def command_of(module: str) -> str:
+    """This process's command, as a shell takes it."""
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def _leave(sentence: str, code: int) -> NoReturn:

@@ -1,10 +1,11 @@
 """Is the cluster's head still there? Ray ends a driver a minute after its head, and without a word of ours. [ray]"""
 
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
 
@@ -19,10 +20,33 @@ def named_loss() -> Iterator[None]:
     try:
         yield
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise ClusterLost(
-            f"Ray's head or this driver's connection to it is gone ({type(error).__name__}): on a cluster of "
-            "your own see `ray status`, on one machine its memory"
-        ) from error
+        raise _lost(error) from error
+
+
+def _lost(error: Exception) -> ClusterLost:
+    return ClusterLost(
+        f"Ray's head or this driver's connection to it is gone ({type(error).__name__}): on a cluster of "
+        "your own see `ray status`, on one machine its memory"
+    )
+
+
+@contextmanager
+def watched_head(leave: Callable[[ClusterLost], NoReturn]) -> Iterator[None]:
+    """For a call that waits inside of Ray for a lost head, where no exception reaches it: `leave` ends the process."""
+    over, head = threading.Event(), Head()
+
+    def look() -> None:
+        while not over.wait(ASK_SECONDS):
+            try:
+                head.check()
+            except ConnectionError as error:
+                leave(_lost(error))
+
+    threading.Thread(target=look, name="radsweep-head", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 class Head:

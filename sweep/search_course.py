@@ -1,7 +1,6 @@
 """How does a search go on: Optuna and ASHA as they stood, from the trials in the storage. [ray]"""
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,6 @@ from ray.tune.search.optuna import OptunaSearch
 
 from datasets_io.artefacts import FAILED
 from datasets_io.fingerprint import derive_seed
-from sweep.head import ASK_SECONDS, Head
 from sweep.search_space import space_of, values_of
 from sweep.search_trial import METRIC, TIME, Search
 from sweep.trials import BEGUN, DONE, PRUNED, Trial, TrialBook
@@ -66,21 +64,6 @@ def make_scheduler(search: Search, book: TrialBook) -> ASHAScheduler:
         for epoch, auroc in trial.rungs:
             scheduler.on_trial_result(None, earlier, {TIME: epoch, METRIC: auroc})
     return scheduler
-
-
-class HeadWatch(Callback):
-    """Looks after the cluster's head between Tune's steps: without one a search neither goes on nor says why."""
-
-    def __init__(self):
-        self.head, self.next = Head(), 0.0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # as below
-
-    def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
-        if time.monotonic() > self.next:
-            self.head.check()
-            self.next = time.monotonic() + ASK_SECONDS
 
 
 class Course(Callback):

@@ -4,11 +4,11 @@ import os
 import uuid
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sweep.console import EXIT_OK, EXIT_SOME_FAILED, answers, quiet_libraries
+from sweep.console import EXIT_OK, EXIT_SOME_FAILED, ClusterLost, answers, lost_sentence, quiet_libraries
 
 VERSION = 1  # raise it when what a trial computes or what it is judged by changes
 REDUCTION = 3  # of the trials at a rung one in so many goes on
@@ -125,8 +125,8 @@ def _run_trials(search, book, trials: int, display) -> None:
 
     from datasets_io.files import below
     from sweep.execute import machines_at_most, start_ray, stop_ray
-    from sweep.head import named_loss
-    from sweep.search_course import Course, HeadWatch, make_scheduler, make_searcher
+    from sweep.head import named_loss, watched_head
+    from sweep.search_course import Course, make_scheduler, make_searcher
     from sweep.search_trial import run_trial, trial_resources
     from sweep.store import LOGS
 
@@ -135,6 +135,16 @@ def _run_trials(search, book, trials: int, display) -> None:
     })
     start_ray()
     name = f"tune-{uuid.uuid4().hex[:8]}"
+
+    def remove_logs() -> None:
+        book.store.files.remove(f"{LOGS}/{name}")
+
+    def leave(error: ClusterLost) -> NoReturn:
+        remove_logs()
+        display.__exit__(None, None, None)
+        typer.echo(lost_sentence(error, "sweep.tune"), err=True)
+        os._exit(EXIT_SOME_FAILED)
+
     try:
         machines = machines_at_most()
         bundle = trial_resources(search.resources, machines.gpus)
@@ -151,15 +161,15 @@ def _run_trials(search, book, trials: int, display) -> None:
             ),
             run_config=tune.RunConfig(
                 name=name, storage_path=below(search.storage, LOGS), verbose=0,
-                callbacks=[Course(search, book, trials, display.say), HeadWatch()],
+                callbacks=[Course(search, book, trials, display.say)],
                 failure_config=tune.FailureConfig(max_failures=search.resources.max_failures - 1),
             ),
         )
-        with named_loss():
+        with named_loss(), watched_head(leave):
             tuner.fit()
     finally:
         stop_ray()
-        book.store.files.remove(f"{LOGS}/{name}")
+        remove_logs()
 
 
 def _write(study, study_name: str, row, search, book, out: Path | None, display) -> int:
