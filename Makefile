@@ -1,14 +1,18 @@
 # make demo: set up and run the whole study on synthetic archives. make test: set up and run the tests.
+# make test-cluster: `ray up` to `ray down` on three hosts in network namespaces, where one may make them.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test setup check-cluster clean
+.PHONY: demo test test-cluster setup check-cluster clean
 
 demo: setup
 	$(BIN)/python -m sweep.run
 
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-cluster: setup
+	$(BIN)/python -m pytest -m cluster -k 'not for_good' -rs --durations 3 tests/cluster
 
 setup: .venv/ready
 

@@ -16,6 +16,7 @@ BRIDGE, PREFIX = "radsweep-br", "radsweep"
 HOSTS = {"client": 1, "head": 2, "worker1": 3, "worker2": 4}
 HOME = "/srv"  # of root, on these hosts: the real one may hold the Python that runs this
 SHARED = "/mnt"  # the folder that all hosts share, as an on-premises cluster has one
+OWN = ("--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc")  # what a host has of its own
 
 # Inside a host: its own process numbers (`ray stop` ends every Ray process that it can see), name, /tmp, /dev/shm
 # and home folder. Only SHARED and the installed software are common.
@@ -44,10 +45,21 @@ def why_not() -> str | None:
             return f"needs {tool}: apt-get install iproute2 openssh-server rsync util-linux"
     if os.geteuid() != 0:
         return "needs root, to make network namespaces"
-    probe = subprocess.run(["ip", "netns", "add", f"{PREFIX}-probe"], capture_output=True, text=True)
-    if probe.returncode:
-        return f"this machine gives no right to make network namespaces: {probe.stderr.strip()}"
-    subprocess.run(["ip", "netns", "del", f"{PREFIX}-probe"], check=False)
+    space, inside = f"{PREFIX}-probe", "mount --make-rprivate / && mount -t tmpfs tmpfs /srv && hostname probe"
+    probes = (
+        ["ip", "netns", "add", space],
+        ["ip", "link", "add", "rsvprobe", "type", "bridge"],
+        ["ip", "link", "add", "rsvprobe0", "type", "veth", "peer", "name", "eth0", "netns", space],
+        ["ip", "netns", "exec", space, "unshare", *OWN, "sh", "-c", inside],
+    )
+    try:
+        for probe in probes:
+            done = subprocess.run(probe, capture_output=True, text=True)
+            if done.returncode:
+                return f"this machine gives no right to make hosts: {' '.join(probe)}: {done.stderr.strip()}"
+    finally:
+        for leftover in (["link", "del", "rsvprobe0"], ["link", "del", "rsvprobe"], ["netns", "del", space]):
+            subprocess.run(["ip", *leftover], capture_output=True)
     return None
 
 
@@ -142,8 +154,7 @@ class Hosts:
         )
         with open(self.folder / f"{name}.log", "w") as log:
             self.processes[name] = subprocess.Popen(
-                ["ip", "netns", "exec", f"{PREFIX}-{name}", "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork",
-                 "--kill-child", "--mount-proc", "bash", "-c", script],
+                ["ip", "netns", "exec", f"{PREFIX}-{name}", "unshare", *OWN, "bash", "-c", script],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )
 
