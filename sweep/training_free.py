@@ -19,8 +19,8 @@ from datasets_io.fingerprint import fingerprint
 from datasets_io.read import open_split, read_manifest
 from sweep.aggregate import csv_text
 from sweep.cell import EncoderRun, recipe_key
-from sweep.figures.view import View
 from sweep.console import EXIT_BAD_INPUT
+from sweep.figures.view import View
 from sweep.locate import BadInput, gather
 from sweep.report_data import ReportData
 from sweep.report_files import ReportFolder

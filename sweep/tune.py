@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -140,7 +141,8 @@ def _run_trials(search, book, trials: int, display) -> None:
         book.store.files.remove(f"{LOGS}/{name}")
 
     def leave(error: ClusterLost) -> NoReturn:
-        remove_logs()
+        with suppress(OSError):
+            remove_logs()
         display.__exit__(None, None, None)
         typer.echo(lost_sentence(error, "sweep.tune"), err=True)
         os._exit(EXIT_SOME_FAILED)
