@@ -110,15 +110,16 @@ def wait_for_end(log: Path) -> None:
 
 
 def test_a_host_without_its_cable_for_a_minute_costs_nothing(cluster, calm):
-    """From the first finished item on, so in the middle of the study."""
+    """In the middle of the cells, of a host that computes one: that cell is waited for."""
     log = begin(cluster, SWEEP, "cut")
-    wait_until(lambda: bool(finished(cluster.shared / "cut")), log)
-    cluster.cut("worker1")
+    wait_until(lambda: any("/cells/" in path for path in finished(cluster.shared / "cut")), log)
+    host = host_of(cluster, "[r]ay::ImplicitFunc")
+    cluster.cut(host)
     try:
         time.sleep(60)
         assert "exit " not in log.read_text(), "the study had ended before its cable was back"
     finally:
-        cluster.heal("worker1")
+        cluster.heal(host)
     wait_for_end(log)
     assert results(cluster, "cut") == calm
 
