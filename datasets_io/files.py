@@ -149,13 +149,14 @@ class Files:
     def exists(self, path: str) -> bool:
         return self._kind(path) != pafs.FileType.NotFound
 
-    def list(self, prefix: str = "") -> list[str]:
-        """Every file below a folder, relative to the root, sorted; temporary files left out."""
+    def list(self, prefix: str = "", ending: str | tuple[str, ...] = "") -> list[str]:
+        """Every file below a folder whose path ends so, relative to the root, sorted; temporary files left out."""
         if not self.is_local:
-            return sorted(self.sizes(prefix))
-        start = len(self.root) + 1
-        found = patiently(lambda: list(_names_below(self.full(prefix))))
-        return sorted(path[start:] for path in found if TEMPORARY not in path)
+            return sorted(path for path in self.sizes(prefix) if path.endswith(ending))
+        # Chosen as they are read: the names of all files of a large study fit no cache of a processor.
+        return patiently(lambda: [
+            path for path in _names_below(self.root, prefix) if path.endswith(ending) and TEMPORARY not in path
+        ])
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """Path -> bytes of every file below a folder, as `list`: an object store answers a thousand at a time."""
@@ -268,16 +269,31 @@ class Files:
                 self.fs.delete_dir(self.full(path))
 
 
-def _names_below(folder: str) -> Iterator[str]:
-    """Files below a folder, of which nothing but the names is read; none where it is gone, or is below a file."""
-    folders = [folder]
-    while folders:
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    folders.append(entry.path)
-                elif entry.is_file():
-                    yield entry.path
+def _names_below(root: str, prefix: str) -> Iterator[str]:
+    """Files below root/prefix in order, relative to the root, of which nothing but the names is read.
+
+    None where it is gone, or is below a file.
+    """
+    waiting = _names_in(root, f"{prefix}/" if prefix else "")
+    while waiting:
+        path = waiting.pop()
+        if path.endswith("/"):
+            waiting += _names_in(root, path)
+        else:
+            yield path
+
+
+def _names_in(root: str, folder: str) -> list[str]:
+    """Files and folders, these with a / at their end, the last one first: so a stack of them is in order of paths."""
+    found = []
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{root}/{folder}") as entries:
+        for entry in entries:
+            if entry.is_dir():
+                found.append(f"{folder}{entry.name}/")
+            elif entry.is_file():
+                found.append(folder + entry.name)
+    found.sort(reverse=True)
+    return found
 
 
 def _temporary(target: str, data: Data) -> str:

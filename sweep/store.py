@@ -41,7 +41,10 @@ class Store:
 
     def done_and_failed(self, sizes: Mapping[str, int] | None = None) -> tuple[set[str], set[str]]:
         """Folders of finished and of failed items."""
-        paths = [*self.files.list(ENCODERS), *self.files.list(CELLS)] if sizes is None else sizes
+        endings = f"/{RESULT}", f"/{FAILED}"
+        paths = sizes
+        if paths is None:
+            paths = [path for kind in (ENCODERS, CELLS) for path in self.files.list(kind, endings)]
         done = {path.rsplit("/", 1)[0] for path in paths if path.endswith(f"/{RESULT}")}
         failed = {path.rsplit("/", 1)[0] for path in paths if path.endswith(f"/{FAILED}")}
         return done, failed - done

@@ -106,12 +106,17 @@ def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_are_not(
 
 def test_a_listing_by_names_alone_is_that_with_sizes(tmp_path):
     files = Files(str(tmp_path))
-    for path in ("cells/b/result.json", "cells/a/result.json", "cells/a/head.bin", "other/x"):
+    paths = ["cells/a/head.bin", "cells/a/result.json", "cells/b/result.json"]
+    # These sort around the folder `a/`: by whole paths, not by names.
+    for path in (*paths, "other/x", "other/a/z", "other/a-b/z", "other/a.b", "other/a0", "other/a/b/z"):
         files.write(path, b"12")
     (tmp_path / "cells/a/y.tmp-1-2-3").touch()
     (tmp_path / "cells/empty").mkdir()
     (tmp_path / "cells/link").symlink_to(tmp_path / "other")
     (tmp_path / "cells/broken").symlink_to(tmp_path / "nowhere")
-    for prefix in ("", "cells", "cells/a", "nothing", "other/x/below"):
+    for prefix in ("", "cells", "cells/a", "other", "nothing", "other/x/below"):
         assert files.list(prefix) == sorted(files.sizes(prefix)), prefix
-    assert files.list("cells") == ["cells/a/head.bin", "cells/a/result.json", "cells/b/result.json", "cells/link/x"]
+    linked = [f"cells/link/{name}" for name in ("a-b/z", "a.b", "a/b/z", "a/z", "a0", "x")]
+    assert files.list("cells") == paths + linked
+    assert files.list("cells", "/result.json") == paths[1:]
+    assert files.list("cells", (".bin", "/x")) == [paths[0], linked[-1]]
