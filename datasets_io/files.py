@@ -153,7 +153,7 @@ class Files:
         """Every file below a folder whose path ends so, relative to the root, sorted; temporary files left out."""
         if not self.is_local:
             return sorted(path for path in self.sizes(prefix) if path.endswith(ending))
-        # Chosen as they are read: the names of all files of a large study fit no cache of a processor.
+        # Chosen as they are read: of a study's files most callers want one in four.
         return patiently(lambda: [
             path for path in _names_below(self.root, prefix) if path.endswith(ending) and TEMPORARY not in path
         ])
