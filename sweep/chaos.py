@@ -199,9 +199,16 @@ class Tormentor:
             driver.wait()
             return
         if number != signal.SIGKILL:
-            self.account.stops.append(time.monotonic() - started)
+            self._note_stop(time.monotonic() - started)
             if code not in (130, -signal.SIGINT, 0):
                 self.account.problems.append(f"{fault}: exit code {code}, not 130")
+
+    def _note_stop(self, seconds: float) -> None:
+        """On a machine that is busy with other things all takes longer, by about as much as it is overcommitted."""
+        self.account.stops.append(seconds)
+        allowed = STOPS_WITHIN_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        if seconds > allowed:
+            self.account.problems.append(f"a stop took {seconds:.1f} s, more than {allowed:.0f}")
 
     def _check_ended(self, but: tuple[str, ...], within: float) -> None:
         """Nothing of a driver that ended goes on; what does is named, and ended so that the next run is undisturbed."""
@@ -251,10 +258,6 @@ def show_chaos(
     same = tables.get("calm") is not None and tables.get("calm") == tables.get("stormy")
     if not same:
         account.problems.append("results.csv is not the same")
-    # On a machine that is busy with other things everything takes longer, by about as much as it is overcommitted.
-    allowed = STOPS_WITHIN_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    slow = [seconds for seconds in account.stops if seconds > allowed]
-    account.problems += [f"a stop took {seconds:.1f} s" for seconds in slow]
     say(f"faults: {len(account.faults)} (seed {seed}): {', '.join(account.faults) or 'none'}")
     if account.stops:
         say(f"stops took {min(account.stops):.1f} to {max(account.stops):.1f} s")

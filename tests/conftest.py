@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,16 @@ LONGEST = (  # begun first, so that two processes end together
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: a thread each, for what these start as well
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--by-hand", action="store_true", help="faults by the hundred, for hours: see docs/guarantees.md")
+
+
+@pytest.fixture(scope="session")
+def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """times(few, many): how often a fault is injected; many with --by-hand."""
+    return lambda few, many: many if request.config.getoption("--by-hand") else few
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ from hosts import SHARED, Hosts, why_not
 from datasets_io.files import Files
 from sweep.chaos import finished
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(10800)]
 STUDY = "tests/chaos/tiny_study.py"
 STORAGE = f"{SHARED}/results"
 SWEEP = f"python -m sweep.run --study {STUDY} --storage"
@@ -109,19 +109,21 @@ def wait_for_end(log: Path) -> None:
     assert log.read_text().rstrip().endswith("exit 0"), log.read_text()[-3000:]
 
 
-def test_a_host_without_its_cable_for_a_minute_costs_nothing(cluster, calm):
+def test_a_host_without_its_cable_for_a_minute_costs_nothing(cluster, calm, times):
     """In the middle of the cells, of a host that computes one: that cell is waited for."""
-    log = begin(cluster, SWEEP, "cut")
-    wait_until(lambda: any("/cells/" in path for path in finished(cluster.shared / "cut")), log)
-    host = host_of(cluster, "[r]ay::ImplicitFunc")
-    cluster.cut(host)
-    try:
-        time.sleep(60)
-        assert "exit " not in log.read_text(), "the study had ended before its cable was back"
-    finally:
-        cluster.heal(host)
-    wait_for_end(log)
-    assert results(cluster, "cut") == calm
+    for number in range(times(1, 2)):
+        name = f"cut-{number}"
+        log = begin(cluster, SWEEP, name)
+        wait_until(lambda name=name: any("/cells/" in path for path in finished(cluster.shared / name)), log)
+        host = host_of(cluster, "[r]ay::ImplicitFunc")
+        cluster.cut(host)
+        try:
+            time.sleep(60)
+            assert "exit " not in log.read_text(), "the study had ended before its cable was back"
+        finally:
+            cluster.heal(host)
+        wait_for_end(log)
+        assert results(cluster, name) == calm
 
 
 LONG = "tests/cluster/long_study.py"
@@ -164,10 +166,15 @@ def long_calm(cluster) -> bytes:
     return long_table(cluster, "long")
 
 
-def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(cluster, long_calm):
+def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(cluster, long_calm, times):
     """Under Ray Train: a gang of two; the other worker waits for it in a collective, and the third host takes over."""
+    for number in range(times(1, 4)):
+        lose_a_pretrainings_host(cluster, f"cut-gang-{number}", long_calm)
+
+
+def lose_a_pretrainings_host(cluster: Hosts, name: str, long_calm: bytes) -> None:
     cluster.wait_for_nodes(3, 240)
-    log, storage = begin(cluster, LONG_SWEEP, "cut-gang"), cluster.shared / "cut-gang"
+    log, storage = begin(cluster, LONG_SWEEP, name), cluster.shared / name
     host = host_of(cluster, "[r]ay::RayTrainWorker")
     wait_until(lambda: bool(list(storage.glob("encoders/*/checkpoint.pt"))), log)
     try:  # attempts.json is written when a run begins, and removed with its next checkpoint
@@ -176,29 +183,34 @@ def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(clust
         wait_for_end(log)
     finally:
         cluster.heal(host)
-    assert long_table(cluster, "cut-gang") == long_calm
+    assert long_table(cluster, name) == long_calm
     assert again <= PROMISED_SECONDS
 
 
-def test_a_cell_whose_host_is_cut_off_for_good_begins_again_on_another_one(cluster, long_calm):
+def test_a_cell_whose_host_is_cut_off_for_good_begins_again_on_another_one(cluster, long_calm, times):
     """Under Ray Tune: two cells on three hosts; the one cut off goes on by itself, and its late result is harmless."""
+    for number in range(times(1, 4)):
+        lose_a_cells_host(cluster, f"cut-cell-{number}", long_calm)
+
+
+def lose_a_cells_host(cluster: Hosts, name: str, long_calm: bytes) -> None:
     cluster.wait_for_nodes(3, 240)
     for part in ("data", "encoders", "synthetic"):
         if (cluster.shared / "long" / part).is_dir():
-            shutil.copytree(cluster.shared / "long" / part, cluster.shared / "cut-cell" / part)
-    log = begin(cluster, LONG_SWEEP, "cut-cell")
+            shutil.copytree(cluster.shared / "long" / part, cluster.shared / name / part)
+    log = begin(cluster, LONG_SWEEP, name)
     host = host_of(cluster, "[r]ay::ImplicitFunc.train")
     trial = "pgrep -f [r]ay::ImplicitFunc.train"
-    others = [name for name in ("head", "worker1", "worker2") if name != host]
+    others = [other for other in ("head", "worker1", "worker2") if other != host]
     time.sleep(5)
-    assert sum(cluster.on(name, trial).returncode == 0 for name in others) == 1, "two cells on three hosts"
+    assert sum(cluster.on(other, trial).returncode == 0 for other in others) == 1, "two cells on three hosts"
     try:
         noticed, again = cut_for_good(
-            cluster, host, lambda: all(cluster.on(name, trial).returncode == 0 for name in others)
+            cluster, host, lambda: all(cluster.on(other, trial).returncode == 0 for other in others)
         )
         print(f"cell: {host} called dead after {noticed:.0f} s, its cell in work again {again:.1f} s later")
         wait_for_end(log)
     finally:
         cluster.heal(host)
-    assert long_table(cluster, "cut-cell") == long_calm
+    assert long_table(cluster, name) == long_calm
     assert again <= PROMISED_SECONDS

@@ -1,6 +1,9 @@
 """A pretraining that is killed and resumed publishes the bits of one that was never interrupted."""
 
 import functools
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -77,6 +80,50 @@ def test_a_process_that_ends_is_resumed_by_another(tmp_path):
     for folder in ("killed", "whole"):
         pretrain("clip+mocov2", tmp_path / folder)
     assert result_of(tmp_path / "killed") == result_of(tmp_path / "whole")
+
+
+# Pretrains again and again in a forked process that is killed at a random moment, until it comes through; then the
+# next storage, until so many were killed. Prints how many that were.
+KILLER = """
+import os, random, signal, sys, time
+from pathlib import Path
+from small_pretraining import pretrain
+storages, method, wanted = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+chance, killed, number = random.Random(method), 0, 0
+while killed < wanted:
+    child = os.fork()
+    if child == 0:
+        pretrain(method, storages / str(number))
+        os._exit(0)
+    deadline, ended = time.monotonic() + chance.uniform(0.05, 1.0), 0
+    while not ended and time.monotonic() < deadline:
+        time.sleep(0.01)
+        ended, code = os.waitpid(child, os.WNOHANG)
+    if ended:
+        assert code == 0, code
+        number += 1
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        killed += 1
+pretrain(method, storages / str(number))
+print(killed, number + 1)
+"""
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_at_random_moments_gives_the_same_bits(method, tmp_path, times):
+    """SIGKILL from outside, in the middle of a step, a checkpoint's writing or the publishing."""
+    paths = [Path(__file__).parent, Path(__file__).resolve().parents[2]]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    words = [sys.executable, "-c", KILLER, str(tmp_path), method, str(times(10, 70))]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    killed, runs = map(int, done.stdout.split())
+    print(f"{method}: {killed} kills of {runs} pretrainings")
+    assert all(result_of(tmp_path / str(number)) == uninterrupted(method) for number in range(runs))
 
 
 def test_a_damaged_checkpoint_is_not_used(tmp_path):
