@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from datasets_io.artefacts import FAILED, is_done
 from sweep.board import Board, News
 from sweep.cell import Cell, EncoderRun
+from sweep.console import ClusterLost
 from sweep.fan_out import CellWork, fan_out
 from sweep.forecast import FLOPS_PER_SECOND
 from sweep.head import Head
@@ -35,11 +36,13 @@ from sweep.store import Store
 from trainables.cells import DownstreamJob, SeedTarget
 from trainables.encoders import EncoderJob, fail, run_initial
 from trainables.pretrain import Lane, Turns, pretrain_all
+from trainables.process import Process, birth_of
 from trainables.recipe import Resources
 from trainables.registry import PROTOCOLS
 
 POLL_SECONDS, LOOK_SECONDS = 0.25, 2.0
 LEAST_LIMIT_SECONDS, LIMIT_TIMES_FORECAST = 1800.0, 20.0
+ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"
 
 
 def encoder_job(run: EncoderRun, data_folders: dict[str, str]) -> EncoderJob:
@@ -83,11 +86,25 @@ def start_ray(log_to_driver: bool = False) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        _init(log_to_driver)
+        _init_patiently(log_to_driver)
     except SystemExit as error:  # by Ray's handler of SIGTERM, which would end the driver without a word
         raise KeyboardInterrupt from error
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _init_patiently(log_to_driver: bool) -> None:
+    """On a machine that is busy with much else, Ray's own parts may not find each other in the time that it allows."""
+    for attempt in range(1, ATTEMPTS_TO_START + 1):
+        try:
+            return _init(log_to_driver)
+        except Exception as error:  # Ray has no narrower one for this
+            if TIMED_OUT not in str(error):
+                raise
+            ray.shutdown()
+            if attempt == ATTEMPTS_TO_START:
+                text = f"Ray did not start in {attempt} attempts; is this machine very busy? ({error})"
+                raise ClusterLost(text) from error
 
 
 def _init(log_to_driver: bool) -> None:
@@ -128,10 +145,11 @@ def _lane(lane: Lane, shape: Shape) -> None:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _end_process(pid: int) -> None:
+def _end_process(process: Process) -> None:
     """Run on the node of a process that hangs: a stopped one does not answer Ray, but it can be killed."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    if birth_of(process.pid) == process.birth:  # else its number is another's by now
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 class Execution:
@@ -200,9 +218,12 @@ class Execution:
             self.owners[_lane.options(name=name, **self.here).remote(lane, self.shape)] = name
 
     def _end_hangs(self) -> None:
-        for late in self.head.get(self.board.overdue.remote(self.limits)):
-            where = NodeAffinitySchedulingStrategy(late.node, soft=False)
-            _end_process.options(scheduling_strategy=where).remote(late.pid)
+        """What is over its limit, and what is stopped between two jobs, which has none."""
+        limit = self.resources.cell_time_limit_seconds or LEAST_LIMIT_SECONDS
+        overdue, silent = self.board.overdue.remote(self.limits), self.board.silent.remote(limit)
+        for process in {process for named in self.head.get([overdue, silent]) for process in named}:
+            where = NodeAffinitySchedulingStrategy(process.node, soft=False)
+            _end_process.options(scheduling_strategy=where).remote(process)
 
     def _settle(self, ref: Any, owner: str | EncoderJob | None) -> None:
         """After a piece of work ended. What died with its process begins again, so often that it is no accident."""

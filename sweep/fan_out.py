@@ -72,17 +72,26 @@ class ReadyJobs(Searcher):
         return None if self.ready.waiting else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        job = self.work.jobs[self.running.pop(trial_id)]
+        number = self.running.pop(trial_id)
+        job = self.work.jobs[number]
         returned = bool(result) and not error
+        node_lost = not returned and self._ran_on_a_lost_node(number)
         for target in job.targets:
             if is_done(self.files, target.folder):
                 self.ready.landed(target.folder)
                 continue
             self.ready.lost(target.folder)
-            # A job that came back without a result put a damaged encoder aside: its cells stay open.
-            if not returned and not self.files.exists(f"{target.folder}/{FAILED}"):
+            # A job that came back without a result put a damaged encoder aside, and where the node itself was lost
+            # each time the job is not to blame: its cells stay open, for the next pass.
+            if not (returned or node_lost or self.files.exists(f"{target.folder}/{FAILED}")):
                 text = "the trial's process ended each time: killed, out of memory, or over its time limit"
                 record_failure(self.files, target.folder, text, "no traceback: see Ray's logs")
+
+    def _ran_on_a_lost_node(self, number: int) -> bool:
+        if self.work.board is None:
+            return False
+        node = ray.get(self.work.board.node_of.remote(number))
+        return node is not None and node not in {known["NodeID"] for known in ray.nodes() if known["Alive"]}
 
     def _look(self) -> None:
         """Encoders that have landed, and machines that have come or gone."""

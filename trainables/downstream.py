@@ -14,6 +14,7 @@ from datasets_io.files import Files
 from trainables.cells import DownstreamJob, run_job
 from trainables.events import Outcome
 from trainables.precision import resolve
+from trainables.process import keep_saying_alive, this_process
 from trainables.recipe import Resources
 
 WAIT_SECONDS = 0.5
@@ -50,12 +51,14 @@ def run_trial(
         if board is not None:
             board.cell.remote(outcome)
 
+    if board is not None:
+        keep_saying_alive(board)
     job = _fetched(*jobs)[config["job"]]
     if config["early"] and not landed(Files(storage), job.encoder_folder):
         tune.report({"job": config["job"]})  # its cells stay open, blocked by the encoder
         return
     if board is not None:
-        board.started.remote(config["job"], ray.get_runtime_context().get_node_id(), os.getpid())
+        board.started.remote(config["job"], this_process())
     run_job(job, storage, resolve(resources.precision, device), emit)
     if board is not None:
         board.ended.remote(config["job"])

@@ -288,8 +288,10 @@ def take_memory(group: Path, driver: Logged) -> None:
     kills = oom_kills(group)
     while oom_kills(group) == kills and driver.goes_on:
         used = int((group / "memory.usage_in_bytes").read_text())
-        with suppress(OSError):  # busy: it could not be made so small at once
-            (group / "memory.limit_in_bytes").write_text(str(int(used * 0.8)))
+        for share in (0.8, 0.9, 0.95, 1.0):  # the kernel refuses what it cannot make room for without a kill
+            with suppress(OSError):
+                (group / "memory.limit_in_bytes").write_text(str(int(used * share)))
+                break
         time.sleep(0.2)
     (group / "memory.limit_in_bytes").write_text("-1")
 

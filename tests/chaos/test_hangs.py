@@ -3,39 +3,74 @@
 import os
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 
 import pytest
+import ray
 from small_storage import Small, small
 
 import sweep.fan_out
 from datasets_io.artefacts import publish, record_failure
 from datasets_io.files import Files
 from sweep.board import Board
-from sweep.execute import LEAST_LIMIT_SECONDS, _end_process, time_limit
+from sweep.console import ClusterLost
+from sweep.execute import ATTEMPTS_TO_START, LEAST_LIMIT_SECONDS, TIMED_OUT, _end_process, start_ray, time_limit
 from sweep.fan_out import CellWork, ReadyJobs
 from sweep.schedule import Machines, Task, shape_of
 from trainables.downstream import landed
 from trainables.pretrain import Turns
+from trainables.process import Process, birth_of
 from trainables.recipe import Resources
 
 
 def test_a_job_over_its_limit_is_named_once_and_others_are_not():
     board = Board.__ray_metadata__.modified_class()
     for job in (0, 1, 2):
-        board.started(job, "node", 100 + job)
+        board.started(job, Process("node", 100 + job, "7"))
     board.ended(2)
     late = board.overdue({0: 0.0, 1: 1000.0, 2: 0.0})
-    assert [(running.job, running.pid) for running in late] == [(0, 100)]
+    assert late == [Process("node", 100, "7")]
     assert board.overdue({0: 0.0, 1: 1000.0}) == []
+    assert board.node_of(1) == "node" and board.node_of(2) is None
+
+
+def test_a_process_that_says_nothing_is_named_once_and_one_that_speaks_is_not():
+    board = Board.__ray_metadata__.modified_class()
+    stopped, speaks = Process("node", 1, "7"), Process("node", 2, "7")
+    board.alive(stopped)
+    time.sleep(0.2)
+    board.alive(speaks)
+    assert board.silent(0.1) == [stopped]
+    assert board.silent(0.1) == [] and board.silent(-1.0) == [speaks]
 
 
 def test_a_stopped_process_is_ended_from_outside_and_a_gone_one_is_no_error():
     process = subprocess.Popen(["sleep", "1000"])
     os.kill(process.pid, signal.SIGSTOP)
-    _end_process._function(process.pid)
+    birth = birth_of(process.pid)
+    _end_process._function(Process("node", process.pid, "0"))
+    assert process.poll() is None, "a later process with the same number is left alone"
+    _end_process._function(Process("node", process.pid, birth))
     assert process.wait(timeout=30) == -signal.SIGKILL
-    _end_process._function(process.pid)
+    _end_process._function(Process("node", process.pid, birth))
+
+
+def test_ray_that_does_not_start_in_time_is_asked_again_and_at_last_named(monkeypatch):
+    asked = []
+
+    def busy(**options) -> None:
+        asked.append(options)
+        if len(asked) != succeeds_at:
+            raise Exception(f"The current node {TIMED_OUT}. This could happen because ...")
+
+    monkeypatch.setattr(ray, "init", busy)
+    for succeeds_at, attempts in ((2, 2), (0, ATTEMPTS_TO_START)):
+        asked.clear()
+        with pytest.raises(ClusterLost, match="did not start") if succeeds_at == 0 else nullcontext():
+            start_ray()
+        assert len(asked) == attempts
 
 
 def test_the_limit_comes_from_the_forecast_or_from_the_user():
