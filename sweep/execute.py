@@ -36,12 +36,13 @@ from sweep.store import Store
 from trainables.cells import DownstreamJob, SeedTarget
 from trainables.encoders import EncoderJob, fail, run_initial
 from trainables.pretrain import Lane, Turns, pretrain_all
-from trainables.process import Process, birth_of
+from trainables.process import ALIVE_SECONDS, Process, birth_of
 from trainables.recipe import Resources
 from trainables.registry import PROTOCOLS
 
 POLL_SECONDS, LOOK_SECONDS = 0.25, 2.0
 LEAST_LIMIT_SECONDS, LIMIT_TIMES_FORECAST = 1800.0, 20.0
+MOST_MISSED = 12  # words that a living process may fail to say
 ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"
 
 
@@ -219,8 +220,8 @@ class Execution:
 
     def _end_hangs(self) -> None:
         """What is over its limit, and what is stopped between two jobs, which has none."""
-        limit = self.resources.cell_time_limit_seconds or LEAST_LIMIT_SECONDS
-        overdue, silent = self.board.overdue.remote(self.limits), self.board.silent.remote(limit)
+        overdue = self.board.overdue.remote(self.limits)
+        silent = self.board.silent.remote(silence_limit(self.resources))
         for process in {process for named in self.head.get([overdue, silent]) for process in named}:
             where = NodeAffinitySchedulingStrategy(process.node, soft=False)
             _end_process.options(scheduling_strategy=where).remote(process)
@@ -253,6 +254,11 @@ class Execution:
         files, error = self.store.files, error or RuntimeError("ended without a result")
         if not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}"):
             fail(job, files, error, lambda progress: self.board.encoder.remote(progress))
+
+
+def silence_limit(resources: Resources) -> float:
+    """Seconds after which a process that says nothing counts as stopped: never so few that a busy one is taken for it."""
+    return max(resources.cell_time_limit_seconds or LEAST_LIMIT_SECONDS, MOST_MISSED * ALIVE_SECONDS)
 
 
 def time_limit(task: Task, resources: Resources, on_gpus: bool) -> float:

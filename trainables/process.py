@@ -40,10 +40,15 @@ _saying = threading.Lock()
 
 
 def keep_saying_alive(board: Any) -> None:
-    """Tell the board from now on, again and again, that this process is not stopped. Once for each process."""
+    """Tell the board from now on, again and again, that this process is not stopped. Once for each process.
+
+    Not where there is no /proc: one that has ended would be silent too, and its number may be a stranger's by then.
+    """
     if not _saying.acquire(blocking=False):
         return
     process = this_process()
+    if not process.birth:
+        return
 
     def say() -> None:
         while True:

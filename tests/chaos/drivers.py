@@ -22,10 +22,9 @@ def command(storage: Path, *more: str, study: str = TINY) -> list[str]:
 
 
 def run(storage: Path, *more: str, study: str = TINY, **environment: str) -> subprocess.CompletedProcess:
-    """To its end. Beside other runs it takes minutes."""
     return subprocess.run(
         command(storage, *more, study=study), cwd=ROOT, capture_output=True, text=True,
-        env=ENVIRONMENT | environment, timeout=1800,
+        env=ENVIRONMENT | environment, timeout=850,
     )
 
 

@@ -16,12 +16,20 @@ from datasets_io.artefacts import publish, record_failure
 from datasets_io.files import Files
 from sweep.board import Board
 from sweep.console import ClusterLost
-from sweep.execute import ATTEMPTS_TO_START, LEAST_LIMIT_SECONDS, TIMED_OUT, _end_process, start_ray, time_limit
+from sweep.execute import (
+    ATTEMPTS_TO_START,
+    LEAST_LIMIT_SECONDS,
+    TIMED_OUT,
+    _end_process,
+    silence_limit,
+    start_ray,
+    time_limit,
+)
 from sweep.fan_out import CellWork, ReadyJobs
 from sweep.schedule import Machines, Task, shape_of
 from trainables.downstream import landed
 from trainables.pretrain import Turns
-from trainables.process import Process, birth_of
+from trainables.process import ALIVE_SECONDS, Process, birth_of
 from trainables.recipe import Resources
 
 
@@ -79,6 +87,12 @@ def test_the_limit_comes_from_the_forecast_or_from_the_user():
     # 1e16 FLOP at a V100's 3e13 a second are 333 s; 20 times that, and the least.
     assert time_limit(large_task, Resources(), True) == pytest.approx(LEAST_LIMIT_SECONDS + 20 * 1e16 / 3e13)
     assert time_limit(large_task, Resources(cell_time_limit_seconds=5), True) == 5
+
+
+def test_a_short_time_limit_of_the_user_does_not_end_processes_between_two_of_their_words():
+    assert silence_limit(Resources(cell_time_limit_seconds=1)) >= 10 * ALIVE_SECONDS
+    assert silence_limit(Resources(cell_time_limit_seconds=100)) == 100
+    assert silence_limit(Resources()) == LEAST_LIMIT_SECONDS
 
 
 @pytest.fixture(scope="module")

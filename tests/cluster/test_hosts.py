@@ -12,7 +12,7 @@ from hosts import SHARED, Hosts, why_not
 from datasets_io.files import Files
 from sweep.chaos import finished
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(10800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 STUDY = "tests/chaos/tiny_study.py"
 STORAGE = f"{SHARED}/results"
 SWEEP = f"python -m sweep.run --study {STUDY} --storage"
