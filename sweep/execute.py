@@ -257,7 +257,7 @@ class Execution:
 
 
 def silence_limit(resources: Resources) -> float:
-    """Seconds after which a process that says nothing counts as stopped: never so few that a busy one is taken for it."""
+    """Seconds after which a silent process counts as stopped: not so few that a busy one is taken for it."""
     return max(resources.cell_time_limit_seconds or LEAST_LIMIT_SECONDS, MOST_MISSED * ALIVE_SECONDS)
 
 
