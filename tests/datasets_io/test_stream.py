@@ -1,9 +1,12 @@
 """Ray Data's stream and the resident array give the same batches, bit for bit, from any step and for any worker."""
 
+import time
+
 import numpy as np
 import pytest
 import ray
 
+import datasets_io.stream
 from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.files import Files
 from datasets_io.read import StreamPlan, corpus_index, open_split, resident_batches
@@ -38,3 +41,24 @@ def test_the_stream_is_the_resident_order(corpus, rank, world, start):
     assert len(streamed) == len(expected) == 3 * (index.num_kept // 32) - start
     for a, b in zip(streamed, expected, strict=True):
         assert a.reports == b.reports and np.array_equal(a.pixels, b.pixels)
+
+
+def test_rays_loop_does_not_spin_while_batches_wait_to_be_taken(corpus, monkeypatch):
+    """Each step at least as far from the last as is promised; without a pause they are a millisecond apart."""
+    steps = []
+
+    class Noted(datasets_io.stream.CalmSteps):
+        def on_execution_step(self, executor) -> None:
+            super().on_execution_step(executor)
+            steps.append(time.monotonic())
+
+    monkeypatch.setattr(datasets_io.stream, "CalmSteps", Noted)
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    plan = StreamPlan(seed=5, global_batch_size=32, num_epochs=20, window_rows=300, rank=0, world_size=1)
+    batches = streamed_batches(files, folder, manifest, index, plan, 0, "test")
+    next(batches)
+    time.sleep(2)
+    batches.close()
+    apart = np.diff(steps)
+    assert len(apart) > 5 and apart.min() >= datasets_io.stream.STEP_SECONDS
