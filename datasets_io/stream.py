@@ -1,7 +1,8 @@
 """A corpus streamed by Ray Data: one long pipeline for all epochs, in the order of datasets_io.order. [ray]"""
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
 
@@ -17,21 +18,31 @@ from datasets_io.shard_file import open_shard
 PIXELS, REPORT = COLUMNS = ("pixels", "report_impression")
 ROW_TYPE = np.dtype("<i4")
 ROWS_PER_BLOCK, BYTES_PER_BLOCK = 1024, 256 << 20
-STEP_SECONDS = 0.05  # a block of 1,024 images in each: 20,000 images a second for each worker
+STEP_SECONDS = 0.05
+QUICK_SECONDS, MOST_QUICK = 0.02, 20  # a step that waits for something takes longer; so many that do not are spinning
 WINDOWS_AT_ONCE = 2  # one that is delivered and one that is read: memory for two windows of pixels
 
 
+_wanted = threading.Event()  # while this process waits for a batch
+
+
 class CalmSteps:
-    """A callback of Ray Data's: its loop steps at most twenty times a second.
+    """A callback of Ray Data's: while no batch is waited for, a loop that spins steps at most twenty times a second.
 
     While a block is ready that nothing takes yet, the loop does not wait for anything: its thread, which is one of the
     training process, then holds the interpreter for 88% of a core, and everything else there is up to ten times slower.
     """
 
+    def __init__(self):
+        self.ended, self.quick = 0.0, 0
+
     def before_execution_starts(self, executor) -> None: ...
 
     def on_execution_step(self, executor) -> None:
-        time.sleep(STEP_SECONDS)
+        self.quick = self.quick + 1 if time.monotonic() - self.ended < QUICK_SECONDS else 0
+        if self.quick > MOST_QUICK:
+            _wanted.wait(STEP_SECONDS)
+        self.ended = time.monotonic()
 
     def after_execution_succeeds(self, executor) -> None: ...
 
@@ -110,8 +121,20 @@ def streamed_batches(
     dataset.context.enable_progress_bars = False
     dataset.context.custom_execution_callback_classes = [CalmSteps]
     share = plan.global_batch_size // plan.world_size
-    for table in dataset.iter_batches(batch_size=share, batch_format="pyarrow", prefetch_batches=2):
+    for table in _waited_for(dataset.iter_batches(batch_size=share, batch_format="pyarrow", prefetch_batches=2)):
         reports = [report or "" for report in table[REPORT].to_pylist()]
         # A copy can be written to, as torch wants it, and lets go of Ray's shared memory.
         yield CorpusBatch(pixels_of(table[PIXELS], manifest.image_size).copy(), reports)
 
+
+def _waited_for(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    iterator = iter(batches)
+    while True:
+        _wanted.set()
+        try:
+            table = next(iterator, None)
+        finally:
+            _wanted.clear()
+        if table is None:
+            return
+        yield table

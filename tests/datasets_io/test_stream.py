@@ -1,6 +1,7 @@
 """Ray Data's stream and the resident array give the same batches, bit for bit, from any step and for any worker."""
 
-import time
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import datasets_io.stream
 from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.files import Files
 from datasets_io.read import StreamPlan, corpus_index, open_split, resident_batches
-from datasets_io.stream import streamed_batches
+from datasets_io.stream import MOST_QUICK, STEP_SECONDS, CalmSteps, streamed_batches
 from datasets_io.synthetic.archives import SyntheticSpec, write_archives
 
 
@@ -43,22 +44,34 @@ def test_the_stream_is_the_resident_order(corpus, rank, world, start):
         assert a.reports == b.reports and np.array_equal(a.pixels, b.pixels)
 
 
-def test_rays_loop_does_not_spin_while_batches_wait_to_be_taken(corpus, monkeypatch):
-    """Each step at least as far from the last as is promised; without a pause they are a millisecond apart."""
-    steps = []
-
-    class Noted(datasets_io.stream.CalmSteps):
-        def on_execution_step(self, executor) -> None:
-            super().on_execution_step(executor)
-            steps.append(time.monotonic())
-
-    monkeypatch.setattr(datasets_io.stream, "CalmSteps", Noted)
+def test_rays_loop_is_held_by_its_callback(corpus, monkeypatch):
+    steps, original = [], CalmSteps.on_execution_step
+    monkeypatch.setattr(CalmSteps, "on_execution_step", lambda *given: (steps.append(1), original(*given)))
     files, folder, manifest = corpus
     index = corpus_index(files, folder, manifest, "train", require_impression=True)
-    plan = StreamPlan(seed=5, global_batch_size=32, num_epochs=20, window_rows=300, rank=0, world_size=1)
-    batches = streamed_batches(files, folder, manifest, index, plan, 0, "test")
-    next(batches)
-    time.sleep(2)
-    batches.close()
-    apart = np.diff(steps)
-    assert len(apart) > 5 and apart.min() >= datasets_io.stream.STEP_SECONDS
+    plan = StreamPlan(seed=5, global_batch_size=32, num_epochs=1, window_rows=300, rank=0, world_size=1)
+    assert list(streamed_batches(files, folder, manifest, index, plan, 0, "test")) and steps
+
+
+@pytest.mark.parametrize(
+    ("step_seconds", "wanted", "held"), [(0.001, False, 30), (0.001, True, 0), (0.05, False, 0)],
+    ids=["it spins", "it spins and a batch is waited for", "it waits by itself"],
+)
+def test_a_loop_that_spins_is_held_and_no_other(step_seconds, wanted, held, monkeypatch):
+    clock, pauses, event = [100.0], [], threading.Event()
+
+    def wait(seconds: float) -> None:
+        if not event.is_set():
+            pauses.append(seconds)
+            clock[0] += seconds
+
+    monkeypatch.setattr(event, "wait", wait)
+    monkeypatch.setattr(datasets_io.stream, "_wanted", event)
+    monkeypatch.setattr(datasets_io.stream, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    if wanted:
+        event.set()
+    calm = CalmSteps()
+    for _ in range(1 + MOST_QUICK + 30):
+        clock[0] += step_seconds
+        calm.on_execution_step(None)
+    assert pauses == [STEP_SECONDS] * held
