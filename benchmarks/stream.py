@@ -112,8 +112,8 @@ def stored_blocks(corpus: Corpus) -> Iterator[np.ndarray]:
         yield pixels_of(pq.read_table(path, columns=["pixels"])["pixels"], corpus.manifest.image_size)
 
 
-def core_seconds() -> float:
-    """Processor time of this process and all below it, living or ended and waited for, in seconds."""
+def core_seconds() -> dict[str, float]:
+    """Processor time of this process, of each below it that lives, and of its children that have ended, in seconds."""
     parents, seconds = {}, {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -122,23 +122,29 @@ def core_seconds() -> float:
             except OSError:  # it has just ended
                 continue
             parents[int(entry.name)] = int(fields[1])
-            seconds[int(entry.name)] = sum(map(int, fields[11:15])) / TICKS
+            seconds[int(entry.name)] = sum(map(int, fields[11:13])) / TICKS
     own = {os.getpid()}
     while more := {pid for pid, parent in parents.items() if parent in own} - own:
         own |= more
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    itself = time.process_time() + ended.ru_utime + ended.ru_stime  # finer than the kernel's ticks
-    return itself + sum(seconds.get(pid, 0.0) for pid in own - {os.getpid()})
+    found = {str(pid): seconds.get(pid, 0.0) for pid in own}
+    # finer than the kernel's ticks
+    return {**found, str(os.getpid()): time.process_time(), "ended": ended.ru_utime + ended.ru_stime}
+
+
+def spent_since(before: dict[str, float]) -> float:
+    """Core-seconds; none for what has ended meanwhile, which is what an earlier stream leaves."""
+    return sum(seconds - before.get(name, 0.0) for name, seconds in core_seconds().items())
 
 
 def cost(stream: Callable[[], Iterator[int]], min_views: int = 1) -> tuple[float, float]:
     """(core-milliseconds a view, views a second) of a whole stream of batches, given as their sizes."""
-    cores, started = core_seconds(), time.perf_counter()
+    before, started = core_seconds(), time.perf_counter()
     views = sum(stream())
     elapsed = time.perf_counter() - started
     if views < min_views:
         raise ArithmeticError(f"the stream gave {views} views")
-    return 1e3 * (core_seconds() - cores) / views, views / elapsed
+    return 1e3 * spent_since(before) / views, views / elapsed
 
 
 def delivered(batches: Iterator[CorpusBatch], image_size: int, on_host: bool) -> Iterator[int]:

@@ -1,7 +1,7 @@
 """A corpus streamed by Ray Data: one long pipeline for all epochs, in the order of datasets_io.order. [ray]"""
 
-import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -9,6 +9,7 @@ from operator import itemgetter
 import numpy as np
 import pyarrow as pa
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets_io.files import Files
 from datasets_io.manifest import Manifest
@@ -17,31 +18,26 @@ from datasets_io.shard_file import open_shard
 
 PIXELS, REPORT = COLUMNS = ("pixels", "report_impression")
 ROW_TYPE = np.dtype("<i4")
-ROWS_PER_BLOCK, BYTES_PER_BLOCK = 1024, 256 << 20
-STEP_SECONDS = 0.05
-QUICK_SECONDS, MOST_QUICK = 0.02, 20  # a step that waits for something takes longer; so many that do not are spinning
+BYTES_PER_BLOCK = 64 << 20
+BYTES_PER_ITEM = 64 << 20  # short windows are read together up to it: a task costs some 0.1 s of a core
+STEP_SECONDS = 0.01
+BLOCKS_AHEAD = 2
 WINDOWS_AT_ONCE = 2  # one that is delivered and one that is read: memory for two windows of pixels
 
 
-_wanted = threading.Event()  # while this process waits for a batch
-
-
 class CalmSteps:
-    """A callback of Ray Data's: while no batch is waited for, a loop that spins steps at most twenty times a second.
+    """A callback of Ray Data's: its loop steps at most a hundred times a second.
 
-    While a block is ready that nothing takes yet, the loop does not wait for anything: its thread, which is one of the
-    training process, then holds the interpreter for 88% of a core, and everything else there is up to ten times slower.
+    While a block is ready that nothing takes yet, the loop does not wait for anything and takes 88% of a core.
     """
 
     def __init__(self):
-        self.ended, self.quick = 0.0, 0
+        self.ended = 0.0
 
     def before_execution_starts(self, executor) -> None: ...
 
     def on_execution_step(self, executor) -> None:
-        self.quick = self.quick + 1 if time.monotonic() - self.ended < QUICK_SECONDS else 0
-        if self.quick > MOST_QUICK:
-            _wanted.wait(STEP_SECONDS)
+        time.sleep(max(0.0, self.ended + STEP_SECONDS - time.monotonic()))
         self.ended = time.monotonic()
 
     def after_execution_succeeds(self, executor) -> None: ...
@@ -59,7 +55,7 @@ class _WindowReader:
         self.starts = np.concatenate([[0], np.cumsum(index.group_rows)])
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        step = max(1, min(ROWS_PER_BLOCK, BYTES_PER_BLOCK // self.image_size**2))
+        step = max(1, BYTES_PER_BLOCK // self.image_size**2)
         for groups, packed in zip(batch["groups"].to_pylist(), batch["rows"].to_pylist(), strict=True):
             pixels, reports = self._window(groups, np.frombuffer(packed, ROW_TYPE))
             for start in range(0, len(pixels), step):
@@ -92,6 +88,22 @@ class _WindowReader:
                     yield shard.read_row_group(number, columns=list(COLUMNS))
 
 
+def _together(
+    windows: Iterable[tuple[tuple[int, ...], np.ndarray]], most: int
+) -> Iterator[tuple[set[int], np.ndarray]]:
+    """Windows that follow each other as one, while they have no more than `most` rows in all; each group once."""
+    groups: set[int] = set()
+    parts: list[np.ndarray] = []
+    for more, rows in windows:
+        if parts and sum(map(len, parts)) + len(rows) > most:
+            yield groups, np.concatenate(parts)
+            groups, parts = set(), []
+        groups |= set(more)
+        parts.append(rows)
+    if parts:
+        yield groups, np.concatenate(parts)
+
+
 def _binary(pixels: np.ndarray) -> pa.Array:
     """(n, S, S) uint8, contiguous -> n binary values, without a copy."""
     offsets = np.arange(len(pixels) + 1, dtype=np.int32) * pixels[0].size
@@ -101,14 +113,39 @@ def _binary(pixels: np.ndarray) -> pa.Array:
 def streamed_batches(
     files: Files, folder: str, manifest: Manifest, index: CorpusIndex, plan: StreamPlan, start_step: int, name: str
 ) -> Iterator[CorpusBatch]:
-    """Batches straight from storage, from `start_step` on: the same as resident_batches, bit for bit."""
+    """Batches straight from storage, from `start_step` on: the same as resident_batches, bit for bit.
+
+    Where the pipeline's own process dies, a new one goes on behind the last batch.
+
+    Raises:
+        CorruptArtefact: a shard is not what was written.
+        ray.exceptions.RayError: the pipeline died, and once more before it gave a batch.
+    """
+    first = True
+    while start_step < plan.num_epochs * plan.steps_per_epoch(index):
+        begun_at = start_step
+        try:
+            for table in _tables(files, folder, manifest, index, plan, start_step, name):
+                reports = [report or "" for report in table[REPORT].to_pylist()]
+                start_step += 1
+                # A copy can be written to, as torch wants it, and lets go of Ray's shared memory.
+                yield CorpusBatch(pixels_of(table[PIXELS], manifest.image_size).copy(), reports)
+        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError):
+            if start_step == begun_at and not first:
+                raise
+        first = False
+
+
+def _tables(
+    files: Files, folder: str, manifest: Manifest, index: CorpusIndex, plan: StreamPlan, start_step: int, name: str
+) -> Iterator[pa.Table]:
+    """This worker's share of each batch, from one pipeline."""
     # All epochs of 377,110 images are 19 million rows: 75 MB as int32, ten times that as Python's numbers.
+    windows = plan.rows_by_window(index, start_step)
     items = [
         {"groups": sorted(groups), "rows": rows.astype(ROW_TYPE).tobytes()}
-        for groups, rows in plan.rows_by_window(index, start_step)
+        for groups, rows in _together(windows, max(1, BYTES_PER_ITEM // manifest.image_size**2))
     ]
-    if not items:
-        return
     dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         _WindowReader(files.uri, folder, manifest, index),
         batch_size=1,
@@ -120,21 +157,49 @@ def streamed_batches(
     dataset.context.execution_options.preserve_order = True
     dataset.context.enable_progress_bars = False
     dataset.context.custom_execution_callback_classes = [CalmSteps]
-    share = plan.global_batch_size // plan.world_size
-    for table in _waited_for(dataset.iter_batches(batch_size=share, batch_format="pyarrow", prefetch_batches=2)):
-        reports = [report or "" for report in table[REPORT].to_pylist()]
-        # A copy can be written to, as torch wants it, and lets go of Ray's shared memory.
-        yield CorpusBatch(pixels_of(table[PIXELS], manifest.image_size).copy(), reports)
+    node = ray.get_runtime_context().get_node_id()
+    pipeline = _Pipeline.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)).remote(dataset)
+    try:
+        yield from _in_batches(_blocks(pipeline), plan.global_batch_size // plan.world_size)
+    finally:
+        ray.kill(pipeline)
 
 
-def _waited_for(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    iterator = iter(batches)
-    while True:
-        _wanted.set()
-        try:
-            table = next(iterator, None)
-        finally:
-            _wanted.clear()
-        if table is None:
-            return
-        yield table
+@ray.remote(num_cpus=0)
+class _Pipeline:
+    """Runs Ray Data's loop. Among the threads of the process that trains it and its batches cost a tenth of the views.
+
+    (They hold the interpreter. Dataset.streaming_split also has an actor; but a thread of it stays behind in the
+    process that trains, which then ends with code 1 where Ray is shut down after a stream is left before its end.)
+    """
+
+    def __init__(self, dataset: ray.data.Dataset):
+        self.made = self._make(dataset)
+
+    @staticmethod
+    def _make(dataset: ray.data.Dataset) -> Iterator[list[ray.ObjectRef]]:
+        """Starts with the first call: an error of the first block is then that call's, not the end of the actor."""
+        for bundle in dataset.iter_internal_ref_bundles():
+            yield bundle.block_refs
+
+    def next_blocks(self) -> list[ray.ObjectRef] | None:
+        """None at the end."""
+        return next(self.made, None)
+
+
+def _blocks(pipeline: ray.actor.ActorHandle) -> Iterator[pa.Table]:
+    asked = deque(pipeline.next_blocks.remote() for _ in range(BLOCKS_AHEAD))
+    while (blocks := ray.get(asked.popleft())) is not None:
+        asked.append(pipeline.next_blocks.remote())
+        for block in blocks:
+            yield ray.get(block)
+
+
+def _in_batches(blocks: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+    """Tables of `size` rows from tables of any; their rows must come to a multiple of it."""
+    left: pa.Table | None = None
+    for block in blocks:
+        table = block if left is None else pa.concat_tables([left, block])
+        whole = table.num_rows - table.num_rows % size
+        yield from (table.slice(start, size) for start in range(0, whole, size))
+        left = table.slice(whole)

@@ -1,17 +1,21 @@
 """Ray Data's stream and the resident array give the same batches, bit for bit, from any step and for any worker."""
 
-import threading
-from types import SimpleNamespace
+import os
+import shutil
+import signal
+import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import ray
 
 import datasets_io.stream
+from datasets_io.artefacts import CorruptArtefact
 from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.files import Files
 from datasets_io.read import StreamPlan, corpus_index, open_split, resident_batches
-from datasets_io.stream import MOST_QUICK, STEP_SECONDS, CalmSteps, streamed_batches
+from datasets_io.stream import STEP_SECONDS, CalmSteps, _in_batches, _together, streamed_batches
 from datasets_io.synthetic.archives import SyntheticSpec, write_archives
 
 
@@ -44,34 +48,103 @@ def test_the_stream_is_the_resident_order(corpus, rank, world, start):
         assert a.reports == b.reports and np.array_equal(a.pixels, b.pixels)
 
 
-def test_rays_loop_is_held_by_its_callback(corpus, monkeypatch):
-    steps, original = [], CalmSteps.on_execution_step
-    monkeypatch.setattr(CalmSteps, "on_execution_step", lambda *given: (steps.append(1), original(*given)))
+def test_short_windows_are_read_together_and_long_ones_are_not(corpus):
     files, folder, manifest = corpus
     index = corpus_index(files, folder, manifest, "train", require_impression=True)
-    plan = StreamPlan(seed=5, global_batch_size=32, num_epochs=1, window_rows=300, rank=0, world_size=1)
-    assert list(streamed_batches(files, folder, manifest, index, plan, 0, "test")) and steps
+    plan = StreamPlan(seed=5, global_batch_size=32, num_epochs=3, window_rows=300)
+    windows = list(plan.rows_by_window(index, 0))
+    longest = max(len(rows) for _, rows in windows)
+    for most in (1, longest, 2 * longest, 10**9):
+        items = list(_together(windows, most))
+        assert np.array_equal(np.concatenate([rows for _, rows in items]), np.concatenate([w[1] for w in windows]))
+        assert max(len(rows) for _, rows in items) <= max(most, longest)
+        starts = np.concatenate([[0], np.cumsum(index.group_rows)])
+        for groups, rows in items:
+            assert groups >= set((np.searchsorted(starts, rows, "right") - 1).tolist())
+    assert len(items) == 1 and len(list(_together(windows, 1))) == len(windows) > 3
 
 
-@pytest.mark.parametrize(
-    ("step_seconds", "wanted", "held"), [(0.001, False, 30), (0.001, True, 0), (0.05, False, 0)],
-    ids=["it spins", "it spins and a batch is waited for", "it waits by itself"],
-)
-def test_a_loop_that_spins_is_held_and_no_other(step_seconds, wanted, held, monkeypatch):
-    clock, pauses, event = [100.0], [], threading.Event()
+@pytest.mark.parametrize("sizes", [[7, 1, 20, 4], [32], [1] * 32, [0, 32, 0]])
+def test_tables_of_any_length_are_cut_to_batches(sizes):
+    whole = pa.table({"x": range(32)})
+    blocks, start = [], 0
+    for size in sizes:
+        blocks.append(whole.slice(start, size))
+        start += size
+    batches = list(_in_batches(blocks, 8))
+    assert [len(batch) for batch in batches] == [8] * 4
+    assert pa.concat_tables(batches).equals(whole)
 
-    def wait(seconds: float) -> None:
-        if not event.is_set():
-            pauses.append(seconds)
-            clock[0] += seconds
 
-    monkeypatch.setattr(event, "wait", wait)
-    monkeypatch.setattr(datasets_io.stream, "_wanted", event)
-    monkeypatch.setattr(datasets_io.stream, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    if wanted:
-        event.set()
-    calm = CalmSteps()
-    for _ in range(1 + MOST_QUICK + 30):
-        clock[0] += step_seconds
-        calm.on_execution_step(None)
-    assert pauses == [STEP_SECONDS] * held
+def test_rays_loop_runs_in_another_process_and_is_held_there(corpus, monkeypatch, tmp_path):
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    plan = StreamPlan(seed=5, global_batch_size=32, num_epochs=20, window_rows=300)
+    steps = tmp_path / "steps"
+
+    class Noted(CalmSteps):
+        def on_execution_step(self, executor) -> None:
+            super().on_execution_step(executor)
+            with steps.open("a") as file:
+                file.write(f"{os.getpid()} {self.ended!r}\n")
+
+    monkeypatch.setattr(datasets_io.stream, "CalmSteps", Noted)
+    monkeypatch.setattr(datasets_io.stream, "BYTES_PER_ITEM", 1)  # an item for each window, so that there are many
+    for _ in streamed_batches(files, folder, manifest, index, plan, 0, "test"):
+        time.sleep(0.002)
+    processes, times = zip(*(line.split() for line in steps.read_text().splitlines()), strict=True)
+    assert len(times) > 20 and set(processes) != {str(os.getpid())}
+    apart = np.diff([float(moment) for moment in times])
+    assert apart.min() >= STEP_SECONDS - 1e-6
+
+
+def test_a_stream_whose_process_dies_goes_on_behind_its_last_batch(corpus, monkeypatch, tmp_path):
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    plan = StreamPlan(seed=5, global_batch_size=32, num_epochs=40, window_rows=300)
+    pixels = open_split(files, folder, manifest, "train").pixels
+    monkeypatch.setattr(datasets_io.stream, "BYTES_PER_ITEM", 1)
+    monkeypatch.setattr(datasets_io.stream, "BYTES_PER_BLOCK", 64 * 32**2)
+    process = tmp_path / "process"
+
+    class Named(CalmSteps):
+        def before_execution_starts(self, executor) -> None:
+            process.write_text(str(os.getpid()))
+
+    monkeypatch.setattr(datasets_io.stream, "CalmSteps", Named)
+    killed, streamed = set(), []
+    for batch in streamed_batches(files, folder, manifest, index, plan, 0, "test"):
+        streamed.append(batch)
+        if len(streamed) in (50, 300):
+            killed.add(int(process.read_text()))
+            os.kill(int(process.read_text()), signal.SIGKILL)
+    expected = list(resident_batches(pixels, index, plan, 0))
+    assert len(killed - {os.getpid()}) == 2 and len(streamed) == len(expected)
+    for a, b in zip(streamed, expected, strict=True):
+        assert a.reports == b.reports and np.array_equal(a.pixels, b.pixels)
+
+
+def test_a_stream_whose_process_always_dies_says_so(corpus, monkeypatch):
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    plan = StreamPlan(seed=5, global_batch_size=32, num_epochs=1, window_rows=300)
+
+    class Dies(CalmSteps):
+        def on_execution_step(self, executor) -> None:
+            os._exit(1)
+
+    monkeypatch.setattr(datasets_io.stream, "CalmSteps", Dies)
+    with pytest.raises(ray.exceptions.RayError):
+        next(streamed_batches(files, folder, manifest, index, plan, 0, "test"))
+
+
+def test_a_damaged_shard_is_named(corpus, tmp_path):
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    shutil.copytree(files.uri, tmp_path / "store")
+    for path in (tmp_path / "store" / folder).rglob("*.parquet"):
+        path.write_bytes(path.read_bytes()[:-100])
+    plan = StreamPlan(seed=5, global_batch_size=32, num_epochs=1, window_rows=300)
+    with pytest.raises(CorruptArtefact, match="parquet"):
+        next(streamed_batches(Files(str(tmp_path / "store")), folder, manifest, index, plan, 0, "test"))
+
