@@ -51,7 +51,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Size:
-    """images: distinct ones of the corpus. epochs, of device and host streams; peer: images that the peer reads."""
+    """images: distinct ones of the corpus. epochs, of device and host streams; peer: images that the peer reads.
+
+    A stream costs some two core-seconds before its first view, so a short one would show its start.
+    """
 
     image_size: int
     images: int
@@ -60,7 +63,7 @@ class Size:
     peer: int
 
 
-WHOLE, QUICK = Size(224, 2048, 24, 4, 768), Size(32, 128, 2, 1, 64)
+WHOLE, QUICK = Size(224, 2048, 72, 16, 768), Size(32, 128, 2, 1, 64)
 
 
 @dataclass(frozen=True)
