@@ -1,6 +1,8 @@
 """What a study consists of and what of it is left to do. Pure: no Ray, no file, no clock."""
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import groupby
@@ -65,19 +67,8 @@ def make_plan(study: Study, fingerprints: dict[str, str], only: dict[str, tuple[
     """
     _check_only(study, only)
     encoders = _encoders(study, fingerprints)
-    cells = []
-    for dataset in study.datasets:
-        for row in study.rows:
-            for pretrain_seed in study.pretrain_seeds:
-                for protocol in (p for p in study.protocols if row.protocols is None or p in row.protocols):
-                    for percent in PROTOCOLS[protocol].label_percents:
-                        for seed in study.seeds:
-                            cells.append(
-                                Cell(
-                                    encoders[row.name, pretrain_seed], dataset.source, protocol, percent, seed,
-                                    dataset.recipe, fingerprints[dataset.source],
-                                )
-                            )
+    with _collector_paused():
+        cells = list(_every_cell(study, encoders, fingerprints))
     wanted = _with_starts([cell for cell in cells if _matches(cell, only)], cells) if only else cells
     needed: dict[str, EncoderRun] = {}
     for cell in wanted:
@@ -85,6 +76,33 @@ def make_plan(study: Study, fingerprints: dict[str, str], only: dict[str, tuple[
             for encoder in _chain(cell.encoder):
                 needed[encoder.key] = encoder
     return Plan(tuple(needed.values()), tuple(wanted))
+
+
+def _every_cell(
+    study: Study, encoders: dict[tuple[str, int], EncoderRun], fingerprints: dict[str, str]
+) -> Iterator[Cell]:
+    for dataset in study.datasets:
+        for row in study.rows:
+            for pretrain_seed in study.pretrain_seeds:
+                for protocol in (p for p in study.protocols if row.protocols is None or p in row.protocols):
+                    for percent in PROTOCOLS[protocol].label_percents:
+                        for seed in study.seeds:
+                            yield Cell(
+                                encoders[row.name, pretrain_seed], dataset.source, protocol, percent, seed,
+                                dataset.recipe, fingerprints[dataset.source],
+                            )
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """A hundred thousand cells hold no cycles; looking for some over and over takes as long as making the cells."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _encoders(study: Study, fingerprints: dict[str, str]) -> dict[tuple[str, int], EncoderRun]:
