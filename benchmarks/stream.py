@@ -131,8 +131,8 @@ def core_seconds() -> dict[str, float]:
         own |= more
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = {str(pid): seconds.get(pid, 0.0) for pid in own}
-    # finer than the kernel's ticks
-    return {**found, str(os.getpid()): time.process_time(), "ended": ended.ru_utime + ended.ru_stime}
+    itself = time.process_time()  # finer than the kernel's ticks, as is what has ended
+    return {**found, str(os.getpid()): itself, "ended": ended.ru_utime + ended.ru_stime}
 
 
 def spent_since(before: dict[str, float]) -> float:

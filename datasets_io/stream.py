@@ -167,10 +167,10 @@ def _tables(
 
 @ray.remote(num_cpus=0)
 class _Pipeline:
-    """Runs Ray Data's loop. Among the threads of the process that trains it and its batches cost a tenth of the views.
+    """Runs Ray Data's loop. In the process that trains, its threads hold the interpreter: a quarter of the views is lost.
 
-    (They hold the interpreter. Dataset.streaming_split also has an actor; but a thread of it stays behind in the
-    process that trains, which then ends with code 1 where Ray is shut down after a stream is left before its end.)
+    Dataset.streaming_split has such an actor too, but a thread of it stays behind in the process that trains, which
+    then ends with code 1 where Ray is shut down after a stream is left before its end.
     """
 
     def __init__(self, dataset: ray.data.Dataset):
