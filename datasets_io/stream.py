@@ -167,7 +167,7 @@ def _tables(
 
 @ray.remote(num_cpus=0)
 class _Pipeline:
-    """Runs Ray Data's loop. In the process that trains, its threads hold the interpreter: a quarter of the views is lost.
+    """Runs Ray Data's loop. In the process that trains it would hold the interpreter and cost a quarter of the views.
 
     Dataset.streaming_split has such an actor too, but a thread of it stays behind in the process that trains, which
     then ends with code 1 where Ray is shut down after a stream is left before its end.
