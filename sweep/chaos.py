@@ -128,7 +128,8 @@ class Tormentor:
         environment = {**os.environ, MARK: self.mark}
         with open(f"{self.storage}.log", "ab") as log:
             driver = subprocess.Popen(
-                self.command, stdout=log, stderr=log, env=environment, start_new_session=True, preexec_fn=hear_interrupts
+                self.command, stdout=log, stderr=log, env=environment, start_new_session=True,
+                preexec_fn=hear_interrupts,
             )
         self.sessions.add(driver.pid)
         return driver

@@ -161,14 +161,15 @@ class Execution:
         counts: dict[str, dict[str, int]], resources: Resources,
     ):
         """done: folders that are finished; counts: source -> images of each split."""
-        # What only steers stays with the driver: a worker's node may go, and a node cut off may hold a task for minutes.
+        # What only steers stays with the driver: a worker's node may go, and one cut off may hold a task for minutes.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.here, self.head = {"scheduling_strategy": here}, Head()
         self.store, self.resources, self.board = store, resources, Board.options(**self.here).remote()
         jobs = [encoder_job(run, data_folders) for run in longest_first(pending.encoders, counts)]
         self.initial = [job for job in jobs if not job.is_pretraining]
         self.pretrainings = tuple(job for job in jobs if job.is_pretraining)
-        self.turns = Turns.options(**self.here).remote(len(self.pretrainings), tuple(job.folder for job in self.initial))
+        initial = tuple(job.folder for job in self.initial)
+        self.turns = Turns.options(**self.here).remote(len(self.pretrainings), initial)
         self.shape = shape_of(resources, machines_at_most(), len(self.pretrainings))
         groups = groups_in_order(pending.cells, all_cells, counts)
         self.jobs, self.tasks = downstream_jobs(groups, all_cells, data_folders, resources, self.shape.on_gpus)

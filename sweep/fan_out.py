@@ -189,7 +189,8 @@ def fan_out(work: CellWork) -> None:
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher, scheduler=PatientWithStarts(searcher), num_samples=-1,
-            max_concurrent_trials=MOST_TRIALS, reuse_actors=True, trial_name_creator=_name, trial_dirname_creator=_folder,
+            max_concurrent_trials=MOST_TRIALS, reuse_actors=True,
+            trial_name_creator=_name, trial_dirname_creator=_folder,
         ),
         run_config=tune.RunConfig(
             name=name, storage_path=below(work.storage, LOGS), verbose=0,

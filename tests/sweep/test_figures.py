@@ -18,8 +18,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from sweep.aggregate import summarise
-from sweep.figures import curves, feature_maps, forest, heat_map, pretraining_curves, ranks
-from sweep.figures import draw
+from sweep.figures import curves, draw, feature_maps, forest, heat_map, pretraining_curves, ranks
 from sweep.figures.draw import draw_all, drawing_beside
 from sweep.figures.drawing import inline_svg
 from sweep.figures.style import GREY_SCALE, LINES, MARKERS, PALETTE
