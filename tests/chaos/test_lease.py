@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from datasets_io.files import Files
+from sweep import lease as lease_module
 from sweep.lease import CLAIMING, HOLDING, LEASES, Holder, Lease
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,3 +108,22 @@ def test_a_damaged_lease_is_no_lease(files):
     files.write(f"{LEASES}/x.json", b"\x00 not json")
     with Lease(files) as lease:
         assert lease.claim({"a"}) == ({"a"}, {})
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "bug", "check"),
+    [
+        (lease_module, "is_running", lambda process: True,
+         test_a_driver_that_was_killed_on_this_machine_counts_for_nothing_at_once),
+        (Files, "ages", lambda self, folder: dict.fromkeys(self.list(folder), 0.0),
+         test_a_silent_driver_elsewhere_expires_and_a_living_one_does_not),
+        (Lease, "_outranks", lambda self, other: other.state == HOLDING,
+         test_an_earlier_claim_that_was_not_decided_yet_goes_first_and_a_later_one_is_waited_for),
+        (Lease, "_beat", lambda self: None, test_a_lease_is_kept_alive_by_itself),
+    ],
+    ids=["the dead are trusted", "never expires", "tickets do not count", "is not kept alive"],
+)
+def test_a_planted_bug_is_noticed(where, name, bug, check, files, monkeypatch):
+    monkeypatch.setattr(where, name, bug)
+    with pytest.raises((AssertionError, IndexError)):
+        check(files)

@@ -7,6 +7,7 @@ import statistics
 
 import pytest
 
+from sweep import aggregate
 from sweep.aggregate import (
     CellResult,
     defined_findings,
@@ -62,6 +63,12 @@ def test_files_do_not_depend_on_the_order_of_completion():
     shuffled = random.Random(3).sample(cells, len(cells))
     assert results_csv(shuffled) == results_csv(cells)
     assert findings_csv(shuffled) == findings_csv(cells)
+
+
+def test_rows_in_the_order_of_completion_are_noticed(monkeypatch):
+    monkeypatch.setattr(aggregate, "_in_order", list)
+    with pytest.raises(AssertionError):
+        test_files_do_not_depend_on_the_order_of_completion()
 
 
 def test_a_display_name_with_a_comma_stays_one_column():

@@ -1,10 +1,12 @@
 """A pretraining that is killed and resumed publishes the bits of one that was never interrupted."""
 
 import functools
+import math
 import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,13 @@ from small_pretraining import NUM_EPOCHS, STEPS_PER_EPOCH, pretrain, published, 
 
 from datasets_io.artefacts import is_done
 from datasets_io.files import Files
+from trainables import pretraining
 from trainables.checkpoint import weights_from_bytes
 from trainables.encoders import CHECKPOINT, finite_or_null
-from trainables.pretraining import check_sizes, validation_batch_size
+from trainables.pretraining import Pretraining, check_sizes, validation_batch_size
 from trainables.text import WordTokenizer
 
+LATE_BEST_SEED = 1  # with seed 0 the first epoch is CLIP's best, with this one the last
 METHODS = ("clip", "mocov2", "clip+simclr")
 Result = tuple[bytes, bytes, list]
 
@@ -36,13 +40,13 @@ def uninterrupted(method: str) -> Result:
         return result_of(Path(folder))
 
 
-def killed_then_resumed(method: str, storage: Path, step: int, checkpoint_every_steps: int) -> Result:
+def killed_then_resumed(method: str, storage: Path, step: int, checkpoint_every_steps: int, seed: int = 0) -> Result:
     with pytest.raises(SystemExit) as ended:
-        pretrain(method, storage, checkpoint_every_steps=checkpoint_every_steps, fail_at_step=step)
+        pretrain(method, storage, checkpoint_every_steps=checkpoint_every_steps, fail_at_step=step, seed=seed)
     assert ended.value.code == 13 and not is_done(Files(str(storage)), "encoder")
     torch.manual_seed(991)  # a new process has other states of chance
     torch.rand(5)
-    pretrain(method, storage, checkpoint_every_steps=checkpoint_every_steps)
+    pretrain(method, storage, checkpoint_every_steps=checkpoint_every_steps, seed=seed)
     return result_of(storage)
 
 
@@ -61,6 +65,13 @@ def test_two_uninterrupted_runs_give_the_same_bits(method, tmp_path):
     pretrain(method, tmp_path, checkpoint_every_steps=500)
     assert result_of(tmp_path) == uninterrupted(method)
     assert not Files(str(tmp_path)).exists(f"encoder/{CHECKPOINT}"), "a checkpoint is left behind"
+
+
+def test_the_best_epoch_may_come_after_the_stop(tmp_path):
+    pretrain("clip", tmp_path / "whole", seed=LATE_BEST_SEED)
+    assert published(tmp_path / "whole").result["best_epoch"] == NUM_EPOCHS - 1
+    resumed = killed_then_resumed("clip", tmp_path / "killed", STEPS_PER_EPOCH + 2, 1, LATE_BEST_SEED)
+    assert resumed == result_of(tmp_path / "whole")
 
 
 def test_another_seed_gives_other_bits(tmp_path):
@@ -148,6 +159,65 @@ def test_a_forgotten_part_of_mocos_state_would_be_noticed(forgotten, tmp_path, m
 
     monkeypatch.setattr(torch.nn.Module, "load_state_dict", forgetful)
     assert killed_then_resumed("mocov2", tmp_path, 3, 1) != uninterrupted("mocov2")
+
+
+def chance_not_restored(monkeypatch):
+    """Dropout goes on with the generator as it is."""
+    monkeypatch.setattr(pretraining, "seed_step", lambda seed, device: None)
+
+
+def one_batch_again(monkeypatch):
+    original = Pretraining.stream
+    monkeypatch.setattr(Pretraining, "stream", lambda self, step: original(self, max(step - 1, 0)))
+
+
+def views_counted_from_the_resume(monkeypatch):
+    original = Pretraining.stream
+
+    def stream(self, start_step):
+        views = self.make_batch
+        self.make_batch = lambda raw, purpose, step, size: views(raw, purpose, step - start_step, size)
+        return original(self, start_step)
+
+    monkeypatch.setattr(Pretraining, "stream", stream)
+
+
+def resumed_with(monkeypatch, **changes):
+    original = Pretraining.load_state
+    monkeypatch.setattr(Pretraining, "load_state", lambda self, data: replace(original(self, data), **changes))
+
+
+def best_epoch_forgotten(monkeypatch):
+    resumed_with(monkeypatch, best_score=-math.inf)
+
+
+def stale_best_epoch(monkeypatch):
+    """What was best before the stop stays best."""
+    resumed_with(monkeypatch, best_score=math.inf)
+
+
+def optimizer_begins_anew(monkeypatch):
+    monkeypatch.setattr(torch.optim.Optimizer, "load_state_dict", lambda self, state: None)
+
+
+def sums_of_the_epoch_are_lost(monkeypatch):
+    resumed_with(monkeypatch, sums={})
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [chance_not_restored, one_batch_again, views_counted_from_the_resume, best_epoch_forgotten, stale_best_epoch,
+     optimizer_begins_anew, sums_of_the_epoch_are_lost],
+    ids=lambda plant: plant.__name__,
+)
+def test_a_planted_bug_is_noticed(plant, tmp_path, monkeypatch):
+    """The bug alone changes nothing of a run that nothing interrupts, or changes it in the same way."""
+    plant(monkeypatch)
+    torch.manual_seed(17)
+    seed = LATE_BEST_SEED if plant is stale_best_epoch else 0
+    pretrain("clip", tmp_path / "whole", seed=seed)
+    resumed = killed_then_resumed("clip", tmp_path / "killed", STEPS_PER_EPOCH + 2, 1, seed)
+    assert resumed != result_of(tmp_path / "whole")
 
 
 def test_history_names_each_part_and_its_gradient_at_the_backbone():
