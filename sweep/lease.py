@@ -114,19 +114,24 @@ class Lease:
     def _others(self) -> list[tuple[Holder, set[str]]]:
         with self.lock:  # this file is the newest: ages count from now
             self.files.write(self._path(self.me.id), json.dumps(asdict(self.me)).encode())
-        found = []
-        for path, age in self.files.ages(LEASES).items():
-            if not path.endswith(".json") or path == self._path(self.me.id):
+        found, ages = [], self.files.ages(LEASES)
+        for path, age in ages.items():
+            name = path.removeprefix(f"{LEASES}/").rpartition(".")[0]
+            if name == self.me.id or (path == self._items(name) and self._path(name) in ages):
                 continue
-            try:
-                holder = Holder(**json.loads(self.files.read(path)))
-                items = set(self.files.read(self._items(holder.id)).decode().split())
-            except (FileNotFoundError, ValueError, TypeError):  # it has just ended, or is damaged: no lease
-                continue
-            gone = holder.machine == self.me.machine and not is_running(holder.pid)
-            if gone or age > self.seconds:
-                self.files.remove(path)
-                self.files.remove(self._items(holder.id))
-            else:
-                found.append((holder, items))
+            holder = self._holder(path)
+            gone = holder is not None and holder.machine == self.me.machine and not is_running(holder.pid)
+            if gone or age > self.seconds:  # also one that is damaged, and half of one
+                self.files.remove(self._path(name))
+                self.files.remove(self._items(name))
+            elif holder is not None:
+                with suppress(FileNotFoundError):  # it has just ended
+                    found.append((holder, set(self.files.read(self._items(name)).decode().split())))
         return found
+
+    def _holder(self, path: str) -> Holder | None:
+        """None where it has just ended or is damaged: no lease."""
+        try:
+            return Holder(**json.loads(self.files.read(path)))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None

@@ -14,7 +14,8 @@ from sweep.display import Display, RunBars
 from sweep.lease import Holder, Lease
 from sweep.plan import Pending, Plan, pending, starts_from
 from sweep.results import ResultReader
-from sweep.store import CELLS, ENCODERS, Store
+from sweep.store import Store
+from sweep.tidy import tidy
 from sweep.watchers import Watchers, Watching
 from trainables.recipe import Resources
 
@@ -56,12 +57,17 @@ class Work:
 def work_through(work: Work) -> None:
     """Run everything that is left and that no other driver computes; wait for what others compute.
 
-    Failures are in the store when this returns.
+    Failures are in the store when this returns, and what killed processes left is gone.
     """
     left, _ = work.left()
     if left.nothing:
         work.display.say("Nothing left to do: every cell asked for is finished or has failed before.")
-        return
+    else:
+        _pass_by_pass(work)
+    tidy(work.store.files)
+
+
+def _pass_by_pass(work: Work) -> None:
     from sweep.head import named_loss
 
     with Lease(work.store.files) as lease, _cluster() as start:
@@ -76,8 +82,6 @@ def work_through(work: Work) -> None:
                 _one_pass(work, mine, done)
             lease.keep(())
             before = keys
-    for kind in (ENCODERS, CELLS):
-        work.store.files.remove_leftovers(kind)
 
 
 def _keys(left: Pending) -> set[str]:

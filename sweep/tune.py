@@ -54,6 +54,7 @@ def _tune(study_name: str, method: str, storage: str, raw: list[str], trials: in
     from sweep.search_space import search_row
     from sweep.store import Store
     from sweep.studies import load_study
+    from sweep.tidy import tidy
 
     study, store = load_study(study_name), Store(storage)
     row = search_row(study, method)
@@ -72,6 +73,7 @@ def _tune(study_name: str, method: str, storage: str, raw: list[str], trials: in
                 if held:
                     raise ValueError(f"{held[name]} makes this search already; wait for its end, then go on with it")
                 _run_trials(search, book, trials, display)
+        tidy(store.files)
         return _write(study, study_name, row, search, book, out, display)
 
 

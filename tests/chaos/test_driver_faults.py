@@ -3,15 +3,18 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from drivers import assert_same_and_tidy, run, start, wait_for
+from drivers import ROOT, assert_same_and_tidy, run, start, wait_for
 
 from datasets_io.artefacts import QUARANTINE
-from datasets_io.files import Files
+from datasets_io.files import TEMPORARY, Files
 from sweep.chaos import finished, results_of
+from sweep.lease import LEASES
 
 pytestmark = pytest.mark.timeout(2400)  # seven runs of a small study: half a minute each on an idle machine
 
@@ -48,6 +51,31 @@ def test_a_killed_then_an_interrupted_driver_cost_nothing(calm, tmp_path):
     assert last.returncode == 0, last.stdout[-3000:] + last.stderr[-3000:]
     assert_same_and_tidy(storage, calm, "tiny", second)
     assert not list(storage.rglob("checkpoint.pt"))
+
+
+KILLED_AT_THE_END = """
+import os, signal, sys
+from datasets_io.files import DISK, Files
+from sweep.lease import Lease
+files = Files(sys.argv[1])
+Lease(files).claim({"a"})
+DISK.rename = lambda path, target: os.kill(os.getpid(), signal.SIGKILL)
+files.write(sys.argv[2], b"half")
+"""
+
+
+def test_a_driver_killed_when_all_is_finished_leaves_nothing_after_the_next_command(calm, tmp_path):
+    """The command that finds nothing left to do removes the dead driver's lease and its temporary files too."""
+    storage = tmp_path / "storage"
+    shutil.copytree(calm, storage)
+    for path in ("reports/tiny/report.html", "leases/x.json", f"cells/{next(storage.glob('cells/*')).name}/a.bin"):
+        words = [sys.executable, "-c", KILLED_AT_THE_END, str(storage), path]
+        assert subprocess.run(words, cwd=ROOT).returncode == -signal.SIGKILL
+    assert len(Files(str(storage)).list(LEASES)) >= 2 and len(list(storage.rglob(f"*{TEMPORARY}*"))) == 3
+    before = finished(storage)
+    done = run(storage)
+    assert done.returncode == 0 and "Nothing left to do" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
+    assert_same_and_tidy(storage, calm, "tiny", before)
 
 
 def test_a_damaged_encoder_and_a_hostile_place_come_out_the_same(calm, tmp_path):
