@@ -93,20 +93,26 @@ def test_a_process_that_ends_is_resumed_by_another(tmp_path):
     assert result_of(tmp_path / "killed") == result_of(tmp_path / "whole")
 
 
-# Pretrains again and again in a forked process that is killed at a random moment, until it comes through; then the
-# next storage, until so many were killed. Prints how many that were.
+# Pretrains again and again in a forked process that is killed at a random moment of the time that an undisturbed one
+# takes, until it comes through; then the next storage, until so many were killed. Prints how many that were.
 KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
 from small_pretraining import pretrain
 storages, method, wanted = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-chance, killed, number = random.Random(method), 0, 0
-while killed < wanted:
+def begin(name):
     child = os.fork()
     if child == 0:
-        pretrain(method, storages / str(number))
+        pretrain(method, storages / name)
         os._exit(0)
-    deadline, ended = time.monotonic() + chance.uniform(0.05, 1.0), 0
+    return child
+started = time.monotonic()
+assert os.waitpid(begin("undisturbed"), 0)[1] == 0
+whole = time.monotonic() - started
+chance, killed, number = random.Random(method), 0, 0
+while killed < wanted:
+    child = begin(str(number))
+    deadline, ended = time.monotonic() + chance.uniform(0, whole), 0
     while not ended and time.monotonic() < deadline:
         time.sleep(0.01)
         ended, code = os.waitpid(child, os.WNOHANG)
@@ -134,6 +140,7 @@ def test_killed_at_random_moments_gives_the_same_bits(method, tmp_path, times):
     assert done.returncode == 0, done.stderr[-3000:]
     killed, runs = map(int, done.stdout.split())
     print(f"{method}: {killed} kills of {runs} pretrainings")
+    assert killed >= times(10, 70) and runs > times(2, 20)
     assert all(result_of(tmp_path / str(number)) == uninterrupted(method) for number in range(runs))
 
 
