@@ -93,37 +93,34 @@ def test_a_process_that_ends_is_resumed_by_another(tmp_path):
     assert result_of(tmp_path / "killed") == result_of(tmp_path / "whole")
 
 
-# Pretrains again and again in a forked process that is killed at a random moment within twice the time that an
-# undisturbed one takes, until it comes through; then the next storage, until so many were killed. Prints how many.
+# Pretrains again and again in a forked process that is killed at a random moment, until it comes through; then the
+# next storage, until so many were killed. The longest time goes up with each kill and down with each that comes
+# through, so that both happen about as often, however busy the machine is. Prints how many there were of each.
 KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch._dynamo, transformers.models.bert.modeling_bert  # once, not in every process: they take seconds
 from small_pretraining import pretrain
 storages, method, wanted = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-def begin(name):
+chance, killed, number, longest = random.Random(method), 0, 0, 1.0
+while killed < wanted:
     child = os.fork()
     if child == 0:
-        pretrain(method, storages / name)
+        pretrain(method, storages / str(number))
         os._exit(0)
-    return child
-started = time.monotonic()
-assert os.waitpid(begin("undisturbed"), 0)[1] == 0
-whole = time.monotonic() - started
-chance, killed, number = random.Random(method), 0, 0
-while killed < wanted:
-    child = begin(str(number))
-    deadline, ended = time.monotonic() + chance.uniform(0, 2 * whole), 0
+    deadline, ended = time.monotonic() + chance.uniform(0, longest), 0
     while not ended and time.monotonic() < deadline:
         time.sleep(0.01)
         ended, code = os.waitpid(child, os.WNOHANG)
     if ended:
         assert code == 0, code
         number += 1
+        longest /= 1.3
     else:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         killed += 1
+        longest *= 1.3
 pretrain(method, storages / str(number))
 print(killed, number + 1)
 """
