@@ -26,9 +26,9 @@ WORKERS = ("ray::ImplicitFunc", "ray::RayTrainWorker", "ray::TrainController", "
            "ray::initial-", "ray::Board", "ray::Turns")
 STOPS_WITHIN_SECONDS = 10.0
 ORPHANS_END_WITHIN_SECONDS = 30.0
-# Where a driver is killed outright, two of Ray's agents try for 60 s to tell the head, which is gone too, of it. They
-# hold no core and nothing of a sweep.
-AGENTS, AGENTS_END_WITHIN_SECONDS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent"), 75.0
+# Where a driver is killed outright, two of Ray's agents try for 60 s to tell the head, which is gone too, of it, and a
+# worker that Ray was just starting tries for 30 s to find the head. They hold no core and nothing of a sweep.
+LINGERING, LINGERING_ENDS_WITHIN_SECONDS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "/default_worker.py"), 75.0
 
 
 @dataclass
@@ -123,10 +123,10 @@ class Tormentor:
             driver = self._start()
             code = self._disturb(driver, left, shortest, longest) if left else driver.wait()
             left = faults - len(self.account.faults)
-            self._check_ended(AGENTS, ORPHANS_END_WITHIN_SECONDS)
+            self._check_ended(LINGERING, ORPHANS_END_WITHIN_SECONDS)
             if code is not None:
                 break
-        self._check_ended((), AGENTS_END_WITHIN_SECONDS)
+        self._check_ended((), LINGERING_ENDS_WITHIN_SECONDS)
         if code != 0:
             self.account.problems.append(f"the last run ended with exit code {code}")
         if self.storage.is_dir():
@@ -223,12 +223,12 @@ class Tormentor:
     def _check_ended(self, but: tuple[str, ...], within: float) -> None:
         """Nothing of a driver that ended goes on; what does is named, and ended so that the next run is undisturbed."""
         deadline = time.monotonic() + within
-        while orphans := [process for process in self._family() if not process.command.startswith(but)]:
+        while orphans := [p for p in self._family() if not any(name in p.command for name in but)]:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.25)
         for process in orphans:
-            text = f"process {process.pid} went on after its driver's end: {process.command[:80]}"
+            text = f"process {process.pid} went on after its driver's end: {process.command[:300]}"
             self.account.problems.append(text)
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
