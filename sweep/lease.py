@@ -125,7 +125,7 @@ class Lease:
                 self.files.remove(self._path(name))
                 self.files.remove(self._items(name))
             elif holder is not None:
-                with suppress(FileNotFoundError):  # it has just ended
+                with suppress(FileNotFoundError, ValueError):  # it has just ended, or its list is damaged
                     found.append((holder, set(self.files.read(self._items(name)).decode().split())))
         return found
 

@@ -107,10 +107,12 @@ def test_an_earlier_claim_that_was_not_decided_yet_goes_first_and_a_later_one_is
 def test_a_damaged_lease_and_half_of_one_are_none_and_go_when_they_are_old(files):
     files.write(f"{LEASES}/x.json", b"\x00 not json")
     files.write(f"{LEASES}/y.txt", b"a")
+    _pretend(files, Holder("z", "other-host", "12345678", 1, HOLDING, 1.0), "a")
+    files.write(f"{LEASES}/z.txt", b"a \xff")
     with Lease(files, seconds=30) as lease:
         assert lease.claim({"a"}) == ({"a"}, {})
-        assert len(files.list(LEASES)) == 4, "it may be in the middle of being written"
-        for name in ("x.json", "y.txt"):
+        assert len(files.list(LEASES)) == 6, "they may be in the middle of being written"
+        for name in ("x.json", "y.txt", "z.json"):
             os.utime(files.full(f"{LEASES}/{name}"), (time.time() - 40, time.time() - 40))
         assert lease.living() == []
     assert files.list(LEASES) == []
