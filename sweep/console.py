@@ -4,7 +4,6 @@ import errno
 import logging
 import os
 import shlex
-import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,7 +12,9 @@ from typing import NoReturn
 
 import typer
 
-EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 130
+from sweep.interrupts import EXIT_INTERRUPTED, interrupt
+
+EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
 
 
 def quiet_libraries() -> None:
@@ -42,7 +43,7 @@ class ClusterLost(RuntimeError):
 @contextmanager
 def answers(module: str, storage: str, bad_input: type[Exception], retry: str = "") -> Iterator[None]:
     """Exit codes and sentences for what stops a command; the same command, with `retry`, goes on after most of it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt()
     command = command_of(module)
     try:
         yield

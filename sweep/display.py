@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sweep.board import News
+from sweep.interrupts import raise_if_interrupted
 from sweep.plan import Pending
 
 PLAIN_EVERY_SECONDS = 10.0
@@ -68,7 +69,8 @@ class Display:
         self.console.print(rich_table(table))
 
     def bar(self, name: str, done: int, total: int, unit: str = "", note: str = "") -> None:
-        """Set a bar; on a pipe a line at the beginning, every ten seconds, and at the end."""
+        """Set a bar; on a pipe a line at the beginning, every ten seconds, and at the end. Not once interrupted."""
+        raise_if_interrupted()
         if name not in self.bars:
             self.bars[name] = self.progress.add_task(name, total=total, unit=unit, note=note)
         self.progress.update(self.bars[name], completed=done, total=total, note=note)

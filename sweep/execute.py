@@ -21,6 +21,7 @@ from sweep.console import ClusterLost
 from sweep.fan_out import CellWork, fan_out
 from sweep.forecast import FLOPS_PER_SECOND
 from sweep.head import Head
+from sweep.interrupts import raise_if_interrupted
 from sweep.machines import machines_at_most
 from sweep.plan import Pending, starts_from
 from sweep.schedule import (
@@ -92,6 +93,7 @@ def start_ray(log_to_driver: bool = False) -> None:
         raise KeyboardInterrupt from error
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)
+    raise_if_interrupted()
 
 
 def _init_patiently(log_to_driver: bool) -> None:
@@ -116,6 +118,8 @@ def _init(log_to_driver: bool) -> None:
     if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys() and not os.access(Path.home(), os.W_OK):
         # Ray keeps its token in the home folder; where that cannot be written, this run has a token of its own.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    # A worker that is just starting looks six times so long for a head that died with its driver; Ray's own is 5 s.
+    os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", "4")
     # The dashboard also answers Ray Train's questions about its own actors; it listens on loopback only.
     ray.init(
         address="local", log_to_driver=log_to_driver, logging_level="ERROR", include_dashboard=True,
@@ -188,6 +192,7 @@ class Execution:
             self._start_cells()
         self._start_lanes()
         while self.owners:
+            raise_if_interrupted()
             finished, _ = ray.wait(list(self.owners), num_returns=1, timeout=POLL_SECONDS)
             for ref in finished:
                 self._settle(ref, self.owners.pop(ref))

@@ -11,6 +11,7 @@ from datasets_io.manifest import Manifest
 from sweep.board import News
 from sweep.cell import Cell, EncoderRun
 from sweep.display import Display, RunBars
+from sweep.interrupts import raise_if_interrupted
 from sweep.lease import Holder, Lease
 from sweep.plan import Pending, Plan, pending, starts_from
 from sweep.results import ResultReader
@@ -106,6 +107,7 @@ def _claim(work: Work, lease: Lease) -> tuple[Pending, set[str]]:
             )
         said |= set(held.values())
         time.sleep(WAIT_SECONDS)
+        raise_if_interrupted()
 
 
 def _possible(left: Pending, claimed: set[str], starts: dict[str, Cell]) -> Pending:

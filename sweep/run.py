@@ -1,5 +1,10 @@
 """The command: python -m sweep.run runs a study from raw archives to the paper's table, or goes on where it stopped."""
 
+if __name__ == "__main__":
+    from sweep.interrupts import hear
+
+    hear()
+
 import time
 from dataclasses import replace
 from functools import partial

@@ -12,6 +12,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from datasets_io.artefacts import FAILED
 from datasets_io.fingerprint import derive_seed
+from sweep.interrupts import raise_if_interrupted
 from sweep.search_space import space_of, values_of
 from sweep.search_trial import METRIC, TIME, Search
 from sweep.trials import BEGUN, DONE, PRUNED, Trial, TrialBook
@@ -74,6 +75,9 @@ class Course(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its experiment, for a restore that the storage makes needless
+
+    def on_step_begin(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
+        raise_if_interrupted()
 
     def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         self.book.begin(trial.config, self.search.job(trial.config).folder)

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from sweep.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED, quiet_libraries
+from sweep.console import EXIT_BAD_INPUT, quiet_libraries
+from sweep.interrupts import EXIT_INTERRUPTED
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 

@@ -1,5 +1,10 @@
 """The command: python -m sweep.tune searches a method's temperature and joint weight on validation patients. [ray]"""
 
+if __name__ == "__main__":
+    from sweep.interrupts import hear
+
+    hear()
+
 import os
 import uuid
 from contextlib import suppress

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from drivers import ROOT, assert_same_and_tidy, run, start, wait_for
+from drivers import ENVIRONMENT, ROOT, assert_same_and_tidy, command, run, start, wait_for
 
 from datasets_io.artefacts import QUARANTINE
 from datasets_io.files import TEMPORARY, Files
@@ -51,6 +51,44 @@ def test_a_killed_then_an_interrupted_driver_cost_nothing(calm, tmp_path):
     assert last.returncode == 0, last.stdout[-3000:] + last.stderr[-3000:]
     assert_same_and_tidy(storage, calm, "tiny", second)
     assert not list(storage.rglob("checkpoint.pt"))
+
+
+SWALLOWED = """
+import signal, sys
+import ray
+from sweep import execute, run
+
+class Swallows:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+def after(owner, name):
+    function = getattr(owner, name)
+    def wrapped(*given, **named):
+        found = function(*given, **named)
+        Swallows()
+        setattr(owner, name, function)
+        return found
+    setattr(owner, name, wrapped)
+
+owner, _, name = sys.argv.pop(1).rpartition(".")
+after({"ray": ray, "Execution": execute.Execution}[owner], name)
+run.app()
+"""
+
+
+@pytest.mark.parametrize("place", ["ray.init", "Execution._start_lanes"])
+def test_an_interrupt_that_a_library_swallows_stops_the_driver_all_the_same(calm, tmp_path, place):
+    """Within ray.init it is Ray's own handler that answers, after it ended the cluster."""
+    storage = tmp_path / "storage"
+    shutil.copytree(calm, storage, ignore=shutil.ignore_patterns("cells", "reports"))
+    before = finished(storage)
+    words = [sys.executable, "-c", SWALLOWED, place, *command(storage)[3:]]
+    done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 130 and "go on with:" in done.stderr, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "Exception ignored" in done.stderr, "it was swallowed"
+    assert before.items() <= finished(storage).items()
+    assert Files(str(storage)).list(LEASES) == [] and not results_of(storage, "tiny")
 
 
 KILLED_AT_THE_END = """

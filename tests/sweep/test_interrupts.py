@@ -1,0 +1,75 @@
+"""Is a signal heard from the command's first line on, and not lost where a library swallows what it raises?"""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SLOW = "import os, time\nos.write(1, b'importing')\ntime.sleep(60)\n"
+LOST = """
+import signal, sys
+from sweep import interrupts
+
+class Swallows:
+    def __del__(self):
+        signal.raise_signal(getattr(signal, sys.argv[1]))
+
+interrupts.interrupt()
+if sys.argv[2] == "another's handler":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+interrupts.raise_if_interrupted()
+print("nothing asked yet")
+Swallows()
+print("the work goes on")
+try:
+    interrupts.raise_if_interrupted()
+except KeyboardInterrupt:
+    print("stopped")
+interrupts.raise_if_interrupted()
+print("asked once, stopped once")
+"""
+IGNORES = """
+import signal
+from sweep import interrupts
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+interrupts.hear()
+interrupts.interrupt()
+signal.raise_signal(signal.SIGINT)
+interrupts.raise_if_interrupted()
+"""
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["sweep.run", "sweep.tune"])
+def test_a_signal_before_the_libraries_are_there_ends_it_with_a_word(tmp_path, module, number):
+    (tmp_path / "typer.py").write_text(SLOW)
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    command = subprocess.Popen(
+        [sys.executable, "-m", module], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    assert command.stdout.read(9) == b"importing"
+    command.send_signal(number)
+    _, said = command.communicate(timeout=30)
+    assert command.returncode == 130
+    assert said.decode().strip() == "Interrupted before anything had begun."
+
+
+@pytest.mark.parametrize("name, handler", [("SIGINT", "ours"), ("SIGTERM", "ours"), ("SIGTERM", "another's handler")])
+def test_an_interrupt_that_was_swallowed_is_raised_again(name, handler):
+    done = python(LOST, name, handler)
+    said = ["nothing asked yet", "the work goes on", "stopped", "asked once, stopped once"]
+    assert done.stdout.splitlines() == said, done.stderr
+
+
+def test_what_ignores_ctrl_c_goes_on_doing_so():
+    """A shell's background job, which Ctrl-C at the shell is not meant for."""
+    assert python(IGNORES).returncode == 0
