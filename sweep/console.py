@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import typer
 
-from sweep.interrupts import EXIT_INTERRUPTED, interrupt
+from sweep.interrupts import EXIT_INTERRUPTED, interruptible
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
 
@@ -43,10 +43,10 @@ class ClusterLost(RuntimeError):
 @contextmanager
 def answers(module: str, storage: str, bad_input: type[Exception], retry: str = "") -> Iterator[None]:
     """Exit codes and sentences for what stops a command; the same command, with `retry`, goes on after most of it."""
-    interrupt()
     command = command_of(module)
     try:
-        yield
+        with interruptible():
+            yield
     except KeyboardInterrupt:
         _leave(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", EXIT_INTERRUPTED)
     except ClusterLost as error:

@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 EXIT_INTERRUPTED = 130
@@ -17,11 +19,17 @@ def hear() -> None:
     _answer_with(_leave)
 
 
-def interrupt() -> None:
-    """From now on a signal raises KeyboardInterrupt, and `raise_if_interrupted` raises it again if it got lost."""
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A signal raises KeyboardInterrupt, and `raise_if_interrupted` raises it again if it got lost."""
     _answer_with(signal.default_int_handler)
     # Python writes each signal's number there, whoever's handler answers it: Ray has its own while it starts.
-    signal.set_wakeup_fd(_written, warn_on_full_buffer=False)
+    before = signal.set_wakeup_fd(_written, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        _heard_signals()
 
 
 def raise_if_interrupted() -> None:
@@ -31,12 +39,16 @@ def raise_if_interrupted() -> None:
     """
     if threading.current_thread() is not threading.main_thread():
         return  # it would end that thread alone
-    try:
-        numbers = os.read(_heard, 4096)
-    except BlockingIOError:
-        return
-    if set(numbers) & set(SIGNALS):
+    if _heard_signals() & set(SIGNALS):
         raise KeyboardInterrupt
+
+
+def _heard_signals() -> set[int]:
+    """Those since the last look."""
+    try:
+        return set(os.read(_heard, 4096))
+    except BlockingIOError:
+        return set()
 
 
 def _answer_with(handler) -> None:

@@ -18,19 +18,23 @@ class Swallows:
     def __del__(self):
         signal.raise_signal(getattr(signal, sys.argv[1]))
 
-interrupts.interrupt()
-if sys.argv[2] == "another's handler":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-interrupts.raise_if_interrupted()
-print("nothing asked yet")
-Swallows()
-print("the work goes on")
-try:
+with interrupts.interruptible():
+    if sys.argv[2] == "another's handler":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     interrupts.raise_if_interrupted()
-except KeyboardInterrupt:
-    print("stopped")
-interrupts.raise_if_interrupted()
-print("asked once, stopped once")
+    print("nothing asked yet")
+    Swallows()
+    print("the work goes on")
+    try:
+        interrupts.raise_if_interrupted()
+    except KeyboardInterrupt:
+        print("stopped")
+    interrupts.raise_if_interrupted()
+    print("asked once, stopped once")
+    Swallows()
+with interrupts.interruptible():
+    interrupts.raise_if_interrupted()
+    print("another command was not asked")
 """
 IGNORES = """
 import signal
@@ -38,9 +42,9 @@ from sweep import interrupts
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 interrupts.hear()
-interrupts.interrupt()
-signal.raise_signal(signal.SIGINT)
-interrupts.raise_if_interrupted()
+with interrupts.interruptible():
+    signal.raise_signal(signal.SIGINT)
+    interrupts.raise_if_interrupted()
 """
 
 
@@ -66,7 +70,9 @@ def test_a_signal_before_the_libraries_are_there_ends_it_with_a_word(tmp_path, m
 @pytest.mark.parametrize("name, handler", [("SIGINT", "ours"), ("SIGTERM", "ours"), ("SIGTERM", "another's handler")])
 def test_an_interrupt_that_was_swallowed_is_raised_again(name, handler):
     done = python(LOST, name, handler)
-    said = ["nothing asked yet", "the work goes on", "stopped", "asked once, stopped once"]
+    said = [
+        "nothing asked yet", "the work goes on", "stopped", "asked once, stopped once", "another command was not asked"
+    ]
     assert done.stdout.splitlines() == said, done.stderr
 
 
