@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import typer
 
-from sweep.interrupts import EXIT_INTERRUPTED, interruptible
+from sweep.interrupts import EXIT_INTERRUPTED, end_process, ignore, interruptible
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
 
@@ -48,7 +48,10 @@ def answers(module: str, storage: str, bad_input: type[Exception], retry: str = 
         with interruptible():
             yield
     except KeyboardInterrupt:
-        _leave(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", EXIT_INTERRUPTED)
+        ignore()
+        typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
+        end_process()
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     except ClusterLost as error:
         _leave(lost_sentence(error, module), EXIT_SOME_FAILED)
     except bad_input as error:

@@ -86,6 +86,7 @@ def start_ray(log_to_driver: bool = False) -> None:
     """Join the cluster that RAY_ADDRESS names, or start a local one that nothing else joins."""
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    raise_if_interrupted()  # starting takes a while
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         _init_patiently(log_to_driver)

@@ -1,46 +1,79 @@
 """Has the user asked the command to stop? Heard from its first line on, and also where a library swallows it."""
 
+import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 EXIT_INTERRUPTED = 130
+AGAIN_SECONDS = 0.01
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _heard, _written = os.pipe()
 for _end in (_heard, _written):
     os.set_blocking(_end, False)
+_own_process = False
 
 
 def hear() -> None:
     """For a command's first line, before the libraries, which take a while: nothing has begun, so a signal ends it."""
+    global _own_process
+    _own_process = True
     _answer_with(_leave)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """A signal raises KeyboardInterrupt, and `raise_if_interrupted` raises it again if it got lost."""
+    """A signal raises KeyboardInterrupt, again where a callback swallows it, else where `raise_if_interrupted` is."""
     _answer_with(signal.default_int_handler)
     # Python writes each signal's number there, whoever's handler answers it: Ray has its own while it starts.
-    before = signal.set_wakeup_fd(_written, warn_on_full_buffer=False)
+    descriptor = signal.set_wakeup_fd(_written, warn_on_full_buffer=False)
+    hook = sys.unraisablehook
+
+    def swallowed(unraisable) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            again = signal.SIGTERM if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else signal.SIGINT
+            main = threading.main_thread().ident
+            threading.Timer(AGAIN_SECONDS, signal.pthread_kill, [main, again]).start()
+        else:
+            hook(unraisable)
+
+    sys.unraisablehook = swallowed
     try:
         yield
     finally:
-        signal.set_wakeup_fd(before)
+        sys.unraisablehook = hook
+        signal.set_wakeup_fd(descriptor)
         _heard_signals()
 
 
 def raise_if_interrupted() -> None:
-    """For what goes on for long. Raises KeyboardInterrupt where a signal came and the work went on all the same.
-
-    What a signal's handler raises is lost where the handler happens to run in a callback or a destructor.
-    """
+    """For what goes on for long. Raises KeyboardInterrupt where a signal came and the work went on all the same."""
     if threading.current_thread() is not threading.main_thread():
         return  # it would end that thread alone
     if _heard_signals() & set(SIGNALS):
         raise KeyboardInterrupt
+
+
+def end_process() -> None:
+    """End a command that was interrupted, has left everything in order and has said so; in another process do nothing.
+
+    Taking the libraries down one by one, and waiting for threads whose work nobody wants, would take seconds.
+    """
+    if _own_process:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_INTERRUPTED)
+
+
+def ignore() -> None:
+    """For a command that is about to end: another signal changes nothing."""
+    if _own_process:
+        _answer_with(signal.SIG_IGN)
 
 
 def _heard_signals() -> set[int]:

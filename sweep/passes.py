@@ -93,6 +93,7 @@ def _claim(work: Work, lease: Lease) -> tuple[Pending, set[str]]:
     """What is left and now this driver's. Waits while all that is left is computed by others."""
     said: set[Holder] = set()
     while True:
+        raise_if_interrupted()
         left, done = work.left()
         claimed, held = lease.claim(_keys(left))
         mine = _possible(left, claimed, starts_from(work.plan.cells))
@@ -107,7 +108,6 @@ def _claim(work: Work, lease: Lease) -> tuple[Pending, set[str]]:
             )
         said |= set(held.values())
         time.sleep(WAIT_SECONDS)
-        raise_if_interrupted()
 
 
 def _possible(left: Pending, claimed: set[str], starts: dict[str, Cell]) -> Pending:

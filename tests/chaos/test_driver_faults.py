@@ -58,15 +58,17 @@ import signal, sys
 import ray
 from sweep import execute, run
 
-class Swallows:
-    def __del__(self):
+def swallow():
+    try:
         signal.raise_signal(signal.SIGTERM)
+    except BaseException:
+        print("swallowed")
 
 def after(owner, name):
     function = getattr(owner, name)
     def wrapped(*given, **named):
         found = function(*given, **named)
-        Swallows()
+        swallow()
         setattr(owner, name, function)
         return found
     setattr(owner, name, wrapped)
@@ -86,7 +88,7 @@ def test_an_interrupt_that_a_library_swallows_stops_the_driver_all_the_same(calm
     words = [sys.executable, "-c", SWALLOWED, place, *command(storage)[3:]]
     done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 130 and "go on with:" in done.stderr, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "Exception ignored" in done.stderr, "it was swallowed"
+    assert "swallowed" in done.stdout
     assert before.items() <= finished(storage).items()
     assert Files(str(storage)).list(LEASES) == [] and not results_of(storage, "tiny")
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,18 @@ LOST = """
 import signal, sys
 from sweep import interrupts
 
-class Swallows:
-    def __del__(self):
+def swallow():
+    try:
         signal.raise_signal(getattr(signal, sys.argv[1]))
+    except BaseException:
+        pass
 
 with interrupts.interruptible():
     if sys.argv[2] == "another's handler":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     interrupts.raise_if_interrupted()
     print("nothing asked yet")
-    Swallows()
+    swallow()
     print("the work goes on")
     try:
         interrupts.raise_if_interrupted()
@@ -31,10 +34,27 @@ with interrupts.interruptible():
         print("stopped")
     interrupts.raise_if_interrupted()
     print("asked once, stopped once")
-    Swallows()
+    swallow()
 with interrupts.interruptible():
     interrupts.raise_if_interrupted()
     print("another command was not asked")
+"""
+IN_A_DESTRUCTOR = """
+import signal, sys, time
+from sweep import interrupts
+
+class Swallows:
+    def __del__(self):
+        signal.raise_signal(getattr(signal, sys.argv[1]))
+
+if sys.argv[2] == "in the background":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+with interrupts.interruptible():
+    try:
+        Swallows()
+        time.sleep(30)
+    except KeyboardInterrupt:
+        print("stopped")
 """
 IGNORES = """
 import signal
@@ -74,6 +94,14 @@ def test_an_interrupt_that_was_swallowed_is_raised_again(name, handler):
         "nothing asked yet", "the work goes on", "stopped", "asked once, stopped once", "another command was not asked"
     ]
     assert done.stdout.splitlines() == said, done.stderr
+
+
+@pytest.mark.parametrize("name, place", [("SIGINT", "before"), ("SIGTERM", "before"), ("SIGTERM", "in the background")])
+def test_what_a_destructor_swallows_is_raised_again_at_once(name, place):
+    began = time.monotonic()
+    done = python(IN_A_DESTRUCTOR, name, place)
+    assert done.stdout == "stopped\n" and done.stderr == ""
+    assert time.monotonic() - began < 25, "not after the 30 s that it sleeps"
 
 
 def test_what_ignores_ctrl_c_goes_on_doing_so():
