@@ -69,7 +69,10 @@ class Display:
         self.console.print(rich_table(table))
 
     def bar(self, name: str, done: int, total: int, unit: str = "", note: str = "") -> None:
-        """Set a bar; on a pipe a line at the beginning, every ten seconds, and at the end. Not once interrupted."""
+        """Set a bar; on a pipe a line at the beginning, every ten seconds, and at the end.
+
+        Raises KeyboardInterrupt if the command was interrupted.
+        """
         raise_if_interrupted()
         if name not in self.bars:
             self.bars[name] = self.progress.add_task(name, total=total, unit=unit, note=note)
