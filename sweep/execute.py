@@ -94,6 +94,7 @@ def start_ray(log_to_driver: bool = False) -> None:
         raise KeyboardInterrupt from error
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)
+        signal.alarm(0)  # Ray's handler in C++, where it was called, would abort the process 3 s later
     raise_if_interrupted()
 
 
