@@ -200,16 +200,17 @@ class Tormentor:
             driver.wait()
             return
         if number != signal.SIGKILL:
-            self._note_stop(time.monotonic() - started)
+            self._note_stop(fault, time.monotonic() - started)
             if code not in (130, -signal.SIGINT, 0):
                 self.account.problems.append(f"{fault}: exit code {code}, not 130")
 
-    def _note_stop(self, seconds: float) -> None:
+    def _note_stop(self, fault: str, seconds: float) -> None:
         """On a machine that is busy with other things all takes longer, by about as much as it is overcommitted."""
         self.account.stops.append(seconds)
+        self.say(f"stopped after {seconds:.1f} s")
         allowed = STOPS_WITHIN_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
         if seconds > allowed:
-            self.account.problems.append(f"a stop took {seconds:.1f} s, more than {allowed:.0f}")
+            self.account.problems.append(f"{fault}: a stop took {seconds:.1f} s, more than {allowed:.0f}")
 
     def _check_ended(self, but: tuple[str, ...], within: float) -> None:
         """Nothing of a driver that ended goes on; what does is named, and ended so that the next run is undisturbed."""
