@@ -5,7 +5,7 @@ from dataclasses import replace
 from datasets_io.synthetic.archives import SyntheticSpec
 from sweep.studies import Study, demo
 
-PRETRAINING_EPOCHS, FINE_TUNING_EPOCHS = 50, 500
+PRETRAINING_EPOCHS, FINE_TUNING_EPOCHS = 50, 700
 
 
 def study() -> Study:

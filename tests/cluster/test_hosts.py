@@ -10,10 +10,9 @@ import pytest
 from hosts import SHARED, Hosts, why_not
 
 from datasets_io.files import Files
-from sweep.chaos import finished
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
-STUDY = "tests/chaos/tiny_study.py"
+STUDY, LONG = "tests/chaos/tiny_study.py", "tests/cluster/long_study.py"
 STORAGE = f"{SHARED}/results"
 SWEEP = f"python -m sweep.run --study {STUDY} --storage"
 
@@ -49,20 +48,19 @@ def on_cluster(cluster: Hosts, command: str) -> str:
     return f"ray exec {SHARED}/cluster.yaml {shlex.quote(f'cd {cluster.project} && {command}')}"
 
 
-def results(cluster: Hosts, storage: str) -> bytes:
-    return (cluster.shared / storage / "reports" / "tiny" / "results.csv").read_bytes()
-
-
-@pytest.fixture(scope="module")
-def calm(cluster) -> bytes:
-    """The table of the study on the whole cluster, undisturbed."""
-    done = cluster.on("client", on_cluster(cluster, f"{SWEEP} {STORAGE}"), timeout=2400)
+def undisturbed(cluster: Hosts, sweep: str, name: str, study: str) -> bytes:
+    """The table of a study on the whole cluster."""
+    done = cluster.on("client", on_cluster(cluster, f"{sweep} {SHARED}/{name}"), timeout=2400)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    return results(cluster, "results")
+    return table(cluster, name, study)
 
 
-def test_the_sweep_runs_to_its_end_on_all_hosts(cluster, calm):
-    assert calm.count(b",done,") == 2 * 5 * 2
+def table(cluster: Hosts, name: str, study: str = "long") -> bytes:
+    return (cluster.shared / name / "reports" / study / "results.csv").read_bytes()
+
+
+def test_the_sweep_runs_to_its_end_on_all_hosts(cluster):
+    assert undisturbed(cluster, SWEEP, "results", "tiny").count(b",done,") == 2 * 5 * 2
     files = Files(str(cluster.shared / "results"))
     assert files.list("leases") == [] and files.remove_leftovers() == 0
 
@@ -109,30 +107,9 @@ def wait_for_end(log: Path) -> None:
     assert log.read_text().rstrip().endswith("exit 0"), log.read_text()[-3000:]
 
 
-def test_a_host_without_its_cable_for_a_minute_costs_nothing(cluster, calm, times):
-    """In the middle of the cells, of a host that computes one: that cell is waited for."""
-    for number in range(times(1, 2)):
-        name = f"cut-{number}"
-        log = begin(cluster, SWEEP, name)
-        wait_until(lambda name=name: any("/cells/" in path for path in finished(cluster.shared / name)), log)
-        host = host_of(cluster, "[r]ay::ImplicitFunc")
-        cluster.cut(host)
-        try:
-            time.sleep(60)
-            assert "exit " not in log.read_text(), "the study had ended before its cable was back"
-        finally:
-            cluster.heal(host)
-        wait_for_end(log)
-        assert results(cluster, name) == calm
-
-
-LONG = "tests/cluster/long_study.py"
 LONG_SWEEP = f"python -m sweep.run --study {LONG} --only method=simclr,label_percent=100 --storage"
+CELLS_SWEEP = f"python -m sweep.run --study {LONG} --only method=imagenet,label_percent=100 --storage"
 PROMISED_SECONDS = 30  # from Ray's calling a host dead to its work having begun again elsewhere
-
-
-def long_table(cluster: Hosts, name: str) -> bytes:
-    return (cluster.shared / name / "reports" / "long" / "results.csv").read_bytes()
 
 
 def host_of(cluster: Hosts, process: str) -> str:
@@ -144,6 +121,25 @@ def host_of(cluster: Hosts, process: str) -> str:
                 return host
         time.sleep(1)
     raise TimeoutError(f"no {process} on a worker host")
+
+
+def test_a_host_without_its_cable_for_a_minute_costs_nothing(cluster, times):
+    """Two cells of two minutes on three hosts; it is a host with one of them."""
+    calm = undisturbed(cluster, CELLS_SWEEP, "cells", "long")
+    for number in range(times(1, 2)):
+        cluster.wait_for_nodes(3, 240)
+        name = f"cut-{number}"
+        log = begin(cluster, CELLS_SWEEP, name)
+        host = host_of(cluster, "[r]ay::ImplicitFunc.train")
+        time.sleep(5)
+        cluster.cut(host)
+        try:
+            time.sleep(60)
+            assert "exit " not in log.read_text(), "the study had ended before its cable was back"
+        finally:
+            cluster.heal(host)
+        wait_for_end(log)
+        assert table(cluster, name) == calm
 
 
 def cut_for_good(cluster: Hosts, host: str, begun_again: Callable[[], bool]) -> tuple[float, float]:
@@ -161,9 +157,7 @@ def cut_for_good(cluster: Hosts, host: str, begun_again: Callable[[], bool]) -> 
 @pytest.fixture(scope="module")
 def long_calm(cluster) -> bytes:
     """The table of the long study, undisturbed; its storage is `long`."""
-    done = cluster.on("client", on_cluster(cluster, f"{LONG_SWEEP} {SHARED}/long"), timeout=2400)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    return long_table(cluster, "long")
+    return undisturbed(cluster, LONG_SWEEP, "long", "long")
 
 
 def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(cluster, long_calm, times):
@@ -183,7 +177,7 @@ def lose_a_pretrainings_host(cluster: Hosts, name: str, long_calm: bytes) -> Non
         wait_for_end(log)
     finally:
         cluster.heal(host)
-    assert long_table(cluster, name) == long_calm
+    assert table(cluster, name) == long_calm
     assert again <= PROMISED_SECONDS
 
 
@@ -212,5 +206,5 @@ def lose_a_cells_host(cluster: Hosts, name: str, long_calm: bytes) -> None:
         wait_for_end(log)
     finally:
         cluster.heal(host)
-    assert long_table(cluster, name) == long_calm
+    assert table(cluster, name) == long_calm
     assert again <= PROMISED_SECONDS
