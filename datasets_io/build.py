@@ -22,6 +22,7 @@ from datasets_io.fingerprint import fingerprint
 from datasets_io.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
 from datasets_io.pixels import VERSION as PIXELS_VERSION
 from datasets_io.pixels import PixelSpec
+from datasets_io.ray_token import ensure_token
 from datasets_io.registry import get_source
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.shards import (
@@ -299,6 +300,8 @@ def _ray_ready(start: bool) -> bool:
         import ray  # it takes a second to import, which a small archive need not pay
 
         address = None if os.environ.get("RAY_ADDRESS") else "local"
+        if address:
+            ensure_token()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     return start
 

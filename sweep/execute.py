@@ -1,13 +1,11 @@
 """What is pending, run to the end on a Ray cluster: encoders and, as they land, their cells. [ray]"""
 
 import os
-import secrets
 import signal
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -15,6 +13,7 @@ from ray.train import ScalingConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets_io.artefacts import FAILED, is_done
+from datasets_io.ray_token import ensure_token
 from sweep.board import Board, News
 from sweep.cell import Cell, EncoderRun
 from sweep.console import ClusterLost
@@ -117,9 +116,7 @@ def _init(log_to_driver: bool) -> None:
     if address:
         ray.init(address=address, log_to_driver=log_to_driver, logging_level="ERROR")
         return
-    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys() and not os.access(Path.home(), os.W_OK):
-        # Ray keeps its token in the home folder; where that cannot be written, this run has a token of its own.
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    ensure_token()
     # A worker that is just starting looks six times so long for a head that died with its driver; Ray's own is 5 s.
     os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", "4")
     # The dashboard also answers Ray Train's questions about its own actors; it listens on loopback only.

@@ -9,6 +9,7 @@ import gzip
 import io
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from PIL import Image, PngImagePlugin
 
 from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.files import Files
+from datasets_io.ray_token import TOKEN
 from datasets_io.sources.csv_images import CsvOptions
 from datasets_io.synthetic.archives import SyntheticSpec, write_archives
 
@@ -215,6 +217,8 @@ def test_no_planted_word_comes_out_of_ingest_sweep_or_report(tmp_path):
         for folder, pattern in ((storage, "results.csv"), (storage, "0*.parquet"), (ray_folder, "*.log")):
             assert list(folder.rglob(pattern)), f"there is no {pattern} to be searched"
         assert found_in(searched, tokens) == {}
+        token = tmp_path / "home" / TOKEN
+        assert stat.S_IMODE(token.stat().st_mode) == 0o600, "Ray's own would let others of this machine run anything"
     finally:
         shutil.rmtree(ray_folder, ignore_errors=True)
 

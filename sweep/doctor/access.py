@@ -8,7 +8,7 @@ from pathlib import Path
 from sweep.doctor.check import FAIL, OK, WARN, Check
 
 DASHBOARD_PORT, HEAD_PORT = 8265, 6379
-MAKE_TOKEN = "ray get-auth-token --generate && chmod 600 ~/.ray/auth_token"
+MAKE_TOKEN = "(umask 077; ray get-auth-token --generate > /dev/null)"
 CONNECT_SECONDS = 3.0
 
 
@@ -17,7 +17,7 @@ def token_file() -> Path:
 
 
 def check_token(on_cluster: bool, path: Path | None = None) -> Check:
-    """on_cluster: a cluster file was given, or RAY_ADDRESS; then a token must be there, else Ray makes one itself."""
+    """on_cluster: a cluster file was given, or RAY_ADDRESS; then a token must be there, else one is made."""
     path = path or token_file()
     mode = os.environ.get("RAY_AUTH_MODE")
     if mode not in (None, "", "token"):
@@ -28,7 +28,7 @@ def check_token(on_cluster: bool, path: Path | None = None) -> Check:
     if not path.is_file() or not path.read_text().strip():
         if on_cluster:
             return Check("token", FAIL, f"{path} does not exist: a cluster with tokens refuses this driver", MAKE_TOKEN)
-        return Check("token", OK, "none yet: Ray makes one for this machine when it starts")
+        return Check("token", OK, "none yet: one is made when Ray starts on this machine, for you alone to read")
     permissions = stat.S_IMODE(path.stat().st_mode)
     if permissions & 0o077:
         text = f"{path} has mode {permissions:o}: other users of this machine can read it"
