@@ -1,6 +1,7 @@
 """Would `ray up` take this cluster file, and does it keep what is promised: token, loopback dashboard? [ray]"""
 
 import io
+import logging
 import re
 import shutil
 import subprocess
@@ -35,6 +36,7 @@ def check_cluster_file(path: Path) -> list[Check]:
 
 
 def _schema(path: Path, config: dict[str, Any]) -> Check:
+    logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)  # it remarks on each default
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # remarks on mounts of single files
             validate_config(prepare_config(config))
