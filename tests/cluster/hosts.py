@@ -27,6 +27,7 @@ mount --bind {shared} {SHARED}
 mount --bind {home} {HOME}
 mount --bind {shared}/passwd /etc/passwd
 mount --bind {shared}/hosts /etc/hosts
+test ! -e /etc/resolv.conf || mount --bind {shared}/resolv.conf /etc/resolv.conf
 mkdir -p {SHARED}/checkout
 mount --bind {root} {SHARED}/checkout
 mount -t tmpfs -o size=1g tmpfs /tmp && chmod 1777 /tmp
@@ -88,9 +89,10 @@ class Hosts:
         users = Path("/etc/passwd").read_text().splitlines()
         users = [line for line in users if not line.startswith("root:")]
         (self.shared / "passwd").write_text("\n".join([f"root:x:0:0:root:{HOME}:/bin/bash", *users]) + "\n")
-        # Where a host has no name, what asks for it waits ten seconds for a name server that is not there.
+        # This machine's name server is out of reach for a host: each question would wait ten seconds for it.
         names = [f"{self.address(name)} {name}" for name in HOSTS]
         (self.shared / "hosts").write_text("\n".join(["127.0.0.1 localhost", *names]) + "\n")
+        (self.shared / "resolv.conf").write_text("")
         try:
             self._make_network()
             for name in HOSTS:
