@@ -96,6 +96,7 @@ def test_an_earlier_claim_that_was_not_decided_yet_goes_first_and_a_later_one_is
 
     def sleep(seconds: float) -> None:
         looks.append(seconds)
+        assert len(looks) <= 3, "the claim that was decided is waited for"
         if len(looks) == 3:  # the later one decides: it had not seen this claim
             _pretend(files, Holder(**{**vars(late), "state": HOLDING}), "b")
 

@@ -1,13 +1,16 @@
 """`ray up` on three hosts, a sweep on them to its end, `ray down`; who may come in; and a host that loses its cable."""
 
+import os
 import shlex
 import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hosts import SHARED, Hosts, why_not
+from hosts import ROOT, SHARED, Hosts, why_not
 
 from datasets_io.files import Files
 
@@ -15,13 +18,38 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 STUDY, LONG = "tests/chaos/tiny_study.py", "tests/cluster/long_study.py"
 STORAGE = f"{SHARED}/results"
 SWEEP = f"python -m sweep.run --study {STUDY} --storage"
+LONG_SWEEP = f"python -m sweep.run --study {LONG} --only method=simclr,label_percent=100 --storage"
+GANG, CELL = "[r]ay::RayTrainWorker", "[r]ay::ImplicitFunc.train"  # a search for one does not find itself
+CHECKPOINT, ENCODER = "encoders/simclr-*/checkpoint.pt", "encoders/simclr-*/result.json"
+PROMISED_SECONDS = 30  # from Ray's calling a host dead to its work having begun again elsewhere
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def alone(tmp_path_factory) -> Iterator[tuple[Path, subprocess.Popen]]:
+    """The storage of the long study and the command that computes it on this machine, begun while the hosts start."""
     reason = why_not()
     if reason:
         pytest.skip(reason)
+    storage = tmp_path_factory.mktemp("alone") / "long"
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    with open(storage.parent / "log", "w") as log:
+        command = [sys.executable, *shlex.split(LONG_SWEEP)[1:], str(storage)]
+        run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    yield storage, run
+    run.terminate()
+    run.wait(timeout=120)
+
+
+@pytest.fixture(scope="module")
+def long_calm(cluster, alone) -> bytes:
+    """The table of the long study, computed on one machine and undisturbed."""
+    storage, run = alone
+    assert run.wait(timeout=1800) == 0, (storage.parent / "log").read_text()[-3000:]
+    return table(storage, "long")
+
+
+@pytest.fixture(scope="module")
+def cluster(alone, tmp_path_factory):
     with Hosts(tmp_path_factory.mktemp("hosts")) as hosts:
         assert hosts.on("client", "ray get-auth-token --generate > /dev/null").returncode == 0
         file = hosts.cluster_file(STORAGE)
@@ -48,19 +76,14 @@ def on_cluster(cluster: Hosts, command: str) -> str:
     return f"ray exec {SHARED}/cluster.yaml {shlex.quote(f'cd {cluster.project} && {command}')}"
 
 
-def undisturbed(cluster: Hosts, sweep: str, name: str, study: str) -> bytes:
-    """The table of a study on the whole cluster."""
-    done = cluster.on("client", on_cluster(cluster, f"{sweep} {SHARED}/{name}"), timeout=2400)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    return table(cluster, name, study)
-
-
-def table(cluster: Hosts, name: str, study: str = "long") -> bytes:
-    return (cluster.shared / name / "reports" / study / "results.csv").read_bytes()
+def table(storage: Path, study: str) -> bytes:
+    return (storage / "reports" / study / "results.csv").read_bytes()
 
 
 def test_the_sweep_runs_to_its_end_on_all_hosts(cluster):
-    assert undisturbed(cluster, SWEEP, "results", "tiny").count(b",done,") == 2 * 5 * 2
+    done = cluster.on("client", on_cluster(cluster, f"{SWEEP} {STORAGE}"), timeout=2400)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert table(cluster.shared / "results", "tiny").count(b",done,") == 2 * 5 * 2
     files = Files(str(cluster.shared / "results"))
     assert files.list("leases") == [] and files.remove_leftovers() == 0
 
@@ -88,11 +111,14 @@ def test_the_dashboard_does_not_answer_from_another_host(cluster, host):
     assert cluster.on("head", "curl -s -m 10 -o /dev/null http://127.0.0.1:8265/; echo $?").stdout.strip() != "7"
 
 
-def begin(cluster: Hosts, sweep: str, name: str) -> Path:
-    """Begin a study on a new storage; its log."""
-    words = f"{sweep} {SHARED}/{name} > {SHARED}/{name}.log 2>&1; echo exit $? >> {SHARED}/{name}.log"
+def begin(cluster: Hosts, name: str, calm: Path, *parts: str) -> tuple[Path, Path]:
+    """Begin the long study on a new storage that has these parts of the undisturbed one; that and its log."""
+    storage, log = cluster.shared / name, cluster.shared / f"{name}.log"
+    for part in ("raw", "data", *parts):
+        shutil.copytree(calm / part, storage / part)
+    words = f"{LONG_SWEEP} {SHARED}/{name} > {SHARED}/{name}.log 2>&1; echo exit $? >> {SHARED}/{name}.log"
     cluster.begin("client", on_cluster(cluster, words))
-    return cluster.shared / f"{name}.log"
+    return storage, log
 
 
 def wait_until(met: Callable[[], bool], log: Path) -> None:
@@ -102,14 +128,13 @@ def wait_until(met: Callable[[], bool], log: Path) -> None:
         time.sleep(0.5)
 
 
+def has(storage: Path, pattern: str) -> bool:
+    return any(storage.glob(pattern))
+
+
 def wait_for_end(log: Path) -> None:
     wait_until(lambda: "exit " in log.read_text()[-20:], log)
     assert log.read_text().rstrip().endswith("exit 0"), log.read_text()[-3000:]
-
-
-LONG_SWEEP = f"python -m sweep.run --study {LONG} --only method=simclr,label_percent=100 --storage"
-CELLS_SWEEP = f"python -m sweep.run --study {LONG} --only method=imagenet,label_percent=100 --storage"
-PROMISED_SECONDS = 30  # from Ray's calling a host dead to its work having begun again elsewhere
 
 
 def host_of(cluster: Hosts, process: str) -> str:
@@ -123,23 +148,36 @@ def host_of(cluster: Hosts, process: str) -> str:
     raise TimeoutError(f"no {process} on a worker host")
 
 
-def test_a_host_without_its_cable_for_a_minute_costs_nothing(cluster, times):
-    """Two cells of two minutes on three hosts; it is a host with one of them."""
-    calm = undisturbed(cluster, CELLS_SWEEP, "cells", "long")
+def test_hosts_without_their_cable_for_a_minute_cost_nothing(cluster, alone, long_calm, times):
+    """That of one of two workers of a pretraining (Ray Train), then that of one of its two cells (Ray Tune)."""
     for number in range(times(1, 2)):
-        cluster.wait_for_nodes(3, 240)
-        name = f"cut-{number}"
-        log = begin(cluster, CELLS_SWEEP, name)
-        host = host_of(cluster, "[r]ay::ImplicitFunc.train")
-        time.sleep(5)
-        cluster.cut(host)
-        try:
-            time.sleep(60)
-            assert "exit " not in log.read_text(), "the study had ended before its cable was back"
-        finally:
-            cluster.heal(host)
-        wait_for_end(log)
-        assert table(cluster, name) == calm
+        lose_hosts_for_a_minute(cluster, f"cut-{number}", alone[0], long_calm)
+
+
+def lose_hosts_for_a_minute(cluster: Hosts, name: str, calm: Path, long_calm: bytes) -> None:
+    cluster.wait_for_nodes(3, 240)
+    storage, log = begin(cluster, name, calm)
+    host = host_of(cluster, GANG)
+    wait_until(lambda: has(storage, CHECKPOINT), log)
+    cut_for_a_minute(cluster, host, log)
+    assert not has(storage, ENCODER), "one worker of two cannot have ended the pretraining"
+    healed = time.monotonic()
+    wait_until(lambda: has(storage, ENCODER), log)
+    print(f"gang: {host} without its cable for a minute, pretraining done {time.monotonic() - healed:.0f} s later")
+    host = host_of(cluster, CELL)
+    time.sleep(5)
+    cut_for_a_minute(cluster, host, log)
+    wait_for_end(log)
+    assert table(storage, "long") == long_calm
+
+
+def cut_for_a_minute(cluster: Hosts, host: str, log: Path) -> None:
+    cluster.cut(host)
+    try:
+        time.sleep(60)
+        assert "exit " not in log.read_text()[-20:], "the study had ended before the cable was back"
+    finally:
+        cluster.heal(host)
 
 
 def cut_for_good(cluster: Hosts, host: str, begun_again: Callable[[], bool]) -> tuple[float, float]:
@@ -154,47 +192,38 @@ def cut_for_good(cluster: Hosts, host: str, begun_again: Callable[[], bool]) -> 
     return dead - cut, time.monotonic() - dead
 
 
-@pytest.fixture(scope="module")
-def long_calm(cluster) -> bytes:
-    """The table of the long study, undisturbed; its storage is `long`."""
-    return undisturbed(cluster, LONG_SWEEP, "long", "long")
-
-
-def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(cluster, long_calm, times):
+def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(cluster, alone, long_calm, times):
     """Under Ray Train: a gang of two; the other worker waits for it in a collective, and the third host takes over."""
-    for number in range(times(1, 4)):
-        lose_a_pretrainings_host(cluster, f"cut-gang-{number}", long_calm)
+    for number in range(times(1, 3)):
+        lose_a_pretrainings_host(cluster, f"cut-gang-{number}", alone[0], long_calm)
 
 
-def lose_a_pretrainings_host(cluster: Hosts, name: str, long_calm: bytes) -> None:
+def lose_a_pretrainings_host(cluster: Hosts, name: str, calm: Path, long_calm: bytes) -> None:
     cluster.wait_for_nodes(3, 240)
-    log, storage = begin(cluster, LONG_SWEEP, name), cluster.shared / name
-    host = host_of(cluster, "[r]ay::RayTrainWorker")
-    wait_until(lambda: bool(list(storage.glob("encoders/*/checkpoint.pt"))), log)
+    storage, log = begin(cluster, name, calm)
+    host = host_of(cluster, GANG)
+    wait_until(lambda: has(storage, CHECKPOINT), log)
     try:  # attempts.json is written when a run begins, and removed with its next checkpoint
-        noticed, again = cut_for_good(cluster, host, lambda: bool(list(storage.glob("encoders/*/attempts.json"))))
+        noticed, again = cut_for_good(cluster, host, lambda: has(storage, "encoders/simclr-*/attempts.json"))
         print(f"gang: {host} called dead after {noticed:.0f} s, training again {again:.1f} s later")
         wait_for_end(log)
     finally:
         cluster.heal(host)
-    assert table(cluster, name) == long_calm
+    assert table(storage, "long") == long_calm
     assert again <= PROMISED_SECONDS
 
 
-def test_a_cell_whose_host_is_cut_off_for_good_begins_again_on_another_one(cluster, long_calm, times):
+def test_a_cell_whose_host_is_cut_off_for_good_begins_again_on_another_one(cluster, alone, long_calm, times):
     """Under Ray Tune: two cells on three hosts; the one cut off goes on by itself, and its late result is harmless."""
-    for number in range(times(1, 4)):
-        lose_a_cells_host(cluster, f"cut-cell-{number}", long_calm)
+    for number in range(times(1, 3)):
+        lose_a_cells_host(cluster, f"cut-cell-{number}", alone[0], long_calm)
 
 
-def lose_a_cells_host(cluster: Hosts, name: str, long_calm: bytes) -> None:
+def lose_a_cells_host(cluster: Hosts, name: str, calm: Path, long_calm: bytes) -> None:
     cluster.wait_for_nodes(3, 240)
-    for part in ("data", "encoders", "synthetic"):
-        if (cluster.shared / "long" / part).is_dir():
-            shutil.copytree(cluster.shared / "long" / part, cluster.shared / name / part)
-    log = begin(cluster, LONG_SWEEP, name)
-    host = host_of(cluster, "[r]ay::ImplicitFunc.train")
-    trial = "pgrep -f [r]ay::ImplicitFunc.train"
+    storage, log = begin(cluster, name, calm, "encoders")
+    host = host_of(cluster, CELL)
+    trial = f"pgrep -f {CELL}"
     others = [other for other in ("head", "worker1", "worker2") if other != host]
     time.sleep(5)
     assert sum(cluster.on(other, trial).returncode == 0 for other in others) == 1, "two cells on three hosts"
@@ -206,5 +235,5 @@ def lose_a_cells_host(cluster: Hosts, name: str, long_calm: bytes) -> None:
         wait_for_end(log)
     finally:
         cluster.heal(host)
-    assert table(cluster, name) == long_calm
+    assert table(storage, "long") == long_calm
     assert again <= PROMISED_SECONDS
