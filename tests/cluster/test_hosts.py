@@ -24,28 +24,38 @@ CHECKPOINT, ENCODER = "encoders/simclr-*/checkpoint.pt", "encoders/simclr-*/resu
 PROMISED_SECONDS = 30  # from Ray's calling a host dead to its work having begun again elsewhere
 
 
+class Alone:
+    """The long study on this machine, without hosts and undisturbed; begun while the hosts start, which wait a lot."""
+
+    def __init__(self, folder: Path):
+        self.storage, self.log = folder / "long", folder / "log"
+        environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        command = [sys.executable, *shlex.split(LONG_SWEEP)[1:], str(self.storage)]
+        with open(self.log, "w") as log:
+            self.run = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+
+    def table(self) -> bytes:
+        assert self.run.wait(timeout=1800) == 0, self.log.read_text()[-3000:]
+        return table(self.storage, "long")
+
+    def copy(self, parts: tuple[str, ...], storage: Path) -> None:
+        begun = self.storage / "encoders"  # the data are finished then
+        wait_until(lambda: begun.is_dir() or self.run.poll() is not None, self.log)
+        for part in parts:
+            shutil.copytree(self.storage / part, storage / part)
+
+
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> Iterator[tuple[Path, subprocess.Popen]]:
-    """The storage of the long study and the command that computes it on this machine, begun while the hosts start."""
+def alone(tmp_path_factory) -> Iterator[Alone]:
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    storage = tmp_path_factory.mktemp("alone") / "long"
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    with open(storage.parent / "log", "w") as log:
-        command = [sys.executable, *shlex.split(LONG_SWEEP)[1:], str(storage)]
-        run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    yield storage, run
-    run.terminate()
-    run.wait(timeout=120)
-
-
-@pytest.fixture(scope="module")
-def long_calm(cluster, alone) -> bytes:
-    """The table of the long study, computed on one machine and undisturbed."""
-    storage, run = alone
-    assert run.wait(timeout=1800) == 0, (storage.parent / "log").read_text()[-3000:]
-    return table(storage, "long")
+    alone = Alone(tmp_path_factory.mktemp("alone"))
+    yield alone
+    alone.run.terminate()
+    alone.run.wait(timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -80,42 +90,10 @@ def table(storage: Path, study: str) -> bytes:
     return (storage / "reports" / study / "results.csv").read_bytes()
 
 
-def test_the_sweep_runs_to_its_end_on_all_hosts(cluster):
-    done = cluster.on("client", on_cluster(cluster, f"{SWEEP} {STORAGE}"), timeout=2400)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    assert table(cluster.shared / "results", "tiny").count(b",done,") == 2 * 5 * 2
-    files = Files(str(cluster.shared / "results"))
-    assert files.list("leases") == [] and files.remove_leftovers() == 0
-
-
-def test_a_driver_without_the_token_is_refused(cluster):
-    driver = "import ray; ray.init(address='auto', logging_level='ERROR'); print('connected')"
-    without = cluster.on("head", f'RAY_AUTH_MODE=token RAY_AUTH_TOKEN=wrong python -c "{driver}"', timeout=120)
-    assert without.returncode != 0 and "connected" not in without.stdout
-    none = cluster.on("head", f'HOME=/nonexistent RAY_AUTH_MODE=disabled python -c "{driver}"', timeout=120)
-    assert none.returncode != 0 and "connected" not in none.stdout
-    assert "connected" in cluster.on("head", f'python -c "{driver}"').stdout
-
-
-def test_a_job_without_the_token_is_refused(cluster):
-    post = "curl -s -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/json' " \
-           "-d '{\"entrypoint\": \"touch /tmp/taken\"}' http://127.0.0.1:8265/api/jobs/"
-    assert cluster.on("head", post).stdout == "401"
-    assert cluster.on("head", "ls /tmp/taken").returncode != 0
-
-
-@pytest.mark.parametrize("host", ["client", "worker1"])
-def test_the_dashboard_does_not_answer_from_another_host(cluster, host):
-    asked = cluster.on(host, f"curl -s -m 10 http://{cluster.address('head')}:8265/api/version; echo $?")
-    assert asked.stdout.strip() == "7", "refused: nothing listens on the host's address"
-    assert cluster.on("head", "curl -s -m 10 -o /dev/null http://127.0.0.1:8265/; echo $?").stdout.strip() != "7"
-
-
-def begin(cluster: Hosts, name: str, calm: Path, *parts: str) -> tuple[Path, Path]:
+def begin(cluster: Hosts, name: str, alone: Alone, *parts: str) -> tuple[Path, Path]:
     """Begin the long study on a new storage that has these parts of the undisturbed one; that and its log."""
     storage, log = cluster.shared / name, cluster.shared / f"{name}.log"
-    for part in ("raw", "data", *parts):
-        shutil.copytree(calm / part, storage / part)
+    alone.copy(("raw", "data", *parts), storage)
     words = f"{LONG_SWEEP} {SHARED}/{name} > {SHARED}/{name}.log 2>&1; echo exit $? >> {SHARED}/{name}.log"
     cluster.begin("client", on_cluster(cluster, words))
     return storage, log
@@ -148,15 +126,15 @@ def host_of(cluster: Hosts, process: str) -> str:
     raise TimeoutError(f"no {process} on a worker host")
 
 
-def test_hosts_without_their_cable_for_a_minute_cost_nothing(cluster, alone, long_calm, times):
+def test_hosts_without_their_cable_for_a_minute_cost_nothing(cluster, alone, times):
     """That of one of two workers of a pretraining (Ray Train), then that of one of its two cells (Ray Tune)."""
     for number in range(times(1, 2)):
-        lose_hosts_for_a_minute(cluster, f"cut-{number}", alone[0], long_calm)
+        lose_hosts_for_a_minute(cluster, f"cut-{number}", alone)
 
 
-def lose_hosts_for_a_minute(cluster: Hosts, name: str, calm: Path, long_calm: bytes) -> None:
+def lose_hosts_for_a_minute(cluster: Hosts, name: str, alone: Alone) -> None:
     cluster.wait_for_nodes(3, 240)
-    storage, log = begin(cluster, name, calm)
+    storage, log = begin(cluster, name, alone)
     host = host_of(cluster, GANG)
     wait_until(lambda: has(storage, CHECKPOINT), log)
     cut_for_a_minute(cluster, host, log)
@@ -168,7 +146,7 @@ def lose_hosts_for_a_minute(cluster: Hosts, name: str, calm: Path, long_calm: by
     time.sleep(5)
     cut_for_a_minute(cluster, host, log)
     wait_for_end(log)
-    assert table(storage, "long") == long_calm
+    assert table(storage, "long") == alone.table()
 
 
 def cut_for_a_minute(cluster: Hosts, host: str, log: Path) -> None:
@@ -178,6 +156,38 @@ def cut_for_a_minute(cluster: Hosts, host: str, log: Path) -> None:
         assert "exit " not in log.read_text()[-20:], "the study had ended before the cable was back"
     finally:
         cluster.heal(host)
+
+
+def test_the_sweep_runs_to_its_end_on_all_hosts(cluster):
+    cluster.wait_for_nodes(3, 240)
+    done = cluster.on("client", on_cluster(cluster, f"{SWEEP} {STORAGE}"), timeout=2400)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert table(cluster.shared / "results", "tiny").count(b",done,") == 2 * 5 * 2
+    files = Files(str(cluster.shared / "results"))
+    assert files.list("leases") == [] and files.remove_leftovers() == 0
+
+
+def test_a_driver_without_the_token_is_refused(cluster):
+    driver = "import ray; ray.init(address='auto', logging_level='ERROR'); print('connected')"
+    without = cluster.on("head", f'RAY_AUTH_MODE=token RAY_AUTH_TOKEN=wrong python -c "{driver}"', timeout=120)
+    assert without.returncode != 0 and "connected" not in without.stdout
+    none = cluster.on("head", f'HOME=/nonexistent RAY_AUTH_MODE=disabled python -c "{driver}"', timeout=120)
+    assert none.returncode != 0 and "connected" not in none.stdout
+    assert "connected" in cluster.on("head", f'python -c "{driver}"').stdout
+
+
+def test_a_job_without_the_token_is_refused(cluster):
+    post = "curl -s -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/json' " \
+           "-d '{\"entrypoint\": \"touch /tmp/taken\"}' http://127.0.0.1:8265/api/jobs/"
+    assert cluster.on("head", post).stdout == "401"
+    assert cluster.on("head", "ls /tmp/taken").returncode != 0
+
+
+@pytest.mark.parametrize("host", ["client", "worker1"])
+def test_the_dashboard_does_not_answer_from_another_host(cluster, host):
+    asked = cluster.on(host, f"curl -s -m 10 http://{cluster.address('head')}:8265/api/version; echo $?")
+    assert asked.stdout.strip() == "7", "refused: nothing listens on the host's address"
+    assert cluster.on("head", "curl -s -m 10 -o /dev/null http://127.0.0.1:8265/; echo $?").stdout.strip() != "7"
 
 
 def cut_for_good(cluster: Hosts, host: str, begun_again: Callable[[], bool]) -> tuple[float, float]:
@@ -192,15 +202,16 @@ def cut_for_good(cluster: Hosts, host: str, begun_again: Callable[[], bool]) -> 
     return dead - cut, time.monotonic() - dead
 
 
-def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(cluster, alone, long_calm, times):
+def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(cluster, alone, times):
     """Under Ray Train: a gang of two; the other worker waits for it in a collective, and the third host takes over."""
     for number in range(times(1, 3)):
-        lose_a_pretrainings_host(cluster, f"cut-gang-{number}", alone[0], long_calm)
+        lose_a_pretrainings_host(cluster, f"cut-gang-{number}", alone)
 
 
-def lose_a_pretrainings_host(cluster: Hosts, name: str, calm: Path, long_calm: bytes) -> None:
+def lose_a_pretrainings_host(cluster: Hosts, name: str, alone: Alone) -> None:
+    alone.table()  # its time is measured: nothing else shall run
     cluster.wait_for_nodes(3, 240)
-    storage, log = begin(cluster, name, calm)
+    storage, log = begin(cluster, name, alone)
     host = host_of(cluster, GANG)
     wait_until(lambda: has(storage, CHECKPOINT), log)
     try:  # attempts.json is written when a run begins, and removed with its next checkpoint
@@ -209,19 +220,20 @@ def lose_a_pretrainings_host(cluster: Hosts, name: str, calm: Path, long_calm: b
         wait_for_end(log)
     finally:
         cluster.heal(host)
-    assert table(storage, "long") == long_calm
+    assert table(storage, "long") == alone.table()
     assert again <= PROMISED_SECONDS
 
 
-def test_a_cell_whose_host_is_cut_off_for_good_begins_again_on_another_one(cluster, alone, long_calm, times):
+def test_a_cell_whose_host_is_cut_off_for_good_begins_again_on_another_one(cluster, alone, times):
     """Under Ray Tune: two cells on three hosts; the one cut off goes on by itself, and its late result is harmless."""
     for number in range(times(1, 3)):
-        lose_a_cells_host(cluster, f"cut-cell-{number}", alone[0], long_calm)
+        lose_a_cells_host(cluster, f"cut-cell-{number}", alone)
 
 
-def lose_a_cells_host(cluster: Hosts, name: str, calm: Path, long_calm: bytes) -> None:
+def lose_a_cells_host(cluster: Hosts, name: str, alone: Alone) -> None:
+    alone.table()
     cluster.wait_for_nodes(3, 240)
-    storage, log = begin(cluster, name, calm, "encoders")
+    storage, log = begin(cluster, name, alone, "encoders")
     host = host_of(cluster, CELL)
     trial = f"pgrep -f {CELL}"
     others = [other for other in ("head", "worker1", "worker2") if other != host]
@@ -235,5 +247,5 @@ def lose_a_cells_host(cluster: Hosts, name: str, calm: Path, long_calm: bytes) -
         wait_for_end(log)
     finally:
         cluster.heal(host)
-    assert table(storage, "long") == long_calm
+    assert table(storage, "long") == alone.table()
     assert again <= PROMISED_SECONDS
