@@ -3,6 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Where it is set, as in many containers, each of a sweep's processes compiles the project anew: seconds of a core.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-cluster setup check-cluster clean
 
 demo: setup
@@ -22,7 +25,7 @@ check-cluster: setup
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "radsweep needs Python 3.11 or newer; this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
 clean:
