@@ -40,12 +40,6 @@ class Alone:
         assert self.run.wait(timeout=1800) == 0, self.log.read_text()[-3000:]
         return table(self.storage, "long")
 
-    def copy(self, parts: tuple[str, ...], storage: Path) -> None:
-        begun = self.storage / "encoders"  # the data are finished then
-        wait_until(lambda: begun.is_dir() or self.run.poll() is not None, self.log)
-        for part in parts:
-            shutil.copytree(self.storage / part, storage / part)
-
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Iterator[Alone]:
@@ -93,7 +87,9 @@ def table(storage: Path, study: str) -> bytes:
 def begin(cluster: Hosts, name: str, alone: Alone, *parts: str) -> tuple[Path, Path]:
     """Begin the long study on a new storage that has these parts of the undisturbed one; that and its log."""
     storage, log = cluster.shared / name, cluster.shared / f"{name}.log"
-    alone.copy(("raw", "data", *parts), storage)
+    alone.table()  # nothing runs beside what is timed
+    for part in ("raw", "data", *parts):
+        shutil.copytree(alone.storage / part, storage / part)
     words = f"{LONG_SWEEP} {SHARED}/{name} > {SHARED}/{name}.log 2>&1; echo exit $? >> {SHARED}/{name}.log"
     cluster.begin("client", on_cluster(cluster, words))
     return storage, log
@@ -124,6 +120,37 @@ def host_of(cluster: Hosts, process: str) -> str:
                 return host
         time.sleep(1)
     raise TimeoutError(f"no {process} on a worker host")
+
+
+def test_the_sweep_runs_to_its_end_on_all_hosts(cluster):
+    done = cluster.on("client", on_cluster(cluster, f"{SWEEP} {STORAGE}"), timeout=2400)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert table(cluster.shared / "results", "tiny").count(b",done,") == 2 * 5 * 2
+    files = Files(str(cluster.shared / "results"))
+    assert files.list("leases") == [] and files.remove_leftovers() == 0
+
+
+def test_a_driver_without_the_token_is_refused(cluster):
+    driver = "import ray; ray.init(address='auto', logging_level='ERROR'); print('connected')"
+    without = cluster.on("head", f'RAY_AUTH_MODE=token RAY_AUTH_TOKEN=wrong python -c "{driver}"', timeout=120)
+    assert without.returncode != 0 and "connected" not in without.stdout
+    none = cluster.on("head", f'HOME=/nonexistent RAY_AUTH_MODE=disabled python -c "{driver}"', timeout=120)
+    assert none.returncode != 0 and "connected" not in none.stdout
+    assert "connected" in cluster.on("head", f'python -c "{driver}"').stdout
+
+
+def test_a_job_without_the_token_is_refused(cluster):
+    post = "curl -s -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/json' " \
+           "-d '{\"entrypoint\": \"touch /tmp/taken\"}' http://127.0.0.1:8265/api/jobs/"
+    assert cluster.on("head", post).stdout == "401"
+    assert cluster.on("head", "ls /tmp/taken").returncode != 0
+
+
+@pytest.mark.parametrize("host", ["client", "worker1"])
+def test_the_dashboard_does_not_answer_from_another_host(cluster, host):
+    asked = cluster.on(host, f"curl -s -m 10 http://{cluster.address('head')}:8265/api/version; echo $?")
+    assert asked.stdout.strip() == "7", "refused: nothing listens on the host's address"
+    assert cluster.on("head", "curl -s -m 10 -o /dev/null http://127.0.0.1:8265/; echo $?").stdout.strip() != "7"
 
 
 def test_hosts_without_their_cable_for_a_minute_cost_nothing(cluster, alone, times):
@@ -158,38 +185,6 @@ def cut_for_a_minute(cluster: Hosts, host: str, log: Path) -> None:
         cluster.heal(host)
 
 
-def test_the_sweep_runs_to_its_end_on_all_hosts(cluster):
-    cluster.wait_for_nodes(3, 240)
-    done = cluster.on("client", on_cluster(cluster, f"{SWEEP} {STORAGE}"), timeout=2400)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    assert table(cluster.shared / "results", "tiny").count(b",done,") == 2 * 5 * 2
-    files = Files(str(cluster.shared / "results"))
-    assert files.list("leases") == [] and files.remove_leftovers() == 0
-
-
-def test_a_driver_without_the_token_is_refused(cluster):
-    driver = "import ray; ray.init(address='auto', logging_level='ERROR'); print('connected')"
-    without = cluster.on("head", f'RAY_AUTH_MODE=token RAY_AUTH_TOKEN=wrong python -c "{driver}"', timeout=120)
-    assert without.returncode != 0 and "connected" not in without.stdout
-    none = cluster.on("head", f'HOME=/nonexistent RAY_AUTH_MODE=disabled python -c "{driver}"', timeout=120)
-    assert none.returncode != 0 and "connected" not in none.stdout
-    assert "connected" in cluster.on("head", f'python -c "{driver}"').stdout
-
-
-def test_a_job_without_the_token_is_refused(cluster):
-    post = "curl -s -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/json' " \
-           "-d '{\"entrypoint\": \"touch /tmp/taken\"}' http://127.0.0.1:8265/api/jobs/"
-    assert cluster.on("head", post).stdout == "401"
-    assert cluster.on("head", "ls /tmp/taken").returncode != 0
-
-
-@pytest.mark.parametrize("host", ["client", "worker1"])
-def test_the_dashboard_does_not_answer_from_another_host(cluster, host):
-    asked = cluster.on(host, f"curl -s -m 10 http://{cluster.address('head')}:8265/api/version; echo $?")
-    assert asked.stdout.strip() == "7", "refused: nothing listens on the host's address"
-    assert cluster.on("head", "curl -s -m 10 -o /dev/null http://127.0.0.1:8265/; echo $?").stdout.strip() != "7"
-
-
 def cut_for_good(cluster: Hosts, host: str, begun_again: Callable[[], bool]) -> tuple[float, float]:
     """Take a host's cable out; seconds until Ray calls it dead, and from then until its work begins elsewhere."""
     cluster.cut(host)
@@ -209,7 +204,6 @@ def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(clust
 
 
 def lose_a_pretrainings_host(cluster: Hosts, name: str, alone: Alone) -> None:
-    alone.table()  # its time is measured: nothing else shall run
     cluster.wait_for_nodes(3, 240)
     storage, log = begin(cluster, name, alone)
     host = host_of(cluster, GANG)
@@ -231,7 +225,6 @@ def test_a_cell_whose_host_is_cut_off_for_good_begins_again_on_another_one(clust
 
 
 def lose_a_cells_host(cluster: Hosts, name: str, alone: Alone) -> None:
-    alone.table()
     cluster.wait_for_nodes(3, 240)
     storage, log = begin(cluster, name, alone, "encoders")
     host = host_of(cluster, CELL)
