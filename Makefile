@@ -26,7 +26,7 @@ check-cluster: setup
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "radsweep needs Python 3.11 or newer; this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
-	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # what pip would do on one core, for minutes
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # pip would on one core; torch has a file for Python 3.12
 	touch $@
 
 clean:

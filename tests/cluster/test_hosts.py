@@ -153,7 +153,7 @@ def test_the_dashboard_does_not_answer_from_another_host(cluster, host):
     assert cluster.on("head", "curl -s -m 10 -o /dev/null http://127.0.0.1:8265/; echo $?").stdout.strip() != "7"
 
 
-def test_hosts_without_their_cable_for_a_minute_cost_nothing(cluster, alone, times):
+def test_hosts_without_their_cable_for_a_minute_change_nothing_of_the_table(cluster, alone, times):
     """That of one of two workers of a pretraining (Ray Train), then that of one of its two cells (Ray Tune)."""
     for number in range(times(1, 2)):
         lose_hosts_for_a_minute(cluster, f"cut-{number}", alone)
@@ -161,9 +161,7 @@ def test_hosts_without_their_cable_for_a_minute_cost_nothing(cluster, alone, tim
 
 def lose_hosts_for_a_minute(cluster: Hosts, name: str, alone: Alone) -> None:
     cluster.wait_for_nodes(3, 240)
-    storage, log = begin(cluster, name, alone)
-    host = host_of(cluster, GANG)
-    wait_until(lambda: has(storage, CHECKPOINT), log)
+    storage, log, host = begin_to_train(cluster, name, alone)
     cut_for_a_minute(cluster, host, log)
     assert not has(storage, ENCODER), "one worker of two cannot have ended the pretraining"
     healed = time.monotonic()
@@ -174,6 +172,14 @@ def lose_hosts_for_a_minute(cluster: Hosts, name: str, alone: Alone) -> None:
     cut_for_a_minute(cluster, host, log)
     wait_for_end(log)
     assert table(storage, "long") == alone.table()
+
+
+def begin_to_train(cluster: Hosts, name: str, alone: Alone) -> tuple[Path, Path, str]:
+    """Storage and log of a study whose pretraining has a checkpoint, and a host with a worker of it."""
+    storage, log = begin(cluster, name, alone)
+    host = host_of(cluster, GANG)
+    wait_until(lambda: has(storage, CHECKPOINT), log)
+    return storage, log, host
 
 
 def cut_for_a_minute(cluster: Hosts, host: str, log: Path) -> None:
@@ -205,9 +211,7 @@ def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(clust
 
 def lose_a_pretrainings_host(cluster: Hosts, name: str, alone: Alone) -> None:
     cluster.wait_for_nodes(3, 240)
-    storage, log = begin(cluster, name, alone)
-    host = host_of(cluster, GANG)
-    wait_until(lambda: has(storage, CHECKPOINT), log)
+    storage, log, host = begin_to_train(cluster, name, alone)
     try:  # attempts.json is written when a run begins, and removed with its next checkpoint
         noticed, again = cut_for_good(cluster, host, lambda: has(storage, "encoders/simclr-*/attempts.json"))
         print(f"gang: {host} called dead after {noticed:.0f} s, training again {again:.1f} s later")
