@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import itertools
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -122,12 +123,14 @@ def plain_grid(jobs: list[DownstreamJob], store: Store, root: Path) -> float:
 
 @contextlib.contextmanager
 def own_ray() -> Iterator[None]:
-    """A fresh Ray for each side, as a run of the sweep has one."""
+    """A fresh Ray for each side, as a run of the sweep has one. Tune's handler of Ctrl-C, which it leaves, goes too."""
+    on_sigint = signal.getsignal(signal.SIGINT)
     start_ray()
     try:
         yield
     finally:
         stop_ray()
+        signal.signal(signal.SIGINT, on_sigint)
 
 
 def end_to_end(plan: Plan, store: Store, folders: dict[str, str], root: Path, grid_trials: int) -> list[dict]:

@@ -19,6 +19,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def own_sigint() -> None:
+    """Ctrl-C is answered as Python does, whatever handler an earlier test of this process left, as Ray Tune does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--by-hand", action="store_true", help="faults by the hundred, for hours: see docs/guarantees.md")
 

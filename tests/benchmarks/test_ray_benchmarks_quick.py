@@ -1,5 +1,7 @@
 """Do the benchmarks of cells and of pretraining run on a small Ray?"""
 
+import signal
+
 from benchmark_lines import figures_of
 
 from benchmarks import cell, pretrain
@@ -9,6 +11,7 @@ def test_cell_quick(capsys):
     found = figures_of(cell.main, "cell", capsys)
     end_to_end = next(line for name, line in found.items() if name.endswith("_trivial_cells_end_to_end"))
     assert end_to_end["ours"] > 0 and end_to_end["peer"] > 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # Tune leaves its own
 
 
 def test_pretrain_quick(capsys):
