@@ -44,7 +44,7 @@ STUB_SECONDS = 0.001
 class Size:
     """turn_seconds: of one side before the other's turn; seconds: of each side in all, after warm_up_seconds.
 
-    epochs: more than any side comes to.
+    epochs: more than any side comes to. runs: as one study; alone: how many of them are timed in a group of their own.
     """
 
     images: int
@@ -55,10 +55,11 @@ class Size:
     turn_seconds: float
     seconds: float
     runs: int
+    alone: int
 
 
-FULL = Size(1200, 1500, 64, 48, 10.0, 3.0, 60.0, 3)
-QUICK = Size(150, 150, 16, 32, 0.5, 0.5, 1.0, 2)
+FULL = Size(1200, 1500, 64, 48, 10.0, 3.0, 60.0, 3, 3)
+QUICK = Size(150, 150, 16, 32, 0.5, 0.5, 1.0, 2, 1)
 
 
 class Side:
@@ -150,7 +151,7 @@ def waiting(kind: str, job: EncoderJob, store: Store, size: Size) -> list[dict]:
     ]
 
 
-def start_up(recipe: PretrainRecipe, store: Store, folders: dict[str, str], runs: int) -> list[dict]:
+def start_up(recipe: PretrainRecipe, store: Store, folders: dict[str, str], size: Size) -> list[dict]:
     """Seconds of runs of one epoch, as the command executes them: one at a time, and all as one study."""
     counts = image_counts(store, folders)
     short = replace(recipe, num_epochs=1)
@@ -165,12 +166,13 @@ def start_up(recipe: PretrainRecipe, store: Store, folders: dict[str, str], runs
             raise ArithmeticError("a pretraining left no result")
         return seconds
 
-    alone = [seconds_of(range(seed, seed + 1)) for seed in range(runs)]
+    runs = size.runs
+    alone = runs * statistics.mean(seconds_of(range(seed, seed + 1)) for seed in range(size.alone))
     shared = seconds_of(range(runs, 2 * runs))
     return [
-        row("pretrain", f"{runs}_runs_of_one_epoch", "s", shared, peer=sum(alone),
+        row("pretrain", f"{runs}_runs_of_one_epoch", "s", shared, peer=alone,
             peer_name="a group of Ray Train workers for each run"),
-        row("pretrain", "start_up_of_a_group", "s", max(1e-9, (sum(alone) - shared) / (runs - 1))),
+        row("pretrain", "start_up_of_a_group", "s", max(1e-9, (alone - shared) / (runs - 1))),
     ]
 
 
@@ -187,7 +189,7 @@ def figures(root: Path, size: Size) -> Iterator[dict]:
             yield row("pretrain", "largest_difference_streamed_from_resident", "weight", apart)
             for kind in ("small_backbone", "stub_of_1_ms"):
                 yield from waiting(kind, job, store, size)
-        yield from start_up(job.recipe, store, folders, size.runs)
+        yield from start_up(job.recipe, store, folders, size)
     finally:
         stop_ray()
 

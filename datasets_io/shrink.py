@@ -5,12 +5,12 @@ integers that sum to 2^16, so every sum is exact: the same picture stored invert
 bytes, whatever the machine. Against Pillow in float32 the result differs by less than half a grey level of 255.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from datasets_io.compiled import compiled
 
 WEIGHT_BITS = 16  # 65,535 x 2^16 is the largest sum of a column: it fits 32 bits
 MAX_TAPS = 128  # rounding moves a weight by 2^-17 at most, 128 of them a sum by 0.25 of 255 grey levels
@@ -69,22 +69,14 @@ def shrink_sums(stored: np.ndarray, size: int, *, signed: bool, bits: int) -> tu
     return _shrink(stored, kind(flip), kind(mask), *rows, columns.first, columns.weights)
 
 
-def _compiled(function: Callable) -> Callable:
-    """Compiled at the first call, and kept for other processes where a folder for it can be written."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither the folder of this file nor the user's cache can be written
-        return numba.njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def _value(stored, flip, mask):
     if mask is None:  # known when this is compiled
         return stored
     return (stored ^ flip) & mask
 
 
-@_compiled
+@compiled
 def _shrink(stored, flip, mask, row_first, row_count, row_weights, column_first, column_weights):
     columns, size = stored.shape[1], len(row_first)
     sums = np.empty((size, size), np.int64)

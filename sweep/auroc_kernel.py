@@ -1,11 +1,8 @@
-"""What does the machine run for AUROC under many sets of weights? Compiled by numba; used by sweep.bootstrap only.
+"""What does the machine run for AUROC under many sets of weights? Compiled by numba; used by sweep.bootstrap only."""
 
-Nothing is cached on disk: a cache beside the source fails where the package is read-only and is shared by machines
-of different kinds where it lies on a network drive, and compiling takes about a second.
-"""
-
-import numba
 import numpy as np
+
+from datasets_io.compiled import compiled
 
 LANES = 64  # resamples side by side: the weights of a patient in all of them are one line of the cache
 
@@ -15,7 +12,7 @@ LANES = 64  # resamples side by side: the weights of a patient in all of them ar
 NEGATIVE, POSITIVE, TIED_BEFORE, TIED_AFTER = 0, 1, 2, 3
 
 
-@numba.njit(nogil=True)
+@compiled
 def visits(order, scores, codes, patients):
     """Whose weights to visit in which order, and as what: (V,) int32 patients and (V,) uint8 kinds.
 
@@ -48,7 +45,7 @@ def visits(order, scores, codes, patients):
     return who[:count].copy(), kinds[:count].copy()
 
 
-@numba.njit(nogil=True)
+@compiled
 def weighted_aurocs(who, kinds, starts, weights, out):
     """Fill out (F, B x LANES) with AUROCs, NaN where a resample lacks a class.
 
@@ -77,7 +74,7 @@ def weighted_aurocs(who, kinds, starts, weights, out):
                 out[f, block * LANES + j] = twice[j] / (2 * pairs) if pairs > 0 else np.nan
 
 
-@numba.njit(nogil=True)
+@compiled
 def count_draws(draws, counts):
     """draws: (LANES, P) patients drawn with replacement; counts: (P, LANES) uint8, zero at first."""
     for j in range(draws.shape[0]):

@@ -119,6 +119,8 @@ def _init(log_to_driver: bool) -> None:
     ensure_token()
     # A worker that is just starting looks six times so long for a head that died with its driver; Ray's own is 5 s.
     os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", "4")
+    # A process for each group of workers that waits for the cloud's word that a node goes; here nobody says it.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # The dashboard also answers Ray Train's questions about its own actors; it listens on loopback only.
     ray.init(
         address="local", log_to_driver=log_to_driver, logging_level="ERROR", include_dashboard=True,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datasets_io.synthetic.archives import SyntheticSpec
 from sweep.studies import Study, demo
 
-PRETRAINING_EPOCHS, FINE_TUNING_EPOCHS = 10, 600  # without its other worker a pretraining waits, a cell goes on
+PRETRAINING_EPOCHS, FINE_TUNING_EPOCHS = 6, 600  # without its other worker a pretraining waits, a cell goes on
 
 
 def study() -> Study:
