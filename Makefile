@@ -12,7 +12,7 @@ demo: setup
 	$(BIN)/python -m sweep.run
 
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 test-cluster: setup
 	$(BIN)/python -m pytest -m cluster -k 'not for_good' -rs --durations 3 tests/cluster

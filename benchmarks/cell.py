@@ -10,23 +10,23 @@ import argparse
 import contextlib
 import itertools
 import os
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from ray import tune
 
 from benchmarks.common import in_turn, report, row
+from benchmarks.own_ray import own_ray
 from benchmarks.small_storage import built, image_counts, trivial_study
 from benchmarks.views import one_core
 from datasets_io.read import read_manifest
 from datasets_io.subsets import label_subset
 from sweep.console import quiet_libraries
-from sweep.execute import Execution, downstream_jobs, encoder_job, start_ray, stop_ray
+from sweep.execute import Execution, downstream_jobs, encoder_job
 from sweep.plan import Plan, pending
 from sweep.schedule import groups_in_order
 from sweep.store import Store
@@ -119,18 +119,6 @@ def plain_grid(jobs: list[DownstreamJob], store: Store, root: Path) -> float:
     if len(store.done_and_failed()[0] & {t.folder for job in jobs for t in job.targets}) != len(jobs):
         raise ArithmeticError("a trial of the plain grid left no result")
     return seconds
-
-
-@contextlib.contextmanager
-def own_ray() -> Iterator[None]:
-    """A fresh Ray for each side, as a run of the sweep has one. Tune's handler of Ctrl-C, which it leaves, goes too."""
-    on_sigint = signal.getsignal(signal.SIGINT)
-    start_ray()
-    try:
-        yield
-    finally:
-        stop_ray()
-        signal.signal(signal.SIGINT, on_sigint)
 
 
 def end_to_end(plan: Plan, store: Store, folders: dict[str, str], root: Path, grid_trials: int) -> list[dict]:

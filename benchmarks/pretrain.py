@@ -19,13 +19,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import report, row
+from benchmarks.own_ray import own_ray
 from benchmarks.small_storage import built, image_counts, trivial_study
 from benchmarks.views import one_core
 from datasets_io.files import Files
 from datasets_io.read import read_manifest
 from sweep.cell import EncoderRun
 from sweep.console import quiet_libraries
-from sweep.execute import Execution, start_ray, stop_ray
+from sweep.execute import Execution
 from sweep.plan import Pending
 from sweep.store import Store
 from sweep.studies import demo
@@ -182,16 +183,13 @@ def figures(root: Path, size: Size) -> Iterator[dict]:
     num_train = read_manifest(Files(store.uri), folders[CORPUS]).counts["splits"]["train"]["images"]
     if num_train < size.batch:
         raise ArithmeticError(f"{num_train} images do not fill a batch of {size.batch}")
-    start_ray()
-    try:
+    with own_ray():
         with one_core():
             apart = check_equal_losses(job, store)
             yield row("pretrain", "largest_difference_streamed_from_resident", "weight", apart)
             for kind in ("small_backbone", "stub_of_1_ms"):
                 yield from waiting(kind, job, store, size)
         yield from start_up(job.recipe, store, folders, size)
-    finally:
-        stop_ray()
 
 
 def main(arguments: list[str] | None = None) -> int:

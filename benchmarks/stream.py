@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-import ray
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.common import report, row
+from benchmarks.own_ray import own_ray
 from benchmarks.view_peers import pillow_peer
 from benchmarks.views import least_work, made_up_images, one_core
 from datasets_io.build import BuildSpec, build, data_folder
@@ -243,15 +243,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few small images, one round: checks that it works")
     quick = parser.parse_args(arguments).quick
     size = QUICK if quick else WHOLE
-    own = not ray.is_initialized()
-    if own:
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        with tempfile.TemporaryDirectory() as root, one_core():
-            report(figures(measure(make_corpus(Path(root), size), size, 1 if quick else ROUNDS)))
-    finally:
-        if own:
-            ray.shutdown()
+    with own_ray(), tempfile.TemporaryDirectory() as root, one_core():
+        report(figures(measure(make_corpus(Path(root), size), size, 1 if quick else ROUNDS)))
     return 0
 
 

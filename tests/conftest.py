@@ -1,15 +1,23 @@
-"""What every test may ask for."""
+"""What every test may ask for, and which tests share a process."""
 
+import json
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-LONGEST = (  # begun first, so that two processes end together
-    "test_driver_faults.py", "test_run.py", "test_canary.py", "test_ray_benchmarks_quick.py", "test_demo_quick.py",
-    "test_tune.py",
+ROOT = Path(__file__).resolve().parents[1]
+# Begun first, so that two processes end together: what starts a driver, or shares the process's one Ray.
+LONGEST = (
+    "test_run.py", "test_driver_faults.py", "test_stream_quick.py", "test_ray_benchmarks_quick.py", "test_stream.py",
+    "test_build.py", "test_meter.py", "test_canary.py", "test_demo_quick.py", "test_tune.py", "test_real_weights.py",
+    "test_precision.py", "test_two_workers.py", "test_mutations.py", "test_training_free.py",
 )  # fmt: skip
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: a thread each, for what these start as well
@@ -35,8 +43,13 @@ def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     return lambda few, many: many if request.config.getoption("--by-hand") else few
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Longest first. The tests of a file share a process unless they name a group, with others or of their own."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +60,52 @@ def shared_data() -> Path:
     if not (root / "real_cxr").is_dir():
         pytest.skip(f"needs the real test data: set RADSWEEP_TEST_DATA (looked in {root})")
     return root
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """The one Ray of this process: its start costs ten core-seconds. Tests that ask for it are in the group `ray`."""
+    import ray
+
+    from sweep.execute import start_ray, stop_ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("RAY_metrics_report_interval_ms", "500")
+        assert not ray.is_initialized(), "a test of this process left a Ray"
+        start_ray()
+        yield
+        stop_ray()
+
+
+@dataclass(frozen=True)
+class FinishedStudy:
+    """The storage and the TensorBoard logs of a whole small study, and what the command that ran it said."""
+
+    storage: str
+    logs: str
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
+    """tests/sweep/small_study.py, run once for all processes. Copy its storage before anything is done to it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished-study"
+    folder.mkdir(exist_ok=True)
+    made = folder / "finished.json"
+    with FileLock(folder / "lock"):
+        if not made.exists():
+            storage, logs = str(folder / "storage"), str(folder / "logs")
+            environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+            done = subprocess.run(
+                [sys.executable, "-m", "sweep.run", "--study", "tests/sweep/small_study.py", "--storage", storage,
+                 "--tensorboard", logs],
+                cwd=ROOT, capture_output=True, text=True, timeout=600,
+                env=environment | {"COLUMNS": "200", "NO_COLOR": "1"},
+            )  # fmt: skip
+            finished = FinishedStudy(storage, logs, done.returncode, done.stdout, done.stderr)
+            made.write_text(json.dumps(asdict(finished)))
+    return FinishedStudy(**json.loads(made.read_text()))

@@ -89,25 +89,16 @@ def test_the_number_of_decoders_and_the_day_change_no_byte(make_csv_archive, tmp
     assert found[0] == found[1] and len(found[0]) >= 5
 
 
+@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(300)
-def test_ray_makes_the_same_bytes(make_csv_archive, tmp_path, monkeypatch):
-    import ray
-
+def test_ray_makes_the_same_bytes(make_csv_archive, tmp_path, monkeypatch, local_ray):
     monkeypatch.setattr(shards_module, "RECORDS_PER_SHARD", 16)
     raw = make_csv_archive(60, broken=(5,))
     here, there = Files(str(tmp_path / "here")), Files(str(tmp_path / "there"))
     build(SPEC, raw, here, max_rejects=0.1)
     monkeypatch.setattr(build_module, "RAY_PAYS_BYTES", 0)
-    own = not ray.is_initialized()
-    if own:
-        environment = {"env_vars": {"PYTHONPATH": str(Path(build_module.__file__).parents[1])}}
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment)
     seen = []
-    try:
-        build(SPEC, raw, there, max_rejects=0.1, progress=lambda done, total, text: seen.append((done, total)))
-    finally:
-        if own:
-            ray.shutdown()
+    build(SPEC, raw, there, max_rejects=0.1, progress=lambda done, total, text: seen.append((done, total)))
     folder = data_folder(SPEC, raw)
     assert contents(there, folder) == contents(here, folder)
     assert seen[0] == (0, 60) and seen[-1] == (60, 60) and len(seen) > 3

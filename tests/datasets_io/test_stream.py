@@ -18,9 +18,11 @@ from datasets_io.read import StreamPlan, corpus_index, open_split, resident_batc
 from datasets_io.stream import STEP_SECONDS, CalmSteps, _in_batches, _together, streamed_batches
 from datasets_io.synthetic.archives import SyntheticSpec, write_archives
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
+def corpus(local_ray, tmp_path_factory):
     root = tmp_path_factory.mktemp("stream")
     small = SyntheticSpec(
         image_size=32, corpus_train=600, corpus_val=20, chexpert_train=30, chexpert_valid=20, nih_train_val=30,
@@ -29,9 +31,7 @@ def corpus(tmp_path_factory):
     raw = write_archives(small, root / "raw")["mimic_cxr"]
     files, spec = Files(str(root / "store")), BuildSpec("mimic_cxr", 32)
     manifest = build(spec, raw, files)
-    ray.init(address="local", num_cpus=2, log_to_driver=False, include_dashboard=False)
-    yield files, data_folder(spec, raw), manifest
-    ray.shutdown()
+    return files, data_folder(spec, raw), manifest
 
 
 @pytest.mark.parametrize(("rank", "world", "start"), [(0, 1, 0), (1, 2, 0), (0, 1, 13), (0, 2, 40)])

@@ -83,24 +83,19 @@ def test_every_gauge_has_a_description():
     assert set(meter.read(1010.0)) == set(HELP)
 
 
-def test_prometheus_gets_them_from_rays_exporter(monkeypatch):
-    monkeypatch.setenv("RAY_metrics_report_interval_ms", "500")
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    ray.init(address="local", num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    try:
-        meter, gauges = a_meter(), SweepGauges("demo")
-        meter.take(News([Progress(ENCODERS["simclr"], "running", step=25, total_steps=100)], []), 1010.0)
+@pytest.mark.xdist_group("ray")
+def test_prometheus_gets_them_from_rays_exporter(local_ray):
+    meter, gauges = a_meter(), SweepGauges("demo")
+    meter.take(News([Progress(ENCODERS["simclr"], "running", step=25, total_steps=100)], []), 1010.0)
+    gauges.export(meter, 1010.0)
+    node = ray.nodes()[0]
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    deadline, text = time.monotonic() + 60, ""
+    while time.monotonic() < deadline and "radsweep_encoder_share" not in text:
         gauges.export(meter, 1010.0)
-        node = ray.nodes()[0]
-        address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-        deadline, text = time.monotonic() + 60, ""
-        while time.monotonic() < deadline and "radsweep_encoder_share" not in text:
-            gauges.export(meter, 1010.0)
-            time.sleep(0.5)
-            with urllib.request.urlopen(address, timeout=10) as answer:
-                text = answer.read().decode()
-    finally:
-        ray.shutdown()
+        time.sleep(0.5)
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            text = answer.read().decode()
     total = re.search(r'(?m)^ray_radsweep_cells_total\{.*study="demo".*\} (\S+)$', text)
     share = re.search(r'(?m)^ray_radsweep_encoder_share\{.*encoder="simclr-p0".*\} (\S+)$', text)
     assert float(total[1]) == len(PLAN.cells) and float(share[1]) == 0.25

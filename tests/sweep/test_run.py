@@ -26,9 +26,14 @@ def run(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
-    storage = tmp_path_factory.mktemp("storage")
-    return storage, run("--study", STUDY, "--storage", str(storage), "--tensorboard", str(storage.parent / "logs"))
+def finished(finished_study, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """A copy, for these tests to change, and what the command said that ran the study."""
+    storage = tmp_path_factory.mktemp("copy") / "storage"
+    shutil.copytree(finished_study.storage, storage)
+    command = subprocess.CompletedProcess(
+        [], finished_study.returncode, finished_study.stdout, finished_study.stderr
+    )
+    return storage, command
 
 
 def rows_of(storage: Path, name: str) -> list[dict[str, str]]:
@@ -61,10 +66,10 @@ def test_nothing_of_a_run_is_left_but_results(finished):
     assert not [name for name in names if ".tmp-" in name or name == "checkpoint.pt"]
 
 
-def test_it_is_logged_and_its_storage_tells_its_state(finished):
+def test_it_is_logged_and_its_storage_tells_its_state(finished, finished_study):
     storage, first = finished
     assert "left out" not in first.stdout
-    logs = storage.parent / "logs"
+    logs = Path(finished_study.logs)
     (encoder,), cells = logs.glob("encoders/simclr-*"), list(logs.glob("cells/simclr-*"))
     assert {tag for tag, _, _ in scalars(encoder)} >= {"simclr/train", "loss/val"} and len(cells) == 2 * 5 * 2
     asked = ["--study", STUDY, "--storage", str(storage), "--json"]

@@ -22,6 +22,7 @@ from trainables.text import TextTower
 # -- over two workers ------------------------------------------------------------------------------
 
 
+@pytest.mark.xdist_group("two workers")
 @pytest.mark.parametrize("case", mistaken_cases(), ids=lambda case: case.name)
 def test_a_mistake_over_two_workers_is_noticed(case: Case):
     right = case.name.split(": ")[0]
