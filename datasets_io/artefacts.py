@@ -10,7 +10,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from datasets_io.files import Files
+from datasets_io.schema_version import SCHEMA_VERSION, check_schema
 
+RESULT_SCHEMA = 1  # of result.json; raise it when a reader of today would misread what is written
 RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
 SEAL = "sha256"
 _SEAL_LINE = re.compile(rb'^ "sha256": "([0-9a-f]{64})",\n', re.MULTILINE)  # of the outermost object
@@ -102,7 +104,8 @@ def publish(
         if not _is_there(files, f"{folder}/{stored}", digest):
             files.write(f"{folder}/{stored}", data)
         entries[name] = {"path": stored, "sha256": digest, "bytes": len(data)}
-    text = seal({**result, "files": entries, "recipe": recipe, "parents": dict(parents or {})})
+    about = {SCHEMA_VERSION: RESULT_SCHEMA, "files": entries, "recipe": recipe, "parents": dict(parents or {})}
+    text = seal({**result, **about})
     written = files.write_once(f"{folder}/{RESULT}", text)
     if not written and not _stands(files, folder, entries):
         files.write(f"{folder}/{RESULT}", text)
@@ -142,9 +145,11 @@ def is_done(files: Files, folder: str) -> bool:
 
 
 def open_artefacts(files: Files, folder: str) -> Artefacts:
-    """Raises FileNotFoundError where there is no result, CorruptArtefact where it is damaged."""
+    """Raises FileNotFoundError where there is no result, CorruptArtefact where it is damaged, NewerSchema."""
     path = f"{folder}/{RESULT}"
-    return Artefacts(files, folder, unseal(files.read(path), path))
+    result = unseal(files.read(path), path)
+    check_schema(result, RESULT_SCHEMA, path)
+    return Artefacts(files, folder, result)
 
 
 def problems(files: Files, folder: str) -> list[str]:

@@ -5,7 +5,6 @@ itself: finished shards are kept, and the manifest is written last. Small archiv
 decoding processes beside it; larger ones on Ray where it is running, or in the command where it then is started.
 """
 
-import dataclasses
 import hashlib
 import logging
 import os
@@ -18,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datasets_io.files import Files
-from datasets_io.fingerprint import fingerprint
+from datasets_io.fingerprint import fingerprint, hashed_fields
 from datasets_io.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
 from datasets_io.pixels import VERSION as PIXELS_VERSION
 from datasets_io.pixels import PixelSpec
@@ -183,11 +182,8 @@ def options_of(spec: BuildSpec) -> Any:
 def identity_of(spec: BuildSpec, limit: int | None = None) -> dict[str, Any]:
     """The spec as plain JSON, without paths."""
     options = options_of(spec)
-    fields = [field for field in dataclasses.fields(options) if field.metadata.get("hashed", True)]
-    return {
-        "source": spec.source, "image_size": spec.image_size, "intensity": spec.intensity,
-        "options": {field.name: getattr(options, field.name) for field in fields}, "limit": limit,
-    }
+    own = {name: getattr(spec, name) for name in hashed_fields(spec)}
+    return {**own, "options": {name: getattr(options, name) for name in hashed_fields(options)}, "limit": limit}
 
 
 def _key(spec: BuildSpec, digests: dict[str, str], limit: int | None) -> str:

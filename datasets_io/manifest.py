@@ -9,8 +9,10 @@ from typing import Any
 
 from datasets_io.fingerprint import fingerprint
 from datasets_io.schema import NEGATIVE, POSITIVE, SPLITS, UNCERTAIN, Record
+from datasets_io.schema_version import SCHEMA_VERSION, check_schema
 
 MANIFEST = "manifest.json"
+MANIFEST_SCHEMA = 1  # of manifest.json; raise it when a reader of today would misread what is written
 LABEL_NAMES = {POSITIVE: "positive", NEGATIVE: "negative", UNCERTAIN: "uncertain", None: "blank"}
 
 
@@ -51,13 +53,16 @@ class Manifest:
 
     def to_json(self) -> str:
         """Readable text, the same for the same content."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        content = {**dataclasses.asdict(self), SCHEMA_VERSION: MANIFEST_SCHEMA}
+        return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @staticmethod
     def from_json(text: str | bytes) -> "Manifest":
-        """Raises ValueError where the text is not a manifest or its fingerprint is not its own."""
+        """Raises ValueError where the text is not a manifest or its fingerprint is not its own, NewerSchema."""
         try:
             value = json.loads(text)
+            check_schema(value, MANIFEST_SCHEMA, MANIFEST)
+            value.pop(SCHEMA_VERSION, None)
             value["shards"] = tuple(
                 Shard(**{**shard, "row_groups": tuple(shard["row_groups"])}) for shard in value["shards"]
             )

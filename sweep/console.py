@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import typer
 
+from datasets_io.schema_version import NewerSchema
 from sweep.interrupts import EXIT_INTERRUPTED, end_process, ignore, interruptible
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
@@ -54,7 +55,7 @@ def answers(module: str, storage: str, bad_input: type[Exception], retry: str = 
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except ClusterLost as error:
         _leave(lost_sentence(error, module), EXIT_SOME_FAILED)
-    except bad_input as error:
+    except (bad_input, NewerSchema) as error:
         _leave(f"error: {error}", EXIT_BAD_INPUT)
     except OSError as error:
         if (trouble := storage_trouble(error, storage)) is None:

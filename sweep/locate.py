@@ -6,6 +6,7 @@ from pathlib import Path
 
 from datasets_io.manifest import Manifest
 from datasets_io.read import read_manifest
+from datasets_io.schema_version import NewerSchema
 from sweep.aggregate import CellResult
 from sweep.data import builds_of, find_built, parse_raw, plan_data
 from sweep.layout import without_nan
@@ -24,6 +25,13 @@ class BadInput(Exception):
 
 def gather(study_name: str, storage: str, raw: Sequence[str] = (), only: Sequence[str] = ()) -> ReportData:
     """Everything for a report, from a storage alone. Raises BadInput."""
+    try:
+        return _gather(study_name, storage, raw, only)
+    except NewerSchema as error:
+        raise BadInput(error) from error
+
+
+def _gather(study_name: str, storage: str, raw: Sequence[str], only: Sequence[str]) -> ReportData:
     try:
         study = load_study(study_name)
         store = Store(storage)

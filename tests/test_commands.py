@@ -1,20 +1,27 @@
-"""Do the command lines of the README and the guides work as they are written?"""
+"""Do the command lines of the README and of all pages work as they are written?"""
 
+import argparse
+import ast
 import importlib
+import importlib.util
 import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 import typer
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
-GUIDES = ("README.md", "docs/tuning.md", "docs/watching.md")
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
+GUIDES = ("README.md", "docs/tuning.md", "docs/watching.md", *(p for p in PAGES if p not in (
+    "README.md", "docs/tuning.md", "docs/watching.md", "docs/clusters/README.md")))  # `ray exec` quotes its commands
 APPS = {
     "run": "sweep.run", "doctor": "sweep.doctor.__main__", "status": "sweep.status", "tune": "sweep.tune",
     "list": "sweep.list", "report": "sweep.report",
 }
+MORE = {"export": "sweep.export", "training_free": "sweep.training_free"}
 HARMLESS = ("doctor", "status", "list", "report")  # the others train: their own tests run them on small studies
 
 
@@ -25,7 +32,7 @@ def command_lines() -> list[tuple[str, str, str]]:
         for block in re.findall(r"```bash\n(.*?)```", (ROOT / guide).read_text(encoding="utf-8"), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 match = re.match(r"\s*(?:\.venv/bin/)?python -m sweep\.(\w+)(.*)", line)
-                if match and match[1] in APPS:
+                if match and match[1] in APPS | MORE:
                     found.append((guide, match[1], match[2].strip()))
     return found
 
@@ -40,7 +47,7 @@ def test_every_command_is_named_in_the_readme():
 
 @pytest.mark.parametrize(("guide", "command", "arguments"), LINES)
 def test_its_flags_and_values_are_taken(guide, command, arguments):
-    app = importlib.import_module(APPS[command]).app
+    app = importlib.import_module((APPS | MORE)[command]).app
     words = shlex.split(arguments, comments=True)
     typer.main.get_command(app).make_context(command, words)  # parses, and runs nothing
 
@@ -55,3 +62,62 @@ def test_it_runs(guide, command, arguments, tmp_path, monkeypatch):
     done = CliRunner().invoke(importlib.import_module(APPS[command]).app, shlex.split(text, comments=True))
     assert done.exit_code == 0, done.output
     assert done.output.strip() and "Traceback" not in done.output
+
+
+# -- every `python -m` of every page, in a block, in a sentence or within another command -----------------------------
+
+
+def mentioned() -> list[tuple[str, str, str]]:
+    """(page, module, what follows it) of every command that a page names."""
+    found = set()
+    for page in (*PAGES, "cluster.yaml", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/clusters/*.yaml"))):
+        text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+        for match in re.finditer(r"python -m ((?:sweep|datasets_io|benchmarks)\.[a-z_]+\b)([^`'\n|#]*)", text):
+            found.add((page, match[1], match[2].strip()))
+    return sorted(found)
+
+
+def is_there(module: str) -> bool:
+    """Whether `python -m` would find it. Nothing of it is imported."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return False
+    if spec is not None and spec.submodule_search_locations is not None:
+        spec = importlib.util.find_spec(f"{module}.__main__")
+    return spec is not None
+
+
+def flags_of(module: str) -> set[str]:
+    """The flags that --help of a command lists; of a benchmark those in its source: its peers are slow to import."""
+    if module.startswith("benchmarks."):
+        tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        added = [call for call in calls if getattr(call.func, "attr", "") == "add_argument"]
+        return {name.value for call in added for name in call.args if isinstance(name, ast.Constant)}
+    if module == "datasets_io.build":
+        from datasets_io.command import parser
+
+        made: argparse.ArgumentParser = parser()
+        return {option for action in made._actions for option in action.option_strings}
+    command = typer.main.get_command(importlib.import_module((APPS | MORE)[module.removeprefix("sweep.")]).app)
+    context = click.Context(command)
+    return {option for parameter in command.get_params(context) for option in (*parameter.opts, "--help")}
+
+
+def test_every_page_is_looked_at():
+    pages = {page for page, _, _ in mentioned()}
+    assert {"README.md", "docs/data.md", "docs/clusters/README.md", "docs/guarantees.md", "docs/encoders.md"} <= pages
+    assert {module for _, module, _ in mentioned()} >= {f"sweep.{name}" for name in APPS | MORE} | {"datasets_io.build"}
+
+
+@pytest.mark.parametrize(("page", "module", "rest"), mentioned())
+def test_its_module_and_its_flags_are_there(page, module, rest):
+    assert is_there(module), f"{page} names python -m {module}, which is not there"
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest))
+    assert named <= flags_of(module), f"{page}: python -m {module} has no {', '.join(sorted(named - flags_of(module)))}"
+
+
+@pytest.mark.parametrize("module", ["sweep.runs", "nothing.at_all", "datasets_io"])
+def test_a_command_that_is_not_there_is_noticed(module):
+    assert not is_there(module)
