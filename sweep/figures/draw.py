@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from datasets_io.artefacts import RESULT
 from datasets_io.fingerprint import canonical_json
 from datasets_io.nih_boxes import Box, read_boxes
 from datasets_io.schema import ArchiveError
@@ -202,11 +201,8 @@ def _of_training_free(view: View) -> list[Figure]:
 
 
 def _encoders(view: View) -> list:
-    """The results that networks come from: of the cells all, of the encoders what their result.json says, by digest."""
-    folders = [f"{view.store.folder(run)}/{RESULT}" for run in view.plan.encoders]
-    files = view.store.files
-    there = [hashlib.sha256(files.read(path)).hexdigest() if files.exists(path) else None for path in folders]
-    return [view.summaries.digest, folders, there]
+    """What networks and their curves come from: the results of cells and encoders, by digest."""
+    return [view.summaries.digest, view.digests([view.store.folder(run) for run in view.plan.encoders])]
 
 
 def _boxes(view: View) -> tuple[Box, ...]:

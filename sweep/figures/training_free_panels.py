@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.style import INK, MUTED, look
 from sweep.figures.view import View
-from sweep.training_free import KINDS, rows_of
+from sweep.training_free import KINDS, items_of, rows_of
 
 VERSION = 1
 NAME, TITLE = "training_free", "Without training: neighbours, prompts, retrieval"
@@ -37,8 +37,8 @@ def draw(view: View) -> Drawing:
 
 
 def inputs(view: View) -> list:
-    """All that it is drawn from."""
-    return [view.summaries.digest, view.study.training_free, rows_of(view)]
+    """All that it is drawn from: the results of its measures, by digest."""
+    return [view.summaries.digest, view.digests([item.folder for item in items_of(view)])]
 
 
 def measured(view: View) -> dict[str, Series]:

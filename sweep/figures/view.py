@@ -1,10 +1,12 @@
 """What all figures are drawn from: the study's rows and columns that were asked for, and values by place and seed."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from datasets_io.artefacts import RESULT
 from datasets_io.manifest import Manifest
 from datasets_io.read import read_manifest
 from sweep.aggregate import CellResult, Summary
@@ -91,6 +93,12 @@ class View:
             if row.name == self.comparisons.reference:
                 return row
         raise CannotDraw("The study has no baseline row to set the methods against.")
+
+    def digests(self, folders: Sequence[str]) -> list[tuple[str, str | None]]:
+        """Each folder of the storage with the SHA-256 of its result.json, None where it has none."""
+        paths, files = [f"{folder}/{RESULT}" for folder in folders], self.store.files
+        there = [hashlib.sha256(files.read(path)).hexdigest() if files.exists(path) else None for path in paths]
+        return list(zip(folders, there, strict=True))
 
     def what_varies(self) -> str:
         """The words for captions: over what an interval is taken."""
