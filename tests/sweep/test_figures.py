@@ -66,6 +66,15 @@ def test_processes_draw_the_same_bytes(view, drawings):
         assert drawn() == drawings
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_is_kept_is_not_drawn(view, drawings, processes):
+    kept = {"forest": replace(drawings["forest"], caption="kept")}
+    with drawing_beside(view, processes, kept) as drawn:
+        assert drawn() == drawings | kept
+    with drawing_beside(view, processes, drawings) as drawn:
+        assert drawn() == drawings and not multiprocessing.active_children()
+
+
 def test_figures_whose_process_was_killed_are_drawn_here(view, drawings, monkeypatch):
     def killed(*_):
         os.kill(os.getpid(), signal.SIGKILL)
