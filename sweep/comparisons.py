@@ -7,6 +7,7 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from scipy.special import chdtrc
@@ -165,7 +166,7 @@ class Ranks:
 
 
 def rank_methods(
-    scope: str, blocks_are: str, blocks: Mapping[Hashable, Mapping[str, float]] | Sequence[Mapping[str, float]],
+    scope: str, blocks_are: str, blocks: Mapping[Any, Mapping[str, float]] | Sequence[Mapping[str, float]],
     methods: Sequence[str],
 ) -> Ranks:
     """blocks: for each the values of the methods that are complete in it, higher being better; by name, or in order."""

@@ -41,9 +41,10 @@ class Extras:
         contents: dict[str, str | bytes] = dict(self.statistics)
         contents |= {f"{FIGURES}/{drawing.name}.svg": drawing.svg for drawing in pictures}
         contents |= {f"{FIGURES}/{drawing.name}.png": drawing.png for drawing in pictures}
-        return contents | ({INDEX: self._index()} if self.statistics_key else {})
+        return contents | ({INDEX: self._index(contents)} if self.statistics_key else {})
 
-    def _index(self) -> str:
+    def _index(self, contents: Mapping[str, str | bytes]) -> str:
+        """files: name -> SHA-256, since a quick report writes some of these files too."""
         figures = [
             {"name": d.name, "title": d.title, "caption": d.caption, "missing": d.missing, "numbers": d.numbers,
              "key": self.figure_keys.get(d.name)}
@@ -51,7 +52,7 @@ class Extras:
         ]
         value = {
             "statistics_key": self.statistics_key, "statistics": list(self.statistics), "notes": list(self.notes),
-            "figures": figures,
+            "figures": figures, "files": {name: _sha256(content) for name, content in contents.items()},
         }
         return json.dumps(value, indent=1)
 
@@ -91,25 +92,35 @@ def _index_of(folder: ReportFolder) -> Mapping[str, Any]:
     return json.loads(index) if index else {}
 
 
+def _sha256(content: str | bytes) -> str:
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def _whole(folder: ReportFolder, index: Mapping[str, Any], name: str) -> bytes | None:
+    """A file of an earlier report as that report wrote it; None where it is gone or another was written there."""
+    content = folder.read(name)
+    return content if content is not None and index["files"].get(name) == _sha256(content) else None
+
+
 def _kept_statistics(folder: ReportFolder, index: Mapping[str, Any], key: str) -> dict[str, str] | None:
     """An earlier report's, where they were made under this key and are all there."""
     if index.get("statistics_key") != key:
         return None
-    found = {name: folder.read(name) for name in index["statistics"]}
+    found = {name: _whole(folder, index, name) for name in index["statistics"]}
     return None if None in found.values() else {name: text.decode() for name, text in found.items()}
 
 
 def _kept_drawings(folder: ReportFolder, index: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Drawing]:
     """An earlier report's figures that were drawn under these keys and are whole."""
     same = [f for f in index.get("figures", ()) if f["name"] in keys and f.get("key") == keys[f["name"]]]
-    drawings = {figure["name"]: _drawing(figure, folder) for figure in same}
+    drawings = {figure["name"]: _drawing(figure, folder, index) for figure in same}
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
 
-def _drawing(figure: Mapping, folder: ReportFolder) -> Drawing | None:
+def _drawing(figure: Mapping[str, Any], folder: ReportFolder, index: Mapping[str, Any]) -> Drawing | None:
     if figure["missing"] is not None:
         return not_drawn(figure["name"], figure["title"], figure["missing"])
-    svg, png = (folder.read(f"{FIGURES}/{figure['name']}.{ending}") for ending in ("svg", "png"))
+    svg, png = (_whole(folder, index, f"{FIGURES}/{figure['name']}.{ending}") for ending in ("svg", "png"))
     if svg is None or png is None:
         return None
     return Drawing(

@@ -101,6 +101,16 @@ def test_a_file_that_is_gone_is_drawn_anew_and_the_others_are_kept(reported, cop
     assert made(reported[0], copied).statistics == reported[1].statistics
 
 
+def test_what_a_quick_report_wrote_over_is_not_taken_for_what_was_kept(reported, copied, drawn):
+    data, first, _ = reported
+    quick = extras_of(data, compared(data), copied, quick=True)
+    assert quick.contents() != {} and INDEX not in quick.contents()
+    copied.write("intervals.csv", first.statistics["intervals.csv"] + "\n")
+    assert made(data, copied).statistics == first.statistics and drawn == []
+    copied.write(f"{FIGURES}/forest.png", b"cut")
+    assert made(data, copied).drawings == first.drawings and drawn == ["forest"]
+
+
 def test_a_raised_version_draws_its_figure_anew_and_no_other(reported, copied, drawn, monkeypatch):
     monkeypatch.setattr(forest, "VERSION", forest.VERSION + 1)
     write(copied, made(reported[0], copied))
