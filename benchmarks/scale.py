@@ -20,11 +20,11 @@ from benchmarks.common import in_turn, report, row
 from datasets_io.artefacts import RESULT, seal
 from datasets_io.fingerprint import canonical_json, fingerprint
 from sweep.aggregate import CellResult, findings_csv, results_csv
-from sweep.layout import layout_of
 from sweep.plan import Plan, make_plan
 from sweep.results import ResultReader
 from sweep.store import Store
 from sweep.studies import Study, demo
+from sweep.summaries import study_summaries
 from sweep.tables import table1
 from trainables.metrics import FindingAuroc
 
@@ -87,7 +87,7 @@ def write_storage(root: Path, plan: Plan) -> None:
 
 
 def aggregated(study: Study, plan: Plan, results: list[CellResult]) -> list[str]:
-    table = table1(results, layout_of(study, plan))
+    table = table1(study_summaries(study, plan, results))
     return [results_csv(results), findings_csv(results), table.markdown(), table.csv(), table.latex()]
 
 

@@ -1,9 +1,9 @@
 """Everything statistical about a study: from results and saved predictions to rows, notes and CSV files.
 
-Over seeds: the mean of a place and its t-interval (sweep.aggregate), and paired tests (sweep.compare). Over patients:
-the same mean over seeds, recomputed on 1,000 resamples of the test patients, the same ones for all methods of a
-dataset (sweep.bootstrap). The first says how far other seeds would move a number, the second how far other patients
-would; neither holds the other.
+Over seeds: the mean of a place and its interval (sweep.summaries), and paired tests (sweep.comparisons). Over
+patients: the same mean over seeds, recomputed on 1,000 resamples of the test patients, the same ones for all methods
+of a dataset (sweep.bootstrap). The first says how far other seeds would move a number, the second how far other
+patients would; neither holds the other.
 """
 
 import os
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from datasets_io.artefacts import CorruptArtefact
-from sweep.aggregate import DONE, FEW_POSITIVES, MACRO_DEFINED, CellResult, by_place
+from sweep.aggregate import DONE, FEW_POSITIVES, CellResult
 from sweep.analysis_rows import (
     ComparisonRow,
     FindingDifferenceRow,
@@ -35,15 +35,19 @@ from sweep.column import (
     metric_rows,
     subgroup_rows,
 )
-from sweep.compare import Ranks, rank_methods, reference_row
-from sweep.layout import layout_of, without_nan
+from sweep.comparisons import Comparisons, Ranks, compare_methods
+from sweep.layout import what_varies, without_nan
 from sweep.measure import Measurer, TestSet, make_test_set, read_metadata
 from sweep.plan import Plan
 from sweep.store import Store
 from sweep.studies import Dataset, Study
-from sweep.tables import TableLayout, what_varies
+from sweep.summaries import study_summaries
 from trainables.metrics import FindingAuroc
 
+# Raise it with any change that moves a number, a name or a note of the statistics: here and in sweep.summaries,
+# comparisons, column, bootstrap, measure, subgroups, stats, aggregate and trainables.metrics. A report keeps what was
+# made by the same version from the same results.
+VERSION = 1
 FILES = {
     "intervals.csv": (IntervalRow, "intervals"),
     "metrics.csv": (MetricRow, "metrics"),
@@ -96,16 +100,18 @@ class Analysis:
 def analyse(
     study: Study, plan: Plan, results: Sequence[CellResult], store: Store | None,
     folders: Mapping[str, str] | None = None, num_resamples: int = NUM_RESAMPLES, threads: int | None = None,
+    comparisons: Comparisons | None = None,
 ) -> Analysis:
     """All statistics of the results; those that need predictions only where the store has them.
 
     store: None leaves out all that is made from predictions. folders: source -> folder of its shards in the store,
     for subgroups. threads: for reading and measuring cells; by default four for each processor, since they also wait.
+    comparisons: of these results, where they are made already.
     """
-    layout, (results, broken) = layout_of(study, plan), without_nan(results)
-    reference = reference_row([(name, group) for name, _, group in layout.rows])
+    comparisons = comparisons or compare_methods(study_summaries(study, plan, results))
+    layout, (results, broken) = comparisons.summaries.layout, without_nan(results)
     columns, notes, unusable, sizes = [], _nan_notes(broken), {}, []
-    found = Analysis(study.name, what_varies(layout) if results else "no cell was asked for", reference)
+    found = Analysis(study.name, what_varies(layout) if results else "no cell was asked for", comparisons.reference)
     with ThreadPoolExecutor(threads or 4 * (os.cpu_count() or 1)) as pool:
         measurer = Measurer(store, {cell.key: cell for cell in plan.cells}, pool) if store is not None else None
         for dataset in (d for d in study.datasets if any(d.source == source for source, _ in layout.datasets)):
@@ -114,16 +120,16 @@ def analyse(
             notes += [f"{dataset.display}: {reason}" for reason in reasons]
             sizes += _group_sizes(dataset.source, tests)
             for protocol, percent in layout.columns:
-                column, bad = _column(dataset.source, protocol, percent, layout, own, tests, measurer)
+                column, bad = _column(comparisons, dataset.source, protocol, percent, tests, measurer)
                 unusable |= bad
-                found = _with_rows(found, column, reference)
-                columns.append(_blocks(column))
+                found = _with_rows(found, column)
+                columns.append((column.dataset, column.findings))  # not the column: its resamples are 112 kB a cell
     if unusable:
         reason = next(iter(unusable.values()))
         notes.append(f"{len(unusable)} finished cells have predictions that were not used, the first since: {reason}.")
     notes += _count_notes(results, columns)
     return replace(
-        found, ranks=_ranks(columns, layout), group_sizes=tuple(sizes), notes=tuple(notes),
+        found, ranks=comparisons.ranks, group_sizes=tuple(sizes), notes=tuple(notes),
         unusable=tuple(sorted(unusable.items())),
     )
 
@@ -165,70 +171,34 @@ def _group_sizes(source: str, tests: TestSet | None) -> list[GroupSizeRow]:
 
 
 def _column(
-    source: str, protocol: str, percent: int, layout: TableLayout, results: Sequence[CellResult],
-    tests: TestSet | None, measurer: Measurer | None,
+    comparisons: Comparisons, source: str, protocol: str, percent: int, tests: TestSet | None,
+    measurer: Measurer | None,
 ) -> tuple[Column, dict[str, str]]:
     """A column with what its predictions say, and key -> why a finished cell's say nothing."""
-    own = [r for r in results if (r.protocol, r.label_percent) == (protocol, percent)]
-    measures, unusable = {}, {}
+    column, unusable = Column(comparisons, source, protocol, percent, {}, tests), {}
     if tests is not None:
-        measures, unusable = measurer.measure(tests, [r for r in own if r.status == DONE])
-    places = {place[0]: cells for place, cells in by_place(own).items()}
-    return Column(source, protocol, percent, layout, places, measures, tests), unusable
+        measures, unusable = measurer.measure(tests, [cell for cell in column.cells if cell.status == DONE])
+        column = replace(column, measures=measures)
+    return column, unusable
 
 
-def _with_rows(found: Analysis, column: Column, reference: str | None) -> Analysis:
+def _with_rows(found: Analysis, column: Column) -> Analysis:
     subgroups, gaps = subgroup_rows(column)
     return replace(
         found,
         intervals=found.intervals + tuple(interval_rows(column)),
         metrics=found.metrics + tuple(metric_rows(column)),
-        comparisons=found.comparisons + tuple(comparison_rows(column, reference)),
-        finding_differences=found.finding_differences + tuple(finding_difference_rows(column, reference)),
+        comparisons=found.comparisons + tuple(comparison_rows(column)),
+        finding_differences=found.finding_differences + tuple(finding_difference_rows(column)),
         subgroups=found.subgroups + tuple(subgroups),
         gaps=found.gaps + tuple(gaps),
     )
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """What is kept of a column when its resamples (14 x 8 kB a cell) are not: method -> mean where every seed is there.
-
-    whole: of the macro AUROC; by_finding: of each finding that has an AUROC.
-    """
-
-    dataset: str
-    column: tuple[str, int]
-    findings: tuple[FindingAuroc, ...]
-    whole: dict[str, float]
-    by_finding: tuple[dict[str, float], ...]
-
-
-def _blocks(column: Column) -> Blocks:
-    def block(value: str) -> dict[str, float]:
-        means = {method: column.summaries.get((method, value)) for method, _ in column.methods}
-        return {method: s.mean for method, s in means.items() if s is not None and s.mean is not None and s.complete}
-
-    defined = [finding.finding for finding in column.findings if finding.auroc is not None]
-    return Blocks(
-        column.dataset, (column.protocol, column.label_percent), column.findings, block(MACRO_DEFINED),
-        tuple(block(finding) for finding in defined),
-    )
-
-
-def _ranks(columns: Sequence[Blocks], layout: TableLayout) -> tuple[Ranks, ...]:
-    """Over all columns by macro AUROC, then within each column of the table by finding and dataset."""
-    methods = [name for name, _, _ in layout.rows]
-    whole = [column.whole for column in columns]
-    found = [rank_methods("all columns", "dataset and column, by macro AUROC", whole, methods)]
-    for place in layout.columns:
-        blocks = [block for column in columns if column.column == place for block in column.by_finding]
-        found.append(rank_methods(layout.column_title(*place), "dataset and finding, by AUROC", blocks, methods))
-    return tuple(found)
-
-
-def _count_notes(results: Sequence[CellResult], columns: Sequence[Blocks]) -> list[str]:
-    """What is missing, failed, undefined or rare, in sentences."""
+def _count_notes(
+    results: Sequence[CellResult], columns: Sequence[tuple[str, tuple[FindingAuroc, ...]]]
+) -> list[str]:
+    """What is missing, failed, undefined or rare, in sentences. columns: of each its dataset and findings."""
     notes = []
     if not results:
         notes.append("The study has no cell: there is nothing to analyse.")
@@ -236,10 +206,9 @@ def _count_notes(results: Sequence[CellResult], columns: Sequence[Blocks]) -> li
         count = sum(result.status == status for result in results)
         if count:
             notes.append(f"{count} of {len(results)} cells are {status}; means are over the others and name them.")
-    seen = {}
-    for column in columns:
-        seen.setdefault(column.dataset, column.findings)
-        seen[column.dataset] = seen[column.dataset] or column.findings
+    seen: dict[str, tuple[FindingAuroc, ...]] = {}
+    for dataset, findings in columns:
+        seen[dataset] = seen.get(dataset) or findings
     for dataset, findings in seen.items():
         undefined = [f.finding for f in findings if f.auroc is None]
         rare = [f"{f.finding} ({f.n_pos})" for f in findings if f.auroc is not None and f.n_pos < FEW_POSITIVES]

@@ -71,7 +71,7 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """first - second in macro AUROC: of sweep.compare.Tested, and the interval under resampling of the patients.
+    """first - second in macro AUROC: of sweep.comparisons.Tested, and the interval under resampling of the patients.
 
     difference is over the n shared seeds (pretraining seeds where several vary); Holm's correction is within a
     family of one column. patients_low, patients_high: both methods on the same resamples.
@@ -118,7 +118,7 @@ class FindingDifferenceRow:
 
 @dataclass(frozen=True)
 class RankRow:
-    """One method of one critical-difference figure: see sweep.compare.Ranks."""
+    """One method of one critical-difference figure: see sweep.comparisons.Ranks."""
 
     scope: str
     blocks_are: str

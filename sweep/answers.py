@@ -1,18 +1,19 @@
 """Which pretraining wins where, at a glance: for each dataset and column the best row, its lead and how sure it is."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweep.studies import BASELINE
-from sweep.words import ALPHA, Block, against_baseline, reference_of
+from sweep.comparisons import Comparisons
+from sweep.summaries import Column
+from sweep.words import ALPHA, Block, make_blocks
 
 
 @dataclass(frozen=True)
 class Answer:
     """One column of one dataset. Numbers in percent or points; None where they cannot be had.
 
-    tied: rows that print the same mean. lead: over the next row. difference, p: over the baseline, p after Holm's
-    correction over the methods of the column. n: seeds in the mean; wanted: seeds that were asked for.
+    tied: rows that print the same mean. lead: over the next row. reference: the row that others are compared with, None
+    where it wins itself. difference, p: over it, p after Holm's correction over all rows of the column. n: seeds in
+    the mean; complete: every seed that was asked for is there.
     """
 
     column: str
@@ -24,7 +25,7 @@ class Answer:
     complete: bool
     next_row: str | None
     lead: float | None
-    baseline: str | None
+    reference: str | None
     difference: float | None
     p: float | None
 
@@ -33,34 +34,32 @@ class Answer:
         return self.p is not None and self.p < ALPHA
 
 
-def answers(blocks: Sequence[Block]) -> list[tuple[str, list[Answer]]]:
+def answers(comparisons: Comparisons) -> list[tuple[str, list[Answer]]]:
     """Display name of each dataset that has a finished cell -> its columns' answers."""
     found = []
-    for block in blocks:
-        tests = against_baseline(block)
-        columns = [_answer(block, column, tests) for column in block.layout.columns]
+    for block in make_blocks(comparisons):
+        columns = [_answer(block, column) for column in block.layout.columns]
         if any(columns):
             found.append((block.display, [answer for answer in columns if answer]))
     return found
 
 
-def _answer(block: Block, column: tuple[str, int], tests: dict) -> Answer | None:
+def _answer(block: Block, column: Column) -> Answer | None:
     rows = [name for name, _, _ in block.layout.rows]
     best = block.best(column, rows)
     if not best:
         return None
-    winner, summary = best[0], block.summaries[best[0], column]
-    rivals = [r for r in rows if r not in best and block.summaries[r, column].n == summary.n]
-    rival = max(rivals, key=lambda r: block.summaries[r, column].mean, default=None)
-    reference = reference_of(block)
-    test = tests.get((winner, column))
-    is_baseline = winner in block.rows(BASELINE)
+    winner, summary = best[0], block.summary(best[0], column)
+    rivals = [r for r in rows if r not in best and block.summary(r, column).n == summary.n]
+    rival = max(rivals, key=lambda r: block.summary(r, column).mean, default=None)
+    reference = None if winner == block.reference else block.reference
+    test = block.against_reference(column).get(winner)
     return Answer(
         block.title(column), block.name(winner), tuple(map(block.name, best[1:])), 100 * summary.mean,
         None if summary.ci95 is None else 100 * summary.ci95, summary.n, summary.complete,
         block.name(rival) if rival else None,
-        100 * (summary.mean - block.summaries[rival, column].mean) if rival else None,
-        block.name(reference) if reference and not is_baseline else None,
+        100 * (summary.mean - block.summary(rival, column).mean) if rival else None,
+        block.name(reference) if reference else None,
         100 * test.difference if test and test.difference is not None else None,
         test.p_holm if test else None,
     )

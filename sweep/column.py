@@ -1,27 +1,18 @@
 """What can be said of one column of the table (dataset, protocol, percentage): the rows of all statistics."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from sweep.aggregate import (
-    DONE,
-    MACRO_DEFINED,
-    MACROS,
-    CellResult,
-    Summary,
-    findings_of_macro,
-    macro_auroc,
-    summarise,
-)
+from sweep.aggregate import MACRO_DEFINED, MACROS, CellResult, Summary, findings_of_macro
 from sweep.analysis_rows import ComparisonRow, FindingDifferenceRow, GapRow, IntervalRow, MetricRow, SubgroupRow
 from sweep.bootstrap import percentile_interval
-from sweep.compare import cells_by_method, compare_column
+from sweep.comparisons import Comparisons, cells_by_method
 from sweep.measure import QUALITIES, CellMeasures, TestSet
 from sweep.subgroups import widest_gap
-from sweep.tables import TableLayout
+from sweep.summaries import auroc_of
 from trainables.metrics import FindingAuroc
 
 Seeds = tuple[int, int]  # pretraining seed, downstream seed
@@ -45,13 +36,12 @@ def patients_interval(values: np.ndarray | None) -> tuple[float | None, float | 
 
 @dataclass(frozen=True)
 class Column:
-    """The cells of one column. results: method -> its cells; measures: key -> what its predictions say."""
+    """The cells of one column of a study. measures: key -> what its predictions say."""
 
+    comparisons: Comparisons
     dataset: str
     protocol: str
     label_percent: int
-    layout: TableLayout
-    results: Mapping[str, Sequence[CellResult]]
     measures: Mapping[str, CellMeasures]
     tests: TestSet | None
 
@@ -61,13 +51,16 @@ class Column:
 
     @property
     def methods(self) -> list[tuple[str, str]]:
-        return [(name, display) for name, display, _ in self.layout.rows]
+        return [(name, display) for name, display, _ in self.comparisons.summaries.layout.rows]
+
+    @property
+    def cells(self) -> list[CellResult]:
+        place = self.dataset, (self.protocol, self.label_percent)
+        return [cell for method, _ in self.methods for cell in self.comparisons.summaries.cells(method, *place)]
 
     @cached_property
     def findings(self) -> tuple[FindingAuroc, ...]:
-        """Counts of the findings, from any finished cell: all have the same test images."""
-        done = (cell for cells in self.results.values() for cell in cells if cell.status == DONE)
-        return next((cell.findings for cell in done), ())
+        return self.comparisons.summaries.findings(self.dataset, (self.protocol, self.label_percent))
 
     @cached_property
     def members(self) -> dict[str, tuple[str, ...]]:
@@ -75,26 +68,22 @@ class Column:
         macros = {kind: findings_of_macro(kind, self.findings) for kind in MACROS}
         return macros | {finding.finding: (finding.finding,) for finding in self.findings}
 
-    @cached_property
-    def values(self) -> dict[str, dict[str, float | None]]:
-        """Key of a finished cell -> its AUROC of each value."""
-        return {
-            cell.key: {kind: macro_auroc(kind, cell.findings) for kind in MACROS}
-            | {finding.finding: finding.auroc for finding in cell.findings} | {MACRO_DEFINED: cell.macro_auroc}
-            for cells in self.results.values() for cell in cells if cell.status == DONE
-        }
+    def summary(self, method: str, value: str) -> Summary:
+        """The mean AUROC over seeds of a finding or a macro."""
+        return self.comparisons.summaries.of(method, self.dataset, (self.protocol, self.label_percent), value)
 
-    def summary(self, method: str, value: Callable[[CellResult], float | None]) -> Summary:
-        layout = self.layout
-        return summarise(self.results.get(method, ()), layout.seeds, layout.pretrain_seeds, layout.interval, value)
+    def quality(self, method: str, name: str, value: str) -> Summary:
+        """The mean over seeds of one of QUALITIES, over the cells whose predictions are at hand."""
+        rows = self._rows_of(value)
 
-    @cached_property
-    def summaries(self) -> dict[tuple[str, str], Summary]:
-        """(method, value) -> the mean AUROC over seeds."""
-        return {
-            (method, value): self.summary(method, lambda cell, value=value: self.values[cell.key].get(value))
-            for method, _ in self.methods for value in self.members
-        }
+        def of(cell: CellResult) -> float | None:
+            if cell.key not in self.measures or not rows:
+                return None
+            number = float(self.measures[cell.key].qualities[name][rows].mean())
+            return None if np.isnan(number) else number
+
+        column = self.protocol, self.label_percent
+        return self.comparisons.summaries.over_seeds(method, self.dataset, column, of)
 
     def _rows_of(self, value: str) -> list[int]:
         return [self.tests.images.findings.index(finding) for finding in self.members[value]]
@@ -102,7 +91,7 @@ class Column:
     @cached_property
     def finished(self) -> dict[str, dict[Seeds, CellResult]]:
         """Method -> its cells that have a macro AUROC. Findings are undefined in all cells or in none."""
-        return cells_by_method(cell for cells in self.results.values() for cell in cells)
+        return cells_by_method(self.cells)
 
     @cached_property
     def _means(self) -> dict[tuple[str, tuple[Seeds, ...]], np.ndarray]:
@@ -131,7 +120,7 @@ def interval_rows(column: Column) -> list[IntervalRow]:
     for method, display in column.methods:
         resampled = column.resampled(method, list(column.finished.get(method, ())))
         for value, members in column.members.items():
-            s = column.summaries[method, value]
+            s = column.summary(method, value)
             both = s.both_seeds
             rows.append(IntervalRow(
                 *column.place, method, display, value, len(members), *counts.get(value, (None, None)),
@@ -151,8 +140,8 @@ def metric_rows(column: Column) -> list[MetricRow]:
         for value in (MACRO_DEFINED, *counts):
             n_pos, n_neg = counts.get(value, (None, None))
             prevalence = n_pos / (n_pos + n_neg) if n_pos is not None and n_pos + n_neg else None
-            found = {name: column.summary(method, _quality(column, name, value)) for name in QUALITIES}
-            auroc = column.summaries[method, value]
+            found = {name: column.quality(method, name, value) for name in QUALITIES}
+            auroc = column.summary(method, value)
             rows.append(MetricRow(
                 *column.place, method, display, value, n_pos, n_neg, prevalence, found["brier"].n, auroc.mean,
                 *(number for name in QUALITIES for number in (found[name].mean, found[name].ci95)),
@@ -160,24 +149,9 @@ def metric_rows(column: Column) -> list[MetricRow]:
     return rows
 
 
-def _quality(column: Column, name: str, value: str) -> Callable[[CellResult], float | None]:
-    rows = column._rows_of(value)
-
-    def of(cell: CellResult) -> float | None:
-        if cell.key not in column.measures or not rows:
-            return None
-        number = float(column.measures[cell.key].qualities[name][rows].mean())
-        return None if np.isnan(number) else number
-
-    return of
-
-
-def comparison_rows(column: Column, reference: str | None) -> list[ComparisonRow]:
-    cells = [cell for cells in column.results.values() for cell in cells]
-    methods = [method for method, _ in column.methods]
-    layout = column.layout
+def comparison_rows(column: Column) -> list[ComparisonRow]:
     rows = []
-    for tested in compare_column(cells, methods, reference, layout.seeds, layout.pretrain_seeds):
+    for tested in column.comparisons.tested[column.place]:
         c = tested.comparison
         vector = None
         if column.members[MACRO_DEFINED]:
@@ -198,9 +172,9 @@ def _both(
     return column.resampled(first, places), column.resampled(second, places), places
 
 
-def finding_difference_rows(column: Column, reference: str | None) -> list[FindingDifferenceRow]:
+def finding_difference_rows(column: Column) -> list[FindingDifferenceRow]:
     """Every method against the reference, for each defined finding, where predictions of both are at hand."""
-    rows = []
+    rows, reference = [], column.comparisons.reference
     for method, _ in column.methods:
         if reference is None or method == reference:
             continue
@@ -210,7 +184,7 @@ def finding_difference_rows(column: Column, reference: str | None) -> list[Findi
         ours, theirs = column.finished[method], column.finished[reference]
         for finding in (f.finding for f in column.findings if f.auroc is not None):
             difference = over_seeds({
-                p: np.float64(column.values[ours[p].key][finding] - column.values[theirs[p].key][finding])
+                p: np.float64(auroc_of(ours[p], finding) - auroc_of(theirs[p], finding))
                 for p in places
             })
             rows.append(FindingDifferenceRow(

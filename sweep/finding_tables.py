@@ -1,14 +1,14 @@
 """How do a study's Tables 2 to 7 look: AUROC of each finding under FT, with prevalence and n_pos."""
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
-from sweep.aggregate import FEW_POSITIVES, CellResult, Summary, by_place, csv_text, summarise
+from sweep.aggregate import FEW_POSITIVES, CellResult, Summary, csv_text
+from sweep.layout import PAPER_BATCH_SIZE, TableLayout, what_varies
 from sweep.published import SOURCE, PublishedFinding, published_findings
 from sweep.published_tables import MEANS, PER_FINDING_COLUMNS, PER_FINDING_ROWS
+from sweep.summaries import Summaries
 from sweep.table_text import (
     NO_VALUE,
     latex,
@@ -24,22 +24,13 @@ from sweep.table_text import (
     mean_and_interval,
     percent,
 )
-from sweep.tables import PAPER_BATCH_SIZE, TableLayout, absence, best_of, what_varies
+from sweep.tables import absence, best_of
 
 PROTOCOL = "FT"
 MANY_METHODS = 6
 TABLE_NUMBERS = {column: number for number, column in PER_FINDING_COLUMNS.items()}
 UNDEFINED = "undefined, one class only in the test images"
 MEAN_ROW = "Mean of defined findings"
-
-
-class _Value(NamedTuple):
-    """One seed's AUROC of one finding, in the form that `summarise` takes."""
-
-    pretrain_seed: int
-    seed: int
-    status: str
-    macro_auroc: float | None
 
 
 @dataclass(frozen=True)
@@ -99,42 +90,36 @@ def paper_columns(layout: TableLayout) -> tuple[str, ...]:
     return chosen if len(chosen) > 1 else tuple(names)
 
 
-def finding_tables(
-    results: Iterable[CellResult], layout: TableLayout, published: bool = False
-) -> tuple["FindingTable", ...]:
+def finding_tables(means: Summaries, published: bool = False) -> tuple["FindingTable", ...]:
     """A table of all methods for each dataset and percentage of FT: the paper's six, and those of other datasets.
 
     The paper's numbering runs over percentages first, so 100% comes before 10% and 1%.
     """
-    places = by_place(results)
-    columns = sorted((share for protocol, share in layout.columns if protocol == PROTOCOL), reverse=True)
-    methods = tuple(name for name, _, _ in layout.rows)
+    columns = sorted((share for protocol, share in means.layout.columns if protocol == PROTOCOL), reverse=True)
     return tuple(
-        _table(places, layout, dataset, display, label_percent, methods, published)
-        for label_percent in columns for dataset, display in layout.datasets
+        _table(means, dataset, display, label_percent, published)
+        for label_percent in columns for dataset, display in means.layout.datasets
     )
 
 
-def _table(
-    places: Mapping, layout: TableLayout, dataset: str, display: str, label_percent: int, methods: Sequence[str],
-    published: bool,
-) -> "FindingTable":
-    cells = {name: places.get((name, dataset, PROTOCOL, label_percent), []) for name in methods}
+def _table(means: Summaries, dataset: str, display: str, label_percent: int, published: bool) -> "FindingTable":
+    layout, column = means.layout, (PROTOCOL, label_percent)
+    methods = tuple((name, shown) for name, shown, _ in layout.rows)
     reference = {row.finding: row for row in published_findings(dataset, label_percent)} if published else {}
-    findings = tuple(dict.fromkeys(f.finding for group in cells.values() for cell in group for f in cell.findings))
-    values = {name: _by_finding(group, findings) for name, group in cells.items()}
-    counts = _counts(cells.values())
+    counts = _counts(means.cells(name, dataset, column) for name, _ in methods)
     marks: dict[str, str] = {}
-    rows = [_row(f, values, counts[f], layout, marks, reference.get(f)) for f in findings]
+    rows = []
+    for finding, found in counts.items():
+        summaries = {name: means.of(name, dataset, column, finding) for name, _ in methods}
+        rows.append(_row(finding, summaries, found, layout, marks, reference.get(finding)))
     if rows:
-        rows.append(_mean_row(cells, layout, marks))
-    displays = {name: shown for name, shown, _ in layout.rows}
-    header = tuple((name, displays[name]) for name in methods)
+        mean = {name: means.of(name, dataset, column) for name, _ in methods}
+        rows.append(FindingRow("", MEAN_ROW, None, None, _entries(mean, marks, {})))
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, bool(reference))
     number = TABLE_NUMBERS.get((dataset, label_percent))
     caption = _caption(layout, display, label_percent)
     return FindingTable(
-        number, dataset, display, label_percent, header, tuple(rows), caption, footnotes, bool(reference), layout.study
+        number, dataset, display, label_percent, methods, tuple(rows), caption, footnotes, bool(reference), layout.study
     )
 
 
@@ -152,18 +137,6 @@ def narrowed(table: "FindingTable", names: Sequence[str]) -> "FindingTable":
     return replace(table, methods=methods, rows=tuple(rows), footnotes=footnotes)
 
 
-def _by_finding(cells: Iterable[CellResult], findings: Sequence[str]) -> dict[str, list[_Value]]:
-    """Finding -> the values of all seeds, failed and missing ones included."""
-    found: dict[str, list[_Value]] = {finding: [] for finding in findings}
-    for cell in cells:
-        aurocs = {f.finding: f.auroc for f in cell.findings}
-        for finding, values in found.items():
-            value = aurocs.get(finding)
-            value = None if value is None or math.isnan(value) else value
-            values.append(_Value(cell.pretrain_seed, cell.seed, cell.status, value))
-    return found
-
-
 def _counts(groups: Iterable[Iterable[CellResult]]) -> dict[str, set[tuple[int, int]]]:
     """Finding -> each (n_pos, n_neg) that a cell has; one of them where all cells have the same test labels."""
     counts: dict[str, set[tuple[int, int]]] = defaultdict(set)
@@ -174,29 +147,19 @@ def _counts(groups: Iterable[Iterable[CellResult]]) -> dict[str, set[tuple[int, 
     return counts
 
 
-def _summary(values: Iterable, layout: TableLayout) -> Summary:
-    return summarise(values, layout.seeds, layout.pretrain_seeds, layout.interval)
-
-
 def _row(
-    finding: str, values: Mapping[str, Mapping[str, list[_Value]]], counts: set[tuple[int, int]], layout: TableLayout,
+    finding: str, summaries: Mapping[str, Summary], counts: set[tuple[int, int]], layout: TableLayout,
     marks: dict[str, str], printed: PublishedFinding | None,
 ) -> FindingRow:
-    summaries = {name: _summary(by_finding[finding], layout) for name, by_finding in values.items()}
     published = {}
     if printed is not None:
-        names = layout.paper_names(values).items()
+        names = layout.paper_names(summaries).items()
         published = {name: printed.auroc.get(method) for name, (method, batch) in names if batch == PAPER_BATCH_SIZE}
     n_pos, n_neg = zip(*counts, strict=True)
     return FindingRow(
         finding, display_of(finding), (min(n_pos), max(n_pos)), (min(n_neg), max(n_neg)),
         _entries(summaries, marks, published), printed.prevalence if printed else None,
     )
-
-
-def _mean_row(cells: Mapping, layout: TableLayout, marks: dict[str, str]) -> FindingRow:
-    summaries = {name: _summary(group, layout) for name, group in cells.items()}
-    return FindingRow("", MEAN_ROW, None, None, _entries(summaries, marks, {}))
 
 
 def _entries(

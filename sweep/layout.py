@@ -2,19 +2,52 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sweep.aggregate import FAILED, CellResult
 from sweep.plan import Plan
 from sweep.published_tables import COLUMNS, GLOBAL_BATCH_SIZE
 from sweep.studies import BASELINE, EncoderRow, Study
-from sweep.tables import PAPER_BATCH_SIZE, TableLayout
 from trainables.objectives.joint import JointConfig
 from trainables.recipe import PretrainRecipe
 from trainables.registry import IMAGE_IMAGE, IMAGE_TEXT, PROTOCOLS
 
+PAPER_BATCH_SIZE = 256
 TABLE_OF_BATCH = {batch: number for number, batch in GLOBAL_BATCH_SIZE.items()}
 LARGE_BATCHES = {batch: number for batch, number in TABLE_OF_BATCH.items() if batch != PAPER_BATCH_SIZE}
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """Rows and columns of a table, in order.
+
+    rows: (name, display name, group) of encoders; datasets: (source, display name); columns: (protocol,
+    label_percent). seeds, pretrain_seeds: what was asked for, so that what is missing can be marked.
+    paper_rows: (row name, the paper's method, global batch size) of rows that the paper has under another name or
+    with another batch than 256.
+    """
+
+    rows: tuple[tuple[str, str, str], ...]
+    datasets: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, int], ...]
+    seeds: tuple[int, ...]
+    pretrain_seeds: tuple[int, ...] = (0,)
+    study: str = ""
+    interval: str = "t"
+    paper_rows: tuple[tuple[str, str, int], ...] = ()
+
+    def paper_names(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """Row -> the paper's method and global batch size that it is laid beside."""
+        known = {row: (method, batch) for row, method, batch in self.paper_rows}
+        return {name: known.get(name, (name, PAPER_BATCH_SIZE)) for name in names}
+
+    def column_title(self, protocol: str, label_percent: int) -> str:
+        """`LP` for a protocol that knows no other percentage, else `FT (1%)`."""
+        return protocol if PROTOCOLS[protocol].label_percents == (label_percent,) else f"{protocol} ({label_percent}%)"
+
+    @property
+    def column_titles(self) -> tuple[str, ...]:
+        return tuple(self.column_title(*column) for column in self.columns)
 
 
 def layout_of(study: Study, plan: Plan) -> TableLayout:
@@ -104,3 +137,21 @@ def without_nan(results: Iterable[CellResult]) -> tuple[list[CellResult], list[C
             broken.append(result)
         kept.append(result)
     return kept, broken
+
+
+def what_varies(layout: TableLayout) -> str:
+    """Over which seeds a mean and its interval are taken, in words."""
+    seeds, pretrain_seeds = _listed(layout.seeds), _listed(layout.pretrain_seeds)
+    if len(layout.pretrain_seeds) == 1:
+        return (
+            f"n = {len(layout.seeds)} downstream seeds ({seeds}); every method was pretrained once (seed "
+            f"{pretrain_seeds}), so the intervals do not cover the variance of pretraining"
+        )
+    return (
+        f"n = {len(layout.pretrain_seeds)} pretraining seeds ({pretrain_seeds}), each the mean over "
+        f"{len(layout.seeds)} downstream seeds ({seeds})"
+    )
+
+
+def _listed(seeds: tuple[int, ...]) -> str:
+    return ", ".join(map(str, seeds))

@@ -4,10 +4,10 @@ import json
 
 from datasets_io.artefacts import Artefacts
 from datasets_io.fingerprint import plain
-from sweep.aggregate import by_place, summarise
 from sweep.cell import EncoderRun
 from sweep.report_data import ReportData
 from sweep.studies import BASELINE
+from sweep.summaries import study_summaries
 from trainables.backbones import HUGGING_FACE, OWN_BACKBONES
 from trainables.recipe import BackboneSpec, PretrainRecipe
 
@@ -72,24 +72,25 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
 
 def _results(data: ReportData, run: EncoderRun) -> list[str]:
     """Macro AUROC of this very encoder, by data set and column."""
-    seeds = sorted({cell.seed for cell in data.plan.cells})
-    own = [r for r in data.results if (r.encoder, r.pretrain_seed) == (run.row, run.pretrain_seed)]
-    places = by_place(own)
+    means = study_summaries(data.study, data.plan, data.results).of_encoder(run.row, run.pretrain_seed)
     displays = {dataset.source: dataset.display for dataset in data.study.datasets}
     lines = ["| data set | protocol | labels | macro AUROC (%) | sd | seeds |", "|---|---|---|---|---|---|"]
-    for (_, dataset, protocol, percent), cells in sorted(places.items()):
-        summary = summarise(cells, seeds, (run.pretrain_seed,))
+    for row, dataset, protocol, percent in sorted(means.places):
+        summary = means.of(row, dataset, (protocol, percent))
         if summary.mean is None:
             continue
         interval = "" if summary.ci95 is None else f" ± {100 * summary.ci95:.2f}"
         sd = "–" if summary.sd is None else f"{100 * summary.sd:.2f}"
         lines.append(
             f"| {displays.get(dataset, dataset)} | {protocol} | {percent}% | {100 * summary.mean:.2f}{interval} | {sd} "
-            f"| {summary.n} of {len(seeds)} |"
+            f"| {summary.n} of {len(means.layout.seeds)} |"
         )
     if len(lines) == 2:
         return ["No evaluation of this encoder is finished."]
-    note = "Mean over downstream seeds with its 95% t-interval; findings without both classes are left out."
+    note = (
+        f"Mean over downstream seeds with its 95% {data.study.interval}-interval; findings without both classes are "
+        "left out."
+    )
     return [*lines, "", note]
 
 

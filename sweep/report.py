@@ -11,10 +11,11 @@ import typer
 
 from datasets_io.fingerprint import plain
 from sweep.aggregate import CellResult, findings_csv, results_csv
+from sweep.comparisons import compare_methods
 from sweep.display import TableRows
 from sweep.figures.drawing import Drawing
 from sweep.finding_tables import finding_tables, narrowed, paper_columns
-from sweep.layout import layout_of, notes_of, numbered_layouts
+from sweep.layout import notes_of, numbered_layouts
 from sweep.plan import Plan
 from sweep.report_data import ReportData, software
 from sweep.report_extras import FIGURES, QUICK, extras_of
@@ -22,28 +23,30 @@ from sweep.report_files import ReportFolder
 from sweep.report_html import report_page
 from sweep.report_md import report_markdown
 from sweep.studies import Study, study_fingerprint
+from sweep.summaries import Summaries, study_summaries
 from sweep.tables import Table, live_table, table1
 from sweep.words import findings_in_words
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-def macro_tables(data: ReportData) -> tuple[Table, ...]:
+def macro_tables(data: ReportData, means: Summaries) -> tuple[Table, ...]:
     """Table 1, and Tables 8 and 9 where the study has their rows."""
     notes = notes_of(data.study, data.results)
     return tuple(
-        table1(data.results, layout, data.study.show_published, notes, number)
+        table1(means, layout, data.study.show_published, notes, number)
         for number, layout in numbered_layouts(data.study, data.plan).items()
     )
 
 
 def write_report(data: ReportData, folder: ReportFolder, quick: bool = False) -> dict[str, str]:
     """Make everything; file name -> where it lies. quick: without figures and what is made from predictions."""
-    layout = layout_of(data.study, data.plan)
-    tables = macro_tables(data)
-    everything = finding_tables(data.results, layout, data.study.show_published)
-    per_finding = [narrowed(table, paper_columns(layout)) for table in everything]
-    words = findings_in_words(data.results, layout)
+    comparisons = compare_methods(study_summaries(data.study, data.plan, data.results))
+    means = comparisons.summaries
+    tables = macro_tables(data, means)
+    everything = finding_tables(means, data.study.show_published)
+    per_finding = [narrowed(table, paper_columns(means.layout)) for table in everything]
+    words = findings_in_words(comparisons)
     contents: dict[str, str | bytes] = {
         "results.csv": results_csv(data.results),
         "findings.csv": findings_csv(data.results),
@@ -56,11 +59,11 @@ def write_report(data: ReportData, folder: ReportFolder, quick: bool = False) ->
     for shown, whole in zip(per_finding, everything, strict=True):
         stem = shown.file_stem
         contents |= {f"{stem}.md": shown.markdown(), f"{stem}.csv": whole.csv(), f"{stem}.tex": shown.latex()}
-    extras = extras_of(data, folder, quick)
+    extras = extras_of(data, comparisons, folder, quick)
     contents |= extras.contents()
     figures = [_figure_line(drawing) for drawing in extras.drawings.values()] or [QUICK]
     contents["report.md"] = report_markdown(data, words, tables, per_finding, figures, extras)
-    contents["report.html"] = report_page(data, words, tables, per_finding, everything, extras)
+    contents["report.html"] = report_page(data, comparisons, words, tables, per_finding, everything, extras)
     return {name: folder.write(name, content) for name, content in contents.items()}
 
 
@@ -91,9 +94,9 @@ def provenance(data: ReportData) -> dict:
 
 def live_tables(study: Study, plan: Plan, results: Sequence[CellResult]) -> tuple[TableRows, ...]:
     """The table as it stands, one for each dataset."""
-    tables, layout = [], layout_of(study, plan)
-    for source, display in layout.datasets:
-        header, rows = live_table(results, layout, source)
+    tables, means = [], study_summaries(study, plan, results)
+    for source, display in means.layout.datasets:
+        header, rows = live_table(means, source)
         tables.append(TableRows(f"{display}: macro AUROC (%) ± 95% interval over seeds", header, rows))
     return tuple(tables)
 

@@ -12,16 +12,16 @@ from markupsafe import Markup
 
 from datasets_io.fingerprint import plain
 from sweep.answers import answers
+from sweep.comparisons import Comparisons
 from sweep.figures.drawing import Drawing
 from sweep.finding_tables import FindingTable
-from sweep.layout import layout_of
 from sweep.page_cells import cells_value, logs_value, recipes_value
 from sweep.page_tables import page_tables
 from sweep.report_data import ReportData, compute_of, software
 from sweep.report_extras import QUICK, Extras, describe
 from sweep.studies import study_fingerprint
 from sweep.tables import Table
-from sweep.words import ANSWER, CAUTION, DETAIL, Sentence, make_blocks
+from sweep.words import ANSWER, CAUTION, DETAIL, Sentence
 
 PAGE = files("sweep") / "report_page"
 SCRIPTS = ("copy.js", "theme.js", "tabs.js", "tables.js", "grid.js", "cells.js", "start.js")
@@ -29,22 +29,21 @@ LARGEST_SVG = 1_500_000
 
 
 def report_page(
-    data: ReportData, words: Sequence[Sentence], tables: Sequence[Table], per_finding: Sequence[FindingTable],
-    everything: Sequence[FindingTable], extras: Extras,
+    data: ReportData, comparisons: Comparisons, words: Sequence[Sentence], tables: Sequence[Table],
+    per_finding: Sequence[FindingTable], everything: Sequence[FindingTable], extras: Extras,
 ) -> str:
     """The text of report.html."""
     environment = Environment(
         loader=FunctionLoader(lambda name: (PAGE / name).read_text()), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )
-    layout = layout_of(data.study, data.plan)
     pages = page_tables(tables, per_finding, everything)
     value = _page_value(data, extras.statistics) | {"latex": {page.id: page.latex for page in pages}}
     return environment.get_template("page.html").render(
         study=data.study,
         counts=Counter(result.status for result in data.results),
         total=len(data.results),
-        answers=answers(make_blocks(data.results, layout)),
+        answers=answers(comparisons),
         lead=[s.text for s in words if s.kind == ANSWER and not s.dataset],
         details=_by_dataset([s for s in words if s.kind == DETAIL]),
         cautions=[s.text for s in words if s.kind == CAUTION],
@@ -61,7 +60,7 @@ def report_page(
         fingerprint=study_fingerprint(data.study),
         versions=software(),
         origin=data.origin,
-        layout=layout,
+        layout=comparisons.summaries.layout,
         style=Markup((PAGE / "style.css").read_text()),
         script=Markup(_script()),
         data=_json(value),

@@ -1,7 +1,7 @@
 """How sure is a number: intervals over seeds and over pretrainings, paired tests between methods, Holm's correction."""
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -115,11 +115,6 @@ class Comparison:
     wilcoxon_p_holm: float | None = None
 
 
-def paired_t(first: str, second: str, a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> Comparison:
-    """a, b: seed -> value of the two methods."""
-    return from_differences(first, second, [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
-
-
 def from_differences(first: str, second: str, differences: Sequence[float]) -> Comparison:
     """Both paired tests of independent differences first - second."""
     n, spread, w = len(differences), sd(differences), wilcoxon(differences)
@@ -172,13 +167,6 @@ def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
         floor = max(floor, min(1.0, (len(tested) - rank) * p))
         corrected[i] = floor
     return tuple(corrected)
-
-
-def compare(
-    values: Mapping[str, Mapping[Hashable, float]], pairs: Iterable[tuple[str, str]]
-) -> tuple[Comparison, ...]:
-    """Paired tests of the given pairs of methods, corrected together. values: method -> seed -> value."""
-    return corrected_together([paired_t(first, second, values[first], values[second]) for first, second in pairs])
 
 
 def corrected_together(tests: Sequence[Comparison]) -> tuple[Comparison, ...]:

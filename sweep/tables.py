@@ -1,10 +1,12 @@
 """How do a study's Tables 1, 8 and 9 look: the paper's layout as Markdown, CSV, LaTeX, and for a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sweep.aggregate import CellResult, Place, Summary, by_place, csv_text, defined_findings, summarise
+from sweep.aggregate import CellResult, Place, Summary, csv_text, defined_findings
+from sweep.layout import TableLayout, what_varies
 from sweep.published import SOURCE, PublishedMean, published_mean
+from sweep.summaries import Summaries
 from sweep.table_text import (
     NO_VALUE,
     latex,
@@ -20,50 +22,10 @@ from sweep.table_text import (
     mean_and_interval,
     percent,
 )
-from trainables.registry import PROTOCOLS
 
-PAPER_BATCH_SIZE = 256
 GROUP_TITLES = {
     "baseline": "Baselines", "image-text": "Multi-modal", "image-image": "Self-supervised", "joint": "Joint",
 }
-
-
-@dataclass(frozen=True)
-class TableLayout:
-    """Rows and columns of a table, in order.
-
-    rows: (name, display name, group) of encoders; datasets: (source, display name); columns: (protocol,
-    label_percent). seeds, pretrain_seeds: what was asked for, so that what is missing can be marked.
-    paper_rows: (row name, the paper's method, global batch size) of rows that the paper has under another name or
-    with another batch than 256.
-    """
-
-    rows: tuple[tuple[str, str, str], ...]
-    datasets: tuple[tuple[str, str], ...]
-    columns: tuple[tuple[str, int], ...]
-    seeds: tuple[int, ...]
-    pretrain_seeds: tuple[int, ...] = (0,)
-    study: str = ""
-    interval: str = "t"
-    paper_rows: tuple[tuple[str, str, int], ...] = ()
-
-    def paper_names(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
-        """Row -> the paper's method and global batch size that it is laid beside."""
-        known = {row: (method, batch) for row, method, batch in self.paper_rows}
-        return {name: known.get(name, (name, PAPER_BATCH_SIZE)) for name in names}
-
-    def published(self, dataset: str, name: str, protocol: str, label_percent: int) -> PublishedMean | None:
-        """The paper's value for a row and column of this table."""
-        method, batch = self.paper_names([name])[name]
-        return published_mean(dataset, method, protocol, label_percent, batch)
-
-    def column_title(self, protocol: str, label_percent: int) -> str:
-        """`LP` for a protocol that knows no other percentage, else `FT (1%)`."""
-        return protocol if PROTOCOLS[protocol].label_percents == (label_percent,) else f"{protocol} ({label_percent}%)"
-
-    @property
-    def column_titles(self) -> tuple[str, ...]:
-        return tuple(self.column_title(*column) for column in self.columns)
 
 
 @dataclass(frozen=True)
@@ -105,18 +67,17 @@ class Block:
 
 
 def table1(
-    results: Iterable[CellResult], layout: TableLayout, published: bool = False, notes: tuple[str, ...] = (),
+    means: Summaries, layout: TableLayout | None = None, published: bool = False, notes: tuple[str, ...] = (),
     number: int = 1,
 ) -> "Table":
-    """The table of a study: Table 1, or 8 and 9 in the same form. published: print the paper's values and the
+    """The table of a study: Table 1, or 8 and 9 in the same form.
+
+    layout: the rows and columns that are shown, where they are not all. published: print the paper's values and the
     differences below ours.
     """
-    results = list(results)
-    places = by_place(results)
+    layout = means.layout if layout is None else layout
     summaries: dict[Place, Summary] = {
-        (name, dataset, *column): summarise(
-            places.get((name, dataset, *column), ()), layout.seeds, layout.pretrain_seeds, layout.interval
-        )
+        (name, dataset, *column): means.of(name, dataset, column)
         for dataset, _ in layout.datasets
         for name, _, _ in layout.rows
         for column in layout.columns
@@ -129,7 +90,7 @@ def table1(
             f"Published: {SOURCE}, Table {number}, as printed, for reference. Its text does not say whether its "
             "intervals are t or z. Difference: ours minus published, in percentage points.",
         )
-    return Table(_caption(layout, results), layout, blocks, footnotes, published, number)
+    return Table(_caption(layout, means.results), layout, blocks, footnotes, published, number)
 
 
 def absence(summary: Summary, undefined: str = "no finding defined") -> str:
@@ -161,10 +122,18 @@ def _block(
                 summary,
                 best=(summary.n, percent(summary.mean)) == best[column],
                 mark=marks.get(absence(summary), ""),
-                published=layout.published(dataset, name, *column) if published else None,
+                published=published_value(layout, dataset, name, *column) if published else None,
             ))
         rows.append(Row(name, row_display, group, tuple(entries)))
     return Block(dataset, display, tuple(rows))
+
+
+def published_value(
+    layout: TableLayout, dataset: str, name: str, protocol: str, label_percent: int
+) -> PublishedMean | None:
+    """The paper's value for a row and column of a table; None where it has none."""
+    method, batch = layout.paper_names([name])[name]
+    return published_mean(dataset, method, protocol, label_percent, batch)
 
 
 def best_of(summaries: list[Summary]) -> tuple[int, str] | None:
@@ -172,21 +141,7 @@ def best_of(summaries: list[Summary]) -> tuple[int, str] | None:
     return max(((s.n, percent(s.mean)) for s in summaries if s.n), key=lambda x: (x[0], float(x[1])), default=None)
 
 
-def what_varies(layout: TableLayout) -> str:
-    """Over which seeds a mean and its interval are taken, in words."""
-    seeds, pretrain_seeds = _listed(layout.seeds), _listed(layout.pretrain_seeds)
-    if len(layout.pretrain_seeds) == 1:
-        return (
-            f"n = {len(layout.seeds)} downstream seeds ({seeds}); every method was pretrained once (seed "
-            f"{pretrain_seeds}), so the intervals do not cover the variance of pretraining"
-        )
-    return (
-        f"n = {len(layout.pretrain_seeds)} pretraining seeds ({pretrain_seeds}), each the mean over "
-        f"{len(layout.seeds)} downstream seeds ({seeds})"
-    )
-
-
-def _caption(layout: TableLayout, results: list[CellResult]) -> str:
+def _caption(layout: TableLayout, results: Sequence[CellResult]) -> str:
     counts = defined_findings(results)
     findings = "; ".join(
         f"{display} {low if low == high else f'{low} to {high}'} of {total}"
@@ -200,10 +155,6 @@ def _caption(layout: TableLayout, results: list[CellResult]) -> str:
         "LP and LPFT use all labels. Bold: best of a column, among the means over the most seeds. "
         "Standard deviations are in the CSV."
     )
-
-
-def _listed(seeds: tuple[int, ...]) -> str:
-    return ", ".join(map(str, seeds))
 
 
 @dataclass(frozen=True)
@@ -302,20 +253,17 @@ def _csv_entry(entry: Entry, published: bool) -> list:
     return values
 
 
-def live_table(
-    results: Iterable[CellResult], layout: TableLayout, dataset: str
-) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+def live_table(means: Summaries, dataset: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """Header and rows of one dataset's block as it stands: a mean with its count until every seed is there."""
-    places = by_place(results)
+    layout = means.layout
     rows = [
-        (display, *(_live_entry(places.get((name, dataset, *column), []), layout) for column in layout.columns))
+        (display, *(_live_entry(means.of(name, dataset, column), layout) for column in layout.columns))
         for name, display, _ in layout.rows
     ]
     return ("Methods", *layout.column_titles), tuple(rows)
 
 
-def _live_entry(cells: list[CellResult], layout: TableLayout) -> str:
-    summary = summarise(cells, layout.seeds, layout.pretrain_seeds, layout.interval)
+def _live_entry(summary: Summary, layout: TableLayout) -> str:
     if summary.complete:
         return mean_and_interval(summary.mean, summary.ci95)
     failed = f"{len(summary.failed)} failed" if summary.failed else ""

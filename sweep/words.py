@@ -1,30 +1,21 @@
 """What do the numbers say, in sentences: who wins where, by how much, with few labels, and how sure that is."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sweep.aggregate import (
-    DONE,
-    FAILED,
-    FEW_POSITIVES,
-    MISSING,
-    CellResult,
-    Summary,
-    by_place,
-    defined_findings,
-    summarise,
-)
-from sweep.compare import rank_methods
-from sweep.stats import Comparison, compare, mean
+from sweep.aggregate import DONE, FAILED, FEW_POSITIVES, MISSING, CellResult, Summary, defined_findings
+from sweep.comparisons import Comparisons
+from sweep.layout import TableLayout
+from sweep.stats import Comparison
 from sweep.studies import BASELINE
+from sweep.summaries import Column
 from sweep.table_text import mean_and_interval, percent
-from sweep.tables import TableLayout, best_of
+from sweep.tables import best_of
 from trainables.registry import IMAGE_IMAGE_GROUP, IMAGE_TEXT_GROUP, JOINT_GROUP
 
 ANSWER, DETAIL, CAUTION = "answer", "detail", "caution"
 ALPHA = 0.05
-Column = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -38,13 +29,26 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Block:
-    """One dataset: summaries and seed values of each row and column of a layout."""
+    """One dataset of a study."""
 
-    layout: TableLayout
+    comparisons: Comparisons
     source: str
     display: str
-    summaries: Mapping[tuple[str, Column], Summary]
-    values: Mapping[tuple[str, Column], Mapping]
+
+    @property
+    def layout(self) -> TableLayout:
+        return self.comparisons.summaries.layout
+
+    @property
+    def reference(self) -> str | None:
+        return self.comparisons.reference
+
+    def summary(self, row: str, column: Column) -> Summary:
+        return self.comparisons.summaries.of(row, self.source, column)
+
+    def against_reference(self, column: Column) -> dict[str, Comparison]:
+        """Every other row -> its paired test against the reference."""
+        return self.comparisons.against_reference(self.source, column)
 
     def name(self, row: str) -> str:
         return next(display for name, display, _ in self.layout.rows if name == row)
@@ -57,20 +61,25 @@ class Block:
 
     def best(self, column: Column, rows: Iterable[str]) -> list[str]:
         """Rows with the highest mean as printed, among those with the most seeds; several where they tie."""
-        rows = list(rows)
-        best = best_of([self.summaries[row, column] for row in rows])
-        return [r for r in rows if (self.summaries[r, column].n, percent(self.summaries[r, column].mean)) == best]
+        found = {row: self.summary(row, column) for row in rows}
+        best = best_of(list(found.values()))
+        return [row for row, summary in found.items() if (summary.n, percent(summary.mean)) == best]
+
+    @property
+    def begun(self) -> bool:
+        """Whether any place has a mean."""
+        return any(self.summary(row, column).n for row, _, _ in self.layout.rows for column in self.layout.columns)
 
 
-def findings_in_words(results: Sequence[CellResult], layout: TableLayout) -> tuple[Sentence, ...]:
-    """Sentences about a study as it stands; each is computed, and left out where its numbers are not there."""
-    done = [result for result in results if result.status == DONE]
-    if not done:
+def findings_in_words(comparisons: Comparisons) -> tuple[Sentence, ...]:
+    """Sentences about a study as it stands; each is left out where its numbers are not there."""
+    results, layout = comparisons.summaries.results, comparisons.summaries.layout
+    if all(result.status != DONE for result in results):
         return (Sentence(CAUTION, "No cell of this study is finished: there is no result to state yet."),)
-    blocks = make_blocks(results, layout)
-    sentences = [Sentence(ANSWER, text) for text in _overall(blocks)]
+    blocks = make_blocks(comparisons)
+    sentences = [Sentence(ANSWER, text) for text in _overall(comparisons)]
     for block in blocks:
-        if any(summary.n for summary in block.summaries.values()):
+        if block.begun:
             sentences += [Sentence(ANSWER, text, block.display) for text in _winners(block)]
             details = (*_tested(block), *_reports(block), *_joint(block), *_few_labels(block))
             sentences += [Sentence(DETAIL, text, block.display) for text in details]
@@ -79,71 +88,40 @@ def findings_in_words(results: Sequence[CellResult], layout: TableLayout) -> tup
     return (*sentences, *(Sentence(CAUTION, text) for text in cautions(results, layout)))
 
 
-def make_blocks(results: Iterable[CellResult], layout: TableLayout) -> tuple[Block, ...]:
-    places = by_place(results)
-    return tuple(_block(source, display, layout, places) for source, display in layout.datasets)
-
-
-def _block(source: str, display: str, layout: TableLayout, places: Mapping) -> Block:
-    summaries, values = {}, {}
-    for name, _, _ in layout.rows:
-        for column in layout.columns:
-            cells = places.get((name, source, *column), [])
-            summaries[name, column] = summarise(cells, layout.seeds, layout.pretrain_seeds, layout.interval)
-            values[name, column] = seed_values(cells, len(layout.pretrain_seeds) > 1)
-    return Block(layout, source, display, summaries, values)
-
-
-def seed_values(cells: Iterable[CellResult], several_pretrainings: bool) -> dict[int, float]:
-    """Seed -> macro AUROC; with several pretrainings, pretraining seed -> the mean over its downstream seeds."""
-    groups: dict[int, list[float]] = {}
-    for cell in cells:
-        if cell.status == DONE and cell.macro_auroc is not None:
-            groups.setdefault(cell.pretrain_seed if several_pretrainings else cell.seed, []).append(cell.macro_auroc)
-    return {seed: mean(values) for seed, values in groups.items()}
+def make_blocks(comparisons: Comparisons) -> tuple[Block, ...]:
+    return tuple(Block(comparisons, source, display) for source, display in comparisons.summaries.layout.datasets)
 
 
 def listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def mean_ranks(blocks: Iterable[Block]) -> tuple[list[tuple[str, float]], int]:
-    """Rows with their mean rank over the places where every row has all its seeds, best first; number of places."""
-    places = []
-    names: list[str] = []
-    for block in blocks:
-        names = [name for name, _, _ in block.layout.rows]
-        for column in block.layout.columns:
-            if len(complete_rows(block, names, column)) == len(names):
-                places.append({name: block.summaries[name, column].mean for name in names})
-    ranks = rank_methods("all columns", "dataset and column", places, names)
-    return list(zip(ranks.methods, ranks.mean_ranks, strict=True)), ranks.num_blocks
-
-
-def _overall(blocks: Sequence[Block]) -> list[str]:
+def _overall(comparisons: Comparisons) -> list[str]:
     """Which row ranks best over all datasets and columns."""
-    ranked, places = mean_ranks(blocks)
-    if len(ranked) < 2 or places < 2:
+    ranks, layout = comparisons.ranks[0], comparisons.summaries.layout
+    if len(ranks.methods) < 2 or ranks.num_blocks < 2:
         return []
-    (first, rank), (second, next_rank) = ranked[:2]
-    name = blocks[0].name
+    names = {name: display for name, display, _ in layout.rows}
+    absent = [names[name] for name in ranks.methods_left_out]
+    without = f" Without a complete column, and so not ranked: {listed(absent)}." if absent else ""
     return [
-        f"Over all {places} columns of {listed([block.display for block in blocks])}, {name(first)} ranks best: mean "
-        f"rank {rank:.1f} of {len(ranked)}, before {name(second)} ({next_rank:.1f})."
+        f"Over all {ranks.num_blocks} columns of {listed([display for _, display in layout.datasets])}, "
+        f"{names[ranks.methods[0]]} ranks best: mean rank {ranks.mean_ranks[0]:.1f} of {len(ranks.methods)}, before "
+        f"{names[ranks.methods[1]]} ({ranks.mean_ranks[1]:.1f}).{without}"
     ]
 
 
 def _winners(block: Block) -> list[str]:
     """Which row is highest in which columns, the one that is highest most often first."""
     wins: dict[str, list[Column]] = {}
-    columns = [c for c in block.layout.columns if any(block.summaries[r, c].n for r, _, _ in block.layout.rows)]
+    columns = [c for c in block.layout.columns if any(block.summary(r, c).n for r, _, _ in block.layout.rows)]
     for column in columns:
         for row in block.best(column, [name for name, _, _ in block.layout.rows]):
             wins.setdefault(row, []).append(column)
     ranked = sorted(wins.items(), key=lambda item: -len(item[1]))
     parts = [
         f"{block.name(row)} under " + listed([
-            f"{block.title(c)} ({mean_and_interval(block.summaries[row, c].mean, block.summaries[row, c].ci95)})"
+            f"{block.title(c)} ({mean_and_interval(block.summary(row, c).mean, block.summary(row, c).ci95)})"
             for c in won
         ])
         for row, won in ranked
@@ -151,31 +129,13 @@ def _winners(block: Block) -> list[str]:
     return [f"{block.display}: the highest macro AUROC (%) is that of {'; '.join(parts)}."] if parts else []
 
 
-def reference_of(block: Block) -> str | None:
-    baselines = block.rows(BASELINE)
-    return next((name for name in ("imagenet", "random") if name in baselines), next(iter(baselines), None))
-
-
-def against_baseline(block: Block) -> dict[tuple[str, Column], Comparison]:
-    """(method, column) -> its paired test against the baseline over seeds, corrected over a column's methods."""
-    reference = reference_of(block)
-    methods = [name for name, _, group in block.layout.rows if group != BASELINE]
-    if reference is None or not methods:
-        return {}
-    tests: dict[tuple[str, Column], Comparison] = {}
-    for column in block.layout.columns:
-        values = {row: block.values[row, column] for row in (reference, *methods)}
-        found = compare(values, [(row, reference) for row in methods])
-        tests |= {(test.first, column): test for test in found}
-    return tests
-
-
 def _tested(block: Block) -> list[str]:
-    """How many means are significantly above and below the baseline, and the largest difference."""
-    tests = against_baseline(block)
-    if not tests:
+    """How many means are significantly above and below the reference, and the largest difference."""
+    methods = [name for name, _, group in block.layout.rows if group != BASELINE]
+    if block.reference is None or not methods:
         return []
-    name = block.name(reference_of(block))
+    tests = {(row, c): block.against_reference(c)[row] for c in block.layout.columns for row in methods}
+    name = block.name(block.reference)
     tested = {place: test for place, test in tests.items() if test.p is not None}
     if not tested:
         return [f"{block.display}: no method shares two seeds with {name} yet, so none is tested."]
@@ -184,15 +144,15 @@ def _tested(block: Block) -> list[str]:
     row, column = max(tested, key=lambda place: tested[place].difference)
     return [
         f"{block.display}: against {name}, {better} of {len(tested)} means of methods are significantly higher and "
-        f"{worse} significantly lower (paired t-tests over seeds, Holm-corrected in each column, p < {ALPHA:g}); the "
-        f"largest difference is {100 * tested[row, column].difference:+.2f} points, {block.name(row)} under "
-        f"{block.title(column)}."
+        f"{worse} significantly lower (paired t-tests over seeds, Holm-corrected over all rows of each column, "
+        f"p < {ALPHA:g}); the largest difference is {100 * tested[row, column].difference:+.2f} points, "
+        f"{block.name(row)} under {block.title(column)}."
     ]
 
 
 def complete_rows(block: Block, rows: Iterable[str], column: Column) -> list[str]:
     """Rows with a mean over every seed: only those are compared in words."""
-    return [row for row in rows if block.summaries[row, column].complete and block.summaries[row, column].n]
+    return [row for row in rows if block.summary(row, column).complete and block.summary(row, column).n]
 
 
 def _reports(block: Block) -> list[str]:
@@ -202,7 +162,7 @@ def _reports(block: Block) -> list[str]:
         text = block.best(column, complete_rows(block, block.rows(IMAGE_TEXT_GROUP, JOINT_GROUP), column))
         image = block.best(column, complete_rows(block, block.rows(IMAGE_IMAGE_GROUP), column))
         if text and image:
-            gap = 100 * (block.summaries[text[0], column].mean - block.summaries[image[0], column].mean)
+            gap = 100 * (block.summary(text[0], column).mean - block.summary(image[0], column).mean)
             parts.append(f"{gap:+.2f} under {block.title(column)} ({block.name(text[0])} - {block.name(image[0])})")
     if not parts:
         return []
@@ -211,13 +171,13 @@ def _reports(block: Block) -> list[str]:
 
 def _joint(block: Block) -> list[str]:
     """A joint method against the better of its two parts, over all columns."""
-    gaps = []
+    gaps, names = [], {name for name, _, _ in block.layout.rows}
     for row in block.rows(JOINT_GROUP):
         for column in block.layout.columns:
-            parts = complete_rows(block, [p for p in row.split("+") if (p, column) in block.summaries], column)
+            parts = complete_rows(block, [p for p in row.split("+") if p in names], column)
             if len(parts) == 2 and complete_rows(block, [row], column):
-                best = max(block.summaries[part, column].mean for part in parts)
-                gaps.append(100 * (block.summaries[row, column].mean - best))
+                best = max(block.summary(part, column).mean for part in parts)
+                gaps.append(100 * (block.summary(row, column).mean - best))
     if not gaps:
         return []
     higher = sum(gap > 0 for gap in gaps)
@@ -229,19 +189,19 @@ def _joint(block: Block) -> list[str]:
 
 def _few_labels(block: Block) -> list[str]:
     """Methods that with a share of the labels reach what the baseline has with all of them."""
-    reference = reference_of(block)
+    reference = block.reference
     shares = sorted(share for protocol, share in block.layout.columns if protocol == "FT")
     if reference is None or len(shares) < 2 or not complete_rows(block, [reference], ("FT", shares[-1])):
         return []
-    target = block.summaries[reference, ("FT", shares[-1])].mean
+    target = block.summary(reference, ("FT", shares[-1])).mean
     methods = [name for name, _, group in block.layout.rows if group != BASELINE]
     for share in shares[:-1]:
         column = ("FT", share)
         rows = block.best(column, complete_rows(block, methods, column))
-        if rows and block.summaries[rows[0], column].mean >= target:
+        if rows and block.summary(rows[0], column).mean >= target:
             return [
                 f"{block.display}: fine-tuned with {share}% of the labels, {block.name(rows[0])} "
-                f"({percent(block.summaries[rows[0], column].mean)}) reaches {block.name(reference)} with "
+                f"({percent(block.summary(rows[0], column).mean)}) reaches {block.name(reference)} with "
                 f"{shares[-1]}% ({percent(target)})."
             ]
     name = block.name(reference)

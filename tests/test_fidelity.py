@@ -9,8 +9,8 @@ import pytest
 from datasets_io.build import BuildSpec
 from datasets_io.sources.mimic_cxr import MimicOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
+from sweep.layout import TableLayout
 from sweep.studies import Study, paper, released, strict
-from sweep.tables import TableLayout
 from trainables.eval_views import EvalSpec
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.convirt import ConvirtConfig

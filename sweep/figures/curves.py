@@ -10,6 +10,7 @@ from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, sty
 from sweep.figures.style import PAPER, Look, baseline_look, look
 from sweep.figures.view import GROUP_TITLES, View
 
+VERSION = 1
 NAME, TITLE = "label_efficiency", "Label efficiency"
 DODGE = 0.035  # of a decade between neighbours, so that intervals do not hide each other
 
@@ -99,7 +100,7 @@ def _line(axis: Axes, view: View, row, source: str, protocol: str, percents, how
 
 def _caption(view: View, protocol: str) -> str:
     return (
-        f"{protocol} with 1 to 100% of the labels: macro AUROC, mean and 95% t-interval over {view.what_varies()}. "
-        "Points are moved sideways so that intervals can be seen. Dotted grey: baselines, the same in each panel of a "
-        "row. An open marker stands for a mean that lacks seeds."
+        f"{protocol} with 1 to 100% of the labels: macro AUROC, mean and 95% {view.study.interval}-interval over "
+        f"{view.what_varies()}. Points are moved sideways so that intervals can be seen. Dotted grey: baselines, the "
+        "same in each panel of a row. An open marker stands for a mean that lacks seeds."
     )

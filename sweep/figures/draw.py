@@ -1,19 +1,26 @@
 """Which figures does a study have, and what do they look like now: name -> Drawing."""
 
+import hashlib
 import multiprocessing
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
+from datasets_io.fingerprint import canonical_json
 from datasets_io.nih_boxes import Box, read_boxes
 from datasets_io.schema import ArchiveError
+from sweep import analysis
 from sweep.aggregate import CellResult
 from sweep.figures import (
     curves,
+    drawing,
     feature_maps,
     forest,
     grad_cam_panels,
@@ -24,7 +31,7 @@ from sweep.figures import (
     training_free_panels,
 )
 from sweep.figures.drawing import CannotDraw, Drawing, not_drawn
-from sweep.figures.view import View
+from sweep.figures.view import View, make_view
 from sweep.plan import Plan
 from sweep.store import Store
 from sweep.studies import Study
@@ -42,56 +49,60 @@ def draw_all(
     data_folders: source -> folder of its shards in the storage. raw: source -> raw archive, where it is known: NIH's
     boxes are read from it.
     """
-    return draw_here(View(study, plan, results, store, data_folders or {}, raw or {}))
+    return draw_here(make_view(study, plan, results, store, data_folders, raw))
 
 
-def draw_here(view: View) -> dict[str, Drawing]:
-    """Every figure, one after the other."""
-    return {name: _drawn(name, title, draw) for name, title, draw in _figures(view)}
+def draw_here(view: View, kept: Mapping[str, Drawing] = MappingProxyType({})) -> dict[str, Drawing]:
+    """Every figure, one after the other. kept: name -> one that is drawn already."""
+    return {figure.name: kept.get(figure.name) or figure.drawn() for figure in _figures(view)}
 
 
 @contextmanager
-def drawing_beside(view: View, processes: int | None = None) -> Iterator[Callable[[], dict[str, Drawing]]]:
+def drawing_beside(
+    view: View, processes: int | None = None, kept: Mapping[str, Drawing] = MappingProxyType({})
+) -> Iterator[Callable[[], dict[str, Drawing]]]:
     """Begin to draw in processes of their own, one a core; what it gives waits for the figures of `draw_here`.
 
     A small report is drawn here, once it is asked for: a process takes seconds to import what it needs.
-    processes: so many whatever the size; 1 draws here.
+    processes: so many whatever the size; 1 draws here. kept: name -> a figure that is drawn already.
     """
+    figures = _figures(view)
+    left = [place for place, figure in enumerate(figures) if figure.name not in kept]
     if processes is None:
         processes = len(os.sched_getaffinity(0)) if len(view.results) >= PROCESSES_PAY else 1
-    if processes == 1:
-        yield partial(draw_here, view)
+    if processes == 1 or not left:
+        yield partial(draw_here, view, kept)
         return
-    figures = _figures(view)
     context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may wait for ever
     with ProcessPoolExecutor(processes, context, _open, (view,)) as pool:
         try:  # from the end: the maps of features, which take longest, are there
-            begun = [pool.submit(_draw_one, place) for place in reversed(range(len(figures)))][::-1]
+            begun = {place: pool.submit(_draw_one, place) for place in reversed(left)}
         except Exception:  # a study's file with classes of its own cannot be given to another process
-            begun = [None] * len(figures)
+            begun = {}
 
         def collect() -> dict[str, Drawing]:
             drawings = {}
-            for (name, title, draw), future in zip(figures, begun, strict=True):
+            for place, figure in enumerate(figures):
                 try:
-                    drawings[name] = _drawn(name, title, draw) if future is None else future.result()
+                    beside = begun[place].result() if place in begun else None
                 except BrokenExecutor:  # killed, or this is a script that cannot be imported anew
-                    drawings[name] = _drawn(name, title, draw)
+                    beside = None
+                drawings[figure.name] = kept.get(figure.name) or beside or figure.drawn()
             return drawings
 
         try:
             yield collect
         except BaseException:  # Ctrl-C, say: nobody will look at what they draw
             pool.shutdown(wait=False, cancel_futures=True)
-            drawing = multiprocessing.active_children()
-            for process in drawing:
+            children = multiprocessing.active_children()
+            for process in children:
                 process.terminate()
-            for process in drawing:
+            for process in children:
                 process.join()
             raise
 
 
-_opened: list[tuple[str, str, Callable[[], Drawing]]] = []
+_opened: list["Figure"] = []
 
 
 def _open(view: View) -> None:
@@ -100,32 +111,98 @@ def _open(view: View) -> None:
 
 
 def _draw_one(place: int) -> Drawing:
-    return _drawn(*_opened[place])
+    return _opened[place].drawn()
 
 
-def _figures(view: View) -> list[tuple[str, str, Callable[[], Drawing]]]:
-    """(name, title, what draws it)."""
-    figures = [(m.NAME, m.TITLE, partial(m.draw, view)) for m in (curves, forest, ranks)]
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a study. version: of its file; inputs: all that it is drawn from, or digests of it, for JSON."""
+
+    name: str
+    title: str
+    draw: Callable[[], Drawing]
+    version: int
+    inputs: Callable[[], Any]
+
+    @property
+    def key(self) -> str | None:
+        """A drawing made under the same key shows the same. None where an input cannot be read.
+
+        No source text is in it: whoever changes what is drawn raises a VERSION, and a comment draws nothing anew.
+        """
+        try:
+            value = [self.name, self.title, drawing.VERSION, self.version, self.inputs()]
+        except Exception:  # a damaged file costs this figure, not the report: drawing it says what is wrong
+            return None
+        return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+    def drawn(self) -> Drawing:
+        return _drawn(self.name, self.title, self.draw)
+
+
+def figure_keys(view: View) -> dict[str, str]:
+    """Name of each figure that has a key -> its key."""
+    return {figure.name: key for figure in _figures(view) if (key := figure.key) is not None}
+
+
+def _figures(view: View) -> list[Figure]:
+    """Those of numbers alone, then those of stored networks and images."""
+    return [*_of_numbers(view), *_of_pretraining(view), *_of_networks(view), *_of_training_free(view)]
+
+
+def _of_numbers(view: View) -> list[Figure]:
+    def inputs() -> list:
+        return [analysis.VERSION, view.summaries.digest]
+
+    figures = [Figure(m.NAME, m.TITLE, partial(m.draw, view), m.VERSION, inputs) for m in (curves, forest, ranks)]
     for column in view.columns:
         if column[0] == "FT" or len(view.columns) == 1:
-            figures.append((heat_map.name_of(column), heat_map.title_of(column), partial(heat_map.draw, view, column)))
-    losses, norms = pretraining_curves.draw_losses, pretraining_curves.draw_norms
-    figures.append((pretraining_curves.LOSSES, pretraining_curves.LOSSES_TITLE, partial(losses, view)))
-    figures.append((pretraining_curves.NORMS, pretraining_curves.NORMS_TITLE, partial(norms, view)))
-    for name, title, rows in feature_maps.FIGURES:
-        figures.append((name, title, partial(feature_maps.draw, view, name, title, rows)))
+            name, title = heat_map.name_of(column), heat_map.title_of(column)
+            figures.append(Figure(name, title, partial(heat_map.draw, view, column), heat_map.VERSION, inputs))
+    return figures
+
+
+def _of_pretraining(view: View) -> list[Figure]:
+    m = pretraining_curves
+    inputs = partial(_encoders, view)
+    return [
+        Figure(m.LOSSES, m.LOSSES_TITLE, partial(m.draw_losses, view), m.VERSION, inputs),
+        Figure(m.NORMS, m.NORMS_TITLE, partial(m.draw_norms, view), m.VERSION, inputs),
+    ]
+
+
+def _of_networks(view: View) -> list[Figure]:
     boxes = _boxes(view)
+
+    def inputs() -> list:
+        return [_encoders(view), view.study.corpus.source, sorted(view.data_folders.items()), sorted(view.raw), boxes]
+
+    figures = [
+        Figure(name, title, partial(feature_maps.draw, view, name, title, rows), feature_maps.VERSION, inputs)
+        for name, title, rows in feature_maps.FIGURES
+    ]
     for dataset in view.datasets:
         here = boxes if dataset.source == BOXED else ()
-        cam = partial(grad_cam_panels.draw, view, dataset, here)
-        figures.append((grad_cam_panels.name_of(dataset), grad_cam_panels.title_of(dataset), cam))
+        m = grad_cam_panels
+        cam = partial(m.draw, view, dataset, here)
+        figures.append(Figure(m.name_of(dataset), m.title_of(dataset), cam, m.VERSION, inputs))
         if dataset.source == BOXED:
-            game = partial(pointing_game.draw, view, dataset, here)
-            figures.append((pointing_game.NAME, pointing_game.TITLE, game))
-    if view.study.training_free:
-        without = training_free_panels.NAME, training_free_panels.TITLE
-        figures.append((*without, partial(training_free_panels.draw, view)))
+            game, version = partial(pointing_game.draw, view, dataset, here), pointing_game.VERSION
+            figures.append(Figure(pointing_game.NAME, pointing_game.TITLE, game, version, inputs))
     return figures
+
+
+def _of_training_free(view: View) -> list[Figure]:
+    if not view.study.training_free:
+        return []
+    m = training_free_panels
+    inputs = partial(m.inputs, view)
+    return [Figure(m.NAME, m.TITLE, partial(m.draw, view), m.VERSION, inputs)]
+
+
+def _encoders(view: View) -> list:
+    """What networks and their curves come from: the results of cells and encoders, by digest."""
+    return [view.summaries.digest, view.digests([view.store.folder(run) for run in view.plan.encoders])]
 
 
 def _boxes(view: View) -> tuple[Box, ...]:

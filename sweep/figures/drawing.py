@@ -15,6 +15,9 @@ from matplotlib.figure import Figure
 from sweep.figures.style import RC
 
 PNG_DPI = 200
+# Raise it where every figure comes out otherwise: here, in style.py and in view.py. Each figure's file has a VERSION of
+# its own for what it draws, with the numbers that it makes itself: a report keeps figures of the same versions.
+VERSION = 1
 
 
 class CannotDraw(Exception):

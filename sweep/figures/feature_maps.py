@@ -21,6 +21,7 @@ from sweep.figures.view import View
 from trainables.cell_model import FROZEN, TUNED, load_backbone
 from trainables.encoder_features import ImageSample, image_features, sample_images
 
+VERSION = 1  # of this file, separation.py and models.py
 MOST = 10_000  # images of a set, as in the paper
 FIGURES = (
     ("feature_map_figure_2", "Features of two data sets, as the paper's Figure 2", ("clip", "simclr", "clip+simclr")),

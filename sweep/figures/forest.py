@@ -4,9 +4,11 @@ from matplotlib.axes import Axes
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.style import INK, MUTED, PALETTE, PAPER
-from sweep.figures.view import Column, View, column_title
-from sweep.stats import Comparison, compare, mean
+from sweep.figures.view import View, column_title
+from sweep.stats import Comparison
+from sweep.studies import EncoderRow
 
+VERSION = 1
 NAME, TITLE = "forest", "Methods against the baseline"
 GROUP_COLORS = {"image-text": PALETTE[0], "image-image": PALETTE[1], "joint": PALETTE[2], "baseline": MUTED}
 BOX = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
@@ -14,12 +16,16 @@ GROUP_MARKERS = {"image-text": "o", "image-image": "s", "joint": "D", "baseline"
 
 
 def draw(view: View) -> Drawing:
-    """A row of panels for each dataset, a panel for each protocol and percentage of labels."""
+    """A row of panels for each dataset, a panel for each protocol and percentage of labels.
+
+    The numbers are those of `Comparisons`: what is not shown, such as another baseline, was corrected for too.
+    """
     reference = view.reference()
     others = list(view.methods) or [row for row in view.baselines if row.name != reference.name]
     if not others:
         raise CannotDraw(f"Only {reference.display} was asked for: there is nothing to set against it.")
-    numbers: dict = {"reference": reference.name, "differences": {}}
+    rows = len(view.rows) - 1
+    numbers: dict = {"reference": reference.name, "corrected_over": rows, "differences": {}}
     drawn = 0
     with style():
         wide, tall = len(view.columns), len(view.datasets)
@@ -27,7 +33,8 @@ def draw(view: View) -> Drawing:
         axes = figure.subplots(tall, wide, sharex="row", sharey=True, squeeze=False)
         for i, dataset in enumerate(view.datasets):
             for j, column in enumerate(view.columns):
-                found = differences(view, dataset.source, column, reference.name, [row.name for row in others])
+                tested = view.comparisons.against_reference(dataset.source, column)
+                found = {row.name: tested[row.name] for row in others}
                 drawn += _panel(axes[i, j], others, found)
                 axes[i, j].set_title(f"{dataset.display if j == 0 else ''}\n{column_title(column)}")
                 place = numbers["differences"].setdefault(dataset.source, {})
@@ -35,29 +42,7 @@ def draw(view: View) -> Drawing:
             axes[i, wide // 2].set_xlabel(f"AUROC minus {_plain(reference.display)} (percentage points)")
         if not drawn:
             raise CannotDraw(f"No method shares a finished seed with {reference.display} yet.")
-        return finished(NAME, TITLE, _caption(view, reference), figure, numbers)
-
-
-def differences(view: View, source: str, column: Column, reference: str, names: list[str]) -> dict[str, Comparison]:
-    """Row -> its paired comparison with the reference, Holm's correction over the rows together.
-
-    With several pretraining seeds a pair is a pretraining seed's mean over the downstream seeds that both have.
-    """
-    values = {name: view.by_seed(name, source, column) for name in (reference, *names)}
-    if len(view.pretrain_seeds) == 1:
-        found = compare(values, [(name, reference) for name in names])
-        return dict(zip(names, found, strict=True))
-    found = []
-    grouped = {}
-    for name in names:
-        shared = values[name].keys() & values[reference].keys()
-        for side in (name, reference):
-            grouped[name, side] = {
-                p: mean([values[side][key] for key in sorted(shared) if key[0] == p]) for p in {k[0] for k in shared}
-            }
-    flat = {f"{name}|{side}": by_pretraining for (name, side), by_pretraining in grouped.items()}
-    found = compare(flat, [(f"{name}|{name}", f"{name}|{reference}") for name in names])
-    return dict(zip(names, found, strict=True))
+        return finished(NAME, TITLE, _caption(view, reference, rows), figure, numbers)
 
 
 def _panel(axis: Axes, rows: list, found: dict[str, Comparison]) -> int:
@@ -93,11 +78,11 @@ def _numbers(one: Comparison) -> dict:
     return {"difference": one.difference, "ci95": one.ci95, "n": one.n, "p": one.p, "p_holm": one.p_holm}
 
 
-def _caption(view: View, reference) -> str:
+def _caption(view: View, reference: EncoderRow, rows: int) -> str:
     pairs = "pretraining seeds" if len(view.pretrain_seeds) > 1 else "downstream seeds"
     return (
         f"Difference in macro AUROC from {reference.display}, paired by seed, with 95% t-intervals over {pairs} "
-        f"({view.what_varies()}). A filled marker: p < 0.05 in a paired t-test, with Holm's correction over the "
-        "methods of a panel. Circles image-text, squares image-image, diamonds joint. The intervals do not cover what "
-        "other test images would give."
+        f"({view.what_varies()}). A filled marker: p < 0.05 in a paired t-test, with Holm's correction over all {rows} "
+        "rows that a panel's column has beside the reference. Circles image-text, squares image-image, diamonds joint. "
+        "The intervals do not cover what other test images would give."
     )

@@ -20,6 +20,7 @@ from trainables.downstream_data import Part, load_parts
 from trainables.eval_views import EvalSpec, prepare
 from trainables.grad_cam import enlarged, grad_cam
 
+VERSION = 1  # of this file, models.py and trainables.grad_cam
 SHOWN = ("imagenet", "clip", "simclr", "clip+simclr")
 # CheXpert's five of the competition, then those that NIH has boxes for.
 PREFERRED = (

@@ -1,17 +1,15 @@
 """Which finding is found by which method: mean AUROC over seeds, a cell for each."""
 
-from collections import defaultdict
-
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_rgb
 
-from sweep.aggregate import DONE
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.style import GREY_SCALE, INK, MUTED, PAPER, spelled
 from sweep.figures.view import Column, View, column_title
 
+VERSION = 1
 FEW = 10  # positives below which an AUROC hangs on single images
 
 
@@ -52,22 +50,13 @@ def draw(view: View, column: Column) -> Drawing:
 
 def table(view: View, source: str, column: Column) -> tuple[list[str], np.ndarray, list[int]]:
     """Findings, (rows, findings) mean AUROC in percent with NaN where there is none, and positives in test."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    counts: dict[str, int] = {}
-    for row in view.rows:
-        for cell in view.cells(row.name, source, column):
-            if cell.status == DONE:
-                for finding in cell.findings:
-                    counts.setdefault(finding.finding, finding.n_pos)
-                    if finding.auroc is not None:
-                        found[row.name, finding.finding].append(100 * finding.auroc)
-    findings = list(counts)
+    findings = view.summaries.findings(source, column)
     values = np.full((len(view.rows), len(findings)), np.nan)
     for i, row in enumerate(view.rows):
         for j, finding in enumerate(findings):
-            if found[row.name, finding]:
-                values[i, j] = np.mean(found[row.name, finding])
-    return findings, values, list(counts.values())
+            mean = view.summaries.of(row.name, source, column, finding.finding).mean
+            values[i, j] = np.nan if mean is None else 100 * mean
+    return [finding.finding for finding in findings], values, [finding.n_pos for finding in findings]
 
 
 def _block(axis: Axes, view: View, findings: list[str], values: np.ndarray, counts: list[int], scale: Normalize):

@@ -18,6 +18,7 @@ from trainables.downstream_data import Part
 from trainables.eval_views import EvalSpec, prepare
 from trainables.grad_cam import enlarged, grad_cam
 
+VERSION = 1  # of this file, grad_cam_panels.py, models.py and trainables.grad_cam
 NAME, TITLE = "pointing_game", "Pointing game on NIH's boxes"
 MOST_ON_CPU = 128  # boxes: a ResNet-50 explains about ten a second on two cores
 BATCH = 32

@@ -11,6 +11,7 @@ from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, sty
 from sweep.figures.style import INK, MUTED, Look, look
 from sweep.figures.view import View
 
+VERSION = 1
 LOSSES, LOSSES_TITLE = "pretraining_losses", "Pretraining: losses by epoch"
 NORMS, NORMS_TITLE = "gradient_norms", "Pretraining: gradient norms of the parts of a loss"
 ACROSS = 4

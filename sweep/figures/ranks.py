@@ -2,26 +2,27 @@
 
 from matplotlib.axes import Axes
 
-from sweep.compare import Ranks, rank_methods
+from sweep.comparisons import Ranks
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.forest import GROUP_COLORS
 from sweep.figures.style import INK, MUTED
 from sweep.figures.view import View, column_title
 
+VERSION = 1
 NAME, TITLE = "critical_difference", "Average ranks with the critical difference"
 
 
 def draw(view: View) -> Drawing:
     """Blocks are the study's datasets x protocols x percentages, a method's value is its mean over all seeds."""
-    named = _blocks(view)
-    ranks = rank_methods("all columns", "dataset and column, by macro AUROC", list(named.values()), _names(view))
+    ranks = view.comparisons.ranks[0]
     if len(ranks.methods) < 3 or ranks.critical_difference is None:
         raise CannotDraw(
             f"Ranks need at least 3 methods with all seeds in 2 columns of the table; {len(ranks.methods)} share "
             f"{ranks.num_blocks}."
         )
     rows = {row.name: row for row in view.rows}
-    used = [name for name, block in named.items() if all(method in block for method in ranks.methods)]
+    displays = {dataset.source: dataset.display for dataset in view.datasets}
+    used = [f"{displays[source]} {column_title(column)}" for source, column in ((b[0], b[1:]) for b in ranks.blocks)]
     with style():
         figure = new_figure(8.6, 1.15 + 0.19 * len(ranks.methods))
         _diagram(figure.subplots(), ranks, rows)
@@ -31,21 +32,6 @@ def draw(view: View) -> Drawing:
             "left_out": ranks.methods_left_out, "blocks_left_out": ranks.blocks_left_out,
         }
         return finished(NAME, TITLE, _caption(ranks, used, rows), figure, numbers)
-
-
-def _names(view: View) -> list[str]:
-    return [row.name for row in view.rows]
-
-
-def _blocks(view: View) -> dict[str, dict[str, float]]:
-    """Name of a dataset's column -> the mean of each row that has all its seeds there."""
-    blocks = {}
-    for dataset in view.datasets:
-        for column in view.columns:
-            found = {name: view.summary(name, dataset.source, column) for name in _names(view)}
-            complete = {name: s.mean for name, s in found.items() if s.mean is not None and s.complete}
-            blocks[f"{dataset.display} {column_title(column)}"] = complete
-    return blocks
 
 
 def _diagram(axis: Axes, ranking: Ranks, rows: dict) -> None:

@@ -5,8 +5,9 @@ from matplotlib.axes import Axes
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.style import INK, MUTED, look
 from sweep.figures.view import View
-from sweep.training_free import KINDS, rows_of
+from sweep.training_free import KINDS, items_of, rows_of
 
+VERSION = 1
 NAME, TITLE = "training_free", "Without training: neighbours, prompts, retrieval"
 ROW_HEIGHT = 0.24  # inches
 PANELS = {
@@ -33,6 +34,11 @@ def draw(view: View) -> Drawing:
         axes[0].set_yticks(range(len(rows)), [row.display.split(" (")[0] for row in rows])
         axes[0].set_ylim(len(rows) - 0.5, -0.5)
         return finished(NAME, TITLE, _caption(panels), figure, panels)
+
+
+def inputs(view: View) -> list:
+    """All that it is drawn from: the results of its measures, by digest."""
+    return [view.summaries.digest, view.digests([item.folder for item in items_of(view)])]
 
 
 def measured(view: View) -> dict[str, Series]:

@@ -1,35 +1,39 @@
 """What all figures are drawn from: the study's rows and columns that were asked for, and values by place and seed."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from datasets_io.artefacts import RESULT
 from datasets_io.manifest import Manifest
 from datasets_io.read import read_manifest
-from sweep.aggregate import DONE, CellResult, Summary, by_place, summarise
+from sweep.aggregate import CellResult, Summary
+from sweep.comparisons import Comparisons, compare_methods
 from sweep.figures.drawing import CannotDraw
 from sweep.plan import Plan
 from sweep.store import Store
-from sweep.studies import BASELINE, Study
+from sweep.studies import BASELINE, EncoderRow, Study
+from sweep.summaries import Column, Summaries, study_summaries
 from trainables.registry import PROTOCOLS
 
 GROUP_TITLES = {
     BASELINE: "Baselines", "image-text": "Image-text", "image-image": "Image-image", "joint": "Joint",
 }
-Column = tuple[str, int]  # protocol, label_percent
 
 
 @dataclass(frozen=True)
 class View:
-    """data_folders: source -> folder of its shards in the storage; raw: source -> its raw archive, where known.
+    """comparisons: the means and tests of the study's results, as tables and statistics print them.
 
-    Both may lack sources: figures that read images then say so.
+    data_folders: source -> folder of its shards in the storage; raw: source -> its raw archive, where known. Both may
+    lack sources: figures that read images then say so.
     """
 
     study: Study
     plan: Plan
-    results: Sequence[CellResult]
+    comparisons: Comparisons
     store: Store
     data_folders: Mapping[str, str] = field(default_factory=dict)
     raw: Mapping[str, Path] = field(default_factory=dict)
@@ -63,9 +67,13 @@ class View:
     def pretrain_seeds(self) -> tuple[int, ...]:
         return tuple(sorted({cell.encoder.pretrain_seed for cell in self.plan.cells}))
 
-    @cached_property
-    def places(self) -> dict:
-        return by_place(self.results)
+    @property
+    def summaries(self) -> Summaries:
+        return self.comparisons.summaries
+
+    @property
+    def results(self) -> Sequence[CellResult]:
+        return self.summaries.results
 
     @property
     def baselines(self) -> tuple:
@@ -75,29 +83,22 @@ class View:
     def methods(self) -> tuple:
         return tuple(row for row in self.rows if row.group != BASELINE)
 
-    def cells(self, row: str, dataset: str, column: Column) -> list[CellResult]:
-        return self.places.get((row, dataset, *column), [])
-
     def summary(self, row: str, dataset: str, column: Column) -> Summary:
-        return summarise(self.cells(row, dataset, column), self.seeds, self.pretrain_seeds)
+        """The mean that the tables print."""
+        return self.summaries.of(row, dataset, column)
 
-    def by_seed(self, row: str, dataset: str, column: Column) -> dict[tuple[int, int], float]:
-        """(pretraining seed, seed) -> macro AUROC of the cells that have one."""
-        return {
-            (cell.pretrain_seed, cell.seed): cell.macro_auroc
-            for cell in self.cells(row, dataset, column)
-            if cell.status == DONE and cell.macro_auroc is not None
-        }
+    def reference(self) -> EncoderRow:
+        """The row that others are compared with. Raises CannotDraw where there is none."""
+        for row in self.rows:
+            if row.name == self.comparisons.reference:
+                return row
+        raise CannotDraw("The study has no baseline row to set the methods against.")
 
-    def reference(self):
-        """The baseline that methods are set against: ImageNet, else random, else the study's first baseline."""
-        named = {row.name: row for row in self.baselines}
-        for name in ("imagenet", "random"):
-            if name in named:
-                return named[name]
-        if not named:
-            raise CannotDraw("The study has no baseline row to set the methods against.")
-        return next(iter(named.values()))
+    def digests(self, folders: Sequence[str]) -> list[tuple[str, str | None]]:
+        """Each folder of the storage with the SHA-256 of its result.json, None where it has none."""
+        paths, files = [f"{folder}/{RESULT}" for folder in folders], self.store.files
+        there = [hashlib.sha256(files.read(path)).hexdigest() if files.exists(path) else None for path in paths]
+        return list(zip(folders, there, strict=True))
 
     def what_varies(self) -> str:
         """The words for captions: over what an interval is taken."""
@@ -105,6 +106,15 @@ class View:
         if many > 1:
             return f"{many} pretraining seeds, each the mean of its {seeds} downstream seeds"
         return f"{seeds} downstream seeds on one pretrained encoder; pretraining itself does not vary"
+
+
+def make_view(
+    study: Study, plan: Plan, results: Sequence[CellResult], store: Store,
+    data_folders: Mapping[str, str] | None = None, raw: Mapping[str, Path] | None = None,
+) -> View:
+    """From results alone, where nobody has compared them yet."""
+    comparisons = compare_methods(study_summaries(study, plan, results))
+    return View(study, plan, comparisons, store, data_folders or {}, raw or {})
 
 
 def column_title(column: Column) -> str:

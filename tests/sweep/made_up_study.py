@@ -8,7 +8,7 @@ from pathlib import Path
 from datasets_io.artefacts import seal
 from datasets_io.files import Files
 from sweep.aggregate import CellResult
-from sweep.figures.view import View
+from sweep.figures.view import View, make_view
 from sweep.plan import Plan, make_plan
 from sweep.store import Store
 from sweep.studies import Study, demo
@@ -55,7 +55,12 @@ def without(result: CellResult, status: str = "missing") -> CellResult:
 
 def view_of(study: Study, folder: Path, results: list[CellResult] | None = None) -> View:
     plan = plan_of(study)
-    return View(study, plan, results_of(study, plan) if results is None else results, Store(str(folder)))
+    return make_view(study, plan, results_of(study, plan) if results is None else results, Store(str(folder)))
+
+
+def with_results(view: View, results: Iterable[CellResult]) -> View:
+    """The same study with other results."""
+    return make_view(view.study, view.plan, list(results), view.store, view.data_folders, view.raw)
 
 
 def pretend_pretrained(view: View, histories: dict[str, list[dict]]) -> None:

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from sweep.aggregate import CellResult
-from sweep.compare import (
+from sweep.comparisons import (
     AGAINST_REFERENCE,
     ALL_PAIRS,
     compare_column,

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import scipy.stats
-from made_up_study import plan_of, pretend_pretrained, results_of, small, view_of, without
+from made_up_study import plan_of, pretend_pretrained, results_of, small, view_of, with_results, without
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from PIL import Image
@@ -35,6 +35,10 @@ def view(tmp_path_factory):
 @pytest.fixture(scope="module")
 def drawings(view):
     return draw_all(view.study, view.plan, view.results, view.store)
+
+
+def by_seed(view, row, dataset, column) -> dict[tuple[int, int], float]:
+    return {(c.pretrain_seed, c.seed): c.macro_auroc for c in view.summaries.cells(row, dataset, column)}
 
 
 def test_what_results_alone_can_show_is_drawn(drawings):
@@ -60,6 +64,15 @@ def test_bytes_are_the_same_each_time(view, drawings):
 def test_processes_draw_the_same_bytes(view, drawings):
     with drawing_beside(view, processes=2) as drawn:
         assert drawn() == drawings
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_is_kept_is_not_drawn(view, drawings, processes):
+    kept = {"forest": replace(drawings["forest"], caption="kept")}
+    with drawing_beside(view, processes, kept) as drawn:
+        assert drawn() == drawings | kept
+    with drawing_beside(view, processes, drawings) as drawn:
+        assert drawn() == drawings and not multiprocessing.active_children()
 
 
 def test_figures_whose_process_was_killed_are_drawn_here(view, drawings, monkeypatch):
@@ -128,7 +141,7 @@ def test_curves_have_the_means_and_intervals_of_the_table(view, drawings):
     numbers = drawings["label_efficiency"].numbers["macro_auroc"]
     for row in view.rows:
         for percent in (1, 10, 100):
-            expected = summarise(view.cells(row.name, "chexpert", ("FT", percent)), view.seeds)
+            expected = summarise(view.summaries.cells(row.name, "chexpert", ("FT", percent)), view.seeds)
             found = numbers["chexpert"][row.name][str(percent)]
             assert found == {"mean": expected.mean, "ci95": expected.ci95, "n": 3, "complete": True}
 
@@ -137,26 +150,29 @@ def test_the_forest_is_the_paired_t_test_with_holm(view, drawings):
     numbers = drawings["forest"].numbers
     assert numbers["reference"] == "imagenet"
     place = numbers["differences"]["nih_cxr14"]["FT 10%"]
-    assert set(place) == {"clip", "simclr", "clip+simclr"}
-    p_values = []
-    for name, one in place.items():
-        a, b = (view.by_seed(row, "nih_cxr14", ("FT", 10)) for row in (name, "imagenet"))
+    assert set(place) == {"clip", "simclr", "clip+simclr"} and numbers["corrected_over"] == 4
+    p_values = {}
+    for name in ("random", *place):  # Random Init. is not shown, but comparisons.csv has it: one family for both
+        a, b = (by_seed(view, row, "nih_cxr14", ("FT", 10)) for row in (name, "imagenet"))
         seeds = sorted(a)
         test = scipy.stats.ttest_rel([a[s] for s in seeds], [b[s] for s in seeds])
-        interval = test.confidence_interval()
-        assert one["p"] == pytest.approx(test.pvalue, rel=1e-9)
-        assert one["difference"] - one["ci95"] == pytest.approx(interval.low, abs=1e-12)
-        p_values.append(one["p"])
-    assert [one["p_holm"] for one in place.values()] == list(holm(p_values))
+        p_values[name] = float(test.pvalue)
+        if name in place:
+            one, interval = place[name], test.confidence_interval()
+            assert one["p"] == pytest.approx(test.pvalue, rel=1e-9)
+            assert one["difference"] - one["ci95"] == pytest.approx(interval.low, abs=1e-12)
+    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    for name, one in place.items():
+        assert one["p_holm"] == pytest.approx(corrected[name], rel=1e-9)
 
 
 def test_with_several_pretraining_seeds_these_are_the_pairs(tmp_path):
     several = view_of(small(pretrain_seeds=(0, 1, 2, 3)), tmp_path)
-    one = forest.differences(several, "chexpert", ("LP", 100), "imagenet", ["clip"])["clip"]
+    one = several.comparisons.against_reference("chexpert", ("LP", 100))["clip"]
     pairs = []
     for p in range(4):
         a, b = (
-            np.mean([v for k, v in several.by_seed(row, "chexpert", ("LP", 100)).items() if k[0] == p])
+            np.mean([v for k, v in by_seed(several, row, "chexpert", ("LP", 100)).items() if k[0] == p])
             for row in ("clip", "imagenet")
         )
         pairs.append(a - b)
@@ -169,7 +185,7 @@ def test_missing_and_failed_seeds_are_marked_and_not_averaged_over(view, tmp_pat
     for result in view.results:
         gone = result.encoder == "clip" and result.seed == 1
         changed.append(without(result, "failed") if gone else result)
-    drawing = curves.draw(replace(view, results=changed))
+    drawing = curves.draw(with_results(view, changed))
     found = drawing.numbers["macro_auroc"]["chexpert"]["clip"]["100"]
     assert found["n"] == 2 and found["complete"] is False
 
@@ -230,7 +246,7 @@ def test_the_diagram_has_the_ranks_of_the_statistics(view, drawings):
 
 def test_a_column_that_lacks_seeds_is_no_block_and_is_counted(view):
     gone = [without(r) if (r.encoder, r.protocol, r.seed) == ("clip", "LP", 1) else r for r in view.results]
-    drawing = ranks.draw(replace(view, results=gone))
+    drawing = ranks.draw(with_results(view, gone))
     assert len(drawing.numbers["blocks"]) == 8 and drawing.numbers["blocks_left_out"] == 2
     assert "2 columns lack a seed" in drawing.caption
 

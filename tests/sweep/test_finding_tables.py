@@ -8,7 +8,8 @@ import pytest
 
 from sweep.aggregate import CellResult
 from sweep.finding_tables import finding_tables, narrowed, paper_columns
-from sweep.tables import TableLayout
+from sweep.layout import TableLayout
+from sweep.summaries import make_summaries
 from trainables.metrics import FindingAuroc
 
 ROWS = (
@@ -20,6 +21,10 @@ LAYOUT = TableLayout(
     seeds=(0, 1, 2), study="paper",
 )
 SPREAD = (-0.01, 0.0, 0.01)
+
+
+def tables_of(results, layout, published=False):
+    return finding_tables(make_summaries(layout, results), published)
 
 
 def cells(n_pos=(30, 30, 30)):
@@ -41,12 +46,12 @@ def cells(n_pos=(30, 30, 30)):
 
 
 def test_tables_are_numbered_as_the_papers_and_others_by_their_dataset():
-    stems = [(table.number, table.file_stem) for table in finding_tables(cells(), LAYOUT)]
+    stems = [(table.number, table.file_stem) for table in tables_of(cells(), LAYOUT)]
     assert stems == [(2, "table2"), (None, "findings_own_FT100"), (6, "table6"), (None, "findings_own_FT1")]
 
 
 def test_golden_rows():
-    text = narrowed(finding_tables(cells(), LAYOUT)[0], paper_columns(LAYOUT)).markdown()
+    text = narrowed(tables_of(cells(), LAYOUT)[0], paper_columns(LAYOUT)).markdown()
     for line in (
         "| Finding | Prevalence | n_pos | ImageNet Init. | CLIP | SimCLR | SimCLR-CLIP |",
         "| Lung lesion | 30.00 | 30 | 70.00 ± 2.48 | 73.00 ± 2.48 | 79.00 ± 2.48 | **82.00 ± 2.48** |",
@@ -60,7 +65,7 @@ def test_golden_rows():
 
 
 def test_the_best_is_the_best_of_the_methods_that_are_shown():
-    whole = finding_tables(cells(), LAYOUT)[0]
+    whole = tables_of(cells(), LAYOUT)[0]
     best = {name for (name, _), entry in zip(whole.methods, whole.rows[0].entries, strict=True) if entry.best}
     assert best == {"vicreg"}
     some = narrowed(whole, ("imagenet", "clip"))
@@ -74,7 +79,7 @@ def test_a_row_that_the_paper_does_not_have_is_shown_too():
 
 
 def test_published_values_stand_below_ours_with_the_difference():
-    table = narrowed(finding_tables(cells(), LAYOUT, published=True)[0], paper_columns(LAYOUT))
+    table = narrowed(tables_of(cells(), LAYOUT, published=True)[0], paper_columns(LAYOUT))
     lines = table.markdown().splitlines()
     place = next(i for i, line in enumerate(lines) if line.startswith("| Lung lesion |"))
     assert lines[place + 1] == "| &nbsp;&nbsp;published | 3.53 |  | 32.80 | 66.66 | 86.06 | 96.01 |"
@@ -82,16 +87,16 @@ def test_published_values_stand_below_ours_with_the_difference():
     row = next(r for r in csv.DictReader(io.StringIO(table.csv())) if (r["finding"], r["method"]) == (
         "lung_lesion", "clip"))
     assert (row["published"], float(row["difference"])) == ("66.66", pytest.approx(6.34))
-    assert "published" not in finding_tables(cells(), LAYOUT, published=True)[1].markdown().lower()
+    assert "published" not in tables_of(cells(), LAYOUT, published=True)[1].markdown().lower()
 
 
 def test_published_values_are_of_batch_256_only():
     layout = replace(LAYOUT, paper_rows=(("clip", "clip", 1024),))
-    table = finding_tables(cells(), layout, published=True)[0]
+    table = tables_of(cells(), layout, published=True)[0]
     assert [entry.published is None for entry in table.rows[0].entries] == [False, True, True, False, False]
 
 
 def test_where_test_labels_differ_between_cells_there_is_no_one_prevalence():
-    table = finding_tables(cells(n_pos=(30, 31, 30)), LAYOUT)[0]
+    table = tables_of(cells(n_pos=(30, 31, 30)), LAYOUT)[0]
     assert "| Lung lesion | - | 30 to 31 |" in table.markdown()
     assert "Test labels differ between cells, so there is no one prevalence: Lung lesion." in table.footnotes

@@ -14,7 +14,7 @@ from sweep.export import export_encoder, find_encoder
 from sweep.figures import feature_maps, grad_cam_panels, pointing_game
 from sweep.figures.draw import draw_all
 from sweep.figures.models import cell_network, first_cell
-from sweep.figures.view import View
+from sweep.figures.view import make_view
 from sweep.report_data import Origin, ReportData
 from trainables.cell_model import FROZEN, TUNED
 from trainables.encoder_features import image_features, sample_images
@@ -28,7 +28,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def view(trained):
-    return View(
+    return make_view(
         trained.study, trained.plan, trained.results(), trained.store, trained.data_folders, trained.raw
     )
 
@@ -110,7 +110,7 @@ def test_samples_are_seeded_and_leave_training_images_out_where_they_can(trained
 
 
 def cell_network_of(trained):
-    view = View(trained.study, trained.plan, (), trained.store)
+    view = make_view(trained.study, trained.plan, (), trained.store)
     return cell_network(view, view.rows[0], view.datasets[0]).backbone
 
 

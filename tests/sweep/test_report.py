@@ -22,7 +22,7 @@ from sweep.plan import Plan
 from sweep.report import app, write_report
 from sweep.report_data import Compute, compute_of
 from sweep.report_files import ReportFolder
-from sweep.report_html import report_page
+from sweep.summaries import make_summaries
 from sweep.tables import table1
 from trainables.metrics import FindingAuroc, macro
 
@@ -152,9 +152,10 @@ def test_tables_come_from_findings_csv_alone():
     study = small()
     plan = plan_of(study)
     results = [replace(r, macro_auroc=macro(r.findings)) for r in results_of(study, plan)]
-    again, layout = from_csv(findings_csv(results)), layout_of(study, plan)
-    assert [t.csv() for t in finding_tables(again, layout)] == [t.csv() for t in finding_tables(results, layout)]
-    assert table1(again, layout).markdown() == table1(results, layout).markdown()
+    layout = layout_of(study, plan)
+    again, results = make_summaries(layout, from_csv(findings_csv(results))), make_summaries(layout, results)
+    assert [t.csv() for t in finding_tables(again)] == [t.csv() for t in finding_tables(results)]
+    assert table1(again).markdown() == table1(results).markdown()
 
 
 def large_batches():
@@ -192,24 +193,6 @@ def test_hours_are_counted_by_device_and_workers(tmp_path):
                   replace(data.encoders[0], seconds=720.0, device="cpu")),
     )
     assert compute_of(data) == Compute(2.0, 0.2, 1.0, 2, 1)
-
-
-def test_the_same_results_are_not_analysed_and_drawn_twice(tmp_path):
-    from sweep.report_extras import _kept, _made_from, extras_of
-
-    study = small(("random", "imagenet"))
-    data, folder = data_of(tmp_path, study), ReportFolder.elsewhere(str(tmp_path / "report"))
-    made = extras_of(data, folder, quick=False)
-    for name, content in made.contents().items():
-        folder.write(name, content)
-    kept = _kept(folder, _made_from(data))
-    assert kept is not None and kept.statistics == made.statistics and list(kept.drawings) == list(made.drawings)
-    assert report_page(data, (), (), (), (), kept) == report_page(data, (), (), (), (), made)
-    fewer = replace(data, results=[without(data.results[0]), *data.results[1:]])
-    assert _kept(folder, _made_from(fewer)) is None
-    drawn = next(name for name in made.contents() if name.endswith(".svg"))
-    (tmp_path / "report" / drawn).unlink()
-    assert _kept(folder, _made_from(data)) is None
 
 
 def test_the_command_reports_a_storage_without_any_data(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from made_up_study import plan_of, results_of, small, without
 
 from sweep.finding_tables import finding_tables, narrowed, paper_columns
-from sweep.layout import layout_of
+from sweep.summaries import study_summaries
 from sweep.tables import table1
 
 ENGINE = next((name for name in ("pdflatex", "lualatex", "xelatex", "tectonic") if shutil.which(name)), None)
@@ -25,10 +25,10 @@ def every_table() -> list[str]:
     plan = plan_of(study)
     results = results_of(study, plan)
     results[0] = without(results[0], "failed")
-    layout = layout_of(study, plan)
-    whole = finding_tables(results, layout, published=True)
-    small_ones = [narrowed(table, paper_columns(layout)[:2]) for table in whole]
-    tables = [table1(results, layout, published=True, notes=("50% & more_",)), *whole, *small_ones]
+    means = study_summaries(study, plan, results)
+    whole = finding_tables(means, published=True)
+    small_ones = [narrowed(table, paper_columns(means.layout)[:2]) for table in whole]
+    tables = [table1(means, published=True, notes=("50% & more_",)), *whole, *small_ones]
     return [table.latex() for table in tables]
 
 

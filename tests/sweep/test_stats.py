@@ -8,9 +8,29 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.stats import compare, half_width, holm, mean, paired_t, sd, t_interval, two_way, wilcoxon, z_interval
+from sweep.stats import (
+    corrected_together,
+    from_differences,
+    half_width,
+    holm,
+    mean,
+    sd,
+    t_interval,
+    two_way,
+    wilcoxon,
+    z_interval,
+)
 
 VALUES = [0.8421, 0.8515, 0.8390, 0.8477, 0.8433]
+
+
+def paired_t(first, second, a, b):
+    """a, b: seed -> value of the two methods."""
+    return from_differences(first, second, [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+
+
+def compare(values, pairs):
+    return corrected_together([paired_t(first, second, values[first], values[second]) for first, second in pairs])
 
 
 def test_t_interval_equals_scipy():

@@ -7,7 +7,9 @@ from test_finding_tables import LAYOUT, ROWS, SPREAD
 
 from sweep.aggregate import CellResult
 from sweep.answers import answers
-from sweep.words import findings_in_words, make_blocks, mean_ranks
+from sweep.comparisons import compare_methods
+from sweep.summaries import make_summaries
+from sweep.words import findings_in_words
 from trainables.metrics import FindingAuroc
 
 COLUMNS = (("LP", 100), ("FT", 1), ("FT", 100))
@@ -33,8 +35,12 @@ def results(levels=LEVELS):
     return made
 
 
-def text_of(found) -> str:
-    return "\n".join(sentence.text for sentence in findings_in_words(found, LAYOUT))
+def compared(found, layout=LAYOUT):
+    return compare_methods(make_summaries(layout, found))
+
+
+def text_of(found, layout=LAYOUT) -> str:
+    return "\n".join(sentence.text for sentence in findings_in_words(compared(found, layout)))
 
 
 @pytest.mark.parametrize(
@@ -69,27 +75,25 @@ def test_without_a_finished_cell_there_is_one_sentence():
 
 def test_incomplete_columns_are_in_no_rank_and_no_comparison_of_methods():
     found = [r for r in results() if (r.encoder, r.protocol, r.seed) != ("clip", "LP", 2)]
-    ranked, places = mean_ranks(make_blocks(found, LAYOUT))
-    assert places == 2 and dict(ranked)["clip"] == 2.5
+    ranks = compared(found).ranks[0]
+    assert ranks.num_blocks == 2 and dict(zip(ranks.methods, ranks.mean_ranks, strict=True))["clip"] == 2.5
     assert "under LP (CLIP - VICReg)" not in text_of(found)
 
 
 def test_with_one_seed_nothing_is_tested():
-    text = "\n".join(
-        s.text for s in findings_in_words([r for r in results() if r.seed == 0], replace(LAYOUT, seeds=(0,)))
-    )
+    text = text_of([r for r in results() if r.seed == 0], replace(LAYOUT, seeds=(0,)))
     assert "no method shares two seeds with ImageNet Init. yet" in text
     assert "There is one seed: no interval and no test is possible." in text
 
 
 def test_answers_have_the_lead_and_the_test_against_the_baseline():
-    [(display, columns)] = answers(make_blocks(results(), LAYOUT))
+    [(display, columns)] = answers(compared(results()))
     first = columns[0]
     assert (display, first.column, first.winner, first.next_row) == ("CheXpert", "LP", "CLIP", "SimCLR-CLIP")
     assert first.lead == pytest.approx(1.0) and first.difference == pytest.approx(10.0) and first.sure
-    assert answers(make_blocks([], LAYOUT)) == []
+    assert answers(compared([])) == []
 
 
 def test_a_baseline_that_wins_is_not_compared_with_itself():
-    [(_, columns)] = answers(make_blocks(results(dict(LEVELS, imagenet=(0.9, 0.9, 0.9))), LAYOUT))
+    [(_, columns)] = answers(compared(results(dict(LEVELS, imagenet=(0.9, 0.9, 0.9)))))
     assert {c.winner for c in columns} == {"ImageNet Init."} and {c.difference for c in columns} == {None}

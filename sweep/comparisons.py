@@ -1,15 +1,21 @@
-"""Which methods differ: paired tests over seeds within a column of the table, and mean ranks over many columns."""
+"""Which methods differ: paired tests over seeds within a column of the table, and mean ranks over many columns.
+
+`Comparisons` answers for a whole study. It is made once; page, sentences, comparisons.csv and figures print it.
+"""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from scipy.special import chdtrc
 
 from sweep.aggregate import DONE, CellResult, independent_values, seed_name
 from sweep.stats import Comparison, corrected_together, from_differences
+from sweep.studies import BASELINE
+from sweep.summaries import Column, Summaries
 
 ALL_PAIRS, AGAINST_REFERENCE = "all pairs", "against the reference"
 MOST_METHODS_IN_PAIRS = 40  # 780 pairs a column; with more methods only the reference is compared
@@ -25,6 +31,58 @@ class Tested:
     family: str
     comparison: Comparison
     left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """All comparisons of a study. reference: the row that others are compared with, None without a baseline.
+
+    tested: (dataset, protocol, label_percent) -> what `compare_column` finds there. ranks: first over all columns by
+    macro AUROC, then one for each column of the table by finding.
+
+    One family of tests for all readers: within a column every other row against the reference, other baselines
+    included. comparisons.csv shows all of these, and who picks the smallest p picks among all of them. Holm's
+    correction over the whole family bounds the error in any part of it that a sentence or a figure shows; one over the
+    methods alone would not cover the baselines' rows, and the p of a method would hang on which rows are called
+    baselines. It costs little: the step-down procedure divides by what is left, and `random` is mostly rejected first.
+    """
+
+    summaries: Summaries
+    reference: str | None
+    tested: Mapping[tuple[str, str, int], tuple[Tested, ...]]
+    ranks: tuple["Ranks", ...]
+
+    def against_reference(self, dataset: str, column: Column) -> dict[str, Comparison]:
+        """Every other row -> row minus reference in that column; the rows are corrected together."""
+        tested = self.tested.get((dataset, *column), ())
+        return {t.comparison.first: t.comparison for t in tested if t.family == AGAINST_REFERENCE}
+
+
+def compare_methods(summaries: Summaries) -> Comparisons:
+    layout = summaries.layout
+    methods = [name for name, _, _ in layout.rows]
+    reference = reference_row([(name, group) for name, _, group in layout.rows])
+    tested = {}
+    for dataset, _ in layout.datasets:
+        for column in layout.columns:
+            cells = [cell for method in methods for cell in summaries.cells(method, dataset, column)]
+            tested[dataset, *column] = compare_column(cells, methods, reference, layout.seeds, layout.pretrain_seeds)
+    return Comparisons(summaries, reference, tested, _all_ranks(summaries, methods))
+
+
+def _all_ranks(summaries: Summaries, methods: Sequence[str]) -> tuple["Ranks", ...]:
+    """Blocks are the places where a row has every seed."""
+    layout = summaries.layout
+    places = [(dataset, column) for dataset, _ in layout.datasets for column in layout.columns]
+    whole = {(dataset, *column): summaries.complete(dataset, column) for dataset, column in places}
+    found = [rank_methods("all columns", "dataset and column, by macro AUROC", whole, methods)]
+    for column in layout.columns:
+        blocks = {
+            (dataset, *column, f.finding): summaries.complete(dataset, column, f.finding)
+            for dataset, _ in layout.datasets for f in summaries.findings(dataset, column) if f.auroc is not None
+        }
+        found.append(rank_methods(layout.column_title(*column), "dataset and finding, by AUROC", blocks, methods))
+    return tuple(found)
 
 
 def cells_by_method(cells: Iterable[CellResult]) -> dict[str, dict[tuple[int, int], CellResult]]:
@@ -86,6 +144,7 @@ class Ranks:
     """Friedman's test and Nemenyi's critical difference (Demsar, 2006) for a critical-difference figure.
 
     scope: what is ranked. methods: best first; mean_ranks: theirs, 1 is best, ties share the mean of their ranks.
+    blocks: the names, or numbers, of those that are ranked over.
     Two methods whose mean ranks differ by less than critical_difference are not told apart at 5%; cliques are
     the largest such sets of neighbours. Blocks that share test images are not independent, as both tests assume:
     take the figure as a description. chi2, p, critical_difference: None for less than two methods or blocks.
@@ -103,25 +162,30 @@ class Ranks:
     cliques: tuple[tuple[str, ...], ...]
     methods_left_out: tuple[str, ...] = ()
     blocks_left_out: int = 0
+    blocks: tuple[Hashable, ...] = ()
 
 
 def rank_methods(
-    scope: str, blocks_are: str, blocks: Sequence[Mapping[str, float]], methods: Sequence[str]
+    scope: str, blocks_are: str, blocks: Mapping[Any, Mapping[str, float]] | Sequence[Mapping[str, float]],
+    methods: Sequence[str],
 ) -> Ranks:
-    """blocks: for each the values of the methods that are complete in it, higher being better."""
-    ranked = [method for method in methods if any(method in block for block in blocks)]
-    whole = [block for block in blocks if ranked and all(method in block for method in ranked)]
+    """blocks: for each the values of the methods that are complete in it, higher being better; by name, or in order."""
+    named = blocks if isinstance(blocks, Mapping) else dict(enumerate(blocks))
+    ranked = [method for method in methods if any(method in block for block in named.values())]
+    whole = {
+        name: block for name, block in named.items() if ranked and all(method in block for method in ranked)
+    }
     absent = tuple(method for method in methods if method not in ranked)
     empty = Ranks(scope, blocks_are, (), (), 0, None, None, None, (), absent, len(blocks))
     if not whole:
         return empty
-    values = np.array([[block[method] for method in ranked] for block in whole])
+    values = np.array([[block[method] for method in ranked] for block in whole.values()])
     ranks = np.stack([_ranks(row) for row in values])
     means = ranks.mean(axis=0)
     order = sorted(range(len(ranked)), key=lambda i: (means[i], i))
     found = replace(
         empty, methods=tuple(ranked[i] for i in order), mean_ranks=tuple(float(means[i]) for i in order),
-        num_blocks=len(whole), blocks_left_out=len(blocks) - len(whole),
+        num_blocks=len(whole), blocks_left_out=len(named) - len(whole), blocks=tuple(whole),
     )
     if len(ranked) < 2 or len(whole) < 2:
         return found
@@ -172,5 +236,5 @@ def reference_row(rows: Sequence[tuple[str, str]]) -> str | None:
 
     rows: (name, group) in the table's order.
     """
-    baselines = [name for name, group in rows if group == "baseline"]
+    baselines = [name for name, group in rows if group == BASELINE]
     return "imagenet" if "imagenet" in baselines else next(iter(baselines), None)
