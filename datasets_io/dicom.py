@@ -45,6 +45,8 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
+    """One DICOM file. Raises PixelError for all that is wrong with it, MemoryError where it needs too much."""
+    # The header alone first: for most files the pixels are then mapped, and nothing is read twice.
     with open(path, "rb") as stream:
         dataset = _read_header(stream, stop_before_pixels=True)
         found = stream.read(4) == _PIXEL_DATA
@@ -64,7 +66,9 @@ def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
     except Exception as error:
         raise PixelError("header", f"a value of the DICOM header is invalid ({kind_of(error)})") from None
     if plain is not None:
-        pixels = shrunk(plain.stored, spec, _looked_up(plain.stored, dataset, False)[1], plain.signed, plain.bits)
+        inverted = _looked_up(plain.stored, dataset, False)[1]
+        pixels = shrunk(plain.stored, spec, inverted, plain.signed, plain.bits)
+        assert pixels is not None  # _mapped gives nothing that does not fit
     else:
         values, inverted = _looked_up(_stored_grey(dataset, rows, columns), dataset, spec.intensity == "voi")
         pixels = to_bytes(values, spec, inverted)

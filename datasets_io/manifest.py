@@ -58,6 +58,7 @@ class Manifest:
         """Raises ValueError where the text is not a manifest or its fingerprint is not its own."""
         try:
             value = json.loads(text)
+            # JSON knows no tuples; a frozen manifest has nothing else.
             value["shards"] = tuple(
                 Shard(**{**shard, "row_groups": tuple(shard["row_groups"])}) for shard in value["shards"]
             )
