@@ -328,6 +328,7 @@ def _ray_ready(start: bool) -> bool:
     if start:
         import ray  # it takes a second to import, which a small archive need not pay
 
+        # "local" is a Ray of this command's own; None joins the one that RAY_ADDRESS names.
         address = None if os.environ.get("RAY_ADDRESS") else "local"
         if address:
             ensure_token()

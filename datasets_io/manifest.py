@@ -27,7 +27,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The whole truth about a built corpus. Its existence means that the build is complete.
+    """What a built corpus holds and what it was made from. Its existence means that the build is complete.
 
     counts: {"records", "images", "rejects", "splits": {split: {"images", "studies", "patients",
     "with_impression", "without_impression"}}, "findings": {finding: {"positive", "negative",

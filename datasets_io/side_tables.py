@@ -1,6 +1,6 @@
 """What is written beside the shards: rejects.parquet, flags.parquet, near_duplicates.parquet, and their counts.
 
-Only rejects.parquet names files of the archive (as its csv does), so that a user can mend them.
+Only rejects.parquet names files of the archive (as its csv does), so that a user can repair them.
 """
 
 from collections import Counter

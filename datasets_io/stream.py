@@ -203,6 +203,7 @@ class _Pipeline:
     @staticmethod
     def _make(dataset: ray.data.Dataset) -> Iterator[list[ray.ObjectRef]]:
         """Starts with the first call: an error of the first block is then that call's, not the end of the actor."""
+        # References, not rows: the pixels go from the task that read them to the process that trains, not through here.
         for bundle in dataset.iter_internal_ref_bundles():
             yield bundle.block_refs
 

@@ -1,7 +1,7 @@
 """How does a made-up chest look on a radiograph: bones, lungs, heart and the signs of findings?
 
 Lengths are in half images: x to the right and y down, both from -1 to 1 over the picture. Grey values are from 0
-(air) to 1 (bone, metal), float32 of shape (size, size). Nothing here is measured on people: it is a teaching toy.
+(air) to 1 (bone, metal), float32 of shape (size, size). Nothing here is measured on people: it is a model for tests.
 """
 
 import functools
