@@ -26,7 +26,7 @@ def find_file(raw: Path, names: Iterable[str]) -> Path | None:
 
 
 def require_file(raw: Path, names: tuple[str, ...], what: str) -> Path:
-    """The same, with an ArchiveError that lists the names, and the sub-folder that has one."""
+    """As find_file. Raises ArchiveError, which lists the names and a sub-folder that has one, where there is none."""
     require_folder(raw, what)
     found = find_file(raw, names)
     if found is None:
@@ -44,12 +44,14 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict
     """
     opener = gzip.open if path.suffix == ".gz" else open
     try:
+        # utf-8-sig: a csv saved by a spreadsheet begins with a byte order mark, which would join the first name.
         with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
             missing = [name for name in columns if name not in (reader.fieldnames or [])]
             if missing:
                 raise ArchiveError(f"{path} has no column {', '.join(missing)}; its header is {reader.fieldnames}")
             for row in reader:
+                # DictReader fills missing fields with None, and puts those beyond the header under the key None.
                 if any(row[name] is None for name in columns) or any(row.pop(None, ())):
                     raise ArchiveError(f"{path} line {reader.line_num} does not have the header's fields: cut short?")
                 yield reader.line_num, row
@@ -58,13 +60,16 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict
 
 
 def read_header(path: Path) -> list[str]:
-    """Column names of a csv file."""
+    """Column names of a csv file; empty where the file is. Raises OSError or UnicodeDecodeError."""
     with open(path, encoding="utf-8-sig", newline="") as stream:
         return next(csv.reader(stream), [])
 
 
 def read_names(path: Path) -> list[str]:
-    """File names of a list: one a line, alone or followed by labels ('name 0 1 0 ...'); folders are cut off."""
+    """File names of a list: one a line, alone or followed by labels ('name 0 1 0 ...'); folders are cut off.
+
+    Raises ArchiveError where the file cannot be read.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -72,7 +77,8 @@ def read_names(path: Path) -> list[str]:
     return [PurePosixPath(line.split()[0]).name for line in lines if line.strip()]
 
 
-LABEL_CODES = {
+# Whole numbers beside blanks are floats to pandas, which then writes "1.0"; other programs, and people, write "1".
+LABEL_CODES: dict[str, int | None] = {
     **{text: POSITIVE for text in ("1", "1.0")},
     **{text: NEGATIVE for text in ("0", "0.0")},
     **{text: UNCERTAIN for text in ("-1", "-1.0")},

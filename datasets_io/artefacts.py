@@ -25,7 +25,8 @@ class CorruptArtefact(RuntimeError):
         super().__init__(message)
         self.path = path
 
-    def __reduce__(self):
+    # Exceptions are pickled by their args alone, and this one crosses processes of Ray: the path would be lost.
+    def __reduce__(self) -> tuple[type["CorruptArtefact"], tuple[str, str | None]]:
         return type(self), (str(self), self.path)
 
 
@@ -69,6 +70,7 @@ def seal(content: dict[str, Any]) -> bytes:
 
 def unseal(data: bytes, path: str) -> dict[str, Any]:
     """The content of a sealed JSON. Raises CorruptArtefact where any byte of it was changed."""
+    # The quick way: no second rendering as JSON. Any doubt is settled by the slow way below.
     line = _SEAL_LINE.search(data)
     if line and hashlib.sha256(data[: line.start()] + data[line.end() :]).hexdigest().encode() == line[1]:
         content = json.loads(data)  # what is left without the line of the seal is what was sealed, byte for byte
@@ -123,7 +125,7 @@ def _is_there(files: Files, path: str, digest: str) -> bool:
 
 
 def _stands(files: Files, folder: str, entries: dict[str, Any]) -> bool:
-    """Whether the result that is there is valid. A damaged one is put aside: the first valid write wins."""
+    """Whether the result that is there is valid. A damaged one goes to quarantine: the first valid write wins."""
     try:
         first = open_artefacts(files, folder)
     except CorruptArtefact as error:
@@ -141,11 +143,15 @@ def _stands(files: Files, folder: str, entries: dict[str, Any]) -> bool:
 
 
 def is_done(files: Files, folder: str) -> bool:
+    """Whether the folder has a result, damaged or not."""
     return files.exists(f"{folder}/{RESULT}")
 
 
 def open_artefacts(files: Files, folder: str) -> Artefacts:
-    """Raises FileNotFoundError where there is no result, CorruptArtefact where it is damaged, NewerSchema."""
+    """A finished folder.
+
+    Raises FileNotFoundError where there is no result, CorruptArtefact where it is damaged, and NewerSchema.
+    """
     path = f"{folder}/{RESULT}"
     result = unseal(files.read(path), path)
     check_schema(result, RESULT_SCHEMA, path)
@@ -153,7 +159,10 @@ def open_artefacts(files: Files, folder: str) -> Artefacts:
 
 
 def problems(files: Files, folder: str) -> list[str]:
-    """Read everything a finished folder names. One sentence for each artefact that is missing or changed."""
+    """Read everything a finished folder names. One sentence for each artefact that is missing or changed.
+
+    Raises FileNotFoundError where there is no result.
+    """
     try:
         artefacts = open_artefacts(files, folder)
     except CorruptArtefact as error:
@@ -168,9 +177,9 @@ def problems(files: Files, folder: str) -> list[str]:
 
 
 def quarantine(files: Files, folder: str) -> str | None:
-    """Put a damaged folder aside, so that it counts as not done; nothing of it is lost. Where it lies then.
+    """Move a damaged folder to quarantine, so that it counts as not done; nothing of it is lost. Where it lies then.
 
-    None where the folder is whole: another process has put it aside and computed it again in the meantime.
+    None where the folder is whole: another process has moved it and computed it again in the meantime.
     """
     try:
         why = problems(files, folder)
@@ -180,7 +189,8 @@ def quarantine(files: Files, folder: str) -> str | None:
 
 
 def put_aside(files: Files, path: str, why: str) -> str:
-    """Move a damaged file or folder into quarantine, with the reason beside it. Where it lies then."""
+    """Move a damaged file or folder to quarantine, with the reason beside it. Where it lies then."""
+    # Of a path only 150 characters, so that the name stays below a file system's 255 bytes; why.json has it all.
     name = path.replace("/", "-")[:150]
     target = f"{QUARANTINE}/{name}-{uuid.uuid4().hex[:8]}"
     files.move(path, f"{target}/{path.rpartition('/')[2]}")

@@ -22,7 +22,7 @@ from datasets_io.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, 
 from datasets_io.pixels import VERSION as PIXELS_VERSION
 from datasets_io.pixels import PixelSpec
 from datasets_io.ray_token import ensure_token
-from datasets_io.registry import get_source
+from datasets_io.registry import SourceOptions, get_source
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.shards import (
     FORMAT,
@@ -63,27 +63,43 @@ class TooManyRejects(ArchiveError):
 
 @dataclass(frozen=True)
 class BuildSpec:
-    """What the bytes of a corpus depend on, besides the archive. options: the source's; None for its defaults."""
+    """What the bytes of a corpus depend on, besides the archive. options: the source's; None for its defaults.
+
+    image_size: side of the square pictures in pixels. Raises ValueError for an unknown source, a size or intensity
+    that is not allowed, or the options of another source.
+    """
 
     source: str
     image_size: int = 224
     intensity: str = "minmax"
-    options: Any = None
+    options: SourceOptions | None = None
 
     def __post_init__(self) -> None:
         kind = get_source(self.source).options
         if self.options is not None and type(self.options) is not kind:
             raise ValueError(f"options of {self.source} are {self.options!r}; they must be a {kind.__name__}")
-        PixelSpec(self.image_size, self.intensity)
+        PixelSpec(self.image_size, self.intensity)  # made for its checks
+
+
+@dataclass(frozen=True)
+class _HowRun:
+    """How a build is run: nothing here changes a byte of the corpus. start_ray: whether Ray may be started for it."""
+
+    files: Files
+    progress: Progress | None
+    start_ray: bool
 
 
 def data_key(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:
-    """12 hex digits: the spec, the source's version and the SHA-256 of the archive's csv files and lists."""
+    """12 hex digits: the spec, the source's version and the SHA-256 of the archive's csv files and lists.
+
+    Raises ArchiveError where one of these files is missing.
+    """
     return _key(spec, _index_digests(spec, raw), limit)
 
 
 def data_folder(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:
-    """Where the corpus lies, relative to the storage's root."""
+    """Where the corpus lies, relative to the storage's root. Raises ArchiveError as data_key."""
     return f"data/{spec.source}-{data_key(spec, raw, limit=limit)}"
 
 
@@ -111,6 +127,7 @@ def build(
         return Manifest.from_json(files.read(f"{folder}/{MANIFEST}"))
     source, options = get_source(spec.source), options_of(spec)
     findings = source.findings_in(raw, options) if source.findings_in else source.findings
+    # All that csv files, reports and a look at the disk can tell comes first: before any image is read.
     records = _thinned(list(source.read_records(raw, options)), limit)
     check_splits(records)
     kept, index_rejects = _index_rejects(records)
@@ -119,7 +136,8 @@ def build(
     job = ShardJob(str(raw), files.uri, folder, findings, pixels)
     files.remove_leftovers(folder)
     tasks = plan_shards(kept)
-    results = _make_shards(job, tasks, files, raw_bytes, progress, start_ray)
+    results = _make_shards(job, tasks, raw_bytes, _HowRun(files, progress, start_ray))
+    # From here to the manifest, which is written last, every step gives the same bytes when it is done again.
     outcome = outcome_of(tasks, results, index_rejects)
     reasons = write_rejects(files, folder, outcome)
     _check_rejects(files, folder, reasons, len(records), max_rejects)
@@ -149,7 +167,7 @@ def _check_rejects(files: Files, folder: str, reasons: dict[str, int], records: 
         commonest = "; ".join(f"{count} x {reason}" for reason, count in list(reasons.items())[:3])
         raise TooManyRejects(
             f"{rejects} of {records} images gave no picture ({commonest}), and at most {max_rejects:.2%} may:"
-            f" mend the files that {files.full(f'{folder}/{REJECTS}')} names, or raise --max-rejects; finished shards"
+            f" repair the files that {files.full(f'{folder}/{REJECTS}')} names, or raise --max-rejects; finished shards"
             " are kept"
         )
 
@@ -175,12 +193,17 @@ def _publish(manifest: Manifest, files: Files, folder: str) -> Manifest:
     return other
 
 
-def options_of(spec: BuildSpec) -> Any:
-    return get_source(spec.source).options() if spec.options is None else spec.options
+def options_of(spec: BuildSpec) -> SourceOptions:
+    """The options of the spec's source: those given, else its defaults."""
+    if spec.options is not None:
+        return spec.options
+    defaults: SourceOptions = get_source(spec.source).options()
+    return defaults
 
 
 def identity_of(spec: BuildSpec, limit: int | None = None) -> dict[str, Any]:
     """The spec as plain JSON, without paths."""
+    # Options with metadata {"hashed": False} are paths: their content is in the digests of the index files.
     options = options_of(spec)
     own = {name: getattr(spec, name) for name in hashed_fields(spec)}
     return {**own, "options": {name: getattr(options, name) for name in hashed_fields(options)}, "limit": limit}
@@ -196,6 +219,7 @@ def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:
     raw = Path(raw).resolve()
     digests = {}
     for path in get_source(spec.source).index_files(raw, options_of(spec)):
+        # A list outside of the archive goes by its name alone: a key must not depend on where somebody keeps it.
         inside = path.resolve().is_relative_to(raw)
         name = path.resolve().relative_to(raw).as_posix() if inside else f"lists/{path.name}"
         with open(path, "rb") as stream:
@@ -204,6 +228,7 @@ def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:
 
 
 def _thinned(records: list[Record], limit: int | None) -> list[Record]:
+    """At most `limit` records, evenly spaced: 3 of 10 are those at 0, 3 and 6."""
     if limit is None or limit >= len(records):
         return records
     return [records[place * len(records) // limit] for place in range(limit)]
@@ -211,7 +236,9 @@ def _thinned(records: list[Record], limit: int | None) -> list[Record]:
 
 def _index_rejects(records: list[Record]) -> tuple[list[Record], list[Reject]]:
     """Records whose image_id is new and whose path stays in the raw folder; the others as rejects."""
-    kept, rejects, seen = [], [], set()
+    kept: list[Record] = []
+    rejects: list[Reject] = []
+    seen: set[str] = set()
     for record in records:
         path = PurePosixPath(record.path)
         if path.is_absolute() or ".." in path.parts or "\\" in record.path or "\0" in record.path:
@@ -226,6 +253,7 @@ def _index_rejects(records: list[Record]) -> tuple[list[Record], list[Reject]]:
 
 def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
     """About how many bytes the listed images have. Raises ArchiveError where too many of them are not there."""
+    # All of up to 8,191 images, else one in `step`, evenly spaced: looking for 377,110 on a network disk takes long.
     step = max(1, len(records) // CHECKED_FILES)
     checked = records[::step]
     sizes = {record.path: _size(raw, record.path) for record in checked}
@@ -233,6 +261,7 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
     if not records:
         raise ArchiveError(f"{raw} lists no image: are its csv files complete?")
     if len(missing) > max_rejects * len(checked):
+        # The folder, to a depth of two, that lacks most: a copy that stopped half way lacks whole folders.
         folders = Counter("/".join(PurePosixPath(path).parts[:-1][:2]) for path in missing)
         (folder, count), *_ = folders.most_common(1)
         looked = "listed images" if step == 1 else f"images looked for (1 in {step} of those listed)"
@@ -249,16 +278,15 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
 
 
 def _size(raw: Path, path: str) -> int | None:
+    """Bytes of a file of the archive; None where it is absent or a link leads out of the archive."""
     place = raw / path
     return place.stat().st_size if place.is_file() and is_inside(str(raw), path) else None
 
 
-def _make_shards(
-    job: ShardJob, tasks: list[ShardTask], files: Files, raw_bytes: int, progress: Progress | None, start_ray: bool
-) -> list[ShardResult]:
-    """The results of all tasks, in their order."""
+def _make_shards(job: ShardJob, tasks: list[ShardTask], raw_bytes: int, how: _HowRun) -> list[ShardResult]:
+    """The results of all tasks, in their order. raw_bytes: of the archive's images, about."""
     with ThreadPoolExecutor(STATE_READERS) as pool:  # a look at every file of finished shards, often over a network
-        found = pool.map(lambda task: finished_shard(job, task, files), tasks)
+        found = pool.map(lambda task: finished_shard(job, task, how.files), tasks)
         results = {task.path: result for task, result in zip(tasks, found, strict=True) if result}
     waiting = [task for task in tasks if task.path not in results]
     total = sum(len(task.records) for task in tasks)
@@ -267,19 +295,20 @@ def _make_shards(
     def advance(count: int) -> None:
         nonlocal done
         done += count
-        if progress:
-            progress(done, total, job.folder)
+        if how.progress:
+            how.progress(done, total, job.folder)
 
-    advance(0)
+    advance(0)  # shows at once what an earlier build has done
     if waiting:
         small = raw_bytes * (total - done) // total < RAY_PAYS_BYTES
-        run = _run_here if small or not _ray_ready(start_ray) else _run_on_ray
+        run = _run_here if small or not _ray_ready(how.start_ray) else _run_on_ray
         for result in run(job, waiting, advance):
             results[result.path] = result
     return [results[task.path] for task in tasks]
 
 
 def _run_here(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
+    """Shard after shard in this process, whose images several processes decode at once."""
     images = sum(len(task.records) for task in tasks)
     workers = min(len(os.sched_getaffinity(0)), MAX_LOCAL_DECODERS, 1 + images // IMAGES_PER_DECODER)
     with Decoders(job.pixels, workers) as decoders:
@@ -289,12 +318,13 @@ def _run_here(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], No
 
 def _ray_ready(start: bool) -> bool:
     """Whether this process is connected to Ray; in the command, it is by now."""
-    ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
+    loaded = sys.modules.get("ray")
+    if loaded is not None and loaded.is_initialized():
         return True
     if start:
         import ray  # it takes a second to import, which a small archive need not pay
 
+        # "local" is a Ray of this command's own; None joins the one that RAY_ADDRESS names.
         address = None if os.environ.get("RAY_ADDRESS") else "local"
         if address:
             ensure_token()
@@ -310,6 +340,7 @@ def _run_on_ray(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], 
     ray.data.DataContext.get_current().enable_progress_bars = False
     sizes = {task.path: len(task.records) for task in tasks}
     rows = [shard_row(job, task) for task in tasks]
+    # One block a shard, so that a lost machine costs its shards alone; texts, since Arrow has no type for a job.
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(make_shard_row, num_cpus=1)
     for row in dataset.iter_rows():
         result = ShardResult.from_json(row["result"])

@@ -26,17 +26,21 @@ DECODER_DEPENDENCIES = {syntax: ("imagecodecs",) for syntax in SYNTAXES}  # a na
 
 
 def is_available(syntax: str) -> bool:
-    """Asked by pydicom."""
+    """Whether imagecodecs decodes this transfer syntax: pydicom asks it by this name before it uses the plugin."""
     return syntax in SYNTAXES
 
 
 def lacks_end(syntax: str, pixel_data: bytes) -> bool:
-    """Whether a JPEG stream is cut short: libjpeg would fill the rest with grey and say nothing."""
+    """Whether a JPEG or JPEG-LS stream is cut short: libjpeg would fill the rest with grey and say nothing."""
+    # FF D9 is the marker EOI, end of image. Behind it there may be padding and DICOM's own delimiters.
     return syntax in (*_JPEG, *_JPEG_LS) and b"\xff\xd9" not in pixel_data[-1024:]
 
 
 def stored_values(dataset: "Dataset") -> np.ndarray:
-    """The pixel array of a dataset. Raises whatever pydicom and the codecs raise."""
+    """The pixel array of a dataset, (rows, columns) or (rows, columns, 3) of its stored type.
+
+    Raises whatever pydicom and the codecs raise, which the caller turns into PixelError.
+    """
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in SYNTAXES:
         return dataset.pixel_array
@@ -48,11 +52,16 @@ def stored_values(dataset: "Dataset") -> np.ndarray:
     except Exception:
         if syntax != uid.RLELossless:
             raise
+    # Outside of the handler, so that an error of pydicom's is not told as "during handling of another".
     return decoder.as_array(dataset, decoding_plugin="pydicom")[0]
 
 
-def decode_frame(data: bytes, runner: DecodeRunner) -> bytes:
-    """One frame, as pydicom wants it from a plugin: the samples' bytes in little endian order."""
+def decode_frame(data: bytes, runner: DecodeRunner) -> bytes | bytearray:
+    """One frame, as pydicom wants it from a plugin: the samples' bytes in little endian order.
+
+    What the codestream says of depth, planes and colours is set on the runner. Raises ValueError where it has another
+    size than the header, and what the codec raises for a damaged stream.
+    """
     import imagecodecs  # here, because it takes a tenth of a second and many archives are not compressed
 
     syntax, samples = runner.transfer_syntax, runner.samples_per_pixel
@@ -65,6 +74,7 @@ def decode_frame(data: bytes, runner: DecodeRunner) -> bytes:
         values = imagecodecs.jpegls_decode(data)
     else:  # OpenJPH is 15% faster for HTJ2K, but wraps what a lossy stream puts beyond 8 bits
         values = imagecodecs.jpeg2k_decode(data)
+    # One sample: (rows, columns); several: (rows, columns, samples).
     if values.shape != (runner.rows, runner.columns, samples)[: values.ndim] or values.ndim != 2 + (samples > 1):
         raise ValueError("the codestream has other rows, columns or samples than the header")
     runner.set_option("bits_allocated", 8 * values.itemsize)
@@ -75,12 +85,17 @@ def decode_frame(data: bytes, runner: DecodeRunner) -> bytes:
     return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def _decode_rle(data: bytes, runner: DecodeRunner) -> bytes:
+def _decode_rle(data: bytes, runner: DecodeRunner) -> bytes | bytearray:
+    """DICOM PS3.5 Annex G: a header of 16 numbers of 4 bytes, how many segments there are and where each begins.
+
+    A segment holds one byte of each sample, so there are samples x bytes of them, at most 15.
+    """
     import imagecodecs
 
     if runner.bits_allocated % 8:
         raise NotImplementedError("RLE of packed bits")
     # imagecodecs reads outside of the stream where an offset points there, which ends the process
+    # (the first segment follows the header, 64 bytes, and each is followed by the next).
     number, *offsets = struct.unpack_from("<16L", data)
     starts = [*offsets[:number], len(data)]
     if not 1 <= number <= 15 or starts[0] != 64 or any(start >= stop for start, stop in pairwise(starts)):
@@ -89,5 +104,5 @@ def _decode_rle(data: bytes, runner: DecodeRunner) -> bytes:
     values = imagecodecs.dicomrle_decode(data, f"<u{size}")
     if len(values) != runner.rows * runner.columns * runner.samples_per_pixel * size:
         raise ValueError("the RLE stream is shorter or longer than rows x columns")
-    runner.set_option("planar_configuration", 1)
+    runner.set_option("planar_configuration", 1)  # segments are planes: all of one colour, then the next
     return values

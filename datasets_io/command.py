@@ -5,16 +5,15 @@ import dataclasses
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from datasets_io.build import BuildSpec, TooManyRejects, build
 from datasets_io.files import Files
 from datasets_io.manifest import Manifest
 from datasets_io.pixels import INTENSITIES
-from datasets_io.registry import SOURCES, get_source
+from datasets_io.registry import SOURCES, SourceOptions, get_source
 from datasets_io.verify import verify
 
 OK, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
@@ -39,11 +38,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code: 0 whole, 2 bad input, 3 too many rejects or damaged shards, 130 interrupted."""
+    """Run the command. Exit code: 0 whole, 2 bad input, 3 too many rejects or damaged shards, 130 interrupted."""
     flags = parser().parse_args(arguments)
     try:
         return _run(flags)
-    except TooManyRejects as error:
+    except TooManyRejects as error:  # an ArchiveError, so a ValueError: it must come before that
         print(error, file=sys.stderr)
         return SOME_FAILED
     except ValueError as error:
@@ -74,8 +73,8 @@ def _run(flags: argparse.Namespace) -> int:
     return SOME_FAILED if problems else OK
 
 
-def _options(source: str, pairs: list[str]) -> Any:
-    """The source's options from NAME=VALUE pairs."""
+def _options(source: str, pairs: list[str]) -> SourceOptions:
+    """The source's options from NAME=VALUE pairs; all of them are texts. Raises ValueError for an unknown name."""
     kind = get_source(source).options
     known = [field.name for field in dataclasses.fields(kind)]
     values = {}
@@ -85,11 +84,12 @@ def _options(source: str, pairs: list[str]) -> Any:
             allowed = ", ".join(f"{option}=..." for option in known) or "none"
             raise ValueError(f"--option {pair!r} is no option of {source}; allowed: {allowed}")
         values[name] = value
-    return kind(**values)
+    options: SourceOptions = kind(**values)
+    return options
 
 
 def summary(manifest: Manifest, place: str) -> list[str]:
-    """What a user wants to see after a build."""
+    """The lines that the command prints after a build: counts by split, rejects by reason, notes."""
     counts = manifest.counts
     lines = [f"{manifest.source} {manifest.fingerprint} in {place}"]
     lines.append(f"{counts['records']:,} records = {counts['images']:,} images + {counts['rejects']:,} rejects")
@@ -102,7 +102,7 @@ def summary(manifest: Manifest, place: str) -> list[str]:
     return lines + [f"note: {note}" for note in manifest.notes]
 
 
-class _Bar(AbstractContextManager):
+class _Bar(AbstractContextManager["_Bar"]):
     """A progress bar with images a second and the time left, on stderr."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class _Bar(AbstractContextManager):
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TextColumn("{task.fields[speed]} images/s"), TimeRemainingColumn(), console=Console(stderr=True),
         )
-        self._task = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> "_Bar":
         self._progress.start()
@@ -120,6 +120,7 @@ class _Bar(AbstractContextManager):
         self._progress.stop()
 
     def show(self, done: int, total: int, text: str) -> None:
+        # What an earlier build has done stands in the first call: it is progress, but no speed of this one.
         if self._task is None:
             self._task = self._progress.add_task(text, total=total, completed=done, speed="-")
             return

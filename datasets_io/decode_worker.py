@@ -1,4 +1,4 @@
-"""How a hostile file can at most cost one row: files are decoded in a child process with time and memory limits.
+"""How a hostile file can cost at most one row: files are decoded in a child process with time and memory limits.
 
 Protocol, over the child's stdin and stdout: the parent sends one JSON line a file, the child answers with one
 JSON line and, for a picture, image_size^2 bytes. The child's alarms are the kernel's: they end the process even
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class DecodeWorker:
 
     def __init__(self, spec: PixelSpec, time_limit: float = TIME_LIMIT, memory_limit: int = MEMORY_LIMIT):
         self._spec, self._time_limit, self._memory_limit = spec, time_limit, memory_limit
-        self._child: subprocess.Popen | None = None
+        self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "DecodeWorker":
         return self
@@ -39,12 +40,15 @@ class DecodeWorker:
         self.close()
 
     def decode(self, path: Path) -> Decoded:
-        """As pixels.decode_file, and raises PixelError also for a hang, a crash or too much memory."""
+        """As pixels.decode_file, and raises PixelError also for a hang, a crash or too much memory.
+
+        Raises RuntimeError where no child can be started.
+        """
         child = self._child or self._start()
         try:
             answer, data = self._ask(child, path)
         except (BrokenPipeError, EOFError):
-            raise self._death() from None
+            raise self._death(child) from None
         except BaseException:
             self.close()  # the pipe is out of step, e.g. after Ctrl-C
             raise
@@ -54,26 +58,31 @@ class DecodeWorker:
         return Decoded(pixels, answer["rows"], answer["columns"], answer["view_position"], answer["burned_in"])
 
     def close(self) -> None:
+        """End the child, whatever it is at; the next file starts another."""
         if self._child is not None:
             self._child.kill()
             self._child.communicate()
             self._child = None
 
-    def _ask(self, child: subprocess.Popen, path: Path) -> tuple[dict, bytes]:
-        child.stdin.write(json.dumps(os.fspath(path)).encode() + b"\n")
-        child.stdin.flush()
-        line = child.stdout.readline()
+    def _ask(self, child: subprocess.Popen[bytes], path: Path) -> tuple[dict[str, Any], bytes]:
+        """The child's answer for one file. Raises BrokenPipeError or EOFError where the child has ended."""
+        stdin, stdout = _pipes(child)
+        stdin.write(json.dumps(os.fspath(path)).encode() + b"\n")
+        stdin.flush()
+        line = stdout.readline()
         if not line.endswith(b"\n"):
             raise EOFError
         answer = json.loads(line)
         size = 0 if "reason" in answer else self._spec.image_size**2
-        data = child.stdout.read(size)
+        data = stdout.read(size)
         if len(data) != size:
             raise EOFError
         return answer, data
 
-    def _start(self) -> subprocess.Popen:
+    def _start(self) -> subprocess.Popen[bytes]:
+        """A child that is ready for files. Raises RuntimeError where it does not say so."""
         package_root = str(Path(__file__).resolve().parents[1])
+        # Children are what runs at once: threads of theirs would only get into each other's way.
         threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
         spec = [self._spec.image_size, self._spec.intensity, list(self._spec.modalities)]
@@ -81,10 +90,11 @@ class DecodeWorker:
         child = subprocess.Popen(
             [sys.executable, "-m", "datasets_io.decode_worker", json.dumps([spec, limits])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,  # codecs quote headers there
+            # A session of its own: Ctrl-C in the terminal reaches the parent alone, which then ends the child.
             env={**os.environ, **threads, "PYTHONPATH": path}, start_new_session=True,
         )
         self._child = child
-        if child.stdout.readline() != READY:
+        if _pipes(child)[1].readline() != READY:
             self.close()
             raise RuntimeError(
                 "the decoding process did not start; try `python -m datasets_io.decode_worker --help`, and give the"
@@ -92,8 +102,9 @@ class DecodeWorker:
             )
         return child
 
-    def _death(self) -> PixelError:
-        code = self._child.wait()
+    def _death(self, child: subprocess.Popen[bytes]) -> PixelError:
+        """Why the child ended, by the signal that ended it: the alarms of `serve`, or something else."""
+        code = child.wait()
         self._child = None
         if code == -signal.SIGPROF:
             return PixelError("decode", f"decoding took longer than {self._time_limit:g} s")
@@ -102,14 +113,23 @@ class DecodeWorker:
         return PixelError("decode", "the codec crashed or ran out of memory")
 
 
+def _pipes(child: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    """The child's stdin and stdout, which Popen types as optional."""
+    assert child.stdin is not None and child.stdout is not None  # both are PIPE
+    return child.stdin, child.stdout
+
+
 def serve(spec: PixelSpec, time_limit: float) -> None:
-    """The child's loop: until stdin ends."""
+    """The child's loop: until stdin ends. time_limit: seconds of processor time for each file."""
+    # Answers go to a copy of stdout; 1 itself becomes stderr, which the parent throws away.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a codec prints must not get into the protocol
     warnings.simplefilter("ignore")
     answers.write(READY)
     answers.flush()
     for line in sys.stdin.buffer:
+        # ITIMER_PROF counts this process's processor time and sends SIGPROF, ITIMER_REAL the clock's and SIGALRM.
+        # Neither has a handler: a Python one would only run when the codec returns.
         signal.setitimer(signal.ITIMER_PROF, time_limit)
         signal.setitimer(signal.ITIMER_REAL, WAITING * time_limit)
         try:
@@ -130,6 +150,7 @@ def serve(spec: PixelSpec, time_limit: float) -> None:
 
 
 def main(arguments: str) -> None:
+    """The child: [[image_size, intensity, modalities], [time limit, memory limit]] as JSON."""
     (image_size, intensity, modalities), (time_limit, memory_limit) = json.loads(arguments)
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a patient's picture

@@ -39,12 +39,14 @@ _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"  # little endi
 _PIXEL_NAMES = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _NO_PIXELS = "there is no pixel data: not an image, or the file is cut short"
 _CUT = "the pixel data is cut short, or followed by bytes that are no DICOM"
-_PIXEL_DATA = b"\xe0\x7f\x10\x00"
+_PIXEL_DATA = b"\xe0\x7f\x10\x00"  # the tag (7FE0,0010) in little endian
 SLOPES = (1e-30, 1e30)  # beyond them float32, in which pictures are scaled, has nothing or infinity
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
+    """One DICOM file. Raises PixelError for all that is wrong with it, MemoryError where it needs too much."""
+    # The header alone first: for most files the pixels are then mapped, and nothing is read twice.
     with open(path, "rb") as stream:
         dataset = _read_header(stream, stop_before_pixels=True)
         found = stream.read(4) == _PIXEL_DATA
@@ -64,7 +66,9 @@ def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
     except Exception as error:
         raise PixelError("header", f"a value of the DICOM header is invalid ({kind_of(error)})") from None
     if plain is not None:
-        pixels = shrunk(plain.stored, spec, _looked_up(plain.stored, dataset, False)[1], plain.signed, plain.bits)
+        inverted = _looked_up(plain.stored, dataset, False)[1]
+        pixels = shrunk(plain.stored, spec, inverted, plain.signed, plain.bits)
+        assert pixels is not None  # _mapped gives nothing that does not fit
     else:
         values, inverted = _looked_up(_stored_grey(dataset, rows, columns), dataset, spec.intensity == "voi")
         pixels = to_bytes(values, spec, inverted)
@@ -108,6 +112,7 @@ def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | Non
         return None
     if not simple or not shrink.fits(rows, columns, spec.image_size):
         return None
+    # Behind the tag: explicit syntaxes have two letters for the type and two zeros, both have the length in 4 bytes.
     known = syntax == _IMPLICIT or stream.read(4) in (b"OW\0\0", b"OB\0\0")
     length, place = int.from_bytes(stream.read(4), "little"), stream.tell()
     last = place + length == os.fstat(stream.fileno()).st_size  # what follows may be padding, or say that it is broken
@@ -164,6 +169,7 @@ def _check_length(dataset: Dataset, photometric: str) -> None:
         if lacks_end(syntax, dataset.PixelData or b""):
             raise PixelError("decode", "the JPEG stream has no end: the file is cut short")
         return
+    # YBR_FULL_422 stores each colour difference for two pixels at once: 2 samples a pixel of 3.
     samples = _whole(dataset, "SamplesPerPixel") - (photometric == "YBR_FULL_422")
     bits = _whole(dataset, "Rows") * _whole(dataset, "Columns") * samples * allocated
     if len(dataset.PixelData or b"") * 8 < bits:
@@ -183,7 +189,7 @@ def _stored_grey(dataset: Dataset, rows: int, columns: int) -> np.ndarray:
         if dataset.file_meta.TransferSyntaxUID in SYNTAXES:
             reason = f"the pixel data is damaged: it is no {_syntax_name(dataset)} ({kind_of(error)})"
         raise PixelError("decode", reason) from None
-    if array.shape == (rows, columns, 3):
+    if array.shape == (rows, columns, 3):  # (rows, columns, 3) @ (3,) -> (rows, columns)
         array = array.astype(np.float32) @ _LUMA
     if array.shape != (rows, columns):
         raise PixelError("decode", "the decoded picture does not have the rows and columns of the header")
@@ -210,7 +216,7 @@ def _looked_up(grey: np.ndarray, dataset: Dataset, with_voi: bool) -> tuple[np.n
         if luts and luts[0].get("LUTDescriptor"):  # elements without a value are common
             grey = apply_modality_lut(grey, dataset)
         elif not with_voi:
-            inverted ^= slope < 0
+            inverted ^= slope < 0  # inverted twice is not inverted
         elif (slope, intercept) != (1.0, 0.0):
             grey = grey * slope + intercept
         what = "VOI window or LUT"

@@ -1,4 +1,4 @@
-"""How bytes reach a storage URI (local path, NFS, s3://, gs://) so that a reader never sees half a file."""
+"""How bytes reach a storage URI (local path, NFS, s3://, gs://) so that a reader never sees a partial file."""
 
 import errno
 import hashlib
@@ -18,11 +18,12 @@ import stamina
 TEMPORARY = ".tmp-"
 LEFTOVER_SECONDS = 3600  # no write takes that long
 RETRY_SECONDS = float(os.environ.get("RADSWEEP_RETRY_SECONDS", "120"))
-# What a storage that is away for a moment says. A full disk, missing rights and missing files do not pass by waiting.
+# Errors of a storage that is unreachable for a moment. A full disk, missing rights or files do not pass by waiting.
 PASSING = {
     errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.ENETDOWN, errno.ENETUNREACH,
     errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE,
 }
+# pyarrow gives no errno for object stores: the words of its messages, and of the AWS and Google libraries within.
 REMOTE_PASSING = ("timeout", "timed out", "network", "connection", "slow_down", "slowdown", "throttl", "unavailable",
                   "internal_failure", "internalerror", "curlcode")
 PIECE_BYTES = 1 << 20
@@ -31,13 +32,17 @@ Data = bytes | memoryview | BinaryIO  # an open file is read from its beginning,
 
 
 class Disk:
-    """The calls on a local file system of which everything else is made. Tests fail or record each of them."""
+    """The calls on a local file system of which everything else is made. Tests fail or record each of them.
+
+    Each raises OSError as the system does.
+    """
 
     def make_folder(self, path: str) -> None:
+        """Make one folder; its parent must be there."""
         os.mkdir(path)
 
     def create(self, path: str, data: Data) -> None:
-        """Write a new file and bring its bytes to the disk."""
+        """Write a new file and bring its bytes to the disk. Raises FileExistsError where the name is taken."""
         with open(path, "xb") as stream:
             for piece in _pieces(data):
                 stream.write(piece)
@@ -45,15 +50,19 @@ class Disk:
             os.fsync(stream.fileno())
 
     def rename(self, path: str, target: str) -> None:
+        """Give a file or folder another name at once; a file of that name is replaced."""
         os.replace(path, target)
 
     def link(self, path: str, target: str) -> None:
+        """Give a file a second name. Raises FileExistsError where it is taken: of two writers one wins."""
         os.link(path, target)
 
     def unlink(self, path: str) -> None:
+        """Remove one file."""
         os.unlink(path)
 
     def remove_tree(self, path: str) -> None:
+        """Remove a folder and all in it."""
         shutil.rmtree(path)
 
     def sync_folder(self, path: str) -> None:
@@ -65,6 +74,7 @@ class Disk:
             os.close(descriptor)
 
     def read(self, path: str) -> bytes:
+        """All bytes of a file."""
         with open(path, "rb") as stream:
             return stream.read()
 
@@ -82,7 +92,7 @@ def _pieces(data: Data) -> Iterator[bytes | memoryview]:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether an error of the storage may go away by itself."""
+    """Whether an error of the storage may go away by itself, so that it is worth to wait and call again."""
     if not isinstance(error, OSError) or isinstance(error, (FileNotFoundError, FileExistsError)):
         return False
     if error.errno is not None:
@@ -92,7 +102,11 @@ def is_passing(error: Exception) -> bool:
 
 
 def patiently(call: Callable[[], T]) -> T:
-    """Do it, and again for up to RETRY_SECONDS while the storage is away."""
+    """The call's value; repeated for up to RETRY_SECONDS while the storage is unreachable, then its error is raised.
+
+    The waits grow from 0.1 s to 5 s, with jitter, so that the workers of a cluster do not come back all at once.
+    """
+    # stamina warns of a timeout of 0; a nanosecond means the same, one attempt.
     for attempt in stamina.retry_context(
         on=is_passing, attempts=None, timeout=RETRY_SECONDS or 1e-9, wait_initial=0.1, wait_max=5.0
     ):
@@ -108,11 +122,11 @@ def below(uri: str, path: str) -> str:
 
 
 class Files:
-    """Seven calls on one root: read, write, write_once, exists, list, move, remove. Paths are relative to it.
+    """One storage root. read, write, write_once, exists, list, sizes, ages, remove_leftovers, move, remove.
 
-    A write is whole or absent: local files go through a uniquely named temporary file,
-    fsync and rename; object stores show an object only when its upload is complete.
-    Every call waits for a storage that is away for a moment.
+    Paths are relative to the root, with forward slashes. A write is whole or absent: local files go through a
+    uniquely named temporary file, fsync and rename; object stores show an object only when its upload is complete.
+    Calls are repeated while the storage is unreachable (see `patiently`), then raise its OSError.
     """
 
     def __init__(self, uri: str):
@@ -125,9 +139,11 @@ class Files:
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
 
     def full(self, path: str) -> str:
+        """The path as `self.fs` and error messages name it: below the root."""
         return f"{self.root}/{path}" if path else self.root
 
     def read(self, path: str) -> bytes:
+        """All bytes of a file. Raises FileNotFoundError."""
         return patiently(lambda: self._read(self.full(path)))
 
     def write(self, path: str, data: Data) -> None:
@@ -147,6 +163,7 @@ class Files:
         return True
 
     def exists(self, path: str) -> bool:
+        """Whether a file or folder is there; on an object store, also whether any object lies below the path."""
         return self._kind(path) != pafs.FileType.NotFound
 
     def list(self, prefix: str = "", ending: str | tuple[str, ...] = "") -> list[str]:
@@ -168,6 +185,7 @@ class Files:
 
     def ages(self, prefix: str) -> dict[str, float]:
         """Path -> seconds since its last write, counted from the newest file there: by the storage's clock alone."""
+        # This machine's clock may differ from the storage's by minutes, which would make a live lease look old.
         selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
         start = len(self.root) + 1
         found = [i for i in patiently(lambda: self.fs.get_file_info(selector)) if i.type == pafs.FileType.File]
@@ -207,7 +225,7 @@ class Files:
         elif kind == pafs.FileType.File:
             patiently(lambda: self._remove_file(path))
 
-    # -- one attempt ---------------------------------------------------------------------------------
+    # -- one attempt: whatever `patiently` repeats must be safe to repeat ----------------------------
 
     def _kind(self, path: str) -> pafs.FileType:
         return patiently(lambda: self.fs.get_file_info(self.full(path)).type)
@@ -233,6 +251,7 @@ class Files:
         DISK.sync_folder(os.path.dirname(target))
 
     def _link(self, target: str, data: bytes) -> bool:
+        # link, not rename: it refuses a name that is taken, in one call that the file system makes atomic.
         temporary = _temporary(target, data)
         try:
             DISK.link(temporary, target)
@@ -270,10 +289,11 @@ class Files:
 
 
 def _names_below(root: str, prefix: str) -> Iterator[str]:
-    """Files below root/prefix in order, relative to the root, of which nothing but the names is read.
+    """Files below root/prefix, relative to the root, sorted; only names are read, no size or time of a file.
 
-    None where it is gone, or is below a file.
+    Nothing where the folder is gone, or its path goes through a file.
     """
+    # A walk in depth with a stack, not recursion: os.walk gives a folder's files before its folders, out of order.
     waiting = _names_in(root, f"{prefix}/" if prefix else "")
     while waiting:
         path = waiting.pop()
@@ -284,7 +304,7 @@ def _names_below(root: str, prefix: str) -> Iterator[str]:
 
 
 def _names_in(root: str, folder: str) -> list[str]:
-    """Files and folders, these with a / at their end, the last one first: so a stack of them is in order of paths."""
+    """Files and folders of a folder, these with a / at their end, the last one first: a stack of them pops in order."""
     found = []
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{root}/{folder}") as entries:
         for entry in entries:
@@ -330,11 +350,12 @@ def _make_folders(folder: str) -> None:
 
 
 def this_machine() -> str:
-    """A short name of this host that says nothing about it."""
+    """8 hex digits that stand for this host's name, which itself is not written to a storage that others read."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def _is_leftover(path: str) -> bool:
+    # The name's end is .tmp-<machine>-<process>-<uuid> (see _temporary).
     machine, _, rest = path.rpartition(TEMPORARY)[2].partition("-")
     process = rest.partition("-")[0]
     if machine == this_machine() and process.isdecimal() and not is_running(int(process)):
@@ -348,7 +369,7 @@ def _is_leftover(path: str) -> bool:
 def is_running(process: int) -> bool:
     """Whether a process of this machine is there."""
     try:
-        os.kill(process, 0)
+        os.kill(process, 0)  # signal 0 is not sent; only whether it could be is checked
     except ProcessLookupError:
         return False
     except PermissionError:  # another user's

@@ -50,7 +50,7 @@ def plain(value: Any) -> Any:
             raise ValueError(f"cannot fingerprint {value!r}: only finite numbers have an identity")
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        if not value.__dataclass_params__.frozen:
+        if not value.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # typeshed does not list it
             raise TypeError(f"cannot fingerprint {type(value).__name__}: make it @dataclass(frozen=True)")
         fields = {name: plain(getattr(value, name)) for name in hashed_fields(value)}
         return {"type": type(value).__name__, **fields}

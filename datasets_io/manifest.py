@@ -29,7 +29,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The whole truth about a built corpus. Its existence means that the build is complete.
+    """What a built corpus holds and what it was made from. Its existence means that the build is complete.
 
     counts: {"records", "images", "rejects", "splits": {split: {"images", "studies", "patients",
     "with_impression", "without_impression"}}, "findings": {finding: {"positive", "negative",
@@ -63,6 +63,7 @@ class Manifest:
             value = json.loads(text)
             check_schema(value, MANIFEST_SCHEMA, MANIFEST)
             value.pop(SCHEMA_VERSION, None)
+            # JSON knows no tuples; a frozen manifest has nothing else.
             value["shards"] = tuple(
                 Shard(**{**shard, "row_groups": tuple(shard["row_groups"])}) for shard in value["shards"]
             )

@@ -19,10 +19,10 @@ import numpy as np
 from datasets_io.schema import SPLITS
 
 FREQUENCIES = 16
-WORDS = FREQUENCIES * FREQUENCIES // 64
+WORDS = FREQUENCIES * FREQUENCIES // 64  # of 64 bits
 BANDS = 16
-MAX_DISTANCE = BANDS - 1
-CHUNK_PAIRS = 1 << 21
+MAX_DISTANCE = BANDS - 1  # 15 bits that differ touch at most 15 of 16 bands, so one is equal
+CHUNK_PAIRS = 1 << 21  # compared at a time: 2 x 2 Mi x WORDS x 8 bytes = 128 MiB of hashes
 MAX_PAIRS = 1_000_000  # more of them say nothing more
 
 
@@ -49,6 +49,7 @@ def _cosines(size: int) -> np.ndarray:
 def picture_hashes(pixels: np.ndarray) -> np.ndarray:
     """(n, S, S) uint8 -> (n, WORDS) uint64; about 0.1 ms a picture of 224 x 224."""
     cosines = _cosines(pixels.shape[-1])
+    # The transform of rows and columns, of which only the lowest frequencies are computed: (n, 16, 16).
     lowest = np.stack([cosines @ (picture.astype(np.float32) @ cosines.T) for picture in pixels])
     # One diagonal of frequencies a band: low ones, which most radiographs share, stand beside high ones.
     shifted = np.stack([np.roll(lowest[:, u], u, axis=-1) for u in range(FREQUENCIES)], axis=-1)
@@ -56,13 +57,17 @@ def picture_hashes(pixels: np.ndarray) -> np.ndarray:
 
 
 def near_pairs(hashes: np.ndarray, splits: np.ndarray, max_pairs: int = MAX_PAIRS) -> NearPairs:
-    """hashes: (N, WORDS) uint64; splits: (N,) any codes. Pairs within one split are not looked for."""
+    """Near-duplicates between splits; pairs within one split are not searched.
+
+    hashes: (N, WORDS) uint64; splits: (N,) int codes. Ends when more than max_pairs are found.
+    """
     bands = np.ascontiguousarray(hashes).view(np.uint16).reshape(len(hashes), BANDS)
     found = np.empty(0, np.int64)
     for band in bands.T:
         for first, second in _equal_pairs(band, splits):
             near = _distance(hashes[first], hashes[second]) <= MAX_DISTANCE
             pairs = np.stack([first[near], second[near]], axis=1)
+            # A pair as one number, smaller row first: those that share several bands are then found once.
             codes = pairs.min(axis=1) * len(hashes) + pairs.max(axis=1)
             found = np.union1d(found, codes)
             if len(found) > max_pairs:
@@ -71,7 +76,10 @@ def near_pairs(hashes: np.ndarray, splits: np.ndarray, max_pairs: int = MAX_PAIR
 
 
 def count_near_pairs(near: NearPairs, splits: np.ndarray) -> dict[str, object]:
-    """{"pairs": {"train-val": n, ...}, "images": {split: images with a near-duplicate elsewhere}, "complete"}."""
+    """{"pairs": {"train-val": n, ...}, "images": {split: images with a near-duplicate elsewhere}, "complete"}.
+
+    splits: (N,) places in SPLITS, the same as near_pairs was given.
+    """
     names = {code: split for code, split in enumerate(SPLITS)}
     sides = np.sort(splits[near.rows], axis=1)
     pairs = {
@@ -89,7 +97,7 @@ def hash_text(words: np.ndarray) -> str:
 
 
 def hashes_from_text(texts: list[str]) -> np.ndarray:
-    """(n, WORDS) uint64."""
+    """(n, WORDS) uint64 from n texts of hash_text. Raises ValueError for anything else."""
     return np.frombuffer(bytes.fromhex("".join(texts)), np.uint64).reshape(-1, WORDS)
 
 
@@ -97,6 +105,7 @@ def _equal_pairs(band: np.ndarray, splits: np.ndarray) -> Iterator[tuple[np.ndar
     """Chunks of (first, second) rows with the same value of the band in two splits."""
     codes, sizes = np.unique(splits, return_counts=True)
     by_size = codes[np.argsort(sizes, kind="stable")]
+    # The smaller split asks, the sorted larger ones answer: each pair of splits is visited once.
     for place, small in enumerate(by_size):
         queries = np.flatnonzero(splits == small)
         others = np.flatnonzero(np.isin(splits, by_size[place + 1 :]))
@@ -104,11 +113,12 @@ def _equal_pairs(band: np.ndarray, splits: np.ndarray) -> Iterator[tuple[np.ndar
         values = band[others]
         starts = np.searchsorted(values, band[queries], "left")
         counts = np.searchsorted(values, band[queries], "right") - starts
-        ends = np.cumsum(counts)
+        ends = np.cumsum(counts)  # pairs of the queries up to and with this one
         first = 0
         while first < len(queries):
             taken = ends[first - 1] if first else 0
             last = max(first + 1, int(np.searchsorted(ends, taken + CHUNK_PAIRS, "right")))
+            # Each query as often as it has partners, and beside it the number of the partner, 0 to counts - 1.
             repeated = np.repeat(np.arange(first, last), counts[first:last])
             offset = np.arange(len(repeated)) - (ends[repeated] - counts[repeated] - taken)
             yield queries[repeated], others[starts[repeated] + offset]

@@ -37,7 +37,10 @@ class PixelError(Exception):
 
 @dataclass(frozen=True)
 class PixelSpec:
-    """What the bytes of a picture depend on. modalities: the DICOM modalities accepted; empty for all."""
+    """What the bytes of a picture depend on. modalities: the DICOM modalities accepted; empty for all.
+
+    image_size: side of the square picture in pixels. Raises ValueError for a size or intensity that is not allowed.
+    """
 
     image_size: int
     intensity: str = "minmax"
@@ -62,7 +65,10 @@ class Decoded:
 
 
 def decode_file(path: Path, spec: PixelSpec) -> Decoded:
-    """Read one file. Raises PixelError for all that is wrong with it, whatever the libraries raise."""
+    """Read one file. Raises PixelError for all that is wrong with it, whatever the libraries raise.
+
+    MemoryError passes through; decode_worker, which limits memory, turns it into a PixelError.
+    """
     try:
         if os.path.getsize(path) > MAX_FILE_BYTES:
             raise PixelError("read", f"the file is larger than {MAX_FILE_BYTES >> 20} MiB")
@@ -72,6 +78,8 @@ def decode_file(path: Path, spec: PixelSpec) -> Decoded:
         raise PixelError("read", "the file is absent") from None
     except OSError as error:
         raise PixelError("read", f"the file cannot be read ({error.strerror})") from None
+    # The kind is told by the first bytes: names in archives are not always right. DICOM has "DICM" after 128 bytes
+    # of any content; old files lack it, and only their name tells.
     if not start:
         raise PixelError("read", "the file is empty")
     if start.startswith((b"\x89PNG", b"\xff\xd8")):
@@ -84,7 +92,7 @@ def decode_file(path: Path, spec: PixelSpec) -> Decoded:
 
 
 def check_size(rows: int, columns: int) -> None:
-    """Refuse before anything is allocated."""
+    """Raise PixelError for a size that is no radiograph's, before anything is allocated."""
     if rows < 1 or columns < 1:
         raise PixelError("header", "rows or columns are missing or zero")
     if rows * columns > MAX_PIXELS:
@@ -99,7 +107,10 @@ def resize(grey: np.ndarray, image_size: int) -> np.ndarray:
 
 
 def equalise(grey: np.ndarray) -> np.ndarray:
-    """Histogram equalisation of a uint8 picture that has two greys or more."""
+    """Histogram equalisation of a uint8 picture (rows, columns) that has two greys or more: of the same shape and type.
+
+    As OpenCV's equalizeHist, which the official MIMIC-CXR-JPG recipe uses: the lowest grey that occurs becomes 0.
+    """
     cumulative = np.cumsum(np.bincount(grey.ravel(), minlength=256))
     first = cumulative[grey.min()]
     table = np.rint((cumulative - first) * (255.0 / (cumulative[-1] - first)))
@@ -121,10 +132,11 @@ def to_bytes(grey: np.ndarray, spec: PixelSpec, inverted: bool = False) -> np.nd
         raise PixelError("pixels", "values are not finite")
     if low == high:
         raise PixelError("pixels", "all pixels have the same value")
+    # A difference of two int16 needs 17 bits, of two int32 33.
     wide = np.float64 if grey.dtype.kind == "f" else np.int64 if grey.dtype.itemsize > 2 else np.int32
     values = np.subtract(high, grey, dtype=wide) if inverted else np.subtract(grey, low, dtype=wide)
     span = np.float32(float(high) - float(low))
-    if spec.intensity == "jpg":
+    if spec.intensity == "jpg":  # 8 bits and equalised at full size, before the resize
         full = np.rint(values * (255.0 / float(span))).astype(np.uint8)
         return resize(equalise(full), spec.image_size)
     small = resize(values.astype(np.float32), spec.image_size)
@@ -132,14 +144,20 @@ def to_bytes(grey: np.ndarray, spec: PixelSpec, inverted: bool = False) -> np.nd
 
 
 def shrunk(stored: np.ndarray, spec: PixelSpec, inverted: bool, signed: bool, bits: int) -> np.ndarray | None:
-    """As to_bytes, in exact integers; None where the picture is too long or too thin for that."""
+    """As to_bytes, in exact integers; None where the picture is too long or too thin for that.
+
+    stored: (rows, columns) uint8 or uint16 whose lowest `bits` count, in two's complement where `signed`.
+    Raises PixelError for a constant picture.
+    """
     from datasets_io import shrink  # numba takes a quarter of a second to import: only where pixels are shrunk by it
 
-    if not shrink.fits(*stored.shape, spec.image_size):
+    rows, columns = stored.shape
+    if not shrink.fits(rows, columns, spec.image_size):
         return None
     sums, low, high = shrink.shrink_sums(stored, spec.image_size, signed=signed, bits=bits)
     if low == high:
         raise PixelError("pixels", "all pixels have the same value")
+    # Sums are 2^32 times a value (2^16 for the rows, 2^16 for the columns), so low and high are shifted alike.
     above = (high << 32) - sums if inverted else sums - (low << 32)
     return np.rint(above * (255.0 / ((high - low) << 32))).astype(np.uint8)
 
@@ -177,6 +195,6 @@ def _grey_picture(image: Image.Image) -> np.ndarray:
 
 
 def kind_of(error: BaseException) -> str:
-    """Only the class: a message may quote the file."""
+    """The name of an error's class, for a reason that is stored: its message may quote the file."""
     name = type(error).__name__
     return f"{type(error).__module__}.{name}" if name == "error" else name  # zlib.error, struct.error

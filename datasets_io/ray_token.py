@@ -14,6 +14,7 @@ def ensure_token() -> None:
 
     A token that is there is left as it is. Where the home folder takes none, this process has one of its own.
     """
+    # Nothing is guarded by a token in another mode, and one that the environment names needs no file.
     wanted = os.environ.get("RAY_AUTH_MODE", "token").lower() == "token"
     if not wanted or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         return
@@ -25,5 +26,6 @@ def ensure_token() -> None:
             file.flush()
             with suppress(FileExistsError):
                 os.link(file.name, path)  # whole or not at all: another driver may start in the same moment
+    # A home folder that is full, read-only or absent must not keep a run from starting.
     except OSError:
         os.environ["RAY_AUTH_TOKEN"] = token

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from datasets_io.artefacts import CorruptArtefact
 from datasets_io.files import Files
-from datasets_io.manifest import MANIFEST, Manifest
+from datasets_io.manifest import MANIFEST, Manifest, Shard
 from datasets_io.order import windows, worker_rows
 from datasets_io.schema import label_column, shard_schema
 from datasets_io.shard_file import open_shard
@@ -24,7 +24,11 @@ MEMORY_LIMIT = 64 << 20  # a split below this many bytes is read straight into m
 
 @dataclass(frozen=True)
 class ImageSet:
-    """One split. pixels: (N, S, S) uint8, perhaps a read-only map of a file; labels: (N, F) int8 raw codes."""
+    """One split. pixels: (N, S, S) uint8, perhaps a read-only map of a file; labels: (N, F) int8 raw codes.
+
+    Codes are 1, 0, -1 (uncertain) and BLANK. image_ids, patient_ids, view_positions: (N,) object arrays of texts, a
+    view position is None where it is unknown; impressions: N texts, None where a report has none.
+    """
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -54,21 +58,26 @@ class CorpusBatch:
 
 
 def read_manifest(files: Files, folder: str) -> Manifest:
-    """The manifest of a built data folder."""
+    """The manifest of a built data folder. Raises FileNotFoundError, or ValueError where it is not a valid one."""
     return Manifest.from_json(files.read(f"{folder}/{MANIFEST}"))
 
 
-def shards_of(manifest: Manifest, split: str) -> list:
+def shards_of(manifest: Manifest, split: str) -> list[Shard]:
+    """The shards of a split, in the manifest's order, which is that of the source's records."""
     return [shard for shard in manifest.shards if shard.split == split]
 
 
 def read_table(files: Files, folder: str, manifest: Manifest, split: str, columns: list[str]) -> pa.Table:
-    """Some columns of a whole split, in the shards' order."""
+    """Some columns of a whole split, in the shards' order; an empty table of these columns where there is no shard.
+
+    Raises CorruptArtefact for a damaged shard, ValueError for one of another project.
+    """
     tables = []
     for place in shards_of(manifest, split):
         path = f"{folder}/{place.path}"
         with files.fs.open_input_file(files.full(path)) as source, open_shard(source, manifest.findings, path) as shard:
             tables.append(shard.read(columns=columns))
+    # Joined to an empty table, so that a split without shards has the columns too.
     schema = shard_schema(manifest.findings)
     empty = pa.schema([schema.field(name) for name in columns]).empty_table()
     return pa.concat_tables([empty, *tables])
@@ -79,6 +88,7 @@ def pixels_of(column: pa.ChunkedArray, image_size: int) -> np.ndarray:
     chunks = []
     for chunk in column.chunks:
         if len(chunk):
+            # Arrow's buffers of a binary column: validity, int32 offsets, bytes. A slice begins at chunk.offset.
             offsets = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
             flat = np.frombuffer(chunk.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
             chunks.append(flat.reshape(len(chunk), image_size, image_size))
@@ -88,7 +98,10 @@ def pixels_of(column: pa.ChunkedArray, image_size: int) -> np.ndarray:
 
 
 def open_split(files: Files, folder: str, manifest: Manifest, split: str) -> ImageSet:
-    """A split as arrays that all processes of a node share."""
+    """A split as arrays, of which the pixels are a file map that all processes of a node share, if they are large.
+
+    Raises CorruptArtefact where a shard is not what its manifest says.
+    """
     schema = shard_schema(manifest.findings)
     table = read_table(files, folder, manifest, split, [name for name in schema.names if name != "pixels"])
     raw = [table[label_column(finding)].fill_null(BLANK).to_numpy() for finding in manifest.findings]
@@ -112,10 +125,12 @@ def local_cache() -> Path:
 
 
 def _shared_pixels(files: Files, folder: str, manifest: Manifest, split: str, num_rows: int) -> np.ndarray:
+    """(N, S, S) uint8 of a split: in memory where it is small, else mapped from the node's cache."""
     size = manifest.image_size
     if num_rows * size * size <= MEMORY_LIMIT:
         blocks = list(_verified_pixels(files, folder, manifest, split))
         return blocks[0] if len(blocks) == 1 else np.concatenate([np.empty((0, size, size), np.uint8), *blocks])
+    # The fingerprint is over every shard's sha256: a file of that name cannot hold other pixels.
     target = local_cache() / f"{manifest.source}-{manifest.fingerprint}-{split}.npy"
     if not target.exists():
         # The trials of a node start together: one writes, the others wait. A writer's death frees the lock.
@@ -156,7 +171,11 @@ def _verified_pixels(files: Files, folder: str, manifest: Manifest, split: str) 
 
 @dataclass(frozen=True)
 class CorpusIndex:
-    """Where every row of a corpus split lies, and which rows take part."""
+    """Where every row of a corpus split lies, and which rows take part.
+
+    group_rows, group_places: of each row group, in the split's order. kept: (N,) bool; reports: N impressions, ""
+    where there is none; image_size in pixels.
+    """
 
     group_rows: list[int]
     group_places: list[tuple[str, int]]  # (shard path, row group within it)
@@ -166,17 +185,22 @@ class CorpusIndex:
 
     @property
     def num_kept(self) -> int:
+        """How many rows take part."""
         return int(self.kept.sum())
 
     @property
     def num_bytes(self) -> int:
+        """Bytes of the pixels of the whole split, rows that do not take part included."""
         return len(self.kept) * self.image_size**2
 
 
 def corpus_index(
     files: Files, folder: str, manifest: Manifest, split: str, require_impression: bool
 ) -> CorpusIndex:
-    """Read ids and reports, not pixels."""
+    """The index of a split: reads reports, not pixels. require_impression: rows without one do not take part.
+
+    Raises CorruptArtefact for a damaged shard.
+    """
     table = read_table(files, folder, manifest, split, ["report_impression"])
     reports = table["report_impression"].to_pylist()
     kept = np.array([bool(report) or not require_impression for report in reports], dtype=bool)
@@ -190,7 +214,11 @@ def corpus_index(
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """What a worker's stream needs to know. One epoch has floor(kept / global_batch_size) steps."""
+    """What a worker's stream needs to know. One epoch has floor(kept / global_batch_size) steps.
+
+    global_batch_size is a multiple of world_size. window_rows: about how many rows are shuffled together and held in
+    memory; rank: of this worker, from 0 to world_size - 1.
+    """
 
     seed: int
     global_batch_size: int
@@ -200,6 +228,7 @@ class StreamPlan:
     world_size: int = 1
 
     def steps_per_epoch(self, index: CorpusIndex) -> int:
+        """Whole batches of an epoch; the rows left over at its end are not used in that epoch."""
         return index.num_kept // self.global_batch_size
 
     def rows_by_window(self, index: CorpusIndex, start_step: int) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
@@ -207,6 +236,7 @@ class StreamPlan:
         steps = self.steps_per_epoch(index)
         for epoch in range(start_step // steps, self.num_epochs):
             first = start_step % steps * self.global_batch_size if epoch == start_step // steps else 0
+            # The first epoch may begin in its middle, after a resume; its windows are drawn from its start anyway.
             parts = windows(index.group_rows, index.kept, self.seed, epoch, self.window_rows)
             for window in parts:
                 place = window.offset + np.arange(len(window.rows))
@@ -219,7 +249,7 @@ class StreamPlan:
 def resident_batches(
     pixels: np.ndarray, index: CorpusIndex, plan: StreamPlan, start_step: int
 ) -> Iterator[CorpusBatch]:
-    """Batches from an array of the whole split, in the same order as the stream."""
+    """Batches from `start_step` on, of an array (N, S, S) uint8 of the whole split, in the same order as the stream."""
     share = plan.global_batch_size // plan.world_size
     waiting = np.empty(0, dtype=np.int64)
     for _, rows in plan.rows_by_window(index, start_step):

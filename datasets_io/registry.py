@@ -1,15 +1,21 @@
 """Which sources there are: an explicit dict. A new source is one file in datasets_io/sources and one entry here."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from datasets_io.schema import Record
 from datasets_io.sources import chexpert, csv_images, mimic_cxr, nih_cxr14
 
 
-def _no_notes(raw: Path, options: Any) -> list[str]:
+class SourceOptions(Protocol):
+    """The options of a source: any frozen dataclass whose fields all have defaults."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+def _no_notes(raw: Path, options: SourceOptions) -> list[str]:
     return []
 
 
@@ -23,6 +29,9 @@ class Source:
     image that the archive's csv lists, always in the same order; both raise ArchiveError.
     notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all.
     Raise `version` when the records of the same archive change.
+
+    The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,
+    which differs from source to source, and BuildSpec has checked it before any of them is called.
     """
 
     name: str
@@ -59,7 +68,7 @@ SOURCES: dict[str, Source] = {
 
 
 def get_source(name: str) -> Source:
-    """Raises ValueError that lists the known names."""
+    """The source of this name. Raises ValueError that lists the known names."""
     if name not in SOURCES:
         raise ValueError(f"there is no source {name!r}; known: {', '.join(sorted(SOURCES))}")
     return SOURCES[name]

@@ -80,7 +80,7 @@ def split_sections(report: str) -> list[tuple[str, str]]:
 
 
 def section_kind(heading: str) -> str:
-    """'impression', 'findings' or another section's name."""
+    """'impression', 'findings' or another section's name, for a heading without its colon."""
     name = heading.lower().strip()
     if name in _IMPRESSION_NAMES:
         return IMPRESSION
@@ -88,6 +88,7 @@ def section_kind(heading: str) -> str:
         return FINDINGS
     if name in _OTHER_NAMES:
         return name
+    # No exact name: "IMPRESSION AND RECOMMENDATION" is an impression, since that word comes first in the list.
     for word in _MAIN_WORDS:
         if word in name:
             return word

@@ -18,8 +18,8 @@ class ArchiveError(ValueError):
 class Record:
     """One image of a raw archive, before its pixels are read.
 
-    `path` is relative to the archive's root, with forward slashes. `labels` follow the
-    source's findings: 1, 0, -1 (uncertain) or None (blank).
+    `path` is relative to the archive's root, with forward slashes. `split` is one of SPLITS. `labels` follow the
+    source's findings: 1, 0, -1 (uncertain) or None (blank). `age` is in years, `sex` "M" or "F".
     """
 
     image_id: str
@@ -41,7 +41,11 @@ def label_column(finding: str) -> str:
 
 
 def shard_schema(findings: tuple[str, ...]) -> pa.Schema:
-    """Columns of a shard. `pixels` are the image_size x image_size bytes of a grey image, row by row."""
+    """Columns of a shard. `pixels` are the image_size x image_size bytes of a grey image, row by row.
+
+    `original_rows` and `original_columns` are those of the archive's file, in pixels. A shard has rows of one split.
+    """
+    # The order is part of the shard's bytes: a new or moved column changes every sha256 (shards.FORMAT).
     text = [
         pa.field(name, pa.string(), nullable=name not in ("image_id", "study_id", "patient_id"))
         for name in (

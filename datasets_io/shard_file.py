@@ -34,6 +34,7 @@ def open_shard(source: pa.NativeFile, findings: tuple[str, ...], path: str) -> I
 
 def check_footer(source: pa.NativeFile, path: str, mend: str = "remove its folder and build the corpus again") -> None:
     """Raises ValueError where the footer could hold an Arrow schema, CorruptArtefact where there is no footer."""
+    # A Parquet file ends with its footer, the footer's length in 4 bytes, and the magic number.
     size = source.size()
     source.seek(max(0, size - 8))
     tail = source.read(8)

@@ -1,5 +1,6 @@
 """How records become one Parquet file, the same bytes whoever makes it and however many decode at once."""
 
+import builtins
 import dataclasses
 import hashlib
 import json
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BufferedRandom
 from pathlib import Path, PurePosixPath
 from queue import SimpleQueue
 from typing import BinaryIO
@@ -23,8 +25,8 @@ from datasets_io.pixels import Decoded, PixelError, PixelSpec
 from datasets_io.schema import SPLITS, Record, label_column, shard_schema
 
 FORMAT = 2  # raise it when the layout of a shard changes
-RECORDS_PER_SHARD = 1024  # at 224 x 224 a shard has 51 MB: a worker holds one
-ROWS_PER_GROUP = 256
+RECORDS_PER_SHARD = 1024  # at 224 x 224 a shard has 1024 x 50,176 bytes = 51 MB: a worker holds one
+ROWS_PER_GROUP = 256  # 13 MB: what a reader of a stream takes at a time
 LEAVES = "the path leaves the raw folder"
 
 
@@ -67,10 +69,12 @@ class ShardResult:
     archive_state: str
 
     def to_json(self) -> str:
+        """One line, as it is kept beside the shards."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @staticmethod
-    def from_json(text: str | bytes) -> "ShardResult":
+    def from_json(text: str | builtins.bytes) -> "ShardResult":  # `bytes` is a field here
+        """The result that to_json wrote. Raises ValueError, TypeError or KeyError for any other text."""
         value = json.loads(text)
         value["refusals"] = tuple(Refusal(**refusal) for refusal in value["refusals"])
         for name in ("row_groups", "burned_in", "digests", "hashes"):
@@ -80,7 +84,11 @@ class ShardResult:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """Where shards are made from and to; the same for all of a build."""
+    """Where shards are made from and to; the same for all of a build.
+
+    raw: the archive's folder, without links; storage: URI of the root; folder: the corpus's, below that root.
+    Plain values only, since a job goes as JSON to the other machines of a Ray cluster.
+    """
 
     raw: str
     storage: str
@@ -110,6 +118,7 @@ class Decoders:
     """Some decoding processes, used by as many threads. Use it in a `with`."""
 
     def __init__(self, spec: PixelSpec, workers: int):
+        # The pool is entered last and left first: its threads have ended when the processes are closed.
         self._stack = ExitStack()
         self._idle: SimpleQueue[DecodeWorker] = SimpleQueue()
         for _ in range(workers):
@@ -140,6 +149,7 @@ class Decoders:
 
 def is_inside(raw: str, path: str) -> bool:
     """Whether the file is below `raw` (itself without links) when all links in its path are followed."""
+    # The empty part adds a separator at the end, so that /data/raw2 is not below /data/raw.
     return os.path.realpath(os.path.join(raw, path)).startswith(os.path.join(raw, ""))
 
 
@@ -166,8 +176,9 @@ def make_shard(
 
 
 def _fill(
-    sink: BinaryIO, job: ShardJob, task: ShardTask, decoders: Decoders, advance: Callable[[int], None] | None
+    sink: BufferedRandom, job: ShardJob, task: ShardTask, decoders: Decoders, advance: Callable[[int], None] | None
 ) -> ShardResult:
+    """Decode and write row groups of ROWS_PER_GROUP accepted rows; only the last of a shard may be shorter."""
     state = archive_state(job, task)  # before any file is read: a later change shows
     schema = shard_schema(job.findings)
     groups: list[int] = []
@@ -176,6 +187,7 @@ def _fill(
     burned_in: list[int] = []
     digests: list[str] = []
     hashes: list[str] = []
+    # No compression, dictionary or statistics: greys hardly compress, and the bytes depend on no library's heuristics.
     writer = pq.ParquetWriter(
         sink, schema, compression="none", use_dictionary=False, write_statistics=False, store_schema=False,
         write_page_checksum=True,
@@ -189,9 +201,10 @@ def _fill(
                     refusals.append(Refusal(place, answer.stage, answer.reason))
                     continue
                 rows.append((record, answer))
-                burned_in += [place] * answer.burned_in
-                digests.append(hashlib.sha256(answer.pixels).hexdigest()[:16])
+                burned_in += [place] * answer.burned_in  # once or not at all
+                digests.append(hashlib.sha256(answer.pixels.data).hexdigest()[:16])
                 hashes.append(hash_text(picture_hashes(answer.pixels[None])[0]))
+            # Refusals leave a chunk short: rows wait until a group is full, or no more are to come.
             last = start + ROWS_PER_GROUP >= len(task.records)
             while len(rows) >= ROWS_PER_GROUP or (last and rows):
                 groups.append(min(len(rows), ROWS_PER_GROUP))
@@ -202,13 +215,15 @@ def _fill(
     size = sink.tell()
     sink.seek(0)
     return ShardResult(
-        task.path, task.split, sum(groups), tuple(groups), hashlib.file_digest(sink, "sha256").hexdigest(), size,
-        tuple(refusals), tuple(burned_in), tuple(digests), tuple(hashes), state,
+        path=task.path, split=task.split, rows=sum(groups), row_groups=tuple(groups),
+        sha256=hashlib.file_digest(sink, "sha256").hexdigest(), bytes=size, refusals=tuple(refusals),
+        burned_in=tuple(burned_in), digests=tuple(digests), hashes=tuple(hashes), archive_state=state,
     )
 
 
 def make_shard_row(row: dict[str, str]) -> dict[str, str]:
     """make_shard for a row of a ray.data.Dataset: JSON texts in and out, one decoding process."""
+    # What JSON turned into lists becomes the tuples of frozen dataclasses again.
     value = json.loads(row["job"])
     value["findings"] = tuple(value["findings"])
     value["pixels"]["modalities"] = tuple(value["pixels"]["modalities"])
@@ -245,6 +260,7 @@ def finished_shard(job: ShardJob, task: ShardTask, files: Files) -> ShardResult 
 
 
 def _store(job: ShardJob, result: ShardResult, data: BinaryIO) -> None:
+    """The shard first, then its part, whose existence tells a later build that the shard is finished."""
     files = Files(job.storage)
     if result.rows:
         files.write(f"{job.folder}/{result.path}", data)
@@ -252,6 +268,7 @@ def _store(job: ShardJob, result: ShardResult, data: BinaryIO) -> None:
 
 
 def _table(rows: list[tuple[Record, Decoded]], findings: tuple[str, ...], schema: pa.Schema) -> pa.Table:
+    # Columns by name; the schema gives their order.
     names = ("image_id", "study_id", "patient_id", "sex", "age", "report_findings", "report_impression")
     columns = {name: [getattr(record, name) for record, _ in rows] for name in names}
     columns["view_position"] = [record.view_position or decoded.view_position for record, decoded in rows]

@@ -6,7 +6,7 @@ bytes, whatever the machine. Against Pillow in float32 the result differs by les
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,38 +17,41 @@ MAX_TAPS = 128  # rounding moves a weight by 2^-17 at most, 128 of them a sum by
 
 
 class Taps(NamedTuple):
-    """Which source pixels make a target pixel. first, count: (size,) int64; weights: (size, taps) uint32.
+    """Which source pixels make a target pixel. first, counts: (size,) int64; weights: (size, taps) uint32.
 
     Rows of weights are filled up with zeros to a multiple of 8, which the processor multiplies at a time.
     """
 
     first: np.ndarray
-    count: np.ndarray
+    counts: np.ndarray
     weights: np.ndarray
 
 
 def fits(rows: int, columns: int, size: int) -> bool:
     """Whether shrink_sums is exact enough for this picture; others are thinner than a radiograph or shrunk 64 times."""
+    # A target pixel takes 2 x length / size source pixels, and at most 2 more by where the triangle begins and ends.
     return max(rows, columns) * 2 <= (MAX_TAPS - 2) * size
 
 
 @lru_cache(maxsize=64)
 def taps(length: int, size: int) -> Taps:
     """The triangle filter from `length` pixels to `size`, as Pillow centres and cuts it."""
+    # Source pixels a target pixel; a picture that grows keeps the triangle of one pixel's half width.
     scale = length / size
     support = max(scale, 1.0)
     centre = (np.arange(size) + 0.5) * scale
     first = np.maximum(0, (centre - support + 0.5).astype(np.int64))
-    count = np.minimum(length, (centre + support + 0.5).astype(np.int64)) - first
-    places = first[:, None] + np.arange((count.max() + 7) // 8 * 8)
+    counts = np.minimum(length, (centre + support + 0.5).astype(np.int64)) - first
+    places = first[:, None] + np.arange((counts.max() + 7) // 8 * 8)  # (size, taps), taps rounded up to 8s
     exact = np.clip(1 - np.abs(places + 0.5 - centre[:, None]) / support, 0, None)
-    exact[places >= (first + count)[:, None]] = 0
+    exact[places >= (first + counts)[:, None]] = 0
     exact *= 2**WEIGHT_BITS / exact.sum(axis=1, keepdims=True)
     weights = np.floor(exact).astype(np.int64)
     missing = 2**WEIGHT_BITS - weights.sum(axis=1)
+    # argsort of argsort gives ranks; weights - exact is minus the remainder, so the largest has rank 0.
     rank = np.argsort(np.argsort(weights - exact, axis=1, kind="stable"), axis=1)
     weights += rank < missing[:, None]  # the largest remainders first, so that every row sums to 2^16
-    return Taps(first, count, weights.astype(np.uint32))
+    return Taps(first, counts, weights.astype(np.uint32))
 
 
 def shrink_sums(stored: np.ndarray, size: int, *, signed: bool, bits: int) -> tuple[np.ndarray, int, int]:
@@ -59,6 +62,7 @@ def shrink_sums(stored: np.ndarray, size: int, *, signed: bool, bits: int) -> tu
     """
     stored = stored.view()
     stored.flags.writeable = False  # one compiled version serves arrays in memory and mapped files
+    # Two's complement with its highest bit flipped is the value plus 2^(bits - 1): unsigned, in the same order.
     flip, mask = (1 << (bits - 1) if signed else 0), (1 << bits) - 1
     rows, columns = taps(stored.shape[0], size), taps(stored.shape[1], size)
     kind = stored.dtype.type
@@ -69,15 +73,24 @@ def shrink_sums(stored: np.ndarray, size: int, *, signed: bool, bits: int) -> tu
     return _shrink(stored, kind(flip), kind(mask), *rows, columns.first, columns.weights)
 
 
+# numba compiles for the types that it is called with. Scalar: of the picture's type, or None where all bits count.
+Scalar = Any
+
+
 @compiled
-def _value(stored, flip, mask):
+def _value(stored: Scalar, flip: Scalar, mask: Scalar) -> Scalar:
     if mask is None:  # known when this is compiled
         return stored
     return (stored ^ flip) & mask
 
 
 @compiled
-def _shrink(stored, flip, mask, row_first, row_count, row_weights, column_first, column_weights):
+def _shrink(
+    stored: np.ndarray, flip: Scalar, mask: Scalar, row_first: np.ndarray, row_count: np.ndarray,
+    row_weights: np.ndarray, column_first: np.ndarray, column_weights: np.ndarray,
+) -> tuple[np.ndarray, int, int]:
+    # Rows first, into one line of uint32 (65,535 x 2^16 fits), then columns of that line, into uint64: the picture is
+    # read once, in the order in which it lies in memory. The compiler turns the plain inner loops into vector code.
     columns, size = stored.shape[1], len(row_first)
     sums = np.empty((size, size), np.int64)
     line = np.empty(columns + column_weights.shape[1], np.uint32)  # beyond the columns 0, for weights of 0

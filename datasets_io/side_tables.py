@@ -1,6 +1,6 @@
 """What is written beside the shards: rejects.parquet, flags.parquet, near_duplicates.parquet, and their counts.
 
-Only rejects.parquet names files of the archive (as its csv does), so that a user can mend them.
+Only rejects.parquet names files of the archive (as its csv does), so that a user can repair them.
 """
 
 from collections import Counter
@@ -33,9 +33,10 @@ class Reject:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the records. accepted: those in the shards, in the shards' order; hashes: (N, WORDS) theirs.
+    """What became of the records. accepted: the N in the shards, in the shards' order; hashes: (N, WORDS) uint64.
 
-    burned_in: image ids whose DICOM header says that text is burned into the picture.
+    digests: N texts, equal where pictures are equal byte by byte. burned_in: image ids whose DICOM header says that
+    text is burned into the picture.
     """
 
     accepted: list[Record]
@@ -46,10 +47,14 @@ class Outcome:
 
 
 def outcome_of(tasks: list[ShardTask], results: list[ShardResult], index_rejects: Iterable[Reject]) -> Outcome:
-    """Results in the order of their tasks."""
-    accepted, rejects, burned_in = [], list(index_rejects), []
-    hashes, digests = [], []
+    """What all shards together came to; `results` are in the order of `tasks`."""
+    accepted: list[Record] = []
+    rejects = list(index_rejects)
+    burned_in: list[str] = []
+    hashes: list[str] = []
+    digests: list[str] = []
     for task, result in zip(tasks, results, strict=True):
+        # What is not refused was accepted: a shard's rows keep the order of its task's records.
         refused = {refusal.place for refusal in result.refusals}
         accepted += [record for place, record in enumerate(task.records) if place not in refused]
         for refusal in result.refusals:
@@ -80,6 +85,7 @@ def write_leaks(files: Files, folder: str, outcome: Outcome) -> dict[str, Any]:
     splits = np.array([SPLITS.index(record.split) for record in records], np.int64)
     near = near_pairs(outcome.hashes, splits)
     first, second = ([records[row] for row in rows] for rows in near.rows.T)
+    # Ids of the shards alone: their rows name no file and no patient.
     columns = {
         "image_id": [record.image_id for record in first], "split": [record.split for record in first],
         "other_image_id": [record.image_id for record in second], "other_split": [record.split for record in second],
@@ -97,6 +103,7 @@ def count_reports(accepted: list[Record]) -> dict[str, int]:
 
     repeated_impressions: studies whose impression another study has too, word by word.
     """
+    # A study's images share its report, so each study counts once.
     impressions = {record.study_id: record.report_impression for record in accepted}
     texts = Counter(text for text in impressions.values() if text)
     with_impression = texts.total()
@@ -130,5 +137,6 @@ def _parquet(columns: dict[str, list[str]], numbers: dict[str, list[int]]) -> by
     fields += [pa.field(name, pa.int32(), nullable=False) for name in numbers]
     sink = pa.BufferOutputStream()
     table = pa.table({**columns, **numbers}, schema=pa.schema(fields))
+    # No Arrow schema in the footer: readers refuse a file that has one (shard_file).
     pq.write_table(table, sink, compression="none", store_schema=False)
     return sink.getvalue().to_pybytes()

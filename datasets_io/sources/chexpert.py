@@ -40,6 +40,8 @@ class ChexpertOptions:
 
 
 def index_files(raw: Path, options: ChexpertOptions) -> list[Path]:
+    """train.csv, valid.csv and, where it is there, the csv of the test labels. Raises ArchiveError."""
+    # At the top, or in one of the four unpacked folders; where in neither, require_file names the top.
     tables = next((batch for batch in _batches(raw) if find_file(batch, ("train.csv",))), raw)
     place = raw if find_file(raw, ("train.csv",)) else tables
     train = require_file(place, ("train.csv",), "CheXpert")
@@ -58,13 +60,17 @@ def _test_table(raw: Path) -> Path | None:
 
 
 def notes(raw: Path, options: ChexpertOptions) -> list[str]:
+    """That there is no test split, where its csv is missing."""
     if _test_table(raw):
         return []
     return [f"none of {', '.join(TEST_NAMES)} is there: the test split is empty"]
 
 
 def read_records(raw: Path, options: ChexpertOptions) -> Iterator[Record]:
-    """One Record a row of train.csv, valid.csv and the test csv, in their order."""
+    """One Record a row of train.csv, valid.csv and the test csv, in their order.
+
+    Raises ArchiveError for a row without the columns or whose path is not of CheXpert's form.
+    """
     train, valid, *test = index_files(raw, options)
     places = _patient_places(raw)
     for path, split in ((train, "train"), (valid, "val")):
@@ -76,9 +82,10 @@ def read_records(raw: Path, options: ChexpertOptions) -> Iterator[Record]:
 
 def _patient_places(raw: Path) -> dict[str, str]:
     """Folder of a patient in the csv ("train/patient00001") -> in the archive, where the batches were not merged."""
-    places = {}
+    places: dict[str, str] = {}
     for batch in _batches(raw):
         for kind in ("train", "valid", "test"):
+            # Batches of training patients hold their folders without train/ between; valid/ is there.
             for folder in (batch / kind, batch):
                 if folder.is_dir():
                     names = (path.name for path in folder.iterdir() if path.name.startswith("patient"))
@@ -95,6 +102,7 @@ def _test_records(raw: Path, places: dict[str, str], path: Path) -> Iterator[Rec
             folder = _below_root(row["Study"])
             if ".." in PurePosixPath(folder).parts:
                 raise ArchiveError(f"{path} line {line}: study {row['Study']!r} leaves the archive")
+            # A study that is not on the disk gives the name its image would have, which the build then finds absent.
             images = sorted(image.name for image in (raw / folder).glob("*.jpg")) or ["view1_frontal.jpg"]
             for image in images:
                 yield _record(row, f"{folder}/{image}", "test", places, path, line)
@@ -117,7 +125,7 @@ def _record(
         raise ArchiveError(f"{table} line {line}: {path!r} is not like train/patient00001/study1/view1_frontal.jpg")
     return Record(
         image_id=str(PurePosixPath(relative).with_suffix("")),
-        study_id=f"{parts[1]}/{parts[2]}",
+        study_id=f"{parts[1]}/{parts[2]}",  # studies are numbered anew for each patient
         patient_id=parts[1],
         split=split,
         path="/".join((places.get(f"{parts[0]}/{parts[1]}", f"{parts[0]}/{parts[1]}"), *parts[2:])),

@@ -46,7 +46,7 @@ class CsvOptions:
 
 
 def index_files(raw: Path, options: CsvOptions) -> list[Path]:
-    """The csv, and the salt: another one gives other ids."""
+    """The csv, and the salt: another one gives other ids. Raises ArchiveError where the salt could be guessed."""
     table = _table(raw, options)
     if options.salt_file is None:
         return [table]
@@ -81,6 +81,7 @@ def findings_in(raw: Path, options: CsvOptions) -> tuple[str, ...]:
 
 
 def notes(raw: Path, options: CsvOptions) -> list[str]:
+    """How patients were split, where the csv does not say."""
     table = _table(raw, options)
     if "split" in read_header(table):
         return []
@@ -88,16 +89,17 @@ def notes(raw: Path, options: CsvOptions) -> list[str]:
 
 
 def read_records(raw: Path, options: CsvOptions) -> Iterator[Record]:
-    """One Record a row of the csv, in its order."""
+    """One Record a row of the csv, in its order. Raises ArchiveError for an empty path or id, a bad label or split."""
     table = _table(raw, options)
     label_columns = _label_columns(table)
-    index_files(raw, options)
+    index_files(raw, options)  # for its check of the salt, before the first id is hashed
     hashed = _ids(options)
     for line, row in read_table(table, REQUIRED + tuple(label_columns)):
         path, patient = row["path"].strip(), row["patient_id"].strip()
         if not path or not patient:
             raise ArchiveError(f"{table} line {line} has an empty path or patient_id: both are needed in every row")
         findings, impression = sections_of(row.get("report") or "")
+        # The kind is hashed too, so that a patient and a study of the same id do not share a hash.
         yield Record(
             image_id=hashed("image", (row.get("image_id") or path).strip()),
             study_id=hashed("study", (row.get("study_id") or path).strip()),

@@ -50,9 +50,10 @@ def _table(raw: Path, kind: str) -> Path | None:
 
 
 def index_files(raw: Path, options: MimicOptions) -> list[Path]:
+    """Those of the four csv files that are there. Raises ArchiveError where none of them lists the images."""
     require_folder(raw, "MIMIC-CXR")
     found = [path for kind in ("records", "split", "metadata", "chexpert") if (path := _table(raw, kind))]
-    _image_list(raw)
+    _image_list(raw)  # raises; chexpert alone has studies, no images
     return found
 
 
@@ -68,8 +69,13 @@ def notes(raw: Path, options: MimicOptions) -> list[str]:
 
 
 def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:
-    """One Record an image, in the order of the record list (else of the split or metadata csv)."""
+    """One Record an image, in the order of the record list (else of the split or metadata csv).
+
+    Raises ArchiveError where ids are not MIMIC-CXR's, csv files do not fit each other, no image is there, or some
+    reports are missing and some not.
+    """
     rows = _listed_images(_image_list(raw))
+    # A report belongs to a study, which may have several images: dict.fromkeys below names each study once, in order.
     splits = _column(raw, "split", "split")
     views = _column(raw, "metadata", "ViewPosition")
     labels = _labels(raw)
@@ -94,6 +100,7 @@ def _image_list(raw: Path) -> Path:
     for kind in ("records", "split", "metadata"):
         if path := _table(raw, kind):
             return path
+    # A common slip: the folder above, as wget -r or unzip made it, is given as --raw.
     below = sorted({path.parent for path in raw.glob("*/cxr-record-list.csv*")})
     hint = f"did you mean --raw {below[0]}?" if below else "they are at the top of the archive"
     raise ArchiveError(f"{raw} has neither cxr-record-list.csv.gz nor mimic-cxr-2.0.0-split.csv.gz: {hint}")
@@ -171,6 +178,7 @@ def _read_reports(
     with ThreadPoolExecutor(READERS) as pool:
         texts = list(pool.map(lambda key: _read_report(root / f"{_study_folder(*key)}.txt", inside), keys))
     missing = [key for key, text in zip(keys, texts, strict=True) if text is None]
+    # More than 1% but not all: a copy that was interrupted. None at all is the JPG tree, a choice.
     if MAX_MISSING_REPORTS * len(keys) < len(missing) < len(keys):
         raise ArchiveError(
             f"{len(missing)} of {len(keys)} reports are missing below {root} (e.g. {_study_folder(*missing[0])}.txt):"

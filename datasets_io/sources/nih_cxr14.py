@@ -34,7 +34,7 @@ LISTS = (
     ("val", ("val_list.txt", "val.txt", "valid_list.txt")),
     ("test", ("test_list.txt", "test.txt")),
 )
-PAPER_COUNTS = (78_468, 11_219, 22_433)
+PAPER_COUNTS = (78_468, 11_219, 22_433)  # train, val, test of Huang et al.: 112,120 images, cut 70-10-20
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,19 @@ class NihOptions:
 
 
 def index_files(raw: Path, options: NihOptions) -> list[Path]:
+    """The label csv, then the lists that the split needs, in the order of its names. Raises ArchiveError."""
     table = require_file(raw, DATA_ENTRY, "NIH ChestX-ray14")
     if options.split == "official":
         return [table] + [require_file(raw, (n,), "NIH ChestX-ray14") for n in ("train_val_list.txt", "test_list.txt")]
     if options.split == "lists":
+        assert options.lists_dir is not None  # NihOptions refuses "lists" without a folder
         folder = Path(options.lists_dir)
         return [table] + [require_file(folder, names, "a folder of split lists") for _, names in LISTS]
     return [table]
 
 
 def notes(raw: Path, options: NihOptions) -> list[str]:
+    """Which of two label files was taken, and whether split lists are as long as those of Huang et al."""
     found = []
     if all((raw / name).is_file() for name in DATA_ENTRY):
         found.append(f"{DATA_ENTRY[0]} and {DATA_ENTRY[1]} are both there: the labels are those of {DATA_ENTRY[0]}")
@@ -75,11 +78,14 @@ def notes(raw: Path, options: NihOptions) -> list[str]:
 
 
 def read_records(raw: Path, options: NihOptions) -> Iterator[Record]:
-    """One Record a row of Data_Entry, in its order."""
+    """One Record a row of Data_Entry, in its order.
+
+    Raises ArchiveError for an unknown label, an image that no list names, or one that two lists name.
+    """
     table, *lists = index_files(raw, options)
     places = _image_places(raw)
     named = _named_splits(options, lists)
-    unlisted: list[str] = []
+    unlisted: list[str] = []  # gathered, so that the error can say how many there are
     for line, row in read_table(table, ("Image Index", "Finding Labels", "Patient ID")):
         name, patient = row["Image Index"].strip(), row["Patient ID"].strip()
         split = _split(options, named, name, patient)
@@ -120,7 +126,7 @@ def _named_splits(options: NihOptions, lists: list[Path]) -> dict[str, str]:
     """Image name -> "train", "val", "test", or "train_val" which is yet to be cut."""
     names = ("train_val", "test") if options.split == "official" else tuple(split for split, _ in LISTS)
     named: dict[str, str] = {}
-    for split, path in zip(names, lists, strict=False):
+    for split, path in zip(names, lists, strict=False):  # without lists, where patients are cut by a hash
         for name in read_names(path):
             if named.setdefault(name, split) != split:
                 raise ArchiveError(f"image {name} is in the list of {named[name]} and in {path}: keep it in one")
@@ -131,6 +137,7 @@ def _split(options: NihOptions, named: dict[str, str], name: str, patient: str) 
     if options.split == "patient_70_10_20":
         return hash_split(patient, "nih_cxr14 70-10-20", (("train", 7), ("val", 1), ("test", 2)))
     split = named.get(name)
+    # The official lists have no val: an eighth of the train_val patients (10 of 70 + 10) is cut off.
     if split == "train_val":
         return hash_split(patient, "nih_cxr14 train_val", (("train", 7), ("val", 1)))
     return split

@@ -67,6 +67,7 @@ def write_archives(spec: SyntheticSpec, root: Path, progress: Progress | None = 
     write_chexpert(spec, paths["chexpert"], counter)
     write_nih(spec, paths["nih_cxr14"], counter)
     marker = {"fingerprint": _fingerprint(spec), "spec": plain(spec), "version": VERSION}
+    # Renamed into place last: a marker means that all three archives are whole.
     (Path(root) / STARTED).write_text(json.dumps(marker, indent=1, sort_keys=True) + "\n")
     (Path(root) / STARTED).rename(Path(root) / MARKER)
     return paths
@@ -78,17 +79,18 @@ def _fingerprint(spec: SyntheticSpec) -> str:
 
 def _clear(root: Path, paths: dict[str, Path]) -> None:
     """Leave an empty root with a note that it is being written; touch nothing that was not made here."""
-    ours = (root / MARKER).exists() or (root / STARTED).exists()
-    strangers = [path for path in paths.values() if path.exists()]
-    if strangers and not ours:
+    made_here = (root / MARKER).exists() or (root / STARTED).exists()
+    present = [path for path in paths.values() if path.exists()]
+    if present and not made_here:
         raise ArchiveError(
-            f"{strangers[0]} is there, and {root} has no {MARKER}: it may be real data, so it is left alone;"
+            f"{present[0]} is there, and {root} has no {MARKER}: it may be real data, so it is left alone;"
             " name another folder for the made-up archives"
         )
     root.mkdir(parents=True, exist_ok=True)
+    # The note of unfinished work is there before the marker goes: a kill in between leaves a root known as made here.
     (root / STARTED).write_text("{}\n")
     (root / MARKER).unlink(missing_ok=True)
-    for path in strangers:
+    for path in present:
         shutil.rmtree(path)
 
 
@@ -101,10 +103,13 @@ def _write_grey(path: Path, image: np.ndarray, options: list[int]) -> None:
 
 
 def write_chexpert(spec: SyntheticSpec, folder: Path, counter: Counter) -> None:
-    """train.csv, valid.csv and the JPGs. valid.csv has only 0 and 1, as radiologists gave them."""
+    """train.csv, valid.csv and the JPGs. valid.csv has only 0 and 1, as radiologists gave them.
+
+    Raises OSError where an image cannot be encoded or written.
+    """
     parts = {"train": spec.chexpert_train, "valid": spec.chexpert_valid}
     studies = {part: draw_studies("chexpert", images, stream(spec, "chexpert", part)) for part, images in parts.items()}
-    numbers = {part: studies[part][-1].patient + 1 for part in parts}
+    numbers = {part: studies[part][-1].patient + 1 for part in parts}  # patients, which are counted from 0
     ids = draw_ids(1, 65_000, sum(numbers.values()), stream(spec, "chexpert", "ids"))
     for part, first in (("train", 0), ("valid", numbers["train"])):
         rng = stream(spec, "chexpert", part, "images")
@@ -122,6 +127,7 @@ def write_chexpert(spec: SyntheticSpec, folder: Path, counter: Counter) -> None:
 
 
 def _read_labels(signs: tuple[Sign, ...]) -> list[str]:
+    """1 or 0, as radiologists who read the image itself give them."""
     present = present_findings(signs)
     return ["1.0" if snake_case(column) in present else "0.0" for column in CHEXPERT_COLUMNS]
 
@@ -145,7 +151,10 @@ def _mined_labels(signs: tuple[Sign, ...], rng: np.random.Generator) -> list[str
 
 
 def write_nih(spec: SyntheticSpec, folder: Path, counter: Counter) -> None:
-    """Data_Entry_2017.csv, train_val_list.txt, test_list.txt and the PNGs."""
+    """Data_Entry_2017.csv, train_val_list.txt, test_list.txt and the PNGs.
+
+    Raises OSError where an image cannot be encoded or written.
+    """
     parts = {"train_val": spec.nih_train_val, "test": spec.nih_test}
     studies = {
         part: draw_studies("nih_cxr14", images, stream(spec, "nih_cxr14", part)) for part, images in parts.items()
@@ -167,6 +176,7 @@ def write_nih(spec: SyntheticSpec, folder: Path, counter: Counter) -> None:
             age, sex = people[study.patient]
             view = str(rng.choice(("AP", "PA"), p=(0.4, 0.6)))
             size = spec.image_size
+            # 0.143 mm is a pixel spacing that many of the real rows have.
             rows.append([name, labels, study.number, patient, age, sex, view, size, size, 0.143, 0.143, ""])
             names.append(name)
             counter.add(f"writing {folder.name}")

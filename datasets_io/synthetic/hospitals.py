@@ -14,6 +14,7 @@ from datasets_io.synthetic.thorax import Anatomy, Camera, render
 
 SHADING = 0.08  # of grey, between the middle and the border
 LETTERS = {"L": ("#...", "#...", "#...", "#...", "####"), "R": ("###.", "#..#", "###.", "#.#.", "#..#")}
+# Share of studies with each finding; a hospital changes some of them.
 COMMON = (
     ("cardiomegaly", 0.16), ("enlarged_cardiomediastinum", 0.11), ("edema", 0.12), ("consolidation", 0.11),
     ("pneumonia", 0.11), ("atelectasis", 0.14), ("pneumothorax", 0.10), ("effusion", 0.18), ("fracture", 0.09),
@@ -73,12 +74,16 @@ def expose(
     contrast: float = 1.0,
     noise: float = 1.0,
 ) -> np.ndarray:
-    """One radiograph, (size, size) float32 in 0..1. contrast: scales the signs; noise: scales the grain."""
+    """One radiograph, (size, size) float32 in 0..1. contrast: scales the signs; noise: scales the grain.
+
+    In the order of a real exposure: the chest, an uneven beam, blur, the detector's curve and gain, grain, marks.
+    """
     camera = Camera(
         zoom=rng.uniform(*hospital.zoom),
         angle=rng.uniform(-hospital.angle, hospital.angle),
         offset=tuple(rng.uniform(-hospital.offset, hospital.offset, 2)),
     )
+    # From here on the order of draws is the archive's bytes: VERSION of archives.py goes with any change.
     image = render(anatomy, signs, size, camera, rng, contrast)
     image += _shading(size, rng)
     sigma = rng.uniform(*hospital.blur) * size / 64
@@ -86,7 +91,7 @@ def expose(
     image = np.clip(image, 0, 1) ** np.float32(rng.uniform(*hospital.gamma)) * np.float32(rng.uniform(*hospital.gain))
     # Grain is drawn on 64 x 64 cells at most, so that a larger picture is not a cleaner one when it is scaled down.
     cells = min(size, 64)
-    grain = rng.standard_normal((cells, cells), dtype=np.float32)
+    grain: np.ndarray = rng.standard_normal((cells, cells), dtype=np.float32)
     if cells != size:
         grain = cv2.resize(grain, (size, size), interpolation=cv2.INTER_LINEAR)
     image += np.float32(noise * rng.uniform(*hospital.noise)) * grain

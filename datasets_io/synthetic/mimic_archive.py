@@ -1,12 +1,13 @@
 """How is the made-up corpus written in the layout of MIMIC-CXR: DICOM files, reports and five csv.gz?"""
 
 import gzip
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from datasets_io.archive import snake_case
 from datasets_io.sources.mimic_cxr import COLUMNS
@@ -35,6 +36,7 @@ class Identity:
 
     @property
     def study_path(self) -> str:
+        """The study's folder, relative to the archive: MIMIC groups subjects by their first two digits."""
         subject = str(self.subject)
         return f"files/p{subject[:2]}/p{subject}/s{self.study}"
 
@@ -48,6 +50,7 @@ def write_mimic(spec: SyntheticSpec, folder: Path, counter: Counter) -> None:
         for split, images in (("train", spec.corpus_train), ("validate", spec.corpus_val))
     }
     patients = {split: studies[-1].patient + 1 for split, studies in drawn.items()}
+    # All ids are drawn before any split is written: a patient's number is unique over both.
     rng = stream(spec, "mimic_cxr", "ids")
     subjects = draw_ids(10_000_000, 20_000_000, sum(patients.values()), rng)
     study_ids = iter(draw_ids(50_000_000, 60_000_000, sum(map(len, drawn.values())), rng))
@@ -56,6 +59,7 @@ def write_mimic(spec: SyntheticSpec, folder: Path, counter: Counter) -> None:
         for study in drawn[split]:
             view = str(rng.choice(tuple(VIEWS), p=(0.6, 0.4)))
             date, time = f"21{rng.integers(10, 99)}{rng.integers(1, 13):02d}{rng.integers(1, 29):02d}", _clock(rng)
+            # The outer loop of one study id: it is taken once, and all images of the study share it.
             ids = [
                 Identity(subjects[first + study.patient], study_id, _dicom_id(rng), split, view, date, time)
                 for study_id in [next(study_ids)] for _ in range(study.images)
@@ -94,7 +98,7 @@ def _write_dicom(path: Path, image: np.ndarray, identity: Identity, rng: np.rand
     dataset.BitsAllocated = 16 if inverted else 8
     dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = bits, bits - 1, 0
     dataset.PixelData = (top - values if inverted else values).tobytes()
-    dataset["PixelData"].VR = "OW"
+    dataset["PixelData"].VR = "OW"  # else pydicom would have to guess between OB and OW
     if encoded:
         dataset.compress(RLELossless, generate_instance_uid=False)
     dataset.save_as(path, enforce_file_format=True)
@@ -106,7 +110,7 @@ def _header(identity: Identity, modality: str) -> Dataset:
     instance = generate_uid(entropy_srcs=[identity.dicom])
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = CLASSES[modality]
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = UID(CLASSES[modality])
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = instance
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.StudyDate, dataset.StudyTime, dataset.Modality = identity.date, identity.time, modality
@@ -125,7 +129,7 @@ def _write_tables(
     by_dicom = sorted(images, key=lambda i: i.dicom)
     studies = {(i.subject, i.study): f"{i.study_path}.txt" for i in by_study}
     size = spec.image_size
-    tables = {
+    tables: dict[str, tuple[Sequence[str], Sequence[Sequence[object]]]] = {
         "cxr-record-list": (
             ("subject_id", "study_id", "dicom_id", "path"),
             [(i.subject, i.study, i.dicom, f"{i.study_path}/{i.dicom}.dcm") for i in by_study],

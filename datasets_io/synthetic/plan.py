@@ -20,7 +20,10 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class SyntheticSpec:
-    """Numbers are of images. contrast scales how plain the signs are, noise the grain of the pictures."""
+    """Numbers are of images. contrast scales how plain the signs are, noise the grain of the pictures.
+
+    image_size: side of a picture in pixels. Raises ValueError for a value outside of its range.
+    """
 
     seed: int = 0
     image_size: int = 64
@@ -73,6 +76,7 @@ class Counter:
     done: int = 0
 
     def add(self, text: str) -> None:
+        """Count one image; `text` says what is being written."""
         self.done += 1
         if self.progress and (self.done % REPORT_EVERY == 0 or self.done == self.total):
             self.progress(self.done, self.total, text)
@@ -89,7 +93,9 @@ def draw_studies(source: str, images: int, rng: np.random.Generator, second_imag
     studies: list[Study] = []
     left, patient = images, 0
     while left > 0:
-        anatomy, signs = draw_anatomy(rng), ()
+        anatomy = draw_anatomy(rng)
+        signs: tuple[Sign, ...] = ()
+        # Also past the last image: the draws of a patient are the same wherever the archive ends.
         for number in range(1 + int(rng.choice(3, p=STUDIES_SHARE))):
             signs = draw_signs(population, rng, signs)
             count = min(left, 1 + int(rng.random() < second_image))
@@ -111,7 +117,8 @@ def picture(spec: SyntheticSpec, source: str, study: Study, rng: np.random.Gener
                   contrast=spec.contrast, noise=spec.noise)
 
 
-def csv_text(header: Iterable[str], rows: Iterable[Iterable]) -> str:
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A csv with Unix line ends, so that its bytes are the same on every system."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

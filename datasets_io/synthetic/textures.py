@@ -14,10 +14,12 @@ def textures_and_shapes(n: int, image_size: int, seed: int) -> tuple[np.ndarray,
     """(pixels uint8 (n, H, W), labels int64 (n,)): classes are those of NAMES, as equal in number as n allows.
 
     Contrast, polarity, place, size, direction and noise are drawn for every picture and tell nothing of the class.
+    The same n, image_size and seed give the same arrays. Raises ValueError for n < 1 or image_size < 8.
     """
     if n < 1 or image_size < 8:
         raise ValueError(f"n is {n}, image_size {image_size}; allowed: at least 1 picture of at least 8 pixels")
     rng = np.random.default_rng(derive_seed(seed, "textures_and_shapes"))
+    # 0, 1, ..., 14, 0, 1, ... in a drawn order: no two classes differ by more than one picture.
     labels = rng.permutation(np.arange(n, dtype=np.int64) % len(NAMES))
     pixels = np.empty((n, image_size, image_size), dtype=np.uint8)
     for index, label in enumerate(labels):
@@ -30,6 +32,7 @@ def _exposed(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.nda
     """0..1 -> uint8 with a drawn polarity, range, shading and grain."""
     low, span = rng.uniform(0.05, 0.4), rng.uniform(0.25, 0.55)
     picture = picture if rng.random() < 0.5 else 1 - picture
+    # At most 0.4 + 0.55 = 0.95 of the range before shading and grain, so that little is cut off at white.
     x, y = _grid(size)
     shade = rng.uniform(-0.1, 0.1) * x + rng.uniform(-0.1, 0.1) * y
     grain = rng.uniform(0.01, 0.06) * rng.standard_normal((size, size), dtype=np.float32)
@@ -42,7 +45,7 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _turned(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Places along and across a drawn direction, with a drawn phase."""
+    """Places along and across a drawn direction, with a drawn phase: two (size, size) float32."""
     x, y = _grid(size)
     angle = rng.uniform(0, np.pi)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -60,6 +63,7 @@ def _bars(size: int, rng: np.random.Generator) -> np.ndarray:
 def _checkers(size: int, rng: np.random.Generator) -> np.ndarray:
     u, v = _turned(size, rng)
     cells = rng.uniform(2, 5)
+    # 1 where the row and column of the cell differ in parity.
     return (np.floor(u * cells) + np.floor(v * cells)) % 2
 
 
@@ -106,6 +110,7 @@ def _polygon(size: int, rng: np.random.Generator, corners: int) -> np.ndarray:
     angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * 2 * np.pi / corners
     points = np.stack((cx + r * np.cos(angles), cy + r * np.sin(angles)), axis=1)
     picture = np.zeros((size, size), dtype=np.uint8)
+    # From -1..1 to pixels 0..size - 1.
     cv2.fillPoly(picture, [np.round((points + 1) * (size - 1) / 2).astype(np.int32)], 1)
     return picture
 

@@ -1,7 +1,7 @@
 """How does a made-up chest look on a radiograph: bones, lungs, heart and the signs of findings?
 
 Lengths are in half images: x to the right and y down, both from -1 to 1 over the picture. Grey values are from 0
-(air) to 1 (bone, metal), float32 of shape (size, size). Nothing here is measured on people: it is a teaching toy.
+(air) to 1 (bone, metal), float32 of shape (size, size). Nothing here is measured on people: it is a model for tests.
 """
 
 import functools
@@ -54,6 +54,7 @@ class Camera:
 
 
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
+    """One person, each length drawn evenly from a range. The order of the draws is part of the archives' bytes."""
     vary = rng.uniform
     return Anatomy(
         chest=vary(0.88, 1.0), lung_x=vary(0.42, 0.47), lung_width=vary(0.32, 0.38), apex=vary(-0.88, -0.76),
@@ -76,6 +77,7 @@ class Scene:
     contrast: float
 
     def sides(self, sign: Sign) -> tuple[int, ...]:
+        """The lungs that show the sign."""
         return (RIGHT, LEFT) if sign.side == BOTH else (sign.side,)
 
     def centre(self, sign: Sign, side: int) -> tuple[float, float]:
@@ -94,15 +96,12 @@ class Scene:
 
 
 def render(
-    anatomy: Anatomy,
-    signs: tuple[Sign, ...],
-    size: int,
-    camera: Camera,
-    rng: np.random.Generator,
-    contrast: float = 1.0,
+    anatomy: Anatomy, signs: tuple[Sign, ...], size: int, camera: Camera,
+    rng: np.random.Generator, contrast: float = 1.0,
 ) -> np.ndarray:
     """(size, size) float32 grey values about 0..1. rng: of the lungs' texture; contrast: scales all signs."""
     contrast = contrast * PLAINNESS
+    # Signs that change the anatomy first, then the chest, then the signs that lie in it.
     anatomy = _reshaped(anatomy, signs, contrast)
     x, y = _places(size, camera)
     lungs = {side: _lung(anatomy, x, y, side) for side in (RIGHT, LEFT)}
@@ -179,6 +178,7 @@ def _lung(a: Anatomy, x: np.ndarray, y: np.ndarray, side: int) -> np.ndarray:
     u = (side * x - np.float32(a.lung_x)) / np.float32(a.lung_width)
     v = (y - np.float32((a.apex + base) / 2)) / np.float32((base - a.apex) / 2)
     u2, v2 = u * u, v * v
+    # Above the middle u^2 + v^2 = 1, an ellipse; below u^2 + 0.3 v^4 = 1, whose sides stay wide down to the base.
     r = np.where(v < 0, u2 + v2, u2 + 0.3 * v2 * v2)
     floor = np.float32(base) - np.float32(a.dome) * (1 - u2)
     return _soft((r - 1) * 0.25, 0.08) * _soft(y - floor, 0.05)
@@ -194,6 +194,7 @@ def _paint_chest(scene: Scene, rng: np.random.Generator) -> None:
     covered = np.maximum(middle, heart)
     for side in (RIGHT, LEFT):
         scene.lungs[side] = scene.lungs[side] * (1 - covered)
+    # The vertebrae: a narrow ridge along the middle, 28 / (2 pi) = 4.5 of them to a half image.
     spine = 0.05 * np.exp(-((x / np.float32(0.06)) ** 2)) * (1 + np.cos(y * 28))
     wall = TISSUE + np.float32(a.breast) * np.clip(1 - ((y - 0.25) / 0.3) ** 2, 0, 1) + 0.06 * np.clip(y - 0.5, 0, 1)
     image = body * (wall + covered * MEDIASTINUM + spine)

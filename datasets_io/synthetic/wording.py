@@ -170,10 +170,12 @@ class _Draft:
 
 
 def write_report(signs: tuple[Sign, ...], view_position: str, rng: np.random.Generator) -> Report:
+    """The report of one study. view_position: "AP" or "PA". Some lack a FINDINGS or an IMPRESSION section."""
     unsure = frozenset(sign.finding for sign in signs if sign.strength < FAINT and rng.random() < UNSURE_SHARE)
     doubted = _doubted(signs, rng)
     comparison = _pick(COMPARISONS, rng) if rng.random() < 0.5 else None
     draft = _Draft(signs, unsure, doubted, _denied(signs, doubted, rng), comparison not in (None, "None."))
+    # One draw for both gaps, so that no report lacks both: below 0.05 no IMPRESSION, from there to 0.11 no FINDINGS.
     gap = rng.random()
     sections = [
         ("EXAMINATION", f"CHEST ({view_position})"),
@@ -193,6 +195,7 @@ def _pick(options: tuple[str, ...], rng: np.random.Generator) -> str:
 
 
 def _degree(value: float) -> int:
+    """0, 1 or 2, by thirds of 0..1; 1.0 itself is in the last."""
     return min(2, int(value * 3))
 
 
@@ -203,6 +206,7 @@ def noun_phrase(sign: Sign, rng: np.random.Generator) -> str:
     if sign.finding == "support_devices":
         phrase = phrase.replace("{device}", _device(sign))
     grade = _pick(GRADES[_degree(sign.strength if sign.finding not in MIDLINE else sign.size)], rng)
+    # "{grade}ly" must be replaced before "{grade}": a dict keeps the order in which it is written.
     words = {
         "{grade}ly": ADVERBS.get(grade, f"{grade}ly"),
         "{size}": _pick(SIZES[_degree(sign.size)], rng), "{grade}": grade, "{side}": side,
@@ -211,6 +215,7 @@ def noun_phrase(sign: Sign, rng: np.random.Generator) -> str:
     }
     for slot, word in words.items():
         phrase = phrase.replace(slot, word)
+    # "a small bilateral effusion" -> "small bilateral effusions".
     if "bilateral" in phrase and phrase.startswith("a "):
         noun = next(word for word in re.findall(r"[a-z]+", phrase) if word in PLURALS)
         phrase = phrase.removeprefix("a ").replace(noun, PLURALS[noun])
@@ -249,7 +254,8 @@ def _denied(signs: tuple[Sign, ...], doubted: tuple[str, ...], rng: np.random.Ge
 
 def _mentions(draft: _Draft) -> dict[str, int]:
     mentions = {**dict.fromkeys(draft.denied, NEGATIVE), **dict.fromkeys(draft.doubted, UNCERTAIN)}
-    codes = {}
+    codes: dict[str, int] = {}
+    # Two signs may share a name (nodule and mass are both lung_lesion): the surer one counts, positive over uncertain.
     for sign in draft.signs:
         names = [TABLE_NAMES.get(sign.finding, sign.finding)] + ["lung_opacity"] * (sign.finding in OPAQUE)
         for name in names:
@@ -268,7 +274,7 @@ def _open_questions(draft: _Draft, rng: np.random.Generator) -> list[str]:
 
 
 def _findings(draft: _Draft, rng: np.random.Generator) -> str:
-    sure = PRESENT + PRESENT_BEFORE * draft.compared
+    sure = PRESENT + PRESENT_BEFORE * draft.compared  # a tuple times a bool: all of it, or nothing
     sentences = [_told(draft, sign, sure, rng) for sign in draft.signs] + _open_questions(draft, rng)
     if not present_findings(draft.signs) & NOT_CLEAR and not draft.doubted:
         sentences.append(_pick(CLEAR, rng))
@@ -280,9 +286,10 @@ def _impression(draft: _Draft, rng: np.random.Generator) -> str:
     """Nearly every sign, the plainest first more often than not; a numbered list where there are several."""
     signs = draft.signs
     named = [sign for sign in signs if len(signs) == 1 or rng.random() >= OMITTED_SHARE] or list(signs[:1])
-    order = np.argsort([-sign.strength + rng.normal(0, 0.4) for sign in named]) if named else []
+    faintness = [-sign.strength + rng.normal(0, 0.4) for sign in named]
+    order = np.argsort(np.array(faintness, np.float64))
     sure = BRIEF + BRIEF_BEFORE * draft.compared
-    lines = [_told(draft, named[index], sure, rng) for index in order] + _open_questions(draft, rng)
+    lines = [_told(draft, named[int(index)], sure, rng) for index in order] + _open_questions(draft, rng)
     if not any(sign.finding != "support_devices" for sign in signs):
         lines.insert(0, _pick(NORMAL, rng))
     if len(lines) > 2 and rng.random() < 0.4:

@@ -46,3 +46,9 @@ def test_unknown_sampler_names_the_known_ones():
 
 def test_the_hash_is_of_the_ids():
     assert ids_sha256(["a", "b"]) != ids_sha256(["b", "a"]) and ids_sha256(["a"]) == ids_sha256(["a"])
+
+
+@pytest.mark.parametrize(("sampler", "needed"), [("patient", "patient_ids"), ("stratified", "labels")])
+def test_a_sampler_without_its_array_is_refused_by_name(sampler, needed):
+    with pytest.raises(ValueError, match=f"{sampler}.* without {needed}"):
+        label_subset(100, 10, seed=0, sampler=sampler)
