@@ -1,0 +1,22 @@
+"""A study of two rows, one dataset, linear probing and two seeds: what storage_369a465.tar.xz holds, finished."""
+
+from dataclasses import replace
+
+from datasets_io.synthetic.archives import SyntheticSpec
+from sweep.studies import Study, demo
+
+
+def study() -> Study:
+    base = demo()
+    random, imagenet = (row for row in base.rows if row.name in ("random", "imagenet"))
+    imagenet = replace(imagenet, recipe=replace(imagenet.recipe, num_images=32, num_epochs=1))
+    chexpert = base.datasets[0]
+    chexpert = replace(chexpert, recipe=replace(chexpert.recipe, num_epochs=1, linear_probe_epochs=2))
+    archives = SyntheticSpec(
+        image_size=32, corpus_train=16, corpus_val=8, chexpert_train=60, chexpert_valid=40, nih_train_val=20,
+        nih_test=20,
+    )
+    return replace(
+        base, name="stored", rows=(random, imagenet), datasets=(chexpert,), seeds=(0, 1), protocols=("LP",),
+        synthetic=archives,
+    )
