@@ -1,5 +1,5 @@
 # make demo: set up and run the whole study on synthetic archives. make test: set up and run the tests.
-# make docs: the documentation as a site, in site/.
+# make check: format, lint, types and the tests of the pure core, in two minutes. make docs: the site, in site/.
 # make test-cluster: `ray up` to `ray down` on three hosts in network namespaces, where one may make them.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,13 +7,29 @@ BIN := .venv/bin
 # Where it is set, as in many containers, each of a sweep's processes compiles the project anew: seconds of a core.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-cluster docs setup check-cluster clean
+.PHONY: demo test check lint format test-cluster docs setup check-cluster clean
+
+# Of make test: more flags for pytest, such as FLAGS=--cov. Tests of one group share a process (tests/conftest.py).
+FLAGS ?=
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 demo: setup
 	$(BIN)/python -m sweep.run
 
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	$(PYTEST) $(FLAGS)
+
+check: lint
+	$(PYTEST) -m 'not slow and not chaos and not cluster' $(FLAGS)
+
+lint: setup
+	$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make format" >&2; exit 1; }
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --quiet --fix .
 
 test-cluster: setup
 	$(BIN)/python -m pytest -m cluster -k 'not for_good' -rs --durations 3 tests/cluster

@@ -13,11 +13,18 @@ import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
-# Begun first, so that two processes end together: what starts a driver, or shares the process's one Ray.
-LONGEST = (
+# Files that make check leaves out. Begun first and in this order, so that two processes end together: first what starts
+# a driver, then what shares its process's one Ray, then what trains.
+SLOW = (
     "test_run.py", "test_driver_faults.py", "test_stream_quick.py", "test_ray_benchmarks_quick.py", "test_stream.py",
-    "test_build.py", "test_meter.py", "test_canary.py", "test_demo_quick.py", "test_tune.py", "test_real_weights.py",
-    "test_precision.py", "test_two_workers.py", "test_mutations.py", "test_training_free.py",
+    "test_build.py", "test_meter.py", "test_canary.py", "test_demo_quick.py", "test_tune.py", "test_stored_before.py",
+    "test_real_weights.py", "test_precision.py", "test_two_workers.py", "test_mutations.py", "test_training_free.py",
+    "test_reading_commands.py", "test_resume.py", "test_picture_figures.py", "test_figures.py", "test_mutants.py",
+    "test_s3.py", "test_report_page.py", "test_status.py", "test_all_quick.py", "test_ingest_quick.py",
+    "test_schedule_quick.py", "test_encoder_source.py", "test_own_encoders.py", "test_pixels_fuzz.py", "test_hangs.py",
+    "test_pixels_torture.py", "test_layouts.py", "test_job_faults.py", "test_store_faults.py", "test_watchers.py",
+    "test_decode_worker.py", "test_distributed.py", "test_export.py", "test_doctor.py", "test_lease.py",
+    "test_interrupts.py",
 )  # fmt: skip
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: a thread each, for what these start as well
@@ -45,9 +52,11 @@ def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Longest first. The tests of a file share a process unless they name a group, with others or of their own."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    """Slow ones first. The tests of a file share a process unless they name a group, with others or of their own."""
+    items.sort(key=lambda item: SLOW.index(item.path.name) if item.path.name in SLOW else len(SLOW))
     for item in items:
+        if item.path.name in SLOW:
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
