@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from datasets_io.files import Files
+from datasets_io.files import Files, ReadFiles
 
 RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
 SEAL = "sha256"
@@ -17,14 +17,17 @@ _SEAL_LINE = re.compile(rb'^ "sha256": "([0-9a-f]{64})",\n', re.MULTILINE)  # of
 
 
 class CorruptArtefact(RuntimeError):
-    """Bytes are not those that their result names. `path`: what is to be put into quarantine, where that is known."""
+    """Bytes are not those that their result names. `path`: what is to be put into quarantine, where that is known.
 
-    def __init__(self, message: str, path: str | None = None):
-        super().__init__(message)
-        self.path = path
+    what: which file is damaged and how; advice: what to do, for whoever sees the error itself and cannot say better.
+    """
+
+    def __init__(self, what: str, path: str | None = None, advice: str = ""):
+        super().__init__(f"{what}; {advice}" if advice else what)
+        self.what, self.path, self.advice = what, path, advice
 
     def __reduce__(self):
-        return type(self), (str(self), self.path)
+        return type(self), (self.what, self.path, self.advice)
 
 
 class ConflictingResult(RuntimeError):
@@ -35,7 +38,7 @@ class ConflictingResult(RuntimeError):
 class Artefacts:
     """A finished folder as it was read: `result` is what its maker said, files are verified when read."""
 
-    files: Files
+    files: ReadFiles
     folder: str
     result: dict[str, Any]
 
@@ -46,11 +49,11 @@ class Artefacts:
         try:
             data = self.files.read(path)
         except FileNotFoundError as error:
-            text = f"{path} is missing; remove the folder {self.folder} to compute it again"
-            raise CorruptArtefact(text, self.folder) from error
+            advice = f"remove the folder {self.folder} to compute it again"
+            raise CorruptArtefact(f"{path} is missing", self.folder, advice) from error
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-            text = f"{path} is damaged (its sha256 differs); remove the folder {self.folder}"
-            raise CorruptArtefact(text, self.folder)
+            advice = f"remove the folder {self.folder}"
+            raise CorruptArtefact(f"{path} is damaged (its sha256 differs)", self.folder, advice)
         return data
 
     @property
@@ -80,7 +83,7 @@ def unseal(data: bytes, path: str) -> dict[str, Any]:
         whole = False
     if not whole:
         folder = path.rpartition("/")[0]
-        raise CorruptArtefact(f"{path} is damaged (its seal differs); remove the folder {folder}", folder)
+        raise CorruptArtefact(f"{path} is damaged (its seal differs)", folder, f"remove the folder {folder}")
     return content
 
 
@@ -137,29 +140,34 @@ def _stands(files: Files, folder: str, entries: dict[str, Any]) -> bool:
     return True
 
 
-def is_done(files: Files, folder: str) -> bool:
+def is_done(files: ReadFiles, folder: str) -> bool:
     return files.exists(f"{folder}/{RESULT}")
 
 
-def open_artefacts(files: Files, folder: str) -> Artefacts:
+def open_artefacts(files: ReadFiles, folder: str) -> Artefacts:
     """Raises FileNotFoundError where there is no result, CorruptArtefact where it is damaged."""
     path = f"{folder}/{RESULT}"
     return Artefacts(files, folder, unseal(files.read(path), path))
 
 
-def problems(files: Files, folder: str) -> list[str]:
-    """Read everything a finished folder names. One sentence for each artefact that is missing or changed."""
+def damages(files: ReadFiles, folder: str) -> list[CorruptArtefact]:
+    """Read everything a finished folder names. One error for each artefact that is missing or changed."""
     try:
         artefacts = open_artefacts(files, folder)
     except CorruptArtefact as error:
-        return [str(error)]
+        return [error]
     found = []
     for name in artefacts.result["files"]:
         try:
             artefacts.read(name)
         except CorruptArtefact as error:
-            found.append(str(error))
+            found.append(error)
     return found
+
+
+def problems(files: ReadFiles, folder: str) -> list[str]:
+    """As `damages`, one sentence each."""
+    return [str(error) for error in damages(files, folder)]
 
 
 def quarantine(files: Files, folder: str) -> str | None:

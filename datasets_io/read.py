@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from datasets_io.artefacts import CorruptArtefact
-from datasets_io.files import Files
+from datasets_io.files import ReadFiles
 from datasets_io.manifest import MANIFEST, Manifest
 from datasets_io.order import windows, worker_rows
 from datasets_io.schema import label_column, shard_schema
@@ -53,16 +53,20 @@ class CorpusBatch:
     reports: list[str]
 
 
-def read_manifest(files: Files, folder: str) -> Manifest:
-    """The manifest of a built data folder."""
-    return Manifest.from_json(files.read(f"{folder}/{MANIFEST}"))
+def read_manifest(files: ReadFiles, folder: str) -> Manifest:
+    """The manifest of a built data folder. Raises ValueError with its path where it is damaged."""
+    path = f"{folder}/{MANIFEST}"
+    try:
+        return Manifest.from_json(files.read(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def shards_of(manifest: Manifest, split: str) -> list:
     return [shard for shard in manifest.shards if shard.split == split]
 
 
-def read_table(files: Files, folder: str, manifest: Manifest, split: str, columns: list[str]) -> pa.Table:
+def read_table(files: ReadFiles, folder: str, manifest: Manifest, split: str, columns: list[str]) -> pa.Table:
     """Some columns of a whole split, in the shards' order."""
     tables = []
     for place in shards_of(manifest, split):
@@ -87,7 +91,7 @@ def pixels_of(column: pa.ChunkedArray, image_size: int) -> np.ndarray:
     return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
 
-def open_split(files: Files, folder: str, manifest: Manifest, split: str) -> ImageSet:
+def open_split(files: ReadFiles, folder: str, manifest: Manifest, split: str) -> ImageSet:
     """A split as arrays that all processes of a node share."""
     schema = shard_schema(manifest.findings)
     table = read_table(files, folder, manifest, split, [name for name in schema.names if name != "pixels"])
@@ -111,7 +115,7 @@ def local_cache() -> Path:
     return folder
 
 
-def _shared_pixels(files: Files, folder: str, manifest: Manifest, split: str, num_rows: int) -> np.ndarray:
+def _shared_pixels(files: ReadFiles, folder: str, manifest: Manifest, split: str, num_rows: int) -> np.ndarray:
     size = manifest.image_size
     if num_rows * size * size <= MEMORY_LIMIT:
         blocks = list(_verified_pixels(files, folder, manifest, split))
@@ -143,7 +147,7 @@ def _write_array(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarr
         temporary.unlink(missing_ok=True)
 
 
-def _verified_pixels(files: Files, folder: str, manifest: Manifest, split: str) -> Iterator[np.ndarray]:
+def _verified_pixels(files: ReadFiles, folder: str, manifest: Manifest, split: str) -> Iterator[np.ndarray]:
     """Every shard's (n, S, S). Raises CorruptArtefact where its bytes are not those that the manifest names."""
     for place in shards_of(manifest, split):
         path = f"{folder}/{place.path}"
@@ -174,7 +178,7 @@ class CorpusIndex:
 
 
 def corpus_index(
-    files: Files, folder: str, manifest: Manifest, split: str, require_impression: bool
+    files: ReadFiles, folder: str, manifest: Manifest, split: str, require_impression: bool
 ) -> CorpusIndex:
     """Read ids and reports, not pixels."""
     table = read_table(files, folder, manifest, split, ["report_impression"])

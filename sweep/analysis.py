@@ -14,7 +14,16 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from datasets_io.artefacts import CorruptArtefact
-from sweep.aggregate import DONE, FEW_POSITIVES, MACRO_DEFINED, CellResult, by_place
+from sweep.aggregate import (
+    DAMAGED,
+    DONE,
+    FAILED,
+    FEW_POSITIVES,
+    MACRO_DEFINED,
+    MISSING,
+    CellResult,
+    by_place,
+)
 from sweep.analysis_rows import (
     ComparisonRow,
     FindingDifferenceRow,
@@ -39,7 +48,7 @@ from sweep.compare import Ranks, rank_methods, reference_row
 from sweep.layout import layout_of, without_nan
 from sweep.measure import Measurer, TestSet, make_test_set, read_metadata
 from sweep.plan import Plan
-from sweep.store import Store
+from sweep.store import ReadStore
 from sweep.studies import Dataset, Study
 from sweep.tables import TableLayout, what_varies
 from trainables.metrics import FindingAuroc
@@ -94,7 +103,7 @@ class Analysis:
 
 
 def analyse(
-    study: Study, plan: Plan, results: Sequence[CellResult], store: Store | None,
+    study: Study, plan: Plan, results: Sequence[CellResult], store: ReadStore | None,
     folders: Mapping[str, str] | None = None, num_resamples: int = NUM_RESAMPLES, threads: int | None = None,
 ) -> Analysis:
     """All statistics of the results; those that need predictions only where the store has them.
@@ -147,7 +156,7 @@ def _test_set(
     return make_test_set(images, metadata, num_resamples), reasons
 
 
-def _metadata(dataset: Dataset, store: Store, folder: str | None) -> tuple[pa.Table | None, list[str]]:
+def _metadata(dataset: Dataset, store: ReadStore, folder: str | None) -> tuple[pa.Table | None, list[str]]:
     if folder is None:
         return None, ["no subgroups: its shards are not in the storage"]
     try:
@@ -232,7 +241,7 @@ def _count_notes(results: Sequence[CellResult], columns: Sequence[Blocks]) -> li
     notes = []
     if not results:
         notes.append("The study has no cell: there is nothing to analyse.")
-    for status in ("missing", "failed"):
+    for status in (MISSING, FAILED, DAMAGED):
         count = sum(result.status == status for result in results)
         if count:
             notes.append(f"{count} of {len(results)} cells are {status}; means are over the others and name them.")

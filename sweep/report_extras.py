@@ -61,7 +61,7 @@ def extras_of(data: ReportData, folder: ReportFolder, quick: bool) -> Extras:
     view = View(data.study, data.plan, data.results, data.store, data.data_folders, data.raw)
     with drawing_beside(view) as drawings:
         found = _analysis(data)
-        return Extras(found.csv_files(), found.notes, drawings(), made_from)
+        return Extras(found.csv_files(), found.notes, drawings(), None if found.unusable else made_from)
 
 
 def describe(name: str) -> str:
@@ -97,7 +97,10 @@ def _sources() -> list:
 def _kept(folder: ReportFolder, made_from: str) -> Extras | None:
     """What an earlier report has, where it was made from the same and is whole."""
     index = folder.read(INDEX)
-    value = json.loads(index) if index else {}
+    try:
+        value = json.loads(index) if index else {}
+    except ValueError:  # damaged: all is drawn again
+        return None
     if value.get("made_from") != made_from:
         return None
     statistics = {name: folder.read(name) for name in value["statistics"]}

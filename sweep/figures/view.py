@@ -10,7 +10,7 @@ from datasets_io.read import read_manifest
 from sweep.aggregate import DONE, CellResult, Summary, by_place, summarise
 from sweep.figures.drawing import CannotDraw
 from sweep.plan import Plan
-from sweep.store import Store
+from sweep.store import ReadStore
 from sweep.studies import BASELINE, Study
 from trainables.registry import PROTOCOLS
 
@@ -30,7 +30,7 @@ class View:
     study: Study
     plan: Plan
     results: Sequence[CellResult]
-    store: Store
+    store: ReadStore
     data_folders: Mapping[str, str] = field(default_factory=dict)
     raw: Mapping[str, Path] = field(default_factory=dict)
 
