@@ -156,7 +156,7 @@ class Looker:
         missing = [spec.source for spec in self.study.builds() if spec.source not in folders]
         sources = open_sources(self.store, folders, self.whole_shards)
         lost = folders.keys() - sources.manifests.keys()
-        notes = (f"{NOT_BUILT} yet: {', '.join(missing)}",) if missing else ()
+        notes: tuple[str, ...] = (f"{NOT_BUILT} yet: {', '.join(missing)}",) if missing else ()
         if lost:
             notes += (f"what was computed on {', '.join(sorted(lost))} cannot be told from the rest until its manifest "
                       "is whole, and counts as left",)
