@@ -45,6 +45,8 @@ MOST_PAIRS = 10_000
 MEND = "run sweep.training_free again, which computes it again once its encoder and its data are whole"
 INDEX = "extras.json"  # what a report keeps of its figures
 
+EPILOG = "Exit codes: 0; 2 bad input, or a storage that cannot be written; 3 something damaged or failed was left out."
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -238,7 +240,7 @@ def table_markdown(
     return "\n".join(lines) + "\n"
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 def main(
     storage: Annotated[str, typer.Option(help="The storage URI that sweep.run was given.")],
     study: Annotated[str, typer.Option(help="A study's name, or a Python file that defines study().")] = "demo",
@@ -257,7 +259,7 @@ def main(
         _check_kinds(kinds)
         folder = ReportFolder.of_study(opened.store, opened.study.name)
         folder.check()
-        damage = _compute_and_write(opened.read(), kinds, folder)
+        damage, complete = _compute_and_write(opened.read(), kinds, folder)
     except BadInput as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
@@ -268,11 +270,13 @@ def main(
         raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None
     for found in damage:
         typer.echo(f"damaged: {found.line}", err=True)
-    raise typer.Exit(EXIT_SOME_FAILED if damage else EXIT_OK)
+    raise typer.Exit(EXIT_OK if complete and not damage else EXIT_SOME_FAILED)
 
 
-def _compute_and_write(data: ReportData, kinds: tuple[str, ...], folder: ReportFolder) -> list[Damage]:
-    """What was left out, since it is damaged."""
+def _compute_and_write(
+    data: ReportData, kinds: tuple[str, ...], folder: ReportFolder
+) -> tuple[list[Damage], bool]:
+    """What was left out, since it is damaged; and whether all that could be computed is there."""
     computed = compute_all(data, kinds, typer.echo)
     if computed:  # the report's figures were made without them
         folder.remove(INDEX)
@@ -280,7 +284,14 @@ def _compute_and_write(data: ReportData, kinds: tuple[str, ...], folder: ReportF
     folder.write("training_free.csv", csv_text(HEADER, rows_of(data, kinds, own)))
     typer.echo(folder.write("training_free.md", table_markdown(data, kinds, own)))
     used = {data_name(item.source) for item in items_of(data, kinds)} | {str(run) for run in data.plan.encoders}
-    return [*(found for name, found in data.damage.items() if name in used), *own.values()]
+    return [*(found for name, found in data.damage.items() if name in used), *own.values()], _is_complete(data, kinds)
+
+
+def _is_complete(data: ReportData, kinds: tuple[str, ...]) -> bool:
+    """Whether every number is there whose encoder is finished and whose data are built."""
+    done, sizes = data.store.done_and_failed()[0], data.store.files.sizes(TRAINING_FREE)
+    wanted = [i for i in items_of(data, kinds) if data.store.folder(i.run) in done and i.source in data.data_folders]
+    return all(isinstance(_kept(data, item, sizes), Artefacts) for item in wanted)
 
 
 if __name__ == "__main__":
