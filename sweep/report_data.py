@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets_io.manifest import Manifest
 from sweep.aggregate import CellResult
-from sweep.cell import Cell, EncoderRun
+from sweep.cell import EncoderRun
 from sweep.damage import Damage, data_name
 from sweep.plan import Plan
 from sweep.status_names import Status
@@ -157,14 +157,9 @@ def damage_as_failures(damage: Mapping[str, Damage]) -> dict[str, dict[str, str]
     }
 
 
-def redo_command(cell: Cell, origin: Origin) -> str:
-    """Computes this one cell again, beside its earlier result, and says whether it came out equal."""
-    return origin.command("sweep.run", "--redo", cell.key)
-
-
 @dataclass(frozen=True)
 class Compute:
-    """Wall time of finished items, in hours: gpu_hours on GPUs, other_hours on CPUs or where the device is unknown."""
+    """Wall time of finished items, in hours: on GPUs, on CPUs, and where a result does not name its device."""
 
     gpu_hours: float
     cpu_hours: float
