@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from datasets_io.files import Files
+from datasets_io.files import Files, ReadFiles
 from datasets_io.schema_version import SCHEMA_VERSION, check_schema
 
 RESULT_SCHEMA = 1  # of result.json; raise it when a reader of today would misread what is written
@@ -19,15 +19,18 @@ _SEAL_LINE = re.compile(rb'^ "sha256": "([0-9a-f]{64})",\n', re.MULTILINE)  # of
 
 
 class CorruptArtefact(RuntimeError):
-    """Bytes are not those that their result names. `path`: what is to be put into quarantine, where that is known."""
+    """Bytes are not those that their result names. `path`: what is to be put into quarantine, where that is known.
 
-    def __init__(self, message: str, path: str | None = None):
-        super().__init__(message)
-        self.path = path
+    what: which file is damaged and how; advice: what to do, for whoever sees the error itself and cannot say better.
+    """
+
+    def __init__(self, what: str, path: str | None = None, advice: str = ""):
+        super().__init__(f"{what}; {advice}" if advice else what)
+        self.what, self.path, self.advice = what, path, advice
 
     # Exceptions are pickled by their args alone, and this one crosses processes of Ray: the path would be lost.
-    def __reduce__(self) -> tuple[type["CorruptArtefact"], tuple[str, str | None]]:
-        return type(self), (str(self), self.path)
+    def __reduce__(self) -> tuple[type["CorruptArtefact"], tuple[str, str | None, str]]:
+        return type(self), (self.what, self.path, self.advice)
 
 
 class ConflictingResult(RuntimeError):
@@ -38,7 +41,7 @@ class ConflictingResult(RuntimeError):
 class Artefacts:
     """A finished folder as it was read: `result` is what its maker said, files are verified when read."""
 
-    files: Files
+    files: ReadFiles
     folder: str
     result: dict[str, Any]
 
@@ -49,11 +52,11 @@ class Artefacts:
         try:
             data = self.files.read(path)
         except FileNotFoundError as error:
-            text = f"{path} is missing; remove the folder {self.folder} to compute it again"
-            raise CorruptArtefact(text, self.folder) from error
+            advice = f"remove the folder {self.folder} to compute it again"
+            raise CorruptArtefact(f"{path} is missing", self.folder, advice) from error
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-            text = f"{path} is damaged (its sha256 differs); remove the folder {self.folder}"
-            raise CorruptArtefact(text, self.folder)
+            advice = f"remove the folder {self.folder}"
+            raise CorruptArtefact(f"{path} is damaged (its sha256 differs)", self.folder, advice)
         return data
 
     @property
@@ -84,7 +87,7 @@ def unseal(data: bytes, path: str) -> dict[str, Any]:
         whole = False
     if not whole:
         folder = path.rpartition("/")[0]
-        raise CorruptArtefact(f"{path} is damaged (its seal differs); remove the folder {folder}", folder)
+        raise CorruptArtefact(f"{path} is damaged (its seal differs)", folder, f"remove the folder {folder}")
     return content
 
 
@@ -142,12 +145,12 @@ def _stands(files: Files, folder: str, entries: dict[str, Any]) -> bool:
     return True
 
 
-def is_done(files: Files, folder: str) -> bool:
+def is_done(files: ReadFiles, folder: str) -> bool:
     """Whether the folder has a result, damaged or not."""
     return files.exists(f"{folder}/{RESULT}")
 
 
-def open_artefacts(files: Files, folder: str) -> Artefacts:
+def open_artefacts(files: ReadFiles, folder: str) -> Artefacts:
     """A finished folder.
 
     Raises FileNotFoundError where there is no result, CorruptArtefact where it is damaged, and NewerSchema.
@@ -158,22 +161,27 @@ def open_artefacts(files: Files, folder: str) -> Artefacts:
     return Artefacts(files, folder, result)
 
 
-def problems(files: Files, folder: str) -> list[str]:
-    """Read everything a finished folder names. One sentence for each artefact that is missing or changed.
+def damages(files: ReadFiles, folder: str) -> list[CorruptArtefact]:
+    """Read everything a finished folder names. One error for each artefact that is missing or changed.
 
     Raises FileNotFoundError where there is no result.
     """
     try:
         artefacts = open_artefacts(files, folder)
     except CorruptArtefact as error:
-        return [str(error)]
+        return [error]
     found = []
     for name in artefacts.result["files"]:
         try:
             artefacts.read(name)
         except CorruptArtefact as error:
-            found.append(str(error))
+            found.append(error)
     return found
+
+
+def problems(files: ReadFiles, folder: str) -> list[str]:
+    """As `damages`, one sentence each."""
+    return [str(error) for error in damages(files, folder)]
 
 
 def quarantine(files: Files, folder: str) -> str | None:

@@ -121,12 +121,11 @@ def below(uri: str, path: str) -> str:
     return f"{base.rstrip('/')}/{path}{mark}{options}"
 
 
-class Files:
-    """One storage root. read, write, write_once, exists, list, sizes, ages, remove_leftovers, move, remove.
+class ReadFiles:
+    """The calls that read one storage root: read, exists, list, sizes, ages. None could change anything below it.
 
-    Paths are relative to the root, with forward slashes. A write is whole or absent: local files go through a
-    uniquely named temporary file, fsync and rename; object stores show an object only when its upload is complete.
-    Calls are repeated while the storage is unreachable (see `patiently`), then raise its OSError.
+    Paths are relative to the root, with forward slashes. Calls are repeated while the storage is unreachable (see
+    `patiently`), then raise its OSError.
     """
 
     def __init__(self, uri: str):
@@ -145,22 +144,6 @@ class Files:
     def read(self, path: str) -> bytes:
         """All bytes of a file. Raises FileNotFoundError."""
         return patiently(lambda: self._read(self.full(path)))
-
-    def write(self, path: str, data: Data) -> None:
-        """Write a whole file, replacing an older one."""
-        patiently(lambda: self._write(self.full(path), data))
-
-    def write_once(self, path: str, data: bytes) -> bool:
-        """Write a file that nothing may replace. False where it was already there: the first write wins.
-
-        An object store has no such call: of two writers in the same moment the later stands, whole.
-        """
-        if self.is_local:
-            return patiently(lambda: self._link(self.full(path), data))
-        if self.exists(path):
-            return False
-        self.write(path, data)
-        return True
 
     def exists(self, path: str) -> bool:
         """Whether a file or folder is there; on an object store, also whether any object lies below the path."""
@@ -191,6 +174,41 @@ class Files:
         found = [i for i in patiently(lambda: self.fs.get_file_info(selector)) if i.type == pafs.FileType.File]
         newest = max((info.mtime_ns for info in found), default=0)
         return {i.path[start:]: (newest - i.mtime_ns) / 1e9 for i in found if TEMPORARY not in i.path}
+
+    # -- one attempt ---------------------------------------------------------------------------------
+
+    def _kind(self, path: str) -> pafs.FileType:
+        return patiently(lambda: self.fs.get_file_info(self.full(path)).type)
+
+    def _read(self, full: str) -> bytes:
+        if self.is_local:
+            return DISK.read(full)
+        with self.fs.open_input_file(full) as stream:
+            return stream.read()
+
+
+class Files(ReadFiles):
+    """The same root to be read and written: write, write_once, move, remove and remove_leftovers besides.
+
+    A write is whole or absent: local files go through a uniquely named temporary file,
+    fsync and rename; object stores show an object only when its upload is complete.
+    """
+
+    def write(self, path: str, data: Data) -> None:
+        """Write a whole file, replacing an older one."""
+        patiently(lambda: self._write(self.full(path), data))
+
+    def write_once(self, path: str, data: bytes) -> bool:
+        """Write a file that nothing may replace. False where it was already there: the first write wins.
+
+        An object store has no such call: of two writers in the same moment the later stands, whole.
+        """
+        if self.is_local:
+            return patiently(lambda: self._link(self.full(path), data))
+        if self.exists(path):
+            return False
+        self.write(path, data)
+        return True
 
     def remove_leftovers(self, prefix: str = "") -> int:
         """Remove the temporary files of writers that were killed, and only those; how many there were.
@@ -226,15 +244,6 @@ class Files:
             patiently(lambda: self._remove_file(path))
 
     # -- one attempt: whatever `patiently` repeats must be safe to repeat ----------------------------
-
-    def _kind(self, path: str) -> pafs.FileType:
-        return patiently(lambda: self.fs.get_file_info(self.full(path)).type)
-
-    def _read(self, full: str) -> bytes:
-        if self.is_local:
-            return DISK.read(full)
-        with self.fs.open_input_file(full) as stream:
-            return stream.read()
 
     def _write(self, target: str, data: Data) -> None:
         if not self.is_local:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from datasets_io.artefacts import CorruptArtefact
-from datasets_io.files import Files
+from datasets_io.files import ReadFiles
 from datasets_io.manifest import MANIFEST, Manifest, Shard
 from datasets_io.order import windows, worker_rows
 from datasets_io.schema import label_column, shard_schema
@@ -57,9 +57,13 @@ class CorpusBatch:
     reports: list[str]
 
 
-def read_manifest(files: Files, folder: str) -> Manifest:
-    """The manifest of a built data folder. Raises FileNotFoundError, or ValueError where it is not a valid one."""
-    return Manifest.from_json(files.read(f"{folder}/{MANIFEST}"))
+def read_manifest(files: ReadFiles, folder: str) -> Manifest:
+    """The manifest of a built data folder. Raises FileNotFoundError, ValueError with its path where it is damaged."""
+    path = f"{folder}/{MANIFEST}"
+    try:
+        return Manifest.from_json(files.read(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def shards_of(manifest: Manifest, split: str) -> list[Shard]:
@@ -67,7 +71,7 @@ def shards_of(manifest: Manifest, split: str) -> list[Shard]:
     return [shard for shard in manifest.shards if shard.split == split]
 
 
-def read_table(files: Files, folder: str, manifest: Manifest, split: str, columns: list[str]) -> pa.Table:
+def read_table(files: ReadFiles, folder: str, manifest: Manifest, split: str, columns: list[str]) -> pa.Table:
     """Some columns of a whole split, in the shards' order; an empty table of these columns where there is no shard.
 
     Raises CorruptArtefact for a damaged shard, ValueError for one of another project.
@@ -97,7 +101,7 @@ def pixels_of(column: pa.ChunkedArray, image_size: int) -> np.ndarray:
     return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
 
-def open_split(files: Files, folder: str, manifest: Manifest, split: str) -> ImageSet:
+def open_split(files: ReadFiles, folder: str, manifest: Manifest, split: str) -> ImageSet:
     """A split as arrays, of which the pixels are a file map that all processes of a node share, if they are large.
 
     Raises CorruptArtefact where a shard is not what its manifest says.
@@ -124,7 +128,7 @@ def local_cache() -> Path:
     return folder
 
 
-def _shared_pixels(files: Files, folder: str, manifest: Manifest, split: str, num_rows: int) -> np.ndarray:
+def _shared_pixels(files: ReadFiles, folder: str, manifest: Manifest, split: str, num_rows: int) -> np.ndarray:
     """(N, S, S) uint8 of a split: in memory where it is small, else mapped from the node's cache."""
     size = manifest.image_size
     if num_rows * size * size <= MEMORY_LIMIT:
@@ -158,7 +162,7 @@ def _write_array(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarr
         temporary.unlink(missing_ok=True)
 
 
-def _verified_pixels(files: Files, folder: str, manifest: Manifest, split: str) -> Iterator[np.ndarray]:
+def _verified_pixels(files: ReadFiles, folder: str, manifest: Manifest, split: str) -> Iterator[np.ndarray]:
     """Every shard's (n, S, S). Raises CorruptArtefact where its bytes are not those that the manifest names."""
     for place in shards_of(manifest, split):
         path = f"{folder}/{place.path}"
@@ -195,7 +199,7 @@ class CorpusIndex:
 
 
 def corpus_index(
-    files: Files, folder: str, manifest: Manifest, split: str, require_impression: bool
+    files: ReadFiles, folder: str, manifest: Manifest, split: str, require_impression: bool
 ) -> CorpusIndex:
     """The index of a split: reads reports, not pixels. require_impression: rows without one do not take part.
 

@@ -5,8 +5,11 @@ from typing import Any
 SCHEMA_VERSION = "schema_version"  # the name of the field; a file without it was written before it existed: version 1
 
 
-class NewerSchema(ValueError):
-    """A stored file is whole, and of a newer version than this software reads; nothing is changed by that."""
+class NewerSchema(Exception):
+    """A stored file is whole, and of a newer version than this software reads; nothing is changed by that.
+
+    No ValueError: what catches those takes a file for damaged, and this one is not.
+    """
 
 
 def check_schema(content: dict[str, Any], known: int, path: str) -> None:

@@ -8,13 +8,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datasets_io.artefacts import CorruptArtefact
-from datasets_io.files import Files
+from datasets_io.files import ReadFiles
 from datasets_io.manifest import Manifest, Shard
 from datasets_io.shard_file import check_footer, open_shard
 from datasets_io.side_tables import REJECTS
 
 
-def verify(files: Files, folder: str, manifest: Manifest) -> list[str]:
+def verify(files: ReadFiles, folder: str, manifest: Manifest) -> list[str]:
     """Read every shard again. One sentence for each problem: hash, columns, rows, picture sizes, ids, counts.
 
     Raises nothing for a damaged or missing file: that is a problem too. Empty where all is as the manifest says.
@@ -38,7 +38,7 @@ def verify(files: Files, folder: str, manifest: Manifest) -> list[str]:
     return problems + _reject_problems(files, folder, manifest)
 
 
-def _reject_problems(files: Files, folder: str, manifest: Manifest) -> list[str]:
+def _reject_problems(files: ReadFiles, folder: str, manifest: Manifest) -> list[str]:
     try:
         source = pa.BufferReader(files.read(f"{folder}/{REJECTS}"))
         check_footer(source, REJECTS)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweep.stats import TwoWay, half_width, mean, sd, two_way
+from sweep.status_names import Status
 from trainables.metrics import FindingAuroc, macro
 
-DONE, FAILED, MISSING = "done", "failed", "missing"
+DONE, FAILED, MISSING, DAMAGED = Status.DONE, Status.FAILED, Status.MISSING, Status.DAMAGED
 RESULTS_HEADER = (
     "method", "dataset", "protocol", "label_percent", "seed", "macro_auroc", "status", "key",
     "pretrain_seed", "num_defined_findings", "display_name",
@@ -26,7 +27,7 @@ Place = tuple[str, str, str, int]  # encoder row, dataset, protocol, label_perce
 class CellResult:
     """One cell of the plan. `encoder` is the row's name, `method` its display name; AUROCs are in [0, 1].
 
-    status: `done`, `failed` or `missing`; without `done` there are no findings and no macro_auroc. A done cell
+    status: done, failed, missing or damaged; without `done` there are no findings and no macro_auroc. A done cell
     has macro_auroc None where no finding has both classes in the test images.
     """
 
@@ -37,7 +38,7 @@ class CellResult:
     label_percent: int
     pretrain_seed: int
     seed: int
-    status: str
+    status: Status
     key: str
     findings: tuple[FindingAuroc, ...] = ()
     macro_auroc: float | None = None
@@ -110,7 +111,8 @@ class Summary:
     var(mean) = s^2 / n, where s^2, the variance of these means, holds var(pretraining) + var(downstream) / seeds.
     both_seeds: the interval that covers new downstream seeds besides, where every value is there.
     missing, failed, undefined: what was asked for and is not in the mean, by name ("3", or "p1/s3" with
-    several pretraining seeds). ci95 and sd are None for n = 1.
+    several pretraining seeds). damaged: those of `missing` whose result is there and is not what was written.
+    ci95 and sd are None for n = 1.
     varies: what the values differ by. A row that no pretraining seed changes (fixed weights) is taken over its
     downstream seeds. Where all values are one number, nothing varies: ci95 is None, for that is not certainty.
     """
@@ -125,6 +127,7 @@ class Summary:
     undefined: tuple[str, ...] = ()
     varies: str = DOWNSTREAM
     both_seeds: TwoWay | None = None
+    damaged: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -147,7 +150,7 @@ def summarise(
     value: what of a done cell is summarised; None where it is undefined.
     """
     found = {(cell.pretrain_seed, cell.seed): cell for cell in cells}
-    absent: dict[str, list[str]] = {MISSING: [], FAILED: [], "undefined": []}
+    absent: dict[str, list[str]] = {MISSING: [], FAILED: [], DAMAGED: [], "undefined": []}
     groups: list[dict[int, float]] = []
     for pretrain_seed in pretrain_seeds:
         group = {}
@@ -158,9 +161,10 @@ def summarise(
             if number is not None:
                 group[seed] = number
             else:
-                absent["undefined" if status == DONE else status].append(
-                    seed_name(pretrain_seed, seed, len(pretrain_seeds) > 1)
-                )
+                name = seed_name(pretrain_seed, seed, len(pretrain_seeds) > 1)
+                absent["undefined" if status == DONE else status].append(name)
+                if status == DAMAGED:
+                    absent[MISSING].append(name)
         groups.append(group)
     varies, values = independent_values(groups)
     spread = sd(values)
@@ -169,7 +173,7 @@ def summarise(
     return Summary(
         mean(values), spread, len(values), half_width(values, interval) if spread else None, interval,
         tuple(absent[MISSING]), tuple(absent[FAILED]), tuple(absent["undefined"]), varies,
-        _both(groups, interval) if varies == PRETRAINING else None,
+        _both(groups, interval) if varies == PRETRAINING else None, tuple(absent[DAMAGED]),
     )
 
 

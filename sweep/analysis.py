@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from datasets_io.artefacts import CorruptArtefact
-from sweep.aggregate import DONE, FEW_POSITIVES, CellResult
+from sweep.aggregate import DAMAGED, DONE, FAILED, FEW_POSITIVES, MISSING, CellResult
 from sweep.analysis_rows import (
     ComparisonRow,
     FindingDifferenceRow,
@@ -39,7 +39,7 @@ from sweep.comparisons import Comparisons, Ranks, compare_methods
 from sweep.layout import what_varies, without_nan
 from sweep.measure import Measurer, TestSet, make_test_set, read_metadata
 from sweep.plan import Plan
-from sweep.store import Store
+from sweep.store import ReadStore
 from sweep.studies import Dataset, Study
 from sweep.summaries import study_summaries
 from trainables.metrics import FindingAuroc
@@ -98,7 +98,7 @@ class Analysis:
 
 
 def analyse(
-    study: Study, plan: Plan, results: Sequence[CellResult], store: Store | None,
+    study: Study, plan: Plan, results: Sequence[CellResult], store: ReadStore | None,
     folders: Mapping[str, str] | None = None, num_resamples: int = NUM_RESAMPLES, threads: int | None = None,
     comparisons: Comparisons | None = None,
 ) -> Analysis:
@@ -153,7 +153,7 @@ def _test_set(
     return make_test_set(images, metadata, num_resamples), reasons
 
 
-def _metadata(dataset: Dataset, store: Store, folder: str | None) -> tuple[pa.Table | None, list[str]]:
+def _metadata(dataset: Dataset, store: ReadStore, folder: str | None) -> tuple[pa.Table | None, list[str]]:
     if folder is None:
         return None, ["no subgroups: its shards are not in the storage"]
     try:
@@ -202,7 +202,7 @@ def _count_notes(
     notes = []
     if not results:
         notes.append("The study has no cell: there is nothing to analyse.")
-    for status in ("missing", "failed"):
+    for status in (MISSING, FAILED, DAMAGED):
         count = sum(result.status == status for result in results)
         if count:
             notes.append(f"{count} of {len(results)} cells are {status}; means are over the others and name them.")

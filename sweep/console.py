@@ -37,6 +37,11 @@ def storage_trouble(error: OSError, storage: str) -> str | None:
     return f"{os.strerror(error.errno)}: {error.filename or storage}. What is finished is kept"
 
 
+def not_writable(error: OSError) -> bool:
+    """Whether a folder is one that may not be written at all, not only now."""
+    return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
 class ClusterLost(RuntimeError):
     """The cluster went away under the driver. What is finished is kept."""
 

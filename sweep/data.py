@@ -1,6 +1,5 @@
 """From --raw folders, synthetic archives or earlier builds to the shards of a study, checked before any work."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from datasets_io.read import local_cache, read_manifest
 from datasets_io.registry import get_source
 from datasets_io.synthetic.archives import is_written, write_archives
 from sweep.lease import Lease
-from sweep.store import RAW, Store
+from sweep.store import RAW, ReadStore, Store
 from sweep.studies import Study
 from trainables.recipe import PretrainRecipe
 
@@ -47,13 +46,13 @@ def parse_raw(values: list[str]) -> dict[str, Path]:
     return raw
 
 
-def synthetic_root(study: Study, store: Store) -> Path:
+def synthetic_root(study: Study, store: ReadStore) -> Path:
     name = f"synthetic-{fingerprint(study.synthetic)}"
     base = Path(store.files.root) if store.files.is_local else local_cache()
     return base / RAW / name
 
 
-def plan_data(study: Study, raw: dict[str, Path], store: Store) -> dict[str, DataPlan]:
+def plan_data(study: Study, raw: dict[str, Path], store: ReadStore) -> dict[str, DataPlan]:
     """One DataPlan for each source. Writes nothing. Raises ValueError with one sentence."""
     specs = {spec.source: spec for spec in study.builds()}
     unused = sorted(set(raw) - set(specs))
@@ -72,7 +71,7 @@ def plan_data(study: Study, raw: dict[str, Path], store: Store) -> dict[str, Dat
     return found
 
 
-def _plan_synthetic(study: Study, store: Store, specs: dict[str, BuildSpec]) -> dict[str, DataPlan]:
+def _plan_synthetic(study: Study, store: ReadStore, specs: dict[str, BuildSpec]) -> dict[str, DataPlan]:
     root = synthetic_root(study, store)
     archives = is_written(study.synthetic, root)
     if archives is None:
@@ -84,21 +83,39 @@ def _plan_synthetic(study: Study, store: Store, specs: dict[str, BuildSpec]) -> 
     return plans
 
 
-def builds_of(store: Store, spec: BuildSpec) -> list[str]:
+def builds_of(store: ReadStore, spec: BuildSpec) -> list[str]:
     """Folders of the finished shards that were built as `spec` says."""
     wanted = identity_of(spec)
-    folders = []
-    for path in store.files.list("data"):
-        if path.endswith(f"/{MANIFEST}"):
-            manifest = json.loads(store.files.read(path))
-            if manifest["source"] == spec.source and manifest["spec"] == wanted:
-                folders.append(path.rsplit("/", 1)[0])
-    return folders
+    found = ((folder, _manifest(store, folder)) for folder in _data_folders(store))
+    return [folder for folder, m in found if m is not None and (m.source, m.spec) == (spec.source, wanted)]
 
 
-def find_built(study: Study, store: Store, spec: BuildSpec) -> DataPlan:
-    """The one build of a source. Raises ValueError where the storage has none, or more than one."""
+def damaged_builds(store: ReadStore, source: str) -> list[str]:
+    """Folders of a source's shards, as their names say, whose manifest cannot be read."""
+    own = (folder for folder in _data_folders(store) if folder.rpartition("-")[0] == f"{DATA}/{source}")
+    return [folder for folder in own if _manifest(store, folder) is None]
+
+
+def _data_folders(store: ReadStore) -> list[str]:
+    return [path.rsplit("/", 1)[0] for path in store.files.list(DATA, f"/{MANIFEST}")]
+
+
+def _manifest(store: ReadStore, folder: str) -> Manifest | None:
+    """None where it is damaged."""
+    try:
+        return read_manifest(store.files, folder)
+    except ValueError:
+        return None
+
+
+def find_built(study: Study, store: ReadStore, spec: BuildSpec) -> DataPlan:
+    """The one build of a source. Raises ValueError where the storage has none, more than one, or a damaged one."""
     folders = builds_of(store, spec)
+    if damaged := damaged_builds(store, spec.source):
+        raise ValueError(
+            f"{damaged[0]}/{MANIFEST} is damaged: remove {damaged[0]} and give {spec.source}'s folder with "
+            f"--raw {spec.source}=DIR, so that it is built again"
+        )
     if not folders:
         raise ValueError(
             f"study {study.name!r} needs {spec.source}, and {store.uri} has no build of it: "
@@ -111,10 +128,11 @@ def find_built(study: Study, store: Store, spec: BuildSpec) -> DataPlan:
     return DataPlan(spec, None, folders[0], True)
 
 
-def check_data(study: Study, plans: dict[str, DataPlan], store: Store) -> None:
+def check_data(study: Study, plans: dict[str, DataPlan], store: ReadStore) -> None:
     """Look at what is to be built before any work. Raise ValueError for archives that are not whole, and where
     a batch is larger than the corpus or validation has less than two images.
     """
+    manifests({s: p.folder for s, p in plans.items() if p.built}, store)  # a damaged one is named before any work
     listed = {s: check_archive(p.spec, p.raw) for s, p in plans.items() if not p.built and p.raw is not None}
     recipes = {row.name: row.recipe for row in study.rows if isinstance(row.recipe, PretrainRecipe)}
     corpus = plans[study.corpus.source]
@@ -175,7 +193,7 @@ def _build(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -
     return folders
 
 
-def manifests(folders: dict[str, str], store: Store) -> dict[str, Manifest]:
+def manifests(folders: dict[str, str], store: ReadStore) -> dict[str, Manifest]:
     return {source: read_manifest(store.files, folder) for source, folder in folders.items()}
 
 

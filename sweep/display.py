@@ -15,6 +15,7 @@ from rich.table import Table
 from sweep.board import News
 from sweep.interrupts import raise_if_interrupted
 from sweep.plan import Pending
+from sweep.status_names import Status
 
 PLAIN_EVERY_SECONDS = 10.0
 PIPE_WIDTH = 140
@@ -123,9 +124,9 @@ class RunBars:
     def show(self, news: News) -> None:
         for event in news.encoders:
             name = self.names.get(event.key, event.key)
-            if event.status == "failed":
+            if event.status == Status.FAILED:
                 self.display.say(f"[red]encoder {name} failed:[/red] {escape(str(event.error))}")
-            if event.status in ("done", "failed"):
+            if event.status in (Status.DONE, Status.FAILED):
                 self.landed.add(event.key)
                 self.share[event.key] = 1.0
             elif event.total_steps:
@@ -133,11 +134,11 @@ class RunBars:
                 loss = "" if event.val_loss is None else f", val loss {event.val_loss:.3f}"
                 self.current = f"{name}{loss}"
         for outcome in news.cells:
-            if outcome.status == "failed":
+            if outcome.status == Status.FAILED:
                 self.failed += 1
                 name = self.cell_names.get(outcome.key, outcome.key)
                 self.display.say(f"[red]cell {name} failed:[/red] {escape(str(outcome.error))}")
-            elif outcome.status == "done":
+            elif outcome.status == Status.DONE:
                 self.done += 1
         if self.share:
             note = f"{len(self.landed)}/{len(self.share)} landed; {self.current}".rstrip("; ")

@@ -7,7 +7,7 @@ from datasets_io.registry import get_source
 from sweep.data import DataPlan
 from sweep.display import Display
 from sweep.forecast import FLOPS_PER_SECOND, Forecast, forecast
-from sweep.plan import Pending, Plan, make_plan, pending
+from sweep.plan import NOT_BUILT, Pending, Plan, make_plan, pending
 from sweep.store import Store
 from sweep.studies import Study
 
@@ -17,7 +17,7 @@ def print_plan(
 ) -> int:
     """Print and write nothing. Returns exit code 0."""
     built = {s: read_manifest(store.files, p.folder) for s, p in plans.items() if p.built}
-    fingerprints = {source: built[source].fingerprint if source in built else "not built" for source in plans}
+    fingerprints = {source: built[source].fingerprint if source in built else NOT_BUILT for source in plans}
     plan = make_plan(study, fingerprints, only)
     done, failed = store.done_and_failed()
     items = (*plan.encoders, *plan.cells)

@@ -9,9 +9,10 @@ import timm
 import typer
 from torch import Tensor
 
-from datasets_io.artefacts import Artefacts
+from datasets_io.artefacts import Artefacts, CorruptArtefact
 from sweep.cell import EncoderRun
-from sweep.console import EXIT_BAD_INPUT
+from sweep.console import EXIT_BAD_INPUT, not_writable, storage_trouble
+from sweep.damage import RUN_AGAIN_READING, Damage, data_name
 from sweep.locate import BadInput, gather
 from sweep.model_card import model_card
 from sweep.report_data import ReportData
@@ -46,22 +47,30 @@ def find_encoder(data: ReportData, name: str) -> EncoderRun:
 
 
 def export_encoder(data: ReportData, run: EncoderRun, folder: Path) -> Export:
-    """Write weights, configuration and model card. Raises BadInput for an unfinished encoder or a folder in use."""
+    """Write weights, configuration and model card.
+
+    Raises BadInput for an encoder that is unfinished or damaged, and for a folder in use; then nothing is written.
+    """
     done, _ = data.store.done_and_failed()
     if data.store.folder(run) not in done:
         raise BadInput(f"encoder {run} is not finished in {data.store.uri}")
     if folder.exists() and any(folder.iterdir()):
         raise BadInput(f"{folder} is not empty: give a new folder, so that nothing in it is replaced")
-    artefacts = data.store.open(run)
+    if str(run) in data.damage:
+        raise BadInput(f"encoder {run} is damaged: {data.damage[str(run)].sentence}")
     spec: BackboneSpec = run.recipe.backbone
-    tensors = weights_from_bytes(artefacts.read("backbone.safetensors"))
+    try:
+        artefacts = data.store.open(run)
+        tensors, text = weights_from_bytes(artefacts.read("backbone.safetensors")), _text_tower(artefacts)
+    except CorruptArtefact as error:
+        raise BadInput(f"encoder {run} is damaged: {error.what}: {RUN_AGAIN_READING}") from error
     build_backbone(spec, seed=0).load_state_dict(tensors)  # what is exported must be whole
     tensors, config, loads_in = _formats(spec, tensors)
     folder.mkdir(parents=True, exist_ok=True)
     written = {WEIGHTS: weights_to_bytes(tensors)}
     if config is not None:
         written[CONFIG] = (json.dumps(config, indent=1, sort_keys=True) + "\n").encode()
-    written |= _text_tower(artefacts)
+    written |= text
     written[CARD] = model_card(data, run, spec, artefacts, loads_in, tuple(written)).encode()
     for name, content in written.items():
         (folder / name).write_bytes(content)
@@ -101,7 +110,15 @@ def _text_tower(artefacts: Artefacts) -> dict[str, bytes]:
     return {name: artefacts.read(name) for name in TEXT_FILES if name in artefacts.result["files"]}
 
 
-@app.command()
+def _left_out_of(data: ReportData, run: EncoderRun) -> list[Damage]:
+    """Damage in the data and in the cells of one encoder."""
+    names = {str(cell) for cell in data.plan.cells if cell.encoder.key == run.key}
+    names |= {data_name(source) for source in data.damaged_sources}
+    return [found for name, found in data.damage.items() if name in names]
+
+
+@app.command(epilog="The storage is only read. Exit codes: 0 exported; 2 bad input, an encoder that is unfinished or "
+             "damaged, or a folder that cannot be written.")
 def main(
     encoder: Annotated[str, typer.Argument(help="A row of the study (clip), or one of its encoders (clip-p0).")],
     storage: Annotated[str, typer.Option(help="The storage URI that sweep.run was given.")],
@@ -112,10 +129,18 @@ def main(
     """Write an encoder as safetensors with a model card that has its numbers."""
     try:
         data = gather(study, storage, raw or [])
-        made = export_encoder(data, find_encoder(data, encoder), to.expanduser())
+        run = find_encoder(data, encoder)
+        made = export_encoder(data, run, to.expanduser())
     except BadInput as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
+    except OSError as error:
+        if not not_writable(error):
+            raise
+        typer.echo(f"error: {storage_trouble(error, str(to))}; give a --to that can be written", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+    for found in _left_out_of(data, run):
+        typer.echo(f"damaged, and left out of the model card: {found.line}", err=True)
     loads = f"; {' and '.join(made.loads_in)} load it" if made.loads_in else ""
     typer.echo(f"{made.folder}: {', '.join(made.files)}{loads}")
 

@@ -1,9 +1,8 @@
 """What does a storage say about a study now: counts, failures with reasons, pace, and the table so far."""
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +13,25 @@ from rich.console import Group
 from rich.markup import escape
 from rich.text import Text
 
-from datasets_io.artefacts import FAILED, RESULT, Artefacts, CorruptArtefact, open_artefacts
-from datasets_io.read import read_manifest
+from datasets_io.artefacts import FAILED, RESULT, Artefacts
 from sweep.cell import Cell, EncoderRun
+from sweep.damage import Damage
 from sweep.display import TableRows, rich_table
 from sweep.layout import without_nan
 from sweep.lease import LEASE_SECONDS, LEASES
-from sweep.locate import NOT_BUILT, BadInput, data_folders
-from sweep.plan import Plan, make_plan, parse_only, pending
+from sweep.locate import BadInput, data_folders, fingerprints_of
+from sweep.plan import NOT_BUILT, Plan, make_plan, parse_only, pending
 from sweep.progress import Pace, Piece, kind_of, pace, spoken
 from sweep.report import live_tables
 from sweep.results import ResultReader
-from sweep.store import CELLS, ENCODERS, Store
+from sweep.shards import open_sources
+from sweep.store import CELLS, ENCODERS, ReadStore, name_of
 from sweep.studies import load_study
 from trainables.tensorboard import write_history
 
 FRESH_SECONDS = 900.0  # a folder without a result that was written to so lately is being worked on
 READERS = 16
+MOST_DAMAGE_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Failure:
-    """error: its first line; the traceback is in the folder's failed.json."""
+    """error: its first line, of something damaged one sentence; a traceback is in the folder's failed.json."""
 
     name: str
     folder: str
@@ -58,7 +59,7 @@ class Failure:
 class Seen:
     """A storage at one moment. running: names of what is being worked on; idle: seconds since the last result.
 
-    drivers: the commands that work on it, as far as their leases tell.
+    drivers: the commands that work on it, as far as their leases tell. damaged: data, encoders and cells.
     """
 
     study: str | None
@@ -72,26 +73,12 @@ class Seen:
     drivers: tuple[str, ...] = ()
     tables: tuple[TableRows, ...] = ()
     notes: tuple[str, ...] = ()
+    damaged: tuple[Failure, ...] = ()
 
     @property
     def finished(self) -> bool:
         """Whether nothing is left that sweep.run would do."""
         return self.encoders.left == 0 and self.cells.left == 0
-
-
-class ReadStore(Store):
-    """A store that is only read: what is damaged stays where it lies, and counts as missing."""
-
-    def open_whole(self, item: EncoderRun | Cell, sizes: Mapping[str, int]) -> Artefacts | None:
-        return self.open_folder(self.folder(item), sizes)
-
-    def open_folder(self, folder: str, sizes: Mapping[str, int]) -> Artefacts | None:
-        try:
-            artefacts = open_artefacts(self.files, folder)
-        except (FileNotFoundError, CorruptArtefact):
-            return None
-        entries = artefacts.result["files"].values()
-        return artefacts if all(sizes.get(f"{folder}/{e['path']}") == e["bytes"] for e in entries) else None
 
 
 @dataclass(frozen=True)
@@ -104,7 +91,7 @@ class Listing:
     sizes: dict[str, int]
 
     @staticmethod
-    def read(store: Store, now: float) -> "Listing":
+    def read(store: ReadStore, now: float) -> "Listing":
         done: dict[str, float] = {}
         failed: dict[str, float] = {}
         latest: dict[str, float] = {}
@@ -126,7 +113,7 @@ class Listing:
         return Listing(done, failed, frozenset(f for f in open_folders if now - latest[f] < FRESH_SECONDS), sizes)
 
 
-def drivers_of(store: Store, now: float) -> tuple[str, ...]:
+def drivers_of(store: ReadStore, now: float) -> tuple[str, ...]:
     """The commands that work on a storage, by their leases that were rewritten lately."""
     selector = pafs.FileSelector(store.files.full(LEASES), recursive=True, allow_not_found=True)
     found = []
@@ -153,7 +140,8 @@ class Looker:
             raise BadInput("--only names a part of a study: say which with --study")
         self.reader: ResultReader | None = None
         self.results: dict[str, dict[str, Any]] = {}  # folder -> result.json
-        self.errors: dict[str, str] = {}
+        self.damage: dict[str, Damage] = {}  # folder -> what is damaged in it, as of the last look
+        self.whole_shards: set[str] = set()
 
     def look(self, now: float) -> Seen:
         """now: seconds since 1970."""
@@ -162,18 +150,20 @@ class Looker:
 
     # -- one study -------------------------------------------------------------------------------
 
-    def _plan(self) -> tuple[Plan, tuple[str, ...]]:
+    def _plan(self) -> tuple[Plan, tuple[str, ...], tuple[Damage, ...]]:
+        """What was asked for, what to say of its data, and what of them is damaged."""
         folders = data_folders(self.study, self.raw, self.store)
-        sources = [spec.source for spec in self.study.builds()]
-        missing = [source for source in sources if source not in folders]
-        fingerprints = dict.fromkeys(missing, NOT_BUILT)
-        for source, folder in folders.items():
-            fingerprints[source] = read_manifest(self.store.files, folder).fingerprint
-        notes = (f"not built yet: {', '.join(missing)}",) if missing else ()
-        return make_plan(self.study, fingerprints, self.only), notes
+        missing = [spec.source for spec in self.study.builds() if spec.source not in folders]
+        sources = open_sources(self.store, folders, self.whole_shards)
+        lost = folders.keys() - sources.manifests.keys()
+        notes: tuple[str, ...] = (f"{NOT_BUILT} yet: {', '.join(missing)}",) if missing else ()
+        if lost:
+            notes += (f"what was computed on {', '.join(sorted(lost))} cannot be told from the rest until its manifest "
+                      "is whole, and counts as left",)
+        return make_plan(self.study, fingerprints_of(self.study, sources), self.only), notes, sources.damage
 
     def _of_study(self, listing: Listing, now: float) -> Seen:
-        plan, notes = self._plan()
+        plan, notes, damage = self._plan()
         if self.reader is None or self.reader.plan.cells != plan.cells:
             self.reader = ResultReader(self.study, plan, self.store)
         items = {self.store.folder(item): item for item in (*plan.encoders, *plan.cells)}
@@ -186,7 +176,9 @@ class Looker:
         if damaged:
             notes += (f"damaged, to be computed again by sweep.run: {len(damaged)}",)
         done -= damaged
-        left = pending(plan, done, failed)
+        aside = self.store.quarantined()
+        again = {run.key for run in plan.encoders if run.key in damaged or f"{run}-{run.key}" in aside}
+        left = pending(plan, done, failed, again)
         blocked_encoders = len(plan.encoders) - len(left.encoders) - sum(
             encoder.key in done or encoder.key in failed for encoder in plan.encoders
         )
@@ -200,6 +192,7 @@ class Looker:
             self._failures(folder for folder in listing.failed if folder in items),
             running, rate, None if rate.last is None else now - rate.last, drivers_of(self.store, now),
             live_tables(self.study, plan, results), notes,
+            _as_failures((*damage, *self.damage.values(), *self.reader.damage.values())),
         )
 
     def _piece(self, item: EncoderRun | Cell, folder: str, listing: Listing) -> Piece:
@@ -230,6 +223,7 @@ class Looker:
             tuple(name_of(folder) for folder in sorted(listing.fresh)),
             Pace(rate.per_hour, rate.at_once, None, rate.since, rate.last),
             None if rate.last is None else now - rate.last, drivers_of(self.store, now), notes=(note,),
+            damaged=_as_failures(self.damage.values()),
         )
 
     # -- reading ---------------------------------------------------------------------------------
@@ -238,8 +232,9 @@ class Looker:
         """Results that are new and whole; a damaged one is not among them."""
         new = [folder for folder in folders if folder not in self.results]
         with ThreadPoolExecutor(READERS) as pool:
-            found = list(pool.map(lambda folder: self.store.open_folder(folder, listing.sizes), new))
-        self.results.update({f: whole.result for f, whole in zip(new, found, strict=True) if whole is not None})
+            found = dict(zip(new, pool.map(lambda f: self.store.examine(f, listing.sizes), new), strict=True))
+        self.results.update({f: whole.result for f, whole in found.items() if isinstance(whole, Artefacts)})
+        self.damage = {f: damage for f, damage in found.items() if isinstance(damage, Damage)}
 
     def _failures(self, folders: Iterable[str]) -> tuple[Failure, ...]:
         """Failures are read anew each time: a retry may have ended otherwise."""
@@ -249,26 +244,23 @@ class Looker:
         return tuple(Failure(name_of(f), f, error) for f, error in zip(folders, errors, strict=True))
 
     def _error(self, folder: str) -> str:
-        try:
-            return str(json.loads(self.store.files.read(f"{folder}/{FAILED}"))["error"]).split("\n")[0]
-        except FileNotFoundError:
-            return "tried again at this moment"
+        failure = self.store.failure_of(folder)
+        return "tried again at this moment" if failure is None else failure["error"].split("\n")[0]
 
     def write_tensorboard(self, directory: Path) -> int:
         """The history of every finished run that is not there yet; how many were written."""
         listing = Listing.read(self.store, 0.0)
         wanted = set(listing.done)
         if self.study is not None:
-            plan, _ = self._plan()
+            plan = self._plan()[0]
             wanted &= {self.store.folder(item) for item in (*plan.encoders, *plan.cells)}
         self._read(wanted, listing)
         histories = {f: self.results[f].get("history") for f in sorted(wanted) if f in self.results}
         return sum(write_history(directory / folder, history) for folder, history in histories.items() if history)
 
 
-def name_of(folder: str) -> str:
-    """`cells/clip-p0-chexpert-LP100-s0-0123456789ab` -> `clip-p0-chexpert-LP100-s0`."""
-    return re.sub(r"-[0-9a-f]{12}$", "", folder.rpartition("/")[2])
+def _as_failures(damage: Iterable[Damage]) -> tuple[Failure, ...]:
+    return tuple(sorted((Failure(one.name, one.folder, one.sentence) for one in damage), key=lambda f: f.folder))
 
 
 def _counts(
@@ -301,6 +293,9 @@ def shown(seen: Seen) -> Group:
         lines.append(f"[red]failed[/red] {escape(first.name)}{others}: {escape(error)}")
     if seen.failures:
         lines.append("         tracebacks: failed.json in each folder; try them again with sweep.run --retry-failed")
+    lines += [f"[red]damaged[/red] {escape(d.name)}: {escape(d.error)}" for d in seen.damaged[:MOST_DAMAGE_LINES]]
+    if len(seen.damaged) > MOST_DAMAGE_LINES:
+        lines.append(f"         and {len(seen.damaged) - MOST_DAMAGE_LINES} more that are damaged; --json has them all")
     lines += [f"note: {escape(note)}" for note in seen.notes]
     text = [Text.from_markup(line, overflow="fold") for line in lines if line]
     return Group(*text, *(rich_table(table) for table in seen.tables))

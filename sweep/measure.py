@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from datasets_io.artefacts import CorruptArtefact
-from datasets_io.files import Files
+from datasets_io.files import ReadFiles
 from datasets_io.read import read_manifest, read_table
 from sweep.aggregate import CellResult
 from sweep.bootstrap import Resamples, draw_resamples, presort, resampled_aurocs
 from sweep.cell import Cell
 from sweep.predictions import TestImages, UnusablePredictions, read_predictions
-from sweep.store import Store
+from sweep.store import ReadStore
 from sweep.subgroups import METADATA, Attribute, GroupMacros, attributes_of, group_macros, group_names
 from trainables.metrics import auroc_per_finding, average_precision, brier, calibration_error
 
@@ -84,7 +84,7 @@ def _by_finding(measure, probabilities: np.ndarray, images: TestImages) -> np.nd
     return np.array(values)
 
 
-def read_metadata(files: Files, folder: str, split: str) -> pa.Table:
+def read_metadata(files: ReadFiles, folder: str, split: str) -> pa.Table:
     """Sex, age and view position of a split's images, from its shards."""
     return read_table(files, folder, read_manifest(files, folder), split, list(METADATA))
 
@@ -93,7 +93,7 @@ def read_metadata(files: Files, folder: str, split: str) -> pa.Table:
 class Measurer:
     """Reads and measures cells on some threads. store: where they lie; cells: key -> cell of the plan."""
 
-    store: Store
+    store: ReadStore
     cells: Mapping[str, Cell]
     pool: ThreadPoolExecutor
 

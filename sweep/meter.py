@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sweep.board import News
 from sweep.forecast import forecast
 from sweep.plan import Pending, Plan, group_seeds
+from sweep.status_names import Status
 
 WINDOW_SECONDS = 300.0  # images a second are of so much time, as long cells land one by one
 
@@ -49,7 +50,7 @@ class Meter:
 
     def take(self, news: News, now: float) -> None:
         for event in news.encoders:
-            if event.status == "running" and event.total_steps:
+            if event.status == Status.RUNNING and event.total_steps:
                 self._advance(event.key, event.step / event.total_steps)
             else:
                 self._end(event.key, event.status)
@@ -60,11 +61,11 @@ class Meter:
             self.seen.popleft()
 
     def _end(self, key: str, status: str) -> None:
-        if status == "done":
+        if status == Status.DONE:
             self.done.add(key)
             self.failed.discard(key)
             self._advance(key, 1.0)
-        elif status == "failed":
+        elif status == Status.FAILED:
             self.failed.add(key)
 
     def _advance(self, key: str, share: float) -> None:

@@ -7,10 +7,11 @@ from datasets_io.fingerprint import plain
 from sweep.aggregate import CellResult
 from sweep.cell import Cell
 from sweep.report_data import ReportData
+from sweep.status_names import Status
 
 MOST_LOG_NUMBERS = 400_000  # about 3 MB of text; beyond, logs stay in the storage
 MOST_TRACEBACK = 20_000
-STATUSES = ("done", "failed", "missing")
+STATUSES = (Status.DONE, Status.FAILED, Status.MISSING, Status.DAMAGED)  # as cells.js has them
 
 
 class Names:

@@ -45,7 +45,9 @@ class Work:
         done, failed = self.store.done_and_failed()
         items = (*self.plan.encoders, *self.plan.cells)
         keys = [{item.key for item in items if self.store.folder(item) in names} for names in (done, failed)]
-        return pending(self.plan, *keys), done
+        aside = self.store.quarantined()  # a damaged encoder is computed again, also where all of its cells are done
+        again = {run.key for run in self.plan.encoders if self.store.folder(run).rpartition("/")[2] in aside}
+        return pending(self.plan, *keys, again), done
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:

@@ -1,7 +1,7 @@
 """What a study consists of and what of it is left to do. Pure: no Ray, no file, no clock."""
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -12,6 +12,7 @@ from sweep.studies import EncoderRow, Study
 from trainables.recipe import PretrainRecipe
 from trainables.registry import PROTOCOLS
 
+NOT_BUILT = "not built"  # stands for the fingerprint of data that are not there yet
 ONLY_FIELDS = ("method", "dataset", "protocol", "label_percent", "seed", "pretrain_seed")
 
 
@@ -183,8 +184,11 @@ def starts_from(cells: Iterable[Cell]) -> dict[str, Cell]:
     return found
 
 
-def pending(plan: Plan, done: set[str], failed: set[str]) -> Pending:
-    """done, failed: keys of items with a result, and of those with a failure instead."""
+def pending(plan: Plan, done: set[str], failed: set[str], again: Collection[str] = ()) -> Pending:
+    """done, failed: keys of items with a result, and of those with a failure instead.
+
+    again: keys of encoders that are to be computed even where no open cell needs them: their result was damaged.
+    """
     broken = {e.key for e in plan.encoders if e.key in failed}
     for encoder in plan.encoders:  # parents come first, so one pass finds all descendants of a failure
         if encoder.parent and encoder.parent.key in broken and encoder.key not in done:
@@ -198,6 +202,7 @@ def pending(plan: Plan, done: set[str], failed: set[str]) -> Pending:
         dead = (cell.encoder.key in broken and cell.encoder.key not in done) or (start and start.key in failed)
         (blocked if dead else open_cells).append(cell)
     needed = {encoder.key for cell in open_cells for encoder in _chain(cell.encoder)}
+    needed |= {encoder.key for run in plan.encoders if run.key in again for encoder in _chain(run)}
     return Pending(
         encoders=tuple(e for e in plan.encoders if e.key in needed and e.key not in done and e.key not in broken),
         cells=tuple(open_cells),

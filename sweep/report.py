@@ -4,14 +4,16 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from datasets_io.fingerprint import plain
 from sweep.aggregate import CellResult, findings_csv, results_csv
 from sweep.comparisons import compare_methods
+from sweep.damage import Damage
 from sweep.display import TableRows
 from sweep.figures.drawing import Drawing
 from sweep.finding_tables import finding_tables, narrowed, paper_columns
@@ -22,10 +24,13 @@ from sweep.report_extras import FIGURES, QUICK, extras_of
 from sweep.report_files import ReportFolder
 from sweep.report_html import report_page
 from sweep.report_md import report_markdown
+from sweep.status_names import Status
 from sweep.studies import Study, study_fingerprint
 from sweep.summaries import Summaries, study_summaries
 from sweep.tables import Table, live_table, table1
 from sweep.words import findings_in_words
+
+MOST_DAMAGE_LINES = 8
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -105,20 +110,27 @@ def summary_lines(data: ReportData, paths: Mapping[str, str], seconds: float) ->
     """The last words of a command."""
     counts = Counter(result.status for result in data.results)
     lines = [
-        f"{counts['done']} of {len(data.results)} cells done in {seconds:.0f} s; report: {paths['report.html']}; "
+        f"{counts[Status.DONE]} of {len(data.results)} cells done in {seconds:.0f} s; report: {paths['report.html']}; "
         f"for a terminal: {paths['report.md']}"
     ]
     lines += [f"note: {note}" for note in notes_of(data.study, data.results)]
-    if counts["failed"] or counts["missing"]:
+    if counts[Status.FAILED] or counts[Status.MISSING]:
         lines.append(
-            f"[red]{counts['failed']} cells failed, {counts['missing']} are missing[/red]; "
+            f"[red]{counts[Status.FAILED]} cells failed, {counts[Status.MISSING]} are missing[/red]; "
             f"why: {paths['failures.json']}; try them again with --retry-failed"
         )
-    return lines
+    return lines + damage_lines(data.damage.values())
+
+
+def damage_lines(damage: Collection[Damage]) -> list[str]:
+    """A line each, and how many more there are."""
+    lines = [f"[red]damaged[/red] {escape(found.line)}" for found in list(damage)[:MOST_DAMAGE_LINES]]
+    return lines + ([f"and {len(damage) - len(lines)} more that are damaged"] if len(damage) > len(lines) else [])
 
 
 @app.command(epilog="Nothing is computed on a cluster and no result is changed: run it at any time, also while a sweep "
-             "is going on.")
+             "is going on. Exit codes: 0 the report is written, whatever it says; 2 bad input, or a folder that "
+             "cannot be written; 3 the storage is full or away.")
 def report(
     storage: Annotated[str, typer.Option(help="What sweep.run was given: a folder, an NFS path, s3://... or gs://...")],
     study: Annotated[
@@ -146,28 +158,30 @@ def report(
 
     Reads the finished cells of a study and writes [bold]report.html[/bold] (open it in a browser: one file, no
     network), [bold]report.md[/bold] (for a terminal), Tables 1 to 9 as .md, .csv and .tex, results.csv and
-    findings.csv. Cells that are missing or failed are marked; nothing is averaged over them.
+    findings.csv. Cells that are missing, failed or damaged are marked; nothing is averaged over them. All files of
+    finished items are read and compared with their SHA-256; with --quick, their sizes.
 
     Example: python -m sweep.report --storage radsweep-results --study demo
     """
-    from sweep.console import quiet_libraries, storage_trouble
-    from sweep.locate import BadInput, gather
+    from sweep.console import EXIT_BAD_INPUT, EXIT_SOME_FAILED, not_writable, quiet_libraries, storage_trouble
+    from sweep.locate import BadInput, open_study
 
     quiet_libraries()
     started = time.monotonic()
     try:
-        data = gather(study, storage, tuple(raw or ()), tuple(only or ()))
+        opened = open_study(study, storage, tuple(raw or ()), tuple(only or ()), thorough=not quick)
+        folder = ReportFolder.elsewhere(to) if to else ReportFolder.of_study(opened.store, opened.study.name)
+        folder.check()
+        data = opened.read()
+        paths = write_report(data, folder, quick)
     except BadInput as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
-    folder = ReportFolder.elsewhere(to) if to else ReportFolder.of_study(data.store, data.study.name)
-    try:
-        paths = write_report(data, folder, quick)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
     except OSError as error:
         if (trouble := storage_trouble(error, to or storage)) is None:
             raise
         typer.echo(f"error: {trouble}; --to writes the report elsewhere", err=True)
-        raise typer.Exit(3) from None
+        raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 200)

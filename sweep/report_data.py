@@ -8,12 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from datasets_io.artefacts import open_artefacts
 from datasets_io.manifest import Manifest
-from sweep.aggregate import DONE, FAILED, CellResult
-from sweep.cell import Cell, EncoderRun
+from sweep.aggregate import CellResult
+from sweep.cell import EncoderRun
+from sweep.damage import Damage, data_name
 from sweep.plan import Plan
-from sweep.store import LOGS, Store
+from sweep.status_names import Status
+from sweep.store import BIG_READERS, ENCODERS, LOGS, ReadStore
 from sweep.studies import Study
 
 SOFTWARE = ("radsweep", "torch", "torchvision", "timm", "transformers", "ray", "numpy", "scikit-learn", "pydicom")
@@ -58,7 +59,7 @@ class EncoderDetail:
     key: str
     row: str
     folder: str
-    status: str
+    status: Status
     seconds: float | None = None
     workers: int = 1
     device: str | None = None
@@ -72,14 +73,16 @@ class EncoderDetail:
 class ReportData:
     """All that a report shows, read once. results are in the plan's order; broken: results that held NaN.
 
-    data_folders: source -> folder of its shards; raw: source -> its raw archive, where it is at hand.
+    failures: name of an item that failed or is damaged -> error, traceback, and for a damaged one its status.
+    damage: name of an item -> what is damaged in it. data_folders: source -> folder of its shards; raw: source -> its
+    raw archive, where it is at hand.
     """
 
     study: Study
     plan: Plan
     results: Sequence[CellResult]
     manifests: Mapping[str, Manifest]
-    store: Store
+    store: ReadStore
     origin: Origin
     encoders: Sequence[EncoderDetail] = ()
     cells: Mapping[str, CellDetail] = field(default_factory=dict)
@@ -87,6 +90,12 @@ class ReportData:
     broken: Sequence[CellResult] = ()
     data_folders: Mapping[str, str] = field(default_factory=dict)
     raw: Mapping[str, Path] = field(default_factory=dict)
+    damage: Mapping[str, Damage] = field(default_factory=dict)
+
+    @property
+    def damaged_sources(self) -> tuple[str, ...]:
+        """Sources whose shards or manifest are damaged."""
+        return tuple(spec.source for spec in self.study.builds() if data_name(spec.source) in self.damage)
 
     @property
     def logs(self) -> str:
@@ -103,25 +112,36 @@ def cell_detail(result: Mapping[str, Any]) -> CellDetail:
     )
 
 
-def encoder_details(plan: Plan, store: Store) -> tuple[EncoderDetail, ...]:
-    done, failed = store.done_and_failed()
+def encoder_details(plan: Plan, store: ReadStore) -> tuple[tuple[EncoderDetail, ...], tuple[Damage, ...]]:
+    """Every encoder of the plan, in its order; and what is damaged in some."""
+    sizes = store.files.sizes(ENCODERS)
+    done, failed = store.done_and_failed(sizes)
 
-    def one(run: EncoderRun) -> EncoderDetail:
+    def one(run: EncoderRun) -> EncoderDetail | Damage:
         folder = store.folder(run)
-        if folder not in done:
-            return EncoderDetail(str(run), run.key, run.row, folder, FAILED if folder in failed else "missing")
-        result = open_artefacts(store.files, folder).result
+        found = store.examine(folder, sizes) if folder in done else None
+        if found is None:
+            status = Status.FAILED if folder in failed else Status.MISSING
+            return EncoderDetail(str(run), run.key, run.row, folder, status)
+        if isinstance(found, Damage):
+            return found
+        result = found.result
         return EncoderDetail(
-            str(run), run.key, run.row, folder, DONE, result.get("seconds"), result.get("workers", 1),
+            str(run), run.key, run.row, folder, Status.DONE, result.get("seconds"), result.get("workers", 1),
             result.get("device"), result.get("best_epoch"), result.get("num_train_images"),
             result.get("stopped_early"), result.get("history", ()),
         )
 
-    with ThreadPoolExecutor(16) as pool:
-        return tuple(pool.map(one, plan.encoders))
+    with ThreadPoolExecutor(BIG_READERS if store.thorough else 16) as pool:
+        found = list(pool.map(one, plan.encoders))
+    details = tuple(
+        EncoderDetail(str(run), run.key, run.row, one.folder, Status.DAMAGED) if isinstance(one, Damage) else one
+        for run, one in zip(plan.encoders, found, strict=True)
+    )
+    return details, tuple(one for one in found if isinstance(one, Damage))
 
 
-def failures_of(plan: Plan, store: Store) -> dict[str, dict[str, str]]:
+def failures_of(plan: Plan, store: ReadStore) -> dict[str, dict[str, str]]:
     """Name of an item that failed -> its error and traceback."""
     _, failed = store.done_and_failed()
     items = [item for item in (*plan.encoders, *plan.cells) if store.folder(item) in failed]
@@ -130,14 +150,16 @@ def failures_of(plan: Plan, store: Store) -> dict[str, dict[str, str]]:
         return {str(item): failure for item, failure in found if failure is not None}
 
 
-def redo_command(cell: Cell, origin: Origin) -> str:
-    """Computes this one cell again, beside its earlier result, and says whether it came out equal."""
-    return origin.command("sweep.run", "--redo", cell.key)
+def damage_as_failures(damage: Mapping[str, Damage]) -> dict[str, dict[str, str]]:
+    """Damaged items as failures.json and the page list them."""
+    return {
+        name: {"error": found.sentence, "traceback": "", "status": Status.DAMAGED} for name, found in damage.items()
+    }
 
 
 @dataclass(frozen=True)
 class Compute:
-    """Wall time of finished items, in hours: gpu_hours on GPUs, other_hours on CPUs or where the device is unknown."""
+    """Wall time of finished items, in hours: on GPUs, on CPUs, and where a result does not name its device."""
 
     gpu_hours: float
     cpu_hours: float
@@ -155,7 +177,7 @@ def compute_of(data: ReportData) -> Compute:
     for seconds, workers, device in spent:
         kind = "unknown" if device is None else "cpu" if device.startswith("cpu") else "gpu"
         hours[kind] += (seconds or 0.0) * workers / 3600
-    done = sum(encoder.status == DONE for encoder in data.encoders)
+    done = sum(encoder.status == Status.DONE for encoder in data.encoders)
     return Compute(hours["gpu"], hours["cpu"], hours["unknown"], done, len(data.cells))
 
 

@@ -72,7 +72,8 @@ def extras_of(data: ReportData, comparisons: Comparisons, folder: ReportFolder, 
         found = analyse(
             data.study, data.plan, data.results, data.store, data.data_folders, comparisons=comparisons
         )
-        return Extras(found.csv_files(), found.notes, drawings(), key, keys)
+        # Predictions that cannot be read today may be computed again under the same keys: nothing of this is kept.
+        return Extras(found.csv_files(), found.notes, drawings(), None if found.unusable else key, keys)
 
 
 def describe(name: str) -> str:
@@ -89,7 +90,10 @@ def statistics_key(data: ReportData, comparisons: Comparisons) -> str:
 
 def _index_of(folder: ReportFolder) -> Mapping[str, Any]:
     index = folder.read(INDEX)
-    return json.loads(index) if index else {}
+    try:
+        return json.loads(index) if index else {}
+    except ValueError:  # damaged: all is made again
+        return {}
 
 
 def _sha256(content: str | bytes) -> str:

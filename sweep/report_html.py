@@ -55,6 +55,7 @@ def report_page(
         encoders=data.encoders,
         broken=data.broken,
         failed_items=_failed(data),
+        damaged_sources=data.damaged_sources,
         sources=[(spec.source, data.manifests.get(spec.source)) for spec in data.study.builds()],
         compute=compute_of(data),
         fingerprint=study_fingerprint(data.study),

@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from sweep.finding_tables import FindingTable
+from sweep.plan import NOT_BUILT
 from sweep.report_data import ReportData, compute_of, software
 from sweep.report_extras import Extras, describe
+from sweep.status_names import Status
 from sweep.studies import study_fingerprint
 from sweep.tables import Table
 from sweep.words import ANSWER, CAUTION, DETAIL, Sentence
@@ -42,9 +44,10 @@ def _words(words: Sequence[Sentence]) -> list[str]:
 
 def _state(data: ReportData) -> list[str]:
     counts = Counter(result.status for result in data.results)
+    damaged = f", {counts[Status.DAMAGED]:,} damaged" if counts[Status.DAMAGED] else ""
     return [
-        f"Cells: {counts['done']:,} done, {counts['failed']:,} failed, {counts['missing']:,} missing of "
-        f"{len(data.results):,}."
+        f"Cells: {counts[Status.DONE]:,} done{damaged}, {counts[Status.FAILED]:,} failed, "
+        f"{counts[Status.MISSING]:,} missing of {len(data.results):,}."
     ]
 
 
@@ -53,7 +56,10 @@ def _left_out(data: ReportData) -> list[str]:
     if data.broken:
         names = sorted(f"{r.encoder} {r.dataset} {r.protocol}{r.label_percent} s{r.seed}" for r in data.broken)
         lines.append(f"- values that are no numbers, so that these count as failed: {', '.join(names)}")
-    failures = list(data.failures.items())
+    lines += [f"- damaged: {damage.line}" for damage in list(data.damage.values())[:MOST_FAILURES]]
+    if len(data.damage) > MOST_FAILURES:
+        lines.append(f"- and {len(data.damage) - MOST_FAILURES} more that are damaged, in failures.json")
+    failures = [(name, failure) for name, failure in data.failures.items() if name not in data.damage]
     lines += [f"- failed: {name}: {failure['error']}" for name, failure in failures[:MOST_FAILURES]]
     if len(failures) > MOST_FAILURES:
         lines.append(f"- and {len(failures) - MOST_FAILURES} more failures, in failures.json")
@@ -79,7 +85,7 @@ def data_line(source: str, data: ReportData) -> str:
     """Fingerprint and sizes of one source's shards."""
     manifest = data.manifests.get(source)
     if manifest is None:
-        return f"{source}: not built yet"
+        return f"{source}: {'damaged' if source in data.damaged_sources else NOT_BUILT + ' yet'}"
     splits: Mapping = manifest.counts["splits"]
     sizes = ", ".join(f"{name} {part['images']:,} images of {part['patients']:,} patients"
                       for name, part in splits.items() if part["images"])

@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datasets_io.artefacts import Artefacts
 from sweep.aggregate import CellResult
 from sweep.cell import Cell
+from sweep.damage import Damage
 from sweep.plan import Plan
 from sweep.report_data import CellDetail, cell_detail
-from sweep.store import Store
+from sweep.status_names import Status
+from sweep.store import ReadStore
 from sweep.studies import Study
 from trainables.metrics import FindingAuroc
 
@@ -17,31 +19,35 @@ TRIED, WAITING_SECONDS = 16, 0.5e-3  # a local disk gives a result in 0.02 ms, a
 
 
 class ResultReader:
-    """Reads each result once; what it has seen it keeps. details: key of a finished cell -> its training."""
+    """Reads each result once; what it has seen it keeps. details: key of a finished cell -> its training.
 
-    def __init__(self, study: Study, plan: Plan, store: Store):
+    damage: key of a cell -> what is damaged in it, as of the last look; it stays empty with a Store that writes.
+    """
+
+    def __init__(self, study: Study, plan: Plan, store: ReadStore):
         self.displays = {row.name: row.display for row in study.rows}
         self.plan, self.store = plan, store
         self.seen: dict[str, CellResult] = {}
         self.details: dict[str, CellDetail] = {}
+        self.damage: dict[str, Damage] = {}
 
     def collect(self) -> list[CellResult]:
-        """One CellResult for each cell of the plan; those without a result are `failed` or `missing`.
+        """One CellResult for each cell of the plan; those without a whole result are failed, missing or damaged.
 
-        A damaged result goes to quarantine and is missing.
+        With a Store that writes a damaged result goes to quarantine and is missing.
         """
         sizes = self.store.sizes()
         done, failed = self.store.done_and_failed(sizes)
         new = [c for c in self.plan.cells if c.key not in self.seen and self.store.folder(c) in done]
-        for cell, artefacts in zip(new, self._opened(new, sizes), strict=True):
-            if artefacts is not None:
-                self.seen[cell.key] = self._result(cell, artefacts)
-        return [
-            self.seen.get(cell.key) or self._empty(cell, "failed" if self.store.folder(cell) in failed else "missing")
-            for cell in self.plan.cells
-        ]
+        self.damage = {}
+        for cell, found in zip(new, self._opened(new, sizes), strict=True):
+            if isinstance(found, Damage):
+                self.damage[cell.key] = found
+            elif found is not None:
+                self.seen[cell.key] = self._result(cell, found)
+        return [self.seen.get(cell.key) or self._empty(cell, failed) for cell in self.plan.cells]
 
-    def _opened(self, cells: list[Cell], sizes: Mapping[str, int]) -> Iterator[Artefacts | None]:
+    def _opened(self, cells: list[Cell], sizes: Mapping[str, int]) -> Iterator[Artefacts | Damage | None]:
         """Many at a time where the storage makes one wait; threads would only be in each other's way elsewhere."""
         started, first = time.perf_counter(), [self.store.open_whole(cell, sizes) for cell in cells[:TRIED]]
         slow = time.perf_counter() - started > len(first) * WAITING_SECONDS
@@ -55,12 +61,13 @@ class ResultReader:
     def _result(self, cell: Cell, artefacts: Artefacts) -> CellResult:
         self.details[cell.key] = cell_detail(artefacts.result)
         findings = tuple(FindingAuroc(**finding) for finding in artefacts.result["findings"])
-        return self._row(cell, "done", findings, artefacts.result["macro_auroc"])
+        return self._row(cell, Status.DONE, findings, artefacts.result["macro_auroc"])
 
-    def _empty(self, cell: Cell, status: str) -> CellResult:
-        return self._row(cell, status, (), None)
+    def _empty(self, cell: Cell, failed: set[str]) -> CellResult:
+        status = Status.FAILED if self.store.folder(cell) in failed else Status.MISSING
+        return self._row(cell, Status.DAMAGED if cell.key in self.damage else status, (), None)
 
-    def _row(self, cell: Cell, status: str, findings: tuple[FindingAuroc, ...], value: float | None) -> CellResult:
+    def _row(self, cell: Cell, status: Status, findings: tuple[FindingAuroc, ...], value: float | None) -> CellResult:
         return CellResult(
             encoder=cell.encoder.row, method=self.displays[cell.encoder.row], dataset=cell.dataset,
             protocol=cell.protocol, label_percent=cell.label_percent, pretrain_seed=cell.encoder.pretrain_seed,

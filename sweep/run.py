@@ -42,7 +42,10 @@ def run(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it costs; do nothing.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try what failed before once more.")] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try what failed before once more, and what is damaged: all is read."),
+    ] = False,
     redo: Annotated[
         str | None,
         typer.Option(
@@ -131,7 +134,7 @@ def _run(
 def _check_input(study_name: str, storage: str, raw: list[str], only: list[str]):
     """Study, store, where the data comes from, and the part asked for. Writes nothing; raises ValueError."""
     from sweep.data import check_data, parse_raw, plan_data
-    from sweep.plan import make_plan, parse_only
+    from sweep.plan import NOT_BUILT, make_plan, parse_only
     from sweep.store import Store
     from sweep.studies import load_study
     from trainables.backbones import check_backbone
@@ -140,7 +143,7 @@ def _check_input(study_name: str, storage: str, raw: list[str], only: list[str])
     chosen = parse_only(only)
     for row in study.rows:
         check_backbone(row.recipe.backbone)
-    make_plan(study, {spec.source: "not built" for spec in study.builds()}, chosen)
+    make_plan(study, {spec.source: NOT_BUILT for spec in study.builds()}, chosen)
     store = Store(storage)
     plans = plan_data(study, parse_raw(raw), store)
     check_data(study, plans, store)
@@ -155,12 +158,14 @@ def _run_plan(
     from sweep.report import live_tables, summary_lines, write_report
     from sweep.report_files import ReportFolder
     from sweep.results import ResultReader
+    from sweep.status_names import Status
 
     if retry_failed:
         _, failed = store.done_and_failed()
         for item in (*plan.encoders, *plan.cells):
             if store.folder(item) in failed:
                 store.forget_failure(item)
+        store.put_damaged_aside((*plan.encoders, *plan.cells), thorough=True)
     reader = ResultReader(study, plan, store)
 
     def tables():
@@ -184,7 +189,7 @@ def _run_plan(
             display.say_table(table)
     for line in summary_lines(data, paths, time.monotonic() - started):
         display.say(line)
-    return EXIT_OK if all(result.status == "done" for result in results) else EXIT_SOME_FAILED
+    return EXIT_OK if all(result.status == Status.DONE for result in results) else EXIT_SOME_FAILED
 
 
 def _redo(work, key: str) -> None:

@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from sweep.console import EXIT_BAD_INPUT, quiet_libraries
+from sweep.console import EXIT_BAD_INPUT, EXIT_SOME_FAILED, not_writable, quiet_libraries, storage_trouble
 from sweep.interrupts import EXIT_INTERRUPTED
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-@app.command(epilog="It only reads, from any machine that reaches the storage, as often as you like.")
+@app.command(epilog="It only reads, from any machine that reaches the storage, as often as you like. Exit codes: 0 "
+             "whatever it finds, damage included; 2 bad input; 3 the storage is away.")
 def status(
     storage: Annotated[str, typer.Option(help="The --storage of sweep.run.")] = "radsweep-results",
     study: Annotated[
@@ -57,6 +58,11 @@ def status(
     except (BadInput, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
+    except OSError as error:
+        if (trouble := storage_trouble(error, storage)) is None:
+            raise
+        typer.echo(f"error: {trouble}", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
 

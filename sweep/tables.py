@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sweep.aggregate import CellResult, Place, Summary, csv_text, defined_findings
+from sweep.aggregate import DAMAGED, FAILED, MISSING, CellResult, Place, Summary, csv_text, defined_findings
 from sweep.layout import TableLayout, what_varies
 from sweep.published import SOURCE, PublishedMean, published_mean
 from sweep.summaries import Summaries
@@ -95,7 +95,10 @@ def table1(
 
 def absence(summary: Summary, undefined: str = "no finding defined") -> str:
     """What is not in the mean, in words; empty for a complete one."""
-    parts = (("missing", summary.missing), ("failed", summary.failed), (undefined, summary.undefined))
+    missing = tuple(seed for seed in summary.missing if seed not in summary.damaged)
+    parts = (
+        (MISSING, missing), (DAMAGED, summary.damaged), (FAILED, summary.failed), (undefined, summary.undefined),
+    )
     text = "; ".join(f"{what}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" for what, seeds in parts if seeds)
     return f"{text}; mean of the other n = {summary.n}" if text and summary.n else text
 

@@ -5,25 +5,30 @@ read reports. `retrieval`: reports by images and images by reports of the corpus
 Results are kept below the storage: what is done is never computed again.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
 
-from datasets_io.artefacts import is_done, open_artefacts, publish
+from datasets_io.artefacts import Artefacts, is_done, open_artefacts, publish
+from datasets_io.files import Files
 from datasets_io.fingerprint import fingerprint
 from datasets_io.read import open_split, read_manifest
 from sweep.aggregate import csv_text
 from sweep.cell import EncoderRun, recipe_key
-from sweep.console import EXIT_BAD_INPUT
+from sweep.console import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_FAILED, not_writable, storage_trouble
+from sweep.damage import Damage, data_name
 from sweep.figures.view import View
-from sweep.locate import BadInput, gather
+from sweep.locate import BadInput, open_study
+from sweep.plan import NOT_BUILT
 from sweep.report_data import ReportData
 from sweep.report_files import ReportFolder
+from sweep.store import TRAINING_FREE
 from trainables import knn, retrieval, zero_shot
 from trainables.cell_model import load_backbone
 from trainables.cells import predictions_parquet
@@ -37,7 +42,10 @@ from trainables.recipe import PretrainRecipe
 KINDS = {"knn": knn.VERSION, "zero_shot": zero_shot.VERSION, "retrieval": retrieval.VERSION}
 HEADER = ("method", "pretrain_seed", "kind", "source", "measure", "value", "n", "key")
 MOST_PAIRS = 10_000
+MEND = "run sweep.training_free again, which computes it again once its encoder and its data are whole"
 INDEX = "extras.json"  # what a report keeps of its figures
+
+EPILOG = "Exit codes: 0; 2 bad input, or a storage that cannot be written; 3 something damaged or failed was left out."
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -56,9 +64,7 @@ class Item:
 def items_of(data: ReportData | View, kinds: tuple[str, ...] | None = None) -> list[Item]:
     """What the study asks for, encoders in its order. Raises BadInput for a kind that is not there."""
     kinds = data.study.training_free if kinds is None else kinds
-    for kind in kinds:
-        if kind not in KINDS:
-            raise BadInput(f"there is no training-free kind {kind!r}; known: {', '.join(KINDS)}")
+    _check_kinds(kinds)
     rows = {row.name for row in data.study.rows}
     items = []
     for kind in kinds:
@@ -72,12 +78,18 @@ def items_of(data: ReportData | View, kinds: tuple[str, ...] | None = None) -> l
     return items
 
 
+def _check_kinds(kinds: Iterable[str]) -> None:
+    for kind in kinds:
+        if kind not in KINDS:
+            raise BadInput(f"there is no training-free kind {kind!r}; known: {', '.join(KINDS)}")
+
+
 def reads_reports(recipe: Any) -> bool:
     return isinstance(recipe, PretrainRecipe) and image_text_part(recipe.objective) is not None
 
 
 def _item(data: ReportData | View, kind: str, run: EncoderRun, source: str, recipe: Any) -> Item:
-    built = data.manifests[source].fingerprint if source in data.manifests else "not built"
+    built = data.manifests[source].fingerprint if source in data.manifests else NOT_BUILT
     key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe_key(recipe) if recipe else None])
     return Item(kind, run, source, key, data.store.training_free_folder(kind, run, source, key))
 
@@ -85,20 +97,22 @@ def _item(data: ReportData | View, kind: str, run: EncoderRun, source: str, reci
 def compute_all(data: ReportData, kinds: tuple[str, ...] | None = None, show: Callable[[str], None] = print) -> int:
     """Compute what is missing of finished encoders; how many were computed. One failure does not stop the others."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    files = Files(data.store.files.uri)  # only its own numbers are written, whatever the store of `data` may do
+    sizes = data.store.files.sizes(TRAINING_FREE)
     done, _ = data.store.done_and_failed()
     computed = 0
     for item in items_of(data, kinds):
         ready = data.store.folder(item.run) in done and item.source in data.data_folders
-        if not ready or is_done(data.store.files, item.folder):
+        if not ready or str(item.run) in data.damage or isinstance(_kept(data, item, sizes), Artefacts):
             continue
         try:
             contents, result = MEASURES[item.kind](data, item, device)
+            parents = {data.store.folder(item.run): data.store.open(item.run).content_sha256}
         except Exception as error:  # the others go on, as cells do
             show(f"{item.kind} of {item.run} on {item.source} failed: {type(error).__name__}: {error}")
             continue
-        parents = {data.store.folder(item.run): data.store.open(item.run).content_sha256}
         result = {**result, "kind": item.kind, "name": str(item.run), "source": item.source, "key": item.key}
-        publish(data.store.files, item.folder, contents, result, parents=parents)
+        publish(files, item.folder, contents, result, parents=parents)
         computed += 1
         show(f"{item.kind} of {item.run} on {item.source}: {_headline(result)}")
     return computed
@@ -165,11 +179,31 @@ def _retrieval(data: ReportData, item: Item, device: torch.device):
 MEASURES = {"knn": _knn, "zero_shot": _zero_shot, "retrieval": _retrieval}
 
 
-def rows_of(data: ReportData | View, kinds: tuple[str, ...] | None = None) -> list[tuple]:
-    """As HEADER: a row a number of what is finished, None where an AUROC is undefined."""
+def _kept(data: ReportData | View, item: Item, sizes: Mapping[str, int]) -> Artefacts | Damage | None:
+    """An item that was computed before, or what is damaged in it. sizes: of everything below TRAINING_FREE."""
+    return data.store.examine(item.folder, sizes)
+
+
+def damage_of(data: ReportData, kinds: tuple[str, ...] | None = None) -> dict[str, Damage]:
+    """Folder -> what is damaged in an item that was computed before and could not be computed again."""
+    sizes = data.store.files.sizes(TRAINING_FREE)
+    found = ((item, _kept(data, item, sizes)) for item in items_of(data, kinds))
+    return {
+        item.folder: replace(damage, name=f"{item.kind} of {item.run} on {item.source}", mend=MEND)
+        for item, damage in found if isinstance(damage, Damage)
+    }
+
+
+def rows_of(
+    data: ReportData | View, kinds: tuple[str, ...] | None = None, without: Collection[str] = ()
+) -> list[tuple]:
+    """As HEADER: a row a number of what is finished, None where an AUROC is undefined.
+
+    without: folders that are left out, since they are damaged; another one that is raises CorruptArtefact.
+    """
     rows = []
     for item in items_of(data, kinds):
-        if not is_done(data.store.files, item.folder):
+        if item.folder in without or not is_done(data.store.files, item.folder):
             continue
         result = open_artefacts(data.store.files, item.folder).result
         head = (item.run.row, item.run.pretrain_seed, item.kind, item.source)
@@ -183,12 +217,14 @@ def rows_of(data: ReportData | View, kinds: tuple[str, ...] | None = None) -> li
     return rows
 
 
-def table_markdown(data: ReportData, kinds: tuple[str, ...] | None = None) -> str:
+def table_markdown(
+    data: ReportData, kinds: tuple[str, ...] | None = None, damage: Mapping[str, Damage] = MappingProxyType({})
+) -> str:
     """A row a method, a column a measure, in percent; the mean over pretraining seeds. "" where there is nothing."""
     values: dict[tuple[str, str], list[float]] = {}
     columns: dict[str, None] = {}
     displays = {d.source: d.display for d in data.study.datasets}
-    for method, _, kind, source, measure, value, _, _ in rows_of(data, kinds):
+    for method, _, kind, source, measure, value, _, _ in rows_of(data, kinds, damage):
         name = measure.replace("_", " ") if kind == "retrieval" else f"{kind} {displays.get(source, source)}"
         columns[name] = None
         if value is not None:
@@ -200,31 +236,62 @@ def table_markdown(data: ReportData, kinds: tuple[str, ...] | None = None) -> st
         found = [values.get((row.name, name)) for name in columns]
         cells = [f"{sum(some) / len(some):.2f}" if some else "–" for some in found]
         lines.append(f"| {row.display} | " + " | ".join(cells) + " |")
+    lines += ["", *(f"- left out, damaged: {found.line}" for found in damage.values())] if damage else []
     return "\n".join(lines) + "\n"
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 def main(
     storage: Annotated[str, typer.Option(help="The storage URI that sweep.run was given.")],
     study: Annotated[str, typer.Option(help="A study's name, or a Python file that defines study().")] = "demo",
     kind: Annotated[list[str] | None, typer.Option(help="knn, zero_shot, retrieval; else the study's.")] = None,
     raw: Annotated[list[str] | None, typer.Option(help="SOURCE=DIR, as sweep.run was given.")] = None,
 ) -> None:
-    """Compute what is missing and write reports/<study>/training_free.csv and .md."""
+    """Compute what is missing and write reports/<study>/training_free.csv and .md.
+
+    Encoders, cells and data are only read; what of them is damaged is named and left out.
+    """
     try:
-        data = gather(study, storage, raw or [])
-        kinds = tuple(kind) if kind else data.study.training_free
+        opened = open_study(study, storage, raw or [])
+        kinds = tuple(kind) if kind else opened.study.training_free
         if not kinds:
             raise BadInput(f"study {study!r} asks for none: set Study.training_free, or give --kind {', '.join(KINDS)}")
-        computed = compute_all(data, kinds, typer.echo)
+        _check_kinds(kinds)
+        folder = ReportFolder.of_study(opened.store, opened.study.name)
+        folder.check()
+        damage, complete = _compute_and_write(opened.read(), kinds, folder)
     except BadInput as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
-    folder = ReportFolder.of_study(data.store, data.study.name)
+    except OSError as error:
+        if (trouble := storage_trouble(error, storage)) is None:
+            raise
+        typer.echo(f"error: {trouble}; give a --storage that can be written: numbers are kept in it", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None
+    for found in damage:
+        typer.echo(f"damaged: {found.line}", err=True)
+    raise typer.Exit(EXIT_OK if complete and not damage else EXIT_SOME_FAILED)
+
+
+def _compute_and_write(
+    data: ReportData, kinds: tuple[str, ...], folder: ReportFolder
+) -> tuple[list[Damage], bool]:
+    """What was left out, since it is damaged; and whether all that could be computed is there."""
+    computed = compute_all(data, kinds, typer.echo)
     if computed:  # the report's figures were made without them
-        data.store.files.remove(data.store.report_path(data.study.name, INDEX))
-    folder.write("training_free.csv", csv_text(HEADER, rows_of(data, kinds)))
-    typer.echo(folder.write("training_free.md", table_markdown(data, kinds)))
+        folder.remove(INDEX)
+    own = damage_of(data, kinds)
+    folder.write("training_free.csv", csv_text(HEADER, rows_of(data, kinds, own)))
+    typer.echo(folder.write("training_free.md", table_markdown(data, kinds, own)))
+    used = {data_name(item.source) for item in items_of(data, kinds)} | {str(run) for run in data.plan.encoders}
+    return [*(found for name, found in data.damage.items() if name in used), *own.values()], _is_complete(data, kinds)
+
+
+def _is_complete(data: ReportData, kinds: tuple[str, ...]) -> bool:
+    """Whether every number is there whose encoder is finished and whose data are built."""
+    done, sizes = data.store.done_and_failed()[0], data.store.files.sizes(TRAINING_FREE)
+    wanted = [i for i in items_of(data, kinds) if data.store.folder(i.run) in done and i.source in data.data_folders]
+    return all(isinstance(_kept(data, item, sizes), Artefacts) for item in wanted)
 
 
 if __name__ == "__main__":

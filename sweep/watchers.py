@@ -15,6 +15,7 @@ from sweep.board import News
 from sweep.cell import Cell, EncoderRun
 from sweep.meter import Meter
 from sweep.plan import Pending, Plan
+from sweep.status_names import Status
 from sweep.store import Store
 from trainables.events import Progress
 from trainables.tensorboard import add_epoch, write_history
@@ -80,7 +81,7 @@ class _Prometheus:
 
 
 def _done(news: News) -> list[str]:
-    return [event.key for event in (*news.encoders, *news.cells) if event.status == "done"]
+    return [event.key for event in (*news.encoders, *news.cells) if event.status == Status.DONE]
 
 
 class LiveTensorBoard:

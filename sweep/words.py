@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sweep.aggregate import DONE, FAILED, FEW_POSITIVES, MISSING, CellResult, Summary, defined_findings
+from sweep.aggregate import DAMAGED, DONE, FAILED, FEW_POSITIVES, MISSING, CellResult, Summary, defined_findings
 from sweep.comparisons import Comparisons
 from sweep.layout import TableLayout
 from sweep.stats import Comparison
@@ -210,11 +210,12 @@ def _few_labels(block: Block) -> list[str]:
 
 def cautions(results: Sequence[CellResult], layout: TableLayout) -> list[str]:
     """What limits these numbers: what is not there, what does not vary, on what few images they hang."""
-    counts = {status: sum(r.status == status for r in results) for status in (DONE, FAILED, MISSING)}
+    counts = {status: sum(r.status == status for r in results) for status in (DONE, FAILED, MISSING, DAMAGED)}
     texts = []
-    if counts[FAILED] or counts[MISSING]:
+    if counts[FAILED] or counts[MISSING] or counts[DAMAGED]:
+        damaged = f", {counts[DAMAGED]:,} are damaged" if counts[DAMAGED] else ""
         texts.append(
-            f"{counts[DONE]:,} of {len(results):,} cells are finished, {counts[FAILED]:,} failed and "
+            f"{counts[DONE]:,} of {len(results):,} cells are finished{damaged}, {counts[FAILED]:,} failed and "
             f"{counts[MISSING]:,} are missing; means are over the finished seeds, and marked."
         )
     if len(layout.seeds) < 2:

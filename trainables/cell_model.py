@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from datasets_io.artefacts import is_done, open_artefacts
-from datasets_io.files import Files
+from datasets_io.files import ReadFiles
 from trainables.backbones import build_backbone, feature_dim
 from trainables.checkpoint import weights_from_bytes
 from trainables.recipe import BackboneSpec
@@ -22,7 +22,7 @@ class CellModel:
     kind: str
 
 
-def load_backbone(files: Files, encoder_folder: str, spec: BackboneSpec) -> nn.Module:
+def load_backbone(files: ReadFiles, encoder_folder: str, spec: BackboneSpec) -> nn.Module:
     """An encoder's backbone in eval mode."""
     backbone = build_backbone(spec, seed=0)
     weights = open_artefacts(files, encoder_folder).read("backbone.safetensors")
@@ -30,7 +30,7 @@ def load_backbone(files: Files, encoder_folder: str, spec: BackboneSpec) -> nn.M
     return backbone.eval()
 
 
-def load_cell_model(files: Files, cell_folder: str, encoder_folder: str, spec: BackboneSpec) -> CellModel | None:
+def load_cell_model(files: ReadFiles, cell_folder: str, encoder_folder: str, spec: BackboneSpec) -> CellModel | None:
     """None where the cell is not finished, or its network was not kept.
 
     A probe's network is its head on the encoder's backbone. That holds where the recipe keeps batch norm in eval mode

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets_io.files import Files
+from datasets_io.files import ReadFiles
 from datasets_io.manifest import Manifest
 from datasets_io.read import BLANK, ImageSet, open_split
 from datasets_io.schema import POSITIVE, UNCERTAIN
@@ -58,7 +58,7 @@ def targets_of(labels: np.ndarray, policy: LabelPolicy, evaluation: bool) -> tup
     return targets, known
 
 
-def load_parts(files: Files, folder: str, manifest: Manifest, recipe: DownstreamRecipe) -> Parts:
+def load_parts(files: ReadFiles, folder: str, manifest: Manifest, recipe: DownstreamRecipe) -> Parts:
     """Raise ValueError where a part of the recipe has no image."""
     splits = recipe.splits
     opened: dict[str, ImageSet] = {}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from datasets_io.files import Files
+from datasets_io.files import ReadFiles
 from datasets_io.fingerprint import derive_seed
 from datasets_io.read import open_split, read_manifest
 from trainables.downstream_data import LATERAL_VIEWS
@@ -33,7 +33,7 @@ class ImageSample:
         return ImageSample(self.source, self.pixels[:count], self.image_ids[:count], self.patient_ids[:count])
 
 
-def sample_images(files: Files, folder: str, count: int, seed: int, frontal_only: bool = True) -> ImageSample:
+def sample_images(files: ReadFiles, folder: str, count: int, seed: int, frontal_only: bool = True) -> ImageSample:
     """Up to `count` images in random order, a pure function of the data and the seed.
 
     Training images are drawn from only where test and val hold fewer than half of `count`: a corpus's training

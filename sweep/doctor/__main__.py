@@ -89,13 +89,13 @@ def _data_and_disk(study, storage: str, raw: dict[str, Path]) -> list[Check]:
     from sweep.doctor.places import check_disk
     from sweep.doctor.trees import check_raw, check_study_data
     from sweep.plan import make_plan
-    from sweep.store import Store
+    from sweep.store import ReadStore
 
     specs = study.builds() if study else ()
     checks, counts = check_raw(raw, specs)
     if study is None:
         return checks
-    store = Store(storage)
+    store = ReadStore(storage)
     usable = {source: folder for source, folder in raw.items() if source in counts}
     data, of_study, built = check_study_data(study, store, usable)
     plan = make_plan(study, {spec.source: "any" for spec in specs}, {})

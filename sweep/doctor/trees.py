@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datasets_io.build import BuildSpec, check_archive
-from datasets_io.read import read_manifest
 from datasets_io.schema import ArchiveError, Record
+from sweep.damage import data_name
 from sweep.doctor.check import FAIL, OK, WARN, Check
 from sweep.locate import data_folders
-from sweep.store import Store
+from sweep.shards import open_sources
+from sweep.store import ReadStore
 from sweep.studies import Study
 
 # Images that the whole archives list: MIMIC-CXR 2.x; CheXpert train + valid, and with the later test set; NIH.
@@ -56,7 +57,7 @@ def _how_to_mend(source: str, folder: Path) -> str:
     return f"unpack or copy the archive's missing files into {folder} again"
 
 
-def check_study_data(study: Study, store: Store, raw: Mapping[str, Path]) -> tuple[list[Check], Counts, set[str]]:
+def check_study_data(study: Study, store: ReadStore, raw: Mapping[str, Path]) -> tuple[list[Check], Counts, set[str]]:
     """What a study reads and --raw does not give: shards in the storage, or synthetic archives. Last: what is built."""
     whole = all(spec.source in raw for spec in study.builds())
     named = [f"{spec.source}={raw[spec.source]}" for spec in study.builds()] if whole else []
@@ -65,11 +66,16 @@ def check_study_data(study: Study, store: Store, raw: Mapping[str, Path]) -> tup
     except ValueError as error:
         return [Check("data", FAIL, str(error), "give --raw SOURCE=DIR for the archive that is meant")], {}, set()
     checks, counts = [], {}
+    found = open_sources(store, folders)
+    damage = {one.name: one for one in found.damage}
     for spec in study.builds():
         source = spec.source
-        if source in folders:
-            manifest = read_manifest(store.files, folders[source])
+        if source in found.manifests:
+            manifest = found.manifests[source]
             counts[source] = {split: part["images"] for split, part in manifest.counts["splits"].items()}
+        if one := damage.get(data_name(source)):
+            checks.append(Check(f"shards {source}", FAIL, one.what, one.mend))
+        elif source in found.manifests:
             checks.append(Check(f"shards {source}", OK, f"{folders[source]}: {_split_text(counts[source])}"))
         elif source in raw:
             continue  # the archive's own check speaks for it
@@ -79,4 +85,4 @@ def check_study_data(study: Study, store: Store, raw: Mapping[str, Path]) -> tup
         else:
             text = f"study {study.name} reads {source}; no --raw names it and {store.uri} has no shards of it"
             checks.append(Check(f"data {source}", FAIL, text, f"add --raw {source}=DIR"))
-    return checks, counts, set(folders)
+    return checks, counts, set(found.manifests)

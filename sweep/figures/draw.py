@@ -33,7 +33,7 @@ from sweep.figures import (
 from sweep.figures.drawing import CannotDraw, Drawing, not_drawn
 from sweep.figures.view import View, make_view
 from sweep.plan import Plan
-from sweep.store import Store
+from sweep.store import ReadStore
 from sweep.studies import Study
 
 BOXED = "nih_cxr14"
@@ -41,7 +41,7 @@ PROCESSES_PAY = 300  # results: the demo's 650 take a core a minute to draw
 
 
 def draw_all(
-    study: Study, plan: Plan, results: Sequence[CellResult], store: Store,
+    study: Study, plan: Plan, results: Sequence[CellResult], store: ReadStore,
     data_folders: Mapping[str, str] | None = None, raw: Mapping[str, Path] | None = None,
 ) -> dict[str, Drawing]:
     """Every figure, in the order of a report. Never raises: a figure that cannot be drawn says why in `missing`.

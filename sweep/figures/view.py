@@ -13,7 +13,7 @@ from sweep.aggregate import CellResult, Summary
 from sweep.comparisons import Comparisons, compare_methods
 from sweep.figures.drawing import CannotDraw
 from sweep.plan import Plan
-from sweep.store import Store
+from sweep.store import ReadStore
 from sweep.studies import BASELINE, EncoderRow, Study
 from sweep.summaries import Column, Summaries, study_summaries
 from trainables.registry import PROTOCOLS
@@ -34,7 +34,7 @@ class View:
     study: Study
     plan: Plan
     comparisons: Comparisons
-    store: Store
+    store: ReadStore
     data_folders: Mapping[str, str] = field(default_factory=dict)
     raw: Mapping[str, Path] = field(default_factory=dict)
 
@@ -109,7 +109,7 @@ class View:
 
 
 def make_view(
-    study: Study, plan: Plan, results: Sequence[CellResult], store: Store,
+    study: Study, plan: Plan, results: Sequence[CellResult], store: ReadStore,
     data_folders: Mapping[str, str] | None = None, raw: Mapping[str, Path] | None = None,
 ) -> View:
     """From results alone, where nobody has compared them yet."""

@@ -1,5 +1,5 @@
 // The cells of the plan: list, filters, and one cell's whole story.
-const STATUSES = ["done", "failed", "missing"];
+const STATUSES = ["done", "failed", "missing", "damaged"];
 const columnTitle = ([protocol, percent], alone) => (alone ? protocol : `${protocol} (${percent}%)`);
 const percent = (value) => (value === null ? "-" : (value / 1000).toFixed(2));
 
@@ -103,9 +103,9 @@ function logNodes(logs, i, place) {
   return [heading, smallTable(logs.fields[fields], epochs.map((epoch) => epoch.map(short)), "Training log")];
 }
 
-function failureNodes(failure) {
+function failureNodes(failure, status) {
   if (!failure) return [];
-  return [make("h3", { textContent: "Why it failed" }), make("pre", { tabIndex: 0, textContent: failure[1] || failure[0] })];
+  return [make("h3", { textContent: status === "damaged" ? "What is damaged" : "Why it failed" }), make("pre", { tabIndex: 0, textContent: failure[1] || failure[0] })];
 }
 
 function showCell(data, names, i) {
@@ -135,7 +135,7 @@ function showCell(data, names, i) {
     ]),
     make("h3", { textContent: cells.status[i] === 0 ? "Compute this one cell again" : "Compute this one cell" }),
     commandBox(`${data.redo} ${key}`),
-    ...failureNodes(failure),
+    ...failureNodes(failure, names.status(i)),
     findings.length ? make("h3", { textContent: "Findings" }) : null,
     findings.length ? smallTable(["Finding", "AUROC, %", "n_pos", "n_neg"], findings, "Findings") : null,
     ...logNodes(cells.logs, i, folder),
@@ -153,7 +153,7 @@ function startEncoders(data) {
     button.addEventListener("click", () => openDetail(
       `Encoder ${name}`,
       facts([["State", status], ["Key", make("code", { textContent: key })], ["Folder", make("code", { textContent: `${data.storage}/${folder}` })], ["Ray's logs", make("code", { textContent: data.logFolder })]]),
-      ...failureNodes(failure && [failure.error, failure.traceback]),
+      ...failureNodes(failure && [failure.error, failure.traceback], status),
       ...logNodes(data.encoders.logs, i, `${data.storage}/${folder}`),
       make("h3", { textContent: "Recipe" }), folded(row, JSON.stringify(data.recipes.rows[row], null, 1)),
     ));

@@ -1,0 +1,41 @@
+"""What in a storage is not what was written there: which item, which file, what is wrong with it, what to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+RUN_AGAIN = "run sweep.run again, which puts it into quarantine and computes it again"
+RUN_AGAIN_READING = "run sweep.run again with --retry-failed, which puts it into quarantine and computes it again"
+DATA = "data"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One damaged item. name: as people read it (`clip-p0`, `data chexpert`); folder: relative to the storage.
+
+    what: the file and what is wrong with it; mend: what to do.
+    """
+
+    name: str
+    folder: str
+    what: str
+    mend: str
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.what}: {self.mend}"
+
+    @property
+    def line(self) -> str:
+        """With the item's name, for a list of several."""
+        return f"{self.name}: {self.sentence}"
+
+
+def data_name(source: str) -> str:
+    return f"{DATA} {source}"
+
+
+def data_damage(source: str, folder: str, faults: Sequence[str]) -> Damage:
+    """Of a source's shards. faults: one for each damaged file, at least one."""
+    more = f" (and {len(faults) - 1} more files of it)" if len(faults) > 1 else ""
+    mend = f"remove {folder} and run sweep.run again, which builds it again from the archive"
+    return Damage(data_name(source), folder, faults[0] + more, mend)
