@@ -46,6 +46,7 @@ def status(
     The time left is estimated from how long finished runs took and how many ran at once.
     """
     quiet_libraries()
+    from datasets_io.schema_version import NewerSchema
     from sweep.locate import BadInput
     from sweep.look import Looker
 
@@ -55,7 +56,7 @@ def status(
             _once(looker, tensorboard, as_json)
         else:
             _watch(looker, tensorboard, watch)
-    except (BadInput, ValueError) as error:
+    except (BadInput, NewerSchema, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
     except OSError as error:

@@ -31,7 +31,9 @@ def content(storage: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", ["cell", "encoder"])
-@pytest.mark.parametrize(("command", "more"), [("report", ("--quick",)), ("status", ()), ("training_free", ())])
+@pytest.mark.parametrize(
+    ("command", "more"), [("report", ("--quick",)), ("status", ()), ("training_free", ("--kind", "knn"))]
+)
 def test_a_command_that_reads_refuses_it_in_a_sentence(tmp_path, command, more, kind):
     storage = tmp_path / "results"
     newer(storage, kind)

@@ -32,7 +32,9 @@ def case(tmp_path_factory, tmp_path) -> Case:
 @pytest.fixture
 def quick_figures(monkeypatch):
     """`sweep.report` as without --quick, all files read, but no figure drawn and no patient resampled."""
-    monkeypatch.setattr(report, "extras_of", lambda data, folder, quick: extras_of(data, folder, quick=True))
+    monkeypatch.setattr(
+        report, "extras_of", lambda data, compared, folder, quick: extras_of(data, compared, folder, True)
+    )
 
 
 # -- a storage that cannot be written ------------------------------------------------------------------------------
@@ -115,9 +117,24 @@ def test_a_mount_that_is_read_only(case, tmp_path):
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "sweep")])
     case.begin()
     done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", mount, "sh", str(case.storage), sys.executable, UNDER_A_MOUNT,
-         str(case.whole.study_file), str(tmp_path / "elsewhere")],
-        capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | {"PYTHONPATH": paths},
+        [
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            mount,
+            "sh",
+            str(case.storage),
+            sys.executable,
+            UNDER_A_MOUNT,
+            str(case.whole.study_file),
+            str(tmp_path / "elsewhere"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": paths},
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
@@ -133,8 +150,10 @@ def test_a_mount_that_is_read_only(case, tmp_path):
 def test_a_damaged_encoder_is_named_by_each_command(case, what):
     result, weights = f"{case.folder(case.encoder)}/result.json", case.file_of(case.encoder, "backbone.safetensors")
     path = {
-        "seal": lambda: case.damage(result, flip), "not json": lambda: case.damage(result, lambda data: b"\xff{"),
-        "cut weights": lambda: case.damage(weights, cut), "lost weights": lambda: case.damage(weights, None),
+        "seal": lambda: case.damage(result, flip),
+        "not json": lambda: case.damage(result, lambda data: b"\xff{"),
+        "cut weights": lambda: case.damage(weights, cut),
+        "lost weights": lambda: case.damage(weights, None),
     }[what]()
     case.begin()
     done = case.run("status", "--json")
@@ -194,8 +213,10 @@ def test_a_whole_report_with_figures_comes_through_damage_of_each_kind(case):
 def test_a_damaged_cell_is_named_and_in_no_mean(case, what, quick_figures):
     result, values = f"{case.folder(case.cell)}/result.json", case.file_of(case.cell, "predictions.parquet")
     path = {
-        "seal": lambda: case.damage(result, flip), "not json": lambda: case.damage(result, lambda data: b""),
-        "cut predictions": lambda: case.damage(values, cut), "lost predictions": lambda: case.damage(values, None),
+        "seal": lambda: case.damage(result, flip),
+        "not json": lambda: case.damage(result, lambda data: b""),
+        "cut predictions": lambda: case.damage(values, cut),
+        "lost predictions": lambda: case.damage(values, None),
         "one byte": lambda: case.damage(values, flip),
     }[what]()
     case.begin()

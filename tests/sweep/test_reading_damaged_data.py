@@ -23,7 +23,9 @@ def case(tmp_path_factory, tmp_path) -> Case:
 @pytest.fixture
 def quick_figures(monkeypatch):
     """`sweep.report` as without --quick, all files read, but no figure drawn and no patient resampled."""
-    monkeypatch.setattr(report, "extras_of", lambda data, folder, quick: extras_of(data, folder, quick=True))
+    monkeypatch.setattr(
+        report, "extras_of", lambda data, compared, folder, quick: extras_of(data, compared, folder, True)
+    )
 
 
 # -- damaged data --------------------------------------------------------------------------------------------------
@@ -115,9 +117,10 @@ def test_a_damaged_number_without_training_is_computed_again_or_named(case):
     assert done.exit_code == 3 and lines_with(done.output, encoder) and lines_with(done.output, item.name)
     kept = (case.storage / "reports" / "small" / "training_free.csv").read_text()
     assert "simclr,0,knn,nih_cxr14" in kept and "simclr,0,knn,chexpert" not in kept
-    assert "left out, damaged: knn of simclr-p0 on chexpert: " in (
-        case.storage / "reports" / "small" / "training_free.md"
-    ).read_text()
+    assert (
+        "left out, damaged: knn of simclr-p0 on chexpert: "
+        in (case.storage / "reports" / "small" / "training_free.md").read_text()
+    )
 
 
 # -- who writes ----------------------------------------------------------------------------------------------------
