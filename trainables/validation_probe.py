@@ -10,7 +10,7 @@ from datasets_io.fingerprint import derive_seed
 from datasets_io.read import read_manifest
 from trainables.downstream_data import Part, load_parts
 from trainables.precision import Compute
-from trainables.probe import cache_features, train_heads
+from trainables.probe import HeadSettings, cache_features, train_heads
 from trainables.recipe import DownstreamRecipe, SplitRecipe
 
 SEED = 0
@@ -48,5 +48,5 @@ def validation_auroc(
     num_epochs = recipe.linear_probe_epochs or recipe.num_epochs
     optimizer = recipe.linear_probe_optimizer or recipe.optimizer
     rows = np.arange(len(train))
-    (found,) = train_heads(features, recipe, train, [rows], val, (SEED,), num_epochs, optimizer)
+    (found,) = train_heads(features, train, val, [rows], HeadSettings(recipe, (SEED,), num_epochs, optimizer))
     return next(entry.get("val_auroc") for entry in found.history if entry["epoch"] == found.best_epoch)
