@@ -14,6 +14,7 @@ def weights_to_bytes(tensors: dict[str, Tensor]) -> bytes:
 
 
 def weights_from_bytes(data: bytes) -> dict[str, Tensor]:
+    """Named tensors of safetensors bytes, on the CPU. No code in them is run."""
     return load(data)
 
 
@@ -25,9 +26,11 @@ def state_to_bytes(state: dict[str, Any]) -> bytes:
 
 
 def state_from_bytes(data: bytes) -> dict[str, Any]:
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    """What state_to_bytes was given, on the CPU. Raises pickle.UnpicklingError for anything but plain values."""
+    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return state
 
 
 def copy_state(module: nn.Module) -> dict[str, Tensor]:
-    """A module's tensors as they are now, safe from later training."""
+    """A module's tensors as they are now, on the CPU, safe from later training."""
     return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}

@@ -18,7 +18,7 @@ class TrainingDiverged(RuntimeError):
 
 
 class Task(Protocol):
-    """What a training gives the loop."""
+    """What a training gives the loop. modules: those that it changes; scaler: disabled where there is no float16."""
 
     modules: dict[str, nn.Module]
     scaler: torch.amp.GradScaler
@@ -38,6 +38,12 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class LoopPlan:
+    """How long a training lasts and at what rate.
+
+    schedule: `cosine` to zero or `constant`, after warmup_steps of a linear rise. patience: epochs without a better
+    score before it stops, None: never. plateau_factor: multiplies the rate after each epoch without a better score.
+    """
+
     num_epochs: int
     steps_per_epoch: int
     learning_rate: float
@@ -48,12 +54,18 @@ class LoopPlan:
 
     @property
     def total_steps(self) -> int:
+        """Optimiser steps of all epochs, were none stopped early."""
         return self.num_epochs * self.steps_per_epoch
 
 
 @dataclass
 class LoopState:
-    """Everything the loop itself must know to go on after a stop."""
+    """Everything the loop itself must know to go on after a stop.
+
+    step: optimiser steps done; best_tensors: module -> its state dict at best_epoch, on the CPU; history: an entry of
+    metrics for each epoch; sums: of each named loss over the epoch's steps so far; rate_scale: product of the
+    plateau_factors so far.
+    """
 
     step: int = 0
     best_score: float = -math.inf
@@ -84,7 +96,7 @@ def fit(
         while True:
             train_step(task, optimizer, plan, state, next(batches))
             if state.step % plan.steps_per_epoch == 0:
-                break
+                break  # an epoch's last step has no on_step of its own: on_epoch follows, with validation done
             on_step(state)
         _end_epoch(task, plan, state)
         on_epoch(state)
@@ -104,6 +116,7 @@ def train_step(task: Task, optimizer: torch.optim.Optimizer, plan: LoopPlan, sta
     task.scaler.update()
     task.after_step()
     for name, value in losses.items():
+        # Summed as tensors on the device: turning each into a number would wait for it.
         state.sums[name] = state.sums[name] + value if name in state.sums else value.clone()
     state.step += 1
 
@@ -117,7 +130,8 @@ def _check_finite(losses: dict[str, Tensor], state: LoopState) -> None:
 
 
 def _end_epoch(task: Task, plan: LoopPlan, state: LoopState) -> None:
-    epoch = state.step // plan.steps_per_epoch - 1
+    """Validate, keep the tensors of a better epoch, and decide whether to stop."""
+    epoch = state.step // plan.steps_per_epoch - 1  # epochs count from 0, and `step` is the number of steps done
     means = {f"train_{name}": float(total) / plan.steps_per_epoch for name, total in state.sums.items()}
     if not all(math.isfinite(value) for value in means.values()):
         raise TrainingDiverged(f"loss is not finite in epoch {epoch} (up to step {state.step}): {means}")
@@ -131,10 +145,11 @@ def _end_epoch(task: Task, plan: LoopPlan, state: LoopState) -> None:
         )
     metrics = task.evaluate()
     state.history.append({"epoch": epoch, **means, **metrics})
-    if metrics["score"] > state.best_score:
+    if metrics["score"] > state.best_score:  # strictly: the first of equal epochs stays; NaN is never better
         state.best_score, state.best_epoch = metrics["score"], epoch
         state.best_tensors = {name: copy_state(module) for name, module in task.modules.items()}
     elif plan.plateau_factor is not None:
         state.rate_scale *= plan.plateau_factor
+    # max(..., 0): where no score was ever a number, best_epoch is -1 and patience counts from the first epoch.
     if plan.patience is not None and epoch - max(state.best_epoch, 0) >= plan.patience:
         state.stopped = True
