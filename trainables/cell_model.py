@@ -23,8 +23,8 @@ class CellModel:
 
 
 def load_backbone(files: Files, encoder_folder: str, spec: BackboneSpec) -> nn.Module:
-    """An encoder's backbone in eval mode."""
-    backbone = build_backbone(spec, seed=0)
+    """An encoder's backbone in eval mode, on the CPU. Raises CorruptArtefact where its file is damaged."""
+    backbone = build_backbone(spec, seed=0)  # whatever is drawn is overwritten
     weights = open_artefacts(files, encoder_folder).read("backbone.safetensors")
     backbone.load_state_dict(weights_from_bytes(weights))
     return backbone.eval()

@@ -17,7 +17,10 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def from_timm(name: str, image_size: int = 224, sha256: str | None = None) -> EncoderSource:
-    """timm's weights under this name, from its local cache or the network. sha256 pins their content."""
+    """timm's weights under this name, from its local cache or the network. sha256 pins their content.
+
+    image_size: side in pixels of what the network sees. Raises ValueError for a name that timm does not know.
+    """
     import timm
 
     if not timm.is_model(name):
@@ -29,13 +32,20 @@ def from_timm(name: str, image_size: int = 224, sha256: str | None = None) -> En
 def from_file(
     path: str | Path, backbone: str | BackboneSpec, image_size: int = 224, prefix: str | None = None
 ) -> EncoderSource:
-    """A state dict for a network that timm can build: .safetensors, or .pth and .pt, of which no code is run."""
+    """A state dict for a network that timm can build: .safetensors, or .pth and .pt, of which no code is run.
+
+    backbone: timm's name of the network, or a whole specification; prefix: what stands before its names in the file,
+    None finds it. Raises ValueError where there is no file.
+    """
     spec = backbone if isinstance(backbone, BackboneSpec) else BackboneSpec(backbone, image_size)
     return EncoderSource(spec, file_sha256(Path(path)), str(Path(path).expanduser().resolve()), prefix)
 
 
 def from_folder(folder: str | Path, image_size: int = 224, pooling: str = "auto") -> EncoderSource:
-    """A folder that Hugging Face's AutoModel loads: config.json and model.safetensors (or pytorch_model.bin)."""
+    """A folder that Hugging Face's AutoModel loads: config.json and model.safetensors (or pytorch_model.bin).
+
+    pooling: `auto`, `cls` or `mean` (hugging_face_images). Raises ValueError where a file is missing.
+    """
     folder = Path(folder).expanduser().resolve()
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} has no config.json: give a folder that transformers' save_pretrained wrote")
@@ -48,6 +58,7 @@ def from_folder(folder: str | Path, image_size: int = 224, pooling: str = "auto"
 
 
 def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in pieces. Raises ValueError where there is none."""
     path = path.expanduser()
     if not path.is_file():
         raise ValueError(f"weights file {path} does not exist")
@@ -98,7 +109,10 @@ def _from_timm(source: EncoderSource) -> nn.Module:
 
 
 def fitted(backbone: nn.Module, tensors: dict[str, Tensor], source: EncoderSource) -> dict[str, Tensor]:
-    """The file's tensors under the network's names, classifiers and other parts of the file left out."""
+    """The file's tensors under the network's names, classifiers and other parts of the file left out.
+
+    Raises ValueError where no prefix fits, with what is missing under the nearest, or where several do.
+    """
     wanted = backbone.state_dict()
     prefixes = [source.prefix] if source.prefix is not None else prefixes_of(wanted, tensors)
     results = [_under(prefix, wanted, tensors) for prefix in prefixes]
@@ -134,10 +148,13 @@ def _under(
     prefix: str, wanted: dict[str, Tensor], tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[str], list[str]]:
     """Tensors by the network's names, names that are missing, names of another shape."""
-    found, missing, wrong = {}, [], []
+    found: dict[str, Tensor] = {}
+    missing: list[str] = []
+    wrong: list[str] = []
     for name, value in wanted.items():
         place = f"{prefix}{name}"
         if place not in tensors:
+            # Counters of batches enter no output, and older files lack them.
             if not name.endswith("num_batches_tracked"):
                 missing.append(name)
             found[name] = value

@@ -74,7 +74,7 @@ def resampling_matrix(start: Tensor, length: Tensor, num_in: int, num_out: int) 
     pixel = torch.arange(num_in, device=start.device) + 0.5
     centre = start[:, None, None] + (torch.arange(num_out, device=start.device)[:, None] + 0.5) * step
     x = ((pixel - centre) / step.clamp(min=1)).abs_()
-    # Keys (1981), eq. 4 with a = CUBIC: near for |x| < 1, far for 1 <= |x| < 2, 0 beyond.
+    # Keys (1981), cubic convolution with a = CUBIC: near for |x| < 1, far for 1 <= |x| < 2, 0 beyond.
     near = ((CUBIC + 2) * x - (CUBIC + 3)) * x * x + 1
     far = CUBIC * (((x - 5) * x + 8) * x - 4)
     inside = (pixel > start[:, None]) & (pixel < (start + length)[:, None])

@@ -72,7 +72,7 @@ def kernel_for(size: int) -> int:
 
 
 def multi_modal_view(size: int, jitter_p: float = 0.5) -> ViewSpec:
-    """The view that is paired with the report (B.3): a mild crop and an affine; no solarisation."""
+    """The view that is paired with the report (B.3): crop, affine, jitter and blur; no solarisation."""
     return ViewSpec(
         size, (0.6, 1.0), degrees=20.0, translate=(0.09, 0.10), scale=(0.95, 1.05), jitter_p=jitter_p, blur_p=0.5,
         blur_sigma=(0.1, 3.0), blur_kernel=kernel_for(size),
