@@ -63,6 +63,7 @@ def check_backbone(spec: BackboneSpec) -> None:
 
     if timm.is_model(spec.name):
         return
+    # timm's names begin with their family, as in `efficientnet_b0`: eight letters of it find the relatives.
     stem = spec.name.split(".")[0][:8]
     similar = ", ".join(timm.list_models(f"*{stem}*")[:5]) or "see timm.list_models()"
     raise ValueError(
@@ -109,6 +110,7 @@ def load_imagenet(init: ImageNetInit, seed: int) -> nn.Module:
             ) from error
     backbone = build_backbone(spec, seed)
     tensors = read_weights(Path(init.weights_file), init.file_sha256)
+    # For files whose names come from another library: the same layers in the same order.
     if init.by_order:
         tensors = _rename_by_order(backbone, tensors)
     wanted = backbone.state_dict()

@@ -44,6 +44,7 @@ def load_cell_model(files: Files, cell_folder: str, encoder_folder: str, spec: B
     tensors = weights_from_bytes(cell.read("head.safetensors"))
     head = nn.Linear(tensors["weight"].shape[1], tensors["weight"].shape[0])
     head.load_state_dict(tensors)
+    # A tuned backbone is stored beside its head; where there is none the head stands on the encoder's.
     tuned = "backbone.safetensors" in cell.result["files"]
     if not tuned and not is_done(files, encoder_folder):
         return None

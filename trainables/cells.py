@@ -189,6 +189,7 @@ def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
     settings = HeadSettings(recipe, tuple(target.seed for target in targets), *_head_settings(recipe))
     results = train_heads(features, parts.train, parts.val, subsets, settings)
     for target, subset, result in zip(targets, subsets, results, strict=True):
+        # Shared work counts once: each cell has its share of what the job took so far.
         seconds = (time.monotonic() - started) / len(targets)
         head = _as_linear(result)
         _publish(context, target, TrainedCell(backbone, head, subset, result.best_epoch, result.history, seconds))
@@ -210,6 +211,7 @@ def _one_seed(context: JobContext, target: SeedTarget) -> None:
         start = open_artefacts(context.files, target.starts_from_folder)
         head.load_state_dict(weights_from_bytes(start.read("head.safetensors")))
     if compute.device.type == "cuda":
+        # The layout of cuDNN's fast convolutions.
         backbone = backbone.to(memory_format=torch.channels_last)
     subset, phase = context.subset(target.seed), job.protocol.last_phase
     num_epochs, optimizer = job.recipe.num_epochs, job.recipe.optimizer
@@ -228,11 +230,13 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
     """Predict the test part and publish predictions, network and result. Raises FloatingPointError for NaN."""
     job, parts, compute = context.job, context.parts, context.compute
     probabilities = test_probabilities(cell.backbone, cell.head.to(compute.device), job.recipe, parts.test, compute)
+    # Before anything is stored: an AUROC of NaN would look like a missing class.
     if not np.isfinite(probabilities).all():
         raise FloatingPointError("a test probability is not finite: the model diverged after its best epoch")
     findings = auroc_per_finding(probabilities, parts.test.targets, parts.test.known, parts.findings)
     value = macro(findings)
     ids = parts.train.image_ids[cell.subset].tolist()
+    # (F,): a finding without one positive in the subset cannot be learned, and its AUROC is read with that in mind.
     known_positive = (parts.train.targets[cell.subset] * parts.train.known[cell.subset]).sum(axis=0)
     result = {
         "name": target.name,

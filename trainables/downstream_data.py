@@ -59,6 +59,7 @@ def targets_of(labels: np.ndarray, policy: LabelPolicy, evaluation: bool) -> tup
         return targets, ~(uncertain | blank)
     if policy.uncertain == "ones":
         targets[uncertain] = 1.0
+    # A policy of `zeros` needs nothing: targets are 0 and known unless something else is said of them.
     known = np.ones(labels.shape, dtype=bool)
     if policy.uncertain == "ignore":
         known &= ~uncertain
@@ -73,7 +74,7 @@ def load_parts(files: Files, folder: str, manifest: Manifest, recipe: Downstream
     files, folder, manifest: the dataset as it is built in the storage. Raises ValueError where a part has no image.
     """
     splits = recipe.splits
-    opened: dict[str, ImageSet] = {}
+    opened: dict[str, ImageSet] = {}  # a split that plays two parts is opened once
 
     def get(split: str) -> ImageSet:
         if split not in opened:

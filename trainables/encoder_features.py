@@ -40,6 +40,7 @@ def sample_images(files: Files, folder: str, count: int, seed: int, frontal_only
     images are many, and networks know them. Lateral views are left out with frontal_only, as in cells.
     """
     manifest = read_manifest(files, folder)
+    # total: images that take part in the splits so far, more of them than are chosen.
     pixels, ids, patients, total = [], [], [], 0
     for split in HELD_OUT_FIRST:
         if split == "train" and 2 * total >= count:

@@ -52,6 +52,7 @@ def from_folder(folder: str | Path, image_size: int = 224, pooling: str = "auto"
     found = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
     if not found:
         raise ValueError(f"{folder} has none of {', '.join(WEIGHT_FILES)}; merge weights that are in several shards")
+    # As sorted JSON text the configuration is hashable, and the same whatever blanks the file has.
     config = json.dumps(json.loads((folder / "config.json").read_text()), sort_keys=True)
     spec = BackboneSpec(HUGGING_FACE, image_size, (("config", config), ("pooling", pooling)))
     return EncoderSource(spec, file_sha256(found[0]), str(found[0]))
@@ -69,8 +70,10 @@ def file_sha256(path: Path) -> str:
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:
     """Over names, types, shapes and bytes, whatever file they came in."""
     digest = hashlib.sha256()
+    # By name, since a file may hold them in any order; as bytes, since equal numbers may be of different types.
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        # numpy has no bfloat16: a view as bytes serves every type.
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
@@ -117,7 +120,7 @@ def fitted(backbone: nn.Module, tensors: dict[str, Tensor], source: EncoderSourc
     prefixes = [source.prefix] if source.prefix is not None else prefixes_of(wanted, tensors)
     results = [_under(prefix, wanted, tensors) for prefix in prefixes]
     fits = [found for found, missing, wrong in results if not missing and not wrong]
-    if len(fits) > 1:
+    if len(fits) > 1:  # a teacher and its student, for example: which of them is meant is not for us to guess
         raise ValueError(
             f"{source.path} holds {len(fits)} networks that fit {source.backbone.name!r}, under {prefixes}: "
             "say which with prefix"
@@ -134,6 +137,7 @@ def fitted(backbone: nn.Module, tensors: dict[str, Tensor], source: EncoderSourc
 
 def prefixes_of(wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> list[str]:
     """What may stand before a network's names in a file, as its first and last tensor tell; "" always among them."""
+    # A prefix stands before every name, so the first name finds its candidates and the last one confirms them.
     names = [name for name in wanted if not name.endswith("num_batches_tracked")]
     found = {""}
     for name in tensors:

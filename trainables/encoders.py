@@ -99,7 +99,7 @@ def run_pretraining(
     """Train from the last checkpoint, if there is one, and publish the best epoch. Raises what goes wrong.
 
     after_epoch sees the network as it is, before the epoch's checkpoint; what it does must not touch it.
-    `fail_at_step` ends the process without a word after that step: for tests of resuming.
+    `fail_at_step` ends the process after that step as a crash would, without saving: for tests of resuming.
     """
     files = Files(storage)
     started = time.monotonic()
@@ -146,6 +146,7 @@ def run_pretraining(
     if first:
         _publish(task, state, files, job, time.monotonic() - started)
         emit(Progress(job.key, "done", val_loss=-state.best_score))
+    # No worker begins with the next run before this one is published.
     distributed.barrier()
 
 
@@ -187,7 +188,7 @@ def _save(task: Pretraining, state: LoopState, files: Files, job: EncoderJob) ->
     data = task.save_state(state)
     # The digest goes first: 32 bytes by which a file that was cut or damaged is known.
     files.write(f"{job.folder}/{CHECKPOINT}", hashlib.sha256(data).digest() + data)
-    files.remove(f"{job.folder}/{ATTEMPTS}")  # progress: what dies from now on is a new misfortune
+    files.remove(f"{job.folder}/{ATTEMPTS}")  # progress was made: attempts are counted from here again
 
 
 def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
@@ -195,7 +196,7 @@ def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
     path = f"{job.folder}/{CHECKPOINT}"
     try:
         content = files.read(path)
-    except FileNotFoundError:  # none, or damaged and put aside by the first worker
+    except FileNotFoundError:  # none, or damaged and quarantined by the first worker
         return LoopState()
     digest, data = content[:32], content[32:]
     if hashlib.sha256(data).digest() == digest:
@@ -208,6 +209,7 @@ def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
 def note_error(files: Files, job: EncoderJob, error: BaseException) -> None:
     """Keep why an attempt ended, for the sentence that gives a run up."""
     path = f"{job.folder}/{ATTEMPTS}"
+    # It only makes a later message clearer: what cannot be written must not hide the error itself.
     with suppress(FileNotFoundError, ValueError, OSError):
         content = {**json.loads(files.read(path)), "error": f"{type(error).__name__}: {error}"}
         files.write(path, json.dumps(content).encode())

@@ -113,4 +113,5 @@ def _crop(grey: Tensor, top: int, left: int, size: int) -> Tensor:
 
 
 def _finish(spec: EvalSpec, grey: Tensor) -> Tensor:
+    # Without normalisation the channel is repeated as a view: no copy of three equal planes.
     return normalise(grey, spec.mean, spec.std) if spec.normalise else grey[:, None].expand(-1, 3, -1, -1)

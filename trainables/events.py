@@ -2,21 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Literal, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
 RefT = TypeVar("RefT", covariant=True)
+# `waiting`: what it needs was damaged and is computed again, so it is neither done nor has it failed.
+EventStatus = Literal["running", "waiting", "done", "failed"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an encoder is. metrics: of the epoch that has just ended.
+    """Where an encoder is. epoch: how many are done; metrics: of the one that has just ended.
 
-    status: `running`, `done`, `failed`, or `waiting` for an encoder that is computed again.
+    val_loss: of the last epoch, or of the best where the encoder is done.
     """
 
     key: str
-    status: str
+    status: EventStatus
     epoch: int = 0
     step: int = 0
     total_steps: int = 0
@@ -27,13 +29,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell ended. macro_auroc: in [0, 1]; None where it failed, or no finding has both classes.
-
-    status: `done`, `failed`, or `waiting` for an encoder or a cell that is computed again.
-    """
+    """How a cell ended. macro_auroc: in [0, 1]; None where it is not done, or no finding has both classes."""
 
     key: str
-    status: str
+    status: EventStatus
     macro_auroc: float | None = None
     error: str | None = None
 

@@ -104,6 +104,7 @@ def cached_backward(
             embedded.append(model.objective.embed(model.backbone, part))
     # Stacked beside each other the chunks' rows are in the batch's order again.
     leaves = {name: _leaf(torch.stack([e[name] for e in embedded], dim=1).flatten(0, 1)) for name in embedded[0]}
+    # The leaves stand for the embeddings of the whole batch: their gradients are all that pass two needs of the loss.
     losses = model.objective.precise_losses(leaves)
     scaled_sum(losses, scaler).backward()
     with torch.no_grad():
@@ -115,6 +116,7 @@ def cached_backward(
         # What has no graph (momentum keys, identities of reports) takes no gradient.
         given = {n: leaf.grad for n, leaf in leaves.items() if leaf.grad is not None and again[n].requires_grad}
         torch.autograd.backward([again[n] for n in given], [gradient[number::count] for gradient in given.values()])
+    # Once for all chunks, since each chunk's gradients are summed in the parameters.
     distributed.average_gradients(model.parameters())
     return {name: value.detach() for name, value in losses.items()}
 

@@ -51,6 +51,7 @@ class Head(nn.Module):
         self.first = nn.Linear(width, spec.dims[0], bias=spec.bias if last else spec.bias_last)
         rest: list[nn.Module] = []
         for i in range(1, len(spec.dims)):
+            # Between two layers: norm, activation, layer. So neither follows the last one.
             if spec.norm == "batch":
                 rest.append(nn.BatchNorm1d(widths[i]))
             if spec.act is not None:

@@ -18,7 +18,7 @@ from trainables.objectives.joint import JointConfig
 from trainables.recipe import PretrainRecipe
 from trainables.text import HuggingFaceText, HuggingFaceTokenizer, Tokenizer, WordTokenizer
 
-BATCH = 256
+BATCH = 256  # images or texts that pass together; in eval mode the answer does not depend on it
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def load_image_text(encoder: Artefacts, recipe: PretrainRecipe, device: torch.de
         )
     )
     stored = weights_from_bytes(encoder.read("objective.safetensors"))
+    # A joint method's weights are stored under the names of its parts.
     own = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
     parameters = {name for name, _ in objective.named_parameters()}
     statistics = {name for name in objective.state_dict() if "running_" in name}

@@ -33,6 +33,7 @@ def _train_stand_in(recipe: StandInInit, seed: int) -> dict[str, Tensor]:
     size = recipe.backbone.image_size
     pixels, classes = textures_and_shapes(recipe.num_images, size, derive_seed(seed, "textures"))
     backbone = build_backbone(recipe.backbone, derive_seed(seed, "stand_in_init"))
+    # The head has a stream of its own, so that another backbone does not change it.
     torch.manual_seed(derive_seed(seed, "stand_in_head"))
     head = nn.Linear(feature_dim(backbone), int(classes.max()) + 1)
     optimizer = build_optimizer(recipe.optimizer, (backbone, head))

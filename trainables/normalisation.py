@@ -70,6 +70,7 @@ class GlobalBatchNorm(_BatchNorm):
         shape = [1, -1, *[1] * (x.ndim - 2)]
         # Two passes, and not the mean of squares minus the square of the mean, which cancels in float32.
         centred = wide - mean.view(shape)
+        # The gradient through both sums is what makes this equal to batch norm over the concatenated batch.
         variance = _SumOverWorkers.apply(centred.pow(2).sum(axes)) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
@@ -104,6 +105,7 @@ class SplitBatchNorm(_BatchNorm):
         groups, channels, rest = self.groups, x.shape[1], x.shape[2:]
         # (G n, C, ...) -> (n, G C, ...): groups become channels, and one call of batch norm keeps them apart.
         split = x.view(groups, -1, channels, *rest).transpose(0, 1).reshape(-1, groups * channels, *rest)
+        # batch_norm updates what it is given: here G copies, whose mean becomes the one that is kept.
         mean, variance = self.running_mean.repeat(groups), self.running_var.repeat(groups)
         weight = self.weight.repeat(groups) if self.affine else None
         bias = self.bias.repeat(groups) if self.affine else None
@@ -126,6 +128,7 @@ def _replace(module: nn.Module, kind: type[_BatchNorm], groups: int | None) -> n
                     f"batch norm {name!r} has momentum None, a cumulative average; give it a number, as the paper's "
                     "networks have"
                 )
+            # The same tensors and not copies: an optimiser that was built before keeps its parameters.
             new = kind(child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats)
             new.weight, new.bias = child.weight, child.bias
             for buffer in ("running_mean", "running_var", "num_batches_tracked"):

@@ -39,9 +39,10 @@ class Compute:
 def resolve(precision: str, device: torch.device) -> Compute:
     """`auto`: float32 on a CPU; on a GPU bfloat16 where the chip has it, else float16 (a V100).
 
-    Raises ValueError for another word.
+    Raises ValueError for another value.
     """
     if precision == "auto":
+        # bfloat16 first: with float32's range no gradient needs scaling. Where it is emulated it is slow.
         if device.type != "cuda":
             precision = "float32"
         else:

@@ -56,7 +56,7 @@ class Turns:
 
     def take(self, group: str, again: bool) -> int:
         """A place in the list of jobs, or -1 at its end. `again`: the group has just started."""
-        if again and group in self.current:
+        if again and group in self.current:  # its workers died: it goes on with what it had in hand
             return self.current[group]
         self.current.pop(group, None)
         if not self.waiting:
@@ -68,7 +68,7 @@ class Turns:
         """The group has ended. What it had in hand waits `again`; else it is named."""
         turn = self.current.pop(group, None)
         if turn is not None and again:
-            self.waiting.appendleft(turn)
+            self.waiting.appendleft(turn)  # first in line: it may have a checkpoint already
             return None
         return turn
 
@@ -173,6 +173,7 @@ def _worker_loop(config: dict[str, Any]) -> None:
 
 def _next_turn(lane: Lane, again: bool) -> int:
     """A place in lane.jobs, the same on all workers of the group, or -1. Only the first worker asks."""
+    # If each asked, each would get another run.
     turn = ray.get(lane.turns.take.remote(lane.name, again)) if distributed.rank() == 0 else 0
     return distributed.broadcast_int(turn)
 
@@ -181,6 +182,7 @@ def _one_job(job: EncoderJob, lane: Lane, device: torch.device, emit: Emit) -> N
     """Pretrain one encoder. Where only some workers know of an error it is raised, and Ray starts the group again."""
     files = Files(lane.storage)
     try:
+        # The first worker counts, and all must decide alike, or one would wait for the others for ever.
         attempts = count_attempt(files, job) if distributed.rank() == 0 else 1
         if distributed.broadcast_int(attempts) > lane.resources.max_failures:
             raise GivenUp(
@@ -199,7 +201,7 @@ def _one_job(job: EncoderJob, lane: Lane, device: torch.device, emit: Emit) -> N
         if distributed.rank() == 0 and error.path is not None:
             quarantine(files, error.path)
         emit(Progress(job.key, "waiting", error=str(error)))
-        distributed.barrier()
+        distributed.barrier()  # none looks for the folder again before it is gone
     except Exception as error:
         if distributed.world_size() > 1 and not _raised_everywhere(error):
             note_error(files, job, error)

@@ -183,7 +183,7 @@ class Pretraining:
         ids, mask = self.tokenizer(raw.reports)
         return Batch(views, ids.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True))
 
-    # -- the loop's questions --------------------------------------------------------------------
+    # -- what the loop calls --------------------------------------------------------------------
 
     def backward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Losses are means over workers: so all of them see the same history, and all stop where one diverges."""

@@ -54,7 +54,7 @@ def cache_features(
     backbone: nn.Module, recipe: DownstreamRecipe, train: Part, val: Part, compute: Compute
 ) -> CachedFeatures:
     """Each distinct pixel content of the training images, and the validation images as they are."""
-    flips = contents(recipe.eval_spec)
+    flips = contents(recipe.eval_spec)  # one slice, or two where training mirrors images
     slices = [torch.cat(list(features_of(backbone, recipe, train, compute, flipped))) for flipped in flips]
     of_val = torch.cat(list(features_of(backbone, recipe, val, compute)))
     return CachedFeatures(torch.stack(slices).float(), of_val.float())
@@ -101,6 +101,7 @@ class _Heads:
         self, width: int, num_findings: int, seeds: tuple[int, ...], device: torch.device, optimizer: OptimizerSpec
     ):
         heads = [new_head(width, num_findings, seed) for seed in seeds]
+        # Initialised as Supervised initialises each of them alone.
         self.weight = torch.stack([h.weight.detach() for h in heads]).to(device)
         self.bias = torch.stack([h.bias.detach()[None] for h in heads]).to(device)
         self.optimizer = HeadsOptimizer(optimizer, self.weight, self.bias)
@@ -175,6 +176,7 @@ def train_heads(
         seen = _epoch(settings, subsets, epoch, targets, known)
         total = _train_epoch(heads, features.train.flatten(0, 1), seen, recipe.batch_size)
         _check(total, best, epoch)
+        # The sum over batches, divided by their number: what the loop's history has for one seed.
         means = total / math.ceil(count / recipe.batch_size)
         _score_epoch(heads, features.val, recipe, val, epoch, means, best)
     return best.results()
@@ -210,6 +212,7 @@ def _score_epoch(
 ) -> None:
     """Offer each seed's head as it stands. cached: (M, D) of the validation images; means: (S,) training losses."""
     targets, known = torch.from_numpy(val.targets), torch.from_numpy(val.known)
+    # expand: the same features for every head, without a copy.
     logits = heads(cached.expand(len(best.seeds), -1, -1)).cpu()
     for s in range(len(best.seeds)):
         metrics = epoch_score(recipe, logits[s].numpy(), val, float(masked_bce(logits[s], targets, known)))

@@ -16,7 +16,10 @@ ALIVE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Process:
-    """birth: when it began, in the kernel's ticks; empty where there is no /proc."""
+    """A process of the cluster. node: Ray's id of its node; pid: its number there.
+
+    birth: when it began, in the kernel's ticks since boot; empty where there is no /proc.
+    """
 
     node: str
     pid: int
@@ -66,9 +69,10 @@ _saying = threading.Lock()  # taken once and never released: a process says it i
 
 
 def keep_saying_alive(board: ProcessChannel) -> None:
-    """Tell the board from now on, again and again, that this process is not stopped. Once for each process.
+    """Tell the board every ALIVE_SECONDS from now on that this process is not stopped. Once for each process.
 
-    Not where there is no /proc: one that has ended would be silent too, and its number may be a stranger's by then.
+    Not where there is no /proc: a process that has ended is silent too, and without its birth nothing tells it from
+    another one that has its number by then.
     """
     if not _saying.acquire(blocking=False):
         return

@@ -88,6 +88,7 @@ class EncoderSource:
     version: int = 1
 
     def __post_init__(self) -> None:
+        # The path is not hashed, so without a hash of the content two files would be one encoder.
         if self.path is not None and self.sha256 is None:
             raise ValueError(f"EncoderSource of {self.path} needs the sha256 of the file: use from_file or from_folder")
 
@@ -136,6 +137,7 @@ class PretrainRecipe:
     def __post_init__(self) -> None:
         if self.schedule not in ("cosine", "constant"):
             raise ValueError(f"schedule is {self.schedule!r}; allowed: 'cosine', 'constant'")
+        # Contrastive losses need a negative, batch norm and variances a second row.
         if self.global_batch_size < 2:
             raise ValueError(f"global_batch_size is {self.global_batch_size}; every objective needs at least 2 images")
 
@@ -153,7 +155,7 @@ EncoderRecipe = InitialRecipe | PretrainRecipe
 class LabelPolicy:
     """What the raw codes mean in training; in evaluation uncertain and blank labels are left out.
 
-    uncertain: `ones`, `zeros` or `ignore`. blank: `zeros` or `ignore`. Raises ValueError for another word.
+    uncertain: `ones`, `zeros` or `ignore`. blank: `zeros` or `ignore`. Raises ValueError for another value.
     """
 
     uncertain: str = "ones"

@@ -50,6 +50,7 @@ def objective_config(method: str, base: Mapping[str, Any], joint: JointSettings)
     base: part name -> its configuration; joint: used by joint methods only. Raises ValueError for an unknown method.
     """
     check_method(method)
+    # A name is one part, or `image-text+image-image`.
     text, plus, image = method.partition("+")
     if not plus:
         return base.get(method) or _KINDS[method]()

@@ -52,6 +52,7 @@ def masked_bce(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
 
 def new_head(width: int, num_findings: int, seed: int) -> nn.Linear:
     """A linear head (B, width) -> (B, num_findings) logits, initialised from a stream of `seed` of its own."""
+    # Of (seed, "head") alone: the encoder under it and what ran before do not change it.
     with seeded(derive_seed(seed, "head")):
         return nn.Linear(width, num_findings)
 
@@ -117,6 +118,7 @@ class Supervised:
 
         start_step must be the first of an epoch: a cell is never resumed inside one.
         """
+        # Orders and mirrors are drawn by epoch, so that a probe on cached features can draw the same for all seeds.
         for epoch in range(start_step // self.steps_per_epoch, self.num_epochs):
             order = epoch_rows(len(self.rows), self.seed, epoch)
             flips = epoch_flips(len(self.rows), self.recipe.eval_spec.flip_p, self.seed, epoch)

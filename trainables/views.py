@@ -128,6 +128,7 @@ def draw(spec: ViewSpec, n: int, height: int, width: int, generator: torch.Gener
     def happens(p: float) -> Tensor:
         return torch.rand(n, generator=generator) < p
 
+    # torchvision draws whole pixels, up to these shares of the side.
     max_dx, max_dy = spec.translate[0] * spec.size, spec.translate[1] * spec.size
     affine = torch.stack(
         [
@@ -193,6 +194,7 @@ def _check(parameters: ViewParameters, pixels: Tensor) -> None:
         raise ValueError(f"pixels are {pixels.dtype} {tuple(pixels.shape)}: give uint8 (B, H, W)")
     if len(pixels) != len(parameters.crop):
         raise ValueError(f"{len(parameters.crop)} parameters for {len(pixels)} images: slice the worker's own")
+    # crop is (top, left, height, width): the sum of both halves is (bottom, right).
     beyond = (parameters.crop[:, :2] + parameters.crop[:, 2:]) > torch.tensor(pixels.shape[1:])
     if beyond.any():
         raise ValueError(f"a crop reaches beyond {tuple(pixels.shape[1:])}: draw for these images' height and width")

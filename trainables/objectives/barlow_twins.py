@@ -41,6 +41,7 @@ class BarlowTwins(PairObjective[BarlowTwinsConfig]):
     def pair_losses(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
         """Zbontar et al. (2021), eq. 1: sum_i (1 - C_ii)^2 + redundancy * sum_{i != j} C_ij^2, C of shape (D, D)."""
         c = self.config
+        # Standardised after gathering: means and variances are of the global batch, as on one worker.
         a, b = (standardise(gather_with_grad(at_least_float32(z)), c.epsilon) for z in (a, b))
         correlation = a.T @ b / len(a)
         diagonal = correlation.diagonal()

@@ -77,6 +77,7 @@ class Objective(nn.Module):
 
     def precise_losses(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
         """The losses outside autocast, which would take their matrix products in half precision."""
+        # Exponentials of similarities / 0.07 and sums over thousands of columns need float32's digits.
         device = next(iter(embeddings.values())).device.type
         with torch.autocast(device, enabled=False):
             return self.losses(embeddings)

@@ -104,6 +104,7 @@ def image_text_loss(
     identity: (b,) equal numbers for equal reports, which then share the target.
     """
     all_image, all_text = gather_with_grad(image), gather_with_grad(text)
+    # This worker's rows of the B x B logits; row i's report is column rank * b + i.
     rows = torch.arange(len(image), device=image.device) + rank() * len(image)
     targets = rows
     if identity is not None:

@@ -9,6 +9,7 @@ from trainables.batch import MULTI_MODAL, SSL_1, SSL_2, Batch
 from trainables.objectives.base import TWO_VIEWS, BuildContext, ImageImageConfig, Objective
 from trainables.objectives.clip import ClipConfig
 
+# With the multi-modal view as a third one the image-image loss sees each pair of the three.
 ALL_PAIRS = ((SSL_1, SSL_2), (SSL_1, MULTI_MODAL), (SSL_2, MULTI_MODAL))
 
 
@@ -61,6 +62,7 @@ class Joint(Objective):
 
     def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The tensors of both parts, under `image_text/<name>` and `image_image/<name>`."""
+        # Prefixes keep the parts' names apart in one flat dict, as the gradient cache needs it.
         text, image = self.image_text.project(features, batch), self.image_image.project(features, batch)
         return {f"image_text/{k}": v for k, v in text.items()} | {f"image_image/{k}": v for k, v in image.items()}
 

@@ -53,9 +53,11 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     """
     all_a, all_b = gather_with_grad(a), gather_with_grad(b)
     count = len(all_a)
+    # Rows of worker r are r b to (r + 1) b - 1 of what was gathered.
     own = torch.arange(len(a), device=a.device) + rank() * len(a)
     candidates = torch.cat([all_a, all_b]).T / temperature
     # Candidates are [all a, all b]: query i of a is column own[i] and its positive column own[i] + B; of b, vice versa.
     itself = functional.one_hot(torch.cat([own, own + count]), 2 * count).bool()
+    # An image is no negative of itself: exp(-inf) = 0 takes it out of the sum.
     logits = (torch.cat([a, b]) @ candidates).masked_fill(itself, float("-inf"))
     return functional.cross_entropy(logits, torch.cat([own + count, own]))
