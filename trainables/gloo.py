@@ -1,4 +1,4 @@
-"""Which network interface do workers without GPUs communicate over? That of their node's address in the cluster. [ray]"""
+"""Which network interface do workers without GPUs use? That of their node's address in the cluster. [ray]"""
 
 import fcntl
 import os
