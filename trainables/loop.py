@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +12,26 @@ from trainables.checkpoint import copy_state
 from trainables.optim import learning_rate, set_learning_rate
 from trainables.precision import SMALLEST_SCALE
 
+BatchT = TypeVar("BatchT")
+
 
 class TrainingDiverged(RuntimeError):
     """A loss became NaN or infinite; the message names the step and the last losses."""
 
 
-class Task(Protocol):
-    """What a training gives the loop. modules: those that it changes; scaler: disabled where there is no float16."""
+class Task(Protocol[BatchT]):
+    """What a training gives the loop, with batches of a type of its own.
+
+    modules: those that it changes; scaler: disabled where there is no float16.
+    """
 
     modules: dict[str, nn.Module]
     scaler: torch.amp.GradScaler
 
-    def stream(self, start_step: int) -> Iterator[Any]:
+    def stream(self, start_step: int) -> Iterator[BatchT]:
         """Batches from a step on, to the end of the last epoch."""
 
-    def backward(self, batch: Any, step: int) -> dict[str, Tensor]:
+    def backward(self, batch: BatchT, step: int) -> dict[str, Tensor]:
         """Named losses of a batch, detached, after their sum's gradient was added to the parameters."""
 
     def after_step(self) -> None:
@@ -78,7 +83,7 @@ class LoopState:
 
 
 def fit(
-    task: Task,
+    task: Task[BatchT],
     optimizer: torch.optim.Optimizer,
     plan: LoopPlan,
     state: LoopState,
@@ -103,7 +108,9 @@ def fit(
     return state
 
 
-def train_step(task: Task, optimizer: torch.optim.Optimizer, plan: LoopPlan, state: LoopState, batch: Any) -> None:
+def train_step(
+    task: Task[BatchT], optimizer: torch.optim.Optimizer, plan: LoopPlan, state: LoopState, batch: BatchT
+) -> None:
     """One optimiser step: state.step and state.sums move on. Raises TrainingDiverged where a loss is not finite."""
     rate = learning_rate(plan.learning_rate, state.step, plan.total_steps, plan.schedule, plan.warmup_steps)
     set_learning_rate(optimizer, rate * state.rate_scale)
@@ -129,7 +136,7 @@ def _check_finite(losses: dict[str, Tensor], state: LoopState) -> None:
     raise TrainingDiverged(f"loss is not finite at step {state.step}: {now}; last epoch's means: {before}")
 
 
-def _end_epoch(task: Task, plan: LoopPlan, state: LoopState) -> None:
+def _end_epoch(task: Task[BatchT], plan: LoopPlan, state: LoopState) -> None:
     """Validate, keep the tensors of a better epoch, and decide whether to stop."""
     epoch = state.step // plan.steps_per_epoch - 1  # epochs count from 0, and `step` is the number of steps done
     means = {f"train_{name}": float(total) / plan.steps_per_epoch for name, total in state.sums.items()}
