@@ -36,7 +36,7 @@ from trainables.downstream_data import load_parts
 from trainables.encoders import run_initial
 from trainables.precision import Compute
 from trainables.recipe import Resources
-from trainables.supervised import Supervised, new_head
+from trainables.supervised import LabelledImages, Supervised, TrainingSettings, new_head
 
 CPU = Compute(torch.device("cpu"))
 NUM_ROWS, SEEDS, GRID_TRIALS, ROUNDS = 13, 5, 6, 15
@@ -60,10 +60,8 @@ def bare_loop(job: DownstreamJob, store: Store) -> Callable[[], float]:
         subset = label_subset(
             len(parts.train), 100, 0, recipe.subset, parts.train.patient_ids, parts.train.targets
         )
-        task = Supervised(
-            backbone, head, job.protocol.last_phase, recipe, parts.train, subset, parts.val, 0, CPU,
-            recipe.num_epochs, recipe.optimizer,
-        )
+        settings = TrainingSettings(recipe, job.protocol.last_phase, 0, recipe.num_epochs, recipe.optimizer)
+        task = Supervised(backbone, head, LabelledImages(parts.train, subset, parts.val), settings, CPU)
         started = time.perf_counter()
         task.run()
         return time.perf_counter() - started

@@ -22,10 +22,10 @@ from trainables.backbones import build_backbone, feature_dim
 from trainables.downstream_data import Part
 from trainables.eval_views import contents
 from trainables.precision import Compute
-from trainables.probe import ProbeResult, cache_features, train_heads
+from trainables.probe import HeadSettings, ProbeResult, cache_features, train_heads
 from trainables.protocols import linear_probe
 from trainables.recipe import BackboneSpec, DownstreamRecipe
-from trainables.supervised import Supervised, features_of, new_head
+from trainables.supervised import LabelledImages, Supervised, TrainingSettings, features_of, new_head
 
 SEEDS, FINDINGS, TOLERANCE = (0, 1, 2, 3, 4), 14, 1e-6
 CPU = Compute(torch.device("cpu"))
@@ -89,9 +89,8 @@ class Comparison:
 
     def heads(self, features, seeds: tuple[int, ...]) -> list[ProbeResult]:
         subsets = [self.rows for _ in seeds]
-        return train_heads(
-            features, self.recipe, self.train, subsets, self.val, seeds, self.recipe.num_epochs, self.recipe.optimizer
-        )
+        settings = HeadSettings(self.recipe, seeds, self.recipe.num_epochs, self.recipe.optimizer)
+        return train_heads(features, self.train, self.val, subsets, settings)
 
     def cached_seed_by_seed(self) -> list[ProbeResult]:
         features = cache_features(self.backbone, self.recipe, self.train, self.val, CPU)
@@ -99,10 +98,11 @@ class Comparison:
 
     def uncached(self, seed: int) -> dict[str, torch.Tensor]:
         """The same training of one seed with the frozen backbone run on every batch of every epoch."""
-        task = Supervised(
-            self.backbone, new_head(self.width, FINDINGS, seed), linear_probe.PROTOCOL.last_phase, self.recipe,
-            self.train, self.rows, self.val, seed, CPU, self.recipe.num_epochs, self.recipe.optimizer,
+        settings = TrainingSettings(
+            self.recipe, linear_probe.PROTOCOL.last_phase, seed, self.recipe.num_epochs, self.recipe.optimizer
         )
+        images = LabelledImages(self.train, self.rows, self.val)
+        task = Supervised(self.backbone, new_head(self.width, FINDINGS, seed), images, settings, CPU)
         return task.run().best_tensors["head"]
 
     def features_once(self) -> None:

@@ -5,6 +5,7 @@ timm and transformers take two seconds to import, in each process of a sweep: on
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -22,10 +23,10 @@ class DemoCnn(nn.Module):
 
     num_features = 128
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         widths = (3, 12, 24, 48, 64)
-        blocks = []
+        blocks: list[nn.Module] = []
         for i in range(4):
             blocks += [
                 nn.Conv2d(widths[i], widths[i + 1], 3, stride=2 if i < 3 else 1, padding=1, bias=False),
@@ -40,11 +41,12 @@ class DemoCnn(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 128)."""
         maps = self.layers(x)
         return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
 
 
-OWN_BACKBONES = {"demo_cnn": DemoCnn}
+OWN_BACKBONES: dict[str, type[nn.Module]] = {"demo_cnn": DemoCnn}
 HUGGING_FACE = "transformers"
 
 
@@ -61,6 +63,7 @@ def check_backbone(spec: BackboneSpec) -> None:
 
     if timm.is_model(spec.name):
         return
+    # timm's names begin with their family, as in `efficientnet_b0`: eight letters of it find the relatives.
     stem = spec.name.split(".")[0][:8]
     similar = ", ".join(timm.list_models(f"*{stem}*")[:5]) or "see timm.list_models()"
     raise ValueError(
@@ -69,7 +72,10 @@ def check_backbone(spec: BackboneSpec) -> None:
 
 
 def build_backbone(spec: BackboneSpec, seed: int) -> nn.Module:
-    """A backbone with its own initialisation drawn from `seed`; (B, 3, H, W) -> (B, feature_dim)."""
+    """A backbone with its own initialisation drawn from `seed`; (B, 3, H, W) -> (B, feature_dim).
+
+    Raises ValueError for an unknown name or options that fit no network. The generator of the caller is left as it was.
+    """
     check_backbone(spec)
     with seeded(seed):
         if spec.name in OWN_BACKBONES:
@@ -84,7 +90,9 @@ def build_backbone(spec: BackboneSpec, seed: int) -> nn.Module:
 
 
 def feature_dim(backbone: nn.Module) -> int:
-    return int(backbone.num_features)
+    """Width of a backbone's output. Raises AttributeError for a network without num_features, timm's name for it."""
+    width: Any = backbone.num_features  # nn.Module types every attribute as a tensor or a module
+    return int(width)
 
 
 def load_imagenet(init: ImageNetInit, seed: int) -> nn.Module:
@@ -102,6 +110,7 @@ def load_imagenet(init: ImageNetInit, seed: int) -> nn.Module:
             ) from error
     backbone = build_backbone(spec, seed)
     tensors = read_weights(Path(init.weights_file), init.file_sha256)
+    # For files whose names come from another library: the same layers in the same order.
     if init.by_order:
         tensors = _rename_by_order(backbone, tensors)
     wanted = backbone.state_dict()
@@ -117,7 +126,10 @@ def load_imagenet(init: ImageNetInit, seed: int) -> nn.Module:
 
 
 def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
-    """Tensors of a .safetensors or a .pth file (read with weights_only, so no code in it runs)."""
+    """Tensors of a .safetensors or a .pth file (read with weights_only, so no code in it runs), on the CPU.
+
+    Raises ValueError where there is no file, or its sha256 is another than the one given.
+    """
     if not path.is_file():
         raise ValueError(f"weights file {path} does not exist")
     if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
@@ -125,6 +137,7 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_file(path)
     content = torch.load(path, map_location="cpu", weights_only=True)
+    # Training scripts wrap the weights: {"state_dict": {...}, "epoch": ...}, or {"model": {...}}.
     for inner in ("state_dict", "model"):
         content = content.get(inner, content)
     return dict(content)
@@ -133,6 +146,7 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
 def _rename_by_order(backbone: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Give a file's tensors the network's names, one after the other; the classifier at the end is left over."""
     names = [name for name in backbone.state_dict() if not name.endswith("num_batches_tracked")]
+    # The counters have no learned content, and files of other libraries lack them.
     values = [value for name, value in tensors.items() if not name.endswith("num_batches_tracked")]
     if len(values) < len(names):
         raise ValueError(f"by_order needs at least {len(names)} tensors, the file has {len(values)}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+# Names of views: what CLIP pairs with the report, and the two that self-supervised objectives compare.
 MULTI_MODAL, SSL_1, SSL_2 = "multi_modal", "ssl_1", "ssl_2"
 
 

@@ -23,8 +23,8 @@ class CellModel:
 
 
 def load_backbone(files: ReadFiles, encoder_folder: str, spec: BackboneSpec) -> nn.Module:
-    """An encoder's backbone in eval mode."""
-    backbone = build_backbone(spec, seed=0)
+    """An encoder's backbone in eval mode, on the CPU. Raises CorruptArtefact where its file is damaged."""
+    backbone = build_backbone(spec, seed=0)  # whatever is drawn is overwritten
     weights = open_artefacts(files, encoder_folder).read("backbone.safetensors")
     backbone.load_state_dict(weights_from_bytes(weights))
     return backbone.eval()
@@ -44,6 +44,7 @@ def load_cell_model(files: ReadFiles, cell_folder: str, encoder_folder: str, spe
     tensors = weights_from_bytes(cell.read("head.safetensors"))
     head = nn.Linear(tensors["weight"].shape[1], tensors["weight"].shape[0])
     head.load_state_dict(tensors)
+    # A tuned backbone is stored beside its head; where there is none the head stands on the encoder's.
     tuned = "backbone.safetensors" in cell.result["files"]
     if not tuned and not is_done(files, encoder_folder):
         return None

@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,14 +22,14 @@ from datasets_io.subsets import ids_sha256, label_subset
 from trainables.backbones import build_backbone, feature_dim
 from trainables.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.devices import device_name
-from trainables.downstream_data import Part, Parts, load_parts
+from trainables.downstream_data import Parts, load_parts
 from trainables.events import Outcome
 from trainables.metrics import auroc_per_finding, macro
 from trainables.precision import Compute
-from trainables.probe import ProbeResult, cache_features, train_heads
+from trainables.probe import HeadSettings, ProbeResult, cache_features, train_heads
 from trainables.protocols.base import Protocol
 from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec
-from trainables.supervised import Supervised, new_head, test_probabilities
+from trainables.supervised import LabelledImages, Supervised, TrainingSettings, new_head, test_probabilities
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,46 @@ class DownstreamJob:
 
     @property
     def name(self) -> str:
+        """As logs show it: `... +4 seeds` behind the first cell's name where there are more."""
         first = self.targets[0].name
         return first if len(self.targets) == 1 else f"{first} +{len(self.targets) - 1} seeds"
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What all cells of one job share. weights: the encoder's backbone, by the names of its state dict."""
+
+    job: DownstreamJob
+    files: Files
+    parts: Parts
+    weights: dict[str, Tensor]
+    compute: Compute
+    emit: Callable[[Outcome], None]
+
+    def backbone(self) -> nn.Module:
+        """The encoder's network, a new one at each call: fine-tuning changes it."""
+        backbone = build_backbone(self.job.backbone, seed=0)
+        backbone.load_state_dict(self.weights)
+        return backbone
+
+    def subset(self, seed: int) -> np.ndarray:
+        """(n,) rows of the training part whose labels a seed may use: label_percent of them."""
+        train, recipe = self.parts.train, self.job.recipe
+        return label_subset(
+            len(train), self.job.label_percent, seed, recipe.subset, train.patient_ids, train.targets
+        )
+
+
+@dataclass(frozen=True)
+class TrainedCell:
+    """One seed's network at its best epoch. subset: (n,) training rows; seconds: of its training, its share of it."""
+
+    backbone: nn.Module
+    head: nn.Linear
+    subset: np.ndarray
+    best_epoch: int
+    history: list[dict[str, float]]
+    seconds: float
 
 
 def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[Outcome], None]) -> None:
@@ -78,8 +115,10 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
     try:
         parts = _parts(storage, job.data_folder, job.recipe)
         weights = weights_from_bytes(open_artefacts(files, job.encoder_folder).read("backbone.safetensors"))
+        context = JobContext(job, files, parts, weights, compute, emit)
+        # With batch norm in eval mode the features of a frozen backbone are constants: computed once for all seeds.
         if job.protocol.last_phase.trains == "head" and job.recipe.linear_probe_bn_eval:
-            _once_more_without_memory(lambda: _probe_together(job, files, parts, weights, waiting, compute, emit))
+            _once_more_without_memory(partial(_probe_together, context, waiting))
             return
     except Exception as error:
         for target in waiting:
@@ -87,7 +126,7 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
         return
     for target in waiting:
         try:
-            _once_more_without_memory(partial(_one_seed, job, files, parts, weights, target, compute, emit))
+            _once_more_without_memory(partial(_one_seed, context, target))
         except Exception as error:
             _failed(job, files, target, error, emit)
 
@@ -117,6 +156,7 @@ def _once_more_without_memory(work: Callable[[], None]) -> None:
 def _failed(
     job: DownstreamJob, files: Files, target: SeedTarget, error: Exception, emit: Callable[[Outcome], None]
 ) -> None:
+    """Record why a cell failed; but a damaged input is quarantined, and then the cell has not failed but waits."""
     if isinstance(error, CorruptArtefact) and error.path and error.path in (
         job.encoder_folder, target.starts_from_folder
     ):
@@ -134,38 +174,25 @@ def _parts(storage: str, data_folder: str, recipe: DownstreamRecipe) -> Parts:
     return load_parts(files, data_folder, read_manifest(files, data_folder), recipe)
 
 
-def _backbone(job: DownstreamJob, weights: dict[str, Tensor]) -> nn.Module:
-    backbone = build_backbone(job.backbone, seed=0)
-    backbone.load_state_dict(weights)
-    return backbone
-
-
-def _subset(job: DownstreamJob, train: Part, seed: int) -> np.ndarray:
-    return label_subset(
-        len(train), job.label_percent, seed, job.recipe.subset, train.patient_ids, train.targets
-    )
-
-
 def _head_settings(recipe: DownstreamRecipe) -> tuple[int, OptimizerSpec]:
+    """Epochs and optimiser of a linear probe, where it has its own; else those of fine-tuning."""
     return recipe.linear_probe_epochs or recipe.num_epochs, recipe.linear_probe_optimizer or recipe.optimizer
 
 
-def _probe_together(
-    job: DownstreamJob, files: Files, parts: Parts, weights: dict[str, Tensor], targets: list[SeedTarget],
-    compute: Compute, emit: Callable[[Outcome], None],
-) -> None:
+def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
+    """Train all seeds' heads on features that are computed once, and publish each."""
     started = time.monotonic()
-    backbone = _backbone(job, weights).to(compute.device).eval()
-    features = cache_features(backbone, job.recipe, parts.train, parts.val, compute)
-    subsets = [_subset(job, parts.train, target.seed) for target in targets]
-    num_epochs, optimizer = _head_settings(job.recipe)
-    seeds = tuple(target.seed for target in targets)
-    results = train_heads(features, job.recipe, parts.train, subsets, parts.val, seeds, num_epochs, optimizer)
+    parts, recipe, compute = context.parts, context.job.recipe, context.compute
+    backbone = context.backbone().to(compute.device).eval()
+    features = cache_features(backbone, recipe, parts.train, parts.val, compute)
+    subsets = [context.subset(target.seed) for target in targets]
+    settings = HeadSettings(recipe, tuple(target.seed for target in targets), *_head_settings(recipe))
+    results = train_heads(features, parts.train, parts.val, subsets, settings)
     for target, subset, result in zip(targets, subsets, results, strict=True):
+        # Shared work counts once: each cell has its share of what the job took so far.
         seconds = (time.monotonic() - started) / len(targets)
         head = _as_linear(result)
-        training = {"best_epoch": result.best_epoch, "history": result.history, "seconds": seconds}
-        _publish(job, files, parts, target, subset, backbone, head, training, compute, emit)
+        _publish(context, target, TrainedCell(backbone, head, subset, result.best_epoch, result.history, seconds))
 
 
 def _as_linear(result: ProbeResult) -> nn.Linear:
@@ -174,70 +201,75 @@ def _as_linear(result: ProbeResult) -> nn.Linear:
     return head
 
 
-def _one_seed(
-    job: DownstreamJob, files: Files, parts: Parts, weights: dict[str, Tensor], target: SeedTarget, compute: Compute,
-    emit: Callable[[Outcome], None],
-) -> None:
+def _one_seed(context: JobContext, target: SeedTarget) -> None:
+    """Train one seed through the backbone, from the best epoch of the cell that it starts from, and publish it."""
     started = time.monotonic()
-    backbone = _backbone(job, weights)
+    job, parts, compute = context.job, context.parts, context.compute
+    backbone = context.backbone()
     head = new_head(feature_dim(backbone), len(parts.findings), target.seed)
     if target.starts_from_folder is not None:
-        start = open_artefacts(files, target.starts_from_folder)
+        start = open_artefacts(context.files, target.starts_from_folder)
         head.load_state_dict(weights_from_bytes(start.read("head.safetensors")))
     if compute.device.type == "cuda":
+        # The layout of cuDNN's fast convolutions.
         backbone = backbone.to(memory_format=torch.channels_last)
-    subset = _subset(job, parts.train, target.seed)
+    subset, phase = context.subset(target.seed), job.protocol.last_phase
     num_epochs, optimizer = job.recipe.num_epochs, job.recipe.optimizer
-    if job.protocol.last_phase.trains == "head":
+    if phase.trains == "head":
         num_epochs, optimizer = _head_settings(job.recipe)
-    task = Supervised(
-        backbone, head, job.protocol.last_phase, job.recipe, parts.train, subset, parts.val, target.seed, compute,
-        num_epochs, optimizer,
-    )
-    state = task.run()
-    backbone.load_state_dict(state.best_tensors["backbone"])
+    settings = TrainingSettings(job.recipe, phase, target.seed, num_epochs, optimizer)
+    state = Supervised(backbone, head, LabelledImages(parts.train, subset, parts.val), settings, compute).run()
+    if "backbone" in state.best_tensors:  # else it was frozen, and is as it was
+        backbone.load_state_dict(state.best_tensors["backbone"])
     head.load_state_dict(state.best_tensors["head"])
-    training = {
-        "best_epoch": state.best_epoch, "history": state.history, "seconds": time.monotonic() - started
-    }
-    _publish(job, files, parts, target, subset, backbone, head, training, compute, emit)
+    seconds = time.monotonic() - started
+    _publish(context, target, TrainedCell(backbone, head, subset, state.best_epoch, state.history, seconds))
 
 
-def _publish(
-    job: DownstreamJob, files: Files, parts: Parts, target: SeedTarget, subset: np.ndarray, backbone: nn.Module,
-    head: nn.Linear, training: dict[str, Any], compute: Compute, emit: Callable[[Outcome], None],
-) -> None:
-    probabilities = test_probabilities(backbone, head.to(compute.device), job.recipe, parts.test, compute)
+def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None:
+    """Predict the test part and publish predictions, network and result. Raises FloatingPointError for NaN."""
+    job, parts, compute = context.job, context.parts, context.compute
+    probabilities = test_probabilities(cell.backbone, cell.head.to(compute.device), job.recipe, parts.test, compute)
+    # Before anything is stored: an AUROC of NaN would look like a missing class.
     if not np.isfinite(probabilities).all():
         raise FloatingPointError("a test probability is not finite: the model diverged after its best epoch")
     findings = auroc_per_finding(probabilities, parts.test.targets, parts.test.known, parts.findings)
     value = macro(findings)
-    ids = parts.train.image_ids[subset].tolist()
-    known_positive = (parts.train.targets[subset] * parts.train.known[subset]).sum(axis=0)
-    contents = {"predictions.parquet": predictions_parquet(parts, probabilities)}
-    if job.label_percent < 100:
-        contents["subset.txt"] = "\n".join(ids).encode()
-    if job.protocol.last_phase.trains == "head":
-        contents["head.safetensors"] = weights_to_bytes(head.state_dict())
-    elif target.keep_weights:
-        contents["head.safetensors"] = weights_to_bytes(head.state_dict())
-        contents["backbone.safetensors"] = weights_to_bytes(backbone.state_dict())
+    ids = parts.train.image_ids[cell.subset].tolist()
+    # (F,): a finding without one positive in the subset cannot be learned, and its AUROC is read with that in mind.
+    known_positive = (parts.train.targets[cell.subset] * parts.train.known[cell.subset]).sum(axis=0)
     result = {
         "name": target.name,
         "key": target.key,
         "macro_auroc": value,
         "findings": [asdict(finding) for finding in findings],
         "device": device_name(compute.device),
-        "num_train_images": len(subset),
+        "num_train_images": len(cell.subset),
         "subset_sha256": ids_sha256(ids),
         "findings_without_positives_in_training": [
             name for name, positives in zip(parts.findings, known_positive, strict=True) if positives == 0
         ],
-        **training,
+        "best_epoch": cell.best_epoch,
+        "history": cell.history,
+        "seconds": cell.seconds,
     }
-    parents = _parents(job, files, target)
-    publish(files, target.folder, contents, result, recipe=fingerprint(job.recipe), parents=parents)
-    emit(Outcome(target.key, "done", value))
+    contents = {"predictions.parquet": predictions_parquet(parts, probabilities)}
+    if job.label_percent < 100:  # at 100% the subset is the whole training part
+        contents["subset.txt"] = "\n".join(ids).encode()
+    contents |= _network_files(job, target, cell)
+    parents = _parents(job, context.files, target)
+    publish(context.files, target.folder, contents, result, recipe=fingerprint(job.recipe), parents=parents)
+    context.emit(Outcome(target.key, "done", value))
+
+
+def _network_files(job: DownstreamJob, target: SeedTarget, cell: TrainedCell) -> dict[str, bytes]:
+    """A probe's head is always stored: its backbone is the encoder's. A tuned network only where it was asked for."""
+    head = {"head.safetensors": weights_to_bytes(cell.head.state_dict())}
+    if job.protocol.last_phase.trains == "head":
+        return head
+    if not target.keep_weights:
+        return {}
+    return {**head, "backbone.safetensors": weights_to_bytes(cell.backbone.state_dict())}
 
 
 def _parents(job: DownstreamJob, files: Files, target: SeedTarget) -> dict[str, str]:
@@ -248,7 +280,11 @@ def _parents(job: DownstreamJob, files: Files, target: SeedTarget) -> dict[str, 
 
 
 def predictions_parquet(parts: Parts, probabilities: np.ndarray) -> bytes:
-    """Test predictions with their truth (null where unknown): every statistic can be made from these later."""
+    """Test predictions with their truth (null where unknown): every statistic can be made from these later.
+
+    probabilities: (N, F) float32. A Parquet table of N rows: image_id, patient_id, and for each finding
+    `probability_<finding>` float32 and `label_<finding>` int8.
+    """
     columns: dict[str, pa.Array] = {
         "image_id": pa.array(parts.test.image_ids.tolist(), pa.string()),
         "patient_id": pa.array(parts.test.patient_ids.tolist(), pa.string()),
@@ -259,5 +295,6 @@ def predictions_parquet(parts: Parts, probabilities: np.ndarray) -> bytes:
             parts.test.targets[:, f].astype(np.int8), pa.int8(), mask=~parts.test.known[:, f]
         )
     stream = io.BytesIO()
+    # Parquet's own types say everything: an Arrow schema beside them would make each cell's file larger.
     pq.write_table(pa.table(columns), stream, compression="zstd", store_schema=False)
     return stream.getvalue()

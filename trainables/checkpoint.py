@@ -14,20 +14,25 @@ def weights_to_bytes(tensors: dict[str, Tensor]) -> bytes:
 
 
 def weights_from_bytes(data: bytes) -> dict[str, Tensor]:
+    """Named tensors of safetensors bytes, on the CPU. No code in them is run."""
     return load(data)
 
 
 def state_to_bytes(state: dict[str, Any]) -> bytes:
     """A resumable state: tensors, numbers, strings, lists and dicts."""
     stream = io.BytesIO()
+    # Not safetensors: an optimiser's state is a tree of numbers and tensors, not one level of named tensors.
     torch.save(state, stream)
     return stream.getvalue()
 
 
 def state_from_bytes(data: bytes) -> dict[str, Any]:
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    """What state_to_bytes was given, on the CPU. Raises pickle.UnpicklingError for anything but plain values."""
+    # On the CPU whatever device it was saved from: the machine that goes on may have other GPUs.
+    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return state
 
 
 def copy_state(module: nn.Module) -> dict[str, Tensor]:
-    """A module's tensors as they are now, safe from later training."""
+    """A module's tensors as they are now, on the CPU, safe from later training."""
     return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}

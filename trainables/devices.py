@@ -26,6 +26,7 @@ def seed_step(seed: int, device: torch.device) -> None:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """What is drawn on the CPU meanwhile comes from `seed`; what is drawn afterwards is as if nothing had been."""
+    # No device: forking the generators of all GPUs would start CUDA on each.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

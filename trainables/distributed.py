@@ -6,13 +6,16 @@ from collections.abc import Iterable
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 
 def world_size() -> int:
+    """How many workers train together; 1 where no process group was made."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
+    """This worker's number, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
@@ -20,17 +23,19 @@ class _Gather(torch.autograd.Function):
     """All workers' rows, in the order of their ranks; the gradient of every worker's loss flows back."""
 
     @staticmethod
-    def forward(ctx, local: Tensor) -> Tensor:
-        ctx.rows = len(local)
+    def forward(ctx: FunctionCtx, local: Tensor) -> Tensor:
+        ctx.rows = len(local)  # type: ignore[attr-defined]  # a context takes any attribute, its class declares none
         parts = [torch.empty_like(local) for _ in range(world_size())]
         dist.all_gather(parts, local.contiguous())
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        # Every worker's loss depends on these rows: their gradients are summed, and each takes those of its own rows.
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
-        return total[rank() * ctx.rows : (rank() + 1) * ctx.rows]
+        rows: int = ctx.rows  # type: ignore[attr-defined]  # as above
+        return total[rank() * rows : (rank() + 1) * rows]
 
 
 def gather_with_grad(local: Tensor) -> Tensor:
@@ -44,7 +49,7 @@ def gather_with_grad(local: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gather(local: Tensor) -> Tensor:
-    """The same without gradient."""
+    """As gather_with_grad, without gradient: for keys, targets and identities."""
     if world_size() == 1:
         return local
     parts = [torch.empty_like(local) for _ in range(world_size())]
@@ -65,6 +70,7 @@ def means(values: dict[str, Tensor]) -> dict[str, Tensor]:
     """Means over workers of named scalars, without gradient, in one exchange."""
     if world_size() == 1:
         return {name: value.detach() for name, value in values.items()}
+    # Stacked to one vector: a collective costs its latency, not its few bytes.
     return dict(zip(values, mean(torch.stack(list(values.values()))).unbind(), strict=True))
 
 
@@ -83,13 +89,15 @@ def broadcast_int(value: int) -> int:
     """Worker 0's number on every worker."""
     if world_size() == 1:
         return value
+    # NCCL moves tensors of GPUs only.
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
     shared = torch.tensor([value], device=device)
     dist.broadcast(shared, src=0)
-    return int(shared)
+    return int(shared.item())
 
 
 def barrier() -> None:
+    """Wait until every worker is here."""
     if world_size() > 1:
         dist.barrier()
 

@@ -14,7 +14,7 @@ from datasets_io.files import Files
 from trainables.cells import DownstreamJob, run_job
 from trainables.events import Outcome
 from trainables.precision import resolve
-from trainables.process import keep_saying_alive, this_process
+from trainables.process import ProcessChannel, keep_saying_alive, this_process
 from trainables.recipe import Resources
 
 WAIT_SECONDS = 0.5
@@ -30,17 +30,18 @@ def landed(files: Files, encoder_folder: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _fetched(jobs: ray.ObjectRef) -> tuple[DownstreamJob, ...]:
+def _fetched(jobs: "ray.ObjectRef[tuple[DownstreamJob, ...]]") -> tuple[DownstreamJob, ...]:
     """Once for each process, not for each trial: there may be thousands."""
     return ray.get(jobs)
 
 
 def run_trial(
-    config: dict[str, Any], jobs: tuple[ray.ObjectRef], storage: str, resources: Resources, board: Any
+    config: dict[str, Any], jobs: "tuple[ray.ObjectRef[tuple[DownstreamJob, ...]]]", storage: str,
+    resources: Resources, board: ProcessChannel | None,
 ) -> None:
     """A function trainable: config["job"] is the place in the DownstreamJobs; early: before its encoder is there.
 
-    Results go to the store, not to Tune.
+    jobs: in a tuple of one, since Ray would fetch a bare reference for each trial. Results go to the store, not Tune.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":

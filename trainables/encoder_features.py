@@ -40,6 +40,7 @@ def sample_images(files: ReadFiles, folder: str, count: int, seed: int, frontal_
     images are many, and networks know them. Lateral views are left out with frontal_only, as in cells.
     """
     manifest = read_manifest(files, folder)
+    # total: images that take part in the splits so far, more of them than are chosen.
     pixels, ids, patients, total = [], [], [], 0
     for split in HELD_OUT_FIRST:
         if split == "train" and 2 * total >= count:
@@ -55,6 +56,7 @@ def sample_images(files: ReadFiles, folder: str, count: int, seed: int, frontal_
         ids.append(images.image_ids[chosen])
         patients.append(images.patient_ids[chosen])
         total += len(rows)
+    # The splits are mixed, so that the first rows of the sample are a sample of all of them.
     order = np.random.default_rng(derive_seed(seed, "image_sample", manifest.source)).permutation(sum(map(len, ids)))
     kept = order[:count]
     return ImageSample(
@@ -66,7 +68,10 @@ def sample_images(files: ReadFiles, folder: str, count: int, seed: int, frontal_
 def image_features(
     backbone: nn.Module, spec: EvalSpec, pixels: np.ndarray, device: torch.device, batch_size: int = EVALUATION_BATCH
 ) -> np.ndarray:
-    """(N, D) float32 features in eval mode, images prepared as in a test with one crop."""
+    """(N, D) float32 features in eval mode, images prepared as in a test with one crop.
+
+    pixels: (N, S, S) uint8. The backbone is moved to the device and stays there, in eval mode.
+    """
     backbone = backbone.to(device).eval()
     rows = [
         backbone(prepare(spec, pixels[start : start + batch_size], None, device)).float().cpu().numpy()

@@ -17,7 +17,10 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def from_timm(name: str, image_size: int = 224, sha256: str | None = None) -> EncoderSource:
-    """timm's weights under this name, from its local cache or the network. sha256 pins their content."""
+    """timm's weights under this name, from its local cache or the network. sha256 pins their content.
+
+    image_size: side in pixels of what the network sees. Raises ValueError for a name that timm does not know.
+    """
     import timm
 
     if not timm.is_model(name):
@@ -29,25 +32,34 @@ def from_timm(name: str, image_size: int = 224, sha256: str | None = None) -> En
 def from_file(
     path: str | Path, backbone: str | BackboneSpec, image_size: int = 224, prefix: str | None = None
 ) -> EncoderSource:
-    """A state dict for a network that timm can build: .safetensors, or .pth and .pt, of which no code is run."""
+    """A state dict for a network that timm can build: .safetensors, or .pth and .pt, of which no code is run.
+
+    backbone: timm's name of the network, or a whole specification; prefix: what stands before its names in the file,
+    None finds it. Raises ValueError where there is no file.
+    """
     spec = backbone if isinstance(backbone, BackboneSpec) else BackboneSpec(backbone, image_size)
     return EncoderSource(spec, file_sha256(Path(path)), str(Path(path).expanduser().resolve()), prefix)
 
 
 def from_folder(folder: str | Path, image_size: int = 224, pooling: str = "auto") -> EncoderSource:
-    """A folder that Hugging Face's AutoModel loads: config.json and model.safetensors (or pytorch_model.bin)."""
+    """A folder that Hugging Face's AutoModel loads: config.json and model.safetensors (or pytorch_model.bin).
+
+    pooling: `auto`, `cls` or `mean` (hugging_face_images). Raises ValueError where a file is missing.
+    """
     folder = Path(folder).expanduser().resolve()
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} has no config.json: give a folder that transformers' save_pretrained wrote")
     found = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
     if not found:
         raise ValueError(f"{folder} has none of {', '.join(WEIGHT_FILES)}; merge weights that are in several shards")
+    # As sorted JSON text the configuration is hashable, and the same whatever blanks the file has.
     config = json.dumps(json.loads((folder / "config.json").read_text()), sort_keys=True)
     spec = BackboneSpec(HUGGING_FACE, image_size, (("config", config), ("pooling", pooling)))
     return EncoderSource(spec, file_sha256(found[0]), str(found[0]))
 
 
 def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in pieces. Raises ValueError where there is none."""
     path = path.expanduser()
     if not path.is_file():
         raise ValueError(f"weights file {path} does not exist")
@@ -58,8 +70,10 @@ def file_sha256(path: Path) -> str:
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:
     """Over names, types, shapes and bytes, whatever file they came in."""
     digest = hashlib.sha256()
+    # By name, since a file may hold them in any order; as bytes, since equal numbers may be of different types.
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        # numpy has no bfloat16: a view as bytes serves every type.
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
@@ -98,12 +112,15 @@ def _from_timm(source: EncoderSource) -> nn.Module:
 
 
 def fitted(backbone: nn.Module, tensors: dict[str, Tensor], source: EncoderSource) -> dict[str, Tensor]:
-    """The file's tensors under the network's names, classifiers and other parts of the file left out."""
+    """The file's tensors under the network's names, classifiers and other parts of the file left out.
+
+    Raises ValueError where no prefix fits, with what is missing under the nearest, or where several do.
+    """
     wanted = backbone.state_dict()
     prefixes = [source.prefix] if source.prefix is not None else prefixes_of(wanted, tensors)
     results = [_under(prefix, wanted, tensors) for prefix in prefixes]
     fits = [found for found, missing, wrong in results if not missing and not wrong]
-    if len(fits) > 1:
+    if len(fits) > 1:  # a teacher and its student, for example: which of them is meant is not for us to guess
         raise ValueError(
             f"{source.path} holds {len(fits)} networks that fit {source.backbone.name!r}, under {prefixes}: "
             "say which with prefix"
@@ -120,6 +137,7 @@ def fitted(backbone: nn.Module, tensors: dict[str, Tensor], source: EncoderSourc
 
 def prefixes_of(wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> list[str]:
     """What may stand before a network's names in a file, as its first and last tensor tell; "" always among them."""
+    # A prefix stands before every name, so the first name finds its candidates and the last one confirms them.
     names = [name for name in wanted if not name.endswith("num_batches_tracked")]
     found = {""}
     for name in tensors:
@@ -134,10 +152,13 @@ def _under(
     prefix: str, wanted: dict[str, Tensor], tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[str], list[str]]:
     """Tensors by the network's names, names that are missing, names of another shape."""
-    found, missing, wrong = {}, [], []
+    found: dict[str, Tensor] = {}
+    missing: list[str] = []
+    wrong: list[str] = []
     for name, value in wanted.items():
         place = f"{prefix}{name}"
         if place not in tensors:
+            # Counters of batches enter no output, and older files lack them.
             if not name.endswith("num_batches_tracked"):
                 missing.append(name)
             found[name] = value

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,26 +23,37 @@ from trainables.events import Progress
 from trainables.initial import make_initial
 from trainables.loop import LoopState
 from trainables.pretraining import Corpus, Pretraining
-from trainables.recipe import PretrainRecipe, Resources
+from trainables.recipe import EncoderRecipe, PretrainRecipe, Resources
 
 CHECKPOINT, ATTEMPTS = "checkpoint.pt", "attempts.json"
 
 
 @dataclass(frozen=True)
 class EncoderJob:
-    """One encoder run as a worker needs it. Folders are relative to the storage."""
+    """One encoder run as a worker needs it. Folders are relative to the storage.
+
+    data_folder: the corpus of a pretraining; initial_folder: the encoder whose weights it starts from.
+    """
 
     name: str
     key: str
     folder: str
-    recipe: Any
+    recipe: EncoderRecipe
     seed: int
     data_folder: str | None = None
     initial_folder: str | None = None
 
     @property
     def is_pretraining(self) -> bool:
+        """Whether it trains on a corpus."""
         return isinstance(self.recipe, PretrainRecipe)
+
+    @property
+    def pretraining(self) -> PretrainRecipe:
+        """The recipe of a pretraining. Raises ValueError for a job of another kind."""
+        if not isinstance(self.recipe, PretrainRecipe):
+            raise ValueError(f"{self.name} has a {type(self.recipe).__name__}, which needs no pretraining")
+        return self.recipe
 
 
 Emit = Callable[[Progress], None]
@@ -56,6 +66,8 @@ def run_initial(job: EncoderJob, storage: str, emit: Emit) -> None:
         return
     started = time.monotonic()
     try:
+        if isinstance(job.recipe, PretrainRecipe):
+            raise ValueError(f"{job.name} is a pretraining: it needs a corpus, and run_pretraining")
         tensors = make_initial(job.recipe, job.seed)
         seconds = time.monotonic() - started
         result = {"name": job.name, "key": job.key, "history": [], "seconds": seconds, "device": "cpu"}
@@ -67,12 +79,14 @@ def run_initial(job: EncoderJob, storage: str, emit: Emit) -> None:
 
 
 def fail(job: EncoderJob, files: Files, error: BaseException, emit: Emit) -> None:
+    """Record an encoder's failure, with the traceback of the exception that is being handled, and say so."""
     text = f"{type(error).__name__}: {error}"
     record_failure(files, job.folder, text, traceback.format_exc())
     emit(Progress(job.key, "failed", error=text))
 
 
 def initial_weights(job: EncoderJob, files: Files) -> dict[str, Tensor] | None:
+    """The backbone that a pretraining starts from; None where it starts from its own initialisation."""
     if job.initial_folder is None:
         return None
     return weights_from_bytes(open_artefacts(files, job.initial_folder).read("backbone.safetensors"))
@@ -85,16 +99,17 @@ def run_pretraining(
     """Train from the last checkpoint, if there is one, and publish the best epoch. Raises what goes wrong.
 
     after_epoch sees the network as it is, before the epoch's checkpoint; what it does must not touch it.
-    `fail_at_step` ends the process without a word after that step: for tests of resuming.
+    `fail_at_step` ends the process after that step as a crash would, without saving: for tests of resuming.
     """
     files = Files(storage)
     started = time.monotonic()
-    task = Pretraining(job.recipe, job.seed, corpus, resources, initial_weights(job, files), device)
+    task = Pretraining(job.pretraining, job.seed, corpus, resources, initial_weights(job, files), device)
     state = _resume(task, files, job)
     first = distributed.rank() == 0
     saved_at = state.step
 
     def report(state: LoopState) -> None:
+        # Four times an epoch, and at its end, when the loop has emptied its sums.
         if first and (state.step % max(1, task.loop_plan.steps_per_epoch // 4) == 0 or not state.sums):
             last = state.history[-1]["val_loss"] if state.history else None
             done = state.step // task.loop_plan.steps_per_epoch
@@ -114,6 +129,7 @@ def run_pretraining(
         report(state)
         if after_epoch is not None:
             after_epoch(task, state)
+        # Not after the last epoch: its result is published at once.
         long_ago = state.step - saved_at >= resources.checkpoint_every_steps
         if first and state.step < task.loop_plan.total_steps and long_ago:
             _save(task, state, files, job)
@@ -130,10 +146,12 @@ def run_pretraining(
     if first:
         _publish(task, state, files, job, time.monotonic() - started)
         emit(Progress(job.key, "done", val_loss=-state.best_score))
+    # No worker begins with the next run before this one is published.
     distributed.barrier()
 
 
 def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob, seconds: float) -> None:
+    """Publish the best epoch, and only then remove what was for resuming."""
     contents = {
         "backbone.safetensors": weights_to_bytes(state.best_tensors["backbone"]),
         "objective.safetensors": weights_to_bytes(task.objective_weights(state.best_tensors["objective"])),
@@ -168,8 +186,9 @@ def finite_or_null(history: list[dict[str, float]]) -> list[dict[str, float | No
 
 def _save(task: Pretraining, state: LoopState, files: Files, job: EncoderJob) -> None:
     data = task.save_state(state)
+    # The digest goes first: 32 bytes by which a file that was cut or damaged is known.
     files.write(f"{job.folder}/{CHECKPOINT}", hashlib.sha256(data).digest() + data)
-    files.remove(f"{job.folder}/{ATTEMPTS}")  # progress: what dies from now on is a new misfortune
+    files.remove(f"{job.folder}/{ATTEMPTS}")  # progress was made: attempts are counted from here again
 
 
 def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
@@ -177,7 +196,7 @@ def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
     path = f"{job.folder}/{CHECKPOINT}"
     try:
         content = files.read(path)
-    except FileNotFoundError:  # none, or damaged and put aside by the first worker
+    except FileNotFoundError:  # none, or damaged and quarantined by the first worker
         return LoopState()
     digest, data = content[:32], content[32:]
     if hashlib.sha256(data).digest() == digest:
@@ -190,14 +209,16 @@ def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
 def note_error(files: Files, job: EncoderJob, error: BaseException) -> None:
     """Keep why an attempt ended, for the sentence that gives a run up."""
     path = f"{job.folder}/{ATTEMPTS}"
+    # It only makes a later message clearer: what cannot be written must not hide the error itself.
     with suppress(FileNotFoundError, ValueError, OSError):
         content = {**json.loads(files.read(path)), "error": f"{type(error).__name__}: {error}"}
         files.write(path, json.dumps(content).encode())
 
 
 def last_error(files: Files, job: EncoderJob) -> str:
+    """How the last attempt ended, as far as it could say so."""
     try:
-        return json.loads(files.read(f"{job.folder}/{ATTEMPTS}"))["error"]
+        return str(json.loads(files.read(f"{job.folder}/{ATTEMPTS}"))["error"])
     except (FileNotFoundError, ValueError, KeyError):
         return "its worker died"
 

@@ -73,10 +73,10 @@ def contents(spec: EvalSpec) -> tuple[bool, ...]:
 
 
 def prepare(spec: EvalSpec, pixels: np.ndarray, flips: np.ndarray | None, device: torch.device) -> Tensor:
-    """uint8 (B, H, W) -> float32 (B, 3, size, size); flips: (B,) bool, which to mirror after the crop."""
+    """uint8 (B, H, W) -> float32 (B, 3, size, size) on the device; flips: (B,) bool, which to mirror after the crop."""
     grey = _resized(pixels, spec.resize or spec.size, device)
     grey = _crop(grey, *_centre(grey, spec.size), spec.size)
-    if flips is not None and flips.any():
+    if flips is not None and flips.any():  # asked of the array, which is on the CPU: no question to the device
         mirrored = torch.from_numpy(flips).to(device)[:, None, None]
         grey = torch.where(mirrored, grey.flip(-1), grey)
     return _finish(spec, grey)
@@ -86,8 +86,9 @@ def prepare_test(spec: EvalSpec, pixels: np.ndarray, device: torch.device) -> Te
     """As prepare without mirroring; with ten_crop (B, 10, 3, size, size) in torchvision's order."""
     if not spec.ten_crop:
         return prepare(spec, pixels, None, device)
+    assert spec.test_resize is not None, "EvalSpec refuses ten_crop without it"
     grey = _resized(pixels, spec.test_resize, device)
-    last = spec.test_resize - spec.size
+    last = spec.test_resize - spec.size  # where the last crop along an axis begins
     corners = [(0, 0), (0, last), (last, 0), (last, last), _centre(grey, spec.size)]
     # Crops of the mirror image, and not mirrored crops: an odd margin puts their centres one pixel apart.
     crops = [_crop(image, y, x, spec.size) for image in (grey, grey.flip(-1)) for y, x in corners]
@@ -112,4 +113,5 @@ def _crop(grey: Tensor, top: int, left: int, size: int) -> Tensor:
 
 
 def _finish(spec: EvalSpec, grey: Tensor) -> Tensor:
+    # Without normalisation the channel is repeated as a view: no copy of three equal planes.
     return normalise(grey, spec.mean, spec.std) if spec.normalise else grey[:, None].expand(-1, 3, -1, -1)

@@ -1,11 +1,12 @@
-"""Which network interface do workers without GPUs talk over? That of their node's address in the cluster. [ray]"""
+"""Which network interface do workers without GPUs use? That of their node's address in the cluster. [ray]"""
 
 import fcntl
 import os
 import socket
 import struct
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Protocol
 
 import ray
 from ray.train.torch import TorchConfig
@@ -19,6 +20,7 @@ def interface_of(address: str) -> str | None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         for _, name in socket.if_nameindex():
             try:
+                # struct ifreq: 16 bytes of name, then family (2), port (2) and address (4): bytes 20 to 24.
                 answer = fcntl.ioctl(asked.fileno(), SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
             except OSError:  # it has no address
                 continue
@@ -39,8 +41,17 @@ def choose_interface() -> None:
             os.environ[CHOSEN] = name
 
 
-class _OnNodeAddress(TorchConfig().backend_cls):
-    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+class WorkerGroup(Protocol):
+    """What of Ray Train's group of workers is used here."""
+
+    def execute(self, work: Callable[[], None]) -> object:
+        """Call `work` in every worker and wait for all."""
+        ...
+
+
+# Ray's own backend for torch, asked of its configuration, since its class has a private name.
+class _OnNodeAddress(TorchConfig().backend_cls):  # type: ignore[misc]  # a base class known at run time only
+    def on_start(self, worker_group: WorkerGroup, backend_config: TorchConfig) -> None:
         worker_group.execute(choose_interface)
         super().on_start(worker_group, backend_config)
 
@@ -50,4 +61,5 @@ class GroupConfig(TorchConfig):
 
     @property
     def backend_cls(self) -> type:
+        """The class that Ray makes in the driver and calls before a group begins."""
         return _OnNodeAddress

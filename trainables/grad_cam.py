@@ -1,6 +1,7 @@
 """Where does a network look for a finding: Grad-CAM over the last feature map (Selvaraju et al., 2017)."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ def grad_cam(backbone: nn.Module, head: nn.Linear, images: Tensor, findings: Ten
 
     images: (B, 3, H, W) as the network takes them; findings: (B,) int64, the head's output to explain for each.
     A map is ReLU(sum over k of alpha_k A_k): A is the last map that has places, alpha_k the mean over places of the
-    gradient of the finding's logit. With a mean over places and a linear head, alpha = weight / (h w).
+    gradient of the finding's logit (Selvaraju et al., 2017, eq. 1 and 2). With a mean over places and a linear head,
+    alpha = weight / (h w).
     """
     backbone.eval()
     with torch.enable_grad():
@@ -31,58 +33,63 @@ def maps_and_features(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tens
     Convolutional networks: what goes into the pooling. Vision transformers: the patch tokens that enter the last
     block, since after it only the class token may reach the features. Raises ValueError for a network without places.
     """
-    if hasattr(backbone, "blocks") and hasattr(backbone, "patch_embed"):
-        return _transformer_maps(backbone, images)
+    network: Any = backbone  # of timm: what nn.Module declares none of is asked for before it is used
+    if hasattr(network, "blocks") and hasattr(network, "patch_embed"):
+        return _transformer_maps(network, images)
     caught: list[Tensor] = []
 
     def keep(value: Tensor) -> Tensor:
         # Weights may be frozen: the map itself asks for the gradient.
-        value = _channels_first(value, backbone)
+        value = _channels_first(value, network)
         leaf = value if value.requires_grad else value.requires_grad_()
         caught.append(leaf)
         return leaf
 
-    if hasattr(backbone, "forward_features") and hasattr(backbone, "forward_head"):
-        maps = backbone.forward_features(images)
+    if hasattr(network, "forward_features") and hasattr(network, "forward_head"):
+        maps = network.forward_features(images)
         if maps.ndim != 4:
-            raise ValueError(f"{type(backbone).__name__} has no map of places: its features are {tuple(maps.shape)}")
-        last = maps.shape[1] != backbone.num_features and maps.shape[-1] == backbone.num_features
+            raise ValueError(f"{type(network).__name__} has no map of places: its features are {tuple(maps.shape)}")
+        # Swin and its like keep channels last: keep() turns the map, and the head takes it as it was.
+        last = maps.shape[1] != network.num_features and maps.shape[-1] == network.num_features
         maps = keep(maps)
-        return maps, backbone.forward_head(maps.permute(0, 2, 3, 1) if last else maps)
-    if not hasattr(backbone, "layers"):
-        raise ValueError(f"{type(backbone).__name__} has no `layers` whose output is a map: no Grad-CAM")
-    handle = backbone.layers.register_forward_hook(lambda module, inputs, output: keep(output))
+        return maps, network.forward_head(maps.permute(0, 2, 3, 1) if last else maps)
+    if not hasattr(network, "layers"):
+        raise ValueError(f"{type(network).__name__} has no `layers` whose output is a map: no Grad-CAM")
+    handle = network.layers.register_forward_hook(lambda module, inputs, output: keep(output))
     try:
-        features = backbone(images)
+        features = network(images)
     finally:
         handle.remove()
     return caught[0], features
 
 
-def _channels_first(maps: Tensor, backbone: nn.Module) -> Tensor:
-    if maps.shape[1] != backbone.num_features and maps.shape[-1] == backbone.num_features:
+def _channels_first(maps: Tensor, network: Any) -> Tensor:
+    """(B, C, h, w) of a map that may be (B, h, w, C)."""
+    if maps.shape[1] != network.num_features and maps.shape[-1] == network.num_features:
         return maps.permute(0, 3, 1, 2)
     return maps
 
 
-def _transformer_maps(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+def _transformer_maps(network: Any, images: Tensor) -> tuple[Tensor, Tensor]:
+    """maps_and_features of a timm vision transformer: `blocks` of tokens (B, prefix + h w, C), prefix class tokens."""
     caught: list[Tensor] = []
-    prefix = int(getattr(backbone, "num_prefix_tokens", 0))
+    prefix = int(getattr(network, "num_prefix_tokens", 0))
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         tokens, *rest = inputs
         count = tokens.shape[1] - prefix
         side = math.isqrt(count)
         if side * side != count:
-            raise ValueError(f"{type(backbone).__name__} has {count} patches, which are no square: no Grad-CAM")
+            raise ValueError(f"{type(network).__name__} has {count} patches, which are no square: no Grad-CAM")
         maps = tokens[:, prefix:].transpose(1, 2).unflatten(2, (side, side))
         maps = maps if maps.requires_grad else maps.requires_grad_()
         caught.append(maps)
+        # The block goes on from the map, so that its gradient is the logit's by the tokens that enter.
         return (torch.cat([tokens[:, :prefix], maps.flatten(2).transpose(1, 2)], dim=1), *rest)
 
-    handle = backbone.blocks[-1].register_forward_pre_hook(keep)
+    handle = network.blocks[-1].register_forward_pre_hook(keep)
     try:
-        features = backbone(images)
+        features = network(images)
     finally:
         handle.remove()
     return caught[0], features

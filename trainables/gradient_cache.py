@@ -4,12 +4,49 @@ Exact for the loss. Batch norm sees a chunk at a time: with chunks of 256 a batc
 of four batches of 256, on any number of workers.
 """
 
+from collections.abc import Iterator
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
 from trainables import distributed
 from trainables.batch import Batch
 from trainables.precision import scaled_sum
+
+
+class EmbeddingObjective(Protocol):
+    """What of an objective the two passes use (trainables.objectives.base.Objective)."""
+
+    def embed(self, backbone: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Each view through the backbone and its head: tensors whose first axis is the images."""
+        ...
+
+    def precise_losses(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Named losses of the embeddings, outside autocast."""
+        ...
+
+
+class EmbeddingModel(Protocol):
+    """A module made of a backbone and an objective (trainables.pretraining.Model)."""
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The image network."""
+        ...
+
+    @property
+    def objective(self) -> EmbeddingObjective:
+        """What is minimised on its features."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Those of both."""
+        ...
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """Those of both: batch-norm statistics, queues."""
+        ...
 
 
 def num_chunks(global_batch_size: int, chunk: int, workers: int) -> int:
@@ -37,13 +74,13 @@ def chunks_of(batch: Batch, count: int) -> list[Batch]:
         return None if tensor is None else tensor[start::count]
 
     return [
-        Batch({k: cut(v, s) for k, v in batch.views.items()}, cut(batch.input_ids, s), cut(batch.attention_mask, s))
+        Batch({k: v[s::count] for k, v in batch.views.items()}, cut(batch.input_ids, s), cut(batch.attention_mask, s))
         for s in range(count)
     ]
 
 
 def cached_backward(
-    model: nn.Module, batch: Batch, chunk: int, scaler: torch.amp.GradScaler | None = None
+    model: EmbeddingModel, batch: Batch, chunk: int, scaler: torch.amp.GradScaler | None = None
 ) -> dict[str, Tensor]:
     """Add the gradient of sum(losses(embed(batch))) to the parameters; the losses, detached.
 
@@ -57,7 +94,9 @@ def cached_backward(
     rows = len(next(iter(batch.views.values())))
     count = num_chunks(rows * distributed.world_size(), chunk, distributed.world_size())
     parts = chunks_of(batch, count)
-    states, embedded = [], []
+    states: list[tuple[Tensor, Tensor | None]] = []
+    embedded: list[dict[str, Tensor]] = []
+    # Pass one updates batch-norm statistics as pass two will again: they are put back between the two.
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     with torch.no_grad():
         for part in parts:
@@ -65,6 +104,7 @@ def cached_backward(
             embedded.append(model.objective.embed(model.backbone, part))
     # Stacked beside each other the chunks' rows are in the batch's order again.
     leaves = {name: _leaf(torch.stack([e[name] for e in embedded], dim=1).flatten(0, 1)) for name in embedded[0]}
+    # The leaves stand for the embeddings of the whole batch: their gradients are all that pass two needs of the loss.
     losses = model.objective.precise_losses(leaves)
     scaled_sum(losses, scaler).backward()
     with torch.no_grad():
@@ -74,8 +114,9 @@ def cached_backward(
         _restore(state, part)
         again = model.objective.embed(model.backbone, part)
         # What has no graph (momentum keys, identities of reports) takes no gradient.
-        wanted = [n for n, leaf in leaves.items() if leaf.grad is not None and again[n].requires_grad]
-        torch.autograd.backward([again[n] for n in wanted], [leaves[n].grad[number::count] for n in wanted])
+        given = {n: leaf.grad for n, leaf in leaves.items() if leaf.grad is not None and again[n].requires_grad}
+        torch.autograd.backward([again[n] for n in given], [gradient[number::count] for gradient in given.values()])
+    # Once for all chunks, since each chunk's gradients are summed in the parameters.
     distributed.average_gradients(model.parameters())
     return {name: value.detach() for name, value in losses.items()}
 
@@ -85,6 +126,7 @@ def _leaf(value: Tensor) -> Tensor:
 
 
 def _random_state(part: Batch) -> tuple[Tensor, Tensor | None]:
+    """The generators' state, of CPU and GPU: a chunk's second pass must draw the dropout of its first."""
     on_gpu = next(iter(part.views.values())).is_cuda
     return torch.get_rng_state(), torch.cuda.get_rng_state() if on_gpu else None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class HeadSpec:
 
     norm: `batch` or None; act: `relu`, `gelu` or None. bias: in layers before the last; bias_last: in the last.
     residual: adds the first layer's output to the last's; out_norm: `layer` or None, at the very end.
+    dropout: share of units, after the last layer. Raises ValueError for a combination that no head can have.
     """
 
     dims: tuple[int, ...]
@@ -25,7 +26,7 @@ class HeadSpec:
     dropout: float = 0.0
     out_norm: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.dims or min(self.dims) < 1:
             raise ValueError(f"a head needs at least one positive width, got dims={self.dims}")
         if self.norm not in (None, "batch") or self.out_norm not in (None, "layer"):
@@ -39,16 +40,18 @@ class HeadSpec:
 
 
 class Head(nn.Module):
-    """(B, width) -> (B, dims[-1])."""
+    """The layers of a HeadSpec: (B, width) -> (B, dims[-1])."""
 
     def __init__(self, spec: HeadSpec, width: int):
         super().__init__()
         widths = (width, *spec.dims)
         last = len(spec.dims) - 1
+        # The first layer stands apart, since a residual head adds its output to the last's.
         self.residual = spec.residual
         self.first = nn.Linear(width, spec.dims[0], bias=spec.bias if last else spec.bias_last)
         rest: list[nn.Module] = []
         for i in range(1, len(spec.dims)):
+            # Between two layers: norm, activation, layer. So neither follows the last one.
             if spec.norm == "batch":
                 rest.append(nn.BatchNorm1d(widths[i]))
             if spec.act is not None:
@@ -60,6 +63,7 @@ class Head(nn.Module):
         self.out_norm = nn.LayerNorm(spec.dims[-1]) if spec.out_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, width) -> (B, dims[-1])."""
         first = self.first(x)
         out = self.rest(first)
         return self.out_norm(out + first if self.residual else out)
@@ -71,4 +75,5 @@ def unit(z: Tensor) -> Tensor:
 
 
 def at_least_float32(z: Tensor) -> Tensor:
+    """float16 and bfloat16 become float32; float32 and float64 (of tests) stay as they are."""
     return z if z.dtype == torch.float64 else z.float()

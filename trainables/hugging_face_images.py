@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 POOLINGS = ("auto", "cls", "mean")
 
@@ -18,19 +18,22 @@ class HuggingFaceBackbone(nn.Module):
     the last hidden state: its first token, or the mean over places or tokens.
     """
 
-    def __init__(self, model: nn.Module, pooling: str):
+    def __init__(self, model: PreTrainedModel, pooling: str):
         super().__init__()
-        self.model, self.pooling = model, pooling
+        self.model: Any = model  # each kind of model has outputs and attributes of its own
+        self.pooling = pooling
         pooler = getattr(model, "pooler", None)
         if pooling != "auto" and pooler is not None and any(True for _ in pooler.parameters()):
-            model.pooler = None  # layers that no feature passes
+            # Layers that no feature passes.
+            model.pooler = None  # type: ignore[assignment]  # torch takes None for a part, its types do not say so
         self.num_features = _width(model.config)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) as the model's preprocessing gives them -> (B, num_features)."""
         output = self.model(pixel_values=x)
-        states = output.last_hidden_state
+        states: Tensor = output.last_hidden_state
         if self.pooling == "auto":
-            pooled = getattr(output, "pooler_output", None)
+            pooled: Tensor | None = getattr(output, "pooler_output", None)
             if pooled is not None:
                 return pooled.flatten(1)
         if states.ndim == 4:  # a map: (B, C, h, w)
@@ -82,8 +85,10 @@ def load_image_network(options: dict[str, Any], folder: Path) -> HuggingFaceBack
 
 
 def _configuration(text: str) -> Any:
+    """A transformers configuration of the kind that the JSON text names. Raises ValueError where there is none."""
     try:
         values = json.loads(text)
+        # timm's networks in transformers' clothes carry an `architecture` and no model_type.
         kind = values.pop("model_type", None) or ("timm_wrapper" if "architecture" in values else None)
         if kind is None:
             raise ValueError("it names no model_type")
@@ -98,6 +103,7 @@ def _own(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _width(config: Any) -> int:
+    """Of the features, under whichever name a kind of configuration has it; of several stages the last one's."""
     for name in ("hidden_size", "num_features", "embed_dim"):
         value = getattr(config, name, None)
         if isinstance(value, int):

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +18,12 @@ from trainables.objectives.joint import JointConfig
 from trainables.recipe import PretrainRecipe
 from trainables.text import HuggingFaceText, HuggingFaceTokenizer, Tokenizer, WordTokenizer
 
-BATCH = 256
+BATCH = 256  # images or texts that pass together; in eval mode the answer does not depend on it
 
 
 @dataclass(frozen=True)
 class ImageTextModel:
-    """Backbone, heads and text tower in eval mode."""
+    """Backbone, heads and text tower in eval mode, on the device."""
 
     backbone: nn.Module
     objective: ImageText
@@ -57,8 +56,11 @@ class ImageTextModel:
         return torch.cat(rows)
 
 
-def image_text_part(config: Any) -> tuple[ClipConfig, str] | None:
-    """The image-text objective of a method and the prefix of its weights; None for a method without reports."""
+def image_text_part(config: object) -> tuple[ClipConfig, str] | None:
+    """The image-text objective of a method and the prefix of its weights; None for a method without reports.
+
+    config: any method's configuration (recipe.ObjectiveConfig).
+    """
     if isinstance(config, JointConfig):
         return config.image_text, "image_text."
     return (config, "") if isinstance(config, ClipConfig) else None
@@ -76,17 +78,19 @@ def load_image_text(encoder: Artefacts, recipe: PretrainRecipe, device: torch.de
     objective = config.build(
         BuildContext(
             backbone=backbone, feature_dim=feature_dim(backbone), global_batch_size=recipe.global_batch_size,
+            # Of a training that is over: neither enters an image-text objective.
             num_train_images=0, seed=0, text_config=recipe.text, vocabulary_size=tokenizer.vocabulary_size,
         )
     )
     stored = weights_from_bytes(encoder.read("objective.safetensors"))
+    # A joint method's weights are stored under the names of its parts.
     own = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
     parameters = {name for name, _ in objective.named_parameters()}
     statistics = {name for name in objective.state_dict() if "running_" in name}
     missing = sorted((parameters | statistics) - own.keys())
     if missing:
         raise ValueError(f"{encoder.folder} lacks {len(missing)} weights of text tower or heads (first: {missing[:3]})")
-    objective.load_state_dict(own, strict=False)
+    objective.load_state_dict(own, strict=False)  # buffers such as counters of batches are not stored
     return ImageTextModel(backbone.to(device).eval(), objective.to(device).eval(), tokenizer, device)
 
 

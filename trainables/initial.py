@@ -10,12 +10,15 @@ from trainables.backbones import build_backbone, feature_dim, load_imagenet
 from trainables.checkpoint import copy_state
 from trainables.encoder_source import load_source
 from trainables.optim import build_optimizer
-from trainables.recipe import EncoderSource, ImageNetInit, RandomInit, StandInInit
+from trainables.recipe import EncoderSource, ImageNetInit, InitialRecipe, RandomInit, StandInInit
 from trainables.views import normalise
 
 
-def make_initial(recipe: RandomInit | ImageNetInit | StandInInit | EncoderSource, seed: int) -> dict[str, Tensor]:
-    """The backbone's tensors. `seed` is the pretraining seed: the weights are fixed by it."""
+def make_initial(recipe: InitialRecipe, seed: int) -> dict[str, Tensor]:
+    """The backbone's tensors, on the CPU. `seed` is the pretraining seed: the weights are fixed by it.
+
+    Raises ValueError where weights that the recipe names cannot be had, or are not those that it names.
+    """
     if isinstance(recipe, RandomInit):
         return copy_state(build_backbone(recipe.backbone, derive_seed(seed, "random_init")))
     if isinstance(recipe, ImageNetInit):
@@ -26,9 +29,11 @@ def make_initial(recipe: RandomInit | ImageNetInit | StandInInit | EncoderSource
 
 
 def _train_stand_in(recipe: StandInInit, seed: int) -> dict[str, Tensor]:
+    """A classifier of rendered textures and shapes, of which the backbone is kept."""
     size = recipe.backbone.image_size
     pixels, classes = textures_and_shapes(recipe.num_images, size, derive_seed(seed, "textures"))
     backbone = build_backbone(recipe.backbone, derive_seed(seed, "stand_in_init"))
+    # The head has a stream of its own, so that another backbone does not change it.
     torch.manual_seed(derive_seed(seed, "stand_in_head"))
     head = nn.Linear(feature_dim(backbone), int(classes.max()) + 1)
     optimizer = build_optimizer(recipe.optimizer, (backbone, head))
@@ -38,7 +43,7 @@ def _train_stand_in(recipe: StandInInit, seed: int) -> dict[str, Tensor]:
     for _ in range(recipe.num_epochs):
         order = torch.from_numpy(generator.permutation(len(images)))
         for rows in order.split(recipe.batch_size):
-            if len(rows) < 2:
+            if len(rows) < 2:  # batch norm in training needs two images
                 continue
             optimizer.zero_grad(set_to_none=True)
             scores = head(backbone(normalise(images[rows].float() / 255)))

@@ -14,8 +14,10 @@ def knn_probabilities(
 ) -> np.ndarray:
     """(M, F) float64 in [0, 1]: the neighbours' labels, weighted by exp(cosine / temperature).
 
+    Wu et al. (2018), section 3.4, for findings that do not exclude each other instead of classes that do.
     train: (N, D), targets and known: (N, F); test: (M, D). Of the nearest training images only those whose label of a
     finding is known count for it; where none is, the finding's share of positives among all known ones stands.
+    Raises ValueError without a training image.
     """
     if len(train) == 0:
         raise ValueError("no training image: nearest neighbours need at least one")
@@ -24,11 +26,11 @@ def knn_probabilities(
     share = (targets * known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     rows = []
     for start in range(0, len(test), BLOCK):
-        cosine, place = (test[start : start + BLOCK] @ train.T).topk(count, dim=1)
+        cosine, nearest = (test[start : start + BLOCK] @ train.T).topk(count, dim=1)
         # The largest weight is 1, so that none overflows.
         weight = ((cosine - cosine[:, :1]).double() / temperature).exp().cpu().numpy()
-        place = place.cpu().numpy()
-        counted = weight[..., None] * known[place]
+        place = nearest.cpu().numpy()
+        counted = weight[..., None] * known[place]  # (b, neighbours, F)
         total = counted.sum(axis=1)
         votes = (counted * targets[place]).sum(axis=1)
         rows.append(np.where(total > 0, votes / np.where(total > 0, total, 1), share))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +12,26 @@ from trainables.checkpoint import copy_state
 from trainables.optim import learning_rate, set_learning_rate
 from trainables.precision import SMALLEST_SCALE
 
+BatchT = TypeVar("BatchT")
+
 
 class TrainingDiverged(RuntimeError):
     """A loss became NaN or infinite; the message names the step and the last losses."""
 
 
-class Task(Protocol):
-    """What a training gives the loop."""
+class Task(Protocol[BatchT]):
+    """What a training gives the loop, with batches of a type of its own.
+
+    modules: those that it changes; scaler: disabled where there is no float16.
+    """
 
     modules: dict[str, nn.Module]
     scaler: torch.amp.GradScaler
 
-    def stream(self, start_step: int) -> Iterator[Any]:
+    def stream(self, start_step: int) -> Iterator[BatchT]:
         """Batches from a step on, to the end of the last epoch."""
 
-    def backward(self, batch: Any, step: int) -> dict[str, Tensor]:
+    def backward(self, batch: BatchT, step: int) -> dict[str, Tensor]:
         """Named losses of a batch, detached, after their sum's gradient was added to the parameters."""
 
     def after_step(self) -> None:
@@ -38,6 +43,12 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class LoopPlan:
+    """How long a training lasts and at what rate.
+
+    schedule: `cosine` to zero or `constant`, after warmup_steps of a linear rise. patience: epochs without a better
+    score before it stops, None: never. plateau_factor: multiplies the rate after each epoch without a better score.
+    """
+
     num_epochs: int
     steps_per_epoch: int
     learning_rate: float
@@ -48,12 +59,18 @@ class LoopPlan:
 
     @property
     def total_steps(self) -> int:
+        """Optimiser steps of all epochs, were none stopped early."""
         return self.num_epochs * self.steps_per_epoch
 
 
 @dataclass
 class LoopState:
-    """Everything the loop itself must know to go on after a stop."""
+    """Everything the loop itself must know to go on after a stop.
+
+    step: optimiser steps done; best_tensors: module -> its state dict at best_epoch, on the CPU; history: an entry of
+    metrics for each epoch; sums: of each named loss over the epoch's steps so far; rate_scale: product of the
+    plateau_factors so far.
+    """
 
     step: int = 0
     best_score: float = -math.inf
@@ -66,7 +83,7 @@ class LoopState:
 
 
 def fit(
-    task: Task,
+    task: Task[BatchT],
     optimizer: torch.optim.Optimizer,
     plan: LoopPlan,
     state: LoopState,
@@ -84,14 +101,16 @@ def fit(
         while True:
             train_step(task, optimizer, plan, state, next(batches))
             if state.step % plan.steps_per_epoch == 0:
-                break
+                break  # an epoch's last step has no on_step of its own: on_epoch follows, with validation done
             on_step(state)
         _end_epoch(task, plan, state)
         on_epoch(state)
     return state
 
 
-def train_step(task: Task, optimizer: torch.optim.Optimizer, plan: LoopPlan, state: LoopState, batch: Any) -> None:
+def train_step(
+    task: Task[BatchT], optimizer: torch.optim.Optimizer, plan: LoopPlan, state: LoopState, batch: BatchT
+) -> None:
     """One optimiser step: state.step and state.sums move on. Raises TrainingDiverged where a loss is not finite."""
     rate = learning_rate(plan.learning_rate, state.step, plan.total_steps, plan.schedule, plan.warmup_steps)
     set_learning_rate(optimizer, rate * state.rate_scale)
@@ -104,6 +123,7 @@ def train_step(task: Task, optimizer: torch.optim.Optimizer, plan: LoopPlan, sta
     task.scaler.update()
     task.after_step()
     for name, value in losses.items():
+        # Summed as tensors on the device: turning each into a number would wait for it.
         state.sums[name] = state.sums[name] + value if name in state.sums else value.clone()
     state.step += 1
 
@@ -116,8 +136,9 @@ def _check_finite(losses: dict[str, Tensor], state: LoopState) -> None:
     raise TrainingDiverged(f"loss is not finite at step {state.step}: {now}; last epoch's means: {before}")
 
 
-def _end_epoch(task: Task, plan: LoopPlan, state: LoopState) -> None:
-    epoch = state.step // plan.steps_per_epoch - 1
+def _end_epoch(task: Task[BatchT], plan: LoopPlan, state: LoopState) -> None:
+    """Validate, keep the tensors of a better epoch, and decide whether to stop."""
+    epoch = state.step // plan.steps_per_epoch - 1  # epochs count from 0, and `step` is the number of steps done
     means = {f"train_{name}": float(total) / plan.steps_per_epoch for name, total in state.sums.items()}
     if not all(math.isfinite(value) for value in means.values()):
         raise TrainingDiverged(f"loss is not finite in epoch {epoch} (up to step {state.step}): {means}")
@@ -131,10 +152,11 @@ def _end_epoch(task: Task, plan: LoopPlan, state: LoopState) -> None:
         )
     metrics = task.evaluate()
     state.history.append({"epoch": epoch, **means, **metrics})
-    if metrics["score"] > state.best_score:
+    if metrics["score"] > state.best_score:  # strictly: the first of equal epochs stays; NaN is never better
         state.best_score, state.best_epoch = metrics["score"], epoch
         state.best_tensors = {name: copy_state(module) for name, module in task.modules.items()}
     elif plan.plateau_factor is not None:
         state.rate_scale *= plan.plateau_factor
+    # max(..., 0): where no score was ever a number, best_epoch is -1 and patience counts from the first epoch.
     if plan.patience is not None and epoch - max(state.best_epoch, 0) >= plan.patience:
         state.stopped = True

@@ -53,11 +53,12 @@ def auroc_per_finding(
         scores = scores.astype(np.float64)
     positive, negative = (labels == 1) & known, (labels == 0) & known
     _check_values(scores, labels, known & ~positive & ~negative, names)
-    columns = (names, *(np.ascontiguousarray(a.T) for a in (scores, positive, negative)))
+    # Transposed and copied, so that each finding's scores lie side by side.
+    columns = [np.ascontiguousarray(a.T) for a in (scores, positive, negative)]
     if scores.size < THREADS_PAY:
-        return tuple(map(_one, *columns))
+        return tuple(map(_one, names, *columns))
     with ThreadPoolExecutor(min(len(names), len(os.sched_getaffinity(0)))) as pool:  # numpy sorts without the GIL
-        return tuple(pool.map(_one, *columns))
+        return tuple(pool.map(_one, names, *columns))
 
 
 def _check_values(scores: np.ndarray, labels: np.ndarray, strange: np.ndarray, names: list[str]) -> None:
@@ -91,6 +92,7 @@ def _twice_wins(positives: np.ndarray, negatives: np.ndarray) -> int:
     twice, tied = _count(rounded_positives, rounded_negatives)
     if len(tied) == 0:
         return twice
+    # Pairs that tie as float32 are counted 1 each: their part is taken out, and put in as float64 counts it.
     pos, neg = np.isin(rounded_positives, tied), np.isin(rounded_negatives, tied)
     rounded, _ = _count(rounded_positives[pos], rounded_negatives[neg])
     return twice - rounded + _count(positives[pos], negatives[neg])[0]
@@ -102,11 +104,13 @@ def _count(positives: np.ndarray, negatives: np.ndarray) -> tuple[int, np.ndarra
     swapped = len(few) > len(many)
     if swapped:
         few, many = many, few
+    # below[i]: how many of `many` are less than few[i], so the pairs that few[i] wins; ties count one more each.
     below = many.searchsorted(few)
     tied = many[np.minimum(below, len(many) - 1)] == few
     twice = 2 * int(below.sum())
     if tied.any():
         twice += int((many.searchsorted(few[tied], "right") - below[tied]).sum())
+    # All pairs count 2: what the smaller class did not win, the other did.
     return (2 * len(few) * len(many) - twice if swapped else twice), few[tied]
 
 
@@ -125,6 +129,8 @@ def average_precision(scores: np.ndarray, labels: np.ndarray) -> float | None:
     n_pos = int(labels.sum())
     if n_pos in (0, len(labels)):
         return None
+    # Down the ranking, a threshold after each group of equal scores: hits are true positives so far, and precision
+    # divides them by the images so far.
     order = np.argsort(-scores)
     scores = scores[order]
     last_of_tie = np.append(scores[1:] != scores[:-1], True)
@@ -134,7 +140,10 @@ def average_precision(scores: np.ndarray, labels: np.ndarray) -> float | None:
 
 
 def brier(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
-    """Mean squared distance of probability and label (Brier, 1950); None for no image."""
+    """Mean squared distance of probability and label (Brier, 1950); None for no image.
+
+    probabilities: (N,) in [0, 1], else ValueError is raised; labels: (N,) of 1 and 0.
+    """
     probabilities = _checked_probabilities(probabilities)
     return float(((probabilities - labels) ** 2).mean()) if len(probabilities) else None
 
@@ -144,12 +153,14 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, num_bins: i
 
     The bins are num_bins intervals of equal width, lower edge included, the last one closed (Guo et al., 2017, for
     the probability of a finding instead of that of the predicted class). None for no image.
+    probabilities: (N,) in [0, 1], else ValueError is raised; labels: (N,) of 1 and 0.
     """
     probabilities = _checked_probabilities(probabilities)
     if len(probabilities) == 0:
         return None
     edges = np.linspace(0, 1, num_bins + 1)
     places = np.minimum(np.searchsorted(edges, probabilities, "right") - 1, num_bins - 1)
+    # A bin's |sum of (probability - label)| is its images times |mean probability - share of positives|.
     gaps = np.bincount(places, weights=probabilities - np.asarray(labels, dtype=np.float64), minlength=num_bins)
     return float(np.abs(gaps).sum() / len(probabilities))
 

@@ -3,6 +3,7 @@
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from trainables import distributed
@@ -11,14 +12,16 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class _SumOverWorkers(torch.autograd.Function):
+    """The sum over workers; its gradient is the sum of theirs, since each worker's loss depends on the sum."""
+
     @staticmethod
-    def forward(ctx, value: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, value: Tensor) -> Tensor:
         total = value.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
         return total
@@ -27,10 +30,17 @@ class _SumOverWorkers(torch.autograd.Function):
 class _BatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm that keeps the dropout and activation of timm's fused layers, under their names in timm.
 
-    So the state of a converted network has the names of the plain one.
+    So the state of a converted network has the names of the plain one. `_replace` makes these only of batch norms that
+    track running statistics and have a momentum, so neither is None.
     """
 
+    momentum: float
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
     def followed(self, out: Tensor) -> Tensor:
+        """What timm's fused layer does behind its batch norm: dropout, then activation, where it has them."""
         for part in ("drop", "act"):
             if hasattr(self, part):
                 out = getattr(self, part)(out)
@@ -48,19 +58,24 @@ class GlobalBatchNorm(_BatchNorm):
             raise ValueError(f"batch norm takes (N, C, ...), got {tuple(x.shape)}")
 
     def forward(self, x: Tensor) -> Tensor:
+        """In training by the statistics of the rows of all workers, else by the running ones."""
         self._check_input_dim(x)
         if not self.training or distributed.world_size() == 1:
             return self.followed(super().forward(x))
-        axes = [0, *range(2, x.ndim)]
+        axes = [0, *range(2, x.ndim)]  # all but the channels
         wide = x if x.dtype == torch.float64 else x.float()
+        # Values of one channel on all workers, which have equally many rows.
         count = wide.numel() / wide.shape[1] * distributed.world_size()
         mean = _SumOverWorkers.apply(wide.sum(axes)) / count
         shape = [1, -1, *[1] * (x.ndim - 2)]
+        # Two passes, and not the mean of squares minus the square of the mean, which cancels in float32.
         centred = wide - mean.view(shape)
+        # The gradient through both sums is what makes this equal to batch norm over the concatenated batch.
         variance = _SumOverWorkers.apply(centred.pow(2).sum(axes)) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            # As torch: the running variance is unbiased (n - 1), what the batch is divided by is not (n).
             unbiased = variance * (count / (count - 1))
             self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
         out = centred * torch.rsqrt(variance + self.eps).view(shape)
@@ -83,11 +98,14 @@ class SplitBatchNorm(_BatchNorm):
             raise ValueError(f"split batch norm: {len(x)} rows do not divide into {self.groups} groups")
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, ...) -> the same; in training N must be a multiple of `groups`, else ValueError is raised."""
         if not self.training or self.groups == 1:
             return self.followed(super().forward(x))
         self._check_input_dim(x)
         groups, channels, rest = self.groups, x.shape[1], x.shape[2:]
+        # (G n, C, ...) -> (n, G C, ...): groups become channels, and one call of batch norm keeps them apart.
         split = x.view(groups, -1, channels, *rest).transpose(0, 1).reshape(-1, groups * channels, *rest)
+        # batch_norm updates what it is given: here G copies, whose mean becomes the one that is kept.
         mean, variance = self.running_mean.repeat(groups), self.running_var.repeat(groups)
         weight = self.weight.repeat(groups) if self.affine else None
         bias = self.bias.repeat(groups) if self.affine else None
@@ -99,8 +117,10 @@ class SplitBatchNorm(_BatchNorm):
         return self.followed(out.view(-1, groups, channels, *rest).transpose(0, 1).reshape(x.shape))
 
 
-def _replace(module: nn.Module, kind: type, groups: int | None) -> nn.Module:
-    """Exchange every plain batch norm for one of `kind` with the same parameters, buffers and options."""
+def _replace(module: nn.Module, kind: type[_BatchNorm], groups: int | None) -> nn.Module:
+    """Exchange every plain batch norm below `module`, in place, for one of `kind` that shares its parameters, buffers
+    and options. Raises ValueError for a batch norm that averages over all batches (momentum None).
+    """
     for name, child in module.named_children():
         if isinstance(child, BATCH_NORMS):
             if child.momentum is None:
@@ -108,15 +128,16 @@ def _replace(module: nn.Module, kind: type, groups: int | None) -> nn.Module:
                     f"batch norm {name!r} has momentum None, a cumulative average; give it a number, as the paper's "
                     "networks have"
                 )
+            # The same tensors and not copies: an optimiser that was built before keeps its parameters.
             new = kind(child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats)
             new.weight, new.bias = child.weight, child.bias
-            new.running_mean, new.running_var = child.running_mean, child.running_var
-            new.num_batches_tracked = child.num_batches_tracked
+            for buffer in ("running_mean", "running_var", "num_batches_tracked"):
+                setattr(new, buffer, getattr(child, buffer))
             new.train(child.training)
             for part in ("drop", "act"):
                 if hasattr(child, part):
                     setattr(new, part, getattr(child, part))
-            if groups is not None:
+            if groups is not None and isinstance(new, SplitBatchNorm):
                 new.groups = groups
             setattr(module, name, new)
         else:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,15 @@ ADAM_EPSILON = 1e-8  # of Kingma and Ba (2015)
 
 
 def build_optimizer(spec: OptimizerSpec, modules: Iterable[nn.Module]) -> torch.optim.Optimizer:
-    """AdamW or Adam over all parameters that require a gradient; fused where the device has it."""
+    """AdamW or Adam over all parameters that require a gradient, in torch's fused implementation.
+
+    Kingma and Ba (2015); AdamW's decoupled decay: Loshchilov and Hutter (2019). Raises ValueError for another name.
+    """
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    groups = [{"params": parameters, "weight_decay": spec.weight_decay}]
+    groups: list[dict[str, Any]] = [{"params": parameters, "weight_decay": spec.weight_decay}]
     if spec.exclude_norm_bias:
         groups = [
+            # Biases and the scales of norms have one dimension, weights of layers two or more.
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": spec.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
@@ -40,9 +45,9 @@ class HeadsOptimizer:
     def __init__(self, spec: OptimizerSpec, weight: Tensor, bias: Tensor):
         self.spec, self.parameters = spec, (weight, bias)
         self.decoupled = issubclass(_kind(spec), torch.optim.AdamW)
-        self.gradients, self.means, self.squares = (
-            tuple(torch.zeros_like(p) for p in self.parameters) for _ in range(3)
-        )
+        self.gradients = (torch.zeros_like(weight), torch.zeros_like(bias))
+        # Adam's running means of the gradients and of their squares.
+        self.means, self.squares = (tuple(torch.zeros_like(p) for p in self.parameters) for _ in range(2))
         self.num_steps = tuple(torch.zeros((), device=weight.device) for _ in self.parameters)
         spared = spec.exclude_norm_bias and spec.weight_decay != 0
         self.groups = ((slice(0, 1), spec.weight_decay), (slice(1, 2), 0.0)) if spared else (
@@ -50,12 +55,14 @@ class HeadsOptimizer:
         )
 
     def step(self) -> None:
+        """One step of Adam or AdamW by what `gradients` hold."""
         for which, decay in self.groups:
+            # The function behind torch.optim.Adam; the empty list would be amsgrad's maxima.
             adam(
-                *(list(kept[which]) for kept in (self.parameters, self.gradients, self.means, self.squares)), [],
-                list(self.num_steps[which]), fused=True, decoupled_weight_decay=self.decoupled, amsgrad=False,
-                beta1=self.spec.betas[0], beta2=self.spec.betas[1], lr=self.spec.learning_rate, weight_decay=decay,
-                eps=ADAM_EPSILON, maximize=False,
+                list(self.parameters[which]), list(self.gradients[which]), list(self.means[which]),
+                list(self.squares[which]), [], list(self.num_steps[which]), fused=True, amsgrad=False, maximize=False,
+                decoupled_weight_decay=self.decoupled, weight_decay=decay, eps=ADAM_EPSILON,
+                beta1=self.spec.betas[0], beta2=self.spec.betas[1], lr=self.spec.learning_rate,
             )
 
 
@@ -74,5 +81,6 @@ def learning_rate(peak: float, step: int, total_steps: int, schedule: str, warmu
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Of all parameter groups, for the steps from now on."""
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -1,12 +1,14 @@
 """Where and in which number format a network computes: autocast for its forward pass, scaled gradients in float16."""
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor, nn
 
 KINDS: dict[str, torch.dtype | None] = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
-SMALLEST_SCALE = 2.0**-14
+SMALLEST_SCALE = 2.0**-14  # float16's smallest normal number: gradients scaled below it only lose digits
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,13 @@ class Compute:
     half: torch.dtype | None = None
 
     def autocast(self) -> torch.autocast:
+        """The context of a forward pass: in half precision where there is one, else without effect."""
         return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)
 
     def features(self, backbone: nn.Module, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, D), float32 where they were computed in half: a head and its AUROC need no ties."""
         with self.autocast():
-            features = backbone(images)
+            features: Tensor = backbone(images)
         return features if self.half is None else features.float()
 
     def scaler(self) -> torch.amp.GradScaler:
@@ -36,9 +39,10 @@ class Compute:
 def resolve(precision: str, device: torch.device) -> Compute:
     """`auto`: float32 on a CPU; on a GPU bfloat16 where the chip has it, else float16 (a V100).
 
-    Raises ValueError for another word.
+    Raises ValueError for another value.
     """
     if precision == "auto":
+        # bfloat16 first: with float32's range no gradient needs scaling. Where it is emulated it is slow.
         if device.type != "cuda":
             precision = "float32"
         else:
@@ -50,5 +54,5 @@ def resolve(precision: str, device: torch.device) -> Compute:
 
 def scaled_sum(losses: dict[str, Tensor], scaler: torch.amp.GradScaler | None) -> Tensor:
     """What backward starts from: the total, multiplied up where gradients are float16."""
-    total = sum(losses.values())
+    total = reduce(add, losses.values())
     return total if scaler is None else scaler.scale(total)

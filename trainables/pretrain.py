@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 import ray.train
@@ -19,11 +19,11 @@ from datasets_io.read import CorpusBatch, StreamPlan, corpus_index, open_split, 
 from datasets_io.stream import streamed_batches
 from trainables import distributed
 from trainables.encoders import Emit, EncoderJob, count_attempt, fail, last_error, note_error, run_pretraining
-from trainables.events import Progress
+from trainables.events import EventChannel, Progress, RemoteMethod
 from trainables.gloo import GroupConfig
 from trainables.loop import TrainingDiverged
 from trainables.pretraining import Corpus
-from trainables.recipe import PretrainRecipe, Resources
+from trainables.recipe import Resources
 
 WAIT_SECONDS = 0.5
 GROUP_STARTS = 100
@@ -38,22 +38,25 @@ class Turns:
     """Which encoder run each group of workers takes next: each once, and again by a group that had to start anew.
 
     expected: folders of encoders without corpus that are being made meanwhile, for runs that start from them.
+    current: group -> the place of the run that it has in hand.
     """
 
     def __init__(self, num_jobs: int, expected: tuple[str, ...]):
-        self.waiting = deque(range(num_jobs))
+        self.waiting: deque[int] = deque(range(num_jobs))
         self.current: dict[str, int] = {}
         self.expected = set(expected)
 
     def settled(self, folder: str) -> None:
+        """An expected encoder has landed or failed."""
         self.expected.discard(folder)
 
     def expects(self, folder: str) -> bool:
+        """Whether an encoder is still being made, so that it is worth waiting for."""
         return folder in self.expected
 
     def take(self, group: str, again: bool) -> int:
         """A place in the list of jobs, or -1 at its end. `again`: the group has just started."""
-        if again and group in self.current:
+        if again and group in self.current:  # its workers died: it goes on with what it had in hand
             return self.current[group]
         self.current.pop(group, None)
         if not self.waiting:
@@ -65,7 +68,7 @@ class Turns:
         """The group has ended. What it had in hand waits `again`; else it is named."""
         turn = self.current.pop(group, None)
         if turn is not None and again:
-            self.waiting.appendleft(turn)
+            self.waiting.appendleft(turn)  # first in line: it may have a checkpoint already
             return None
         return turn
 
@@ -74,19 +77,34 @@ class Turns:
         return len(self.waiting) + len(self.current)
 
     def num_waiting(self) -> int:
+        """Runs that no group has in hand."""
         return len(self.waiting)
+
+
+class TurnsHandle(Protocol):
+    """What the workers of a group ask of Turns, through the handle of its actor."""
+
+    @property
+    def take(self) -> RemoteMethod[[str, bool], "ray.ObjectRef[int]"]:
+        """Turns.take: (group, again) -> a place in the list of jobs, or -1 at its end."""
+        ...
+
+    @property
+    def expects(self) -> RemoteMethod[[str], "ray.ObjectRef[bool]"]:
+        """Turns.expects: whether an encoder in this folder is still being made."""
+        ...
 
 
 @dataclass(frozen=True)
 class Lane:
-    """One group of workers and what it works on."""
+    """One group of workers and what it works on. storage: its URI; board: None where nobody watches."""
 
     name: str
     jobs: tuple[EncoderJob, ...]
-    turns: Any
+    turns: TurnsHandle
     storage: str
     resources: Resources
-    board: Any
+    board: EventChannel | None
 
 
 def pretrain_all(lane: Lane, scaling: ScalingConfig) -> None:
@@ -112,21 +130,25 @@ def pretrain_all(lane: Lane, scaling: ScalingConfig) -> None:
 
 
 def open_corpus(job: EncoderJob, storage: str, resources: Resources) -> Corpus:
-    """The corpus of a job: resident in memory where it is small, else streamed by Ray Data, in the same order."""
-    files = Files(storage)
-    recipe: PretrainRecipe = job.recipe
-    manifest = read_manifest(files, job.data_folder)
-    train = corpus_index(files, job.data_folder, manifest, "train", recipe.require_impression)
-    val = corpus_index(files, job.data_folder, manifest, "val", recipe.require_impression)
+    """The corpus of a job: resident in memory where it is small, else streamed by Ray Data, in the same order.
+
+    Raises ValueError for a job that needs no corpus.
+    """
+    files, recipe, folder = Files(storage), job.pretraining, job.data_folder
+    if folder is None:
+        raise ValueError(f"{job.name} has no data folder: a pretraining reads a corpus that datasets_io.build made")
+    manifest = read_manifest(files, folder)
+    train = corpus_index(files, folder, manifest, "train", recipe.require_impression)
+    val = corpus_index(files, folder, manifest, "val", recipe.require_impression)
     resident = train.num_bytes <= resources.resident_bytes
 
     def batches(plan: StreamPlan, start_step: int) -> Iterator[CorpusBatch]:
         if resident:
-            pixels = open_split(files, job.data_folder, manifest, "train").pixels
+            pixels = open_split(files, folder, manifest, "train").pixels
             return resident_batches(pixels, train, plan, start_step)
-        return streamed_batches(files, job.data_folder, manifest, train, plan, start_step, job.name)
+        return streamed_batches(files, folder, manifest, train, plan, start_step, job.name)
 
-    return Corpus(train, batches, val, open_split(files, job.data_folder, manifest, "val").pixels)
+    return Corpus(train, batches, val, open_split(files, folder, manifest, "val").pixels)
 
 
 def _worker_loop(config: dict[str, Any]) -> None:
@@ -140,7 +162,7 @@ def _worker_loop(config: dict[str, Any]) -> None:
         if distributed.rank() == 0 and lane.board is not None:
             lane.board.encoder.remote(progress)
 
-    again = True
+    again = True  # this group has just started: what it had in hand before is its first turn
     while (turn := _next_turn(lane, again)) >= 0:
         again = False
         job = lane.jobs[turn]
@@ -150,13 +172,17 @@ def _worker_loop(config: dict[str, Any]) -> None:
 
 
 def _next_turn(lane: Lane, again: bool) -> int:
+    """A place in lane.jobs, the same on all workers of the group, or -1. Only the first worker asks."""
+    # If each asked, each would get another run.
     turn = ray.get(lane.turns.take.remote(lane.name, again)) if distributed.rank() == 0 else 0
     return distributed.broadcast_int(turn)
 
 
 def _one_job(job: EncoderJob, lane: Lane, device: torch.device, emit: Emit) -> None:
+    """Pretrain one encoder. Where only some workers know of an error it is raised, and Ray starts the group again."""
     files = Files(lane.storage)
     try:
+        # The first worker counts, and all must decide alike, or one would wait for the others for ever.
         attempts = count_attempt(files, job) if distributed.rank() == 0 else 1
         if distributed.broadcast_int(attempts) > lane.resources.max_failures:
             raise GivenUp(
@@ -172,10 +198,10 @@ def _one_job(job: EncoderJob, lane: Lane, device: torch.device, emit: Emit) -> N
                 raise
             return
         # The weights it starts from were damaged: they are computed again, and then this run; it has not failed.
-        if distributed.rank() == 0:
+        if distributed.rank() == 0 and error.path is not None:
             quarantine(files, error.path)
         emit(Progress(job.key, "waiting", error=str(error)))
-        distributed.barrier()
+        distributed.barrier()  # none looks for the folder again before it is gone
     except Exception as error:
         if distributed.world_size() > 1 and not _raised_everywhere(error):
             note_error(files, job, error)
@@ -194,10 +220,15 @@ def _raised_everywhere(error: Exception) -> bool:
     return isinstance(error, (ValueError, FloatingPointError, TrainingDiverged, GivenUp))
 
 
-def _wait_for_initial(job: EncoderJob, files: Files, turns: Any) -> None:
+def _wait_for_initial(job: EncoderJob, files: Files, turns: TurnsHandle) -> None:
+    """Return when the encoder that the job starts from is published.
+
+    Raises ValueError where that one failed, CorruptArtefact where it was there and has gone.
+    """
     while job.initial_folder is not None and not is_done(files, job.initial_folder):
         if files.exists(f"{job.initial_folder}/{FAILED}"):
             raise ValueError(f"the encoder it starts from failed: see {job.initial_folder}/{FAILED}")
+        # Asked for the folder a second time: it may have landed between the first question and the answer of Turns.
         if not ray.get(turns.expects.remote(job.initial_folder)) and not is_done(files, job.initial_folder):
             text = f"{job.initial_folder} was finished and is not there any more"
             raise CorruptArtefact(text, job.initial_folder)

@@ -5,7 +5,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,17 +21,23 @@ from trainables.devices import seed_step
 from trainables.gradient_cache import cached_backward, num_chunks
 from trainables.loop import LoopPlan, LoopState, fit
 from trainables.normalisation import convert_to_global
-from trainables.objectives.base import BuildContext
+from trainables.objectives.base import BuildContext, Objective
 from trainables.optim import build_optimizer
 from trainables.precision import resolve, scaled_sum
 from trainables.recipe import PretrainRecipe, Resources
 from trainables.text import Tokenizer, build_tokenizer
 from trainables.views import draw_for_step, normalise, render
 
+ItemT = TypeVar("ItemT")
+
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a pretraining reads: an index and a way to open batches, for training and validation."""
+    """What a pretraining reads: an index and a way to open batches, for training and validation.
+
+    train_batches: (plan, first step) -> this worker's batches from that step to the end of the last epoch.
+    val_pixels: (N, S, S) uint8, perhaps a read-only map of a file.
+    """
 
     train: CorpusIndex
     train_batches: Callable[[StreamPlan, int], Iterator[CorpusBatch]]
@@ -42,19 +48,21 @@ class Corpus:
 class Model(nn.Module):
     """Backbone and objective as one module, so that one wrapper averages all their gradients."""
 
-    def __init__(self, backbone: nn.Module, objective: nn.Module):
+    def __init__(self, backbone: nn.Module, objective: Objective):
         super().__init__()
         self.backbone, self.objective = backbone, objective
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        return self.objective(self.backbone, batch)
+        """Named losses of this worker's share of a batch."""
+        losses: dict[str, Tensor] = self.objective(self.backbone, batch)
+        return losses
 
 
 def validation_batch_size(global_batch_size: int, num_val: int) -> int:
     """Contrastive losses depend on the batch size: the training one, or the largest power of two that fits."""
     if num_val >= global_batch_size:
         return global_batch_size
-    return 1 << (num_val.bit_length() - 1)
+    return 1 << (num_val.bit_length() - 1)  # 2^floor(log2(num_val)); it divides by a power of two of workers
 
 
 def check_sizes(global_batch_size: int, num_train: int, num_val: int, workers: int) -> None:
@@ -77,7 +85,11 @@ def check_sizes(global_batch_size: int, num_train: int, num_val: int, workers: i
 
 
 class Pretraining:
-    """A loop Task. `emit` gets events for a display; nothing of it enters a result."""
+    """A loop Task: one worker's part of a pretraining. Every worker of the group makes one, in the same order.
+
+    initial: the tensors that the backbone starts from, None for its own initialisation. Raises ValueError for sizes
+    that do not divide among the workers (check_sizes).
+    """
 
     def __init__(
         self, recipe: PretrainRecipe, seed: int, corpus: Corpus, resources: Resources,
@@ -92,30 +104,8 @@ class Pretraining:
         if recipe.gradient_cache_chunk is not None:
             num_chunks(recipe.global_batch_size, recipe.gradient_cache_chunk, self.world)
         self.tokenizer = self._tokenizer()
-        backbone = build_backbone(recipe.backbone, derive_seed(seed, "backbone"))
-        if initial is not None:
-            backbone.load_state_dict(initial)
-        torch.manual_seed(derive_seed(seed, "objective"))
-        objective = recipe.objective.build(
-            BuildContext(
-                backbone=backbone,
-                feature_dim=feature_dim(backbone),
-                global_batch_size=recipe.global_batch_size,
-                num_train_images=corpus.train.num_kept,
-                seed=derive_seed(seed, "shuffle"),
-                text_config=recipe.text,
-                vocabulary_size=self.tokenizer.vocabulary_size if self.tokenizer else None,
-            )
-        )
-        model = Model(backbone, objective)
-        if self.world > 1:
-            model = convert_to_global(model)
-        self.model = model.to(device)
-        if device.type == "cuda":
-            self.model = self.model.to(memory_format=torch.channels_last)
-        if resources.compile:
-            self.model.backbone.compile()  # in place: names of parameters and checkpoints stay
-        self.modules = {"backbone": self.model.backbone, "objective": self.model.objective}
+        objective = self._build_model(initial)
+        self.modules: dict[str, nn.Module] = {"backbone": self.model.backbone, "objective": objective}
         self.dtype = next(self.model.backbone.parameters()).dtype
         self.optimizer = build_optimizer(recipe.optimizer, self.modules.values())
         self.forward = distributed.wrap(self.model, device)
@@ -127,9 +117,38 @@ class Pretraining:
             recipe.schedule, recipe.warmup_steps, recipe.patience,
         )
         self.views = {name: spec for name, spec in recipe.views if name in objective.views}
+        # One order for all epochs, so that validation losses of epochs can be compared.
         self.val_rows = np.random.default_rng(derive_seed(seed, "val_order")).permutation(
             np.flatnonzero(corpus.val.kept)
         )
+
+    def _build_model(self, initial: dict[str, Tensor] | None) -> Objective:
+        """Make self.model on the device; its objective. Every worker builds the same from the same seed."""
+        recipe, seed, corpus = self.recipe, self.seed, self.corpus
+        backbone = build_backbone(recipe.backbone, derive_seed(seed, "backbone"))
+        if initial is not None:
+            backbone.load_state_dict(initial)
+        torch.manual_seed(derive_seed(seed, "objective"))
+        objective: Objective = recipe.objective.build(
+            BuildContext(
+                backbone=backbone,
+                feature_dim=feature_dim(backbone),
+                global_batch_size=recipe.global_batch_size,
+                num_train_images=corpus.train.num_kept,
+                seed=derive_seed(seed, "shuffle"),
+                text_config=recipe.text,
+                vocabulary_size=self.tokenizer.vocabulary_size if self.tokenizer else None,
+            )
+        )
+        self.model = Model(backbone, objective)
+        if self.world > 1:
+            convert_to_global(self.model)  # in place; one worker's batch norm sees the global batch anyway
+        self.model.to(self.device)
+        if self.device.type == "cuda":
+            self.model.to(memory_format=torch.channels_last)
+        if self.resources.compile:
+            self.model.backbone.compile()  # in place: names of parameters and checkpoints stay
+        return objective
 
     def _tokenizer(self) -> Tokenizer | None:
         if self.recipe.text is None or not self.recipe.objective_needs_text:
@@ -139,7 +158,8 @@ class Pretraining:
 
     # -- batches ---------------------------------------------------------------------------------
 
-    def stream(self, start_step: int) -> Iterator[tuple[Batch, int]]:
+    def stream(self, start_step: int) -> Iterator[Batch]:
+        """This worker's batches from a step on, prepared ahead in a thread."""
         source = self.corpus.train_batches(self.stream_plan, start_step)
         size = self.recipe.global_batch_size
         batches = (self.make_batch(raw, "views", step, size) for step, raw in enumerate(source, start_step))
@@ -148,7 +168,7 @@ class Pretraining:
     def make_batch(self, raw: CorpusBatch, purpose: str, step: int, global_batch_size: int) -> Batch:
         """Views and tokens of this worker's rows. Views are drawn for the global batch: workers change nothing."""
         share = len(raw.pixels)
-        first = self.rank * share
+        first = self.rank * share  # this worker's rows of the global batch
         pixels = torch.from_numpy(np.ascontiguousarray(raw.pixels))
         if self.device.type != "cpu":
             pixels = pixels.to(self.device, non_blocking=True)
@@ -163,7 +183,7 @@ class Pretraining:
         ids, mask = self.tokenizer(raw.reports)
         return Batch(views, ids.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True))
 
-    # -- the loop's questions --------------------------------------------------------------------
+    # -- what the loop calls --------------------------------------------------------------------
 
     def backward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Losses are means over workers: so all of them see the same history, and all stop where one diverges."""
@@ -178,6 +198,7 @@ class Pretraining:
         return distributed.means(losses)
 
     def after_step(self) -> None:
+        """What the objective does after a step: momentum copy, queues."""
         self.model.objective.after_step(self.model.backbone)
 
     def evaluate(self) -> dict[str, float]:
@@ -194,8 +215,9 @@ class Pretraining:
             with torch.no_grad(), self.compute.autocast():
                 losses = self.model(batch)
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.detach().double()
-            if number == 0 and len(losses) > 1:
+                value = value.detach().double()
+                sums[name] = sums[name] + value if name in sums else value
+            if number == 0 and len(losses) > 1:  # one batch tells enough, and one part has nothing to be compared with
                 norms = self.gradient_norms(batch)
         means = {name: float(distributed.mean(value)) / count for name, value in sums.items()}
         total = sum(means.values())
@@ -211,22 +233,26 @@ class Pretraining:
             scaled = self.scaler.scale(value)
             gradients = torch.autograd.grad(scaled, parameters, retain_graph=True, allow_unused=True)
             squares = [distributed.mean(g).double().pow(2).sum() for g in gradients if g is not None]
+            # (scaled / value) is the scaler's factor: 1 where there is no float16.
             norms[f"gradient_norm_{name}"] = float(sum(squares)) ** 0.5 / float((scaled / value).detach())
         return norms
 
     # -- state -----------------------------------------------------------------------------------
 
     def save_state(self, state: LoopState) -> bytes:
+        """All that a run needs to go on to the bit: model with queues, optimiser, scaler, loop."""
         return state_to_bytes(
             {
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
+                # The history as JSON text: its numbers, integers among them, come back to the bit.
                 "loop": {**vars(state), "history": json.dumps(state.history)},
             }
         )
 
     def load_state(self, data: bytes) -> LoopState:
+        """Take over what save_state wrote; the loop's state then."""
         content = state_from_bytes(data)
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
@@ -237,6 +263,7 @@ class Pretraining:
     def objective_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """What of the objective is worth keeping: heads and text tower, not queues and momentum copies."""
         kept = {name for name, _ in self.model.objective.named_parameters()}
+        # Batch norm's running statistics are buffers, and a head is nothing without them.
         kept |= {name for name in tensors if "running_" in name}
         copies = ("key_backbone.", "key_head.")
         return {n: v for n, v in tensors.items() if n in kept and not any(part in n for part in copies)}
@@ -244,18 +271,20 @@ class Pretraining:
     def run(
         self, state: LoopState, on_step: Callable[[LoopState], None], on_epoch: Callable[[LoopState], None]
     ) -> LoopState:
+        """Train from `state` to the end; the state with the best epoch's tensors."""
         return fit(self, self.optimizer, self.loop_plan, state, on_step, on_epoch)
 
 
-def prefetched(items: Iterator[Any], depth: int) -> Iterator[Any]:
+def prefetched(items: Iterator[ItemT], depth: int) -> Iterator[ItemT]:
     """Prepare `depth` items ahead in a thread; an error there is raised here."""
     if depth <= 0:
         yield from items
         return
-    ready: queue.Queue = queue.Queue(maxsize=depth)
+    ready: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=depth)
     stop = threading.Event()
 
     def put(item: tuple[str, Any]) -> bool:
+        # Asked again and again: a consumer that has gone must not leave this thread waiting for a free place.
         while not stop.is_set():
             try:
                 ready.put(item, timeout=0.1)

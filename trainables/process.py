@@ -5,44 +5,74 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import ray
+
+from trainables.events import EventChannel, RemoteMethod
 
 ALIVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Process:
-    """birth: when it began, in the kernel's ticks; empty where there is no /proc."""
+    """A process of the cluster. node: Ray's id of its node; pid: its number there.
+
+    birth: when it began, in the kernel's ticks since boot; empty where there is no /proc.
+    """
 
     node: str
     pid: int
     birth: str
 
 
+class ProcessChannel(EventChannel, Protocol):
+    """An EventChannel that is also told which processes work on which jobs, so that one that hangs can be ended."""
+
+    @property
+    def alive(self) -> RemoteMethod[[Process], object]:
+        """A process is not stopped: said every ALIVE_SECONDS."""
+        ...
+
+    @property
+    def started(self) -> RemoteMethod[[int, Process], object]:
+        """A process has begun with the job of this number."""
+        ...
+
+    @property
+    def ended(self) -> RemoteMethod[[int], object]:
+        """The job of this number has ended, whatever became of it."""
+        ...
+
+
 def birth_of(pid: int) -> str | None:
-    """None for a process that is gone, or that has ended and is only to be collected."""
+    """When a process began, in the kernel's ticks since boot, as text; empty where there is no /proc.
+
+    None for a process that is gone, or that has ended and is only to be collected.
+    """
     if not Path("/proc/self/stat").exists():
         return ""
     try:
+        # "pid (name) state ppid ...", and the name may hold ")" and blanks: state is the first behind the last ")".
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] == "Z" else fields[19]
+    return None if fields[0] == "Z" else fields[19]  # Z: a zombie; starttime is field 22, of which 3 is fields[0]
 
 
 def this_process() -> Process:
+    """The process that asks, on its Ray node."""
     return Process(ray.get_runtime_context().get_node_id(), os.getpid(), birth_of(os.getpid()) or "")
 
 
-_saying = threading.Lock()
+_saying = threading.Lock()  # taken once and never released: a process says it in one thread only
 
 
-def keep_saying_alive(board: Any) -> None:
-    """Tell the board from now on, again and again, that this process is not stopped. Once for each process.
+def keep_saying_alive(board: ProcessChannel) -> None:
+    """Tell the board every ALIVE_SECONDS from now on that this process is not stopped. Once for each process.
 
-    Not where there is no /proc: one that has ended would be silent too, and its number may be a stranger's by then.
+    Not where there is no /proc: a process that has ended is silent too, and without its birth nothing tells it from
+    another one that has its number by then.
     """
     if not _saying.acquire(blocking=False):
         return

@@ -1,10 +1,25 @@
 """What is computed (recipes: hashed into every key) and how it is run (Resources: never hashed)."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from trainables.eval_views import EvalSpec
 from trainables.views import ViewSpec
+
+
+class ObjectiveConfig(Protocol):
+    """A method's configuration: a frozen dataclass of trainables/objectives, hashed with the recipe.
+
+    needs_text: whether it reads reports; views: names of the views that its batches must have.
+    """
+
+    needs_text: ClassVar[bool]
+    views: ClassVar[tuple[str, ...]]
+
+    # Any: the types of both, BuildContext and Objective, are made of what is built on recipes.
+    def build(self, context: Any) -> Any:
+        """The objective's module (objectives.base.Objective) for what the context tells it (BuildContext)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -22,7 +37,10 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """AdamW or Adam and its values. `exclude_norm_bias` spares one-dimensional parameters the weight decay."""
+    """AdamW or Adam and its values. `exclude_norm_bias` spares one-dimensional parameters the weight decay.
+
+    name: `adamw` or `adam`. weight_decay: decoupled from the gradient in AdamW, added to it in Adam.
+    """
 
     name: str
     learning_rate: float
@@ -69,7 +87,8 @@ class EncoderSource:
     prefix: str | None = None
     version: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        # The path is not hashed, so without a hash of the content two files would be one encoder.
         if self.path is not None and self.sha256 is None:
             raise ValueError(f"EncoderSource of {self.path} needs the sha256 of the file: use from_file or from_folder")
 
@@ -92,14 +111,17 @@ class PretrainRecipe:
 
     `initial` names the row whose weights the image network starts from (`imagenet` in the paper).
     The learning rate follows a cosine to zero over num_epochs by step (`constant`: none).
+    views: (name, specification) of each view that the method reads. text: a trainables.text.TextConfig, or None for a
+    method without reports. patience: epochs without a lower validation loss before it stops; None: never.
     `gradient_cache_chunk`: images of the global batch that pass the network together, where not all of them fit.
     `shuffle_window` images are read ahead and shuffled together; with a smaller corpus that is a full shuffle.
+    Raises ValueError for an unknown schedule and for a batch of fewer than two images.
     """
 
     backbone: BackboneSpec
-    objective: Any
+    objective: ObjectiveConfig
     optimizer: OptimizerSpec
-    text: Any | None
+    text: Any | None  # Any: text towers are networks, which are built on recipes and not the other way round
     views: tuple[tuple[str, ViewSpec], ...]
     initial: str = "imagenet"
     num_epochs: int = 50
@@ -112,28 +134,34 @@ class PretrainRecipe:
     gradient_cache_chunk: int | None = None
     version: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.schedule not in ("cosine", "constant"):
             raise ValueError(f"schedule is {self.schedule!r}; allowed: 'cosine', 'constant'")
+        # Contrastive losses need a negative, batch norm and variances a second row.
         if self.global_batch_size < 2:
             raise ValueError(f"global_batch_size is {self.global_batch_size}; every objective needs at least 2 images")
 
     @property
     def objective_needs_text(self) -> bool:
+        """Whether the method reads reports; images without one take no part in it."""
         return self.objective.needs_text
+
+
+InitialRecipe = RandomInit | ImageNetInit | EncoderSource | StandInInit
+EncoderRecipe = InitialRecipe | PretrainRecipe
 
 
 @dataclass(frozen=True)
 class LabelPolicy:
     """What the raw codes mean in training; in evaluation uncertain and blank labels are left out.
 
-    uncertain: `ones`, `zeros` or `ignore`. blank: `zeros` or `ignore`.
+    uncertain: `ones`, `zeros` or `ignore`. blank: `zeros` or `ignore`. Raises ValueError for another value.
     """
 
     uncertain: str = "ones"
     blank: str = "zeros"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.uncertain not in ("ones", "zeros", "ignore"):
             raise ValueError(f"uncertain is {self.uncertain!r}; allowed: 'ones', 'zeros', 'ignore'")
         if self.blank not in ("zeros", "ignore"):
@@ -155,6 +183,7 @@ class SplitRecipe:
 
     @property
     def selects_on_test(self) -> bool:
+        """Whether the epoch is picked on the images that are reported."""
         return self.val == self.test
 
 
@@ -166,6 +195,8 @@ class DownstreamRecipe:
     views. `lr_plateau_factor` divides the rate on each epoch without progress (released code, NIH only).
     `linear_probe_bn_eval` False lets batch-norm statistics adapt in a linear probe, as the released code does.
     subset: `image`, `patient` or `stratified` sampling of the labelled percentage.
+    `linear_probe_optimizer` and `linear_probe_epochs`: of a linear probe, where it has its own.
+    Raises ValueError for an unknown select_by.
     """
 
     num_epochs: int
@@ -183,7 +214,7 @@ class DownstreamRecipe:
     linear_probe_epochs: int | None = None
     version: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.select_by not in ("val_auroc", "val_loss"):
             raise ValueError(f"select_by is {self.select_by!r}; allowed: 'val_auroc', 'val_loss'")
 

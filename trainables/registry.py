@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 from trainables.objectives.barlow_twins import BarlowTwinsConfig
+from trainables.objectives.base import ImageImageConfig
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.convirt import ConvirtConfig
 from trainables.objectives.joint import JointConfig, JointSettings
@@ -14,11 +15,14 @@ from trainables.objectives.simclr import SimClrConfig
 from trainables.objectives.vicreg import VicRegConfig
 from trainables.protocols import fine_tune, linear_probe, lp_ft
 from trainables.protocols.base import Protocol
+from trainables.recipe import ObjectiveConfig
 
-IMAGE_TEXT: dict[str, type] = {"clip": ClipConfig, "convirt": ConvirtConfig}
-IMAGE_IMAGE: dict[str, type] = {
+IMAGE_TEXT: dict[str, type[ClipConfig]] = {"clip": ClipConfig, "convirt": ConvirtConfig}
+IMAGE_IMAGE: dict[str, type[ImageImageConfig]] = {
     "mocov2": MocoV2Config, "simclr": SimClrConfig, "vicreg": VicRegConfig, "barlow_twins": BarlowTwinsConfig,
 }
+_KINDS: dict[str, type[ClipConfig] | type[ImageImageConfig]] = {**IMAGE_TEXT, **IMAGE_IMAGE}
+# Every part alone, and every pair of an image-text with an image-image part: a new part brings its joint methods.
 METHODS: tuple[str, ...] = (
     *IMAGE_TEXT, *IMAGE_IMAGE, *(f"{text}+{image}" for image, text in product(IMAGE_IMAGE, IMAGE_TEXT)),
 )
@@ -40,15 +44,21 @@ def check_method(method: str) -> None:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}{hint}")
 
 
-def objective_config(method: str, base: Mapping[str, Any], joint: JointSettings) -> Any:
-    """The configuration of a method: from `base` where it has one for a part, else the part's defaults."""
+def objective_config(method: str, base: Mapping[str, Any], joint: JointSettings) -> ObjectiveConfig:
+    """The configuration of a method: from `base` where it has one for a part, else the part's defaults.
+
+    base: part name -> its configuration; joint: used by joint methods only. Raises ValueError for an unknown method.
+    """
     check_method(method)
-    kinds = IMAGE_TEXT | IMAGE_IMAGE
-    parts = [base.get(name) or kinds[name]() for name in method.split("+")]
-    return parts[0] if len(parts) == 1 else JointConfig(parts[0], parts[1], joint)
+    # A name is one part, or `image-text+image-image`.
+    text, plus, image = method.partition("+")
+    if not plus:
+        return base.get(method) or _KINDS[method]()
+    return JointConfig(base.get(text) or IMAGE_TEXT[text](), base.get(image) or IMAGE_IMAGE[image](), joint)
 
 
 def method_group(method: str) -> str:
+    """`image-text`, `image-image` or `joint`. Raises ValueError for an unknown method."""
     check_method(method)
     if "+" in method:
         return JOINT_GROUP
@@ -56,11 +66,11 @@ def method_group(method: str) -> str:
 
 
 def needs_reports(method: str) -> bool:
+    """Whether a method reads reports, so that its corpus must have them."""
     return method_group(method) != IMAGE_IMAGE_GROUP
 
 
 def display_name(method: str) -> str:
-    """As the paper writes it: `clip+simclr` is SimCLR-CLIP."""
+    """As the paper writes it: `clip+simclr` is SimCLR-CLIP. Raises ValueError for an unknown method."""
     check_method(method)
-    kinds = IMAGE_TEXT | IMAGE_IMAGE
-    return "-".join(kinds[name].display for name in reversed(method.split("+")))
+    return "-".join(_KINDS[name].display for name in reversed(method.split("+")))

@@ -29,7 +29,8 @@ class Recall:
 def recall(images: Tensor, texts: Tensor, own: np.ndarray) -> Recall:
     """images: (N, E), texts: (T, E) of distinct reports, of unit length; own: (N,) each image's report, 0..T-1.
 
-    A report's query is answered by any of its images. Ties count against a hit.
+    A report's query is answered by any of its images. Ties count against a hit. Computed in float64, in blocks of
+    images. Raises ValueError for fewer than two images or reports.
     """
     if len(images) < 2 or len(texts) < 2:
         raise ValueError(f"retrieval needs at least 2 images and 2 different reports: {len(images)} and {len(texts)}")
@@ -40,6 +41,7 @@ def recall(images: Tensor, texts: Tensor, own: np.ndarray) -> Recall:
         mine = scores.gather(1, index[start : start + BLOCK, None])
         to_text.append((scores >= mine).sum(dim=1) - 1)  # how many others are at least as near
         best.scatter_reduce_(0, index[start : start + BLOCK], mine[:, 0], "amax")
+    # best[t]: the highest score of text t's own images; above[t]: how many images of others reach it.
     above = torch.zeros(len(texts), dtype=torch.int64)
     for start in range(0, len(images), BLOCK):
         scores = images[start : start + BLOCK].double() @ texts.double().T
@@ -59,6 +61,7 @@ def recall(images: Tensor, texts: Tensor, own: np.ndarray) -> Recall:
 
 def _chance(total: int, hits: int, drawn: int) -> float:
     """Probability that `drawn` of `total` without return hold at least one of `hits`."""
+    # Of `total - i` left in draw i, `total - hits - i` are misses: the product is the chance of misses only.
     missed = 1.0
     for i in range(min(drawn, total)):
         missed *= max(0, total - hits - i) / (total - i)

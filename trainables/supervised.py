@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,19 +23,42 @@ EVALUATION_BATCH = 256
 CACHE_FRIENDLY_PIXELS = 1 << 20  # on a CPU a batch of more pixels costs page faults, not less time
 
 
+@dataclass(frozen=True)
+class LabelledImages:
+    """What one seed trains on and is judged by. rows: (n,) int64, the images of `train` whose labels it may use."""
+
+    train: Part
+    rows: np.ndarray
+    val: Part
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How one seed is trained. num_epochs and optimizer: the recipe's, or those it has for a linear probe."""
+
+    recipe: DownstreamRecipe
+    phase: Phase
+    seed: int
+    num_epochs: int
+    optimizer: OptimizerSpec
+
+
 def masked_bce(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
     """Binary cross-entropy, mean over the known entries of (..., B, F); (...,) values. 0 where none is known."""
+    # Over known entries and not over images: B x F entries of which many are unknown would shrink the gradient.
     loss = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none") * known
     return loss.sum(dim=(-2, -1)) / known.sum(dim=(-2, -1)).clamp(min=1)
 
 
 def new_head(width: int, num_findings: int, seed: int) -> nn.Linear:
+    """A linear head (B, width) -> (B, num_findings) logits, initialised from a stream of `seed` of its own."""
+    # Of (seed, "head") alone: the encoder under it and what ran before do not change it.
     with seeded(derive_seed(seed, "head")):
         return nn.Linear(width, num_findings)
 
 
 def epoch_rows(num_images: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of an epoch: a permutation of the labelled images."""
+    """The order of an epoch: a permutation (N,) int64 of the labelled images, of (seed, epoch) alone."""
     return np.random.default_rng(derive_seed(seed, "label_order", epoch)).permutation(num_images)
 
 
@@ -46,44 +70,61 @@ def epoch_flips(num_images: int, probability: float, seed: int, epoch: int) -> n
 
 
 def epoch_score(recipe: DownstreamRecipe, scores: np.ndarray, part: Part, loss: float) -> dict[str, float]:
-    """Validation metrics. With no finding defined the loss decides, since there is no AUROC to pick by."""
+    """Validation metrics: `val_loss`, `score` (the best epoch has the highest) and, where it is defined, `val_auroc`.
+
+    scores: (N, F) logits of the part; loss: their mean cross-entropy. Where no finding has both classes there is no
+    AUROC to pick an epoch by, and the loss decides whatever the recipe says.
+    """
     value = macro(auroc_per_finding(scores, part.targets, part.known))
-    by_auroc = recipe.select_by == "val_auroc" and value is not None
-    metrics = {"val_loss": loss, "score": value if by_auroc else -loss}
-    return metrics if value is None else {**metrics, "val_auroc": value}
+    if value is None:
+        return {"val_loss": loss, "score": -loss}
+    score = value if recipe.select_by == "val_auroc" else -loss
+    return {"val_loss": loss, "score": score, "val_auroc": value}
 
 
 class Supervised:
-    """A loop Task over one seed's labelled images."""
+    """A loop Task over one seed's labelled images.
+
+    Backbone and head are trained in place, on the device of `compute`. `modules` are those that the training changes:
+    the loop switches them between modes and keeps their tensors of the best epoch under the same names.
+    """
 
     def __init__(
-        self, backbone: nn.Module, head: nn.Linear, phase: Phase, recipe: DownstreamRecipe,
-        train: Part, rows: np.ndarray, val: Part, seed: int, compute: Compute,
-        num_epochs: int, optimizer: OptimizerSpec,
+        self, backbone: nn.Module, head: nn.Linear, images: LabelledImages, settings: TrainingSettings, compute: Compute
     ):
-        self.recipe, self.train_part, self.rows, self.val = recipe, train, rows, val
-        self.seed, self.compute, self.device, self.num_epochs = seed, compute, compute.device, num_epochs
+        self.recipe, self.seed, self.num_epochs = settings.recipe, settings.seed, settings.num_epochs
+        self.train_part, self.rows, self.val = images.train, images.rows, images.val
+        self.compute, self.device = compute, compute.device
         self.scaler = compute.scaler()
         self.backbone, self.head = backbone.to(self.device), head.to(self.device)
-        self.frozen = phase.trains == "head"
-        self.modules = {"backbone": self.backbone, "head": self.head}
+        self.frozen = settings.phase.trains == "head"
+        self.modules: dict[str, nn.Module] = {"backbone": self.backbone, "head": self.head}
         if self.frozen:
             self.backbone.requires_grad_(False)
-            if recipe.linear_probe_bn_eval:
-                self.backbone.train = lambda mode=True: nn.Module.train(self.backbone, False)
-        self.optimizer_spec = optimizer
-        self.optimizer = build_optimizer(optimizer, self.modules.values())
+            if self.recipe.linear_probe_bn_eval:
+                # Nothing of it changes, batch-norm statistics included: the loop must not put it in training mode.
+                del self.modules["backbone"]
+                self.backbone.eval()
+        self.optimizer_spec = settings.optimizer
+        self.optimizer = build_optimizer(settings.optimizer, self.modules.values())
 
     @property
     def steps_per_epoch(self) -> int:
+        """The last batch of an epoch may be smaller: no labelled image is dropped."""
         return math.ceil(len(self.rows) / self.recipe.batch_size)
 
     def stream(self, start_step: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Images (B, 3, S, S), targets (B, F) float32 and known (B, F) bool of each step, on the device.
+
+        start_step must be the first of an epoch: a cell is never resumed inside one.
+        """
+        # Orders and mirrors are drawn by epoch, so that a probe on cached features can draw the same for all seeds.
         for epoch in range(start_step // self.steps_per_epoch, self.num_epochs):
             order = epoch_rows(len(self.rows), self.seed, epoch)
             flips = epoch_flips(len(self.rows), self.recipe.eval_spec.flip_p, self.seed, epoch)
             for start in range(0, len(order), self.recipe.batch_size):
                 places = order[start : start + self.recipe.batch_size]
+                # places count the labelled images, rows all images of the training part.
                 rows = self.rows[places]
                 images = prepare(self.recipe.eval_spec, self.train_part.pixels[rows], flips[places], self.device)
                 targets = torch.from_numpy(self.train_part.targets[rows]).to(self.device)
@@ -91,7 +132,9 @@ class Supervised:
                 yield images, targets, known
 
     def backward(self, batch: tuple[Tensor, Tensor, Tensor], step: int) -> dict[str, Tensor]:
+        """Add the gradient of the batch's masked cross-entropy; the loss, detached, as `bce`."""
         images, targets, known = batch
+        # Dropout in the backbone draws from the step's own stream, so that what ran before changes nothing.
         seed_step(derive_seed(self.seed, "downstream_step", step), self.device)
         if self.frozen:
             with torch.no_grad():
@@ -103,16 +146,18 @@ class Supervised:
         return {"bce": loss.detach()}
 
     def after_step(self) -> None:
-        pass
+        """Nothing: there is neither queue nor momentum copy."""
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
+        """The validation part's metrics, of all its images at once (epoch_score)."""
         logits = torch.cat([self.head(f) for f in features_of(self.backbone, self.recipe, self.val, self.compute)])
         targets, known = torch.from_numpy(self.val.targets), torch.from_numpy(self.val.known)
         loss = float(masked_bce(logits.float().cpu(), targets, known))
         return epoch_score(self.recipe, logits.float().cpu().numpy(), self.val, loss)
 
     def run(self) -> LoopState:
+        """Train to the end. best_tensors of the state has the modules' tensors at the best epoch."""
         plan = LoopPlan(
             self.num_epochs, self.steps_per_epoch, self.optimizer_spec.learning_rate,
             plateau_factor=self.recipe.lr_plateau_factor,
@@ -121,10 +166,11 @@ class Supervised:
 
 
 def evaluation_batch(part: Part, device: torch.device) -> int:
-    """Images a batch where no gradient is needed; each image's result does not depend on it."""
+    """Images in a batch where no gradient is needed; in eval mode an image's result does not depend on it."""
     if device.type != "cpu":
         return EVALUATION_BATCH
     height, width = part.pixels.shape[1:]
+    # 2^20 pixels are 20 images of 224 x 224, or 256 of 64 x 64.
     return max(8, min(EVALUATION_BATCH, CACHE_FRIENDLY_PIXELS // (height * width)))
 
 
@@ -132,7 +178,10 @@ def evaluation_batch(part: Part, device: torch.device) -> int:
 def features_of(
     backbone: nn.Module, recipe: DownstreamRecipe, part: Part, compute: Compute, flipped: bool = False
 ) -> Iterator[Tensor]:
-    """Features of a part in batches of (b, D), in order, in eval mode and without augmentation."""
+    """Features of a part in batches of (b, D), in order, in eval mode and without augmentation.
+
+    flipped: of the mirrored images. The backbone must lie on the device of `compute`, and stays in eval mode.
+    """
     backbone.eval()
     size = evaluation_batch(part, compute.device)
     for start in range(0, len(part), size):
@@ -154,6 +203,7 @@ def test_probabilities(
         images = prepare_test(recipe.eval_spec, part.pixels[start : start + size], compute.device)
         crops = images.shape[1] if images.ndim == 5 else 1
         features = compute.features(backbone, images.flatten(0, 1) if images.ndim == 5 else images)
+        # The mean over crops is of probabilities, not of logits: one extreme crop cannot outvote the nine others.
         scores = head(features).float().sigmoid()
         rows.append(scores.view(-1, crops, scores.shape[-1]).mean(dim=1).cpu().numpy())
     return np.concatenate(rows)

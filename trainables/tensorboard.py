@@ -10,10 +10,14 @@ from tensorboardX import SummaryWriter
 
 
 def write_history(folder: Path, history: Iterable[Mapping[str, float | None]]) -> bool:
-    """Write a finished run's history once; False where its folder is there. An epoch without a number is left out."""
+    """Write a finished run's history once; False where its folder is there. An epoch without a number is left out.
+
+    history: entries with `epoch` and metrics, None where a metric was not finite.
+    """
     if folder.exists():
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Under a hidden name until it is whole: TensorBoard reads a folder as soon as it sees one.
     temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     try:
         with SummaryWriter(str(temporary)) as writer:
@@ -29,9 +33,12 @@ def write_history(folder: Path, history: Iterable[Mapping[str, float | None]]) -
 
 def add_epoch(writer: SummaryWriter, entry: Mapping[str, float | None]) -> None:
     """One entry of a history. `val_loss` becomes loss/val, so that train and val share a group of charts."""
+    epoch = entry["epoch"]
+    if epoch is None:
+        return  # no place on the axis
     for name, value in entry.items():
         if name != "epoch" and value is not None:
-            writer.add_scalar(tag_of(name), value, int(entry["epoch"]))
+            writer.add_scalar(tag_of(name), value, int(epoch))
 
 
 def tag_of(name: str) -> str:

@@ -10,7 +10,7 @@ from datasets_io.fingerprint import derive_seed
 from datasets_io.read import read_manifest
 from trainables.downstream_data import Part, load_parts
 from trainables.precision import Compute
-from trainables.probe import cache_features, train_heads
+from trainables.probe import HeadSettings, cache_features, train_heads
 from trainables.recipe import DownstreamRecipe, SplitRecipe
 
 SEED = 0
@@ -33,7 +33,7 @@ def _at_most(part: Part, count: int) -> Part:
     if len(part) <= count:
         return part
     order = np.random.default_rng(derive_seed(SEED, "probe_images")).permutation(len(part))
-    rows = np.sort(order[:count])
+    rows = np.sort(order[:count])  # in file order: reads of a mapped file go forward
     return Part(part.pixels[rows], part.targets[rows], part.known[rows], part.image_ids[rows], part.patient_ids[rows])
 
 
@@ -48,5 +48,6 @@ def validation_auroc(
     num_epochs = recipe.linear_probe_epochs or recipe.num_epochs
     optimizer = recipe.linear_probe_optimizer or recipe.optimizer
     rows = np.arange(len(train))
-    (found,) = train_heads(features, recipe, train, [rows], val, (SEED,), num_epochs, optimizer)
+    # One seed with all labels: a search compares encoders, not label subsets.
+    (found,) = train_heads(features, train, val, [rows], HeadSettings(recipe, (SEED,), num_epochs, optimizer))
     return next(entry.get("val_auroc") for entry in found.history if entry["epoch"] == found.best_epoch)

@@ -20,7 +20,11 @@ LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)
 
 
 def render_opencv(p: "ViewParameters", pixels: np.ndarray) -> Tensor:
-    """uint8 (B, H, W) -> float32 (B, size, size) in [0, 1]."""
+    """uint8 (B, H, W) -> float32 (B, size, size) in [0, 1].
+
+    As long as a view only maps values to values (jitter, solarisation) that is done in a table of 256 entries and
+    looked up once for each pixel; blur mixes neighbours, so what follows it is computed for each pixel.
+    """
     spec = p.spec
     out = np.empty((len(pixels), spec.size, spec.size), np.float32)
     matrices = inverse_affines(p.affine, spec.size).numpy() if spec.moves else [None] * len(pixels)
@@ -49,6 +53,7 @@ def inverse_affines(affine: Tensor, size: int) -> Tensor:
     """
     angle, dx, dy, scale = affine.double().unbind(1)
     cos, sin = torch.cos(torch.deg2rad(angle)) / scale, torch.sin(torch.deg2rad(angle)) / scale
+    # With c the centre and d the shift, output = R s (input - c) + c + d; so input = R' / s (output - c - d) + c.
     centre = (size - 1) / 2
     cx, cy = centre + dx, centre + dy
     x_row = torch.stack([cos, sin, centre - cos * cx - sin * cy], dim=1)
@@ -73,7 +78,7 @@ def _move(
     elif image.shape != size:
         image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     if flip:
-        image = cv2.flip(image, 1)
+        image = cv2.flip(image, 1)  # 1: about the vertical axis
     if matrix is not None:
         method = cv2.INTER_NEAREST if spec.affine_interpolation == "nearest" else cv2.INTER_LINEAR
         # What comes from outside the crop is 0.
@@ -86,6 +91,7 @@ def _jitter_table(image: np.ndarray, brightness: float, contrast: float, contras
     if contrast_first:
         return np.clip(_contrasted(LEVELS, contrast, cv2.mean(image)[0] / 255) * np.float32(brightness), 0, 1)
     table = np.clip(LEVELS * np.float32(brightness), 0, 1)
+    # Brightness acts first: the mean is that of the brightened image, by the histogram of the original.
     counts = cv2.calcHist([image], [0], None, [256], [0, 256]).ravel()
     return _contrasted(table, contrast, float(counts.astype(np.float64) @ table) / image.size)
 

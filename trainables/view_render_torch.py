@@ -46,6 +46,7 @@ class _Columns:
         flags = [p.flip, p.jitter, p.contrast_first, p.blur, p.solarize]
         numbers = [p.brightness, p.contrast, p.sigma]
         columns = [p.crop, inverse_affines(p.affine, p.spec.size).flatten(1), *(c[:, None] for c in numbers + flags)]
+        # Columns: crop 0 to 3, affine 4 to 9, brightness, contrast, sigma 10 to 12, flags from 13.
         table = torch.cat([column.float() for column in columns], dim=1)
         if device.type == "cuda":
             table = table.pin_memory()
@@ -73,6 +74,7 @@ def resampling_matrix(start: Tensor, length: Tensor, num_in: int, num_out: int) 
     pixel = torch.arange(num_in, device=start.device) + 0.5
     centre = start[:, None, None] + (torch.arange(num_out, device=start.device)[:, None] + 0.5) * step
     x = ((pixel - centre) / step.clamp(min=1)).abs_()
+    # Keys (1981), cubic convolution with a = CUBIC: near for |x| < 1, far for 1 <= |x| < 2, 0 beyond.
     near = ((CUBIC + 2) * x - (CUBIC + 3)) * x * x + 1
     far = CUBIC * (((x - 5) * x + 8) * x - 4)
     inside = (pixel > start[:, None]) & (pixel < (start + length)[:, None])
@@ -87,6 +89,7 @@ def _affine(value: Tensor, matrices: Tensor, interpolation: str) -> Tensor:
     x, y = places[None, None, :], places[None, :, None]
     # Elementwise and not affine_grid's product, which TF32 would round to a tenth of a pixel.
     pixels = [m[:, 0, None, None] * x + m[:, 1, None, None] * y + m[:, 2, None, None] for m in matrices.unbind(1)]
+    # grid_sample counts from -1 to 1 between the outer edges of the image: pixel i of S stands at (2 i + 1) / S - 1.
     grid = (torch.stack(pixels, dim=-1) * 2 + 1) / size - 1
     moved = functional.grid_sample(value[:, None], grid, interpolation, padding_mode="zeros", align_corners=False)
     return moved[:, 0]
@@ -99,13 +102,17 @@ def _jitter(value: Tensor, columns: _Columns) -> Tensor:
     contrast = torch.where(columns.jitter, columns.contrast, one)
     for is_contrast in (columns.contrast_first, ~columns.contrast_first):
         factor = torch.where(is_contrast, contrast, brightness)
+        # Contrast c about the mean m: c x + (1 - c) m; brightness b: b x.
         pull = torch.where(is_contrast, 1 - contrast, 0 * one) * value.mean(dim=(1, 2))
         value = (value * factor[:, None, None] + pull[:, None, None]).clamp_(0, 1)
     return value
 
 
 def _blur(value: Tensor, columns: _Columns, kernel: int) -> Tensor:
-    """Each sample with its own deviation: samples are the groups of one convolution along x and one along y."""
+    """Each sample with its own deviation: samples are the groups of one convolution along x and one along y.
+
+    The weights of a Gaussian, exp(-t^2 / 2 sigma^2) over their sum, are a softmax of the exponents.
+    """
     half = kernel // 2
     taps = torch.arange(-half, half + 1, device=value.device)
     weights = torch.softmax(-0.5 * (taps / columns.sigma[:, None]) ** 2, dim=1)

@@ -1,6 +1,7 @@
 """Views: drawn as parameters a sample, then rendered by OpenCV on the CPU or batched on an accelerator."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -71,6 +72,7 @@ def kernel_for(size: int) -> int:
 
 
 def multi_modal_view(size: int, jitter_p: float = 0.5) -> ViewSpec:
+    """The view that is paired with the report (B.3): crop, affine, jitter and blur; no solarisation."""
     return ViewSpec(
         size, (0.6, 1.0), degrees=20.0, translate=(0.09, 0.10), scale=(0.95, 1.05), jitter_p=jitter_p, blur_p=0.5,
         blur_sigma=(0.1, 3.0), blur_kernel=kernel_for(size),
@@ -78,10 +80,12 @@ def multi_modal_view(size: int, jitter_p: float = 0.5) -> ViewSpec:
 
 
 def ssl_view_1(size: int) -> ViewSpec:
+    """The first self-supervised view (B.3): always blurred."""
     return ViewSpec(size, (0.75, 1.0), jitter_p=0.8, blur_p=1.0, blur_kernel=kernel_for(size))
 
 
 def ssl_view_2(size: int) -> ViewSpec:
+    """The second self-supervised view (B.3): seldom blurred, sometimes solarised."""
     return ViewSpec(size, (0.75, 1.0), jitter_p=0.8, blur_p=0.1, blur_kernel=kernel_for(size), solarize_p=0.2)
 
 
@@ -106,13 +110,17 @@ class ViewParameters:
     solarize: Tensor
 
     def slice(self, start: int, stop: int) -> "ViewParameters":
-        """The samples of one worker."""
+        """The samples of one worker: rows start to stop - 1."""
         rows = {f.name: getattr(self, f.name)[start:stop] for f in fields(self) if f.name != "spec"}
         return ViewParameters(self.spec, **rows)
 
 
 def draw(spec: ViewSpec, n: int, height: int, width: int, generator: torch.Generator) -> ViewParameters:
-    """Parameters distributed as torchvision's transforms draw them."""
+    """Parameters of n views, distributed as torchvision's transforms draw them.
+
+    height, width: of the stored images, in pixels. The order of the draws is part of the result: a draw that is
+    added or moved changes all that follow, and with them every pretraining.
+    """
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(n, *shape, generator=generator, dtype=torch.float64) * (high - low) + low
@@ -120,6 +128,7 @@ def draw(spec: ViewSpec, n: int, height: int, width: int, generator: torch.Gener
     def happens(p: float) -> Tensor:
         return torch.rand(n, generator=generator) < p
 
+    # torchvision draws whole pixels, up to these shares of the side.
     max_dx, max_dy = spec.translate[0] * spec.size, spec.translate[1] * spec.size
     affine = torch.stack(
         [
@@ -134,11 +143,15 @@ def draw(spec: ViewSpec, n: int, height: int, width: int, generator: torch.Gener
     )
 
 
-def _draw_crops(spec: ViewSpec, n: int, height: int, width: int, uniform) -> Tensor:
-    """RandomResizedCrop's rule: ten tries of area and log-uniform ratio, then the central crop."""
-    tries = 10
+def _draw_crops(spec: ViewSpec, n: int, height: int, width: int, uniform: Callable[..., Tensor]) -> Tensor:
+    """RandomResizedCrop's rule: ten tries of area and log-uniform ratio, then the central crop. (n, 4) int64.
+
+    uniform(low, high, *shape) draws (n, *shape).
+    """
+    tries = 10  # all are drawn at once, and each sample takes its first that fits
     area = uniform(*spec.crop_scale, tries) * height * width
     ratio = torch.exp(uniform(math.log(spec.crop_ratio[0]), math.log(spec.crop_ratio[1]), tries))
+    # w h = area and w / h = ratio.
     w, h = torch.sqrt(area * ratio).round(), torch.sqrt(area / ratio).round()
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
     first = torch.where(fits.any(1), fits.int().argmax(1), 0)
@@ -146,10 +159,12 @@ def _draw_crops(spec: ViewSpec, n: int, height: int, width: int, uniform) -> Ten
     w, h = w[rows, first], h[rows, first]
     fallback = ~fits.any(1)
     if fallback.any():
+        # The largest crop about the centre whose ratio is allowed.
         low, high = spec.crop_ratio
         whole = width / height
         w[fallback] = width if whole < low or low <= whole <= high else round(height * high)
         h[fallback] = round(width / low) if whole < low else height
+    # One of height - h + 1 places, all equally likely.
     top = torch.floor(uniform(0, 1) * (height - h + 1))
     left = torch.floor(uniform(0, 1) * (width - w + 1))
     top[fallback], left[fallback] = ((height - h) // 2)[fallback], ((width - w) // 2)[fallback]
@@ -179,6 +194,7 @@ def _check(parameters: ViewParameters, pixels: Tensor) -> None:
         raise ValueError(f"pixels are {pixels.dtype} {tuple(pixels.shape)}: give uint8 (B, H, W)")
     if len(pixels) != len(parameters.crop):
         raise ValueError(f"{len(parameters.crop)} parameters for {len(pixels)} images: slice the worker's own")
+    # crop is (top, left, height, width): the sum of both halves is (bottom, right).
     beyond = (parameters.crop[:, :2] + parameters.crop[:, 2:]) > torch.tensor(pixels.shape[1:])
     if beyond.any():
         raise ValueError(f"a crop reaches beyond {tuple(pixels.shape[1:])}: draw for these images' height and width")
@@ -192,6 +208,7 @@ def normalise(
 
     channels_last: written in that memory format, equal values, so that a network in it need not copy.
     """
+    # (x - m) / s = x (1 / s) + (-m / s): one multiplication and one addition for each value.
     scale = torch.tensor([1 / s for s in std])
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
     if channels_last:

@@ -1,6 +1,6 @@
 """Findings without any label: which of two prompts is an image nearer to (Tiu et al., 2022)?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -35,15 +35,19 @@ def zero_shot_probabilities(images: Tensor, present: Tensor, absent: Tensor, sca
 
     images: (N, E), present and absent: (F, E), all of unit length; scale multiplies cosines as in the loss.
     """
+    # exp(p) / (exp(p) + exp(a)) = sigmoid(p - a), with p and a the scaled cosines of both prompts.
     difference = scale * (images.double() @ (present.double() - absent.double()).T)
     return torch.sigmoid(difference).numpy()
 
 
-def class_embeddings(embed, findings: Sequence[str]) -> tuple[Tensor, Tensor]:
+def class_embeddings(
+    embed: Callable[[Sequence[str]], Tensor], findings: Sequence[str]
+) -> tuple[Tensor, Tensor]:
     """Present and absent, (F, E): the mean of each finding's prompts, scaled to unit length. embed: texts -> (n, E)."""
     sides: list[list[Tensor]] = [[], []]
     for finding in findings:
         for side, texts in zip(sides, zip(*prompts_of(finding), strict=True), strict=True):
+            # The mean of unit vectors is shorter than 1 (prompt ensembling: Radford et al., 2021, section 3.1.4).
             mean = embed(list(texts)).mean(dim=0)
             side.append(mean / mean.norm().clamp(min=1e-12))
     return torch.stack(sides[0]), torch.stack(sides[1])

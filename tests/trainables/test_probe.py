@@ -11,10 +11,10 @@ from trainables.checkpoint import copy_state
 from trainables.downstream_data import Part, is_carved, targets_of
 from trainables.eval_views import EvalSpec
 from trainables.precision import Compute
-from trainables.probe import cache_features, train_heads
+from trainables.probe import HeadSettings, cache_features, train_heads
 from trainables.protocols import fine_tune, linear_probe
 from trainables.recipe import BackboneSpec, DownstreamRecipe, LabelPolicy, OptimizerSpec
-from trainables.supervised import Supervised, masked_bce, new_head
+from trainables.supervised import LabelledImages, Supervised, TrainingSettings, masked_bce, new_head
 
 CPU = Compute(torch.device("cpu"))
 FAST = OptimizerSpec("adam", 1e-2, (0.9, 0.999))
@@ -32,8 +32,8 @@ def part(n: int, seed: int) -> Part:
 
 def supervised(phase, train, val, seed, backbone, optimizer=FAST) -> Supervised:
     head = new_head(feature_dim(backbone), 3, seed)
-    rows = np.arange(len(train))
-    return Supervised(backbone, head, phase, RECIPE, train, rows, val, seed, CPU, RECIPE.num_epochs, optimizer)
+    images = LabelledImages(train, np.arange(len(train)), val)
+    return Supervised(backbone, head, images, TrainingSettings(RECIPE, phase, seed, RECIPE.num_epochs, optimizer), CPU)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_cached_equals_uncached_seed_by_seed(backbone, optimizer):
     features = cache_features(backbone, RECIPE, train, val, CPU)
     assert features.train.shape == (2, 53, 128)
     subsets = [np.arange(53) for _ in seeds]
-    results = train_heads(features, RECIPE, train, subsets, val, seeds, RECIPE.num_epochs, optimizer)
+    results = train_heads(features, train, val, subsets, HeadSettings(RECIPE, seeds, RECIPE.num_epochs, optimizer))
     for seed, cached in zip(seeds, results, strict=True):
         state = supervised(linear_probe.PROTOCOL.last_phase, train, val, seed, backbone, optimizer).run()
         assert state.best_epoch == cached.best_epoch
@@ -69,8 +69,9 @@ def test_seeds_do_not_touch_each_other(backbone):
     train, val = part(40, 0), part(20, 1)
     features = cache_features(backbone, RECIPE, train, val, CPU)
     whole = [np.arange(40)]
-    alone = train_heads(features, RECIPE, train, whole, val, (7,), 4, RECIPE.optimizer)[0]
-    together = train_heads(features, RECIPE, train, whole * 3, val, (5, 7, 9), 4, RECIPE.optimizer)[1]
+    alone = train_heads(features, train, val, whole, HeadSettings(RECIPE, (7,), 4, RECIPE.optimizer))[0]
+    three = HeadSettings(RECIPE, (5, 7, 9), 4, RECIPE.optimizer)
+    together = train_heads(features, train, val, whole * 3, three)[1]
     torch.testing.assert_close(alone.weight, together.weight, rtol=0, atol=1e-7)
 
 
@@ -81,7 +82,6 @@ def test_a_probe_leaves_the_backbone_bit_identical_and_fine_tuning_does_not(back
     after = copy_state(backbone)
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     backbone.requires_grad_(True)
-    del backbone.train  # the probe had fixed evaluation mode
     state = supervised(fine_tune.PROTOCOL.last_phase, train, val, 0, backbone).run()
     changed = [name for name in before if not torch.equal(before[name], state.best_tensors["backbone"][name])]
     assert any("running_mean" in name for name in changed) and any(name.endswith("0.weight") for name in changed)

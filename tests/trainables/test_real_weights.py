@@ -19,7 +19,7 @@ from trainables.metrics import auroc
 from trainables.objectives.joint import JointSettings
 from trainables.precision import Compute
 from trainables.pretraining import Corpus, Pretraining
-from trainables.probe import cache_features, train_heads
+from trainables.probe import HeadSettings, cache_features, train_heads
 from trainables.recipe import BackboneSpec, DownstreamRecipe, ImageNetInit, OptimizerSpec, PretrainRecipe, Resources
 from trainables.registry import objective_config
 from trainables.text import HuggingFaceText
@@ -60,8 +60,8 @@ def test_a_probe_on_imagenet_features_finds_pneumonia(shared_data, tmp_path, wei
     backbone = load_imagenet(init, seed=0)
     features = cache_features(backbone, recipe, parts.train, parts.val, CPU)
     test = cache_features(backbone, recipe, parts.test, parts.test, CPU).val
-    everything = np.arange(len(parts.train))
-    best = train_heads(features, recipe, parts.train, [everything], parts.val, (0,), 30, recipe.optimizer)[0]
+    everything, settings = np.arange(len(parts.train)), HeadSettings(recipe, (0,), 30, recipe.optimizer)
+    best = train_heads(features, parts.train, parts.val, [everything], settings)[0]
     f = parts.findings.index("pneumonia")
     scores = (test @ best.weight.T + best.bias)[:, f].numpy()
     assert auroc(scores, parts.test.targets[:, f], parts.test.known[:, f]) >= 0.80

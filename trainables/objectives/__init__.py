@@ -1,0 +1,1 @@
+"""Objectives: what a pretraining minimises, one file for each; `trainables.registry` names them."""

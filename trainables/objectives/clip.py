@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,27 +33,32 @@ class ClipConfig:
     multi_positive: bool = False
     version: int = 1
 
-    display = "CLIP"
-    needs_text = True
-    views = (MULTI_MODAL,)
-    loss_name = "clip"
+    display: ClassVar[str] = "CLIP"
+    needs_text: ClassVar[bool] = True
+    views: ClassVar[tuple[str, ...]] = (MULTI_MODAL,)
+    loss_name: ClassVar[str] = "clip"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_temperature(self.temperature)
         if not 0 <= self.lambda_i2t <= 1:
             raise ValueError(f"lambda_i2t is {self.lambda_i2t}; allowed: 0 to 1, the weight of image-to-text")
 
     @staticmethod
     def released() -> "ClipConfig":
+        """The released code's heads: two layers with a residual and layer norm."""
         block = HeadSpec(dims=(512, 512), act="gelu", residual=True, dropout=0.1, out_norm="layer")
         return ClipConfig(image_head=block, text_head=block)
 
     def build(self, context: BuildContext) -> "ImageText":
+        """The module with a text tower of the context's text_config. Raises ValueError where there is none."""
         return ImageText(self, context)
 
 
 class ImageText(Objective):
-    """Text tower and two heads; shared by CLIP and ConVIRT, which differ in values only."""
+    """Text tower and two heads; shared by CLIP and ConVIRT, which differ in values only.
+
+    `log_scale` is there with learnable_temperature only: the logarithm of 1 / temperature, as the original learns it.
+    """
 
     views = (MULTI_MODAL,)
 
@@ -69,6 +75,9 @@ class ImageText(Objective):
             self.log_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature)))
 
     def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """`image` and `text`, (b, E) of unit length, and with multi_positive `same_report`, (b,) int64."""
+        if batch.input_ids is None or batch.attention_mask is None:
+            raise ValueError(f"{self.config.display} reads reports, and the batch has no tokens of any")
         text = self.text_head(self.text(batch.input_ids, batch.attention_mask))
         found = {"image": unit(self.image_head(features[MULTI_MODAL])), "text": unit(text)}
         if self.config.multi_positive:
@@ -76,7 +85,8 @@ class ImageText(Objective):
         return found
 
     def losses(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
-        scale = 1 / self.config.temperature
+        """One loss, `clip` or `convirt`, of this worker's rows against all workers' columns."""
+        scale: float | Tensor = 1 / self.config.temperature
         if self.config.learnable_temperature:
             scale = self.log_scale.exp().clamp(max=100)  # the original's bound
         identity = embeddings.get("same_report")
@@ -89,14 +99,17 @@ def image_text_loss(
 ) -> Tensor:
     """This worker's rows of lambda CE(u v^T s, I) + (1 - lambda) CE(v u^T s, I), mean over rows.
 
-    image, text: (b, D) of unit length, normalised before they are gathered. identity: (b,) equal numbers for
-    equal reports, which then share the target.
+    Radford et al. (2021), figure 3, with lambda = 1/2; Zhang et al. (2020), eq. 4, with others.
+    image, text: (b, D) of unit length, normalised before they are gathered; scale: s = 1 / temperature.
+    identity: (b,) equal numbers for equal reports, which then share the target.
     """
     all_image, all_text = gather_with_grad(image), gather_with_grad(text)
+    # This worker's rows of the B x B logits; row i's report is column rank * b + i.
     rows = torch.arange(len(image), device=image.device) + rank() * len(image)
     targets = rows
     if identity is not None:
         everyone = gather(identity)
+        # A row of the target: 1 / k at each of the k equal reports, so that it sums to 1.
         same = (identity[:, None] == everyone[None]).to(image.dtype)
         targets = same / same.sum(dim=1, keepdim=True)
     logits = scale * image @ all_text.T
@@ -111,6 +124,8 @@ def report_identity(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
 
     A sum of the tokens, each times a scrambled 64-bit number of its place (Steele et al., 2014), modulo 2^64.
     """
+    # SplitMix64: the multiplier 0x9E3779B97F4A7C15 and the two of its finaliser, as signed int64. Torch's right shift
+    # copies the sign bit where the original shifts in zeros: another scramble, as good for telling texts apart.
     place = torch.arange(1, input_ids.shape[1] + 1, device=input_ids.device) * -7046029254386353131
     place = (place ^ (place >> 30)) * -4658895280553007687
     place = (place ^ (place >> 27)) * -7723592293110705685

@@ -1,6 +1,7 @@
 """ConVIRT: CLIP's loss weighted towards image-to-text, a half-frozen text tower (Zhang et al., 2020)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from trainables.heads import HeadSpec
 from trainables.objectives.clip import ClipConfig
@@ -20,10 +21,11 @@ class ConvirtConfig(ClipConfig):
     frozen_layers: int = 6
     freeze_embeddings: bool = True
 
-    display = "ConVIRT"
-    loss_name = "convirt"
+    display: ClassVar[str] = "ConVIRT"
+    loss_name: ClassVar[str] = "convirt"
 
     @staticmethod
     def released() -> "ConvirtConfig":
+        """The released code's heads, without batch norm, and embeddings that are trained."""
         head = HeadSpec(dims=(512, 512), act="relu")
         return ConvirtConfig(image_head=head, text_head=head, freeze_embeddings=False)

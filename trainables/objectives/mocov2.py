@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +26,9 @@ from trainables.objectives.base import (
 
 @dataclass(frozen=True)
 class MocoV2Config:
-    """queue_size None: 65,536, or the largest multiple of the batch up to half the corpus where that is smaller.
+    """momentum: the share of itself that the key encoder keeps in a step, 0 to 1.
 
+    queue_size None: 65,536, or the largest multiple of the batch up to half the corpus where that is smaller.
     symmetric: each view is query once, against the other's queue (two queues). key_bn_splits: the key encoder's
     batch norm sees the shuffled global batch in so many groups, on one worker as on many.
     """
@@ -39,11 +41,11 @@ class MocoV2Config:
     key_bn_splits: int = 8
     version: int = 1
 
-    display = "MoCoV2"
-    needs_text = False
-    views = (SSL_1, SSL_2)
+    display: ClassVar[str] = "MoCoV2"
+    needs_text: ClassVar[bool] = False
+    views: ClassVar[tuple[str, ...]] = (SSL_1, SSL_2)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_temperature(self.temperature)
         if not 0 <= self.momentum <= 1:
             raise ValueError(f"momentum is {self.momentum}; allowed: 0 to 1, the share that the copy keeps in a step")
@@ -52,14 +54,20 @@ class MocoV2Config:
 
     @staticmethod
     def released() -> "MocoV2Config":
+        """The released code's head: wider, without batch norm."""
         return MocoV2Config(head=HeadSpec(dims=(2048, 128), act="relu"))
 
     def build(self, context: BuildContext, pairs: Pairs = TWO_VIEWS) -> "MocoV2":
+        """The module with its queues, and a copy of the context's backbone, for these pairs of views."""
         return MocoV2(self, context, pairs)
 
 
 def queue_size_for(config: MocoV2Config, global_batch_size: int, num_train_images: int) -> int:
-    """Raises ValueError where the queue would be smaller than a batch."""
+    """Keys in a queue. Raises ValueError where the queue would be smaller than a batch.
+
+    config.queue_size, or without one min(65,536, the largest multiple of the batch up to half the corpus): a queue
+    of more than the corpus would hold keys of an image as negatives of itself.
+    """
     if config.queue_size is None:
         fitting = num_train_images // 2 // global_batch_size * global_batch_size
         return min(65_536, max(fitting, global_batch_size))
@@ -69,7 +77,10 @@ def queue_size_for(config: MocoV2Config, global_batch_size: int, num_train_image
 
 
 def key_groups_per_worker(splits: int, global_batch_size: int, workers: int) -> int:
-    """Batch-norm groups of the key encoder on each worker. Raises ValueError where they do not come out even."""
+    """Batch-norm groups of the key encoder on each worker: splits / workers.
+
+    Raises ValueError where groups of at least 2 images do not come out even.
+    """
     rows = global_batch_size / splits
     if global_batch_size % splits or splits % workers or rows < 2:
         raise ValueError(
@@ -83,6 +94,11 @@ def key_groups_per_worker(splits: int, global_batch_size: int, workers: int) -> 
 class MocoV2(Objective):
     """A query head, a momentum copy of backbone and head, and a queue for each view whose keys are used."""
 
+    pointer: Tensor
+    step: Tensor
+    key_backbone: nn.Module
+    key_head: nn.Module
+
     def __init__(self, config: MocoV2Config, context: BuildContext, pairs: Pairs):
         super().__init__()
         self.config, self.pairs, self.views = config, pairs, views_of(pairs)
@@ -91,6 +107,7 @@ class MocoV2(Objective):
         self.head = Head(config.head, context.feature_dim)
         self.key_backbone = convert_to_split(copy.deepcopy(context.backbone), groups).requires_grad_(False)
         self.key_head = convert_to_split(copy.deepcopy(self.head), groups).requires_grad_(False)
+        # (query, key) of every pair, and with `symmetric` also the other way round.
         self.directions = tuple(d for a, b in pairs for d in ([(a, b), (b, a)] if config.symmetric else [(a, b)]))
         self.key_views = tuple(dict.fromkeys(key for _, key in self.directions))
         size = queue_size_for(config, context.global_batch_size, context.num_train_images)
@@ -98,6 +115,7 @@ class MocoV2(Objective):
             self.register_buffer(f"queue_{view}", unit(torch.randn(size, config.head.dims[-1])))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
+        # Keys of the step in work, for the queues after it: a step's own keys must not be among its negatives.
         self.fresh: dict[str, Tensor] = {}
 
     @property
@@ -106,14 +124,21 @@ class MocoV2(Objective):
         return tuple(dict.fromkeys(query for query, _ in self.directions))
 
     def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """`query_<view>` and `key_<view>`, (b, D) of unit length; keys without gradient."""
         found = {f"query_{view}": unit(self.head(features[view])) for view in self.feature_views}
         return found | {f"key_{view}": self.keys(batch.views[view]) for view in self.key_views}
 
     @torch.no_grad()
     def keys(self, images: Tensor) -> Tensor:
-        """This worker's keys, (b, D). In training, batch norm sees the global batch in an order of its own."""
+        """This worker's keys, (b, D). In training, batch norm sees the global batch in an order of its own.
+
+        Shuffled batch norm (He et al., 2020, 3.3): else a query and its key would share batch statistics, by which
+        the positive could be told without looking at the image.
+        """
         if not self.training:
             return unit(self.key_head(self.key_backbone(images)))
+        # The same order on each worker, of (seed, step): worker r computes the r-th share of the shuffled batch, the
+        # keys are gathered, and argsort(order), the inverse permutation, gives each worker those of its own images.
         everyone, share = gather(images), len(images)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle_bn", int(self.step)))
         order = torch.randperm(len(everyone), generator=generator).to(images.device)
@@ -122,6 +147,7 @@ class MocoV2(Objective):
         return keys[torch.argsort(order)][rank() * share : (rank() + 1) * share]
 
     def losses(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`mocov2`: InfoNCE of each direction, their mean. In training the keys are kept for `after_step`."""
         if self.training:
             self.fresh = {view: embeddings[f"key_{view}"].detach() for view in self.key_views}
         parts = []
@@ -135,12 +161,14 @@ class MocoV2(Objective):
     def after_step(self, backbone: nn.Module) -> None:
         """Move the copy once, and put this step's keys into the queues, the oldest out."""
         pairs = [(self.key_backbone, backbone), (self.key_head, self.head)]
-        slow = [p for copy_, _ in pairs for p in copy_.parameters()]
-        fast = [p for _, source in pairs for p in source.parameters()]
+        slow: list[Tensor] = [p for copy_, _ in pairs for p in copy_.parameters()]
+        fast: list[Tensor] = [p for _, source in pairs for p in source.parameters()]
+        # slow + (1 - m) (fast - slow) = m slow + (1 - m) fast, of all parameters in one call.
         torch._foreach_lerp_(slow, fast, 1 - self.config.momentum)
         pointer = self.pointer.clone()
         for view, local in self.fresh.items():
             keys, queue = gather(local), self.get_buffer(f"queue_{view}")
+            # A ring: the pointer is where the oldest key stands.
             places = (torch.arange(len(keys), device=keys.device) + pointer) % len(queue)
             queue[places] = keys.to(queue.dtype)
             self.pointer.copy_((pointer + len(keys)) % len(queue))
@@ -151,7 +179,11 @@ class MocoV2(Objective):
 
 
 def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """Mean of -log softmax of the positive among itself and the queue. query, key: (b, D), queue: (K, D), unit rows."""
+    """Mean of -log softmax of the positive among itself and the queue (He et al., 2020, eq. 1).
+
+    query, key: (b, D); queue: (K, D); all of unit length.
+    """
     positive = (query * key).sum(dim=1, keepdim=True)
+    # A clone: autograd keeps it for backward, and what is written into the queue in between must not reach it.
     logits = torch.cat([positive, query @ queue.T.clone()], dim=1) / temperature
     return functional.cross_entropy(logits, torch.zeros(len(query), dtype=torch.long, device=query.device))

@@ -1,9 +1,11 @@
 """VICReg: invariance between views, variance and decorrelation within them (Bardes et al., 2022)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from trainables.batch import SSL_1, SSL_2
@@ -16,7 +18,11 @@ GRAM_ROWS, BLOCK_COLUMNS = 64, 1024  # small enough for a core's cache
 
 @dataclass(frozen=True)
 class VicRegConfig:
-    """variance_average: the variance terms of both views are averaged (official code), not added (the equation)."""
+    """invariance, variance, covariance: weights of the three terms (the paper's lambda, mu and nu).
+
+    gamma: target of the standard deviations; epsilon: added to variances before the root. variance_average: the
+    variance terms of both views are averaged (official code), not added (the equation).
+    """
 
     expander: HeadSpec = HeadSpec(dims=(8192, 8192, 8192), norm="batch", act="relu", bias_last=False)
     invariance: float = 25.0
@@ -27,20 +33,25 @@ class VicRegConfig:
     variance_average: bool = True
     version: int = 1
 
-    display = "VICReg"
-    needs_text = False
-    views = (SSL_1, SSL_2)
+    display: ClassVar[str] = "VICReg"
+    needs_text: ClassVar[bool] = False
+    views: ClassVar[tuple[str, ...]] = (SSL_1, SSL_2)
 
     @staticmethod
     def released() -> "VicRegConfig":
+        """The released code has the paper's values."""
         return VicRegConfig()
 
     def build(self, context: BuildContext, pairs: Pairs = TWO_VIEWS) -> "VicReg":
+        """The module on a backbone of the context's width, for these pairs of views."""
         return VicReg(Head(self.expander, context.feature_dim), self, pairs)
 
 
-class VicReg(PairObjective):
+class VicReg(PairObjective[VicRegConfig]):
+    """An expander and the three terms on its outputs; variances and covariances are of the global batch."""
+
     def pair_losses(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
+        """Bardes et al. (2022), eq. 6: weighted invariance, variance and covariance, each under its own name."""
         c, a, b = self.config, at_least_float32(a), at_least_float32(b)
         all_a, all_b = gather_with_grad(a), gather_with_grad(b)  # statistics are of the global batch
         spread = variance_term(all_a, c.gamma, c.epsilon) + variance_term(all_b, c.gamma, c.epsilon)
@@ -52,13 +63,14 @@ class VicReg(PairObjective):
 
 
 def variance_term(z: Tensor, gamma: float, epsilon: float) -> Tensor:
-    """Mean hinge of the standard deviations below gamma. z: (n, D)."""
+    """Mean hinge of the standard deviations below gamma (Bardes et al., 2022, eq. 1). z: (n, D)."""
     return functional.relu(gamma - torch.sqrt(z.var(dim=0) + epsilon)).mean()
 
 
 def covariance_term(z: Tensor) -> Tensor:
-    """Sum of the squared off-diagonal covariances over D. z: (n, D), float32 or float64."""
-    return _Covariance.apply(z)
+    """Sum of the squared off-diagonal covariances over D (eq. 4). z: (n, D), float32 or float64."""
+    value: Tensor = _Covariance.apply(z)  # apply has no types of its own
+    return value
 
 
 class _Covariance(torch.autograd.Function):
@@ -71,25 +83,30 @@ class _Covariance(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, z: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, z: Tensor) -> Tensor:
         n, width = z.shape
         centred = z - z.mean(dim=0)
         gram = _gram(centred if n < width else centred.T)
-        diagonal = torch.cat([block.square().sum(dim=0) for block in centred.split(BLOCK_COLUMNS, dim=1)])
+        # diag(C'C) = (n - 1) x the variances: no off-diagonal entries, so their squares are taken off below.
+        diagonal = torch.cat([block.square().sum(dim=0) for block in torch.split(centred, BLOCK_COLUMNS, dim=1)])
         ctx.save_for_backward(centred, gram, diagonal)
+        # ||C'C||^2 = ||CC'||^2, so the smaller of both matrices serves.
         return (gram.square().sum() - diagonal.square().sum()) / ((n - 1) ** 2 * width)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        centred, gram, diagonal = ctx.saved_tensors
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        centred: Tensor
+        centred, gram, diagonal = ctx.saved_tensors  # type: ignore[attr-defined]  # torch types forward's side only
         n, width = centred.shape
+        # d/dC of (||CC'||^2 - |d|^2): 4 CC'C and, with d = column sums of C^2, -4 C d; over the same divisor.
         scale = 4 * gradient / ((n - 1) ** 2 * width)
         gram, diagonal = gram * scale, diagonal * scale
         if n >= width:
-            return (centred @ gram).addcmul_(centred, diagonal, value=-1)
+            product: Tensor = centred @ gram
+            return product.addcmul_(centred, diagonal, value=-1)
         product = torch.empty_like(centred)
-        blocks = (matrix.split(BLOCK_COLUMNS, dim=-1) for matrix in (product, centred, diagonal))
+        blocks = (torch.split(matrix, BLOCK_COLUMNS, dim=-1) for matrix in (product, centred, diagonal))
         for into, columns, squares in zip(*blocks, strict=True):
             torch.mm(gram, columns, out=into).addcmul_(columns, squares, value=-1)
         return product

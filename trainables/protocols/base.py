@@ -26,6 +26,7 @@ class Protocol:
 
     @property
     def last_phase(self) -> Phase:
+        """The phase that a cell of this protocol trains itself; those before it are cells of `starts_from`."""
         return self.phases[-1]
 
     @property
