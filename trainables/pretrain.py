@@ -192,13 +192,14 @@ def _one_job(job: EncoderJob, lane: Lane, device: torch.device, emit: Emit) -> N
         _wait_for_initial(job, files, lane.turns)
         run_pretraining(job, lane.storage, open_corpus(job, lane.storage, lane.resources), lane.resources, device, emit)
     except CorruptArtefact as error:
-        if error.path != job.initial_folder:  # a shard, perhaps on one worker only: the group must start again
+        if error.path is None or error.path != job.initial_folder:
+            # A shard, perhaps on one worker only: the group must start again.
             fail(job, files, error, emit)
             if distributed.world_size() > 1:
                 raise
             return
         # The weights it starts from were damaged: they are computed again, and then this run; it has not failed.
-        if distributed.rank() == 0 and error.path is not None:
+        if distributed.rank() == 0:
             quarantine(files, error.path)
         emit(Progress(job.key, "waiting", error=str(error)))
         distributed.barrier()  # none looks for the folder again before it is gone
