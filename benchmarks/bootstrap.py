@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.common import in_turn, report, row
 from benchmarks.metrics import NUM_FINDINGS, made_up_scores
-from sweep.bootstrap import Resamples, draw_resamples, presort, resampled_aurocs
+from sweep.statistics.bootstrap import Resamples, draw_resamples, presort, resampled_aurocs
 
 NUM_IMAGES, IMAGES_PER_PATIENT, NUM_RESAMPLES, ROUNDS = 25_000, 2, 1000, 5
 TIMED_RESAMPLES = 5  # of the loop over scikit-learn

@@ -23,20 +23,21 @@ from benchmarks.common import in_turn, report, row
 from benchmarks.own_ray import own_ray
 from benchmarks.small_storage import built, image_counts, trivial_study
 from benchmarks.views import one_core
-from datasets_io.read import read_manifest
-from datasets_io.subsets import label_subset
-from sweep.console import quiet_libraries
-from sweep.execute import Execution, downstream_jobs, encoder_job
-from sweep.plan import Plan, pending
-from sweep.schedule import groups_in_order
-from sweep.store import Store
-from trainables.backbones import build_backbone, feature_dim
-from trainables.cells import DownstreamJob, run_job
-from trainables.downstream_data import load_parts
-from trainables.encoders import run_initial
-from trainables.precision import Compute
+from datasets_io.corpus.label_subsets import label_subset
+from datasets_io.corpus.read import read_manifest
+from sweep.cli.logging import quiet_libraries
+from sweep.engine.execution import Execution
+from sweep.engine.jobs import downstream_jobs, encoder_job
+from sweep.engine.schedule import groups_in_order
+from sweep.store.store import Store
+from sweep.studies.plan import Plan, pending
+from trainables.evaluation.cell_job import DownstreamJob, run_job
+from trainables.evaluation.dataset import load_parts
+from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, new_head
+from trainables.networks.backbones import build_backbone, feature_dim
+from trainables.pretraining.encoder_job import run_initial
 from trainables.recipe import Resources
-from trainables.supervised import LabelledImages, Supervised, TrainingSettings, new_head
+from trainables.training.precision import Compute
 
 CPU = Compute(torch.device("cpu"))
 NUM_ROWS, SEEDS, GRID_TRIALS, ROUNDS = 13, 5, 6, 15

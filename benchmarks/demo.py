@@ -18,7 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from benchmarks.common import report, row
-from datasets_io.artefacts import RESULT
+from datasets_io.storage.artefacts import RESULT
 
 LIMIT_SECONDS, LOOK_SECONDS = 300.0, 10.0
 QUICK_ONLY = "method=random,protocol=LP,dataset=nih_cxr14,seed=0"

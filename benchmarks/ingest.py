@@ -28,10 +28,11 @@ from pydicom.pixels import get_decoder
 
 from benchmarks.common import in_turn, report, row
 from datasets_io.build import BuildSpec, build
-from datasets_io.codecs import NAME as OUR_CODEC
-from datasets_io.decode_worker import DecodeWorker
-from datasets_io.files import Files
-from datasets_io.pixels import PixelSpec, decode_file
+from datasets_io.pixels.codecs import NAME as OUR_CODEC
+from datasets_io.pixels.decode import decode_file
+from datasets_io.pixels.grey import PixelSpec
+from datasets_io.pixels.worker import DecodeWorker
+from datasets_io.storage.files import Files
 
 BITS, SIZE = 12, 224  # of the pictures, of what they are shrunk to
 FILES = 8  # uncompressed ones: 124 MB in all, more than a core's caches hold

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from torchmetrics.functional.classification import multilabel_auroc
 
 from benchmarks.common import in_turn, report, row
-from trainables.metrics import auroc_per_finding
+from trainables.evaluation.metrics import auroc_per_finding
 
 NUM_IMAGES, NUM_FINDINGS, ROUNDS = 25_000, 14, 15
 TOLERANCE = 1e-12

@@ -19,13 +19,13 @@ from transformers import BertConfig, BertModel
 
 from benchmarks.common import in_turn, report, row
 from benchmarks.views import one_core
-from trainables.heads import unit
+from trainables.networks.heads import unit
+from trainables.networks.text import TextTower, TinyText
 from trainables.objectives.clip import image_text_loss
 from trainables.objectives.simclr import nt_xent
 from trainables.objectives.vicreg import covariance_term
-from trainables.optim import build_optimizer
 from trainables.recipe import OptimizerSpec
-from trainables.text import TextTower, TinyText
+from trainables.training.optim import build_optimizer
 
 
 @dataclass(frozen=True)

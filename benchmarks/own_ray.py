@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import ray
 
-from sweep.execute import start_ray, stop_ray
+from sweep.engine.cluster import start_ray, stop_ray
 
 
 @contextlib.contextmanager

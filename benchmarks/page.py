@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from sweep.forecast import FLOPS_PER_SECOND, TOKENS, Forecast, forecast
-from sweep.plan import make_plan
-from sweep.roofline import MACHINES, Roofline, roofline
+from benchmarks.roofline import MACHINES, Roofline, roofline
 from sweep.studies import paper
+from sweep.studies.forecast import FLOPS_PER_SECOND, TOKENS, Forecast, forecast
+from sweep.studies.plan import make_plan
 
 # Images of the paper's splits: MIMIC-CXR's 377,110 pairs (those without an impression included), CheXpert's
 # 223,414 and 234, NIH-ChestX-ray14 cut 70-10-20 by patient.

@@ -22,19 +22,19 @@ from benchmarks.common import report, row
 from benchmarks.own_ray import own_ray
 from benchmarks.small_storage import built, image_counts, trivial_study
 from benchmarks.views import one_core
-from datasets_io.files import Files
-from datasets_io.read import read_manifest
-from sweep.cell import EncoderRun
-from sweep.console import quiet_libraries
-from sweep.execute import Execution
-from sweep.plan import Pending
-from sweep.store import Store
+from datasets_io.corpus.read import read_manifest
+from datasets_io.storage.files import Files
+from sweep.cli.logging import quiet_libraries
+from sweep.engine.execution import Execution
+from sweep.store.store import Store
 from sweep.studies import demo
-from trainables.encoders import EncoderJob
-from trainables.loop import LoopState, train_step
-from trainables.pretrain import open_corpus
-from trainables.pretraining import Pretraining
+from sweep.studies.cell import EncoderRun
+from sweep.studies.plan import Pending
+from trainables.pretraining.encoder_job import EncoderJob
+from trainables.pretraining.task import Pretraining
+from trainables.pretraining.worker_group import open_corpus
 from trainables.recipe import PretrainRecipe, Resources
+from trainables.training.loop import LoopState, train_step
 
 CORPUS = "mimic_cxr"
 CHECKED_STEPS = 10

@@ -18,14 +18,15 @@ from torch import nn
 from benchmarks.common import in_turn, report, row
 from benchmarks.views import one_core
 from sweep.studies import paper
-from trainables.backbones import build_backbone, feature_dim
-from trainables.downstream_data import Part
-from trainables.eval_views import contents
-from trainables.precision import Compute
-from trainables.probe import HeadSettings, ProbeResult, cache_features, train_heads
+from trainables.evaluation.dataset import Part
+from trainables.evaluation.features import features_of
+from trainables.evaluation.probe import HeadSettings, ProbeResult, cache_features, train_heads
+from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, new_head
+from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.protocols import linear_probe
 from trainables.recipe import BackboneSpec, DownstreamRecipe
-from trainables.supervised import LabelledImages, Supervised, TrainingSettings, features_of, new_head
+from trainables.training.precision import Compute
+from trainables.views.evaluation import contents
 
 SEEDS, FINDINGS, TOLERANCE = (0, 1, 2, 3, 4), 14, 1e-6
 CPU = Compute(torch.device("cpu"))

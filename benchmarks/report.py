@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sweep.aggregate import CellResult
-from sweep.plan import make_plan
-from sweep.report import write_report
-from sweep.report_data import CellDetail, Origin, ReportData
-from sweep.report_files import ReportFolder
-from sweep.store import Store
+from sweep.report.write import write_report
+from sweep.store.records import CellDetail, CellResult
+from sweep.store.report_folder import ReportFolder
+from sweep.store.snapshot import Origin, ReportData
+from sweep.store.store import Store
 from sweep.studies import demo
-from trainables.metrics import FindingAuroc, macro
+from sweep.studies.plan import make_plan
+from trainables.evaluation.metrics import FindingAuroc, macro
 
 FINDINGS = tuple(f"finding_{number}" for number in range(14))
 HISTORY = tuple({"epoch": e, "score": 0.7, "train_bce": 0.4, "val_auroc": 0.7, "val_loss": 0.5} for e in range(5))

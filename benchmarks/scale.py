@@ -17,16 +17,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks.common import in_turn, report, row
-from datasets_io.artefacts import RESULT, seal
 from datasets_io.fingerprint import canonical_json, fingerprint
-from sweep.aggregate import CellResult, findings_csv, results_csv
-from sweep.plan import Plan, make_plan
-from sweep.results import ResultReader
-from sweep.store import Store
+from datasets_io.storage.artefacts import RESULT, seal
+from sweep.report.main_table import table1
+from sweep.statistics.summaries import study_summaries
+from sweep.store.csv_files import findings_csv, results_csv
+from sweep.store.records import CellResult
+from sweep.store.results import ResultReader
+from sweep.store.store import Store
 from sweep.studies import Study, demo
-from sweep.summaries import study_summaries
-from sweep.tables import table1
-from trainables.metrics import FindingAuroc
+from sweep.studies.plan import Plan, make_plan
+from trainables.evaluation.metrics import FindingAuroc
 
 FINGERPRINTS = {"mimic_cxr": "a" * 12, "chexpert": "b" * 12, "nih_cxr14": "c" * 12}
 FINDINGS, ROUNDS = 14, 3

@@ -1,6 +1,6 @@
 """How close to the lower bound does the planner's own policy come, on 4 to 512 GPUs, and how fast does it plan?
 
-A simulation: the ordering, gangs, shares and readiness are those of sweep.schedule; only time is made up. Durations
+A simulation: the ordering, gangs, shares and readiness are those of the sweep itself; only time is made up. Durations
 are stated in two ways: `paper`, what Huang et al. report (pretraining 1.5 days on four V100, 2 with two objectives,
 half a day for 100% of the labels); `forecast`, the FLOPs of each item at a V100's published rate.
 """
@@ -12,10 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from benchmarks.common import report, row
-from sweep.cell import Cell, EncoderRun
-from sweep.forecast import FLOPS_PER_SECOND, forecast
-from sweep.plan import Plan, make_plan, pending, starts_from
-from sweep.schedule import (
+from sweep.engine.schedule import (
     Machines,
     ReadyTasks,
     Task,
@@ -27,6 +24,9 @@ from sweep.schedule import (
     shape_of,
 )
 from sweep.studies import Study, paper
+from sweep.studies.cell import Cell, EncoderRun
+from sweep.studies.forecast import FLOPS_PER_SECOND, forecast
+from sweep.studies.plan import Plan, make_plan, pending, starts_from
 from trainables.recipe import PretrainRecipe
 
 # Images: MIMIC-CXR with an impression, CheXpert's frontal ones, NIH by patient 70-10-20.

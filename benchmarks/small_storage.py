@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasets_io.build import build, data_folder
-from datasets_io.read import read_manifest
-from datasets_io.synthetic.archives import SyntheticSpec, write_archives
-from sweep.plan import Plan, make_plan
-from sweep.store import Store
+from datasets_io.corpus.read import read_manifest
+from datasets_io.synthetic.archives import write_archives
+from datasets_io.synthetic.plan import SyntheticSpec
+from sweep.store.store import Store
 from sweep.studies import BASELINE, EncoderRow, Study, demo
+from sweep.studies.plan import Plan, make_plan
 from trainables.recipe import RandomInit
 
 

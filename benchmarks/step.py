@@ -19,17 +19,17 @@ from torch import Tensor, nn
 
 from benchmarks.common import in_turn, report, row
 from benchmarks.views import one_core
-from datasets_io.read import CorpusBatch, CorpusIndex
+from datasets_io.corpus.read import CorpusBatch, CorpusIndex
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2, Batch
-from trainables.heads import HeadSpec
-from trainables.loop import LoopState, train_step
+from trainables.networks.heads import HeadSpec
+from trainables.networks.text import TinyText
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.simclr import SimClrConfig
 from trainables.objectives.vicreg import VicRegConfig
-from trainables.pretraining import Corpus, Pretraining
+from trainables.pretraining.task import Corpus, Pretraining
 from trainables.recipe import BackboneSpec, OptimizerSpec, PretrainRecipe, Resources
-from trainables.text import TinyText
-from trainables.views import multi_modal_view, ssl_view_1, ssl_view_2
+from trainables.training.loop import LoopState, train_step
+from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,8 @@ from benchmarks.own_ray import own_ray
 from benchmarks.view_peers import pillow_peer
 from benchmarks.views import least_work, made_up_images, one_core
 from datasets_io.build import BuildSpec, build, data_folder
-from datasets_io.files import Files
-from datasets_io.manifest import Manifest
-from datasets_io.read import (
+from datasets_io.corpus.manifest import Manifest
+from datasets_io.corpus.read import (
     CorpusBatch,
     CorpusIndex,
     StreamPlan,
@@ -41,8 +40,10 @@ from datasets_io.read import (
     resident_batches,
     shards_of,
 )
-from datasets_io.stream import streamed_batches
-from trainables.views import draw_for_step, multi_modal_view, normalise, render
+from datasets_io.corpus.stream import streamed_batches
+from datasets_io.storage.files import Files
+from trainables.views.parameters import draw_for_step, multi_modal_view
+from trainables.views.render import normalise, render
 
 BATCH, JPEG_QUALITY, ROUNDS = 64, 95, 3
 PEER = "DataLoader, Pillow, torchvision on JPEG"

@@ -11,7 +11,8 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from trainables.views import IMAGENET_MEAN, IMAGENET_STD, ViewParameters, ViewSpec
+from trainables.views.parameters import ViewParameters, ViewSpec
+from trainables.views.render import IMAGENET_MEAN, IMAGENET_STD
 
 
 class PillowBlur:

@@ -16,7 +16,8 @@ import torch
 
 from benchmarks.common import in_turn, report, row
 from benchmarks.view_peers import kornia_peer, pillow_peer, torchvision_peer, torchvisions_views
-from trainables.views import ViewSpec, draw_for_step, multi_modal_view, normalise, render, ssl_view_1, ssl_view_2
+from trainables.views.parameters import ViewSpec, draw_for_step, multi_modal_view, ssl_view_1, ssl_view_2
+from trainables.views.render import normalise, render
 
 KINDS = {"multi_modal": multi_modal_view, "ssl_1": ssl_view_1, "ssl_2": ssl_view_2}
 NUM_IMAGES, ROUNDS = 64, 7

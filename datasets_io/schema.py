@@ -4,6 +4,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+VIEW_POSITIONS = frozenset((
+    "AP", "PA", "LATERAL", "FRONTAL", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "SWIMMERS",
+    "AP AXIAL", "PA AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD", "XTABLE LATERAL",
+))
+
+
 SPLITS = ("train", "val", "test")
 
 # Shards keep what the archive says; a recipe decides what uncertain and blank mean.
@@ -59,3 +65,9 @@ def shard_schema(findings: tuple[str, ...]) -> pa.Schema:
     ]
     labels = [pa.field(label_column(finding), pa.int8()) for finding in findings]
     return pa.schema([*text, *numbers, *labels, pa.field("pixels", pa.binary(), nullable=False)])
+
+
+def known_view(text: str | None) -> str | None:
+    """A view position that this field uses; None for any other text, so that nothing private can pass."""
+    value = (text or "").strip().upper()
+    return value if value in VIEW_POSITIONS else None

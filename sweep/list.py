@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.console import EXIT_BAD_INPUT, quiet_libraries
+from sweep.cli.exit_codes import EXIT_BAD_INPUT
+from sweep.cli.logging import quiet_libraries
 
 KINDS = ("methods", "datasets", "studies", "protocols")
 PIPE_WIDTH = 140
@@ -50,7 +51,7 @@ def _text(value: object) -> str:
 
 def methods() -> list[dict]:
     """A row for each way of pretraining, with what sweep.tune can search of it."""
-    from sweep.search_space import space_of
+    from sweep.studies.tunable import space_of
     from trainables.objectives.joint import JointSettings
     from trainables.registry import METHODS, PAPER_METHODS, display_name, method_group, needs_reports, objective_config
 
@@ -66,7 +67,7 @@ def methods() -> list[dict]:
 
 def datasets() -> list[dict]:
     """A row for each source that --raw takes."""
-    from datasets_io.registry import SOURCES
+    from datasets_io.sources.registry import SOURCES
 
     return [
         {
@@ -79,8 +80,8 @@ def datasets() -> list[dict]:
 
 def studies() -> list[dict]:
     """A row for each study, with its size."""
-    from sweep.plan import make_plan
-    from sweep.studies import STUDIES
+    from sweep.studies.plan import make_plan
+    from sweep.studies.presets import STUDIES
 
     rows = []
     for name, make in STUDIES.items():

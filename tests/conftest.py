@@ -76,7 +76,7 @@ def local_ray() -> Iterator[None]:
     """The one Ray of this process: its start costs ten core-seconds. Tests that ask for it are in the group `ray`."""
     import ray
 
-    from sweep.execute import start_ray, stop_ray
+    from sweep.engine.cluster import start_ray, stop_ray
 
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)

@@ -25,10 +25,11 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from datasets_io.build import BuildSpec, build, data_folder
-from datasets_io.files import Files
-from datasets_io.ray_token import TOKEN
+from datasets_io.local_ray import TOKEN
 from datasets_io.sources.csv_images import CsvOptions
-from datasets_io.synthetic.archives import SyntheticSpec, write_archives
+from datasets_io.storage.files import Files
+from datasets_io.synthetic.archives import write_archives
+from datasets_io.synthetic.plan import SyntheticSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = SyntheticSpec(
@@ -50,8 +51,9 @@ def study():
     return replace(base, name="canary", rows=rows, datasets=datasets, seeds=(0,))
 """
 INGEST_ON_RAY = (
-    "import sys; from datasets_io import build, shards; build.RAY_PAYS_BYTES = 0; shards.RECORDS_PER_SHARD = 64\n"
-    "from datasets_io.command import main; sys.exit(main(sys.argv[1:]))"
+    "import sys; from datasets_io.build import corpus as build, shards; build.RAY_PAYS_BYTES = 0\n"
+    "shards.RECORDS_PER_SHARD = 64\n"
+    "from datasets_io.build.__main__ import main; sys.exit(main(sys.argv[1:]))"
 )
 # Every token has one of these, plain or in UTF-16: one quick look tells files that have none.
 MARKS = (b"kv7", "kv7".encode("utf-16-le"), b"27182", "27182".encode("utf-16-le"))

@@ -140,7 +140,7 @@ def test_the_kubernetes_pods_are_alike():
 def test_commands_in_the_guide_and_the_job_use_flags_that_exist():
     from typer.testing import CliRunner
 
-    from sweep.run import app
+    from sweep.run.__main__ import app
 
     flags = set(re.findall(r"--[a-z][a-z-]*", CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output))
     texts = [(ROOT / "docs/clusters/README.md").read_text(encoding="utf-8"), kubernetes()[0]["spec"]["entrypoint"]]

@@ -18,8 +18,8 @@ PAGES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROO
 GUIDES = ("README.md", "docs/tuning.md", "docs/watching.md", *(p for p in PAGES if p not in (
     "README.md", "docs/tuning.md", "docs/watching.md", "docs/clusters/README.md")))  # `ray exec` quotes its commands
 APPS = {
-    "run": "sweep.run", "doctor": "sweep.doctor.__main__", "status": "sweep.status", "tune": "sweep.tune",
-    "list": "sweep.list", "report": "sweep.report",
+    "run": "sweep.run.__main__", "doctor": "sweep.doctor.__main__", "status": "sweep.status.__main__",
+    "tune": "sweep.tune.__main__", "list": "sweep.list", "report": "sweep.report.__main__",
 }
 MORE = {"export": "sweep.export", "training_free": "sweep.training_free"}
 HARMLESS = ("doctor", "status", "list", "report")  # the others train: their own tests run them on small studies
@@ -96,7 +96,7 @@ def flags_of(module: str) -> set[str]:
         added = [call for call in calls if getattr(call.func, "attr", "") == "add_argument"]
         return {name.value for call in added for name in call.args if isinstance(name, ast.Constant)}
     if module == "datasets_io.build":
-        from datasets_io.command import parser
+        from datasets_io.build.__main__ import parser
 
         made: argparse.ArgumentParser = parser()
         return {option for action in made._actions for option in action.option_strings}

@@ -198,7 +198,7 @@ def test_promised_names_are_read_from_the_page():
 
 
 def test_every_file_of_statistics_is_described():
-    from sweep.analysis import FILES
+    from sweep.statistics.analysis import FILES
 
     assert set(re.findall(r"`(\w+\.csv)`", text_of("docs/statistics.md"))) >= set(FILES)
 

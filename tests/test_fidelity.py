@@ -9,9 +9,9 @@ import pytest
 from datasets_io.build import BuildSpec
 from datasets_io.sources.mimic_cxr import MimicOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
-from sweep.layout import TableLayout
 from sweep.studies import Study, paper, released, strict
-from trainables.eval_views import EvalSpec
+from sweep.studies.layout import TableLayout
+from trainables.networks.text import HuggingFaceText
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.convirt import ConvirtConfig
 from trainables.objectives.joint import JointSettings
@@ -19,8 +19,8 @@ from trainables.objectives.mocov2 import MocoV2Config
 from trainables.objectives.simclr import SimClrConfig
 from trainables.objectives.vicreg import VicRegConfig
 from trainables.recipe import DownstreamRecipe, LabelPolicy, OptimizerSpec, PretrainRecipe, RandomInit, SplitRecipe
-from trainables.text import HuggingFaceText
-from trainables.views import ViewSpec
+from trainables.views.evaluation import EvalSpec
+from trainables.views.parameters import ViewSpec
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encoding="utf-8")
 CLASSES = {

@@ -16,14 +16,14 @@ import pytest
 
 from datasets_io.build import BuildSpec, identity_of
 from datasets_io.fingerprint import BEFORE, fingerprint, plain
-from datasets_io.registry import SOURCES
-from sweep.plan import make_plan
-from sweep.search_space import JOINT_WEIGHT, TEMPERATURE
+from datasets_io.sources.registry import SOURCES
 from sweep.studies import STUDIES, study_fingerprint
+from sweep.studies.plan import make_plan
+from sweep.studies.tunable import JOINT_WEIGHT, TEMPERATURE
+from trainables.networks.text import HuggingFaceText, TinyText
 from trainables.objectives.joint import JointSettings
 from trainables.recipe import BackboneSpec, EncoderSource, ImageNetInit, OptimizerSpec, RandomInit, StandInInit
 from trainables.registry import METHODS, objective_config
-from trainables.text import HuggingFaceText, TinyText
 
 GOLDEN = Path(__file__).parent / "golden"
 KEYS = json.loads((GOLDEN / "keys.json").read_text())

@@ -6,8 +6,8 @@ from statistics import mean
 
 import pytest
 
-from sweep.published_tables import COLUMNS, MEANS, PER_FINDING, PER_FINDING_COLUMNS, PER_FINDING_ROWS
-from sweep.stats import half_width
+from sweep.report.published_values import COLUMNS, MEANS, PER_FINDING, PER_FINDING_COLUMNS, PER_FINDING_ROWS
+from sweep.statistics.inference import half_width
 
 DOCUMENT = re.sub(r"\s+", " ", (Path(__file__).parents[1] / "docs" / "paper-forensics.md").read_text(encoding="utf-8"))
 CHEXPERT_TABLES, ONE_POSITIVE = (2, 4, 6), ("Lung Lesion", "Pleural Other")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainables.backbones import HUGGING_FACE, build_backbone, read_weights
+from trainables.networks.backbones import HUGGING_FACE, build_backbone, read_weights
 from trainables.recipe import BackboneSpec, EncoderSource
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -86,7 +86,7 @@ def load_source(source: EncoderSource) -> nn.Module:
     if file_sha256(path) != source.sha256:
         raise ValueError(f"weights file {path} is not the one that the study names: its sha256 is not {source.sha256}")
     if source.backbone.name == HUGGING_FACE:
-        from trainables.hugging_face_images import load_image_network
+        from trainables.networks.hugging_face_images import load_image_network
 
         return load_image_network(dict(source.backbone.options), path.parent)
     backbone = build_backbone(source.backbone, seed=0)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from trainables.eval_views import EvalSpec
-from trainables.views import ViewSpec
+from trainables.views.evaluation import EvalSpec
+from trainables.views.parameters import ViewSpec
 
 
 class ObjectiveConfig(Protocol):
@@ -27,7 +27,7 @@ class BackboneSpec:
     """An image network by its timm name, `demo_cnn`, or `transformers`. `options` go to timm.create_model by keyword.
 
     `transformers` is a Hugging Face image network: its options are `config`, the JSON of its configuration, and
-    `pooling` (trainables/hugging_face_images.py).
+    `pooling` (trainables/networks/hugging_face_images.py).
     """
 
     name: str
@@ -111,7 +111,7 @@ class PretrainRecipe:
 
     `initial` names the row whose weights the image network starts from (`imagenet` in the paper).
     The learning rate follows a cosine to zero over num_epochs by step (`constant`: none).
-    views: (name, specification) of each view that the method reads. text: a trainables.text.TextConfig, or None for a
+    views: (name, specification) of each view that the method reads. text: a TextConfig, or None for a
     method without reports. patience: epochs without a lower validation loss before it stops; None: never.
     `gradient_cache_chunk`: images of the global batch that pass the network together, where not all of them fit.
     `shuffle_window` images are read ahead and shuffled together; with a smaller corpus that is a full shuffle.

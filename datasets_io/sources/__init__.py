@@ -1,1 +1,1 @@
-"""One module a source: how its official archive is read into records. datasets_io.registry lists them."""
+"""One module a source: how its official archive is read into records. datasets_io.sources.registry lists them."""

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from datasets_io.archive import (
+from datasets_io.schema import ArchiveError, Record, known_view
+from datasets_io.sources.archive import (
     find_file,
-    known_view,
     label_code,
     read_table,
     require_file,
@@ -21,7 +21,6 @@ from datasets_io.archive import (
     snake_case,
     whole_number,
 )
-from datasets_io.schema import ArchiveError, Record
 
 VERSION = 1
 COLUMNS = (

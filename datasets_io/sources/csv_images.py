@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets_io.archive import (
-    known_view,
+from datasets_io.schema import ArchiveError, Record, known_view
+from datasets_io.sources.archive import (
     label_code,
     read_header,
     read_table,
@@ -24,9 +24,8 @@ from datasets_io.archive import (
     snake_case,
     whole_number,
 )
-from datasets_io.reports import one_line, sections_of
-from datasets_io.schema import ArchiveError, Record
-from datasets_io.splits import hash_split
+from datasets_io.sources.reports import one_line, sections_of
+from datasets_io.sources.splits import hash_split
 
 VERSION = 1
 MIN_SALT_BYTES = 16

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets_io.archive import find_file, known_view, label_code, read_table, require_folder, snake_case
-from datasets_io.reports import STUDIES_WITHOUT_SECTIONS, sections_of
-from datasets_io.schema import ArchiveError, Record
-from datasets_io.splits import hash_split
+from datasets_io.schema import ArchiveError, Record, known_view
+from datasets_io.sources.archive import find_file, label_code, read_table, require_folder, snake_case
+from datasets_io.sources.reports import STUDIES_WITHOUT_SECTIONS, sections_of
+from datasets_io.sources.splits import hash_split
 
 VERSION = 1
 COLUMNS = (

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets_io.archive import (
-    known_view,
+from datasets_io.schema import ArchiveError, Record, known_view
+from datasets_io.sources.archive import (
     read_names,
     read_table,
     require_file,
@@ -18,8 +18,7 @@ from datasets_io.archive import (
     snake_case,
     whole_number,
 )
-from datasets_io.schema import ArchiveError, Record
-from datasets_io.splits import hash_split
+from datasets_io.sources.splits import hash_split
 
 VERSION = 1
 CSV_NAMES = (

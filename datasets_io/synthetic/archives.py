@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets_io.archive import snake_case
 from datasets_io.fingerprint import fingerprint, plain
 from datasets_io.schema import ArchiveError
+from datasets_io.sources.archive import snake_case
 from datasets_io.sources.chexpert import COLUMNS as CHEXPERT_COLUMNS
 from datasets_io.sources.nih_cxr14 import CSV_NAMES as NIH_NAMES
 from datasets_io.synthetic.mimic_archive import write_mimic

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.console import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_FAILED, quiet_libraries
+from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_FAILED
+from sweep.cli.logging import quiet_libraries
 from sweep.doctor.check import FAIL, OK, WARN, Check, guarded
 
 MARKS = {OK: "[green]ok[/green]", WARN: "[yellow]warn[/yellow]", FAIL: "[red]fail[/red]"}
@@ -61,11 +62,11 @@ def doctor(
 
 def examine(study_name: str | None, storage: str, raw_values: list[str], cluster: Path | None) -> list[Check]:
     """All checks, in the order in which one needs the other. Raises ValueError for bad input only."""
-    from sweep.data import parse_raw
     from sweep.doctor.access import access_checks
     from sweep.doctor.machine import machine_checks
     from sweep.doctor.places import check_storage
-    from sweep.studies import load_study
+    from sweep.store.shards import parse_raw
+    from sweep.studies.presets import load_study
 
     raw = parse_raw(raw_values)
     if study_name is None and not raw:
@@ -88,8 +89,8 @@ def _data_and_disk(study, storage: str, raw: dict[str, Path]) -> list[Check]:
     from sweep.doctor.needs import needs_of
     from sweep.doctor.places import check_disk
     from sweep.doctor.trees import check_raw, check_study_data
-    from sweep.plan import make_plan
-    from sweep.store import ReadStore
+    from sweep.store.store import ReadStore
+    from sweep.studies.plan import make_plan
 
     specs = study.builds() if study else ()
     checks, counts = check_raw(raw, specs)

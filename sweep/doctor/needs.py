@@ -6,12 +6,12 @@ from functools import lru_cache
 
 import torch
 
-from datasets_io.read import MEMORY_LIMIT
-from sweep.cell import Cell, EncoderRun
-from sweep.studies import Study
-from trainables.backbones import build_backbone
+from datasets_io.corpus.read import MEMORY_LIMIT
+from sweep.studies.cell import Cell, EncoderRun
+from sweep.studies.study import Study
+from trainables.networks.backbones import build_backbone
+from trainables.networks.text import HuggingFaceText
 from trainables.recipe import BackboneSpec, PretrainRecipe
-from trainables.text import HuggingFaceText
 
 FLOAT32 = 4
 HEAD_BYTES = 50 << 20  # projection heads of an objective, as float32

@@ -4,14 +4,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from datasets_io.build import BuildSpec, check_archive
+from datasets_io.build.checks import check_archive
+from datasets_io.build.spec import BuildSpec
 from datasets_io.schema import ArchiveError, Record
-from sweep.damage import data_name
 from sweep.doctor.check import FAIL, OK, WARN, Check
-from sweep.locate import data_folders
-from sweep.shards import open_sources
-from sweep.store import ReadStore
-from sweep.studies import Study
+from sweep.store.damage import data_name
+from sweep.store.shard_checks import open_sources
+from sweep.store.shards import data_folders
+from sweep.store.store import ReadStore
+from sweep.studies.study import Study
 
 # Images that the whole archives list: MIMIC-CXR 2.x; CheXpert train + valid, and with the later test set; NIH.
 WHOLE = {"mimic_cxr": (377_110,), "chexpert": (223_648, 224_316), "nih_cxr14": (112_120,)}

@@ -14,10 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from datasets_io.fingerprint import canonical_json
-from datasets_io.nih_boxes import Box, read_boxes
 from datasets_io.schema import ArchiveError
-from sweep import analysis
-from sweep.aggregate import CellResult
+from datasets_io.sources.nih_boxes import Box, read_boxes
 from sweep.figures import (
     curves,
     drawing,
@@ -32,9 +30,11 @@ from sweep.figures import (
 )
 from sweep.figures.drawing import CannotDraw, Drawing, not_drawn
 from sweep.figures.view import View, make_view
-from sweep.plan import Plan
-from sweep.store import ReadStore
-from sweep.studies import Study
+from sweep.statistics import analysis
+from sweep.store.records import CellResult
+from sweep.store.store import ReadStore
+from sweep.studies.plan import Plan
+from sweep.studies.study import Study
 
 BOXED = "nih_cxr14"
 PROCESSES_PAY = 300  # results: the demo's 650 take a core a minute to draw

@@ -18,8 +18,8 @@ from sweep.figures.models import cell_network
 from sweep.figures.separation import Separation, separation, tsne
 from sweep.figures.style import PALETTE
 from sweep.figures.view import View
-from trainables.cell_model import FROZEN, TUNED, load_backbone
-from trainables.encoder_features import ImageSample, image_features, sample_images
+from trainables.evaluation.cell_model import FROZEN, TUNED, load_backbone
+from trainables.evaluation.encoder_features import ImageSample, image_features, sample_images
 
 VERSION = 1  # of this file, separation.py and models.py
 MOST = 10_000  # images of a set, as in the paper

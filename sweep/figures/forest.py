@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.style import INK, MUTED, PALETTE, PAPER
 from sweep.figures.view import View, column_title
-from sweep.stats import Comparison
-from sweep.studies import EncoderRow
+from sweep.statistics.inference import Comparison
+from sweep.studies.study import EncoderRow
 
 VERSION = 1
 NAME, TITLE = "forest", "Methods against the baseline"

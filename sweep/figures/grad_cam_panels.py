@@ -8,19 +8,19 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import derive_seed
-from datasets_io.nih_boxes import Box
-from datasets_io.read import read_manifest
+from datasets_io.sources.nih_boxes import Box
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.models import cell_network
 from sweep.figures.style import PALETTE, spelled
 from sweep.figures.view import View
-from trainables.cell_model import FROZEN, TUNED, CellModel
-from trainables.downstream_data import Part, load_parts
-from trainables.eval_views import EvalSpec, prepare
-from trainables.grad_cam import enlarged, grad_cam
+from trainables.evaluation.cell_model import FROZEN, TUNED, CellModel
+from trainables.evaluation.dataset import Part, load_parts
+from trainables.evaluation.grad_cam import enlarged, grad_cam
+from trainables.views.evaluation import EvalSpec, prepare
 
-VERSION = 1  # of this file, models.py and trainables.grad_cam
+VERSION = 1  # of this file, models.py and trainables.evaluation.grad_cam
 SHOWN = ("imagenet", "clip", "simclr", "clip+simclr")
 # CheXpert's five of the competition, then those that NIH has boxes for.
 PREFERRED = (

@@ -7,7 +7,8 @@ from matplotlib.colors import Normalize, to_rgb
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.style import GREY_SCALE, INK, MUTED, PAPER, spelled
-from sweep.figures.view import Column, View, column_title
+from sweep.figures.view import View, column_title
+from sweep.statistics.summaries import Column
 
 VERSION = 1
 FEW = 10  # positives below which an AUROC hangs on single images

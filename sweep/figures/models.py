@@ -1,8 +1,8 @@
 """Which network stands for a row and a data set in pictures: the tuned one where it is stored, else the probe's."""
 
-from sweep.cell import Cell
 from sweep.figures.view import View
-from trainables.cell_model import TUNED, CellModel, load_cell_model
+from sweep.studies.cell import Cell
+from trainables.evaluation.cell_model import TUNED, CellModel, load_cell_model
 
 PREFERRED = (("LPFT", 100), ("LP", 100))
 

@@ -7,18 +7,18 @@ import numpy as np
 import torch
 
 from datasets_io.fingerprint import derive_seed
-from datasets_io.nih_boxes import BOX_LIST, Box
+from datasets_io.sources.nih_boxes import BOX_LIST, Box
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.forest import GROUP_COLORS, GROUP_MARKERS
 from sweep.figures.grad_cam_panels import box_in_view, models_of, test_part
 from sweep.figures.style import INK, MUTED
 from sweep.figures.view import View
-from trainables.cell_model import CellModel
-from trainables.downstream_data import Part
-from trainables.eval_views import EvalSpec, prepare
-from trainables.grad_cam import enlarged, grad_cam
+from trainables.evaluation.cell_model import CellModel
+from trainables.evaluation.dataset import Part
+from trainables.evaluation.grad_cam import enlarged, grad_cam
+from trainables.views.evaluation import EvalSpec, prepare
 
-VERSION = 1  # of this file, grad_cam_panels.py, models.py and trainables.grad_cam
+VERSION = 1  # of this file, grad_cam_panels.py, models.py and trainables.evaluation.grad_cam
 NAME, TITLE = "pointing_game", "Pointing game on NIH's boxes"
 MOST_ON_CPU = 128  # boxes: a ResNet-50 explains about ten a second on two cores
 BATCH = 32

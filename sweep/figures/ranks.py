@@ -2,11 +2,11 @@
 
 from matplotlib.axes import Axes
 
-from sweep.comparisons import Ranks
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.forest import GROUP_COLORS
 from sweep.figures.style import INK, MUTED
 from sweep.figures.view import View, column_title
+from sweep.statistics.comparisons import Ranks
 
 VERSION = 1
 NAME, TITLE = "critical_difference", "Average ranks with the critical difference"

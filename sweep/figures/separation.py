@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from trainables.metrics import auroc
+from trainables.evaluation.metrics import auroc
 
 NEIGHBOURS, FOLDS = 15, 5
 SMALL = 5_000  # points that settle in fewer iterations

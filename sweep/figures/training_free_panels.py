@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.style import INK, MUTED, look
 from sweep.figures.view import View
-from sweep.training_free import KINDS, items_of, rows_of
+from sweep.training_free.measures import KINDS, items_of, rows_of
 
 VERSION = 1
 NAME, TITLE = "training_free", "Without training: neighbours, prompts, retrieval"

@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from datasets_io.artefacts import RESULT
-from datasets_io.manifest import Manifest
-from datasets_io.read import read_manifest
-from sweep.aggregate import CellResult, Summary
-from sweep.comparisons import Comparisons, compare_methods
+from datasets_io.corpus.manifest import Manifest
+from datasets_io.corpus.read import read_manifest
+from datasets_io.storage.artefacts import RESULT
 from sweep.figures.drawing import CannotDraw
-from sweep.plan import Plan
-from sweep.store import ReadStore
-from sweep.studies import BASELINE, EncoderRow, Study
-from sweep.summaries import Column, Summaries, study_summaries
+from sweep.statistics.comparisons import Comparisons, compare_methods
+from sweep.statistics.summaries import Column, Summaries, study_summaries
+from sweep.statistics.summary import Summary
+from sweep.store.records import CellResult
+from sweep.store.store import ReadStore
+from sweep.studies.plan import Plan
+from sweep.studies.study import BASELINE, EncoderRow, Study
 from trainables.registry import PROTOCOLS
 
 GROUP_TITLES = {

@@ -7,7 +7,8 @@ import pytest
 from pydicom import uid
 
 from benchmarks.ingest import apart, box_sums, least_work, main, plain_script, radiograph, write
-from datasets_io.pixels import PixelSpec, decode_file
+from datasets_io.pixels.decode import decode_file
+from datasets_io.pixels.grey import PixelSpec
 
 FIELDS = {"benchmark", "figure", "unit", "ours", "peer", "peer_name", "speedup", "limit", "limit_name", "of_limit"}
 ENCODINGS = ("jpeg_lossless", "jpeg_12_bit_lossy", "jpeg_ls", "jpeg_2000", "htj2k", "rle")

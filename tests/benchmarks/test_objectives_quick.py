@@ -8,9 +8,9 @@ import torch
 from benchmark_lines import figures_of
 
 from benchmarks.objectives import check_equal, gradients, main, normal
-from trainables import text
+from trainables.networks import text
+from trainables.networks.text import TextTower, TinyText, length_buckets
 from trainables.objectives.vicreg import covariance_term
-from trainables.text import TextTower, TinyText, length_buckets
 
 
 def test_quick(capsys):

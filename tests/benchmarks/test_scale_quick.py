@@ -6,7 +6,7 @@ import pytest
 from benchmark_lines import figures_of
 
 from benchmarks.scale import FINGERPRINTS, check_keys, main, planned, study_of
-from sweep.plan import make_plan
+from sweep.studies.plan import make_plan
 
 
 def test_quick(capsys):

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import schedule
 from benchmarks.schedule import lower_bound, paper_durations, plan_of, simulate
-from sweep.schedule import Task
+from sweep.engine.schedule import Task
 from sweep.studies import paper
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,8 @@ import torch
 from benchmark_lines import figures_of
 
 from benchmarks.step import QUICK, check_first_loss, made_up_corpus, main, recipe_of
-from datasets_io.read import CorpusBatch
-from trainables.pretraining import Pretraining
+from datasets_io.corpus.read import CorpusBatch
+from trainables.pretraining.task import Pretraining
 from trainables.recipe import Resources
 
 

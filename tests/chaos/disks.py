@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets_io.files import Disk
+from datasets_io.storage.disk import Disk
 
 CALLS = ("make_folder", "create", "rename", "link", "unlink", "remove_tree", "sync_folder", "read")
 

@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from datasets_io.files import TEMPORARY, Files
-from sweep.chaos import finished, hear_interrupts, results_of
-from sweep.lease import LEASES
+from datasets_io.storage.files import TEMPORARY, Files
+from sweep.run.chaos import finished, hear_interrupts, results_of
+from sweep.store.lease import LEASES
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY, SMALL = "tests/chaos/tiny_study.py", "tests/sweep/small_study.py"

@@ -6,18 +6,19 @@ from pathlib import Path
 import torch
 
 from datasets_io.build import build, data_folder
-from datasets_io.files import Files
-from datasets_io.read import read_manifest
-from datasets_io.synthetic.archives import SyntheticSpec, write_archives
-from sweep.execute import downstream_jobs, encoder_job
-from sweep.plan import Plan, make_plan, pending
-from sweep.schedule import groups_in_order
-from sweep.store import Store
+from datasets_io.corpus.read import read_manifest
+from datasets_io.storage.files import Files
+from datasets_io.synthetic.archives import write_archives
+from datasets_io.synthetic.plan import SyntheticSpec
+from sweep.engine.jobs import downstream_jobs, encoder_job
+from sweep.engine.schedule import groups_in_order
+from sweep.store.store import Store
 from sweep.studies import Study, demo
-from trainables.cells import DownstreamJob, run_job
-from trainables.encoders import run_initial
+from sweep.studies.plan import Plan, make_plan, pending
+from trainables.evaluation.cell_job import DownstreamJob, run_job
 from trainables.events import Outcome
-from trainables.precision import Compute
+from trainables.pretraining.encoder_job import run_initial
+from trainables.training.precision import Compute
 
 ARCHIVES = SyntheticSpec(
     image_size=48, corpus_train=48, corpus_val=16, chexpert_train=60, chexpert_valid=40, nih_train_val=40, nih_test=20

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from disks import FailingDisk, RecordingDisk, crash_states, lay_out
 
-import datasets_io.files
-from datasets_io import artefacts
-from datasets_io.artefacts import CorruptArtefact
-from datasets_io.files import Disk, Files
+import datasets_io.storage.files
+from datasets_io.storage import artefacts
+from datasets_io.storage.artefacts import CorruptArtefact
+from datasets_io.storage.disk import Disk
+from datasets_io.storage.files import Files
 
 FOLDER, CONTENTS, RESULT = "cells/c", {"a.bin": b"abc" * 50, "b.txt": b"some text"}, {"macro_auroc": 0.75, "key": "k"}
 FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None  # thousands of small files, each synced
@@ -22,12 +23,12 @@ ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 @contextmanager
 def on(disk: Disk):
     """Everything in this process on that disk, without patience."""
-    before = datasets_io.files.DISK, datasets_io.files.RETRY_SECONDS
-    datasets_io.files.DISK, datasets_io.files.RETRY_SECONDS = disk, 0.0
+    before = datasets_io.storage.files.DISK, datasets_io.storage.files.RETRY_SECONDS
+    datasets_io.storage.files.DISK, datasets_io.storage.files.RETRY_SECONDS = disk, 0.0
     try:
         yield disk
     finally:
-        datasets_io.files.DISK, datasets_io.files.RETRY_SECONDS = before
+        datasets_io.storage.files.DISK, datasets_io.storage.files.RETRY_SECONDS = before
 
 
 def publish(files: Files) -> None:
@@ -62,7 +63,7 @@ def assert_publish_survives_failing_calls(make: Callable[[int, int], FailingDisk
                         assert caught.errno == error, "the error that happened is the error that is seen"
                 done = assert_whole_or_open(files)
                 assert raised or done, f"publish said nothing of a failed {disk.failed}, and the cell is not done"
-                left = [path for path in Path(folder).rglob("*") if datasets_io.files.TEMPORARY in path.name]
+                left = [path for path in Path(folder).rglob("*") if datasets_io.storage.files.TEMPORARY in path.name]
                 assert not left or disk.failed == "unlink"
                 publish(files)
                 assert assert_whole_or_open(files)

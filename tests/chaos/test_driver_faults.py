@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from drivers import ENVIRONMENT, ROOT, assert_same_and_tidy, command, run, start, wait_for
 
-from datasets_io.artefacts import QUARANTINE
-from datasets_io.files import TEMPORARY, Files
-from sweep.chaos import finished, results_of
-from sweep.lease import LEASES
+from datasets_io.storage.artefacts import QUARANTINE
+from datasets_io.storage.files import TEMPORARY, Files
+from sweep.run.chaos import finished, results_of
+from sweep.store.lease import LEASES
 
 pytestmark = pytest.mark.timeout(2400)  # seven runs of a small study: half a minute each on an idle machine
 
@@ -59,7 +59,8 @@ def test_a_killed_then_an_interrupted_driver_cost_nothing(calm, tmp_path):
 SWALLOWED = """
 import signal, sys
 import ray
-from sweep import execute, run
+from sweep.engine import execution
+from sweep.run import __main__ as run
 
 def swallow():
     try:
@@ -77,7 +78,7 @@ def after(owner, name):
     setattr(owner, name, wrapped)
 
 owner, _, name = sys.argv.pop(1).rpartition(".")
-after({"ray": ray, "Execution": execute.Execution}[owner], name)
+after({"ray": ray, "Execution": execution.Execution}[owner], name)
 run.app()
 """
 
@@ -99,8 +100,9 @@ def test_an_interrupt_that_a_library_swallows_stops_the_driver_all_the_same(calm
 
 KILLED_AT_THE_END = """
 import os, signal, sys
-from datasets_io.files import DISK, Files
-from sweep.lease import Lease
+from datasets_io.storage.disk import DISK
+from datasets_io.storage.files import Files
+from sweep.store.lease import Lease
 files = Files(sys.argv[1])
 Lease(files).claim({"a"})
 DISK.rename = lambda path, target: os.kill(os.getpid(), signal.SIGKILL)

@@ -25,7 +25,7 @@ from drivers import (
 )
 from ray.cluster_utils import Cluster
 
-from sweep.chaos import Tormentor, family, finished, results_of, show_chaos
+from sweep.run.chaos import Tormentor, family, finished, results_of, show_chaos
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(7200)]
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")

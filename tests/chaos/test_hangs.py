@@ -11,24 +11,17 @@ import pytest
 import ray
 from small_storage import Small, small
 
-import sweep.fan_out
-from datasets_io.artefacts import publish, record_failure
-from datasets_io.files import Files
-from sweep.board import Board
-from sweep.console import ClusterLost
-from sweep.execute import (
-    ATTEMPTS_TO_START,
-    LEAST_LIMIT_SECONDS,
-    TIMED_OUT,
-    _end_process,
-    silence_limit,
-    start_ray,
-    time_limit,
-)
-from sweep.fan_out import CellWork, ReadyJobs
-from sweep.schedule import Machines, Task, shape_of
-from trainables.downstream import landed
-from trainables.pretrain import Turns
+import sweep.engine.tune_search
+from datasets_io.storage.artefacts import publish, record_failure
+from datasets_io.storage.files import Files
+from sweep.cli.exit_codes import ClusterLost
+from sweep.engine.cluster import ATTEMPTS_TO_START, TIMED_OUT, start_ray
+from sweep.engine.execution import LEAST_LIMIT_SECONDS, _end_process, silence_limit, time_limit
+from sweep.engine.progress_actor import Board
+from sweep.engine.schedule import Machines, Task, shape_of
+from sweep.engine.tune_search import CellWork, ReadyJobs
+from trainables.evaluation.cell_trial import landed
+from trainables.pretraining.worker_group import Turns
 from trainables.process import ALIVE_SECONDS, Process, birth_of
 from trainables.recipe import Resources
 
@@ -106,7 +99,7 @@ def made(tmp_path_factory) -> Small:
 def ready(made, monkeypatch) -> ReadyJobs:
     """All jobs of the small study, on a machine of eight cores."""
     machines = Machines(0, 8)
-    monkeypatch.setattr(sweep.fan_out, "machines_at_most", lambda: machines)
+    monkeypatch.setattr(sweep.engine.tune_search, "machines_at_most", lambda: machines)
     tasks = tuple(
         Task(
             (job.encoder_folder, *(t.starts_from_folder for t in job.targets if t.starts_from_folder)),

@@ -9,13 +9,13 @@ import pytest
 import torch
 from small_storage import Small, small
 
-import trainables.cells
-from datasets_io.artefacts import QUARANTINE, is_done, open_artefacts, problems
-from datasets_io.read import read_manifest
-from datasets_io.verify import verify
-from sweep.execute import encoder_job
-from sweep.results import ResultReader
-from trainables.encoders import EncoderJob, count_attempt, last_error, note_error
+import trainables.evaluation.cell_job
+from datasets_io.build.verify import verify
+from datasets_io.corpus.read import read_manifest
+from datasets_io.storage.artefacts import QUARANTINE, is_done, open_artefacts, problems
+from sweep.engine.jobs import encoder_job
+from sweep.store.results import ResultReader
+from trainables.pretraining.encoder_job import EncoderJob, count_attempt, last_error, note_error
 from trainables.recipe import OptimizerSpec
 
 
@@ -30,7 +30,7 @@ def prepared(tmp_path_factory) -> Small:
 def storage(prepared: Small, tmp_path: Path) -> Small:
     """A copy that a test may damage."""
     shutil.copytree(prepared.files.root, tmp_path / "storage")
-    trainables.cells._parts.cache_clear()
+    trainables.evaluation.cell_job._parts.cache_clear()
     return replace(prepared, store=type(prepared.store)(str(tmp_path / "storage")))
 
 
@@ -123,7 +123,7 @@ def test_a_loss_that_is_no_number_fails_the_cell_and_never_gives_one(storage, pr
 
 
 def test_memory_that_runs_out_once_is_tried_again_with_the_same_batch(storage, monkeypatch):
-    job, whole = storage.job("random", "FT", 1), trainables.cells.Supervised.run
+    job, whole = storage.job("random", "FT", 1), trainables.evaluation.cell_job.Supervised.run
     calls = []
 
     def run(self):
@@ -132,7 +132,7 @@ def test_memory_that_runs_out_once_is_tried_again_with_the_same_batch(storage, m
             raise torch.OutOfMemoryError("CUDA out of memory")
         return whole(self)
 
-    monkeypatch.setattr(trainables.cells.Supervised, "run", run)
+    monkeypatch.setattr(trainables.evaluation.cell_job.Supervised, "run", run)
     assert [outcome.status for outcome in storage.run(job)] == ["done"]
     assert calls == [job.recipe.batch_size] * 2
 
@@ -141,7 +141,7 @@ def test_memory_that_runs_out_twice_is_a_failure_with_what_to_do(storage, monkey
     def run(self):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(trainables.cells.Supervised, "run", run)
+    monkeypatch.setattr(trainables.evaluation.cell_job.Supervised, "run", run)
     (outcome,) = storage.run(storage.job("random", "FT", 1))
     assert outcome.status == "failed" and "gpus_per_cell=1" in outcome.error
 

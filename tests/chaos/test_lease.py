@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from datasets_io.files import Files
-from sweep import lease as lease_module
-from sweep.lease import CLAIMING, HOLDING, LEASES, Holder, Lease
+from datasets_io.storage.files import Files
+from sweep.store import lease as lease_module
+from sweep.store.lease import CLAIMING, HOLDING, LEASES, Holder, Lease
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,7 +60,7 @@ def _pretend(files: Files, holder: Holder, items: str) -> None:
 
 def test_a_driver_that_was_killed_on_this_machine_counts_for_nothing_at_once(files):
     script = (
-        "import os, signal, sys; from datasets_io.files import Files; from sweep.lease import Lease\n"
+        "import os, signal, sys; from datasets_io.storage.files import Files; from sweep.store.lease import Lease\n"
         "Lease(Files(sys.argv[1])).claim({'a'}); os.kill(os.getpid(), signal.SIGKILL)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets_io.artefacts import (
+from datasets_io.storage.artefacts import (
     QUARANTINE,
     ConflictingResult,
     CorruptArtefact,
@@ -20,8 +20,8 @@ from datasets_io.artefacts import (
     publish,
     quarantine,
 )
-from datasets_io.files import Files, below
-from sweep.lease import LEASES, Lease
+from datasets_io.storage.files import Files, below
+from sweep.store.lease import LEASES, Lease
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}

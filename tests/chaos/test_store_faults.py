@@ -15,9 +15,10 @@ import store_checks
 from disks import FailingDisk, RecordingDisk
 from store_checks import FOLDER, on
 
-import datasets_io.files
-from datasets_io import artefacts
-from datasets_io.files import TEMPORARY, Disk, Files, patiently
+import datasets_io.storage.files
+from datasets_io.storage import artefacts
+from datasets_io.storage.disk import Disk
+from datasets_io.storage.files import TEMPORARY, Files, patiently
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,8 +52,8 @@ def test_a_killed_writer_leaves_nothing_in_the_way():
 # A process that forks a publishing child, kills it after a random moment, and does so again and again.
 WRITERS = """
 import os, random, signal, sys, time
-from datasets_io import artefacts
-from datasets_io.files import Files
+from datasets_io.storage import artefacts
+from datasets_io.storage.files import Files
 generator = random.Random(0)
 ready, tell = os.pipe()
 for number in range(int(sys.argv[2])):
@@ -110,7 +111,7 @@ def test_a_storage_that_is_away_for_a_moment_costs_nothing(tmp_path, monkeypatch
                 raise OSError(5, "Input/output error")
             super().create(path, data)
 
-    monkeypatch.setattr(datasets_io.files, "DISK", Away())
+    monkeypatch.setattr(datasets_io.storage.files, "DISK", Away())
     files = Files(str(tmp_path))
     store_checks.publish(files)
     assert store_checks.assert_whole_or_open(files) and time.monotonic() > Away.until
@@ -195,15 +196,15 @@ def overwriting(files, folder, contents, result, *, recipe=None, parents=None, o
 
 
 def forgets_to_clean(target, data):
-    datasets_io.files._make_folders(os.path.dirname(target))
+    datasets_io.storage.files._make_folders(os.path.dirname(target))
     temporary = f"{target}{TEMPORARY}{random.random()}"
-    datasets_io.files.DISK.create(temporary, data)
+    datasets_io.storage.files.DISK.create(temporary, data)
     return temporary
 
 
 def fixed_name(target, data):
-    datasets_io.files._make_folders(os.path.dirname(target))
-    datasets_io.files.DISK.create(f"{target}{TEMPORARY}", data)
+    datasets_io.storage.files._make_folders(os.path.dirname(target))
+    datasets_io.storage.files.DISK.create(f"{target}{TEMPORARY}", data)
     return f"{target}{TEMPORARY}"
 
 
@@ -218,7 +219,7 @@ def unsealed(data, path):
         raise artefacts.CorruptArtefact("no JSON", path.rpartition("/")[0]) from error
 
 
-ARTEFACTS, FILES = artefacts, datasets_io.files
+ARTEFACTS, FILES = artefacts, datasets_io.storage.files
 PLANTED = {
     "plain write": (None, "", None, lambda: store_checks.assert_publish_survives_power_cuts(PlainWrite)),
     "no sync of the folder": (None, "", None, lambda: store_checks.assert_publish_survives_power_cuts(NoFolderSync)),

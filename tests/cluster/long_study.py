@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from datasets_io.synthetic.archives import SyntheticSpec
+from datasets_io.synthetic.plan import SyntheticSpec
 from sweep.studies import Study, demo
 
 PRETRAINING_EPOCHS, FINE_TUNING_EPOCHS = 6, 600  # without its other worker a pretraining waits, a cell goes on

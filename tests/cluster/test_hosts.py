@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hosts import ROOT, SHARED, Hosts, why_not
 
-from datasets_io.files import Files
+from datasets_io.storage.files import Files
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 STUDY, LONG = "tests/chaos/tiny_study.py", "tests/cluster/long_study.py"

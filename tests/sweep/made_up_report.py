@@ -5,12 +5,11 @@ from pathlib import Path
 
 from made_up_study import number, plan_of, results_of, small
 
-from sweep.aggregate import DONE, CellResult
-from sweep.layout import without_nan
-from sweep.plan import Plan
-from sweep.report_data import CellDetail, EncoderDetail, Origin, ReportData
-from sweep.store import Store
+from sweep.store.records import DONE, CellDetail, CellResult, EncoderDetail, without_nan
+from sweep.store.snapshot import Origin, ReportData
+from sweep.store.store import Store
 from sweep.studies import Study
+from sweep.studies.plan import Plan
 
 
 def detail_of(result: CellResult) -> CellDetail:

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from datasets_io.artefacts import seal
-from datasets_io.files import Files
-from sweep.aggregate import CellResult
+from datasets_io.storage.artefacts import seal
+from datasets_io.storage.files import Files
 from sweep.figures.view import View, make_view
-from sweep.plan import Plan, make_plan
-from sweep.store import Store
+from sweep.store.records import CellResult
+from sweep.store.store import Store
 from sweep.studies import Study, demo
-from trainables.metrics import FindingAuroc
+from sweep.studies.plan import Plan, make_plan
+from trainables.evaluation.metrics import FindingAuroc
 
 FINDINGS = ("edema", "pleural_effusion", "hernia")
 

@@ -11,16 +11,19 @@ from pathlib import Path
 from trained_storage import small_study, train
 from typer.testing import CliRunner
 
-from datasets_io.artefacts import open_artefacts
-from datasets_io.files import Disk
-from datasets_io.read import read_manifest
-from sweep import export, report, status, training_free
+from datasets_io.corpus.read import read_manifest
+from datasets_io.storage.artefacts import open_artefacts
+from datasets_io.storage.disk import Disk
 from sweep import list as list_names
 from sweep.doctor import __main__ as doctor_main
-from sweep.passes import Work
-from sweep.results import ResultReader
-from sweep.store import ReadStore, Store
-from sweep.watchers import Watching
+from sweep.engine.driver import Work
+from sweep.export import __main__ as export
+from sweep.monitoring.sinks import Watching
+from sweep.report import __main__ as report
+from sweep.status import __main__ as status
+from sweep.store.results import ResultReader
+from sweep.store.store import ReadStore, Store
+from sweep.training_free import __main__ as training_free
 
 STUDY = '''
 from dataclasses import replace

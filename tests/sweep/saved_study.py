@@ -7,15 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets_io.artefacts import publish
+from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint
 from datasets_io.fingerprint import derive_seed
-from datasets_io.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint
 from datasets_io.schema import label_column, shard_schema
-from sweep.plan import Plan, make_plan
-from sweep.results import ResultReader
-from sweep.store import Store
+from datasets_io.storage.artefacts import publish
+from sweep.store.results import ResultReader
+from sweep.store.store import Store
 from sweep.studies import Study, demo
-from trainables.metrics import auroc_per_finding, macro
+from sweep.studies.plan import Plan, make_plan
+from trainables.evaluation.metrics import auroc_per_finding, macro
 
 FINDINGS = ("atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion", "hernia", "mass")
 STRENGTH = {"random": 0.0, "imagenet": 0.4, "clip": 1.2, "simclr": 0.6}

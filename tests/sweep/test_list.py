@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from datasets_io.registry import SOURCES
+from datasets_io.sources.registry import SOURCES
 from sweep.list import app
 from sweep.studies import STUDIES
 from trainables.registry import METHODS, PROTOCOLS

@@ -6,17 +6,18 @@ from pathlib import Path
 import torch
 
 from datasets_io.build import build, data_folder
-from datasets_io.read import read_manifest
-from datasets_io.synthetic.archives import SyntheticSpec, write_archives
-from sweep.plan import Plan, make_plan, starts_from
-from sweep.results import ResultReader
-from sweep.store import Store
+from datasets_io.corpus.read import read_manifest
+from datasets_io.synthetic.archives import write_archives
+from datasets_io.synthetic.plan import SyntheticSpec
+from sweep.store.results import ResultReader
+from sweep.store.store import Store
 from sweep.studies import Study, demo
-from trainables.cells import DownstreamJob, SeedTarget, run_job
-from trainables.encoders import EncoderJob, run_initial, run_pretraining
-from trainables.precision import Compute
-from trainables.pretrain import open_corpus
+from sweep.studies.plan import Plan, make_plan, starts_from
+from trainables.evaluation.cell_job import DownstreamJob, SeedTarget, run_job
+from trainables.pretraining.encoder_job import EncoderJob, run_initial, run_pretraining
+from trainables.pretraining.worker_group import open_corpus
 from trainables.registry import PROTOCOLS
+from trainables.training.precision import Compute
 
 ROWS = ("imagenet", "simclr", "clip+simclr")
 ARCHIVES = SyntheticSpec(

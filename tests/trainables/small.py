@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2, Batch
-from trainables.heads import HeadSpec
+from trainables.networks.heads import HeadSpec
+from trainables.networks.text import TinyText
 from trainables.objectives.barlow_twins import BarlowTwinsConfig
 from trainables.objectives.base import BuildContext
 from trainables.objectives.clip import ClipConfig
@@ -17,9 +18,8 @@ from trainables.objectives.joint import JointConfig, JointSettings
 from trainables.objectives.mocov2 import MocoV2Config
 from trainables.objectives.simclr import SimClrConfig
 from trainables.objectives.vicreg import VicRegConfig
-from trainables.pretraining import Model
+from trainables.pretraining.task import Model
 from trainables.registry import objective_config
-from trainables.text import TinyText
 
 BATCH_SIZE, SIZE, VOCABULARY, WIDTH = 8, 8, 30, 10
 TEXT = TinyText(layers=2, width=16, heads=2, max_length=12, dropout=0.0)

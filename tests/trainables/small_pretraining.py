@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from datasets_io.artefacts import Artefacts, open_artefacts
-from datasets_io.files import Files
-from datasets_io.read import CorpusIndex, resident_batches
+from datasets_io.corpus.read import CorpusIndex, resident_batches
+from datasets_io.storage.artefacts import Artefacts, open_artefacts
+from datasets_io.storage.files import Files
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2
-from trainables.encoders import EncoderJob, run_pretraining
-from trainables.heads import HeadSpec
+from trainables.networks.heads import HeadSpec
+from trainables.networks.text import TinyText
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.joint import JointSettings
 from trainables.objectives.mocov2 import MocoV2Config
 from trainables.objectives.simclr import SimClrConfig
 from trainables.objectives.vicreg import VicRegConfig
-from trainables.pretraining import Corpus
+from trainables.pretraining.encoder_job import EncoderJob, run_pretraining
+from trainables.pretraining.task import Corpus
 from trainables.recipe import BackboneSpec, OptimizerSpec, PretrainRecipe, Resources
 from trainables.registry import needs_reports, objective_config
-from trainables.text import TinyText
-from trainables.views import multi_modal_view, ssl_view_1, ssl_view_2
+from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
 
 SIZE, NUM_TRAIN, NUM_VAL, GLOBAL_BATCH_SIZE, NUM_EPOCHS = 32, 43, 20, 8, 2
 STEPS_PER_EPOCH = 5

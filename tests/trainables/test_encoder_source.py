@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from transformers import AutoModel, ResNetConfig, ResNetModel, ViTConfig, ViTForImageClassification, ViTModel
 
 from datasets_io.fingerprint import fingerprint
-from trainables.backbones import build_backbone, check_backbone, feature_dim
-from trainables.encoder_source import EncoderSource, from_file, from_folder, from_timm, load_source, tensors_sha256
-from trainables.initial import make_initial
-from trainables.recipe import BackboneSpec
+from trainables.encoder_source import from_file, from_folder, from_timm, load_source, tensors_sha256
+from trainables.networks.backbones import build_backbone, check_backbone, feature_dim
+from trainables.pretraining.initial import make_initial
+from trainables.recipe import BackboneSpec, EncoderSource
 
 IMAGES = torch.linspace(-1, 1, 2 * 3 * 32 * 32).view(2, 3, 32, 32)
 VIT = ViTConfig(

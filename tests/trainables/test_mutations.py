@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from two_worker_runs import Case, mistaken_cases, one_worker, two_workers
 
-from trainables import gradient_cache, loop, optim
+from trainables.networks.text import TextTower
 from trainables.objectives import clip, simclr
 from trainables.objectives.base import Objective
 from trainables.objectives.mocov2 import MocoV2
-from trainables.text import TextTower
+from trainables.training import gradient_cache, loop, optim
 
 # -- over two workers ------------------------------------------------------------------------------
 

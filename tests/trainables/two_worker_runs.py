@@ -16,15 +16,15 @@ from small import BATCH_SIZE, batch, build, gradients, rows_of, small_config
 from small_pretraining import pretrain, published, recipe_of
 from torch import Tensor
 
-from trainables import distributed
-from trainables.checkpoint import weights_from_bytes
-from trainables.gradient_cache import cached_backward
-from trainables.heads import HeadSpec
-from trainables.normalisation import convert_to_global
+from trainables.networks.heads import HeadSpec
+from trainables.networks.normalisation import convert_to_global
 from trainables.objectives import barlow_twins, clip, simclr, vicreg
 from trainables.objectives.joint import JointSettings
 from trainables.objectives.mocov2 import MocoV2
 from trainables.registry import METHODS
+from trainables.training import distributed
+from trainables.training.checkpoint import weights_from_bytes
+from trainables.training.gradient_cache import cached_backward
 
 STEPS, CHUNK = 3, 4
 PRETRAINED = ("clip+mocov2", "simclr")

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from trainables.batch import SSL_1, SSL_2
-from trainables.distributed import gather_with_grad
-from trainables.heads import Head, HeadSpec, at_least_float32
+from trainables.networks.heads import Head, HeadSpec, at_least_float32
 from trainables.objectives.base import TWO_VIEWS, BuildContext, PairObjective, Pairs
+from trainables.training.distributed import gather_with_grad
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.batch import SSL_1, SSL_2, Batch
-from trainables.text import TextConfig
+from trainables.networks.text import TextConfig
 
 ConfigT = TypeVar("ConfigT")
 Pairs = tuple[tuple[str, str], ...]

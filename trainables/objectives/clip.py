@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.batch import MULTI_MODAL, Batch
-from trainables.distributed import gather, gather_with_grad, rank
-from trainables.heads import Head, HeadSpec, unit
+from trainables.networks.heads import Head, HeadSpec, unit
+from trainables.networks.text import TextTower
 from trainables.objectives.base import BuildContext, Objective, check_temperature
-from trainables.text import TextTower
+from trainables.training.distributed import gather, gather_with_grad, rank
 
 
 @dataclass(frozen=True)

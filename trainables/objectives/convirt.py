@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from trainables.heads import HeadSpec
+from trainables.networks.heads import HeadSpec
 from trainables.objectives.clip import ClipConfig
 
 

@@ -10,9 +10,8 @@ from torch.nn import functional
 
 from datasets_io.fingerprint import derive_seed
 from trainables.batch import SSL_1, SSL_2, Batch
-from trainables.distributed import gather, rank, world_size
-from trainables.heads import Head, HeadSpec, unit
-from trainables.normalisation import average_running_statistics, convert_to_split
+from trainables.networks.heads import Head, HeadSpec, unit
+from trainables.networks.normalisation import average_running_statistics, convert_to_split
 from trainables.objectives.base import (
     TWO_VIEWS,
     BuildContext,
@@ -22,6 +21,7 @@ from trainables.objectives.base import (
     mean_over_pairs,
     views_of,
 )
+from trainables.training.distributed import gather, rank, world_size
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.batch import SSL_1, SSL_2
-from trainables.distributed import gather_with_grad, rank
-from trainables.heads import Head, HeadSpec, unit
+from trainables.networks.heads import Head, HeadSpec, unit
 from trainables.objectives.base import TWO_VIEWS, BuildContext, PairObjective, Pairs, check_temperature
+from trainables.training.distributed import gather_with_grad, rank
 
 
 @dataclass(frozen=True)

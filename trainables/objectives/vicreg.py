@@ -9,9 +9,9 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from trainables.batch import SSL_1, SSL_2
-from trainables.distributed import gather_with_grad
-from trainables.heads import Head, HeadSpec, at_least_float32
+from trainables.networks.heads import Head, HeadSpec, at_least_float32
 from trainables.objectives.base import TWO_VIEWS, BuildContext, PairObjective, Pairs
+from trainables.training.distributed import gather_with_grad
 
 GRAM_ROWS, BLOCK_COLUMNS = 64, 1024  # small enough for a core's cache
 

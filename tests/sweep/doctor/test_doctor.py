@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from datasets_io.synthetic.archives import SyntheticSpec, write_archives
-from sweep.cell import EncoderRun
+from datasets_io.synthetic.archives import write_archives
+from datasets_io.synthetic.plan import SyntheticSpec
 from sweep.doctor.__main__ import app
 from sweep.doctor.access import check_dashboard_port, check_head, check_token, outside_address
 from sweep.doctor.check import FAIL, OK, WARN, guarded
@@ -22,10 +22,11 @@ from sweep.doctor.machine import check_open_files, check_packages, check_python,
 from sweep.doctor.needs import Needs, backbone_bytes, needs_of
 from sweep.doctor.places import check_disk, check_storage
 from sweep.doctor.trees import check_raw, check_study_data
-from sweep.plan import make_plan
-from sweep.store import Store
+from sweep.store.store import Store
 from sweep.studies import demo
-from trainables.backbones import build_backbone
+from sweep.studies.cell import EncoderRun
+from sweep.studies.plan import make_plan
+from trainables.networks.backbones import build_backbone
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -1,0 +1,135 @@
+"""The command `python -m datasets_io.build`: its flags, what it prints and its exit codes."""
+
+import argparse
+import dataclasses
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from datasets_io.build.checks import TooManyRejects
+from datasets_io.build.corpus import build
+from datasets_io.build.spec import BuildSpec
+from datasets_io.build.verify import verify
+from datasets_io.corpus.manifest import Manifest
+from datasets_io.pixels.grey import INTENSITIES
+from datasets_io.sources.registry import SOURCES, SourceOptions, get_source
+from datasets_io.storage.files import Files
+
+OK, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags; a test freezes them."""
+    flags = argparse.ArgumentParser(
+        prog="python -m datasets_io.build",
+        description="Turn a raw archive, as it was downloaded, into Parquet shards. The same command resumes.",
+    )
+    flags.add_argument("source", metavar="SOURCE", help=f"one of {', '.join(sorted(SOURCES))}")
+    flags.add_argument("--raw", required=True, type=Path, metavar="DIR", help="the archive's folder")
+    flags.add_argument("--storage", required=True, metavar="URI", help="where results are kept: a path, s3://, gs://")
+    flags.add_argument("--image-size", type=int, default=224, metavar="PIXELS")
+    flags.add_argument("--intensity", choices=INTENSITIES, default="minmax", help="how DICOM values become greys")
+    flags.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the source")
+    flags.add_argument("--limit", type=int, metavar="N", help="only N images, to try things out")
+    flags.add_argument("--max-rejects", type=float, default=0.01, metavar="SHARE", help="files that may fail (0.01)")
+    flags.add_argument("--verify", action="store_true", help="read all shards again and compare with the manifest")
+    return flags
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command. Exit code: 0 whole, 2 bad input, 3 too many rejects or damaged shards, 130 interrupted."""
+    flags = parser().parse_args(arguments)
+    try:
+        return _run(flags)
+    except TooManyRejects as error:  # an ArchiveError, so a ValueError: it must come before that
+        print(error, file=sys.stderr)
+        return SOME_FAILED
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    except OSError as error:
+        print(f"--raw or --storage cannot be used: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(flags: argparse.Namespace) -> int:
+    spec = BuildSpec(flags.source, flags.image_size, flags.intensity, _options(flags.source, flags.option))
+    files = Files(flags.storage)
+    with _Bar() as bar:
+        manifest = build(
+            spec, flags.raw, files, limit=flags.limit, max_rejects=flags.max_rejects,
+            progress=bar.show, start_ray=True,
+        )
+    folder = f"data/{manifest.source}-{manifest.key}"
+    print("\n".join(summary(manifest, files.full(folder))))
+    if not flags.verify:
+        return OK
+    problems = verify(files, folder, manifest)
+    print("\n".join(problems) or f"verified: {len(manifest.shards)} shards are as the manifest says")
+    return SOME_FAILED if problems else OK
+
+
+def _options(source: str, pairs: list[str]) -> SourceOptions:
+    """The source's options from NAME=VALUE pairs; all of them are texts. Raises ValueError for an unknown name."""
+    kind = get_source(source).options
+    known = [field.name for field in dataclasses.fields(kind)]
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or name not in known:
+            allowed = ", ".join(f"{option}=..." for option in known) or "none"
+            raise ValueError(f"--option {pair!r} is no option of {source}; allowed: {allowed}")
+        values[name] = value
+    options: SourceOptions = kind(**values)
+    return options
+
+
+def summary(manifest: Manifest, place: str) -> list[str]:
+    """The lines that the command prints after a build: counts by split, rejects by reason, notes."""
+    counts = manifest.counts
+    lines = [f"{manifest.source} {manifest.fingerprint} in {place}"]
+    lines.append(f"{counts['records']:,} records = {counts['images']:,} images + {counts['rejects']:,} rejects")
+    for split, of_split in counts["splits"].items():
+        text = f"  {split:5} {of_split['images']:>9,} images {of_split['patients']:>8,} patients"
+        if manifest.has_reports:
+            text += f" {of_split['without_impression']:>8,} without impression"
+        lines.append(text)
+    lines += [f"  {count:,} x {reason}" for reason, count in manifest.reject_reasons.items()]
+    return lines + [f"note: {note}" for note in manifest.notes]
+
+
+class _Bar(AbstractContextManager["_Bar"]):
+    """A progress bar with images a second and the time left, on stderr."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]} images/s"), TimeRemainingColumn(), console=Console(stderr=True),
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def show(self, done: int, total: int, text: str) -> None:
+        # What an earlier build has done stands in the first call: it is progress, but no speed of this one.
+        if self._task is None:
+            self._task = self._progress.add_task(text, total=total, completed=done, speed="-")
+            return
+        self._progress.update(self._task, completed=done)
+        speed = self._progress.tasks[0].speed
+        self._progress.update(self._task, speed=f"{speed:,.0f}" if speed else "-")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,94 @@
+"""Is an archive fit to be built: its files are there, and few enough are refused?"""
+
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+from datasets_io.build.shards import LEAVES, is_inside
+from datasets_io.build.side_tables import REJECTS, Reject
+from datasets_io.build.spec import BuildSpec, options_of
+from datasets_io.schema import ArchiveError, Record
+from datasets_io.sources.registry import get_source
+from datasets_io.sources.splits import check_splits
+from datasets_io.storage.files import Files
+
+CHECKED_FILES = 4096  # of a larger archive, so many evenly spaced files are looked for before any work
+
+
+class TooManyRejects(ArchiveError):
+    """The shards and rejects.parquet are there, the manifest is not."""
+
+
+def _check_arguments(limit: int | None, max_rejects: float) -> None:
+    if not 0 <= max_rejects <= 1:
+        raise ValueError(f"max_rejects is {max_rejects}; allowed: a share from 0 to 1")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; allowed: 1 or more images")
+
+
+def _check_rejects(files: Files, folder: str, reasons: dict[str, int], records: int, max_rejects: float) -> None:
+    rejects = sum(reasons.values())
+    if rejects > max_rejects * records:
+        commonest = "; ".join(f"{count} x {reason}" for reason, count in list(reasons.items())[:3])
+        raise TooManyRejects(
+            f"{rejects} of {records} images gave no picture ({commonest}), and at most {max_rejects:.2%} may:"
+            f" repair the files that {files.full(f'{folder}/{REJECTS}')} names, or raise --max-rejects; finished shards"
+            " are kept"
+        )
+
+
+def check_archive(spec: BuildSpec, raw: Path, *, max_rejects: float = 0.01) -> list[Record]:
+    """All that can be seen of an archive without reading an image. Raises ArchiveError; writes nothing."""
+    raw = Path(raw).resolve()
+    records = list(get_source(spec.source).read_records(raw, options_of(spec)))
+    check_splits(records)
+    _check_present(_index_rejects(records)[0], raw, max_rejects)
+    return records
+
+
+def _index_rejects(records: list[Record]) -> tuple[list[Record], list[Reject]]:
+    """Records whose image_id is new and whose path stays in the raw folder; the others as rejects."""
+    kept: list[Record] = []
+    rejects: list[Reject] = []
+    seen: set[str] = set()
+    for record in records:
+        path = PurePosixPath(record.path)
+        if path.is_absolute() or ".." in path.parts or "\\" in record.path or "\0" in record.path:
+            rejects.append(Reject(record.image_id, record.path, "index", LEAVES))
+        elif record.image_id in seen:
+            rejects.append(Reject(record.image_id, record.path, "index", "the image is listed twice"))
+        else:
+            seen.add(record.image_id)
+            kept.append(record)
+    return kept, rejects
+
+
+def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
+    """About how many bytes the listed images have. Raises ArchiveError where too many of them are not there."""
+    # All of up to 8,191 images, else one in `step`, evenly spaced: looking for 377,110 on a network disk takes long.
+    step = max(1, len(records) // CHECKED_FILES)
+    checked = records[::step]
+    sizes = {record.path: _size(raw, record.path) for record in checked}
+    missing = [path for path, size in sizes.items() if size is None]
+    if not records:
+        raise ArchiveError(f"{raw} lists no image: are its csv files complete?")
+    if len(missing) > max_rejects * len(checked):
+        # The folder, to a depth of two, that lacks most: a copy that stopped half way lacks whole folders.
+        folders = Counter("/".join(PurePosixPath(path).parts[:-1][:2]) for path in missing)
+        (folder, count), *_ = folders.most_common(1)
+        looked = "listed images" if step == 1 else f"images looked for (1 in {step} of those listed)"
+        if (raw / missing[0]).is_file():
+            raise ArchiveError(
+                f"a link leads from {missing[0]} out of {raw}, as for {len(missing)} of {len(checked)} {looked}:"
+                " nothing outside of --raw is read; give the folder that has the files themselves, or mount them there"
+            )
+        raise ArchiveError(
+            f"{len(missing)} of {len(checked)} {looked} are not below {raw}, {count} of them in {folder or '.'}"
+            f" (e.g. {missing[0]}): finish copying or unpacking the archive, or allow a share with --max-rejects"
+        )
+    return sum(size or 0 for size in sizes.values()) * len(records) // len(checked)
+
+
+def _size(raw: Path, path: str) -> int | None:
+    """Bytes of a file of the archive; None where it is absent or a link leads out of the archive."""
+    place = raw / path
+    return place.stat().st_size if place.is_file() and is_inside(str(raw), path) else None

@@ -1,0 +1,199 @@
+"""Raw archive -> Parquet shards and a manifest: `python -m datasets_io.build SOURCE --raw DIR --storage URI`. [ray]
+
+A build is deterministic: the same archive gives the same bytes, however many processes made them. It resumes by
+itself: finished shards are kept, and the manifest is written last. Small archives are built in this process, with
+decoding processes beside it; larger ones on Ray where it is running, or in the command where it then is started.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets_io.build.checks import _check_arguments, _check_present, _check_rejects, _index_rejects
+from datasets_io.build.shards import (
+    Decoders,
+    ShardJob,
+    ShardResult,
+    ShardTask,
+    finished_shard,
+    make_shard,
+    make_shard_row,
+    plan_shards,
+    shard_row,
+)
+from datasets_io.build.side_tables import count_reports, leak_notes, outcome_of, write_leaks, write_rejects
+from datasets_io.build.spec import BuildSpec, _index_digests, _key, identity_of, options_of
+from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
+from datasets_io.local_ray import ensure_token
+from datasets_io.pixels.grey import PixelSpec
+from datasets_io.schema import ArchiveError, Record
+from datasets_io.sources.registry import get_source
+from datasets_io.sources.splits import check_splits
+from datasets_io.storage.files import Files
+
+Progress = Callable[[int, int, str], None]
+RAY_PAYS_BYTES = 256 << 20  # below this much raw data Ray's start (5 s or more) costs more than it gains
+MAX_LOCAL_DECODERS = 8
+STATE_READERS = 16
+IMAGES_PER_DECODER = 100  # a decoding process takes 0.3 s to start
+
+
+@dataclass(frozen=True)
+class _HowRun:
+    """How a build is run: nothing here changes a byte of the corpus. start_ray: whether Ray may be started for it."""
+
+    files: Files
+    progress: Progress | None
+    start_ray: bool
+
+
+def build(
+    spec: BuildSpec,
+    raw: Path,
+    files: Files,
+    *,
+    limit: int | None = None,
+    max_rejects: float = 0.01,
+    progress: Progress | None = None,
+    start_ray: bool = False,
+) -> Manifest:
+    """Build a corpus or go on with one; at once where it is complete. `limit`: only so many images, evenly spaced.
+
+    Raises ArchiveError for an archive that is not as it should be (before any image is read, if it can be seen),
+    TooManyRejects where more than the share `max_rejects` gave no picture, ValueError for a wrong argument.
+    """
+    _check_arguments(limit, max_rejects)
+    raw = Path(raw).resolve()
+    digests = _index_digests(spec, raw)
+    key = _key(spec, digests, limit)
+    folder = f"data/{spec.source}-{key}"
+    if files.exists(f"{folder}/{MANIFEST}"):
+        return Manifest.from_json(files.read(f"{folder}/{MANIFEST}"))
+    source, options = get_source(spec.source), options_of(spec)
+    findings = source.findings_in(raw, options) if source.findings_in else source.findings
+    # All that csv files, reports and a look at the disk can tell comes first: before any image is read.
+    records = _thinned(list(source.read_records(raw, options)), limit)
+    check_splits(records)
+    kept, index_rejects = _index_rejects(records)
+    raw_bytes = _check_present(kept, raw, max_rejects)
+    pixels = PixelSpec(spec.image_size, spec.intensity, source.modalities)
+    job = ShardJob(str(raw), files.uri, folder, findings, pixels)
+    files.remove_leftovers(folder)
+    tasks = plan_shards(kept)
+    results = _make_shards(job, tasks, raw_bytes, _HowRun(files, progress, start_ray))
+    # From here to the manifest, which is written last, every step gives the same bytes when it is done again.
+    outcome = outcome_of(tasks, results, index_rejects)
+    reasons = write_rejects(files, folder, outcome)
+    _check_rejects(files, folder, reasons, len(records), max_rejects)
+    counts = count_records(findings, outcome.accepted, len(records), len(outcome.rejects))
+    counts |= {"burned_in": len(outcome.burned_in), "leaks": write_leaks(files, folder, outcome)}
+    counts |= {"reports": count_reports(outcome.accepted)} if source.has_reports else {}
+    shards = tuple(Shard(r.path, r.split, r.rows, r.row_groups, r.sha256) for r in results if r.rows)
+    manifest = Manifest(
+        source=spec.source, source_version=source.version, key=key, spec=identity_of(spec, limit), findings=findings,
+        has_reports=source.has_reports, image_size=spec.image_size, index_files=digests, counts=counts, shards=shards,
+        reject_reasons=reasons, notes=tuple([*source.notes(raw, options), *_notes(counts, limit)]),
+        fingerprint=corpus_fingerprint(key, shards),
+    )
+    return _publish(manifest, files, folder)
+
+
+def _publish(manifest: Manifest, files: Files, folder: str) -> Manifest:
+    if files.write_once(f"{folder}/{MANIFEST}", manifest.to_json().encode()):
+        return manifest
+    other = Manifest.from_json(files.read(f"{folder}/{MANIFEST}"))
+    if other.fingerprint != manifest.fingerprint:
+        raise ArchiveError(
+            f"another build of {folder} ended with other shards ({other.fingerprint}, here {manifest.fingerprint}):"
+            " was the archive changed in between? Remove the folder and build again"
+        )
+    return other
+
+
+def _thinned(records: list[Record], limit: int | None) -> list[Record]:
+    """At most `limit` records, evenly spaced: 3 of 10 are those at 0, 3 and 6."""
+    if limit is None or limit >= len(records):
+        return records
+    return [records[place * len(records) // limit] for place in range(limit)]
+
+
+def _make_shards(job: ShardJob, tasks: list[ShardTask], raw_bytes: int, how: _HowRun) -> list[ShardResult]:
+    """The results of all tasks, in their order. raw_bytes: of the archive's images, about."""
+    with ThreadPoolExecutor(STATE_READERS) as pool:  # a look at every file of finished shards, often over a network
+        found = pool.map(lambda task: finished_shard(job, task, how.files), tasks)
+        results = {task.path: result for task, result in zip(tasks, found, strict=True) if result}
+    waiting = [task for task in tasks if task.path not in results]
+    total = sum(len(task.records) for task in tasks)
+    done = total - sum(len(task.records) for task in waiting)
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if how.progress:
+            how.progress(done, total, job.folder)
+
+    advance(0)  # shows at once what an earlier build has done
+    if waiting:
+        small = raw_bytes * (total - done) // total < RAY_PAYS_BYTES
+        run = _run_here if small or not _ray_ready(how.start_ray) else _run_on_ray
+        for result in run(job, waiting, advance):
+            results[result.path] = result
+    return [results[task.path] for task in tasks]
+
+
+def _run_here(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
+    """Shard after shard in this process, whose images several processes decode at once."""
+    images = sum(len(task.records) for task in tasks)
+    workers = min(len(os.sched_getaffinity(0)), MAX_LOCAL_DECODERS, 1 + images // IMAGES_PER_DECODER)
+    with Decoders(job.pixels, workers) as decoders:
+        for task in tasks:
+            yield make_shard(job, task, decoders, advance)
+
+
+def _ray_ready(start: bool) -> bool:
+    """Whether this process is connected to Ray; in the command, it is by now."""
+    loaded = sys.modules.get("ray")
+    if loaded is not None and loaded.is_initialized():
+        return True
+    if start:
+        import ray  # it takes a second to import, which a small archive need not pay
+
+        # "local" is a Ray of this command's own; None joins the one that RAY_ADDRESS names.
+        address = None if os.environ.get("RAY_ADDRESS") else "local"
+        if address:
+            ensure_token()
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    return start
+
+
+def _run_on_ray(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
+    """One Ray Data task a shard, results as they come."""
+    import ray.data
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the command has a progress bar of its own
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    sizes = {task.path: len(task.records) for task in tasks}
+    rows = [shard_row(job, task) for task in tasks]
+    # One block a shard, so that a lost machine costs its shards alone; texts, since Arrow has no type for a job.
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(make_shard_row, num_cpus=1)
+    for row in dataset.iter_rows():
+        result = ShardResult.from_json(row["result"])
+        advance(sizes[result.path])
+        yield result
+
+
+def _notes(counts: dict[str, Any], limit: int | None) -> list[str]:
+    """What a reader of the manifest should know besides the counts."""
+    notes = [] if limit is None else [f"--limit {limit}: a part of the archive, for trying things out"]
+    notes += leak_notes(counts["leaks"], counts["burned_in"])
+    if reports := counts.get("reports"):
+        notes.append(
+            "{studies_with_impression} of {studies} studies have an impression, {distinct_impressions} of them distinct"
+            " texts; {repeated_impressions} have one that another study has too".format_map(reports)
+        )
+    return notes

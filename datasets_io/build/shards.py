@@ -1,0 +1,280 @@
+"""How records become one Parquet file, the same bytes whoever makes it and however many decode at once."""
+
+import builtins
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BufferedRandom
+from pathlib import Path, PurePosixPath
+from queue import SimpleQueue
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasets_io.build.near_duplicates import hash_text, picture_hashes
+from datasets_io.pixels.grey import Decoded, PixelError, PixelSpec
+from datasets_io.pixels.worker import DecodeWorker
+from datasets_io.schema import SPLITS, Record, label_column, shard_schema
+from datasets_io.storage.files import Files
+
+FORMAT = 2  # raise it when the layout of a shard changes
+RECORDS_PER_SHARD = 1024  # at 224 x 224 a shard has 1024 x 50,176 bytes = 51 MB: a worker holds one
+ROWS_PER_GROUP = 256  # 13 MB: what a reader of a stream takes at a time
+LEAVES = "the path leaves the raw folder"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A record of a task without a picture: its place in the task, and why."""
+
+    place: int
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """Records of one split, to become the file `path` (relative to the corpus folder)."""
+
+    path: str
+    split: str
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What came of a task; kept as parts/<split>-<number>.json until and after the manifest is written.
+
+    digests: 16 hex digits of the SHA-256 of every row's pixels, to count equal pictures; hashes: of
+    near_duplicates. burned_in: places of the records whose header says so. archive_state: see `archive_state`.
+    """
+
+    path: str
+    split: str
+    rows: int
+    row_groups: tuple[int, ...]
+    sha256: str
+    bytes: int
+    refusals: tuple[Refusal, ...]
+    burned_in: tuple[int, ...]
+    digests: tuple[str, ...]
+    hashes: tuple[str, ...]
+    archive_state: str
+
+    def to_json(self) -> str:
+        """One line, as it is kept beside the shards."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str | builtins.bytes) -> "ShardResult":  # `bytes` is a field here
+        """The result that to_json wrote. Raises ValueError, TypeError or KeyError for any other text."""
+        value = json.loads(text)
+        value["refusals"] = tuple(Refusal(**refusal) for refusal in value["refusals"])
+        for name in ("row_groups", "burned_in", "digests", "hashes"):
+            value[name] = tuple(value[name])
+        return ShardResult(**value)
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """Where shards are made from and to; the same for all of a build.
+
+    raw: the archive's folder, without links; storage: URI of the root; folder: the corpus's, below that root.
+    Plain values only, since a job goes as JSON to the other machines of a Ray cluster.
+    """
+
+    raw: str
+    storage: str
+    folder: str
+    findings: tuple[str, ...]
+    pixels: PixelSpec
+
+
+def plan_shards(records: list[Record]) -> list[ShardTask]:
+    """Cut every split into tasks of RECORDS_PER_SHARD records, in the source's order. Rejects leave a shard shorter."""
+    tasks = []
+    for split in SPLITS:
+        members = [record for record in records if record.split == split]
+        for number, start in enumerate(range(0, len(members), RECORDS_PER_SHARD)):
+            chunk = tuple(members[start : start + RECORDS_PER_SHARD])
+            tasks.append(ShardTask(f"{split}/{number:05d}.parquet", split, chunk))
+    return tasks
+
+
+def part_path(folder: str, task_path: str) -> str:
+    """Where a task's ShardResult is kept."""
+    path = PurePosixPath(task_path)
+    return f"{folder}/parts/{path.parent.name}-{path.stem}.json"
+
+
+class Decoders:
+    """Some decoding processes, used by as many threads. Use it in a `with`."""
+
+    def __init__(self, spec: PixelSpec, workers: int):
+        # The pool is entered last and left first: its threads have ended when the processes are closed.
+        self._stack = ExitStack()
+        self._idle: SimpleQueue[DecodeWorker] = SimpleQueue()
+        for _ in range(workers):
+            self._idle.put(self._stack.enter_context(DecodeWorker(spec)))
+        self._pool = self._stack.enter_context(ThreadPoolExecutor(workers))
+
+    def __enter__(self) -> "Decoders":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def decode(self, raw: str, paths: list[str]) -> Iterator[Decoded | PixelError]:
+        """One answer a path below `raw`, in their order."""
+        return self._pool.map(self._one, [raw] * len(paths), paths)
+
+    def _one(self, raw: str, path: str) -> Decoded | PixelError:
+        if not is_inside(raw, path):
+            return PixelError("index", LEAVES)
+        worker = self._idle.get()
+        try:
+            return worker.decode(Path(raw) / path)
+        except PixelError as error:
+            return error
+        finally:
+            self._idle.put(worker)
+
+
+def is_inside(raw: str, path: str) -> bool:
+    """Whether the file is below `raw` (itself without links) when all links in its path are followed."""
+    # The empty part adds a separator at the end, so that /data/raw2 is not below /data/raw.
+    return os.path.realpath(os.path.join(raw, path)).startswith(os.path.join(raw, ""))
+
+
+def archive_state(job: ShardJob, task: ShardTask) -> str:
+    """16 hex digits over size and time of the task's files: another value where one has changed since."""
+    digest = hashlib.sha256()
+    for record in task.records:
+        try:
+            state = os.stat(os.path.join(job.raw, record.path))
+            digest.update(b"%d %d\n" % (state.st_size, state.st_mtime_ns))
+        except OSError:
+            digest.update(b"absent\n")
+    return digest.hexdigest()[:16]
+
+
+def make_shard(
+    job: ShardJob, task: ShardTask, decoders: Decoders, advance: Callable[[int], None] | None = None
+) -> ShardResult:
+    """Decode, write the Parquet file, then its part; `advance(n)` is told of every n records."""
+    with tempfile.TemporaryFile() as sink:  # 51 MB are better there than in the memory of each process
+        result = _fill(sink, job, task, decoders, advance)
+        _store(job, result, sink)
+    return result
+
+
+def _fill(
+    sink: BufferedRandom, job: ShardJob, task: ShardTask, decoders: Decoders, advance: Callable[[int], None] | None
+) -> ShardResult:
+    """Decode and write row groups of ROWS_PER_GROUP accepted rows; only the last of a shard may be shorter."""
+    state = archive_state(job, task)  # before any file is read: a later change shows
+    schema = shard_schema(job.findings)
+    groups: list[int] = []
+    rows: list[tuple[Record, Decoded]] = []
+    refusals: list[Refusal] = []
+    burned_in: list[int] = []
+    digests: list[str] = []
+    hashes: list[str] = []
+    # No compression, dictionary or statistics: greys hardly compress, and the bytes depend on no library's heuristics.
+    writer = pq.ParquetWriter(
+        sink, schema, compression="none", use_dictionary=False, write_statistics=False, store_schema=False,
+        write_page_checksum=True,
+    )
+    with writer:
+        for start in range(0, len(task.records), ROWS_PER_GROUP):
+            records = task.records[start : start + ROWS_PER_GROUP]
+            answers = decoders.decode(job.raw, [record.path for record in records])
+            for place, (record, answer) in enumerate(zip(records, answers, strict=True), start):
+                if isinstance(answer, PixelError):
+                    refusals.append(Refusal(place, answer.stage, answer.reason))
+                    continue
+                rows.append((record, answer))
+                burned_in += [place] * answer.burned_in  # once or not at all
+                digests.append(hashlib.sha256(answer.pixels.data).hexdigest()[:16])
+                hashes.append(hash_text(picture_hashes(answer.pixels[None])[0]))
+            # Refusals leave a chunk short: rows wait until a group is full, or no more are to come.
+            last = start + ROWS_PER_GROUP >= len(task.records)
+            while len(rows) >= ROWS_PER_GROUP or (last and rows):
+                groups.append(min(len(rows), ROWS_PER_GROUP))
+                writer.write_table(_table(rows[:ROWS_PER_GROUP], job.findings, schema), row_group_size=ROWS_PER_GROUP)
+                del rows[:ROWS_PER_GROUP]  # no name may keep them while the next ones are decoded
+            if advance:
+                advance(len(records))
+    size = sink.tell()
+    sink.seek(0)
+    return ShardResult(
+        path=task.path, split=task.split, rows=sum(groups), row_groups=tuple(groups),
+        sha256=hashlib.file_digest(sink, "sha256").hexdigest(), bytes=size, refusals=tuple(refusals),
+        burned_in=tuple(burned_in), digests=tuple(digests), hashes=tuple(hashes), archive_state=state,
+    )
+
+
+def make_shard_row(row: dict[str, str]) -> dict[str, str]:
+    """make_shard for a row of a ray.data.Dataset: JSON texts in and out, one decoding process."""
+    # What JSON turned into lists becomes the tuples of frozen dataclasses again.
+    value = json.loads(row["job"])
+    value["findings"] = tuple(value["findings"])
+    value["pixels"]["modalities"] = tuple(value["pixels"]["modalities"])
+    job = ShardJob(**{**value, "pixels": PixelSpec(**value["pixels"])})
+    task = json.loads(row["task"])
+    records = tuple(Record(**{**record, "labels": tuple(record["labels"])}) for record in task["records"])
+    with Decoders(job.pixels, 1) as decoders:
+        return {"result": make_shard(job, ShardTask(task["path"], task["split"], records), decoders).to_json()}
+
+
+def shard_row(job: ShardJob, task: ShardTask) -> dict[str, str]:
+    """The row that make_shard_row takes."""
+    return {"job": json.dumps(dataclasses.asdict(job)), "task": json.dumps(dataclasses.asdict(task))}
+
+
+def finished_shard(job: ShardJob, task: ShardTask, files: Files) -> ShardResult | None:
+    """The result of an earlier, interrupted build, where it still holds.
+
+    A shard is made again where its file is not there in full, or where a file of the archive that it was made from,
+    accepted or refused, has another size or time.
+    """
+    part = part_path(job.folder, task.path)
+    if not files.exists(part):
+        return None
+    try:
+        result = ShardResult.from_json(files.read(part))
+    except (ValueError, TypeError, KeyError):  # damaged: make the shard again
+        return None
+    if result.rows:
+        info = files.fs.get_file_info(files.full(f"{job.folder}/{task.path}"))
+        if not info.is_file or info.size != result.bytes:
+            return None
+    return result if result.archive_state == archive_state(job, task) else None
+
+
+def _store(job: ShardJob, result: ShardResult, data: BinaryIO) -> None:
+    """The shard first, then its part, whose existence tells a later build that the shard is finished."""
+    files = Files(job.storage)
+    if result.rows:
+        files.write(f"{job.folder}/{result.path}", data)
+    files.write(part_path(job.folder, result.path), result.to_json().encode())
+
+
+def _table(rows: list[tuple[Record, Decoded]], findings: tuple[str, ...], schema: pa.Schema) -> pa.Table:
+    # Columns by name; the schema gives their order.
+    names = ("image_id", "study_id", "patient_id", "sex", "age", "report_findings", "report_impression")
+    columns = {name: [getattr(record, name) for record, _ in rows] for name in names}
+    columns["view_position"] = [record.view_position or decoded.view_position for record, decoded in rows]
+    columns["original_rows"] = [decoded.rows for _, decoded in rows]
+    columns["original_columns"] = [decoded.columns for _, decoded in rows]
+    for place, finding in enumerate(findings):
+        columns[label_column(finding)] = [record.labels[place] for record, _ in rows]
+    columns["pixels"] = [decoded.pixels.tobytes() for _, decoded in rows]
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,142 @@
+"""What is written beside the shards: rejects.parquet, flags.parquet, near_duplicates.parquet, and their counts.
+
+Only rejects.parquet names files of the archive (as its csv does), so that a user can repair them.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasets_io.build.near_duplicates import count_near_pairs, hashes_from_text, near_pairs
+from datasets_io.build.shards import ShardResult, ShardTask
+from datasets_io.schema import SPLITS, Record
+from datasets_io.storage.files import Files
+
+REJECTS, FLAGS, NEAR_DUPLICATES = "rejects.parquet", "flags.parquet", "near_duplicates.parquet"
+BURNED_IN = "burned_in_annotation"
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A record without a picture: a row of rejects.parquet. `path` as the archive lists it."""
+
+    image_id: str
+    path: str
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the records. accepted: the N in the shards, in the shards' order; hashes: (N, WORDS) uint64.
+
+    digests: N texts, equal where pictures are equal byte by byte. burned_in: image ids whose DICOM header says that
+    text is burned into the picture.
+    """
+
+    accepted: list[Record]
+    rejects: list[Reject]
+    burned_in: list[str]
+    hashes: np.ndarray
+    digests: list[str]
+
+
+def outcome_of(tasks: list[ShardTask], results: list[ShardResult], index_rejects: Iterable[Reject]) -> Outcome:
+    """What all shards together came to; `results` are in the order of `tasks`."""
+    accepted: list[Record] = []
+    rejects = list(index_rejects)
+    burned_in: list[str] = []
+    hashes: list[str] = []
+    digests: list[str] = []
+    for task, result in zip(tasks, results, strict=True):
+        # What is not refused was accepted: a shard's rows keep the order of its task's records.
+        refused = {refusal.place for refusal in result.refusals}
+        accepted += [record for place, record in enumerate(task.records) if place not in refused]
+        for refusal in result.refusals:
+            record = task.records[refusal.place]
+            rejects.append(Reject(record.image_id, record.path, refusal.stage, refusal.reason))
+        burned_in += [task.records[place].image_id for place in result.burned_in]
+        hashes += result.hashes
+        digests += result.digests
+    return Outcome(accepted, rejects, burned_in, hashes_from_text(hashes), digests)
+
+
+def write_rejects(files: Files, folder: str, outcome: Outcome) -> dict[str, int]:
+    """Writes rejects.parquet and flags.parquet. Returns reason -> number, the commonest first."""
+    columns = ("image_id", "path", "stage", "reason")
+    values = {name: [getattr(reject, name) for reject in outcome.rejects] for name in columns}
+    files.write(f"{folder}/{REJECTS}", _parquet(values, {}))
+    flags = {"image_id": outcome.burned_in, "flag": [BURNED_IN] * len(outcome.burned_in)}
+    files.write(f"{folder}/{FLAGS}", _parquet(flags, {}))
+    return dict(Counter(f"{reject.stage}: {reject.reason}" for reject in outcome.rejects).most_common())
+
+
+def write_leaks(files: Files, folder: str, outcome: Outcome) -> dict[str, Any]:
+    """Writes near_duplicates.parquet. Returns counts["leaks"] of a manifest: pictures that two splits share.
+
+    equal_pictures: distinct pictures, equal byte by byte after the resize. near_duplicates: as count_near_pairs.
+    """
+    records = outcome.accepted
+    splits = np.array([SPLITS.index(record.split) for record in records], np.int64)
+    near = near_pairs(outcome.hashes, splits)
+    first, second = ([records[row] for row in rows] for rows in near.rows.T)
+    # Ids of the shards alone: their rows name no file and no patient.
+    columns = {
+        "image_id": [record.image_id for record in first], "split": [record.split for record in first],
+        "other_image_id": [record.image_id for record in second], "other_split": [record.split for record in second],
+    }
+    files.write(f"{folder}/{NEAR_DUPLICATES}", _parquet(columns, {"distance": near.distance.tolist()}))
+    splits_of: dict[str, set[str]] = {}
+    for record, digest in zip(records, outcome.digests, strict=True):
+        splits_of.setdefault(digest, set()).add(record.split)
+    equal = sum(len(found) > 1 for found in splits_of.values())
+    return {"equal_pictures": equal, "near_duplicates": count_near_pairs(near, splits)}
+
+
+def count_reports(accepted: list[Record]) -> dict[str, int]:
+    """counts["reports"] of a manifest. A contrastive batch takes equal texts of two studies for a false negative.
+
+    repeated_impressions: studies whose impression another study has too, word by word.
+    """
+    # A study's images share its report, so each study counts once.
+    impressions = {record.study_id: record.report_impression for record in accepted}
+    texts = Counter(text for text in impressions.values() if text)
+    with_impression = texts.total()
+    return {
+        "studies": len(impressions),
+        "studies_with_impression": with_impression,
+        "studies_without_impression": len(impressions) - with_impression,
+        "distinct_impressions": len(texts),
+        "repeated_impressions": sum(count for count in texts.values() if count > 1),
+    }
+
+
+def leak_notes(leaks: dict[str, Any], burned_in: int) -> list[str]:
+    """Sentences for a manifest where there is something to know."""
+    notes = []
+    if burned_in:
+        notes.append(f"{burned_in} images say in their header that text is burned in: see {FLAGS}")
+    if leaks["equal_pictures"]:
+        notes.append(f"{leaks['equal_pictures']} pictures are in more than one split, equal byte by byte")
+    near = leaks["near_duplicates"]
+    if pairs := sum(near["pairs"].values()):
+        number = f"{pairs:,}" if near["complete"] else f"{pairs:,} or more"
+        sides = ", ".join(f"{count:,} {name}" for name, count in near["pairs"].items() if count)
+        notes.append(f"{number} pairs of nearly equal pictures are in two splits ({sides}): see {NEAR_DUPLICATES}")
+    return notes
+
+
+def _parquet(columns: dict[str, list[str]], numbers: dict[str, list[int]]) -> bytes:
+    """Text columns and int32 columns; the same bytes for the same rows."""
+    fields = [pa.field(name, pa.string(), nullable=False) for name in columns]
+    fields += [pa.field(name, pa.int32(), nullable=False) for name in numbers]
+    sink = pa.BufferOutputStream()
+    table = pa.table({**columns, **numbers}, schema=pa.schema(fields))
+    # No Arrow schema in the footer: readers refuse a file that has one (shard_file).
+    pq.write_table(table, sink, compression="none", store_schema=False)
+    return sink.getvalue().to_pybytes()

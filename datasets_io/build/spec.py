@@ -1,0 +1,79 @@
+"""What do the bytes of a built corpus depend on, and which key and folder does that give?"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets_io.build.shards import FORMAT
+from datasets_io.fingerprint import fingerprint, hashed_fields
+from datasets_io.pixels.grey import VERSION as PIXELS_VERSION
+from datasets_io.pixels.grey import PixelSpec
+from datasets_io.sources.registry import SourceOptions, get_source
+
+
+@dataclass(frozen=True)
+class BuildSpec:
+    """What the bytes of a corpus depend on, besides the archive. options: the source's; None for its defaults.
+
+    image_size: side of the square pictures in pixels. Raises ValueError for an unknown source, a size or intensity
+    that is not allowed, or the options of another source.
+    """
+
+    source: str
+    image_size: int = 224
+    intensity: str = "minmax"
+    options: SourceOptions | None = None
+
+    def __post_init__(self) -> None:
+        kind = get_source(self.source).options
+        if self.options is not None and type(self.options) is not kind:
+            raise ValueError(f"options of {self.source} are {self.options!r}; they must be a {kind.__name__}")
+        PixelSpec(self.image_size, self.intensity)  # made for its checks
+
+
+def data_key(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:
+    """12 hex digits: the spec, the source's version and the SHA-256 of the archive's csv files and lists.
+
+    Raises ArchiveError where one of these files is missing.
+    """
+    return _key(spec, _index_digests(spec, raw), limit)
+
+
+def data_folder(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:
+    """Where the corpus lies, relative to the storage's root. Raises ArchiveError as data_key."""
+    return f"data/{spec.source}-{data_key(spec, raw, limit=limit)}"
+
+
+def options_of(spec: BuildSpec) -> SourceOptions:
+    """The options of the spec's source: those given, else its defaults."""
+    if spec.options is not None:
+        return spec.options
+    defaults: SourceOptions = get_source(spec.source).options()
+    return defaults
+
+
+def identity_of(spec: BuildSpec, limit: int | None = None) -> dict[str, Any]:
+    """The spec as plain JSON, without paths."""
+    # Options with metadata {"hashed": False} are paths: their content is in the digests of the index files.
+    options = options_of(spec)
+    own = {name: getattr(spec, name) for name in hashed_fields(spec)}
+    return {**own, "options": {name: getattr(options, name) for name in hashed_fields(options)}, "limit": limit}
+
+
+def _key(spec: BuildSpec, digests: dict[str, str], limit: int | None) -> str:
+    versions = [get_source(spec.source).version, PIXELS_VERSION, FORMAT]
+    return fingerprint({"spec": identity_of(spec, limit), "versions": versions, "index": digests})
+
+
+def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:
+    """Name -> SHA-256 of the files that identify the archive. Raises ArchiveError where one is missing."""
+    raw = Path(raw).resolve()
+    digests = {}
+    for path in get_source(spec.source).index_files(raw, options_of(spec)):
+        # A list outside of the archive goes by its name alone: a key must not depend on where somebody keeps it.
+        inside = path.resolve().is_relative_to(raw)
+        name = path.resolve().relative_to(raw).as_posix() if inside else f"lists/{path.name}"
+        with open(path, "rb") as stream:
+            digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digests

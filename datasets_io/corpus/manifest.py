@@ -1,0 +1,115 @@
+"""What a built corpus holds, what it refused and what identifies it: manifest.json, written last."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from datasets_io.fingerprint import fingerprint
+from datasets_io.schema import NEGATIVE, POSITIVE, SPLITS, UNCERTAIN, Record
+from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
+
+MANIFEST = "manifest.json"
+MANIFEST_SCHEMA = 1  # of manifest.json; raise it when a reader of today would misread what is written
+LABEL_NAMES = {POSITIVE: "positive", NEGATIVE: "negative", UNCERTAIN: "uncertain", None: "blank"}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file; `path` is relative to the corpus folder, `row_groups` are rows of each group in order."""
+
+    path: str
+    split: str
+    rows: int
+    row_groups: tuple[int, ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a built corpus holds and what it was made from. Its existence means that the build is complete.
+
+    counts: {"records", "images", "rejects", "splits": {split: {"images", "studies", "patients",
+    "with_impression", "without_impression"}}, "findings": {finding: {"positive", "negative",
+    "uncertain", "blank"}}}, and "burned_in", "leaks" and "reports" of datasets_io.build.side_tables.
+    with_impression counts images. fingerprint: over key and shards.
+    """
+
+    source: str
+    source_version: int
+    key: str
+    spec: dict[str, Any]
+    findings: tuple[str, ...]
+    has_reports: bool
+    image_size: int
+    index_files: dict[str, str]
+    counts: dict[str, Any]
+    shards: tuple[Shard, ...]
+    reject_reasons: dict[str, int]
+    notes: tuple[str, ...]
+    fingerprint: str
+
+    def to_json(self) -> str:
+        """Readable text, the same for the same content."""
+        content = {**dataclasses.asdict(self), SCHEMA_VERSION: MANIFEST_SCHEMA}
+        return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    @staticmethod
+    def from_json(text: str | bytes) -> "Manifest":
+        """Raises ValueError where the text is not a manifest or its fingerprint is not its own, NewerSchema."""
+        try:
+            value = json.loads(text)
+            check_schema(value, MANIFEST_SCHEMA, MANIFEST)
+            value.pop(SCHEMA_VERSION, None)
+            # JSON knows no tuples; a frozen manifest has nothing else.
+            value["shards"] = tuple(
+                Shard(**{**shard, "row_groups": tuple(shard["row_groups"])}) for shard in value["shards"]
+            )
+            value["findings"], value["notes"] = tuple(value["findings"]), tuple(value["notes"])
+            manifest = Manifest(**value)
+        except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"not a {MANIFEST} of this version ({error}): build the corpus again") from error
+        if manifest.fingerprint != corpus_fingerprint(manifest.key, manifest.shards):
+            raise ValueError(f"{MANIFEST} was changed by hand: its fingerprint does not fit its shards; build it again")
+        return manifest
+
+
+def corpus_fingerprint(key: str, shards: Iterable[Shard]) -> str:
+    """12 hex digits over the key and every shard's path and sha256."""
+    return fingerprint({"key": key, "shards": [[shard.path, shard.sha256] for shard in shards]})
+
+
+def count_records(
+    findings: tuple[str, ...], accepted: list[Record], num_records: int, num_rejects: int
+) -> dict[str, Any]:
+    """The counts of a manifest, from the records whose images are in the shards.
+
+    Raises AssertionError where an image was lost or counted twice.
+    """
+    assert len(accepted) + num_rejects == num_records, (
+        f"{len(accepted)} images + {num_rejects} rejects is not {num_records} records"
+    )
+    labels = [Counter(record.labels[place] for record in accepted) for place in range(len(findings))]
+    return {
+        "records": num_records,
+        "images": len(accepted),
+        "rejects": num_rejects,
+        "splits": {split: _count_split([r for r in accepted if r.split == split]) for split in SPLITS},
+        "findings": {
+            finding: {name: labels[place][code] for code, name in LABEL_NAMES.items()}
+            for place, finding in enumerate(findings)
+        },
+    }
+
+
+def _count_split(records: list[Record]) -> dict[str, int]:
+    with_impression = sum(bool(record.report_impression) for record in records)
+    return {
+        "images": len(records),
+        "studies": len({record.study_id for record in records}),
+        "patients": len({record.patient_id for record in records}),
+        "with_impression": with_impression,
+        "without_impression": len(records) - with_impression,
+    }

@@ -1,0 +1,263 @@
+"""Parquet shards -> what training reads: a node-local array of a split, or a stream of batches."""
+
+import fcntl
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard
+from datasets_io.corpus.order import windows, worker_rows
+from datasets_io.corpus.shard_file import open_shard
+from datasets_io.schema import label_column, shard_schema
+from datasets_io.storage.artefacts import CorruptArtefact
+from datasets_io.storage.files import ReadFiles
+
+BLANK = -2  # the code of a blank label in arrays, which cannot hold null
+MEMORY_LIMIT = 64 << 20  # a split below this many bytes is read straight into memory
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """One split. pixels: (N, S, S) uint8, perhaps a read-only map of a file; labels: (N, F) int8 raw codes.
+
+    Codes are 1, 0, -1 (uncertain) and BLANK. image_ids, patient_ids, view_positions: (N,) object arrays of texts, a
+    view position is None where it is unknown; impressions: N texts, None where a report has none.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    findings: tuple[str, ...]
+    image_ids: np.ndarray
+    patient_ids: np.ndarray
+    view_positions: np.ndarray
+    impressions: list[str | None]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def take(self, rows: np.ndarray) -> "ImageSet":
+        """The rows asked for, in that order; pixels are copied."""
+        return ImageSet(
+            self.pixels[rows], self.labels[rows], self.findings, self.image_ids[rows], self.patient_ids[rows],
+            self.view_positions[rows], [self.impressions[i] for i in rows],
+        )
+
+
+@dataclass(frozen=True)
+class CorpusBatch:
+    """One worker's share of a step. pixels: (b, S, S) uint8; reports: the impressions, "" where there is none."""
+
+    pixels: np.ndarray
+    reports: list[str]
+
+
+def read_manifest(files: ReadFiles, folder: str) -> Manifest:
+    """The manifest of a built data folder. Raises FileNotFoundError, ValueError with its path where it is damaged."""
+    path = f"{folder}/{MANIFEST}"
+    try:
+        return Manifest.from_json(files.read(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def shards_of(manifest: Manifest, split: str) -> list[Shard]:
+    """The shards of a split, in the manifest's order, which is that of the source's records."""
+    return [shard for shard in manifest.shards if shard.split == split]
+
+
+def read_table(files: ReadFiles, folder: str, manifest: Manifest, split: str, columns: list[str]) -> pa.Table:
+    """Some columns of a whole split, in the shards' order; an empty table of these columns where there is no shard.
+
+    Raises CorruptArtefact for a damaged shard, ValueError for one of another project.
+    """
+    tables = []
+    for place in shards_of(manifest, split):
+        path = f"{folder}/{place.path}"
+        with files.fs.open_input_file(files.full(path)) as source, open_shard(source, manifest.findings, path) as shard:
+            tables.append(shard.read(columns=columns))
+    # Joined to an empty table, so that a split without shards has the columns too.
+    schema = shard_schema(manifest.findings)
+    empty = pa.schema([schema.field(name) for name in columns]).empty_table()
+    return pa.concat_tables([empty, *tables])
+
+
+def pixels_of(column: pa.ChunkedArray, image_size: int) -> np.ndarray:
+    """A binary column as (n, S, S) uint8, without a copy where it is one chunk."""
+    chunks = []
+    for chunk in column.chunks:
+        if len(chunk):
+            # Arrow's buffers of a binary column: validity, int32 offsets, bytes. A slice begins at chunk.offset.
+            offsets = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+            flat = np.frombuffer(chunk.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+            chunks.append(flat.reshape(len(chunk), image_size, image_size))
+    if not chunks:
+        return np.empty((0, image_size, image_size), np.uint8)
+    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+
+
+def open_split(files: ReadFiles, folder: str, manifest: Manifest, split: str) -> ImageSet:
+    """A split as arrays, of which the pixels are a file map that all processes of a node share, if they are large.
+
+    Raises CorruptArtefact where a shard is not what its manifest says.
+    """
+    schema = shard_schema(manifest.findings)
+    table = read_table(files, folder, manifest, split, [name for name in schema.names if name != "pixels"])
+    raw = [table[label_column(finding)].fill_null(BLANK).to_numpy() for finding in manifest.findings]
+    return ImageSet(
+        pixels=_shared_pixels(files, folder, manifest, split, table.num_rows),
+        labels=np.stack(raw, axis=1).astype(np.int8) if raw else np.empty((table.num_rows, 0), np.int8),
+        findings=manifest.findings,
+        image_ids=table["image_id"].to_numpy(zero_copy_only=False),
+        patient_ids=table["patient_id"].to_numpy(zero_copy_only=False),
+        view_positions=table["view_position"].to_numpy(zero_copy_only=False),
+        impressions=table["report_impression"].to_pylist(),
+    )
+
+
+def local_cache() -> Path:
+    """Where a node keeps its arrays: $RADSWEEP_CACHE or the user's cache folder; readable by the owner only."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    folder = Path(os.environ.get("RADSWEEP_CACHE", base / "radsweep"))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def _shared_pixels(files: ReadFiles, folder: str, manifest: Manifest, split: str, num_rows: int) -> np.ndarray:
+    """(N, S, S) uint8 of a split: in memory where it is small, else mapped from the node's cache."""
+    size = manifest.image_size
+    if num_rows * size * size <= MEMORY_LIMIT:
+        blocks = list(_verified_pixels(files, folder, manifest, split))
+        return blocks[0] if len(blocks) == 1 else np.concatenate([np.empty((0, size, size), np.uint8), *blocks])
+    # The fingerprint is over every shard's sha256: a file of that name cannot hold other pixels.
+    target = local_cache() / f"{manifest.source}-{manifest.fingerprint}-{split}.npy"
+    if not target.exists():
+        # The trials of a node start together: one writes, the others wait. A writer's death frees the lock.
+        with open(target.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not target.exists():
+                _write_array(target, (num_rows, size, size), _verified_pixels(files, folder, manifest, split))
+    return np.load(target, mmap_mode="r", allow_pickle=False)
+
+
+def _write_array(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:
+    """Write blocks as one .npy, which appears when it is whole. The caller holds the lock of `target`."""
+    for leftover in target.parent.glob(f".{target.name}-*"):
+        leftover.unlink()  # of a writer that was killed
+    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    try:
+        array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        done = 0
+        for block in blocks:
+            array[done : done + len(block)] = block
+            done += len(block)
+        array.flush()
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _verified_pixels(files: ReadFiles, folder: str, manifest: Manifest, split: str) -> Iterator[np.ndarray]:
+    """Every shard's (n, S, S). Raises CorruptArtefact where its bytes are not those that the manifest names."""
+    for place in shards_of(manifest, split):
+        path = f"{folder}/{place.path}"
+        data = files.read(path)
+        if hashlib.sha256(data).hexdigest() != place.sha256:
+            raise CorruptArtefact(f"{path} is damaged (its sha256 differs): remove {folder} and build the corpus again")
+        with open_shard(pa.BufferReader(data), manifest.findings, path) as shard:
+            yield pixels_of(shard.read(columns=["pixels"])["pixels"], manifest.image_size)
+
+
+@dataclass(frozen=True)
+class CorpusIndex:
+    """Where every row of a corpus split lies, and which rows take part.
+
+    group_rows, group_places: of each row group, in the split's order. kept: (N,) bool; reports: N impressions, ""
+    where there is none; image_size in pixels.
+    """
+
+    group_rows: list[int]
+    group_places: list[tuple[str, int]]  # (shard path, row group within it)
+    kept: np.ndarray
+    image_size: int
+    reports: list[str]
+
+    @property
+    def num_kept(self) -> int:
+        """How many rows take part."""
+        return int(self.kept.sum())
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the pixels of the whole split, rows that do not take part included."""
+        return len(self.kept) * self.image_size**2
+
+
+def corpus_index(
+    files: ReadFiles, folder: str, manifest: Manifest, split: str, require_impression: bool
+) -> CorpusIndex:
+    """The index of a split: reads reports, not pixels. require_impression: rows without one do not take part.
+
+    Raises CorruptArtefact for a damaged shard.
+    """
+    table = read_table(files, folder, manifest, split, ["report_impression"])
+    reports = table["report_impression"].to_pylist()
+    kept = np.array([bool(report) or not require_impression for report in reports], dtype=bool)
+    groups, places = [], []
+    for shard in shards_of(manifest, split):
+        for number, rows in enumerate(shard.row_groups):
+            groups.append(rows)
+            places.append((shard.path, number))
+    return CorpusIndex(groups, places, kept, manifest.image_size, [report or "" for report in reports])
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """What a worker's stream needs to know. One epoch has floor(kept / global_batch_size) steps.
+
+    global_batch_size is a multiple of world_size. window_rows: about how many rows are shuffled together and held in
+    memory; rank: of this worker, from 0 to world_size - 1.
+    """
+
+    seed: int
+    global_batch_size: int
+    num_epochs: int
+    window_rows: int
+    rank: int = 0
+    world_size: int = 1
+
+    def steps_per_epoch(self, index: CorpusIndex) -> int:
+        """Whole batches of an epoch; the rows left over at its end are not used in that epoch."""
+        return index.num_kept // self.global_batch_size
+
+    def rows_by_window(self, index: CorpusIndex, start_step: int) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+        """(row groups, this worker's rows in their order) from `start_step` to the end of the last epoch."""
+        steps = self.steps_per_epoch(index)
+        for epoch in range(start_step // steps, self.num_epochs):
+            first = start_step % steps * self.global_batch_size if epoch == start_step // steps else 0
+            # The first epoch may begin in its middle, after a resume; its windows are drawn from its start anyway.
+            parts = windows(index.group_rows, index.kept, self.seed, epoch, self.window_rows)
+            for window in parts:
+                place = window.offset + np.arange(len(window.rows))
+                mine = worker_rows(place, self.global_batch_size, self.rank, self.world_size)
+                mine &= (place >= first) & (place < steps * self.global_batch_size)
+                if mine.any():
+                    yield window.groups, window.rows[mine]
+
+
+def resident_batches(
+    pixels: np.ndarray, index: CorpusIndex, plan: StreamPlan, start_step: int
+) -> Iterator[CorpusBatch]:
+    """Batches from `start_step` on, of an array (N, S, S) uint8 of the whole split, in the same order as the stream."""
+    share = plan.global_batch_size // plan.world_size
+    waiting = np.empty(0, dtype=np.int64)
+    for _, rows in plan.rows_by_window(index, start_step):
+        waiting = np.concatenate([waiting, rows])
+        while len(waiting) >= share:
+            now, waiting = waiting[:share], waiting[share:]
+            yield CorpusBatch(pixels[now], [index.reports[i] for i in now])

@@ -1,0 +1,77 @@
+"""Which decoder does a file need: DICOM, PNG or JPEG, known by its first bytes?"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datasets_io.pixels.grey import (
+    MAX_FILE_BYTES,
+    Decoded,
+    PixelError,
+    PixelSpec,
+    check_size,
+    kind_of,
+    resize,
+    to_bytes,
+)
+
+
+def decode_file(path: Path, spec: PixelSpec) -> Decoded:
+    """Read one file. Raises PixelError for all that is wrong with it, whatever the libraries raise.
+
+    MemoryError passes through; decode_worker, which limits memory, turns it into a PixelError.
+    """
+    try:
+        if os.path.getsize(path) > MAX_FILE_BYTES:
+            raise PixelError("read", f"the file is larger than {MAX_FILE_BYTES >> 20} MiB")
+        with open(path, "rb") as stream:
+            start = stream.read(132)
+    except FileNotFoundError:
+        raise PixelError("read", "the file is absent") from None
+    except OSError as error:
+        raise PixelError("read", f"the file cannot be read ({error.strerror})") from None
+    # The kind is told by the first bytes: names in archives are not always right. DICOM has "DICM" after 128 bytes
+    # of any content; old files lack it, and only their name tells.
+    if not start:
+        raise PixelError("read", "the file is empty")
+    if start.startswith((b"\x89PNG", b"\xff\xd8")):
+        return _decode_picture(path, spec)
+    if start[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
+        from datasets_io.pixels.dicom import decode_dicom  # many archives have none, and pydicom is slow to import
+
+        return decode_dicom(path, spec)
+    raise PixelError("read", "the file is no DICOM, PNG or JPEG")
+
+
+def _decode_picture(path: Path, spec: PixelSpec) -> Decoded:
+    Image.MAX_IMAGE_PIXELS = None  # check_size refuses, with a sentence, what this would warn about
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            check_size(image.height, image.width)
+            if getattr(image, "n_frames", 1) > 1:
+                raise PixelError("policy", "more than one frame")
+            image.load()
+            rows, columns = image.height, image.width
+            grey = _grey_picture(image)
+    except (PixelError, MemoryError):
+        raise
+    except Exception as error:
+        # Pillow raises OSError, SyntaxError, ValueError, struct.error and zlib.error for broken files
+        raise PixelError("decode", f"Pillow cannot decode the PNG or JPEG ({kind_of(error)})") from None
+    if grey.dtype != np.uint8:
+        pixels = to_bytes(grey, PixelSpec(spec.image_size))
+    elif grey.min() == grey.max():
+        raise PixelError("pixels", "all pixels have the same value")
+    else:
+        pixels = resize(grey, spec.image_size)
+    return Decoded(pixels, rows, columns)
+
+
+def _grey_picture(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I") or image.mode == "F":
+        return np.asarray(image)
+    if image.mode == "P":
+        image = image.convert("RGB")
+    return np.asarray(image if image.mode == "L" else image.convert("L"))

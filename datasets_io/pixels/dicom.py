@@ -1,0 +1,239 @@
+"""How does a DICOM file become grey values, and what of its header is used?
+
+The pixels of an uncompressed little endian file, which nearly all radiographs are, are not read but mapped, and shrunk
+where they lie. Other files are read as a whole and decoded by codecs.py.
+"""
+
+import mmap
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import pydicom
+from pydicom import Dataset
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+from pydicom.tag import Tag
+from pydicom.uid import UID
+
+from datasets_io.pixels import shrink
+from datasets_io.pixels.codecs import SYNTAXES, lacks_end, stored_values
+from datasets_io.pixels.grey import MAX_PIXELS, Decoded, PixelError, PixelSpec, check_size, kind_of, shrunk, to_bytes
+from datasets_io.schema import known_view
+
+_HEADER_TAGS = [Tag(name) for name in (
+    "Modality", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
+    "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept",
+    "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", "BurnedInAnnotation",
+    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData", "ViewPosition",
+    "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
+)]
+_NEEDED = ("BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel")
+_COLOURS = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+_IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"  # little endian, neither compressed nor deflated
+_PIXEL_NAMES = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_NO_PIXELS = "there is no pixel data: not an image, or the file is cut short"
+_CUT = "the pixel data is cut short, or followed by bytes that are no DICOM"
+_PIXEL_DATA = b"\xe0\x7f\x10\x00"  # the tag (7FE0,0010) in little endian
+SLOPES = (1e-30, 1e30)  # beyond them float32, in which pictures are scaled, has nothing or infinity
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
+    """One DICOM file. Raises PixelError for all that is wrong with it, MemoryError where it needs too much."""
+    # The header alone first: for most files the pixels are then mapped, and nothing is read twice.
+    with open(path, "rb") as stream:
+        dataset = _read_header(stream, stop_before_pixels=True)
+        found = stream.read(4) == _PIXEL_DATA
+        plain = _mapped(stream, dataset, spec) if found else None
+        if plain is None:
+            stream.seek(0)
+            dataset = _read_header(stream, stop_before_pixels=False)
+    try:
+        if plain is None and not any(name in dataset for name in _PIXEL_NAMES):
+            raise PixelError("header", _CUT if found else _NO_PIXELS)
+        _check_header(dataset, spec)
+        rows, columns = _whole(dataset, "Rows"), _whole(dataset, "Columns")
+        view = known_view(_text(dataset, "ViewPosition"))
+        burned_in = _text(dataset, "BurnedInAnnotation").upper() == "YES"
+    except (PixelError, MemoryError):
+        raise
+    except Exception as error:
+        raise PixelError("header", f"a value of the DICOM header is invalid ({kind_of(error)})") from None
+    if plain is not None:
+        inverted = _looked_up(plain.stored, dataset, False)[1]
+        pixels = shrunk(plain.stored, spec, inverted, plain.signed, plain.bits)
+        assert pixels is not None  # _mapped gives nothing that does not fit
+    else:
+        values, inverted = _looked_up(_stored_grey(dataset, rows, columns), dataset, spec.intensity == "voi")
+        pixels = to_bytes(values, spec, inverted)
+    return Decoded(pixels, rows, columns, view, burned_in)
+
+
+def _read_header(stream: BinaryIO, stop_before_pixels: bool) -> Dataset:
+    try:
+        # Other tags are never parsed, so names and dates cannot get anywhere.
+        return pydicom.dcmread(stream, stop_before_pixels=stop_before_pixels, force=True, specific_tags=_HEADER_TAGS)
+    except MemoryError:
+        raise PixelError("header", "an element declares more bytes than memory holds") from None
+    except Exception as error:
+        raise PixelError("header", f"the DICOM header cannot be read ({kind_of(error)})") from None
+
+
+class _Plain(NamedTuple):
+    """stored: (rows, columns) unsigned, in the mapped file; the lowest `bits` of each value are the pixel's."""
+
+    stored: np.ndarray
+    signed: bool
+    bits: int
+
+
+def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | None:
+    """The pixels of a file that is as simple as nearly all are; None for any other, whatever is wrong with it.
+
+    The stream is behind the tag of the pixel data, which the reader of the header stopped at. Should the file become
+    shorter while it is mapped, the kernel ends this process: one that may end (worker.py).
+    """
+    try:
+        allocated, bits, signed = int(dataset.BitsAllocated), int(dataset.BitsStored), int(dataset.PixelRepresentation)
+        rows, columns, syntax = int(dataset.Rows), int(dataset.Columns), str(dataset.file_meta.TransferSyntaxUID)
+        simple = (
+            spec.intensity == "minmax" and syntax in (_IMPLICIT, _EXPLICIT) and int(dataset.SamplesPerPixel) == 1
+            and dataset.PhotometricInterpretation in _MONOCHROME and not dataset.get("ModalityLUTSequence")
+            and allocated in (8, 16) and 1 <= bits <= allocated and signed in (0, 1)
+            and min(rows, columns) > 0 and rows * columns <= MAX_PIXELS
+        )
+    except Exception:  # the reader of whole files says what is wrong
+        return None
+    if not simple or not shrink.fits(rows, columns, spec.image_size):
+        return None
+    # Behind the tag: explicit syntaxes have two letters for the type and two zeros, both have the length in 4 bytes.
+    known = syntax == _IMPLICIT or stream.read(4) in (b"OW\0\0", b"OB\0\0")
+    length, place = int.from_bytes(stream.read(4), "little"), stream.tell()
+    last = place + length == os.fstat(stream.fileno()).st_size  # what follows may be padding, or say that it is broken
+    if not known or not last or length * 8 < rows * columns * allocated or place * 8 % allocated:
+        return None
+    file = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    stored = np.frombuffer(file, f"<u{allocated // 8}", rows * columns, place).reshape(rows, columns)
+    return _Plain(stored, bool(signed), bits)
+
+
+def _check_header(dataset: Dataset, spec: PixelSpec) -> None:
+    """Raise PixelError for what can be refused without decoding."""
+    if not getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None):
+        raise PixelError("header", "the transfer syntax is missing")
+    check_size(_whole(dataset, "Rows"), _whole(dataset, "Columns"))
+    modality = _text(dataset, "Modality")
+    if spec.modalities and modality and modality not in spec.modalities:
+        raise PixelError("policy", f"the modality is not {' or '.join(spec.modalities)}")
+    if _whole(dataset, "NumberOfFrames") > 1:
+        raise PixelError("policy", "more than one frame")
+    if not dataset.file_meta.TransferSyntaxUID.is_transfer_syntax:
+        raise PixelError("header", "the transfer syntax is not one of the standard's")
+    if not (photometric := _text(dataset, "PhotometricInterpretation")):
+        raise PixelError("header", "the photometric interpretation is missing")
+    if photometric not in (*_MONOCHROME, *_COLOURS):
+        raise PixelError("header", f"the photometric interpretation is not {', '.join(_MONOCHROME + _COLOURS)}")
+    if missing := [name for name in _NEEDED if name not in dataset and "PixelData" in dataset]:
+        raise PixelError("header", f"missing: {', '.join(missing)}")
+    if "PixelData" in dataset:
+        _check_length(dataset, photometric)
+
+
+def _text(dataset: Dataset, name: str) -> str:
+    try:
+        return str(dataset.get(name) or "").strip()
+    except Exception:  # pydicom reads a value when it is asked for, and raises what it likes
+        raise PixelError("header", f"{name} is not readable") from None
+
+
+def _whole(dataset: Dataset, name: str) -> int:
+    """The value of an element that must be a whole number; 0 where it is absent or empty."""
+    try:
+        return int(dataset.get(name) or 0)
+    except Exception:
+        raise PixelError("header", f"{name} is not a whole number") from None
+
+
+def _check_length(dataset: Dataset, photometric: str) -> None:
+    """Uncompressed pixel data must be as long as the header says, and a JPEG stream must have its end."""
+    syntax, allocated, stored = dataset.file_meta.TransferSyntaxUID, *(_whole(dataset, name) for name in _NEEDED[:2])
+    if not 1 <= stored <= allocated <= 64 or (allocated > 1 and allocated % 8):
+        raise PixelError("header", "BitsAllocated and BitsStored do not fit each other")
+    if syntax.is_encapsulated:
+        if lacks_end(syntax, dataset.PixelData or b""):
+            raise PixelError("decode", "the JPEG stream has no end: the file is cut short")
+        return
+    # YBR_FULL_422 stores each colour difference for two pixels at once: 2 samples a pixel of 3.
+    samples = _whole(dataset, "SamplesPerPixel") - (photometric == "YBR_FULL_422")
+    bits = _whole(dataset, "Rows") * _whole(dataset, "Columns") * samples * allocated
+    if len(dataset.PixelData or b"") * 8 < bits:
+        raise PixelError("decode", "the pixel data is shorter than rows x columns: the file is cut short")
+
+
+def _stored_grey(dataset: Dataset, rows: int, columns: int) -> np.ndarray:
+    """Stored values (rows, columns); colours as luma, float32."""
+    try:
+        array = stored_values(dataset)
+        if dataset.PhotometricInterpretation == "PALETTE COLOR":
+            array = apply_color_lut(array, dataset)
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = f"no codec reads pixel data like this one: {_syntax_name(dataset)} ({kind_of(error)})"
+        if dataset.file_meta.TransferSyntaxUID in SYNTAXES:
+            reason = f"the pixel data is damaged: it is no {_syntax_name(dataset)} ({kind_of(error)})"
+        raise PixelError("decode", reason) from None
+    if array.shape == (rows, columns, 3):  # (rows, columns, 3) @ (3,) -> (rows, columns)
+        array = array.astype(np.float32) @ _LUMA
+    if array.shape != (rows, columns):
+        raise PixelError("decode", "the decoded picture does not have the rows and columns of the header")
+    return array
+
+
+def _syntax_name(dataset: Dataset) -> str:
+    """The standard's name, or only the digits: a file may have any text there."""
+    syntax = UID(re.sub(r"[^0-9.]", "", str(dataset.file_meta.TransferSyntaxUID))[:64])
+    return f"{syntax.name} ({syntax})" if syntax.is_transfer_syntax else f"transfer syntax {syntax}"
+
+
+def _looked_up(grey: np.ndarray, dataset: Dataset, with_voi: bool) -> tuple[np.ndarray, bool]:
+    """Modality LUT, then VOI where it is asked for; and whether the picture is to be inverted after that.
+
+    Without VOI only the sign of a rescale slope counts: slope and intercept do not change which share of the way from
+    the smallest to the largest value a pixel is at.
+    """
+    if dataset.PhotometricInterpretation not in _MONOCHROME:
+        return grey, False
+    inverted, what = dataset.PhotometricInterpretation == "MONOCHROME1", "modality LUT or rescale slope"
+    try:
+        luts, slope, intercept = dataset.get("ModalityLUTSequence"), *_rescale(dataset)
+        if luts and luts[0].get("LUTDescriptor"):  # elements without a value are common
+            grey = apply_modality_lut(grey, dataset)
+        elif not with_voi:
+            inverted ^= slope < 0  # inverted twice is not inverted
+        elif (slope, intercept) != (1.0, 0.0):
+            grey = grey * slope + intercept
+        what = "VOI window or LUT"
+        return apply_voi_lut(grey, dataset) if with_voi else grey, inverted
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise PixelError("pixels", f"the {what} is invalid ({kind_of(error)})") from None
+
+
+def _rescale(dataset: Dataset) -> tuple[float, float]:
+    """Slope and intercept. Raises ValueError and others where they make no values."""
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    if slope in (None, ""):
+        return 1.0, 0.0
+    slope, intercept = float(slope), 0.0 if intercept in (None, "") else float(intercept)
+    low, high = SLOPES
+    if not low < abs(slope) < high or not abs(intercept) < high:  # false for NaN too
+        raise ValueError("a slope that leaves nothing of the picture")
+    return slope, intercept

@@ -1,0 +1,220 @@
+"""A finished folder: files named by their content, and a sealed result.json that is written last and only once."""
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from datasets_io.storage.files import Files, ReadFiles
+from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
+
+RESULT_SCHEMA = 1  # of result.json; raise it when a reader of today would misread what is written
+RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
+SEAL = "sha256"
+_SEAL_LINE = re.compile(rb'^ "sha256": "([0-9a-f]{64})",\n', re.MULTILINE)  # of the outermost object
+
+
+class CorruptArtefact(RuntimeError):
+    """Bytes are not those that their result names. `path`: what is to be put into quarantine, where that is known.
+
+    what: which file is damaged and how; advice: what to do, for whoever sees the error itself and cannot say better.
+    """
+
+    def __init__(self, what: str, path: str | None = None, advice: str = ""):
+        super().__init__(f"{what}; {advice}" if advice else what)
+        self.what, self.path, self.advice = what, path, advice
+
+    # Exceptions are pickled by their args alone, and this one crosses processes of Ray: the path would be lost.
+    def __reduce__(self) -> tuple[type["CorruptArtefact"], tuple[str, str | None, str]]:
+        return type(self), (self.what, self.path, self.advice)
+
+
+class ConflictingResult(RuntimeError):
+    """The same recipe gave other content than the result that is already there, which stands."""
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """A finished folder as it was read: `result` is what its maker said, files are verified when read."""
+
+    files: ReadFiles
+    folder: str
+    result: dict[str, Any]
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one artefact. Raises CorruptArtefact where they are missing or changed."""
+        entry = self.result["files"][name]
+        path = f"{self.folder}/{entry['path']}"
+        try:
+            data = self.files.read(path)
+        except FileNotFoundError as error:
+            advice = f"remove the folder {self.folder} to compute it again"
+            raise CorruptArtefact(f"{path} is missing", self.folder, advice) from error
+        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+            advice = f"remove the folder {self.folder}"
+            raise CorruptArtefact(f"{path} is damaged (its sha256 differs)", self.folder, advice)
+        return data
+
+    @property
+    def content_sha256(self) -> str:
+        """Over the names and hashes of all files: the same for the same content, whoever made it and when."""
+        return _content_sha256(self.result["files"])
+
+
+def seal(content: dict[str, Any]) -> bytes:
+    """JSON that carries the SHA-256 of the rest of itself."""
+    content = json.loads(json.dumps(content, allow_nan=False))  # as a reader will see it: keys are strings
+    return _json({**content, SEAL: hashlib.sha256(_json(content)).hexdigest()})
+
+
+def unseal(data: bytes, path: str) -> dict[str, Any]:
+    """The content of a sealed JSON. Raises CorruptArtefact where any byte of it was changed."""
+    # The quick way: no second rendering as JSON. Any doubt is settled by the slow way below.
+    line = _SEAL_LINE.search(data)
+    if line and hashlib.sha256(data[: line.start()] + data[line.end() :]).hexdigest().encode() == line[1]:
+        content = json.loads(data)  # what is left without the line of the seal is what was sealed, byte for byte
+        content.pop(SEAL)
+        return content
+    try:
+        content = json.loads(data)
+        digest = content.pop(SEAL)
+        whole = _json({**content, SEAL: digest}) == data and digest == hashlib.sha256(_json(content)).hexdigest()
+    except (ValueError, KeyError, AttributeError, TypeError):
+        whole = False
+    if not whole:
+        folder = path.rpartition("/")[0]
+        raise CorruptArtefact(f"{path} is damaged (its seal differs)", folder, f"remove the folder {folder}")
+    return content
+
+
+def publish(
+    files: Files, folder: str, contents: dict[str, bytes], result: dict[str, Any], *, recipe: str | None = None,
+    parents: Mapping[str, str] | None = None,
+) -> bool:
+    """Write artefacts, then result.json. False where another writer was first with the same content.
+
+    recipe: hash of what was asked for; parents: folder -> content hash of what it was made from.
+    Two writers never touch one file with different content, since names carry the content's hash.
+    Raises ConflictingResult where another result stands already, with other content.
+    """
+    entries = {}
+    for name, data in sorted(contents.items()):
+        digest = hashlib.sha256(data).hexdigest()
+        path = PurePosixPath(name)
+        stored = f"{path.stem}.{digest[:8]}{path.suffix}"
+        if not _is_there(files, f"{folder}/{stored}", digest):
+            files.write(f"{folder}/{stored}", data)
+        entries[name] = {"path": stored, "sha256": digest, "bytes": len(data)}
+    about = {SCHEMA_VERSION: RESULT_SCHEMA, "files": entries, "recipe": recipe, "parents": dict(parents or {})}
+    text = seal({**result, **about})
+    written = files.write_once(f"{folder}/{RESULT}", text)
+    if not written and not _stands(files, folder, entries):
+        files.write(f"{folder}/{RESULT}", text)
+        written = True
+    files.remove(f"{folder}/{FAILED}")
+    return written
+
+
+def _is_there(files: Files, path: str, digest: str) -> bool:
+    """Whether a file is there in full: what a power cut or a bad disk left is written again."""
+    try:
+        return hashlib.sha256(files.read(path)).hexdigest() == digest
+    except FileNotFoundError:
+        return False
+
+
+def _stands(files: Files, folder: str, entries: dict[str, Any]) -> bool:
+    """Whether the result that is there is valid. A damaged one goes to quarantine: the first valid write wins."""
+    try:
+        first = open_artefacts(files, folder)
+    except CorruptArtefact as error:
+        put_aside(files, f"{folder}/{RESULT}", str(error))
+        return False
+    except FileNotFoundError:
+        return False
+    if first.content_sha256 != _content_sha256(entries):
+        raise ConflictingResult(
+            f"{folder} has a result already, and this one differs from it (content {_content_sha256(entries)[:12]}, "
+            f"there {first.content_sha256[:12]}): the first one stands. On GPUs that do not compute in one order this "
+            "can happen; on a CPU it is a fault of the machine or of the code"
+        )
+    return True
+
+
+def is_done(files: ReadFiles, folder: str) -> bool:
+    """Whether the folder has a result, damaged or not."""
+    return files.exists(f"{folder}/{RESULT}")
+
+
+def open_artefacts(files: ReadFiles, folder: str) -> Artefacts:
+    """A finished folder.
+
+    Raises FileNotFoundError where there is no result, CorruptArtefact where it is damaged, and NewerSchema.
+    """
+    path = f"{folder}/{RESULT}"
+    result = unseal(files.read(path), path)
+    check_schema(result, RESULT_SCHEMA, path)
+    return Artefacts(files, folder, result)
+
+
+def damages(files: ReadFiles, folder: str) -> list[CorruptArtefact]:
+    """Read everything a finished folder names. One error for each artefact that is missing or changed.
+
+    Raises FileNotFoundError where there is no result.
+    """
+    try:
+        artefacts = open_artefacts(files, folder)
+    except CorruptArtefact as error:
+        return [error]
+    found = []
+    for name in artefacts.result["files"]:
+        try:
+            artefacts.read(name)
+        except CorruptArtefact as error:
+            found.append(error)
+    return found
+
+
+def problems(files: ReadFiles, folder: str) -> list[str]:
+    """As `damages`, one sentence each."""
+    return [str(error) for error in damages(files, folder)]
+
+
+def quarantine(files: Files, folder: str) -> str | None:
+    """Move a damaged folder to quarantine, so that it counts as not done; nothing of it is lost. Where it lies then.
+
+    None where the folder is whole: another process has moved it and computed it again in the meantime.
+    """
+    try:
+        why = problems(files, folder)
+    except FileNotFoundError:
+        return None
+    return put_aside(files, folder, "; ".join(why)) if why else None
+
+
+def put_aside(files: Files, path: str, why: str) -> str:
+    """Move a damaged file or folder to quarantine, with the reason beside it. Where it lies then."""
+    # Of a path only 150 characters, so that the name stays below a file system's 255 bytes; why.json has it all.
+    name = path.replace("/", "-")[:150]
+    target = f"{QUARANTINE}/{name}-{uuid.uuid4().hex[:8]}"
+    files.move(path, f"{target}/{path.rpartition('/')[2]}")
+    files.write(f"{target}/{WHY}", json.dumps({"path": path, "why": why}, indent=1).encode())
+    return target
+
+
+def record_failure(files: Files, folder: str, error: str, traceback: str) -> None:
+    """Keep why a computation failed; a later success or a retry removes it."""
+    text = json.dumps({"error": error, "traceback": traceback}, indent=1)
+    files.write(f"{folder}/{FAILED}", text.encode())
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode()
+
+
+def _content_sha256(entries: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_json({name: entry["sha256"] for name, entry in entries.items()})).hexdigest()

@@ -1,0 +1,69 @@
+"""Which calls does a local file system get? All of them are here, so that tests can fail each one."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import BinaryIO
+
+PIECE_BYTES = 1 << 20
+Data = bytes | memoryview | BinaryIO  # an open file is read from its beginning, in pieces
+
+
+class Disk:
+    """The calls on a local file system of which everything else is made. Tests fail or record each of them.
+
+    Each raises OSError as the system does.
+    """
+
+    def make_folder(self, path: str) -> None:
+        """Make one folder; its parent must be there."""
+        os.mkdir(path)
+
+    def create(self, path: str, data: Data) -> None:
+        """Write a new file and bring its bytes to the disk. Raises FileExistsError where the name is taken."""
+        with open(path, "xb") as stream:
+            for piece in _pieces(data):
+                stream.write(piece)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def rename(self, path: str, target: str) -> None:
+        """Give a file or folder another name at once; a file of that name is replaced."""
+        os.replace(path, target)
+
+    def link(self, path: str, target: str) -> None:
+        """Give a file a second name. Raises FileExistsError where it is taken: of two writers one wins."""
+        os.link(path, target)
+
+    def unlink(self, path: str) -> None:
+        """Remove one file."""
+        os.unlink(path)
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a folder and all in it."""
+        shutil.rmtree(path)
+
+    def sync_folder(self, path: str) -> None:
+        """Bring a folder's names to the disk: a new file whose folder was not synced is gone after a power cut."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def read(self, path: str) -> bytes:
+        """All bytes of a file."""
+        with open(path, "rb") as stream:
+            return stream.read()
+
+
+DISK = Disk()
+
+
+def _pieces(data: Data) -> Iterator[bytes | memoryview]:
+    if isinstance(data, (bytes, memoryview)):
+        yield data
+        return
+    data.seek(0)
+    while piece := data.read(PIECE_BYTES):
+        yield piece

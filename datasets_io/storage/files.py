@@ -1,0 +1,325 @@
+"""How bytes reach a storage URI (local path, NFS, s3://, gs://) so that a reader never sees a partial file."""
+
+import errno
+import hashlib
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow.fs as pafs
+import stamina
+
+from datasets_io.storage.disk import DISK, Data, _pieces
+
+TEMPORARY = ".tmp-"
+LEFTOVER_SECONDS = 3600  # no write takes that long
+RETRY_SECONDS = float(os.environ.get("RADSWEEP_RETRY_SECONDS", "120"))
+# Errors of a storage that is unreachable for a moment. A full disk, missing rights or files do not pass by waiting.
+PASSING = {
+    errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.ENETDOWN, errno.ENETUNREACH,
+    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE,
+}
+# pyarrow gives no errno for object stores: the words of its messages, and of the AWS and Google libraries within.
+REMOTE_PASSING = ("timeout", "timed out", "network", "connection", "slow_down", "slowdown", "throttl", "unavailable",
+                  "internal_failure", "internalerror", "curlcode")
+T = TypeVar("T")
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether an error of the storage may go away by itself, so that it is worth to wait and call again."""
+    if not isinstance(error, OSError) or isinstance(error, (FileNotFoundError, FileExistsError)):
+        return False
+    if error.errno is not None:
+        return error.errno in PASSING
+    text = str(error).lower()
+    return any(word in text for word in REMOTE_PASSING)
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """The call's value; repeated for up to RETRY_SECONDS while the storage is unreachable, then its error is raised.
+
+    The waits grow from 0.1 s to 5 s, with jitter, so that the workers of a cluster do not come back all at once.
+    """
+    # stamina warns of a timeout of 0; a nanosecond means the same, one attempt.
+    for attempt in stamina.retry_context(
+        on=is_passing, attempts=None, timeout=RETRY_SECONDS or 1e-9, wait_initial=0.1, wait_max=5.0
+    ):
+        with attempt:
+            return call()
+    raise AssertionError("unreachable")
+
+
+def below(uri: str, path: str) -> str:
+    """The URI of a path below a storage URI; options after `?` stay at the end."""
+    base, mark, options = uri.partition("?")
+    return f"{base.rstrip('/')}/{path}{mark}{options}"
+
+
+class ReadFiles:
+    """The calls that read one storage root: read, exists, list, sizes, ages. None could change anything below it.
+
+    Paths are relative to the root, with forward slashes. Calls are repeated while the storage is unreachable (see
+    `patiently`), then raise its OSError.
+    """
+
+    def __init__(self, uri: str):
+        self.uri = uri
+        if "://" in uri:
+            self.fs, self.root = pafs.FileSystem.from_uri(uri)
+        else:
+            self.fs, self.root = pafs.LocalFileSystem(), str(Path(uri).expanduser().resolve())
+        self.root = self.root.rstrip("/")
+        self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
+
+    def full(self, path: str) -> str:
+        """The path as `self.fs` and error messages name it: below the root."""
+        return f"{self.root}/{path}" if path else self.root
+
+    def read(self, path: str) -> bytes:
+        """All bytes of a file. Raises FileNotFoundError."""
+        return patiently(lambda: self._read(self.full(path)))
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or folder is there; on an object store, also whether any object lies below the path."""
+        return self._kind(path) != pafs.FileType.NotFound
+
+    def list(self, prefix: str = "", ending: str | tuple[str, ...] = "") -> list[str]:
+        """Every file below a folder whose path ends so, relative to the root, sorted; temporary files left out."""
+        if not self.is_local:
+            return sorted(path for path in self.sizes(prefix) if path.endswith(ending))
+        # Chosen as they are read: of a study's files most callers want one in four.
+        return patiently(lambda: [
+            path for path in _names_below(self.root, prefix) if path.endswith(ending) and TEMPORARY not in path
+        ])
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """Path -> bytes of every file below a folder, as `list`: an object store answers a thousand at a time."""
+        selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
+        start = len(self.root) + 1
+        found = patiently(lambda: self.fs.get_file_info(selector))
+        paths = {info.path[start:]: info.size for info in found if info.type == pafs.FileType.File}
+        return {path: size for path, size in paths.items() if TEMPORARY not in path}
+
+    def ages(self, prefix: str) -> dict[str, float]:
+        """Path -> seconds since its last write, counted from the newest file there: by the storage's clock alone."""
+        # This machine's clock may differ from the storage's by minutes, which would make a live lease look old.
+        selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
+        start = len(self.root) + 1
+        found = [i for i in patiently(lambda: self.fs.get_file_info(selector)) if i.type == pafs.FileType.File]
+        newest = max((info.mtime_ns for info in found), default=0)
+        return {i.path[start:]: (newest - i.mtime_ns) / 1e9 for i in found if TEMPORARY not in i.path}
+
+    # -- one attempt ---------------------------------------------------------------------------------
+
+    def _kind(self, path: str) -> pafs.FileType:
+        return patiently(lambda: self.fs.get_file_info(self.full(path)).type)
+
+    def _read(self, full: str) -> bytes:
+        if self.is_local:
+            return DISK.read(full)
+        with self.fs.open_input_file(full) as stream:
+            return stream.read()
+
+
+class Files(ReadFiles):
+    """The same root to be read and written: write, write_once, move, remove and remove_leftovers besides.
+
+    A write is whole or absent: local files go through a uniquely named temporary file,
+    fsync and rename; object stores show an object only when its upload is complete.
+    """
+
+    def write(self, path: str, data: Data) -> None:
+        """Write a whole file, replacing an older one."""
+        patiently(lambda: self._write(self.full(path), data))
+
+    def write_once(self, path: str, data: bytes) -> bool:
+        """Write a file that nothing may replace. False where it was already there: the first write wins.
+
+        An object store has no such call: of two writers in the same moment the later stands, whole.
+        """
+        if self.is_local:
+            return patiently(lambda: self._link(self.full(path), data))
+        if self.exists(path):
+            return False
+        self.write(path, data)
+        return True
+
+    def remove_leftovers(self, prefix: str = "") -> int:
+        """Remove the temporary files of writers that were killed, and only those; how many there were.
+
+        A writer is dead when its process on this machine is, and in any case when its file is an hour old.
+        """
+        if not self.is_local:
+            return 0  # an object store shows no unfinished upload
+        removed = 0
+        for folder, _, names in os.walk(self.full(prefix)):
+            for path in (f"{folder}/{name}" for name in names if TEMPORARY in name):
+                if _is_leftover(path):
+                    Path(path).unlink(missing_ok=True)
+                    removed += 1
+        return removed
+
+    def move(self, path: str, target: str) -> None:
+        """Move a file or a folder; nothing where it is gone. On an object store file by file, copies first."""
+        if self.is_local:
+            patiently(lambda: self._move(self.full(path), self.full(target)))
+            return
+        sources = [path] if self._kind(path) == pafs.FileType.File else self.list(path)
+        for source in sources:
+            self.write(target + source.removeprefix(path), self.read(source))
+        self.remove(path)
+
+    def remove(self, path: str) -> None:
+        """Remove one file or folder if it is there."""
+        kind = self._kind(path)
+        if kind == pafs.FileType.Directory:
+            patiently(lambda: self._remove_folder(path))
+        elif kind == pafs.FileType.File:
+            patiently(lambda: self._remove_file(path))
+
+    # -- one attempt: whatever `patiently` repeats must be safe to repeat ----------------------------
+
+    def _write(self, target: str, data: Data) -> None:
+        if not self.is_local:
+            with self.fs.open_output_stream(target) as stream:
+                for piece in _pieces(data):
+                    stream.write(piece)
+            return
+        temporary = _temporary(target, data)
+        try:
+            DISK.rename(temporary, target)
+        except BaseException:
+            _discard(temporary)
+            raise
+        DISK.sync_folder(os.path.dirname(target))
+
+    def _link(self, target: str, data: bytes) -> bool:
+        # link, not rename: it refuses a name that is taken, in one call that the file system makes atomic.
+        temporary = _temporary(target, data)
+        try:
+            DISK.link(temporary, target)
+        except FileExistsError:
+            return False
+        finally:
+            _discard(temporary)
+        DISK.sync_folder(os.path.dirname(target))
+        return True
+
+    def _move(self, path: str, target: str) -> None:
+        if not os.path.lexists(path):
+            return
+        _make_folders(os.path.dirname(target))
+        try:
+            DISK.rename(path, target)
+        except FileNotFoundError:
+            return  # another process moved it in between
+        DISK.sync_folder(os.path.dirname(target))
+        DISK.sync_folder(os.path.dirname(path))
+
+    def _remove_file(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            if self.is_local:
+                DISK.unlink(self.full(path))
+            else:
+                self.fs.delete_file(self.full(path))
+
+    def _remove_folder(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            if self.is_local:
+                DISK.remove_tree(self.full(path))
+            else:
+                self.fs.delete_dir(self.full(path))
+
+
+def _names_below(root: str, prefix: str) -> Iterator[str]:
+    """Files below root/prefix, relative to the root, sorted; only names are read, no size or time of a file.
+
+    Nothing where the folder is gone, or its path goes through a file.
+    """
+    # A walk in depth with a stack, not recursion: os.walk gives a folder's files before its folders, out of order.
+    waiting = _names_in(root, f"{prefix}/" if prefix else "")
+    while waiting:
+        path = waiting.pop()
+        if path.endswith("/"):
+            waiting += _names_in(root, path)
+        else:
+            yield path
+
+
+def _names_in(root: str, folder: str) -> list[str]:
+    """Files and folders of a folder, these with a / at their end, the last one first: a stack of them pops in order."""
+    found = []
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{root}/{folder}") as entries:
+        for entry in entries:
+            if entry.is_dir():
+                found.append(f"{folder}{entry.name}/")
+            elif entry.is_file():
+                found.append(folder + entry.name)
+    found.sort(reverse=True)
+    return found
+
+
+def _temporary(target: str, data: Data) -> str:
+    """A uniquely named file with these bytes, beside the target and safe on the disk."""
+    folder, name = os.path.split(target)
+    _make_folders(folder)
+    # A name has at most 255 bytes: a long one lends only its beginning.
+    temporary = f"{folder}/{name[:60]}{TEMPORARY}{this_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
+    try:
+        DISK.create(temporary, data)
+    except BaseException:
+        _discard(temporary)
+        raise
+    return temporary
+
+
+def _discard(path: str) -> None:
+    with suppress(OSError):  # a second failure must not hide the first; listings leave such names out
+        DISK.unlink(path)
+
+
+def _make_folders(folder: str) -> None:
+    """Make missing folders from the top, each known to its parent on the disk before it is used."""
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for path in reversed(missing):
+        try:
+            DISK.make_folder(path)
+        except FileExistsError:
+            continue  # another process was faster
+        DISK.sync_folder(os.path.dirname(path))
+
+
+def this_machine() -> str:
+    """8 hex digits that stand for this host's name, which itself is not written to a storage that others read."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _is_leftover(path: str) -> bool:
+    # The name's end is .tmp-<machine>-<process>-<uuid> (see _temporary).
+    machine, _, rest = path.rpartition(TEMPORARY)[2].partition("-")
+    process = rest.partition("-")[0]
+    if machine == this_machine() and process.isdecimal() and not is_running(int(process)):
+        return True
+    try:
+        return time.time() - os.stat(path).st_mtime > LEFTOVER_SECONDS
+    except FileNotFoundError:  # its writer has just finished
+        return False
+
+
+def is_running(process: int) -> bool:
+    """Whether a process of this machine is there."""
+    try:
+        os.kill(process, 0)  # signal 0 is not sent; only whether it could be is checked
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

@@ -1,0 +1,100 @@
+"""What does a terminal show: lines, progress bars and tables; on a pipe, plain lines."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sweep.cli.signals import raise_if_interrupted
+
+PLAIN_EVERY_SECONDS = 10.0
+PIPE_WIDTH = 140
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """A table as strings: title, header, rows."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Display:
+    """One for a whole command. `tables` gives the table as it stands when asked."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console()
+        if not self.console.is_terminal:
+            self.console.width = max(self.console.width, PIPE_WIDTH)  # a pipe has no edge to fit
+        self.live: Live | None = None
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+            console=self.console,
+        )
+        self.bars: dict[str, int] = {}
+        self.tables: Callable[[], tuple[TableRows, ...]] = tuple
+        self.printed: dict[str, float] = {}
+        self.tables_drawn = -1e9
+        self.drawn: Group = Group(self.progress)
+
+    def __enter__(self) -> "Display":
+        if self.console.is_terminal:
+            self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=4)
+            self.live.__enter__()
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self.live is not None:
+            self.tables_drawn = -1e9
+            self.live.refresh()
+            self.live.__exit__(*error)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            sys.stdout.flush()
+
+    def say_table(self, table: TableRows) -> None:
+        self.console.print(rich_table(table))
+
+    def bar(self, name: str, done: int, total: int, unit: str = "", note: str = "") -> None:
+        """Set a bar; on a pipe a line at the beginning, every ten seconds, and at the end.
+
+        Raises KeyboardInterrupt if the command was interrupted.
+        """
+        raise_if_interrupted()
+        if name not in self.bars:
+            self.bars[name] = self.progress.add_task(name, total=total, unit=unit, note=note)
+        self.progress.update(self.bars[name], completed=done, total=total, note=note)
+        if self.live is None:
+            now = time.monotonic()
+            due = now - self.printed.get(name, -1e9) >= PLAIN_EVERY_SECONDS
+            if (due or done == total) and self.printed.get(name) != float("inf"):
+                self.printed[name] = float("inf") if done == total else now
+                left = self.progress.tasks[list(self.bars).index(name)].time_remaining
+                eta = f", {int(left)} s left" if left and done < total else ""
+                self.say(f"{name}: {done}/{total} {unit}{eta}{' ' + note if note else ''}".rstrip())
+
+    def _render(self) -> Group:
+        if time.monotonic() - self.tables_drawn > 1.0:
+            self.tables_drawn = time.monotonic()
+            self.drawn = Group(self.progress, *(rich_table(table) for table in self.tables()))
+        return self.drawn
+
+
+def rich_table(table: TableRows) -> Table:
+    shown = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for i, name in enumerate(table.header):
+        shown.add_column(name, justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
+    for row in table.rows:
+        shown.add_row(*map(escape, row))
+    return shown

@@ -1,0 +1,69 @@
+"""How does a command end: exit codes, and a sentence instead of a traceback for what users can mend."""
+
+import errno
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+from datasets_io.storage.schema_version import NewerSchema
+from sweep.cli.signals import EXIT_INTERRUPTED, end_process, ignore, interruptible
+
+EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
+
+
+def storage_trouble(error: OSError, storage: str) -> str | None:
+    """A sentence where the storage is full, read-only, forbidden or away; None for any other error."""
+    known = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
+    if error.errno not in known:
+        return None
+    return f"{os.strerror(error.errno)}: {error.filename or storage}. What is finished is kept"
+
+
+def not_writable(error: OSError) -> bool:
+    """Whether a folder is one that may not be written at all, not only now."""
+    return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+class ClusterLost(RuntimeError):
+    """The cluster went away under the driver. What is finished is kept."""
+
+
+@contextmanager
+def answers(module: str, storage: str, bad_input: type[Exception], retry: str = "") -> Iterator[None]:
+    """Exit codes and sentences for what stops a command; the same command, with `retry`, goes on after most of it."""
+    command = command_of(module)
+    try:
+        with interruptible():
+            yield
+    except KeyboardInterrupt:
+        ignore()
+        typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
+        end_process()
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except ClusterLost as error:
+        _leave(lost_sentence(error, module), EXIT_SOME_FAILED)
+    except (bad_input, NewerSchema) as error:
+        _leave(f"error: {error}", EXIT_BAD_INPUT)
+    except OSError as error:
+        if (trouble := storage_trouble(error, storage)) is None:
+            raise
+        _leave(f"error: {trouble}; when that is mended, go on with:\n  {command}{retry}", EXIT_SOME_FAILED)
+
+
+def lost_sentence(error: ClusterLost, module: str) -> str:
+    return f"error: {error}. What is finished is kept; go on with:\n  {command_of(module)}"
+
+
+def command_of(module: str) -> str:
+    """This process's command, as a shell takes it."""
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+
+
+def _leave(sentence: str, code: int) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(code) from None

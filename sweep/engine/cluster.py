@@ -1,0 +1,85 @@
+"""Which Ray cluster is used: the one that is joined or started, and what its autoscaler could make of it. [ray]"""
+
+import os
+import signal
+
+import ray
+from ray._private.state import state
+
+from datasets_io.local_ray import ensure_token
+from sweep.cli.exit_codes import ClusterLost
+from sweep.cli.signals import raise_if_interrupted
+from sweep.engine.schedule import Machines
+
+ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"
+
+
+UNLIMITED = 1e9
+
+
+def machines_now() -> Machines:
+    total = ray.cluster_resources()
+    return Machines(total.get("GPU", 0.0), total.get("CPU", 0.0))
+
+
+def machines_at_most() -> Machines:
+    """What the cluster has, or what its autoscaler may make of it: an empty one has its GPUs yet to come.
+
+    Work is offered for all of it: only what waits for a machine makes the autoscaler start one.
+    """
+    now = machines_now()
+    limit = {name: value for name, value in (state.get_max_resources_from_cluster_config() or {}).items()
+             if value < UNLIMITED}
+    return Machines(max(now.gpus, limit.get("GPU", 0.0)), max(now.cpus, limit.get("CPU", 0.0), 1.0))
+
+
+def start_ray(log_to_driver: bool = False) -> None:
+    """Join the cluster that RAY_ADDRESS names, or start a local one that nothing else joins."""
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    raise_if_interrupted()  # starting takes a while
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        _init_patiently(log_to_driver)
+    except SystemExit as error:  # by Ray's handler of SIGTERM, which would end the driver without a word
+        raise KeyboardInterrupt from error
+    finally:
+        signal.signal(signal.SIGTERM, on_sigterm)
+        signal.alarm(0)  # Ray's handler in C++, where it was called, would abort the process 3 s later
+    raise_if_interrupted()
+
+
+def _init_patiently(log_to_driver: bool) -> None:
+    """On a machine that is busy with much else, Ray's own parts may not find each other in the time that it allows."""
+    for attempt in range(1, ATTEMPTS_TO_START + 1):
+        try:
+            return _init(log_to_driver)
+        except Exception as error:  # Ray has no narrower one for this
+            if TIMED_OUT not in str(error):
+                raise
+            ray.shutdown()
+            if attempt == ATTEMPTS_TO_START:
+                text = f"Ray did not start in {attempt} attempts; is this machine very busy? ({error})"
+                raise ClusterLost(text) from error
+
+
+def _init(log_to_driver: bool) -> None:
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, log_to_driver=log_to_driver, logging_level="ERROR")
+        return
+    ensure_token()
+    # A worker that is just starting looks six times so long for a head that died with its driver; Ray's own is 5 s.
+    os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", "4")
+    # A process for each group of workers that waits for the cloud's word that a node goes; here nobody says it.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    # The dashboard also answers Ray Train's questions about its own actors; it listens on loopback only.
+    ray.init(
+        address="local", log_to_driver=log_to_driver, logging_level="ERROR", include_dashboard=True,
+        dashboard_host="127.0.0.1",
+    )
+
+
+def stop_ray() -> None:
+    """Leave the cluster; a local one ends with all its processes."""
+    ray.shutdown()

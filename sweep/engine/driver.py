@@ -1,0 +1,178 @@
+"""From a plan to its end: pass after pass over what is left, beside other drivers, until nothing more can be done."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datasets_io.corpus.manifest import Manifest
+from sweep.cli.display import Display
+from sweep.cli.signals import raise_if_interrupted
+from sweep.monitoring.bars import RunBars
+from sweep.monitoring.progress import News
+from sweep.monitoring.sinks import Watchers, Watching
+from sweep.store.cleanup import tidy
+from sweep.store.lease import Holder, Lease
+from sweep.store.results import ResultReader
+from sweep.store.store import Store
+from sweep.studies.cell import Cell, EncoderRun
+from sweep.studies.plan import Pending, Plan, pending, starts_from
+from trainables.recipe import Resources
+
+MOST_PASSES = 20  # another one is needed where something was found damaged, or where other drivers have ended
+WAIT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """A plan and where it is run. tables: what the display shows meanwhile."""
+
+    plan: Plan
+    store: Store
+    data_folders: dict[str, str]
+    manifests: dict[str, Manifest]
+    resources: Resources
+    reader: ResultReader
+    display: Display
+    tables: Callable[[], Any]
+    watching: Watching
+
+    def left(self) -> tuple[Pending, set[str]]:
+        """What is neither done nor failed, and the folders that are done. Damaged results are put aside first."""
+        self.store.put_damaged_aside(self.plan.encoders)
+        self.reader.collect()
+        done, failed = self.store.done_and_failed()
+        items = (*self.plan.encoders, *self.plan.cells)
+        keys = [{item.key for item in items if self.store.folder(item) in names} for names in (done, failed)]
+        aside = self.store.quarantined()  # a damaged encoder is computed again, also where all of its cells are done
+        again = {run.key for run in self.plan.encoders if self.store.folder(run).rpartition("/")[2] in aside}
+        return pending(self.plan, *keys, again), done
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        return {
+            source: {split: part["images"] for split, part in manifest.counts["splits"].items()}
+            for source, manifest in self.manifests.items()
+        }
+
+
+def work_through(work: Work) -> None:
+    """Run everything that is left and that no other driver computes; wait for what others compute.
+
+    Failures are in the store when this returns, and what killed processes left is gone.
+    """
+    left, _ = work.left()
+    if left.nothing:
+        work.display.say("Nothing left to do: every cell asked for is finished or has failed before.")
+    else:
+        _pass_by_pass(work)
+    tidy(work.store.files)
+
+
+def _pass_by_pass(work: Work) -> None:
+    from sweep.engine.head_health import named_loss
+
+    with Lease(work.store.files) as lease, _cluster() as start:
+        before: set[str] = set()
+        for _ in range(MOST_PASSES):
+            mine, done = _claim(work, lease)
+            keys = _keys(mine)
+            if mine.nothing or keys == before:
+                break
+            start()
+            with named_loss():
+                _one_pass(work, mine, done)
+            lease.keep(())
+            before = keys
+
+
+def _keys(left: Pending) -> set[str]:
+    return {item.key for item in (*left.encoders, *left.cells)}
+
+
+def _claim(work: Work, lease: Lease) -> tuple[Pending, set[str]]:
+    """What is left and now this driver's. Waits while all that is left is computed by others."""
+    said: set[Holder] = set()
+    while True:
+        raise_if_interrupted()
+        left, done = work.left()
+        claimed, held = lease.claim(_keys(left))
+        mine = _possible(left, claimed, starts_from(work.plan.cells))
+        lease.keep(_keys(mine))  # what it cannot begin before others end, they or anyone may have
+        if not mine.nothing or not held:
+            return mine, done
+        for holder in set(held.values()) - said:
+            count = sum(other == holder for other in held.values())
+            work.display.say(
+                f"{holder} computes {count} of what is left: waiting for it, and going on in its place should it fall "
+                "silent. Ctrl-C leaves it alone."
+            )
+        said |= set(held.values())
+        time.sleep(WAIT_SECONDS)
+
+
+def _possible(left: Pending, claimed: set[str], starts: dict[str, Cell]) -> Pending:
+    """Of what is left the items that are claimed and that wait for nothing which another driver computes."""
+    open_keys = _keys(left)
+
+    def free(item: EncoderRun | Cell | None) -> bool:
+        return item is None or item.key not in open_keys or item.key in possible
+
+    possible: set[str] = set()
+    encoders = []
+    for encoder in left.encoders:  # parents come first
+        if encoder.key in claimed and free(encoder.parent):
+            possible.add(encoder.key)
+            encoders.append(encoder)
+    cells = []
+    for cell in sorted(left.cells, key=lambda cell: cell.key in starts):  # what others start from comes first
+        if cell.key in claimed and free(cell.encoder) and free(starts.get(cell.key)):
+            possible.add(cell.key)
+            cells.append(cell)
+    return replace(left, encoders=tuple(encoders), cells=tuple(cells))
+
+
+def _one_pass(work: Work, mine: Pending, done: set[str]) -> None:
+    from sweep.engine.execution import Execution
+
+    plan = work.plan
+    num_done = sum(work.store.folder(cell) in done for cell in plan.cells)
+    work.display.say(
+        f"to do: {len(mine.encoders)} of {len(plan.encoders)} encoders, {len(mine.cells)} of {len(plan.cells)} cells"
+    )
+    bars = RunBars(work.display, mine, len(plan.cells), num_done)
+    work.display.tables = work.tables
+    bars.start()
+    execution = Execution(mine, plan.cells, done, work.store, work.data_folders, work.counts, work.resources)
+    watchers = Watchers(work.watching, work.store, plan, mine, done, work.counts, work.display.say)
+
+    def show(news: News) -> None:
+        bars.show(news)
+        watchers.show(news)
+
+    execution.run(show)
+
+
+@contextmanager
+def _cluster() -> Iterator[Callable[[], None]]:
+    """Gives a function that joins or starts Ray once; leaves it at the end, undisturbed by more signals."""
+    from sweep.engine.cluster import start_ray, stop_ray
+
+    started = False
+
+    def start() -> None:
+        nonlocal started
+        if not started:
+            started = True
+            start_ray()
+
+    try:
+        yield start
+    finally:
+        kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        if started:
+            stop_ray()
+        for number, handler in kept.items():
+            signal.signal(number, handler)

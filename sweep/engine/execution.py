@@ -1,0 +1,178 @@
+"""What is pending, run to the end on a Ray cluster: encoders and, as they land, their cells. [ray]"""
+
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import ray
+from ray.train import ScalingConfig
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from datasets_io.storage.artefacts import FAILED, is_done
+from sweep.cli.signals import raise_if_interrupted
+from sweep.engine.cluster import machines_at_most
+from sweep.engine.head_health import Head
+from sweep.engine.jobs import downstream_jobs, encoder_job
+from sweep.engine.progress_actor import Board
+from sweep.engine.schedule import Shape, Task, groups_in_order, lanes_wanted, longest_first, shape_of
+from sweep.engine.tune_search import CellWork, fan_out
+from sweep.monitoring.progress import News
+from sweep.store.store import Store
+from sweep.studies.cell import Cell
+from sweep.studies.forecast import FLOPS_PER_SECOND
+from sweep.studies.plan import Pending
+from trainables.pretraining.encoder_job import EncoderJob, fail, run_initial
+from trainables.pretraining.worker_group import Lane, Turns, pretrain_all
+from trainables.process import ALIVE_SECONDS, Process, birth_of
+from trainables.recipe import Resources
+
+POLL_SECONDS, LOOK_SECONDS = 0.25, 2.0
+LEAST_LIMIT_SECONDS, LIMIT_TIMES_FORECAST = 1800.0, 20.0
+MOST_MISSED = 12  # words that a living process may fail to say
+
+
+# Short, and others wait for it while they hold the cores; its process is not kept: it holds half a gigabyte.
+@ray.remote(num_cpus=0, max_retries=2, max_calls=1)
+def _initial(job: EncoderJob, storage: str, board) -> None:
+    run_initial(job, storage, lambda progress: board.encoder.remote(progress))
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _lane(lane: Lane, shape: Shape) -> None:
+    bundle = dict(shape.worker_bundle)
+    scaling = ScalingConfig(
+        num_workers=shape.workers, use_gpu="GPU" in bundle, resources_per_worker=bundle,
+        # Ray is asked for next to no CPU, and would put all on one host; GPUs of one host are near each other.
+        placement_strategy="PACK" if "GPU" in bundle else "SPREAD",
+    )
+    pretrain_all(lane, scaling)
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _end_process(process: Process) -> None:
+    """Run on the node of a process that hangs: a stopped one does not answer Ray, but it can be killed."""
+    if birth_of(process.pid) == process.birth:  # else its number is another's by now
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+class Execution:
+    """One pass over everything that is ready: encoders in lanes, cells by Ray Tune, hangs ended."""
+
+    def __init__(
+        self, pending: Pending, all_cells: tuple[Cell, ...], done: set[str], store: Store, data_folders: dict[str, str],
+        counts: dict[str, dict[str, int]], resources: Resources,
+    ):
+        """done: folders that are finished; counts: source -> images of each split."""
+        # What only steers stays with the driver: a worker's node may go, and one cut off may hold a task for minutes.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self.here, self.head = {"scheduling_strategy": here}, Head()
+        self.store, self.resources, self.board = store, resources, Board.options(**self.here).remote()
+        jobs = [encoder_job(run, data_folders) for run in longest_first(pending.encoders, counts)]
+        self.initial = [job for job in jobs if not job.is_pretraining]
+        self.pretrainings = tuple(job for job in jobs if job.is_pretraining)
+        initial = tuple(job.folder for job in self.initial)
+        self.turns = Turns.options(**self.here).remote(len(self.pretrainings), initial)
+        self.shape = shape_of(resources, machines_at_most(), len(self.pretrainings))
+        groups = groups_in_order(pending.cells, all_cells, counts)
+        self.jobs, self.tasks = downstream_jobs(groups, all_cells, data_folders, resources, self.shape.on_gpus)
+        self.limits = {i: time_limit(task, resources, self.shape.on_gpus) for i, task in enumerate(self.tasks)}
+        self.done = {name for task in self.tasks for name in task.needs if name in done}
+        self.owners: dict[Any, str | EncoderJob | None] = {}
+        self.looked_at = -1e9
+        self.deaths = 0
+
+    def run(self, show: Callable[[News], None]) -> None:
+        """To the end. Failures are in the store when this returns; it raises only for its own."""
+        for job in self.initial:
+            options = {"name": f"initial-{job.name}", **self.here}
+            self.owners[_initial.options(**options).remote(job, self.store.uri, self.board)] = job
+        if self.jobs:
+            self._start_cells()
+        self._start_lanes()
+        while self.owners:
+            raise_if_interrupted()
+            finished, _ = ray.wait(list(self.owners), num_returns=1, timeout=POLL_SECONDS)
+            for ref in finished:
+                self._settle(ref, self.owners.pop(ref))
+            if time.monotonic() - self.looked_at > LOOK_SECONDS or finished:
+                self.looked_at = time.monotonic()
+                self.head.check()
+                self._start_lanes()
+                self._end_hangs()
+            show(self.head.get(self.board.take.remote()))
+        time.sleep(0.1)  # events sent just before the end
+        show(self.head.get(self.board.take.remote()))
+
+    def _start_cells(self) -> None:
+        work = CellWork(
+            self.jobs, self.tasks, self.done, self.store.uri, self.resources, self.shape,
+            tuple(job.folder for job in self.pretrainings), self.board,
+        )
+        self.owners[fan_out.options(**self.here).remote(work)] = None
+
+    def _start_lanes(self) -> None:
+        """As many groups of workers as the machines, now or when they have grown, can hold."""
+        if not self.pretrainings:
+            return
+        running = sum(isinstance(owner, str) for owner in self.owners.values())
+        left, waiting = self.head.get([self.turns.left.remote(), self.turns.num_waiting.remote()])
+        wanted = max(1, lanes_wanted(self.shape, machines_at_most(), left))
+        for _ in range(min(wanted - running, waiting)):
+            name = f"pretrain-{uuid.uuid4().hex[:6]}"
+            lane = Lane(name, self.pretrainings, self.turns, self.store.uri, self.resources, self.board)
+            self.owners[_lane.options(name=name, **self.here).remote(lane, self.shape)] = name
+
+    def _end_hangs(self) -> None:
+        """What is over its limit, and what is stopped between two jobs, which has none."""
+        overdue = self.board.overdue.remote(self.limits)
+        silent = self.board.silent.remote(silence_limit(self.resources))
+        for process in {process for named in self.head.get([overdue, silent]) for process in named}:
+            where = NodeAffinitySchedulingStrategy(process.node, soft=False)
+            _end_process.options(scheduling_strategy=where).remote(process)
+
+    def _settle(self, ref: Any, owner: str | EncoderJob | None) -> None:
+        """After a piece of work ended. What died with its process begins again, so often that it is no accident."""
+        error: Exception | None = None
+        try:
+            ray.get(ref)
+        except ray.exceptions.RayError as caught:
+            error = caught
+            self.deaths += 1
+        may_begin_again = self.deaths <= self.resources.max_failures * (1 + len(self.pretrainings))
+        if owner is None:
+            if error is not None and not may_begin_again:
+                raise error
+            if error is not None:
+                self.done |= self.store.done_and_failed()[0] & {name for task in self.tasks for name in task.needs}
+                self._start_cells()
+        elif isinstance(owner, str):
+            turn = self.head.get(self.turns.give_back.remote(owner, error is not None and may_begin_again))
+            if turn is not None:
+                self._fail_open(self.pretrainings[turn], error)
+        else:
+            self.turns.settled.remote(owner.folder)
+            self._fail_open(owner, error)
+
+    def _fail_open(self, job: EncoderJob, error: Exception | None) -> None:
+        """What has neither result nor failure has failed."""
+        files, error = self.store.files, error or RuntimeError("ended without a result")
+        if not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}"):
+            fail(job, files, error, lambda progress: self.board.encoder.remote(progress))
+
+
+def silence_limit(resources: Resources) -> float:
+    """Seconds after which a silent process counts as stopped: not so few that a busy one is taken for it."""
+    return max(resources.cell_time_limit_seconds or LEAST_LIMIT_SECONDS, MOST_MISSED * ALIVE_SECONDS)
+
+
+def time_limit(task: Task, resources: Resources, on_gpus: bool) -> float:
+    """Seconds after which a job of cells counts as hanging: far more than its forecast, or what Resources says."""
+    if resources.cell_time_limit_seconds is not None:
+        return resources.cell_time_limit_seconds
+    rate = FLOPS_PER_SECOND["V100" if on_gpus else "CPU core"]
+    return LEAST_LIMIT_SECONDS + LIMIT_TIMES_FORECAST * task.work / rate

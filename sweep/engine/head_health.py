@@ -1,0 +1,78 @@
+"""Is the cluster's head still there? Ray ends a driver a minute after its head, and without a word of ours. [ray]"""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+
+import ray
+
+from sweep.cli.exit_codes import ClusterLost
+
+SILENT_SECONDS, ASK_SECONDS, AGAIN_SECONDS = 30.0, 5.0, 1.0
+
+
+@contextmanager
+def named_loss() -> Iterator[None]:
+    """What Ray raises in a driver whose cluster is gone, as one sentence. Raises ClusterLost."""
+    try:
+        yield
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        raise _lost(error) from error
+
+
+def _lost(error: Exception) -> ClusterLost:
+    return ClusterLost(
+        f"Ray's head or this driver's connection to it is gone ({type(error).__name__}): on a cluster of "
+        "your own see `ray status`, on one machine its memory"
+    )
+
+
+@contextmanager
+def watched_head(leave: Callable[[ClusterLost], NoReturn]) -> Iterator[None]:
+    """For a call that waits inside of Ray for a lost head, where no exception reaches it: `leave` ends the process."""
+    over, head = threading.Event(), Head()
+
+    def look() -> None:
+        while not over.wait(ASK_SECONDS):
+            try:
+                head.check()
+            except ConnectionError as error:
+                leave(_lost(error))
+
+    threading.Thread(target=look, name="radsweep-head", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+class Head:
+    """The head of the cluster that this driver has joined."""
+
+    def __init__(self):
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        self.address = host.strip("[]"), int(port)
+
+    def check(self) -> None:
+        """Wait for a head that is away for a moment. Raises ConnectionError for one that stays silent."""
+        deadline = time.monotonic() + SILENT_SECONDS
+        while not self._answers():
+            if time.monotonic() > deadline:
+                raise ConnectionError(f"{self.address[0]}:{self.address[1]} has not answered for {SILENT_SECONDS:g} s")
+            time.sleep(AGAIN_SECONDS)
+
+    def get(self, ref: ray.ObjectRef | list[ray.ObjectRef]) -> Any:
+        """ray.get, which would wait for ever, with an eye on the head."""
+        while True:
+            try:
+                return ray.get(ref, timeout=ASK_SECONDS)
+            except ray.exceptions.GetTimeoutError:
+                self.check()
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.create_connection(self.address, timeout=ASK_SECONDS):
+            return True
+        return False

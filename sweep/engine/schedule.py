@@ -1,0 +1,201 @@
+"""What starts next, and on how much of the machines: the whole policy, pure, for the sweep and for its simulation.
+
+Gangs of pretraining come first: all their workers start together, so cells leave room for as many gangs as fit.
+Cells take the rest: first what has the longest chain of work behind it. Machines may come and go at any time.
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sweep.studies.cell import Cell, EncoderRun, recipe_key
+from sweep.studies.forecast import forecast
+from sweep.studies.plan import group_seeds, starts_from
+from trainables.recipe import Resources
+
+# Without GPUs pretraining and cells share the cores. Ray is asked for next to nothing for a worker of pretraining, and
+# for a cell so much less than a core that both, and the tasks that read ahead, find room on every host, however small.
+LANE_CPU, BESIDE_CELL_CPU = 0.001, 0.02
+# Parts of a GPU that a cell is given, by label percentage: at 1% most time goes to validation and test images, which
+# a core prepares more slowly than a GPU takes them, so four cells share one. Stated, not measured: Resources overrides.
+GPU_SHARE = {1: 0.25, 10: 0.5}
+# Bytes that a fine-tuning step holds, stated: float16 activations of a ResNet-50 at 224 x 224 are 60 MB an image.
+BYTES_PER_PIXEL, FIXED_BYTES, GPU_BYTES = 1200, 2 << 30, 16 << 30
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What a cluster has, or could have when it has grown."""
+
+    gpus: float
+    cpus: float
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How work is cut for these machines. capacity and shares are in GPUs where there are any, else in cells.
+
+    workers: of one pretraining. per_worker: GPUs or CPUs of one. cell_cpus: CPUs that Ray is asked for a cell.
+    most_cells: a limit that the user set.
+    """
+
+    on_gpus: bool
+    workers: int
+    per_worker: float
+    worker_bundle: Mapping[str, float]
+    cell_cpus: float
+    cpus_per_cell: int
+    most_cells: int | None
+
+
+def shape_of(resources: Resources, most: Machines, pretrainings: int) -> Shape:
+    """Decided once, from what the cluster has or could grow to. Raises ValueError where a pretraining cannot fit."""
+    on_gpus = most.gpus > 0 and resources.gpus_per_worker != 0
+    per_worker = (resources.gpus_per_worker or 1.0) if on_gpus else float(resources.cpus_per_worker)
+    workers = resources.pretrain_workers or (max(1, min(4, int(most.gpus / per_worker))) if on_gpus else 1)
+    bundle = {"CPU": float(resources.cpus_per_worker), "GPU": per_worker} if on_gpus else {"CPU": LANE_CPU}
+    cells_on_gpus = most.gpus > 0 and resources.gpus_per_cell != 0
+    shape = Shape(
+        cells_on_gpus, workers, per_worker, bundle, float(resources.cpus_per_cell), resources.cpus_per_cell,
+        resources.max_concurrent_cells,
+    )
+    if pretrainings and workers > _slots(shape, most):
+        raise ValueError(
+            f"a pretraining needs {workers} workers of {bundle}, but the cluster has {most.cpus:g} CPU and "
+            f"{most.gpus:g} GPU; lower Resources.pretrain_workers or add machines"
+        )
+    if not cells_on_gpus:
+        count = shape.most_cells or max(1, int(most.cpus / resources.cpus_per_cell))
+        part = min(float(resources.cpus_per_cell), most.cpus / count)  # more cells than cores: parts of a core
+        return replace(shape, cell_cpus=part - BESIDE_CELL_CPU * part)
+    return shape
+
+
+def _slots(shape: Shape, machines: Machines) -> int:
+    """Workers of pretraining that fit on these machines."""
+    has = machines.gpus if "GPU" in shape.worker_bundle else machines.cpus
+    return int(has / shape.per_worker)
+
+
+def lanes_wanted(shape: Shape, machines: Machines, left: int) -> int:
+    """Pretrainings that should run at once, of `left` that are not finished.
+
+    On GPUs as many as fit: they are the longest pole. On cores half: cells come as soon as encoders land.
+    """
+    slots = _slots(shape, machines)
+    fit = slots // shape.workers if "GPU" in shape.worker_bundle else max(1, slots // (2 * shape.workers))
+    return min(left, fit)
+
+
+def capacity(shape: Shape, machines: Machines, lanes: int) -> float:
+    """GPUs, or numbers of cells, that cells may use beside so many pretrainings."""
+    if not shape.on_gpus:
+        return float(shape.most_cells or max(1, int(machines.cpus / shape.cpus_per_cell)))
+    reserved = lanes * shape.workers * shape.per_worker if "GPU" in shape.worker_bundle else 0.0
+    return max(0.0, machines.gpus - reserved)
+
+
+def gpu_share(resources: Resources, cell: Cell) -> float:
+    """Part of a GPU that a cell needs: what Resources says, or the estimate above, and never less than its memory."""
+    if resources.gpus_per_cell is not None:
+        return resources.gpus_per_cell
+    pixels = cell.recipe.batch_size * cell.encoder.recipe.backbone.image_size ** 2
+    memory = (pixels * BYTES_PER_PIXEL + FIXED_BYTES) / GPU_BYTES
+    share = GPU_SHARE.get(cell.label_percent, 1.0)
+    return next((s for s in (0.25, 0.5) if s >= max(share, memory)), 1.0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job of cells. needs: folders that must be finished; gives: folders that it finishes."""
+
+    needs: tuple[str, ...]
+    gives: tuple[str, ...]
+    share: float
+    work: float
+
+
+def longest_first(encoders: Iterable[EncoderRun], counts: Mapping[str, Mapping[str, int]]) -> list[EncoderRun]:
+    """Encoder runs in the order in which they should start."""
+    return sorted(encoders, key=lambda run: (-forecast((run,), (), counts).flops, str(run)))
+
+
+def groups_in_order(
+    cells: Sequence[Cell], all_cells: Sequence[Cell], counts: Mapping[str, Mapping[str, int]]
+) -> list[tuple[tuple[Cell, ...], float]]:
+    """Cells that one job computes with their work in FLOP; first what has the longest chain of work behind it."""
+    groups = group_seeds(cells)
+    works: dict[tuple, float] = {}
+    starts = starts_from(all_cells)
+    made = []
+    for group in groups:
+        first = group[0]
+        backbone, recipe = recipe_key(first.encoder.recipe.backbone), recipe_key(first.recipe)
+        kind = (backbone, first.dataset, first.protocol, first.label_percent, recipe, len(group))
+        if kind not in works:
+            works[kind] = forecast((), group, counts).flops
+        made.append((group, works[kind]))
+    behind: dict[str, float] = defaultdict(float)
+    for group, work in made:
+        for cell in group:
+            if cell.key in starts:
+                behind[starts[cell.key].key] = max(behind[starts[cell.key].key], work)
+
+    def chain(entry: tuple[tuple[Cell, ...], float]) -> tuple:
+        group, work = entry
+        return -(work + max(behind[cell.key] for cell in group)), str(group[0])
+
+    return sorted(made, key=chain)
+
+
+class ReadyTasks:
+    """Tasks in their order, each ready once all that it needs has landed."""
+
+    def __init__(self, tasks: Sequence[Task], landed: Iterable[str] = ()):
+        self.tasks = tasks
+        landed = set(landed)
+        self.missing = {i: {name for name in task.needs if name not in landed} for i, task in enumerate(tasks)}
+        self.waiters: dict[str, list[int]] = defaultdict(list)
+        self.heaps: dict[float, list[int]] = defaultdict(list)  # a share -> ready tasks
+        for i, names in self.missing.items():
+            for name in names:
+                self.waiters[name].append(i)
+        for i in [i for i, names in self.missing.items() if not names]:
+            self._ready(i)
+
+    def _ready(self, i: int) -> None:
+        del self.missing[i]
+        heapq.heappush(self.heaps[self.tasks[i].share], i)
+
+    def landed(self, name: str) -> None:
+        for i in self.waiters.pop(name, ()):
+            if i in self.missing:
+                self.missing[i].discard(name)
+                if not self.missing[i]:
+                    self._ready(i)
+
+    def lost(self, name: str) -> None:
+        """What needs it, and what needs that, is given up; nothing else is."""
+        for i in self.waiters.pop(name, ()):
+            if self.missing.pop(i, None) is not None:
+                for given in self.tasks[i].gives:
+                    self.lost(given)
+
+    def take(self, free: float) -> int | None:
+        """The first ready task that fits into `free`; None where none does."""
+        fitting = [heap for share, heap in self.heaps.items() if heap and share <= free + 1e-9]
+        return heapq.heappop(min(fitting, key=lambda heap: heap[0])) if fitting else None
+
+    def take_early(self, coming: Mapping[str, int]) -> int | None:
+        """The task that will be ready first, of those that only wait for what is `coming` (name -> its turn)."""
+        soon = [(max(coming[n] for n in names), i) for i, names in self.missing.items() if names <= coming.keys()]
+        if not soon:
+            return None
+        i = min(soon)[1]
+        del self.missing[i]
+        return i
+
+    @property
+    def waiting(self) -> int:
+        return len(self.missing) + sum(len(heap) for heap in self.heaps.values())

@@ -1,0 +1,202 @@
+"""Ready cells to Ray Tune: a Searcher that offers a job when its encoder and its starting cell are there. [ray]"""
+
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+from datasets_io.storage.artefacts import FAILED, RESULT, is_done, record_failure
+from datasets_io.storage.files import Files, below
+from sweep.engine.cluster import machines_at_most
+from sweep.engine.schedule import ReadyTasks, Shape, Task, capacity, lanes_wanted
+from sweep.store.store import ENCODERS, LOGS
+from trainables.evaluation.cell_job import DownstreamJob
+from trainables.evaluation.cell_trial import run_trial
+from trainables.recipe import Resources
+
+LOOK_AGAIN_SECONDS = 1.0
+MOST_TRIALS = 10_000  # the Searcher decides; Tune itself is not to hold anything back
+
+
+@dataclass(frozen=True)
+class CellWork:
+    """All that a pass's cells need. done: folders that were finished before; pretrainings: folders in the making."""
+
+    jobs: tuple[DownstreamJob, ...]
+    tasks: tuple[Task, ...]
+    done: set[str]
+    storage: str
+    resources: Resources
+    shape: Shape
+    pretrainings: tuple[str, ...]
+    board: Any
+
+
+class ReadyJobs(Searcher):
+    """Offers the first job that is ready; None while all that is left waits; FINISHED at the end.
+
+    A job whose encoder or starting cell failed is dropped: it stays open in the store and the report
+    shows it as blocked.
+    """
+
+    def __init__(self, work: CellWork):
+        super().__init__(metric="job", mode="max")
+        self.work, self.files = work, Files(work.storage)
+        self.ready = ReadyTasks(work.tasks, work.done)
+        self.running: dict[str, int] = {}
+        self.settled: set[str] = set()
+        self.turns = {folder: turn for turn, folder in enumerate(work.pretrainings)}
+        self.beside = self.room = 0.0
+        self.looked_at = -LOOK_AGAIN_SECONDS
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self._look()
+        used = sum(self.work.tasks[i].share for i in self.running.values())
+        number = self.ready.take(self.room - used)
+        early = False
+        if number is None and not self.work.shape.on_gpus and used < self.room:
+            # A process that is let go costs ten seconds of a core to start again: on cores it waits for its encoder.
+            number, early = self.ready.take_early(self.turns), True
+        if number is not None:
+            self.running[trial_id] = number
+            share = self.work.tasks[number].share if self.work.shape.on_gpus else 0
+            return {"job": number, "early": early, "name": self.work.jobs[number].name, "gpus": share}
+        return None if self.ready.waiting else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        number = self.running.pop(trial_id)
+        job = self.work.jobs[number]
+        returned = bool(result) and not error
+        node_lost = not returned and self._ran_on_a_lost_node(number)
+        for target in job.targets:
+            if is_done(self.files, target.folder):
+                self.ready.landed(target.folder)
+                continue
+            self.ready.lost(target.folder)
+            # A job that came back without a result put a damaged encoder aside, and where the node itself was lost
+            # each time the job is not to blame: its cells stay open, for the next pass.
+            if not (returned or node_lost or self.files.exists(f"{target.folder}/{FAILED}")):
+                text = "the trial's process ended each time: killed, out of memory, or over its time limit"
+                record_failure(self.files, target.folder, text, "no traceback: see Ray's logs")
+
+    def _ran_on_a_lost_node(self, number: int) -> bool:
+        if self.work.board is None:
+            return False
+        node = ray.get(self.work.board.node_of.remote(number))
+        return node is not None and node not in {known["NodeID"] for known in ray.nodes() if known["Alive"]}
+
+    def _look(self) -> None:
+        """Encoders that have landed, and machines that have come or gone."""
+        if time.monotonic() - self.looked_at < LOOK_AGAIN_SECONDS:
+            return
+        self.looked_at = time.monotonic()
+        failed = []
+        for path in self.files.list(ENCODERS):
+            folder, _, name = path.rpartition("/")
+            if folder in self.settled:
+                continue
+            if name == RESULT:
+                self.settled.add(folder)
+                self.ready.landed(folder)
+            elif name == FAILED:
+                failed.append(folder)
+        for folder in failed:
+            if folder not in self.settled:
+                self.settled.add(folder)
+                self.ready.lost(folder)
+        self._measure()
+
+    def _measure(self) -> None:
+        """Pretraining needs all its workers at once: cells leave room for it until the last encoder is there."""
+        machines, shape = machines_at_most(), self.work.shape
+        left = sum(folder not in self.settled for folder in self.work.pretrainings)
+        self.beside = capacity(shape, machines, lanes_wanted(shape, machines, left))
+        # One more than fit: Tune keeps a process for the next trial only where one is waiting.
+        held_back = left and self.beside < capacity(shape, machines, 0)
+        self.room = self.beside if held_back or shape.most_cells else self.beside + 1
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the store is the record of what is done."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+class PatientWithStarts(FIFOScheduler):
+    """Gives a free process to the first trial for which none is being started.
+
+    Tune's own order gives it to the first trial of all, and ends the process that this one was waiting for: seconds in
+    the making, begun anew for the next trial, and so on for as long as trials are shorter than a start.
+    """
+
+    def __init__(self, searcher: ReadyJobs):
+        super().__init__()
+        self.searcher = searcher
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        trials = tune_controller.get_trials()
+        free = self.searcher.beside - sum(_share(trial) for trial in trials if trial.status == Trial.RUNNING)
+        for trial in trials:
+            if trial.status == Trial.PENDING:
+                free -= _share(trial)
+                if free < _share(trial):  # with the one that is free there would be a process more than fits
+                    return trial
+        return None
+
+
+def _share(trial: Trial) -> float:
+    return trial.config.get("gpus") or 1.0
+
+
+# Tune pickles these and the trainable again for every trial: they must hold no job, or n trials cost n^2.
+
+
+def _bundle(cpus: float, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    gpus = config.get("gpus")  # there once the Searcher has chosen a job; Tune also asks before
+    return tune.PlacementGroupFactory([{"CPU": cpus, **({"GPU": gpus} if gpus else {})}])
+
+
+def _name(trial: Trial) -> str:
+    return trial.config["name"]
+
+
+def _folder(trial: Trial) -> str:
+    return trial.trial_id
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def fan_out(work: CellWork) -> None:
+    """Run the jobs as trials to the end."""
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    name = f"cells-{uuid.uuid4().hex[:8]}"
+    trainable = tune.with_resources(
+        tune.with_parameters(
+            run_trial, jobs=(ray.put(work.jobs),), storage=work.storage, resources=work.resources, board=work.board
+        ),
+        partial(_bundle, work.shape.cell_cpus),
+    )
+    searcher = ReadyJobs(work)
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher, scheduler=PatientWithStarts(searcher), num_samples=-1,
+            max_concurrent_trials=MOST_TRIALS, reuse_actors=True,
+            trial_name_creator=_name, trial_dirname_creator=_folder,
+        ),
+        run_config=tune.RunConfig(
+            name=name, storage_path=below(work.storage, LOGS), verbose=0,
+            failure_config=tune.FailureConfig(max_failures=work.resources.max_failures - 1),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+        ),
+    )
+    tuner.fit()
+    Files(work.storage).remove(f"{LOGS}/{name}")

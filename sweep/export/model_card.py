@@ -1,0 +1,103 @@
+"""What should a reader of an exported encoder know: how to load it, how it was made, how well it does."""
+
+import json
+
+from datasets_io.fingerprint import plain
+from datasets_io.storage.artefacts import Artefacts
+from sweep.statistics.summaries import study_summaries
+from sweep.store.snapshot import ReportData
+from sweep.studies.cell import EncoderRun
+from sweep.studies.study import BASELINE
+from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES
+from trainables.recipe import BackboneSpec, PretrainRecipe
+
+
+def model_card(
+    data: ReportData, run: EncoderRun, spec: BackboneSpec, artefacts: Artefacts, loads_in: tuple[str, ...],
+    files: tuple[str, ...],
+) -> str:
+    """README.md with the front matter that model hubs read."""
+    row = next(row for row in (*data.study.rows, *data.study.hidden_rows) if row.name == run.row)
+    library = loads_in[0] if loads_in else "pytorch"
+    lines = [
+        "---", f"library_name: {library}", "pipeline_tag: image-feature-extraction", "tags:", "- chest-x-ray",
+        "- radiology", f"- {spec.name.split('.')[0]}", "---", "",
+        f"# {row.display}: an image encoder for chest radiographs", "",
+        f"Encoder `{run}` (key `{run.key}`) of study `{data.study.name}` ({data.study.title}), made by radsweep.", "",
+        *_origin(data, run, artefacts), "", "## Use", "", *_use(spec, files), "", "## Results", "",
+        *_results(data, run), "", "## Limits", "", *_limits(data, run), "", "## Recipe", "", "```json",
+        json.dumps(plain(run.recipe), indent=1, sort_keys=True), "```", "",
+    ]
+    return "\n".join(lines)
+
+
+def _origin(data: ReportData, run: EncoderRun, artefacts: Artefacts) -> list[str]:
+    if not isinstance(run.recipe, PretrainRecipe):
+        return ["Not pretrained here: it is a row without a corpus."]
+    result = artefacts.result
+    manifest = data.manifests.get(run.corpus)
+    found = f", data fingerprint `{manifest.fingerprint}`" if manifest else ""
+    epoch = result.get("best_epoch")
+    kept = f", epoch {epoch + 1} of {len(result['history'])} kept by validation loss" if epoch is not None else ""
+    return [
+        f"Pretrained on {result['num_train_images']:,} images of `{run.corpus}`{found}; pretraining seed "
+        f"{run.pretrain_seed}, global batch {run.recipe.global_batch_size}{kept}; started from row "
+        f"`{run.recipe.initial}`."
+    ]
+
+
+def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
+    size = spec.image_size
+    images = [
+        f"Images: grey, {size} x {size}, as three equal channels, values in [0, 1] minus ImageNet's mean, divided by "
+        "its standard deviation."
+    ]
+    text = []
+    if "tokenizer.json" in files:
+        text = ["", "`objective.safetensors` and `tokenizer.json` hold the projection heads and the text tower."]
+    if spec.name in OWN_BACKBONES:
+        code = ["from safetensors.torch import load_file", "from trainables.networks.backbones import build_backbone",
+                "from trainables.recipe import BackboneSpec", "",
+                f'backbone = build_backbone(BackboneSpec("{spec.name}", {size}), seed=0)',
+                'backbone.load_state_dict(load_file("model.safetensors"))']
+    elif spec.name == HUGGING_FACE:
+        code = ["from transformers import AutoModel", "", 'model = AutoModel.from_pretrained("DIR")']
+    else:
+        options = "".join(f", {name}={value!r}" for name, value in spec.options)
+        code = ["import timm", "", f'model = timm.create_model("{spec.name.split(".")[0]}", num_classes=0{options}, '
+                'checkpoint_path="DIR/model.safetensors")', "", "# or",
+                "from transformers import AutoModel", "", 'model = AutoModel.from_pretrained("DIR")']
+    return ["```python", *code, "```", "", *images, *text]
+
+
+def _results(data: ReportData, run: EncoderRun) -> list[str]:
+    """Macro AUROC of this very encoder, by data set and column."""
+    means = study_summaries(data.study, data.plan, data.results).of_encoder(run.row, run.pretrain_seed)
+    displays = {dataset.source: dataset.display for dataset in data.study.datasets}
+    lines = ["| data set | protocol | labels | macro AUROC (%) | sd | seeds |", "|---|---|---|---|---|---|"]
+    for row, dataset, protocol, percent in sorted(means.places):
+        summary = means.of(row, dataset, (protocol, percent))
+        if summary.mean is None:
+            continue
+        interval = "" if summary.ci95 is None else f" ± {100 * summary.ci95:.2f}"
+        sd = "–" if summary.sd is None else f"{100 * summary.sd:.2f}"
+        lines.append(
+            f"| {displays.get(dataset, dataset)} | {protocol} | {percent}% | {100 * summary.mean:.2f}{interval} | {sd} "
+            f"| {summary.n} of {len(means.layout.seeds)} |"
+        )
+    if len(lines) == 2:
+        return ["No evaluation of this encoder is finished."]
+    note = (
+        f"Mean over downstream seeds with its 95% {data.study.interval}-interval; findings without both classes are "
+        "left out."
+    )
+    return [*lines, "", note]
+
+
+def _limits(data: ReportData, run: EncoderRun) -> list[str]:
+    lines = [f"- {text}" for text in data.study.deviations]
+    lines.append("- For research. Not a medical device; not checked for any clinical use.")
+    row = next((row for row in data.study.rows if row.name == run.row), None)
+    if row is not None and row.group != BASELINE:
+        lines.append("- Weights may hold traces of training images and reports: share them as the data's terms say.")
+    return lines

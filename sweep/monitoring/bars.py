@@ -1,0 +1,54 @@
+"""Which progress bars does a sweep have: encoders and cells, fed by its progress events."""
+
+from rich.markup import escape
+
+from sweep.cli.display import Display
+from sweep.monitoring.progress import News
+from sweep.store.status_names import Status
+from sweep.studies.plan import Pending
+
+
+class RunBars:
+    """News from the running work, turned into two bars: pretraining by steps, cells by count."""
+
+    def __init__(self, display: Display, pending: Pending, num_cells: int, num_done: int):
+        self.display = display
+        self.names = {run.key: str(run) for run in pending.encoders}
+        self.cell_names = {cell.key: str(cell) for cell in pending.cells}
+        self.share = {run.key: 0.0 for run in pending.encoders}
+        self.landed: set[str] = set()
+        self.num_cells, self.done, self.failed = num_cells, num_done, 0
+        self.current = ""
+
+    def start(self) -> None:
+        if self.share:
+            self.display.bar("encoders", 0, 100, "%")
+        if self.cell_names:
+            self.display.bar("cells", self.done, self.num_cells, "cells")
+
+    def show(self, news: News) -> None:
+        for event in news.encoders:
+            name = self.names.get(event.key, event.key)
+            if event.status == Status.FAILED:
+                self.display.say(f"[red]encoder {name} failed:[/red] {escape(str(event.error))}")
+            if event.status in (Status.DONE, Status.FAILED):
+                self.landed.add(event.key)
+                self.share[event.key] = 1.0
+            elif event.total_steps:
+                self.share[event.key] = event.step / event.total_steps
+                loss = "" if event.val_loss is None else f", val loss {event.val_loss:.3f}"
+                self.current = f"{name}{loss}"
+        for outcome in news.cells:
+            if outcome.status == Status.FAILED:
+                self.failed += 1
+                name = self.cell_names.get(outcome.key, outcome.key)
+                self.display.say(f"[red]cell {name} failed:[/red] {escape(str(outcome.error))}")
+            elif outcome.status == Status.DONE:
+                self.done += 1
+        if self.share:
+            note = f"{len(self.landed)}/{len(self.share)} landed; {self.current}".rstrip("; ")
+            done = int(100 * sum(self.share.values()) / len(self.share))
+            self.display.bar("encoders", done, 100, "%", note)
+        if self.cell_names:
+            note = f"{self.failed} failed" if self.failed else ""
+            self.display.bar("cells", self.done, self.num_cells, "cells", note)

@@ -1,0 +1,72 @@
+"""Who receives the progress of a running sweep: Prometheus, and where asked TensorBoard and MLflow."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sweep.monitoring.mlflow_runs import MlflowRuns
+from sweep.monitoring.progress import News
+from sweep.monitoring.tensorboard_live import LiveTensorBoard
+from sweep.monitoring.throughput import Meter
+from sweep.store.store import Store
+from sweep.studies.plan import Pending, Plan
+
+EXPORT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What a user asked for. tensorboard: a folder; mlflow: a tracking URI. Nothing is sent anywhere without them."""
+
+    study: str = ""
+    tensorboard: str | None = None
+    mlflow: str | None = None
+
+    def check(self) -> None:
+        """Raise ValueError before any work for what cannot be had."""
+        if self.mlflow is not None and find_spec("mlflow") is None:
+            raise ValueError("--mlflow needs a package that is not installed: pip install mlflow-skinny")
+
+
+class Watchers:
+    """One for each pass of a sweep. A watcher that breaks is named once and left out: the sweep goes on."""
+
+    def __init__(
+        self, watching: Watching, store: Store, plan: Plan, pending: Pending, done: set[str],
+        counts: Mapping[str, Mapping[str, int]], say: Callable[[str], None],
+    ):
+        """pending: what this pass does; done: folders that were finished before; counts: source -> split -> images."""
+        self.say = say
+        items = {item.key: item for item in (*plan.encoders, *plan.cells)}
+        keys = {key for key, item in items.items() if store.folder(item) in done}
+        meter = Meter(plan, pending, keys, counts, time.monotonic())
+        self.listeners: dict[str, Any] = {"Prometheus": _Prometheus(watching.study, meter)}
+        if watching.tensorboard:
+            self.listeners["TensorBoard"] = LiveTensorBoard(Path(watching.tensorboard), store, items)
+        if watching.mlflow:
+            self.listeners["MLflow"] = MlflowRuns(watching.mlflow, watching.study, store, items)
+
+    def show(self, news: News) -> None:
+        for name, listener in list(self.listeners.items()):
+            try:
+                listener.show(news)
+            except Exception as error:  # whatever a server, a disk or a library has against it
+                self.say(f"[yellow]{name} is left out from now on:[/yellow] {type(error).__name__}: {error}")
+                del self.listeners[name]
+
+
+class _Prometheus:
+    def __init__(self, study: str, meter: Meter):
+        from sweep.monitoring.prometheus import SweepGauges
+
+        self.meter, self.gauges, self.exported = meter, SweepGauges(study), -EXPORT_SECONDS
+
+    def show(self, news: News) -> None:
+        now = time.monotonic()
+        if news.encoders or news.cells or now - self.exported >= EXPORT_SECONDS:
+            self.meter.take(news, now)
+            self.gauges.export(self.meter, now)
+            self.exported = now

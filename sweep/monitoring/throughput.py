@@ -1,0 +1,98 @@
+"""How fast is a running sweep: images a second and seconds left, from the board's news and the forecast. Pure."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sweep.monitoring.progress import News
+from sweep.store.status_names import Status
+from sweep.studies.forecast import forecast
+from sweep.studies.plan import Pending, Plan, group_seeds
+
+WINDOW_SECONDS = 300.0  # images a second are of so much time, as long cells land one by one
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one encoder or cell costs: images through a network, forward alone or with backward, and FLOP."""
+
+    images: float
+    flops: float
+
+
+def loads_of(pending: Pending, counts: Mapping[str, Mapping[str, int]]) -> dict[str, Load]:
+    """Key -> Load of everything that is left. Cells that share one pass share its cost."""
+    loads = {}
+    for run in pending.encoders:
+        cost = forecast((run,), (), counts)
+        loads[run.key] = Load(cost.forward_passes + cost.training_passes, cost.flops)
+    for group in group_seeds(pending.cells):
+        cost = forecast((), group, counts)
+        for cell in group:
+            loads[cell.key] = Load((cost.forward_passes + cost.training_passes) / len(group), cost.flops / len(group))
+    return loads
+
+
+class Meter:
+    """Takes news as it comes; `read` gives every gauge. Times are seconds of one clock."""
+
+    def __init__(
+        self, plan: Plan, pending: Pending, done: set[str], counts: Mapping[str, Mapping[str, int]], now: float
+    ):
+        """pending: what this sweep does, perhaps beside others; done: keys of what was finished before."""
+        self.encoders, self.cells = {run.key: str(run) for run in plan.encoders}, {cell.key for cell in plan.cells}
+        self.failed = {item.key for item in (*pending.failed_encoders, *pending.failed_cells)}
+        self.done = set(done)
+        self.loads = loads_of(pending, counts)
+        self.share = dict.fromkeys(self.loads, 0.0)
+        self.started = now
+        self.seen: deque[tuple[float, float]] = deque([(now, 0.0)])  # (time, images so far)
+
+    def take(self, news: News, now: float) -> None:
+        for event in news.encoders:
+            if event.status == Status.RUNNING and event.total_steps:
+                self._advance(event.key, event.step / event.total_steps)
+            else:
+                self._end(event.key, event.status)
+        for outcome in news.cells:
+            self._end(outcome.key, outcome.status)
+        self.seen.append((now, self._sum("images")))
+        while len(self.seen) > 2 and now - self.seen[1][0] >= WINDOW_SECONDS:
+            self.seen.popleft()
+
+    def _end(self, key: str, status: str) -> None:
+        if status == Status.DONE:
+            self.done.add(key)
+            self.failed.discard(key)
+            self._advance(key, 1.0)
+        elif status == Status.FAILED:
+            self.failed.add(key)
+
+    def _advance(self, key: str, share: float) -> None:
+        if key in self.share:
+            self.share[key] = max(share, self.share[key])
+
+    def _sum(self, what: str) -> float:
+        return sum(share * getattr(self.loads[key], what) for key, share in self.share.items())
+
+    def read(self, now: float) -> dict[str, float]:
+        """Gauge -> value; images_per_second and seconds_left are missing while there is nothing to tell them from."""
+        values: dict[str, float] = {}
+        for name, keys in (("encoders", self.encoders.keys()), ("cells", self.cells)):
+            values[f"{name}_total"] = len(keys)
+            values[f"{name}_done"] = len(keys & self.done)
+            values[f"{name}_failed"] = len(keys & self.failed)
+        (then, images_then), (last, images) = self.seen[0], self.seen[-1]
+        if last > then:
+            values["images_per_second"] = (images - images_then) / (last - then)
+        finished, elapsed = self._sum("flops"), now - self.started
+        if finished and elapsed:
+            open_work = sum(
+                load.flops * (1 - self.share[key]) for key, load in self.loads.items() if key not in self.failed
+            )
+            values["seconds_left"] = open_work * elapsed / finished
+        return values
+
+    def shares(self) -> dict[str, float]:
+        """Encoder -> how far it is, for those that this sweep pretrains."""
+        return {self.encoders[key]: self.share[key] for key in self.share if key in self.encoders}

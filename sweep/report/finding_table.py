@@ -1,0 +1,296 @@
+"""How do a study's Tables 2 to 7 look: AUROC of each finding under FT, with prevalence and n_pos."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sweep.report.main_table import absence, best_of
+from sweep.report.published import SOURCE, PublishedFinding, published_findings
+from sweep.report.published_values import MEANS, PER_FINDING_COLUMNS, PER_FINDING_ROWS
+from sweep.report.table_text import (
+    NO_VALUE,
+    latex,
+    latex_label,
+    latex_notes,
+    latex_number,
+    latex_row,
+    latex_value,
+    letter,
+    markdown,
+    markdown_row,
+    markdown_value,
+    mean_and_interval,
+    percent,
+)
+from sweep.statistics.summaries import Summaries
+from sweep.statistics.summary import FEW_POSITIVES, Summary
+from sweep.store.csv_files import csv_text
+from sweep.store.records import CellResult
+from sweep.studies.layout import PAPER_BATCH_SIZE, TableLayout, what_varies
+
+PROTOCOL = "FT"
+MANY_METHODS = 6
+TABLE_NUMBERS = {column: number for number, column in PER_FINDING_COLUMNS.items()}
+UNDEFINED = "undefined, one class only in the test images"
+MEAN_ROW = "Mean of defined findings"
+
+
+@dataclass(frozen=True)
+class FindingEntry:
+    """One finding under one method. `published` is the paper's AUROC in percent, of one seed."""
+
+    summary: Summary
+    best: bool
+    mark: str
+    published: float | None
+
+    @property
+    def text(self) -> str:
+        return mean_and_interval(self.summary.mean, self.summary.ci95)
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's, in percentage points."""
+        if self.published is None or self.summary.mean is None:
+            return None
+        return 100 * self.summary.mean - self.published
+
+
+@dataclass(frozen=True)
+class FindingRow:
+    """n_pos, n_neg: test images with a known label, fewest and most over cells; None before any cell is done."""
+
+    finding: str
+    display: str
+    n_pos: tuple[int, int] | None
+    n_neg: tuple[int, int] | None
+    entries: tuple[FindingEntry, ...]
+    published_prevalence: float | None = None
+
+    @property
+    def prevalence(self) -> float | None:
+        """Positives among the known test labels, in percent; None where they are unknown or differ between cells."""
+        if self.n_pos is None or self.n_pos[0] != self.n_pos[1] or self.n_neg[0] != self.n_neg[1]:
+            return None
+        known = self.n_pos[0] + self.n_neg[0]
+        return 100 * self.n_pos[0] / known if known else None
+
+    @property
+    def few(self) -> bool:
+        return self.n_pos is not None and self.n_pos[0] < FEW_POSITIVES
+
+
+def display_of(finding: str) -> str:
+    return finding.replace("_", " ").capitalize()
+
+
+def paper_columns(layout: TableLayout) -> tuple[str, ...]:
+    """The rows of Table 1 that Tables 2 to 7 show: the paper's four and those that the paper does not have at all."""
+    names = [name for name, _, _ in layout.rows]
+    known = MEANS[1]["chexpert"]
+    chosen = tuple(name for name in names if name in PER_FINDING_ROWS or name not in known)
+    return chosen if len(chosen) > 1 else tuple(names)
+
+
+def finding_tables(means: Summaries, published: bool = False) -> tuple["FindingTable", ...]:
+    """A table of all methods for each dataset and percentage of FT: the paper's six, and those of other datasets.
+
+    The paper's numbering runs over percentages first, so 100% comes before 10% and 1%.
+    """
+    columns = sorted((share for protocol, share in means.layout.columns if protocol == PROTOCOL), reverse=True)
+    return tuple(
+        _table(means, dataset, display, label_percent, published)
+        for label_percent in columns for dataset, display in means.layout.datasets
+    )
+
+
+def _table(means: Summaries, dataset: str, display: str, label_percent: int, published: bool) -> "FindingTable":
+    layout, column = means.layout, (PROTOCOL, label_percent)
+    methods = tuple((name, shown) for name, shown, _ in layout.rows)
+    reference = {row.finding: row for row in published_findings(dataset, label_percent)} if published else {}
+    counts = _counts(means.cells(name, dataset, column) for name, _ in methods)
+    marks: dict[str, str] = {}
+    rows = []
+    for finding, found in counts.items():
+        summaries = {name: means.of(name, dataset, column, finding) for name, _ in methods}
+        rows.append(_row(finding, summaries, found, layout, marks, reference.get(finding)))
+    if rows:
+        mean = {name: means.of(name, dataset, column) for name, _ in methods}
+        rows.append(FindingRow("", MEAN_ROW, None, None, _entries(mean, marks, {})))
+    footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, bool(reference))
+    number = TABLE_NUMBERS.get((dataset, label_percent))
+    caption = _caption(layout, display, label_percent)
+    return FindingTable(
+        number, dataset, display, label_percent, methods, tuple(rows), caption, footnotes, bool(reference), layout.study
+    )
+
+
+def narrowed(table: "FindingTable", names: Sequence[str]) -> "FindingTable":
+    """The same table with some of its methods: the best of a row is the best of these."""
+    marks: dict[str, str] = {}
+    rows = []
+    for row in table.rows:
+        of = {name: entry for (name, _), entry in zip(table.methods, row.entries, strict=True) if name in names}
+        summaries = {name: entry.summary for name, entry in of.items()}
+        published = {name: entry.published for name, entry in of.items()}
+        rows.append(replace(row, entries=_entries(summaries, marks, published)))
+    footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, table.published)
+    methods = tuple(method for method in table.methods if method[0] in names)
+    return replace(table, methods=methods, rows=tuple(rows), footnotes=footnotes)
+
+
+def _counts(groups: Iterable[Iterable[CellResult]]) -> dict[str, set[tuple[int, int]]]:
+    """Finding -> each (n_pos, n_neg) that a cell has; one of them where all cells have the same test labels."""
+    counts: dict[str, set[tuple[int, int]]] = defaultdict(set)
+    for group in groups:
+        for cell in group:
+            for f in cell.findings:
+                counts[f.finding].add((f.n_pos, f.n_neg))
+    return counts
+
+
+def _row(
+    finding: str, summaries: Mapping[str, Summary], counts: set[tuple[int, int]], layout: TableLayout,
+    marks: dict[str, str], printed: PublishedFinding | None,
+) -> FindingRow:
+    published = {}
+    if printed is not None:
+        names = layout.paper_names(summaries).items()
+        published = {name: printed.auroc.get(method) for name, (method, batch) in names if batch == PAPER_BATCH_SIZE}
+    n_pos, n_neg = zip(*counts, strict=True)
+    return FindingRow(
+        finding, display_of(finding), (min(n_pos), max(n_pos)), (min(n_neg), max(n_neg)),
+        _entries(summaries, marks, published), printed.prevalence if printed else None,
+    )
+
+
+def _entries(
+    summaries: Mapping[str, Summary], marks: dict[str, str], published: Mapping[str, float | None]
+) -> tuple[FindingEntry, ...]:
+    best = best_of(list(summaries.values()))
+    entries = []
+    for name, summary in summaries.items():
+        text = absence(summary, UNDEFINED)
+        mark = marks.setdefault(text, letter(len(marks))) if text else ""
+        entries.append(FindingEntry(summary, (summary.n, percent(summary.mean)) == best, mark, published.get(name)))
+    return tuple(entries)
+
+
+def _caption(layout: TableLayout, display: str, label_percent: int) -> str:
+    return (
+        f"Study {layout.study}: AUROC in percent of each finding on {display}, fine-tuned with {label_percent}% of "
+        f"the labels, mean ± half-width of the 95% {layout.interval}-interval over {what_varies(layout)}. Prevalence: "
+        "positives among the test images whose label is known, in percent; n_pos: their number. Bold: best of a row, "
+        "among the means over the most seeds. All methods, standard deviations and n_neg are in the CSV."
+    )
+
+
+def _notes(rows: Sequence[FindingRow], published: bool) -> tuple[str, ...]:
+    notes = []
+    if not rows:
+        notes.append("No cell of this table is finished: there is no number to show.")
+    few = [row.display for row in rows if row.few]
+    if few:
+        notes.append(f"Fewer than {FEW_POSITIVES} positive test images, so single images decide: {', '.join(few)}.")
+    differing = [row.display for row in rows if row.n_pos and row.prevalence is None and sum(row.n_pos + row.n_neg)]
+    if differing:
+        notes.append(f"Test labels differ between cells, so there is no one prevalence: {', '.join(differing)}.")
+    if published:
+        notes.append(
+            f"Published: {SOURCE}, as printed: one seed, most likely; difference: ours minus published, in percentage "
+            "points. On CheXpert the row printed as Fracture is most likely Support Devices."
+        )
+    return tuple(notes)
+
+
+@dataclass(frozen=True)
+class FindingTable:
+    """A finished table of findings by methods. `number` is the paper's, None where the paper has no such table."""
+
+    number: int | None
+    dataset: str
+    dataset_display: str
+    label_percent: int
+    methods: tuple[tuple[str, str], ...]
+    rows: tuple[FindingRow, ...]
+    caption: str
+    footnotes: tuple[str, ...]
+    published: bool
+    study: str
+
+    @property
+    def file_stem(self) -> str:
+        return f"table{self.number}" if self.number else f"findings_{self.dataset}_{PROTOCOL}{self.label_percent}"
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        return ("Finding", "Prevalence", "n_pos", *(display for _, display in self.methods))
+
+    def markdown(self) -> str:
+        lines = [self.caption, "", f"### {self.dataset_display}, FT ({self.label_percent}%)", ""]
+        lines.append(markdown_row(map(markdown, self.header)))
+        lines.append(markdown_row((":--", *["--:"] * (len(self.header) - 1))))
+        for row in self.rows:
+            values = [markdown_value(entry.text, entry.best, entry.mark) for entry in row.entries]
+            lines.append(markdown_row((markdown(row.display), *counts_of(row), *values)))
+            lines += [markdown_row((f"&nbsp;&nbsp;{name}", *texts)) for name, texts in reference_of(row)]
+        lines += ["", *(f"- {markdown(note)}" for note in self.footnotes)]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def latex(self) -> str:
+        """A table environment that needs \\usepackage{booktabs} and nothing else; many methods are set small."""
+        wide = len(self.methods) > MANY_METHODS
+        lines = [
+            r"% \usepackage{booktabs}", r"\begin{table}[t]", r"\centering",
+            rf"\caption{{{latex(self.caption)}}}", rf"\label{{tab:{latex_label(self.study, self.file_stem)}}}",
+            *([r"\tiny\setlength{\tabcolsep}{2pt}"] if wide else []),
+            rf"\begin{{tabular}}{{@{{}}lrr{'c' * len(self.methods)}@{{}}}}", r"\toprule",
+            latex_row(map(latex, self.header)), r"\midrule",
+        ]
+        for row in self.rows:
+            lines += [r"\midrule"] if not row.finding else []
+            values = [latex_value(entry.text, entry.best, entry.mark) for entry in row.entries]
+            lines.append(latex_row((latex(row.display), *counts_of(row), *values)))
+            lines += [latex_row((rf"\quad {n}", *map(latex_number, texts))) for n, texts in reference_of(row)]
+        lines += [r"\bottomrule", r"\end{tabular}", *latex_notes(self.footnotes)]
+        return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+    def csv(self) -> str:
+        """One row a finding and method: mean, ci95 and sd in percent, n, and what is absent."""
+        header = ["dataset", "protocol", "label_percent", "finding", "prevalence", "n_pos", "n_neg", "method",
+                  "display_name", "mean", "ci95", "sd", "n", "missing", "failed", "undefined"]
+        header += ["published", "difference", "published_prevalence"] if self.published else []
+        lines = []
+        for row in self.rows:
+            place = [self.dataset, PROTOCOL, self.label_percent, row.finding or "macro", row.prevalence]
+            for (name, display), entry in zip(self.methods, row.entries, strict=True):
+                s = entry.summary
+                values = [None if v is None else 100 * v for v in (s.mean, s.ci95, s.sd)]
+                absent = [" ".join(seeds) for seeds in (s.missing, s.failed, s.undefined)]
+                line = [*place, _range(row.n_pos), _range(row.n_neg), name, display, *values, s.n, *absent]
+                line += [entry.published, entry.difference, row.published_prevalence] if self.published else []
+                lines.append(line)
+        return csv_text(header, lines)
+
+
+def counts_of(row: FindingRow) -> tuple[str, str]:
+    """Prevalence and n_pos as they are printed; empty in the row of the mean."""
+    if not row.finding:
+        return "", ""
+    return NO_VALUE if row.prevalence is None else f"{row.prevalence:.2f}", str(_range(row.n_pos))
+
+
+def _range(counts: tuple[int, int] | None) -> int | str | None:
+    if counts is None:
+        return None
+    return counts[0] if counts[0] == counts[1] else f"{counts[0]} to {counts[1]}"
+
+
+def reference_of(row: FindingRow) -> list[tuple[str, list[str]]]:
+    """Published values and differences below a finding; nothing where the paper has none."""
+    if all(entry.published is None for entry in row.entries):
+        return []
+    prevalence = NO_VALUE if row.published_prevalence is None else f"{row.published_prevalence:.2f}"
+    published = [NO_VALUE if e.published is None else f"{e.published:.2f}" for e in row.entries]
+    differences = [NO_VALUE if e.difference is None else f"{e.difference:+.2f}" for e in row.entries]
+    return [("published", [prevalence, "", *published]), ("difference", ["", "", *differences])]

@@ -1,0 +1,107 @@
+"""The report for a terminal: what was run, what the numbers say, the tables, what is left out, how to redo a cell."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from sweep.report.cached_parts import Extras, describe
+from sweep.report.finding_table import FindingTable
+from sweep.report.main_table import Table
+from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
+from sweep.report.provenance import compute_of, software
+from sweep.store.snapshot import ReportData
+from sweep.store.status_names import Status
+from sweep.studies.plan import NOT_BUILT
+from sweep.studies.study import study_fingerprint
+
+MOST_FAILURES = 20
+
+
+def report_markdown(
+    data: ReportData, words: Sequence[Sentence], tables: Sequence[Table], per_finding: Sequence[FindingTable],
+    figures: Sequence[str], extras: Extras,
+) -> str:
+    """figures: lines that say where each figure lies, or why there is none."""
+    lines = [f"# {data.study.name}: {data.study.title}", "", *_words(words), *_state(data), ""]
+    for table in tables:
+        lines += [f"## Table {table.number}", "", table.markdown()]
+    for table in per_finding:
+        title = f"Table {table.number}" if table.number else f"{table.dataset_display}, FT ({table.label_percent}%)"
+        lines += [f"## {title}", "", table.markdown()]
+    lines += ["## Figures", "", *(f"- {line}" for line in figures), ""]
+    lines += ["## Statistics", "", *(f"- {name}: {describe(name)}" for name in extras.statistics)]
+    lines += [*(f"- {note}" for note in extras.notes), ""]
+    lines += _left_out(data)
+    lines += _provenance(data)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _words(words: Sequence[Sentence]) -> list[str]:
+    lines = []
+    for kind, title in ((ANSWER, "Findings"), (DETAIL, "In detail"), (CAUTION, "How far this carries")):
+        texts = [f"- {sentence.text}" for sentence in words if sentence.kind == kind]
+        lines += [f"## {title}", "", *texts, ""] if texts else []
+    return lines
+
+
+def _state(data: ReportData) -> list[str]:
+    counts = Counter(result.status for result in data.results)
+    damaged = f", {counts[Status.DAMAGED]:,} damaged" if counts[Status.DAMAGED] else ""
+    return [
+        f"Cells: {counts[Status.DONE]:,} done{damaged}, {counts[Status.FAILED]:,} failed, "
+        f"{counts[Status.MISSING]:,} missing of {len(data.results):,}."
+    ]
+
+
+def _left_out(data: ReportData) -> list[str]:
+    lines = ["## Left out", ""]
+    if data.broken:
+        names = sorted(f"{r.encoder} {r.dataset} {r.protocol}{r.label_percent} s{r.seed}" for r in data.broken)
+        lines.append(f"- values that are no numbers, so that these count as failed: {', '.join(names)}")
+    lines += [f"- damaged: {damage.line}" for damage in list(data.damage.values())[:MOST_FAILURES]]
+    if len(data.damage) > MOST_FAILURES:
+        lines.append(f"- and {len(data.damage) - MOST_FAILURES} more that are damaged, in failures.json")
+    failures = [(name, failure) for name, failure in data.failures.items() if name not in data.damage]
+    lines += [f"- failed: {name}: {failure['error']}" for name, failure in failures[:MOST_FAILURES]]
+    if len(failures) > MOST_FAILURES:
+        lines.append(f"- and {len(failures) - MOST_FAILURES} more failures, in failures.json")
+    for source, manifest in data.manifests.items():
+        for reason, number in manifest.reject_reasons.items():
+            lines.append(f"- {source}: {number:,} images rejected: {reason}")
+    return [*lines, ""] if len(lines) > 2 else [*lines, "Nothing: no failure, no rejected image.", ""]
+
+
+def _provenance(data: ReportData) -> list[str]:
+    lines = ["## What was run", "", f"- study {data.study.name}, fingerprint {study_fingerprint(data.study)}"]
+    lines += [f"- deviation: {text}" for text in data.study.deviations]
+    for spec in data.study.builds():
+        lines.append(f"- {data_line(spec.source, data)}")
+    lines += [f"- {text}" for text in compute_lines(data)]
+    known = {name: number for name, number in software().items() if number}
+    lines.append(f"- versions: {', '.join(f'{name} {number}' for name, number in known.items())}")
+    lines += ["- make this report again:", "", f"      {data.origin.command('sweep.report')}"]
+    return lines
+
+
+def data_line(source: str, data: ReportData) -> str:
+    """Fingerprint and sizes of one source's shards."""
+    manifest = data.manifests.get(source)
+    if manifest is None:
+        return f"{source}: {'damaged' if source in data.damaged_sources else NOT_BUILT + ' yet'}"
+    splits: Mapping = manifest.counts["splits"]
+    sizes = ", ".join(f"{name} {part['images']:,} images of {part['patients']:,} patients"
+                      for name, part in splits.items() if part["images"])
+    return f"{source}: fingerprint {manifest.fingerprint}; {sizes}"
+
+
+def compute_lines(data: ReportData) -> list[str]:
+    """Hours by device, as far as results say on what they were computed."""
+    spent = compute_of(data)
+    where = [(spent.gpu_hours, "GPU-hours"), (spent.cpu_hours, "worker-hours on CPUs"),
+             (spent.unknown_hours, "worker-hours on a device that the results do not name")]
+    parts = [f"{hours:,.2f} {name}" for hours, name in where if hours]
+    if not parts:
+        return ["compute: nothing is finished"]
+    return [
+        f"compute of {spent.encoders} encoders and {spent.cells:,} cells: {', '.join(parts)} (wall time of finished "
+        "items; attempts that were lost are not counted)"
+    ]

@@ -1,0 +1,131 @@
+"""The report as one page: report.html holds its own style, script and data, and asks the network for nothing."""
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from datasets_io.fingerprint import plain
+from sweep.figures.drawing import Drawing
+from sweep.report.best_rows import answers
+from sweep.report.cached_parts import QUICK, Extras, describe
+from sweep.report.finding_table import FindingTable
+from sweep.report.main_table import Table
+from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
+from sweep.report.page.cells import cells_value, logs_value, recipes_value
+from sweep.report.page.tables import page_tables
+from sweep.report.provenance import compute_of, software
+from sweep.statistics.comparisons import Comparisons
+from sweep.store.snapshot import ReportData
+from sweep.studies.study import study_fingerprint
+
+PAGE = files("sweep.report.page")
+SCRIPTS = ("copy.js", "theme.js", "tabs.js", "tables.js", "grid.js", "cells.js", "start.js")
+LARGEST_SVG = 1_500_000
+
+
+def report_page(
+    data: ReportData, comparisons: Comparisons, words: Sequence[Sentence], tables: Sequence[Table],
+    per_finding: Sequence[FindingTable], everything: Sequence[FindingTable], extras: Extras,
+) -> str:
+    """The text of report.html."""
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (PAGE / name).read_text()), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )
+    pages = page_tables(tables, per_finding, everything)
+    value = _page_value(data, extras.statistics) | {"latex": {page.id: page.latex for page in pages}}
+    return environment.get_template("page.html").render(
+        study=data.study,
+        counts=Counter(result.status for result in data.results),
+        total=len(data.results),
+        answers=answers(comparisons),
+        lead=[s.text for s in words if s.kind == ANSWER and not s.dataset],
+        details=_by_dataset([s for s in words if s.kind == DETAIL]),
+        cautions=[s.text for s in words if s.kind == CAUTION],
+        tables=pages,
+        figures=[_figure(drawing) for drawing in extras.drawings.values()],
+        figures_note="" if extras.drawings else QUICK,
+        statistics=[(name, describe(name)) for name in extras.statistics],
+        statistics_notes=extras.notes,
+        encoders=data.encoders,
+        broken=data.broken,
+        failed_items=_failed(data),
+        damaged_sources=data.damaged_sources,
+        sources=[(spec.source, data.manifests.get(spec.source)) for spec in data.study.builds()],
+        compute=compute_of(data),
+        fingerprint=study_fingerprint(data.study),
+        versions=software(),
+        origin=data.origin,
+        layout=comparisons.summaries.layout,
+        style=Markup((PAGE / "style.css").read_text()),
+        script=Markup(_script()),
+        data=_json(value),
+    )
+
+
+def _by_dataset(words: Sequence[Sentence]) -> list[tuple[str, list[str]]]:
+    """Display name -> its sentences, each without the name that begins it."""
+    found: dict[str, list[str]] = {}
+    for sentence in words:
+        text = sentence.text.removeprefix(f"{sentence.dataset}: ")
+        found.setdefault(sentence.dataset, []).append(text[0].upper() + text[1:])
+    return list(found.items())
+
+
+def _script() -> str:
+    """All scripts in one scope of their own."""
+    parts = [(PAGE / name).read_text() for name in SCRIPTS]
+    return "\n".join(["(() => {", '"use strict";', *parts, "})();"])
+
+
+def _page_value(data: ReportData, statistics: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "study": data.study.name,
+        "cells": cells_value(data),
+        "recipes": recipes_value(data),
+        "encoders": {
+            "rows": [[e.name, e.row, e.status, e.key, e.folder] for e in data.encoders],
+            "logs": logs_value([encoder.history for encoder in data.encoders]),
+        },
+        "encoderFailures": {e.name: data.failures[e.name] for e in data.encoders if e.name in data.failures},
+        "redo": data.origin.command("sweep.run", "--redo"),
+        "storage": data.store.files.full(""),
+        "logFolder": data.logs,
+        "resources": plain(data.study.resources),
+        "statistics": dict(statistics),
+    }
+
+
+def _json(value: Any) -> Markup:
+    """JSON that no HTML parser can leave: every < is written as an escape, and so are the line separators."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _failed(data: ReportData) -> list[tuple[str, int, str]]:
+    """(error, number of items, first item) of each reason, the most frequent first."""
+    items: dict[str, list[str]] = {}
+    for name, failure in data.failures.items():
+        items.setdefault(failure["error"], []).append(name)
+    return sorted(((error, len(names), names[0]) for error, names in items.items()), key=lambda row: -row[1])
+
+
+def _figure(drawing: Drawing) -> dict[str, Any]:
+    """What the template shows: the vector picture where it is small, else the raster one."""
+    picture: Markup | None = None
+    if drawing.missing is None:
+        if len(drawing.svg) <= LARGEST_SVG:
+            picture = Markup(drawing.svg)
+        else:
+            source = base64.b64encode(drawing.png).decode()
+            picture = Markup('<img alt="{}" src="data:image/png;base64,{}">').format(drawing.title, source)
+    return {
+        "name": drawing.name, "title": drawing.title, "caption": drawing.caption, "picture": picture,
+        "missing": drawing.missing,
+    }

@@ -1,0 +1,134 @@
+"""How do Tables 1 to 9 stand in the page: each as blocks of rows whose cells carry text, sort value and emphasis."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sweep.report.finding_table import MEAN_ROW, FindingEntry, FindingTable, counts_of, reference_of
+from sweep.report.main_table import Entry, Table, grouped, reference_rows
+from sweep.report.table_text import NO_VALUE, percent
+
+MOST_ROWS = 400
+
+
+@dataclass(frozen=True)
+class PageCell:
+    """mean and interval are printed apart, so that they can be set apart; value is what sorting goes by."""
+
+    mean: str
+    interval: str = ""
+    value: float | None = None
+    best: bool = False
+    mark: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class PageRow:
+    """name: the row's head; references: (label, texts) of the published values and the differences."""
+
+    name: str
+    cells: tuple[PageCell, ...]
+    references: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    is_mean: bool = False
+
+
+@dataclass(frozen=True)
+class PageBlock:
+    """One table element. groups: (title, rows); hidden_rows: how many more the CSV file has."""
+
+    title: str
+    header: tuple[str, ...]
+    groups: tuple[tuple[str, tuple[PageRow, ...]], ...]
+    hidden_rows: int = 0
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """One numbered table. variant: what tells it from another one of the same name, empty where there is none."""
+
+    id: str
+    tab: str
+    title: str
+    caption: str
+    blocks: tuple[PageBlock, ...]
+    notes: tuple[str, ...]
+    latex: str
+    files: tuple[str, ...]
+    variant: str = ""
+
+
+def page_tables(
+    tables: Sequence[Table], per_finding: Sequence[FindingTable], everything: Sequence[FindingTable]
+) -> tuple[PageTable, ...]:
+    """In the order of their numbers; a per-finding table comes twice where the paper's columns are not all methods."""
+    pages = [_macro(table) for table in tables]
+    for shown, whole in zip(per_finding, everything, strict=True):
+        several = len(shown.methods) < len(whole.methods)
+        pages.append(_findings(shown, "The paper's methods" if several else ""))
+        if several:
+            pages.append(_findings(whole, "All methods"))
+    order = {table.file_stem: i for i, table in enumerate(per_finding)}
+    return tuple(sorted(pages, key=lambda page: _place(page, order)))
+
+
+def _place(page: PageTable, order: dict[str, int]) -> tuple:
+    """Numbered tables by number; tables of other datasets behind them."""
+    stem = page.files[0].rsplit(".", 1)[0]
+    number = int(stem.removeprefix("table")) if stem.startswith("table") else 100 + order[stem]
+    return number, page.variant == "All methods"
+
+
+def _macro(table: Table) -> PageTable:
+    blocks = []
+    for block in table.blocks:
+        groups, left = [], MOST_ROWS
+        for title, rows in grouped(block.rows):
+            shown = rows[: max(0, left)]
+            left -= len(shown)
+            if shown:
+                made = tuple(
+                    PageRow(row.display, tuple(map(_cell, row.entries)),
+                            tuple((name, tuple(texts)) for name, texts in reference_rows(row)))
+                    for row in shown
+                )
+                groups.append((title, made))
+        header = ("Method", *table.layout.column_titles)
+        blocks.append(PageBlock(block.display, header, tuple(groups), max(0, len(block.rows) - MOST_ROWS)))
+    what = {1: "macro AUROC", 8: "macro AUROC, global batch 1,024", 9: "macro AUROC, global batch 2,048"}
+    stem = f"table{table.number}"
+    return PageTable(
+        stem, f"Table {table.number}", f"Table {table.number}: {what[table.number]}", table.caption, tuple(blocks),
+        table.footnotes, table.latex(), (f"{stem}.md", f"{stem}.csv", f"{stem}.tex"),
+    )
+
+
+def _cell(entry: Entry | FindingEntry) -> PageCell:
+    s = entry.summary
+    if s.mean is None:
+        return PageCell(NO_VALUE, mark=entry.mark)
+    spread = "" if s.sd is None else f", sd {100 * s.sd:.2f}"
+    value = None if s.mean is None else round(100 * s.mean, 6)
+    return PageCell(percent(s.mean), percent(s.ci95), value, entry.best, entry.mark, f"n = {s.n}{spread}")
+
+
+def _findings(table: FindingTable, variant: str) -> PageTable:
+    rows = []
+    for row in table.rows[:MOST_ROWS]:
+        prevalence, n_pos = counts_of(row)
+        counts = () if not row.finding else (
+            PageCell(prevalence, value=row.prevalence), PageCell(n_pos, value=row.n_pos[0] if row.n_pos else None),
+        )
+        cells = (*(counts or (PageCell(""), PageCell(""))), *map(_cell, row.entries))
+        references = tuple((name, tuple(texts)) for name, texts in reference_of(row))
+        rows.append(PageRow(row.display, cells, references, row.display == MEAN_ROW))
+    share = f"FT ({table.label_percent}%)"
+    name = f"Table {table.number}" if table.number else "Findings"
+    block = PageBlock(
+        table.dataset_display, table.header, (("", tuple(rows)),), max(0, len(table.rows) - MOST_ROWS)
+    )
+    stem = table.file_stem
+    return PageTable(
+        f"{stem}-all" if variant == "All methods" else stem, f"{name}: {table.dataset_display}, {table.label_percent}%",
+        f"{name}: AUROC of each finding, {table.dataset_display}, {share}", table.caption, (block,), table.footnotes,
+        table.latex(), (f"{stem}.md", f"{stem}.csv", f"{stem}.tex"), variant,
+    )

@@ -1,0 +1,90 @@
+"""Which files does a report consist of, and what does a command say of them at its end?"""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from rich.markup import escape
+
+from sweep.figures.drawing import Drawing
+from sweep.report.cached_parts import FIGURES, QUICK, extras_of
+from sweep.report.finding_table import finding_tables, narrowed, paper_columns
+from sweep.report.main_table import Table, table1
+from sweep.report.markdown import report_markdown
+from sweep.report.narrative import findings_in_words
+from sweep.report.numbering import notes_of, numbered_layouts
+from sweep.report.page.page import report_page
+from sweep.report.provenance import provenance
+from sweep.statistics.comparisons import compare_methods
+from sweep.statistics.summaries import Summaries, study_summaries
+from sweep.store.csv_files import findings_csv, results_csv
+from sweep.store.damage import Damage
+from sweep.store.report_folder import ReportFolder
+from sweep.store.snapshot import ReportData
+from sweep.store.status_names import Status
+
+MOST_DAMAGE_LINES = 8
+
+
+def macro_tables(data: ReportData, means: Summaries) -> tuple[Table, ...]:
+    """Table 1, and Tables 8 and 9 where the study has their rows."""
+    notes = notes_of(data.study, data.results)
+    return tuple(
+        table1(means, layout, data.study.show_published, notes, number)
+        for number, layout in numbered_layouts(data.study, data.plan).items()
+    )
+
+
+def write_report(data: ReportData, folder: ReportFolder, quick: bool = False) -> dict[str, str]:
+    """Make everything; file name -> where it lies. quick: without figures and what is made from predictions."""
+    comparisons = compare_methods(study_summaries(data.study, data.plan, data.results))
+    means = comparisons.summaries
+    tables = macro_tables(data, means)
+    everything = finding_tables(means, data.study.show_published)
+    per_finding = [narrowed(table, paper_columns(means.layout)) for table in everything]
+    words = findings_in_words(comparisons)
+    contents: dict[str, str | bytes] = {
+        "results.csv": results_csv(data.results),
+        "findings.csv": findings_csv(data.results),
+        "study.json": json.dumps(provenance(data), indent=1, sort_keys=True),
+        "failures.json": json.dumps(data.failures, indent=1, sort_keys=True),
+    }
+    for table in tables:
+        stem = f"table{table.number}"
+        contents |= {f"{stem}.md": table.markdown(), f"{stem}.csv": table.csv(), f"{stem}.tex": table.latex()}
+    for shown, whole in zip(per_finding, everything, strict=True):
+        stem = shown.file_stem
+        contents |= {f"{stem}.md": shown.markdown(), f"{stem}.csv": whole.csv(), f"{stem}.tex": shown.latex()}
+    extras = extras_of(data, comparisons, folder, quick)
+    contents |= extras.contents()
+    figures = [_figure_line(drawing) for drawing in extras.drawings.values()] or [QUICK]
+    contents["report.md"] = report_markdown(data, words, tables, per_finding, figures, extras)
+    contents["report.html"] = report_page(data, comparisons, words, tables, per_finding, everything, extras)
+    return {name: folder.write(name, content) for name, content in contents.items()}
+
+
+def _figure_line(drawing: Drawing) -> str:
+    where = f"{FIGURES}/{drawing.name}.svg" if drawing.missing is None else f"not drawn: {drawing.missing}"
+    return f"{drawing.title}: {where}"
+
+
+def summary_lines(data: ReportData, paths: Mapping[str, str], seconds: float) -> list[str]:
+    """The last words of a command."""
+    counts = Counter(result.status for result in data.results)
+    lines = [
+        f"{counts[Status.DONE]} of {len(data.results)} cells done in {seconds:.0f} s; report: {paths['report.html']}; "
+        f"for a terminal: {paths['report.md']}"
+    ]
+    lines += [f"note: {note}" for note in notes_of(data.study, data.results)]
+    if counts[Status.FAILED] or counts[Status.MISSING]:
+        lines.append(
+            f"[red]{counts[Status.FAILED]} cells failed, {counts[Status.MISSING]} are missing[/red]; "
+            f"why: {paths['failures.json']}; try them again with --retry-failed"
+        )
+    return lines + damage_lines(data.damage.values())
+
+
+def damage_lines(damage: Collection[Damage]) -> list[str]:
+    """A line each, and how many more there are."""
+    lines = [f"[red]damaged[/red] {escape(found.line)}" for found in list(damage)[:MOST_DAMAGE_LINES]]
+    return lines + ([f"and {len(damage) - len(lines)} more that are damaged"] if len(damage) > len(lines) else [])

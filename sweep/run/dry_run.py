@@ -1,0 +1,78 @@
+"""What --dry-run prints: the plan, what is done, what is left, and what it will cost."""
+
+from datasets_io.build.spec import options_of
+from datasets_io.corpus.manifest import Manifest
+from datasets_io.corpus.read import read_manifest
+from datasets_io.sources.registry import get_source
+from sweep.cli.display import Display
+from sweep.store.shards import DataPlan
+from sweep.store.store import Store
+from sweep.studies.forecast import FLOPS_PER_SECOND, Forecast, forecast
+from sweep.studies.plan import NOT_BUILT, Pending, Plan, make_plan, pending
+from sweep.studies.study import Study
+
+
+def print_plan(
+    study: Study, plans: dict[str, DataPlan], store: Store, only: dict[str, tuple[str, ...]], display: Display
+) -> int:
+    """Print and write nothing. Returns exit code 0."""
+    built = {s: read_manifest(store.files, p.folder) for s, p in plans.items() if p.built}
+    fingerprints = {source: built[source].fingerprint if source in built else NOT_BUILT for source in plans}
+    plan = make_plan(study, fingerprints, only)
+    done, failed = store.done_and_failed()
+    items = (*plan.encoders, *plan.cells)
+    left = pending(
+        plan, {i.key for i in items if store.folder(i) in done}, {i.key for i in items if store.folder(i) in failed}
+    )
+    display.say(f"study {study.name}: {study.title}")
+    counts = {}
+    for source, data in plans.items():
+        counts[source] = _counts(source, data, built, study)
+        display.say(_data_line(source, data, counts[source]))
+    for line in _plan_lines(plan, left):
+        display.say(line)
+    for line in _cost_lines(forecast(left.encoders, left.cells, counts)):
+        display.say(line)
+    return 0
+
+
+def _counts(source: str, data: DataPlan, built: dict[str, Manifest], study: Study) -> dict[str, int]:
+    if source in built:
+        return {split: part["images"] for split, part in built[source].counts["splits"].items()}
+    if data.raw is None:
+        return study.synthetic.image_counts()[source]
+    counts = {"train": 0, "val": 0, "test": 0}
+    for record in get_source(source).read_records(data.raw, options_of(data.spec)):
+        counts[record.split] += 1
+    return counts
+
+
+def _data_line(source: str, data: DataPlan, counts: dict[str, int]) -> str:
+    numbers = ", ".join(f"{split} {number:,}" for split, number in counts.items())
+    if data.built:
+        return f"  {source}: built ({data.folder}): {numbers}"
+    return f"  {source}: to be built from {data.raw or 'synthetic archives, still to be written'}: {numbers} listed"
+
+
+def _plan_lines(plan: Plan, left: Pending) -> list[str]:
+    encoders_done = len(plan.encoders) - len(left.encoders) - len(left.failed_encoders)
+    cells_done = len(plan.cells) - len(left.cells) - len(left.blocked) - len(left.failed_cells)
+    lines = [
+        f"  encoder runs: {len(plan.encoders)} in all, {encoders_done} done, {len(left.encoders)} left",
+        f"  cells: {len(plan.cells)} in all, {cells_done} done, {len(left.cells)} left",
+    ]
+    if left.failed_encoders or left.failed_cells:
+        lines.append(
+            f"  failed before: {len(left.failed_encoders)} encoder runs, {len(left.failed_cells)} cells, "
+            f"{len(left.blocked)} cells blocked by them; --retry-failed tries them again"
+        )
+    return lines
+
+
+def _cost_lines(cost: Forecast) -> list[str]:
+    hours = ", ".join(f"{cost.hours(device):,.2f} h on one {device}" for device in FLOPS_PER_SECOND)
+    return [
+        f"  images to be read: {cost.images_read:,}; backbone passes: {cost.forward_passes:,} forward, "
+        f"{cost.training_passes:,} forward and backward",
+        f"  forecast ({cost.flops:.2e} FLOP in image networks, {cost.text_flops:.2e} in text towers): {hours}",
+    ]

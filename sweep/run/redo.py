@@ -1,0 +1,91 @@
+"""How is one cell computed again: its result steps aside, is compared with the new one, or comes back."""
+
+from dataclasses import dataclass
+
+from datasets_io.storage.artefacts import RESULT, Artefacts, CorruptArtefact
+from sweep.store.store import Store
+from sweep.studies.cell import Cell
+from sweep.studies.plan import Plan, starts_from
+
+SUPERSEDED = "superseded.json"
+
+
+@dataclass(frozen=True)
+class Redo:
+    """A cell that is to be computed again. before: its earlier result; None where there was none that is whole."""
+
+    cell: Cell
+    before: Artefacts | None
+
+
+def find_cell(plan: Plan, key: str) -> Cell:
+    """The cell of a key, as reports and results.csv print it. Raises ValueError."""
+    for cell in plan.cells:
+        if cell.key == key:
+            return cell
+    raise ValueError(
+        f"this study has no cell with key {key!r} (it has {len(plan.cells)}): take a key of its report or of "
+        "results.csv; a changed recipe or changed data gives other keys"
+    )
+
+
+def part_of(plan: Plan, cell: Cell) -> Plan:
+    """The plan of one cell: with the cell and the encoders that it starts from."""
+    start = starts_from(plan.cells).get(cell.key)
+    cells = tuple(other for other in plan.cells if other in (start, cell))
+    needed, encoder = set(), cell.encoder
+    while encoder is not None:
+        needed.add(encoder.key)
+        encoder = encoder.parent
+    return Plan(tuple(run for run in plan.encoders if run.key in needed), cells)
+
+
+def step_aside(store: Store, cell: Cell) -> Redo:
+    """Make a cell one that is left to do. Its result is kept as superseded.json until the new one is there."""
+    folder = store.folder(cell)
+    store.forget_failure(cell)
+    try:
+        before = store.open(cell)
+    except (FileNotFoundError, CorruptArtefact):
+        before = None
+    if before is not None:
+        store.files.write(f"{folder}/{SUPERSEDED}", store.files.read(f"{folder}/{RESULT}"))
+    store.files.remove(f"{folder}/{RESULT}")
+    return Redo(cell, before)
+
+
+def settle(store: Store, redo: Redo) -> list[str]:
+    """What came out, in sentences. Without a new result the earlier one comes back."""
+    folder = store.folder(redo.cell)
+    superseded = f"{folder}/{SUPERSEDED}"
+    try:
+        after = store.open(redo.cell)
+    except (FileNotFoundError, CorruptArtefact):
+        return _restore(store, redo, superseded)
+    store.files.remove(superseded)
+    if redo.before is None:
+        return [f"{redo.cell}: computed; there was no earlier result"]
+    old, new = redo.before.result["macro_auroc"], after.result["macro_auroc"]
+    same = _predictions(redo.before) == _predictions(after)
+    if same and old == new:
+        return [f"{redo.cell}: computed again and equal: macro AUROC {new}, the same predictions to the last bit"]
+    words = "the same predictions" if same else "other predictions"
+    return [
+        f"{redo.cell}: computed again and not equal: macro AUROC {new}, before {old}; {words}. The new result stands; "
+        "cells that started from the earlier one were not computed again"
+    ]
+
+
+def _predictions(artefacts: Artefacts) -> str:
+    return artefacts.result["files"]["predictions.parquet"]["sha256"]
+
+
+def _restore(store: Store, redo: Redo, superseded: str) -> list[str]:
+    failure = store.failure(redo.cell)
+    why = f": {failure['error']}" if failure else ""
+    if redo.before is None:
+        return [f"{redo.cell}: not computed{why}"]
+    store.forget_failure(redo.cell)
+    store.files.write_once(f"{store.folder(redo.cell)}/{RESULT}", store.files.read(superseded))
+    store.files.remove(superseded)
+    return [f"{redo.cell}: not computed again{why}; its earlier result stands"]

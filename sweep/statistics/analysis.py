@@ -1,0 +1,220 @@
+"""Everything statistical about a study: from results and saved predictions to rows, notes and CSV files.
+
+Over seeds: the mean of a place and its interval (summaries.py), and paired tests (comparisons.py). Over
+patients: the same mean over seeds, recomputed on 1,000 resamples of the test patients, the same ones for all methods
+of a dataset (bootstrap.py). The first says how far other seeds would move a number, the second how far other
+patients would; neither holds the other.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from datasets_io.storage.artefacts import CorruptArtefact
+from sweep.statistics.bootstrap import NUM_RESAMPLES
+from sweep.statistics.cell_metrics import Measurer, TestSet, make_test_set, read_metadata
+from sweep.statistics.column_statistics import (
+    Column,
+    comparison_rows,
+    finding_difference_rows,
+    interval_rows,
+    metric_rows,
+    subgroup_rows,
+)
+from sweep.statistics.comparisons import Comparisons, Ranks, compare_methods
+from sweep.statistics.row_types import (
+    ComparisonRow,
+    FindingDifferenceRow,
+    GapRow,
+    GroupSizeRow,
+    IntervalRow,
+    MetricRow,
+    RankRow,
+    SubgroupRow,
+    rows_csv,
+)
+from sweep.statistics.summaries import study_summaries
+from sweep.statistics.summary import FEW_POSITIVES
+from sweep.store.records import DAMAGED, DONE, FAILED, MISSING, CellResult, without_nan
+from sweep.store.store import ReadStore
+from sweep.studies.layout import what_varies
+from sweep.studies.plan import Plan
+from sweep.studies.study import Dataset, Study
+from trainables.evaluation.metrics import FindingAuroc
+
+# Raise it with any change that moves a number, a name or a note of the statistics: here and in summaries, comparisons,
+# column_statistics, bootstrap, cell_metrics, subgroups, inference, summary and trainables.evaluation.metrics.
+# A report keeps what was made by the same version from the same results.
+VERSION = 1
+FILES = {
+    "intervals.csv": (IntervalRow, "intervals"),
+    "metrics.csv": (MetricRow, "metrics"),
+    "comparisons.csv": (ComparisonRow, "comparisons"),
+    "finding_differences.csv": (FindingDifferenceRow, "finding_differences"),
+    "ranks.csv": (RankRow, "rank_rows"),
+    "subgroups.csv": (SubgroupRow, "subgroups"),
+    "subgroup_gaps.csv": (GapRow, "gaps"),
+    "subgroup_sizes.csv": (GroupSizeRow, "group_sizes"),
+}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The statistics of a study. varies: what the intervals over seeds cover, for captions; notes: what is not there.
+
+    reference: the row that others are compared with. unusable: key of a cell -> why its predictions were not used.
+    ranks: first over all columns, then one for each column.
+    """
+
+    study: str
+    varies: str
+    reference: str | None
+    intervals: tuple[IntervalRow, ...] = ()
+    metrics: tuple[MetricRow, ...] = ()
+    comparisons: tuple[ComparisonRow, ...] = ()
+    finding_differences: tuple[FindingDifferenceRow, ...] = ()
+    ranks: tuple[Ranks, ...] = ()
+    subgroups: tuple[SubgroupRow, ...] = ()
+    gaps: tuple[GapRow, ...] = ()
+    group_sizes: tuple[GroupSizeRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    unusable: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def rank_rows(self) -> tuple[RankRow, ...]:
+        return tuple(
+            RankRow(
+                r.scope, r.blocks_are, method, rank, r.num_blocks, r.chi2, r.p, r.critical_difference,
+                r.methods_left_out, r.blocks_left_out,
+            )
+            for r in self.ranks for method, rank in zip(r.methods, r.mean_ranks, strict=True)
+        )
+
+    def csv_files(self) -> dict[str, str]:
+        """File name -> its text. Each file has its header, also without rows."""
+        return {name: rows_csv(kind, getattr(self, field)) for name, (kind, field) in FILES.items()}
+
+
+def analyse(
+    study: Study, plan: Plan, results: Sequence[CellResult], store: ReadStore | None,
+    folders: Mapping[str, str] | None = None, num_resamples: int = NUM_RESAMPLES, threads: int | None = None,
+    comparisons: Comparisons | None = None,
+) -> Analysis:
+    """All statistics of the results; those that need predictions only where the store has them.
+
+    store: None leaves out all that is made from predictions. folders: source -> folder of its shards in the store,
+    for subgroups. threads: for reading and measuring cells; by default four for each processor, since they also wait.
+    comparisons: of these results, where they are made already.
+    """
+    comparisons = comparisons or compare_methods(study_summaries(study, plan, results))
+    layout, (results, broken) = comparisons.summaries.layout, without_nan(results)
+    columns, notes, unusable, sizes = [], _nan_notes(broken), {}, []
+    found = Analysis(study.name, what_varies(layout) if results else "no cell was asked for", comparisons.reference)
+    with ThreadPoolExecutor(threads or 4 * (os.cpu_count() or 1)) as pool:
+        measurer = Measurer(store, {cell.key: cell for cell in plan.cells}, pool) if store is not None else None
+        for dataset in (d for d in study.datasets if any(d.source == source for source, _ in layout.datasets)):
+            own = [result for result in results if result.dataset == dataset.source]
+            tests, reasons = _test_set(dataset, own, measurer, folders or {}, num_resamples)
+            notes += [f"{dataset.display}: {reason}" for reason in reasons]
+            sizes += _group_sizes(dataset.source, tests)
+            for protocol, percent in layout.columns:
+                column, bad = _column(comparisons, dataset.source, protocol, percent, tests, measurer)
+                unusable |= bad
+                found = _with_rows(found, column)
+                columns.append((column.dataset, column.findings))  # not the column: its resamples are 112 kB a cell
+    if unusable:
+        reason = next(iter(unusable.values()))
+        notes.append(f"{len(unusable)} finished cells have predictions that were not used, the first since: {reason}.")
+    notes += _count_notes(results, columns)
+    return replace(
+        found, ranks=comparisons.ranks, group_sizes=tuple(sizes), notes=tuple(notes),
+        unusable=tuple(sorted(unusable.items())),
+    )
+
+
+def _nan_notes(broken: Sequence[CellResult]) -> list[str]:
+    return [f"{len(broken)} cells have results that are no numbers; they count as failed."] if broken else []
+
+
+def _test_set(
+    dataset: Dataset, results: Sequence[CellResult], measurer: Measurer | None, folders: Mapping[str, str],
+    num_resamples: int,
+) -> tuple[TestSet | None, list[str]]:
+    """None where no prediction can be read; and what to say."""
+    if measurer is None:
+        return None, ["without the storage there are no intervals over patients, calibration or subgroups"]
+    done = [result for result in results if result.status == DONE]
+    images = measurer.find_images(done)
+    if images is None:
+        return None, ["no cell is finished" if not done else "no finished cell has predictions that can be read"]
+    metadata, reasons = _metadata(dataset, measurer.store, folders.get(dataset.source))
+    return make_test_set(images, metadata, num_resamples), reasons
+
+
+def _metadata(dataset: Dataset, store: ReadStore, folder: str | None) -> tuple[pa.Table | None, list[str]]:
+    if folder is None:
+        return None, ["no subgroups: its shards are not in the storage"]
+    try:
+        return read_metadata(store.files, folder, dataset.recipe.splits.test), []
+    except (OSError, ValueError, CorruptArtefact, pa.ArrowException) as error:
+        return None, [f"no subgroups: the metadata of its shards cannot be read ({error})"]
+
+
+def _group_sizes(source: str, tests: TestSet | None) -> list[GroupSizeRow]:
+    return [
+        GroupSizeRow(source, a.name, group, images, patients, group in a.compared)
+        for a in (tests.attributes if tests is not None else ())
+        for group, images, patients in zip(a.groups, a.num_images, a.num_patients, strict=True)
+    ]
+
+
+def _column(
+    comparisons: Comparisons, source: str, protocol: str, percent: int, tests: TestSet | None,
+    measurer: Measurer | None,
+) -> tuple[Column, dict[str, str]]:
+    """A column with what its predictions say, and key -> why a finished cell's say nothing."""
+    column, unusable = Column(comparisons, source, protocol, percent, {}, tests), {}
+    if tests is not None:
+        measures, unusable = measurer.measure(tests, [cell for cell in column.cells if cell.status == DONE])
+        column = replace(column, measures=measures)
+    return column, unusable
+
+
+def _with_rows(found: Analysis, column: Column) -> Analysis:
+    subgroups, gaps = subgroup_rows(column)
+    return replace(
+        found,
+        intervals=found.intervals + tuple(interval_rows(column)),
+        metrics=found.metrics + tuple(metric_rows(column)),
+        comparisons=found.comparisons + tuple(comparison_rows(column)),
+        finding_differences=found.finding_differences + tuple(finding_difference_rows(column)),
+        subgroups=found.subgroups + tuple(subgroups),
+        gaps=found.gaps + tuple(gaps),
+    )
+
+
+def _count_notes(
+    results: Sequence[CellResult], columns: Sequence[tuple[str, tuple[FindingAuroc, ...]]]
+) -> list[str]:
+    """What is missing, failed, undefined or rare, in sentences. columns: of each its dataset and findings."""
+    notes = []
+    if not results:
+        notes.append("The study has no cell: there is nothing to analyse.")
+    for status in (MISSING, FAILED, DAMAGED):
+        count = sum(result.status == status for result in results)
+        if count:
+            notes.append(f"{count} of {len(results)} cells are {status}; means are over the others and name them.")
+    seen: dict[str, tuple[FindingAuroc, ...]] = {}
+    for dataset, findings in columns:
+        seen[dataset] = seen.get(dataset) or findings
+    for dataset, findings in seen.items():
+        undefined = [f.finding for f in findings if f.auroc is None]
+        rare = [f"{f.finding} ({f.n_pos})" for f in findings if f.auroc is not None and f.n_pos < FEW_POSITIVES]
+        if undefined:
+            notes.append(f"{dataset}: no AUROC for {', '.join(undefined)}: one class only in the test images.")
+        if rare:
+            notes.append(f"{dataset}: fewer than {FEW_POSITIVES} positives: {', '.join(rare)}.")
+    return notes

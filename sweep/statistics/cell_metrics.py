@@ -1,0 +1,125 @@
+"""What do the saved predictions of a dataset's cells say: AUROC under resampling, AUPRC, calibration, subgroups?"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from datasets_io.corpus.read import read_manifest, read_table
+from datasets_io.storage.artefacts import CorruptArtefact
+from datasets_io.storage.files import ReadFiles
+from sweep.statistics.bootstrap import Resamples, draw_resamples, presort, resampled_aurocs
+from sweep.statistics.subgroups import METADATA, Attribute, GroupMacros, attributes_of, group_macros, group_names
+from sweep.store.predictions import TestImages, UnusablePredictions, read_predictions
+from sweep.store.records import CellResult
+from sweep.store.store import ReadStore
+from sweep.studies.cell import Cell
+from trainables.evaluation.metrics import auroc_per_finding, average_precision, brier, calibration_error
+
+QUALITIES = {"auprc": average_precision, "ece": calibration_error, "brier": brier}
+UNREADABLE = (UnusablePredictions, CorruptArtefact, OSError)
+AGREEMENT = 1e-6  # between a result's AUROC and that of its predictions
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """What the cells of a dataset share. attributes is empty where the shards' metadata are not at hand."""
+
+    __test__ = False
+
+    images: TestImages
+    resamples: Resamples
+    attributes: tuple[Attribute, ...]
+
+
+@dataclass(frozen=True)
+class CellMeasures:
+    """One cell. resampled: (F, num) AUROCs, NaN where undefined; qualities: name -> (F,), NaN where undefined."""
+
+    resampled: np.ndarray
+    qualities: Mapping[str, np.ndarray]
+    groups: tuple[GroupMacros, ...]
+
+
+def make_test_set(
+    images: TestImages, metadata: pa.Table | None, num_resamples: int, seed: int = 0
+) -> TestSet:
+    names = {} if metadata is None else group_names(metadata, images.image_ids)
+    attributes = attributes_of(names, images.patient_ids, images.labels, images.known)
+    return TestSet(images, draw_resamples(images.patient_ids, num_resamples, seed), attributes)
+
+
+def measure_cell(tests: TestSet, probabilities: np.ndarray, result: CellResult) -> CellMeasures:
+    """probabilities: (N, F) of the test set's images. Raises UnusablePredictions where they are not the result's."""
+    images = tests.images
+    for told, found in zip(
+        result.findings, auroc_per_finding(probabilities, images.labels, images.known, images.findings), strict=False
+    ):
+        a, b = told.auroc, found.auroc
+        if told.finding != found.finding or (a is None) != (b is None) or (a is not None and abs(a - b) > AGREEMENT):
+            raise UnusablePredictions(
+                f"the result has AUROC {a} for {told.finding}, its predictions have {b} for {found.finding}"
+            )
+    orders = presort(probabilities)
+    return CellMeasures(
+        resampled_aurocs(probabilities, images.labels, images.known, tests.resamples, orders),
+        {name: _by_finding(measure, probabilities, images) for name, measure in QUALITIES.items()},
+        tuple(
+            group_macros(attribute, probabilities, images.labels, images.known, tests.resamples, orders)
+            for attribute in tests.attributes
+        ),
+    )
+
+
+def _by_finding(measure, probabilities: np.ndarray, images: TestImages) -> np.ndarray:
+    values = []
+    for f in range(len(images.findings)):
+        known = images.known[:, f]
+        value = measure(probabilities[known, f], images.labels[known, f])
+        values.append(np.nan if value is None else value)
+    return np.array(values)
+
+
+def read_metadata(files: ReadFiles, folder: str, split: str) -> pa.Table:
+    """Sex, age and view position of a split's images, from its shards."""
+    return read_table(files, folder, read_manifest(files, folder), split, list(METADATA))
+
+
+@dataclass(frozen=True)
+class Measurer:
+    """Reads and measures cells on some threads. store: where they lie; cells: key -> cell of the plan."""
+
+    store: ReadStore
+    cells: Mapping[str, Cell]
+    pool: ThreadPoolExecutor
+
+    def find_images(self, results: Iterable[CellResult]) -> TestImages | None:
+        """The test images of the first cell whose predictions can be read."""
+        for result in results:
+            try:
+                return read_predictions(self.store.open(self.cells[result.key]))[0]
+            except UNREADABLE:
+                continue
+        return None
+
+    def measure(
+        self, tests: TestSet, results: Sequence[CellResult]
+    ) -> tuple[dict[str, CellMeasures], dict[str, str]]:
+        """Key -> measures, and key -> why there are none."""
+
+        def one(result: CellResult) -> CellMeasures | str:
+            try:
+                images, probabilities = read_predictions(self.store.open(self.cells[result.key]))
+                if not images.same_as(tests.images):
+                    raise UnusablePredictions("predictions are of other images or labels than those of other cells")
+                return measure_cell(tests, probabilities, result)
+            except UNREADABLE as error:
+                return str(error)
+
+        found = dict(zip((r.key for r in results), self.pool.map(one, results), strict=True))
+        return (
+            {key: value for key, value in found.items() if not isinstance(value, str)},
+            {key: value for key, value in found.items() if isinstance(value, str)},
+        )

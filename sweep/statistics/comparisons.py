@@ -1,0 +1,232 @@
+"""Which methods differ: paired tests over seeds within a column of the table, and mean ranks over many columns.
+
+`Comparisons` answers for a whole study. It is made once; page, sentences, comparisons.csv and figures print it.
+"""
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from scipy.special import chdtrc
+
+from sweep.statistics.inference import Comparison, corrected_together, from_differences
+from sweep.statistics.summaries import Column, Summaries
+from sweep.statistics.summary import independent_values, seed_name
+from sweep.store.records import DONE, CellResult
+from sweep.studies.layout import reference_row
+
+ALL_PAIRS, AGAINST_REFERENCE = "all pairs", "against the reference"
+MOST_METHODS_IN_PAIRS = 40  # 780 pairs a column; with more methods only the reference is compared
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Two methods in one column. family: the comparisons that Holm's correction covers, within one column.
+
+    left_out: seeds that were asked for and that not both methods have.
+    """
+
+    family: str
+    comparison: Comparison
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """All comparisons of a study. reference: the row that others are compared with, None without a baseline.
+
+    tested: (dataset, protocol, label_percent) -> what `compare_column` finds there. ranks: first over all columns by
+    macro AUROC, then one for each column of the table by finding.
+
+    One family of tests for all readers: within a column every other row against the reference, other baselines
+    included. comparisons.csv shows all of these, and who picks the smallest p picks among all of them. Holm's
+    correction over the whole family bounds the error in any part of it that a sentence or a figure shows; one over the
+    methods alone would not cover the baselines' rows, and the p of a method would hang on which rows are called
+    baselines. It costs little: the step-down procedure divides by what is left, and `random` is mostly rejected first.
+    """
+
+    summaries: Summaries
+    reference: str | None
+    tested: Mapping[tuple[str, str, int], tuple[Tested, ...]]
+    ranks: tuple["Ranks", ...]
+
+    def against_reference(self, dataset: str, column: Column) -> dict[str, Comparison]:
+        """Every other row -> row minus reference in that column; the rows are corrected together."""
+        tested = self.tested.get((dataset, *column), ())
+        return {t.comparison.first: t.comparison for t in tested if t.family == AGAINST_REFERENCE}
+
+
+def compare_methods(summaries: Summaries) -> Comparisons:
+    layout = summaries.layout
+    methods = [name for name, _, _ in layout.rows]
+    reference = reference_row([(name, group) for name, _, group in layout.rows])
+    tested = {}
+    for dataset, _ in layout.datasets:
+        for column in layout.columns:
+            cells = [cell for method in methods for cell in summaries.cells(method, dataset, column)]
+            tested[dataset, *column] = compare_column(cells, methods, reference, layout.seeds, layout.pretrain_seeds)
+    return Comparisons(summaries, reference, tested, _all_ranks(summaries, methods))
+
+
+def _all_ranks(summaries: Summaries, methods: Sequence[str]) -> tuple["Ranks", ...]:
+    """Blocks are the places where a row has every seed."""
+    layout = summaries.layout
+    places = [(dataset, column) for dataset, _ in layout.datasets for column in layout.columns]
+    whole = {(dataset, *column): summaries.complete(dataset, column) for dataset, column in places}
+    found = [rank_methods("all columns", "dataset and column, by macro AUROC", whole, methods)]
+    for column in layout.columns:
+        blocks = {
+            (dataset, *column, f.finding): summaries.complete(dataset, column, f.finding)
+            for dataset, _ in layout.datasets for f in summaries.findings(dataset, column) if f.auroc is not None
+        }
+        found.append(rank_methods(layout.column_title(*column), "dataset and finding, by AUROC", blocks, methods))
+    return tuple(found)
+
+
+def cells_by_method(cells: Iterable[CellResult]) -> dict[str, dict[tuple[int, int], CellResult]]:
+    """Method -> (pretraining seed, seed) -> its finished cell of one column that has a macro AUROC."""
+    found: dict[str, dict[tuple[int, int], CellResult]] = {}
+    for cell in cells:
+        of_method = found.setdefault(cell.encoder, {})
+        if cell.status == DONE and cell.macro_auroc is not None:
+            of_method[cell.pretrain_seed, cell.seed] = cell
+    return found
+
+
+def compare_column(
+    cells: Iterable[CellResult], methods: Sequence[str], reference: str | None, seeds: Sequence[int],
+    pretrain_seeds: Sequence[int] = (0,),
+) -> tuple[Tested, ...]:
+    """Every method against the reference, and all pairs, each family with its own correction.
+
+    The pairs are seeds; with several pretraining seeds they are these, each the mean over the downstream seeds
+    that both methods have. methods: in the table's order; first - second is reported, the reference being second.
+    """
+    found = cells_by_method(cells)
+    families = [(AGAINST_REFERENCE, [(method, reference) for method in methods if method != reference])]
+    if reference is None:
+        families = []
+    if len(methods) <= MOST_METHODS_IN_PAIRS:
+        families.append((ALL_PAIRS, list(combinations(methods, 2))))
+    tested = []
+    for family, pairs in families:
+        tests, absent = [], []
+        for first, second in pairs:
+            differences, left_out = _differences(found.get(first, {}), found.get(second, {}), seeds, pretrain_seeds)
+            tests.append(from_differences(first, second, differences))
+            absent.append(left_out)
+        for comparison, left_out in zip(corrected_together(tests), absent, strict=True):
+            tested.append(Tested(family, comparison, left_out))
+    return tuple(tested)
+
+
+def _differences(
+    a: Mapping[tuple[int, int], CellResult], b: Mapping[tuple[int, int], CellResult], seeds: Sequence[int],
+    pretrain_seeds: Sequence[int],
+) -> tuple[list[float], tuple[str, ...]]:
+    groups, left_out = [], []
+    for pretrain_seed in pretrain_seeds:
+        group = {}
+        for seed in seeds:
+            place = pretrain_seed, seed
+            if place in a and place in b:
+                group[seed] = a[place].macro_auroc - b[place].macro_auroc
+            else:
+                left_out.append(seed_name(pretrain_seed, seed, len(pretrain_seeds) > 1))
+        groups.append(group)
+    return independent_values(groups)[1], tuple(left_out)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Friedman's test and Nemenyi's critical difference (Demsar, 2006) for a critical-difference figure.
+
+    scope: what is ranked. methods: best first; mean_ranks: theirs, 1 is best, ties share the mean of their ranks.
+    blocks: the names, or numbers, of those that are ranked over.
+    Two methods whose mean ranks differ by less than critical_difference are not told apart at 5%; cliques are
+    the largest such sets of neighbours. Blocks that share test images are not independent, as both tests assume:
+    take the figure as a description. chi2, p, critical_difference: None for less than two methods or blocks.
+    methods_left_out have no complete block; blocks_left_out lack one of the others.
+    """
+
+    scope: str
+    blocks_are: str
+    methods: tuple[str, ...]
+    mean_ranks: tuple[float, ...]
+    num_blocks: int
+    chi2: float | None
+    p: float | None
+    critical_difference: float | None
+    cliques: tuple[tuple[str, ...], ...]
+    methods_left_out: tuple[str, ...] = ()
+    blocks_left_out: int = 0
+    blocks: tuple[Hashable, ...] = ()
+
+
+def rank_methods(
+    scope: str, blocks_are: str, blocks: Mapping[Any, Mapping[str, float]] | Sequence[Mapping[str, float]],
+    methods: Sequence[str],
+) -> Ranks:
+    """blocks: for each the values of the methods that are complete in it, higher being better; by name, or in order."""
+    named = blocks if isinstance(blocks, Mapping) else dict(enumerate(blocks))
+    ranked = [method for method in methods if any(method in block for block in named.values())]
+    whole = {
+        name: block for name, block in named.items() if ranked and all(method in block for method in ranked)
+    }
+    absent = tuple(method for method in methods if method not in ranked)
+    empty = Ranks(scope, blocks_are, (), (), 0, None, None, None, (), absent, len(blocks))
+    if not whole:
+        return empty
+    values = np.array([[block[method] for method in ranked] for block in whole.values()])
+    ranks = np.stack([_ranks(row) for row in values])
+    means = ranks.mean(axis=0)
+    order = sorted(range(len(ranked)), key=lambda i: (means[i], i))
+    found = replace(
+        empty, methods=tuple(ranked[i] for i in order), mean_ranks=tuple(float(means[i]) for i in order),
+        num_blocks=len(whole), blocks_left_out=len(named) - len(whole), blocks=tuple(whole),
+    )
+    if len(ranked) < 2 or len(whole) < 2:
+        return found
+    chi2, p = _friedman(ranks)
+    distance = critical_difference(len(ranked), len(whole))
+    return replace(found, chi2=chi2, p=p, critical_difference=distance, cliques=_cliques(found, distance))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """1 for the highest; equal values share the mean of their ranks."""
+    above = (values[None, :] > values[:, None]).sum(axis=1)
+    equal = (values[None, :] == values[:, None]).sum(axis=1)
+    return above + (equal + 1) / 2
+
+
+def _friedman(ranks: np.ndarray) -> tuple[float | None, float | None]:
+    """Chi-squared, corrected for ties, and its p. ranks: (blocks, methods). None where all methods tie everywhere."""
+    n, k = ranks.shape
+    of_ties = ((ranks - (k + 1) / 2) ** 2).sum() / (n * (k - 1))  # k (k + 1) / 12 without ties
+    if of_ties == 0:
+        return None, None
+    chi2 = n * ((ranks.mean(axis=0) - (k + 1) / 2) ** 2).sum() / of_ties
+    return float(chi2), float(chdtrc(k - 1, chi2))
+
+
+def critical_difference(num_methods: int, num_blocks: int, alpha: float = 0.05) -> float:
+    """Nemenyi's: q / sqrt(2) x sqrt(k (k + 1) / (6 N)), q the studentized range of k with infinite freedom."""
+    from scipy.stats import studentized_range  # takes a second to load; nothing else here needs it
+
+    q = float(studentized_range.ppf(1 - alpha, num_methods, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(num_methods * (num_methods + 1) / (6 * num_blocks))
+
+
+def _cliques(ranks: Ranks, distance: float) -> tuple[tuple[str, ...], ...]:
+    cliques: list[tuple[str, ...]] = []
+    end = 0  # ranks rise, so it never moves back
+    for start in range(len(ranks.methods)):
+        last_end = end
+        while end < len(ranks.methods) and ranks.mean_ranks[end] - ranks.mean_ranks[start] < distance:
+            end += 1
+        if end - start > 1 and end > last_end:  # else it lies within the one before
+            cliques.append(ranks.methods[start:end])
+    return tuple(cliques)

@@ -1,0 +1,99 @@
+"""What is the mean of each place of a study, and how sure is it over seeds: made once, handed to whoever prints it."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from datasets_io.fingerprint import canonical_json
+from sweep.statistics.summary import MACRO_DEFINED, MACROS, Summary, by_place, macro_auroc, summarise
+from sweep.store.records import DONE, CellResult, Place, without_nan
+from sweep.studies.layout import TableLayout, layout_of
+from sweep.studies.plan import Plan
+from sweep.studies.study import Study
+from trainables.evaluation.metrics import FindingAuroc
+
+Column = tuple[str, int]  # protocol, label_percent
+
+
+@dataclass(frozen=True)
+class Summaries:
+    """The means of a study with the layout's kind of interval (`Study.interval`) and the seeds that it asks for.
+
+    results: those of the layout's cells, none with NaN (`make_summaries` sees to both). Tables, sentences, statistics
+    and figures take their means from here, so that none can ask for other seeds or another interval.
+    """
+
+    layout: TableLayout
+    results: tuple[CellResult, ...]
+    # A report needs each mean several times, a live table few of them: made at the first question, then kept.
+    _made: dict[tuple[Place, str], Summary] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def places(self) -> dict[Place, list[CellResult]]:
+        return by_place(self.results)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the layout and every result: while it stays, so does what is made from these alone."""
+        results = [
+            [r.key, r.status, r.macro_auroc, [[f.finding, f.auroc, f.n_pos, f.n_neg] for f in r.findings]]
+            for r in self.results
+        ]
+        return hashlib.sha256(canonical_json([self.layout, results]).encode()).hexdigest()
+
+    def cells(self, row: str, dataset: str, column: Column) -> Sequence[CellResult]:
+        """All cells of a place, failed and missing ones included."""
+        return self.places.get((row, dataset, *column), ())
+
+    def findings(self, dataset: str, column: Column) -> tuple[FindingAuroc, ...]:
+        """The findings with their counts, from any finished cell: all cells of a dataset have the same test images."""
+        for row, _, _ in self.layout.rows:
+            for cell in self.cells(row, dataset, column):
+                if cell.status == DONE:
+                    return cell.findings
+        return ()
+
+    def of(self, row: str, dataset: str, column: Column, value: str = MACRO_DEFINED) -> Summary:
+        """The mean AUROC of a place in [0, 1]. value: one of MACROS, or a finding."""
+        key = (row, dataset, *column), value
+        if key not in self._made:
+            self._made[key] = self.over_seeds(row, dataset, column, lambda cell: auroc_of(cell, value))
+        return self._made[key]
+
+    def over_seeds(
+        self, row: str, dataset: str, column: Column, value: Callable[[CellResult], float | None]
+    ) -> Summary:
+        """The same for another value of a done cell, such as one from its predictions; None where it is undefined."""
+        layout = self.layout
+        cells = self.cells(row, dataset, column)
+        return summarise(cells, layout.seeds, layout.pretrain_seeds, layout.interval, value)
+
+    def complete(self, dataset: str, column: Column, value: str = MACRO_DEFINED) -> dict[str, float]:
+        """Row -> its mean, of the rows that have every seed: only these are ranked."""
+        found = {row: self.of(row, dataset, column, value) for row, _, _ in self.layout.rows}
+        return {row: s.mean for row, s in found.items() if s.mean is not None and s.complete}
+
+    def of_encoder(self, row: str, pretrain_seed: int) -> "Summaries":
+        """Of one encoder alone: its pretraining does not vary, so a mean is over its downstream seeds."""
+        own = tuple(r for r in self.results if (r.encoder, r.pretrain_seed) == (row, pretrain_seed))
+        return Summaries(replace(self.layout, pretrain_seeds=(pretrain_seed,)), own)
+
+
+def make_summaries(layout: TableLayout, results: Iterable[CellResult]) -> Summaries:
+    """Results that hold NaN count as failed."""
+    return Summaries(layout, tuple(without_nan(results)[0]))
+
+
+def study_summaries(study: Study, plan: Plan, results: Iterable[CellResult]) -> Summaries:
+    """Of all rows and columns of a plan."""
+    return make_summaries(layout_of(study, plan), results)
+
+
+def auroc_of(cell: CellResult, value: str) -> float | None:
+    """A finished cell's AUROC of a finding or of a macro; None where it is undefined."""
+    if value == MACRO_DEFINED:
+        return cell.macro_auroc
+    if value in MACROS:
+        return macro_auroc(value, cell.findings)
+    return next((finding.auroc for finding in cell.findings if finding.finding == value), None)

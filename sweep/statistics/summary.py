@@ -1,0 +1,147 @@
+"""What do the seeds of one place add up to: a mean with its interval, and what is not in it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sweep.statistics.inference import TwoWay, half_width, mean, sd, two_way
+from sweep.store.records import DAMAGED, DONE, FAILED, MISSING, CellResult, Place
+from trainables.evaluation.metrics import FindingAuroc, macro
+
+DOWNSTREAM, PRETRAINING, NOTHING = "downstream seeds", "pretraining seeds", "nothing"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean, standard deviation and half-width of the 95% interval in [0, 1], over n values.
+
+    With one pretraining seed a value is a downstream seed's macro AUROC. With several a value is the mean over
+    the downstream seeds of one pretraining seed: seeds on one encoder are no independent draws of a method. Then
+    var(mean) = s^2 / n, where s^2, the variance of these means, holds var(pretraining) + var(downstream) / seeds.
+    both_seeds: the interval that covers new downstream seeds besides, where every value is there.
+    missing, failed, undefined: what was asked for and is not in the mean, by name ("3", or "p1/s3" with
+    several pretraining seeds). damaged: those of `missing` whose result is there and is not what was written.
+    ci95 and sd are None for n = 1.
+    varies: what the values differ by. A row that no pretraining seed changes (fixed weights) is taken over its
+    downstream seeds. Where all values are one number, nothing varies: ci95 is None, for that is not certainty.
+    """
+
+    mean: float | None
+    sd: float | None
+    n: int
+    ci95: float | None
+    interval: str
+    missing: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    undefined: tuple[str, ...] = ()
+    varies: str = DOWNSTREAM
+    both_seeds: TwoWay | None = None
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        return not (self.missing or self.failed or self.undefined)
+
+
+def by_place(results: Iterable[CellResult]) -> dict[Place, list[CellResult]]:
+    places: dict[Place, list[CellResult]] = defaultdict(list)
+    for result in results:
+        places[result.place].append(result)
+    return dict(places)
+
+
+def summarise(
+    cells: Iterable[CellResult], seeds: Sequence[int], pretrain_seeds: Sequence[int] = (0,), interval: str = "t",
+    value: Callable[[CellResult], float | None] = lambda cell: cell.macro_auroc,
+) -> Summary:
+    """The cells of one place against all seeds that were asked for; a seed without a cell is missing.
+
+    value: what of a done cell is summarised; None where it is undefined.
+    """
+    found = {(cell.pretrain_seed, cell.seed): cell for cell in cells}
+    absent: dict[str, list[str]] = {MISSING: [], FAILED: [], DAMAGED: [], "undefined": []}
+    groups: list[dict[int, float]] = []
+    for pretrain_seed in pretrain_seeds:
+        group = {}
+        for seed in seeds:
+            cell = found.get((pretrain_seed, seed))
+            status = MISSING if cell is None else cell.status
+            number = value(cell) if status == DONE else None
+            if number is not None:
+                group[seed] = number
+            else:
+                name = seed_name(pretrain_seed, seed, len(pretrain_seeds) > 1)
+                absent["undefined" if status == DONE else status].append(name)
+                if status == DAMAGED:
+                    absent[MISSING].append(name)
+        groups.append(group)
+    varies, values = independent_values(groups)
+    spread = sd(values)
+    if spread == 0:
+        varies = NOTHING
+    return Summary(
+        mean(values), spread, len(values), half_width(values, interval) if spread else None, interval,
+        tuple(absent[MISSING]), tuple(absent[FAILED]), tuple(absent["undefined"]), varies,
+        _both(groups, interval) if varies == PRETRAINING else None, tuple(absent[DAMAGED]),
+    )
+
+
+def seed_name(pretrain_seed: int, seed: int, several: bool) -> str:
+    return f"p{pretrain_seed}/s{seed}" if several else str(seed)
+
+
+def independent_values(groups: Sequence[Mapping[int, float]]) -> tuple[str, list[float]]:
+    """What the values differ by, and those of them that are independent. groups: by seed, for each pretraining."""
+    there = [group for group in groups if group]
+    if len(groups) == 1 or (len(there) > 1 and all(group == there[0] for group in there)):
+        return DOWNSTREAM, list(there[0].values()) if there else []
+    return PRETRAINING, [mean(list(group.values())) for group in there]
+
+
+def _both(groups: Sequence[Mapping[int, float]], interval: str) -> TwoWay | None:
+    if any(group.keys() != groups[0].keys() for group in groups):
+        return None
+    return two_way([list(group.values()) for group in groups], interval)
+
+
+COMPETITION = ("atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion")
+SYNONYMS = {"effusion": "pleural_effusion"}  # NIH-ChestX-ray14's name
+FEW_POSITIVES = 10
+MACRO_DEFINED, MACRO_10_POSITIVES, MACRO_COMPETITION = MACROS = (
+    "macro_defined", "macro_10_positives", "macro_competition"
+)
+
+
+def findings_of_macro(kind: str, findings: Sequence[FindingAuroc]) -> tuple[str, ...]:
+    """Names of the findings in a mean. Empty where there is no such mean.
+
+    macro_defined: all that have an AUROC; macro_10_positives: those of them with at least 10 positives (a mean
+    over rarer ones hangs on single images); macro_competition: the five of CheXpert's competition (Irvin et al.,
+    2019), only where all five have an AUROC, since a mean of four is another quantity.
+    """
+    defined = [finding for finding in findings if finding.auroc is not None]
+    if kind == MACRO_10_POSITIVES:
+        defined = [finding for finding in defined if finding.n_pos >= FEW_POSITIVES]
+    elif kind == MACRO_COMPETITION:
+        defined = [finding for finding in defined if SYNONYMS.get(finding.finding, finding.finding) in COMPETITION]
+        if len(defined) < len(COMPETITION):
+            return ()
+    elif kind != MACRO_DEFINED:
+        raise ValueError(f"no macro {kind!r}; known: {', '.join(MACROS)}")
+    return tuple(finding.finding for finding in defined)
+
+
+def macro_auroc(kind: str, findings: Sequence[FindingAuroc]) -> float | None:
+    chosen = set(findings_of_macro(kind, findings))
+    return macro([finding for finding in findings if finding.finding in chosen])
+
+
+def defined_findings(results: Iterable[CellResult]) -> dict[str, tuple[int, int, int]]:
+    """Dataset -> fewest and most findings in a cell's mean, and findings in all, over done cells."""
+    counts: dict[str, tuple[int, int, int]] = {}
+    for result in results:
+        if result.status == DONE:
+            low, high, total = counts.get(result.dataset, (len(result.findings), 0, 0))
+            defined = result.num_defined
+            counts[result.dataset] = (min(low, defined), max(high, defined), max(total, len(result.findings)))
+    return counts

@@ -1,0 +1,107 @@
+"""The command: python -m sweep.status tells from the storage alone, without a cluster, how far a study is."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.live import Live
+
+from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, not_writable, storage_trouble
+from sweep.cli.logging import quiet_libraries
+from sweep.cli.signals import EXIT_INTERRUPTED
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.command(epilog="It only reads, from any machine that reaches the storage, as often as you like. Exit codes: 0 "
+             "whatever it finds, damage included; 2 bad input; 3 the storage is away.")
+def status(
+    storage: Annotated[str, typer.Option(help="The --storage of sweep.run.")] = "radsweep-results",
+    study: Annotated[
+        str | None,
+        typer.Option(help="The --study of sweep.run. Without it: all that the storage holds, of whatever study."),
+    ] = None,
+    raw: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE=DIR", help="Only where the storage has several builds of a source."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE,...", help="Part of the study, as in sweep.run: e.g. method=clip."),
+    ] = None,
+    watch: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Look again so often, until nothing is left or Ctrl-C."),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write each finished run's history there, for TensorBoard."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for scripts.")] = False,
+) -> None:
+    """How far is a study? Encoders and cells done, failed, running and left; the rate; the table so far.
+
+    The time left is estimated from how long finished runs took and how many ran at once.
+    """
+    quiet_libraries()
+    from datasets_io.storage.schema_version import NewerSchema
+    from sweep.status.status import Looker
+    from sweep.studies.bad_input import BadInput
+
+    try:
+        looker = Looker(study, storage, raw or [], only or [])
+        if watch is None or as_json:
+            _once(looker, tensorboard, as_json)
+        else:
+            _watch(looker, tensorboard, watch)
+    except (BadInput, NewerSchema, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+    except OSError as error:
+        if (trouble := storage_trouble(error, storage)) is None:
+            raise
+        typer.echo(f"error: {trouble}", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _once(looker, tensorboard: Path | None, as_json: bool) -> None:
+    from sweep.cli.display import Display
+    from sweep.status.render import shown
+
+    found = looker.look(time.time())
+    written = looker.write_tensorboard(tensorboard) if tensorboard else 0
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=1))
+        return
+    Display().console.print(shown(found))
+    if tensorboard:
+        typer.echo(f"{written} runs written; look at them with: tensorboard --logdir {tensorboard}")
+
+
+def _watch(looker, tensorboard: Path | None, seconds: float) -> None:
+    """On a terminal one picture that changes, on a pipe one after the other."""
+    from sweep.cli.display import Display
+    from sweep.status.render import shown
+
+    console = Display().console
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            found = looker.look(time.time())
+            if tensorboard:
+                looker.write_tensorboard(tensorboard)
+            if console.is_terminal:
+                live.update(shown(found), refresh=True)
+            else:
+                console.print(shown(found))
+            if found.finished:
+                return
+            time.sleep(seconds)
+
+
+if __name__ == "__main__":
+    app()

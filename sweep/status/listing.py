@@ -1,0 +1,58 @@
+"""Which folders does a storage hold, finished, failed or written to lately, and who works on it?"""
+
+import json
+from dataclasses import dataclass
+
+import pyarrow.fs as pafs
+
+from datasets_io.storage.artefacts import FAILED, RESULT
+from sweep.store.lease import LEASE_SECONDS, LEASES
+from sweep.store.store import CELLS, ENCODERS, ReadStore
+
+FRESH_SECONDS = 900.0  # a folder without a result that was written to so lately is being worked on
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All folders of encoders and cells, and sizes of files, by one listing of each. Times: seconds since 1970."""
+
+    done: dict[str, float]
+    failed: dict[str, float]
+    fresh: frozenset[str]
+    sizes: dict[str, int]
+
+    @staticmethod
+    def read(store: ReadStore, now: float) -> "Listing":
+        done: dict[str, float] = {}
+        failed: dict[str, float] = {}
+        latest: dict[str, float] = {}
+        sizes: dict[str, int] = {}
+        for kind in (ENCODERS, CELLS):
+            selector = pafs.FileSelector(store.files.full(kind), recursive=True, allow_not_found=True)
+            for info in store.files.fs.get_file_info(selector):
+                if info.type != pafs.FileType.File:
+                    continue
+                path = info.path[len(store.files.root) + 1 :]
+                folder, _, name = path.rpartition("/")
+                sizes[path] = info.size
+                when = info.mtime.timestamp() if info.mtime else now
+                latest[folder] = max(when, latest.get(folder, 0.0))
+                if name in (RESULT, FAILED):
+                    (done if name == RESULT else failed)[folder] = when
+        failed = {folder: when for folder, when in failed.items() if folder not in done}
+        open_folders = latest.keys() - done.keys() - failed.keys()
+        return Listing(done, failed, frozenset(f for f in open_folders if now - latest[f] < FRESH_SECONDS), sizes)
+
+
+def drivers_of(store: ReadStore, now: float) -> tuple[str, ...]:
+    """The commands that work on a storage, by their leases that were rewritten lately."""
+    selector = pafs.FileSelector(store.files.full(LEASES), recursive=True, allow_not_found=True)
+    found = []
+    for info in store.files.fs.get_file_info(selector):
+        if info.path.endswith(".json") and info.mtime and now - info.mtime.timestamp() < 2 * LEASE_SECONDS:
+            try:
+                holder = json.loads(store.files.read(info.path[len(store.files.root) + 1 :]))
+                found.append(f"process {holder['pid']} on {holder['host']}")
+            except (FileNotFoundError, ValueError, KeyError, TypeError):  # it has just ended
+                continue
+    return tuple(sorted(found))

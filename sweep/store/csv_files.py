@@ -1,0 +1,63 @@
+"""How do results become CSV: the rows of results.csv and findings.csv, and the text of any such file."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from sweep.store.records import DONE, CellResult
+
+RESULTS_HEADER = (
+    "method", "dataset", "protocol", "label_percent", "seed", "macro_auroc", "status", "key",
+    "pretrain_seed", "num_defined_findings", "display_name",
+)
+FINDINGS_HEADER = (
+    "method", "dataset", "protocol", "label_percent", "seed", "finding", "auroc", "n_pos", "n_neg", "key",
+    "pretrain_seed", "display_name",
+)
+
+
+def _in_order(results: Iterable[CellResult]) -> list[CellResult]:
+    """An order of its own, so that files do not depend on what finished first."""
+    return sorted(
+        results, key=lambda r: (r.dataset, r.encoder, r.protocol, r.label_percent, r.pretrain_seed, r.seed, r.key)
+    )
+
+
+def results_rows(results: Iterable[CellResult]) -> list[tuple]:
+    """One row a cell, as RESULTS_HEADER; None where there is no number."""
+    return [
+        (
+            r.encoder, r.dataset, r.protocol, r.label_percent, r.seed, r.macro_auroc, r.status, r.key,
+            r.pretrain_seed, r.num_defined if r.status == DONE else None, r.method,
+        )
+        for r in _in_order(results)
+    ]
+
+
+def findings_rows(results: Iterable[CellResult]) -> list[tuple]:
+    """One row a done cell and finding, as FINDINGS_HEADER, undefined findings included with auroc None."""
+    return [
+        (
+            r.encoder, r.dataset, r.protocol, r.label_percent, r.seed, f.finding, f.auroc, f.n_pos, f.n_neg, r.key,
+            r.pretrain_seed, r.method,
+        )
+        for r in _in_order(results)
+        for f in r.findings
+    ]
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence]) -> str:
+    """CSV with a line feed after each row; floats in the shortest form that reads back equal, None empty."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def results_csv(results: Iterable[CellResult]) -> str:
+    return csv_text(RESULTS_HEADER, results_rows(results))
+
+
+def findings_csv(results: Iterable[CellResult]) -> str:
+    return csv_text(FINDINGS_HEADER, findings_rows(results))

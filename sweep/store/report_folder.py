@@ -1,0 +1,40 @@
+"""Where do a report's files go: below the storage they describe, or in a folder of the reader's choice."""
+
+from dataclasses import dataclass
+
+from datasets_io.storage.files import Files, below
+from sweep.store.store import ReadStore
+
+PROBE = ".can-be-written"
+
+
+@dataclass(frozen=True)
+class ReportFolder:
+    """A folder that report files are written to. Nothing outside it can be: `files` has it as its root."""
+
+    files: Files
+
+    @classmethod
+    def of_study(cls, store: ReadStore, study: str) -> "ReportFolder":
+        return cls(Files(below(store.files.uri, store.report_path(study, "").rstrip("/"))))
+
+    @classmethod
+    def elsewhere(cls, uri: str) -> "ReportFolder":
+        return cls(Files(uri))
+
+    def check(self) -> None:
+        """Raise the OSError of a folder that cannot be written, before hours of work are to be kept there."""
+        self.files.write(PROBE, b"")
+        self.files.remove(PROBE)
+
+    def read(self, name: str) -> bytes | None:
+        """An earlier report's file; None where there is none."""
+        return self.files.read(name) if self.files.exists(name) else None
+
+    def write(self, name: str, content: str | bytes) -> str:
+        """Write one file, replacing an older one; where it lies."""
+        self.files.write(name, content.encode() if isinstance(content, str) else content)
+        return self.files.full(name)
+
+    def remove(self, name: str) -> None:
+        self.files.remove(name)

@@ -1,0 +1,93 @@
+"""What does a storage hold of a study's data: whole manifests and shards, and which of them are damaged? Only reads."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+
+from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard
+from datasets_io.corpus.read import read_manifest
+from datasets_io.corpus.shard_file import check_footer
+from datasets_io.schema import SPLITS
+from datasets_io.storage.artefacts import CorruptArtefact
+from datasets_io.storage.files import ReadFiles, patiently
+from sweep.store.damage import Damage, data_damage
+from sweep.store.store import ReadStore
+
+HELD_OUT = ("val", "test")  # the splits that a report reads: training shards may be ten thousand times as large
+READERS = 8
+
+
+@dataclass(frozen=True)
+class Sources:
+    """folders: source -> folder of its shards; manifests: of those whose manifest is whole. damage: what is not."""
+
+    folders: Mapping[str, str]
+    manifests: Mapping[str, Manifest]
+    damage: tuple[Damage, ...]
+
+
+def open_sources(store: ReadStore, folders: Mapping[str, str], whole: set[str] | None = None) -> Sources:
+    """Read every manifest and the footer of every shard; with a thorough store all bytes of held-out shards too.
+
+    whole: paths of shards that were found whole before; they are not looked at again, and new ones are added.
+    """
+    whole = set() if whole is None else whole
+    manifests, damage = {}, []
+    for source, folder in folders.items():
+        try:
+            manifest = read_manifest(store.files, folder)
+            _check_counts(manifest)
+        except (ValueError, KeyError, TypeError) as error:
+            damage.append(data_damage(source, folder, [f"{folder}/{MANIFEST} is damaged ({_reason(error, folder)})"]))
+            continue
+        manifests[source] = manifest
+        faults = damaged_shards(store.files, folder, manifest.shards, store.thorough, whole)
+        if faults:
+            damage.append(data_damage(source, folder, faults))
+    return Sources({s: folder for s, folder in folders.items() if s in manifests}, manifests, tuple(damage))
+
+
+def _reason(error: Exception, folder: str) -> str:
+    text = str(error).removeprefix(f"{folder}/{MANIFEST}: ").partition(": build the corpus again")[0]
+    return text if isinstance(error, ValueError) else f"its counts lack {text}"
+
+
+def _check_counts(manifest: Manifest) -> None:
+    """Raises KeyError or TypeError where the numbers that commands print are not there."""
+    int(manifest.counts["rejects"])
+    for split in SPLITS:
+        for what in ("images", "patients", "with_impression"):
+            int(manifest.counts["splits"][split][what])
+
+
+def damaged_shards(
+    files: ReadFiles, folder: str, shards: Iterable[Shard], thorough: bool, whole: set[str]
+) -> list[str]:
+    """What is wrong with shards that are cut, missing or, as far as all bytes are read, changed."""
+    waiting = [shard for shard in shards if f"{folder}/{shard.path}" not in whole]
+    with ThreadPoolExecutor(READERS) as pool:
+        found = list(pool.map(lambda shard: _fault(files, f"{folder}/{shard.path}", shard, thorough), waiting))
+    whole |= {f"{folder}/{shard.path}" for shard, fault in zip(waiting, found, strict=True) if fault is None}
+    return [fault for fault in found if fault is not None]
+
+
+def _fault(files: ReadFiles, path: str, shard: Shard, thorough: bool) -> str | None:
+    try:
+        if thorough and shard.split in HELD_OUT:
+            same = hashlib.sha256(files.read(path)).hexdigest() == shard.sha256
+            return None if same else f"{path} is damaged (its sha256 differs)"
+        patiently(partial(_check_footer, files, path))
+    except FileNotFoundError:
+        return f"{path} is missing"
+    except (CorruptArtefact, ValueError, pa.ArrowException):
+        return f"{path} is damaged (it is no whole Parquet file of this project)"
+    return None
+
+
+def _check_footer(files: ReadFiles, path: str) -> None:
+    with files.fs.open_input_file(files.full(path)) as source:
+        check_footer(source, path)

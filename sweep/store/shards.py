@@ -1,0 +1,170 @@
+"""Where do the shards of a study come from: archives that are named, synthetic ones, or earlier builds?"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets_io.build.spec import BuildSpec, data_folder, identity_of
+from datasets_io.corpus.manifest import MANIFEST, Manifest
+from datasets_io.corpus.read import local_cache, read_manifest
+from datasets_io.fingerprint import fingerprint
+from datasets_io.sources.registry import get_source
+from datasets_io.synthetic.archives import is_written
+from sweep.store.damage import DATA
+from sweep.store.store import RAW, ReadStore
+from sweep.studies.study import Study
+
+
+def data_folders(study: Study, raw: Sequence[str], store: ReadStore) -> dict[str, str]:
+    """Source -> folder of its finished shards, damaged ones included; a source that is not built yet is not in it.
+
+    The archives that are named come first, then what the storage has; of several builds that of the last report.
+    Raises ValueError where a choice is to be made.
+    """
+    named = parse_raw(list(raw))
+    folders = {s: plan.folder for s, plan in _planned(study, named, store).items() if plan.built}
+    for spec in study.builds():
+        if spec.source not in folders and spec.source not in named:
+            found = builds_of(store, spec) or damaged_builds(store, spec.source)[:1]
+            if len(found) > 1:
+                found = _recorded(study, spec.source, found, store) or [find_built(study, store, spec).folder]
+            if found:
+                folders[spec.source] = found[0]
+    return folders
+
+
+def raw_archives(study: Study, raw: Sequence[str], store: ReadStore) -> dict[str, Path]:
+    """Source -> its raw archive, where it was named or is synthetic and lies in the storage."""
+    plans = _planned(study, parse_raw(list(raw)), store)
+    return {source: plan.raw for source, plan in plans.items() if plan.raw is not None}
+
+
+def _planned(study: Study, named: Mapping, store: ReadStore) -> Mapping:
+    if named or study.synthetic is not None:
+        return plan_data(study, dict(named), store)
+    return {}
+
+
+def _recorded(study: Study, source: str, folders: Sequence[str], store: ReadStore) -> list[str]:
+    """Among several builds the one that the last report of this study was made from, if it is there."""
+    path = store.report_path(study.name, "study.json")
+    if not store.files.exists(path):
+        return []
+    try:
+        wanted = json.loads(store.files.read(path))["data"][source]["fingerprint"]
+    except (ValueError, KeyError, TypeError):  # a report can be made again: that it is damaged costs this choice only
+        return []
+    return [folder for folder in folders if read_manifest(store.files, folder).fingerprint == wanted]
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """Where each source of a study comes from. raw is None for shards found in the storage."""
+
+    spec: BuildSpec
+    raw: Path | None
+    folder: str | None
+    built: bool
+
+
+def parse_raw(values: list[str]) -> dict[str, Path]:
+    """`mimic_cxr=DIR` -> {"mimic_cxr": Path}. Raises ValueError for another form, an unknown source, no folder."""
+    raw = {}
+    for text in values:
+        source, separator, folder = text.partition("=")
+        if not separator or not folder:
+            raise ValueError(f"--raw {text!r} is not SOURCE=DIR; for example --raw mimic_cxr=/data/MIMIC-CXR")
+        get_source(source)
+        if source in raw:
+            raise ValueError(f"--raw names {source} twice")
+        raw[source] = Path(folder).expanduser()
+        if not raw[source].is_dir():
+            raise ValueError(f"--raw {source}: folder {folder} does not exist")
+    return raw
+
+
+def synthetic_root(study: Study, store: ReadStore) -> Path:
+    name = f"synthetic-{fingerprint(study.synthetic)}"
+    base = Path(store.files.root) if store.files.is_local else local_cache()
+    return base / RAW / name
+
+
+def plan_data(study: Study, raw: dict[str, Path], store: ReadStore) -> dict[str, DataPlan]:
+    """One DataPlan for each source. Writes nothing. Raises ValueError with one sentence."""
+    specs = {spec.source: spec for spec in study.builds()}
+    unused = sorted(set(raw) - set(specs))
+    if unused:
+        raise ValueError(f"study {study.name!r} does not read {', '.join(unused)}; it reads {', '.join(specs)}")
+    found = {}
+    for source, spec in specs.items():
+        if source in raw:
+            folder = data_folder(spec, raw[source])
+            found[source] = DataPlan(spec, raw[source], folder, store.files.exists(f"{folder}/{MANIFEST}"))
+    if not raw and study.synthetic is not None:
+        return _plan_synthetic(study, store, specs)
+    for source, spec in specs.items():
+        if source not in found:
+            found[source] = find_built(study, store, spec)
+    return found
+
+
+def _plan_synthetic(study: Study, store: ReadStore, specs: dict[str, BuildSpec]) -> dict[str, DataPlan]:
+    root = synthetic_root(study, store)
+    archives = is_written(study.synthetic, root)
+    if archives is None:
+        return {source: DataPlan(spec, None, None, False) for source, spec in specs.items()}
+    plans = {}
+    for source, spec in specs.items():
+        folder = data_folder(spec, archives[source])
+        plans[source] = DataPlan(spec, archives[source], folder, store.files.exists(f"{folder}/{MANIFEST}"))
+    return plans
+
+
+def builds_of(store: ReadStore, spec: BuildSpec) -> list[str]:
+    """Folders of the finished shards that were built as `spec` says."""
+    wanted = identity_of(spec)
+    found = ((folder, _manifest(store, folder)) for folder in _data_folders(store))
+    return [folder for folder, m in found if m is not None and (m.source, m.spec) == (spec.source, wanted)]
+
+
+def damaged_builds(store: ReadStore, source: str) -> list[str]:
+    """Folders of a source's shards, as their names say, whose manifest cannot be read."""
+    own = (folder for folder in _data_folders(store) if folder.rpartition("-")[0] == f"{DATA}/{source}")
+    return [folder for folder in own if _manifest(store, folder) is None]
+
+
+def _data_folders(store: ReadStore) -> list[str]:
+    return [path.rsplit("/", 1)[0] for path in store.files.list(DATA, f"/{MANIFEST}")]
+
+
+def _manifest(store: ReadStore, folder: str) -> Manifest | None:
+    """None where it is damaged."""
+    try:
+        return read_manifest(store.files, folder)
+    except ValueError:
+        return None
+
+
+def find_built(study: Study, store: ReadStore, spec: BuildSpec) -> DataPlan:
+    """The one build of a source. Raises ValueError where the storage has none, more than one, or a damaged one."""
+    folders = builds_of(store, spec)
+    if damaged := damaged_builds(store, spec.source):
+        raise ValueError(
+            f"{damaged[0]}/{MANIFEST} is damaged: remove {damaged[0]} and give {spec.source}'s folder with "
+            f"--raw {spec.source}=DIR, so that it is built again"
+        )
+    if not folders:
+        raise ValueError(
+            f"study {study.name!r} needs {spec.source}, and {store.uri} has no build of it: "
+            f"give its folder with --raw {spec.source}=DIR"
+        )
+    if len(folders) > 1:
+        raise ValueError(
+            f"{store.uri} has {len(folders)} builds of {spec.source}: say which with --raw {spec.source}=DIR"
+        )
+    return DataPlan(spec, None, folders[0], True)
+
+
+def manifests(folders: dict[str, str], store: ReadStore) -> dict[str, Manifest]:
+    return {source: read_manifest(store.files, folder) for source, folder in folders.items()}

@@ -1,0 +1,107 @@
+"""Which rows and columns does a study's table have, in which order, against which row?"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sweep.studies.plan import Plan
+from sweep.studies.study import BASELINE, EncoderRow, Study
+from trainables.objectives.joint import JointConfig
+from trainables.recipe import PretrainRecipe
+from trainables.registry import IMAGE_IMAGE, IMAGE_TEXT, PROTOCOLS
+
+PAPER_BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """Rows and columns of a table, in order.
+
+    rows: (name, display name, group) of encoders; datasets: (source, display name); columns: (protocol,
+    label_percent). seeds, pretrain_seeds: what was asked for, so that what is missing can be marked.
+    paper_rows: (row name, the paper's method, global batch size) of rows that the paper has under another name or
+    with another batch than 256.
+    """
+
+    rows: tuple[tuple[str, str, str], ...]
+    datasets: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, int], ...]
+    seeds: tuple[int, ...]
+    pretrain_seeds: tuple[int, ...] = (0,)
+    study: str = ""
+    interval: str = "t"
+    paper_rows: tuple[tuple[str, str, int], ...] = ()
+
+    def paper_names(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """Row -> the paper's method and global batch size that it is laid beside."""
+        known = {row: (method, batch) for row, method, batch in self.paper_rows}
+        return {name: known.get(name, (name, PAPER_BATCH_SIZE)) for name in names}
+
+    def column_title(self, protocol: str, label_percent: int) -> str:
+        """`LP` for a protocol that knows no other percentage, else `FT (1%)`."""
+        return protocol if PROTOCOLS[protocol].label_percents == (label_percent,) else f"{protocol} ({label_percent}%)"
+
+    @property
+    def column_titles(self) -> tuple[str, ...]:
+        return tuple(self.column_title(*column) for column in self.columns)
+
+
+def layout_of(study: Study, plan: Plan) -> TableLayout:
+    """All rows and columns that were asked for, in the paper's order."""
+    asked_rows = {cell.encoder.row for cell in plan.cells}
+    asked_datasets = {cell.dataset for cell in plan.cells}
+    asked_columns = {(cell.protocol, cell.label_percent) for cell in plan.cells}
+    columns = [(name, percent) for name in study.protocols for percent in PROTOCOLS[name].label_percents]
+    rows = [row for row in study.rows if row.name in asked_rows]
+    return TableLayout(
+        rows=tuple((row.name, row.display, row.group) for row in rows),
+        datasets=tuple((d.source, d.display) for d in study.datasets if d.source in asked_datasets),
+        columns=tuple(column for column in columns if column in asked_columns),
+        seeds=tuple(sorted({cell.seed for cell in plan.cells})),
+        pretrain_seeds=tuple(sorted({cell.encoder.pretrain_seed for cell in plan.cells})),
+        study=study.name,
+        interval=study.interval,
+        paper_rows=tuple((row.name, *_paper_row(row)) for row in rows),
+    )
+
+
+def _paper_row(row: EncoderRow) -> tuple[str, int]:
+    """The paper's name for a row's objective, and the row's global batch size."""
+    if not isinstance(row.recipe, PretrainRecipe):
+        return row.name, PAPER_BATCH_SIZE
+    return method_of(row.recipe.objective) or row.name, row.recipe.global_batch_size
+
+
+def method_of(objective: object) -> str | None:
+    """The registry's name of an objective's configuration: `clip`, `clip+simclr`; None for an unknown one."""
+    names = {kind: name for name, kind in (IMAGE_TEXT | IMAGE_IMAGE).items()}
+    if isinstance(objective, JointConfig):
+        parts = names.get(type(objective.image_text)), names.get(type(objective.image_image))
+        return None if None in parts else "+".join(parts)
+    return names.get(type(objective))
+
+
+def what_varies(layout: TableLayout) -> str:
+    """Over which seeds a mean and its interval are taken, in words."""
+    seeds, pretrain_seeds = _listed(layout.seeds), _listed(layout.pretrain_seeds)
+    if len(layout.pretrain_seeds) == 1:
+        return (
+            f"n = {len(layout.seeds)} downstream seeds ({seeds}); every method was pretrained once (seed "
+            f"{pretrain_seeds}), so the intervals do not cover the variance of pretraining"
+        )
+    return (
+        f"n = {len(layout.pretrain_seeds)} pretraining seeds ({pretrain_seeds}), each the mean over "
+        f"{len(layout.seeds)} downstream seeds ({seeds})"
+    )
+
+
+def _listed(seeds: tuple[int, ...]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def reference_row(rows: Sequence[tuple[str, str]]) -> str | None:
+    """Whom the others are compared with: `imagenet` where it is a row, else the first baseline, else nobody.
+
+    rows: (name, group) in the table's order.
+    """
+    baselines = [name for name, group in rows if group == BASELINE]
+    return "imagenet" if "imagenet" in baselines else next(iter(baselines), None)

@@ -1,0 +1,226 @@
+"""What a study consists of and what of it is left to do. Pure: no Ray, no file, no clock."""
+
+import gc
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from itertools import groupby
+
+from sweep.studies.cell import Cell, EncoderRun
+from sweep.studies.study import EncoderRow, Study
+from trainables.recipe import PretrainRecipe
+from trainables.registry import PROTOCOLS
+
+NOT_BUILT = "not built"  # stands for the fingerprint of data that are not there yet
+ONLY_FIELDS = ("method", "dataset", "protocol", "label_percent", "seed", "pretrain_seed")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything asked for. Cells are in the table's order, encoders parents first."""
+
+    encoders: tuple[EncoderRun, ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What is left: not done and not failed. `blocked` cells wait on something that failed."""
+
+    encoders: tuple[EncoderRun, ...]
+    cells: tuple[Cell, ...]
+    blocked: tuple[Cell, ...]
+    failed_encoders: tuple[EncoderRun, ...]
+    failed_cells: tuple[Cell, ...]
+
+    @property
+    def nothing(self) -> bool:
+        return not self.encoders and not self.cells
+
+
+def parse_only(values: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """`seed=0,1,method=clip` -> {"seed": ("0", "1"), "method": ("clip",)}: a bare value belongs to the field before it.
+
+    Raises ValueError for a field that cells do not have.
+    """
+    only: dict[str, tuple[str, ...]] = {}
+    for text in values:
+        field = None
+        for item in text.split(","):
+            name, separator, value = (part.strip() for part in item.rpartition("="))
+            field = name if separator else field
+            if not field or not value:
+                raise ValueError(
+                    f"--only {text!r} is not FIELD=VALUE,...; for example --only seed=0,1 or seed=0,1,method=clip"
+                )
+            if field not in ONLY_FIELDS:
+                raise ValueError(f"--only knows no field {field!r}; allowed: {', '.join(ONLY_FIELDS)}")
+            only[field] = (*only.get(field, ()), value)
+    return only
+
+
+def make_plan(study: Study, fingerprints: dict[str, str], only: dict[str, tuple[str, ...]]) -> Plan:
+    """The product of the study's rows, datasets, protocols, percentages and seeds, as far as `only` allows.
+
+    fingerprints: source name -> fingerprint of its shards. Raises ValueError for a value of `only` that the
+    study does not have.
+    """
+    _check_only(study, only)
+    encoders = _encoders(study, fingerprints)
+    with _collector_paused():
+        cells = list(_every_cell(study, encoders, fingerprints))
+    wanted = _with_starts([cell for cell in cells if _matches(cell, only)], cells) if only else cells
+    needed: dict[str, EncoderRun] = {}
+    for cell in wanted:
+        if cell.encoder.key not in needed:
+            for encoder in _chain(cell.encoder):
+                needed[encoder.key] = encoder
+    return Plan(tuple(needed.values()), tuple(wanted))
+
+
+def _every_cell(
+    study: Study, encoders: dict[tuple[str, int], EncoderRun], fingerprints: dict[str, str]
+) -> Iterator[Cell]:
+    for dataset in study.datasets:
+        for row in study.rows:
+            for pretrain_seed in study.pretrain_seeds:
+                for protocol in (p for p in study.protocols if row.protocols is None or p in row.protocols):
+                    for percent in PROTOCOLS[protocol].label_percents:
+                        for seed in study.seeds:
+                            yield Cell(
+                                encoders[row.name, pretrain_seed], dataset.source, protocol, percent, seed,
+                                dataset.recipe, fingerprints[dataset.source],
+                            )
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """A hundred thousand cells hold no cycles; looking for some over and over takes as long as making the cells."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _encoders(study: Study, fingerprints: dict[str, str]) -> dict[tuple[str, int], EncoderRun]:
+    rows = {row.name: row for row in study.rows + study.hidden_rows}
+    made: dict[tuple[str, int], EncoderRun] = {}
+
+    def make(row: EncoderRow, seed: int) -> EncoderRun:
+        if (row.name, seed) not in made:
+            run = EncoderRun(row.name, seed, row.recipe)
+            if isinstance(row.recipe, PretrainRecipe):
+                corpus = study.corpus.source
+                parent = make(rows[row.recipe.initial], seed)
+                run = replace(run, corpus=corpus, data_fingerprint=fingerprints[corpus], parent=parent)
+            made[row.name, seed] = run
+        return made[row.name, seed]
+
+    for row in study.rows:
+        for seed in study.pretrain_seeds:
+            make(row, seed)
+    return made
+
+
+def _chain(encoder: EncoderRun) -> list[EncoderRun]:
+    return [*(_chain(encoder.parent) if encoder.parent else []), encoder]
+
+
+def _values(cell: Cell) -> dict[str, str]:
+    return {
+        "method": cell.encoder.row, "dataset": cell.dataset, "protocol": cell.protocol, "seed": str(cell.seed),
+        "label_percent": str(cell.label_percent), "pretrain_seed": str(cell.encoder.pretrain_seed),
+    }
+
+
+def _matches(cell: Cell, only: dict[str, tuple[str, ...]]) -> bool:
+    values = _values(cell)
+    return all(values[field] in allowed for field, allowed in only.items())
+
+
+def _check_only(study: Study, only: dict[str, tuple[str, ...]]) -> None:
+    percents = {str(percent) for name in study.protocols for percent in PROTOCOLS[name].label_percents}
+    allowed = {
+        "method": [row.name for row in study.rows], "dataset": [d.source for d in study.datasets],
+        "protocol": list(study.protocols), "label_percent": sorted(percents, key=int),
+        "seed": [str(seed) for seed in study.seeds], "pretrain_seed": [str(seed) for seed in study.pretrain_seeds],
+    }
+    for field, values in only.items():
+        for value in values:
+            if value not in allowed[field]:
+                close = get_close_matches(value, allowed[field], 1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise ValueError(
+                    f"study {study.name!r} has no {field} {value!r}; it has {', '.join(allowed[field])}{hint}"
+                )
+
+
+def _identity(cell: Cell, protocol: str) -> tuple:
+    return cell.encoder.key, cell.dataset, protocol, cell.label_percent, cell.seed
+
+
+def _with_starts(chosen: list[Cell], all_cells: list[Cell]) -> list[Cell]:
+    """Add the cells that chosen ones start from, in the table's order."""
+    wanted = {_identity(cell, cell.protocol) for cell in chosen}
+    for cell in chosen:
+        start = PROTOCOLS[cell.protocol].starts_from
+        if start is not None:
+            wanted.add(_identity(cell, start))
+    return [cell for cell in all_cells if _identity(cell, cell.protocol) in wanted]
+
+
+def starts_from(cells: Iterable[Cell]) -> dict[str, Cell]:
+    """Key of a cell -> the cell whose result it starts from."""
+    by_identity = {_identity(cell, cell.protocol): cell for cell in cells}
+    found = {}
+    for cell in by_identity.values():
+        start = PROTOCOLS[cell.protocol].starts_from
+        if start is not None:
+            found[cell.key] = by_identity[_identity(cell, start)]
+    return found
+
+
+def pending(plan: Plan, done: set[str], failed: set[str], again: Collection[str] = ()) -> Pending:
+    """done, failed: keys of items with a result, and of those with a failure instead.
+
+    again: keys of encoders that are to be computed even where no open cell needs them: their result was damaged.
+    """
+    broken = {e.key for e in plan.encoders if e.key in failed}
+    for encoder in plan.encoders:  # parents come first, so one pass finds all descendants of a failure
+        if encoder.parent and encoder.parent.key in broken and encoder.key not in done:
+            broken.add(encoder.key)
+    starts = starts_from(plan.cells)
+    open_cells, blocked = [], []
+    for cell in plan.cells:
+        if cell.key in done or cell.key in failed:
+            continue
+        start = starts.get(cell.key)
+        dead = (cell.encoder.key in broken and cell.encoder.key not in done) or (start and start.key in failed)
+        (blocked if dead else open_cells).append(cell)
+    needed = {encoder.key for cell in open_cells for encoder in _chain(cell.encoder)}
+    needed |= {encoder.key for run in plan.encoders if run.key in again for encoder in _chain(run)}
+    return Pending(
+        encoders=tuple(e for e in plan.encoders if e.key in needed and e.key not in done and e.key not in broken),
+        cells=tuple(open_cells),
+        blocked=tuple(blocked),
+        failed_encoders=tuple(e for e in plan.encoders if e.key in failed and e.key not in done),
+        failed_cells=tuple(c for c in plan.cells if c.key in failed and c.key not in done),
+    )
+
+
+def group_seeds(cells: Iterable[Cell]) -> list[tuple[Cell, ...]]:
+    """Cells that one job computes: those of a protocol whose seeds share features, else one cell each."""
+    groups: list[tuple[Cell, ...]] = []
+    shared = {name: protocol.seeds_together for name, protocol in PROTOCOLS.items()}
+
+    def together(cell: Cell) -> tuple:
+        alone = () if shared[cell.protocol] else (cell.seed,)
+        return (cell.encoder.key, cell.dataset, cell.protocol, cell.label_percent, *alone)
+
+    for _, members in groupby(sorted(cells, key=together), key=together):
+        groups.append(tuple(members))
+    return groups

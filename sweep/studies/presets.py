@@ -1,0 +1,238 @@
+"""The whole configurations: demo, paper, released, strict. Each is a function that returns a Study."""
+
+import runpy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from datasets_io.build.spec import BuildSpec
+from datasets_io.sources.nih_cxr14 import NihOptions
+from datasets_io.synthetic.plan import SyntheticSpec
+from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study, check_study
+from trainables.batch import MULTI_MODAL, SSL_1, SSL_2
+from trainables.networks.heads import HeadSpec
+from trainables.networks.text import HuggingFaceText, TinyText
+from trainables.objectives.clip import ClipConfig
+from trainables.objectives.convirt import ConvirtConfig
+from trainables.objectives.joint import JointSettings
+from trainables.objectives.mocov2 import MocoV2Config
+from trainables.objectives.simclr import SimClrConfig
+from trainables.objectives.vicreg import VicRegConfig
+from trainables.recipe import (
+    BackboneSpec,
+    DownstreamRecipe,
+    ImageNetInit,
+    LabelPolicy,
+    OptimizerSpec,
+    PretrainRecipe,
+    RandomInit,
+    Resources,
+    SplitRecipe,
+    StandInInit,
+)
+from trainables.registry import PAPER_METHODS, display_name, method_group, needs_reports, objective_config
+from trainables.views.evaluation import EvalSpec, paper_chexpert, paper_nih, released_chexpert, released_nih
+from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
+
+LARGE_BATCHES = (1024, 2048)
+LARGE_BATCH_NOTE = "Batches of 1,024 and 2,048: the loss is of the whole batch, batch norm sees 256 images at a time."
+CXR_BERT = "microsoft/BiomedVLP-CXR-BERT-general"
+
+
+def _pretraining(
+    methods: tuple[str, ...], base: Mapping[str, Any], joint: JointSettings, common: PretrainRecipe, jitter_p: float
+) -> tuple[EncoderRow, ...]:
+    """One row for each method. Weight decay as the paper: 1e-5 without reports, 0.01 with."""
+    size = common.backbone.image_size
+    views = (
+        (MULTI_MODAL, multi_modal_view(size, jitter_p=jitter_p)), (SSL_1, ssl_view_1(size)), (SSL_2, ssl_view_2(size))
+    )
+    rows = []
+    for method in methods:
+        reports = needs_reports(method)
+        recipe = replace(
+            common,
+            objective=objective_config(method, base, joint),
+            optimizer=replace(common.optimizer, weight_decay=0.01 if reports else 1e-5),
+            text=common.text if reports else None,
+            views=views,
+        )
+        rows.append(EncoderRow(method, display_name(method), method_group(method), recipe))
+    return tuple(rows)
+
+
+def _with_large_batches(rows: tuple[EncoderRow, ...]) -> tuple[EncoderRow, ...]:
+    """The rows, and appendix E's: CLIP and SimCLR at 1,024 and 2,048, without LPFT, the learning rate as it was."""
+    large = [
+        replace(
+            row, name=f"{row.name}-{batch}", display=f"{row.display}, batch {batch:,}", protocols=("LP", "FT"),
+            recipe=replace(row.recipe, global_batch_size=batch, gradient_cache_chunk=row.recipe.global_batch_size),
+        )
+        for batch in LARGE_BATCHES for row in rows if row.name in ("clip", "simclr")
+    ]
+    return (*rows, *large)
+
+
+def _paper_common() -> PretrainRecipe:
+    return PretrainRecipe(
+        backbone=BackboneSpec("resnet50.tv_in1k", 224),
+        objective=None,
+        optimizer=OptimizerSpec("adamw", 1e-4, (0.9, 0.98)),
+        text=HuggingFaceText(CXR_BERT, max_length=128),
+        views=(),
+    )
+
+
+def _paper_baselines(backbone: BackboneSpec) -> tuple[EncoderRow, ...]:
+    torchvision_like = replace(backbone, options=(("zero_init_last", False),))
+    return (
+        EncoderRow("random", "Random Init.", BASELINE, RandomInit(torchvision_like)),
+        EncoderRow("imagenet", "ImageNet Init.", BASELINE, ImageNetInit(backbone)),
+    )
+
+
+def paper() -> Study:
+    """The text of Huang et al. (2023); ambiguities as docs/fidelity.md reads them."""
+    common = _paper_common()
+    return Study(
+        name="paper",
+        title="Huang et al. 2023, as its text reads",
+        corpus=BuildSpec("mimic_cxr"),
+        datasets=(
+            Dataset(
+                "CheXpert", BuildSpec("chexpert"),
+                DownstreamRecipe(
+                    5, 64, "val_auroc", paper_chexpert(224), splits=SplitRecipe(val="val", test="val"),
+                ),
+            ),
+            Dataset(
+                "NIH-ChestX-Ray14", BuildSpec("nih_cxr14", options=NihOptions(split="patient_70_10_20")),
+                DownstreamRecipe(30, 16, "val_loss", paper_nih(224)),
+            ),
+        ),
+        rows=_paper_baselines(common.backbone) + _with_large_batches(
+            _pretraining(PAPER_METHODS, {}, JointSettings(), common, jitter_p=0.5)
+        ),
+        deviations=(
+            "CheXpert: as in the paper, the epoch is picked on the images that are reported (valid.csv).",
+            "NIH: a seeded 70-10-20 split by patient; the paper's lists: NihOptions(split='lists', lists_dir=...).",
+            LARGE_BATCH_NOTE,
+        ),
+    )
+
+
+def released() -> Study:
+    """The deliberate choices of the authors' released code, without its bugs (docs/fidelity.md)."""
+    base = paper()
+    common = _paper_common()
+    methods = {
+        "clip": ClipConfig.released(), "convirt": ConvirtConfig.released(), "simclr": SimClrConfig.released(),
+        "mocov2": MocoV2Config.released(), "vicreg": VicRegConfig.released(),
+    }
+    chexpert, nih = base.datasets
+    rows = _pretraining(PAPER_METHODS, methods, JointSettings(ssl_pairs="all"), common, jitter_p=0.8)
+    return replace(
+        base,
+        name="released",
+        title="Huang et al. 2023, as the released code chooses",
+        rows=_paper_baselines(common.backbone) + _with_large_batches(rows),
+        datasets=(
+            replace(chexpert, recipe=replace(
+                chexpert.recipe, eval_spec=released_chexpert(224), linear_probe_bn_eval=False)),
+            replace(nih, recipe=replace(
+                nih.recipe, eval_spec=released_nih(224), linear_probe_bn_eval=False, lr_plateau_factor=0.1)),
+        ),
+    )
+
+
+def strict() -> Study:
+    """The paper's methods under a protocol that picks nothing on test data."""
+    base = paper()
+    chexpert, nih = base.datasets
+    return replace(
+        base,
+        name="strict",
+        title="Huang et al. 2023, without selection on test data",
+        datasets=(
+            replace(chexpert, recipe=replace(chexpert.recipe, splits=SplitRecipe(val="carved", test="test"))),
+            replace(nih, build=BuildSpec("nih_cxr14", options=NihOptions(split="official"))),
+        ),
+        deviations=(
+            "CheXpert: validation is carved from the training patients; results are on the official test set.",
+            "NIH: the official test list; validation is cut from train_val_list by patient.",
+            LARGE_BATCH_NOTE,
+        ),
+    )
+
+
+def demo() -> Study:
+    """Every part of the study at a laptop's size, on synthetic archives or on small real ones."""
+    size = 32
+    backbone = BackboneSpec("demo_cnn", size)
+    stand_in = StandInInit(backbone, OptimizerSpec("adamw", 2e-3, (0.9, 0.98), 0.01))
+    common = PretrainRecipe(
+        backbone=backbone, objective=None, optimizer=OptimizerSpec("adamw", 2e-3, (0.9, 0.98)),
+        text=TinyText(layers=1, dropout=0.0), views=(), num_epochs=5, global_batch_size=32, patience=None,
+    )
+    small = HeadSpec(dims=(128, 64), norm="batch", act="relu")
+    base = {
+        "clip": ClipConfig(image_head=small, text_head=HeadSpec(dims=(64,))),
+        "convirt": ConvirtConfig(image_head=small, text_head=small, frozen_layers=0, freeze_embeddings=False),
+        "simclr": SimClrConfig(head=small),
+        "mocov2": MocoV2Config(head=small, queue_size=256, momentum=0.99, key_bn_splits=2),
+        "vicreg": VicRegConfig(expander=HeadSpec(dims=(256, 256, 256), norm="batch", act="relu", bias_last=False)),
+    }
+    fast = OptimizerSpec("adam", 2e-3, (0.9, 0.999))
+    view = EvalSpec(size=size, flip_p=0.5)
+    probe = {"linear_probe_optimizer": OptimizerSpec("adam", 1e-2, (0.9, 0.999)), "linear_probe_epochs": 20}
+    return Study(
+        name="demo",
+        title="the whole study at a laptop's size",
+        corpus=BuildSpec("mimic_cxr", image_size=size),
+        datasets=(
+            Dataset("CheXpert", BuildSpec("chexpert", image_size=size), DownstreamRecipe(
+                4, 32, "val_auroc", view, optimizer=fast, splits=SplitRecipe(val="carved", test="val"),
+                label_policy=LabelPolicy(), **probe)),
+            Dataset("NIH-ChestX-Ray14", BuildSpec("nih_cxr14", image_size=size), DownstreamRecipe(
+                4, 32, "val_loss", replace(view, flip_p=0.0), optimizer=fast, **probe)),
+        ),
+        rows=(
+            EncoderRow("random", "Random Init.", BASELINE, RandomInit(backbone)),
+            EncoderRow("imagenet", "Stand-in Init. (rendered textures, not ImageNet)", BASELINE, stand_in),
+            *_pretraining(PAPER_METHODS, base, JointSettings(), common, jitter_p=0.5),
+        ),
+        synthetic=SyntheticSpec(
+            corpus_train=800, chexpert_train=280, chexpert_valid=200, nih_train_val=280, nih_test=240,
+        ),
+        resources=Resources(checkpoint_every_steps=200),
+        deviations=(
+            f"Demo: a four-convolution network on {size} x {size} images, few epochs: nothing here is evidence.",
+            "The ImageNet row is a stand-in, supervised on rendered textures and shapes.",
+        ),
+        show_published=False,
+    )
+
+
+STUDIES: dict[str, Callable[[], Study]] = {"demo": demo, "paper": paper, "released": released, "strict": strict}
+
+
+def load_study(name: str) -> Study:
+    """A study by name, or from a Python file that defines study(). Raises ValueError with what is allowed."""
+    if name in STUDIES:
+        study = STUDIES[name]()
+    elif name.endswith(".py"):
+        path = Path(name)
+        if not path.is_file():
+            raise ValueError(f"study file {name} does not exist")
+        made = runpy.run_path(str(path)).get("study")
+        if not callable(made):
+            raise ValueError(f"study file {name} must define a function study() that returns sweep.studies.Study")
+        study = made()
+        if not isinstance(study, Study):
+            raise ValueError(f"study() in {name} returned a {type(study).__name__}, not a sweep.studies.Study")
+    else:
+        known = ", ".join(STUDIES)
+        raise ValueError(f"unknown study {name!r}; allowed: {known}, or a Python file that defines study()")
+    check_study(study)
+    return study

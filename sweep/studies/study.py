@@ -1,0 +1,103 @@
+"""What is a study: rows, datasets, seeds and protocols in one frozen value, checked before any data is seen."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from datasets_io.build.spec import BuildSpec
+from datasets_io.fingerprint import fingerprint
+from datasets_io.sources.registry import get_source
+from datasets_io.synthetic.plan import SyntheticSpec
+from trainables.recipe import DownstreamRecipe, PretrainRecipe, Resources
+from trainables.registry import PROTOCOLS
+
+BASELINE = "baseline"
+
+
+INTERVALS = ("t", "z")
+
+
+@dataclass(frozen=True)
+class EncoderRow:
+    """One row of the table. `group` is the paper's: baseline, image-text, image-image or joint.
+
+    protocols: those that the row is evaluated by; None: all of the study's.
+    """
+
+    name: str
+    display: str
+    group: str
+    recipe: Any
+    protocols: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One column block of the table: a source's shards and the recipe of its cells."""
+
+    display: str
+    build: BuildSpec
+    recipe: DownstreamRecipe
+
+    @property
+    def source(self) -> str:
+        return self.build.source
+
+
+@dataclass(frozen=True)
+class Study:
+    """A whole configuration. `deviations` are printed with every report; `synthetic` is what stands in for data.
+
+    hidden_rows: encoders that others start from without being rows themselves. interval: `t` or `z`, of the
+    intervals over seeds. training_free: further columns, any of `knn`, `zero_shot` and `retrieval`
+    (sweep/training_free/measures.py).
+    """
+
+    name: str
+    title: str
+    corpus: BuildSpec
+    datasets: tuple[Dataset, ...]
+    rows: tuple[EncoderRow, ...]
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    pretrain_seeds: tuple[int, ...] = (0,)
+    protocols: tuple[str, ...] = ("LPFT", "LP", "FT")
+    hidden_rows: tuple[EncoderRow, ...] = ()
+    synthetic: SyntheticSpec | None = None
+    resources: Resources = Resources()
+    deviations: tuple[str, ...] = ()
+    show_published: bool = True
+    interval: str = "t"
+    training_free: tuple[str, ...] = ()
+
+    def builds(self) -> tuple[BuildSpec, ...]:
+        return (self.corpus, *(dataset.build for dataset in self.datasets))
+
+
+def check_study(study: Study) -> None:
+    """What can be wrong before any data is seen. Raises ValueError."""
+    names = {row.name for row in study.rows + study.hidden_rows}
+    if study.interval not in INTERVALS:
+        raise ValueError(f"study {study.name!r} has interval {study.interval!r}; allowed: {', '.join(INTERVALS)}")
+    corpus = get_source(study.corpus.source)
+    for protocol in study.protocols:
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"study {study.name!r} has no protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+        start = PROTOCOLS[protocol].starts_from
+        if start is not None and start not in study.protocols:
+            raise ValueError(f"protocol {protocol} starts from {start}: add {start} to the study's protocols")
+    for dataset in study.datasets:
+        get_source(dataset.source)
+    for row in study.rows:
+        if not isinstance(row.recipe, PretrainRecipe):
+            continue
+        if row.recipe.initial not in names:
+            raise ValueError(f"{row.name} starts from {row.recipe.initial!r}, which is no row of study {study.name!r}")
+        if row.recipe.objective.needs_text and not corpus.has_reports:
+            raise ValueError(
+                f"method {row.name!r} reads reports, but corpus {corpus.name!r} has none; take a corpus with "
+                "reports (mimic_cxr, or csv_images with a report column) or leave this method out"
+            )
+
+
+def study_fingerprint(study: Study) -> str:
+    """Over all recipe values of a study: printed in reports."""
+    return fingerprint([study.corpus, list(study.datasets), list(study.rows), list(study.seeds), list(study.protocols)])

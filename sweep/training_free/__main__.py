@@ -1,0 +1,80 @@
+"""The command: python -m sweep.training_free computes columns that need no training, where a study asks for them."""
+
+from typing import Annotated
+
+import typer
+
+from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_FAILED, not_writable, storage_trouble
+from sweep.store.csv_files import csv_text
+from sweep.store.damage import Damage, data_name
+from sweep.store.report_folder import ReportFolder
+from sweep.store.snapshot import ReportData, open_study
+from sweep.studies.bad_input import BadInput
+from sweep.training_free.measures import (
+    HEADER,
+    KINDS,
+    _check_kinds,
+    _is_complete,
+    compute_all,
+    damage_of,
+    items_of,
+    rows_of,
+    table_markdown,
+)
+
+INDEX = "extras.json"  # what a report keeps of its figures
+
+EPILOG = "Exit codes: 0; 2 bad input, or a storage that cannot be written; 3 something damaged or failed was left out."
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog=EPILOG)
+def main(
+    storage: Annotated[str, typer.Option(help="The storage URI that sweep.run was given.")],
+    study: Annotated[str, typer.Option(help="A study's name, or a Python file that defines study().")] = "demo",
+    kind: Annotated[list[str] | None, typer.Option(help="knn, zero_shot, retrieval; else the study's.")] = None,
+    raw: Annotated[list[str] | None, typer.Option(help="SOURCE=DIR, as sweep.run was given.")] = None,
+) -> None:
+    """Compute what is missing and write reports/<study>/training_free.csv and .md.
+
+    Encoders, cells and data are only read; what of them is damaged is named and left out.
+    """
+    try:
+        opened = open_study(study, storage, raw or [])
+        kinds = tuple(kind) if kind else opened.study.training_free
+        if not kinds:
+            raise BadInput(f"study {study!r} asks for none: set Study.training_free, or give --kind {', '.join(KINDS)}")
+        _check_kinds(kinds)
+        folder = ReportFolder.of_study(opened.store, opened.study.name)
+        folder.check()
+        damage, complete = _compute_and_write(opened.read(), kinds, folder)
+    except BadInput as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+    except OSError as error:
+        if (trouble := storage_trouble(error, storage)) is None:
+            raise
+        typer.echo(f"error: {trouble}; give a --storage that can be written: numbers are kept in it", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None
+    for found in damage:
+        typer.echo(f"damaged: {found.line}", err=True)
+    raise typer.Exit(EXIT_OK if complete and not damage else EXIT_SOME_FAILED)
+
+
+def _compute_and_write(
+    data: ReportData, kinds: tuple[str, ...], folder: ReportFolder
+) -> tuple[list[Damage], bool]:
+    """What was left out, since it is damaged; and whether all that could be computed is there."""
+    computed = compute_all(data, kinds, typer.echo)
+    if computed:  # the report's figures were made without them
+        folder.remove(INDEX)
+    own = damage_of(data, kinds)
+    folder.write("training_free.csv", csv_text(HEADER, rows_of(data, kinds, own)))
+    typer.echo(folder.write("training_free.md", table_markdown(data, kinds, own)))
+    used = {data_name(item.source) for item in items_of(data, kinds)} | {str(run) for run in data.plan.encoders}
+    return [*(found for name, found in data.damage.items() if name in used), *own.values()], _is_complete(data, kinds)
+
+
+if __name__ == "__main__":
+    app()

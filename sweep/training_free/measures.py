@@ -1,0 +1,238 @@
+"""Which columns need no training, and how is each computed?
+
+`knn`: weighted nearest neighbours on features, each data set. `zero_shot`: prompt pairs, each data set, methods
+that read reports. `retrieval`: reports by images and images by reports of the corpus's held-out images, the same
+methods. Results are kept below the storage: what is done is never computed again.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+
+from datasets_io.corpus.read import open_split, read_manifest
+from datasets_io.fingerprint import fingerprint
+from datasets_io.storage.artefacts import Artefacts, is_done, open_artefacts, publish
+from datasets_io.storage.files import Files
+from sweep.figures.view import View
+from sweep.store.damage import Damage
+from sweep.store.snapshot import ReportData
+from sweep.store.store import TRAINING_FREE
+from sweep.studies.bad_input import BadInput
+from sweep.studies.cell import EncoderRun, recipe_key
+from sweep.studies.plan import NOT_BUILT
+from trainables.evaluation import knn, retrieval, zero_shot
+from trainables.evaluation.cell_job import predictions_parquet
+from trainables.evaluation.cell_model import load_backbone
+from trainables.evaluation.dataset import Parts, load_parts
+from trainables.evaluation.encoder_features import image_features
+from trainables.evaluation.image_text import image_text_part, load_image_text
+from trainables.evaluation.metrics import auroc_per_finding, macro
+from trainables.recipe import PretrainRecipe
+from trainables.views.evaluation import EvalSpec
+
+KINDS = {"knn": knn.VERSION, "zero_shot": zero_shot.VERSION, "retrieval": retrieval.VERSION}
+HEADER = ("method", "pretrain_seed", "kind", "source", "measure", "value", "n", "key")
+MOST_PAIRS = 10_000
+MEND = "run sweep.training_free again, which computes it again once its encoder and its data are whole"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One number to be: an encoder, a kind, and the source it is measured on."""
+
+    kind: str
+    run: EncoderRun
+    source: str
+    key: str
+    folder: str
+
+
+def items_of(data: ReportData | View, kinds: tuple[str, ...] | None = None) -> list[Item]:
+    """What the study asks for, encoders in its order. Raises BadInput for a kind that is not there."""
+    kinds = data.study.training_free if kinds is None else kinds
+    _check_kinds(kinds)
+    rows = {row.name for row in data.study.rows}
+    items = []
+    for kind in kinds:
+        for run in data.plan.encoders:
+            if run.row not in rows or (kind != "knn" and not reads_reports(run.recipe)):
+                continue
+            if kind == "retrieval":
+                items.append(_item(data, kind, run, data.study.corpus.source, None))
+            else:
+                items += [_item(data, kind, run, d.source, d.recipe) for d in data.study.datasets]
+    return items
+
+
+def _check_kinds(kinds: Iterable[str]) -> None:
+    for kind in kinds:
+        if kind not in KINDS:
+            raise BadInput(f"there is no training-free kind {kind!r}; known: {', '.join(KINDS)}")
+
+
+def reads_reports(recipe: Any) -> bool:
+    return isinstance(recipe, PretrainRecipe) and image_text_part(recipe.objective) is not None
+
+
+def _item(data: ReportData | View, kind: str, run: EncoderRun, source: str, recipe: Any) -> Item:
+    built = data.manifests[source].fingerprint if source in data.manifests else NOT_BUILT
+    key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe_key(recipe) if recipe else None])
+    return Item(kind, run, source, key, data.store.training_free_folder(kind, run, source, key))
+
+
+def compute_all(data: ReportData, kinds: tuple[str, ...] | None = None, show: Callable[[str], None] = print) -> int:
+    """Compute what is missing of finished encoders; how many were computed. One failure does not stop the others."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    files = Files(data.store.files.uri)  # only its own numbers are written, whatever the store of `data` may do
+    sizes = data.store.files.sizes(TRAINING_FREE)
+    done, _ = data.store.done_and_failed()
+    computed = 0
+    for item in items_of(data, kinds):
+        ready = data.store.folder(item.run) in done and item.source in data.data_folders
+        if not ready or str(item.run) in data.damage or isinstance(_kept(data, item, sizes), Artefacts):
+            continue
+        try:
+            contents, result = MEASURES[item.kind](data, item, device)
+            parents = {data.store.folder(item.run): data.store.open(item.run).content_sha256}
+        except Exception as error:  # the others go on, as cells do
+            show(f"{item.kind} of {item.run} on {item.source} failed: {type(error).__name__}: {error}")
+            continue
+        result = {**result, "kind": item.kind, "name": str(item.run), "source": item.source, "key": item.key}
+        publish(files, item.folder, contents, result, parents=parents)
+        computed += 1
+        show(f"{item.kind} of {item.run} on {item.source}: {_headline(result)}")
+    return computed
+
+
+def _headline(result: dict[str, Any]) -> str:
+    if "macro_auroc" in result:
+        value = result["macro_auroc"]
+        return "no finding has both classes" if value is None else f"macro AUROC {100 * value:.2f}"
+    return f"R@1 {100 * result['image_to_text'][0]:.1f} to reports, {100 * result['text_to_image'][0]:.1f} to images"
+
+
+@lru_cache(maxsize=2)
+def _parts(store, folder: str, recipe) -> Parts:
+    return load_parts(store.files, folder, read_manifest(store.files, folder), recipe)
+
+
+def _recipe_of(data: ReportData, source: str):
+    return next(dataset.recipe for dataset in data.study.datasets if dataset.source == source)
+
+
+def _labelled(parts: Parts, probabilities: np.ndarray) -> tuple[dict[str, bytes], dict[str, Any]]:
+    probabilities = probabilities.astype(np.float32)  # as they are kept, so that the AUROC can be made again
+    findings = auroc_per_finding(probabilities, parts.test.targets, parts.test.known, parts.findings)
+    result = {"macro_auroc": macro(findings), "findings": [asdict(finding) for finding in findings]}
+    return {"predictions.parquet": predictions_parquet(parts, probabilities)}, result
+
+
+def _knn(data: ReportData, item: Item, device: torch.device):
+    recipe = _recipe_of(data, item.source)
+    parts = _parts(data.store, data.data_folders[item.source], recipe)
+    backbone = load_backbone(data.store.files, data.store.folder(item.run), item.run.recipe.backbone)
+    train, test = (
+        torch.from_numpy(image_features(backbone, recipe.eval_spec, part.pixels, device))
+        for part in (parts.train, parts.test)
+    )
+    return _labelled(parts, knn.knn_probabilities(train, parts.train.targets, parts.train.known, test))
+
+
+def _zero_shot(data: ReportData, item: Item, device: torch.device):
+    recipe = _recipe_of(data, item.source)
+    parts = _parts(data.store, data.data_folders[item.source], recipe)
+    model = load_image_text(data.store.open(item.run), item.run.recipe, device)
+    present, absent = zero_shot.class_embeddings(model.texts, parts.findings)
+    images = model.images(recipe.eval_spec, parts.test.pixels)
+    return _labelled(parts, zero_shot.zero_shot_probabilities(images, present, absent, model.scale))
+
+
+def _retrieval(data: ReportData, item: Item, device: torch.device):
+    """On the corpus's test images that have a report; on its validation images where it has none for testing."""
+    folder = data.data_folders[item.source]
+    manifest = read_manifest(data.store.files, folder)
+    counts = manifest.counts["splits"]
+    split = "test" if counts["test"]["with_impression"] else "val"
+    images = open_split(data.store.files, folder, manifest, split)
+    rows = [row for row, text in enumerate(images.impressions) if text][:MOST_PAIRS]
+    texts, own = retrieval.distinct([images.impressions[row] for row in rows])
+    model = load_image_text(data.store.open(item.run), item.run.recipe, device)
+    spec = EvalSpec(size=item.run.recipe.backbone.image_size)
+    found = retrieval.recall(model.images(spec, images.pixels[rows]), model.texts(texts), own)
+    return {}, {"split": split, **asdict(found)}
+
+
+MEASURES = {"knn": _knn, "zero_shot": _zero_shot, "retrieval": _retrieval}
+
+
+def _kept(data: ReportData | View, item: Item, sizes: Mapping[str, int]) -> Artefacts | Damage | None:
+    """An item that was computed before, or what is damaged in it. sizes: of everything below TRAINING_FREE."""
+    return data.store.examine(item.folder, sizes)
+
+
+def damage_of(data: ReportData, kinds: tuple[str, ...] | None = None) -> dict[str, Damage]:
+    """Folder -> what is damaged in an item that was computed before and could not be computed again."""
+    sizes = data.store.files.sizes(TRAINING_FREE)
+    found = ((item, _kept(data, item, sizes)) for item in items_of(data, kinds))
+    return {
+        item.folder: replace(damage, name=f"{item.kind} of {item.run} on {item.source}", mend=MEND)
+        for item, damage in found if isinstance(damage, Damage)
+    }
+
+
+def rows_of(
+    data: ReportData | View, kinds: tuple[str, ...] | None = None, without: Collection[str] = ()
+) -> list[tuple]:
+    """As HEADER: a row a number of what is finished, None where an AUROC is undefined.
+
+    without: folders that are left out, since they are damaged; another one that is raises CorruptArtefact.
+    """
+    rows = []
+    for item in items_of(data, kinds):
+        if item.folder in without or not is_done(data.store.files, item.folder):
+            continue
+        result = open_artefacts(data.store.files, item.folder).result
+        head = (item.run.row, item.run.pretrain_seed, item.kind, item.source)
+        if item.kind == "retrieval":
+            for direction, number in (("image_to_text", "num_texts"), ("text_to_image", "num_images")):
+                for cut, value in zip(retrieval.CUTS, result[direction], strict=True):
+                    rows.append((*head, f"{direction} R@{cut}", value, result[number], item.key))
+        else:
+            defined = sum(finding["auroc"] is not None for finding in result["findings"])
+            rows.append((*head, "macro_auroc", result["macro_auroc"], defined, item.key))
+    return rows
+
+
+def table_markdown(
+    data: ReportData, kinds: tuple[str, ...] | None = None, damage: Mapping[str, Damage] = MappingProxyType({})
+) -> str:
+    """A row a method, a column a measure, in percent; the mean over pretraining seeds. "" where there is nothing."""
+    values: dict[tuple[str, str], list[float]] = {}
+    columns: dict[str, None] = {}
+    displays = {d.source: d.display for d in data.study.datasets}
+    for method, _, kind, source, measure, value, _, _ in rows_of(data, kinds, damage):
+        name = measure.replace("_", " ") if kind == "retrieval" else f"{kind} {displays.get(source, source)}"
+        columns[name] = None
+        if value is not None:
+            values.setdefault((method, name), []).append(100 * value)
+    if not columns:
+        return ""
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for row in data.study.rows:
+        found = [values.get((row.name, name)) for name in columns]
+        cells = [f"{sum(some) / len(some):.2f}" if some else "–" for some in found]
+        lines.append(f"| {row.display} | " + " | ".join(cells) + " |")
+    lines += ["", *(f"- left out, damaged: {found.line}" for found in damage.values())] if damage else []
+    return "\n".join(lines) + "\n"
+
+
+def _is_complete(data: ReportData, kinds: tuple[str, ...]) -> bool:
+    """Whether every number is there whose encoder is finished and whose data are built."""
+    done, sizes = data.store.done_and_failed()[0], data.store.files.sizes(TRAINING_FREE)
+    wanted = [i for i in items_of(data, kinds) if data.store.folder(i.run) in done and i.source in data.data_folders]
+    return all(isinstance(_kept(data, item, sizes), Artefacts) for item in wanted)

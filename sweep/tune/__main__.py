@@ -1,0 +1,50 @@
+"""The command: python -m sweep.tune searches a method's temperature and joint weight on validation patients."""
+
+if __name__ == "__main__":
+    from sweep.cli.signals import hear
+
+    hear()
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweep.cli.exit_codes import answers
+from sweep.cli.logging import quiet_libraries
+from sweep.tune.search import _tune
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.command(
+    epilog="Run it again to go on after any stop, or with a larger --trials to search further. Then: "
+    "python -m sweep.run --study FILE, with the file that --out names."
+)
+def tune_command(
+    method: Annotated[str, typer.Option(help="The row to tune: clip, simclr, clip+simclr, ...")],
+    study: Annotated[str, typer.Option(help="As for sweep.run: a name, or a file that defines study().")] = "demo",
+    storage: Annotated[
+        str, typer.Option(help="As for sweep.run; trials and the encoders they train are kept there.")
+    ] = "radsweep-results",
+    raw: Annotated[
+        list[str] | None, typer.Option(metavar="SOURCE=DIR", help="A raw archive, as for sweep.run. Repeat for each.")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="How many in all, those of earlier commands included.")] = 20,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to write the tuned study; default STUDY_METHOD_tuned.py.")
+    ] = None,
+) -> None:
+    """Find a method's temperature (log-uniform, 0.01 to 1) and joint weight c (uniform, 0.05 to 2).
+
+    A trial is one pretraining. It is judged by the macro AUROC of a linear probe on patients held out of
+    the datasets' TRAINING splits, since losses of two temperatures cannot be compared; no val or test split
+    is opened. Optuna proposes, ASHA ends what lags behind, Ray runs as many trials at once as the machines hold.
+    """
+    quiet_libraries()
+    with answers("sweep.tune", storage, ValueError):
+        raise typer.Exit(_tune(study, method, storage, raw or [], trials, out))
+
+
+if __name__ == "__main__":
+    app()

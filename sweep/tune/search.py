@@ -1,0 +1,172 @@
+"""What does sweep.tune do: the search's key, its first encoder, its trials, and what it writes. [ray]"""
+
+import os
+import uuid
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+
+from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, ClusterLost, lost_sentence
+
+VERSION = 1  # raise it when what a trial computes or what it is judged by changes
+REDUCTION = 3  # of the trials at a rung one in so many goes on
+RUNGS_BELOW = 9  # the first rung is at this part of the epochs
+
+
+def _tune(study_name: str, method: str, storage: str, raw: list[str], trials: int, out: Path | None) -> int:
+    from sweep.cli.display import Display
+    from sweep.engine.ingest import build_data, check_data
+    from sweep.store.cleanup import tidy
+    from sweep.store.lease import Lease
+    from sweep.store.shards import manifests, parse_raw, plan_data
+    from sweep.store.store import Store
+    from sweep.studies.presets import load_study
+    from sweep.studies.tunable import search_row
+
+    study, store = load_study(study_name), Store(storage)
+    row = search_row(study, method)
+    plans = plan_data(study, parse_raw(raw), store)
+    check_data(study, plans, store)
+    with Display() as display:
+        display.say(f"[bold]radsweep[/bold] tunes [bold]{method}[/bold] of study {study.name}; storage: {store.uri}")
+        folders = build_data(study, plans, store, partial(display.bar, unit="images"), display.say)
+        search, name = _search(study, method, folders, manifests(folders, store), store)
+        from sweep.tune.trial_store import TrialBook
+
+        book = TrialBook(store, study.name, name)
+        if len(book.ended()) < trials:
+            with Lease(store.files) as lease:  # the trials' record has one writer
+                _, held = lease.claim({name})
+                if held:
+                    raise ValueError(f"{held[name]} makes this search already; wait for its end, then go on with it")
+                _run_trials(search, book, trials, display)
+        tidy(store.files)
+        return _write(study, study_name, row, search, book, out, display)
+
+
+def _search(study, method: str, folders: dict[str, str], built: dict[str, Any], store) -> tuple[Any, str]:
+    """The search and its name in the storage: another recipe, probe or data is another search."""
+    from datasets_io.fingerprint import fingerprint
+    from sweep.store.store import Store
+    from sweep.studies.plan import make_plan
+    from sweep.studies.tunable import space_of
+    from sweep.tune.trial import Search
+
+    plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, {})
+    run = next(run for run in plan.encoders if run.row == method)
+    _make_initial(run.parent, store)
+    datasets = tuple((dataset.recipe, folders[dataset.source]) for dataset in study.datasets)
+    search = Search(
+        run, folders[run.corpus], Store.folder(run.parent) if run.parent else None, datasets,
+        rungs_of(run.recipe.num_epochs), store.uri, study.resources,
+    )
+    shards = [built[dataset.source].fingerprint for dataset in study.datasets]
+    space = [[name, r.low, r.high, r.log] for name, r in space_of(run.recipe.objective).items()]
+    key = fingerprint([VERSION, run.key, [recipe for recipe, _ in datasets], shards, space])
+    return search, f"tune-{method}-{key}"
+
+
+def rungs_of(num_epochs: int) -> tuple[int, ...]:
+    """Epochs after which ASHA compares: a ninth, a third, ... of all, three times as far each time."""
+    epoch, rungs = max(1, num_epochs // RUNGS_BELOW), []
+    while epoch < num_epochs:
+        rungs.append(epoch)
+        epoch *= REDUCTION
+    return tuple(rungs)
+
+
+def _make_initial(parent, store) -> None:
+    """The encoder that all trials start from. Raises ValueError where it is a pretraining that is not done."""
+    from datasets_io.storage.artefacts import is_done
+    from sweep.engine.jobs import encoder_job
+    from trainables.pretraining.encoder_job import run_initial
+
+    if parent is None or is_done(store.files, store.folder(parent)):
+        return
+    if parent.needs_corpus:
+        raise ValueError(f"{parent.row} comes first: python -m sweep.run --only method={parent.row}")
+    run_initial(encoder_job(parent, {}), store.uri, lambda _: None)
+    if not is_done(store.files, store.folder(parent)):
+        raise ValueError(f"the initial encoder {parent} failed: {store.failure(parent)['error']}")
+
+
+def _run_trials(search, book, trials: int, display) -> None:
+    from ray import tune
+
+    from datasets_io.storage.files import below
+    from sweep.engine.cluster import machines_at_most, start_ray, stop_ray
+    from sweep.engine.head_health import named_loss, watched_head
+    from sweep.store.store import LOGS
+    from sweep.tune.asha_state import Course, make_scheduler, make_searcher
+    from sweep.tune.trial import run_trial, trial_resources
+
+    os.environ.update({
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"
+    })
+    start_ray()
+    name = f"tune-{uuid.uuid4().hex[:8]}"
+
+    def remove_logs() -> None:
+        book.store.files.remove(f"{LOGS}/{name}")
+
+    def leave(error: ClusterLost) -> NoReturn:
+        with suppress(OSError):
+            remove_logs()
+        display.__exit__(None, None, None)
+        typer.echo(lost_sentence(error, "sweep.tune"), err=True)
+        os._exit(EXIT_SOME_FAILED)
+
+    try:
+        machines = machines_at_most()
+        bundle = trial_resources(search.resources, machines.gpus)
+        fit = min(int(machines.gpus / bundle["GPU"]) if "GPU" in bundle else 10**6, int(machines.cpus / bundle["CPU"]))
+        left = trials - len(book.ended())
+        display.say(f"{len(book.ended())} trials have ended, {left} to do, {max(1, fit)} at once; {search.run.row}")
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(run_trial, search=search), bundle),
+            tune_config=tune.TuneConfig(
+                search_alg=make_searcher(search, book), scheduler=make_scheduler(search, book), num_samples=left,
+                max_concurrent_trials=max(1, fit), reuse_actors=True,
+                trial_name_creator=lambda trial: f"{search.run.row}-{trial.trial_id}",
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=name, storage_path=below(search.storage, LOGS), verbose=0,
+                callbacks=[Course(search, book, trials, display.say)],
+                failure_config=tune.FailureConfig(max_failures=search.resources.max_failures - 1),
+            ),
+        )
+        with named_loss(), watched_head(leave):
+            tuner.fit()
+    finally:
+        stop_ray()
+        remove_logs()
+
+
+def _write(study, study_name: str, row, search, book, out: Path | None, display) -> int:
+    """The table, the figure and the tuned study. Exit code 3 where no trial came to its end."""
+    from sweep.studies.tunable import space_of, values_of
+    from sweep.tune.outputs import search_figure, study_file, trials_csv
+
+    space, before = space_of(row.recipe.objective), values_of(row.recipe.objective)
+    trials, best = book.in_order(), book.best()
+    paths = [book.write("trials.csv", trials_csv(trials, list(space)))]
+    drawing = search_figure(trials, space, before, best, row.name)
+    for suffix, content in (("svg", drawing.svg), ("png", drawing.png)):
+        paths.append(book.write(f"search.{suffix}", content))
+    failed = [trial for trial in trials if trial.state == "failed"]
+    for trial in failed:
+        display.say(f"[red]trial {trial.number + 1} failed:[/red] {trial.error}")
+    display.say(f"search: {', '.join(paths)}")
+    if best is None:
+        display.say("[red]No trial came to its end: there is nothing to write.[/red]")
+        return EXIT_SOME_FAILED
+    target = out or Path(f"{Path(study_name).stem}_{row.name.replace('+', '_')}_tuned.py")
+    target.write_text(study_file(study_name, row.name, best.values, best.value, len(book.ended())))
+    listed = ", ".join(f"{name} = {value:.4g}" for name, value in sorted(best.values.items()))
+    display.say(f"best of {len(book.ended())}: {listed}; validation macro AUROC {best.value:.4f}")
+    display.say(f"go on with: python -m sweep.run --study {target}")
+    return EXIT_OK

@@ -1,0 +1,54 @@
+"""Label subsets: the stated size, the same for every method, different for every seed."""
+
+import numpy as np
+import pytest
+
+from datasets_io.corpus.label_subsets import ids_sha256, label_subset
+
+
+@pytest.mark.parametrize("sampler", ["image", "patient", "stratified"])
+@pytest.mark.parametrize("percent", [1, 10, 100])
+def test_size_and_determinism(sampler, percent):
+    patients = np.array([f"p{i // 3}" for i in range(1000)])
+    labels = (np.random.default_rng(0).random((1000, 2)) < 0.2).astype(np.float32)
+    chosen = label_subset(1000, percent, 4, sampler, patients, labels)
+    assert len(chosen) == 1000 * percent // 100 and len(set(chosen)) == len(chosen)
+    assert np.array_equal(chosen, label_subset(1000, percent, 4, sampler, patients, labels))
+    if percent < 100:
+        assert not np.array_equal(chosen, label_subset(1000, percent, 5, sampler, patients, labels))
+
+
+def test_the_papers_counts():
+    assert len(label_subset(191_027, 1, 0)) == 1_910
+    assert len(label_subset(78_468, 1, 0)) == 784
+
+
+def test_a_tiny_set_keeps_one_image():
+    assert len(label_subset(20, 1, 0)) == 1
+
+
+def test_patients_are_drawn_whole():
+    patients = np.array([f"p{i // 5}" for i in range(500)])
+    chosen = set(patients[label_subset(500, 10, 1, "patient", patients)])
+    assert len(chosen) == 10
+
+
+def test_stratified_keeps_each_combinations_share():
+    labels = np.array([[1.0]] * 100 + [[0.0]] * 900)
+    chosen = label_subset(1000, 10, 2, "stratified", labels=labels)
+    assert 8 <= (chosen < 100).sum() <= 12
+
+
+def test_unknown_sampler_names_the_known_ones():
+    with pytest.raises(ValueError, match="image, patient, stratified"):
+        label_subset(10, 10, 0, "study")
+
+
+def test_the_hash_is_of_the_ids():
+    assert ids_sha256(["a", "b"]) != ids_sha256(["b", "a"]) and ids_sha256(["a"]) == ids_sha256(["a"])
+
+
+@pytest.mark.parametrize(("sampler", "needed"), [("patient", "patient_ids"), ("stratified", "labels")])
+def test_a_sampler_without_its_array_is_refused_by_name(sampler, needed):
+    with pytest.raises(ValueError, match=f"{sampler}.* without {needed}"):
+        label_subset(100, 10, seed=0, sampler=sampler)

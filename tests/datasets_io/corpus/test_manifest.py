@@ -1,0 +1,54 @@
+"""The manifest as text, and its counts."""
+
+import json
+
+import pytest
+
+from datasets_io.corpus.manifest import Manifest, Shard, corpus_fingerprint, count_records
+from datasets_io.schema import Record
+
+SHARDS = (Shard("train/00000.parquet", "train", 3, (2, 1), "a" * 64),)
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    return Manifest(
+        source="csv_images", source_version=1, key="0123456789ab", spec={"image_size": 16}, findings=("mass",),
+        has_reports=True, image_size=16, index_files={"images.csv": "b" * 64}, counts={"images": 3}, shards=SHARDS,
+        reject_reasons={"read: the file is absent": 1}, notes=("a note",),
+        fingerprint=corpus_fingerprint("0123456789ab", SHARDS),
+    )
+
+
+def test_a_manifest_comes_back_from_its_text(manifest):
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert Manifest.from_json(manifest.to_json().encode()) == manifest
+
+
+def test_a_changed_or_foreign_manifest_is_refused(manifest):
+    value = json.loads(manifest.to_json())
+    value["shards"][0]["sha256"] = "c" * 64
+    with pytest.raises(ValueError, match="changed by hand"):
+        Manifest.from_json(json.dumps(value))
+    for text in ("", "[]", "{}", json.dumps({**value, "more": 1})):
+        with pytest.raises(ValueError, match="not a manifest"):
+            Manifest.from_json(text)
+
+
+def test_counts_are_those_of_the_accepted_records():
+    records = [
+        Record("a", "s1", "p1", "train", "a", (1, None), report_impression="x"),
+        Record("b", "s1", "p1", "train", "b", (0, -1), report_impression="x"),
+        Record("c", "s2", "p2", "test", "c", (1, -1)),
+    ]
+    counts = count_records(("mass", "edema"), records, num_records=5, num_rejects=2)
+    assert (counts["records"], counts["images"], counts["rejects"]) == (5, 3, 2)
+    assert counts["splits"]["train"] == {
+        "images": 2, "studies": 1, "patients": 1, "with_impression": 2, "without_impression": 0,
+    }
+    assert counts["splits"]["val"]["images"] == 0
+    assert counts["splits"]["test"]["without_impression"] == 1
+    assert counts["findings"]["mass"] == {"positive": 2, "negative": 1, "uncertain": 0, "blank": 0}
+    assert counts["findings"]["edema"] == {"positive": 0, "negative": 0, "uncertain": 2, "blank": 1}
+    with pytest.raises(AssertionError, match="is not 6 records"):
+        count_records(("mass", "edema"), records, num_records=6, num_rejects=2)

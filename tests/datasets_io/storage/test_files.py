@@ -1,0 +1,129 @@
+"""A reader never sees half a file, the first write wins, and a failing file call leaves nothing behind."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from datasets_io.storage.artefacts import (
+    ConflictingResult,
+    CorruptArtefact,
+    is_done,
+    open_artefacts,
+    publish,
+    record_failure,
+)
+from datasets_io.storage.files import Files
+
+
+@pytest.fixture
+def files(tmp_path) -> Files:
+    return Files(str(tmp_path / "store with spaces and ü"))
+
+
+def test_write_read_list_remove(files):
+    files.write("a/b/one.txt", b"1")
+    files.write("a/b/one.txt", b"2")
+    files.write("a/two.txt", b"3")
+    assert files.read("a/b/one.txt") == b"2"
+    assert files.list("a") == ["a/b/one.txt", "a/two.txt"] and files.list("nothing") == []
+    files.remove("a/b")
+    files.remove("a/b")
+    assert files.list() == ["a/two.txt"]
+
+
+def test_the_first_write_wins(files):
+    assert files.write_once("x.json", b"first") is True
+    assert files.write_once("x.json", b"second") is False
+    assert files.read("x.json") == b"first"
+
+
+def test_publish_is_done_only_with_its_result_and_detects_damage(files):
+    files.write("cells/c/leftover.bin", b"from a killed writer")
+    assert not is_done(files, "cells/c")
+    record_failure(files, "cells/c", "boom", "traceback")
+    assert publish(files, "cells/c", {"a.bin": b"abc"}, {"value": 1.0}) is True
+    assert publish(files, "cells/c", {"a.bin": b"abc"}, {"value": 1.0}) is False
+    with pytest.raises(ConflictingResult, match="the first one stands"):
+        publish(files, "cells/c", {"a.bin": b"other"}, {"value": 2.0})
+    assert not files.exists("cells/c/failed.json")
+    artefacts = open_artefacts(files, "cells/c")
+    assert artefacts.result["value"] == 1.0 and artefacts.read("a.bin") == b"abc"
+    path = artefacts.result["files"]["a.bin"]["path"]
+    files.write(f"cells/c/{path}", b"abd")
+    with pytest.raises(CorruptArtefact, match="damaged"):
+        artefacts.read("a.bin")
+    files.remove(f"cells/c/{path}")
+    with pytest.raises(CorruptArtefact, match="missing"):
+        artefacts.read("a.bin")
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("call", ["open", "fsync", "replace", "link"])
+def test_a_failing_call_leaves_the_old_state_and_no_temporary_file(files, monkeypatch, call, error):
+    files.write("old.txt", b"old")
+
+    def fail(*args, **kwargs):
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("datasets_io.storage.files.RETRY_SECONDS", 0)
+        if call == "open":
+            patch.setattr("builtins.open", fail)
+        else:
+            patch.setattr(os, call, fail)
+        for write in (files.write, files.write_once):
+            with suppress(OSError):
+                write("old.txt" if write == files.write else "new.txt", b"new")
+    everything = [name for _, _, names in os.walk(files.root) for name in names]
+    assert not any(".tmp-" in name for name in everything)
+    assert files.read("old.txt") in (b"old", b"new")
+    if files.exists("new.txt"):
+        assert files.read("new.txt") == b"new"
+
+
+def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_are_not(files, monkeypatch):
+    """A child is killed between the write and the rename; this process and another machine are still writing."""
+    script = (
+        "import os, signal, sys; from datasets_io.storage.files import Files\n"
+        "os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Files(sys.argv[1]).write('a/killed.bin', b'half')"
+    )
+    assert subprocess.run([sys.executable, "-c", script, files.root]).returncode == -signal.SIGKILL
+    monkeypatch.setattr(os, "replace", lambda *paths: None)
+    monkeypatch.setattr(Path, "unlink", lambda *args, **kwargs: None)
+    files.write("a/living.bin", b"half")
+    monkeypatch.undo()
+    foreign, old = (Path(files.full(f"a/x.tmp-{name}-1-0")) for name in ("foreign", "elsewhere"))
+    for path in (foreign, old):
+        path.touch()
+    os.utime(old, (0, 0))
+    left = {name.partition(".tmp-")[0] for name in os.listdir(files.full("a"))}
+    assert left == {"killed.bin", "living.bin", "x"}
+    assert files.remove_leftovers("a") == 2
+    left = os.listdir(files.full("a"))
+    assert len(left) == 2 and foreign.name in left and any(name.startswith("living.bin") for name in left)
+    assert files.remove_leftovers("nowhere") == 0
+
+
+def test_a_listing_by_names_alone_is_that_with_sizes(tmp_path):
+    files = Files(str(tmp_path))
+    paths = ["cells/a/head.bin", "cells/a/result.json", "cells/b/result.json"]
+    # These sort around the folder `a/`: by whole paths, not by names.
+    for path in (*paths, "other/x", "other/a/z", "other/a-b/z", "other/a.b", "other/a0", "other/a/b/z"):
+        files.write(path, b"12")
+    (tmp_path / "cells/a/y.tmp-1-2-3").touch()
+    (tmp_path / "cells/empty").mkdir()
+    (tmp_path / "cells/link").symlink_to(tmp_path / "other")
+    (tmp_path / "cells/broken").symlink_to(tmp_path / "nowhere")
+    for prefix in ("", "cells", "cells/a", "other", "nothing", "other/x/below"):
+        assert files.list(prefix) == sorted(files.sizes(prefix)), prefix
+    linked = [f"cells/link/{name}" for name in ("a-b/z", "a.b", "a/b/z", "a/z", "a0", "x")]
+    assert files.list("cells") == paths + linked
+    assert files.list("cells", "/result.json") == paths[1:]
+    assert files.list("cells", (".bin", "/x")) == [paths[0], linked[-1]]

@@ -1,0 +1,77 @@
+"""Is the token of a local Ray readable by its owner only, whole, and left alone where the user has one?"""
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from datasets_io.local_ray import TOKEN, ensure_token
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """An empty home folder, no token in the environment, and a umask that lets everyone read."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.setenv(name, "to be put back by monkeypatch")
+        monkeypatch.delenv(name)
+    old = os.umask(0)
+    yield tmp_path
+    os.umask(old)
+
+
+def test_only_its_owner_can_read_the_token(home):
+    ensure_token()
+    path = home / TOKEN
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert len(path.read_text()) == 64 and os.listdir(path.parent) == [path.name]
+    assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_ray_takes_the_token_as_its_own(home):
+    from ray._raylet import AuthenticationTokenLoader
+
+    loader = AuthenticationTokenLoader.instance()
+    loader.reset_cache()
+    try:
+        assert not loader.has_token(ignore_auth_mode=True)
+        ensure_token()
+        loader.reset_cache()
+        assert loader.has_token(ignore_auth_mode=True)
+        assert loader.get_raw_token(ignore_auth_mode=True) == (home / TOKEN).read_text()
+    finally:
+        loader.reset_cache()
+
+
+def test_a_token_that_is_there_is_left_alone(home):
+    path = home / TOKEN
+    path.parent.mkdir()
+    path.write_text("mine")
+    ensure_token()
+    assert path.read_text() == "mine" and os.listdir(path.parent) == [path.name]
+
+
+def test_of_drivers_that_start_at_once_all_read_the_same_whole_token(home):
+    def seen(_) -> str:
+        ensure_token()
+        return (home / TOKEN).read_text()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(seen, range(64)))) == 1
+    assert len((home / TOKEN).read_text()) == 64
+
+
+@pytest.mark.parametrize("name, value", [("RAY_AUTH_TOKEN", "x"), ("RAY_AUTH_TOKEN_PATH", "x"),
+                                         ("RAY_AUTH_MODE", "disabled")])
+def test_who_says_how_it_is_done_is_asked_for_nothing(home, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    ensure_token()
+    assert list(home.iterdir()) == [] and os.environ[name] == value
+
+
+def test_where_the_home_takes_no_token_the_process_has_one_of_its_own(home):
+    (home / TOKEN.parent).write_text("a file where a folder should be")
+    ensure_token()
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64

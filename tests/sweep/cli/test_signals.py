@@ -1,0 +1,109 @@
+"""Is a signal heard from the command's first line on, and not lost where a library swallows what it raises?"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+SLOW = "import os, time\nos.write(1, b'importing')\ntime.sleep(60)\n"
+LOST = """
+import signal, sys
+from sweep.cli import signals
+
+def swallow():
+    try:
+        signal.raise_signal(getattr(signal, sys.argv[1]))
+    except BaseException:
+        pass
+
+with signals.interruptible():
+    if sys.argv[2] == "another's handler":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signals.raise_if_interrupted()
+    print("nothing asked yet")
+    swallow()
+    print("the work goes on")
+    try:
+        signals.raise_if_interrupted()
+    except KeyboardInterrupt:
+        print("stopped")
+    signals.raise_if_interrupted()
+    print("asked once, stopped once")
+    swallow()
+with signals.interruptible():
+    signals.raise_if_interrupted()
+    print("another command was not asked")
+"""
+IN_A_DESTRUCTOR = """
+import signal, sys, time
+from sweep.cli import signals
+
+class Swallows:
+    def __del__(self):
+        signal.raise_signal(getattr(signal, sys.argv[1]))
+
+if sys.argv[2] == "in the background":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+with signals.interruptible():
+    try:
+        Swallows()
+        time.sleep(30)
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+IGNORES = """
+import signal
+from sweep.cli import signals
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signals.hear()
+with signals.interruptible():
+    signal.raise_signal(signal.SIGINT)
+    signals.raise_if_interrupted()
+"""
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["sweep.run", "sweep.tune"])
+def test_a_signal_before_the_libraries_are_there_ends_it_with_a_word(tmp_path, module, number):
+    (tmp_path / "typer.py").write_text(SLOW)
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    command = subprocess.Popen(
+        [sys.executable, "-m", module], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    assert command.stdout.read(9) == b"importing"
+    command.send_signal(number)
+    _, said = command.communicate(timeout=30)
+    assert command.returncode == 130
+    assert said.decode().strip() == "Interrupted before anything had begun."
+
+
+@pytest.mark.parametrize("name, handler", [("SIGINT", "ours"), ("SIGTERM", "ours"), ("SIGTERM", "another's handler")])
+def test_an_interrupt_that_was_swallowed_is_raised_again(name, handler):
+    done = python(LOST, name, handler)
+    said = [
+        "nothing asked yet", "the work goes on", "stopped", "asked once, stopped once", "another command was not asked"
+    ]
+    assert done.stdout.splitlines() == said, done.stderr
+
+
+@pytest.mark.parametrize("name, place", [("SIGINT", "before"), ("SIGTERM", "before"), ("SIGTERM", "in the background")])
+def test_what_a_destructor_swallows_is_raised_again_at_once(name, place):
+    began = time.monotonic()
+    done = python(IN_A_DESTRUCTOR, name, place)
+    assert done.stdout == "stopped\n" and done.stderr == ""
+    assert time.monotonic() - began < 25, "not after the 30 s that it sleeps"
+
+
+def test_what_ignores_ctrl_c_goes_on_doing_so():
+    """A shell's background job, which Ctrl-C at the shell is not meant for."""
+    assert python(IGNORES).returncode == 0

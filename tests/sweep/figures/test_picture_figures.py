@@ -1,0 +1,172 @@
+"""Do the figures that need networks and images show what the stored cells predicted?"""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from trained_storage import small_study, train
+
+from datasets_io.sources.nih_boxes import Box
+from sweep.export.encoder_files import export_encoder, find_encoder
+from sweep.figures import feature_maps, grad_cam_panels, pointing_game
+from sweep.figures.draw import draw_all
+from sweep.figures.models import cell_network, first_cell
+from sweep.figures.view import make_view
+from sweep.store.snapshot import Origin, ReportData
+from trainables.evaluation.cell_model import FROZEN, TUNED
+from trainables.evaluation.encoder_features import image_features, sample_images
+from trainables.views.evaluation import EvalSpec
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return train(small_study(), tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="module")
+def view(trained):
+    return make_view(
+        trained.study, trained.plan, trained.results(), trained.store, trained.data_folders, trained.raw
+    )
+
+
+@pytest.fixture(scope="module")
+def drawings(trained, view):
+    return draw_all(view.study, view.plan, view.results, view.store, view.data_folders, view.raw)
+
+
+def predictions(view, cell) -> dict[str, list]:
+    return pq.read_table(io.BytesIO(view.store.open(cell).read("predictions.parquet"))).to_pydict()
+
+
+@pytest.mark.parametrize("only_tuned", [True, False])
+def test_shown_probabilities_are_the_stored_predictions(view, drawings, only_tuned):
+    dataset = view.datasets[1]
+    if not only_tuned:  # as if LPFT networks had not been kept: the probe's head on the encoder
+        view = replace(view, plan=replace(view.plan, cells=tuple(c for c in view.plan.cells if c.protocol == "LP")))
+    drawing = grad_cam_panels.draw(view, dataset, ())
+    protocol = "LPFT" if only_tuned else "LP"
+    examples = drawing.numbers["examples"]
+    assert len(examples) == 5 and [e["present"] for e in examples] == [True] * 4 + [False]
+    for row in view.rows:
+        stored = predictions(view, first_cell(view, row.name, dataset.source, protocol, 100))
+        assert cell_network(view, row, dataset).kind == (TUNED if only_tuned else FROZEN)
+        for example in examples:
+            i = stored["image_id"].index(example["image_id"])
+            assert stored[f"label_{example['finding']}"][i] == int(example["present"])
+            expected = stored[f"probability_{example['finding']}"][i]
+            assert example["probability"][row.name] == pytest.approx(expected, abs=1e-5)
+
+
+def test_all_pictures_are_drawn(drawings):
+    for name in ("grad_cam_chexpert", "grad_cam_nih_cxr14", "feature_map_figure_2"):
+        assert drawings[name].missing is None, drawings[name].missing
+        assert drawings[name].png and "<image" in drawings[name].svg
+    assert "none of the methods" in drawings["feature_map_figure_5"].missing
+    assert "BBox_List_2017.csv" in drawings["pointing_game"].missing
+    assert not [d.missing for d in drawings.values() if d.missing and "Drawing failed" in d.missing]
+
+
+def test_the_feature_map_says_which_network_and_gives_numbers(view, drawings):
+    numbers = drawings["feature_map_figure_2"].numbers
+    assert set(numbers) == {f"{row} {d.source}" for row in ("simclr", "clip+simclr") for d in view.datasets}
+    assert {one["network"] for one in numbers.values()} == {TUNED}
+    for one in numbers.values():
+        assert 0 <= one["classifier_auroc"] <= 1 and one["mixing"] >= 0 and one["images"] > 100
+    again = feature_maps.draw(view, *feature_maps.FIGURES[0])
+    assert again == drawings["feature_map_figure_2"]
+
+
+def test_without_tuned_networks_the_encoders_are_shown(trained, view):
+    cells = tuple(cell for cell in view.plan.cells if cell.protocol == "LP")
+    drawing = feature_maps.draw(replace(view, plan=replace(view.plan, cells=cells)), *feature_maps.FIGURES[0])
+    assert {one["network"] for one in drawing.numbers.values()} == {FROZEN} and "as pretrained" in drawing.caption
+
+
+def test_without_images_the_reason_is_said(view):
+    drawings = draw_all(view.study, view.plan, view.results, view.store)
+    for name in ("grad_cam_chexpert", "feature_map_figure_2"):
+        assert "has no shards of" in drawings[name].missing
+
+
+def test_samples_are_seeded_and_leave_training_images_out_where_they_can(trained):
+    files, folder = trained.store.files, trained.data_folders["nih_cxr14"]
+    whole = sample_images(files, folder, 10_000, seed=0)
+    again = sample_images(files, folder, 10_000, seed=0)
+    other = sample_images(files, folder, 10_000, seed=1)
+    assert whole.image_ids.tolist() == again.image_ids.tolist() != other.image_ids.tolist()
+    assert len(whole) == 120 == len(set(whole.image_ids.tolist()))
+    held_out = sample_images(files, folder, 40, seed=0)
+    names = (trained.raw["nih_cxr14"] / "test_list.txt").read_text().split()
+    assert len(held_out) == 40 and set(held_out.image_ids[:3].tolist()) <= set(whole.image_ids.tolist())
+    assert np.mean([name in names for name in held_out.image_ids.tolist()]) > 0.5
+    backbone = cell_network_of(trained)
+    features = image_features(backbone, EvalSpec(48), whole.pixels, torch.device("cpu"), batch_size=7)
+    assert features.shape == (120, 128)
+    assert np.allclose(features, image_features(backbone, EvalSpec(48), whole.pixels, torch.device("cpu")), atol=1e-5)
+
+
+def cell_network_of(trained):
+    view = make_view(trained.study, trained.plan, (), trained.store)
+    return cell_network(view, view.rows[0], view.datasets[0]).backbone
+
+
+def test_a_probe_whose_batch_norm_adapted_is_not_explained_by_another_backbone(view):
+    dataset = view.datasets[0]
+    adapted = replace(dataset, recipe=replace(dataset.recipe, linear_probe_bn_eval=False))
+    only_probe = replace(view, plan=replace(view.plan, cells=tuple(c for c in view.plan.cells if c.protocol == "LP")))
+    assert cell_network(only_probe, view.rows[0], dataset) is not None
+    assert cell_network(only_probe, view.rows[0], adapted) is None
+
+
+def test_the_pointing_game_counts_hits(view):
+    dataset = view.datasets[1]
+    test, _ = grad_cam_panels.test_part(view, dataset)
+    everywhere = tuple(Box(image_id, "mass", 0, 0, 1, 1) for image_id in test.image_ids[:5])
+    drawing = pointing_game.draw(view, dataset, everywhere)
+    for one in drawing.numbers["accuracy"].values():
+        assert one["n"] == 5 and one["hits"] <= 5
+    assert drawing.numbers["chance"] == 1.0
+    elsewhere = (Box("no_such.png", "mass", 0, 0, 1, 1),)
+    with pytest.raises(Exception, match="None of the 1 boxes"):
+        pointing_game.draw(view, dataset, elsewhere)
+
+
+def test_a_point_lies_in_a_box_or_not():
+    heat = np.zeros((4, 4))
+    assert not pointing_game.is_hit(heat, (0, 0, 1, 1))
+    heat[1, 2] = 1  # its middle is at x 0.625, y 0.375
+    assert pointing_game.is_hit(heat, (0.5, 0.25, 0.25, 0.25))
+    assert not pointing_game.is_hit(heat, (0, 0, 0.6, 1)) and not pointing_game.is_hit(heat, (0, 0.4, 1, 0.6))
+
+
+def test_a_box_follows_the_resize_and_the_central_crop():
+    box = Box("a", "mass", 0.5, 0.5, 0.25, 0.25)
+    assert grad_cam_panels.box_in_view(box, EvalSpec(224)) == (0.5, 0.5, 0.25, 0.25)
+    left, top, width, height = grad_cam_panels.box_in_view(box, EvalSpec(224, resize=256))
+    assert (left, top) == (0.5, 0.5) and width == height == pytest.approx(0.25 * 256 / 224)
+
+
+def test_wilsons_interval_is_that_of_the_text_book():
+    low, high = pointing_game.Pointing(8, 10, 0.1).interval
+    assert (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
+
+
+def test_the_tuned_network_of_one_seed_is_kept(trained):
+    names = {cell: set(trained.store.open(cell).result["files"]) for cell in trained.plan.cells}
+    for cell, files in names.items():
+        assert ("backbone.safetensors" in files) == (cell.protocol == "LPFT" and cell.seed == 0)
+        assert ("head.safetensors" in files) == (cell.protocol == "LP" or cell.seed == 0)
+
+
+def test_a_pretrained_encoder_is_exported_with_its_text_tower_and_numbers(trained, tmp_path):
+    data = ReportData(
+        trained.study, trained.plan, trained.results(), {}, trained.store, Origin("small", trained.store.uri)
+    )
+    made = export_encoder(data, find_encoder(data, "clip+simclr"), tmp_path / "out")
+    assert set(made.files) == {"model.safetensors", "objective.safetensors", "tokenizer.json", "README.md"}
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "images of `mimic_cxr`" in card and "| CheXpert | LPFT | 100% |" in card and "2 of 2" in card

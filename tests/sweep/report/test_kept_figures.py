@@ -1,0 +1,198 @@
+"""Is what takes long made once for the same results, and made anew when an input or a version of it changes?"""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up_report import data_of
+from made_up_study import plan_of, results_of, small, without
+
+import sweep
+from sweep.figures import curves, drawing, forest, training_free_panels
+from sweep.figures.draw import figure_keys
+from sweep.figures.view import make_view
+from sweep.report.cached_parts import (
+    FIGURES,
+    INDEX,
+    _index_of,
+    _kept_drawings,
+    _kept_statistics,
+    extras_of,
+    statistics_key,
+)
+from sweep.report.page.page import report_page
+from sweep.statistics import analysis
+from sweep.statistics.comparisons import compare_methods
+from sweep.statistics.summaries import study_summaries
+from sweep.store.report_folder import ReportFolder
+
+
+def compared(data):
+    return compare_methods(study_summaries(data.study, data.plan, data.results))
+
+
+def keys_of(data) -> dict[str, str]:
+    view = make_view(data.study, data.plan, data.results, data.store, data.data_folders, data.raw)
+    return {"statistics": statistics_key(data, view.comparisons)} | figure_keys(view)
+
+
+def changed(data, other) -> set[str]:
+    """Names of what a report of `other` makes anew after one of `data`."""
+    before = keys_of(data)
+    return {name for name, key in keys_of(other).items() if before.get(name) != key}
+
+
+def write(folder: ReportFolder, extras) -> None:
+    for name, content in extras.contents().items():
+        folder.write(name, content)
+
+
+def made(data, folder):
+    """What a report keeps and what it makes: the extras, and the figures that were drawn for them."""
+    return extras_of(data, compared(data), folder, quick=False)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """A report's data, its extras, and the folder where they lie; each test changes a copy."""
+    path = tmp_path_factory.mktemp("kept")
+    data = data_of(path, small(("random", "imagenet")))
+    folder = ReportFolder.elsewhere(str(path / "report"))
+    extras = made(data, folder)
+    write(folder, extras)
+    return data, extras, path / "report"
+
+
+@pytest.fixture
+def copied(reported, tmp_path):
+    shutil.copytree(reported[2], tmp_path / "report")
+    return ReportFolder.elsewhere(str(tmp_path / "report"))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Names of the figures that are drawn, in order."""
+    from sweep.figures import draw
+
+    names, really = [], draw._drawn
+    monkeypatch.setattr(draw, "_drawn", lambda name, *rest: names.append(name) or really(name, *rest))
+    return names
+
+
+def test_the_same_results_are_not_analysed_and_drawn_twice(reported, copied, drawn, monkeypatch):
+    data, first, _ = reported
+    monkeypatch.setattr("sweep.report.cached_parts.analyse", lambda *_, **__: pytest.fail("statistics were made again"))
+    kept = made(data, copied)
+    assert drawn == []
+    assert kept.statistics == first.statistics and kept.notes == first.notes
+    assert list(kept.drawings) == list(first.drawings)
+    numbers = compared(data)
+    assert report_page(data, numbers, (), (), (), (), kept) == report_page(data, numbers, (), (), (), (), first)
+
+
+def test_one_result_less_makes_statistics_and_figures_anew(reported, copied):
+    data, first, _ = reported
+    fewer = replace(data, results=[without(data.results[0]), *data.results[1:]])
+    index, numbers = _index_of(copied), compared(fewer)
+    assert _kept_statistics(copied, index, statistics_key(fewer, numbers)) is None
+    view = make_view(fewer.study, fewer.plan, fewer.results, fewer.store)
+    assert _kept_drawings(copied, index, figure_keys(view)) == {}
+    assert changed(data, fewer) == {"statistics", *first.drawings}
+
+
+def test_a_file_that_is_gone_is_drawn_anew_and_the_others_are_kept(reported, copied, drawn):
+    copied.files.remove(f"{FIGURES}/forest.svg")
+    again = made(reported[0], copied)
+    assert drawn == ["forest"] and again.drawings["forest"] == reported[1].drawings["forest"]
+    copied.files.remove("intervals.csv")
+    assert made(reported[0], copied).statistics == reported[1].statistics
+
+
+def test_what_a_quick_report_wrote_over_is_not_taken_for_what_was_kept(reported, copied, drawn):
+    data, first, _ = reported
+    quick = extras_of(data, compared(data), copied, quick=True)
+    assert quick.contents() != {} and INDEX not in quick.contents()
+    copied.write("intervals.csv", first.statistics["intervals.csv"] + "\n")
+    assert made(data, copied).statistics == first.statistics and drawn == []
+    copied.write(f"{FIGURES}/forest.png", b"cut")
+    assert made(data, copied).drawings == first.drawings and drawn == ["forest"]
+
+
+def test_a_raised_version_draws_its_figure_anew_and_no_other(reported, copied, drawn, monkeypatch):
+    monkeypatch.setattr(forest, "VERSION", forest.VERSION + 1)
+    write(copied, made(reported[0], copied))
+    assert drawn == ["forest"]
+    made(reported[0], copied)
+    assert drawn == ["forest"]
+    monkeypatch.setattr(drawing, "VERSION", drawing.VERSION + 1)
+    made(reported[0], copied)
+    assert sorted(drawn[1:]) == sorted(reported[1].drawings)
+
+
+def test_a_raised_version_of_the_analysis_makes_the_statistics_and_what_shows_them_anew(reported, monkeypatch):
+    data = reported[0]
+    before = keys_of(data)
+    monkeypatch.setattr(analysis, "VERSION", analysis.VERSION + 1)
+    after = keys_of(data)
+    assert {name for name in after if after[name] != before[name]} == {
+        "statistics", "label_efficiency", "forest", "critical_difference", "findings_ft_1", "findings_ft_10",
+        "findings_ft_100",
+    }
+
+
+def test_source_text_is_no_input(reported, monkeypatch):
+    """A comment in a source file draws nothing anew: no source is read to know what to keep."""
+    package, read = Path(sweep.__file__).parent, []
+    really = Path.read_bytes
+
+    def watched(path):
+        read.append(path)
+        return really(path)
+
+    monkeypatch.setattr(Path, "read_bytes", watched)
+    before = keys_of(reported[0])
+    assert not [path for path in read if package in path.parents]
+    monkeypatch.setattr(curves, "__doc__", "Another comment.")
+    assert keys_of(reported[0]) == before
+
+
+def test_each_input_that_is_shown_is_in_the_key(reported):
+    data, first, _ = reported
+    study = data.study
+    renamed = tuple(replace(row, display=f"{row.display}!") for row in study.rows)
+    everything = {"statistics", *first.drawings}
+    assert changed(data, replace(data, study=replace(study, rows=renamed))) == everything
+    assert changed(data, replace(data, study=replace(study, interval="z"))) == everything
+    finding = replace(data.results[0].findings[0], auroc=0.5)
+    other = replace(data.results[0], findings=(finding, *data.results[0].findings[1:]))
+    assert changed(data, replace(data, results=[other, *data.results[1:]])) == everything
+    networks = {name for name in first.drawings if name.startswith(("feature_map", "grad_cam", "pointing"))}
+    assert changed(data, replace(data, data_folders={"chexpert": "data/x"})) == {"statistics", *networks}
+    assert changed(data, replace(data, raw={"chexpert": Path("x")})) == networks
+
+
+def test_an_encoder_and_what_needs_no_training_are_inputs_of_their_figures(tmp_path):
+    study = small(("random", "imagenet"), training_free=("knn",))
+    data = data_of(tmp_path, study)
+    before = keys_of(data)
+    data.store.files.write(f"{data.store.folder(data.plan.encoders[0])}/result.json", b"{}")
+    after = keys_of(data)
+    assert {name for name in after if after[name] != before[name]} >= {"pretraining_losses", "grad_cam_chexpert"}
+    assert after["forest"] == before["forest"] and after["training_free"] == before["training_free"]
+    folder = training_free_panels.items_of(make_view(study, data.plan, data.results, data.store))[0].folder
+    data.store.files.write(f"{folder}/result.json", b"{}")
+    assert keys_of(data)["training_free"] != after["training_free"]
+
+
+def test_an_index_of_an_older_form_keeps_nothing(reported, copied, drawn):
+    copied.write(INDEX, '{"made_from": "abc", "statistics": [], "notes": [], "figures": [{"name": "forest"}]}')
+    again = made(reported[0], copied)
+    assert "forest" in drawn and again.statistics == reported[1].statistics
+
+
+def test_a_study_of_other_results_shares_no_key(tmp_path):
+    study = small(("random", "imagenet"))
+    plan = plan_of(study)
+    half = [without(r) if r.seed else r for r in results_of(study, plan)]
+    assert "forest" in changed(data_of(tmp_path, study), data_of(tmp_path, study, half, plan))

@@ -1,0 +1,225 @@
+"""Has each question one answer: do page, sentences, CSV, figures and model card of a report print the same numbers?"""
+
+import ast
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up_report import data_of
+from made_up_study import plan_of, results_of, small, without
+
+import sweep
+from sweep.export.model_card import _results
+from sweep.figures.view import column_title
+from sweep.report.best_rows import answers
+from sweep.report.cached_parts import INDEX
+from sweep.report.write import write_report
+from sweep.statistics.comparisons import AGAINST_REFERENCE, compare_methods
+from sweep.statistics.inference import half_width, holm
+from sweep.statistics.summaries import study_summaries
+from sweep.store.report_folder import ReportFolder
+from sweep.studies.layout import reference_row
+
+METHODS = {"clip", "simclr", "clip+simclr"}
+ROWS = ("random", "imagenet", *sorted(METHODS))
+WITHOUT_IMAGENET = ("small_random", "random", *sorted(METHODS))
+
+
+def study_of(rows):
+    """Cells on two datasets. WITHOUT_IMAGENET: a baseline of the reader's own stands before `random`."""
+    if "imagenet" in rows:
+        return small(rows)
+    base = small(rows)
+    own = replace(base.rows[0], name="small_random", display="A small random network")
+    hidden = tuple(row for row in small().rows if row.name == "imagenet")  # what the methods start from
+    return replace(base, rows=(own, *base.rows), hidden_rows=hidden)
+
+
+@pytest.fixture(scope="module", params=[ROWS, WITHOUT_IMAGENET], ids=["imagenet", "no imagenet"])
+def report(request, tmp_path_factory):
+    """(data, name of each file -> its text) of a whole report with a missing and a failed cell."""
+    folder = tmp_path_factory.mktemp("one_answer")
+    study = study_of(request.param)
+    plan = plan_of(study)
+    results = results_of(study, plan)
+    results = [without(r) if (r.encoder, r.protocol, r.seed) == ("clip", "LP", 1) else r for r in results]
+    results = [without(r, "failed") if (r.encoder, r.protocol, r.seed) == ("random", "LPFT", 2) else r for r in results]
+    data = data_of(folder, study, results, plan)
+    write_report(data, ReportFolder.elsewhere(str(folder / "report")))
+    names = ("comparisons.csv", "ranks.csv", "intervals.csv", "table1.csv", "report.html", "report.md", INDEX)
+    return data, {name: (folder / "report" / name).read_text() for name in names}
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def figure(files, name: str) -> dict:
+    return next(f for f in json.loads(files[INDEX])["figures"] if f["name"] == name)
+
+
+def number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def against_reference(data, files) -> dict[tuple[str, str, str], dict[str, str]]:
+    """(dataset, column's title, row) -> its line of comparisons.csv against the reference."""
+    reference = reference_row([(row.name, row.group) for row in data.study.rows])
+    found = {}
+    for line in rows_of(files["comparisons.csv"]):
+        if line["family"] == AGAINST_REFERENCE:
+            assert line["second"] == reference
+            title = column_title((line["protocol"], int(line["label_percent"])))
+            found[line["dataset"], title, line["first"]] = line
+    return found
+
+
+def test_the_reference_is_the_first_baseline_where_there_is_no_imagenet(report):
+    data, files = report
+    wanted = "imagenet" if "imagenet" in {row.name for row in data.study.rows} else "small_random"
+    display = next(row.display for row in data.study.rows if row.name == wanted)
+    assert {line["second"] for line in against_reference(data, files).values()} == {wanted}
+    assert figure(files, "forest")["numbers"]["reference"] == wanted
+    assert len(re.findall(rf": against {re.escape(display)}, \d+ of \d+ means", files["report.md"])) == 2
+    assert files["report.html"].count(f"points over {display}, paired t-test") == 2
+
+
+def test_the_forest_has_the_p_of_the_csv(report):
+    data, files = report
+    lines, compared = against_reference(data, files), 0
+    numbers = figure(files, "forest")["numbers"]
+    for dataset, columns in numbers["differences"].items():
+        for title, rows in columns.items():
+            assert set(rows) == METHODS
+            for row, one in rows.items():
+                line = lines[dataset, title, row]
+                for name in ("difference", "ci95", "p", "p_holm"):
+                    assert one[name] == number(line[name]), (dataset, title, row, name)
+                compared += one["p_holm"] is not None
+    assert compared == 2 * 5 * 3 and numbers["corrected_over"] == len(data.study.rows) - 1
+
+
+def test_the_family_of_a_column_is_every_other_row(report):
+    data, files = report
+    columns = {}
+    for (dataset, title, _), line in against_reference(data, files).items():
+        columns.setdefault((dataset, title), []).append(line)
+    for lines in columns.values():
+        assert len(lines) == len(data.study.rows) - 1
+        assert [number(x["p_holm"]) for x in lines] == list(holm([number(x["p"]) for x in lines]))
+
+
+def test_the_page_has_the_p_of_the_csv(report):
+    data, files = report
+    lines = against_reference(data, files)
+    value = json.loads(files["report.html"].split('id="data">')[1].split("</script>")[0])
+    assert value["statistics"]["comparisons.csv"] == files["comparisons.csv"]
+    page = files["report.html"].replace("&lt;", "<").replace("−", "-")
+    shown = re.findall(r'<span class="small">([+-]\d+\.\d+), <span class="\w+">p ([=<]) (\d[\d.]*)', page)
+    found, printed = answers(compare_methods(study_summaries(data.study, data.plan, data.results))), []
+    sources = {dataset.display: dataset.source for dataset in data.study.datasets}
+    rows = {row.display: row.name for row in data.study.rows}
+    for display, columns in found:
+        for answer in columns:
+            if answer.reference is None:
+                continue
+            title = answer.column.replace("(", "").replace(")", "")
+            line = lines[sources[display], title, rows[answer.winner]]
+            assert answer.p == number(line["p_holm"])
+            assert answer.difference == pytest.approx(100 * number(line["difference"]), rel=1e-12)
+            printed.append((answer.difference, answer.p))
+    assert len(shown) == len(printed) > 0
+    for (difference, sign, p), (ours, exact) in zip(shown, printed, strict=True):
+        assert float(difference) == pytest.approx(ours, abs=0.00501)
+        assert exact < float(p) if sign == "<" else float(p) == pytest.approx(exact, abs=0.000501)
+
+
+def test_the_sentences_count_the_p_of_the_csv(report):
+    data, files = report
+    lines = against_reference(data, files)
+    for dataset in data.study.datasets:
+        own = [line for (source, _, row), line in lines.items() if source == dataset.source and row in METHODS]
+        tested = [line for line in own if line["p"]]
+        sure = [number(line["difference"]) for line in tested if number(line["p_holm"]) < 0.05]
+        largest = max(number(line["difference"]) for line in tested)
+        higher, lower = sum(d > 0 for d in sure), sum(d < 0 for d in sure)
+        [text] = [line for line in files["report.md"].splitlines() if line.startswith(f"- {dataset.display}: against ")]
+        assert f", {higher} of {len(tested)} means of methods are significantly higher and {lower} " in text
+        assert f"the largest difference is {100 * largest:+.2f} points" in text
+
+
+def test_ranks_are_the_same_in_words_csv_and_figure(report):
+    data, files = report
+    ranks = {line["method"]: float(line["mean_rank"]) for line in rows_of(files["ranks.csv"])
+             if line["scope"] == "all columns"}
+    numbers = figure(files, "critical_difference")["numbers"]
+    assert numbers["average_rank"] == ranks and len(numbers["blocks"]) == 6 and numbers["blocks_left_out"] == 4
+    displays = {row.name: row.display for row in data.study.rows}
+    best = next(iter(ranks))
+    assert "Over all 6 columns of CheXpert and NIH" in files["report.md"]
+    assert f"{displays[best]} ranks best: mean rank {ranks[best]:.1f} of {len(ranks)}" in files["report.md"]
+
+
+def test_a_row_without_a_complete_column_is_left_out_of_the_ranks_and_the_words_say_so(tmp_path):
+    study = small()
+    plan = plan_of(study)
+    results = [without(r) if (r.encoder, r.seed) == ("clip", 1) else r for r in results_of(study, plan)]
+    write_report(data_of(tmp_path, study, results, plan), ReportFolder.elsewhere(str(tmp_path / "report")), quick=True)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert re.search(r"Over all 10 columns of .* ranks best: mean rank \d\.\d of 4, before ", text)
+    assert "Without a complete column, and so not ranked: CLIP." in text
+
+
+@pytest.mark.parametrize("interval", ["t", "z"])
+def test_the_studys_interval_is_that_of_tables_statistics_figures_and_model_card(tmp_path, interval):
+    study = small(("random", "imagenet", "clip"), interval=interval)
+    data = data_of(tmp_path, study)
+    write_report(data, ReportFolder.elsewhere(str(tmp_path / "report")))
+    files = {name: (tmp_path / "report" / name).read_text() for name in ("table1.csv", "intervals.csv", INDEX)}
+    place = ("clip", "chexpert", "FT", 10)
+    values = [result.macro_auroc for result in data.results if result.place == place]
+    wanted = half_width(values, interval)
+    table = next(line for line in rows_of(files["table1.csv"]) if (line["dataset"], line["method"]) == place[1::-1])
+    assert float(table["FT (10%) ci95"]) == pytest.approx(100 * wanted, rel=1e-12)
+    [statistic] = [line for line in rows_of(files["intervals.csv"]) if line["value"] == "macro_defined" and (
+        line["method"], line["dataset"], line["protocol"], int(line["label_percent"])) == place]
+    assert float(statistic["ci95"]) == wanted
+    curve = figure(files, "label_efficiency")
+    assert curve["numbers"]["macro_auroc"]["chexpert"]["clip"]["10"]["ci95"] == wanted
+    assert f"95% {interval}-interval" in curve["caption"]
+    run = next(run for run in data.plan.encoders if run.row == "clip")
+    card = "\n".join(_results(data, run))
+    assert f"| CheXpert | FT | 10% | {100 * sum(values) / 3:.2f} ± {100 * wanted:.2f} |" in card
+    assert f"95% {interval}-interval" in card
+
+
+def test_the_heat_map_has_the_means_of_the_statistics(report):
+    _, files = report
+    numbers = figure(files, "findings_ft_100")["numbers"]["auroc"]["chexpert"]["clip"]
+    for line in rows_of(files["intervals.csv"]):
+        where = (line["dataset"], line["protocol"], line["label_percent"], line["method"])
+        if where == ("chexpert", "FT", "100", "clip") and line["value"] in numbers:
+            mean = number(line["mean"])
+            assert numbers[line["value"]] == (mean if mean is None else pytest.approx(mean, rel=1e-12))
+
+
+def calls(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    functions = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {getattr(function, "id", getattr(function, "attr", "")) for function in functions}
+
+
+@pytest.mark.parametrize(
+    ("name", "home"), [
+        ("summarise", "summaries.py"), ("corrected_together", "comparisons.py"), ("rank_methods", "comparisons.py"),
+        ("reference_row", "comparisons.py"), ("compare_column", "comparisons.py"),
+    ],
+)
+def test_numbers_are_made_in_one_place(name, home):
+    """Whoever prints a mean, a test, a rank or the reference takes it from Summaries or Comparisons."""
+    callers = {path.name for path in Path(sweep.__file__).parent.rglob("*.py") if name in calls(path)}
+    assert callers == {home}

@@ -1,0 +1,161 @@
+"""The command, end to end in processes of its own: a whole small study, its second run, its repair, its errors."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from event_files import scalars
+from typer.testing import CliRunner
+
+from sweep.status.__main__ import app as status_app
+
+ROOT = Path(__file__).resolve().parents[3]
+STUDY = "tests/sweep/small_study.py"
+
+
+def run(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"COLUMNS": "200", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "sweep.run", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, env=environment)
+
+
+@pytest.fixture(scope="module")
+def finished(finished_study, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """A copy, for these tests to change, and what the command said that ran the study."""
+    storage = tmp_path_factory.mktemp("copy") / "storage"
+    shutil.copytree(finished_study.storage, storage)
+    command = subprocess.CompletedProcess(
+        [], finished_study.returncode, finished_study.stdout, finished_study.stderr
+    )
+    return storage, command
+
+
+def rows_of(storage: Path, name: str) -> list[dict[str, str]]:
+    with open(storage / "reports" / "small" / name) as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_whole_study_runs(finished):
+    storage, first = finished
+    assert first.returncode == 0, first.stdout[-3000:] + first.stderr[-3000:]
+    assert "Traceback" not in first.stdout + first.stderr and "arning" not in first.stderr
+    rows = rows_of(storage, "results.csv")
+    assert len(rows) == 4 * 2 * 5 * 2 and {row["status"] for row in rows} == {"done"}
+    assert list(rows[0])[:8] == [
+        "method", "dataset", "protocol", "label_percent", "seed", "macro_auroc", "status", "key"
+    ]
+    assert all(0 <= float(row["macro_auroc"]) <= 1 for row in rows)
+    findings = rows_of(storage, "findings.csv")
+    assert len(findings) == len(rows) * 14
+    for row in rows:
+        values = [float(f["auroc"]) for f in findings if f["key"] == row["key"] and f["auroc"]]
+        assert float(row["macro_auroc"]) == pytest.approx(sum(values) / len(values), abs=1e-12)
+    for name in ("table1.md", "table1.csv", "table1.tex", "study.json", "failures.json"):
+        assert (storage / "reports" / "small" / name).is_file()
+
+
+def test_nothing_of_a_run_is_left_but_results(finished):
+    storage, _ = finished
+    names = [path.name for path in storage.rglob("*")]
+    assert not [name for name in names if ".tmp-" in name or name == "checkpoint.pt"]
+
+
+def test_it_is_logged_and_its_storage_tells_its_state(finished, finished_study):
+    storage, first = finished
+    assert "left out" not in first.stdout
+    logs = Path(finished_study.logs)
+    (encoder,), cells = logs.glob("encoders/simclr-*"), list(logs.glob("cells/simclr-*"))
+    assert {tag for tag, _, _ in scalars(encoder)} >= {"simclr/train", "loss/val"} and len(cells) == 2 * 5 * 2
+    asked = ["--study", STUDY, "--storage", str(storage), "--json"]
+    seen = json.loads(CliRunner().invoke(status_app, asked).stdout)
+    assert (seen["cells"]["done"], seen["cells"]["left"], seen["encoders"]["done"]) == (80, 0, 4)
+    assert seen["pace"]["left"] == 0 and seen["notes"] == []
+
+
+def test_a_second_run_does_nothing_and_says_so_quickly(finished):
+    storage, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in (storage / "cells").rglob("*") if path.is_file()}
+    started = time.monotonic()
+    second = run("--study", STUDY, "--storage", str(storage))
+    assert second.returncode == 0 and "Nothing left to do" in second.stdout
+    assert time.monotonic() - started < 60  # the promise is 15 s on an idle machine; this one may be busy
+    assert before == {path: path.stat().st_mtime_ns for path in (storage / "cells").rglob("*") if path.is_file()}
+
+
+def test_a_lost_cell_is_computed_again_alone_and_comes_out_the_same(finished):
+    storage, _ = finished
+    results = (storage / "reports" / "small" / "results.csv").read_bytes()
+    lost = sorted((storage / "cells").glob("simclr-p0-chexpert-LPFT100-s1-*"))[0]
+    shutil.rmtree(lost)
+    before = {path: path.stat().st_mtime_ns for path in (storage / "cells").rglob("*") if path.is_file()}
+    again = run("--study", STUDY, "--storage", str(storage))
+    assert again.returncode == 0 and "1 of 80 cells" in again.stdout, again.stdout[-2000:] + again.stderr[-2000:]
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    assert (storage / "reports" / "small" / "results.csv").read_bytes() == results
+
+
+def test_a_dry_run_writes_nothing(tmp_path):
+    done = run("--study", STUDY, "--storage", str(tmp_path / "new"), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for text in ("encoder runs: 4 in all, 0 done, 4 left", "cells: 80 in all, 0 done, 80 left", "images to be read"):
+        assert text in done.stdout
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--study", "papr"], "unknown study 'papr'; allowed: demo, paper, released, strict"),
+        (["--only", "method=simcrl"], "did you mean 'simclr'"),
+        (["--raw", "mimic_cxr=/nowhere/at/all"], "folder /nowhere/at/all does not exist"),
+        (["--raw", "mimic=/tmp"], "known: chexpert"),
+        (["--study", "paper"], "needs mimic_cxr"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, arguments, message):
+    done = run(*arguments, "--storage", str(tmp_path / "new"))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert message in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_half_copied_archive_is_refused_before_any_work(tmp_path, shared_data):
+    real = shared_data / "real_cxr"
+    half = tmp_path / "NIH-ChestX-ray14"
+    half.mkdir()
+    for name in ("Data_Entry_2017.csv", "train_val_list.txt", "test_list.txt"):
+        shutil.copy(real / "NIH-ChestX-ray14" / name, half)
+    (half / "images").mkdir()
+    done = run(
+        "--raw", f"mimic_cxr={real}/MIMIC-CXR", "--raw", f"chexpert={real}/CheXpert-v1.0-small",
+        "--raw", f"nih_cxr14={half}", "--storage", str(tmp_path / "new"),
+    )
+    assert done.returncode == 2 and "finish copying" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_batch_larger_than_the_corpus_is_refused_before_any_work(tmp_path, shared_data):
+    real = shared_data / "real_cxr"
+    study = tmp_path / "large.py"
+    study.write_text(
+        "from dataclasses import replace\nfrom sweep.studies import demo\n\n\ndef study():\n    base = demo()\n"
+        "    rows = [r if not hasattr(r.recipe, 'patience') else replace(r, recipe=replace(r.recipe, "
+        "global_batch_size=4096)) for r in base.rows]\n    return replace(base, rows=tuple(rows))\n"
+    )
+    raws = [f"mimic_cxr={real}/MIMIC-CXR", f"chexpert={real}/CheXpert-v1.0-small", f"nih_cxr14={real}/NIH-ChestX-ray14"]
+    done = run("--study", str(study), *[x for raw in raws for x in ("--raw", raw)], "--storage", str(tmp_path / "new"))
+    assert done.returncode == 2 and "4096 is larger than the corpus" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_flags_are_those_of_the_readme():
+    done = run("--help")
+    assert done.returncode == 0
+    for flag in ("--study", "--storage", "--raw", "--only", "--dry-run", "--retry-failed"):
+        assert flag in done.stdout

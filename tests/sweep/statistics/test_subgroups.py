@@ -1,0 +1,75 @@
+"""Which images form a group, and which groups are compared on which findings?"""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sweep.statistics.bootstrap import draw_resamples
+from sweep.statistics.subgroups import age_band, attributes_of, group_macros, group_names, widest_gap
+
+
+@pytest.mark.parametrize(("age", "band"), [
+    (0, "0-19"), (19, "0-19"), (20, "20-39"), (59, "40-59"), (79, "60-79"), (80, "80+"), (120, "80+"),
+    (121, "unknown"), (414, "unknown"), (-1, "unknown"), (None, "unknown"),
+])
+def test_age_bands(age, band):
+    assert age_band(age) == band
+
+
+def test_groups_follow_the_images_not_the_rows_of_the_shards():
+    metadata = pa.table({
+        "image_id": ["b", "a"], "sex": ["F", None], "age": pa.array([45, 12], pa.int16()),
+        "view_position": ["PA", "AP"],
+    })
+    names = group_names(metadata, np.array(["a", "b", "c"]))
+    assert names == {
+        "sex": ["unknown", "F", "unknown"], "age_band": ["0-19", "40-59", "unknown"],
+        "view_position": ["AP", "PA", "unknown"],
+    }
+
+
+def attribute(groups, labels, known=None):
+    labels = np.array(labels, dtype=np.int8)
+    known = np.ones(labels.shape, bool) if known is None else known
+    patients = np.array([f"p{i // 2}" for i in range(len(groups))])
+    return attributes_of({"sex": groups}, patients, labels, known)[0]
+
+
+def test_groups_are_compared_on_findings_that_have_both_classes_in_each():
+    groups = ["F"] * 30 + ["M"] * 30 + ["unknown"] * 30
+    labels = np.zeros((90, 3), np.int8)
+    labels[::3] = 1
+    labels[30:60, 2] = 0  # no man has the third finding
+    found = attribute(groups, labels)
+    assert found.groups == ("F", "M", "unknown") and found.compared == ("F", "M")
+    assert found.findings.tolist() == [True, True, False]
+    assert (found.num_images, found.num_patients, found.fewest_positives) == ((30, 30, 30), (15, 15, 15), 10)
+
+
+def test_a_group_of_few_images_or_findings_does_not_take_the_findings_from_the_others():
+    groups = ["F"] * 40 + ["M"] * 19 + ["O"] * 31
+    labels = np.zeros((90, 4), np.int8)
+    labels[::3] = 1
+    labels[59:, 1:] = 0  # the third group has one finding of four
+    found = attribute(groups, labels)
+    assert found.compared == ("F",) and found.findings.all()
+
+
+def test_unknown_labels_are_no_class():
+    labels = np.tile([[1], [0]], (20, 1))
+    known = np.ones(labels.shape, bool)
+    known[20::2] = False  # in the second group only negatives are known
+    found = attribute(["F"] * 20 + ["M"] * 20, labels, known)
+    assert found.compared == ("F",)
+
+
+def test_without_any_usable_finding_nothing_is_compared():
+    found = attribute(["F"] * 25 + ["M"] * 25, np.zeros((50, 2)))
+    assert found.compared == () and found.fewest_positives is None
+    images = np.zeros((50, 2)), np.zeros((50, 2), np.int8), np.ones((50, 2), bool)
+    macros = group_macros(found, *images, draw_resamples(np.arange(50), 8))
+    assert macros.values.shape == (0,) and macros.resampled.shape == (0, 8)
+
+
+def test_the_gap_is_between_the_highest_and_the_lowest():
+    assert widest_gap(np.array([0.7, 0.9, 0.6])) == (1, 2)

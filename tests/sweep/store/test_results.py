@@ -1,0 +1,37 @@
+"""Are results read the same from a storage that makes one wait, and is each of them read once?"""
+
+from types import SimpleNamespace
+
+import pytest
+from small_study import study as small_study
+from test_status import finish, the_plan
+
+from sweep.store import results
+from sweep.store.results import ResultReader
+from sweep.store.store import Store
+
+
+@pytest.mark.parametrize("seconds", [0, 0.002])
+def test_a_slow_storage_gives_the_same_rows(seconds, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "TRIED", 2)
+    store, plan = Store(str(tmp_path)), the_plan()
+    for place, cell in enumerate(plan.cells[:12]):
+        finish(store, cell, 0.5 + place / 100)
+    opened, pools, waited = [], [], []
+    open_whole, pool = store.open_whole, results.ThreadPoolExecutor
+
+    def slow(cell, sizes):
+        opened.append(cell.key)
+        waited.append(seconds)
+        return open_whole(cell, sizes)
+
+    monkeypatch.setattr(store, "open_whole", slow)
+    monkeypatch.setattr(results, "time", SimpleNamespace(perf_counter=lambda: sum(waited)))  # a loaded machine is slow
+    monkeypatch.setattr(results, "ThreadPoolExecutor", lambda number: pools.append(number) or pool(number))
+    reader = ResultReader(small_study(), plan, store)
+    rows = reader.collect()
+    assert [row.key for row in rows] == [cell.key for cell in plan.cells]
+    assert [row.macro_auroc for row in rows[:12]] == [0.5 + place / 100 for place in range(12)]
+    assert {row.status for row in rows[12:]} == {"missing"}
+    assert bool(pools) == (seconds > 0)
+    assert reader.collect() == rows and sorted(opened) == sorted(cell.key for cell in plan.cells[:12])

@@ -1,0 +1,157 @@
+"""The plan: every cell once, keys that move with all that decides a value, and what is left after any stop."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from sweep.studies import STUDIES, check_study, demo, load_study, paper
+from sweep.studies.cell import Cell, EncoderRun
+from sweep.studies.plan import group_seeds, make_plan, parse_only, pending, starts_from
+from trainables.recipe import PretrainRecipe
+
+FINGERPRINTS = {"mimic_cxr": "a" * 12, "chexpert": "b" * 12, "nih_cxr14": "c" * 12}
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return make_plan(demo(), FINGERPRINTS, {})
+
+
+def test_the_papers_grid_is_650_cells_of_13_encoders(plan):
+    assert len(plan.cells) == 650 and len({cell.key for cell in plan.cells}) == 650
+    assert len(plan.encoders) == 13 and sum(isinstance(e.recipe, PretrainRecipe) for e in plan.encoders) == 11
+    by_column = Counter((cell.protocol, cell.label_percent) for cell in plan.cells)
+    assert by_column == {("LP", 100): 130, ("LPFT", 100): 130, ("FT", 1): 130, ("FT", 10): 130, ("FT", 100): 130}
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_every_study_is_whole(name):
+    study = STUDIES[name]()
+    check_study(study)
+    assert len(make_plan(study, FINGERPRINTS, {}).cells) == (650 if name == "demo" else 810)
+
+
+def test_keys_are_golden():
+    """A key that moves makes every user compute everything again: then a version is raised, knowingly."""
+    run = EncoderRun("random", 0, demo().rows[0].recipe)
+    assert run.key == EncoderRun("random", 0, demo().rows[0].recipe).key
+    assert len(run.key) == 12 and run.key != EncoderRun("random", 1, demo().rows[0].recipe).key
+
+
+def test_a_change_upstream_moves_every_key_below_and_no_other(plan):
+    other = make_plan(demo(), {**FINGERPRINTS, "mimic_cxr": "d" * 12}, {})
+    for before, after in zip(plan.cells, other.cells, strict=True):
+        pretrained = isinstance(before.encoder.recipe, PretrainRecipe)
+        assert (before.key != after.key) == pretrained
+    other = make_plan(demo(), {**FINGERPRINTS, "chexpert": "d" * 12}, {})
+    for before, after in zip(plan.cells, other.cells, strict=True):
+        assert (before.key != after.key) == (before.dataset == "chexpert")
+
+
+def test_every_field_of_a_cell_is_in_its_key(plan):
+    cell = plan.cells[0]
+    changed = [
+        replace(cell, dataset="other"), replace(cell, protocol="FT"), replace(cell, label_percent=1),
+        replace(cell, seed=9), replace(cell, data_fingerprint="x"),
+        replace(cell, recipe=replace(cell.recipe, num_epochs=99)),
+        replace(cell, encoder=replace(cell.encoder, pretrain_seed=9)),
+    ]
+    assert len({c.key for c in [cell, *changed]}) == len(changed) + 1
+
+
+def test_resources_are_in_no_key(plan):
+    study = replace(demo(), resources=replace(demo().resources, cpus_per_cell=4, precision="bfloat16"))
+    assert [c.key for c in make_plan(study, FINGERPRINTS, {}).cells] == [c.key for c in plan.cells]
+
+
+def test_only_keeps_what_the_chosen_cells_start_from():
+    only = parse_only(["method=clip", "protocol=LPFT", "seed=0,1", "dataset=chexpert"])
+    plan = make_plan(demo(), FINGERPRINTS, only)
+    assert Counter(cell.protocol for cell in plan.cells) == {"LP": 2, "LPFT": 2}
+    assert [str(e) for e in plan.encoders] == ["imagenet-p0", "clip-p0"]  # it starts from the first
+
+
+def test_only_takes_several_fields_in_one_word_and_values_of_one_field_in_several():
+    assert parse_only(["seed=0,1,method=clip", "seed=2"]) == {"seed": ("0", "1", "2"), "method": ("clip",)}
+
+
+def test_the_full_study_adds_appendix_e_without_lpft():
+    plan = make_plan(STUDIES["paper"](), FINGERPRINTS, {})
+    assert len(plan.cells) == 810 and len([e for e in plan.encoders if e.corpus]) == 15
+    large = [c for c in plan.cells if c.encoder.row in ("clip-1024", "simclr-1024", "clip-2048", "simclr-2048")]
+    assert Counter((c.protocol, c.label_percent) for c in large) == {
+        ("LP", 100): 40, ("FT", 1): 40, ("FT", 10): 40, ("FT", 100): 40
+    }
+    assert {c.encoder.recipe.global_batch_size for c in large} == {1024, 2048}
+    rates = {e.recipe.optimizer.learning_rate for e in plan.encoders if e.corpus}
+    assert rates == {1e-4}, "the rate is not scaled with the batch"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("seed", "FIELD=VALUE"), ("0,seed=1", "FIELD=VALUE"), ("seed=0,,1", "FIELD=VALUE"),
+        ("colour=red", "method, dataset"), ("seed=9", "it has 0, 1"),
+        ("method=simcrl", "'simclr'"),
+    ],
+)
+def test_only_refuses_with_what_is_allowed(value, message):
+    with pytest.raises(ValueError, match=message):
+        make_plan(demo(), FINGERPRINTS, parse_only([value]))
+
+
+def test_what_is_done_is_never_pending(plan):
+    done = {cell.key for cell in plan.cells[::2]} | {e.key for e in plan.encoders[:5]}
+    left = pending(plan, done, set())
+    assert not done & {item.key for item in (*left.cells, *left.encoders)}
+    assert len(left.cells) == 325 and not left.blocked
+    assert pending(plan, {i.key for i in (*plan.cells, *plan.encoders)}, set()).nothing
+
+
+def test_a_failed_probe_blocks_its_own_lpft_and_nothing_else(plan):
+    probe = next(cell for cell in plan.cells if cell.protocol == "LP")
+    left = pending(plan, set(), {probe.key})
+    assert [starts_from(plan.cells)[cell.key].key for cell in left.blocked] == [probe.key]
+    assert left.failed_cells == (probe,) and len(left.cells) == 648
+
+
+def test_a_failed_encoder_blocks_its_cells_and_its_descendants(plan):
+    clip = next(e for e in plan.encoders if e.row == "clip")
+    left = pending(plan, set(), {clip.key})
+    assert {cell.encoder.row for cell in left.blocked} == {"clip"} and len(left.blocked) == 50
+    stand_in = next(e for e in plan.encoders if e.row == "imagenet")
+    left = pending(plan, set(), {stand_in.key})
+    assert {cell.encoder.row for cell in left.cells} == {"random"} and [str(e) for e in left.encoders] == ["random-p0"]
+
+
+def test_seeds_of_a_probe_are_one_job_and_all_others_alone(plan):
+    groups = group_seeds(plan.cells)
+    assert sum(map(len, groups)) == 650
+    assert Counter((g[0].protocol, len(g)) for g in groups) == {("LP", 5): 26, ("LPFT", 1): 130, ("FT", 1): 390}
+
+
+def test_studies_differ_in_recipe_values_only():
+    a, b = paper(), STUDIES["strict"]()
+    assert [row.name for row in a.rows] == [row.name for row in b.rows] and a.corpus == b.corpus
+    assert not any(d.recipe.splits.selects_on_test for d in b.datasets)
+    assert a.datasets[0].recipe.splits.selects_on_test
+
+
+def test_a_report_method_on_a_corpus_without_reports_is_refused():
+    study = replace(demo(), corpus=replace(demo().corpus, source="nih_cxr14"))
+    with pytest.raises(ValueError, match="reads reports, but corpus 'nih_cxr14' has none"):
+        check_study(study)
+
+
+def test_unknown_study_names_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match="demo, paper, released, strict"):
+        load_study("papr")
+    (tmp_path / "mine.py").write_text("x = 1")
+    with pytest.raises(ValueError, match="must define a function study"):
+        load_study(str(tmp_path / "mine.py"))
+
+
+def test_names_are_readable(plan):
+    assert str(plan.cells[0]) == "random-p0-chexpert-LPFT100-s0"
+    assert isinstance(plan.cells[0], Cell)

@@ -1,0 +1,85 @@
+"""Is Grad-CAM what it should be: ReLU(CAM) for a mean and a linear head, and alike for every kind of network?"""
+
+import pytest
+import timm
+import torch
+from small import SmallBackbone
+from torch import nn
+
+from trainables.evaluation.grad_cam import enlarged, grad_cam, maps_and_features
+from trainables.networks.backbones import DemoCnn
+
+
+def head_of(width: int, findings: int = 14) -> nn.Linear:
+    torch.manual_seed(1)
+    return nn.Linear(width, findings)
+
+
+def cam(backbone: nn.Module, head: nn.Linear, maps: torch.Tensor, findings: torch.Tensor) -> torch.Tensor:
+    """Zhou et al. (2016): the head's weights on the map, without the negative part."""
+    return torch.einsum("bk,bkhw->bhw", head.weight[findings], maps).clamp(min=0)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "densenet121", "small"])
+def test_grad_cam_is_relu_of_cam_for_a_mean_and_a_linear_head(name):
+    torch.manual_seed(0)
+    backbone = SmallBackbone() if name == "small" else timm.create_model(name, num_classes=0)
+    backbone.eval()
+    images = torch.randn(3, 3, 64, 64)
+    head = head_of(backbone.num_features)
+    findings = torch.tensor([0, 5, 13])
+    maps, logits = grad_cam(backbone, head, images, findings)
+    with torch.no_grad():
+        places = backbone.layers(images) if name == "small" else backbone.forward_features(images)
+        expected = cam(backbone, head, places, findings)
+        direct = head(backbone(images)).gather(1, findings[:, None])[:, 0]
+    count = places.shape[2] * places.shape[3]
+    scale = expected.abs().max()
+    assert scale > 0
+    assert float((maps * count - expected).abs().max() / scale) < 1e-5
+    assert float((enlarged(maps, 64) - enlarged(expected, 64)).abs().max()) < 1e-5
+    assert torch.allclose(logits, direct, atol=1e-5)
+
+
+def test_maps_of_a_batch_are_those_of_its_images_alone():
+    torch.manual_seed(0)
+    backbone, images = DemoCnn().eval(), torch.randn(4, 3, 48, 48)
+    head, findings = head_of(128), torch.tensor([3, 3, 7, 0])
+    together, _ = grad_cam(backbone, head, images, findings)
+    for i in range(4):
+        alone, _ = grad_cam(backbone, head, images[i : i + 1], findings[i : i + 1])
+        assert torch.allclose(together[i], alone[0], atol=1e-6)
+    assert together.shape == (4, 6, 6) and float(together.min()) >= 0
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "convnext_atto", "efficientnet_lite0"]
+)
+def test_every_kind_of_network_has_a_map_that_reaches_the_logit(name):
+    torch.manual_seed(0)
+    backbone = timm.create_model(name, num_classes=0).eval().requires_grad_(False)
+    images = torch.randn(1, 3, 224, 224)
+    maps, features = maps_and_features(backbone, images)
+    assert maps.ndim == 4 and maps.shape[1] == backbone.num_features and maps.shape[2] == maps.shape[3] > 4
+    assert torch.allclose(features, backbone(images), atol=1e-5)
+    # Not their sum: after a layer norm it is constant.
+    (gradient,) = torch.autograd.grad(features.square().sum(), maps)
+    assert float(gradient.abs().max()) > 0
+    heat, _ = grad_cam(backbone, head_of(features.shape[1]), images, torch.tensor([2]))
+    assert heat.shape[0] == 1 and torch.isfinite(heat).all()
+
+
+def test_a_network_without_places_is_refused():
+    class Flat(nn.Module):
+        num_features = 4
+
+        def forward(self, x):
+            return x.flatten(1)[:, :4]
+
+    with pytest.raises(ValueError, match="no Grad-CAM"):
+        grad_cam(Flat(), head_of(4), torch.randn(1, 3, 8, 8), torch.tensor([0]))
+
+
+def test_a_map_that_is_0_everywhere_stays_0():
+    assert float(enlarged(torch.zeros(1, 3, 3), 9).abs().max()) == 0
+    assert float(enlarged(torch.rand(2, 3, 3), 9).amax()) == 1

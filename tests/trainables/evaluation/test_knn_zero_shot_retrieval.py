@@ -1,0 +1,121 @@
+"""Nearest neighbours, prompt pairs and recall: against a direct computation, and on what has a known answer."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from trainables.evaluation.knn import knn_probabilities
+from trainables.evaluation.retrieval import distinct, recall
+from trainables.evaluation.zero_shot import PROMPTS, TEMPLATES, class_embeddings, prompts_of, zero_shot_probabilities
+
+
+def unit(rows: int, width: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.nn.functional.normalize(torch.randn(rows, width, generator=generator, dtype=torch.float64), dim=1)
+
+
+def test_knn_is_scikit_learns_with_the_same_weights():
+    train, test = unit(150, 8, 0), unit(40, 8, 1)
+    targets = (np.random.default_rng(0).random((150, 3)) < 0.3).astype(np.float32)
+    found = knn_probabilities(train, targets, np.ones((150, 3), bool), test, neighbours=7, temperature=0.2)
+    weights = lambda distance: np.exp((1 - distance) / 0.2)  # noqa: E731  cosine distance is 1 - cosine
+    for f in range(3):
+        model = KNeighborsClassifier(7, weights=weights, metric="cosine", algorithm="brute").fit(train, targets[:, f])
+        assert np.abs(found[:, f] - model.predict_proba(test)[:, 1]).max() < 1e-6
+
+
+def test_knn_counts_known_labels_only():
+    train, test = unit(30, 4, 2), unit(5, 4, 3)
+    targets = np.zeros((30, 2), np.float32)
+    targets[:10, 0] = 1
+    known = np.ones((30, 2), bool)
+    known[10:, 0] = False  # of finding 0 only positives are known
+    known[:, 1] = False
+    found = knn_probabilities(train, targets, known, test, neighbours=30)
+    assert np.allclose(found[:, 0], 1) and np.allclose(found[:, 1], 0)
+    with pytest.raises(ValueError, match="at least one"):
+        knn_probabilities(train[:0], targets[:0], known[:0], test)
+
+
+def test_knn_does_not_overflow_at_a_small_temperature():
+    train = unit(10, 4, 4)
+    targets = np.eye(10, 2, dtype=np.float32)
+    found = knn_probabilities(train, targets, np.ones((10, 2), bool), train, temperature=1e-4)
+    assert np.isfinite(found).all() and np.allclose(found, targets)
+
+
+def test_zero_shot_is_the_softmax_over_two_prompts():
+    images, present, absent = unit(6, 5, 0), unit(3, 5, 1), unit(3, 5, 2)
+    found = zero_shot_probabilities(images, present, absent, scale=14.0)
+    for i in range(6):
+        for f in range(3):
+            logits = 14.0 * torch.stack([images[i] @ present[f], images[i] @ absent[f]])
+            assert found[i, f] == pytest.approx(float(torch.softmax(logits, 0)[0]), abs=1e-12)
+
+
+def test_every_finding_has_pairs_that_differ():
+    for finding in (*PROMPTS, "edema", "pleural_thickening"):
+        pairs = prompts_of(finding)
+        assert pairs and all(a != b and "{" not in a + b and "_" not in a + b for a, b in pairs)
+    assert prompts_of("edema")[0] == ("edema.", "no edema.") and len(prompts_of("edema")) == len(TEMPLATES)
+
+
+def test_class_embeddings_are_the_mean_of_the_prompts():
+    seen: list[str] = []
+
+    def embed(texts):
+        seen.extend(texts)
+        return unit(len(texts), 4, len(texts[0]))
+
+    present, absent = class_embeddings(embed, ("edema", "no_finding"))
+    assert present.shape == absent.shape == (2, 4)
+    assert torch.allclose(present.norm(dim=1), torch.ones(2, dtype=torch.float64))
+    assert "no evidence of edema." in seen and "normal chest." in seen
+    expected = embed([a for a, _ in prompts_of("edema")]).mean(dim=0)
+    assert torch.allclose(present[0], expected / expected.norm())
+
+
+def slow_recall(images, texts, own, k):
+    """Straight from the words of the docstring."""
+    scores = (images @ texts.T).numpy()
+    to_text = np.mean([sum(scores[i] >= scores[i, own[i]]) - 1 < k for i in range(len(images))])
+    hits = []
+    for t in range(len(texts)):
+        mine = [i for i in range(len(images)) if own[i] == t]
+        best = max(scores[i, t] for i in mine)
+        hits.append(sum(scores[i, t] >= best for i in range(len(images)) if i not in mine) < k)
+    return to_text, np.mean(hits)
+
+
+def test_recall_is_what_it_says():
+    images, texts = unit(60, 6, 0), unit(40, 6, 1)
+    own = np.concatenate([np.arange(40), np.random.default_rng(0).integers(0, 40, 20)])
+    found = recall(images, texts, own)
+    for place, k in enumerate((1, 5, 10)):
+        to_text, to_image = slow_recall(images, texts, own, k)
+        assert found.image_to_text[place] == pytest.approx(to_text)
+        assert found.text_to_image[place] == pytest.approx(to_image)
+
+
+def test_recall_of_perfect_and_of_constant_embeddings():
+    perfect = unit(50, 16, 0)
+    found = recall(perfect, perfect, np.arange(50))
+    assert found.image_to_text == found.text_to_image == (1.0, 1.0, 1.0)
+    collapsed = torch.ones(50, 4, dtype=torch.float64) / 2
+    assert recall(collapsed, collapsed, np.arange(50)).image_to_text == (0.0, 0.0, 0.0)
+
+
+def test_random_embeddings_reach_the_stated_chance():
+    own = np.arange(300) // 3
+    values = [recall(unit(300, 8, 2 * s), unit(100, 8, 2 * s + 1), own) for s in range(20)]
+    for direction in ("image_to_text", "text_to_image"):
+        seen = np.mean([getattr(v, direction) for v in values], axis=0)
+        assert np.abs(seen - getattr(values[0], f"chance_{direction}")).max() < 0.02
+
+
+def test_equal_reports_are_one_candidate():
+    texts, own = distinct(["a", "b", "a", "c"])
+    assert texts == ["a", "b", "c"] and own.tolist() == [0, 1, 0, 2]
+    with pytest.raises(ValueError, match="at least 2"):
+        recall(unit(3, 2, 0), unit(1, 2, 0), np.zeros(3, int))

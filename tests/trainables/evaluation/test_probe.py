@@ -1,0 +1,116 @@
+"""Linear probing: cached features give what training through the frozen backbone gives, which nothing changes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from trainables.evaluation.dataset import Part, is_carved, targets_of
+from trainables.evaluation.probe import HeadSettings, cache_features, train_heads
+from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, masked_bce, new_head
+from trainables.networks.backbones import build_backbone, feature_dim
+from trainables.protocols import fine_tune, linear_probe
+from trainables.recipe import BackboneSpec, DownstreamRecipe, LabelPolicy, OptimizerSpec
+from trainables.training.checkpoint import copy_state
+from trainables.training.precision import Compute
+from trainables.views.evaluation import EvalSpec
+
+CPU = Compute(torch.device("cpu"))
+FAST = OptimizerSpec("adam", 1e-2, (0.9, 0.999))
+RECIPE = DownstreamRecipe(4, 16, "val_loss", EvalSpec(32, flip_p=0.5), optimizer=FAST)
+
+
+def part(n: int, seed: int) -> Part:
+    generator = np.random.default_rng(seed)
+    pixels = generator.integers(0, 256, (n, 32, 32), dtype=np.uint8)
+    targets = (generator.random((n, 3)) < 0.4).astype(np.float32)
+    pixels[targets[:, 0] == 1, :16] //= 2
+    ids = np.array([f"i{k}" for k in range(n)])
+    return Part(pixels, targets, generator.random((n, 3)) < 0.9, ids, ids)
+
+
+def supervised(phase, train, val, seed, backbone, optimizer=FAST) -> Supervised:
+    head = new_head(feature_dim(backbone), 3, seed)
+    images = LabelledImages(train, np.arange(len(train)), val)
+    return Supervised(backbone, head, images, TrainingSettings(RECIPE, phase, seed, RECIPE.num_epochs, optimizer), CPU)
+
+
+@pytest.fixture
+def backbone():
+    network = build_backbone(BackboneSpec("demo_cnn", 32), seed=3)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)
+    return network
+
+
+@pytest.mark.parametrize("optimizer", [
+    FAST, replace(FAST, weight_decay=0.5), replace(FAST, name="adamw", betas=(0.8, 0.99), weight_decay=0.5),
+    replace(FAST, name="adamw", weight_decay=0.5, exclude_norm_bias=True),
+], ids=["Adam", "Adam with decay", "AdamW", "AdamW that spares biases"])
+def test_cached_equals_uncached_seed_by_seed(backbone, optimizer):
+    train, val, seeds = part(53, 0), part(21, 1), (0, 1, 2, 3, 4)
+    features = cache_features(backbone, RECIPE, train, val, CPU)
+    assert features.train.shape == (2, 53, 128)
+    subsets = [np.arange(53) for _ in seeds]
+    results = train_heads(features, train, val, subsets, HeadSettings(RECIPE, seeds, RECIPE.num_epochs, optimizer))
+    for seed, cached in zip(seeds, results, strict=True):
+        state = supervised(linear_probe.PROTOCOL.last_phase, train, val, seed, backbone, optimizer).run()
+        assert state.best_epoch == cached.best_epoch
+        torch.testing.assert_close(state.best_tensors["head"]["weight"], cached.weight, rtol=0, atol=1e-6)
+        torch.testing.assert_close(state.best_tensors["head"]["bias"], cached.bias, rtol=0, atol=1e-6)
+        for a, b in zip(state.history, cached.history, strict=True):
+            assert a["val_loss"] == pytest.approx(b["val_loss"], abs=1e-6)
+            assert a["train_bce"] == pytest.approx(b["train_bce"], abs=1e-6)
+
+
+def test_seeds_do_not_touch_each_other(backbone):
+    train, val = part(40, 0), part(20, 1)
+    features = cache_features(backbone, RECIPE, train, val, CPU)
+    whole = [np.arange(40)]
+    alone = train_heads(features, train, val, whole, HeadSettings(RECIPE, (7,), 4, RECIPE.optimizer))[0]
+    three = HeadSettings(RECIPE, (5, 7, 9), 4, RECIPE.optimizer)
+    together = train_heads(features, train, val, whole * 3, three)[1]
+    torch.testing.assert_close(alone.weight, together.weight, rtol=0, atol=1e-7)
+
+
+def test_a_probe_leaves_the_backbone_bit_identical_and_fine_tuning_does_not(backbone):
+    train, val = part(40, 0), part(20, 1)
+    before = copy_state(backbone)
+    supervised(linear_probe.PROTOCOL.last_phase, train, val, 0, backbone).run()
+    after = copy_state(backbone)
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    backbone.requires_grad_(True)
+    state = supervised(fine_tune.PROTOCOL.last_phase, train, val, 0, backbone).run()
+    changed = [name for name in before if not torch.equal(before[name], state.best_tensors["backbone"][name])]
+    assert any("running_mean" in name for name in changed) and any(name.endswith("0.weight") for name in changed)
+
+
+def test_masked_loss_counts_known_entries_only():
+    logits, targets = torch.randn(5, 3, dtype=torch.float64), torch.randint(0, 2, (5, 3)).double()
+    known = torch.tensor([[1, 0, 1]] * 5, dtype=torch.bool)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits[:, [0, 2]], targets[:, [0, 2]])
+    assert float(masked_bce(logits, targets, known)) == pytest.approx(float(expected), abs=1e-12)
+    assert float(masked_bce(logits, targets, torch.zeros_like(known))) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "targets", "known"),
+    [
+        (LabelPolicy("ones", "zeros"), [1, 0, 1, 0], [1, 1, 1, 1]),
+        (LabelPolicy("zeros", "ignore"), [1, 0, 0, 0], [1, 1, 1, 0]),
+        (LabelPolicy("ignore", "zeros"), [1, 0, 0, 0], [1, 1, 0, 1]),
+    ],
+)
+def test_label_policies(policy, targets, known):
+    raw = np.array([[1], [0], [-1], [-2]], dtype=np.int8)  # positive, negative, uncertain, blank
+    found_targets, found_known = targets_of(raw, policy, evaluation=False)
+    assert found_targets[:, 0].tolist() == targets and found_known[:, 0].astype(int).tolist() == known
+    _, evaluated = targets_of(raw, policy, evaluation=True)
+    assert evaluated[:, 0].tolist() == [True, True, False, False]
+
+
+def test_carving_is_by_patient_and_about_the_stated_share():
+    carved = [is_carved(f"patient{i:05d}", 10) for i in range(5000)]
+    assert 0.08 < sum(carved) / 5000 < 0.12 and carved == [is_carved(f"patient{i:05d}", 10) for i in range(5000)]

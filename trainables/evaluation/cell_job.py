@@ -1,0 +1,301 @@
+"""One downstream job: encoder + dataset + recipe -> for each seed predictions and AUROC, published in the store."""
+
+import gc
+import io
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor, nn
+
+from datasets_io.corpus.label_subsets import ids_sha256, label_subset
+from datasets_io.corpus.read import read_manifest
+from datasets_io.fingerprint import fingerprint
+from datasets_io.storage.artefacts import CorruptArtefact, is_done, open_artefacts, publish, quarantine, record_failure
+from datasets_io.storage.files import Files
+from trainables.evaluation.dataset import Parts, load_parts
+from trainables.evaluation.features import test_probabilities
+from trainables.evaluation.metrics import auroc_per_finding, macro
+from trainables.evaluation.probe import HeadSettings, ProbeResult, cache_features, train_heads
+from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, new_head
+from trainables.events import Outcome
+from trainables.networks.backbones import build_backbone, feature_dim
+from trainables.protocols.base import Protocol
+from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec
+from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
+from trainables.training.devices import device_name
+from trainables.training.precision import Compute
+
+
+@dataclass(frozen=True)
+class SeedTarget:
+    """One cell of a job: where its result goes, and where the cell it starts from lies.
+
+    keep_weights: whether a tuned network is stored with its result; a probe's head always is.
+    """
+
+    name: str
+    key: str
+    seed: int
+    folder: str
+    starts_from_folder: str | None = None
+    keep_weights: bool = False
+
+
+@dataclass(frozen=True)
+class DownstreamJob:
+    """Cells that differ in their seed only. Folders are relative to the storage."""
+
+    protocol: Protocol
+    label_percent: int
+    recipe: DownstreamRecipe
+    backbone: BackboneSpec
+    encoder_folder: str
+    data_folder: str
+    targets: tuple[SeedTarget, ...]
+
+    @property
+    def name(self) -> str:
+        """As logs show it: `... +4 seeds` behind the first cell's name where there are more."""
+        first = self.targets[0].name
+        return first if len(self.targets) == 1 else f"{first} +{len(self.targets) - 1} seeds"
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What all cells of one job share. weights: the encoder's backbone, by the names of its state dict."""
+
+    job: DownstreamJob
+    files: Files
+    parts: Parts
+    weights: dict[str, Tensor]
+    compute: Compute
+    emit: Callable[[Outcome], None]
+
+    def backbone(self) -> nn.Module:
+        """The encoder's network, a new one at each call: fine-tuning changes it."""
+        backbone = build_backbone(self.job.backbone, seed=0)
+        backbone.load_state_dict(self.weights)
+        return backbone
+
+    def subset(self, seed: int) -> np.ndarray:
+        """(n,) rows of the training part whose labels a seed may use: label_percent of them."""
+        train, recipe = self.parts.train, self.job.recipe
+        return label_subset(
+            len(train), self.job.label_percent, seed, recipe.subset, train.patient_ids, train.targets
+        )
+
+
+@dataclass(frozen=True)
+class TrainedCell:
+    """One seed's network at its best epoch. subset: (n,) training rows; seconds: of its training, its share of it."""
+
+    backbone: nn.Module
+    head: nn.Linear
+    subset: np.ndarray
+    best_epoch: int
+    history: list[dict[str, float]]
+    seconds: float
+
+
+def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[Outcome], None]) -> None:
+    """Compute the cells of a job that are not done. A failure is recorded cell by cell and does not raise.
+
+    A damaged encoder or starting cell goes to quarantine, and the cells stay open until it was computed again.
+    """
+    files = Files(storage)
+    waiting = [target for target in job.targets if not is_done(files, target.folder)]
+    if not waiting:
+        return
+    try:
+        parts = _parts(storage, job.data_folder, job.recipe)
+        weights = weights_from_bytes(open_artefacts(files, job.encoder_folder).read("backbone.safetensors"))
+        context = JobContext(job, files, parts, weights, compute, emit)
+        # With batch norm in eval mode the features of a frozen backbone are constants: computed once for all seeds.
+        if job.protocol.last_phase.trains == "head" and job.recipe.linear_probe_bn_eval:
+            _once_more_without_memory(partial(_probe_together, context, waiting))
+            return
+    except Exception as error:
+        for target in waiting:
+            _failed(job, files, target, error, emit)
+        return
+    for target in waiting:
+        try:
+            _once_more_without_memory(partial(_one_seed, context, target))
+        except Exception as error:
+            _failed(job, files, target, error, emit)
+
+
+def _once_more_without_memory(work: Callable[[], None]) -> None:
+    """Do it, and once again where the GPU's memory ran out: its neighbours on a shared GPU may have ended by then.
+
+    The batch is never cut: batch norm sees the whole batch, so smaller parts would be another recipe.
+    """
+    try:
+        work()
+        return
+    except torch.OutOfMemoryError:
+        pass  # leave the handler first: it holds the failed attempt's tensors
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    try:
+        work()
+    except torch.OutOfMemoryError as error:
+        raise RuntimeError(
+            f"out of GPU memory twice ({error}). Give cells a whole GPU with Resources(gpus_per_cell=1), or take a "
+            "smaller batch_size in the recipe, which is then another recipe"
+        ) from error
+
+
+def _failed(
+    job: DownstreamJob, files: Files, target: SeedTarget, error: Exception, emit: Callable[[Outcome], None]
+) -> None:
+    """Record why a cell failed; but a damaged input is quarantined, and then the cell has not failed but waits."""
+    if isinstance(error, CorruptArtefact) and error.path and error.path in (
+        job.encoder_folder, target.starts_from_folder
+    ):
+        quarantine(files, error.path)
+        emit(Outcome(target.key, "waiting", error=str(error)))
+        return
+    text = f"{type(error).__name__}: {error}"
+    record_failure(files, target.folder, text, traceback.format_exc())
+    emit(Outcome(target.key, "failed", error=text))
+
+
+@lru_cache(maxsize=4)  # a trial's process is kept: the next cell of the same dataset finds its images here
+def _parts(storage: str, data_folder: str, recipe: DownstreamRecipe) -> Parts:
+    files = Files(storage)
+    return load_parts(files, data_folder, read_manifest(files, data_folder), recipe)
+
+
+def _head_settings(recipe: DownstreamRecipe) -> tuple[int, OptimizerSpec]:
+    """Epochs and optimiser of a linear probe, where it has its own; else those of fine-tuning."""
+    return recipe.linear_probe_epochs or recipe.num_epochs, recipe.linear_probe_optimizer or recipe.optimizer
+
+
+def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
+    """Train all seeds' heads on features that are computed once, and publish each."""
+    started = time.monotonic()
+    parts, recipe, compute = context.parts, context.job.recipe, context.compute
+    backbone = context.backbone().to(compute.device).eval()
+    features = cache_features(backbone, recipe, parts.train, parts.val, compute)
+    subsets = [context.subset(target.seed) for target in targets]
+    settings = HeadSettings(recipe, tuple(target.seed for target in targets), *_head_settings(recipe))
+    results = train_heads(features, parts.train, parts.val, subsets, settings)
+    for target, subset, result in zip(targets, subsets, results, strict=True):
+        # Shared work counts once: each cell has its share of what the job took so far.
+        seconds = (time.monotonic() - started) / len(targets)
+        head = _as_linear(result)
+        _publish(context, target, TrainedCell(backbone, head, subset, result.best_epoch, result.history, seconds))
+
+
+def _as_linear(result: ProbeResult) -> nn.Linear:
+    head = nn.Linear(result.weight.shape[1], result.weight.shape[0])
+    head.load_state_dict({"weight": result.weight, "bias": result.bias})
+    return head
+
+
+def _one_seed(context: JobContext, target: SeedTarget) -> None:
+    """Train one seed through the backbone, from the best epoch of the cell that it starts from, and publish it."""
+    started = time.monotonic()
+    job, parts, compute = context.job, context.parts, context.compute
+    backbone = context.backbone()
+    head = new_head(feature_dim(backbone), len(parts.findings), target.seed)
+    if target.starts_from_folder is not None:
+        start = open_artefacts(context.files, target.starts_from_folder)
+        head.load_state_dict(weights_from_bytes(start.read("head.safetensors")))
+    if compute.device.type == "cuda":
+        # The layout of cuDNN's fast convolutions.
+        backbone = backbone.to(memory_format=torch.channels_last)
+    subset, phase = context.subset(target.seed), job.protocol.last_phase
+    num_epochs, optimizer = job.recipe.num_epochs, job.recipe.optimizer
+    if phase.trains == "head":
+        num_epochs, optimizer = _head_settings(job.recipe)
+    settings = TrainingSettings(job.recipe, phase, target.seed, num_epochs, optimizer)
+    state = Supervised(backbone, head, LabelledImages(parts.train, subset, parts.val), settings, compute).run()
+    if "backbone" in state.best_tensors:  # else it was frozen, and is as it was
+        backbone.load_state_dict(state.best_tensors["backbone"])
+    head.load_state_dict(state.best_tensors["head"])
+    seconds = time.monotonic() - started
+    _publish(context, target, TrainedCell(backbone, head, subset, state.best_epoch, state.history, seconds))
+
+
+def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None:
+    """Predict the test part and publish predictions, network and result. Raises FloatingPointError for NaN."""
+    job, parts, compute = context.job, context.parts, context.compute
+    probabilities = test_probabilities(cell.backbone, cell.head.to(compute.device), job.recipe, parts.test, compute)
+    # Before anything is stored: an AUROC of NaN would look like a missing class.
+    if not np.isfinite(probabilities).all():
+        raise FloatingPointError("a test probability is not finite: the model diverged after its best epoch")
+    findings = auroc_per_finding(probabilities, parts.test.targets, parts.test.known, parts.findings)
+    value = macro(findings)
+    ids = parts.train.image_ids[cell.subset].tolist()
+    # (F,): a finding without one positive in the subset cannot be learned, and its AUROC is read with that in mind.
+    known_positive = (parts.train.targets[cell.subset] * parts.train.known[cell.subset]).sum(axis=0)
+    result = {
+        "name": target.name,
+        "key": target.key,
+        "macro_auroc": value,
+        "findings": [asdict(finding) for finding in findings],
+        "device": device_name(compute.device),
+        "num_train_images": len(cell.subset),
+        "subset_sha256": ids_sha256(ids),
+        "findings_without_positives_in_training": [
+            name for name, positives in zip(parts.findings, known_positive, strict=True) if positives == 0
+        ],
+        "best_epoch": cell.best_epoch,
+        "history": cell.history,
+        "seconds": cell.seconds,
+    }
+    contents = {"predictions.parquet": predictions_parquet(parts, probabilities)}
+    if job.label_percent < 100:  # at 100% the subset is the whole training part
+        contents["subset.txt"] = "\n".join(ids).encode()
+    contents |= _network_files(job, target, cell)
+    parents = _parents(job, context.files, target)
+    publish(context.files, target.folder, contents, result, recipe=fingerprint(job.recipe), parents=parents)
+    context.emit(Outcome(target.key, "done", value))
+
+
+def _network_files(job: DownstreamJob, target: SeedTarget, cell: TrainedCell) -> dict[str, bytes]:
+    """A probe's head is always stored: its backbone is the encoder's. A tuned network only where it was asked for."""
+    head = {"head.safetensors": weights_to_bytes(cell.head.state_dict())}
+    if job.protocol.last_phase.trains == "head":
+        return head
+    if not target.keep_weights:
+        return {}
+    return {**head, "backbone.safetensors": weights_to_bytes(cell.backbone.state_dict())}
+
+
+def _parents(job: DownstreamJob, files: Files, target: SeedTarget) -> dict[str, str]:
+    """Folder -> content hash of what a cell was computed from."""
+    folders = [job.encoder_folder, *([target.starts_from_folder] if target.starts_from_folder else [])]
+    hashes = {folder: open_artefacts(files, folder).content_sha256 for folder in folders}
+    return {**hashes, job.data_folder: read_manifest(files, job.data_folder).fingerprint}
+
+
+def predictions_parquet(parts: Parts, probabilities: np.ndarray) -> bytes:
+    """Test predictions with their truth (null where unknown): every statistic can be made from these later.
+
+    probabilities: (N, F) float32. A Parquet table of N rows: image_id, patient_id, and for each finding
+    `probability_<finding>` float32 and `label_<finding>` int8.
+    """
+    columns: dict[str, pa.Array] = {
+        "image_id": pa.array(parts.test.image_ids.tolist(), pa.string()),
+        "patient_id": pa.array(parts.test.patient_ids.tolist(), pa.string()),
+    }
+    for f, finding in enumerate(parts.findings):
+        columns[f"probability_{finding}"] = pa.array(probabilities[:, f], pa.float32())
+        columns[f"label_{finding}"] = pa.array(
+            parts.test.targets[:, f].astype(np.int8), pa.int8(), mask=~parts.test.known[:, f]
+        )
+    stream = io.BytesIO()
+    # Parquet's own types say everything: an Arrow schema beside them would make each cell's file larger.
+    pq.write_table(pa.table(columns), stream, compression="zstd", store_schema=False)
+    return stream.getvalue()

@@ -1,0 +1,53 @@
+"""Which network gave a finished cell's predictions: backbone and head, as far as they are stored?"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from datasets_io.storage.artefacts import is_done, open_artefacts
+from datasets_io.storage.files import ReadFiles
+from trainables.networks.backbones import build_backbone, feature_dim
+from trainables.recipe import BackboneSpec
+from trainables.training.checkpoint import weights_from_bytes
+
+TUNED, FROZEN = "tuned", "frozen"
+
+
+@dataclass(frozen=True)
+class CellModel:
+    """A cell's network in eval mode on the CPU. kind: `tuned`, or `frozen` = the encoder's own backbone."""
+
+    backbone: nn.Module
+    head: nn.Linear
+    kind: str
+
+
+def load_backbone(files: ReadFiles, encoder_folder: str, spec: BackboneSpec) -> nn.Module:
+    """An encoder's backbone in eval mode, on the CPU. Raises CorruptArtefact where its file is damaged."""
+    backbone = build_backbone(spec, seed=0)  # whatever is drawn is overwritten
+    weights = open_artefacts(files, encoder_folder).read("backbone.safetensors")
+    backbone.load_state_dict(weights_from_bytes(weights))
+    return backbone.eval()
+
+
+def load_cell_model(files: ReadFiles, cell_folder: str, encoder_folder: str, spec: BackboneSpec) -> CellModel | None:
+    """None where the cell is not finished, or its network was not kept.
+
+    A probe's network is its head on the encoder's backbone. That holds where the recipe keeps batch norm in eval mode
+    (linear_probe_bn_eval); where it lets statistics adapt, the adapted backbone is stored nowhere.
+    """
+    if not is_done(files, cell_folder):
+        return None
+    cell = open_artefacts(files, cell_folder)
+    if "head.safetensors" not in cell.result["files"]:
+        return None
+    tensors = weights_from_bytes(cell.read("head.safetensors"))
+    head = nn.Linear(tensors["weight"].shape[1], tensors["weight"].shape[0])
+    head.load_state_dict(tensors)
+    # A tuned backbone is stored beside its head; where there is none the head stands on the encoder's.
+    tuned = "backbone.safetensors" in cell.result["files"]
+    if not tuned and not is_done(files, encoder_folder):
+        return None
+    backbone = load_backbone(files, cell_folder if tuned else encoder_folder, spec)
+    assert head.in_features == feature_dim(backbone), "a head of another backbone"
+    return CellModel(backbone, head.eval(), TUNED if tuned else FROZEN)

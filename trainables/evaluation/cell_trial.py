@@ -1,0 +1,66 @@
+"""Downstream jobs as Ray Tune trials whose processes are kept from one to the next. [ray]"""
+
+import os
+import time
+from functools import lru_cache
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from datasets_io.storage.artefacts import FAILED, is_done
+from datasets_io.storage.files import Files
+from trainables.evaluation.cell_job import DownstreamJob, run_job
+from trainables.events import Outcome
+from trainables.process import ProcessChannel, keep_saying_alive, this_process
+from trainables.recipe import Resources
+from trainables.training.precision import resolve
+
+WAIT_SECONDS = 0.5
+
+
+def landed(files: Files, encoder_folder: str) -> bool:
+    """Whether the encoder landed, once it has or has failed: a job may be handed out early, to keep its process."""
+    while not is_done(files, encoder_folder):
+        if files.exists(f"{encoder_folder}/{FAILED}"):
+            return False
+        time.sleep(WAIT_SECONDS)
+    return True
+
+
+@lru_cache(maxsize=1)
+def _fetched(jobs: "ray.ObjectRef[tuple[DownstreamJob, ...]]") -> tuple[DownstreamJob, ...]:
+    """Once for each process, not for each trial: there may be thousands."""
+    return ray.get(jobs)
+
+
+def run_trial(
+    config: dict[str, Any], jobs: "tuple[ray.ObjectRef[tuple[DownstreamJob, ...]]]", storage: str,
+    resources: Resources, board: ProcessChannel | None,
+) -> None:
+    """A function trainable: config["job"] is the place in the DownstreamJobs; early: before its encoder is there.
+
+    jobs: in a tuple of one, since Ray would fetch a bare reference for each trial. Results go to the store, not Tune.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        torch.set_num_threads(resources.cpus_per_cell)
+        os.setpriority(os.PRIO_PROCESS, 0, 19)  # pretraining shares these cores, and cells wait for its encoders
+
+    def emit(outcome: Outcome) -> None:
+        if board is not None:
+            board.cell.remote(outcome)
+
+    if board is not None:
+        keep_saying_alive(board)
+    job = _fetched(*jobs)[config["job"]]
+    if config["early"] and not landed(Files(storage), job.encoder_folder):
+        tune.report({"job": config["job"]})  # its cells stay open, blocked by the encoder
+        return
+    if board is not None:
+        board.started.remote(config["job"], this_process())
+    run_job(job, storage, resolve(resources.precision, device), emit)
+    if board is not None:
+        board.ended.remote(config["job"])
+    tune.report({"job": config["job"]})

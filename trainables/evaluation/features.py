@@ -1,0 +1,59 @@
+"""What does a network say of a data set's images, without gradients: features and probabilities?"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.evaluation.dataset import Part
+from trainables.recipe import DownstreamRecipe
+from trainables.training.precision import Compute
+from trainables.views.evaluation import prepare, prepare_test
+
+EVALUATION_BATCH = 256
+CACHE_FRIENDLY_PIXELS = 1 << 20  # on a CPU a batch of more pixels costs page faults, not less time
+
+
+def evaluation_batch(part: Part, device: torch.device) -> int:
+    """Images in a batch where no gradient is needed; in eval mode an image's result does not depend on it."""
+    if device.type != "cpu":
+        return EVALUATION_BATCH
+    height, width = part.pixels.shape[1:]
+    # 2^20 pixels are 20 images of 224 x 224, or 256 of 64 x 64.
+    return max(8, min(EVALUATION_BATCH, CACHE_FRIENDLY_PIXELS // (height * width)))
+
+
+@torch.no_grad()
+def features_of(
+    backbone: nn.Module, recipe: DownstreamRecipe, part: Part, compute: Compute, flipped: bool = False
+) -> Iterator[Tensor]:
+    """Features of a part in batches of (b, D), in order, in eval mode and without augmentation.
+
+    flipped: of the mirrored images. The backbone must lie on the device of `compute`, and stays in eval mode.
+    """
+    backbone.eval()
+    size = evaluation_batch(part, compute.device)
+    for start in range(0, len(part), size):
+        pixels = part.pixels[start : start + size]
+        images = prepare(recipe.eval_spec, pixels, np.full(len(pixels), flipped), compute.device)
+        yield compute.features(backbone, images)
+
+
+@torch.no_grad()
+def test_probabilities(
+    backbone: nn.Module, head: nn.Linear, recipe: DownstreamRecipe, part: Part, compute: Compute
+) -> np.ndarray:
+    """(N, F) float32 probabilities; with several crops an image the mean of theirs."""
+    backbone.eval()
+    head.eval()
+    rows = []
+    size = evaluation_batch(part, compute.device)
+    for start in range(0, len(part), size):
+        images = prepare_test(recipe.eval_spec, part.pixels[start : start + size], compute.device)
+        crops = images.shape[1] if images.ndim == 5 else 1
+        features = compute.features(backbone, images.flatten(0, 1) if images.ndim == 5 else images)
+        # The mean over crops is of probabilities, not of logits: one extreme crop cannot outvote the nine others.
+        scores = head(features).float().sigmoid()
+        rows.append(scores.view(-1, crops, scores.shape[-1]).mean(dim=1).cpu().numpy())
+    return np.concatenate(rows)

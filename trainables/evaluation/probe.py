@@ -1,0 +1,220 @@
+"""Linear probing on cached features: each pixel content passes the backbone once, all seeds' heads train together."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.evaluation.dataset import Part
+from trainables.evaluation.features import features_of
+from trainables.evaluation.supervised import epoch_flips, epoch_rows, epoch_score, masked_bce, new_head
+from trainables.recipe import DownstreamRecipe, OptimizerSpec
+from trainables.training.loop import TrainingDiverged
+from trainables.training.optim import HeadsOptimizer
+from trainables.training.precision import Compute
+from trainables.views.evaluation import contents
+
+
+@dataclass(frozen=True)
+class CachedFeatures:
+    """Backbone features, float32 on the device.
+
+    train: (C, N, D), one slice for each pixel content (as it is, mirrored); val: (M, D), as they are.
+    """
+
+    train: Tensor
+    val: Tensor
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """The best epoch of one seed's head. weight: (F, D), bias: (F,), on the CPU.
+
+    history: one entry of metrics for each epoch of the training, those after the best one included.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    best_epoch: int
+    history: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How heads are trained together, one for each seed. num_epochs and optimizer: as TrainingSettings has them."""
+
+    recipe: DownstreamRecipe
+    seeds: tuple[int, ...]
+    num_epochs: int
+    optimizer: OptimizerSpec
+
+
+def cache_features(
+    backbone: nn.Module, recipe: DownstreamRecipe, train: Part, val: Part, compute: Compute
+) -> CachedFeatures:
+    """Each distinct pixel content of the training images, and the validation images as they are."""
+    flips = contents(recipe.eval_spec)  # one slice, or two where training mirrors images
+    slices = [torch.cat(list(features_of(backbone, recipe, train, compute, flipped))) for flipped in flips]
+    of_val = torch.cat(list(features_of(backbone, recipe, val, compute)))
+    return CachedFeatures(torch.stack(slices).float(), of_val.float())
+
+
+@dataclass
+class BestHeads:
+    """Each seed's history, and its head at the epoch with the highest score; the first of them where several tie."""
+
+    seeds: tuple[int, ...]
+    histories: list[list[dict[str, float]]] = field(init=False)
+    _scores: list[float] = field(init=False)
+    _found: list[ProbeResult | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.histories = [[] for _ in self.seeds]
+        self._scores = [-math.inf for _ in self.seeds]
+        self._found = [None for _ in self.seeds]
+
+    def offer(self, place: int, heads: "_Heads", metrics: dict[str, float]) -> None:
+        """Take note of an epoch of the seed at `place`, and keep its head where the score is above all before.
+
+        metrics: the history's entry, with `epoch` and `score` among them.
+        """
+        self.histories[place].append(metrics)
+        if metrics["score"] > self._scores[place]:
+            self._scores[place] = metrics["score"]
+            weight, bias = heads.weight[place].cpu().clone(), heads.bias[place, 0].cpu().clone()
+            self._found[place] = ProbeResult(weight, bias, int(metrics["epoch"]), self.histories[place])
+
+    def results(self) -> list[ProbeResult]:
+        """One for each seed. Raises TrainingDiverged where a seed has no epoch with a score that is a number."""
+        found = [result for result in self._found if result is not None]
+        if len(found) < len(self.seeds):
+            without = [seed for seed, result in zip(self.seeds, self._found, strict=True) if result is None]
+            raise TrainingDiverged(f"linear probe: no epoch of seeds {without} has a score that is a number")
+        return found
+
+
+class _Heads:
+    """S linear heads as one batched product: weight (S, F, D), bias (S, 1, F), with gradients that are written out."""
+
+    def __init__(
+        self, width: int, num_findings: int, seeds: tuple[int, ...], device: torch.device, optimizer: OptimizerSpec
+    ):
+        heads = [new_head(width, num_findings, seed) for seed in seeds]
+        # Initialised as Supervised initialises each of them alone.
+        self.weight = torch.stack([h.weight.detach() for h in heads]).to(device)
+        self.bias = torch.stack([h.bias.detach()[None] for h in heads]).to(device)
+        self.optimizer = HeadsOptimizer(optimizer, self.weight, self.bias)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """(S, B, D) features, each seed's own batch -> (S, B, F) logits."""
+        return torch.baddbmm(self.bias, features, self.weight.transpose(1, 2))
+
+    def step(self, features: Tensor, logits: Tensor, targets: Tensor, shares: Tensor) -> None:
+        """One step down the sum over heads of sum(shares * BCE).
+
+        features: (S, B, D); logits, targets, shares: (S, B, F). With L = shares * BCE(z, y) and z = W x + b the
+        derivatives are dL/dz = shares * (sigmoid(z) - y), dL/dW = (dL/dz)' x and dL/db = the column sums of dL/dz.
+        They are written out since autograd's graph for three products would cost four times what they do.
+        """
+        by_logit = logits.sigmoid().sub_(targets).mul_(shares)
+        by_weight, by_bias = self.optimizer.gradients
+        torch.bmm(by_logit.transpose(1, 2), features, out=by_weight)
+        torch.sum(by_logit, dim=1, keepdim=True, out=by_bias)
+        self.optimizer.step()
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """What S seeds see in one epoch, in their orders. places: (S, N) in the cache; targets, shares: (S, N, F).
+
+    shares: an entry's part in its batch's mean, 1 / (known entries of the batch), 0 where unknown.
+    """
+
+    places: Tensor
+    targets: Tensor
+    shares: Tensor
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """(S,): the sum over batches of their means."""
+        every = nn.functional.binary_cross_entropy_with_logits(logits, self.targets, reduction="none")
+        return (every * self.shares).sum(dim=(1, 2))
+
+
+def _epoch(settings: HeadSettings, subsets: list[np.ndarray], epoch: int, targets: Tensor, known: Tensor) -> _Epoch:
+    """targets, known: (N, F) of all training images, on the device."""
+    count, device = len(subsets[0]), targets.device
+    flip_p = settings.recipe.eval_spec.flip_p
+    order = np.stack([epoch_rows(count, seed, epoch) for seed in settings.seeds])
+    flips = np.stack([epoch_flips(count, flip_p, seed, epoch) for seed in settings.seeds])
+    images = np.take_along_axis(np.stack(subsets), order, axis=1)
+    # Row i of the flattened cache is image i as it is, row N + i its mirror image.
+    cached = images + len(targets) * np.take_along_axis(flips, order, axis=1)
+    rows, places = torch.from_numpy(images).to(device), torch.from_numpy(cached).to(device)
+    shares = known[rows].to(targets.dtype)
+    for batch in shares.split(settings.recipe.batch_size, dim=1):
+        batch /= batch.sum(dim=(1, 2), keepdim=True).clamp(min=1)  # in place: a split is a view of `shares`
+    return _Epoch(places, targets[rows], shares)
+
+
+def train_heads(
+    features: CachedFeatures, train: Part, val: Part, subsets: list[np.ndarray], settings: HeadSettings
+) -> list[ProbeResult]:
+    """One ProbeResult for each seed. subsets[s]: (n,) rows of the labelled images of seed s, all of one length.
+
+    Adam works entry by entry, so each head moves as if it were trained alone. Raises ValueError for subsets of
+    different lengths, TrainingDiverged where a loss is not finite.
+    """
+    device, recipe = features.train.device, settings.recipe
+    count = len(subsets[0])
+    if any(len(rows) != count for rows in subsets):
+        raise ValueError("seeds that train together need label subsets of one size")
+    heads = _Heads(features.train.shape[-1], train.targets.shape[1], settings.seeds, device, settings.optimizer)
+    targets, known = torch.from_numpy(train.targets).to(device), torch.from_numpy(train.known).to(device)
+    best = BestHeads(settings.seeds)
+    for epoch in range(settings.num_epochs):
+        seen = _epoch(settings, subsets, epoch, targets, known)
+        total = _train_epoch(heads, features.train.flatten(0, 1), seen, recipe.batch_size)
+        _check(total, best, epoch)
+        # The sum over batches, divided by their number: what the loop's history has for one seed.
+        means = total / math.ceil(count / recipe.batch_size)
+        _score_epoch(heads, features.val, recipe, val, epoch, means, best)
+    return best.results()
+
+
+@torch.no_grad()
+def _train_epoch(heads: _Heads, cached: Tensor, seen: _Epoch, batch_size: int) -> Tensor:
+    """One step a batch; each seed's sum of the batches' losses, (S,). cached: (C * N, D)."""
+    # The logits are kept and the loss is computed once an epoch: it is for the history, the gradient needs none.
+    logits = torch.empty_like(seen.targets)
+    for start in range(0, seen.places.shape[1], batch_size):
+        now = slice(start, start + batch_size)
+        inputs = nn.functional.embedding(seen.places[:, now], cached)  # gathers a third faster than indexing
+        logits[:, now] = given = heads(inputs)
+        heads.step(inputs, given, seen.targets[:, now], seen.shares[:, now])
+    return seen.loss(logits)
+
+
+def _check(total: Tensor, best: BestHeads, epoch: int) -> None:
+    """Raise TrainingDiverged for a loss that is not finite. total: (S,)."""
+    bad = [seed for seed, value in zip(best.seeds, total.tolist(), strict=True) if not math.isfinite(value)]
+    if bad:
+        before = {seed: history[-1] for seed, history in zip(best.seeds, best.histories, strict=True) if history}
+        raise TrainingDiverged(
+            f"linear probe: loss is not finite in epoch {epoch} for seeds {bad}: {total.tolist()}; "
+            f"last epoch's means: {before or 'none: first epoch'}"
+        )
+
+
+@torch.no_grad()
+def _score_epoch(
+    heads: _Heads, cached: Tensor, recipe: DownstreamRecipe, val: Part, epoch: int, means: Tensor, best: BestHeads
+) -> None:
+    """Offer each seed's head as it stands. cached: (M, D) of the validation images; means: (S,) training losses."""
+    targets, known = torch.from_numpy(val.targets), torch.from_numpy(val.known)
+    # expand: the same features for every head, without a copy.
+    logits = heads(cached.expand(len(best.seeds), -1, -1)).cpu()
+    for s in range(len(best.seeds)):
+        metrics = epoch_score(recipe, logits[s].numpy(), val, float(masked_bce(logits[s], targets, known)))
+        best.offer(s, heads, {"epoch": epoch, "train_bce": float(means[s]), **metrics})

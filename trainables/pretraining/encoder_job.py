@@ -1,0 +1,235 @@
+"""One encoder on this worker, from job to published weights: shared by the initial rows and by pretraining."""
+
+import hashlib
+import json
+import math
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from datasets_io.corpus.read import read_manifest
+from datasets_io.fingerprint import fingerprint
+from datasets_io.storage.artefacts import is_done, open_artefacts, publish, put_aside, record_failure
+from datasets_io.storage.files import Files
+from trainables.events import Progress
+from trainables.pretraining.initial import make_initial
+from trainables.pretraining.task import Corpus, Pretraining
+from trainables.recipe import EncoderRecipe, PretrainRecipe, Resources
+from trainables.training import distributed
+from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
+from trainables.training.devices import device_name
+from trainables.training.loop import LoopState
+
+CHECKPOINT, ATTEMPTS = "checkpoint.pt", "attempts.json"
+
+
+@dataclass(frozen=True)
+class EncoderJob:
+    """One encoder run as a worker needs it. Folders are relative to the storage.
+
+    data_folder: the corpus of a pretraining; initial_folder: the encoder whose weights it starts from.
+    """
+
+    name: str
+    key: str
+    folder: str
+    recipe: EncoderRecipe
+    seed: int
+    data_folder: str | None = None
+    initial_folder: str | None = None
+
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether it trains on a corpus."""
+        return isinstance(self.recipe, PretrainRecipe)
+
+    @property
+    def pretraining(self) -> PretrainRecipe:
+        """The recipe of a pretraining. Raises ValueError for a job of another kind."""
+        if not isinstance(self.recipe, PretrainRecipe):
+            raise ValueError(f"{self.name} has a {type(self.recipe).__name__}, which needs no pretraining")
+        return self.recipe
+
+
+Emit = Callable[[Progress], None]
+
+
+def run_initial(job: EncoderJob, storage: str, emit: Emit) -> None:
+    """Make and publish an encoder that needs no corpus. A failure is recorded, not raised."""
+    files = Files(storage)
+    if is_done(files, job.folder):
+        return
+    started = time.monotonic()
+    try:
+        if isinstance(job.recipe, PretrainRecipe):
+            raise ValueError(f"{job.name} is a pretraining: it needs a corpus, and run_pretraining")
+        tensors = make_initial(job.recipe, job.seed)
+        seconds = time.monotonic() - started
+        result = {"name": job.name, "key": job.key, "history": [], "seconds": seconds, "device": "cpu"}
+        contents = {"backbone.safetensors": weights_to_bytes(tensors)}
+        publish(files, job.folder, contents, result, recipe=fingerprint(job.recipe))
+        emit(Progress(job.key, "done"))
+    except Exception as error:
+        fail(job, files, error, emit)
+
+
+def fail(job: EncoderJob, files: Files, error: BaseException, emit: Emit) -> None:
+    """Record an encoder's failure, with the traceback of the exception that is being handled, and say so."""
+    text = f"{type(error).__name__}: {error}"
+    record_failure(files, job.folder, text, traceback.format_exc())
+    emit(Progress(job.key, "failed", error=text))
+
+
+def initial_weights(job: EncoderJob, files: Files) -> dict[str, Tensor] | None:
+    """The backbone that a pretraining starts from; None where it starts from its own initialisation."""
+    if job.initial_folder is None:
+        return None
+    return weights_from_bytes(open_artefacts(files, job.initial_folder).read("backbone.safetensors"))
+
+
+def run_pretraining(
+    job: EncoderJob, storage: str, corpus: Corpus, resources: Resources, device: torch.device, emit: Emit,
+    fail_at_step: int | None = None, after_epoch: Callable[[Pretraining, LoopState], None] | None = None,
+) -> None:
+    """Train from the last checkpoint, if there is one, and publish the best epoch. Raises what goes wrong.
+
+    after_epoch sees the network as it is, before the epoch's checkpoint; what it does must not touch it.
+    `fail_at_step` ends the process after that step as a crash would, without saving: for tests of resuming.
+    """
+    files = Files(storage)
+    started = time.monotonic()
+    task = Pretraining(job.pretraining, job.seed, corpus, resources, initial_weights(job, files), device)
+    state = _resume(task, files, job)
+    first = distributed.rank() == 0
+    saved_at = state.step
+
+    def report(state: LoopState) -> None:
+        # Four times an epoch, and at its end, when the loop has emptied its sums.
+        if first and (state.step % max(1, task.loop_plan.steps_per_epoch // 4) == 0 or not state.sums):
+            last = state.history[-1]["val_loss"] if state.history else None
+            done = state.step // task.loop_plan.steps_per_epoch
+            ended = dict(state.history[-1]) if state.history and not state.sums else None
+            emit(Progress(job.key, "running", done, state.step, task.loop_plan.total_steps, last, metrics=ended))
+
+    def on_step(state: LoopState) -> None:
+        nonlocal saved_at
+        report(state)
+        if first and state.step - saved_at >= resources.checkpoint_every_steps:
+            _save(task, state, files, job)
+            saved_at = state.step
+        end_here(state)
+
+    def on_epoch(state: LoopState) -> None:
+        nonlocal saved_at
+        report(state)
+        if after_epoch is not None:
+            after_epoch(task, state)
+        # Not after the last epoch: its result is published at once.
+        long_ago = state.step - saved_at >= resources.checkpoint_every_steps
+        if first and state.step < task.loop_plan.total_steps and long_ago:
+            _save(task, state, files, job)
+            saved_at = state.step
+        end_here(state)
+
+    def end_here(state: LoopState) -> None:
+        if fail_at_step is not None and state.step == fail_at_step:
+            raise SystemExit(13)
+
+    state = task.run(state, on_step, on_epoch)
+    if not state.best_tensors:
+        raise FloatingPointError("validation loss was never finite")
+    if first:
+        _publish(task, state, files, job, time.monotonic() - started)
+        emit(Progress(job.key, "done", val_loss=-state.best_score))
+    # No worker begins with the next run before this one is published.
+    distributed.barrier()
+
+
+def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob, seconds: float) -> None:
+    """Publish the best epoch, and only then remove what was for resuming."""
+    contents = {
+        "backbone.safetensors": weights_to_bytes(state.best_tensors["backbone"]),
+        "objective.safetensors": weights_to_bytes(task.objective_weights(state.best_tensors["objective"])),
+    }
+    if task.tokenizer is not None:
+        contents["tokenizer.json"] = task.tokenizer.to_json().encode()
+    result = {
+        "name": job.name, "key": job.key, "best_epoch": state.best_epoch, "history": finite_or_null(state.history),
+        "num_train_images": task.corpus.train.num_kept, "num_val_images": len(task.val_rows),
+        "stopped_early": state.stopped, "workers": distributed.world_size(), "seconds": seconds,
+        "resources": asdict(task.resources), "device": device_name(task.device),
+    }
+    publish(files, job.folder, contents, result, recipe=fingerprint(job.recipe), parents=_parents(files, job))
+    for name in (CHECKPOINT, ATTEMPTS):
+        files.remove(f"{job.folder}/{name}")
+
+
+def _parents(files: Files, job: EncoderJob) -> dict[str, str]:
+    """Folder -> content hash of what an encoder was trained from."""
+    found = {}
+    if job.initial_folder is not None:
+        found[job.initial_folder] = open_artefacts(files, job.initial_folder).content_sha256
+    if job.data_folder is not None:
+        found[job.data_folder] = read_manifest(files, job.data_folder).fingerprint
+    return found
+
+
+def finite_or_null(history: list[dict[str, float]]) -> list[dict[str, float | None]]:
+    """JSON knows no NaN: one epoch whose validation overflowed must not cost the whole run."""
+    return [{name: v if math.isfinite(v) else None for name, v in entry.items()} for entry in history]
+
+
+def _save(task: Pretraining, state: LoopState, files: Files, job: EncoderJob) -> None:
+    data = task.save_state(state)
+    # The digest goes first: 32 bytes by which a file that was cut or damaged is known.
+    files.write(f"{job.folder}/{CHECKPOINT}", hashlib.sha256(data).digest() + data)
+    files.remove(f"{job.folder}/{ATTEMPTS}")  # progress was made: attempts are counted from here again
+
+
+def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
+    """The state of the last checkpoint. A damaged one goes to quarantine: the run starts over."""
+    path = f"{job.folder}/{CHECKPOINT}"
+    try:
+        content = files.read(path)
+    except FileNotFoundError:  # none, or damaged and quarantined by the first worker
+        return LoopState()
+    digest, data = content[:32], content[32:]
+    if hashlib.sha256(data).digest() == digest:
+        return task.load_state(data)
+    if distributed.rank() == 0:
+        put_aside(files, path, "its sha256 differs")
+    return LoopState()
+
+
+def note_error(files: Files, job: EncoderJob, error: BaseException) -> None:
+    """Keep why an attempt ended, for the sentence that gives a run up."""
+    path = f"{job.folder}/{ATTEMPTS}"
+    # It only makes a later message clearer: what cannot be written must not hide the error itself.
+    with suppress(FileNotFoundError, ValueError, OSError):
+        content = {**json.loads(files.read(path)), "error": f"{type(error).__name__}: {error}"}
+        files.write(path, json.dumps(content).encode())
+
+
+def last_error(files: Files, job: EncoderJob) -> str:
+    """How the last attempt ended, as far as it could say so."""
+    try:
+        return str(json.loads(files.read(f"{job.folder}/{ATTEMPTS}"))["error"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return "its worker died"
+
+
+def count_attempt(files: Files, job: EncoderJob) -> int:
+    """How often this run was begun, this time included: a run that kills its process must end some time."""
+    path = f"{job.folder}/{ATTEMPTS}"
+    try:
+        content = json.loads(files.read(path))
+        count = 1 + int(content["attempts"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or damaged: it only limits retries
+        content, count = {}, 1
+    files.write(path, json.dumps({**content, "attempts": count}).encode())
+    return count

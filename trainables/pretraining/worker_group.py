@@ -1,0 +1,244 @@
+"""Pretraining by Ray Train: one worker group works through a list of encoder runs. [ray]"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import ray
+import ray.train
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer, get_device
+
+from datasets_io.corpus.read import CorpusBatch, StreamPlan, corpus_index, open_split, read_manifest, resident_batches
+from datasets_io.corpus.stream import streamed_batches
+from datasets_io.storage.artefacts import FAILED, CorruptArtefact, is_done, quarantine
+from datasets_io.storage.files import Files, below
+from trainables.events import EventChannel, Progress, RemoteMethod
+from trainables.pretraining.encoder_job import (
+    Emit,
+    EncoderJob,
+    count_attempt,
+    fail,
+    last_error,
+    note_error,
+    run_pretraining,
+)
+from trainables.pretraining.task import Corpus
+from trainables.recipe import Resources
+from trainables.training import distributed
+from trainables.training.gloo import GroupConfig
+from trainables.training.loop import TrainingDiverged
+
+WAIT_SECONDS = 0.5
+GROUP_STARTS = 100
+
+
+class GivenUp(RuntimeError):
+    """A run whose worker died again and again without a new checkpoint in between."""
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)  # begun anew it offers all; finished runs are skipped
+class Turns:
+    """Which encoder run each group of workers takes next: each once, and again by a group that had to start anew.
+
+    expected: folders of encoders without corpus that are being made meanwhile, for runs that start from them.
+    current: group -> the place of the run that it has in hand.
+    """
+
+    def __init__(self, num_jobs: int, expected: tuple[str, ...]):
+        self.waiting: deque[int] = deque(range(num_jobs))
+        self.current: dict[str, int] = {}
+        self.expected = set(expected)
+
+    def settled(self, folder: str) -> None:
+        """An expected encoder has landed or failed."""
+        self.expected.discard(folder)
+
+    def expects(self, folder: str) -> bool:
+        """Whether an encoder is still being made, so that it is worth waiting for."""
+        return folder in self.expected
+
+    def take(self, group: str, again: bool) -> int:
+        """A place in the list of jobs, or -1 at its end. `again`: the group has just started."""
+        if again and group in self.current:  # its workers died: it goes on with what it had in hand
+            return self.current[group]
+        self.current.pop(group, None)
+        if not self.waiting:
+            return -1
+        self.current[group] = self.waiting.popleft()
+        return self.current[group]
+
+    def give_back(self, group: str, again: bool) -> int | None:
+        """The group has ended. What it had in hand waits `again`; else it is named."""
+        turn = self.current.pop(group, None)
+        if turn is not None and again:
+            self.waiting.appendleft(turn)  # first in line: it may have a checkpoint already
+            return None
+        return turn
+
+    def left(self) -> int:
+        """Runs that are waiting or in hand."""
+        return len(self.waiting) + len(self.current)
+
+    def num_waiting(self) -> int:
+        """Runs that no group has in hand."""
+        return len(self.waiting)
+
+
+class TurnsHandle(Protocol):
+    """What the workers of a group ask of Turns, through the handle of its actor."""
+
+    @property
+    def take(self) -> RemoteMethod[[str, bool], "ray.ObjectRef[int]"]:
+        """Turns.take: (group, again) -> a place in the list of jobs, or -1 at its end."""
+        ...
+
+    @property
+    def expects(self) -> RemoteMethod[[str], "ray.ObjectRef[bool]"]:
+        """Turns.expects: whether an encoder in this folder is still being made."""
+        ...
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One group of workers and what it works on. storage: its URI; board: None where nobody watches."""
+
+    name: str
+    jobs: tuple[EncoderJob, ...]
+    turns: TurnsHandle
+    storage: str
+    resources: Resources
+    board: EventChannel | None
+
+
+def pretrain_all(lane: Lane, scaling: ScalingConfig) -> None:
+    """Take runs one after the other in one group of workers, until none is waiting.
+
+    The start of a worker group costs seconds, so the runs of a study share it. A worker that dies makes
+    Ray Train start the group again; the run in flight then goes on from its checkpoint.
+    """
+    # A busy machine, or one that the autoscaler has yet to start, takes longer than Ray's own minute.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
+    trainer = TorchTrainer(
+        _worker_loop,
+        torch_config=GroupConfig(),
+        train_loop_config={"lane": lane},
+        scaling_config=scaling,
+        run_config=RunConfig(
+            name=lane.name, storage_path=below(lane.storage, "ray"),
+            # A run's own attempts are counted in its folder, where progress counts too; this only ends a loop.
+            failure_config=FailureConfig(max_failures=GROUP_STARTS),
+        ),
+    )
+    trainer.fit()
+
+
+def open_corpus(job: EncoderJob, storage: str, resources: Resources) -> Corpus:
+    """The corpus of a job: resident in memory where it is small, else streamed by Ray Data, in the same order.
+
+    Raises ValueError for a job that needs no corpus.
+    """
+    files, recipe, folder = Files(storage), job.pretraining, job.data_folder
+    if folder is None:
+        raise ValueError(f"{job.name} has no data folder: a pretraining reads a corpus that datasets_io.build made")
+    manifest = read_manifest(files, folder)
+    train = corpus_index(files, folder, manifest, "train", recipe.require_impression)
+    val = corpus_index(files, folder, manifest, "val", recipe.require_impression)
+    resident = train.num_bytes <= resources.resident_bytes
+
+    def batches(plan: StreamPlan, start_step: int) -> Iterator[CorpusBatch]:
+        if resident:
+            pixels = open_split(files, folder, manifest, "train").pixels
+            return resident_batches(pixels, train, plan, start_step)
+        return streamed_batches(files, folder, manifest, train, plan, start_step, job.name)
+
+    return Corpus(train, batches, val, open_split(files, folder, manifest, "val").pixels)
+
+
+def _worker_loop(config: dict[str, Any]) -> None:
+    lane: Lane = config["lane"]
+    device = get_device()
+    if device.type == "cpu":
+        torch.set_num_threads(lane.resources.cpus_per_worker)
+    files = Files(lane.storage)
+
+    def emit(progress: Progress) -> None:
+        if distributed.rank() == 0 and lane.board is not None:
+            lane.board.encoder.remote(progress)
+
+    again = True  # this group has just started: what it had in hand before is its first turn
+    while (turn := _next_turn(lane, again)) >= 0:
+        again = False
+        job = lane.jobs[turn]
+        if not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}"):
+            _one_job(job, lane, device, emit)
+        ray.train.report({"encoder": job.key})
+
+
+def _next_turn(lane: Lane, again: bool) -> int:
+    """A place in lane.jobs, the same on all workers of the group, or -1. Only the first worker asks."""
+    # If each asked, each would get another run.
+    turn = ray.get(lane.turns.take.remote(lane.name, again)) if distributed.rank() == 0 else 0
+    return distributed.broadcast_int(turn)
+
+
+def _one_job(job: EncoderJob, lane: Lane, device: torch.device, emit: Emit) -> None:
+    """Pretrain one encoder. Where only some workers know of an error it is raised, and Ray starts the group again."""
+    files = Files(lane.storage)
+    try:
+        # The first worker counts, and all must decide alike, or one would wait for the others for ever.
+        attempts = count_attempt(files, job) if distributed.rank() == 0 else 1
+        if distributed.broadcast_int(attempts) > lane.resources.max_failures:
+            raise GivenUp(
+                f"given up after {lane.resources.max_failures} attempts without progress; the last one ended with: "
+                f"{last_error(files, job)}"
+            )
+        _wait_for_initial(job, files, lane.turns)
+        run_pretraining(job, lane.storage, open_corpus(job, lane.storage, lane.resources), lane.resources, device, emit)
+    except CorruptArtefact as error:
+        if error.path is None or error.path != job.initial_folder:
+            # A shard, perhaps on one worker only: the group must start again.
+            fail(job, files, error, emit)
+            if distributed.world_size() > 1:
+                raise
+            return
+        # The weights it starts from were damaged: they are computed again, and then this run; it has not failed.
+        if distributed.rank() == 0:
+            quarantine(files, error.path)
+        emit(Progress(job.key, "waiting", error=str(error)))
+        distributed.barrier()  # none looks for the folder again before it is gone
+    except Exception as error:
+        if distributed.world_size() > 1 and not _raised_everywhere(error):
+            note_error(files, job, error)
+            raise  # the other workers wait in a collective: the group must start again
+        _failed(job, files, error, emit)
+
+
+def _failed(job: EncoderJob, files: Files, error: Exception, emit: Emit) -> None:
+    if distributed.rank() == 0:
+        fail(job, files, error, emit)
+    distributed.barrier()
+
+
+def _raised_everywhere(error: Exception) -> bool:
+    """Whether every worker of the group raises this error at the same place, since its cause is the same data."""
+    return isinstance(error, (ValueError, FloatingPointError, TrainingDiverged, GivenUp))
+
+
+def _wait_for_initial(job: EncoderJob, files: Files, turns: TurnsHandle) -> None:
+    """Return when the encoder that the job starts from is published.
+
+    Raises ValueError where that one failed, CorruptArtefact where it was there and has gone.
+    """
+    while job.initial_folder is not None and not is_done(files, job.initial_folder):
+        if files.exists(f"{job.initial_folder}/{FAILED}"):
+            raise ValueError(f"the encoder it starts from failed: see {job.initial_folder}/{FAILED}")
+        # Asked for the folder a second time: it may have landed between the first question and the answer of Turns.
+        if not ray.get(turns.expects.remote(job.initial_folder)) and not is_done(files, job.initial_folder):
+            text = f"{job.initial_folder} was finished and is not there any more"
+            raise CorruptArtefact(text, job.initial_folder)
+        time.sleep(WAIT_SECONDS)

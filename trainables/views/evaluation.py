@@ -1,0 +1,117 @@
+"""How images are prepared for a classifier: resize, crop, mirror, normalise; several crops in a test where asked."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainables.views.render import IMAGENET_MEAN, IMAGENET_STD, normalise
+
+
+@dataclass(frozen=True)
+class EvalSpec:
+    """size: side of what the backbone sees. resize: side of the square before the central crop, None for size.
+
+    flip_p: probability of mirroring in training. normalise: by mean and std of the weights
+    (ImageNet's by default), else values in [0, 1].
+    ten_crop: in a test the mean over four corners and the centre, of the image and of its mirror image, resized to
+    `test_resize`. Raises ValueError where a crop would be larger than what it is cut from.
+    """
+
+    size: int
+    resize: int | None = None
+    flip_p: float = 0.0
+    normalise: bool = True
+    ten_crop: bool = False
+    test_resize: int | None = None
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip_p <= 1:
+            raise ValueError(f"EvalSpec.flip_p is {self.flip_p}: it must be in [0, 1]")
+        if self.ten_crop and self.test_resize is None:
+            raise ValueError(f"EvalSpec.ten_crop needs test_resize: the side, at least {self.size}, before the crops")
+        for name in ("resize", "test_resize"):
+            side = getattr(self, name)
+            if side is not None and side < self.size:
+                raise ValueError(f"EvalSpec.{name} is {side}: it must be at least size, {self.size}")
+
+
+def paper_chexpert(size: int) -> EvalSpec:
+    """Resize(256), CenterCrop(224) and a mirror (B.2), in the same proportion at other sizes.
+
+    Stored images are squares: one of 224 is enlarged to 256 before the crop, so that the backbone sees its central
+    196 x 196 pixels. Build the data at 256 for the pixels that an archive's own images would give.
+    """
+    return EvalSpec(size, resize=round(size * 256 / 224), flip_p=0.5)
+
+
+def paper_nih(size: int) -> EvalSpec:
+    """Resize(224, 224) only."""
+    return EvalSpec(size)
+
+
+def released_chexpert(size: int) -> EvalSpec:
+    """Resize(224, 224), and values in [0, 1] as they are."""
+    return EvalSpec(size, normalise=False)
+
+
+def released_nih(size: int) -> EvalSpec:
+    """A mirror and Resize(224) in training; in a test ten crops of Resize(256)."""
+    return EvalSpec(size, flip_p=0.5, ten_crop=True, test_resize=round(size * 256 / 224))
+
+
+def contents(spec: EvalSpec) -> tuple[bool, ...]:
+    """The distinct pixel contents of an image, by whether it is mirrored; index them by int(flip).
+
+    Features of a frozen backbone need be computed once for each. The first, not mirrored, is also the evaluation's.
+    """
+    return (False, True) if spec.flip_p > 0 else (False,)
+
+
+def prepare(spec: EvalSpec, pixels: np.ndarray, flips: np.ndarray | None, device: torch.device) -> Tensor:
+    """uint8 (B, H, W) -> float32 (B, 3, size, size) on the device; flips: (B,) bool, which to mirror after the crop."""
+    grey = _resized(pixels, spec.resize or spec.size, device)
+    grey = _crop(grey, *_centre(grey, spec.size), spec.size)
+    if flips is not None and flips.any():  # asked of the array, which is on the CPU: no question to the device
+        mirrored = torch.from_numpy(flips).to(device)[:, None, None]
+        grey = torch.where(mirrored, grey.flip(-1), grey)
+    return _finish(spec, grey)
+
+
+def prepare_test(spec: EvalSpec, pixels: np.ndarray, device: torch.device) -> Tensor:
+    """As prepare without mirroring; with ten_crop (B, 10, 3, size, size) in torchvision's order."""
+    if not spec.ten_crop:
+        return prepare(spec, pixels, None, device)
+    assert spec.test_resize is not None, "EvalSpec refuses ten_crop without it"
+    grey = _resized(pixels, spec.test_resize, device)
+    last = spec.test_resize - spec.size  # where the last crop along an axis begins
+    corners = [(0, 0), (0, last), (last, 0), (last, last), _centre(grey, spec.size)]
+    # Crops of the mirror image, and not mirrored crops: an odd margin puts their centres one pixel apart.
+    crops = [_crop(image, y, x, spec.size) for image in (grey, grey.flip(-1)) for y, x in corners]
+    return torch.stack([_finish(spec, crop) for crop in crops], dim=1)
+
+
+def _resized(pixels: np.ndarray, side: int, device: torch.device) -> Tensor:
+    """uint8 (B, H, W) -> float32 (B, side, side) in [0, 1]: bilinear, smoothed before it shrinks."""
+    grey = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 255
+    if grey.shape[1:] != (side, side):
+        grey = functional.interpolate(grey[:, None], (side, side), mode="bilinear", antialias=True)[:, 0]
+    return grey
+
+
+def _centre(grey: Tensor, size: int) -> tuple[int, int]:
+    """Top and left of the central crop; half a pixel goes to the even side, as in torchvision."""
+    return round((grey.shape[1] - size) / 2), round((grey.shape[2] - size) / 2)
+
+
+def _crop(grey: Tensor, top: int, left: int, size: int) -> Tensor:
+    return grey[:, top : top + size, left : left + size]
+
+
+def _finish(spec: EvalSpec, grey: Tensor) -> Tensor:
+    # Without normalisation the channel is repeated as a view: no copy of three equal planes.
+    return normalise(grey, spec.mean, spec.std) if spec.normalise else grey[:, None].expand(-1, 3, -1, -1)

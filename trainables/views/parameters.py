@@ -1,0 +1,188 @@
+"""What decides a view: its recipe, and the parameters drawn for each sample."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+# A value at the threshold is inverted, also where dividing by 255 rounded it one bit below.
+SOLARIZE_SLACK = 1e-6
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """All recipe values of a view (the paper's B.3), in the order in which they act.
+
+    size: side in pixels. crop_scale: share of the area; crop_ratio: width over height. degrees: largest rotation
+    either way. translate: largest shift as a share of width and of height (not a range). scale: range of zoom.
+    degrees, translate and scale are 0, (0, 0), (1, 1) where there is no affine. affine_interpolation: "nearest",
+    torchvision's default and what the authors ran, or "bilinear". brightness and contrast: ranges of factors.
+    blur_sigma in pixels; blur_kernel odd, in pixels. solarize_threshold in [0, 1].
+    Raises ValueError for a value that no view can have.
+    """
+
+    size: int
+    crop_scale: tuple[float, float]
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip_p: float = 0.5
+    degrees: float = 0.0
+    translate: tuple[float, float] = (0.0, 0.0)
+    scale: tuple[float, float] = (1.0, 1.0)
+    jitter_p: float = 0.0
+    brightness: tuple[float, float] = (0.6, 1.4)
+    contrast: tuple[float, float] = (0.6, 1.4)
+    blur_p: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    blur_kernel: int = 23
+    solarize_p: float = 0.0
+    solarize_threshold: float = 128 / 255
+    affine_interpolation: str = "nearest"
+
+    def __post_init__(self) -> None:
+        for name in ("flip_p", "jitter_p", "blur_p", "solarize_p", "solarize_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"ViewSpec.{name} is {getattr(self, name)}: it must be in [0, 1]")
+        for name in ("crop_scale", "crop_ratio", "scale", "blur_sigma", "brightness", "contrast"):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high or (low == 0 and name not in ("brightness", "contrast")):
+                raise ValueError(f"ViewSpec.{name} is {(low, high)}: give (low, high), positive, in order")
+        if self.blur_kernel % 2 == 0 or not 0 < self.blur_kernel < 2 * self.size:
+            raise ValueError(
+                f"ViewSpec.blur_kernel is {self.blur_kernel} at size {self.size}: it must be odd, below twice the size"
+            )
+        if self.affine_interpolation not in ("nearest", "bilinear"):
+            raise ValueError(
+                f'ViewSpec.affine_interpolation is {self.affine_interpolation!r}: take "nearest" or "bilinear"'
+            )
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is an affine."""
+        return self.degrees > 0 or tuple(self.translate) != (0, 0) or tuple(self.scale) != (1, 1)
+
+
+def kernel_for(size: int) -> int:
+    """The odd number next to a tenth of the size: 23 at 224."""
+    return max(3, 2 * (size // 20) + 1)
+
+
+def multi_modal_view(size: int, jitter_p: float = 0.5) -> ViewSpec:
+    """The view that is paired with the report (B.3): crop, affine, jitter and blur; no solarisation."""
+    return ViewSpec(
+        size, (0.6, 1.0), degrees=20.0, translate=(0.09, 0.10), scale=(0.95, 1.05), jitter_p=jitter_p, blur_p=0.5,
+        blur_sigma=(0.1, 3.0), blur_kernel=kernel_for(size),
+    )
+
+
+def ssl_view_1(size: int) -> ViewSpec:
+    """The first self-supervised view (B.3): always blurred."""
+    return ViewSpec(size, (0.75, 1.0), jitter_p=0.8, blur_p=1.0, blur_kernel=kernel_for(size))
+
+
+def ssl_view_2(size: int) -> ViewSpec:
+    """The second self-supervised view (B.3): seldom blurred, sometimes solarised."""
+    return ViewSpec(size, (0.75, 1.0), jitter_p=0.8, blur_p=0.1, blur_kernel=kernel_for(size), solarize_p=0.2)
+
+
+@dataclass(frozen=True)
+class ViewParameters:
+    """One row a sample, on the CPU: flags are bool (n,), factors and sigma float64 (n,).
+
+    crop: int64 (n, 4) top, left, height, width in pixels. affine: float64 (n, 4) angle in degrees (clockwise), dx, dy
+    in pixels of the view, scale. contrast_first: contrast before brightness.
+    """
+
+    spec: ViewSpec
+    crop: Tensor
+    flip: Tensor
+    affine: Tensor
+    jitter: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    contrast_first: Tensor
+    blur: Tensor
+    sigma: Tensor
+    solarize: Tensor
+
+    def slice(self, start: int, stop: int) -> "ViewParameters":
+        """The samples of one worker: rows start to stop - 1."""
+        rows = {f.name: getattr(self, f.name)[start:stop] for f in fields(self) if f.name != "spec"}
+        return ViewParameters(self.spec, **rows)
+
+
+def draw(spec: ViewSpec, n: int, height: int, width: int, generator: torch.Generator) -> ViewParameters:
+    """Parameters of n views, distributed as torchvision's transforms draw them.
+
+    height, width: of the stored images, in pixels. The order of the draws is part of the result: a draw that is
+    added or moved changes all that follow, and with them every pretraining.
+    """
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(n, *shape, generator=generator, dtype=torch.float64) * (high - low) + low
+
+    def happens(p: float) -> Tensor:
+        return torch.rand(n, generator=generator) < p
+
+    # torchvision draws whole pixels, up to these shares of the side.
+    max_dx, max_dy = spec.translate[0] * spec.size, spec.translate[1] * spec.size
+    affine = torch.stack(
+        [
+            uniform(-spec.degrees, spec.degrees), uniform(-max_dx, max_dx).round(), uniform(-max_dy, max_dy).round(),
+            uniform(*spec.scale),
+        ], dim=1,
+    )
+    return ViewParameters(
+        spec, _draw_crops(spec, n, height, width, uniform), happens(spec.flip_p), affine, happens(spec.jitter_p),
+        uniform(*spec.brightness), uniform(*spec.contrast), happens(0.5), happens(spec.blur_p),
+        uniform(*spec.blur_sigma), happens(spec.solarize_p),
+    )
+
+
+def _draw_crops(spec: ViewSpec, n: int, height: int, width: int, uniform: Callable[..., Tensor]) -> Tensor:
+    """RandomResizedCrop's rule: ten tries of area and log-uniform ratio, then the central crop. (n, 4) int64.
+
+    uniform(low, high, *shape) draws (n, *shape).
+    """
+    tries = 10  # all are drawn at once, and each sample takes its first that fits
+    area = uniform(*spec.crop_scale, tries) * height * width
+    ratio = torch.exp(uniform(math.log(spec.crop_ratio[0]), math.log(spec.crop_ratio[1]), tries))
+    # w h = area and w / h = ratio.
+    w, h = torch.sqrt(area * ratio).round(), torch.sqrt(area / ratio).round()
+    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    first = torch.where(fits.any(1), fits.int().argmax(1), 0)
+    rows = torch.arange(n)
+    w, h = w[rows, first], h[rows, first]
+    fallback = ~fits.any(1)
+    if fallback.any():
+        # The largest crop about the centre whose ratio is allowed.
+        low, high = spec.crop_ratio
+        whole = width / height
+        w[fallback] = width if whole < low or low <= whole <= high else round(height * high)
+        h[fallback] = round(width / low) if whole < low else height
+    # One of height - h + 1 places, all equally likely.
+    top = torch.floor(uniform(0, 1) * (height - h + 1))
+    left = torch.floor(uniform(0, 1) * (width - w + 1))
+    top[fallback], left[fallback] = ((height - h) // 2)[fallback], ((width - w) // 2)[fallback]
+    return torch.stack([top, left, h, w], dim=1).long()
+
+
+def draw_for_step(spec: ViewSpec, global_batch_size: int, height: int, width: int, seed: int) -> ViewParameters:
+    """Parameters of a whole global batch: a worker takes its slice, so their number changes nothing."""
+    return draw(spec, global_batch_size, height, width, torch.Generator().manual_seed(seed))
+
+
+def inverse_affines(affine: Tensor, size: int) -> Tensor:
+    """(n, 4) angle in degrees, dx, dy, scale -> (n, 2, 3) float64: where an output pixel (x, y, 1) comes from.
+
+    Rotation and scale are about the image's centre, as torchvision's functional.affine without shear.
+    """
+    angle, dx, dy, scale = affine.double().unbind(1)
+    cos, sin = torch.cos(torch.deg2rad(angle)) / scale, torch.sin(torch.deg2rad(angle)) / scale
+    # With c the centre and d the shift, output = R s (input - c) + c + d; so input = R' / s (output - c - d) + c.
+    centre = (size - 1) / 2
+    cx, cy = centre + dx, centre + dy
+    x_row = torch.stack([cos, sin, centre - cos * cx - sin * cy], dim=1)
+    y_row = torch.stack([-sin, cos, centre + sin * cx - cos * cy], dim=1)
+    return torch.stack([x_row, y_row], dim=1)
