@@ -25,7 +25,7 @@ from benchmarks.small_storage import built, image_counts, trivial_study
 from benchmarks.views import one_core
 from datasets_io.corpus.label_subsets import label_subset
 from datasets_io.corpus.read import read_manifest
-from sweep.cli.logging import quiet_libraries
+from sweep.cli.logging import silence_libraries
 from sweep.engine.execution import Execution
 from sweep.engine.jobs import downstream_jobs, encoder_job
 from sweep.engine.schedule import groups_in_order
@@ -131,7 +131,7 @@ def end_to_end(plan: Plan, store: Store, folders: dict[str, str], root: Path, gr
     counts = image_counts(store, folders)
     with own_ray():
         started = time.perf_counter()
-        Execution(left, plan.cells, encoders_done, store, folders, counts, Resources()).run(lambda news: None)
+        Execution(left, plan.cells, encoders_done, store, folders, counts, Resources()).run(lambda progress: None)
         seconds = time.perf_counter() - started
     done, failed = store.done_and_failed()
     finished = sum(store.folder(cell) in done for cell in plan.cells)
@@ -149,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cell", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="ten cells: checks that it works")
     quick = parser.parse_args(arguments).quick
-    quiet_libraries()
+    silence_libraries()
     study = trivial_study(FEW_ROWS if quick else NUM_ROWS, FEW_SEEDS if quick else SEEDS, 48)
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory(prefix="radsweep-cell-") as folder:

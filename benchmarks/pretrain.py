@@ -24,7 +24,7 @@ from benchmarks.small_storage import built, image_counts, trivial_study
 from benchmarks.views import one_core
 from datasets_io.corpus.read import read_manifest
 from datasets_io.storage.files import Files
-from sweep.cli.logging import quiet_libraries
+from sweep.cli.logging import silence_libraries
 from sweep.engine.execution import Execution
 from sweep.store.store import Store
 from sweep.studies import demo
@@ -161,7 +161,7 @@ def start_up(recipe: PretrainRecipe, store: Store, folders: dict[str, str], size
         encoders = tuple(EncoderRun("simclr", seed, short, CORPUS, "made-up") for seed in seeds)
         left = Pending(encoders, (), (), (), ())
         started = time.perf_counter()
-        Execution(left, (), set(), store, folders, counts, Resources()).run(lambda news: None)
+        Execution(left, (), set(), store, folders, counts, Resources()).run(lambda progress: None)
         seconds = time.perf_counter() - started
         if {store.folder(run) for run in encoders} - store.done_and_failed()[0]:
             raise ArithmeticError("a pretraining left no result")
@@ -196,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pretrain", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few images and seconds: checks that it works")
     size = QUICK if parser.parse_args(arguments).quick else FULL
-    quiet_libraries()
+    silence_libraries()
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory(prefix="radsweep-pretrain-") as folder:
         rows = list(figures(Path(folder), size))
     report(rows)

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 from benchmarks.common import report, row
 from sweep.engine.schedule import (
-    Machines,
+    ClusterResources,
     ReadyTasks,
-    Task,
+    ScheduledJob,
     capacity,
     gpu_share,
     groups_in_order,
-    lanes_wanted,
+    groups_wanted,
     longest_first,
     shape_of,
 )
@@ -89,7 +89,7 @@ def folder(item: EncoderRun | Cell) -> str:
 def simulate(study: Study, plan: Plan, gpus: int, durations: Durations) -> Outcome:
     """Run a whole plan on so many GPUs, event by event."""
     left = pending(plan, set(), set())
-    machines = Machines(float(gpus), 16.0 * gpus)
+    machines = ClusterResources(float(gpus), 16.0 * gpus)
     runs = longest_first(left.encoders, COUNTS)
     pretrainings = [run for run in runs if run.needs_corpus]
     shape = shape_of(study.resources, machines, len(pretrainings))
@@ -100,7 +100,7 @@ def simulate(study: Study, plan: Plan, gpus: int, durations: Durations) -> Outco
     seconds = [durations.group(group) for group, _ in groups]
     ready = ReadyTasks(tasks)
     events: list[tuple[float, int, float, tuple[str, ...], bool]] = []
-    number = lanes = 0
+    number = groups = 0
     now = used = area = 0.0
     for run in runs:
         if not run.needs_corpus:
@@ -109,25 +109,25 @@ def simulate(study: Study, plan: Plan, gpus: int, durations: Durations) -> Outco
     landed: set[str] = set()
     waiting = list(pretrainings)
     while True:
-        wanted = lanes_wanted(shape, machines, len(waiting) + lanes)
+        wanted = groups_wanted(shape, machines, len(waiting) + groups)
         startable = [run for run in waiting if run.parent is None or folder(run.parent) in landed]
-        while startable and lanes < wanted and used + gang <= gpus + 1e-9:
+        while startable and groups < wanted and used + gang <= gpus + 1e-9:
             run = startable.pop(0)
             waiting.remove(run)
-            lanes, used, number = lanes + 1, used + gang, number + 1
+            groups, used, number = groups + 1, used + gang, number + 1
             end = now + durations.encoder(run, shape.workers)
             heapq.heappush(events, (end, number, gang, (folder(run),), True))
-        room = capacity(shape, machines, wanted) - (used - lanes * gang)
-        while (chosen := ready.take(room)) is not None:
+        room = capacity(shape, machines, wanted) - (used - groups * gang)
+        while (chosen := ready.claim(room)) is not None:
             share = tasks[chosen].share
             room, used, number = room - share, used + share, number + 1
             heapq.heappush(events, (now + seconds[chosen], number, share, tasks[chosen].gives, False))
         assert used <= gpus + 1e-6, "more is running than there are GPUs"
         if not events:
             break
-        end, _, share, gives, was_lane = heapq.heappop(events)
+        end, _, share, gives, was_group = heapq.heappop(events)
         area += used * (end - now)
-        now, used, lanes = end, used - share, lanes - was_lane
+        now, used, groups = end, used - share, groups - was_group
         for name in gives:
             landed.add(name)
             ready.landed(name)
@@ -135,13 +135,14 @@ def simulate(study: Study, plan: Plan, gpus: int, durations: Durations) -> Outco
     return Outcome(now, lower_bound(plan, tasks, seconds, durations, shape.workers, gang, gpus), area / (now * gpus))
 
 
-def _task(group: tuple[Cell, ...], work: float, study: Study, starts: dict[str, Cell]) -> Task:
+def _task(group: tuple[Cell, ...], work: float, study: Study, starts: dict[str, Cell]) -> ScheduledJob:
     needs = (folder(group[0].encoder), *(folder(starts[cell.key]) for cell in group if cell.key in starts))
-    return Task(needs, tuple(folder(cell) for cell in group), gpu_share(study.resources, group[0]), work)
+    return ScheduledJob(needs, tuple(folder(cell) for cell in group), gpu_share(study.resources, group[0]), work)
 
 
 def lower_bound(
-    plan: Plan, tasks: list[Task], seconds: list[float], durations: Durations, workers: int, gang: float, gpus: int
+    plan: Plan, tasks: list[ScheduledJob], seconds: list[float], durations: Durations, workers: int, gang: float,
+    gpus: int,
 ) -> float:
     """No schedule is shorter than all work spread evenly, nor than the longest chain of what waits for each other."""
     ends: dict[str, float] = {}

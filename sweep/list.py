@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sweep.cli.exit_codes import EXIT_BAD_INPUT
-from sweep.cli.logging import quiet_libraries
+from sweep.cli.logging import silence_libraries
 
 KINDS = ("methods", "datasets", "studies", "protocols")
 PIPE_WIDTH = 140
@@ -24,7 +24,7 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for scripts.")] = False,
 ) -> None:
     """Which names are there for --study, --raw, --method and --only?"""
-    quiet_libraries()
+    silence_libraries()
     if kind not in KINDS:
         typer.echo(f"error: there is no list of {kind!r}; allowed: {', '.join(KINDS)}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT)

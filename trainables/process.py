@@ -15,7 +15,7 @@ ALIVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Process:
+class WorkerProcess:
     """A process of the cluster. node: Ray's id of its node; pid: its number there.
 
     birth: when it began, in the kernel's ticks since boot; empty where there is no /proc.
@@ -30,12 +30,12 @@ class ProcessChannel(EventChannel, Protocol):
     """An EventChannel that is also told which processes work on which jobs, so that one that hangs can be ended."""
 
     @property
-    def alive(self) -> RemoteMethod[[Process], object]:
+    def alive(self) -> RemoteMethod[[WorkerProcess], object]:
         """A process is not stopped: said every ALIVE_SECONDS."""
         ...
 
     @property
-    def started(self) -> RemoteMethod[[int, Process], object]:
+    def started(self) -> RemoteMethod[[int, WorkerProcess], object]:
         """A process has begun with the job of this number."""
         ...
 
@@ -60,16 +60,16 @@ def birth_of(pid: int) -> str | None:
     return None if fields[0] == "Z" else fields[19]  # Z: a zombie; starttime is field 22, of which 3 is fields[0]
 
 
-def this_process() -> Process:
+def this_process() -> WorkerProcess:
     """The process that asks, on its Ray node."""
-    return Process(ray.get_runtime_context().get_node_id(), os.getpid(), birth_of(os.getpid()) or "")
+    return WorkerProcess(ray.get_runtime_context().get_node_id(), os.getpid(), birth_of(os.getpid()) or "")
 
 
 _saying = threading.Lock()  # taken once and never released: a process says it in one thread only
 
 
-def keep_saying_alive(board: ProcessChannel) -> None:
-    """Tell the board every ALIVE_SECONDS from now on that this process is not stopped. Once for each process.
+def keep_saying_alive(progress_actor: ProcessChannel) -> None:
+    """Tell the progress actor every ALIVE_SECONDS from now on that this process is not stopped. Once for each process.
 
     Not where there is no /proc: a process that has ended is silent too, and without its birth nothing tells it from
     another one that has its number by then.
@@ -82,7 +82,7 @@ def keep_saying_alive(board: ProcessChannel) -> None:
 
     def say() -> None:
         while True:
-            board.alive.remote(process)
+            progress_actor.alive.remote(process)
             time.sleep(ALIVE_SECONDS)
 
     threading.Thread(target=say, name="radsweep-alive", daemon=True).start()

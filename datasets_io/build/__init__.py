@@ -1,7 +1,7 @@
 """How does a raw archive become shards? `from datasets_io.build import BuildSpec, build`.
 
 Names are loaded when they are asked for: whoever needs one small file of this package does not pay for torch, and a
-command hears a signal before its libraries are loaded.
+command answers a signal before its libraries are loaded.
 """
 
 from importlib import import_module

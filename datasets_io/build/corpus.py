@@ -83,7 +83,7 @@ def build(
     raw_bytes = _check_present(kept, raw, max_rejects)
     pixels = PixelSpec(spec.image_size, spec.intensity, source.modalities)
     job = ShardJob(str(raw), files.uri, folder, findings, pixels)
-    files.remove_leftovers(folder)
+    files.remove_orphans(folder)
     tasks = plan_shards(kept)
     results = _make_shards(job, tasks, raw_bytes, _HowRun(files, progress, start_ray))
     # From here to the manifest, which is written last, every step gives the same bytes when it is done again.

@@ -32,7 +32,7 @@ class Reject:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BuildOutcome:
     """What became of the records. accepted: the N in the shards, in the shards' order; hashes: (N, WORDS) uint64.
 
     digests: N texts, equal where pictures are equal byte by byte. burned_in: image ids whose DICOM header says that
@@ -46,7 +46,7 @@ class Outcome:
     digests: list[str]
 
 
-def outcome_of(tasks: list[ShardTask], results: list[ShardResult], index_rejects: Iterable[Reject]) -> Outcome:
+def outcome_of(tasks: list[ShardTask], results: list[ShardResult], index_rejects: Iterable[Reject]) -> BuildOutcome:
     """What all shards together came to; `results` are in the order of `tasks`."""
     accepted: list[Record] = []
     rejects = list(index_rejects)
@@ -63,10 +63,10 @@ def outcome_of(tasks: list[ShardTask], results: list[ShardResult], index_rejects
         burned_in += [task.records[place].image_id for place in result.burned_in]
         hashes += result.hashes
         digests += result.digests
-    return Outcome(accepted, rejects, burned_in, hashes_from_text(hashes), digests)
+    return BuildOutcome(accepted, rejects, burned_in, hashes_from_text(hashes), digests)
 
 
-def write_rejects(files: Files, folder: str, outcome: Outcome) -> dict[str, int]:
+def write_rejects(files: Files, folder: str, outcome: BuildOutcome) -> dict[str, int]:
     """Writes rejects.parquet and flags.parquet. Returns reason -> number, the commonest first."""
     columns = ("image_id", "path", "stage", "reason")
     values = {name: [getattr(reject, name) for reject in outcome.rejects] for name in columns}
@@ -76,7 +76,7 @@ def write_rejects(files: Files, folder: str, outcome: Outcome) -> dict[str, int]
     return dict(Counter(f"{reject.stage}: {reject.reason}" for reject in outcome.rejects).most_common())
 
 
-def write_leaks(files: Files, folder: str, outcome: Outcome) -> dict[str, Any]:
+def write_leaks(files: Files, folder: str, outcome: BuildOutcome) -> dict[str, Any]:
     """Writes near_duplicates.parquet. Returns counts["leaks"] of a manifest: pictures that two splits share.
 
     equal_pictures: distinct pictures, equal byte by byte after the resize. near_duplicates: as count_near_pairs.

@@ -17,7 +17,7 @@ import stamina
 from datasets_io.storage.disk import DISK, Data, _pieces
 
 TEMPORARY = ".tmp-"
-LEFTOVER_SECONDS = 3600  # no write takes that long
+ORPHAN_SECONDS = 3600  # no write takes that long
 RETRY_SECONDS = float(os.environ.get("RADSWEEP_RETRY_SECONDS", "120"))
 # Errors of a storage that is unreachable for a moment. A full disk, missing rights or files do not pass by waiting.
 PASSING = {
@@ -149,7 +149,7 @@ class Files(ReadFiles):
         self.write(path, data)
         return True
 
-    def remove_leftovers(self, prefix: str = "") -> int:
+    def remove_orphans(self, prefix: str = "") -> int:
         """Remove the temporary files of writers that were killed, and only those; how many there were.
 
         A writer is dead when its process on this machine is, and in any case when its file is an hour old.
@@ -159,7 +159,7 @@ class Files(ReadFiles):
         removed = 0
         for folder, _, names in os.walk(self.full(prefix)):
             for path in (f"{folder}/{name}" for name in names if TEMPORARY in name):
-                if _is_leftover(path):
+                if _is_orphan(path):
                     Path(path).unlink(missing_ok=True)
                     removed += 1
         return removed
@@ -302,14 +302,14 @@ def this_machine() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
-def _is_leftover(path: str) -> bool:
+def _is_orphan(path: str) -> bool:
     # The name's end is .tmp-<machine>-<process>-<uuid> (see _temporary).
     machine, _, rest = path.rpartition(TEMPORARY)[2].partition("-")
     process = rest.partition("-")[0]
     if machine == this_machine() and process.isdecimal() and not is_running(int(process)):
         return True
     try:
-        return time.time() - os.stat(path).st_mtime > LEFTOVER_SECONDS
+        return time.time() - os.stat(path).st_mtime > ORPHAN_SECONDS
     except FileNotFoundError:  # its writer has just finished
         return False
 

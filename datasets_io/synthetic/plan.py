@@ -57,7 +57,7 @@ class SyntheticSpec:
 
 
 @dataclass(frozen=True)
-class Study:
+class ImagingStudy:
     """One visit. patient, number: counted from 0; images: how many exposures it has."""
 
     patient: int
@@ -87,10 +87,10 @@ def stream(spec: SyntheticSpec, *names: str | int) -> np.random.Generator:
     return np.random.default_rng(derive_seed(spec.seed, "synthetic", *names))
 
 
-def draw_studies(source: str, images: int, rng: np.random.Generator, second_image: float = 0.0) -> list[Study]:
+def draw_studies(source: str, images: int, rng: np.random.Generator, second_image: float = 0.0) -> list[ImagingStudy]:
     """Studies of whole patients that hold exactly so many images. second_image: share of studies that have two."""
     population = HOSPITALS[source].population
-    studies: list[Study] = []
+    studies: list[ImagingStudy] = []
     left, patient = images, 0
     while left > 0:
         anatomy = draw_anatomy(rng)
@@ -100,7 +100,7 @@ def draw_studies(source: str, images: int, rng: np.random.Generator, second_imag
             signs = draw_signs(population, rng, signs)
             count = min(left, 1 + int(rng.random() < second_image))
             if count:
-                studies.append(Study(patient, number, anatomy, signs, count))
+                studies.append(ImagingStudy(patient, number, anatomy, signs, count))
             left -= count
         patient += 1
     return studies
@@ -111,7 +111,7 @@ def draw_ids(low: int, high: int, count: int, rng: np.random.Generator) -> list[
     return [int(number) for number in low + rng.choice(high - low, size=count, replace=False)]
 
 
-def picture(spec: SyntheticSpec, source: str, study: Study, rng: np.random.Generator) -> np.ndarray:
+def picture(spec: SyntheticSpec, source: str, study: ImagingStudy, rng: np.random.Generator) -> np.ndarray:
     """One exposure of a study, (image_size, image_size) float32 in 0..1."""
     return expose(HOSPITALS[source], study.anatomy, study.signs, spec.image_size, rng,
                   contrast=spec.contrast, noise=spec.noise)

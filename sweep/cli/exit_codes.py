@@ -11,12 +11,12 @@ from typing import NoReturn
 import typer
 
 from datasets_io.storage.schema_version import NewerSchema
-from sweep.cli.signals import EXIT_INTERRUPTED, end_process, ignore, interruptible
+from sweep.cli.signals import EXIT_INTERRUPTED, end_process, ignore_signals, interruptible
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
 
 
-def storage_trouble(error: OSError, storage: str) -> str | None:
+def storage_error_message(error: OSError, storage: str) -> str | None:
     """A sentence where the storage is full, read-only, forbidden or away; None for any other error."""
     known = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
     if error.errno not in known:
@@ -34,28 +34,28 @@ class ClusterLost(RuntimeError):
 
 
 @contextmanager
-def answers(module: str, storage: str, bad_input: type[Exception], retry: str = "") -> Iterator[None]:
+def handled_errors(module: str, storage: str, bad_input: type[Exception], retry: str = "") -> Iterator[None]:
     """Exit codes and sentences for what stops a command; the same command, with `retry`, goes on after most of it."""
     command = command_of(module)
     try:
         with interruptible():
             yield
     except KeyboardInterrupt:
-        ignore()
+        ignore_signals()
         typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
         end_process()
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except ClusterLost as error:
-        _leave(lost_sentence(error, module), EXIT_SOME_FAILED)
+        _exit(cluster_lost_message(error, module), EXIT_SOME_FAILED)
     except (bad_input, NewerSchema) as error:
-        _leave(f"error: {error}", EXIT_BAD_INPUT)
+        _exit(f"error: {error}", EXIT_BAD_INPUT)
     except OSError as error:
-        if (trouble := storage_trouble(error, storage)) is None:
+        if (trouble := storage_error_message(error, storage)) is None:
             raise
-        _leave(f"error: {trouble}; when that is mended, go on with:\n  {command}{retry}", EXIT_SOME_FAILED)
+        _exit(f"error: {trouble}; when that is mended, go on with:\n  {command}{retry}", EXIT_SOME_FAILED)
 
 
-def lost_sentence(error: ClusterLost, module: str) -> str:
+def cluster_lost_message(error: ClusterLost, module: str) -> str:
     return f"error: {error}. What is finished is kept; go on with:\n  {command_of(module)}"
 
 
@@ -64,6 +64,6 @@ def command_of(module: str) -> str:
     return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
-def _leave(sentence: str, code: int) -> NoReturn:
+def _exit(sentence: str, code: int) -> NoReturn:
     typer.echo(sentence, err=True)
     raise typer.Exit(code) from None

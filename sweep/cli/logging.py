@@ -5,7 +5,7 @@ import os
 import warnings
 
 
-def quiet_libraries() -> None:
+def silence_libraries() -> None:
     """Keep warnings of libraries that a user can do nothing about off the screen; workers' logs keep them."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)

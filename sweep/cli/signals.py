@@ -1,4 +1,4 @@
-"""Has the user asked the command to stop? Heard from its first line on, and also where a library swallows it."""
+"""Has the user asked the command to stop? Noticed from its first line on, and also where a library catches it."""
 
 import atexit
 import os
@@ -12,28 +12,28 @@ from types import FrameType
 EXIT_INTERRUPTED = 130
 AGAIN_SECONDS = 0.01
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_heard, _written = os.pipe()
-for _end in (_heard, _written):
-    os.set_blocking(_end, False)
+_read_end, _write_end = os.pipe()
+for _descriptor in (_read_end, _write_end):
+    os.set_blocking(_descriptor, False)
 _own_process = False
 
 
-def hear() -> None:
+def install_handlers() -> None:
     """For a command's first line, before the libraries, which take a while: nothing has begun, so a signal ends it."""
     global _own_process
     _own_process = True
-    _answer_with(_leave)
+    _set_handlers(_exit_before_start)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """A signal raises KeyboardInterrupt, again where a callback swallows it, else where `raise_if_interrupted` is."""
-    _answer_with(signal.default_int_handler)
+    """A signal raises KeyboardInterrupt, again where a callback catches it, else where `raise_if_interrupted` is."""
+    _set_handlers(signal.default_int_handler)
     # Python writes each signal's number there, whoever's handler answers it: Ray has its own while it starts.
-    descriptor = signal.set_wakeup_fd(_written, warn_on_full_buffer=False)
+    descriptor = signal.set_wakeup_fd(_write_end, warn_on_full_buffer=False)
     hook = sys.unraisablehook
 
-    def swallowed(unraisable) -> None:
+    def raise_again(unraisable) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             again = signal.SIGTERM if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else signal.SIGINT
             main = threading.main_thread().ident
@@ -41,20 +41,20 @@ def interruptible() -> Iterator[None]:
         else:
             hook(unraisable)
 
-    sys.unraisablehook = swallowed
+    sys.unraisablehook = raise_again
     try:
         yield
     finally:
         sys.unraisablehook = hook
         signal.set_wakeup_fd(descriptor)
-        _heard_signals()
+        _received_signals()
 
 
 def raise_if_interrupted() -> None:
     """For what goes on for long. Raises KeyboardInterrupt where a signal came and the work went on all the same."""
     if threading.current_thread() is not threading.main_thread():
         return  # it would end that thread alone
-    if _heard_signals() & set(SIGNALS):
+    if _received_signals() & set(SIGNALS):
         raise KeyboardInterrupt
 
 
@@ -71,26 +71,26 @@ def end_process() -> None:
         os._exit(EXIT_INTERRUPTED)
 
 
-def ignore() -> None:
+def ignore_signals() -> None:
     """For a command that is about to end: another signal changes nothing."""
     if _own_process:
-        _answer_with(signal.SIG_IGN)
+        _set_handlers(signal.SIG_IGN)
 
 
-def _heard_signals() -> set[int]:
+def _received_signals() -> set[int]:
     """Those since the last look."""
     try:
-        return set(os.read(_heard, 4096))
+        return set(os.read(_read_end, 4096))
     except BlockingIOError:
         return set()
 
 
-def _answer_with(handler) -> None:
+def _set_handlers(handler) -> None:
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # as SIGINT is for a shell's background job
             signal.signal(number, handler)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _exit_before_start(number: int, frame: FrameType | None) -> None:
     os.write(2, b"\nInterrupted before anything had begun.\n")
     os._exit(EXIT_INTERRUPTED)

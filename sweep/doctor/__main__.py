@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_FAILED
-from sweep.cli.logging import quiet_libraries
+from sweep.cli.logging import silence_libraries
 from sweep.doctor.check import FAIL, OK, WARN, Check, guarded
 
 MARKS = {OK: "[green]ok[/green]", WARN: "[yellow]warn[/yellow]", FAIL: "[red]fail[/red]"}
@@ -47,7 +47,7 @@ def doctor(
     Looks at versions, devices, /dev/shm, disks against the plan, ports and the token; writes, renames and
     reads back a file in the storage and removes it again; counts the images that the archives list.
     """
-    quiet_libraries()
+    silence_libraries()
     try:
         checks = examine(study, storage, raw or [], cluster)
     except ValueError as error:

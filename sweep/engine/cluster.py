@@ -9,7 +9,7 @@ from ray._private.state import state
 from datasets_io.local_ray import ensure_token
 from sweep.cli.exit_codes import ClusterLost
 from sweep.cli.signals import raise_if_interrupted
-from sweep.engine.schedule import Machines
+from sweep.engine.schedule import ClusterResources
 
 ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"
 
@@ -17,20 +17,20 @@ ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"
 UNLIMITED = 1e9
 
 
-def machines_now() -> Machines:
+def resources_now() -> ClusterResources:
     total = ray.cluster_resources()
-    return Machines(total.get("GPU", 0.0), total.get("CPU", 0.0))
+    return ClusterResources(total.get("GPU", 0.0), total.get("CPU", 0.0))
 
 
-def machines_at_most() -> Machines:
+def resources_at_most() -> ClusterResources:
     """What the cluster has, or what its autoscaler may make of it: an empty one has its GPUs yet to come.
 
     Work is offered for all of it: only what waits for a machine makes the autoscaler start one.
     """
-    now = machines_now()
+    now = resources_now()
     limit = {name: value for name, value in (state.get_max_resources_from_cluster_config() or {}).items()
              if value < UNLIMITED}
-    return Machines(max(now.gpus, limit.get("GPU", 0.0)), max(now.cpus, limit.get("CPU", 0.0), 1.0))
+    return ClusterResources(max(now.gpus, limit.get("GPU", 0.0)), max(now.cpus, limit.get("CPU", 0.0), 1.0))
 
 
 def start_ray(log_to_driver: bool = False) -> None:

@@ -11,9 +11,9 @@ from datasets_io.corpus.manifest import Manifest
 from sweep.cli.display import Display
 from sweep.cli.signals import raise_if_interrupted
 from sweep.monitoring.bars import RunBars
-from sweep.monitoring.progress import News
-from sweep.monitoring.sinks import Watchers, Watching
-from sweep.store.cleanup import tidy
+from sweep.monitoring.progress import ProgressSnapshot
+from sweep.monitoring.sinks import SinkOptions, Sinks
+from sweep.store.cleanup import clean_up
 from sweep.store.lease import Holder, Lease
 from sweep.store.results import ResultReader
 from sweep.store.store import Store
@@ -37,11 +37,11 @@ class Work:
     reader: ResultReader
     display: Display
     tables: Callable[[], Any]
-    watching: Watching
+    sinks: SinkOptions
 
     def left(self) -> tuple[Pending, set[str]]:
         """What is neither done nor failed, and the folders that are done. Damaged results are put aside first."""
-        self.store.put_damaged_aside(self.plan.encoders)
+        self.store.quarantine_damaged(self.plan.encoders)
         self.reader.collect()
         done, failed = self.store.done_and_failed()
         items = (*self.plan.encoders, *self.plan.cells)
@@ -68,7 +68,7 @@ def work_through(work: Work) -> None:
         work.display.say("Nothing left to do: every cell asked for is finished or has failed before.")
     else:
         _pass_by_pass(work)
-    tidy(work.store.files)
+    clean_up(work.store.files)
 
 
 def _pass_by_pass(work: Work) -> None:
@@ -146,11 +146,11 @@ def _one_pass(work: Work, mine: Pending, done: set[str]) -> None:
     work.display.tables = work.tables
     bars.start()
     execution = Execution(mine, plan.cells, done, work.store, work.data_folders, work.counts, work.resources)
-    watchers = Watchers(work.watching, work.store, plan, mine, done, work.counts, work.display.say)
+    sinks = Sinks(work.sinks, work.store, plan, mine, done, work.counts, work.display.say)
 
-    def show(news: News) -> None:
-        bars.show(news)
-        watchers.show(news)
+    def show(progress: ProgressSnapshot) -> None:
+        bars.show(progress)
+        sinks.show(progress)
 
     execution.run(show)
 

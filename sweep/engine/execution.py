@@ -14,20 +14,20 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets_io.storage.artefacts import FAILED, is_done
 from sweep.cli.signals import raise_if_interrupted
-from sweep.engine.cluster import machines_at_most
-from sweep.engine.head_health import Head
+from sweep.engine.cluster import resources_at_most
+from sweep.engine.head_health import HeadMonitor
 from sweep.engine.jobs import downstream_jobs, encoder_job
-from sweep.engine.progress_actor import Board
-from sweep.engine.schedule import Shape, Task, groups_in_order, lanes_wanted, longest_first, shape_of
-from sweep.engine.tune_search import CellWork, fan_out
-from sweep.monitoring.progress import News
+from sweep.engine.progress_actor import ProgressActor
+from sweep.engine.schedule import ScheduledJob, Shape, groups_in_order, groups_wanted, longest_first, shape_of
+from sweep.engine.tune_search import CellWork, run_tune_search
+from sweep.monitoring.progress import ProgressSnapshot
 from sweep.store.store import Store
 from sweep.studies.cell import Cell
 from sweep.studies.forecast import FLOPS_PER_SECOND
 from sweep.studies.plan import Pending
 from trainables.pretraining.encoder_job import EncoderJob, fail, run_initial
-from trainables.pretraining.worker_group import Lane, Turns, pretrain_all
-from trainables.process import ALIVE_SECONDS, Process, birth_of
+from trainables.pretraining.worker_group import RunQueue, WorkerGroup, pretrain_all
+from trainables.process import ALIVE_SECONDS, WorkerProcess, birth_of
 from trainables.recipe import Resources
 
 POLL_SECONDS, LOOK_SECONDS = 0.25, 2.0
@@ -37,23 +37,23 @@ MOST_MISSED = 12  # words that a living process may fail to say
 
 # Short, and others wait for it while they hold the cores; its process is not kept: it holds half a gigabyte.
 @ray.remote(num_cpus=0, max_retries=2, max_calls=1)
-def _initial(job: EncoderJob, storage: str, board) -> None:
-    run_initial(job, storage, lambda progress: board.encoder.remote(progress))
+def _initial(job: EncoderJob, storage: str, actor) -> None:
+    run_initial(job, storage, lambda progress: actor.encoder.remote(progress))
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _lane(lane: Lane, shape: Shape) -> None:
+def _worker_group(group: WorkerGroup, shape: Shape) -> None:
     bundle = dict(shape.worker_bundle)
     scaling = ScalingConfig(
         num_workers=shape.workers, use_gpu="GPU" in bundle, resources_per_worker=bundle,
         # Ray is asked for next to no CPU, and would put all on one host; GPUs of one host are near each other.
         placement_strategy="PACK" if "GPU" in bundle else "SPREAD",
     )
-    pretrain_all(lane, scaling)
+    pretrain_all(group, scaling)
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _end_process(process: Process) -> None:
+def _end_process(process: WorkerProcess) -> None:
     """Run on the node of a process that hangs: a stopped one does not answer Ray, but it can be killed."""
     if birth_of(process.pid) == process.birth:  # else its number is another's by now
         with suppress(ProcessLookupError):
@@ -61,7 +61,7 @@ def _end_process(process: Process) -> None:
 
 
 class Execution:
-    """One pass over everything that is ready: encoders in lanes, cells by Ray Tune, hangs ended."""
+    """One pass over everything that is ready: encoders in worker groups, cells by Ray Tune, hangs ended."""
 
     def __init__(
         self, pending: Pending, all_cells: tuple[Cell, ...], done: set[str], store: Store, data_folders: dict[str, str],
@@ -70,67 +70,67 @@ class Execution:
         """done: folders that are finished; counts: source -> images of each split."""
         # What only steers stays with the driver: a worker's node may go, and one cut off may hold a task for minutes.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self.here, self.head = {"scheduling_strategy": here}, Head()
-        self.store, self.resources, self.board = store, resources, Board.options(**self.here).remote()
+        self.here, self.head = {"scheduling_strategy": here}, HeadMonitor()
+        self.store, self.resources, self.progress = store, resources, ProgressActor.options(**self.here).remote()
         jobs = [encoder_job(run, data_folders) for run in longest_first(pending.encoders, counts)]
         self.initial = [job for job in jobs if not job.is_pretraining]
         self.pretrainings = tuple(job for job in jobs if job.is_pretraining)
         initial = tuple(job.folder for job in self.initial)
-        self.turns = Turns.options(**self.here).remote(len(self.pretrainings), initial)
-        self.shape = shape_of(resources, machines_at_most(), len(self.pretrainings))
+        self.queue = RunQueue.options(**self.here).remote(len(self.pretrainings), initial)
+        self.shape = shape_of(resources, resources_at_most(), len(self.pretrainings))
         groups = groups_in_order(pending.cells, all_cells, counts)
         self.jobs, self.tasks = downstream_jobs(groups, all_cells, data_folders, resources, self.shape.on_gpus)
         self.limits = {i: time_limit(task, resources, self.shape.on_gpus) for i, task in enumerate(self.tasks)}
         self.done = {name for task in self.tasks for name in task.needs if name in done}
         self.owners: dict[Any, str | EncoderJob | None] = {}
-        self.looked_at = -1e9
+        self.refreshed_at = -1e9
         self.deaths = 0
 
-    def run(self, show: Callable[[News], None]) -> None:
+    def run(self, show: Callable[[ProgressSnapshot], None]) -> None:
         """To the end. Failures are in the store when this returns; it raises only for its own."""
         for job in self.initial:
             options = {"name": f"initial-{job.name}", **self.here}
-            self.owners[_initial.options(**options).remote(job, self.store.uri, self.board)] = job
+            self.owners[_initial.options(**options).remote(job, self.store.uri, self.progress)] = job
         if self.jobs:
             self._start_cells()
-        self._start_lanes()
+        self._start_groups()
         while self.owners:
             raise_if_interrupted()
             finished, _ = ray.wait(list(self.owners), num_returns=1, timeout=POLL_SECONDS)
             for ref in finished:
                 self._settle(ref, self.owners.pop(ref))
-            if time.monotonic() - self.looked_at > LOOK_SECONDS or finished:
-                self.looked_at = time.monotonic()
+            if time.monotonic() - self.refreshed_at > LOOK_SECONDS or finished:
+                self.refreshed_at = time.monotonic()
                 self.head.check()
-                self._start_lanes()
+                self._start_groups()
                 self._end_hangs()
-            show(self.head.get(self.board.take.remote()))
+            show(self.head.get(self.progress.drain.remote()))
         time.sleep(0.1)  # events sent just before the end
-        show(self.head.get(self.board.take.remote()))
+        show(self.head.get(self.progress.drain.remote()))
 
     def _start_cells(self) -> None:
         work = CellWork(
             self.jobs, self.tasks, self.done, self.store.uri, self.resources, self.shape,
-            tuple(job.folder for job in self.pretrainings), self.board,
+            tuple(job.folder for job in self.pretrainings), self.progress,
         )
-        self.owners[fan_out.options(**self.here).remote(work)] = None
+        self.owners[run_tune_search.options(**self.here).remote(work)] = None
 
-    def _start_lanes(self) -> None:
+    def _start_groups(self) -> None:
         """As many groups of workers as the machines, now or when they have grown, can hold."""
         if not self.pretrainings:
             return
         running = sum(isinstance(owner, str) for owner in self.owners.values())
-        left, waiting = self.head.get([self.turns.left.remote(), self.turns.num_waiting.remote()])
-        wanted = max(1, lanes_wanted(self.shape, machines_at_most(), left))
+        left, waiting = self.head.get([self.queue.left.remote(), self.queue.num_waiting.remote()])
+        wanted = max(1, groups_wanted(self.shape, resources_at_most(), left))
         for _ in range(min(wanted - running, waiting)):
             name = f"pretrain-{uuid.uuid4().hex[:6]}"
-            lane = Lane(name, self.pretrainings, self.turns, self.store.uri, self.resources, self.board)
-            self.owners[_lane.options(name=name, **self.here).remote(lane, self.shape)] = name
+            group = WorkerGroup(name, self.pretrainings, self.queue, self.store.uri, self.resources, self.progress)
+            self.owners[_worker_group.options(name=name, **self.here).remote(group, self.shape)] = name
 
     def _end_hangs(self) -> None:
         """What is over its limit, and what is stopped between two jobs, which has none."""
-        overdue = self.board.overdue.remote(self.limits)
-        silent = self.board.silent.remote(silence_limit(self.resources))
+        overdue = self.progress.overdue.remote(self.limits)
+        silent = self.progress.silent.remote(silence_limit(self.resources))
         for process in {process for named in self.head.get([overdue, silent]) for process in named}:
             where = NodeAffinitySchedulingStrategy(process.node, soft=False)
             _end_process.options(scheduling_strategy=where).remote(process)
@@ -151,18 +151,18 @@ class Execution:
                 self.done |= self.store.done_and_failed()[0] & {name for task in self.tasks for name in task.needs}
                 self._start_cells()
         elif isinstance(owner, str):
-            turn = self.head.get(self.turns.give_back.remote(owner, error is not None and may_begin_again))
-            if turn is not None:
-                self._fail_open(self.pretrainings[turn], error)
+            place = self.head.get(self.queue.release.remote(owner, error is not None and may_begin_again))
+            if place is not None:
+                self._fail_open(self.pretrainings[place], error)
         else:
-            self.turns.settled.remote(owner.folder)
+            self.queue.settled.remote(owner.folder)
             self._fail_open(owner, error)
 
     def _fail_open(self, job: EncoderJob, error: Exception | None) -> None:
         """What has neither result nor failure has failed."""
         files, error = self.store.files, error or RuntimeError("ended without a result")
         if not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}"):
-            fail(job, files, error, lambda progress: self.board.encoder.remote(progress))
+            fail(job, files, error, lambda progress: self.progress.encoder.remote(progress))
 
 
 def silence_limit(resources: Resources) -> float:
@@ -170,7 +170,7 @@ def silence_limit(resources: Resources) -> float:
     return max(resources.cell_time_limit_seconds or LEAST_LIMIT_SECONDS, MOST_MISSED * ALIVE_SECONDS)
 
 
-def time_limit(task: Task, resources: Resources, on_gpus: bool) -> float:
+def time_limit(task: ScheduledJob, resources: Resources, on_gpus: bool) -> float:
     """Seconds after which a job of cells counts as hanging: far more than its forecast, or what Resources says."""
     if resources.cell_time_limit_seconds is not None:
         return resources.cell_time_limit_seconds

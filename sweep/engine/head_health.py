@@ -33,7 +33,7 @@ def _lost(error: Exception) -> ClusterLost:
 @contextmanager
 def watched_head(leave: Callable[[ClusterLost], NoReturn]) -> Iterator[None]:
     """For a call that waits inside of Ray for a lost head, where no exception reaches it: `leave` ends the process."""
-    over, head = threading.Event(), Head()
+    over, head = threading.Event(), HeadMonitor()
 
     def look() -> None:
         while not over.wait(ASK_SECONDS):
@@ -49,7 +49,7 @@ def watched_head(leave: Callable[[ClusterLost], NoReturn]) -> Iterator[None]:
         over.set()
 
 
-class Head:
+class HeadMonitor:
     """The head of the cluster that this driver has joined."""
 
     def __init__(self):

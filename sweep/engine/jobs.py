@@ -1,6 +1,6 @@
 """Which jobs do the items of a plan give: one for each encoder, one for cells that are computed together."""
 
-from sweep.engine.schedule import Task, gpu_share
+from sweep.engine.schedule import ScheduledJob, gpu_share
 from sweep.store.store import Store
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import starts_from
@@ -20,7 +20,7 @@ def encoder_job(run: EncoderRun, data_folders: dict[str, str]) -> EncoderJob:
 def downstream_jobs(
     groups: list[tuple[tuple[Cell, ...], float]], all_cells: tuple[Cell, ...], data_folders: dict[str, str],
     resources: Resources, on_gpus: bool,
-) -> tuple[tuple[DownstreamJob, ...], tuple[Task, ...]]:
+) -> tuple[tuple[DownstreamJob, ...], tuple[ScheduledJob, ...]]:
     """Jobs in the order in which they should start, and what each waits for and takes."""
     starts = starts_from(all_cells)
     kept_seed = min((cell.seed for cell in all_cells), default=None) if resources.keep_tuned_weights else None
@@ -41,5 +41,5 @@ def downstream_jobs(
         needs = (job.encoder_folder, *(t.starts_from_folder for t in targets if t.starts_from_folder is not None))
         share = gpu_share(resources, first) if on_gpus else 1.0
         jobs.append(job)
-        tasks.append(Task(needs, tuple(target.folder for target in targets), share, work))
+        tasks.append(ScheduledJob(needs, tuple(target.folder for target in targets), share, work))
     return tuple(jobs), tuple(tasks)

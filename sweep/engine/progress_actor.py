@@ -1,35 +1,35 @@
-"""What is going on: one small actor that running work tells, and that the display and the watch ask. [ray]"""
+"""What is going on: one small actor that running work tells, and that the display and the sinks ask. [ray]"""
 
 import time
 from dataclasses import dataclass
 
 import ray
 
-from sweep.monitoring.progress import News
+from sweep.monitoring.progress import ProgressSnapshot
 from trainables.events import Outcome, Progress
-from trainables.process import Process
+from trainables.process import WorkerProcess
 
 
 @dataclass(frozen=True)
-class Running:
-    """A job of cells in a process, which can be ended from outside. since: by the board's clock, in seconds."""
+class RunningJob:
+    """A job of cells in a process, which can be ended from outside. since: by this actor's clock, in seconds."""
 
     job: int
-    process: Process
+    process: WorkerProcess
     since: float
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
-class Board:
-    """Holds events until they are taken. Nothing depends on it: the store is the record."""
+class ProgressActor:
+    """Holds events until they are drained. Nothing depends on it: the store is the record."""
 
     def __init__(self):
-        self.news = News()
-        self.at_work: dict[int, Running] = {}
-        self.heard: dict[Process, float] = {}
+        self.snapshot = ProgressSnapshot()
+        self.at_work: dict[int, RunningJob] = {}
+        self.last_alive: dict[WorkerProcess, float] = {}
 
-    def started(self, job: int, process: Process) -> None:
-        self.at_work[job] = Running(job, process, time.monotonic())
+    def started(self, job: int, process: WorkerProcess) -> None:
+        self.at_work[job] = RunningJob(job, process, time.monotonic())
 
     def ended(self, job: int) -> None:
         self.at_work.pop(job, None)
@@ -38,18 +38,18 @@ class Board:
         """Where a job that has not ended was begun last."""
         return self.at_work[job].process.node if job in self.at_work else None
 
-    def alive(self, process: Process) -> None:
-        self.heard[process] = time.monotonic()
+    def alive(self, process: WorkerProcess) -> None:
+        self.last_alive[process] = time.monotonic()
 
-    def silent(self, seconds: float) -> list[Process]:
+    def silent(self, seconds: float) -> list[WorkerProcess]:
         """Processes that have said nothing for so long: they are stopped, or gone. Each is named once."""
         since = time.monotonic() - seconds
-        found = [process for process, heard in self.heard.items() if heard < since]
+        found = [process for process, heard in self.last_alive.items() if heard < since]
         for process in found:
-            del self.heard[process]
+            del self.last_alive[process]
         return found
 
-    def overdue(self, limits: dict[int, float]) -> list[Process]:
+    def overdue(self, limits: dict[int, float]) -> list[WorkerProcess]:
         """Processes of jobs that have run for longer than their limit in seconds; each is named once."""
         now = time.monotonic()
         late = [running for running in self.at_work.values() if now - running.since > limits[running.job]]
@@ -58,11 +58,11 @@ class Board:
         return [running.process for running in late]
 
     def encoder(self, progress: Progress) -> None:
-        self.news.encoders.append(progress)
+        self.snapshot.encoders.append(progress)
 
     def cell(self, outcome: Outcome) -> None:
-        self.news.cells.append(outcome)
+        self.snapshot.cells.append(outcome)
 
-    def take(self) -> News:
-        news, self.news = self.news, News()
-        return news
+    def drain(self) -> ProgressSnapshot:
+        taken, self.snapshot = self.snapshot, ProgressSnapshot()
+        return taken

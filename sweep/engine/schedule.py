@@ -16,7 +16,7 @@ from trainables.recipe import Resources
 
 # Without GPUs pretraining and cells share the cores. Ray is asked for next to nothing for a worker of pretraining, and
 # for a cell so much less than a core that both, and the tasks that read ahead, find room on every host, however small.
-LANE_CPU, BESIDE_CELL_CPU = 0.001, 0.02
+GROUP_CPU, BESIDE_CELL_CPU = 0.001, 0.02
 # Parts of a GPU that a cell is given, by label percentage: at 1% most time goes to validation and test images, which
 # a core prepares more slowly than a GPU takes them, so four cells share one. Stated, not measured: Resources overrides.
 GPU_SHARE = {1: 0.25, 10: 0.5}
@@ -25,7 +25,7 @@ BYTES_PER_PIXEL, FIXED_BYTES, GPU_BYTES = 1200, 2 << 30, 16 << 30
 
 
 @dataclass(frozen=True)
-class Machines:
+class ClusterResources:
     """What a cluster has, or could have when it has grown."""
 
     gpus: float
@@ -49,12 +49,12 @@ class Shape:
     most_cells: int | None
 
 
-def shape_of(resources: Resources, most: Machines, pretrainings: int) -> Shape:
+def shape_of(resources: Resources, most: ClusterResources, pretrainings: int) -> Shape:
     """Decided once, from what the cluster has or could grow to. Raises ValueError where a pretraining cannot fit."""
     on_gpus = most.gpus > 0 and resources.gpus_per_worker != 0
     per_worker = (resources.gpus_per_worker or 1.0) if on_gpus else float(resources.cpus_per_worker)
     workers = resources.pretrain_workers or (max(1, min(4, int(most.gpus / per_worker))) if on_gpus else 1)
-    bundle = {"CPU": float(resources.cpus_per_worker), "GPU": per_worker} if on_gpus else {"CPU": LANE_CPU}
+    bundle = {"CPU": float(resources.cpus_per_worker), "GPU": per_worker} if on_gpus else {"CPU": GROUP_CPU}
     cells_on_gpus = most.gpus > 0 and resources.gpus_per_cell != 0
     shape = Shape(
         cells_on_gpus, workers, per_worker, bundle, float(resources.cpus_per_cell), resources.cpus_per_cell,
@@ -72,13 +72,13 @@ def shape_of(resources: Resources, most: Machines, pretrainings: int) -> Shape:
     return shape
 
 
-def _slots(shape: Shape, machines: Machines) -> int:
+def _slots(shape: Shape, machines: ClusterResources) -> int:
     """Workers of pretraining that fit on these machines."""
     has = machines.gpus if "GPU" in shape.worker_bundle else machines.cpus
     return int(has / shape.per_worker)
 
 
-def lanes_wanted(shape: Shape, machines: Machines, left: int) -> int:
+def groups_wanted(shape: Shape, machines: ClusterResources, left: int) -> int:
     """Pretrainings that should run at once, of `left` that are not finished.
 
     On GPUs as many as fit: they are the longest pole. On cores half: cells come as soon as encoders land.
@@ -88,11 +88,11 @@ def lanes_wanted(shape: Shape, machines: Machines, left: int) -> int:
     return min(left, fit)
 
 
-def capacity(shape: Shape, machines: Machines, lanes: int) -> float:
+def capacity(shape: Shape, machines: ClusterResources, groups: int) -> float:
     """GPUs, or numbers of cells, that cells may use beside so many pretrainings."""
     if not shape.on_gpus:
         return float(shape.most_cells or max(1, int(machines.cpus / shape.cpus_per_cell)))
-    reserved = lanes * shape.workers * shape.per_worker if "GPU" in shape.worker_bundle else 0.0
+    reserved = groups * shape.workers * shape.per_worker if "GPU" in shape.worker_bundle else 0.0
     return max(0.0, machines.gpus - reserved)
 
 
@@ -107,7 +107,7 @@ def gpu_share(resources: Resources, cell: Cell) -> float:
 
 
 @dataclass(frozen=True)
-class Task:
+class ScheduledJob:
     """One job of cells. needs: folders that must be finished; gives: folders that it finishes."""
 
     needs: tuple[str, ...]
@@ -152,7 +152,7 @@ def groups_in_order(
 class ReadyTasks:
     """Tasks in their order, each ready once all that it needs has landed."""
 
-    def __init__(self, tasks: Sequence[Task], landed: Iterable[str] = ()):
+    def __init__(self, tasks: Sequence[ScheduledJob], landed: Iterable[str] = ()):
         self.tasks = tasks
         landed = set(landed)
         self.missing = {i: {name for name in task.needs if name not in landed} for i, task in enumerate(tasks)}
@@ -182,13 +182,13 @@ class ReadyTasks:
                 for given in self.tasks[i].gives:
                     self.lost(given)
 
-    def take(self, free: float) -> int | None:
+    def claim(self, free: float) -> int | None:
         """The first ready task that fits into `free`; None where none does."""
         fitting = [heap for share, heap in self.heaps.items() if heap and share <= free + 1e-9]
         return heapq.heappop(min(fitting, key=lambda heap: heap[0])) if fitting else None
 
-    def take_early(self, coming: Mapping[str, int]) -> int | None:
-        """The task that will be ready first, of those that only wait for what is `coming` (name -> its turn)."""
+    def claim_early(self, coming: Mapping[str, int]) -> int | None:
+        """The task that will be ready first, of those that only wait for what is `coming` (name -> its place)."""
         soon = [(max(coming[n] for n in names), i) for i, names in self.missing.items() if names <= coming.keys()]
         if not soon:
             return None

@@ -15,8 +15,8 @@ from ray.tune.search import Searcher
 
 from datasets_io.storage.artefacts import FAILED, RESULT, is_done, record_failure
 from datasets_io.storage.files import Files, below
-from sweep.engine.cluster import machines_at_most
-from sweep.engine.schedule import ReadyTasks, Shape, Task, capacity, lanes_wanted
+from sweep.engine.cluster import resources_at_most
+from sweep.engine.schedule import ReadyTasks, ScheduledJob, Shape, capacity, groups_wanted
 from sweep.store.store import ENCODERS, LOGS
 from trainables.evaluation.cell_job import DownstreamJob
 from trainables.evaluation.cell_trial import run_trial
@@ -31,13 +31,13 @@ class CellWork:
     """All that a pass's cells need. done: folders that were finished before; pretrainings: folders in the making."""
 
     jobs: tuple[DownstreamJob, ...]
-    tasks: tuple[Task, ...]
+    tasks: tuple[ScheduledJob, ...]
     done: set[str]
     storage: str
     resources: Resources
     shape: Shape
     pretrainings: tuple[str, ...]
-    board: Any
+    progress: Any
 
 
 class ReadyJobs(Searcher):
@@ -53,18 +53,18 @@ class ReadyJobs(Searcher):
         self.ready = ReadyTasks(work.tasks, work.done)
         self.running: dict[str, int] = {}
         self.settled: set[str] = set()
-        self.turns = {folder: turn for turn, folder in enumerate(work.pretrainings)}
+        self.order = {folder: place for place, folder in enumerate(work.pretrainings)}
         self.beside = self.room = 0.0
-        self.looked_at = -LOOK_AGAIN_SECONDS
+        self.refreshed_at = -LOOK_AGAIN_SECONDS
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        self._look()
+        self._refresh()
         used = sum(self.work.tasks[i].share for i in self.running.values())
-        number = self.ready.take(self.room - used)
+        number = self.ready.claim(self.room - used)
         early = False
         if number is None and not self.work.shape.on_gpus and used < self.room:
             # A process that is let go costs ten seconds of a core to start again: on cores it waits for its encoder.
-            number, early = self.ready.take_early(self.turns), True
+            number, early = self.ready.claim_early(self.order), True
         if number is not None:
             self.running[trial_id] = number
             share = self.work.tasks[number].share if self.work.shape.on_gpus else 0
@@ -88,16 +88,16 @@ class ReadyJobs(Searcher):
                 record_failure(self.files, target.folder, text, "no traceback: see Ray's logs")
 
     def _ran_on_a_lost_node(self, number: int) -> bool:
-        if self.work.board is None:
+        if self.work.progress is None:
             return False
-        node = ray.get(self.work.board.node_of.remote(number))
+        node = ray.get(self.work.progress.node_of.remote(number))
         return node is not None and node not in {known["NodeID"] for known in ray.nodes() if known["Alive"]}
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         """Encoders that have landed, and machines that have come or gone."""
-        if time.monotonic() - self.looked_at < LOOK_AGAIN_SECONDS:
+        if time.monotonic() - self.refreshed_at < LOOK_AGAIN_SECONDS:
             return
-        self.looked_at = time.monotonic()
+        self.refreshed_at = time.monotonic()
         failed = []
         for path in self.files.list(ENCODERS):
             folder, _, name = path.rpartition("/")
@@ -116,9 +116,9 @@ class ReadyJobs(Searcher):
 
     def _measure(self) -> None:
         """Pretraining needs all its workers at once: cells leave room for it until the last encoder is there."""
-        machines, shape = machines_at_most(), self.work.shape
+        machines, shape = resources_at_most(), self.work.shape
         left = sum(folder not in self.settled for folder in self.work.pretrainings)
-        self.beside = capacity(shape, machines, lanes_wanted(shape, machines, left))
+        self.beside = capacity(shape, machines, groups_wanted(shape, machines, left))
         # One more than fit: Tune keeps a process for the next trial only where one is waiting.
         held_back = left and self.beside < capacity(shape, machines, 0)
         self.room = self.beside if held_back or shape.most_cells else self.beside + 1
@@ -173,14 +173,15 @@ def _folder(trial: Trial) -> str:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def fan_out(work: CellWork) -> None:
+def run_tune_search(work: CellWork) -> None:
     """Run the jobs as trials to the end."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     name = f"cells-{uuid.uuid4().hex[:8]}"
     trainable = tune.with_resources(
         tune.with_parameters(
-            run_trial, jobs=(ray.put(work.jobs),), storage=work.storage, resources=work.resources, board=work.board
+            run_trial, jobs=(ray.put(work.jobs),), storage=work.storage, resources=work.resources,
+            progress_actor=work.progress,
         ),
         partial(_bundle, work.shape.cell_cpus),
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.exit_codes import EXIT_BAD_INPUT, not_writable, storage_trouble
+from sweep.cli.exit_codes import EXIT_BAD_INPUT, not_writable, storage_error_message
 from sweep.export.encoder_files import _left_out_of, export_encoder, find_encoder
 from sweep.store.snapshot import gather
 from sweep.studies.bad_input import BadInput
@@ -33,7 +33,7 @@ def main(
     except OSError as error:
         if not not_writable(error):
             raise
-        typer.echo(f"error: {storage_trouble(error, str(to))}; give a --to that can be written", err=True)
+        typer.echo(f"error: {storage_error_message(error, str(to))}; give a --to that can be written", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
     for found in _left_out_of(data, run):
         typer.echo(f"damaged, and left out of the model card: {found.line}", err=True)

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import PAPER, Look, baseline_look, look
+from sweep.figures.style import BACKGROUND, LineStyle, baseline_line_style, line_style
 from sweep.figures.view import GROUP_TITLES, View
 
 VERSION = 1
@@ -53,8 +53,8 @@ def _protocol(view: View) -> tuple[str, list[int]]:
 def _lines(view: View, group: str) -> list[tuple]:
     """(row, its look) of a panel: the baselines, then the group's methods."""
     members = [row for row in view.methods if row.group == group]
-    baselines = [(row, baseline_look(i)) for i, row in enumerate(view.baselines)]
-    return baselines + [(row, look(i)) for i, row in enumerate(members)]
+    baselines = [(row, baseline_line_style(i)) for i, row in enumerate(view.baselines)]
+    return baselines + [(row, line_style(i)) for i, row in enumerate(members)]
 
 
 def _legend(axis: Axes, lines: list[tuple]) -> None:
@@ -80,7 +80,9 @@ def _panel(axis: Axes, view: View, dataset, lines: list[tuple], protocol: str, p
     axis.grid(axis="x", visible=False)
 
 
-def _line(axis: Axes, view: View, row, source: str, protocol: str, percents, how: Look, shift: float, values: dict):
+def _line(
+    axis: Axes, view: View, row, source: str, protocol: str, percents, how: LineStyle, shift: float, values: dict
+):
     x, y, half, hollow = [], [], [], []
     for percent in percents:
         summary = view.summary(row.name, source, (protocol, percent))
@@ -94,7 +96,7 @@ def _line(axis: Axes, view: View, row, source: str, protocol: str, percents, how
         return
     axis.errorbar(x, y, yerr=half, color=how.color, linestyle=how.line, elinewidth=1)
     for one_x, one_y, open_ in zip(x, y, hollow, strict=True):
-        face = PAPER if open_ else how.color
+        face = BACKGROUND if open_ else how.color
         axis.plot([one_x], [one_y], marker=how.marker, color=how.color, markerfacecolor=face, linestyle="none")
 
 

@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import INK, MUTED, PALETTE, PAPER
+from sweep.figures.style import BACKGROUND, FOREGROUND, MUTED, PALETTE
 from sweep.figures.view import View, column_title
 from sweep.statistics.inference import Comparison
 from sweep.studies.study import EncoderRow
@@ -11,7 +11,7 @@ from sweep.studies.study import EncoderRow
 VERSION = 1
 NAME, TITLE = "forest", "Methods against the baseline"
 GROUP_COLORS = {"image-text": PALETTE[0], "image-image": PALETTE[1], "joint": PALETTE[2], "baseline": MUTED}
-BOX = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
+BOX = {"facecolor": BACKGROUND, "edgecolor": "none", "pad": 1.0}
 GROUP_MARKERS = {"image-text": "o", "image-image": "s", "joint": "D", "baseline": "X"}
 
 
@@ -46,7 +46,7 @@ def draw(view: View) -> Drawing:
 
 
 def _panel(axis: Axes, rows: list, found: dict[str, Comparison]) -> int:
-    axis.axvline(0, color=INK, linewidth=0.9)
+    axis.axvline(0, color=FOREGROUND, linewidth=0.9)
     drawn = 0
     for place, row in enumerate(rows):
         one = found[row.name]
@@ -59,7 +59,7 @@ def _panel(axis: Axes, rows: list, found: dict[str, Comparison]) -> int:
         half = None if one.ci95 is None else 100 * one.ci95
         axis.errorbar(
             100 * one.difference, place, xerr=half, color=color, marker=marker, elinewidth=1.4,
-            markerfacecolor=color if sure else PAPER, markeredgewidth=1.2, linestyle="none",
+            markerfacecolor=color if sure else BACKGROUND, markeredgewidth=1.2, linestyle="none",
         )
     axis.set_yticks(range(len(rows)), [_plain(row.display) for row in rows])
     axis.set_ylim(len(rows) - 0.4, -0.6)

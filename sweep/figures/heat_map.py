@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_rgb
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import GREY_SCALE, INK, MUTED, PAPER, spelled
+from sweep.figures.style import BACKGROUND, FOREGROUND, GREY_SCALE, MUTED, spelled
 from sweep.figures.view import View, column_title
 from sweep.statistics.summaries import Column
 
@@ -81,14 +81,15 @@ def _block(axis: Axes, view: View, findings: list[str], values: np.ndarray, coun
     axis.spines[:].set_visible(False)
     for place in range(1, len(view.rows)):
         if view.rows[place].group != view.rows[place - 1].group:
-            axis.axhline(place - 0.5, color=PAPER, linewidth=2.5)
+            axis.axhline(place - 0.5, color=BACKGROUND, linewidth=2.5)
     return image
 
 
 def readable_on(color: tuple[float, ...]) -> str:
     """White or ink, whichever stands out more by WCAG's contrast ratio."""
     light = luminance(color)
-    return PAPER if (1 + 0.05) / (light + 0.05) > (light + 0.05) / (luminance(to_rgb(INK)) + 0.05) else INK
+    dark = luminance(to_rgb(FOREGROUND))
+    return BACKGROUND if (1 + 0.05) / (light + 0.05) > (light + 0.05) / (dark + 0.05) else FOREGROUND
 
 
 def luminance(color: tuple[float, ...]) -> float:

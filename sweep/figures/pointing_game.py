@@ -11,7 +11,7 @@ from datasets_io.sources.nih_boxes import BOX_LIST, Box
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.forest import GROUP_COLORS, GROUP_MARKERS
 from sweep.figures.grad_cam_panels import box_in_view, models_of, test_part
-from sweep.figures.style import INK, MUTED
+from sweep.figures.style import FOREGROUND, MUTED
 from sweep.figures.view import View
 from trainables.evaluation.cell_model import CellModel
 from trainables.evaluation.dataset import Part
@@ -71,7 +71,7 @@ def draw(view: View, dataset, boxes: tuple[Box, ...]) -> Drawing:
             axis.plot([100 * low, 100 * high], [place, place], color=color)
             axis.plot([100 * one.hits / one.n], [place], marker=marker, color=color)
         chance = next(iter(found.values())).chance
-        axis.axvline(100 * chance, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+        axis.axvline(100 * chance, color=FOREGROUND, linewidth=1, linestyle=(0, (4, 2)))
         axis.set_yticks(range(len(rows)), [row.display.split(" (")[0] for row in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_xlim(0, 100)

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import INK, MUTED, Look, look
+from sweep.figures.style import FOREGROUND, MUTED, LineStyle, line_style
 from sweep.figures.view import View
 
 VERSION = 1
@@ -18,7 +18,7 @@ ACROSS = 4
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingCurve:
     """One pretraining as its result tells it. history: an entry an epoch; values may be None (not finite)."""
 
     row: str
@@ -36,7 +36,7 @@ class Course:
         return [epoch for epoch, _ in pairs], [math.nan if value is None else value for _, value in pairs]
 
 
-def courses(view: View) -> list[Course]:
+def training_curves(view: View) -> list[TrainingCurve]:
     """One for each finished pretraining that has a history, of the first pretraining seed."""
     done, _ = view.store.done_and_failed()
     rows = {row.name: row for row in view.rows}
@@ -47,12 +47,12 @@ def courses(view: View) -> list[Course]:
             result = view.store.open(run).result
             if result["history"]:
                 history = tuple(result["history"])
-                found[run.row] = Course(run.row, rows[run.row].display, history, result.get("best_epoch"))
+                found[run.row] = TrainingCurve(run.row, rows[run.row].display, history, result.get("best_epoch"))
     return [found[row.name] for row in view.rows if row.name in found]
 
 
 def draw_losses(view: View) -> Drawing:
-    shown = courses(view)
+    shown = training_curves(view)
     if not shown:
         raise CannotDraw("No pretraining is finished yet.")
     return _grid(view, shown, LOSSES, LOSSES_TITLE, "val_", "loss", (
@@ -63,7 +63,7 @@ def draw_losses(view: View) -> Drawing:
 
 
 def draw_norms(view: View) -> Drawing:
-    shown = [course for course in courses(view) if course.parts("gradient_norm_")]
+    shown = [curve for curve in training_curves(view) if curve.parts("gradient_norm_")]
     if not shown:
         raise CannotDraw("No finished pretraining has a loss of several parts.")
     return _grid(view, shown, NORMS, NORMS_TITLE, "gradient_norm_", "gradient norm", (
@@ -73,12 +73,14 @@ def draw_norms(view: View) -> Drawing:
     ))
 
 
-def _grid(view: View, shown: list[Course], name: str, title: str, prefix: str, label: str, caption: str) -> Drawing:
+def _grid(
+    view: View, shown: list[TrainingCurve], name: str, title: str, prefix: str, label: str, caption: str
+) -> Drawing:
     across = min(ACROSS, len(shown))
     down = math.ceil(len(shown) / across)
-    shown_parts = {part for course in shown for part in course.parts(prefix)}
-    all_parts = dict.fromkeys(part for course in courses(view) for part in course.parts("val_"))
-    looks = {part: look(i) for i, part in enumerate(all_parts) if part in shown_parts}
+    shown_parts = {part for curve in shown for part in curve.parts(prefix)}
+    all_parts = dict.fromkeys(part for curve in training_curves(view) for part in curve.parts("val_"))
+    styles = {part: line_style(i) for i, part in enumerate(all_parts) if part in shown_parts}
     with style():
         figure = new_figure(max(5.0, 2.6 * across), 2.1 * down + 0.6)
         axes = figure.subplots(down, across, squeeze=False, sharex=True)
@@ -87,34 +89,34 @@ def _grid(view: View, shown: list[Course], name: str, title: str, prefix: str, l
             if number >= len(shown):
                 axis.axis("off")
                 continue
-            _panel(axis, shown[number], prefix, looks)
+            _panel(axis, shown[number], prefix, styles)
             axis.tick_params(axis="x", labelbottom=number + across >= len(shown))
         for axis in axes[-1]:
             axis.set_xlabel("epoch")
         for axis in axes[:, 0]:
             axis.set_ylabel(label)
-        handles = _handles(looks, prefix, shown)
+        handles = _handles(styles, prefix, shown)
         figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), handlelength=3)
         seeds = view.pretrain_seeds
         which = f" Pretraining seed {seeds[0]}, the first of {len(seeds)}." if len(seeds) > 1 else ""
-        numbers = {course.row: {"best_epoch": course.best_epoch, "history": course.history} for course in shown}
+        numbers = {curve.row: {"best_epoch": curve.best_epoch, "history": curve.history} for curve in shown}
         return finished(name, title, caption + which, figure, numbers)
 
 
-def _panel(axis: Axes, course: Course, prefix: str, looks: dict[str, Look]) -> None:
-    parts = course.parts(prefix)
+def _panel(axis: Axes, curve: TrainingCurve, prefix: str, styles: dict[str, LineStyle]) -> None:
+    parts = curve.parts(prefix)
     losses = prefix == "val_"
     for part in parts:
-        how = looks[part]
+        how = styles[part]
         line = "-" if losses else how.line
-        axis.plot(*course.line(prefix + part), color=how.color, linestyle=line, marker=how.marker, markersize=3.5)
+        axis.plot(*curve.line(prefix + part), color=how.color, linestyle=line, marker=how.marker, markersize=3.5)
         if losses:
-            axis.plot(*course.line(f"train_{part}"), color=how.color, linestyle=(0, (4, 1.6)), linewidth=1.1)
+            axis.plot(*curve.line(f"train_{part}"), color=how.color, linestyle=(0, (4, 1.6)), linewidth=1.1)
     if losses and len(parts) > 1:
-        axis.plot(*course.line("val_loss"), color=MUTED, marker=".", markersize=4, linewidth=1.2)
-    if course.best_epoch is not None:
-        axis.axvline(course.best_epoch, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
-    axis.set_title(course.display)
+        axis.plot(*curve.line("val_loss"), color=MUTED, marker=".", markersize=4, linewidth=1.2)
+    if curve.best_epoch is not None:
+        axis.axvline(curve.best_epoch, color=FOREGROUND, linewidth=0.8, linestyle=(0, (1, 2)))
+    axis.set_title(curve.display)
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(_PlainLog(minor_thresholds=(2, 0.6)))
     axis.yaxis.set_minor_formatter(_PlainLog(minor_thresholds=(2, 0.6)))
@@ -122,13 +124,13 @@ def _panel(axis: Axes, course: Course, prefix: str, looks: dict[str, Look]) -> N
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 
-def _handles(looks: dict[str, Look], prefix: str, shown: list[Course]) -> list[Line2D]:
+def _handles(styles: dict[str, LineStyle], prefix: str, shown: list[TrainingCurve]) -> list[Line2D]:
     losses = prefix == "val_"
     handles = []
-    for part, how in looks.items():
+    for part, how in styles.items():
         line = "-" if losses else how.line
         handles.append(Line2D([], [], color=how.color, linestyle=line, marker=how.marker, label=part.replace("_", " ")))
-    if losses and any(len(course.parts(prefix)) > 1 for course in shown):
+    if losses and any(len(curve.parts(prefix)) > 1 for curve in shown):
         handles.append(Line2D([], [], color=MUTED, marker=".", label="total"))
     return handles
 

@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.forest import GROUP_COLORS
-from sweep.figures.style import INK, MUTED
+from sweep.figures.style import FOREGROUND, MUTED
 from sweep.figures.view import View, column_title
 from sweep.statistics.comparisons import Ranks
 
@@ -40,13 +40,13 @@ def _diagram(axis: Axes, ranking: Ranks, rows: dict) -> None:
     depth = 0.55 * (count + 1) / 2 + 0.55 * len(ranking.cliques) + 0.6
     axis.set_ylim(-depth, 2.0)
     axis.axis("off")
-    axis.plot([1, count], [0, 0], color=INK, linewidth=1)
+    axis.plot([1, count], [0, 0], color=FOREGROUND, linewidth=1)
     for tick in range(1, count + 1):
-        axis.plot([tick, tick], [0, 0.22], color=INK, linewidth=1)
+        axis.plot([tick, tick], [0, 0.22], color=FOREGROUND, linewidth=1)
         axis.text(tick, 0.34, str(tick), ha="center", va="bottom", fontsize=8.5)
     axis.text((1 + count) / 2, 0.95, "average rank (1 is best)", ha="center", va="bottom", fontsize=8.5, color=MUTED)
     shown = min(ranking.critical_difference, count - 1)
-    axis.plot([1, 1 + shown], [1.75, 1.75], color=INK, linewidth=1.6, marker="|", markersize=7)
+    axis.plot([1, 1 + shown], [1.75, 1.75], color=FOREGROUND, linewidth=1.6, marker="|", markersize=7)
     label = f"critical difference {ranking.critical_difference:.2f}"
     axis.text(1 + shown + 0.2, 1.75, label, va="center", fontsize=8.5)
     start = 0.42
@@ -54,7 +54,7 @@ def _diagram(axis: Axes, ranking: Ranks, rows: dict) -> None:
         first, last = (ranking.methods.index(name) for name in (clique[0], clique[-1]))
         height = -start - 0.5 * number
         ends = [ranking.mean_ranks[first] - 0.08, ranking.mean_ranks[last] + 0.08]
-        axis.plot(ends, [height, height], color=INK, linewidth=3, solid_capstyle="round")
+        axis.plot(ends, [height, height], color=FOREGROUND, linewidth=3, solid_capstyle="round")
     below = -start - 0.5 * len(ranking.cliques) - 0.3
     half = (count + 1) // 2
     for place, name in enumerate(ranking.methods):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-INK, MUTED, GRID, PAPER = "#1b1b1b", "#5f6570", "#dcdfe4", "#ffffff"
+FOREGROUND, MUTED, GRID, BACKGROUND = "#1b1b1b", "#5f6570", "#dcdfe4", "#ffffff"
 # Okabe and Ito (2008), without yellow, which is too faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -19,7 +19,7 @@ RC = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.labelsize": 9,
-    "axes.labelcolor": INK,
+    "axes.labelcolor": FOREGROUND,
     "axes.edgecolor": MUTED,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
@@ -28,9 +28,9 @@ RC = {
     "axes.axisbelow": True,
     "grid.color": GRID,
     "grid.linewidth": 0.7,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
+    "text.color": FOREGROUND,
+    "xtick.color": FOREGROUND,
+    "ytick.color": FOREGROUND,
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
     "xtick.major.width": 0.8,
@@ -38,9 +38,9 @@ RC = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     # Opaque white, so that a figure keeps its contrast on a dark page.
-    "figure.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
-    "axes.facecolor": PAPER,
+    "figure.facecolor": BACKGROUND,
+    "savefig.facecolor": BACKGROUND,
+    "axes.facecolor": BACKGROUND,
     "lines.linewidth": 1.6,
     "lines.markersize": 5.5,
     "errorbar.capsize": 2.5,
@@ -49,7 +49,7 @@ RC = {
 
 
 @dataclass(frozen=True)
-class Look:
+class LineStyle:
     """How one line is drawn."""
 
     color: str
@@ -57,15 +57,15 @@ class Look:
     line: str | tuple
 
 
-def look(number: int) -> Look:
+def line_style(number: int) -> LineStyle:
     """The number-th line of a panel; colour, marker and dashes change together, so that any one of them is enough."""
     place = number % len(PALETTE)
-    return Look(PALETTE[place], MARKERS[place], LINES[place])
+    return LineStyle(PALETTE[place], MARKERS[place], LINES[place])
 
 
-def baseline_look(number: int) -> Look:
+def baseline_line_style(number: int) -> LineStyle:
     place = number % len(BASELINE_GREYS)
-    return Look(BASELINE_GREYS[place], ("x", "P")[place], (":", (0, (2, 2)))[place])
+    return LineStyle(BASELINE_GREYS[place], ("x", "P")[place], (":", (0, (2, 2)))[place])
 
 
 def spelled(finding: str) -> str:

@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import INK, MUTED, look
+from sweep.figures.style import FOREGROUND, MUTED, line_style
 from sweep.figures.view import View
 from sweep.training_free.measures import KINDS, items_of, rows_of
 
@@ -57,14 +57,14 @@ def measured(view: View) -> dict[str, Series]:
 
 def _panel(axis: Axes, kind: str, series: Series, rows: list[str]) -> None:
     for number, (name, values) in enumerate(series.items()):
-        how = look(number)
+        how = line_style(number)
         places = [place for place, row in enumerate(rows) if row in values]
         axis.plot([100 * values[rows[p]] for p in places], places, how.marker, color=how.color, label=name)
     by_auroc = kind in KINDS
     if by_auroc:
         axis.axvline(50, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)))
     axis.set_title(PANELS[kind])
-    axis.set_xlabel("macro AUROC (%)" if by_auroc else "recall (%)", color=INK)
+    axis.set_xlabel("macro AUROC (%)" if by_auroc else "recall (%)", color=FOREGROUND)
     axis.tick_params(axis="y", length=0)
     if not by_auroc:
         axis.set_xlim(left=0)

@@ -3,7 +3,7 @@
 from rich.markup import escape
 
 from sweep.cli.display import Display
-from sweep.monitoring.progress import News
+from sweep.monitoring.progress import ProgressSnapshot
 from sweep.store.status_names import Status
 from sweep.studies.plan import Pending
 
@@ -26,8 +26,8 @@ class RunBars:
         if self.cell_names:
             self.display.bar("cells", self.done, self.num_cells, "cells")
 
-    def show(self, news: News) -> None:
-        for event in news.encoders:
+    def show(self, progress: ProgressSnapshot) -> None:
+        for event in progress.encoders:
             name = self.names.get(event.key, event.key)
             if event.status == Status.FAILED:
                 self.display.say(f"[red]encoder {name} failed:[/red] {escape(str(event.error))}")
@@ -38,7 +38,7 @@ class RunBars:
                 self.share[event.key] = event.step / event.total_steps
                 loss = "" if event.val_loss is None else f", val loss {event.val_loss:.3f}"
                 self.current = f"{name}{loss}"
-        for outcome in news.cells:
+        for outcome in progress.cells:
             if outcome.status == Status.FAILED:
                 self.failed += 1
                 name = self.cell_names.get(outcome.key, outcome.key)

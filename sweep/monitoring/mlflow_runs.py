@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 
 from datasets_io.storage.artefacts import open_artefacts
-from sweep.monitoring.progress import News, _done
+from sweep.monitoring.progress import ProgressSnapshot, finished_keys
 from sweep.store.store import Store
 from sweep.studies.cell import Cell, EncoderRun
 
@@ -26,10 +26,10 @@ class MlflowRuns:
         known = self.client.get_experiment_by_name(name)
         self.experiment = known.experiment_id if known else self.client.create_experiment(name)
 
-    def show(self, news: News) -> None:
+    def show(self, progress: ProgressSnapshot) -> None:
         from mlflow.entities import Metric
 
-        for key in _done(news):
+        for key in finished_keys(progress):
             item = self.items[key]
             result = open_artefacts(self.store.files, self.store.folder(item)).result
             metrics = [

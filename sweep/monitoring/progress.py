@@ -7,12 +7,12 @@ from trainables.events import Outcome, Progress
 
 
 @dataclass
-class News:
-    """Events since the display last asked."""
+class ProgressSnapshot:
+    """Events since they were last asked for."""
 
     encoders: list[Progress] = field(default_factory=list)
     cells: list[Outcome] = field(default_factory=list)
 
 
-def _done(news: News) -> list[str]:
-    return [event.key for event in (*news.encoders, *news.cells) if event.status == Status.DONE]
+def finished_keys(progress: ProgressSnapshot) -> list[str]:
+    return [event.key for event in (*progress.encoders, *progress.cells) if event.status == Status.DONE]

@@ -1,8 +1,8 @@
-"""What Prometheus sees of a sweep: gauges that Ray's exporter serves on each node, fed by the board's news. [ray]"""
+"""What Prometheus sees of a sweep: gauges that Ray's exporter serves on each node, fed by its progress events. [ray]"""
 
 from ray.util.metrics import Gauge
 
-from sweep.monitoring.throughput import Meter
+from sweep.monitoring.throughput import Throughput
 
 HELP = {
     "encoders_total": "encoders of the plan",
@@ -17,15 +17,15 @@ HELP = {
 
 
 class SweepGauges:
-    """Made after Ray has started; `export` sets what the meter reads."""
+    """Made after Ray has started; `export` sets what the throughput reads."""
 
     def __init__(self, study: str):
         self.tags = {"study": study}
         self.gauges = {name: Gauge(f"radsweep_{name}", text, tag_keys=("study",)) for name, text in HELP.items()}
         self.share = Gauge("radsweep_encoder_share", "how far an encoder is, 0 to 1", tag_keys=("study", "encoder"))
 
-    def export(self, meter: Meter, now: float) -> None:
-        for name, value in meter.read(now).items():
+    def export(self, throughput: Throughput, now: float) -> None:
+        for name, value in throughput.read(now).items():
             self.gauges[name].set(value, self.tags)
-        for encoder, share in meter.shares().items():
+        for encoder, share in throughput.shares().items():
             self.share.set(share, {**self.tags, "encoder": encoder})

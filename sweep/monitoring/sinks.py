@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sweep.monitoring.mlflow_runs import MlflowRuns
-from sweep.monitoring.progress import News
+from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.tensorboard_live import LiveTensorBoard
-from sweep.monitoring.throughput import Meter
+from sweep.monitoring.throughput import Throughput
 from sweep.store.store import Store
 from sweep.studies.plan import Pending, Plan
 
@@ -18,7 +18,7 @@ EXPORT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Watching:
+class SinkOptions:
     """What a user asked for. tensorboard: a folder; mlflow: a tracking URI. Nothing is sent anywhere without them."""
 
     study: str = ""
@@ -31,42 +31,42 @@ class Watching:
             raise ValueError("--mlflow needs a package that is not installed: pip install mlflow-skinny")
 
 
-class Watchers:
-    """One for each pass of a sweep. A watcher that breaks is named once and left out: the sweep goes on."""
+class Sinks:
+    """One for each pass of a sweep. A sink that fails is named once and left out: the sweep goes on."""
 
     def __init__(
-        self, watching: Watching, store: Store, plan: Plan, pending: Pending, done: set[str],
+        self, options: SinkOptions, store: Store, plan: Plan, pending: Pending, done: set[str],
         counts: Mapping[str, Mapping[str, int]], say: Callable[[str], None],
     ):
         """pending: what this pass does; done: folders that were finished before; counts: source -> split -> images."""
         self.say = say
         items = {item.key: item for item in (*plan.encoders, *plan.cells)}
         keys = {key for key, item in items.items() if store.folder(item) in done}
-        meter = Meter(plan, pending, keys, counts, time.monotonic())
-        self.listeners: dict[str, Any] = {"Prometheus": _Prometheus(watching.study, meter)}
-        if watching.tensorboard:
-            self.listeners["TensorBoard"] = LiveTensorBoard(Path(watching.tensorboard), store, items)
-        if watching.mlflow:
-            self.listeners["MLflow"] = MlflowRuns(watching.mlflow, watching.study, store, items)
+        throughput = Throughput(plan, pending, keys, counts, time.monotonic())
+        self.sinks: dict[str, Any] = {"Prometheus": _Prometheus(options.study, throughput)}
+        if options.tensorboard:
+            self.sinks["TensorBoard"] = LiveTensorBoard(Path(options.tensorboard), store, items)
+        if options.mlflow:
+            self.sinks["MLflow"] = MlflowRuns(options.mlflow, options.study, store, items)
 
-    def show(self, news: News) -> None:
-        for name, listener in list(self.listeners.items()):
+    def show(self, progress: ProgressSnapshot) -> None:
+        for name, sink in list(self.sinks.items()):
             try:
-                listener.show(news)
+                sink.show(progress)
             except Exception as error:  # whatever a server, a disk or a library has against it
                 self.say(f"[yellow]{name} is left out from now on:[/yellow] {type(error).__name__}: {error}")
-                del self.listeners[name]
+                del self.sinks[name]
 
 
 class _Prometheus:
-    def __init__(self, study: str, meter: Meter):
+    def __init__(self, study: str, throughput: Throughput):
         from sweep.monitoring.prometheus import SweepGauges
 
-        self.meter, self.gauges, self.exported = meter, SweepGauges(study), -EXPORT_SECONDS
+        self.throughput, self.gauges, self.exported = throughput, SweepGauges(study), -EXPORT_SECONDS
 
-    def show(self, news: News) -> None:
+    def show(self, progress: ProgressSnapshot) -> None:
         now = time.monotonic()
-        if news.encoders or news.cells or now - self.exported >= EXPORT_SECONDS:
-            self.meter.take(news, now)
-            self.gauges.export(self.meter, now)
+        if progress.encoders or progress.cells or now - self.exported >= EXPORT_SECONDS:
+            self.throughput.update(progress, now)
+            self.gauges.export(self.throughput, now)
             self.exported = now

@@ -7,7 +7,7 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 
 from datasets_io.storage.artefacts import open_artefacts
-from sweep.monitoring.progress import News, _done
+from sweep.monitoring.progress import ProgressSnapshot, finished_keys
 from sweep.store.store import Store
 from sweep.studies.cell import Cell, EncoderRun
 from trainables.events import Progress
@@ -24,11 +24,11 @@ class LiveTensorBoard:
         self.writers: dict[str, SummaryWriter] = {}
         self.epochs: dict[str, list[int]] = {}
 
-    def show(self, news: News) -> None:
-        for event in news.encoders:
+    def show(self, progress: ProgressSnapshot) -> None:
+        for event in progress.encoders:
             if event.metrics is not None:
                 self._add(event)
-        for key in _done(news):
+        for key in finished_keys(progress):
             self._finish(key)
 
     def _add(self, event: Progress) -> None:

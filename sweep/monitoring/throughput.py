@@ -1,10 +1,10 @@
-"""How fast is a running sweep: images a second and seconds left, from the board's news and the forecast. Pure."""
+"""How fast is a running sweep: images a second and seconds left, from its progress events and the forecast. Pure."""
 
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweep.monitoring.progress import News
+from sweep.monitoring.progress import ProgressSnapshot
 from sweep.store.status_names import Status
 from sweep.studies.forecast import forecast
 from sweep.studies.plan import Pending, Plan, group_seeds
@@ -33,8 +33,8 @@ def loads_of(pending: Pending, counts: Mapping[str, Mapping[str, int]]) -> dict[
     return loads
 
 
-class Meter:
-    """Takes news as it comes; `read` gives every gauge. Times are seconds of one clock."""
+class Throughput:
+    """Takes progress as it comes; `read` gives every gauge. Times are seconds of one clock."""
 
     def __init__(
         self, plan: Plan, pending: Pending, done: set[str], counts: Mapping[str, Mapping[str, int]], now: float
@@ -48,13 +48,13 @@ class Meter:
         self.started = now
         self.seen: deque[tuple[float, float]] = deque([(now, 0.0)])  # (time, images so far)
 
-    def take(self, news: News, now: float) -> None:
-        for event in news.encoders:
+    def update(self, progress: ProgressSnapshot, now: float) -> None:
+        for event in progress.encoders:
             if event.status == Status.RUNNING and event.total_steps:
                 self._advance(event.key, event.step / event.total_steps)
             else:
                 self._end(event.key, event.status)
-        for outcome in news.cells:
+        for outcome in progress.cells:
             self._end(outcome.key, outcome.status)
         self.seen.append((now, self._sum("images")))
         while len(self.seen) > 2 and now - self.seen[1][0] >= WINDOW_SECONDS:

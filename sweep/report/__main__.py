@@ -47,12 +47,12 @@ def report(
 
     Example: python -m sweep.report --storage radsweep-results --study demo
     """
-    from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, not_writable, storage_trouble
-    from sweep.cli.logging import quiet_libraries
+    from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, not_writable, storage_error_message
+    from sweep.cli.logging import silence_libraries
     from sweep.store.snapshot import open_study
     from sweep.studies.bad_input import BadInput
 
-    quiet_libraries()
+    silence_libraries()
     started = time.monotonic()
     try:
         opened = open_study(study, storage, tuple(raw or ()), tuple(only or ()), thorough=not quick)
@@ -64,7 +64,7 @@ def report(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
     except OSError as error:
-        if (trouble := storage_trouble(error, to or storage)) is None:
+        if (trouble := storage_error_message(error, to or storage)) is None:
             raise
         typer.echo(f"error: {trouble}; --to writes the report elsewhere", err=True)
         raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None

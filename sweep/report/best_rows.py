@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from sweep.report.narrative import ALPHA, Block, make_blocks
+from sweep.report.narrative import ALPHA, DatasetSummaries, dataset_summaries
 from sweep.statistics.comparisons import Comparisons
 from sweep.statistics.summaries import Column
 
 
 @dataclass(frozen=True)
-class Answer:
+class BestRow:
     """One column of one dataset. Numbers in percent or points; None where they cannot be had.
 
     tied: rows that print the same mean. lead: over the next row. reference: the row that others are compared with, None
@@ -34,17 +34,17 @@ class Answer:
         return self.p is not None and self.p < ALPHA
 
 
-def answers(comparisons: Comparisons) -> list[tuple[str, list[Answer]]]:
+def best_rows(comparisons: Comparisons) -> list[tuple[str, list[BestRow]]]:
     """Display name of each dataset that has a finished cell -> its columns' answers."""
     found = []
-    for block in make_blocks(comparisons):
-        columns = [_answer(block, column) for column in block.layout.columns]
+    for block in dataset_summaries(comparisons):
+        columns = [_best_row(block, column) for column in block.layout.columns]
         if any(columns):
             found.append((block.display, [answer for answer in columns if answer]))
     return found
 
 
-def _answer(block: Block, column: Column) -> Answer | None:
+def _best_row(block: DatasetSummaries, column: Column) -> BestRow | None:
     rows = [name for name, _, _ in block.layout.rows]
     best = block.best(column, rows)
     if not best:
@@ -54,7 +54,7 @@ def _answer(block: Block, column: Column) -> Answer | None:
     rival = max(rivals, key=lambda r: block.summary(r, column).mean, default=None)
     reference = None if winner == block.reference else block.reference
     test = block.against_reference(column).get(winner)
-    return Answer(
+    return BestRow(
         block.title(column), block.name(winner), tuple(map(block.name, best[1:])), 100 * summary.mean,
         None if summary.ci95 is None else 100 * summary.ci95, summary.n, summary.complete,
         block.name(rival) if rival else None,

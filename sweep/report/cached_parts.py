@@ -22,7 +22,7 @@ QUICK_STATISTICS = "Left out with --quick: intervals over patients, AUPRC, calib
 
 
 @dataclass(frozen=True)
-class Extras:
+class CachedParts:
     """statistics: file name -> CSV text; notes: what they lack; drawings: name -> figure.
 
     statistics_key, figure_keys: what they were made from and by which version; the next report keeps what still fits.
@@ -57,23 +57,23 @@ class Extras:
         return json.dumps(value, indent=1)
 
 
-def extras_of(data: ReportData, comparisons: Comparisons, folder: ReportFolder, quick: bool) -> Extras:
+def cached_parts_of(data: ReportData, comparisons: Comparisons, folder: ReportFolder, quick: bool) -> CachedParts:
     """Statistics and figures. quick: without those that read predictions or take long."""
     if quick:
         found = analyse(data.study, data.plan, data.results, None, comparisons=comparisons)
         filled = {name: text for name, text in found.csv_files().items() if text.count("\n") > 1}
-        return Extras(filled, (QUICK_STATISTICS,), {})
+        return CachedParts(filled, (QUICK_STATISTICS,), {})
     view = View(data.study, data.plan, comparisons, data.store, data.data_folders, data.raw)
     index, key, keys = _index_of(folder), statistics_key(data, comparisons), figure_keys(view)
     statistics, kept = _kept_statistics(folder, index, key), _kept_drawings(folder, index, keys)
     with drawing_beside(view, kept=kept) as drawings:
         if statistics is not None:
-            return Extras(statistics, tuple(index["notes"]), drawings(), key, keys)
+            return CachedParts(statistics, tuple(index["notes"]), drawings(), key, keys)
         found = analyse(
             data.study, data.plan, data.results, data.store, data.data_folders, comparisons=comparisons
         )
         # Predictions that cannot be read today may be computed again under the same keys: nothing of this is kept.
-        return Extras(found.csv_files(), found.notes, drawings(), None if found.unusable else key, keys)
+        return CachedParts(found.csv_files(), found.notes, drawings(), None if found.unusable else key, keys)
 
 
 def describe(name: str) -> str:

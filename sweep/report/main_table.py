@@ -60,7 +60,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Block:
+class TableSection:
     """The part of the table that belongs to one dataset."""
 
     dataset: str
@@ -114,7 +114,7 @@ def marks_of(summaries: Iterable[Summary]) -> dict[str, str]:
 def _block(
     dataset: str, display: str, layout: TableLayout, summaries: dict[Place, Summary], marks: dict[str, str],
     published: bool,
-) -> Block:
+) -> TableSection:
     best = {
         column: best_of([summaries[name, dataset, *column] for name, _, _ in layout.rows]) for column in layout.columns
     }
@@ -130,7 +130,7 @@ def _block(
                 published=published_value(layout, dataset, name, *column) if published else None,
             ))
         rows.append(Row(name, row_display, group, tuple(entries)))
-    return Block(dataset, display, tuple(rows))
+    return TableSection(dataset, display, tuple(rows))
 
 
 def published_value(
@@ -168,7 +168,7 @@ class Table:
 
     caption: str
     layout: TableLayout
-    blocks: tuple[Block, ...]
+    blocks: tuple[TableSection, ...]
     footnotes: tuple[str, ...]
     published: bool
     number: int = 1

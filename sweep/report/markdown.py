@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from sweep.report.cached_parts import Extras, describe
+from sweep.report.cached_parts import CachedParts, describe
 from sweep.report.finding_table import FindingTable
 from sweep.report.main_table import Table
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
-from sweep.report.provenance import compute_of, software
+from sweep.report.provenance import compute_hours_of, software
 from sweep.store.snapshot import ReportData
 from sweep.store.status_names import Status
 from sweep.studies.plan import NOT_BUILT
@@ -17,11 +17,11 @@ MOST_FAILURES = 20
 
 
 def report_markdown(
-    data: ReportData, words: Sequence[Sentence], tables: Sequence[Table], per_finding: Sequence[FindingTable],
-    figures: Sequence[str], extras: Extras,
+    data: ReportData, narrative: Sequence[Sentence], tables: Sequence[Table], per_finding: Sequence[FindingTable],
+    figures: Sequence[str], extras: CachedParts,
 ) -> str:
     """figures: lines that say where each figure lies, or why there is none."""
-    lines = [f"# {data.study.name}: {data.study.title}", "", *_words(words), *_state(data), ""]
+    lines = [f"# {data.study.name}: {data.study.title}", "", *_narrative(narrative), *_state(data), ""]
     for table in tables:
         lines += [f"## Table {table.number}", "", table.markdown()]
     for table in per_finding:
@@ -35,10 +35,10 @@ def report_markdown(
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _words(words: Sequence[Sentence]) -> list[str]:
+def _narrative(narrative: Sequence[Sentence]) -> list[str]:
     lines = []
     for kind, title in ((ANSWER, "Findings"), (DETAIL, "In detail"), (CAUTION, "How far this carries")):
-        texts = [f"- {sentence.text}" for sentence in words if sentence.kind == kind]
+        texts = [f"- {sentence.text}" for sentence in narrative if sentence.kind == kind]
         lines += [f"## {title}", "", *texts, ""] if texts else []
     return lines
 
@@ -95,7 +95,7 @@ def data_line(source: str, data: ReportData) -> str:
 
 def compute_lines(data: ReportData) -> list[str]:
     """Hours by device, as far as results say on what they were computed."""
-    spent = compute_of(data)
+    spent = compute_hours_of(data)
     where = [(spent.gpu_hours, "GPU-hours"), (spent.cpu_hours, "worker-hours on CPUs"),
              (spent.unknown_hours, "worker-hours on a device that the results do not name")]
     parts = [f"{hours:,.2f} {name}" for hours, name in where if hours]

@@ -29,7 +29,7 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Block:
+class DatasetSummaries:
     """One dataset of a study."""
 
     comparisons: Comparisons
@@ -72,12 +72,12 @@ class Block:
         return any(self.summary(row, column).n for row, _, _ in self.layout.rows for column in self.layout.columns)
 
 
-def findings_in_words(comparisons: Comparisons) -> tuple[Sentence, ...]:
+def narrative_of(comparisons: Comparisons) -> tuple[Sentence, ...]:
     """Sentences about a study as it stands; each is left out where its numbers are not there."""
     results, layout = comparisons.summaries.results, comparisons.summaries.layout
     if all(result.status != DONE for result in results):
         return (Sentence(CAUTION, "No cell of this study is finished: there is no result to state yet."),)
-    blocks = make_blocks(comparisons)
+    blocks = dataset_summaries(comparisons)
     sentences = [Sentence(ANSWER, text) for text in _overall(comparisons)]
     for block in blocks:
         if block.begun:
@@ -89,8 +89,9 @@ def findings_in_words(comparisons: Comparisons) -> tuple[Sentence, ...]:
     return (*sentences, *(Sentence(CAUTION, text) for text in cautions(results, layout)))
 
 
-def make_blocks(comparisons: Comparisons) -> tuple[Block, ...]:
-    return tuple(Block(comparisons, source, display) for source, display in comparisons.summaries.layout.datasets)
+def dataset_summaries(comparisons: Comparisons) -> tuple[DatasetSummaries, ...]:
+    datasets = comparisons.summaries.layout.datasets
+    return tuple(DatasetSummaries(comparisons, source, display) for source, display in datasets)
 
 
 def listed(words: Sequence[str]) -> str:
@@ -112,7 +113,7 @@ def _overall(comparisons: Comparisons) -> list[str]:
     ]
 
 
-def _winners(block: Block) -> list[str]:
+def _winners(block: DatasetSummaries) -> list[str]:
     """Which row is highest in which columns, the one that is highest most often first."""
     wins: dict[str, list[Column]] = {}
     columns = [c for c in block.layout.columns if any(block.summary(r, c).n for r, _, _ in block.layout.rows)]
@@ -130,7 +131,7 @@ def _winners(block: Block) -> list[str]:
     return [f"{block.display}: the highest macro AUROC (%) is that of {'; '.join(parts)}."] if parts else []
 
 
-def _tested(block: Block) -> list[str]:
+def _tested(block: DatasetSummaries) -> list[str]:
     """How many means are significantly above and below the reference, and the largest difference."""
     methods = [name for name, _, group in block.layout.rows if group != BASELINE]
     if block.reference is None or not methods:
@@ -151,12 +152,12 @@ def _tested(block: Block) -> list[str]:
     ]
 
 
-def complete_rows(block: Block, rows: Iterable[str], column: Column) -> list[str]:
+def complete_rows(block: DatasetSummaries, rows: Iterable[str], column: Column) -> list[str]:
     """Rows with a mean over every seed: only those are compared in words."""
     return [row for row in rows if block.summary(row, column).complete and block.summary(row, column).n]
 
 
-def _reports(block: Block) -> list[str]:
+def _reports(block: DatasetSummaries) -> list[str]:
     """The best method that reads reports against the best that does not, column by column."""
     parts = []
     for column in block.layout.columns:
@@ -170,7 +171,7 @@ def _reports(block: Block) -> list[str]:
     return [f"{block.display}: best method with reports minus best without, in points: {listed(parts)}."]
 
 
-def _joint(block: Block) -> list[str]:
+def _joint(block: DatasetSummaries) -> list[str]:
     """A joint method against the better of its two parts, over all columns."""
     gaps, names = [], {name for name, _, _ in block.layout.rows}
     for row in block.rows(JOINT_GROUP):
@@ -188,7 +189,7 @@ def _joint(block: Block) -> list[str]:
     ]
 
 
-def _few_labels(block: Block) -> list[str]:
+def _few_labels(block: DatasetSummaries) -> list[str]:
     """Methods that with a share of the labels reach what the baseline has with all of them."""
     reference = block.reference
     shares = sorted(share for protocol, share in block.layout.columns if protocol == "FT")

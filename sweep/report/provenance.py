@@ -12,7 +12,7 @@ SOFTWARE = ("radsweep", "torch", "torchvision", "timm", "transformers", "ray", "
 
 
 @dataclass(frozen=True)
-class Compute:
+class ComputeHours:
     """Wall time of finished items, in hours: on GPUs, on CPUs, and where a result does not name its device."""
 
     gpu_hours: float
@@ -22,7 +22,7 @@ class Compute:
     cells: int
 
 
-def compute_of(data: ReportData) -> Compute:
+def compute_hours_of(data: ReportData) -> ComputeHours:
     """Hours of finished items times their workers. Time of attempts that were lost is in no result and not counted."""
     hours = {"gpu": 0.0, "cpu": 0.0, "unknown": 0.0}
     spent = [(e.seconds, e.workers, e.device) for e in data.encoders] + [
@@ -32,7 +32,7 @@ def compute_of(data: ReportData) -> Compute:
         kind = "unknown" if device is None else "cpu" if device.startswith("cpu") else "gpu"
         hours[kind] += (seconds or 0.0) * workers / 3600
     done = sum(encoder.status == Status.DONE for encoder in data.encoders)
-    return Compute(hours["gpu"], hours["cpu"], hours["unknown"], done, len(data.cells))
+    return ComputeHours(hours["gpu"], hours["cpu"], hours["unknown"], done, len(data.cells))
 
 
 def software() -> dict[str, str | None]:

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from rich.markup import escape
 
 from sweep.figures.drawing import Drawing
-from sweep.report.cached_parts import FIGURES, QUICK, extras_of
+from sweep.report.cached_parts import FIGURES, QUICK, cached_parts_of
 from sweep.report.finding_table import finding_tables, narrowed, paper_columns
 from sweep.report.main_table import Table, table1
 from sweep.report.markdown import report_markdown
-from sweep.report.narrative import findings_in_words
+from sweep.report.narrative import narrative_of
 from sweep.report.numbering import notes_of, numbered_layouts
 from sweep.report.page.page import report_page
 from sweep.report.provenance import provenance
@@ -42,7 +42,7 @@ def write_report(data: ReportData, folder: ReportFolder, quick: bool = False) ->
     tables = macro_tables(data, means)
     everything = finding_tables(means, data.study.show_published)
     per_finding = [narrowed(table, paper_columns(means.layout)) for table in everything]
-    words = findings_in_words(comparisons)
+    narrative = narrative_of(comparisons)
     contents: dict[str, str | bytes] = {
         "results.csv": results_csv(data.results),
         "findings.csv": findings_csv(data.results),
@@ -55,11 +55,11 @@ def write_report(data: ReportData, folder: ReportFolder, quick: bool = False) ->
     for shown, whole in zip(per_finding, everything, strict=True):
         stem = shown.file_stem
         contents |= {f"{stem}.md": shown.markdown(), f"{stem}.csv": whole.csv(), f"{stem}.tex": shown.latex()}
-    extras = extras_of(data, comparisons, folder, quick)
+    extras = cached_parts_of(data, comparisons, folder, quick)
     contents |= extras.contents()
     figures = [_figure_line(drawing) for drawing in extras.drawings.values()] or [QUICK]
-    contents["report.md"] = report_markdown(data, words, tables, per_finding, figures, extras)
-    contents["report.html"] = report_page(data, comparisons, words, tables, per_finding, everything, extras)
+    contents["report.md"] = report_markdown(data, narrative, tables, per_finding, figures, extras)
+    contents["report.html"] = report_page(data, comparisons, narrative, tables, per_finding, everything, extras)
     return {name: folder.write(name, content) for name, content in contents.items()}
 
 

@@ -1,17 +1,17 @@
 """The command: python -m sweep.run runs a study from raw archives to the paper's table, or goes on where it stopped."""
 
 if __name__ == "__main__":
-    from sweep.cli.signals import hear
+    from sweep.cli.signals import install_handlers
 
-    hear()
+    install_handlers()
 
 import time
 from typing import Annotated
 
 import typer
 
-from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, answers
-from sweep.run.command import _check_input, _run
+from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, handled_errors
+from sweep.run.command import check_input, run_study
 from sweep.studies.bad_input import BadInput
 
 CHAOS_FAULTS = 8
@@ -74,18 +74,19 @@ def run(
     Without --raw, the demo runs the whole study on synthetic archives.
     """
     started = time.monotonic()
-    with answers("sweep.run", storage, BadInput, retry=" --retry-failed"):
+    with handled_errors("sweep.run", storage, BadInput, retry=" --retry-failed"):
         if chaos:
             raise typer.Exit(_chaos(study, storage, raw or [], only or []))
-        watchers = tensorboard, mlflow
-        raise typer.Exit(_run(study, storage, raw or [], only or [], dry_run, retry_failed, redo, started, watchers))
+        logs_to = tensorboard, mlflow
+        code = run_study(study, storage, raw or [], only or [], dry_run, retry_failed, redo, started, logs_to)
+        raise typer.Exit(code)
 
 
 def _chaos(study_name: str, storage: str, raw: list[str], only: list[str]) -> int:
     from sweep.run.chaos import show_chaos
 
     try:
-        study = _check_input(study_name, storage, raw, only)[0]
+        study = check_input(study_name, storage, raw, only)[0]
     except ValueError as error:
         raise BadInput(error) from error
     held = show_chaos(study_name, study.name, raw, CHAOS_FAULTS, typer.echo)

@@ -21,8 +21,8 @@ from sweep.store.store import CELLS, ENCODERS
 MARK = "RADSWEEP_CHAOS"
 FAULTS = ("driver SIGKILL", "driver SIGTERM", "driver SIGINT", "driver SIGINT twice", "worker SIGKILL")
 # Ray's own agents are not among them: where one ends, Ray ends the whole host, which is a fault of another kind.
-WORKERS = ("ray::ImplicitFunc", "ray::RayTrainWorker", "ray::TrainController", "ray::fan_out", "ray::pretrain-",
-           "ray::initial-", "ray::Board", "ray::Turns")
+WORKERS = ("ray::ImplicitFunc", "ray::RayTrainWorker", "ray::TrainController", "ray::run_tune_search", "ray::pretrain-",
+           "ray::initial-", "ray::ProgressActor", "ray::RunQueue")
 STOPS_WITHIN_SECONDS = 10.0
 ORPHANS_END_WITHIN_SECONDS = 30.0
 # Where a driver is killed outright, two of Ray's agents try for 60 s to tell the head, which is gone too, of it. They
@@ -31,7 +31,7 @@ AGENTS, AGENTS_END_WITHIN_SECONDS = ("ray::DashboardAgent", "ray::RuntimeEnvAgen
 
 
 @dataclass
-class Account:
+class FaultLog:
     """What was done to a study, and what came of it. problems: sentences; none means that every promise held."""
 
     faults: list[str] = field(default_factory=list)
@@ -92,44 +92,44 @@ def finished(storage: Path) -> dict[str, int]:
     }
 
 
-def hear_interrupts() -> None:
+def accept_interrupts() -> None:
     """For a new process: a shell's background job ignores SIGINT, and so would all that it starts."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-class Tormentor:
+class FaultInjector:
     """Runs a command again and again, ending it or a worker of it at random moments, until it comes through."""
 
     def __init__(self, command: list[str], storage: Path, seed: int, say: Callable[[str], None]):
         self.command, self.storage, self.say = command, storage, say
-        self.random, self.account, self.faults = random.Random(seed), Account(), FAULTS
+        self.random, self.log, self.faults = random.Random(seed), FaultLog(), FAULTS
         self.mark = uuid.uuid4().hex
         self.sessions: set[int] = set()
         self.seen: set[tuple[int, int]] = set()
 
-    def run(self, faults: int, shortest: float, longest: float) -> Account:
+    def run(self, faults: int, shortest: float, longest: float) -> FaultLog:
         """So many faults, each `shortest` to `longest` seconds after the start of work, then undisturbed to the end."""
         left = faults
         while True:
             driver = self._start()
             code = self._disturb(driver, left, shortest, longest) if left else driver.wait()
-            left = faults - len(self.account.faults)
+            left = faults - len(self.log.faults)
             self._check_ended(AGENTS, ORPHANS_END_WITHIN_SECONDS)
             if code is not None:
                 break
         self._check_ended((), AGENTS_END_WITHIN_SECONDS)
         if code != 0:
-            self.account.problems.append(f"the last run ended with exit code {code}")
+            self.log.problems.append(f"the last run ended with exit code {code}")
         if self.storage.is_dir():
             self._check_storage()
-        return self.account
+        return self.log
 
     def _start(self) -> subprocess.Popen:
         environment = {**os.environ, MARK: self.mark}
         with open(f"{self.storage}.log", "ab") as log:
             driver = subprocess.Popen(
                 self.command, stdout=log, stderr=log, env=environment, start_new_session=True,
-                preexec_fn=hear_interrupts,
+                preexec_fn=accept_interrupts,
             )
         self.sessions.add(driver.pid)
         return driver
@@ -144,7 +144,7 @@ class Tormentor:
                 return code
             fault = self.random.choice(self.faults)
             before = finished(self.storage)
-            self.account.finished_before_kills = max(self.account.finished_before_kills, len(before))
+            self.log.finished_before_kills = max(self.log.finished_before_kills, len(before))
             if fault == "worker SIGKILL":
                 if not self._kill_worker():
                     continue
@@ -155,7 +155,7 @@ class Tormentor:
             self._end(driver, fault)
             after = finished(self.storage)
             again = [path for path, when in before.items() if after.get(path) != when]
-            self.account.problems += [f"{path} was lost or computed again" for path in again]
+            self.log.problems += [f"{path} was lost or computed again" for path in again]
             return None
         return driver.wait()
 
@@ -171,8 +171,8 @@ class Tormentor:
         return None
 
     def _note(self, fault: str, before: dict[str, int]) -> None:
-        self.account.faults.append(fault)
-        self.say(f"fault {len(self.account.faults)}: {fault}, with {len(before)} items finished")
+        self.log.faults.append(fault)
+        self.say(f"fault {len(self.log.faults)}: {fault}, with {len(before)} items finished")
 
     def _kill_worker(self) -> bool:
         workers = [process.pid for process in self._family() if process.command.startswith(WORKERS)]
@@ -195,22 +195,22 @@ class Tormentor:
         try:
             code = driver.wait(timeout=120)
         except subprocess.TimeoutExpired:
-            self.account.problems.append(f"{fault}: still there after 120 s")
+            self.log.problems.append(f"{fault}: still there after 120 s")
             driver.kill()
             driver.wait()
             return
         if number != signal.SIGKILL:
             self._note_stop(fault, time.monotonic() - started)
             if code not in (130, -signal.SIGINT, 0):
-                self.account.problems.append(f"{fault}: exit code {code}, not 130")
+                self.log.problems.append(f"{fault}: exit code {code}, not 130")
 
     def _note_stop(self, fault: str, seconds: float) -> None:
         """On a machine that is busy with other things all takes longer, by about as much as it is overcommitted."""
-        self.account.stops.append(seconds)
+        self.log.stops.append(seconds)
         self.say(f"stopped after {seconds:.1f} s")
         allowed = STOPS_WITHIN_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
         if seconds > allowed:
-            self.account.problems.append(f"{fault}: a stop took {seconds:.1f} s, more than {allowed:.0f}")
+            self.log.problems.append(f"{fault}: a stop took {seconds:.1f} s, more than {allowed:.0f}")
 
     def _check_ended(self, but: tuple[str, ...], within: float) -> None:
         """Nothing of a driver that ended goes on; what does is named, and ended so that the next run is undisturbed."""
@@ -221,15 +221,15 @@ class Tormentor:
             time.sleep(0.25)
         for process in orphans:
             text = f"process {process.pid} went on after its driver's end: {process.command[:80]}"
-            self.account.problems.append(text)
+            self.log.problems.append(text)
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
 
     def _check_storage(self) -> None:
         files = Files(str(self.storage))
-        self.account.problems += [f"{path} is left" for path in files.list(LEASES)]
+        self.log.problems += [f"{path} is left" for path in files.list(LEASES)]
         left = [path for path in self.storage.rglob(f"*{TEMPORARY}*") if path.is_file()]
-        self.account.problems += [f"{path} is left" for path in left]
+        self.log.problems += [f"{path} is left" for path in left]
 
 
 def results_of(storage: Path, study: str) -> bytes | None:
@@ -246,24 +246,24 @@ def show_chaos(
     base = Path(tempfile.mkdtemp(prefix="radsweep-chaos-")) if folder is None else folder
     raws = [part for value in raw for part in ("--raw", value)]
     tables: dict[str, bytes | None] = {}
-    account = Account()
+    log = FaultLog()
     for name in ("calm", "stormy"):
         storage = base / name
         command = [sys.executable, "-m", "sweep.run", "--study", study, "--storage", str(storage), *raws]
         say(f"{name}: {' '.join(command[1:])}")
-        tormentor = Tormentor(command, storage, seed, say)
-        account = tormentor.run(faults if name == "stormy" else 0, shortest, longest)
+        injector = FaultInjector(command, storage, seed, say)
+        log = injector.run(faults if name == "stormy" else 0, shortest, longest)
         tables[name] = results_of(storage, study_name)
         if tables[name] is None:
-            account.problems.append(f"{name}: no results.csv; see {storage}.log")
+            log.problems.append(f"{name}: no results.csv; see {storage}.log")
             break
     same = tables.get("calm") is not None and tables.get("calm") == tables.get("stormy")
     if not same:
-        account.problems.append("results.csv is not the same")
-    say(f"faults: {len(account.faults)} (seed {seed}): {', '.join(account.faults) or 'none'}")
-    if account.stops:
-        say(f"stops took {min(account.stops):.1f} to {max(account.stops):.1f} s")
+        log.problems.append("results.csv is not the same")
+    say(f"faults: {len(log.faults)} (seed {seed}): {', '.join(log.faults) or 'none'}")
+    if log.stops:
+        say(f"stops took {min(log.stops):.1f} to {max(log.stops):.1f} s")
     say(f"results.csv with and without faults: {'the same bytes' if same else 'DIFFERENT'} ({base})")
-    for problem in account.problems:
+    for problem in log.problems:
         say(f"problem: {problem}")
-    return not account.problems
+    return not log.problems

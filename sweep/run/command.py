@@ -5,27 +5,27 @@ from dataclasses import replace
 from functools import partial
 
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED
-from sweep.cli.logging import quiet_libraries
+from sweep.cli.logging import silence_libraries
 from sweep.studies.bad_input import BadInput
 
 
-def _run(
+def run_study(
     study_name: str, storage: str, raw: list[str], only: list[str], dry_run: bool, retry_failed: bool,
-    redo: str | None, started: float, watchers: tuple[str | None, str | None],
+    redo: str | None, started: float, logs_to: tuple[str | None, str | None],
 ) -> int:
-    quiet_libraries()
+    silence_libraries()
     from datasets_io.schema import ArchiveError
     from sweep.cli.display import Display
     from sweep.engine.ingest import build_data
-    from sweep.monitoring.sinks import Watching
+    from sweep.monitoring.sinks import SinkOptions
     from sweep.store.shards import manifests
     from sweep.store.snapshot import Origin
     from sweep.studies.plan import make_plan
 
     try:
-        study, store, plans, chosen = _check_input(study_name, storage, raw, only)
-        watching = Watching(study.name, *watchers)
-        watching.check()
+        study, store, plans, chosen = check_input(study_name, storage, raw, only)
+        sinks = SinkOptions(study.name, *logs_to)
+        sinks.check()
     except ValueError as error:  # everything that is checked before any work says what is wrong with the input
         raise BadInput(error) from error
     with Display() as display:
@@ -42,10 +42,10 @@ def _run(
         built = manifests(folders, store)
         plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, chosen)
         origin = Origin(study_name, storage, tuple(raw))
-        return _run_plan(study, plan, store, folders, built, origin, retry_failed, redo, display, started, watching)
+        return _run_plan(study, plan, store, folders, built, origin, retry_failed, redo, display, started, sinks)
 
 
-def _check_input(study_name: str, storage: str, raw: list[str], only: list[str]):
+def check_input(study_name: str, storage: str, raw: list[str], only: list[str]):
     """Study, store, where the data comes from, and the part asked for. Writes nothing; raises ValueError."""
     from sweep.engine.ingest import check_data
     from sweep.store.shards import parse_raw, plan_data
@@ -66,7 +66,7 @@ def _check_input(study_name: str, storage: str, raw: list[str], only: list[str])
 
 
 def _run_plan(
-    study, plan, store, folders, built, origin, retry_failed: bool, redo: str | None, display, started: float, watching
+    study, plan, store, folders, built, origin, retry_failed: bool, redo: str | None, display, started: float, sinks
 ) -> int:
     from sweep.engine.driver import Work, work_through
     from sweep.report.live import live_tables
@@ -81,13 +81,13 @@ def _run_plan(
         for item in (*plan.encoders, *plan.cells):
             if store.folder(item) in failed:
                 store.forget_failure(item)
-        store.put_damaged_aside((*plan.encoders, *plan.cells), thorough=True)
+        store.quarantine_damaged((*plan.encoders, *plan.cells), thorough=True)
     reader = ResultReader(study, plan, store)
 
     def tables():
         return live_tables(study, plan, reader.collect())
 
-    work = Work(plan, store, folders, built, study.resources, reader, display, tables, watching)
+    work = Work(plan, store, folders, built, study.resources, reader, display, tables, sinks)
     if redo is None:
         work_through(work)
     else:
@@ -111,13 +111,13 @@ def _run_plan(
 def _redo(work, key: str) -> None:
     """Compute one cell again; also when that is interrupted, it has a result afterwards if it had one before."""
     from sweep.engine.driver import work_through
-    from sweep.run.redo import find_cell, part_of, settle, step_aside
+    from sweep.run.redo import find_cell, part_of, set_aside, settle
 
     try:
         cell = find_cell(work.plan, key)
     except ValueError as error:
         raise BadInput(error) from error
-    aside = step_aside(work.store, cell)
+    aside = set_aside(work.store, cell)
     try:
         work_through(replace(work, plan=part_of(work.plan, cell)))
     finally:

@@ -40,7 +40,7 @@ def part_of(plan: Plan, cell: Cell) -> Plan:
     return Plan(tuple(run for run in plan.encoders if run.key in needed), cells)
 
 
-def step_aside(store: Store, cell: Cell) -> Redo:
+def set_aside(store: Store, cell: Cell) -> Redo:
     """Make a cell one that is left to do. Its result is kept as superseded.json until the new one is there."""
     folder = store.folder(cell)
     store.forget_failure(cell)

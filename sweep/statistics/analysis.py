@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from datasets_io.storage.artefacts import CorruptArtefact
 from sweep.statistics.bootstrap import NUM_RESAMPLES
-from sweep.statistics.cell_metrics import Measurer, TestSet, make_test_set, read_metadata
+from sweep.statistics.cell_metrics import MetricReader, TestSet, make_test_set, read_metadata
 from sweep.statistics.column_statistics import (
-    Column,
+    ColumnStatistics,
     comparison_rows,
     finding_difference_rows,
     interval_rows,
@@ -114,7 +114,7 @@ def analyse(
     columns, notes, unusable, sizes = [], _nan_notes(broken), {}, []
     found = Analysis(study.name, what_varies(layout) if results else "no cell was asked for", comparisons.reference)
     with ThreadPoolExecutor(threads or 4 * (os.cpu_count() or 1)) as pool:
-        measurer = Measurer(store, {cell.key: cell for cell in plan.cells}, pool) if store is not None else None
+        measurer = MetricReader(store, {cell.key: cell for cell in plan.cells}, pool) if store is not None else None
         for dataset in (d for d in study.datasets if any(d.source == source for source, _ in layout.datasets)):
             own = [result for result in results if result.dataset == dataset.source]
             tests, reasons = _test_set(dataset, own, measurer, folders or {}, num_resamples)
@@ -140,7 +140,7 @@ def _nan_notes(broken: Sequence[CellResult]) -> list[str]:
 
 
 def _test_set(
-    dataset: Dataset, results: Sequence[CellResult], measurer: Measurer | None, folders: Mapping[str, str],
+    dataset: Dataset, results: Sequence[CellResult], measurer: MetricReader | None, folders: Mapping[str, str],
     num_resamples: int,
 ) -> tuple[TestSet | None, list[str]]:
     """None where no prediction can be read; and what to say."""
@@ -173,17 +173,17 @@ def _group_sizes(source: str, tests: TestSet | None) -> list[GroupSizeRow]:
 
 def _column(
     comparisons: Comparisons, source: str, protocol: str, percent: int, tests: TestSet | None,
-    measurer: Measurer | None,
-) -> tuple[Column, dict[str, str]]:
+    measurer: MetricReader | None,
+) -> tuple[ColumnStatistics, dict[str, str]]:
     """A column with what its predictions say, and key -> why a finished cell's say nothing."""
-    column, unusable = Column(comparisons, source, protocol, percent, {}, tests), {}
+    column, unusable = ColumnStatistics(comparisons, source, protocol, percent, {}, tests), {}
     if tests is not None:
         measures, unusable = measurer.measure(tests, [cell for cell in column.cells if cell.status == DONE])
         column = replace(column, measures=measures)
     return column, unusable
 
 
-def _with_rows(found: Analysis, column: Column) -> Analysis:
+def _with_rows(found: Analysis, column: ColumnStatistics) -> Analysis:
     subgroups, gaps = subgroup_rows(column)
     return replace(
         found,

@@ -35,7 +35,7 @@ class TestSet:
 
 
 @dataclass(frozen=True)
-class CellMeasures:
+class CellMetrics:
     """One cell. resampled: (F, num) AUROCs, NaN where undefined; qualities: name -> (F,), NaN where undefined."""
 
     resampled: np.ndarray
@@ -51,7 +51,7 @@ def make_test_set(
     return TestSet(images, draw_resamples(images.patient_ids, num_resamples, seed), attributes)
 
 
-def measure_cell(tests: TestSet, probabilities: np.ndarray, result: CellResult) -> CellMeasures:
+def cell_metrics(tests: TestSet, probabilities: np.ndarray, result: CellResult) -> CellMetrics:
     """probabilities: (N, F) of the test set's images. Raises UnusablePredictions where they are not the result's."""
     images = tests.images
     for told, found in zip(
@@ -63,7 +63,7 @@ def measure_cell(tests: TestSet, probabilities: np.ndarray, result: CellResult) 
                 f"the result has AUROC {a} for {told.finding}, its predictions have {b} for {found.finding}"
             )
     orders = presort(probabilities)
-    return CellMeasures(
+    return CellMetrics(
         resampled_aurocs(probabilities, images.labels, images.known, tests.resamples, orders),
         {name: _by_finding(measure, probabilities, images) for name, measure in QUALITIES.items()},
         tuple(
@@ -88,7 +88,7 @@ def read_metadata(files: ReadFiles, folder: str, split: str) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class Measurer:
+class MetricReader:
     """Reads and measures cells on some threads. store: where they lie; cells: key -> cell of the plan."""
 
     store: ReadStore
@@ -106,15 +106,15 @@ class Measurer:
 
     def measure(
         self, tests: TestSet, results: Sequence[CellResult]
-    ) -> tuple[dict[str, CellMeasures], dict[str, str]]:
+    ) -> tuple[dict[str, CellMetrics], dict[str, str]]:
         """Key -> measures, and key -> why there are none."""
 
-        def one(result: CellResult) -> CellMeasures | str:
+        def one(result: CellResult) -> CellMetrics | str:
             try:
                 images, probabilities = read_predictions(self.store.open(self.cells[result.key]))
                 if not images.same_as(tests.images):
                     raise UnusablePredictions("predictions are of other images or labels than those of other cells")
-                return measure_cell(tests, probabilities, result)
+                return cell_metrics(tests, probabilities, result)
             except UNREADABLE as error:
                 return str(error)
 

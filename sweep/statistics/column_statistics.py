@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from sweep.statistics.bootstrap import percentile_interval
-from sweep.statistics.cell_metrics import QUALITIES, CellMeasures, TestSet
+from sweep.statistics.cell_metrics import QUALITIES, CellMetrics, TestSet
 from sweep.statistics.comparisons import Comparisons, cells_by_method
 from sweep.statistics.row_types import ComparisonRow, FindingDifferenceRow, GapRow, IntervalRow, MetricRow, SubgroupRow
 from sweep.statistics.subgroups import widest_gap
@@ -36,14 +36,14 @@ def patients_interval(values: np.ndarray | None) -> tuple[float | None, float | 
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnStatistics:
     """The cells of one column of a study. measures: key -> what its predictions say."""
 
     comparisons: Comparisons
     dataset: str
     protocol: str
     label_percent: int
-    measures: Mapping[str, CellMeasures]
+    measures: Mapping[str, CellMetrics]
     tests: TestSet | None
 
     @property
@@ -115,7 +115,7 @@ class Column:
         return resampled[self._rows_of(value)].mean(axis=0)
 
 
-def interval_rows(column: Column) -> list[IntervalRow]:
+def interval_rows(column: ColumnStatistics) -> list[IntervalRow]:
     counts = {finding.finding: (finding.n_pos, finding.n_neg) for finding in column.findings}
     rows = []
     for method, display in column.methods:
@@ -132,7 +132,7 @@ def interval_rows(column: Column) -> list[IntervalRow]:
     return rows
 
 
-def metric_rows(column: Column) -> list[MetricRow]:
+def metric_rows(column: ColumnStatistics) -> list[MetricRow]:
     if column.tests is None:
         return []
     counts = {finding.finding: (finding.n_pos, finding.n_neg) for finding in column.findings}
@@ -150,7 +150,7 @@ def metric_rows(column: Column) -> list[MetricRow]:
     return rows
 
 
-def comparison_rows(column: Column) -> list[ComparisonRow]:
+def comparison_rows(column: ColumnStatistics) -> list[ComparisonRow]:
     rows = []
     for tested in column.comparisons.tested[column.place]:
         c = tested.comparison
@@ -166,14 +166,14 @@ def comparison_rows(column: Column) -> list[ComparisonRow]:
 
 
 def _both(
-    column: Column, first: str, second: str
+    column: ColumnStatistics, first: str, second: str
 ) -> tuple[np.ndarray | None, np.ndarray | None, tuple[Seeds, ...]]:
     """(F, num) of two methods over the seeds that both have, and these."""
     places = tuple(sorted(column.finished.get(first, {}).keys() & column.finished.get(second, {}).keys()))
     return column.resampled(first, places), column.resampled(second, places), places
 
 
-def finding_difference_rows(column: Column) -> list[FindingDifferenceRow]:
+def finding_difference_rows(column: ColumnStatistics) -> list[FindingDifferenceRow]:
     """Every method against the reference, for each defined finding, where predictions of both are at hand."""
     rows, reference = [], column.comparisons.reference
     for method, _ in column.methods:
@@ -195,7 +195,7 @@ def finding_difference_rows(column: Column) -> list[FindingDifferenceRow]:
     return rows
 
 
-def subgroup_rows(column: Column) -> tuple[list[SubgroupRow], list[GapRow]]:
+def subgroup_rows(column: ColumnStatistics) -> tuple[list[SubgroupRow], list[GapRow]]:
     """Groups and gaps of every method, over its cells whose predictions are at hand; none where a cell's are not."""
     rows, gaps = [], []
     for method, display in column.methods if column.tests is not None else ():

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, not_writable, storage_trouble
-from sweep.cli.logging import quiet_libraries
+from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, not_writable, storage_error_message
+from sweep.cli.logging import silence_libraries
 from sweep.cli.signals import EXIT_INTERRUPTED
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -46,22 +46,22 @@ def status(
 
     The time left is estimated from how long finished runs took and how many ran at once.
     """
-    quiet_libraries()
+    silence_libraries()
     from datasets_io.storage.schema_version import NewerSchema
-    from sweep.status.status import Looker
+    from sweep.status.status import StatusReader
     from sweep.studies.bad_input import BadInput
 
     try:
-        looker = Looker(study, storage, raw or [], only or [])
+        reader = StatusReader(study, storage, raw or [], only or [])
         if watch is None or as_json:
-            _once(looker, tensorboard, as_json)
+            _once(reader, tensorboard, as_json)
         else:
-            _watch(looker, tensorboard, watch)
+            _watch(reader, tensorboard, watch)
     except (BadInput, NewerSchema, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
     except OSError as error:
-        if (trouble := storage_trouble(error, storage)) is None:
+        if (trouble := storage_error_message(error, storage)) is None:
             raise
         typer.echo(f"error: {trouble}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None
@@ -69,35 +69,35 @@ def status(
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _once(looker, tensorboard: Path | None, as_json: bool) -> None:
+def _once(reader, tensorboard: Path | None, as_json: bool) -> None:
     from sweep.cli.display import Display
-    from sweep.status.render import shown
+    from sweep.status.render import render
 
-    found = looker.look(time.time())
-    written = looker.write_tensorboard(tensorboard) if tensorboard else 0
+    found = reader.read(time.time())
+    written = reader.write_tensorboard(tensorboard) if tensorboard else 0
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=1))
         return
-    Display().console.print(shown(found))
+    Display().console.print(render(found))
     if tensorboard:
         typer.echo(f"{written} runs written; look at them with: tensorboard --logdir {tensorboard}")
 
 
-def _watch(looker, tensorboard: Path | None, seconds: float) -> None:
+def _watch(reader, tensorboard: Path | None, seconds: float) -> None:
     """On a terminal one picture that changes, on a pipe one after the other."""
     from sweep.cli.display import Display
-    from sweep.status.render import shown
+    from sweep.status.render import render
 
     console = Display().console
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
-            found = looker.look(time.time())
+            found = reader.read(time.time())
             if tensorboard:
-                looker.write_tensorboard(tensorboard)
+                reader.write_tensorboard(tensorboard)
             if console.is_terminal:
-                live.update(shown(found), refresh=True)
+                live.update(render(found), refresh=True)
             else:
-                console.print(shown(found))
+                console.print(render(found))
             if found.finished:
                 return
             time.sleep(seconds)

@@ -23,7 +23,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Eta:
     """per_hour: pieces that finished; at_once: seconds of work done in a second; left: seconds; None: not known.
 
     `since` is when the last uninterrupted run began, `last` when its last piece ended.
@@ -46,11 +46,11 @@ def kind_of(item: EncoderRun | Cell) -> tuple:
     return ("cell", together, item.label_percent, item.dataset, item.protocol)
 
 
-def pace(done: Iterable[Piece], left: Sequence[Piece]) -> Pace:
+def estimate(done: Iterable[Piece], left: Sequence[Piece]) -> Eta:
     """Of the last uninterrupted run: what stopped overnight is not slow."""
     timed = sorted((piece for piece in done if piece.ended and piece.seconds), key=lambda piece: piece.ended)
     if not timed:
-        return Pace(left=None if left else 0.0)
+        return Eta(left=None if left else 0.0)
     run = last_run(timed)
     began = min(piece.ended - piece.seconds for piece in run)
     last = run[-1].ended
@@ -58,7 +58,7 @@ def pace(done: Iterable[Piece], left: Sequence[Piece]) -> Pace:
     at_once = sum(piece.seconds for piece in run) / wall
     expected = [expected_seconds(piece.kind, timed) for piece in left]
     known = None not in expected
-    return Pace(3600 * len(run) / wall, at_once, sum(expected) / at_once if known else None, began, last)
+    return Eta(3600 * len(run) / wall, at_once, sum(expected) / at_once if known else None, began, last)
 
 
 def last_run(timed: Sequence[Piece]) -> Sequence[Piece]:
@@ -82,7 +82,7 @@ def expected_seconds(kind: tuple, timed: Sequence[Piece]) -> float | None:
     return None
 
 
-def spoken(seconds: float | None) -> str:
+def duration_text(seconds: float | None) -> str:
     """12 s, 3 min, 4 h 20 min, 2 d 3 h."""
     if seconds is None:
         return "unknown"

@@ -7,35 +7,37 @@ from rich.markup import escape
 from rich.text import Text
 
 from sweep.cli.display import rich_table
-from sweep.status.eta import spoken
-from sweep.status.status import Counts, Seen
+from sweep.status.eta import duration_text
+from sweep.status.status import Counts, StudyStatus
 
 MOST_DAMAGE_LINES = 8
 
 
-def shown(seen: Seen) -> Group:
+def render(status: StudyStatus) -> Group:
     """What a person sees."""
-    head = f"[bold]{escape(seen.study)}[/bold] in {escape(seen.storage)}" if seen.study else escape(seen.storage)
-    lines = [head, _count_line("encoders", seen.encoders), _count_line("cells   ", seen.cells), _pace_line(seen)]
-    if seen.drivers:
-        lines.append(f"drivers  {escape(', '.join(seen.drivers))}")
-    elif seen.study and not seen.finished:
+    where = escape(status.storage)
+    head = f"[bold]{escape(status.study)}[/bold] in {where}" if status.study else where
+    lines = [head, _count_line("encoders", status.encoders), _count_line("cells   ", status.cells), _rate_line(status)]
+    if status.drivers:
+        lines.append(f"drivers  {escape(', '.join(status.drivers))}")
+    elif status.study and not status.finished:
         lines.append("drivers  none: go on with the same sweep.run as before")
-    if seen.running:
-        more = f" and {len(seen.running) - 8} more" if len(seen.running) > 8 else ""
-        lines.append(f"running: {escape(', '.join(seen.running[:8]))}{more}")
-    for error, count in Counter(failure.error for failure in seen.failures).most_common():
-        first = next(failure for failure in seen.failures if failure.error == error)
+    if status.running:
+        more = f" and {len(status.running) - 8} more" if len(status.running) > 8 else ""
+        lines.append(f"running: {escape(', '.join(status.running[:8]))}{more}")
+    for error, count in Counter(failure.error for failure in status.failures).most_common():
+        first = next(failure for failure in status.failures if failure.error == error)
         others = f" and {count - 1} more" if count > 1 else ""
         lines.append(f"[red]failed[/red] {escape(first.name)}{others}: {escape(error)}")
-    if seen.failures:
+    if status.failures:
         lines.append("         tracebacks: failed.json in each folder; try them again with sweep.run --retry-failed")
-    lines += [f"[red]damaged[/red] {escape(d.name)}: {escape(d.error)}" for d in seen.damaged[:MOST_DAMAGE_LINES]]
-    if len(seen.damaged) > MOST_DAMAGE_LINES:
-        lines.append(f"         and {len(seen.damaged) - MOST_DAMAGE_LINES} more that are damaged; --json has them all")
-    lines += [f"note: {escape(note)}" for note in seen.notes]
+    lines += [f"[red]damaged[/red] {escape(d.name)}: {escape(d.error)}" for d in status.damaged[:MOST_DAMAGE_LINES]]
+    if len(status.damaged) > MOST_DAMAGE_LINES:
+        more = len(status.damaged) - MOST_DAMAGE_LINES
+        lines.append(f"         and {more} more that are damaged; --json has them all")
+    lines += [f"note: {escape(note)}" for note in status.notes]
     text = [Text.from_markup(line, overflow="fold") for line in lines if line]
-    return Group(*text, *(rich_table(table) for table in seen.tables))
+    return Group(*text, *(rich_table(table) for table in status.tables))
 
 
 def _count_line(name: str, counts: Counts) -> str:
@@ -48,12 +50,12 @@ def _count_line(name: str, counts: Counts) -> str:
     return f"{name} {', '.join(parts)}"
 
 
-def _pace_line(seen: Seen) -> str:
-    if seen.pace.per_hour is None:
-        return "pace     nothing has finished yet" if not seen.finished else ""
-    text = f"pace     {seen.pace.per_hour:,.0f} an hour, {seen.pace.at_once:.1f} at once"
-    if not seen.finished and seen.study:
-        text += f", about {spoken(seen.pace.left)} left"
-        if seen.pace.left is None:
+def _rate_line(status: StudyStatus) -> str:
+    if status.pace.per_hour is None:
+        return "pace     nothing has finished yet" if not status.finished else ""
+    text = f"pace     {status.pace.per_hour:,.0f} an hour, {status.pace.at_once:.1f} at once"
+    if not status.finished and status.study:
+        text += f", about {duration_text(status.pace.left)} left"
+        if status.pace.left is None:
             text += " until one of each kind has finished"
-    return f"{text}; the last result came {spoken(seen.idle)} ago"
+    return f"{text}; the last result came {duration_text(status.idle)} ago"

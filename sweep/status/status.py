@@ -9,7 +9,7 @@ from typing import Any
 from datasets_io.storage.artefacts import Artefacts
 from sweep.cli.display import TableRows
 from sweep.report.live import live_tables
-from sweep.status.eta import Pace, Piece, kind_of, pace
+from sweep.status.eta import Eta, Piece, estimate, kind_of
 from sweep.status.listing import Listing, drivers_of
 from sweep.store.damage import Damage
 from sweep.store.records import without_nan
@@ -49,7 +49,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Seen:
+class StudyStatus:
     """A storage at one moment. running: names of what is being worked on; idle: seconds since the last result.
 
     drivers: the commands that work on it, as far as their leases tell. damaged: data, encoders and cells.
@@ -61,7 +61,7 @@ class Seen:
     cells: Counts
     failures: tuple[Failure, ...]
     running: tuple[str, ...]
-    pace: Pace
+    pace: Eta
     idle: float | None
     drivers: tuple[str, ...] = ()
     tables: tuple[TableRows, ...] = ()
@@ -74,7 +74,7 @@ class Seen:
         return self.encoders.left == 0 and self.cells.left == 0
 
 
-class Looker:
+class StatusReader:
     """Looks as often as asked; what has finished is read once. Raises BadInput or ValueError for wrong arguments."""
 
     def __init__(self, study: str | None, storage: str, raw: Sequence[str], only: Sequence[str]):
@@ -90,7 +90,7 @@ class Looker:
         self.damage: dict[str, Damage] = {}  # folder -> what is damaged in it, as of the last look
         self.whole_shards: set[str] = set()
 
-    def look(self, now: float) -> Seen:
+    def read(self, now: float) -> StudyStatus:
         """now: seconds since 1970."""
         listing = Listing.read(self.store, now)
         return self._whole_storage(listing, now) if self.study is None else self._of_study(listing, now)
@@ -109,7 +109,7 @@ class Looker:
                       "is whole, and counts as left",)
         return make_plan(self.study, fingerprints_of(self.study, sources), self.only), notes, sources.damage
 
-    def _of_study(self, listing: Listing, now: float) -> Seen:
+    def _of_study(self, listing: Listing, now: float) -> StudyStatus:
         plan, notes, damage = self._plan()
         if self.reader is None or self.reader.plan.cells != plan.cells:
             self.reader = ResultReader(self.study, plan, self.store)
@@ -131,8 +131,8 @@ class Looker:
         )
         running = tuple(str(items[folder]) for folder in sorted(listing.fresh) if folder in items)
         finished = [self._piece(item, folder, listing) for folder, item in items.items() if item.key in done]
-        rate = pace(finished, [Piece(kind_of(item)) for item in (*left.encoders, *left.cells)])
-        return Seen(
+        rate = estimate(finished, [Piece(kind_of(item)) for item in (*left.encoders, *left.cells)])
+        return StudyStatus(
             self.study.name, self.store.uri,
             _counts(plan.encoders, done, failed, running, len(left.encoders), max(0, blocked_encoders)),
             _counts(plan.cells, done, failed, running, len(left.cells), len(left.blocked)),
@@ -151,10 +151,10 @@ class Looker:
 
     # -- a whole storage -------------------------------------------------------------------------
 
-    def _whole_storage(self, listing: Listing, now: float) -> Seen:
+    def _whole_storage(self, listing: Listing, now: float) -> StudyStatus:
         self._read(listing.done, listing)
         done = {folder: when for folder, when in listing.done.items() if folder in self.results}
-        rate = pace([Piece((), self.results[folder].get("seconds"), when) for folder, when in done.items()], [])
+        rate = estimate([Piece((), self.results[folder].get("seconds"), when) for folder, when in done.items()], [])
         folders = [*done, *listing.failed, *listing.fresh]
         kinds = {kind: [f for f in folders if f.startswith(f"{kind}/")] for kind in (ENCODERS, CELLS)}
         counts = {
@@ -165,10 +165,10 @@ class Looker:
             for kind, found in kinds.items()
         }
         note = "All that the storage holds; --study says what of a study is left, and shows its table."
-        return Seen(
+        return StudyStatus(
             None, self.store.uri, counts[ENCODERS], counts[CELLS], self._failures(listing.failed),
             tuple(name_of(folder) for folder in sorted(listing.fresh)),
-            Pace(rate.per_hour, rate.at_once, None, rate.since, rate.last),
+            Eta(rate.per_hour, rate.at_once, None, rate.since, rate.last),
             None if rate.last is None else now - rate.last, drivers_of(self.store, now), notes=(note,),
             damaged=_as_failures(self.damage.values()),
         )

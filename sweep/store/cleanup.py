@@ -5,10 +5,10 @@ from sweep.store.lease import LEASES, Lease
 from sweep.store.store import CELLS, ENCODERS, REPORTS
 
 
-def tidy(files: Files) -> None:
+def clean_up(files: Files) -> None:
     """Remove the leases of drivers that are gone and the temporary files of dead writers; the living keep theirs."""
     if files.list(LEASES):
         with Lease(files) as lease:
             lease.living()  # whoever looks removes the dead
     for folder in (ENCODERS, CELLS, REPORTS, LEASES):
-        files.remove_leftovers(folder)
+        files.remove_orphans(folder)

@@ -139,7 +139,7 @@ class Store(ReadStore):
             return artefacts
         return None if quarantine(self.files, folder) else artefacts
 
-    def put_damaged_aside(self, items: Iterable[EncoderRun | Cell], thorough: bool = False) -> None:
+    def quarantine_damaged(self, items: Iterable[EncoderRun | Cell], thorough: bool = False) -> None:
         """Finished items that are damaged count as open afterwards. thorough: read every file of theirs."""
         sizes = self.sizes()
         done, _ = self.done_and_failed(sizes)

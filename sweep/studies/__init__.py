@@ -1,7 +1,7 @@
 """What is compared? A study file imports from here: `from sweep.studies import Study, demo`.
 
 Names are loaded when they are asked for: whoever needs one small file of this package does not pay for torch, and a
-command hears a signal before its libraries are loaded.
+command answers a signal before its libraries are loaded.
 """
 
 from importlib import import_module

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_FAILED, not_writable, storage_trouble
+from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_FAILED, not_writable, storage_error_message
 from sweep.store.csv_files import csv_text
 from sweep.store.damage import Damage, data_name
 from sweep.store.report_folder import ReportFolder
@@ -53,7 +53,7 @@ def main(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
     except OSError as error:
-        if (trouble := storage_trouble(error, storage)) is None:
+        if (trouble := storage_error_message(error, storage)) is None:
             raise
         typer.echo(f"error: {trouble}; give a --storage that can be written: numbers are kept in it", err=True)
         raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None

@@ -1,18 +1,18 @@
 """The command: python -m sweep.tune searches a method's temperature and joint weight on validation patients."""
 
 if __name__ == "__main__":
-    from sweep.cli.signals import hear
+    from sweep.cli.signals import install_handlers
 
-    hear()
+    install_handlers()
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sweep.cli.exit_codes import answers
-from sweep.cli.logging import quiet_libraries
-from sweep.tune.search import _tune
+from sweep.cli.exit_codes import handled_errors
+from sweep.cli.logging import silence_libraries
+from sweep.tune.search import tune_method
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -41,9 +41,9 @@ def tune_command(
     the datasets' TRAINING splits, since losses of two temperatures cannot be compared; no val or test split
     is opened. Optuna proposes, ASHA ends what lags behind, Ray runs as many trials at once as the machines hold.
     """
-    quiet_libraries()
-    with answers("sweep.tune", storage, ValueError):
-        raise typer.Exit(_tune(study, method, storage, raw or [], trials, out))
+    silence_libraries()
+    with handled_errors("sweep.tune", storage, ValueError):
+        raise typer.Exit(tune_method(study, method, storage, raw or [], trials, out))
 
 
 if __name__ == "__main__":

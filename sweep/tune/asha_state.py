@@ -15,13 +15,13 @@ from datasets_io.storage.artefacts import FAILED
 from sweep.cli.signals import raise_if_interrupted
 from sweep.studies.tunable import space_of, values_of
 from sweep.tune.trial import METRIC, TIME, Search
-from sweep.tune.trial_store import BEGUN, DONE, PRUNED, Trial, TrialBook
+from sweep.tune.trial_store import BEGUN, DONE, PRUNED, Trial, TrialStore
 from sweep.tune.trial_store import FAILED as TRIAL_FAILED
 
 SEED = 0
 
 
-def make_searcher(search: Search, book: TrialBook) -> OptunaSearch:
+def make_searcher(search: Search, trial_store: TrialStore) -> OptunaSearch:
     """Optuna's TPE, told of every trial that ended. First come those that a stop cut off, and the study's values.
 
     The Optuna study lives in this process alone and is made anew from the storage: no database that two
@@ -33,14 +33,14 @@ def make_searcher(search: Search, book: TrialBook) -> OptunaSearch:
         name: optuna.distributions.FloatDistribution(r.low, r.high, log=r.log)
         for name, r in space_of(objective).items()
     }
-    first = [trial.values for trial in book.in_order() if trial.state == BEGUN]
+    first = [trial.values for trial in trial_store.in_order() if trial.state == BEGUN]
     before = values_of(objective)
-    if book.of(before) is None and all(r.holds(before[name]) for name, r in space_of(objective).items()):
+    if trial_store.of(before) is None and all(r.holds(before[name]) for name, r in space_of(objective).items()):
         first.append(before)
     # A sampler that began with the same seed again would propose the first trials' values again.
-    sampler = optuna.samplers.TPESampler(seed=derive_seed(SEED, "tune", len(book.trials)) % 2**32)
+    sampler = optuna.samplers.TPESampler(seed=derive_seed(SEED, "tune", len(trial_store.trials)) % 2**32)
     searcher = OptunaSearch(space, metric=METRIC, mode="max", points_to_evaluate=first or None, sampler=sampler)
-    for trial in book.ended():
+    for trial in trial_store.ended():
         if trial.last is not None:
             searcher.add_evaluated_point(trial.values, trial.last)
     return searcher
@@ -53,13 +53,13 @@ class Earlier:
     trial_id: str
 
 
-def make_scheduler(search: Search, book: TrialBook) -> ASHAScheduler:
+def make_scheduler(search: Search, trial_store: TrialStore) -> ASHAScheduler:
     """ASHA whose rungs hold what earlier trials reached there."""
     scheduler = ASHAScheduler(
         time_attr=TIME, metric=METRIC, mode="max", max_t=search.run.recipe.num_epochs,
         grace_period=search.rungs[0] if search.rungs else 1, reduction_factor=3,
     )
-    for trial in book.ended():
+    for trial in trial_store.ended():
         earlier = Earlier(f"earlier-{trial.id}")
         scheduler.on_trial_add(None, earlier)
         for epoch, auroc in trial.rungs:
@@ -67,11 +67,11 @@ def make_scheduler(search: Search, book: TrialBook) -> ASHAScheduler:
     return scheduler
 
 
-class Course(Callback):
+class TrialRecorder(Callback):
     """Writes down what happens, in the driver: trials only train."""
 
-    def __init__(self, search: Search, book: TrialBook, trials: int, say: Callable[[str], None]):
-        self.search, self.book, self.trials, self.say = search, book, trials, say
+    def __init__(self, search: Search, trial_store: TrialStore, trials: int, say: Callable[[str], None]):
+        self.search, self.trial_store, self.trials, self.say = search, trial_store, trials, say
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its experiment, for a restore that the storage makes needless
@@ -80,29 +80,29 @@ class Course(Callback):
         raise_if_interrupted()
 
     def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
-        self.book.begin(trial.config, self.search.job(trial.config).folder)
+        self.trial_store.begin(trial.config, self.search.job(trial.config).folder)
 
     def on_trial_result(
         self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         if result["whole"]:
-            self.book.end(trial.config, DONE, value=result[METRIC])
+            self.trial_store.end(trial.config, DONE, value=result[METRIC])
         else:
-            self.book.rung(trial.config, result[TIME], result[METRIC])
+            self.trial_store.rung(trial.config, result[TIME], result[METRIC])
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
-        known = self.book.of(trial.config)
+        known = self.trial_store.of(trial.config)
         if known.state != DONE:
-            known = self.book.end(trial.config, PRUNED)
-            self.book.store.files.remove(known.folder)  # its checkpoint: it is not gone on with
+            known = self.trial_store.end(trial.config, PRUNED)
+            self.trial_store.store.files.remove(known.folder)  # its checkpoint: it is not gone on with
         self._tell(known)
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
-        files, folder = self.book.store.files, self.book.of(trial.config).folder
+        files, folder = self.trial_store.store.files, self.trial_store.of(trial.config).folder
         error = "its process died each time"
         if files.exists(f"{folder}/{FAILED}"):
             error = json.loads(files.read(f"{folder}/{FAILED}"))["error"].split("\n")[0]
-        self._tell(self.book.end(trial.config, TRIAL_FAILED, error=error))
+        self._tell(self.trial_store.end(trial.config, TRIAL_FAILED, error=error))
 
     def _tell(self, trial: Trial) -> None:
         values = ", ".join(f"{name} = {value:.4g}" for name, value in sorted(trial.values.items()))
@@ -111,4 +111,4 @@ class Course(Callback):
             PRUNED: f"ended early at epoch {trial.rungs[-1][0]} with AUROC {trial.last:.4f}" if trial.rungs else "",
             TRIAL_FAILED: f"failed: {trial.error}",
         }[trial.state]
-        self.say(f"trial {len(self.book.ended())} of {self.trials}: {values}: {how}")
+        self.say(f"trial {len(self.trial_store.ended())} of {self.trials}: {values}: {how}")

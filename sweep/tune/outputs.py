@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.figures.drawing import Drawing, finished, new_figure, style
-from sweep.figures.style import INK, MUTED, PALETTE
+from sweep.figures.style import FOREGROUND, MUTED, PALETTE
 from sweep.store.csv_files import csv_text
 from sweep.studies.tunable import Range
 from sweep.tune.trial_store import DONE, PRUNED, Trial
@@ -84,7 +84,7 @@ def _value_panel(axes, trials: Sequence[Trial], name: str, interval: Range, befo
     axes.scatter([t.values[name] for t in whole], [t.last for t in whole], color=PALETTE[0], s=28)
     if best is not None:
         axes.scatter([best.values[name]], [best.value], color=PALETTE[1], marker="*", s=130, zorder=3)
-    axes.axvline(before, color=INK, linestyle=":", linewidth=1)
+    axes.axvline(before, color=FOREGROUND, linestyle=":", linewidth=1)
     if interval.log:
         axes.set_xscale("log")
     margin = (interval.high / interval.low) ** 0.04 if interval.log else 0.04 * (interval.high - interval.low)

@@ -9,17 +9,17 @@ from typing import Any, NoReturn
 
 import typer
 
-from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, ClusterLost, lost_sentence
+from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, ClusterLost, cluster_lost_message
 
 VERSION = 1  # raise it when what a trial computes or what it is judged by changes
 REDUCTION = 3  # of the trials at a rung one in so many goes on
 RUNGS_BELOW = 9  # the first rung is at this part of the epochs
 
 
-def _tune(study_name: str, method: str, storage: str, raw: list[str], trials: int, out: Path | None) -> int:
+def tune_method(study_name: str, method: str, storage: str, raw: list[str], trials: int, out: Path | None) -> int:
     from sweep.cli.display import Display
     from sweep.engine.ingest import build_data, check_data
-    from sweep.store.cleanup import tidy
+    from sweep.store.cleanup import clean_up
     from sweep.store.lease import Lease
     from sweep.store.shards import manifests, parse_raw, plan_data
     from sweep.store.store import Store
@@ -34,17 +34,17 @@ def _tune(study_name: str, method: str, storage: str, raw: list[str], trials: in
         display.say(f"[bold]radsweep[/bold] tunes [bold]{method}[/bold] of study {study.name}; storage: {store.uri}")
         folders = build_data(study, plans, store, partial(display.bar, unit="images"), display.say)
         search, name = _search(study, method, folders, manifests(folders, store), store)
-        from sweep.tune.trial_store import TrialBook
+        from sweep.tune.trial_store import TrialStore
 
-        book = TrialBook(store, study.name, name)
-        if len(book.ended()) < trials:
+        trial_store = TrialStore(store, study.name, name)
+        if len(trial_store.ended()) < trials:
             with Lease(store.files) as lease:  # the trials' record has one writer
                 _, held = lease.claim({name})
                 if held:
                     raise ValueError(f"{held[name]} makes this search already; wait for its end, then go on with it")
-                _run_trials(search, book, trials, display)
-        tidy(store.files)
-        return _write(study, study_name, row, search, book, out, display)
+                _run_trials(search, trial_store, trials, display)
+        clean_up(store.files)
+        return _write(study, study_name, row, search, trial_store, out, display)
 
 
 def _search(study, method: str, folders: dict[str, str], built: dict[str, Any], store) -> tuple[Any, str]:
@@ -93,14 +93,14 @@ def _make_initial(parent, store) -> None:
         raise ValueError(f"the initial encoder {parent} failed: {store.failure(parent)['error']}")
 
 
-def _run_trials(search, book, trials: int, display) -> None:
+def _run_trials(search, trial_store, trials: int, display) -> None:
     from ray import tune
 
     from datasets_io.storage.files import below
-    from sweep.engine.cluster import machines_at_most, start_ray, stop_ray
+    from sweep.engine.cluster import resources_at_most, start_ray, stop_ray
     from sweep.engine.head_health import named_loss, watched_head
     from sweep.store.store import LOGS
-    from sweep.tune.asha_state import Course, make_scheduler, make_searcher
+    from sweep.tune.asha_state import TrialRecorder, make_scheduler, make_searcher
     from sweep.tune.trial import run_trial, trial_resources
 
     os.environ.update({
@@ -110,32 +110,33 @@ def _run_trials(search, book, trials: int, display) -> None:
     name = f"tune-{uuid.uuid4().hex[:8]}"
 
     def remove_logs() -> None:
-        book.store.files.remove(f"{LOGS}/{name}")
+        trial_store.store.files.remove(f"{LOGS}/{name}")
 
     def leave(error: ClusterLost) -> NoReturn:
         with suppress(OSError):
             remove_logs()
         display.__exit__(None, None, None)
-        typer.echo(lost_sentence(error, "sweep.tune"), err=True)
+        typer.echo(cluster_lost_message(error, "sweep.tune"), err=True)
         os._exit(EXIT_SOME_FAILED)
 
     try:
-        machines = machines_at_most()
+        machines = resources_at_most()
         bundle = trial_resources(search.resources, machines.gpus)
         fit = min(int(machines.gpus / bundle["GPU"]) if "GPU" in bundle else 10**6, int(machines.cpus / bundle["CPU"]))
-        left = trials - len(book.ended())
-        display.say(f"{len(book.ended())} trials have ended, {left} to do, {max(1, fit)} at once; {search.run.row}")
+        left = trials - len(trial_store.ended())
+        ended = len(trial_store.ended())
+        display.say(f"{ended} trials have ended, {left} to do, {max(1, fit)} at once; {search.run.row}")
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(run_trial, search=search), bundle),
             tune_config=tune.TuneConfig(
-                search_alg=make_searcher(search, book), scheduler=make_scheduler(search, book), num_samples=left,
-                max_concurrent_trials=max(1, fit), reuse_actors=True,
+                search_alg=make_searcher(search, trial_store), scheduler=make_scheduler(search, trial_store),
+                num_samples=left, max_concurrent_trials=max(1, fit), reuse_actors=True,
                 trial_name_creator=lambda trial: f"{search.run.row}-{trial.trial_id}",
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
                 name=name, storage_path=below(search.storage, LOGS), verbose=0,
-                callbacks=[Course(search, book, trials, display.say)],
+                callbacks=[TrialRecorder(search, trial_store, trials, display.say)],
                 failure_config=tune.FailureConfig(max_failures=search.resources.max_failures - 1),
             ),
         )
@@ -146,17 +147,17 @@ def _run_trials(search, book, trials: int, display) -> None:
         remove_logs()
 
 
-def _write(study, study_name: str, row, search, book, out: Path | None, display) -> int:
+def _write(study, study_name: str, row, search, trial_store, out: Path | None, display) -> int:
     """The table, the figure and the tuned study. Exit code 3 where no trial came to its end."""
     from sweep.studies.tunable import space_of, values_of
     from sweep.tune.outputs import search_figure, study_file, trials_csv
 
     space, before = space_of(row.recipe.objective), values_of(row.recipe.objective)
-    trials, best = book.in_order(), book.best()
-    paths = [book.write("trials.csv", trials_csv(trials, list(space)))]
+    trials, best = trial_store.in_order(), trial_store.best()
+    paths = [trial_store.write("trials.csv", trials_csv(trials, list(space)))]
     drawing = search_figure(trials, space, before, best, row.name)
     for suffix, content in (("svg", drawing.svg), ("png", drawing.png)):
-        paths.append(book.write(f"search.{suffix}", content))
+        paths.append(trial_store.write(f"search.{suffix}", content))
     failed = [trial for trial in trials if trial.state == "failed"]
     for trial in failed:
         display.say(f"[red]trial {trial.number + 1} failed:[/red] {trial.error}")
@@ -165,8 +166,8 @@ def _write(study, study_name: str, row, search, book, out: Path | None, display)
         display.say("[red]No trial came to its end: there is nothing to write.[/red]")
         return EXIT_SOME_FAILED
     target = out or Path(f"{Path(study_name).stem}_{row.name.replace('+', '_')}_tuned.py")
-    target.write_text(study_file(study_name, row.name, best.values, best.value, len(book.ended())))
+    target.write_text(study_file(study_name, row.name, best.values, best.value, len(trial_store.ended())))
     listed = ", ".join(f"{name} = {value:.4g}" for name, value in sorted(best.values.items()))
-    display.say(f"best of {len(book.ended())}: {listed}; validation macro AUROC {best.value:.4f}")
+    display.say(f"best of {len(trial_store.ended())}: {listed}; validation macro AUROC {best.value:.4f}")
     display.say(f"go on with: python -m sweep.run --study {target}")
     return EXIT_OK

@@ -41,7 +41,7 @@ def trial_id(values: Mapping[str, float]) -> str:
     return hashlib.sha256(canonical_json(dict(values)).encode()).hexdigest()[:12]
 
 
-class TrialBook:
+class TrialStore:
     """The trials of one search. Only the driver writes; what it has written it finds again after any stop."""
 
     def __init__(self, store: Store, study: str, search: str):

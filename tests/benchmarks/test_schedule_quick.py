@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import schedule
 from benchmarks.schedule import lower_bound, paper_durations, plan_of, simulate
-from sweep.engine.schedule import Task
+from sweep.engine.schedule import ScheduledJob
 from sweep.studies import paper
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,15 +36,15 @@ def test_the_bound_counts_work_and_the_longest_chain():
     """Two tasks of 3 h and 1 h on half a GPU, one after the other, beside no encoder at all."""
     study = paper()
     empty = type(plan_of(study))((), ())
-    tasks = [Task((), ("a",), 0.5, 0.0), Task(("a",), ("b",), 0.5, 0.0)]
+    tasks = [ScheduledJob((), ("a",), 0.5, 0.0), ScheduledJob(("a",), ("b",), 0.5, 0.0)]
     assert lower_bound(empty, tasks, [3.0, 1.0], paper_durations(), 4, 4.0, 1) == 4.0
-    tasks.append(Task((), ("c",), 1.0, 0.0))
+    tasks.append(ScheduledJob((), ("c",), 1.0, 0.0))
     assert lower_bound(empty, tasks, [3.0, 1.0, 9.0], paper_durations(), 4, 4.0, 1) == 11.0
 
 
 def test_starved_pretraining_would_be_seen(monkeypatch):
     """Mutation: one pretraining at a time, as cells that do not leave room would have it."""
     study = paper()
-    monkeypatch.setattr(schedule, "lanes_wanted", lambda shape, machines, left: min(1, left))
+    monkeypatch.setattr(schedule, "groups_wanted", lambda shape, machines, left: min(1, left))
     outcome = simulate(study, plan_of(study), 64, paper_durations())
     assert outcome.lower_bound / outcome.makespan < 0.95

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from datasets_io.storage.files import TEMPORARY, Files
-from sweep.run.chaos import finished, hear_interrupts, results_of
+from sweep.run.chaos import accept_interrupts, finished, results_of
 from sweep.store.lease import LEASES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ def run(storage: Path, *more: str, study: str = TINY, **environment: str) -> sub
 def start(storage: Path, study: str = TINY, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         command(storage, study=study), cwd=ROOT, env=ENVIRONMENT | environment, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=hear_interrupts,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=accept_interrupts,
     )
 
 
@@ -43,7 +43,7 @@ class Logged:
         with open(log, "wb") as out:
             self.process = subprocess.Popen(
                 words, cwd=ROOT, env=ENVIRONMENT | environment, stdout=out, stderr=subprocess.STDOUT,
-                start_new_session=True, preexec_fn=hear_interrupts,
+                start_new_session=True, preexec_fn=accept_interrupts,
             )
 
     @property

@@ -25,7 +25,7 @@ from drivers import (
 )
 from ray.cluster_utils import Cluster
 
-from sweep.run.chaos import Tormentor, family, finished, results_of, show_chaos
+from sweep.run.chaos import FaultInjector, family, finished, results_of, show_chaos
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(7200)]
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
@@ -69,14 +69,14 @@ def storm(folder: Path, calm: Path, faults: tuple[str, ...], count: int) -> list
         storage = folder / str(number)
         if outset:
             as_it_was(calm, outset, storage)
-        tormentor = Tormentor(command(storage, study=SMALL), storage, number, print)
-        tormentor.faults = faults
-        account = tormentor.run(count - sum(in_each), 1, 10)
-        assert account.problems == []
+        injector = FaultInjector(command(storage, study=SMALL), storage, number, print)
+        injector.faults = faults
+        log = injector.run(count - sum(in_each), 1, 10)
+        assert log.problems == []
         assert_same_and_tidy(storage, calm, "small")
-        in_each.append(len(account.faults))
-        stops += account.stops
-        most_finished.append(account.finished_before_kills)
+        in_each.append(len(log.faults))
+        stops += log.stops
+        most_finished.append(log.finished_before_kills)
         shutil.rmtree(storage)
         if sum(in_each) >= count:
             break

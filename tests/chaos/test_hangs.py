@@ -17,45 +17,45 @@ from datasets_io.storage.files import Files
 from sweep.cli.exit_codes import ClusterLost
 from sweep.engine.cluster import ATTEMPTS_TO_START, TIMED_OUT, start_ray
 from sweep.engine.execution import LEAST_LIMIT_SECONDS, _end_process, silence_limit, time_limit
-from sweep.engine.progress_actor import Board
-from sweep.engine.schedule import Machines, Task, shape_of
+from sweep.engine.progress_actor import ProgressActor
+from sweep.engine.schedule import ClusterResources, ScheduledJob, shape_of
 from sweep.engine.tune_search import CellWork, ReadyJobs
 from trainables.evaluation.cell_trial import landed
-from trainables.pretraining.worker_group import Turns
-from trainables.process import ALIVE_SECONDS, Process, birth_of
+from trainables.pretraining.worker_group import RunQueue
+from trainables.process import ALIVE_SECONDS, WorkerProcess, birth_of
 from trainables.recipe import Resources
 
 
 def test_a_job_over_its_limit_is_named_once_and_others_are_not():
-    board = Board.__ray_metadata__.modified_class()
+    actor = ProgressActor.__ray_metadata__.modified_class()
     for job in (0, 1, 2):
-        board.started(job, Process("node", 100 + job, "7"))
-    board.ended(2)
-    late = board.overdue({0: 0.0, 1: 1000.0, 2: 0.0})
-    assert late == [Process("node", 100, "7")]
-    assert board.overdue({0: 0.0, 1: 1000.0}) == []
-    assert board.node_of(1) == "node" and board.node_of(2) is None
+        actor.started(job, WorkerProcess("node", 100 + job, "7"))
+    actor.ended(2)
+    late = actor.overdue({0: 0.0, 1: 1000.0, 2: 0.0})
+    assert late == [WorkerProcess("node", 100, "7")]
+    assert actor.overdue({0: 0.0, 1: 1000.0}) == []
+    assert actor.node_of(1) == "node" and actor.node_of(2) is None
 
 
 def test_a_process_that_says_nothing_is_named_once_and_one_that_speaks_is_not():
-    board = Board.__ray_metadata__.modified_class()
-    stopped, speaks = Process("node", 1, "7"), Process("node", 2, "7")
-    board.alive(stopped)
+    actor = ProgressActor.__ray_metadata__.modified_class()
+    stopped, speaks = WorkerProcess("node", 1, "7"), WorkerProcess("node", 2, "7")
+    actor.alive(stopped)
     time.sleep(0.2)
-    board.alive(speaks)
-    assert board.silent(0.1) == [stopped]
-    assert board.silent(0.1) == [] and board.silent(-1.0) == [speaks]
+    actor.alive(speaks)
+    assert actor.silent(0.1) == [stopped]
+    assert actor.silent(0.1) == [] and actor.silent(-1.0) == [speaks]
 
 
 def test_a_stopped_process_is_ended_from_outside_and_a_gone_one_is_no_error():
     process = subprocess.Popen(["sleep", "1000"])
     os.kill(process.pid, signal.SIGSTOP)
     birth = birth_of(process.pid)
-    _end_process._function(Process("node", process.pid, "0"))
+    _end_process._function(WorkerProcess("node", process.pid, "0"))
     assert process.poll() is None, "a later process with the same number is left alone"
-    _end_process._function(Process("node", process.pid, birth))
+    _end_process._function(WorkerProcess("node", process.pid, birth))
     assert process.wait(timeout=30) == -signal.SIGKILL
-    _end_process._function(Process("node", process.pid, birth))
+    _end_process._function(WorkerProcess("node", process.pid, birth))
 
 
 def test_ray_that_does_not_start_in_time_is_asked_again_and_at_last_named(monkeypatch):
@@ -75,7 +75,7 @@ def test_ray_that_does_not_start_in_time_is_asked_again_and_at_last_named(monkey
 
 
 def test_the_limit_comes_from_the_forecast_or_from_the_user():
-    small_task, large_task = (Task((), (), 1.0, work) for work in (0.0, 1e16))
+    small_task, large_task = (ScheduledJob((), (), 1.0, work) for work in (0.0, 1e16))
     assert time_limit(small_task, Resources(), True) == LEAST_LIMIT_SECONDS
     # 1e16 FLOP at a V100's 3e13 a second are 333 s; 20 times that, and the least.
     assert time_limit(large_task, Resources(), True) == pytest.approx(LEAST_LIMIT_SECONDS + 20 * 1e16 / 3e13)
@@ -98,10 +98,10 @@ def made(tmp_path_factory) -> Small:
 @pytest.fixture
 def ready(made, monkeypatch) -> ReadyJobs:
     """All jobs of the small study, on a machine of eight cores."""
-    machines = Machines(0, 8)
-    monkeypatch.setattr(sweep.engine.tune_search, "machines_at_most", lambda: machines)
+    machines = ClusterResources(0, 8)
+    monkeypatch.setattr(sweep.engine.tune_search, "resources_at_most", lambda: machines)
     tasks = tuple(
-        Task(
+        ScheduledJob(
             (job.encoder_folder, *(t.starts_from_folder for t in job.targets if t.starts_from_folder)),
             tuple(t.folder for t in job.targets), 1.0, 1.0,
         )
@@ -171,12 +171,12 @@ def test_a_job_handed_out_early_waits_until_its_encoder_lands_or_fails(tmp_path)
 
 
 def test_encoder_runs_are_taken_once_and_again_by_a_group_that_starts_anew():
-    turns = Turns.__ray_metadata__.modified_class(3, ("encoders/imagenet",))
-    assert [turns.take("a", True), turns.take("b", True)] == [0, 1]
-    assert turns.take("a", True) == 0, "the group was started again"
-    assert turns.give_back("b", again=True) is None and turns.take("c", True) == 1
-    assert [turns.take("a", False), turns.take("a", False)] == [2, -1]
-    assert turns.left() == 1 and turns.give_back("c", again=False) == 1 and turns.left() == 0
-    assert turns.expects("encoders/imagenet")
-    turns.settled("encoders/imagenet")
-    assert not turns.expects("encoders/imagenet")
+    queue = RunQueue.__ray_metadata__.modified_class(3, ("encoders/imagenet",))
+    assert [queue.claim("a", True), queue.claim("b", True)] == [0, 1]
+    assert queue.claim("a", True) == 0, "the group was started again"
+    assert queue.release("b", again=True) is None and queue.claim("c", True) == 1
+    assert [queue.claim("a", False), queue.claim("a", False)] == [2, -1]
+    assert queue.left() == 1 and queue.release("c", again=False) == 1 and queue.left() == 0
+    assert queue.expects("encoders/imagenet")
+    queue.settled("encoders/imagenet")
+    assert not queue.expects("encoders/imagenet")

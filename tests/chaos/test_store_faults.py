@@ -83,7 +83,7 @@ def kill_writers(storage: Path, kills: int) -> int:
         files = Files(str(storage / str(number)))
         done = {path.rpartition("/")[0] for path in files.list("cells") if path.endswith("/result.json")}
         assert all(artefacts.problems(files, folder) == [] for folder in done)
-        files.remove_leftovers()
+        files.remove_orphans()
         assert not [path for path in (storage / str(number)).rglob("*") if TEMPORARY in path.name]
         finished += len(done)
         shutil.rmtree(storage / str(number))

@@ -127,7 +127,7 @@ def test_the_sweep_runs_to_its_end_on_all_hosts(cluster):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     assert table(cluster.shared / "results", "tiny").count(b",done,") == 2 * 5 * 2
     files = Files(str(cluster.shared / "results"))
-    assert files.list("leases") == [] and files.remove_leftovers() == 0
+    assert files.list("leases") == [] and files.remove_orphans() == 0
 
 
 def test_a_driver_without_the_token_is_refused(cluster):

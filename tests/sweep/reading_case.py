@@ -18,7 +18,7 @@ from sweep import list as list_names
 from sweep.doctor import __main__ as doctor_main
 from sweep.engine.driver import Work
 from sweep.export import __main__ as export
-from sweep.monitoring.sinks import Watching
+from sweep.monitoring.sinks import SinkOptions
 from sweep.report import __main__ as report
 from sweep.status import __main__ as status
 from sweep.store.results import ResultReader
@@ -175,4 +175,4 @@ def work_of(case: Case) -> Work:
     store = Store(str(case.storage))
     study = replace(small_study(protocols=("LP",), rows=("imagenet", "simclr")), training_free=("knn",))
     reader = ResultReader(study, case.plan, store)
-    return Work(case.plan, store, case.whole.folders, {}, study.resources, reader, None, lambda: None, Watching())
+    return Work(case.plan, store, case.whole.folders, {}, study.resources, reader, None, lambda: None, SinkOptions())

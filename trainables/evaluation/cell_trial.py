@@ -37,7 +37,7 @@ def _fetched(jobs: "ray.ObjectRef[tuple[DownstreamJob, ...]]") -> tuple[Downstre
 
 def run_trial(
     config: dict[str, Any], jobs: "tuple[ray.ObjectRef[tuple[DownstreamJob, ...]]]", storage: str,
-    resources: Resources, board: ProcessChannel | None,
+    resources: Resources, progress_actor: ProcessChannel | None,
 ) -> None:
     """A function trainable: config["job"] is the place in the DownstreamJobs; early: before its encoder is there.
 
@@ -49,18 +49,18 @@ def run_trial(
         os.setpriority(os.PRIO_PROCESS, 0, 19)  # pretraining shares these cores, and cells wait for its encoders
 
     def emit(outcome: Outcome) -> None:
-        if board is not None:
-            board.cell.remote(outcome)
+        if progress_actor is not None:
+            progress_actor.cell.remote(outcome)
 
-    if board is not None:
-        keep_saying_alive(board)
+    if progress_actor is not None:
+        keep_saying_alive(progress_actor)
     job = _fetched(*jobs)[config["job"]]
     if config["early"] and not landed(Files(storage), job.encoder_folder):
         tune.report({"job": config["job"]})  # its cells stay open, blocked by the encoder
         return
-    if board is not None:
-        board.started.remote(config["job"], this_process())
+    if progress_actor is not None:
+        progress_actor.started.remote(config["job"], this_process())
     run_job(job, storage, resolve(resources.precision, device), emit)
-    if board is not None:
-        board.ended.remote(config["job"])
+    if progress_actor is not None:
+        progress_actor.ended.remote(config["job"])
     tune.report({"job": config["job"]})

@@ -42,7 +42,7 @@ class GivenUp(RuntimeError):
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)  # begun anew it offers all; finished runs are skipped
-class Turns:
+class RunQueue:
     """Which encoder run each group of workers takes next: each once, and again by a group that had to start anew.
 
     expected: folders of encoders without corpus that are being made meanwhile, for runs that start from them.
@@ -62,7 +62,7 @@ class Turns:
         """Whether an encoder is still being made, so that it is worth waiting for."""
         return folder in self.expected
 
-    def take(self, group: str, again: bool) -> int:
+    def claim(self, group: str, again: bool) -> int:
         """A place in the list of jobs, or -1 at its end. `again`: the group has just started."""
         if again and group in self.current:  # its workers died: it goes on with what it had in hand
             return self.current[group]
@@ -72,13 +72,13 @@ class Turns:
         self.current[group] = self.waiting.popleft()
         return self.current[group]
 
-    def give_back(self, group: str, again: bool) -> int | None:
+    def release(self, group: str, again: bool) -> int | None:
         """The group has ended. What it had in hand waits `again`; else it is named."""
-        turn = self.current.pop(group, None)
-        if turn is not None and again:
-            self.waiting.appendleft(turn)  # first in line: it may have a checkpoint already
+        place = self.current.pop(group, None)
+        if place is not None and again:
+            self.waiting.appendleft(place)  # first in line: it may have a checkpoint already
             return None
-        return turn
+        return place
 
     def left(self) -> int:
         """Runs that are waiting or in hand."""
@@ -90,32 +90,32 @@ class Turns:
 
 
 class TurnsHandle(Protocol):
-    """What the workers of a group ask of Turns, through the handle of its actor."""
+    """What the workers of a group ask of RunQueue, through the handle of its actor."""
 
     @property
-    def take(self) -> RemoteMethod[[str, bool], "ray.ObjectRef[int]"]:
-        """Turns.take: (group, again) -> a place in the list of jobs, or -1 at its end."""
+    def claim(self) -> RemoteMethod[[str, bool], "ray.ObjectRef[int]"]:
+        """RunQueue.take: (group, again) -> a place in the list of jobs, or -1 at its end."""
         ...
 
     @property
     def expects(self) -> RemoteMethod[[str], "ray.ObjectRef[bool]"]:
-        """Turns.expects: whether an encoder in this folder is still being made."""
+        """RunQueue.expects: whether an encoder in this folder is still being made."""
         ...
 
 
 @dataclass(frozen=True)
-class Lane:
-    """One group of workers and what it works on. storage: its URI; board: None where nobody watches."""
+class WorkerGroup:
+    """One group of workers and what it works on. storage: its URI; progress: None where nobody watches."""
 
     name: str
     jobs: tuple[EncoderJob, ...]
-    turns: TurnsHandle
+    queue: TurnsHandle
     storage: str
     resources: Resources
-    board: EventChannel | None
+    progress: EventChannel | None
 
 
-def pretrain_all(lane: Lane, scaling: ScalingConfig) -> None:
+def pretrain_all(group: WorkerGroup, scaling: ScalingConfig) -> None:
     """Take runs one after the other in one group of workers, until none is waiting.
 
     The start of a worker group costs seconds, so the runs of a study share it. A worker that dies makes
@@ -126,10 +126,10 @@ def pretrain_all(lane: Lane, scaling: ScalingConfig) -> None:
     trainer = TorchTrainer(
         _worker_loop,
         torch_config=GroupConfig(),
-        train_loop_config={"lane": lane},
+        train_loop_config={"group": group},
         scaling_config=scaling,
         run_config=RunConfig(
-            name=lane.name, storage_path=below(lane.storage, "ray"),
+            name=group.name, storage_path=below(group.storage, "ray"),
             # A run's own attempts are counted in its folder, where progress counts too; this only ends a loop.
             failure_config=FailureConfig(max_failures=GROUP_STARTS),
         ),
@@ -160,45 +160,46 @@ def open_corpus(job: EncoderJob, storage: str, resources: Resources) -> Corpus:
 
 
 def _worker_loop(config: dict[str, Any]) -> None:
-    lane: Lane = config["lane"]
+    group: WorkerGroup = config["group"]
     device = get_device()
     if device.type == "cpu":
-        torch.set_num_threads(lane.resources.cpus_per_worker)
-    files = Files(lane.storage)
+        torch.set_num_threads(group.resources.cpus_per_worker)
+    files = Files(group.storage)
 
     def emit(progress: Progress) -> None:
-        if distributed.rank() == 0 and lane.board is not None:
-            lane.board.encoder.remote(progress)
+        if distributed.rank() == 0 and group.progress is not None:
+            group.progress.encoder.remote(progress)
 
-    again = True  # this group has just started: what it had in hand before is its first turn
-    while (turn := _next_turn(lane, again)) >= 0:
+    again = True  # this group has just started: what it had in hand before is its first place
+    while (place := _next_run(group, again)) >= 0:
         again = False
-        job = lane.jobs[turn]
+        job = group.jobs[place]
         if not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}"):
-            _one_job(job, lane, device, emit)
+            _one_job(job, group, device, emit)
         ray.train.report({"encoder": job.key})
 
 
-def _next_turn(lane: Lane, again: bool) -> int:
-    """A place in lane.jobs, the same on all workers of the group, or -1. Only the first worker asks."""
+def _next_run(group: WorkerGroup, again: bool) -> int:
+    """A place in group.jobs, the same on all workers of the group, or -1. Only the first worker asks."""
     # If each asked, each would get another run.
-    turn = ray.get(lane.turns.take.remote(lane.name, again)) if distributed.rank() == 0 else 0
-    return distributed.broadcast_int(turn)
+    place = ray.get(group.queue.claim.remote(group.name, again)) if distributed.rank() == 0 else 0
+    return distributed.broadcast_int(place)
 
 
-def _one_job(job: EncoderJob, lane: Lane, device: torch.device, emit: Emit) -> None:
+def _one_job(job: EncoderJob, group: WorkerGroup, device: torch.device, emit: Emit) -> None:
     """Pretrain one encoder. Where only some workers know of an error it is raised, and Ray starts the group again."""
-    files = Files(lane.storage)
+    files = Files(group.storage)
     try:
         # The first worker counts, and all must decide alike, or one would wait for the others for ever.
         attempts = count_attempt(files, job) if distributed.rank() == 0 else 1
-        if distributed.broadcast_int(attempts) > lane.resources.max_failures:
+        if distributed.broadcast_int(attempts) > group.resources.max_failures:
             raise GivenUp(
-                f"given up after {lane.resources.max_failures} attempts without progress; the last one ended with: "
+                f"given up after {group.resources.max_failures} attempts without progress; the last one ended with: "
                 f"{last_error(files, job)}"
             )
-        _wait_for_initial(job, files, lane.turns)
-        run_pretraining(job, lane.storage, open_corpus(job, lane.storage, lane.resources), lane.resources, device, emit)
+        _wait_for_initial(job, files, group.queue)
+        corpus = open_corpus(job, group.storage, group.resources)
+        run_pretraining(job, group.storage, corpus, group.resources, device, emit)
     except CorruptArtefact as error:
         if error.path is None or error.path != job.initial_folder:
             # A shard, perhaps on one worker only: the group must start again.
@@ -229,7 +230,7 @@ def _raised_everywhere(error: Exception) -> bool:
     return isinstance(error, (ValueError, FloatingPointError, TrainingDiverged, GivenUp))
 
 
-def _wait_for_initial(job: EncoderJob, files: Files, turns: TurnsHandle) -> None:
+def _wait_for_initial(job: EncoderJob, files: Files, queue: TurnsHandle) -> None:
     """Return when the encoder that the job starts from is published.
 
     Raises ValueError where that one failed, CorruptArtefact where it was there and has gone.
@@ -237,8 +238,8 @@ def _wait_for_initial(job: EncoderJob, files: Files, turns: TurnsHandle) -> None
     while job.initial_folder is not None and not is_done(files, job.initial_folder):
         if files.exists(f"{job.initial_folder}/{FAILED}"):
             raise ValueError(f"the encoder it starts from failed: see {job.initial_folder}/{FAILED}")
-        # Asked for the folder a second time: it may have landed between the first question and the answer of Turns.
-        if not ray.get(turns.expects.remote(job.initial_folder)) and not is_done(files, job.initial_folder):
+        # Asked for the folder a second time: it may have landed between the first question and the answer of RunQueue.
+        if not ray.get(queue.expects.remote(job.initial_folder)) and not is_done(files, job.initial_folder):
             text = f"{job.initial_folder} was finished and is not there any more"
             raise CorruptArtefact(text, job.initial_folder)
         time.sleep(WAIT_SECONDS)

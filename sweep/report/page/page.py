@@ -12,14 +12,14 @@ from markupsafe import Markup
 
 from datasets_io.fingerprint import plain
 from sweep.figures.drawing import Drawing
-from sweep.report.best_rows import answers
-from sweep.report.cached_parts import QUICK, Extras, describe
+from sweep.report.best_rows import best_rows
+from sweep.report.cached_parts import QUICK, CachedParts, describe
 from sweep.report.finding_table import FindingTable
 from sweep.report.main_table import Table
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.page.cells import cells_value, logs_value, recipes_value
 from sweep.report.page.tables import page_tables
-from sweep.report.provenance import compute_of, software
+from sweep.report.provenance import compute_hours_of, software
 from sweep.statistics.comparisons import Comparisons
 from sweep.store.snapshot import ReportData
 from sweep.studies.study import study_fingerprint
@@ -30,8 +30,8 @@ LARGEST_SVG = 1_500_000
 
 
 def report_page(
-    data: ReportData, comparisons: Comparisons, words: Sequence[Sentence], tables: Sequence[Table],
-    per_finding: Sequence[FindingTable], everything: Sequence[FindingTable], extras: Extras,
+    data: ReportData, comparisons: Comparisons, narrative: Sequence[Sentence], tables: Sequence[Table],
+    per_finding: Sequence[FindingTable], everything: Sequence[FindingTable], extras: CachedParts,
 ) -> str:
     """The text of report.html."""
     environment = Environment(
@@ -44,10 +44,10 @@ def report_page(
         study=data.study,
         counts=Counter(result.status for result in data.results),
         total=len(data.results),
-        answers=answers(comparisons),
-        lead=[s.text for s in words if s.kind == ANSWER and not s.dataset],
-        details=_by_dataset([s for s in words if s.kind == DETAIL]),
-        cautions=[s.text for s in words if s.kind == CAUTION],
+        best_rows=best_rows(comparisons),
+        lead=[s.text for s in narrative if s.kind == ANSWER and not s.dataset],
+        details=_by_dataset([s for s in narrative if s.kind == DETAIL]),
+        cautions=[s.text for s in narrative if s.kind == CAUTION],
         tables=pages,
         figures=[_figure(drawing) for drawing in extras.drawings.values()],
         figures_note="" if extras.drawings else QUICK,
@@ -58,7 +58,7 @@ def report_page(
         failed_items=_failed(data),
         damaged_sources=data.damaged_sources,
         sources=[(spec.source, data.manifests.get(spec.source)) for spec in data.study.builds()],
-        compute=compute_of(data),
+        compute=compute_hours_of(data),
         fingerprint=study_fingerprint(data.study),
         versions=software(),
         origin=data.origin,
@@ -69,10 +69,10 @@ def report_page(
     )
 
 
-def _by_dataset(words: Sequence[Sentence]) -> list[tuple[str, list[str]]]:
+def _by_dataset(narrative: Sequence[Sentence]) -> list[tuple[str, list[str]]]:
     """Display name -> its sentences, each without the name that begins it."""
     found: dict[str, list[str]] = {}
-    for sentence in words:
+    for sentence in narrative:
         text = sentence.text.removeprefix(f"{sentence.dataset}: ")
         found.setdefault(sentence.dataset, []).append(text[0].upper() + text[1:])
     return list(found.items())

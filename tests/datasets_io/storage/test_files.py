@@ -105,10 +105,10 @@ def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_are_not(
     os.utime(old, (0, 0))
     left = {name.partition(".tmp-")[0] for name in os.listdir(files.full("a"))}
     assert left == {"killed.bin", "living.bin", "x"}
-    assert files.remove_leftovers("a") == 2
+    assert files.remove_orphans("a") == 2
     left = os.listdir(files.full("a"))
     assert len(left) == 2 and foreign.name in left and any(name.startswith("living.bin") for name in left)
-    assert files.remove_leftovers("nowhere") == 0
+    assert files.remove_orphans("nowhere") == 0
 
 
 def test_a_listing_by_names_alone_is_that_with_sizes(tmp_path):

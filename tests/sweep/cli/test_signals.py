@@ -61,7 +61,7 @@ import signal
 from sweep.cli import signals
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-signals.hear()
+signals.install_handlers()
 with signals.interruptible():
     signal.raise_signal(signal.SIGINT)
     signals.raise_if_interrupted()

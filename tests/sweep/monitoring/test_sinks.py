@@ -7,8 +7,8 @@ from event_files import scalars
 
 from datasets_io.storage.artefacts import publish
 from sweep.monitoring.mlflow_runs import MlflowRuns
-from sweep.monitoring.progress import News
-from sweep.monitoring.sinks import Watchers, Watching
+from sweep.monitoring.progress import ProgressSnapshot
+from sweep.monitoring.sinks import SinkOptions, Sinks
 from sweep.monitoring.tensorboard_live import LiveTensorBoard
 from sweep.store.store import Store
 from sweep.studies import demo
@@ -25,8 +25,8 @@ def finish(store: Store, item, **result) -> None:
     publish(store.files, store.folder(item), {}, {"name": str(item), "key": item.key, "history": HISTORY, **result})
 
 
-def epoch_news(*epochs: int) -> News:
-    return News([Progress(SIMCLR.key, "running", e + 1, metrics=HISTORY[e]) for e in epochs], [])
+def epoch_progress(*epochs: int) -> ProgressSnapshot:
+    return ProgressSnapshot([Progress(SIMCLR.key, "running", e + 1, metrics=HISTORY[e]) for e in epochs], [])
 
 
 WHOLE = sorted((tag, e, 4.0 - e if tag == "simclr/train" else 3.5 - e) for e in range(3) for tag in
@@ -37,23 +37,23 @@ def test_an_encoder_is_seen_while_it_trains_and_whole_at_its_end(tmp_path):
     store = Store(str(tmp_path / "storage"))
     logs = LiveTensorBoard(tmp_path / "logs", store, ITEMS)
     folder = tmp_path / "logs" / store.folder(SIMCLR)
-    logs.show(epoch_news(0))
+    logs.show(epoch_progress(0))
     deadline = time.monotonic() + 60
     while len(scalars(folder)) < 2 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert scalars(folder) == WHOLE[:1] + WHOLE[3:4]
-    logs.show(epoch_news(0, 1, 2))  # an epoch that is told twice is one point
+    logs.show(epoch_progress(0, 1, 2))  # an epoch that is told twice is one point
     finish(store, SIMCLR)
-    logs.show(News([Progress(SIMCLR.key, "done")], []))
+    logs.show(ProgressSnapshot([Progress(SIMCLR.key, "done")], []))
     assert scalars(folder) == WHOLE
 
 
 def test_what_an_earlier_command_saw_is_in_the_log_too(tmp_path):
     store = Store(str(tmp_path / "storage"))
     logs = LiveTensorBoard(tmp_path / "logs", store, ITEMS)
-    logs.show(epoch_news(2))
+    logs.show(epoch_progress(2))
     finish(store, SIMCLR)
-    logs.show(News([Progress(SIMCLR.key, "done")], []))
+    logs.show(ProgressSnapshot([Progress(SIMCLR.key, "done")], []))
     assert scalars(tmp_path / "logs" / store.folder(SIMCLR)) == WHOLE
 
 
@@ -61,7 +61,7 @@ def test_a_cell_is_logged_when_it_lands(tmp_path):
     store, cell = Store(str(tmp_path / "storage")), PLAN.cells[0]
     finish(store, cell)
     logs = LiveTensorBoard(tmp_path / "logs", store, ITEMS)
-    logs.show(News([], [Outcome(cell.key, "done", 0.7), Outcome(PLAN.cells[1].key, "failed")]))
+    logs.show(ProgressSnapshot([], [Outcome(cell.key, "done", 0.7), Outcome(PLAN.cells[1].key, "failed")]))
     assert scalars(tmp_path / "logs" / store.folder(cell)) == WHOLE
     assert len(list((tmp_path / "logs").rglob("events*"))) == 1
 
@@ -69,11 +69,11 @@ def test_a_cell_is_logged_when_it_lands(tmp_path):
 def test_a_watcher_that_breaks_is_named_once_and_the_sweep_goes_on(tmp_path):
     store, said = Store(str(tmp_path / "storage")), []
     (tmp_path / "logs").write_text("a file where the folder should be")
-    watchers = Watchers.__new__(Watchers)
-    watchers.say = said.append
-    watchers.listeners = {"TensorBoard": LiveTensorBoard(tmp_path / "logs", store, ITEMS)}
+    sinks = Sinks.__new__(Sinks)
+    sinks.say = said.append
+    sinks.sinks = {"TensorBoard": LiveTensorBoard(tmp_path / "logs", store, ITEMS)}
     for _ in range(2):
-        watchers.show(epoch_news(0))
+        sinks.show(epoch_progress(0))
     assert len(said) == 1 and "TensorBoard is left out" in said[0]
 
 
@@ -84,8 +84,8 @@ def test_mlflow_gets_numbers_and_names_and_nothing_else(tmp_path, monkeypatch):
     finish(store, SIMCLR)
     finish(store, cell, macro_auroc=0.75)
     uri = (tmp_path / "mlruns").as_uri()
-    news = News([Progress(SIMCLR.key, "done")], [Outcome(cell.key, "done", 0.75)])
-    MlflowRuns(uri, "demo", store, ITEMS).show(news)
+    progress = ProgressSnapshot([Progress(SIMCLR.key, "done")], [Outcome(cell.key, "done", 0.75)])
+    MlflowRuns(uri, "demo", store, ITEMS).show(progress)
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("radsweep-demo")
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
@@ -100,5 +100,5 @@ def test_mlflow_gets_numbers_and_names_and_nothing_else(tmp_path, monkeypatch):
 def test_mlflow_without_its_package_is_refused_before_any_work(monkeypatch):
     monkeypatch.setattr("sweep.monitoring.sinks.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install mlflow-skinny"):
-        Watching("demo", None, "http://somewhere").check()
-    Watching("demo", "logs", None).check()
+        SinkOptions("demo", None, "http://somewhere").check()
+    SinkOptions("demo", "logs", None).check()

@@ -7,9 +7,9 @@ import urllib.request
 import pytest
 import ray
 
-from sweep.monitoring.progress import News
+from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.prometheus import HELP, SweepGauges
-from sweep.monitoring.throughput import WINDOW_SECONDS, Meter, loads_of
+from sweep.monitoring.throughput import WINDOW_SECONDS, Throughput, loads_of
 from sweep.studies import demo
 from sweep.studies.forecast import forecast
 from sweep.studies.plan import make_plan, pending
@@ -20,8 +20,8 @@ PLAN = make_plan(demo(), dict.fromkeys(("mimic_cxr", "chexpert", "nih_cxr14"), "
 ENCODERS = {run.row: run.key for run in PLAN.encoders}
 
 
-def a_meter(done=(), failed=()) -> Meter:
-    return Meter(PLAN, pending(PLAN, set(done), set(failed)), set(done), COUNTS, now=1000.0)
+def a_throughput(done=(), failed=()) -> Throughput:
+    return Throughput(PLAN, pending(PLAN, set(done), set(failed)), set(done), COUNTS, now=1000.0)
 
 
 def test_loads_add_up_to_the_forecast():
@@ -32,16 +32,16 @@ def test_loads_add_up_to_the_forecast():
 
 
 def test_what_was_done_before_is_counted_but_not_as_speed():
-    meter = a_meter(done=[PLAN.cells[0].key], failed=[PLAN.cells[1].key])
+    meter = a_throughput(done=[PLAN.cells[0].key], failed=[PLAN.cells[1].key])
     values = meter.read(1010.0)
     assert (values["cells_total"], values["cells_done"], values["cells_failed"]) == (len(PLAN.cells), 1, 1)
     assert values["encoders_total"] == 3 and "seconds_left" not in values
 
 
 def test_half_an_encoder_in_ten_seconds():
-    meter = a_meter()
+    meter = a_throughput()
     load = meter.loads[ENCODERS["simclr"]]
-    meter.take(News([Progress(ENCODERS["simclr"], "running", step=50, total_steps=100)], []), 1010.0)
+    meter.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "running", step=50, total_steps=100)], []), 1010.0)
     values = meter.read(1010.0)
     assert values["images_per_second"] == pytest.approx(load.images / 2 / 10)
     whole = sum(one.flops for one in meter.loads.values())
@@ -50,43 +50,45 @@ def test_half_an_encoder_in_ten_seconds():
 
 
 def test_cells_land_and_fail_and_what_failed_is_not_left():
-    meter = a_meter()
+    meter = a_throughput()
     cells = [cell.key for cell in PLAN.cells[:3]]
-    meter.take(News([], [Outcome(cells[0], "done"), Outcome(cells[1], "failed"), Outcome(cells[2], "waiting")]), 1010.0)
+    outcomes = [Outcome(cells[0], "done"), Outcome(cells[1], "failed"), Outcome(cells[2], "waiting")]
+    meter.update(ProgressSnapshot([], outcomes), 1010.0)
     values = meter.read(1010.0)
     assert (values["cells_done"], values["cells_failed"]) == (1, 1)
     left = sum(load.flops for key, load in meter.loads.items() if key not in cells[:2])
     assert values["seconds_left"] == pytest.approx(10 * left / meter.loads[cells[0]].flops)
-    meter.take(News([], [Outcome(cells[1], "done")]), 1020.0)  # a retry went well
+    meter.update(ProgressSnapshot([], [Outcome(cells[1], "done")]), 1020.0)  # a retry went well
     assert meter.read(1020.0)["cells_failed"] == 0
 
 
 def test_speed_is_of_the_last_minutes_and_falls_to_nothing():
-    meter = a_meter()
-    meter.take(News([Progress(ENCODERS["simclr"], "done")], []), 1010.0)
+    meter = a_throughput()
+    meter.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "done")], []), 1010.0)
     assert meter.read(1010.0)["images_per_second"] > 0
     for moment in range(10):
-        meter.take(News(), 1020.0 + moment * WINDOW_SECONDS)
+        meter.update(ProgressSnapshot(), 1020.0 + moment * WINDOW_SECONDS)
     assert meter.read(1020.0 + 9 * WINDOW_SECONDS)["images_per_second"] == 0
 
 
 def test_a_restarted_encoder_does_not_go_backwards():
-    meter = a_meter()
+    meter = a_throughput()
     for step in (60, 40):
-        meter.take(News([Progress(ENCODERS["simclr"], "running", step=step, total_steps=100)], []), 1010.0)
+        progress = Progress(ENCODERS["simclr"], "running", step=step, total_steps=100)
+        meter.update(ProgressSnapshot([progress], []), 1010.0)
     assert meter.shares()["simclr-p0"] == 0.6
 
 
 def test_every_gauge_has_a_description():
-    meter = a_meter()
-    meter.take(News([Progress(ENCODERS["simclr"], "done")], []), 1010.0)
+    meter = a_throughput()
+    meter.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "done")], []), 1010.0)
     assert set(meter.read(1010.0)) == set(HELP)
 
 
 @pytest.mark.xdist_group("ray")
 def test_prometheus_gets_them_from_rays_exporter(local_ray):
-    meter, gauges = a_meter(), SweepGauges("demo")
-    meter.take(News([Progress(ENCODERS["simclr"], "running", step=25, total_steps=100)], []), 1010.0)
+    meter, gauges = a_throughput(), SweepGauges("demo")
+    meter.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "running", step=25, total_steps=100)], []), 1010.0)
     gauges.export(meter, 1010.0)
     node = ray.nodes()[0]
     address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"

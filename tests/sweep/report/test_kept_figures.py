@@ -18,7 +18,7 @@ from sweep.report.cached_parts import (
     _index_of,
     _kept_drawings,
     _kept_statistics,
-    extras_of,
+    cached_parts_of,
     statistics_key,
 )
 from sweep.report.page.page import report_page
@@ -50,7 +50,7 @@ def write(folder: ReportFolder, extras) -> None:
 
 def made(data, folder):
     """What a report keeps and what it makes: the extras, and the figures that were drawn for them."""
-    return extras_of(data, compared(data), folder, quick=False)
+    return cached_parts_of(data, compared(data), folder, quick=False)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_a_file_that_is_gone_is_drawn_anew_and_the_others_are_kept(reported, cop
 
 def test_what_a_quick_report_wrote_over_is_not_taken_for_what_was_kept(reported, copied, drawn):
     data, first, _ = reported
-    quick = extras_of(data, compared(data), copied, quick=True)
+    quick = cached_parts_of(data, compared(data), copied, quick=True)
     assert quick.contents() != {} and INDEX not in quick.contents()
     copied.write("intervals.csv", first.statistics["intervals.csv"] + "\n")
     assert made(data, copied).statistics == first.statistics and drawn == []

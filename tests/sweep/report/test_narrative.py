@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from test_finding_table import LAYOUT, ROWS, SPREAD
 
-from sweep.report.best_rows import answers
-from sweep.report.narrative import findings_in_words
+from sweep.report.best_rows import best_rows
+from sweep.report.narrative import narrative_of
 from sweep.statistics.comparisons import compare_methods
 from sweep.statistics.summaries import make_summaries
 from sweep.store.records import CellResult
@@ -40,7 +40,7 @@ def compared(found, layout=LAYOUT):
 
 
 def text_of(found, layout=LAYOUT) -> str:
-    return "\n".join(sentence.text for sentence in findings_in_words(compared(found, layout)))
+    return "\n".join(sentence.text for sentence in narrative_of(compared(found, layout)))
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_with_one_seed_nothing_is_tested():
 
 
 def test_answers_have_the_lead_and_the_test_against_the_baseline():
-    [(display, columns)] = answers(compared(results()))
+    [(display, columns)] = best_rows(compared(results()))
     first = columns[0]
     assert (display, first.column, first.winner, first.next_row) == ("CheXpert", "LP", "CLIP", "SimCLR-CLIP")
     assert first.lead == pytest.approx(1.0) and first.difference == pytest.approx(10.0) and first.sure
-    assert answers(compared([])) == []
+    assert best_rows(compared([])) == []
 
 
 def test_a_baseline_that_wins_is_not_compared_with_itself():
-    [(_, columns)] = answers(compared(results(dict(LEVELS, imagenet=(0.9, 0.9, 0.9)))))
+    [(_, columns)] = best_rows(compared(results(dict(LEVELS, imagenet=(0.9, 0.9, 0.9)))))
     assert {c.winner for c in columns} == {"ImageNet Init."} and {c.difference for c in columns} == {None}

@@ -15,7 +15,7 @@ from made_up_study import plan_of, results_of, small, without
 import sweep
 from sweep.export.model_card import _results
 from sweep.figures.view import column_title
-from sweep.report.best_rows import answers
+from sweep.report.best_rows import best_rows
 from sweep.report.cached_parts import INDEX
 from sweep.report.write import write_report
 from sweep.statistics.comparisons import AGAINST_REFERENCE, compare_methods
@@ -120,7 +120,7 @@ def test_the_page_has_the_p_of_the_csv(report):
     assert value["statistics"]["comparisons.csv"] == files["comparisons.csv"]
     page = files["report.html"].replace("&lt;", "<").replace("−", "-")
     shown = re.findall(r'<span class="small">([+-]\d+\.\d+), <span class="\w+">p ([=<]) (\d[\d.]*)', page)
-    found, printed = answers(compare_methods(study_summaries(data.study, data.plan, data.results))), []
+    found, printed = best_rows(compare_methods(study_summaries(data.study, data.plan, data.results))), []
     sources = {dataset.display: dataset.source for dataset in data.study.datasets}
     rows = {row.display: row.name for row in data.study.rows}
     for display, columns in found:

@@ -19,7 +19,7 @@ from sweep.report.__main__ import app
 from sweep.report.finding_table import finding_tables
 from sweep.report.main_table import table1
 from sweep.report.numbering import numbered_layouts
-from sweep.report.provenance import Compute, compute_of
+from sweep.report.provenance import ComputeHours, compute_hours_of
 from sweep.report.write import write_report
 from sweep.statistics.summaries import make_summaries
 from sweep.store.csv_files import findings_csv
@@ -195,7 +195,7 @@ def test_hours_are_counted_by_device_and_workers(tmp_path):
         encoders=(replace(data.encoders[0], seconds=1800.0, workers=4, device="cuda: A100"),
                   replace(data.encoders[0], seconds=720.0, device="cpu")),
     )
-    assert compute_of(data) == Compute(2.0, 0.2, 1.0, 2, 1)
+    assert compute_hours_of(data) == ComputeHours(2.0, 0.2, 1.0, 2, 1)
 
 
 def test_the_command_reports_a_storage_without_any_data(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweep.status.eta import Pace, Piece, expected_seconds, kind_of, last_run, pace, spoken
+from sweep.status.eta import Eta, Piece, duration_text, estimate, expected_seconds, kind_of, last_run
 from sweep.studies import demo
 from sweep.studies.plan import make_plan
 
@@ -15,16 +15,16 @@ def one_after_the_other(kind, seconds: float, count: int, start: float) -> list[
 
 def test_one_worker_needs_the_sum_and_two_need_half():
     alone = one_after_the_other(FT, 60, 4, start=1000)
-    one = pace(alone, [Piece(FT)] * 10)
+    one = estimate(alone, [Piece(FT)] * 10)
     assert (one.per_hour, one.at_once, one.left) == (pytest.approx(60), pytest.approx(1), pytest.approx(600))
     assert (one.since, one.last) == (1000, 1240)
-    two = pace(alone + one_after_the_other(FT, 60, 4, start=1000), [Piece(FT)] * 10)
+    two = estimate(alone + one_after_the_other(FT, 60, 4, start=1000), [Piece(FT)] * 10)
     assert (two.at_once, two.left) == (pytest.approx(2), pytest.approx(300))
 
 
 def test_each_kind_is_expected_to_take_what_its_own_took():
     done = one_after_the_other(LP, 1, 10, start=0) + one_after_the_other(FT, 100, 1, start=10)
-    assert pace(done, [Piece(FT), Piece(LP)]).left == pytest.approx(101)
+    assert estimate(done, [Piece(FT), Piece(LP)]).left == pytest.approx(101)
 
 
 def test_a_kind_of_which_nothing_has_finished_is_told_from_the_nearest_or_not_at_all():
@@ -32,13 +32,13 @@ def test_a_kind_of_which_nothing_has_finished_is_told_from_the_nearest_or_not_at
     assert expected_seconds(("cell", False, 100, "chexpert", "FT"), timed) == 100
     assert expected_seconds(("cell", False, 1, "nih", "FT"), timed) == 100
     assert expected_seconds(("pretraining", 2, False, "simclr"), timed) is None
-    assert pace(timed, [Piece(FT), Piece(("pretraining", 2, False, "simclr"))]).left is None
+    assert estimate(timed, [Piece(FT), Piece(("pretraining", 2, False, "simclr"))]).left is None
 
 
 def test_a_night_without_work_is_not_counted_as_slowness():
     evening, morning = one_after_the_other(FT, 60, 5, start=0), one_after_the_other(FT, 60, 5, start=40_000)
     assert last_run([*evening, *morning]) == morning
-    found = pace([*evening, *morning], [Piece(FT)])
+    found = estimate([*evening, *morning], [Piece(FT)])
     assert found.per_hour == pytest.approx(60) and found.since == 40_000
 
 
@@ -48,8 +48,8 @@ def test_a_long_piece_among_short_ones_is_no_pause():
 
 
 def test_without_results_nothing_is_claimed():
-    assert pace([], [Piece(FT)]) == Pace(left=None)
-    assert pace([Piece(FT, None, 5.0)], []).left == 0
+    assert estimate([], [Piece(FT)]) == Eta(left=None)
+    assert estimate([Piece(FT, None, 5.0)], []).left == 0
 
 
 def test_kinds_of_a_study_share_what_makes_them_alike():
@@ -63,4 +63,4 @@ def test_kinds_of_a_study_share_what_makes_them_alike():
     (None, "unknown"), (12.4, "12 s"), (200, "3 min"), (15_600, "4 h 20 min"), (183_600, "2 d 3 h"),
 ])
 def test_times_are_spoken(seconds, text):
-    assert spoken(seconds) == text
+    assert duration_text(seconds) == text

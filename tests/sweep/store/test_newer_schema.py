@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from datasets_io.storage.artefacts import RESULT, publish, seal, unseal
 from datasets_io.storage.schema_version import NewerSchema
-from sweep.cli.exit_codes import answers
+from sweep.cli.exit_codes import handled_errors
 from sweep.store.store import Store
 from sweep.studies import demo
 from sweep.studies.plan import make_plan
@@ -49,6 +49,6 @@ def test_a_command_that_computes_does_too(capsys):
     class OtherError(Exception):
         pass
 
-    with pytest.raises(typer.Exit) as end, answers("sweep.run", "results", OtherError):
+    with pytest.raises(typer.Exit) as end, handled_errors("sweep.run", "results", OtherError):
         raise NewerSchema("cells/c/result.json has schema_version 2")
     assert end.value.exit_code == 2 and capsys.readouterr().err == "error: cells/c/result.json has schema_version 2\n"

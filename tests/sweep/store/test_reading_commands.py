@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from datasets_io.storage.artefacts import quarantine
 from sweep.report import write
-from sweep.report.cached_parts import extras_of
+from sweep.report.cached_parts import cached_parts_of
 from sweep.report.main_table import absence
 from sweep.statistics.summary import summarise
 from sweep.status import __main__ as status
@@ -35,7 +35,7 @@ def case(tmp_path_factory, tmp_path) -> Case:
 def quick_figures(monkeypatch):
     """`sweep.report` as without --quick, all files read, but no figure drawn and no patient resampled."""
     monkeypatch.setattr(
-        write, "extras_of", lambda data, compared, folder, quick: extras_of(data, compared, folder, True)
+        write, "cached_parts_of", lambda data, compared, folder, quick: cached_parts_of(data, compared, folder, True)
     )
 
 

@@ -10,7 +10,7 @@ from datasets_io.corpus.manifest import MANIFEST
 from datasets_io.corpus.read import read_manifest
 from datasets_io.storage.artefacts import QUARANTINE, CorruptArtefact
 from sweep.report import write
-from sweep.report.cached_parts import extras_of
+from sweep.report.cached_parts import cached_parts_of
 from sweep.store.shard_checks import damaged_shards, open_sources
 from sweep.store.store import ReadStore, Store
 
@@ -24,7 +24,7 @@ def case(tmp_path_factory, tmp_path) -> Case:
 def quick_figures(monkeypatch):
     """`sweep.report` as without --quick, all files read, but no figure drawn and no patient resampled."""
     monkeypatch.setattr(
-        write, "extras_of", lambda data, compared, folder, quick: extras_of(data, compared, folder, True)
+        write, "cached_parts_of", lambda data, compared, folder, quick: cached_parts_of(data, compared, folder, True)
     )
 
 
@@ -151,9 +151,9 @@ def test_a_sweep_that_reads_everything_finds_one_changed_byte(case):
     case.damage(weights, flip)
     case.damage(values, flip)
     store = Store(str(case.storage))
-    store.put_damaged_aside((*case.plan.encoders, *case.plan.cells))
+    store.quarantine_damaged((*case.plan.encoders, *case.plan.cells))
     assert not (case.storage / QUARANTINE).exists()
-    store.put_damaged_aside((*case.plan.encoders, *case.plan.cells), thorough=True)
+    store.quarantine_damaged((*case.plan.encoders, *case.plan.cells), thorough=True)
     left, _ = work_of(case).left()
     assert (left.encoders, left.cells) == ((case.encoder,), (case.cell,))
     with pytest.raises(FileNotFoundError):

@@ -9,11 +9,11 @@ from datasets_io.storage.artefacts import publish
 from sweep.doctor.check import FAIL, OK
 from sweep.doctor.needs import Needs
 from sweep.doctor.places import check_disk, check_storage
-from sweep.status.status import Looker
+from sweep.status.status import StatusReader
 from sweep.store.store import Store
 from sweep.studies import demo
 from sweep.studies.plan import make_plan
-from sweep.tune.trial_store import DONE, TrialBook
+from sweep.tune.trial_store import DONE, TrialStore
 
 moto = pytest.importorskip("moto.server")
 
@@ -56,15 +56,15 @@ def test_status_counts_and_times_what_is_there(uri):
     for cell in plan.cells[:3]:
         result = {"macro_auroc": 0.7, "findings": [], "seconds": 2.0, "history": []}
         publish(store.files, store.folder(cell), {}, result)
-    seen = Looker("demo", uri, [], []).look(time.time())
+    seen = StatusReader("demo", uri, [], []).read(time.time())
     assert (seen.cells.done, seen.cells.total, seen.encoders.left) == (3, 650, 13)
     assert seen.pace.per_hour > 0 and 0 <= seen.idle < 300
-    assert Looker(None, uri, [], []).look(time.time()).cells.done == 3
+    assert StatusReader(None, uri, [], []).read(time.time()).cells.done == 3
 
 
 def test_a_search_finds_its_trials_again(uri):
-    book = TrialBook(Store(uri), "demo", "tune-clip-abc")
-    book.begin({"clip.temperature": 0.1}, "encoders/a")
-    book.rung({"clip.temperature": 0.1}, 1, 0.6)
-    book.end({"clip.temperature": 0.1}, DONE, value=0.7)
-    assert TrialBook(Store(uri), "demo", "tune-clip-abc").in_order() == book.in_order()
+    trial_store = TrialStore(Store(uri), "demo", "tune-clip-abc")
+    trial_store.begin({"clip.temperature": 0.1}, "encoders/a")
+    trial_store.rung({"clip.temperature": 0.1}, 1, 0.6)
+    trial_store.end({"clip.temperature": 0.1}, DONE, value=0.7)
+    assert TrialStore(Store(uri), "demo", "tune-clip-abc").in_order() == trial_store.in_order()

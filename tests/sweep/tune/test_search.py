@@ -11,11 +11,11 @@ from sweep.store.store import Store
 from sweep.studies import demo, load_study, paper
 from sweep.studies.plan import make_plan
 from sweep.studies.tunable import JOINT_WEIGHT, TEMPERATURE, search_row, space_of, tuned, values_of, with_values
-from sweep.tune.asha_state import Course, Earlier, make_scheduler, make_searcher
+from sweep.tune.asha_state import Earlier, TrialRecorder, make_scheduler, make_searcher
 from sweep.tune.outputs import search_figure, study_file, trials_csv
 from sweep.tune.search import rungs_of
 from sweep.tune.trial import METRIC, TIME, Search, trial_resources
-from sweep.tune.trial_store import BEGUN, DONE, FAILED, PRUNED, TrialBook, trial_id
+from sweep.tune.trial_store import BEGUN, DONE, FAILED, PRUNED, TrialStore, trial_id
 from trainables.objectives.joint import JointSettings
 from trainables.recipe import Resources
 from trainables.registry import METHODS, objective_config
@@ -30,8 +30,8 @@ def a_search(method: str = "clip", num_epochs: int = 9) -> Search:
 
 
 @pytest.fixture
-def book(tmp_path) -> TrialBook:
-    return TrialBook(Store(str(tmp_path)), "demo", "tune-clip-abc")
+def trial_store(tmp_path) -> TrialStore:
+    return TrialStore(Store(str(tmp_path)), "demo", "tune-clip-abc")
 
 
 def values(temperature: float) -> dict[str, float]:
@@ -111,29 +111,29 @@ def test_the_encoder_of_a_trial_is_the_one_that_the_tuned_study_asks_for():
 # -- what is remembered ----------------------------------------------------------------------------
 
 
-def test_trials_are_found_again_as_they_were(book):
-    book.begin(values(0.1), "encoders/a")
-    book.rung(values(0.1), 1, 0.6)
-    book.rung(values(0.1), 3, 0.7)
-    book.end(values(0.1), DONE, value=0.8)
-    book.begin(values(0.2), "encoders/b")
-    book.rung(values(0.2), 1, 0.9)
-    book.end(values(0.2), PRUNED)
-    book.begin(values(0.3), "encoders/c")
-    book.end(values(0.3), FAILED, error="loss is not finite")
-    book.begin(values(0.4), "encoders/d")
-    again = TrialBook(book.store, "demo", "tune-clip-abc")
-    assert again.in_order() == book.in_order()
+def test_trials_are_found_again_as_they_were(trial_store):
+    trial_store.begin(values(0.1), "encoders/a")
+    trial_store.rung(values(0.1), 1, 0.6)
+    trial_store.rung(values(0.1), 3, 0.7)
+    trial_store.end(values(0.1), DONE, value=0.8)
+    trial_store.begin(values(0.2), "encoders/b")
+    trial_store.rung(values(0.2), 1, 0.9)
+    trial_store.end(values(0.2), PRUNED)
+    trial_store.begin(values(0.3), "encoders/c")
+    trial_store.end(values(0.3), FAILED, error="loss is not finite")
+    trial_store.begin(values(0.4), "encoders/d")
+    again = TrialStore(trial_store.store, "demo", "tune-clip-abc")
+    assert again.in_order() == trial_store.in_order()
     assert [trial.state for trial in again.in_order()] == [DONE, PRUNED, FAILED, BEGUN]
     assert len(again.ended()) == 3 and again.best().values == values(0.1)
     assert again.begin(values(0.4), "encoders/d").number == 3
 
 
-def test_a_pruned_or_failed_trial_is_never_the_best(book):
-    book.begin(values(0.2), "encoders/b")
-    book.rung(values(0.2), 1, 0.9)
-    book.end(values(0.2), PRUNED)
-    assert book.best() is None
+def test_a_pruned_or_failed_trial_is_never_the_best(trial_store):
+    trial_store.begin(values(0.2), "encoders/b")
+    trial_store.rung(values(0.2), 1, 0.9)
+    trial_store.end(values(0.2), PRUNED)
+    assert trial_store.best() is None
 
 
 def test_ids_are_those_of_the_values_alone():
@@ -143,54 +143,54 @@ def test_ids_are_those_of_the_values_alone():
 # -- Optuna and ASHA -------------------------------------------------------------------------------
 
 
-def test_a_new_search_begins_with_the_studys_own_values(book):
-    searcher = make_searcher(a_search(), book)
+def test_a_new_search_begins_with_the_studys_own_values(trial_store):
+    searcher = make_searcher(a_search(), trial_store)
     assert searcher.suggest("a") == values(0.07)
     second = searcher.suggest("b")["clip.temperature"]
     assert second != 0.07 and 0.01 <= second <= 1.0
 
 
-def test_temperatures_are_proposed_evenly_over_the_decades(book):
-    searcher = make_searcher(a_search(), book)
+def test_temperatures_are_proposed_evenly_over_the_decades(trial_store):
+    searcher = make_searcher(a_search(), trial_store)
     logs = [math.log10(searcher.suggest(str(i))["clip.temperature"]) for i in range(201)][1:]
     assert 0.4 < sum(log < -1 for log in logs) / 200 < 0.6  # uniform in the value: 0.09
 
 
-def test_a_search_that_goes_on_knows_all_and_first_takes_up_what_was_cut_off(book):
+def test_a_search_that_goes_on_knows_all_and_first_takes_up_what_was_cut_off(trial_store):
     search = a_search()
     for place, temperature in enumerate((0.07, 0.5, 0.03)):
-        book.begin(values(temperature), f"encoders/{place}")
-        book.rung(values(temperature), 1, 0.5 + place / 10)
-    book.end(values(0.07), DONE, value=0.9)
-    book.end(values(0.5), PRUNED)
-    searcher = make_searcher(search, book)
+        trial_store.begin(values(temperature), f"encoders/{place}")
+        trial_store.rung(values(temperature), 1, 0.5 + place / 10)
+    trial_store.end(values(0.07), DONE, value=0.9)
+    trial_store.end(values(0.5), PRUNED)
+    searcher = make_searcher(search, trial_store)
     told = [(t.params, t.value) for t in searcher._ot_study.trials if t.state.is_finished()]
     assert told == [(values(0.07), 0.9), (values(0.5), 0.6)]
     assert searcher.suggest("a") == values(0.03)
     assert searcher.suggest("b") not in (values(0.07), values(0.5), values(0.03))
 
 
-def test_a_search_that_goes_on_does_not_propose_the_same_values_again(book):
-    first = make_searcher(a_search(), book)
+def test_a_search_that_goes_on_does_not_propose_the_same_values_again(trial_store):
+    first = make_searcher(a_search(), trial_store)
     proposed = [first.suggest(str(i)) for i in range(4)]
     for trial in proposed:
-        book.begin(trial, "encoders/x")
-        book.end(trial, DONE, value=0.5)
-    second = make_searcher(a_search(), book)
+        trial_store.begin(trial, "encoders/x")
+        trial_store.end(trial, DONE, value=0.5)
+    second = make_searcher(a_search(), trial_store)
     assert all(second.suggest(str(i)) not in proposed for i in range(4))
 
 
-def test_the_rungs_remember_earlier_trials(book):
+def test_the_rungs_remember_earlier_trials(trial_store):
     search = a_search()
     for temperature, auroc in ((0.1, 0.8), (0.2, 0.81), (0.3, 0.82)):
-        book.begin(values(temperature), "encoders/x")
-        book.rung(values(temperature), 1, auroc)
-        book.end(values(temperature), PRUNED)
-    asha = make_scheduler(search, book)
+        trial_store.begin(values(temperature), "encoders/x")
+        trial_store.rung(values(temperature), 1, auroc)
+        trial_store.end(values(temperature), PRUNED)
+    asha = make_scheduler(search, trial_store)
     for name, auroc, action in (("poor", 0.6, TrialScheduler.STOP), ("good", 0.9, TrialScheduler.CONTINUE)):
         asha.on_trial_add(None, Earlier(name))
         assert asha.on_trial_result(None, Earlier(name), {TIME: 1, METRIC: auroc}) == action
-    fresh = make_scheduler(search, TrialBook(book.store, "demo", "another"))
+    fresh = make_scheduler(search, TrialStore(trial_store.store, "demo", "another"))
     fresh.on_trial_add(None, Earlier("poor"))
     assert fresh.on_trial_result(None, Earlier("poor"), {TIME: 1, METRIC: 0.6}) == TrialScheduler.CONTINUE
 
@@ -202,43 +202,44 @@ class Reported:
         self.config = values(temperature)
 
 
-def test_what_happens_is_written_down_and_told(book):
+def test_what_happens_is_written_down_and_told(trial_store):
     said: list[str] = []
-    course = Course(a_search(), book, 3, said.append)
+    recorder = TrialRecorder(a_search(), trial_store, 3, said.append)
     good, late, bad = Reported(0.1), Reported(0.2), Reported(0.3)
     for trial in (good, late, bad):
-        course.on_trial_start(0, [], trial)
-    course.on_trial_result(0, [], good, {"whole": False, TIME: 1, METRIC: 0.7})
-    course.on_trial_result(0, [], late, {"whole": False, TIME: 1, METRIC: 0.4})
-    book.store.files.write(f"{book.of(late.config).folder}/checkpoint.pt", b"half")
-    course.on_trial_complete(0, [], late)
-    course.on_trial_result(0, [], good, {"whole": True, TIME: 9, METRIC: 0.75})
-    course.on_trial_complete(0, [], good)
-    book.store.files.write(f"{book.of(bad.config).folder}/failed.json", b'{"error": "TrainingDiverged: step 7"}')
-    course.on_trial_error(0, [], bad)
-    assert [(t.state, t.value, t.rungs) for t in book.in_order()] == [
+        recorder.on_trial_start(0, [], trial)
+    recorder.on_trial_result(0, [], good, {"whole": False, TIME: 1, METRIC: 0.7})
+    recorder.on_trial_result(0, [], late, {"whole": False, TIME: 1, METRIC: 0.4})
+    trial_store.store.files.write(f"{trial_store.of(late.config).folder}/checkpoint.pt", b"half")
+    recorder.on_trial_complete(0, [], late)
+    recorder.on_trial_result(0, [], good, {"whole": True, TIME: 9, METRIC: 0.75})
+    recorder.on_trial_complete(0, [], good)
+    folder = trial_store.of(bad.config).folder
+    trial_store.store.files.write(f"{folder}/failed.json", b'{"error": "TrainingDiverged: step 7"}')
+    recorder.on_trial_error(0, [], bad)
+    assert [(t.state, t.value, t.rungs) for t in trial_store.in_order()] == [
         (DONE, 0.75, ((1, 0.7),)), (PRUNED, None, ((1, 0.4),)), (FAILED, None, ())
     ]
-    assert book.store.files.list("encoders") == [f"{book.of(bad.config).folder}/failed.json"]
+    assert trial_store.store.files.list("encoders") == [f"{trial_store.of(bad.config).folder}/failed.json"]
     assert "ended early at epoch 1" in said[0] and "0.7500" in said[1] and "TrainingDiverged: step 7" in said[2]
 
 
 # -- files -----------------------------------------------------------------------------------------
 
 
-def test_the_table_and_the_figure_show_every_trial(book):
-    book.begin(values(0.1), "encoders/a")
-    book.end(values(0.1), DONE, value=0.8)
-    book.begin(values(0.2), "encoders/b")
-    book.rung(values(0.2), 1, 0.5)
-    book.end(values(0.2), PRUNED)
-    book.begin(values(0.3), "encoders/c")
-    book.end(values(0.3), FAILED, error="out of memory")
-    rows = trials_csv(book.in_order(), ["clip.temperature"]).splitlines()
+def test_the_table_and_the_figure_show_every_trial(trial_store):
+    trial_store.begin(values(0.1), "encoders/a")
+    trial_store.end(values(0.1), DONE, value=0.8)
+    trial_store.begin(values(0.2), "encoders/b")
+    trial_store.rung(values(0.2), 1, 0.5)
+    trial_store.end(values(0.2), PRUNED)
+    trial_store.begin(values(0.3), "encoders/c")
+    trial_store.end(values(0.3), FAILED, error="out of memory")
+    rows = trials_csv(trial_store.in_order(), ["clip.temperature"]).splitlines()
     assert rows[0] == "number,clip.temperature,state,val_auroc,last_epoch_probed,last_val_auroc,encoder,error"
     assert rows[1:] == ["0,0.1,done,0.8,,0.8,encoders/a,", "1,0.2,pruned,,1,0.5,encoders/b,",
                         "2,0.3,failed,,,,encoders/c,out of memory"]
-    arguments = (book.in_order(), {"clip.temperature": TEMPERATURE}, values(0.07), book.best(), "clip")
+    arguments = (trial_store.in_order(), {"clip.temperature": TEMPERATURE}, values(0.07), trial_store.best(), "clip")
     drawing = search_figure(*arguments)
     assert [trial["val_auroc"] for trial in drawing.numbers["trials"]] == [0.8, 0.5]
     assert drawing.svg.startswith("<svg") and drawing.png[:4] == b"\x89PNG"

@@ -15,7 +15,7 @@ from sweep.run.__main__ import app as run_app
 from sweep.store.lease import Lease
 from sweep.store.store import Store
 from sweep.tune.__main__ import app
-from sweep.tune.trial_store import BEGUN, DONE, TrialBook
+from sweep.tune.trial_store import BEGUN, DONE, TrialStore
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDY = """
@@ -81,9 +81,9 @@ def test_the_same_command_again_does_nothing_and_a_larger_one_goes_on(searched):
     before = rows_of(storage)
     again = CliRunner().invoke(app, [*arguments, "--trials", "3"])
     assert again.exit_code == 0 and "at once" not in again.output and rows_of(storage) == before
-    book = TrialBook(Store(str(storage)), "small", search_folder(storage).name)
+    trial_store = TrialStore(Store(str(storage)), "small", search_folder(storage).name)
     cut_off = {"simclr.temperature": 0.25}  # as a killed driver leaves it
-    book.begin(cut_off, "encoders/unknown-to-it")
+    trial_store.begin(cut_off, "encoders/unknown-to-it")
     more = tune(*arguments, "--trials", "4")
     assert more.returncode == 0, more.stdout[-3000:] + more.stderr[-3000:]
     after = rows_of(storage)
