@@ -57,3 +57,145 @@ def test_nothing_from_storage_is_unpickled():
                 if called == "torch.load":
                     assert keywords.get("weights_only") is True, path
                 assert keywords.get("allow_pickle") is not True and keywords.get("trust_remote_code") is not True, path
+
+
+# -- rooms: who may import whom --------------------------------------------------------------------------
+
+# Room -> the rooms of its package that it may import. A room is a folder, or a file at the top of a package. What is
+# above is imported by what is below, never the other way: a reader of `store` need not know that there is a report.
+LAW: dict[str, dict[str, set[str]]] = {
+    "datasets_io": {
+        "schema": set(), "fingerprint": set(), "compiled": set(), "local_ray": set(), "storage": set(),
+        "sources": {"schema"},
+        "pixels": {"schema", "compiled"},
+        "corpus": {"schema", "fingerprint", "storage"},
+        "build": {"schema", "fingerprint", "local_ray", "storage", "sources", "pixels", "corpus"},
+        "synthetic": {"schema", "fingerprint", "sources"},
+    },
+    "trainables": {
+        "batch": set(), "events": set(), "tensorboard": set(), "views": set(), "protocols": set(),
+        "process": {"events"},
+        "recipe": {"views"},
+        "training": {"batch", "recipe"},
+        "networks": {"recipe", "training"},
+        "encoder_source": {"recipe", "networks"},
+        "objectives": {"batch", "networks", "training"},
+        "registry": {"recipe", "objectives", "protocols"},
+        "evaluation": {"events", "process", "protocols", "recipe", "views", "training", "networks", "objectives"},
+        "pretraining": {
+            "batch", "events", "recipe", "views", "training", "networks", "encoder_source", "objectives",
+        },
+    },
+    "sweep": {
+        "cli": set(), "studies": set(),
+        "store": {"studies"},
+        "statistics": {"studies", "store"},
+        "training_free": {"cli", "studies", "store"},
+        "monitoring": {"cli", "studies", "store"},
+        "doctor": {"cli", "studies", "store"},
+        "figures": {"studies", "store", "statistics", "training_free"},
+        "engine": {"cli", "studies", "store", "monitoring"},
+        "report": {"cli", "studies", "store", "statistics", "figures"},
+        "run": {"cli", "studies", "store", "training_free", "monitoring", "engine", "report"},
+        "status": {"cli", "studies", "store", "report"},
+        "tune": {"cli", "studies", "store", "engine", "figures"},
+        "export": {"cli", "studies", "store", "statistics"},
+        "list": {"cli", "studies"},
+    },
+}
+MOST_FILES = 20  # of a folder: more cannot be taken in at a glance
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def file_edges() -> dict[str, set[str]]:
+    """Module -> the modules of the three packages that it imports anywhere, also inside functions and for types only.
+
+    A package stands for its own __init__.py.
+    """
+    modules = {module_of(path): path for path in FILES}
+    edges: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        named: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                below = {f"{node.module}.{alias.name}" for alias in node.names}
+                named |= {name if name in modules else node.module for name in below}
+        edges[module] = {name for name in named if name.split(".")[0] in ALLOWED} - {module}
+        unknown = edges[module] - modules.keys()
+        assert not unknown, f"{module} imports {', '.join(sorted(unknown))}, which there is not"
+    return edges
+
+
+def breaches(edges: dict[str, set[str]], law: dict[str, dict[str, set[str]]]) -> list[str]:
+    """Each import that the law does not allow, and each room that it does not know."""
+    found = []
+    for module, imported in edges.items():
+        package, *rest = module.split(".")
+        if not rest:
+            continue
+        room = rest[0]
+        if room not in law[package]:
+            found.append(f"{package}/{room} is not in the law: say what it may import")
+            continue
+        for name in sorted(imported):
+            other, *below = name.split(".")
+            if other == package and below and below[0] != room and below[0] not in law[package][room]:
+                found.append(f"{module} imports {name}: {package}/{room} may not import {package}/{below[0]}")
+    return found
+
+
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """Some modules that import each other in a ring; empty where there is none."""
+    left = {module: set(imported) for module, imported in edges.items()}
+    while free := [module for module, imported in left.items() if not imported & left.keys()]:
+        for module in free:
+            del left[module]
+    if not left:
+        return []
+    path = [min(left)]
+    while path.count(path[-1]) == 1:
+        path.append(min(left[path[-1]] & left.keys()))
+    return path[path.index(path[-1]):]
+
+
+def test_rooms_import_what_the_law_allows():
+    found = breaches(file_edges(), LAW)
+    assert not found, "\n".join(found)
+
+
+def test_every_room_of_the_law_is_there():
+    rooms = {package: {module.split(".")[1] for module in map(module_of, FILES) if module.startswith(f"{package}.")}
+             for package in LAW}
+    assert {package: set(law) for package, law in LAW.items()} == rooms
+
+
+def test_the_law_itself_has_no_circle():
+    for package, law in LAW.items():
+        assert circle(law) == [], package
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert circle(file_edges()) == []
+
+
+def test_no_folder_is_crowded():
+    folders = {path.parent for path in FILES}
+    counts = {str(folder.relative_to(ROOT)): sum(path.is_file() for path in folder.iterdir()) for folder in folders}
+    assert {folder: count for folder, count in counts.items() if count > MOST_FILES} == {}
+
+
+def test_a_breach_and_a_circle_are_noticed():
+    law = {"sweep": {"store": set(), "report": {"store"}}}
+    assert breaches({"sweep.report.page": {"sweep.store.lease"}, "sweep.store.lease": {"sweep.store.files"}}, law) == []
+    (upward,) = breaches({"sweep.store.lease": {"sweep.report.page"}}, law)
+    assert "sweep/store may not import sweep/report" in upward
+    (unknown,) = breaches({"sweep.attic.box": set()}, law)
+    assert "attic is not in the law" in unknown
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]

@@ -9,22 +9,23 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from datasets_io.corpus.manifest import Manifest
 from datasets_io.corpus.read import open_split, read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.storage.artefacts import Artefacts, is_done, open_artefacts, publish
 from datasets_io.storage.files import Files
-from sweep.figures.view import View
 from sweep.store.damage import Damage
 from sweep.store.snapshot import ReportData
-from sweep.store.store import TRAINING_FREE
+from sweep.store.store import TRAINING_FREE, ReadStore
 from sweep.studies.bad_input import BadInput
 from sweep.studies.cell import EncoderRun, recipe_key
-from sweep.studies.plan import NOT_BUILT
+from sweep.studies.plan import NOT_BUILT, Plan
+from sweep.studies.study import Study
 from trainables.evaluation import knn, retrieval, zero_shot
 from trainables.evaluation.cell_job import predictions_parquet
 from trainables.evaluation.cell_model import load_backbone
@@ -41,6 +42,25 @@ MOST_PAIRS = 10_000
 MEND = "run sweep.training_free again, which computes it again once its encoder and its data are whole"
 
 
+class StoredStudy(Protocol):
+    """What is asked of a study and its storage: a report's data have it, and so have the figures'.
+
+    manifests: source -> what its shards are; a source that is not built is not in it.
+    """
+
+    @property
+    def study(self) -> Study: ...
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def store(self) -> ReadStore: ...
+
+    @property
+    def manifests(self) -> Mapping[str, Manifest]: ...
+
+
 @dataclass(frozen=True)
 class Item:
     """One number to be: an encoder, a kind, and the source it is measured on."""
@@ -52,7 +72,7 @@ class Item:
     folder: str
 
 
-def items_of(data: ReportData | View, kinds: tuple[str, ...] | None = None) -> list[Item]:
+def items_of(data: StoredStudy, kinds: tuple[str, ...] | None = None) -> list[Item]:
     """What the study asks for, encoders in its order. Raises BadInput for a kind that is not there."""
     kinds = data.study.training_free if kinds is None else kinds
     _check_kinds(kinds)
@@ -79,7 +99,7 @@ def reads_reports(recipe: Any) -> bool:
     return isinstance(recipe, PretrainRecipe) and image_text_part(recipe.objective) is not None
 
 
-def _item(data: ReportData | View, kind: str, run: EncoderRun, source: str, recipe: Any) -> Item:
+def _item(data: StoredStudy, kind: str, run: EncoderRun, source: str, recipe: Any) -> Item:
     built = data.manifests[source].fingerprint if source in data.manifests else NOT_BUILT
     key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe_key(recipe) if recipe else None])
     return Item(kind, run, source, key, data.store.training_free_folder(kind, run, source, key))
@@ -170,7 +190,7 @@ def _retrieval(data: ReportData, item: Item, device: torch.device):
 MEASURES = {"knn": _knn, "zero_shot": _zero_shot, "retrieval": _retrieval}
 
 
-def _kept(data: ReportData | View, item: Item, sizes: Mapping[str, int]) -> Artefacts | Damage | None:
+def _kept(data: StoredStudy, item: Item, sizes: Mapping[str, int]) -> Artefacts | Damage | None:
     """An item that was computed before, or what is damaged in it. sizes: of everything below TRAINING_FREE."""
     return data.store.examine(item.folder, sizes)
 
@@ -186,7 +206,7 @@ def damage_of(data: ReportData, kinds: tuple[str, ...] | None = None) -> dict[st
 
 
 def rows_of(
-    data: ReportData | View, kinds: tuple[str, ...] | None = None, without: Collection[str] = ()
+    data: StoredStudy, kinds: tuple[str, ...] | None = None, without: Collection[str] = ()
 ) -> list[tuple]:
     """As HEADER: a row a number of what is finished, None where an AUROC is undefined.
 
