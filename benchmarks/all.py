@@ -14,8 +14,19 @@ from pathlib import Path
 from benchmarks.page import page, this_machine
 
 NAMES = (
-    "probe", "cell", "pretrain", "views", "stream", "objectives", "step", "demo", "scale", "metrics", "bootstrap",
-    "ingest", "schedule",
+    "probe",
+    "cell",
+    "pretrain",
+    "views",
+    "stream",
+    "objectives",
+    "step",
+    "demo",
+    "scale",
+    "metrics",
+    "bootstrap",
+    "ingest",
+    "schedule",
 )
 
 

@@ -68,8 +68,16 @@ def figures(num_images: int, num_resamples: int, timed: int, rounds: int) -> lis
     peer_name = f"loop over roc_auc_score ({timed} resamples timed, x {num_resamples / timed:g})"
     limit_name = "reading every weight once in the scores' order (np.take)"
     rows = [
-        row("bootstrap", f"{name}_{size}", "s", seconds[side], peer=peer, peer_name=peer_name,
-            limit=seconds["gather"], limit_name=limit_name)
+        row(
+            "bootstrap",
+            f"{name}_{size}",
+            "s",
+            seconds[side],
+            peer=peer,
+            peer_name=peer_name,
+            limit=seconds["gather"],
+            limit_name=limit_name,
+        )
         for name, side in (("draw_sort_and_aurocs", "all"), ("aurocs", "aurocs"))
     ]
     rows.append(row("bootstrap", f"largest_difference_{size}", "AUROC", worst))

@@ -58,9 +58,7 @@ def bare_loop(job: DownstreamJob, store: Store) -> Callable[[], float]:
     def run() -> float:
         backbone = build_backbone(job.backbone, seed=0)
         head = new_head(feature_dim(backbone), len(parts.findings), seed=0)
-        subset = label_subset(
-            len(parts.train), 100, 0, recipe.subset, parts.train.patient_ids, parts.train.targets
-        )
+        subset = label_subset(len(parts.train), 100, 0, recipe.subset, parts.train.patient_ids, parts.train.targets)
         settings = TrainingSettings(recipe, job.protocol.last_phase, 0, recipe.num_epochs, recipe.optimizer)
         task = Supervised(backbone, head, LabelledImages(parts.train, subset, parts.val), settings, CPU)
         started = time.perf_counter()
@@ -91,8 +89,14 @@ def overhead(plan: Plan, store: Store, folders: dict[str, str], rounds: int) -> 
         store.files.remove(target.folder)
     return [
         row("cell", "overhead_of_a_fine_tuning_cell", "s", max(1e-9, seconds["cell"] - seconds["loop"])),
-        row("cell", "fine_tuning_cell", "s", seconds["cell"], limit=seconds["loop"],
-            limit_name="the bare training loop in the same process"),
+        row(
+            "cell",
+            "fine_tuning_cell",
+            "s",
+            seconds["cell"],
+            limit=seconds["loop"],
+            limit_name="the bare training loop in the same process",
+        ),
     ]
 
 
@@ -139,8 +143,14 @@ def end_to_end(plan: Plan, store: Store, folders: dict[str, str], root: Path, gr
         raise ArithmeticError(f"{finished} of {len(plan.cells)} cells are done, {len(failed)} failed")
     many = len(plan.cells)
     return [
-        row("cell", f"{many}_trivial_cells_end_to_end", "s", seconds, peer=grid / len(jobs) * many,
-            peer_name=f"plain Tune grid without reuse ({len(jobs)} trials timed, x {many / len(jobs):.3g})"),
+        row(
+            "cell",
+            f"{many}_trivial_cells_end_to_end",
+            "s",
+            seconds,
+            peer=grid / len(jobs) * many,
+            peer_name=f"plain Tune grid without reuse ({len(jobs)} trials timed, x {many / len(jobs):.3g})",
+        ),
         row("cell", "a_trivial_cell", "s", seconds / many, peer=grid / len(jobs), peer_name="a plain grid's trial"),
     ]
 

@@ -9,7 +9,10 @@ from typing import Any
 
 
 def in_turn(
-    sides: Mapping[str, Callable[[], Any]], rounds: int, warm_ups: int = 1, values: dict[str, Any] | None = None,
+    sides: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    warm_ups: int = 1,
+    values: dict[str, Any] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median seconds of each side over the rounds. The sides alternate, so load from outside hits all.
@@ -29,8 +32,16 @@ def in_turn(
 
 
 def row(
-    benchmark: str, figure: str, unit: str, ours: float, *, peer: float | None = None, peer_name: str | None = None,
-    limit: float | None = None, limit_name: str | None = None, higher_is_better: bool = False,
+    benchmark: str,
+    figure: str,
+    unit: str,
+    ours: float,
+    *,
+    peer: float | None = None,
+    peer_name: str | None = None,
+    limit: float | None = None,
+    limit_name: str | None = None,
+    higher_is_better: bool = False,
 ) -> dict:
     """One figure. speedup: times better than the peer; of_limit: share of the limit reached, at most 1."""
 
@@ -41,8 +52,15 @@ def row(
 
     reached = better_than(limit)
     return {
-        "benchmark": benchmark, "figure": figure, "unit": unit, "ours": ours, "peer": peer, "peer_name": peer_name,
-        "speedup": better_than(peer), "limit": limit, "limit_name": limit_name,
+        "benchmark": benchmark,
+        "figure": figure,
+        "unit": unit,
+        "ours": ours,
+        "peer": peer,
+        "peer_name": peer_name,
+        "speedup": better_than(peer),
+        "limit": limit,
+        "limit_name": limit_name,
         "of_limit": None if reached is None else min(1.0, reached),
     }
 

@@ -95,14 +95,17 @@ def seconds_by_part(storage: Path) -> dict[str, float]:
 
 def time_line(storage: Path, begun: float, ended: float) -> dict[str, float]:
     """Wall seconds of the command's stretches, by when files appeared: data, encoders and cells, report."""
+
     def times(pattern: str) -> list[float]:
         return [path.stat().st_mtime for path in storage.glob(pattern)]
 
     data = max(times("data/*/manifest.json"), default=begun)
     first, last = min(times(f"*/*/{RESULT}"), default=ended), max(times(f"*/*/{RESULT}"), default=ended)
     return {
-        "wall_synthetic_archives_and_shards": data - begun, "wall_until_the_first_result": first - data,
-        "wall_encoders_and_cells": last - first, "wall_reports_and_end": ended - last,
+        "wall_synthetic_archives_and_shards": data - begun,
+        "wall_until_the_first_result": first - data,
+        "wall_encoders_and_cells": last - first,
+        "wall_reports_and_end": ended - last,
     }
 
 

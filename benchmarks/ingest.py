@@ -122,12 +122,15 @@ def uncompressed(scale: Scale, folder: Path) -> list[dict]:
     paths = [write(folder / f"plain{i}.dcm", picture, uid.ExplicitVRLittleEndian) for i in range(FILES)]
     least = [least_work(path, scale.rows, scale.columns) for path in paths]
     with DecodeWorker(spec) as worker:
-        seconds = in_turn({
-            "ours": lambda: [decode_file(path, spec) for path in paths],
-            "in a process": lambda: [worker.decode(path) for path in paths],
-            "plain": lambda: [plain_script(path) for path in paths],
-            "least": lambda: [run() for run in least],
-        }, scale.rounds)
+        seconds = in_turn(
+            {
+                "ours": lambda: [decode_file(path, spec) for path in paths],
+                "in a process": lambda: [worker.decode(path) for path in paths],
+                "plain": lambda: [plain_script(path) for path in paths],
+                "least": lambda: [run() for run in least],
+            },
+            scale.rounds,
+        )
     rate = {name: FILES / duration for name, duration in seconds.items()}
     peer = {"peer": rate["plain"], "peer_name": "pydicom, float64 min-max, Pillow", "higher_is_better": True}
     limit = {"limit": rate["least"], "limit_name": "file mapped, sums over boxes"}
@@ -160,7 +163,9 @@ def compressed(scale: Scale, folder: Path) -> list[dict]:
         "jpeg_12_bit_lossy": (uid.JPEGExtended12Bit, imagecodecs.jpeg8_encode(picture, level=95, **twelve), turbo),
         "jpeg_ls": (uid.JPEGLSLossless, imagecodecs.jpegls_encode(picture), charls),
         "jpeg_2000": (
-            uid.JPEG2000Lossless, imagecodecs.jpeg2k_encode(picture, level=0, codecformat="j2k", **twelve), openjpeg
+            uid.JPEG2000Lossless,
+            imagecodecs.jpeg2k_encode(picture, level=0, codecformat="j2k", **twelve),
+            openjpeg,
         ),
         "htj2k": (uid.HTJ2KLossless, imagecodecs.htj2k_encode(picture), openjpeg),
         "rle": (uid.RLELossless, packed_bits(picture), lambda data: imagecodecs.dicomrle_decode(data, "<u2")),
@@ -172,11 +177,19 @@ def compressed(scale: Scale, folder: Path) -> list[dict]:
             sides["plain"] = lambda: plain_script(path, codec)  # noqa: B023
         seconds = in_turn(sides, scale.compressed_rounds, clock=time.process_time)  # gdcm uses two cores for JPEG 2000
         rate = {side: 1 / value for side, value in seconds.items()}
-        rows.append(row(
-            "ingest", f"{name}_{scale.rows}x{scale.columns}", "images/s/core", rate["ours"], peer=rate.get("plain"),
-            peer_name=f"pydicom with {codec}, float64 min-max, Pillow" if codec else None, limit=rate["least"],
-            limit_name="the codec alone", higher_is_better=True,
-        ))
+        rows.append(
+            row(
+                "ingest",
+                f"{name}_{scale.rows}x{scale.columns}",
+                "images/s/core",
+                rate["ours"],
+                peer=rate.get("plain"),
+                peer_name=f"pydicom with {codec}, float64 min-max, Pillow" if codec else None,
+                limit=rate["least"],
+                limit_name="the codec alone",
+                higher_is_better=True,
+            )
+        )
     return rows
 
 
@@ -217,9 +230,9 @@ def memory(scale: Scale, folder: Path) -> list[dict]:
         (raw / "images.csv").write_text("\n".join(lines) + "\n")
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             peaks[count] = pool.apply(peak_of_build, (str(raw), str(folder / f"out{count}")))
-    return [row(
-        "ingest", f"peak_memory_of_{many}_images", "MiB", peaks[many], peer=peaks[few], peer_name=f"{few} images"
-    )]
+    return [
+        row("ingest", f"peak_memory_of_{many}_images", "MiB", peaks[many], peer=peaks[few], peer_name=f"{few} images")
+    ]
 
 
 def peak_of_build(raw: str, storage: str) -> float:

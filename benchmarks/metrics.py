@@ -49,8 +49,16 @@ def figures(num_images: int, dtype: type, rounds: int) -> list[dict]:
         figure = f"macro_auroc_{np.dtype(dtype).name}_{num_images}x{NUM_FINDINGS}_{peer}"
         apart = float(np.abs(values["ours"] - values[peer]).max())
         rows += [
-            row("metrics", figure, "ms", ms["ours"], peer=ms[peer], peer_name=peer, limit=ms["sort"],
-                limit_name="sorting the scores once as float32 (np.sort)"),
+            row(
+                "metrics",
+                figure,
+                "ms",
+                ms["ours"],
+                peer=ms[peer],
+                peer_name=peer,
+                limit=ms["sort"],
+                limit_name="sorting the scores once as float32 (np.sort)",
+            ),
             row("metrics", f"{figure}_largest_difference", "AUROC", apart),
         ]
     return rows

@@ -102,9 +102,16 @@ def covariance(batch: int, size: Size) -> list[dict]:
     seconds = in_turn(sides | {"limit": two_products}, size.rounds)
     ms = {name: 1e3 * value for name, value in seconds.items()}
     return [
-        row("objectives", f"vicreg_covariance_{identity}", "ms", ms["ours"], peer=ms["peer"],
-            peer_name=f"{size.expander} x {size.expander} covariance", limit=ms["limit"],
-            limit_name="the two products it cannot do without"),
+        row(
+            "objectives",
+            f"vicreg_covariance_{identity}",
+            "ms",
+            ms["ours"],
+            peer=ms["peer"],
+            peer_name=f"{size.expander} x {size.expander} covariance",
+            limit=ms["limit"],
+            limit_name="the two products it cannot do without",
+        ),
         row("objectives", f"vicreg_covariance_{identity}_float64_difference", "value", worst),
     ]
 
@@ -151,9 +158,13 @@ def tower(size: Size) -> TextTower:
     text = TextTower(TinyText(layers=1, width=8, heads=2, max_length=8, dropout=0.0), 10)
     text.bert = BertModel(
         BertConfig(
-            vocab_size=1000, hidden_size=size.text_width, num_hidden_layers=size.text_layers,
-            num_attention_heads=max(2, size.text_width // 64), intermediate_size=4 * size.text_width,
-            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+            vocab_size=1000,
+            hidden_size=size.text_width,
+            num_hidden_layers=size.text_layers,
+            num_attention_heads=max(2, size.text_width // 64),
+            intermediate_size=4 * size.text_width,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
         ),
         add_pooling_layer=False,
     )
@@ -192,16 +203,27 @@ def texts(size: Size) -> list[dict]:
     def to_the_longest(model: TextTower) -> Tensor:
         return model.pooled(ids[:, :longest], mask[:, :longest])
 
-    sides = {"ours": step(ours, bucketed), "longest": step(ours, to_the_longest),
-             "all trained": step(usual, bucketed), "peer": step(usual, padded)}
+    sides = {
+        "ours": step(ours, bucketed),
+        "longest": step(ours, to_the_longest),
+        "all trained": step(usual, bucketed),
+        "peer": step(usual, padded),
+    }
     seconds = in_turn(sides, size.rounds, warm_ups=0)
     name = f"text_{size.texts}_reports_{size.text_layers}_layers_of_{size.text_width}"
     peer = {"peer": seconds["peer"], "peer_name": f"padded to {size.padded_to}, all layers trained"}
     # A frozen layer costs its forward pass, a third of a trained one's work; a token that is padding need cost nothing.
     needed = float(lengths.sum()) / (size.padded_to * size.texts) * (0.5 + 0.5 / 3)
     return [
-        row("objectives", f"{name}_bucketed_half_frozen", "s", seconds["ours"], limit=needed * seconds["peer"],
-            limit_name="real tokens' share of the peer's time", **peer),
+        row(
+            "objectives",
+            f"{name}_bucketed_half_frozen",
+            "s",
+            seconds["ours"],
+            limit=needed * seconds["peer"],
+            limit_name="real tokens' share of the peer's time",
+            **peer,
+        ),
         row("objectives", f"{name}_to_the_longest_half_frozen", "s", seconds["longest"], **peer),
         row("objectives", f"{name}_bucketed_all_trained", "s", seconds["all trained"], **peer),
     ]

@@ -65,7 +65,12 @@ def figure_table(figures: Sequence[dict]) -> list[str]:
             for kind in ("peer", "limit")
         )
         cells = (
-            figure["figure"], number(figure["ours"]), figure["unit"], peer, number(figure["speedup"]), limit,
+            figure["figure"],
+            number(figure["ours"]),
+            figure["unit"],
+            peer,
+            number(figure["speedup"]),
+            limit,
             number(figure["of_limit"]),
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -84,8 +89,12 @@ def full_study() -> tuple[Forecast, Forecast]:
         passes = cell.recipe.num_epochs * sum(images[split] for split in ("train", "val"))
         without += passes * with_cache.flops / with_cache.forward_passes
     plain = Forecast(
-        cached.images_read, cached.forward_passes, cached.training_passes, cached.flops - with_cache.flops + without,
-        cached.text_flops * 128 / TOKENS, cached.views,
+        cached.images_read,
+        cached.forward_passes,
+        cached.training_passes,
+        cached.flops - with_cache.flops + without,
+        cached.text_flops * 128 / TOKENS,
+        cached.views,
     )
     return cached, plain
 
@@ -131,9 +140,13 @@ def roofline_table(figures: Sequence[dict]) -> list[str]:
 
 def _roofline_row(name: str, view_ms: float, ours: Roofline, usual: Roofline) -> str:
     cells = (
-        f"{ours.machines.name}, {ours.machines.cores} threads", f"{view_ms:.2f} ms: {name}",
-        f"{usual.gpu_hours:,.0f} -> {ours.gpu_hours:,.0f}", f"{ours.cores:,.0f}", f"{ours.bytes_per_second / 1e9:.2f}",
-        f"{ours.hours:,.1f}", ours.bound,
+        f"{ours.machines.name}, {ours.machines.cores} threads",
+        f"{view_ms:.2f} ms: {name}",
+        f"{usual.gpu_hours:,.0f} -> {ours.gpu_hours:,.0f}",
+        f"{ours.cores:,.0f}",
+        f"{ours.bytes_per_second / 1e9:.2f}",
+        f"{ours.hours:,.1f}",
+        ours.bound,
     )
     return f"| {' | '.join(cells)} |"
 

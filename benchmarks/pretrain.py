@@ -97,7 +97,11 @@ def recipe_of(size: Size) -> PretrainRecipe:
     views = tuple((name, replace(spec, size=size.image_size)) for name, spec in recipe.views)
     backbone = replace(recipe.backbone, image_size=size.image_size)
     return replace(
-        recipe, backbone=backbone, views=views, num_epochs=size.epochs, global_batch_size=size.batch,
+        recipe,
+        backbone=backbone,
+        views=views,
+        num_epochs=size.epochs,
+        global_batch_size=size.batch,
         schedule="constant",
     )
 
@@ -145,10 +149,16 @@ def waiting(kind: str, job: EncoderJob, store: Store, size: Size) -> list[dict]:
     rates = {name: side.rate * size.batch for name, side in sides.items()}
     streamed = sides["streamed"]
     return [
-        row("pretrain", f"{kind}_{size.image_size}px", "images/s", rates["streamed"], limit=rates["resident"],
-            limit_name="the same loop from one resident array", higher_is_better=True),
-        row("pretrain", f"{kind}_{size.image_size}px_share_waiting_for_data", "1",
-            streamed.waiting / streamed.seconds),
+        row(
+            "pretrain",
+            f"{kind}_{size.image_size}px",
+            "images/s",
+            rates["streamed"],
+            limit=rates["resident"],
+            limit_name="the same loop from one resident array",
+            higher_is_better=True,
+        ),
+        row("pretrain", f"{kind}_{size.image_size}px_share_waiting_for_data", "1", streamed.waiting / streamed.seconds),
     ]
 
 
@@ -171,8 +181,14 @@ def start_up(recipe: PretrainRecipe, store: Store, folders: dict[str, str], size
     alone = runs * statistics.mean(seconds_of(range(seed, seed + 1)) for seed in range(size.alone))
     shared = seconds_of(range(runs, 2 * runs))
     return [
-        row("pretrain", f"{runs}_runs_of_one_epoch", "s", shared, peer=alone,
-            peer_name="a group of Ray Train workers for each run"),
+        row(
+            "pretrain",
+            f"{runs}_runs_of_one_epoch",
+            "s",
+            shared,
+            peer=alone,
+            peer_name="a group of Ray Train workers for each run",
+        ),
         row("pretrain", "start_up_of_a_group", "s", max(1e-9, (alone - shared) / (runs - 1))),
     ]
 

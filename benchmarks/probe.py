@@ -151,7 +151,9 @@ def figures(size: Size) -> list[dict]:
         return passed
 
     sides = {
-        "cached": both.counted(both.cached), "seed by seed": both.cached_seed_by_seed, "uncached": next_seed,
+        "cached": both.counted(both.cached),
+        "seed by seed": both.cached_seed_by_seed,
+        "uncached": next_seed,
         "once": both.features_once,
     }
     values: dict[str, Any] = {}
@@ -173,8 +175,16 @@ def rows_of(size: Size, both: Comparison, seconds: dict[str, float], passed: int
     counted = len(SEEDS) * size.num_epochs * (size.num_train + size.num_val)
     return [
         row("probe", name, "s", seconds["cached"], peer=peer, peer_name=peer_name, limit=limit, limit_name=limit_name),
-        row("probe", f"{name}_cached_only", "s", seconds["seed by seed"], peer=peer, peer_name=peer_name, limit=limit,
-            limit_name=limit_name),
+        row(
+            "probe",
+            f"{name}_cached_only",
+            "s",
+            seconds["seed by seed"],
+            peer=peer,
+            peer_name=peer_name,
+            limit=limit,
+            limit_name=limit_name,
+        ),
         row("probe", f"{name}_forward_passes", "images", passed, peer=counted, peer_name=peer_name),
         row("probe", f"{name}_head_alone", "us/image and head", 1e6 * heads / each),
         row("probe", f"{name}_largest_difference", "weight", worst),

@@ -33,10 +33,21 @@ def made_up(num_cells: int, folder: str) -> ReportData:
     for cell in plan.cells:
         values = random.uniform(0.5, 0.95, len(FINDINGS)).tolist()
         findings = tuple(FindingAuroc(name, value, 30, 200) for name, value in zip(FINDINGS, values, strict=True))
-        results.append(CellResult(
-            cell.encoder.row, displays[cell.encoder.row], cell.dataset, cell.protocol, cell.label_percent,
-            cell.encoder.pretrain_seed, cell.seed, "done", cell.key, findings, macro(findings),
-        ))
+        results.append(
+            CellResult(
+                cell.encoder.row,
+                displays[cell.encoder.row],
+                cell.dataset,
+                cell.protocol,
+                cell.label_percent,
+                cell.encoder.pretrain_seed,
+                cell.seed,
+                "done",
+                cell.key,
+                findings,
+                macro(findings),
+            )
+        )
         sha256 = f"{cell.seed:064x}"
         details[cell.key] = CellDetail(sha256, 446, 4, 1.5, "cpu", HISTORY, ())
     return ReportData(study, plan, results, {}, Store(folder), Origin("demo", folder), (), details)
@@ -53,8 +64,10 @@ def main() -> None:
         paths = write_report(data, ReportFolder.elsewhere(arguments.to or f"{folder}/report"), quick=True)
         seconds = time.perf_counter() - started
         megabytes = Path(paths["report.html"]).stat().st_size / 1e6
-    print(f"{len(data.results):,} cells, {len(data.results) * len(FINDINGS):,} finding rows: {seconds:.1f} s; "
-          f"report.html {megabytes:.1f} MB")
+    print(
+        f"{len(data.results):,} cells, {len(data.results) * len(FINDINGS):,} finding rows: {seconds:.1f} s; "
+        f"report.html {megabytes:.1f} MB"
+    )
 
 
 if __name__ == "__main__":

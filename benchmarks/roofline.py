@@ -44,11 +44,10 @@ def roofline(cost: Forecast, machines: Machines, view_ms: float, image_bytes: in
     gpu_seconds = (cost.flops + cost.text_flops) / FLOPS_PER_SECOND[machines.device]
     core_seconds, volume = cost.views * view_ms / 1e3, float(cost.images_read) * image_bytes
     times = {
-        "GPUs": gpu_seconds / machines.gpus, "host": core_seconds / machines.cores,
+        "GPUs": gpu_seconds / machines.gpus,
+        "host": core_seconds / machines.cores,
         "storage": volume / machines.storage_bytes_per_second,
     }
     bound = max(times, key=lambda name: times[name])
     wall = times["GPUs"]
-    return Roofline(
-        machines, gpu_seconds / 3600, core_seconds / wall, volume / wall, times[bound] / 3600, bound
-    )
+    return Roofline(machines, gpu_seconds / 3600, core_seconds / wall, volume / wall, times[bound] / 3600, bound)

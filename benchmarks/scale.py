@@ -51,16 +51,20 @@ def planned(study: Study) -> tuple[Plan, list[str]]:
 
 def usual_keys(plan: Plan) -> list[str]:
     """Every cell written out whole as JSON, then hashed."""
-    return [
-        hashlib.sha256(json.dumps(asdict(cell), sort_keys=True).encode()).hexdigest()[:12] for cell in plan.cells
-    ]
+    return [hashlib.sha256(json.dumps(asdict(cell), sort_keys=True).encode()).hexdigest()[:12] for cell in plan.cells]
 
 
 def check_keys(plan: Plan, keys: list[str], every: int) -> None:
     """Compare keys with their definition, nothing remembered. Raises ArithmeticError where one differs."""
     for cell, key in itertools.islice(zip(plan.cells, keys, strict=True), 0, None, every):
         parts = [
-            "cell", cell.encoder.key, cell.dataset, cell.data_fingerprint, cell.protocol, cell.label_percent, cell.seed,
+            "cell",
+            cell.encoder.key,
+            cell.dataset,
+            cell.data_fingerprint,
+            cell.protocol,
+            cell.label_percent,
+            cell.seed,
             fingerprint(cell.recipe),
         ]
         expected = hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:12]
@@ -74,11 +78,19 @@ def write_storage(root: Path, plan: Plan) -> None:
     """What finished cells leave: result.json and three artefacts, here all with the same made-up AUROCs."""
     draws = random.Random(0)
     findings = [asdict(FindingAuroc(f"finding_{i}", draws.random(), 20, 30)) for i in range(FINDINGS)]
-    result = seal({
-        "macro_auroc": draws.random(), "findings": findings, "best_epoch": 3, "seconds": 1.5, "history": [],
-        "files": {name: {"path": name, "sha256": "0" * 64, "bytes": 0} for name in ARTEFACTS},
-        "recipe": "0" * 12, "parents": {}, "subset_sha256": "0" * 64,
-    })
+    result = seal(
+        {
+            "macro_auroc": draws.random(),
+            "findings": findings,
+            "best_epoch": 3,
+            "seconds": 1.5,
+            "history": [],
+            "files": {name: {"path": name, "sha256": "0" * 64, "bytes": 0} for name in ARTEFACTS},
+            "recipe": "0" * 12,
+            "parents": {},
+            "subset_sha256": "0" * 64,
+        }
+    )
     for cell in plan.cells:
         folder = root / Store.folder(cell)
         folder.mkdir(parents=True)
@@ -123,13 +135,31 @@ def figures(sizes: dict[int, tuple[int, int]], rounds: int) -> list[dict]:
             count, seconds = measure(*seeds, Path(folder), rounds)
         by_size[count] = seconds
         rows += [
-            row("scale", f"plan_with_keys_{count}", "s", seconds["plan"], peer=seconds["plan the usual way"],
-                peer_name="each cell as JSON, hashed"),
-            row("scale", f"list_storage_{count}", "s", seconds["list"], limit=seconds["list files"],
-                limit_name="os.walk over the same folders"),
+            row(
+                "scale",
+                f"plan_with_keys_{count}",
+                "s",
+                seconds["plan"],
+                peer=seconds["plan the usual way"],
+                peer_name="each cell as JSON, hashed",
+            ),
+            row(
+                "scale",
+                f"list_storage_{count}",
+                "s",
+                seconds["list"],
+                limit=seconds["list files"],
+                limit_name="os.walk over the same folders",
+            ),
             row("scale", f"os_walk_with_cold_caches_{count}", "s", seconds["walk first"]),
-            row("scale", f"read_results_{count}", "s", seconds["read"], limit=seconds["read files"],
-                limit_name="opening and reading each result.json"),
+            row(
+                "scale",
+                f"read_results_{count}",
+                "s",
+                seconds["read"],
+                limit=seconds["read files"],
+                limit_name="opening and reading each result.json",
+            ),
             row("scale", f"aggregate_{count}", "s", seconds["aggregate"]),
         ]
     return rows + growths(by_size)
@@ -141,8 +171,14 @@ def growths(by_size: dict[int, dict[str, float]]) -> list[dict]:
     growth = {step: after[step] / before[step] / (many / few) for step in after}
     bounds = {"list": "growth of os.walk over the same folders", "read": "growth of opening and reading each file"}
     return [
-        row("scale", f"{step}_time_a_cell_{many}_over_{few}", "x", growth[step],
-            limit=growth[f"{step} files"] if step in bounds else 1.0, limit_name=bounds.get(step, "linear"))
+        row(
+            "scale",
+            f"{step}_time_a_cell_{many}_over_{few}",
+            "x",
+            growth[step],
+            limit=growth[f"{step} files"] if step in bounds else 1.0,
+            limit_name=bounds.get(step, "linear"),
+        )
         for step in ("plan", "list", "read", "aggregate")
     ]
 

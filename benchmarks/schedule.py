@@ -141,7 +141,12 @@ def _task(group: tuple[Cell, ...], work: float, study: Study, starts: dict[str, 
 
 
 def lower_bound(
-    plan: Plan, tasks: list[ScheduledJob], seconds: list[float], durations: Durations, workers: int, gang: float,
+    plan: Plan,
+    tasks: list[ScheduledJob],
+    seconds: list[float],
+    durations: Durations,
+    workers: int,
+    gang: float,
     gpus: int,
 ) -> float:
     """No schedule is shorter than all work spread evenly, nor than the longest chain of what waits for each other."""
@@ -198,12 +203,23 @@ def main(quick: bool = False) -> list[dict]:
     for durations in (paper_durations(), forecast_durations()):
         for gpus in GPUS[:2] if quick else GPUS:
             outcome = simulate(study, plan, gpus, durations)
-            rows.append({
-                **row("schedule", "makespan", "h", outcome.makespan / HOUR, limit=outcome.lower_bound / HOUR,
-                      limit_name="max(total work / GPUs, longest chain)"),
-                "gpus": gpus, "durations": durations.name, "cells": len(plan.cells), "encoders": len(plan.encoders),
-                "busy": outcome.busy,
-            })
+            rows.append(
+                {
+                    **row(
+                        "schedule",
+                        "makespan",
+                        "h",
+                        outcome.makespan / HOUR,
+                        limit=outcome.lower_bound / HOUR,
+                        limit_name="max(total work / GPUs, longest chain)",
+                    ),
+                    "gpus": gpus,
+                    "durations": durations.name,
+                    "cells": len(plan.cells),
+                    "encoders": len(plan.encoders),
+                    "busy": outcome.busy,
+                }
+            )
     seconds, cpu, cells = planning_seconds(10_000 if quick else 100_000)
     rows.append({**row("schedule", "planning", "s", seconds), "cells": cells, "cpu_seconds": cpu})
     return rows

@@ -22,8 +22,13 @@ def trivial_study(num_rows: int, seeds: int, image_size: int, corpus_train: int 
     )
     datasets = tuple(replace(d, recipe=replace(d.recipe, num_epochs=1, linear_probe_epochs=1)) for d in base.datasets)
     spec = SyntheticSpec(
-        image_size=image_size, corpus_train=corpus_train, corpus_val=64, chexpert_train=60, chexpert_valid=40,
-        nih_train_val=80, nih_test=40,
+        image_size=image_size,
+        corpus_train=corpus_train,
+        corpus_val=64,
+        chexpert_train=60,
+        chexpert_valid=40,
+        nih_train_val=80,
+        nih_test=40,
     )
     return replace(base, name="trivial", rows=rows, datasets=datasets, seeds=tuple(range(seeds)), synthetic=spec)
 

@@ -56,10 +56,15 @@ def recipe_of(method: str, size: Size) -> PretrainRecipe:
     }
     side = size.image_size
     return PretrainRecipe(
-        backbone=BackboneSpec(size.backbone, side), objective=objectives[method],
-        optimizer=OptimizerSpec("adamw", 1e-4, (0.9, 0.98), 1e-5), text=TEXT if method == "clip" else None,
+        backbone=BackboneSpec(size.backbone, side),
+        objective=objectives[method],
+        optimizer=OptimizerSpec("adamw", 1e-4, (0.9, 0.98), 1e-5),
+        text=TEXT if method == "clip" else None,
         views=((MULTI_MODAL, multi_modal_view(side)), (SSL_1, ssl_view_1(side)), (SSL_2, ssl_view_2(side))),
-        global_batch_size=size.batch, patience=None, num_epochs=1000, schedule="constant",
+        global_batch_size=size.batch,
+        patience=None,
+        num_epochs=1000,
+        schedule="constant",
     )
 
 
@@ -147,15 +152,24 @@ def figures(method: str, size: Size) -> list[dict]:
     apart = check_first_loss(method, task, batch)
     views = recipe.objective.views
     sides = {
-        "plain": plain(method, task, batch), "limit": backbone_alone(task, batch, views),
+        "plain": plain(method, task, batch),
+        "limit": backbone_alone(task, batch, views),
         "ours": ours(task, batch),
     }
     seconds = in_turn(sides, size.rounds)
     library = "open_clip" if method == "clip" else "lightly"
     name = f"{method}_{size.backbone}_{size.image_size}px_batch_{size.batch}"
     return [
-        row("step", name, "s", seconds["ours"], peer=seconds["plain"], peer_name=f"plain loop with {library}'s loss",
-            limit=seconds["limit"], limit_name="the backbone's forward and backward alone"),
+        row(
+            "step",
+            name,
+            "s",
+            seconds["ours"],
+            peer=seconds["plain"],
+            peer_name=f"plain loop with {library}'s loss",
+            limit=seconds["limit"],
+            limit_name="the backbone's forward and backward alone",
+        ),
         row("step", f"{name}_relative_difference_of_the_first_loss", "1", apart),
     ]
 

@@ -228,14 +228,31 @@ def figures(found: dict[str, tuple[float, float]]) -> list[dict]:
     for (kind, source), (place, rendering) in itertools.product(sources.items(), renderings.items()):
         ours, floor = found[f"{kind} on {place}"], found[f"floor of {kind} on {place}"]
         limit_name = f"{source}, {rendering}"
-        rows.append(row(
-            "stream", f"{kind}_views_on_{place}", "core-ms/view", ours[0], peer=found["peer"][0], peer_name=PEER,
-            limit=floor[0], limit_name=limit_name,
-        ))
-        rows.append(row(
-            "stream", f"{kind}_views_on_{place}_rate", "images/s", ours[1], peer=found["peer on all cores"][1],
-            peer_name=f"{PEER}, a worker a core", limit=floor[1], limit_name=limit_name, higher_is_better=True,
-        ))
+        rows.append(
+            row(
+                "stream",
+                f"{kind}_views_on_{place}",
+                "core-ms/view",
+                ours[0],
+                peer=found["peer"][0],
+                peer_name=PEER,
+                limit=floor[0],
+                limit_name=limit_name,
+            )
+        )
+        rows.append(
+            row(
+                "stream",
+                f"{kind}_views_on_{place}_rate",
+                "images/s",
+                ours[1],
+                peer=found["peer on all cores"][1],
+                peer_name=f"{PEER}, a worker a core",
+                limit=floor[1],
+                limit_name=limit_name,
+                higher_is_better=True,
+            )
+        )
     return rows
 
 

@@ -76,12 +76,26 @@ def speed(kind: str, spec: ViewSpec, pixels: np.ndarray, rounds: int) -> list[di
     ms = {name: 1e3 * seconds / count for name, seconds in in_turn(sides, rounds).items()}
     figure, limit_name = f"{kind}_{spec.size}", "one resize, one look-up, three channels written"
     rows = [
-        row("views", figure, "ms/view", ms["ours"], peer=ms[name], peer_name=name, limit=ms["limit"],
-            limit_name=limit_name)
+        row(
+            "views",
+            figure,
+            "ms/view",
+            ms["ours"],
+            peer=ms[name],
+            peer_name=name,
+            limit=ms["limit"],
+            limit_name=limit_name,
+        )
         for name in peers
     ]
-    device = row("views", f"{figure}_device_path_on_cpu", "ms/view", ms["device"], peer=ms["torchvision v2"],
-                 peer_name="torchvision v2")
+    device = row(
+        "views",
+        f"{figure}_device_path_on_cpu",
+        "ms/view",
+        ms["device"],
+        peer=ms["torchvision v2"],
+        peer_name="torchvision v2",
+    )
     return [*rows, device]
 
 

@@ -4,10 +4,32 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-VIEW_POSITIONS = frozenset((
-    "AP", "PA", "LATERAL", "FRONTAL", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "SWIMMERS",
-    "AP AXIAL", "PA AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD", "XTABLE LATERAL",
-))
+VIEW_POSITIONS = frozenset(
+    (
+        "AP",
+        "PA",
+        "LATERAL",
+        "FRONTAL",
+        "LL",
+        "RL",
+        "LLD",
+        "RLD",
+        "LLO",
+        "RLO",
+        "LAO",
+        "RAO",
+        "LPO",
+        "RPO",
+        "SWIMMERS",
+        "AP AXIAL",
+        "PA AXIAL",
+        "AP LLD",
+        "AP RLD",
+        "PA LLD",
+        "PA RLD",
+        "XTABLE LATERAL",
+    )
+)
 
 
 SPLITS = ("train", "val", "test")
@@ -55,7 +77,13 @@ def shard_schema(findings: tuple[str, ...]) -> pa.Schema:
     text = [
         pa.field(name, pa.string(), nullable=name not in ("image_id", "study_id", "patient_id"))
         for name in (
-            "image_id", "study_id", "patient_id", "view_position", "sex", "report_findings", "report_impression"
+            "image_id",
+            "study_id",
+            "patient_id",
+            "view_position",
+            "sex",
+            "report_findings",
+            "report_impression",
         )
     ]
     numbers = [

@@ -57,8 +57,11 @@ def methods() -> list[dict]:
 
     return [
         {
-            "method": name, "called": display_name(name), "group": method_group(name),
-            "needs_reports": needs_reports(name), "in_the_paper": name in PAPER_METHODS,
+            "method": name,
+            "called": display_name(name),
+            "group": method_group(name),
+            "needs_reports": needs_reports(name),
+            "in_the_paper": name in PAPER_METHODS,
             "can_be_tuned": list(space_of(objective_config(name, {}, JointSettings()))),
         }
         for name in METHODS
@@ -71,8 +74,10 @@ def datasets() -> list[dict]:
 
     return [
         {
-            "dataset": name, "findings": len(source.findings) or "those of the csv file",
-            "has_reports": source.has_reports, "images_of": ", ".join(source.modalities) or "any kind",
+            "dataset": name,
+            "findings": len(source.findings) or "those of the csv file",
+            "has_reports": source.has_reports,
+            "images_of": ", ".join(source.modalities) or "any kind",
         }
         for name, source in SOURCES.items()
     ]
@@ -87,10 +92,16 @@ def studies() -> list[dict]:
     for name, make in STUDIES.items():
         study = make()
         plan = make_plan(study, {spec.source: "any" for spec in study.builds()}, {})
-        rows.append({
-            "study": name, "title": study.title, "encoders": len(plan.encoders), "cells": len(plan.cells),
-            "corpus": study.corpus.source, "datasets": [dataset.source for dataset in study.datasets],
-        })
+        rows.append(
+            {
+                "study": name,
+                "title": study.title,
+                "encoders": len(plan.encoders),
+                "cells": len(plan.cells),
+                "corpus": study.corpus.source,
+                "datasets": [dataset.source for dataset in study.datasets],
+            }
+        )
     return rows
 
 
@@ -100,7 +111,9 @@ def protocols() -> list[dict]:
 
     return [
         {
-            "protocol": name, "title": protocol.title, "label_percents": list(protocol.label_percents),
+            "protocol": name,
+            "title": protocol.title,
+            "label_percents": list(protocol.label_percents),
             "starts_from": protocol.starts_from or "the encoder",
         }
         for name, protocol in PROTOCOLS.items()

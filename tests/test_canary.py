@@ -58,8 +58,17 @@ INGEST_ON_RAY = (
 # Every token has one of these, plain or in UTF-16: one quick look tells files that have none.
 MARKS = (b"kv7", "kv7".encode("utf-16-le"), b"27182", "27182".encode("utf-16-le"))
 ELEMENTS = (
-    "PatientName", "PatientAddress", "OtherPatientNames", "ReferringPhysicianName", "OperatorsName", "InstitutionName",
-    "StudyDescription", "SeriesDescription", "ImageComments", "RequestingPhysician", "PatientComments",
+    "PatientName",
+    "PatientAddress",
+    "OtherPatientNames",
+    "ReferringPhysicianName",
+    "OperatorsName",
+    "InstitutionName",
+    "StudyDescription",
+    "SeriesDescription",
+    "ImageComments",
+    "RequestingPhysician",
+    "PatientComments",
 )
 
 
@@ -91,7 +100,8 @@ def mark_header(path: Path, tokens: Tokens) -> None:
     dataset.StudyTime = tokens.new("a time", "094713.271829")
     dataset.StudyInstanceUID = tokens.new("a UID", "1.2.826.0.1.3680043.8.498.9371552048127182")
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = tokens.new(
-        "the image's UID", "1.2.826.0.1.3680043.8.498.5710928443627182")
+        "the image's UID", "1.2.826.0.1.3680043.8.498.5710928443627182"
+    )
     block = dataset.private_block(0x0011, tokens.new("private creator"), create=True)
     block.add_new(0x01, "LO", tokens.new("private element"))
     request = pydicom.Dataset()
@@ -139,11 +149,17 @@ def plant(raw: dict[str, Path]) -> Tokens:
     mark_header(images[5], tokens)
     spoil(images[20], tokens, "PhotometricInterpretation")
     spoil(images[30], tokens, "ViewPosition")
-    report = next(path for path in sorted(raw["mimic_cxr"].rglob("*.txt")) if " IMPRESSION:" in path.read_text()
-                  and " FINDINGS:" in path.read_text())
+    report = next(
+        path
+        for path in sorted(raw["mimic_cxr"].rglob("*.txt"))
+        if " IMPRESSION:" in path.read_text() and " FINDINGS:" in path.read_text()
+    )
     mark_report(report, tokens)
-    for path in (raw["mimic_cxr"] / "mimic-cxr-2.0.0-metadata.csv.gz", raw["nih_cxr14"] / "Data_Entry_2017.csv",
-                 raw["chexpert"] / "train.csv"):
+    for path in (
+        raw["mimic_cxr"] / "mimic-cxr-2.0.0-metadata.csv.gz",
+        raw["nih_cxr14"] / "Data_Entry_2017.csv",
+        raw["chexpert"] / "train.csv",
+    ):
         add_column(path, tokens)
     shutil.copy(images[0], images[0].with_name(f"{tokens.new('a file beside the listed ones')}.dcm"))
     png = sorted((raw["nih_cxr14"] / "images").iterdir())[3]
@@ -205,8 +221,12 @@ def test_no_planted_word_comes_out_of_ingest_sweep_or_report(tmp_path):
     for folder in (logs, tmp_path / "cache", tmp_path / "home"):
         folder.mkdir()
     ray_folder = Path(tempfile.mkdtemp(prefix="canary", dir="/tmp"))  # paths of Ray's sockets must be short
-    places = {"RAY_TMPDIR": ray_folder, "TMPDIR": ray_folder, "HOME": tmp_path / "home",
-              "XDG_CACHE_HOME": tmp_path / "cache"}
+    places = {
+        "RAY_TMPDIR": ray_folder,
+        "TMPDIR": ray_folder,
+        "HOME": tmp_path / "home",
+        "XDG_CACHE_HOME": tmp_path / "cache",
+    }
     try:
         arguments = ["mimic_cxr", "--raw", str(raw["mimic_cxr"]), "--storage", str(storage), "--image-size", "48"]
         run([sys.executable, "-c", INGEST_ON_RAY, *arguments], places, logs / "ingest")

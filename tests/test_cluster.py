@@ -80,7 +80,13 @@ def test_the_project_is_whole_and_pinned_on_every_node(config):
     """What is mounted is all that an installation needs, and all of it exists here."""
     mounts = {remote: local for remote, local in config["file_mounts"].items() if remote.startswith("~/radsweep/")}
     assert {Path(remote).name for remote in mounts} == {
-        "datasets_io", "trainables", "sweep", "pyproject.toml", "constraints.txt", "README.md", "LICENSE",
+        "datasets_io",
+        "trainables",
+        "sweep",
+        "pyproject.toml",
+        "constraints.txt",
+        "README.md",
+        "LICENSE",
     }
     missing = [local for local in mounts.values() if not (ROOT / local).exists()]
     assert not missing
@@ -111,8 +117,10 @@ def test_drivers_find_the_cluster_and_nodes_do_not_look_for_one(config):
         assert "ray start" not in command or "env -u RAY_ADDRESS" in command
 
 
-@pytest.mark.parametrize(("name", "fields"), [("cluster.yaml", 3), ("docs/clusters/on-prem.yaml", 4),
-                                              ("docs/clusters/kuberay-rayjob.yaml", 3)])
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("cluster.yaml", 3), ("docs/clusters/on-prem.yaml", 4), ("docs/clusters/kuberay-rayjob.yaml", 3)],
+)
 def test_the_fields_to_fill_in_are_marked_and_counted(name, fields):
     marks = re.findall(r"# FILL IN (\d)", (ROOT / name).read_text(encoding="utf-8"))
     assert sorted(marks) == [str(i + 1) for i in range(fields)]
@@ -144,8 +152,12 @@ def test_commands_in_the_guide_and_the_job_use_flags_that_exist():
 
     flags = set(re.findall(r"--[a-z][a-z-]*", CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output))
     texts = [(ROOT / "docs/clusters/README.md").read_text(encoding="utf-8"), kubernetes()[0]["spec"]["entrypoint"]]
-    used = {flag for text in texts for line in re.findall(r"-m sweep\.run([^'\n]*)", text)
-            for flag in re.findall(r"--[a-z][a-z-]*", line)}
+    used = {
+        flag
+        for text in texts
+        for line in re.findall(r"-m sweep\.run([^'\n]*)", text)
+        for flag in re.findall(r"--[a-z][a-z-]*", line)
+    }
     assert used and used <= flags
 
 

@@ -15,11 +15,19 @@ from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
-GUIDES = ("README.md", "docs/tuning.md", "docs/watching.md", *(p for p in PAGES if p not in (
-    "README.md", "docs/tuning.md", "docs/watching.md", "docs/clusters/README.md")))  # `ray exec` quotes its commands
+GUIDES = (
+    "README.md",
+    "docs/tuning.md",
+    "docs/watching.md",
+    *(p for p in PAGES if p not in ("README.md", "docs/tuning.md", "docs/watching.md", "docs/clusters/README.md")),
+)  # `ray exec` quotes its commands
 APPS = {
-    "run": "sweep.run.__main__", "doctor": "sweep.doctor.__main__", "status": "sweep.status.__main__",
-    "tune": "sweep.tune.__main__", "list": "sweep.list", "report": "sweep.report.__main__",
+    "run": "sweep.run.__main__",
+    "doctor": "sweep.doctor.__main__",
+    "status": "sweep.status.__main__",
+    "tune": "sweep.tune.__main__",
+    "list": "sweep.list",
+    "report": "sweep.report.__main__",
 }
 MORE = {"export": "sweep.export", "training_free": "sweep.training_free"}
 HARMLESS = ("doctor", "status", "list", "report")  # the others train: their own tests run them on small studies

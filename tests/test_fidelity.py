@@ -26,9 +26,26 @@ DOCUMENT = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encodi
 CLASSES = {
     kind.__name__: kind
     for kind in (
-        BuildSpec, ClipConfig, ConvirtConfig, DownstreamRecipe, EvalSpec, HuggingFaceText, JointSettings, LabelPolicy,
-        MimicOptions, MocoV2Config, NihOptions, OptimizerSpec, PretrainRecipe, RandomInit, SimClrConfig, SplitRecipe,
-        Study, TableLayout, VicRegConfig, ViewSpec,
+        BuildSpec,
+        ClipConfig,
+        ConvirtConfig,
+        DownstreamRecipe,
+        EvalSpec,
+        HuggingFaceText,
+        JointSettings,
+        LabelPolicy,
+        MimicOptions,
+        MocoV2Config,
+        NihOptions,
+        OptimizerSpec,
+        PretrainRecipe,
+        RandomInit,
+        SimClrConfig,
+        SplitRecipe,
+        Study,
+        TableLayout,
+        VicRegConfig,
+        ViewSpec,
     )
 }
 STUDIES = {"paper": paper, "released": released, "strict": strict}
@@ -63,8 +80,11 @@ def dataset(study, name):
 
 @pytest.mark.parametrize(
     ("study", "pairs", "jitter", "freeze", "moco", "beta"),
-    [("paper", "two", 0.5, True, (512, 128), 0.98), ("released", "all", 0.8, False, (2048, 128), 0.98),
-     ("strict", "two", 0.5, True, (512, 128), 0.98)],
+    [
+        ("paper", "two", 0.5, True, (512, 128), 0.98),
+        ("released", "all", 0.8, False, (2048, 128), 0.98),
+        ("strict", "two", 0.5, True, (512, 128), 0.98),
+    ],
 )
 def test_pretraining_values(study, pairs, jitter, freeze, moco, beta):
     joint = row(study, "convirt+simclr")
@@ -81,9 +101,11 @@ def test_pretraining_values(study, pairs, jitter, freeze, moco, beta):
 
 @pytest.mark.parametrize(
     ("study", "normalise", "ten_crop", "plateau", "bn_eval", "val", "test", "split"),
-    [("paper", True, False, None, True, "val", "val", "patient_70_10_20"),
-     ("released", False, True, 0.1, False, "val", "val", "patient_70_10_20"),
-     ("strict", True, False, None, True, "carved", "test", "official")],
+    [
+        ("paper", True, False, None, True, "val", "val", "patient_70_10_20"),
+        ("released", False, True, 0.1, False, "val", "val", "patient_70_10_20"),
+        ("strict", True, False, None, True, "carved", "test", "official"),
+    ],
 )
 def test_downstream_values(study, normalise, ten_crop, plateau, bn_eval, val, test, split):
     chexpert, nih = dataset(study, "chexpert"), dataset(study, "nih_cxr14")

@@ -15,10 +15,18 @@ NEGATIVES = 201
 
 # Studies labelled (positive, uncertain) in CheXpert's training set: Irvin et al. (AAAI 2019), Table 1.
 CHEXPERT_STUDIES = {
-    "No Finding": (16627, 0), "Enlarged Cardiomediastinum": (9020, 10148), "Cardiomegaly": (23002, 6597),
-    "Lung Lesion": (6856, 1071), "Lung Opacity": (92669, 4341), "Edema": (48905, 11571),
-    "Consolidation": (12730, 23976), "Pneumonia": (4576, 15658), "Atelectasis": (29333, 29377),
-    "Pneumothorax": (17313, 2663), "Pleural Effusion": (75696, 9419), "Pleural Other": (2441, 1771),
+    "No Finding": (16627, 0),
+    "Enlarged Cardiomediastinum": (9020, 10148),
+    "Cardiomegaly": (23002, 6597),
+    "Lung Lesion": (6856, 1071),
+    "Lung Opacity": (92669, 4341),
+    "Edema": (48905, 11571),
+    "Consolidation": (12730, 23976),
+    "Pneumonia": (4576, 15658),
+    "Atelectasis": (29333, 29377),
+    "Pneumothorax": (17313, 2663),
+    "Pleural Effusion": (75696, 9419),
+    "Pleural Other": (2441, 1771),
     "Fracture": (7270, 484),
 }
 NUM_STUDIES, NUM_IMAGES = 187_641, 224_316
@@ -26,9 +34,20 @@ NUM_STUDIES, NUM_IMAGES = 187_641, 224_316
 # Positives in the 22,433 images of arnoweng/CheXNet's test list.
 NIH_TEST_IMAGES = 22_433
 NIH_TEST_POSITIVES = {
-    "Atelectasis": 2420, "Cardiomegaly": 582, "Effusion": 2754, "Infiltration": 3938, "Mass": 1133, "Nodule": 1335,
-    "Pneumonia": 242, "Pneumothorax": 1089, "Consolidation": 957, "Edema": 413, "Emphysema": 509, "Fibrosis": 362,
-    "Pleural Thickening": 734, "Hernia": 42,
+    "Atelectasis": 2420,
+    "Cardiomegaly": 582,
+    "Effusion": 2754,
+    "Infiltration": 3938,
+    "Mass": 1133,
+    "Nodule": 1335,
+    "Pneumonia": 242,
+    "Pneumothorax": 1089,
+    "Consolidation": 957,
+    "Edema": 413,
+    "Emphysema": 509,
+    "Fibrosis": 362,
+    "Pleural Thickening": 734,
+    "Hernia": 42,
 }
 
 
@@ -42,8 +61,13 @@ def fits(value, negatives):
 
 
 def printed(rows):
-    return [value for table in CHEXPERT_TABLES for name, (values, _) in PER_FINDING[table].items() if name in rows
-            for value in values]
+    return [
+        value
+        for table in CHEXPERT_TABLES
+        for name, (values, _) in PER_FINDING[table].items()
+        if name in rows
+        for value in values
+    ]
 
 
 def column_mean(table, row, leave_out=()):
@@ -60,7 +84,8 @@ def differences():
     """Column mean of Tables 2 to 7 minus Table 1, and Table 1's half-width."""
     return [
         (column_mean(table, row) - table_1(table, row)[0], table_1(table, row)[1])
-        for table in PER_FINDING for row in PER_FINDING_ROWS
+        for table in PER_FINDING
+        for row in PER_FINDING_ROWS
     ]
 
 

@@ -65,7 +65,11 @@ def test_nothing_from_storage_is_unpickled():
 # above is imported by what is below, never the other way: a reader of `store` need not know that there is a report.
 LAW: dict[str, dict[str, set[str]]] = {
     "datasets_io": {
-        "schema": set(), "fingerprint": set(), "compiled": set(), "local_ray": set(), "storage": set(),
+        "schema": set(),
+        "fingerprint": set(),
+        "compiled": set(),
+        "local_ray": set(),
+        "storage": set(),
         "sources": {"schema"},
         "pixels": {"schema", "compiled"},
         "corpus": {"schema", "fingerprint", "storage"},
@@ -73,7 +77,11 @@ LAW: dict[str, dict[str, set[str]]] = {
         "synthetic": {"schema", "fingerprint", "sources"},
     },
     "trainables": {
-        "batch": set(), "events": set(), "tensorboard": set(), "views": set(), "protocols": set(),
+        "batch": set(),
+        "events": set(),
+        "tensorboard": set(),
+        "views": set(),
+        "protocols": set(),
         "process": {"events"},
         "recipe": {"views"},
         "training": {"batch", "recipe"},
@@ -82,12 +90,11 @@ LAW: dict[str, dict[str, set[str]]] = {
         "objectives": {"batch", "networks", "training"},
         "registry": {"recipe", "objectives", "protocols"},
         "evaluation": {"events", "process", "protocols", "recipe", "views", "training", "networks", "objectives"},
-        "pretraining": {
-            "batch", "events", "recipe", "views", "training", "networks", "encoder_source", "objectives",
-        },
+        "pretraining": {"batch", "events", "recipe", "views", "training", "networks", "encoder_source", "objectives"},
     },
     "sweep": {
-        "cli": set(), "studies": set(),
+        "cli": set(),
+        "studies": set(),
         "store": {"studies"},
         "statistics": {"studies", "store"},
         "training_free": {"cli", "studies", "store"},
@@ -161,7 +168,7 @@ def circle(edges: dict[str, set[str]]) -> list[str]:
     path = [min(left)]
     while path.count(path[-1]) == 1:
         path.append(min(left[path[-1]] & left.keys()))
-    return path[path.index(path[-1]):]
+    return path[path.index(path[-1]) :]
 
 
 def test_rooms_import_what_the_law_allows():
@@ -170,8 +177,10 @@ def test_rooms_import_what_the_law_allows():
 
 
 def test_every_room_of_the_law_is_there():
-    rooms = {package: {module.split(".")[1] for module in map(module_of, FILES) if module.startswith(f"{package}.")}
-             for package in LAW}
+    rooms = {
+        package: {module.split(".")[1] for module in map(module_of, FILES) if module.startswith(f"{package}.")}
+        for package in LAW
+    }
     assert {package: set(law) for package, law in LAW.items()} == rooms
 
 

@@ -19,17 +19,31 @@ from trainables.recipe import ObjectiveConfig
 
 IMAGE_TEXT: dict[str, type[ClipConfig]] = {"clip": ClipConfig, "convirt": ConvirtConfig}
 IMAGE_IMAGE: dict[str, type[ImageImageConfig]] = {
-    "mocov2": MocoV2Config, "simclr": SimClrConfig, "vicreg": VicRegConfig, "barlow_twins": BarlowTwinsConfig,
+    "mocov2": MocoV2Config,
+    "simclr": SimClrConfig,
+    "vicreg": VicRegConfig,
+    "barlow_twins": BarlowTwinsConfig,
 }
 _KINDS: dict[str, type[ClipConfig] | type[ImageImageConfig]] = {**IMAGE_TEXT, **IMAGE_IMAGE}
 # Every part alone, and every pair of an image-text with an image-image part: a new part brings its joint methods.
 METHODS: tuple[str, ...] = (
-    *IMAGE_TEXT, *IMAGE_IMAGE, *(f"{text}+{image}" for image, text in product(IMAGE_IMAGE, IMAGE_TEXT)),
+    *IMAGE_TEXT,
+    *IMAGE_IMAGE,
+    *(f"{text}+{image}" for image, text in product(IMAGE_IMAGE, IMAGE_TEXT)),
 )
 # In the order of the paper's Table 1.
 PAPER_METHODS: tuple[str, ...] = (
-    "clip", "convirt", "mocov2", "simclr", "vicreg", "clip+mocov2", "convirt+mocov2", "clip+simclr",
-    "convirt+simclr", "clip+vicreg", "convirt+vicreg",
+    "clip",
+    "convirt",
+    "mocov2",
+    "simclr",
+    "vicreg",
+    "clip+mocov2",
+    "convirt+mocov2",
+    "clip+simclr",
+    "convirt+simclr",
+    "clip+vicreg",
+    "convirt+vicreg",
 )
 PROTOCOLS: dict[str, Protocol] = {p.PROTOCOL.name: p.PROTOCOL for p in (lp_ft, linear_probe, fine_tune)}
 

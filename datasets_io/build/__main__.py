@@ -63,8 +63,7 @@ def _run(flags: argparse.Namespace) -> int:
     files = Files(flags.storage)
     with _Bar() as bar:
         manifest = build(
-            spec, flags.raw, files, limit=flags.limit, max_rejects=flags.max_rejects,
-            progress=bar.show, start_ray=True,
+            spec, flags.raw, files, limit=flags.limit, max_rejects=flags.max_rejects, progress=bar.show, start_ray=True
         )
     folder = f"data/{manifest.source}-{manifest.key}"
     print("\n".join(summary(manifest, files.full(folder))))
@@ -109,8 +108,12 @@ class _Bar(AbstractContextManager["_Bar"]):
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]} images/s"), TimeRemainingColumn(), console=Console(stderr=True),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]} images/s"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
         )
         self._task: TaskID | None = None
 

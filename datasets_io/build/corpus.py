@@ -95,9 +95,18 @@ def build(
     counts |= {"reports": count_reports(outcome.accepted)} if source.has_reports else {}
     shards = tuple(Shard(r.path, r.split, r.rows, r.row_groups, r.sha256) for r in results if r.rows)
     manifest = Manifest(
-        source=spec.source, source_version=source.version, key=key, spec=identity_of(spec, limit), findings=findings,
-        has_reports=source.has_reports, image_size=spec.image_size, index_files=digests, counts=counts, shards=shards,
-        reject_reasons=reasons, notes=tuple([*source.notes(raw, options), *_notes(counts, limit)]),
+        source=spec.source,
+        source_version=source.version,
+        key=key,
+        spec=identity_of(spec, limit),
+        findings=findings,
+        has_reports=source.has_reports,
+        image_size=spec.image_size,
+        index_files=digests,
+        counts=counts,
+        shards=shards,
+        reject_reasons=reasons,
+        notes=tuple([*source.notes(raw, options), *_notes(counts, limit)]),
         fingerprint=corpus_fingerprint(key, shards),
     )
     return _publish(manifest, files, folder)

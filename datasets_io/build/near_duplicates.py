@@ -84,7 +84,9 @@ def count_near_pairs(near: NearPairs, splits: np.ndarray) -> dict[str, object]:
     sides = np.sort(splits[near.rows], axis=1)
     pairs = {
         f"{names[a]}-{names[b]}": int(((sides[:, 0] == a) & (sides[:, 1] == b)).sum())
-        for a in names for b in names if a < b
+        for a in names
+        for b in names
+        if a < b
     }
     members = np.unique(near.rows)
     images = {split: int((splits[members] == code).sum()) for code, split in names.items()}

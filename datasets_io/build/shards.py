@@ -189,7 +189,12 @@ def _fill(
     hashes: list[str] = []
     # No compression, dictionary or statistics: greys hardly compress, and the bytes depend on no library's heuristics.
     writer = pq.ParquetWriter(
-        sink, schema, compression="none", use_dictionary=False, write_statistics=False, store_schema=False,
+        sink,
+        schema,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=False,
         write_page_checksum=True,
     )
     with writer:
@@ -215,9 +220,17 @@ def _fill(
     size = sink.tell()
     sink.seek(0)
     return ShardResult(
-        path=task.path, split=task.split, rows=sum(groups), row_groups=tuple(groups),
-        sha256=hashlib.file_digest(sink, "sha256").hexdigest(), bytes=size, refusals=tuple(refusals),
-        burned_in=tuple(burned_in), digests=tuple(digests), hashes=tuple(hashes), archive_state=state,
+        path=task.path,
+        split=task.split,
+        rows=sum(groups),
+        row_groups=tuple(groups),
+        sha256=hashlib.file_digest(sink, "sha256").hexdigest(),
+        bytes=size,
+        refusals=tuple(refusals),
+        burned_in=tuple(burned_in),
+        digests=tuple(digests),
+        hashes=tuple(hashes),
+        archive_state=state,
     )
 
 

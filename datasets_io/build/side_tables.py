@@ -87,8 +87,10 @@ def write_leaks(files: Files, folder: str, outcome: BuildOutcome) -> dict[str, A
     first, second = ([records[row] for row in rows] for rows in near.rows.T)
     # Ids of the shards alone: their rows name no file and no patient.
     columns = {
-        "image_id": [record.image_id for record in first], "split": [record.split for record in first],
-        "other_image_id": [record.image_id for record in second], "other_split": [record.split for record in second],
+        "image_id": [record.image_id for record in first],
+        "split": [record.split for record in first],
+        "other_image_id": [record.image_id for record in second],
+        "other_split": [record.split for record in second],
     }
     files.write(f"{folder}/{NEAR_DUPLICATES}", _parquet(columns, {"distance": near.distance.tolist()}))
     splits_of: dict[str, set[str]] = {}

@@ -44,8 +44,13 @@ class ImageSet:
     def take(self, rows: np.ndarray) -> "ImageSet":
         """The rows asked for, in that order; pixels are copied."""
         return ImageSet(
-            self.pixels[rows], self.labels[rows], self.findings, self.image_ids[rows], self.patient_ids[rows],
-            self.view_positions[rows], [self.impressions[i] for i in rows],
+            self.pixels[rows],
+            self.labels[rows],
+            self.findings,
+            self.image_ids[rows],
+            self.patient_ids[rows],
+            self.view_positions[rows],
+            [self.impressions[i] for i in rows],
         )
 
 

@@ -43,8 +43,10 @@ def check_footer(source: pa.NativeFile, path: str, mend: str = "remove its folde
         raise CorruptArtefact(f"{path} is no whole Parquet file: {mend}")
     source.seek(size - 8 - length)
     if ARROW_SCHEMA in source.read(length):
-        raise ValueError(f"{path} was not written by this project: it has an Arrow schema, which could name types that"
-                         f" run code; {mend}")
+        raise ValueError(
+            f"{path} was not written by this project: it has an Arrow schema, which could name types that"
+            f" run code; {mend}"
+        )
     source.seek(0)
 
 

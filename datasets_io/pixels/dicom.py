@@ -22,16 +22,45 @@ from datasets_io.pixels.codecs import SYNTAXES, lacks_end, stored_values
 from datasets_io.pixels.grey import MAX_PIXELS, Decoded, PixelError, PixelSpec, check_size, kind_of, shrunk, to_bytes
 from datasets_io.schema import known_view
 
-_HEADER_TAGS = [Tag(name) for name in (
-    "Modality", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
-    "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept",
-    "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", "BurnedInAnnotation",
-    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData",
-    "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData", "ViewPosition",
-    "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
-)]
+_HEADER_TAGS = [
+    Tag(name)
+    for name in (
+        "Modality",
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "PlanarConfiguration",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "ModalityLUTSequence",
+        "VOILUTSequence",
+        "VOILUTFunction",
+        "WindowCenter",
+        "WindowWidth",
+        "BurnedInAnnotation",
+        "RedPaletteColorLookupTableDescriptor",
+        "GreenPaletteColorLookupTableDescriptor",
+        "BluePaletteColorLookupTableDescriptor",
+        "RedPaletteColorLookupTableData",
+        "GreenPaletteColorLookupTableData",
+        "BluePaletteColorLookupTableData",
+        "SegmentedRedPaletteColorLookupTableData",
+        "SegmentedGreenPaletteColorLookupTableData",
+        "SegmentedBluePaletteColorLookupTableData",
+        "ViewPosition",
+        "ExtendedOffsetTable",
+        "ExtendedOffsetTableLengths",
+        "PixelData",
+        "FloatPixelData",
+        "DoubleFloatPixelData",
+    )
+]
 _NEEDED = ("BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel")
 _COLOURS = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
@@ -103,10 +132,16 @@ def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | Non
         allocated, bits, signed = int(dataset.BitsAllocated), int(dataset.BitsStored), int(dataset.PixelRepresentation)
         rows, columns, syntax = int(dataset.Rows), int(dataset.Columns), str(dataset.file_meta.TransferSyntaxUID)
         simple = (
-            spec.intensity == "minmax" and syntax in (_IMPLICIT, _EXPLICIT) and int(dataset.SamplesPerPixel) == 1
-            and dataset.PhotometricInterpretation in _MONOCHROME and not dataset.get("ModalityLUTSequence")
-            and allocated in (8, 16) and 1 <= bits <= allocated and signed in (0, 1)
-            and min(rows, columns) > 0 and rows * columns <= MAX_PIXELS
+            spec.intensity == "minmax"
+            and syntax in (_IMPLICIT, _EXPLICIT)
+            and int(dataset.SamplesPerPixel) == 1
+            and dataset.PhotometricInterpretation in _MONOCHROME
+            and not dataset.get("ModalityLUTSequence")
+            and allocated in (8, 16)
+            and 1 <= bits <= allocated
+            and signed in (0, 1)
+            and min(rows, columns) > 0
+            and rows * columns <= MAX_PIXELS
         )
     except Exception:  # the reader of whole files says what is wrong
         return None

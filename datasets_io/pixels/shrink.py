@@ -86,8 +86,14 @@ def _value(stored: Scalar, flip: Scalar, mask: Scalar) -> Scalar:
 
 @compiled
 def _shrink(
-    stored: np.ndarray, flip: Scalar, mask: Scalar, row_first: np.ndarray, row_count: np.ndarray,
-    row_weights: np.ndarray, column_first: np.ndarray, column_weights: np.ndarray,
+    stored: np.ndarray,
+    flip: Scalar,
+    mask: Scalar,
+    row_first: np.ndarray,
+    row_count: np.ndarray,
+    row_weights: np.ndarray,
+    column_first: np.ndarray,
+    column_weights: np.ndarray,
 ) -> tuple[np.ndarray, int, int]:
     # Rows first, into one line of uint32 (65,535 x 2^16 fits), then columns of that line, into uint64: the picture is
     # read once, in the order in which it lies in memory. The compiler turns the plain inner loops into vector code.
@@ -112,8 +118,10 @@ def _shrink(
             u, v, w, x = row_weights[top, i], row_weights[top, i + 1], row_weights[top, i + 2], row_weights[top, i + 3]
             for j in range(columns):
                 line[j] += (
-                    np.uint32(_value(a[j], flip, mask)) * u + np.uint32(_value(b[j], flip, mask)) * v
-                    + np.uint32(_value(c[j], flip, mask)) * w + np.uint32(_value(d[j], flip, mask)) * x
+                    np.uint32(_value(a[j], flip, mask)) * u
+                    + np.uint32(_value(b[j], flip, mask)) * v
+                    + np.uint32(_value(c[j], flip, mask)) * w
+                    + np.uint32(_value(d[j], flip, mask)) * x
                 )
         for i in range(count - count % 4, count):
             a, u = stored[first + i], row_weights[top, i]

@@ -90,9 +90,12 @@ class DecodeWorker:
         limits = [self._time_limit, self._memory_limit]
         child = subprocess.Popen(
             [sys.executable, "-m", "datasets_io.pixels.worker", json.dumps([spec, limits])],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,  # codecs quote headers there
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # codecs quote headers there
             # A session of its own: Ctrl-C in the terminal reaches the parent alone, which then ends the child.
-            env={**os.environ, **threads, "PYTHONPATH": path}, start_new_session=True,
+            env={**os.environ, **threads, "PYTHONPATH": path},
+            start_new_session=True,
         )
         self._child = child
         if _pipes(child)[1].readline() != READY:
@@ -136,8 +139,10 @@ def serve(spec: PixelSpec, time_limit: float) -> None:
         try:
             decoded = decode_file(Path(json.loads(line)), spec)
             answer = {
-                "rows": decoded.rows, "columns": decoded.columns,
-                "view_position": decoded.view_position, "burned_in": decoded.burned_in,
+                "rows": decoded.rows,
+                "columns": decoded.columns,
+                "view_position": decoded.view_position,
+                "burned_in": decoded.burned_in,
             }
             data = decoded.pixels.tobytes()
         except PixelError as error:

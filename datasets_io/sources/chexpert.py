@@ -24,9 +24,20 @@ from datasets_io.sources.archive import (
 
 VERSION = 1
 COLUMNS = (
-    "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",
-    "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other",
-    "Fracture", "Support Devices",
+    "No Finding",
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
+    "Support Devices",
 )
 FINDINGS = tuple(snake_case(column) for column in COLUMNS)
 BATCHES = "CheXpert-v1.0 batch *"
@@ -115,9 +126,7 @@ def _below_root(path: str) -> str:
     return rest if first.startswith("CheXpert") else f"{first}/{rest}"
 
 
-def _record(
-    row: dict[str, str], path: str, split: str, places: dict[str, str], table: Path, line: int
-) -> Record:
+def _record(row: dict[str, str], path: str, split: str, places: dict[str, str], table: Path, line: int) -> Record:
     relative = _below_root(path)
     parts = PurePosixPath(relative).parts
     if len(parts) != 4 or not parts[1].startswith("patient"):

@@ -31,7 +31,15 @@ VERSION = 1
 MIN_SALT_BYTES = 16
 REQUIRED = ("path", "patient_id")
 OPTIONAL = (
-    "split", "image_id", "study_id", "view_position", "sex", "age", "report", "report_findings", "report_impression",
+    "split",
+    "image_id",
+    "study_id",
+    "view_position",
+    "sex",
+    "age",
+    "report",
+    "report_findings",
+    "report_impression",
 )
 SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validate": "val", "validation": "val", "test": "test"}
 

@@ -20,8 +20,20 @@ from datasets_io.sources.splits import hash_split
 
 VERSION = 1
 COLUMNS = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
-    "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Fracture",
+    "Lung Lesion",
+    "Lung Opacity",
+    "No Finding",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Pneumonia",
+    "Pneumothorax",
+    "Support Devices",
 )
 FINDINGS = tuple(snake_case(column) for column in COLUMNS)
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
@@ -64,8 +76,9 @@ def notes(raw: Path, options: MimicOptions) -> list[str]:
         "metadata": "view positions are those of the DICOM headers, and blank for JPG files",
         "chexpert": "all labels are blank",
     }
-    return [f"mimic-cxr-2.0.0-{kind}.csv.gz is missing: {text}" for kind, text in instead.items()
-            if not _table(raw, kind)]
+    return [
+        f"mimic-cxr-2.0.0-{kind}.csv.gz is missing: {text}" for kind, text in instead.items() if not _table(raw, kind)
+    ]
 
 
 def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:

@@ -22,8 +22,20 @@ from datasets_io.sources.splits import hash_split
 
 VERSION = 1
 CSV_NAMES = (
-    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
-    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
+    "Atelectasis",
+    "Cardiomegaly",
+    "Effusion",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Pneumothorax",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
 )
 FINDINGS = tuple(snake_case(name) for name in CSV_NAMES)
 DATA_ENTRY = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
@@ -116,9 +128,7 @@ def _image_places(raw: Path) -> dict[str, str]:
     present = [folder for folder in folders if folder.is_dir()]
     if not present:
         raise ArchiveError(f"{raw} has neither images/ nor images_001/images/ to images_012/images/: unpack them there")
-    return {
-        path.name: path.relative_to(raw).as_posix() for folder in present for path in folder.iterdir()
-    }
+    return {path.name: path.relative_to(raw).as_posix() for folder in present for path in folder.iterdir()}
 
 
 def _named_splits(options: NihOptions, lists: list[Path]) -> dict[str, str]:

@@ -14,30 +14,99 @@ IMPRESSION, FINDINGS = "impression", "findings"
 _HEADING = re.compile(r"\n ([A-Z ()/,-]+):\s")
 
 # Exact names first; counts in the archive: conclusion 1,802, findings and impression 87, the misspellings 1 to 8.
-_IMPRESSION_NAMES = frozenset((
-    "impression", "conclusion", "findings and impression", "findings/impression", "findings/ impression", "ndication",
-    "impresson", "imprression", "imoression", "impressoin", "imprssion", "impresion", "imperssion", "mpression",
-    "impession",
-))
-_FINDINGS_NAMES = frozenset((
-    "findings", "finding", "chest, two views", "reference findings", "findins", "findindgs", "findgings", "findngs",
-    "findnings", "finidngs",
-))
+_IMPRESSION_NAMES = frozenset(
+    (
+        "impression",
+        "conclusion",
+        "findings and impression",
+        "findings/impression",
+        "findings/ impression",
+        "ndication",
+        "impresson",
+        "imprression",
+        "imoression",
+        "impressoin",
+        "imprssion",
+        "impresion",
+        "imperssion",
+        "mpression",
+        "impession",
+    )
+)
+_FINDINGS_NAMES = frozenset(
+    (
+        "findings",
+        "finding",
+        "chest, two views",
+        "reference findings",
+        "findins",
+        "findindgs",
+        "findgings",
+        "findngs",
+        "findnings",
+        "finidngs",
+    )
+)
 # Names that are exactly these are other sections, although some hold a word of the lists below.
-_OTHER_NAMES = frozenset((
-    "preamble", "comparison", "indication", "examination", "technique", "history", "comparisons", "clinical history",
-    "reason for examination", "notification", "reason for exam", "clinical information", "exam", "clinical indication",
-    "recommendation(s)", "type of examination", "reference exam", "patient history", "addendum", "comparison exam",
-    "date", "comment", "wet read", "comparison film", "recommendations", "pfi", "recommendation", "wetread",
-    "idication", "comparision", "comparsion", "comparrison", "comparisions",
-))
+_OTHER_NAMES = frozenset(
+    (
+        "preamble",
+        "comparison",
+        "indication",
+        "examination",
+        "technique",
+        "history",
+        "comparisons",
+        "clinical history",
+        "reason for examination",
+        "notification",
+        "reason for exam",
+        "clinical information",
+        "exam",
+        "clinical indication",
+        "recommendation(s)",
+        "type of examination",
+        "reference exam",
+        "patient history",
+        "addendum",
+        "comparison exam",
+        "date",
+        "comment",
+        "wet read",
+        "comparison film",
+        "recommendations",
+        "pfi",
+        "recommendation",
+        "wetread",
+        "idication",
+        "comparision",
+        "comparsion",
+        "comparrison",
+        "comparisions",
+    )
+)
 # A name that holds one of these words is that section, in this order of preference.
 _MAIN_WORDS = (IMPRESSION, FINDINGS, "history", "comparison", "addendum")
 # A heading that describes the picture stands for findings.
 _VIEW_WORDS = (
-    "chest", "portable", "pa and lateral", "lateral and pa", "ap and lateral", "lateral and ap", "frontal and",
-    "two views", "frontal view", "pa view", "ap view", "one view", "lateral view", "bone window", "frontal upright",
-    "frontal semi-upright", "ribs", "pa and lat",
+    "chest",
+    "portable",
+    "pa and lateral",
+    "lateral and pa",
+    "ap and lateral",
+    "lateral and ap",
+    "frontal and",
+    "two views",
+    "frontal view",
+    "pa view",
+    "ap view",
+    "one view",
+    "lateral view",
+    "bone window",
+    "frontal upright",
+    "frontal semi-upright",
+    "ribs",
+    "pa and lat",
 )
 
 # Studies whose layout the official parser handles by hand; its sectioned csv has no row, so no impression, for them.

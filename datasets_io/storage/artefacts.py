@@ -92,7 +92,12 @@ def unseal(data: bytes, path: str) -> dict[str, Any]:
 
 
 def publish(
-    files: Files, folder: str, contents: dict[str, bytes], result: dict[str, Any], *, recipe: str | None = None,
+    files: Files,
+    folder: str,
+    contents: dict[str, bytes],
+    result: dict[str, Any],
+    *,
+    recipe: str | None = None,
     parents: Mapping[str, str] | None = None,
 ) -> bool:
     """Write artefacts, then result.json. False where another writer was first with the same content.

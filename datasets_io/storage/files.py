@@ -21,12 +21,34 @@ ORPHAN_SECONDS = 3600  # no write takes that long
 RETRY_SECONDS = float(os.environ.get("RADSWEEP_RETRY_SECONDS", "120"))
 # Errors of a storage that is unreachable for a moment. A full disk, missing rights or files do not pass by waiting.
 PASSING = {
-    errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.ENETDOWN, errno.ENETUNREACH,
-    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.EAGAIN,
+    errno.EINTR,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.ECONNABORTED,
+    errno.EPIPE,
 }
 # pyarrow gives no errno for object stores: the words of its messages, and of the AWS and Google libraries within.
-REMOTE_PASSING = ("timeout", "timed out", "network", "connection", "slow_down", "slowdown", "throttl", "unavailable",
-                  "internal_failure", "internalerror", "curlcode")
+REMOTE_PASSING = (
+    "timeout",
+    "timed out",
+    "network",
+    "connection",
+    "slow_down",
+    "slowdown",
+    "throttl",
+    "unavailable",
+    "internal_failure",
+    "internalerror",
+    "curlcode",
+)
 T = TypeVar("T")
 
 
@@ -93,9 +115,11 @@ class ReadFiles:
         if not self.is_local:
             return sorted(path for path in self.sizes(prefix) if path.endswith(ending))
         # Chosen as they are read: of a study's files most callers want one in four.
-        return patiently(lambda: [
-            path for path in _names_below(self.root, prefix) if path.endswith(ending) and TEMPORARY not in path
-        ])
+        return patiently(
+            lambda: [
+                path for path in _names_below(self.root, prefix) if path.endswith(ending) and TEMPORARY not in path
+            ]
+        )
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """Path -> bytes of every file below a folder, as `list`: an object store answers a thousand at a time."""

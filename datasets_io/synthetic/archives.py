@@ -182,6 +182,18 @@ def write_nih(spec: SyntheticSpec, folder: Path, counter: Counter) -> None:
             counter.add(f"writing {folder.name}")
         (folder / f"{part}_list.txt").write_text("".join(f"{name}\n" for name in sorted(names)))
     # The official header has commas within its brackets, so it has two columns more than names.
-    header = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender",
-              "View Position", "OriginalImage[Width", "Height]", "OriginalImagePixelSpacing[x", "y]", "")
+    header = (
+        "Image Index",
+        "Finding Labels",
+        "Follow-up #",
+        "Patient ID",
+        "Patient Age",
+        "Patient Gender",
+        "View Position",
+        "OriginalImage[Width",
+        "Height]",
+        "OriginalImagePixelSpacing[x",
+        "y]",
+        "",
+    )
     (folder / "Data_Entry_2017.csv").write_text(csv_text(header, sorted(rows)))

@@ -18,7 +18,8 @@ SECOND_IMAGE_SHARE = 0.1  # of studies, which then share one report
 MONOCHROME1_SHARE, RLE_SHARE = 0.4, 0.05
 VIEWS = {"AP": "antero-posterior", "PA": "postero-anterior"}
 CLASSES = {  # modality -> SOP class
-    "DX": "1.2.840.10008.5.1.4.1.1.1.1", "CR": "1.2.840.10008.5.1.4.1.1.1",
+    "DX": "1.2.840.10008.5.1.4.1.1.1.1",
+    "CR": "1.2.840.10008.5.1.4.1.1.1",
 }
 
 
@@ -62,7 +63,8 @@ def write_mimic(spec: SyntheticSpec, folder: Path, counter: Counter) -> None:
             # The outer loop of one study id: it is taken once, and all images of the study share it.
             ids = [
                 Identity(subjects[first + study.patient], study_id, _dicom_id(rng), split, view, date, time)
-                for study_id in [next(study_ids)] for _ in range(study.images)
+                for study_id in [next(study_ids)]
+                for _ in range(study.images)
             ]
             report = write_report(study.signs, view, rng)
             place = folder / ids[0].study_path
@@ -136,18 +138,43 @@ def _write_tables(
         ),
         "cxr-study-list": (("subject_id", "study_id", "path"), [(*ids, path) for ids, path in studies.items()]),
         "mimic-cxr-2.0.0-split": (
-            ("dicom_id", "study_id", "subject_id", "split"), [(i.dicom, i.study, i.subject, i.split) for i in by_dicom],
+            ("dicom_id", "study_id", "subject_id", "split"),
+            [(i.dicom, i.study, i.subject, i.split) for i in by_dicom],
         ),
         "mimic-cxr-2.0.0-metadata": (
-            ("dicom_id", "subject_id", "study_id", "PerformedProcedureStepDescription", "ViewPosition", "Rows",
-             "Columns", "StudyDate", "StudyTime", "ProcedureCodeSequence_CodeMeaning", "ViewCodeSequence_CodeMeaning",
-             "PatientOrientationCodeSequence_CodeMeaning"),
-            [(i.dicom, i.subject, i.study, f"CHEST ({i.view})", i.view, size, size, i.date, i.time, f"CHEST ({i.view})",
-              VIEWS[i.view], "Erect") for i in by_dicom],
+            (
+                "dicom_id",
+                "subject_id",
+                "study_id",
+                "PerformedProcedureStepDescription",
+                "ViewPosition",
+                "Rows",
+                "Columns",
+                "StudyDate",
+                "StudyTime",
+                "ProcedureCodeSequence_CodeMeaning",
+                "ViewCodeSequence_CodeMeaning",
+                "PatientOrientationCodeSequence_CodeMeaning",
+            ),
+            [
+                (
+                    i.dicom,
+                    i.subject,
+                    i.study,
+                    f"CHEST ({i.view})",
+                    i.view,
+                    size,
+                    size,
+                    i.date,
+                    i.time,
+                    f"CHEST ({i.view})",
+                    VIEWS[i.view],
+                    "Erect",
+                )
+                for i in by_dicom
+            ],
         ),
-        "mimic-cxr-2.0.0-chexpert": (
-            ("subject_id", "study_id", *COLUMNS), [(*ids, *labels[ids]) for ids in studies],
-        ),
+        "mimic-cxr-2.0.0-chexpert": (("subject_id", "study_id", *COLUMNS), [(*ids, *labels[ids]) for ids in studies]),
     }
     for name, (header, rows) in tables.items():
         # A gzip header holds the time of writing, which would make every run's bytes different.

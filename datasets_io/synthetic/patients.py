@@ -12,21 +12,47 @@ WITH_CAUSE, WITHOUT_CAUSE = 2.0, 4 / 7
 KEPT_SHARE = 0.8  # of chronic findings that the next study of the patient shows again
 
 CAUSES = {
-    "cardiomegaly": "heart", "edema": "heart", "effusion": "heart",
-    "pneumonia": "infection", "consolidation": "infection", "infiltration": "infection",
-    "emphysema": "airways", "fibrosis": "airways", "pneumothorax": "airways",
-    "support_devices": "care", "atelectasis": "care", "enlarged_cardiomediastinum": "care",
-    "nodule": None, "mass": None, "pleural_thickening": None, "hernia": None, "fracture": None,
+    "cardiomegaly": "heart",
+    "edema": "heart",
+    "effusion": "heart",
+    "pneumonia": "infection",
+    "consolidation": "infection",
+    "infiltration": "infection",
+    "emphysema": "airways",
+    "fibrosis": "airways",
+    "pneumothorax": "airways",
+    "support_devices": "care",
+    "atelectasis": "care",
+    "enlarged_cardiomediastinum": "care",
+    "nodule": None,
+    "mass": None,
+    "pleural_thickening": None,
+    "hernia": None,
+    "fracture": None,
 }
 FINDINGS = tuple(CAUSES)
 CHRONIC = frozenset(("cardiomegaly", "emphysema", "fibrosis", "pleural_thickening", "hernia", "nodule", "mass"))
 OPACITIES = frozenset(("consolidation", "pneumonia", "infiltration", "atelectasis"))
 MIDLINE = frozenset(("cardiomegaly", "enlarged_cardiomediastinum", "emphysema", "hernia"))
 # Share of patients who have it on both sides, and where in the lung it likes to be (upper, mid, lower).
-BOTH_SHARE = {"edema": 1.0, "effusion": 0.3, "atelectasis": 0.3, "fibrosis": 0.7, "pneumonia": 0.15,
-              "infiltration": 0.35, "pleural_thickening": 0.2}
-ZONES = {"effusion": (0, 0, 1), "pneumothorax": (1, 0, 0), "atelectasis": (0, 0.2, 0.8), "fibrosis": (0.1, 0.3, 0.6),
-         "edema": (0, 1, 0), "pleural_thickening": (0.4, 0.4, 0.2), "fracture": (0.3, 0.5, 0.2)}
+BOTH_SHARE = {
+    "edema": 1.0,
+    "effusion": 0.3,
+    "atelectasis": 0.3,
+    "fibrosis": 0.7,
+    "pneumonia": 0.15,
+    "infiltration": 0.35,
+    "pleural_thickening": 0.2,
+}
+ZONES = {
+    "effusion": (0, 0, 1),
+    "pneumothorax": (1, 0, 0),
+    "atelectasis": (0, 0.2, 0.8),
+    "fibrosis": (0.1, 0.3, 0.6),
+    "edema": (0, 1, 0),
+    "pleural_thickening": (0.4, 0.4, 0.2),
+    "fracture": (0.3, 0.5, 0.2),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,8 +113,9 @@ def draw_ids(low: int, high: int, count: int, rng: np.random.Generator) -> list[
 
 def picture(spec: SyntheticSpec, source: str, study: ImagingStudy, rng: np.random.Generator) -> np.ndarray:
     """One exposure of a study, (image_size, image_size) float32 in 0..1."""
-    return expose(HOSPITALS[source], study.anatomy, study.signs, spec.image_size, rng,
-                  contrast=spec.contrast, noise=spec.noise)
+    return expose(
+        HOSPITALS[source], study.anatomy, study.signs, spec.image_size, rng, contrast=spec.contrast, noise=spec.noise
+    )
 
 
 def csv_text(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

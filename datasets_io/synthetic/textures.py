@@ -155,8 +155,20 @@ def _noise(size: int, rng: np.random.Generator, cells: int) -> np.ndarray:
 
 
 PAINTERS: dict[str, Painter] = {
-    "stripes": _stripes, "bars": _bars, "checkers": _checkers, "dots": _dots, "net": _net, "blobs": _blobs,
-    "disk": _disk, "ring": _ring, "triangle": _triangle, "square": _square, "cross": _cross, "gradient": _gradient,
-    "rings": _rings, "clouds": _clouds, "grain": _grain,
+    "stripes": _stripes,
+    "bars": _bars,
+    "checkers": _checkers,
+    "dots": _dots,
+    "net": _net,
+    "blobs": _blobs,
+    "disk": _disk,
+    "ring": _ring,
+    "triangle": _triangle,
+    "square": _square,
+    "cross": _cross,
+    "gradient": _gradient,
+    "rings": _rings,
+    "clouds": _clouds,
+    "grain": _grain,
 }
 NAMES = tuple(PAINTERS)

@@ -57,11 +57,24 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     """One person, each length drawn evenly from a range. The order of the draws is part of the archives' bytes."""
     vary = rng.uniform
     return Anatomy(
-        chest=vary(0.88, 1.0), lung_x=vary(0.42, 0.47), lung_width=vary(0.32, 0.38), apex=vary(-0.88, -0.76),
-        base=vary(0.50, 0.68), dome=vary(0.08, 0.2), raised=vary(0.0, 0.1), aeration=vary(0.8, 1.15),
-        mediastinum=vary(0.11, 0.18), heart_x=vary(0.06, 0.15), heart_y=vary(0.26, 0.36), heart_width=vary(0.27, 0.38),
-        heart_height=vary(0.26, 0.34), rib_spacing=vary(0.16, 0.21), rib_slope=vary(0.4, 0.8),
-        rib_phase=vary(0, 2 * np.pi), rib_contrast=vary(0.02, 0.06), breast=vary(0.0, 0.08),
+        chest=vary(0.88, 1.0),
+        lung_x=vary(0.42, 0.47),
+        lung_width=vary(0.32, 0.38),
+        apex=vary(-0.88, -0.76),
+        base=vary(0.50, 0.68),
+        dome=vary(0.08, 0.2),
+        raised=vary(0.0, 0.1),
+        aeration=vary(0.8, 1.15),
+        mediastinum=vary(0.11, 0.18),
+        heart_x=vary(0.06, 0.15),
+        heart_y=vary(0.26, 0.36),
+        heart_width=vary(0.27, 0.38),
+        heart_height=vary(0.26, 0.34),
+        rib_spacing=vary(0.16, 0.21),
+        rib_slope=vary(0.4, 0.8),
+        rib_phase=vary(0, 2 * np.pi),
+        rib_contrast=vary(0.02, 0.06),
+        breast=vary(0.0, 0.08),
     )
 
 
@@ -96,8 +109,12 @@ class Scene:
 
 
 def render(
-    anatomy: Anatomy, signs: tuple[Sign, ...], size: int, camera: Camera,
-    rng: np.random.Generator, contrast: float = 1.0,
+    anatomy: Anatomy,
+    signs: tuple[Sign, ...],
+    size: int,
+    camera: Camera,
+    rng: np.random.Generator,
+    contrast: float = 1.0,
 ) -> np.ndarray:
     """(size, size) float32 grey values about 0..1. rng: of the lungs' texture; contrast: scales all signs."""
     contrast = contrast * PLAINNESS
@@ -166,8 +183,11 @@ def _reshaped(anatomy: Anatomy, signs: tuple[Sign, ...], contrast: float) -> Ana
             anatomy = replace(anatomy, mediastinum=anatomy.mediastinum + 0.08 * amount)
         elif sign.finding == "emphysema":
             anatomy = replace(
-                anatomy, base=anatomy.base + 0.09 * amount, dome=anatomy.dome * (1 - 0.8 * min(1, amount)),
-                aeration=anatomy.aeration + 0.10 * amount, heart_width=anatomy.heart_width - 0.04 * amount,
+                anatomy,
+                base=anatomy.base + 0.09 * amount,
+                dome=anatomy.dome * (1 - 0.8 * min(1, amount)),
+                aeration=anatomy.aeration + 0.10 * amount,
+                heart_width=anatomy.heart_width - 0.04 * amount,
             )
     return anatomy
 
@@ -199,8 +219,10 @@ def _paint_chest(scene: Scene, rng: np.random.Generator) -> None:
     wall = TISSUE + np.float32(a.breast) * np.clip(1 - ((y - 0.25) / 0.3) ** 2, 0, 1) + 0.06 * np.clip(y - 0.5, 0, 1)
     image = body * (wall + covered * MEDIASTINUM + spine)
     image -= lungs * np.float32(LUNG * a.aeration) * (1 - 0.9 * covered)
-    ribs = np.cos((y - np.float32(a.rib_slope) * np.abs(x) * (np.abs(x) - 0.1)) * np.float32(2 * np.pi / a.rib_spacing)
-                  + np.float32(a.rib_phase))
+    ribs = np.cos(
+        (y - np.float32(a.rib_slope) * np.abs(x) * (np.abs(x) - 0.1)) * np.float32(2 * np.pi / a.rib_spacing)
+        + np.float32(a.rib_phase)
+    )
     image += np.float32(a.rib_contrast) * body * np.clip(ribs, 0, 1) ** 2 * _soft(y - 0.5, 0.3) * (1 - 0.7 * covered)
     for side in (RIGHT, LEFT):
         image += 0.08 * _clavicle(scene, side)
@@ -392,8 +414,18 @@ def _support_devices(scene: Scene, sign: Sign) -> None:
 
 # Findings that are not here change the anatomy (_reshaped).
 PAINTERS: dict[str, Callable[[Scene, Sign], None]] = {
-    "effusion": _effusion, "pneumothorax": _pneumothorax, "edema": _edema, "consolidation": _consolidation,
-    "pneumonia": _pneumonia, "infiltration": _infiltration, "atelectasis": _atelectasis, "nodule": _nodule,
-    "mass": _mass, "fibrosis": _fibrosis, "pleural_thickening": _pleural_thickening, "hernia": _hernia,
-    "fracture": _fracture, "support_devices": _support_devices,
+    "effusion": _effusion,
+    "pneumothorax": _pneumothorax,
+    "edema": _edema,
+    "consolidation": _consolidation,
+    "pneumonia": _pneumonia,
+    "infiltration": _infiltration,
+    "atelectasis": _atelectasis,
+    "nodule": _nodule,
+    "mass": _mass,
+    "fibrosis": _fibrosis,
+    "pleural_thickening": _pleural_thickening,
+    "hernia": _hernia,
+    "fracture": _fracture,
+    "support_devices": _support_devices,
 }

@@ -23,126 +23,163 @@ SIZES = (("small",), ("moderate", "moderate-sized"), ("large", "sizable"))
 AMOUNTS = (("small", "minimal", "trace"), ("moderate",), ("large", "substantial"))  # of fluid and air: {amount}
 GRADES = (("mild", "subtle", "slight"), ("moderate",), ("severe", "marked", "pronounced"))
 ZONE_WORDS = (
-    ("upper lobe", "upper lung", "upper zone"), ("mid lung", "mid zone"), ("lower lobe", "lower lung", "lung base"),
+    ("upper lobe", "upper lung", "upper zone"),
+    ("mid lung", "mid zone"),
+    ("lower lobe", "lower lung", "lung base"),
 )
 ADVERBS = {"slight": "slightly", "subtle": "subtly", "pronounced": "severely"}
 # What becomes plural on both sides, with its verb.
 PLURALS = {
-    "effusion": "effusions", "infiltrate": "infiltrates", "opacity": "opacities", "consolidation": "consolidations",
-    "nodule": "nodules", "mass": "masses", "fracture": "fractures",
+    "effusion": "effusions",
+    "infiltrate": "infiltrates",
+    "opacity": "opacities",
+    "consolidation": "consolidations",
+    "nodule": "nodules",
+    "mass": "masses",
+    "fracture": "fractures",
 }
 
 # Noun phrases with {size}, {amount}, {grade}, {side} and {zone}; an article "a" becomes "an" where it must.
 PHRASES = {
     "cardiomegaly": (
-        "{grade} cardiomegaly", "{grade} enlargement of the cardiac silhouette", "a {grade}ly enlarged heart",
+        "{grade} cardiomegaly",
+        "{grade} enlargement of the cardiac silhouette",
+        "a {grade}ly enlarged heart",
     ),
     "enlarged_cardiomediastinum": (
-        "{grade} widening of the mediastinum", "a {grade}ly widened mediastinum",
+        "{grade} widening of the mediastinum",
+        "a {grade}ly widened mediastinum",
         "an enlarged cardiomediastinal contour",
     ),
     "edema": (
-        "{grade} pulmonary edema", "{grade} interstitial edema", "{grade} pulmonary vascular congestion with edema",
+        "{grade} pulmonary edema",
+        "{grade} interstitial edema",
+        "{grade} pulmonary vascular congestion with edema",
     ),
     "consolidation": (
-        "a {size} {side} {zone} consolidation", "dense consolidation in the {side} {zone}",
+        "a {size} {side} {zone} consolidation",
+        "dense consolidation in the {side} {zone}",
         "{side} {zone} airspace consolidation",
     ),
     "pneumonia": (
-        "{side} {zone} pneumonia", "a {side} {zone} opacity compatible with pneumonia",
+        "{side} {zone} pneumonia",
+        "a {side} {zone} opacity compatible with pneumonia",
         "{grade} {side} {zone} pneumonia",
     ),
     "infiltration": (
-        "patchy {side} {zone} infiltrate", "ill-defined {side} {zone} infiltrate",
+        "patchy {side} {zone} infiltrate",
+        "ill-defined {side} {zone} infiltrate",
         "faint patchy infiltration of the {side} {zone}",
     ),
     "atelectasis": (
-        "{side} {zone} atelectasis", "plate-like atelectasis in the {side} {zone}",
-        "{grade} {side} linear atelectasis", "subsegmental atelectasis of the {side} {zone}",
+        "{side} {zone} atelectasis",
+        "plate-like atelectasis in the {side} {zone}",
+        "{grade} {side} linear atelectasis",
+        "subsegmental atelectasis of the {side} {zone}",
     ),
     "pneumothorax": (
-        "a {amount} {side} pneumothorax", "a {amount} {side} apical pneumothorax", "{amount} {side} pneumothorax",
+        "a {amount} {side} pneumothorax",
+        "a {amount} {side} apical pneumothorax",
+        "{amount} {side} pneumothorax",
     ),
     "effusion": (
-        "a {amount} {side} pleural effusion", "{amount} {side} pleural effusion", "{amount} {side} pleural fluid",
+        "a {amount} {side} pleural effusion",
+        "{amount} {side} pleural effusion",
+        "{amount} {side} pleural fluid",
     ),
-    "nodule": (
-        "a {side} {zone} nodule", "a {size} {side} {zone} nodule", "a rounded nodule in the {side} {zone}",
-    ),
+    "nodule": ("a {side} {zone} nodule", "a {size} {side} {zone} nodule", "a rounded nodule in the {side} {zone}"),
     "mass": ("a {side} {zone} mass", "a {size} rounded {side} {zone} mass", "a mass in the {side} {zone}"),
     "emphysema": (
-        "{grade} emphysema", "hyperinflation with flattened diaphragms suggesting emphysema",
+        "{grade} emphysema",
+        "hyperinflation with flattened diaphragms suggesting emphysema",
         "{grade} emphysematous change",
     ),
     "fibrosis": (
-        "{grade} {side} {zone} fibrosis", "reticular {side} {zone} fibrosis",
+        "{grade} {side} {zone} fibrosis",
+        "reticular {side} {zone} fibrosis",
         "{grade} fibrotic change in the {side} {zone}",
     ),
     "pleural_thickening": (
-        "{side} pleural thickening", "{grade} {side} lateral pleural thickening", "thickening of the {side} pleura",
+        "{side} pleural thickening",
+        "{grade} {side} lateral pleural thickening",
+        "thickening of the {side} pleura",
     ),
-    "hernia": (
-        "a {size} hiatal hernia", "a {size} retrocardiac hiatal hernia", "a {size} hernia behind the heart",
-    ),
+    "hernia": ("a {size} hiatal hernia", "a {size} retrocardiac hiatal hernia", "a {size} hernia behind the heart"),
     "fracture": ("a {side} rib fracture", "a displaced {side} rib fracture", "a fracture of a {side} rib"),
-    "support_devices": (
-        "{device} in place", "{device} in standard position", "{device} in expected position",
-    ),
+    "support_devices": ("{device} in place", "{device} in standard position", "{device} in expected position"),
 }
-DEVICES = (("a {side} central venous catheter", "a {side} PICC line"), ("an endotracheal tube", "an enteric tube"),
-           ("a {side} chest wall pacemaker", "a {side} pacemaker with its lead"))
+DEVICES = (
+    ("a {side} central venous catheter", "a {side} PICC line"),
+    ("an endotracheal tube", "an enteric tube"),
+    ("a {side} chest wall pacemaker", "a {side} pacemaker with its lead"),
+)
 PRESENT = (
-    "There is {np}.", "{np} is seen.", "{np} is present.", "{np} is noted.", "Note is made of {np}.",
-    "The image shows {np}.", "{np} is identified.",
+    "There is {np}.",
+    "{np} is seen.",
+    "{np} is present.",
+    "{np} is noted.",
+    "Note is made of {np}.",
+    "The image shows {np}.",
+    "{np} is identified.",
 )
 PRESENT_BEFORE = ("Again seen is {np}.",)  # only where there is an earlier study to compare with
-UNSURE = ("Possible {np}.", "Findings may represent {np}.", "{np} cannot be excluded.", "Question of {np}.",
-          "Appearance raises concern for {np}.")
-BRIEF = (
-    "{np}.", "{np}.", "{np} is present.", "Findings of {np}.",
+UNSURE = (
+    "Possible {np}.",
+    "Findings may represent {np}.",
+    "{np} cannot be excluded.",
+    "Question of {np}.",
+    "Appearance raises concern for {np}.",
 )
+BRIEF = ("{np}.", "{np}.", "{np} is present.", "Findings of {np}.")
 BRIEF_BEFORE = ("{np}, similar to before.",)
 # What a report leaves open although it is absent, by the names of the label table.
 DOUBTS = {
-    "pneumonia": "superimposed pneumonia", "edema": "early pulmonary edema", "pneumothorax": "a tiny pneumothorax",
-    "consolidation": "developing consolidation", "atelectasis": "minimal atelectasis",
+    "pneumonia": "superimposed pneumonia",
+    "edema": "early pulmonary edema",
+    "pneumothorax": "a tiny pneumothorax",
+    "consolidation": "developing consolidation",
+    "atelectasis": "minimal atelectasis",
 }
 DENIALS = {
     "pneumothorax": ("No pneumothorax.", "There is no pneumothorax.", "No evidence of pneumothorax."),
     "pleural_effusion": ("No pleural effusion.", "There is no pleural effusion.", "No effusion is seen."),
     "consolidation": (
-        "No focal consolidation.", "There is no focal consolidation.", "The lungs show no consolidation.",
+        "No focal consolidation.",
+        "There is no focal consolidation.",
+        "The lungs show no consolidation.",
     ),
-    "edema": (
-        "No pulmonary edema.", "There is no evidence of pulmonary edema.", "No vascular congestion or edema.",
-    ),
-    "cardiomegaly": (
-        "The heart size is normal.", "The cardiac silhouette is not enlarged.", "No cardiomegaly.",
-    ),
+    "edema": ("No pulmonary edema.", "There is no evidence of pulmonary edema.", "No vascular congestion or edema."),
+    "cardiomegaly": ("The heart size is normal.", "The cardiac silhouette is not enlarged.", "No cardiomegaly."),
     "enlarged_cardiomediastinum": (
-        "The mediastinal contour is normal.", "Cardiomediastinal contours are unremarkable.",
+        "The mediastinal contour is normal.",
+        "Cardiomediastinal contours are unremarkable.",
     ),
-    "fracture": (
-        "No acute fracture.", "No displaced rib fracture is identified.", "The bony structures are intact.",
-    ),
+    "fracture": ("No acute fracture.", "No displaced rib fracture is identified.", "The bony structures are intact."),
     "pneumonia": ("No evidence of pneumonia.", "No convincing sign of pneumonia."),
 }
 NORMAL = (
-    "No acute cardiopulmonary process.", "No acute cardiopulmonary abnormality.", "No acute intrathoracic process.",
-    "No evidence of acute cardiopulmonary disease.", "No radiographic evidence for acute cardiopulmonary process.",
-    "Normal chest radiograph.", "Unremarkable chest.", "Clear lungs. No acute process.",
+    "No acute cardiopulmonary process.",
+    "No acute cardiopulmonary abnormality.",
+    "No acute intrathoracic process.",
+    "No evidence of acute cardiopulmonary disease.",
+    "No radiographic evidence for acute cardiopulmonary process.",
+    "Normal chest radiograph.",
+    "Unremarkable chest.",
+    "Clear lungs. No acute process.",
 )
 CLEAR = (
-    "The lungs are clear.", "Lungs are well expanded and clear.", "The lungs are clear without focal abnormality.",
+    "The lungs are clear.",
+    "Lungs are well expanded and clear.",
+    "The lungs are clear without focal abnormality.",
     "Both lungs are clear.",
 )
 COMPARISONS = ("None.", "Chest radiograph ___.", "Prior study from ___.")
-REASONS = (
-    "shortness of breath", "chest pain", "fever", "cough", "recent surgery", "a fall", "weakness", "weight loss",
-)
+REASONS = ("shortness of breath", "chest pain", "fever", "cough", "recent surgery", "a fall", "weakness", "weight loss")
 # The names that MIMIC's label table has for what the signs are called here.
 TABLE_NAMES = {
-    "effusion": "pleural_effusion", "pleural_thickening": "pleural_other", "nodule": "lung_lesion",
+    "effusion": "pleural_effusion",
+    "pleural_thickening": "pleural_other",
+    "nodule": "lung_lesion",
     "mass": "lung_lesion",
 }
 NOT_CLEAR = {"lung_opacity", "lung_lesion", "edema", "fibrosis", "emphysema", "pleural_effusion"}
@@ -209,7 +246,9 @@ def noun_phrase(sign: Sign, rng: np.random.Generator) -> str:
     # "{grade}ly" must be replaced before "{grade}": a dict keeps the order in which it is written.
     words = {
         "{grade}ly": ADVERBS.get(grade, f"{grade}ly"),
-        "{size}": _pick(SIZES[_degree(sign.size)], rng), "{grade}": grade, "{side}": side,
+        "{size}": _pick(SIZES[_degree(sign.size)], rng),
+        "{grade}": grade,
+        "{side}": side,
         "{amount}": _pick(AMOUNTS[_degree(sign.size)], rng),
         "{zone}": _pick(ZONE_WORDS[sign.zone], rng),
     }

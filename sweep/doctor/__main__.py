@@ -37,8 +37,7 @@ def doctor(
         typer.Option(metavar="SOURCE=DIR", help="A raw archive: is it whole? No image is read. Repeat for each."),
     ] = None,
     study: Annotated[
-        str | None,
-        typer.Option(help="Whose data and disk space to check; demo, where neither it nor --raw is given."),
+        str | None, typer.Option(help="Whose data and disk space to check; demo, where neither it nor --raw is given.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON, for scripts.")] = False,
 ) -> None:

@@ -102,5 +102,9 @@ def check_open_files(limit: int | None = None, needed: int = OPEN_FILES) -> Chec
 
 def machine_checks() -> list[Check]:
     return [
-        check_python(), *check_packages(requirements()), *check_devices(), check_shared_memory(), check_open_files()
+        check_python(),
+        *check_packages(requirements()),
+        *check_devices(),
+        check_shared_memory(),
+        check_open_files(),
     ]

@@ -46,8 +46,12 @@ def encoder_bytes(run: EncoderRun) -> int:
 
 
 def needs_of(
-    study: Study, encoders: tuple[EncoderRun, ...], cells: tuple[Cell, ...], counts: Mapping[str, Mapping[str, int]],
-    built: set[str], findings: int = 14,
+    study: Study,
+    encoders: tuple[EncoderRun, ...],
+    cells: tuple[Cell, ...],
+    counts: Mapping[str, Mapping[str, int]],
+    built: set[str],
+    findings: int = 14,
 ) -> Needs:
     """encoders, cells: what is left. counts: source -> split -> images; built: sources whose shards are there.
 
@@ -55,7 +59,8 @@ def needs_of(
     """
     shards = sum(
         sum(counts.get(spec.source, {}).values()) * (spec.image_size**2 + ROW_BYTES)
-        for spec in study.builds() if spec.source not in built
+        for spec in study.builds()
+        if spec.source not in built
     )
     sizes = [encoder_bytes(run) for run in encoders]
     checkpoints = CHECKPOINT_COPIES * max(sizes, default=0)
@@ -65,7 +70,8 @@ def needs_of(
     )
     cached = [
         counts.get(spec.source, {}).get(split, 0) * spec.image_size**2
-        for spec in study.builds() for split in ("train", "val", "test")
+        for spec in study.builds()
+        for split in ("train", "val", "test")
         if spec.source != study.corpus.source or split == "val"
     ]
     says = f"{len(encoders)} encoders, {len(cells)} cells" + (", shards" if shards else "")

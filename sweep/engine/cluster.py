@@ -28,8 +28,11 @@ def resources_at_most() -> ClusterResources:
     Work is offered for all of it: only what waits for a machine makes the autoscaler start one.
     """
     now = resources_now()
-    limit = {name: value for name, value in (state.get_max_resources_from_cluster_config() or {}).items()
-             if value < UNLIMITED}
+    limit = {
+        name: value
+        for name, value in (state.get_max_resources_from_cluster_config() or {}).items()
+        if value < UNLIMITED
+    }
     return ClusterResources(max(now.gpus, limit.get("GPU", 0.0)), max(now.cpus, limit.get("CPU", 0.0), 1.0))
 
 
@@ -75,7 +78,10 @@ def _init(log_to_driver: bool) -> None:
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # The dashboard also answers Ray Train's questions about its own actors; it listens on loopback only.
     ray.init(
-        address="local", log_to_driver=log_to_driver, logging_level="ERROR", include_dashboard=True,
+        address="local",
+        log_to_driver=log_to_driver,
+        logging_level="ERROR",
+        include_dashboard=True,
         dashboard_host="127.0.0.1",
     )
 

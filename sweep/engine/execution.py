@@ -45,7 +45,9 @@ def _initial(job: EncoderJob, storage: str, actor) -> None:
 def _worker_group(group: WorkerGroup, shape: Shape) -> None:
     bundle = dict(shape.worker_bundle)
     scaling = ScalingConfig(
-        num_workers=shape.workers, use_gpu="GPU" in bundle, resources_per_worker=bundle,
+        num_workers=shape.workers,
+        use_gpu="GPU" in bundle,
+        resources_per_worker=bundle,
         # Ray is asked for next to no CPU, and would put all on one host; GPUs of one host are near each other.
         placement_strategy="PACK" if "GPU" in bundle else "SPREAD",
     )
@@ -64,8 +66,14 @@ class Execution:
     """One pass over everything that is ready: encoders in worker groups, cells by Ray Tune, hangs ended."""
 
     def __init__(
-        self, pending: Pending, all_cells: tuple[Cell, ...], done: set[str], store: Store, data_folders: dict[str, str],
-        counts: dict[str, dict[str, int]], resources: Resources,
+        self,
+        pending: Pending,
+        all_cells: tuple[Cell, ...],
+        done: set[str],
+        store: Store,
+        data_folders: dict[str, str],
+        counts: dict[str, dict[str, int]],
+        resources: Resources,
     ):
         """done: folders that are finished; counts: source -> images of each split."""
         # What only steers stays with the driver: a worker's node may go, and one cut off may hold a task for minutes.
@@ -110,8 +118,14 @@ class Execution:
 
     def _start_cells(self) -> None:
         work = CellWork(
-            self.jobs, self.tasks, self.done, self.store.uri, self.resources, self.shape,
-            tuple(job.folder for job in self.pretrainings), self.progress,
+            self.jobs,
+            self.tasks,
+            self.done,
+            self.store.uri,
+            self.resources,
+            self.shape,
+            tuple(job.folder for job in self.pretrainings),
+            self.progress,
         )
         self.owners[run_tune_search.options(**self.here).remote(work)] = None
 

@@ -76,7 +76,9 @@ def _build(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -
     for source, plan in plans.items():
         if not plan.built:
             build(
-                plan.spec, plan.raw, store.files,
+                plan.spec,
+                plan.raw,
+                store.files,
                 progress=lambda done, total, text, source=source: show(f"ingest {source}", done, total),
             )
         folders[source] = plan.folder

@@ -12,14 +12,22 @@ from trainables.registry import PROTOCOLS
 
 def encoder_job(run: EncoderRun, data_folders: dict[str, str]) -> EncoderJob:
     return EncoderJob(
-        str(run), run.key, Store.folder(run), run.recipe, run.pretrain_seed,
-        data_folders[run.corpus] if run.corpus else None, Store.folder(run.parent) if run.parent else None,
+        str(run),
+        run.key,
+        Store.folder(run),
+        run.recipe,
+        run.pretrain_seed,
+        data_folders[run.corpus] if run.corpus else None,
+        Store.folder(run.parent) if run.parent else None,
     )
 
 
 def downstream_jobs(
-    groups: list[tuple[tuple[Cell, ...], float]], all_cells: tuple[Cell, ...], data_folders: dict[str, str],
-    resources: Resources, on_gpus: bool,
+    groups: list[tuple[tuple[Cell, ...], float]],
+    all_cells: tuple[Cell, ...],
+    data_folders: dict[str, str],
+    resources: Resources,
+    on_gpus: bool,
 ) -> tuple[tuple[DownstreamJob, ...], tuple[ScheduledJob, ...]]:
     """Jobs in the order in which they should start, and what each waits for and takes."""
     starts = starts_from(all_cells)
@@ -29,14 +37,23 @@ def downstream_jobs(
         first = group[0]
         targets = tuple(
             SeedTarget(
-                str(c), c.key, c.seed, Store.folder(c), Store.folder(starts[c.key]) if c.key in starts else None,
+                str(c),
+                c.key,
+                c.seed,
+                Store.folder(c),
+                Store.folder(starts[c.key]) if c.key in starts else None,
                 keep_weights=c.key in starts and c.seed == kept_seed,
             )
             for c in group
         )
         job = DownstreamJob(
-            PROTOCOLS[first.protocol], first.label_percent, first.recipe, first.encoder.recipe.backbone,
-            Store.folder(first.encoder), data_folders[first.dataset], targets,
+            PROTOCOLS[first.protocol],
+            first.label_percent,
+            first.recipe,
+            first.encoder.recipe.backbone,
+            Store.folder(first.encoder),
+            data_folders[first.dataset],
+            targets,
         )
         needs = (job.encoder_folder, *(t.starts_from_folder for t in targets if t.starts_from_folder is not None))
         share = gpu_share(resources, first) if on_gpus else 1.0

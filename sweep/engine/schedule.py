@@ -57,7 +57,12 @@ def shape_of(resources: Resources, most: ClusterResources, pretrainings: int) ->
     bundle = {"CPU": float(resources.cpus_per_worker), "GPU": per_worker} if on_gpus else {"CPU": GROUP_CPU}
     cells_on_gpus = most.gpus > 0 and resources.gpus_per_cell != 0
     shape = Shape(
-        cells_on_gpus, workers, per_worker, bundle, float(resources.cpus_per_cell), resources.cpus_per_cell,
+        cells_on_gpus,
+        workers,
+        per_worker,
+        bundle,
+        float(resources.cpus_per_cell),
+        resources.cpus_per_cell,
         resources.max_concurrent_cells,
     )
     if pretrainings and workers > _slots(shape, most):
@@ -100,7 +105,7 @@ def gpu_share(resources: Resources, cell: Cell) -> float:
     """Part of a GPU that a cell needs: what Resources says, or the estimate above, and never less than its memory."""
     if resources.gpus_per_cell is not None:
         return resources.gpus_per_cell
-    pixels = cell.recipe.batch_size * cell.encoder.recipe.backbone.image_size ** 2
+    pixels = cell.recipe.batch_size * cell.encoder.recipe.backbone.image_size**2
     memory = (pixels * BYTES_PER_PIXEL + FIXED_BYTES) / GPU_BYTES
     share = GPU_SHARE.get(cell.label_percent, 1.0)
     return next((s for s in (0.25, 0.5) if s >= max(share, memory)), 1.0)

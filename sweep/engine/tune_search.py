@@ -180,7 +180,10 @@ def run_tune_search(work: CellWork) -> None:
     name = f"cells-{uuid.uuid4().hex[:8]}"
     trainable = tune.with_resources(
         tune.with_parameters(
-            run_trial, jobs=(ray.put(work.jobs),), storage=work.storage, resources=work.resources,
+            run_trial,
+            jobs=(ray.put(work.jobs),),
+            storage=work.storage,
+            resources=work.resources,
             progress_actor=work.progress,
         ),
         partial(_bundle, work.shape.cell_cpus),
@@ -189,12 +192,18 @@ def run_tune_search(work: CellWork) -> None:
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=PatientWithStarts(searcher), num_samples=-1,
-            max_concurrent_trials=MOST_TRIALS, reuse_actors=True,
-            trial_name_creator=_name, trial_dirname_creator=_folder,
+            search_alg=searcher,
+            scheduler=PatientWithStarts(searcher),
+            num_samples=-1,
+            max_concurrent_trials=MOST_TRIALS,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_folder,
         ),
         run_config=tune.RunConfig(
-            name=name, storage_path=below(work.storage, LOGS), verbose=0,
+            name=name,
+            storage_path=below(work.storage, LOGS),
+            verbose=0,
             failure_config=tune.FailureConfig(max_failures=work.resources.max_failures - 1),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
         ),

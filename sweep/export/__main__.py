@@ -13,8 +13,10 @@ from sweep.studies.bad_input import BadInput
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(epilog="The storage is only read. Exit codes: 0 exported; 2 bad input, an encoder that is unfinished or "
-             "damaged, or a folder that cannot be written.")
+@app.command(
+    epilog="The storage is only read. Exit codes: 0 exported; 2 bad input, an encoder that is unfinished or "
+    "damaged, or a folder that cannot be written."
+)
 def main(
     encoder: Annotated[str, typer.Argument(help="A row of the study (clip), or one of its encoders (clip-p0).")],
     storage: Annotated[str, typer.Option(help="The storage URI that sweep.run was given.")],

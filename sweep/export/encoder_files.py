@@ -94,8 +94,13 @@ def _timm_config(spec: BackboneSpec) -> dict[str, Any]:
         "num_features": network.num_features,
         "model_args": dict(spec.options),
         "pretrained_cfg": {
-            "num_classes": 0, "input_size": [3, size, size], "pool_size": None, "crop_pct": 1.0,
-            "interpolation": "bilinear", "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD),
+            "num_classes": 0,
+            "input_size": [3, size, size],
+            "pool_size": None,
+            "crop_pct": 1.0,
+            "interpolation": "bilinear",
+            "mean": list(IMAGENET_MEAN),
+            "std": list(IMAGENET_STD),
             **{name: network.pretrained_cfg.get(name) for name in ("first_conv", "classifier")},
         },
     }

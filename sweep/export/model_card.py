@@ -13,20 +13,50 @@ from trainables.recipe import BackboneSpec, PretrainRecipe
 
 
 def model_card(
-    data: ReportData, run: EncoderRun, spec: BackboneSpec, artefacts: Artefacts, loads_in: tuple[str, ...],
+    data: ReportData,
+    run: EncoderRun,
+    spec: BackboneSpec,
+    artefacts: Artefacts,
+    loads_in: tuple[str, ...],
     files: tuple[str, ...],
 ) -> str:
     """README.md with the front matter that model hubs read."""
     row = next(row for row in (*data.study.rows, *data.study.hidden_rows) if row.name == run.row)
     library = loads_in[0] if loads_in else "pytorch"
     lines = [
-        "---", f"library_name: {library}", "pipeline_tag: image-feature-extraction", "tags:", "- chest-x-ray",
-        "- radiology", f"- {spec.name.split('.')[0]}", "---", "",
-        f"# {row.display}: an image encoder for chest radiographs", "",
-        f"Encoder `{run}` (key `{run.key}`) of study `{data.study.name}` ({data.study.title}), made by radsweep.", "",
-        *_origin(data, run, artefacts), "", "## Use", "", *_use(spec, files), "", "## Results", "",
-        *_results(data, run), "", "## Limits", "", *_limits(data, run), "", "## Recipe", "", "```json",
-        json.dumps(plain(run.recipe), indent=1, sort_keys=True), "```", "",
+        "---",
+        f"library_name: {library}",
+        "pipeline_tag: image-feature-extraction",
+        "tags:",
+        "- chest-x-ray",
+        "- radiology",
+        f"- {spec.name.split('.')[0]}",
+        "---",
+        "",
+        f"# {row.display}: an image encoder for chest radiographs",
+        "",
+        f"Encoder `{run}` (key `{run.key}`) of study `{data.study.name}` ({data.study.title}), made by radsweep.",
+        "",
+        *_origin(data, run, artefacts),
+        "",
+        "## Use",
+        "",
+        *_use(spec, files),
+        "",
+        "## Results",
+        "",
+        *_results(data, run),
+        "",
+        "## Limits",
+        "",
+        *_limits(data, run),
+        "",
+        "## Recipe",
+        "",
+        "```json",
+        json.dumps(plain(run.recipe), indent=1, sort_keys=True),
+        "```",
+        "",
     ]
     return "\n".join(lines)
 
@@ -56,17 +86,29 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
     if "tokenizer.json" in files:
         text = ["", "`objective.safetensors` and `tokenizer.json` hold the projection heads and the text tower."]
     if spec.name in OWN_BACKBONES:
-        code = ["from safetensors.torch import load_file", "from trainables.networks.backbones import build_backbone",
-                "from trainables.recipe import BackboneSpec", "",
-                f'backbone = build_backbone(BackboneSpec("{spec.name}", {size}), seed=0)',
-                'backbone.load_state_dict(load_file("model.safetensors"))']
+        code = [
+            "from safetensors.torch import load_file",
+            "from trainables.networks.backbones import build_backbone",
+            "from trainables.recipe import BackboneSpec",
+            "",
+            f'backbone = build_backbone(BackboneSpec("{spec.name}", {size}), seed=0)',
+            'backbone.load_state_dict(load_file("model.safetensors"))',
+        ]
     elif spec.name == HUGGING_FACE:
         code = ["from transformers import AutoModel", "", 'model = AutoModel.from_pretrained("DIR")']
     else:
         options = "".join(f", {name}={value!r}" for name, value in spec.options)
-        code = ["import timm", "", f'model = timm.create_model("{spec.name.split(".")[0]}", num_classes=0{options}, '
-                'checkpoint_path="DIR/model.safetensors")', "", "# or",
-                "from transformers import AutoModel", "", 'model = AutoModel.from_pretrained("DIR")']
+        code = [
+            "import timm",
+            "",
+            f'model = timm.create_model("{spec.name.split(".")[0]}", num_classes=0{options}, '
+            'checkpoint_path="DIR/model.safetensors")',
+            "",
+            "# or",
+            "from transformers import AutoModel",
+            "",
+            'model = AutoModel.from_pretrained("DIR")',
+        ]
     return ["```python", *code, "```", "", *images, *text]
 
 

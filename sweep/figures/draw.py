@@ -41,8 +41,12 @@ PROCESSES_PAY = 300  # results: the demo's 650 take a core a minute to draw
 
 
 def draw_all(
-    study: Study, plan: Plan, results: Sequence[CellResult], store: ReadStore,
-    data_folders: Mapping[str, str] | None = None, raw: Mapping[str, Path] | None = None,
+    study: Study,
+    plan: Plan,
+    results: Sequence[CellResult],
+    store: ReadStore,
+    data_folders: Mapping[str, str] | None = None,
+    raw: Mapping[str, Path] | None = None,
 ) -> dict[str, Drawing]:
     """Every figure, in the order of a report. Never raises: a figure that cannot be drawn says why in `missing`.
 

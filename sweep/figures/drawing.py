@@ -74,7 +74,7 @@ def inline_svg(text: str, name: str, title: str) -> str:
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
     head, rest = text.split(">", 1)
-    return f"{head} role=\"img\" aria-label={quoteattr(title)}>\n <title>{escape(title)}</title>{rest}"
+    return f'{head} role="img" aria-label={quoteattr(title)}>\n <title>{escape(title)}</title>{rest}'
 
 
 def plain(value: Any) -> Any:

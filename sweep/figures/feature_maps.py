@@ -26,7 +26,8 @@ MOST = 10_000  # images of a set, as in the paper
 FIGURES = (
     ("feature_map_figure_2", "Features of two data sets, as the paper's Figure 2", ("clip", "simclr", "clip+simclr")),
     (
-        "feature_map_figure_5", "Features of two data sets, as the paper's Figure 5",
+        "feature_map_figure_5",
+        "Features of two data sets, as the paper's Figure 5",
         ("convirt", "mocov2", "convirt+mocov2"),
     ),
 )
@@ -115,9 +116,7 @@ def _network(view: View, row, dataset) -> tuple[nn.Module, str] | None:
     model = cell_network(view, row, dataset, only_tuned=True)
     if model is not None:
         return model.backbone, TUNED
-    run = next(
-        e for e in view.plan.encoders if e.row == row.name and e.pretrain_seed == view.pretrain_seeds[0]
-    )
+    run = next(e for e in view.plan.encoders if e.row == row.name and e.pretrain_seed == view.pretrain_seeds[0])
     done, _ = view.store.done_and_failed()
     if view.store.folder(run) not in done:
         return None

@@ -58,8 +58,15 @@ def _panel(axis: Axes, rows: list, found: dict[str, Comparison]) -> int:
         sure = one.p_holm is not None and one.p_holm < 0.05
         half = None if one.ci95 is None else 100 * one.ci95
         axis.errorbar(
-            100 * one.difference, place, xerr=half, color=color, marker=marker, elinewidth=1.4,
-            markerfacecolor=color if sure else BACKGROUND, markeredgewidth=1.2, linestyle="none",
+            100 * one.difference,
+            place,
+            xerr=half,
+            color=color,
+            marker=marker,
+            elinewidth=1.4,
+            markerfacecolor=color if sure else BACKGROUND,
+            markeredgewidth=1.2,
+            linestyle="none",
         )
     axis.set_yticks(range(len(rows)), [_plain(row.display) for row in rows])
     axis.set_ylim(len(rows) - 0.4, -0.6)

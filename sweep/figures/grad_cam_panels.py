@@ -24,8 +24,17 @@ VERSION = 1  # of this file, models.py and trainables.evaluation.grad_cam
 SHOWN = ("imagenet", "clip", "simclr", "clip+simclr")
 # CheXpert's five of the competition, then those that NIH has boxes for.
 PREFERRED = (
-    "cardiomegaly", "pleural_effusion", "effusion", "atelectasis", "edema", "consolidation", "pneumothorax", "mass",
-    "infiltration", "pneumonia", "nodule",
+    "cardiomegaly",
+    "pleural_effusion",
+    "effusion",
+    "atelectasis",
+    "edema",
+    "consolidation",
+    "pneumothorax",
+    "mass",
+    "infiltration",
+    "pneumonia",
+    "nodule",
 )
 MOST_EXAMPLES = 4
 BOX_COLOR, EDGE_COLOR = PALETTE[4], PALETTE[5]
@@ -170,7 +179,8 @@ def _numbers(examples: list[Example], findings: tuple[str, ...], test: Part, exp
     return {
         "examples": [
             {
-                "image_id": str(test.image_ids[example.row]), "finding": findings[example.finding],
+                "image_id": str(test.image_ids[example.row]),
+                "finding": findings[example.finding],
                 "present": example.present,
                 "probability": {name: float(torch.sigmoid(logits[i])) for name, (_, logits) in explained.items()},
             }
@@ -180,9 +190,9 @@ def _numbers(examples: list[Example], findings: tuple[str, ...], test: Part, exp
 
 
 def _caption(dataset, models: dict[str, CellModel], examples: list[Example]) -> str:
-    networks = {
-        frozenset({TUNED}): "after LPFT", frozenset({FROZEN}): "with a linear probe on the frozen encoder",
-    }.get(frozenset(model.kind for model in models.values()), "after LPFT where it is stored, else with a linear probe")
+    networks = {frozenset({TUNED}): "after LPFT", frozenset({FROZEN}): "with a linear probe on the frozen encoder"}.get(
+        frozenset(model.kind for model in models.values()), "after LPFT where it is stored, else with a linear probe"
+    )
     text = (
         f"Test images of {dataset.display} drawn at random among those with a finding, and one without; networks "
         f"{networks}, all labels, first seed. Brighter: what raises the finding's logit (Grad-CAM over the last map, "

@@ -71,9 +71,7 @@ def _block(axis: Axes, view: View, findings: list[str], values: np.ndarray, coun
         bold = "bold" if round(values[i, j], 1) == round(best[j], 1) else "normal"
         color = readable_on(colors(scale(values[i, j])))
         axis.text(j, i, f"{values[i, j]:.1f}", ha="center", va="center", color=color, fontsize=8, fontweight=bold)
-    labels = [
-        f"{spelled(finding)} ({n}{'*' if n < FEW else ''})" for finding, n in zip(findings, counts, strict=True)
-    ]
+    labels = [f"{spelled(finding)} ({n}{'*' if n < FEW else ''})" for finding, n in zip(findings, counts, strict=True)]
     axis.set_xticks(range(len(findings)), labels, rotation=38, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(view.rows)), [row.display.split(" (")[0] for row in view.rows])
     axis.tick_params(length=0)

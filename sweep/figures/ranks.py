@@ -27,9 +27,13 @@ def draw(view: View) -> Drawing:
         figure = new_figure(8.6, 1.15 + 0.19 * len(ranks.methods))
         _diagram(figure.subplots(), ranks, rows)
         numbers = {
-            "average_rank": dict(zip(ranks.methods, ranks.mean_ranks, strict=True)), "blocks": used,
-            "critical_difference": ranks.critical_difference, "friedman_p": ranks.p, "cliques": ranks.cliques,
-            "left_out": ranks.methods_left_out, "blocks_left_out": ranks.blocks_left_out,
+            "average_rank": dict(zip(ranks.methods, ranks.mean_ranks, strict=True)),
+            "blocks": used,
+            "critical_difference": ranks.critical_difference,
+            "friedman_p": ranks.p,
+            "cliques": ranks.cliques,
+            "left_out": ranks.methods_left_out,
+            "blocks_left_out": ranks.blocks_left_out,
         }
         return finished(NAME, TITLE, _caption(ranks, used, rows), figure, numbers)
 

@@ -95,7 +95,12 @@ def tsne(features: np.ndarray, seed: int = 0) -> np.ndarray:
     small = len(centred) < SMALL
     iterations = {"early_exaggeration_iter": 150, "n_iter": 350} if small else {}
     model = TSNE(
-        perplexity=min(30, (len(centred) - 1) / 3), theta=0.8, neighbors="exact" if small else "auto",
-        initialization="pca", random_state=seed, n_jobs=1, **iterations,
+        perplexity=min(30, (len(centred) - 1) / 3),
+        theta=0.8,
+        neighbors="exact" if small else "auto",
+        initialization="pca",
+        random_state=seed,
+        n_jobs=1,
+        **iterations,
     )
     return np.asarray(model.fit(centred))

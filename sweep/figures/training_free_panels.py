@@ -11,7 +11,9 @@ VERSION = 1
 NAME, TITLE = "training_free", "Without training: neighbours, prompts, retrieval"
 ROW_HEIGHT = 0.24  # inches
 PANELS = {
-    "knn": "Nearest neighbours", "zero_shot": "Zero-shot", "image_to_text": "Image to report",
+    "knn": "Nearest neighbours",
+    "zero_shot": "Zero-shot",
+    "image_to_text": "Image to report",
     "text_to_image": "Report to image",
 }
 Series = dict[str, dict[str, float]]  # name of a line of markers -> row -> value in [0, 1]

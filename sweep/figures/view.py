@@ -19,9 +19,7 @@ from sweep.studies.plan import Plan
 from sweep.studies.study import BASELINE, EncoderRow, Study
 from trainables.registry import PROTOCOLS
 
-GROUP_TITLES = {
-    BASELINE: "Baselines", "image-text": "Image-text", "image-image": "Image-image", "joint": "Joint",
-}
+GROUP_TITLES = {BASELINE: "Baselines", "image-text": "Image-text", "image-image": "Image-image", "joint": "Joint"}
 
 
 @dataclass(frozen=True)
@@ -110,8 +108,12 @@ class View:
 
 
 def make_view(
-    study: Study, plan: Plan, results: Sequence[CellResult], store: ReadStore,
-    data_folders: Mapping[str, str] | None = None, raw: Mapping[str, Path] | None = None,
+    study: Study,
+    plan: Plan,
+    results: Sequence[CellResult],
+    store: ReadStore,
+    data_folders: Mapping[str, str] | None = None,
+    raw: Mapping[str, Path] | None = None,
 ) -> View:
     """From results alone, where nobody has compared them yet."""
     comparisons = compare_methods(study_summaries(study, plan, results))

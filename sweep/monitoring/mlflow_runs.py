@@ -34,7 +34,8 @@ class MlflowRuns:
             result = open_artefacts(self.store.files, self.store.folder(item)).result
             metrics = [
                 Metric(name, float(value), int(time.time() * 1000), int(entry["epoch"]))
-                for entry in result.get("history") or () for name, value in entry.items()
+                for entry in result.get("history") or ()
+                for name, value in entry.items()
                 if name != "epoch" and value is not None
             ]
             if result.get("macro_auroc") is not None:

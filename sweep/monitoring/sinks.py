@@ -35,8 +35,14 @@ class Sinks:
     """One for each pass of a sweep. A sink that fails is named once and left out: the sweep goes on."""
 
     def __init__(
-        self, options: SinkOptions, store: Store, plan: Plan, pending: Pending, done: set[str],
-        counts: Mapping[str, Mapping[str, int]], say: Callable[[str], None],
+        self,
+        options: SinkOptions,
+        store: Store,
+        plan: Plan,
+        pending: Pending,
+        done: set[str],
+        counts: Mapping[str, Mapping[str, int]],
+        say: Callable[[str], None],
     ):
         """pending: what this pass does; done: folders that were finished before; counts: source -> split -> images."""
         self.say = say

@@ -12,9 +12,11 @@ from sweep.store.report_folder import ReportFolder
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-@app.command(epilog="Nothing is computed on a cluster and no result is changed: run it at any time, also while a sweep "
-             "is going on. Exit codes: 0 the report is written, whatever it says; 2 bad input, or a folder that "
-             "cannot be written; 3 the storage is full or away.")
+@app.command(
+    epilog="Nothing is computed on a cluster and no result is changed: run it at any time, also while a sweep "
+    "is going on. Exit codes: 0 the report is written, whatever it says; 2 bad input, or a folder that "
+    "cannot be written; 3 the storage is full or away."
+)
 def report(
     storage: Annotated[str, typer.Option(help="What sweep.run was given: a folder, an NFS path, s3://... or gs://...")],
     study: Annotated[
@@ -23,8 +25,8 @@ def report(
     raw: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="SOURCE=DIR", help="Only where the storage has several builds of a source: the archive of the one "
-            "that is meant.",
+            metavar="SOURCE=DIR",
+            help="Only where the storage has several builds of a source: the archive of the one that is meant.",
         ),
     ] = None,
     only: Annotated[

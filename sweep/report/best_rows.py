@@ -55,8 +55,13 @@ def _best_row(block: DatasetSummaries, column: Column) -> BestRow | None:
     reference = None if winner == block.reference else block.reference
     test = block.against_reference(column).get(winner)
     return BestRow(
-        block.title(column), block.name(winner), tuple(map(block.name, best[1:])), 100 * summary.mean,
-        None if summary.ci95 is None else 100 * summary.ci95, summary.n, summary.complete,
+        block.title(column),
+        block.name(winner),
+        tuple(map(block.name, best[1:])),
+        100 * summary.mean,
+        None if summary.ci95 is None else 100 * summary.ci95,
+        summary.n,
+        summary.complete,
         block.name(rival) if rival else None,
         100 * (summary.mean - block.summary(rival, column).mean) if rival else None,
         block.name(reference) if reference else None,

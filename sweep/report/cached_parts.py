@@ -46,13 +46,22 @@ class CachedParts:
     def _index(self, contents: Mapping[str, str | bytes]) -> str:
         """files: name -> SHA-256, since a quick report writes some of these files too."""
         figures = [
-            {"name": d.name, "title": d.title, "caption": d.caption, "missing": d.missing, "numbers": d.numbers,
-             "key": self.figure_keys.get(d.name)}
+            {
+                "name": d.name,
+                "title": d.title,
+                "caption": d.caption,
+                "missing": d.missing,
+                "numbers": d.numbers,
+                "key": self.figure_keys.get(d.name),
+            }
             for d in self.drawings.values()
         ]
         value = {
-            "statistics_key": self.statistics_key, "statistics": list(self.statistics), "notes": list(self.notes),
-            "figures": figures, "files": {name: _sha256(content) for name, content in contents.items()},
+            "statistics_key": self.statistics_key,
+            "statistics": list(self.statistics),
+            "notes": list(self.notes),
+            "figures": figures,
+            "files": {name: _sha256(content) for name, content in contents.items()},
         }
         return json.dumps(value, indent=1)
 
@@ -69,9 +78,7 @@ def cached_parts_of(data: ReportData, comparisons: Comparisons, folder: ReportFo
     with drawing_beside(view, kept=kept) as drawings:
         if statistics is not None:
             return CachedParts(statistics, tuple(index["notes"]), drawings(), key, keys)
-        found = analyse(
-            data.study, data.plan, data.results, data.store, data.data_folders, comparisons=comparisons
-        )
+        found = analyse(data.study, data.plan, data.results, data.store, data.data_folders, comparisons=comparisons)
         # Predictions that cannot be read today may be computed again under the same keys: nothing of this is kept.
         return CachedParts(found.csv_files(), found.notes, drawings(), None if found.unusable else key, keys)
 
@@ -127,6 +134,4 @@ def _drawing(figure: Mapping[str, Any], folder: ReportFolder, index: Mapping[str
     svg, png = (_whole(folder, index, f"{FIGURES}/{figure['name']}.{ending}") for ending in ("svg", "png"))
     if svg is None or png is None:
         return None
-    return Drawing(
-        figure["name"], figure["title"], figure["caption"], svg.decode(), png, figure["numbers"], None
-    )
+    return Drawing(figure["name"], figure["title"], figure["caption"], svg.decode(), png, figure["numbers"], None)

@@ -100,7 +100,8 @@ def finding_tables(means: Summaries, published: bool = False) -> tuple["FindingT
     columns = sorted((share for protocol, share in means.layout.columns if protocol == PROTOCOL), reverse=True)
     return tuple(
         _table(means, dataset, display, label_percent, published)
-        for label_percent in columns for dataset, display in means.layout.datasets
+        for label_percent in columns
+        for dataset, display in means.layout.datasets
     )
 
 
@@ -150,8 +151,12 @@ def _counts(groups: Iterable[Iterable[CellResult]]) -> dict[str, set[tuple[int, 
 
 
 def _row(
-    finding: str, summaries: Mapping[str, Summary], counts: set[tuple[int, int]], layout: TableLayout,
-    marks: dict[str, str], printed: PublishedFinding | None,
+    finding: str,
+    summaries: Mapping[str, Summary],
+    counts: set[tuple[int, int]],
+    layout: TableLayout,
+    marks: dict[str, str],
+    printed: PublishedFinding | None,
 ) -> FindingRow:
     published = {}
     if printed is not None:
@@ -159,8 +164,12 @@ def _row(
         published = {name: printed.auroc.get(method) for name, (method, batch) in names if batch == PAPER_BATCH_SIZE}
     n_pos, n_neg = zip(*counts, strict=True)
     return FindingRow(
-        finding, display_of(finding), (min(n_pos), max(n_pos)), (min(n_neg), max(n_neg)),
-        _entries(summaries, marks, published), printed.prevalence if printed else None,
+        finding,
+        display_of(finding),
+        (min(n_pos), max(n_pos)),
+        (min(n_neg), max(n_neg)),
+        _entries(summaries, marks, published),
+        printed.prevalence if printed else None,
     )
 
 
@@ -241,11 +250,16 @@ class FindingTable:
         """A table environment that needs \\usepackage{booktabs} and nothing else; many methods are set small."""
         wide = len(self.methods) > MANY_METHODS
         lines = [
-            r"% \usepackage{booktabs}", r"\begin{table}[t]", r"\centering",
-            rf"\caption{{{latex(self.caption)}}}", rf"\label{{tab:{latex_label(self.study, self.file_stem)}}}",
+            r"% \usepackage{booktabs}",
+            r"\begin{table}[t]",
+            r"\centering",
+            rf"\caption{{{latex(self.caption)}}}",
+            rf"\label{{tab:{latex_label(self.study, self.file_stem)}}}",
             *([r"\tiny\setlength{\tabcolsep}{2pt}"] if wide else []),
-            rf"\begin{{tabular}}{{@{{}}lrr{'c' * len(self.methods)}@{{}}}}", r"\toprule",
-            latex_row(map(latex, self.header)), r"\midrule",
+            rf"\begin{{tabular}}{{@{{}}lrr{'c' * len(self.methods)}@{{}}}}",
+            r"\toprule",
+            latex_row(map(latex, self.header)),
+            r"\midrule",
         ]
         for row in self.rows:
             lines += [r"\midrule"] if not row.finding else []
@@ -257,8 +271,24 @@ class FindingTable:
 
     def csv(self) -> str:
         """One row a finding and method: mean, ci95 and sd in percent, n, and what is absent."""
-        header = ["dataset", "protocol", "label_percent", "finding", "prevalence", "n_pos", "n_neg", "method",
-                  "display_name", "mean", "ci95", "sd", "n", "missing", "failed", "undefined"]
+        header = [
+            "dataset",
+            "protocol",
+            "label_percent",
+            "finding",
+            "prevalence",
+            "n_pos",
+            "n_neg",
+            "method",
+            "display_name",
+            "mean",
+            "ci95",
+            "sd",
+            "n",
+            "missing",
+            "failed",
+            "undefined",
+        ]
         header += ["published", "difference", "published_prevalence"] if self.published else []
         lines = []
         for row in self.rows:

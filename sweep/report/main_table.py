@@ -26,7 +26,10 @@ from sweep.store.records import DAMAGED, FAILED, MISSING, CellResult, Place
 from sweep.studies.layout import TableLayout, what_varies
 
 GROUP_TITLES = {
-    "baseline": "Baselines", "image-text": "Multi-modal", "image-image": "Self-supervised", "joint": "Joint",
+    "baseline": "Baselines",
+    "image-text": "Multi-modal",
+    "image-image": "Self-supervised",
+    "joint": "Joint",
 }
 
 
@@ -69,7 +72,10 @@ class TableSection:
 
 
 def table1(
-    means: Summaries, layout: TableLayout | None = None, published: bool = False, notes: tuple[str, ...] = (),
+    means: Summaries,
+    layout: TableLayout | None = None,
+    published: bool = False,
+    notes: tuple[str, ...] = (),
     number: int = 1,
 ) -> "Table":
     """The table of a study: Table 1, or 8 and 9 in the same form.
@@ -98,9 +104,7 @@ def table1(
 def absence(summary: Summary, undefined: str = "no finding defined") -> str:
     """What is not in the mean, in words; empty for a complete one."""
     missing = tuple(seed for seed in summary.missing if seed not in summary.damaged)
-    parts = (
-        (MISSING, missing), (DAMAGED, summary.damaged), (FAILED, summary.failed), (undefined, summary.undefined),
-    )
+    parts = ((MISSING, missing), (DAMAGED, summary.damaged), (FAILED, summary.failed), (undefined, summary.undefined))
     text = "; ".join(f"{what}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" for what, seeds in parts if seeds)
     return f"{text}; mean of the other n = {summary.n}" if text and summary.n else text
 
@@ -112,7 +116,11 @@ def marks_of(summaries: Iterable[Summary]) -> dict[str, str]:
 
 
 def _block(
-    dataset: str, display: str, layout: TableLayout, summaries: dict[Place, Summary], marks: dict[str, str],
+    dataset: str,
+    display: str,
+    layout: TableLayout,
+    summaries: dict[Place, Summary],
+    marks: dict[str, str],
     published: bool,
 ) -> TableSection:
     best = {
@@ -123,12 +131,14 @@ def _block(
         entries = []
         for column in layout.columns:
             summary = summaries[name, dataset, *column]
-            entries.append(Entry(
-                summary,
-                best=(summary.n, percent(summary.mean)) == best[column],
-                mark=marks.get(absence(summary), ""),
-                published=published_value(layout, dataset, name, *column) if published else None,
-            ))
+            entries.append(
+                Entry(
+                    summary,
+                    best=(summary.n, percent(summary.mean)) == best[column],
+                    mark=marks.get(absence(summary), ""),
+                    published=published_value(layout, dataset, name, *column) if published else None,
+                )
+            )
         rows.append(Row(name, row_display, group, tuple(entries)))
     return TableSection(dataset, display, tuple(rows))
 
@@ -150,7 +160,8 @@ def _caption(layout: TableLayout, results: Sequence[CellResult]) -> str:
     counts = defined_findings(results)
     findings = "; ".join(
         f"{display} {low if low == high else f'{low} to {high}'} of {total}"
-        for dataset, display in layout.datasets if dataset in counts
+        for dataset, display in layout.datasets
+        if dataset in counts
         for low, high, total in [counts[dataset]]
     )
     return (
@@ -209,9 +220,13 @@ class Table:
         width = len(self.layout.columns)
         label = latex_label(self.layout.study, f"table{self.number}")
         lines = [
-            r"% \usepackage{booktabs}", r"\begin{table}[t]", r"\centering",
-            rf"\caption{{{latex(self.caption)}}}", rf"\label{{tab:{label}}}",
-            rf"\begin{{tabular}}{{@{{}}l{'c' * width}@{{}}}}", r"\toprule",
+            r"% \usepackage{booktabs}",
+            r"\begin{table}[t]",
+            r"\centering",
+            rf"\caption{{{latex(self.caption)}}}",
+            rf"\label{{tab:{label}}}",
+            rf"\begin{{tabular}}{{@{{}}l{'c' * width}@{{}}}}",
+            r"\toprule",
         ]
         for i, block in enumerate(self.blocks):
             lines += [r"\midrule"] if i else []

@@ -17,8 +17,12 @@ MOST_FAILURES = 20
 
 
 def report_markdown(
-    data: ReportData, narrative: Sequence[Sentence], tables: Sequence[Table], per_finding: Sequence[FindingTable],
-    figures: Sequence[str], extras: CachedParts,
+    data: ReportData,
+    narrative: Sequence[Sentence],
+    tables: Sequence[Table],
+    per_finding: Sequence[FindingTable],
+    figures: Sequence[str],
+    extras: CachedParts,
 ) -> str:
     """figures: lines that say where each figure lies, or why there is none."""
     lines = [f"# {data.study.name}: {data.study.title}", "", *_narrative(narrative), *_state(data), ""]
@@ -88,16 +92,22 @@ def data_line(source: str, data: ReportData) -> str:
     if manifest is None:
         return f"{source}: {'damaged' if source in data.damaged_sources else NOT_BUILT + ' yet'}"
     splits: Mapping = manifest.counts["splits"]
-    sizes = ", ".join(f"{name} {part['images']:,} images of {part['patients']:,} patients"
-                      for name, part in splits.items() if part["images"])
+    sizes = ", ".join(
+        f"{name} {part['images']:,} images of {part['patients']:,} patients"
+        for name, part in splits.items()
+        if part["images"]
+    )
     return f"{source}: fingerprint {manifest.fingerprint}; {sizes}"
 
 
 def compute_lines(data: ReportData) -> list[str]:
     """Hours by device, as far as results say on what they were computed."""
     spent = compute_hours_of(data)
-    where = [(spent.gpu_hours, "GPU-hours"), (spent.cpu_hours, "worker-hours on CPUs"),
-             (spent.unknown_hours, "worker-hours on a device that the results do not name")]
+    where = [
+        (spent.gpu_hours, "GPU-hours"),
+        (spent.cpu_hours, "worker-hours on CPUs"),
+        (spent.unknown_hours, "worker-hours on a device that the results do not name"),
+    ]
     parts = [f"{hours:,.2f} {name}" for hours, name in where if hours]
     if not parts:
         return ["compute: nothing is finished"]

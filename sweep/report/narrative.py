@@ -122,10 +122,13 @@ def _winners(block: DatasetSummaries) -> list[str]:
             wins.setdefault(row, []).append(column)
     ranked = sorted(wins.items(), key=lambda item: -len(item[1]))
     parts = [
-        f"{block.name(row)} under " + listed([
-            f"{block.title(c)} ({mean_and_interval(block.summary(row, c).mean, block.summary(row, c).ci95)})"
-            for c in won
-        ])
+        f"{block.name(row)} under "
+        + listed(
+            [
+                f"{block.title(c)} ({mean_and_interval(block.summary(row, c).mean, block.summary(row, c).ci95)})"
+                for c in won
+            ]
+        )
         for row, won in ranked
     ]
     return [f"{block.display}: the highest macro AUROC (%) is that of {'; '.join(parts)}."] if parts else []
@@ -241,8 +244,10 @@ def _undefined(results: Sequence[CellResult], layout: TableLayout) -> list[str]:
     return [
         f"{display}: {'no finding has' if high == 0 else f'only {high} of {total} findings have'} both classes in the "
         "test images; the others have no AUROC and are in no mean."
-        for source, display in layout.datasets if source in counts
-        for _, high, total in [counts[source]] if high < total
+        for source, display in layout.datasets
+        if source in counts
+        for _, high, total in [counts[source]]
+        if high < total
     ]
 
 

@@ -36,7 +36,8 @@ def _with_rows(layout: TableLayout, names: Iterable[str], baseline_batch: int = 
     names = set(names)
     paper_rows = tuple(
         (name, method, baseline_batch if group == BASELINE else batch)
-        for (name, method, batch), (_, _, group) in zip(layout.paper_rows, layout.rows, strict=True) if name in names
+        for (name, method, batch), (_, _, group) in zip(layout.paper_rows, layout.rows, strict=True)
+        if name in names
     )
     return replace(layout, rows=tuple(row for row in layout.rows if row[0] in names), paper_rows=paper_rows)
 

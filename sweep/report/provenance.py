@@ -57,7 +57,10 @@ def provenance(data: ReportData) -> dict:
         "datasets": {dataset.source: plain(dataset.recipe) for dataset in study.datasets},
         "data": {
             source: {
-                "fingerprint": m.fingerprint, "counts": m.counts, "notes": list(m.notes), "rejects": m.reject_reasons,
+                "fingerprint": m.fingerprint,
+                "counts": m.counts,
+                "notes": list(m.notes),
+                "rejects": m.reject_reasons,
             }
             for source, m in data.manifests.items()
         },

@@ -76,9 +76,12 @@ MEANS = {
 # Finding as printed -> AUROC in percent under FT for each of PER_FINDING_ROWS, then the printed prevalence in percent.
 PER_FINDING_ROWS = ("imagenet", "clip", "simclr", "clip+simclr")
 PER_FINDING_COLUMNS = {
-    2: ("chexpert", 100), 3: ("nih_cxr14", 100),
-    4: ("chexpert", 10), 5: ("nih_cxr14", 10),
-    6: ("chexpert", 1), 7: ("nih_cxr14", 1),
+    2: ("chexpert", 100),
+    3: ("nih_cxr14", 100),
+    4: ("chexpert", 10),
+    5: ("nih_cxr14", 10),
+    6: ("chexpert", 1),
+    7: ("nih_cxr14", 1),
 }
 
 PER_FINDING = {

@@ -32,11 +32,26 @@ def markdown_value(text: str, best: bool, mark: str) -> str:
     return f"{text} [{mark}]" if mark else text
 
 
-LATEX_ESCAPES = str.maketrans({
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "<": "$<$", ">": "$>$",
-    "[": "{[}", "\n": " ",
-})
+LATEX_ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "<": "$<$",
+        ">": "$>$",
+        "[": "{[}",
+        "\n": " ",
+    }
+)
 
 
 def latex(text: str) -> str:

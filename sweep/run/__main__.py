@@ -43,20 +43,21 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it costs; do nothing.")] = False,
     retry_failed: Annotated[
-        bool,
-        typer.Option("--retry-failed", help="Try what failed before once more, and what is damaged: all is read."),
+        bool, typer.Option("--retry-failed", help="Try what failed before once more, and what is damaged: all is read.")
     ] = False,
     redo: Annotated[
         str | None,
         typer.Option(
-            metavar="KEY", help="Compute one cell again, and nothing else, and say whether it comes out equal. Its key "
+            metavar="KEY",
+            help="Compute one cell again, and nothing else, and say whether it comes out equal. Its key "
             "stands in the report and in results.csv.",
         ),
     ] = None,
     chaos: Annotated[
         bool,
         typer.Option(
-            "--chaos", help="Run the study twice in folders of its own, once killing its workers and its driver at "
+            "--chaos",
+            help="Run the study twice in folders of its own, once killing its workers and its driver at "
             "random, and show that the table comes out the same.",
         ),
     ] = False,

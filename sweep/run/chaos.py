@@ -21,8 +21,16 @@ from sweep.store.store import CELLS, ENCODERS
 MARK = "RADSWEEP_CHAOS"
 FAULTS = ("driver SIGKILL", "driver SIGTERM", "driver SIGINT", "driver SIGINT twice", "worker SIGKILL")
 # Ray's own agents are not among them: where one ends, Ray ends the whole host, which is a fault of another kind.
-WORKERS = ("ray::ImplicitFunc", "ray::RayTrainWorker", "ray::TrainController", "ray::run_tune_search", "ray::pretrain-",
-           "ray::initial-", "ray::ProgressActor", "ray::RunQueue")
+WORKERS = (
+    "ray::ImplicitFunc",
+    "ray::RayTrainWorker",
+    "ray::TrainController",
+    "ray::run_tune_search",
+    "ray::pretrain-",
+    "ray::initial-",
+    "ray::ProgressActor",
+    "ray::RunQueue",
+)
 STOPS_WITHIN_SECONDS = 10.0
 ORPHANS_END_WITHIN_SECONDS = 30.0
 # Where a driver is killed outright, two of Ray's agents try for 60 s to tell the head, which is gone too, of it. They
@@ -76,9 +84,7 @@ def family(mark: str, sessions: set[int], seen: set[tuple[int, int]]) -> list[Pr
     Ray's workers write their title over their environment, so the mark alone does not find them.
     """
     every = processes(mark)
-    ours = {
-        pid for pid, p in every.items() if p.marked or p.session in sessions or (pid, p.started) in seen
-    }
+    ours = {pid for pid, p in every.items() if p.marked or p.session in sessions or (pid, p.started) in seen}
     while more := {pid for pid, p in every.items() if p.parent in ours} - ours:
         ours |= more
     seen |= {(pid, every[pid].started) for pid in ours}
@@ -128,7 +134,11 @@ class FaultInjector:
         environment = {**os.environ, MARK: self.mark}
         with open(f"{self.storage}.log", "ab") as log:
             driver = subprocess.Popen(
-                self.command, stdout=log, stderr=log, env=environment, start_new_session=True,
+                self.command,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
                 preexec_fn=accept_interrupts,
             )
         self.sessions.add(driver.pid)
@@ -238,8 +248,15 @@ def results_of(storage: Path, study: str) -> bytes | None:
 
 
 def show_chaos(
-    study: str, study_name: str, raw: list[str], faults: int, say: Callable[[str], None], folder: Path | None = None,
-    seed: int | None = None, shortest: float = 2.0, longest: float = 40.0,
+    study: str,
+    study_name: str,
+    raw: list[str],
+    faults: int,
+    say: Callable[[str], None],
+    folder: Path | None = None,
+    seed: int | None = None,
+    shortest: float = 2.0,
+    longest: float = 40.0,
 ) -> bool:
     """Run a study undisturbed and disturbed, in a folder of their own, and compare. Whether every promise held."""
     seed = random.SystemRandom().randrange(1 << 30) if seed is None else seed

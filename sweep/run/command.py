@@ -10,8 +10,15 @@ from sweep.studies.bad_input import BadInput
 
 
 def run_study(
-    study_name: str, storage: str, raw: list[str], only: list[str], dry_run: bool, retry_failed: bool,
-    redo: str | None, started: float, logs_to: tuple[str | None, str | None],
+    study_name: str,
+    storage: str,
+    raw: list[str],
+    only: list[str],
+    dry_run: bool,
+    retry_failed: bool,
+    redo: str | None,
+    started: float,
+    logs_to: tuple[str | None, str | None],
 ) -> int:
     silence_libraries()
     from datasets_io.schema import ArchiveError

@@ -87,10 +87,19 @@ class Analysis:
     def rank_rows(self) -> tuple[RankRow, ...]:
         return tuple(
             RankRow(
-                r.scope, r.blocks_are, method, rank, r.num_blocks, r.chi2, r.p, r.critical_difference,
-                r.methods_left_out, r.blocks_left_out,
+                r.scope,
+                r.blocks_are,
+                method,
+                rank,
+                r.num_blocks,
+                r.chi2,
+                r.p,
+                r.critical_difference,
+                r.methods_left_out,
+                r.blocks_left_out,
             )
-            for r in self.ranks for method, rank in zip(r.methods, r.mean_ranks, strict=True)
+            for r in self.ranks
+            for method, rank in zip(r.methods, r.mean_ranks, strict=True)
         )
 
     def csv_files(self) -> dict[str, str]:
@@ -99,8 +108,13 @@ class Analysis:
 
 
 def analyse(
-    study: Study, plan: Plan, results: Sequence[CellResult], store: ReadStore | None,
-    folders: Mapping[str, str] | None = None, num_resamples: int = NUM_RESAMPLES, threads: int | None = None,
+    study: Study,
+    plan: Plan,
+    results: Sequence[CellResult],
+    store: ReadStore | None,
+    folders: Mapping[str, str] | None = None,
+    num_resamples: int = NUM_RESAMPLES,
+    threads: int | None = None,
     comparisons: Comparisons | None = None,
 ) -> Analysis:
     """All statistics of the results; those that need predictions only where the store has them.
@@ -130,7 +144,10 @@ def analyse(
         notes.append(f"{len(unusable)} finished cells have predictions that were not used, the first since: {reason}.")
     notes += _count_notes(results, columns)
     return replace(
-        found, ranks=comparisons.ranks, group_sizes=tuple(sizes), notes=tuple(notes),
+        found,
+        ranks=comparisons.ranks,
+        group_sizes=tuple(sizes),
+        notes=tuple(notes),
         unusable=tuple(sorted(unusable.items())),
     )
 
@@ -140,7 +157,10 @@ def _nan_notes(broken: Sequence[CellResult]) -> list[str]:
 
 
 def _test_set(
-    dataset: Dataset, results: Sequence[CellResult], measurer: MetricReader | None, folders: Mapping[str, str],
+    dataset: Dataset,
+    results: Sequence[CellResult],
+    measurer: MetricReader | None,
+    folders: Mapping[str, str],
     num_resamples: int,
 ) -> tuple[TestSet | None, list[str]]:
     """None where no prediction can be read; and what to say."""
@@ -172,7 +192,11 @@ def _group_sizes(source: str, tests: TestSet | None) -> list[GroupSizeRow]:
 
 
 def _column(
-    comparisons: Comparisons, source: str, protocol: str, percent: int, tests: TestSet | None,
+    comparisons: Comparisons,
+    source: str,
+    protocol: str,
+    percent: int,
+    tests: TestSet | None,
     measurer: MetricReader | None,
 ) -> tuple[ColumnStatistics, dict[str, str]]:
     """A column with what its predictions say, and key -> why a finished cell's say nothing."""
@@ -196,9 +220,7 @@ def _with_rows(found: Analysis, column: ColumnStatistics) -> Analysis:
     )
 
 
-def _count_notes(
-    results: Sequence[CellResult], columns: Sequence[tuple[str, tuple[FindingAuroc, ...]]]
-) -> list[str]:
+def _count_notes(results: Sequence[CellResult], columns: Sequence[tuple[str, tuple[FindingAuroc, ...]]]) -> list[str]:
     """What is missing, failed, undefined or rare, in sentences. columns: of each its dataset and findings."""
     notes = []
     if not results:

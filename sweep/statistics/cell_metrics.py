@@ -43,9 +43,7 @@ class CellMetrics:
     groups: tuple[GroupMacros, ...]
 
 
-def make_test_set(
-    images: TestImages, metadata: pa.Table | None, num_resamples: int, seed: int = 0
-) -> TestSet:
+def make_test_set(images: TestImages, metadata: pa.Table | None, num_resamples: int, seed: int = 0) -> TestSet:
     names = {} if metadata is None else group_names(metadata, images.image_ids)
     attributes = attributes_of(names, images.patient_ids, images.labels, images.known)
     return TestSet(images, draw_resamples(images.patient_ids, num_resamples, seed), attributes)
@@ -104,9 +102,7 @@ class MetricReader:
                 continue
         return None
 
-    def measure(
-        self, tests: TestSet, results: Sequence[CellResult]
-    ) -> tuple[dict[str, CellMetrics], dict[str, str]]:
+    def measure(self, tests: TestSet, results: Sequence[CellResult]) -> tuple[dict[str, CellMetrics], dict[str, str]]:
         """Key -> measures, and key -> why there are none."""
 
         def one(result: CellResult) -> CellMetrics | str:

@@ -123,12 +123,29 @@ def interval_rows(column: ColumnStatistics) -> list[IntervalRow]:
         for value, members in column.members.items():
             s = column.summary(method, value)
             both = s.both_seeds
-            rows.append(IntervalRow(
-                *column.place, method, display, value, len(members), *counts.get(value, (None, None)),
-                s.mean, s.sd, s.n, s.interval, s.ci95, s.varies,
-                both and both.sd_pretraining, both and both.sd_downstream, both and both.ci95,
-                *patients_interval(column.value_of(resampled, value)), s.missing, s.failed, s.undefined,
-            ))
+            rows.append(
+                IntervalRow(
+                    *column.place,
+                    method,
+                    display,
+                    value,
+                    len(members),
+                    *counts.get(value, (None, None)),
+                    s.mean,
+                    s.sd,
+                    s.n,
+                    s.interval,
+                    s.ci95,
+                    s.varies,
+                    both and both.sd_pretraining,
+                    both and both.sd_downstream,
+                    both and both.ci95,
+                    *patients_interval(column.value_of(resampled, value)),
+                    s.missing,
+                    s.failed,
+                    s.undefined,
+                )
+            )
     return rows
 
 
@@ -143,10 +160,20 @@ def metric_rows(column: ColumnStatistics) -> list[MetricRow]:
             prevalence = n_pos / (n_pos + n_neg) if n_pos is not None and n_pos + n_neg else None
             found = {name: column.quality(method, name, value) for name in QUALITIES}
             auroc = column.summary(method, value)
-            rows.append(MetricRow(
-                *column.place, method, display, value, n_pos, n_neg, prevalence, found["brier"].n, auroc.mean,
-                *(number for name in QUALITIES for number in (found[name].mean, found[name].ci95)),
-            ))
+            rows.append(
+                MetricRow(
+                    *column.place,
+                    method,
+                    display,
+                    value,
+                    n_pos,
+                    n_neg,
+                    prevalence,
+                    found["brier"].n,
+                    auroc.mean,
+                    *(number for name in QUALITIES for number in (found[name].mean, found[name].ci95)),
+                )
+            )
     return rows
 
 
@@ -158,10 +185,24 @@ def comparison_rows(column: ColumnStatistics) -> list[ComparisonRow]:
         if column.members[MACRO_DEFINED]:
             a, b, _ = _both(column, c.first, c.second)
             vector = None if a is None or b is None else column.value_of(a - b, MACRO_DEFINED)
-        rows.append(ComparisonRow(
-            *column.place, tested.family, c.first, c.second, c.n, c.difference, c.ci95, c.t, c.p, c.p_holm,
-            c.wilcoxon_p, c.wilcoxon_p_holm, *patients_interval(vector), tested.left_out,
-        ))
+        rows.append(
+            ComparisonRow(
+                *column.place,
+                tested.family,
+                c.first,
+                c.second,
+                c.n,
+                c.difference,
+                c.ci95,
+                c.t,
+                c.p,
+                c.p_holm,
+                c.wilcoxon_p,
+                c.wilcoxon_p_holm,
+                *patients_interval(vector),
+                tested.left_out,
+            )
+        )
     return rows
 
 
@@ -184,14 +225,20 @@ def finding_difference_rows(column: ColumnStatistics) -> list[FindingDifferenceR
             continue
         ours, theirs = column.finished[method], column.finished[reference]
         for finding in (f.finding for f in column.findings if f.auroc is not None):
-            difference = over_seeds({
-                p: np.float64(auroc_of(ours[p], finding) - auroc_of(theirs[p], finding))
-                for p in places
-            })
-            rows.append(FindingDifferenceRow(
-                *column.place, finding, method, reference, len(places), float(difference),
-                *patients_interval(column.value_of(a - b, finding)),
-            ))
+            difference = over_seeds(
+                {p: np.float64(auroc_of(ours[p], finding) - auroc_of(theirs[p], finding)) for p in places}
+            )
+            rows.append(
+                FindingDifferenceRow(
+                    *column.place,
+                    finding,
+                    method,
+                    reference,
+                    len(places),
+                    float(difference),
+                    *patients_interval(column.value_of(a - b, finding)),
+                )
+            )
     return rows
 
 
@@ -212,14 +259,30 @@ def subgroup_rows(column: ColumnStatistics) -> tuple[list[SubgroupRow], list[Gap
             num_findings = int(attribute.findings.sum())
             for g, group in enumerate(attribute.compared):
                 size = attribute.groups.index(group)
-                rows.append(SubgroupRow(
-                    *start, group, attribute.num_images[size], attribute.num_patients[size], num_findings,
-                    attribute.fewest_positives, len(cells), float(values[g]), *patients_interval(resampled[g]),
-                ))
+                rows.append(
+                    SubgroupRow(
+                        *start,
+                        group,
+                        attribute.num_images[size],
+                        attribute.num_patients[size],
+                        num_findings,
+                        attribute.fewest_positives,
+                        len(cells),
+                        float(values[g]),
+                        *patients_interval(resampled[g]),
+                    )
+                )
             if len(attribute.compared) > 1:
                 high, low = widest_gap(values)
-                gaps.append(GapRow(
-                    *start, attribute.compared[high], attribute.compared[low], num_findings, len(cells),
-                    float(values[high] - values[low]), *patients_interval(resampled[high] - resampled[low]),
-                ))
+                gaps.append(
+                    GapRow(
+                        *start,
+                        attribute.compared[high],
+                        attribute.compared[low],
+                        num_findings,
+                        len(cells),
+                        float(values[high] - values[low]),
+                        *patients_interval(resampled[high] - resampled[low]),
+                    )
+                )
     return rows, gaps

@@ -80,7 +80,9 @@ def _all_ranks(summaries: Summaries, methods: Sequence[str]) -> tuple["Ranks", .
     for column in layout.columns:
         blocks = {
             (dataset, *column, f.finding): summaries.complete(dataset, column, f.finding)
-            for dataset, _ in layout.datasets for f in summaries.findings(dataset, column) if f.auroc is not None
+            for dataset, _ in layout.datasets
+            for f in summaries.findings(dataset, column)
+            if f.auroc is not None
         }
         found.append(rank_methods(layout.column_title(*column), "dataset and finding, by AUROC", blocks, methods))
     return tuple(found)
@@ -97,7 +99,10 @@ def cells_by_method(cells: Iterable[CellResult]) -> dict[str, dict[tuple[int, in
 
 
 def compare_column(
-    cells: Iterable[CellResult], methods: Sequence[str], reference: str | None, seeds: Sequence[int],
+    cells: Iterable[CellResult],
+    methods: Sequence[str],
+    reference: str | None,
+    seeds: Sequence[int],
     pretrain_seeds: Sequence[int] = (0,),
 ) -> tuple[Tested, ...]:
     """Every method against the reference, and all pairs, each family with its own correction.
@@ -124,7 +129,9 @@ def compare_column(
 
 
 def _differences(
-    a: Mapping[tuple[int, int], CellResult], b: Mapping[tuple[int, int], CellResult], seeds: Sequence[int],
+    a: Mapping[tuple[int, int], CellResult],
+    b: Mapping[tuple[int, int], CellResult],
+    seeds: Sequence[int],
     pretrain_seeds: Sequence[int],
 ) -> tuple[list[float], tuple[str, ...]]:
     groups, left_out = [], []
@@ -167,15 +174,15 @@ class Ranks:
 
 
 def rank_methods(
-    scope: str, blocks_are: str, blocks: Mapping[Any, Mapping[str, float]] | Sequence[Mapping[str, float]],
+    scope: str,
+    blocks_are: str,
+    blocks: Mapping[Any, Mapping[str, float]] | Sequence[Mapping[str, float]],
     methods: Sequence[str],
 ) -> Ranks:
     """blocks: for each the values of the methods that are complete in it, higher being better; by name, or in order."""
     named = blocks if isinstance(blocks, Mapping) else dict(enumerate(blocks))
     ranked = [method for method in methods if any(method in block for block in named.values())]
-    whole = {
-        name: block for name, block in named.items() if ranked and all(method in block for method in ranked)
-    }
+    whole = {name: block for name, block in named.items() if ranked and all(method in block for method in ranked)}
     absent = tuple(method for method in methods if method not in ranked)
     empty = Ranks(scope, blocks_are, (), (), 0, None, None, None, (), absent, len(blocks))
     if not whole:
@@ -185,8 +192,12 @@ def rank_methods(
     means = ranks.mean(axis=0)
     order = sorted(range(len(ranked)), key=lambda i: (means[i], i))
     found = replace(
-        empty, methods=tuple(ranked[i] for i in order), mean_ranks=tuple(float(means[i]) for i in order),
-        num_blocks=len(whole), blocks_left_out=len(named) - len(whole), blocks=tuple(whole),
+        empty,
+        methods=tuple(ranked[i] for i in order),
+        mean_ranks=tuple(float(means[i]) for i in order),
+        num_blocks=len(whole),
+        blocks_left_out=len(named) - len(whole),
+        blocks=tuple(whole),
     )
     if len(ranked) < 2 or len(whole) < 2:
         return found

@@ -79,9 +79,7 @@ def two_way(groups: Sequence[Sequence[float]], interval: str = "t", level: float
         return None
     rows, columns = [mean(group) for group in groups], [mean(column) for column in zip(*groups, strict=True)]
     centre = mean(rows)
-    residuals = [
-        (groups[p][s] - rows[p] - columns[s] + centre) ** 2 for p in range(P) for s in range(S)
-    ]
+    residuals = [(groups[p][s] - rows[p] - columns[s] + centre) ** 2 for p in range(P) for s in range(S)]
     a, b, e = S * sd(rows) ** 2, P * sd(columns) ** 2, math.fsum(residuals) / ((P - 1) * (S - 1))
     total = a + b - e
     freedom = total**2 / (a**2 / (P - 1) + b**2 / (S - 1) + e**2 / ((P - 1) * (S - 1))) if a + b + e > 0 else 1.0
@@ -89,8 +87,12 @@ def two_way(groups: Sequence[Sequence[float]], interval: str = "t", level: float
     if total < largest:  # then one mean square is all there is to go by
         total, freedom = largest, {a: P - 1, b: S - 1, e: (P - 1) * (S - 1)}[largest]
     return TwoWay(
-        centre, _quantile(interval, freedom, level) * math.sqrt(total / (P * S)), freedom,
-        math.sqrt(max(0.0, a - e) / S), math.sqrt(max(0.0, b - e) / P), math.sqrt(e),
+        centre,
+        _quantile(interval, freedom, level) * math.sqrt(total / (P * S)),
+        freedom,
+        math.sqrt(max(0.0, a - e) / S),
+        math.sqrt(max(0.0, b - e) / P),
+        math.sqrt(e),
     )
 
 

@@ -85,7 +85,11 @@ def _attribute(
             shared &= both
             fewest.append(positives[inside].sum(axis=0))
     return Attribute(
-        name, tuple(groups), codes, tuple(compared) if shared.any() else (), shared,
+        name,
+        tuple(groups),
+        codes,
+        tuple(compared) if shared.any() else (),
+        shared,
         tuple(int((codes == code).sum()) for code in range(len(groups))),
         tuple(len(set(patient_ids[codes == code])) for code in range(len(groups))),
         int(min(counts[shared].min() for counts in fewest)) if compared and shared.any() else None,
@@ -101,7 +105,11 @@ class GroupMacros:
 
 
 def group_macros(
-    attribute: Attribute, scores: np.ndarray, labels: np.ndarray, known: np.ndarray, resamples: Resamples,
+    attribute: Attribute,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    known: np.ndarray,
+    resamples: Resamples,
     orders: np.ndarray | None = None,
 ) -> GroupMacros:
     """scores, labels, known: (N, F) of one cell; orders: of `presort`. The groups share the resamples of patients."""

@@ -51,7 +51,10 @@ def by_place(results: Iterable[CellResult]) -> dict[Place, list[CellResult]]:
 
 
 def summarise(
-    cells: Iterable[CellResult], seeds: Sequence[int], pretrain_seeds: Sequence[int] = (0,), interval: str = "t",
+    cells: Iterable[CellResult],
+    seeds: Sequence[int],
+    pretrain_seeds: Sequence[int] = (0,),
+    interval: str = "t",
     value: Callable[[CellResult], float | None] = lambda cell: cell.macro_auroc,
 ) -> Summary:
     """The cells of one place against all seeds that were asked for; a seed without a cell is missing.
@@ -80,9 +83,17 @@ def summarise(
     if spread == 0:
         varies = NOTHING
     return Summary(
-        mean(values), spread, len(values), half_width(values, interval) if spread else None, interval,
-        tuple(absent[MISSING]), tuple(absent[FAILED]), tuple(absent["undefined"]), varies,
-        _both(groups, interval) if varies == PRETRAINING else None, tuple(absent[DAMAGED]),
+        mean(values),
+        spread,
+        len(values),
+        half_width(values, interval) if spread else None,
+        interval,
+        tuple(absent[MISSING]),
+        tuple(absent[FAILED]),
+        tuple(absent["undefined"]),
+        varies,
+        _both(groups, interval) if varies == PRETRAINING else None,
+        tuple(absent[DAMAGED]),
     )
 
 
@@ -108,7 +119,9 @@ COMPETITION = ("atelectasis", "cardiomegaly", "consolidation", "edema", "pleural
 SYNONYMS = {"effusion": "pleural_effusion"}  # NIH-ChestX-ray14's name
 FEW_POSITIVES = 10
 MACRO_DEFINED, MACRO_10_POSITIVES, MACRO_COMPETITION = MACROS = (
-    "macro_defined", "macro_10_positives", "macro_competition"
+    "macro_defined",
+    "macro_10_positives",
+    "macro_competition",
 )
 
 

@@ -16,8 +16,10 @@ from sweep.cli.signals import EXIT_INTERRUPTED
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-@app.command(epilog="It only reads, from any machine that reaches the storage, as often as you like. Exit codes: 0 "
-             "whatever it finds, damage included; 2 bad input; 3 the storage is away.")
+@app.command(
+    epilog="It only reads, from any machine that reaches the storage, as often as you like. Exit codes: 0 "
+    "whatever it finds, damage included; 2 bad input; 3 the storage is away."
+)
 def status(
     storage: Annotated[str, typer.Option(help="The --storage of sweep.run.")] = "radsweep-results",
     study: Annotated[
@@ -33,12 +35,10 @@ def status(
         typer.Option(metavar="FIELD=VALUE,...", help="Part of the study, as in sweep.run: e.g. method=clip."),
     ] = None,
     watch: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="Look again so often, until nothing is left or Ctrl-C."),
+        float | None, typer.Option(metavar="SECONDS", help="Look again so often, until nothing is left or Ctrl-C.")
     ] = None,
     tensorboard: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Also write each finished run's history there, for TensorBoard."),
+        Path | None, typer.Option(metavar="DIR", help="Also write each finished run's history there, for TensorBoard.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for scripts.")] = False,
 ) -> None:

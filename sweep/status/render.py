@@ -43,7 +43,10 @@ def render(status: StudyStatus) -> Group:
 def _count_line(name: str, counts: Counts) -> str:
     parts = [f"{counts.done} of {counts.total} done" if counts.left is not None else f"{counts.done} done"]
     for what, number in (
-        ("failed", counts.failed), ("running", counts.running), ("left", counts.left), ("blocked", counts.blocked)
+        ("failed", counts.failed),
+        ("running", counts.running),
+        ("left", counts.left),
+        ("blocked", counts.blocked),
     ):
         if number or (what == "left" and number is not None):
             parts.append(f"[red]{number} {what}[/red]" if what in ("failed", "blocked") else f"{number} {what}")

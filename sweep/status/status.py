@@ -105,8 +105,10 @@ class StatusReader:
         lost = folders.keys() - sources.manifests.keys()
         notes: tuple[str, ...] = (f"{NOT_BUILT} yet: {', '.join(missing)}",) if missing else ()
         if lost:
-            notes += (f"what was computed on {', '.join(sorted(lost))} cannot be told from the rest until its manifest "
-                      "is whole, and counts as left",)
+            notes += (
+                f"what was computed on {', '.join(sorted(lost))} cannot be told from the rest until its manifest "
+                "is whole, and counts as left",
+            )
         return make_plan(self.study, fingerprints_of(self.study, sources), self.only), notes, sources.damage
 
     def _of_study(self, listing: Listing, now: float) -> StudyStatus:
@@ -126,19 +128,26 @@ class StatusReader:
         aside = self.store.quarantined()
         again = {run.key for run in plan.encoders if run.key in damaged or f"{run}-{run.key}" in aside}
         left = pending(plan, done, failed, again)
-        blocked_encoders = len(plan.encoders) - len(left.encoders) - sum(
-            encoder.key in done or encoder.key in failed for encoder in plan.encoders
+        blocked_encoders = (
+            len(plan.encoders)
+            - len(left.encoders)
+            - sum(encoder.key in done or encoder.key in failed for encoder in plan.encoders)
         )
         running = tuple(str(items[folder]) for folder in sorted(listing.fresh) if folder in items)
         finished = [self._piece(item, folder, listing) for folder, item in items.items() if item.key in done]
         rate = estimate(finished, [Piece(kind_of(item)) for item in (*left.encoders, *left.cells)])
         return StudyStatus(
-            self.study.name, self.store.uri,
+            self.study.name,
+            self.store.uri,
             _counts(plan.encoders, done, failed, running, len(left.encoders), max(0, blocked_encoders)),
             _counts(plan.cells, done, failed, running, len(left.cells), len(left.blocked)),
             self._failures(folder for folder in listing.failed if folder in items),
-            running, rate, None if rate.last is None else now - rate.last, drivers_of(self.store, now),
-            live_tables(self.study, plan, results), notes,
+            running,
+            rate,
+            None if rate.last is None else now - rate.last,
+            drivers_of(self.store, now),
+            live_tables(self.study, plan, results),
+            notes,
             _as_failures((*damage, *self.damage.values(), *self.reader.damage.values())),
         )
 
@@ -159,17 +168,25 @@ class StatusReader:
         kinds = {kind: [f for f in folders if f.startswith(f"{kind}/")] for kind in (ENCODERS, CELLS)}
         counts = {
             kind: Counts(
-                len(found), sum(f in done for f in found), sum(f in listing.failed for f in found),
+                len(found),
+                sum(f in done for f in found),
+                sum(f in listing.failed for f in found),
                 sum(f in listing.fresh for f in found),
             )
             for kind, found in kinds.items()
         }
         note = "All that the storage holds; --study says what of a study is left, and shows its table."
         return StudyStatus(
-            None, self.store.uri, counts[ENCODERS], counts[CELLS], self._failures(listing.failed),
+            None,
+            self.store.uri,
+            counts[ENCODERS],
+            counts[CELLS],
+            self._failures(listing.failed),
             tuple(name_of(folder) for folder in sorted(listing.fresh)),
             Eta(rate.per_hour, rate.at_once, None, rate.since, rate.last),
-            None if rate.last is None else now - rate.last, drivers_of(self.store, now), notes=(note,),
+            None if rate.last is None else now - rate.last,
+            drivers_of(self.store, now),
+            notes=(note,),
             damaged=_as_failures(self.damage.values()),
         )
 
@@ -211,10 +228,18 @@ def _as_failures(damage: Iterable[Damage]) -> tuple[Failure, ...]:
 
 
 def _counts(
-    items: Sequence[EncoderRun | Cell], done: set[str], failed: set[str], running: Sequence[str], left: int,
+    items: Sequence[EncoderRun | Cell],
+    done: set[str],
+    failed: set[str],
+    running: Sequence[str],
+    left: int,
     blocked: int,
 ) -> Counts:
     return Counts(
-        len(items), sum(item.key in done for item in items), sum(item.key in failed for item in items),
-        sum(str(item) in running for item in items), left, blocked,
+        len(items),
+        sum(item.key in done for item in items),
+        sum(item.key in failed for item in items),
+        sum(str(item) in running for item in items),
+        left,
+        blocked,
     )

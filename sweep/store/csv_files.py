@@ -7,12 +7,31 @@ from collections.abc import Iterable, Sequence
 from sweep.store.records import DONE, CellResult
 
 RESULTS_HEADER = (
-    "method", "dataset", "protocol", "label_percent", "seed", "macro_auroc", "status", "key",
-    "pretrain_seed", "num_defined_findings", "display_name",
+    "method",
+    "dataset",
+    "protocol",
+    "label_percent",
+    "seed",
+    "macro_auroc",
+    "status",
+    "key",
+    "pretrain_seed",
+    "num_defined_findings",
+    "display_name",
 )
 FINDINGS_HEADER = (
-    "method", "dataset", "protocol", "label_percent", "seed", "finding", "auroc", "n_pos", "n_neg", "key",
-    "pretrain_seed", "display_name",
+    "method",
+    "dataset",
+    "protocol",
+    "label_percent",
+    "seed",
+    "finding",
+    "auroc",
+    "n_pos",
+    "n_neg",
+    "key",
+    "pretrain_seed",
+    "display_name",
 )
 
 
@@ -27,8 +46,17 @@ def results_rows(results: Iterable[CellResult]) -> list[tuple]:
     """One row a cell, as RESULTS_HEADER; None where there is no number."""
     return [
         (
-            r.encoder, r.dataset, r.protocol, r.label_percent, r.seed, r.macro_auroc, r.status, r.key,
-            r.pretrain_seed, r.num_defined if r.status == DONE else None, r.method,
+            r.encoder,
+            r.dataset,
+            r.protocol,
+            r.label_percent,
+            r.seed,
+            r.macro_auroc,
+            r.status,
+            r.key,
+            r.pretrain_seed,
+            r.num_defined if r.status == DONE else None,
+            r.method,
         )
         for r in _in_order(results)
     ]
@@ -38,8 +66,18 @@ def findings_rows(results: Iterable[CellResult]) -> list[tuple]:
     """One row a done cell and finding, as FINDINGS_HEADER, undefined findings included with auroc None."""
     return [
         (
-            r.encoder, r.dataset, r.protocol, r.label_percent, r.seed, f.finding, f.auroc, f.n_pos, f.n_neg, r.key,
-            r.pretrain_seed, r.method,
+            r.encoder,
+            r.dataset,
+            r.protocol,
+            r.label_percent,
+            r.seed,
+            f.finding,
+            f.auroc,
+            f.n_pos,
+            f.n_neg,
+            r.key,
+            r.pretrain_seed,
+            r.method,
         )
         for r in _in_order(results)
         for f in r.findings

@@ -60,8 +60,11 @@ def read_predictions(artefacts: Artefacts) -> tuple[TestImages, np.ndarray]:
     _check(probabilities, findings)
     known = labels >= 0
     images = TestImages(
-        findings, table["image_id"].to_numpy(zero_copy_only=False), table["patient_id"].to_numpy(zero_copy_only=False),
-        np.where(known, labels, 0).astype(np.int8), known,
+        findings,
+        table["image_id"].to_numpy(zero_copy_only=False),
+        table["patient_id"].to_numpy(zero_copy_only=False),
+        np.where(known, labels, 0).astype(np.int8),
+        known,
     )
     return images, probabilities
 

@@ -76,8 +76,13 @@ def cell_detail(result: Mapping[str, Any]) -> CellDetail:
     """From a cell's result.json."""
     without = result.get("findings_without_positives_in_training", ())
     return CellDetail(
-        result.get("subset_sha256"), result.get("num_train_images"), result.get("best_epoch"), result.get("seconds"),
-        result.get("device"), result.get("history", ()), tuple(without),
+        result.get("subset_sha256"),
+        result.get("num_train_images"),
+        result.get("best_epoch"),
+        result.get("seconds"),
+        result.get("device"),
+        result.get("history", ()),
+        tuple(without),
     )
 
 

@@ -68,9 +68,17 @@ class ResultReader:
 
     def _row(self, cell: Cell, status: Status, findings: tuple[FindingAuroc, ...], value: float | None) -> CellResult:
         return CellResult(
-            encoder=cell.encoder.row, method=self.displays[cell.encoder.row], dataset=cell.dataset,
-            protocol=cell.protocol, label_percent=cell.label_percent, pretrain_seed=cell.encoder.pretrain_seed,
-            seed=cell.seed, status=status, key=cell.key, findings=findings, macro_auroc=value,
+            encoder=cell.encoder.row,
+            method=self.displays[cell.encoder.row],
+            dataset=cell.dataset,
+            protocol=cell.protocol,
+            label_percent=cell.label_percent,
+            pretrain_seed=cell.encoder.pretrain_seed,
+            seed=cell.seed,
+            status=status,
+            key=cell.key,
+            findings=findings,
+            macro_auroc=value,
         )
 
 
@@ -89,9 +97,18 @@ def encoder_details(plan: Plan, store: ReadStore) -> tuple[tuple[EncoderDetail, 
             return found
         result = found.result
         return EncoderDetail(
-            str(run), run.key, run.row, folder, Status.DONE, result.get("seconds"), result.get("workers", 1),
-            result.get("device"), result.get("best_epoch"), result.get("num_train_images"),
-            result.get("stopped_early"), result.get("history", ()),
+            str(run),
+            run.key,
+            run.row,
+            folder,
+            Status.DONE,
+            result.get("seconds"),
+            result.get("workers", 1),
+            result.get("device"),
+            result.get("best_epoch"),
+            result.get("num_train_images"),
+            result.get("stopped_early"),
+            result.get("history", ()),
         )
 
     with ThreadPoolExecutor(BIG_READERS if store.thorough else 16) as pool:

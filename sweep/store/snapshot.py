@@ -95,8 +95,15 @@ class Opened:
         try:
             results = reader.collect()
             return report_data(
-                self.study, self.plan, results, reader.details, self.sources.manifests, self.store, self.origin,
-                self.sources.folders, (*self.sources.damage, *reader.damage.values()),
+                self.study,
+                self.plan,
+                results,
+                reader.details,
+                self.sources.manifests,
+                self.store,
+                self.origin,
+                self.sources.folders,
+                (*self.sources.damage, *reader.damage.values()),
             )
         except NewerSchema as error:
             raise BadInput(error) from error
@@ -132,8 +139,14 @@ def gather(study_name: str, storage: str, raw: Sequence[str] = (), only: Sequenc
 
 
 def report_data(
-    study: Study, plan: Plan, results: Sequence[CellResult], details: Mapping[str, CellDetail],
-    manifests: Mapping[str, Manifest], store: ReadStore, origin: Origin, folders: Mapping[str, str],
+    study: Study,
+    plan: Plan,
+    results: Sequence[CellResult],
+    details: Mapping[str, CellDetail],
+    manifests: Mapping[str, Manifest],
+    store: ReadStore,
+    origin: Origin,
+    folders: Mapping[str, str],
     damage: Iterable[Damage] = (),
 ) -> ReportData:
     """Results and what else the store knows about the items of the plan. damage: of data and cells."""
@@ -141,6 +154,17 @@ def report_data(
     encoders, damaged = encoder_details(plan, store)
     of = {found.name: found for found in (*damage, *damaged)}
     return ReportData(
-        study, plan, kept, manifests, store, origin, encoders, details,
-        failures_of(plan, store) | damage_as_failures(of), broken, folders, raw_archives(study, origin.raw, store), of,
+        study,
+        plan,
+        kept,
+        manifests,
+        store,
+        origin,
+        encoders,
+        details,
+        failures_of(plan, store) | damage_as_failures(of),
+        broken,
+        folders,
+        raw_archives(study, origin.raw, store),
+        of,
     )

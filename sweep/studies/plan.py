@@ -89,8 +89,13 @@ def _every_cell(
                     for percent in PROTOCOLS[protocol].label_percents:
                         for seed in study.seeds:
                             yield Cell(
-                                encoders[row.name, pretrain_seed], dataset.source, protocol, percent, seed,
-                                dataset.recipe, fingerprints[dataset.source],
+                                encoders[row.name, pretrain_seed],
+                                dataset.source,
+                                protocol,
+                                percent,
+                                seed,
+                                dataset.recipe,
+                                fingerprints[dataset.source],
                             )
 
 
@@ -132,8 +137,12 @@ def _chain(encoder: EncoderRun) -> list[EncoderRun]:
 
 def _values(cell: Cell) -> dict[str, str]:
     return {
-        "method": cell.encoder.row, "dataset": cell.dataset, "protocol": cell.protocol, "seed": str(cell.seed),
-        "label_percent": str(cell.label_percent), "pretrain_seed": str(cell.encoder.pretrain_seed),
+        "method": cell.encoder.row,
+        "dataset": cell.dataset,
+        "protocol": cell.protocol,
+        "seed": str(cell.seed),
+        "label_percent": str(cell.label_percent),
+        "pretrain_seed": str(cell.encoder.pretrain_seed),
     }
 
 
@@ -145,9 +154,12 @@ def _matches(cell: Cell, only: dict[str, tuple[str, ...]]) -> bool:
 def _check_only(study: Study, only: dict[str, tuple[str, ...]]) -> None:
     percents = {str(percent) for name in study.protocols for percent in PROTOCOLS[name].label_percents}
     allowed = {
-        "method": [row.name for row in study.rows], "dataset": [d.source for d in study.datasets],
-        "protocol": list(study.protocols), "label_percent": sorted(percents, key=int),
-        "seed": [str(seed) for seed in study.seeds], "pretrain_seed": [str(seed) for seed in study.pretrain_seeds],
+        "method": [row.name for row in study.rows],
+        "dataset": [d.source for d in study.datasets],
+        "protocol": list(study.protocols),
+        "label_percent": sorted(percents, key=int),
+        "seed": [str(seed) for seed in study.seeds],
+        "pretrain_seed": [str(seed) for seed in study.pretrain_seeds],
     }
     for field, values in only.items():
         for value in values:

@@ -46,7 +46,9 @@ def _pretraining(
     """One row for each method. Weight decay as the paper: 1e-5 without reports, 0.01 with."""
     size = common.backbone.image_size
     views = (
-        (MULTI_MODAL, multi_modal_view(size, jitter_p=jitter_p)), (SSL_1, ssl_view_1(size)), (SSL_2, ssl_view_2(size))
+        (MULTI_MODAL, multi_modal_view(size, jitter_p=jitter_p)),
+        (SSL_1, ssl_view_1(size)),
+        (SSL_2, ssl_view_2(size)),
     )
     rows = []
     for method in methods:
@@ -66,10 +68,15 @@ def _with_large_batches(rows: tuple[EncoderRow, ...]) -> tuple[EncoderRow, ...]:
     """The rows, and appendix E's: CLIP and SimCLR at 1,024 and 2,048, without LPFT, the learning rate as it was."""
     large = [
         replace(
-            row, name=f"{row.name}-{batch}", display=f"{row.display}, batch {batch:,}", protocols=("LP", "FT"),
+            row,
+            name=f"{row.name}-{batch}",
+            display=f"{row.display}, batch {batch:,}",
+            protocols=("LP", "FT"),
             recipe=replace(row.recipe, global_batch_size=batch, gradient_cache_chunk=row.recipe.global_batch_size),
         )
-        for batch in LARGE_BATCHES for row in rows if row.name in ("clip", "simclr")
+        for batch in LARGE_BATCHES
+        for row in rows
+        if row.name in ("clip", "simclr")
     ]
     return (*rows, *large)
 
@@ -101,19 +108,18 @@ def paper() -> Study:
         corpus=BuildSpec("mimic_cxr"),
         datasets=(
             Dataset(
-                "CheXpert", BuildSpec("chexpert"),
-                DownstreamRecipe(
-                    5, 64, "val_auroc", paper_chexpert(224), splits=SplitRecipe(val="val", test="val"),
-                ),
+                "CheXpert",
+                BuildSpec("chexpert"),
+                DownstreamRecipe(5, 64, "val_auroc", paper_chexpert(224), splits=SplitRecipe(val="val", test="val")),
             ),
             Dataset(
-                "NIH-ChestX-Ray14", BuildSpec("nih_cxr14", options=NihOptions(split="patient_70_10_20")),
+                "NIH-ChestX-Ray14",
+                BuildSpec("nih_cxr14", options=NihOptions(split="patient_70_10_20")),
                 DownstreamRecipe(30, 16, "val_loss", paper_nih(224)),
             ),
         ),
-        rows=_paper_baselines(common.backbone) + _with_large_batches(
-            _pretraining(PAPER_METHODS, {}, JointSettings(), common, jitter_p=0.5)
-        ),
+        rows=_paper_baselines(common.backbone)
+        + _with_large_batches(_pretraining(PAPER_METHODS, {}, JointSettings(), common, jitter_p=0.5)),
         deviations=(
             "CheXpert: as in the paper, the epoch is picked on the images that are reported (valid.csv).",
             "NIH: a seeded 70-10-20 split by patient; the paper's lists: NihOptions(split='lists', lists_dir=...).",
@@ -127,8 +133,11 @@ def released() -> Study:
     base = paper()
     common = _paper_common()
     methods = {
-        "clip": ClipConfig.released(), "convirt": ConvirtConfig.released(), "simclr": SimClrConfig.released(),
-        "mocov2": MocoV2Config.released(), "vicreg": VicRegConfig.released(),
+        "clip": ClipConfig.released(),
+        "convirt": ConvirtConfig.released(),
+        "simclr": SimClrConfig.released(),
+        "mocov2": MocoV2Config.released(),
+        "vicreg": VicRegConfig.released(),
     }
     chexpert, nih = base.datasets
     rows = _pretraining(PAPER_METHODS, methods, JointSettings(ssl_pairs="all"), common, jitter_p=0.8)
@@ -138,10 +147,15 @@ def released() -> Study:
         title="Huang et al. 2023, as the released code chooses",
         rows=_paper_baselines(common.backbone) + _with_large_batches(rows),
         datasets=(
-            replace(chexpert, recipe=replace(
-                chexpert.recipe, eval_spec=released_chexpert(224), linear_probe_bn_eval=False)),
-            replace(nih, recipe=replace(
-                nih.recipe, eval_spec=released_nih(224), linear_probe_bn_eval=False, lr_plateau_factor=0.1)),
+            replace(
+                chexpert, recipe=replace(chexpert.recipe, eval_spec=released_chexpert(224), linear_probe_bn_eval=False)
+            ),
+            replace(
+                nih,
+                recipe=replace(
+                    nih.recipe, eval_spec=released_nih(224), linear_probe_bn_eval=False, lr_plateau_factor=0.1
+                ),
+            ),
         ),
     )
 
@@ -172,8 +186,14 @@ def demo() -> Study:
     backbone = BackboneSpec("demo_cnn", size)
     stand_in = StandInInit(backbone, OptimizerSpec("adamw", 2e-3, (0.9, 0.98), 0.01))
     common = PretrainRecipe(
-        backbone=backbone, objective=None, optimizer=OptimizerSpec("adamw", 2e-3, (0.9, 0.98)),
-        text=TinyText(layers=1, dropout=0.0), views=(), num_epochs=5, global_batch_size=32, patience=None,
+        backbone=backbone,
+        objective=None,
+        optimizer=OptimizerSpec("adamw", 2e-3, (0.9, 0.98)),
+        text=TinyText(layers=1, dropout=0.0),
+        views=(),
+        num_epochs=5,
+        global_batch_size=32,
+        patience=None,
     )
     small = HeadSpec(dims=(128, 64), norm="batch", act="relu")
     base = {
@@ -191,11 +211,25 @@ def demo() -> Study:
         title="the whole study at a laptop's size",
         corpus=BuildSpec("mimic_cxr", image_size=size),
         datasets=(
-            Dataset("CheXpert", BuildSpec("chexpert", image_size=size), DownstreamRecipe(
-                4, 32, "val_auroc", view, optimizer=fast, splits=SplitRecipe(val="carved", test="val"),
-                label_policy=LabelPolicy(), **probe)),
-            Dataset("NIH-ChestX-Ray14", BuildSpec("nih_cxr14", image_size=size), DownstreamRecipe(
-                4, 32, "val_loss", replace(view, flip_p=0.0), optimizer=fast, **probe)),
+            Dataset(
+                "CheXpert",
+                BuildSpec("chexpert", image_size=size),
+                DownstreamRecipe(
+                    4,
+                    32,
+                    "val_auroc",
+                    view,
+                    optimizer=fast,
+                    splits=SplitRecipe(val="carved", test="val"),
+                    label_policy=LabelPolicy(),
+                    **probe,
+                ),
+            ),
+            Dataset(
+                "NIH-ChestX-Ray14",
+                BuildSpec("nih_cxr14", image_size=size),
+                DownstreamRecipe(4, 32, "val_loss", replace(view, flip_p=0.0), optimizer=fast, **probe),
+            ),
         ),
         rows=(
             EncoderRow("random", "Random Init.", BASELINE, RandomInit(backbone)),
@@ -203,7 +237,7 @@ def demo() -> Study:
             *_pretraining(PAPER_METHODS, base, JointSettings(), common, jitter_p=0.5),
         ),
         synthetic=SyntheticSpec(
-            corpus_train=800, chexpert_train=280, chexpert_valid=200, nih_train_val=280, nih_test=240,
+            corpus_train=800, chexpert_train=280, chexpert_valid=200, nih_train_val=280, nih_test=240
         ),
         resources=Resources(checkpoint_every_steps=200),
         deviations=(

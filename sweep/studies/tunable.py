@@ -68,7 +68,8 @@ def with_values(objective: Any, values: Mapping[str, float]) -> Any:
         raise ValueError(f"no value {', '.join(unknown)} to set; there are {', '.join(values_of(objective))}")
     changed = {
         field: replace(part, temperature=values[_name(part)])
-        for field, part in _parts(objective).items() if hasattr(part, "temperature") and _name(part) in values
+        for field, part in _parts(objective).items()
+        if hasattr(part, "temperature") and _name(part) in values
     }
     if not isinstance(objective, JointConfig):
         return changed.get("", objective)

@@ -62,9 +62,7 @@ def main(
     raise typer.Exit(EXIT_OK if complete and not damage else EXIT_SOME_FAILED)
 
 
-def _compute_and_write(
-    data: ReportData, kinds: tuple[str, ...], folder: ReportFolder
-) -> tuple[list[Damage], bool]:
+def _compute_and_write(data: ReportData, kinds: tuple[str, ...], folder: ReportFolder) -> tuple[list[Damage], bool]:
     """What was left out, since it is damaged; and whether all that could be computed is there."""
     computed = compute_all(data, kinds, typer.echo)
     if computed:  # the report's figures were made without them

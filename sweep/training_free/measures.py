@@ -201,13 +201,12 @@ def damage_of(data: ReportData, kinds: tuple[str, ...] | None = None) -> dict[st
     found = ((item, _kept(data, item, sizes)) for item in items_of(data, kinds))
     return {
         item.folder: replace(damage, name=f"{item.kind} of {item.run} on {item.source}", mend=MEND)
-        for item, damage in found if isinstance(damage, Damage)
+        for item, damage in found
+        if isinstance(damage, Damage)
     }
 
 
-def rows_of(
-    data: StoredStudy, kinds: tuple[str, ...] | None = None, without: Collection[str] = ()
-) -> list[tuple]:
+def rows_of(data: StoredStudy, kinds: tuple[str, ...] | None = None, without: Collection[str] = ()) -> list[tuple]:
     """As HEADER: a row a number of what is finished, None where an AUROC is undefined.
 
     without: folders that are left out, since they are damaged; another one that is raises CorruptArtefact.

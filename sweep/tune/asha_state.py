@@ -56,8 +56,12 @@ class Earlier:
 def make_scheduler(search: Search, trial_store: TrialStore) -> ASHAScheduler:
     """ASHA whose rungs hold what earlier trials reached there."""
     scheduler = ASHAScheduler(
-        time_attr=TIME, metric=METRIC, mode="max", max_t=search.run.recipe.num_epochs,
-        grace_period=search.rungs[0] if search.rungs else 1, reduction_factor=3,
+        time_attr=TIME,
+        metric=METRIC,
+        mode="max",
+        max_t=search.run.recipe.num_epochs,
+        grace_period=search.rungs[0] if search.rungs else 1,
+        reduction_factor=3,
     )
     for trial in trial_store.ended():
         earlier = Earlier(f"earlier-{trial.id}")

@@ -19,8 +19,14 @@ def trials_csv(trials: Sequence[Trial], names: Sequence[str]) -> str:
     header = ("number", *names, "state", "val_auroc", "last_epoch_probed", "last_val_auroc", "encoder", "error")
     rows = [
         (
-            t.number, *(t.values[name] for name in names), t.state, t.value, t.rungs[-1][0] if t.rungs else None,
-            t.last, t.folder, t.error,
+            t.number,
+            *(t.values[name] for name in names),
+            t.state,
+            t.value,
+            t.rungs[-1][0] if t.rungs else None,
+            t.last,
+            t.folder,
+            t.error,
         )
         for t in trials
     ]
@@ -31,22 +37,24 @@ def study_file(study: str, method: str, values: Mapping[str, float], auroc: floa
     """Python source of a study: the one that was searched, with the best values. study: a name or a file."""
     named = str(Path(study).resolve()) if study.endswith(".py") else study
     lines = [f"        {name!r}: {value!r}," for name, value in sorted(values.items())]
-    return "\n".join([
-        f'"""Study {study} with the values of {method} that sweep.tune found best of {trials} trials.',
-        "",
-        f"Validation macro AUROC {auroc:.4f}, on patients held out of the datasets' training splits.",
-        'Run it with: python -m sweep.run --study THIS_FILE"""',
-        "",
-        "from sweep.studies import tuned",
-        "from sweep.studies import Study, load_study",
-        "",
-        "",
-        "def study() -> Study:",
-        f"    return tuned(load_study({named!r}), {method!r}, {{",
-        *lines,
-        "    })",
-        "",
-    ])
+    return "\n".join(
+        [
+            f'"""Study {study} with the values of {method} that sweep.tune found best of {trials} trials.',
+            "",
+            f"Validation macro AUROC {auroc:.4f}, on patients held out of the datasets' training splits.",
+            'Run it with: python -m sweep.run --study THIS_FILE"""',
+            "",
+            "from sweep.studies import tuned",
+            "from sweep.studies import Study, load_study",
+            "",
+            "",
+            "def study() -> Study:",
+            f"    return tuned(load_study({named!r}), {method!r}, {{",
+            *lines,
+            "    })",
+            "",
+        ]
+    )
 
 
 def search_figure(
@@ -64,7 +72,8 @@ def search_figure(
         handles, labels = panels[-1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
         numbers: dict[str, Any] = {
-            "trials": [{"values": t.values, "state": t.state, "val_auroc": t.last} for t in seen], "study": dict(before)
+            "trials": [{"values": t.values, "state": t.state, "val_auroc": t.last} for t in seen],
+            "study": dict(before),
         }
         caption = (
             f"Search for {', '.join(space)} of {method}: macro AUROC of a linear probe on patients held out of the "
@@ -96,7 +105,11 @@ def _value_panel(axes, trials: Sequence[Trial], name: str, interval: Range, befo
 def _course_panel(axes, trials: Sequence[Trial]) -> None:
     whole, early = _split(trials)
     axes.scatter(
-        [t.number + 1 for t in early], [t.last for t in early], facecolors="none", edgecolors=MUTED, s=28,
+        [t.number + 1 for t in early],
+        [t.last for t in early],
+        facecolors="none",
+        edgecolors=MUTED,
+        s=28,
         label="ended early" if any(t.state == PRUNED for t in early) else "unfinished",
     )
     axes.scatter([t.number + 1 for t in whole], [t.last for t in whole], color=PALETTE[0], s=28, label="to the end")

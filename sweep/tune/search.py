@@ -60,8 +60,13 @@ def _search(study, method: str, folders: dict[str, str], built: dict[str, Any], 
     _make_initial(run.parent, store)
     datasets = tuple((dataset.recipe, folders[dataset.source]) for dataset in study.datasets)
     search = Search(
-        run, folders[run.corpus], Store.folder(run.parent) if run.parent else None, datasets,
-        rungs_of(run.recipe.num_epochs), store.uri, study.resources,
+        run,
+        folders[run.corpus],
+        Store.folder(run.parent) if run.parent else None,
+        datasets,
+        rungs_of(run.recipe.num_epochs),
+        store.uri,
+        study.resources,
     )
     shards = [built[dataset.source].fingerprint for dataset in study.datasets]
     space = [[name, r.low, r.high, r.log] for name, r in space_of(run.recipe.objective).items()]
@@ -103,9 +108,9 @@ def _run_trials(search, trial_store, trials: int, display) -> None:
     from sweep.tune.asha_state import TrialRecorder, make_scheduler, make_searcher
     from sweep.tune.trial import run_trial, trial_resources
 
-    os.environ.update({
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"
-    })
+    os.environ.update(
+        {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
+    )
     start_ray()
     name = f"tune-{uuid.uuid4().hex[:8]}"
 
@@ -129,13 +134,18 @@ def _run_trials(search, trial_store, trials: int, display) -> None:
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(run_trial, search=search), bundle),
             tune_config=tune.TuneConfig(
-                search_alg=make_searcher(search, trial_store), scheduler=make_scheduler(search, trial_store),
-                num_samples=left, max_concurrent_trials=max(1, fit), reuse_actors=True,
+                search_alg=make_searcher(search, trial_store),
+                scheduler=make_scheduler(search, trial_store),
+                num_samples=left,
+                max_concurrent_trials=max(1, fit),
+                reuse_actors=True,
                 trial_name_creator=lambda trial: f"{search.run.row}-{trial.trial_id}",
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
-                name=name, storage_path=below(search.storage, LOGS), verbose=0,
+                name=name,
+                storage_path=below(search.storage, LOGS),
+                verbose=0,
                 callbacks=[TrialRecorder(search, trial_store, trials, display.say)],
                 failure_config=tune.FailureConfig(max_failures=search.resources.max_failures - 1),
             ),

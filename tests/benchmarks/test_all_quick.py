@@ -20,8 +20,16 @@ def test_a_benchmark_runs_and_its_lines_become_the_page(tmp_path):
     assert "4 x V100" not in text and "`views` has not run" in text
 
     views = {
-        "benchmark": "views", "figure": "multi_modal_224", "unit": "ms/view", "ours": 0.5, "peer": 2.5,
-        "peer_name": "Pillow as the authors", "speedup": 5.0, "limit": None, "limit_name": None, "of_limit": None,
+        "benchmark": "views",
+        "figure": "multi_modal_224",
+        "unit": "ms/view",
+        "ours": 0.5,
+        "peer": 2.5,
+        "peer_name": "Pillow as the authors",
+        "speedup": 5.0,
+        "limit": None,
+        "limit_name": None,
+        "of_limit": None,
         "machine": "another",
     }
     to.write_text("".join(json.dumps(line) + "\n" for line in [*lines, views]))

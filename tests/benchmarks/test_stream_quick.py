@@ -30,8 +30,9 @@ def test_quick(capsys, local_ray):
 
 def test_the_time_of_children_counts_while_they_run_and_after():
     before = core_seconds()
-    child = subprocess.Popen([sys.executable, "-c", f"{BUSY}\nprint(flush=True)\ninput()"], stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"{BUSY}\nprint(flush=True)\ninput()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     child.stdout.readline()
     running = spent_since(before)
     child.communicate(b"\n")

@@ -23,15 +23,25 @@ def command(storage: Path, *more: str, study: str = TINY) -> list[str]:
 
 def run(storage: Path, *more: str, study: str = TINY, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        command(storage, *more, study=study), cwd=ROOT, capture_output=True, text=True,
-        env=ENVIRONMENT | environment, timeout=850,
+        command(storage, *more, study=study),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT | environment,
+        timeout=850,
     )
 
 
 def start(storage: Path, study: str = TINY, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
-        command(storage, study=study), cwd=ROOT, env=ENVIRONMENT | environment, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=accept_interrupts,
+        command(storage, study=study),
+        cwd=ROOT,
+        env=ENVIRONMENT | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=accept_interrupts,
     )
 
 
@@ -42,8 +52,13 @@ class Logged:
         self.log = log
         with open(log, "wb") as out:
             self.process = subprocess.Popen(
-                words, cwd=ROOT, env=ENVIRONMENT | environment, stdout=out, stderr=subprocess.STDOUT,
-                start_new_session=True, preexec_fn=accept_interrupts,
+                words,
+                cwd=ROOT,
+                env=ENVIRONMENT | environment,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=accept_interrupts,
             )
 
     @property

@@ -58,7 +58,8 @@ class Small:
 
     def job(self, encoder: str, protocol: str, percent: int) -> DownstreamJob:
         (found,) = (
-            job for job in self.jobs
+            job
+            for job in self.jobs
             if (job.protocol.name, job.label_percent) == (protocol, percent) and f"/{encoder}-" in job.encoder_folder
         )
         return found

@@ -103,7 +103,9 @@ def ready(made, monkeypatch) -> ReadyJobs:
     tasks = tuple(
         ScheduledJob(
             (job.encoder_folder, *(t.starts_from_folder for t in job.targets if t.starts_from_folder)),
-            tuple(t.folder for t in job.targets), 1.0, 1.0,
+            tuple(t.folder for t in job.targets),
+            1.0,
+            1.0,
         )
         for job in made.jobs
     )
@@ -161,8 +163,10 @@ def test_a_failed_encoder_ends_the_wait_for_it(made, ready):
 
 def test_a_job_handed_out_early_waits_until_its_encoder_lands_or_fails(tmp_path):
     files = Files(str(tmp_path))
-    for name, end in (("lands", lambda: publish(files, "encoders/lands", {}, {"key": "k"})),
-                      ("fails", lambda: record_failure(files, "encoders/fails", "no", "traceback"))):
+    for name, end in (
+        ("lands", lambda: publish(files, "encoders/lands", {}, {"key": "k"})),
+        ("fails", lambda: record_failure(files, "encoders/fails", "no", "traceback")),
+    ):
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(landed, files, f"encoders/{name}")
             assert not wait([waiting], timeout=0.2).done

@@ -122,12 +122,24 @@ def test_a_damaged_lease_and_half_of_one_are_none_and_go_when_they_are_old(files
 @pytest.mark.parametrize(
     ("where", "name", "bug", "check"),
     [
-        (lease_module, "is_running", lambda process: True,
-         test_a_driver_that_was_killed_on_this_machine_counts_for_nothing_at_once),
-        (Files, "ages", lambda self, folder: dict.fromkeys(self.list(folder), 0.0),
-         test_a_silent_driver_elsewhere_expires_and_a_living_one_does_not),
-        (Lease, "_outranks", lambda self, other: other.state == HOLDING,
-         test_an_earlier_claim_that_was_not_decided_yet_goes_first_and_a_later_one_is_waited_for),
+        (
+            lease_module,
+            "is_running",
+            lambda process: True,
+            test_a_driver_that_was_killed_on_this_machine_counts_for_nothing_at_once,
+        ),
+        (
+            Files,
+            "ages",
+            lambda self, folder: dict.fromkeys(self.list(folder), 0.0),
+            test_a_silent_driver_elsewhere_expires_and_a_living_one_does_not,
+        ),
+        (
+            Lease,
+            "_outranks",
+            lambda self, other: other.state == HOLDING,
+            test_an_earlier_claim_that_was_not_decided_yet_goes_first_and_a_later_one_is_waited_for,
+        ),
         (Lease, "_beat", lambda self: None, test_a_lease_is_kept_alive_by_itself),
     ],
     ids=["the dead are trusted", "never expires", "tickets do not count", "is not kept alive"],

@@ -48,8 +48,7 @@ def server(tmp_path_factory):
     log = tmp_path_factory.mktemp("s3") / "server.log"
     with open(log, "w") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=stream, text=True,
-            env={**os.environ, **KEYS},
+            [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=stream, text=True, env={**os.environ, **KEYS}
         )
     yield Server(int(process.stdout.readline()), log)
     process.kill()
@@ -121,8 +120,10 @@ def test_options_of_a_uri_stay_at_its_end():
 def test_a_study_on_s3_killed_and_resumed_gives_the_same_table_as_on_a_disk(server, bucket, tmp_path):
     name = bucket.partition("//")[2].partition("/")[0]
     environment = {
-        **{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}, **KEYS,
-        "AWS_ENDPOINT_URL": f"http://{server.address}", "RADSWEEP_CACHE": str(tmp_path / "cache"),
+        **{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+        **KEYS,
+        "AWS_ENDPOINT_URL": f"http://{server.address}",
+        "RADSWEEP_CACHE": str(tmp_path / "cache"),
     }
     command = [sys.executable, "-m", "sweep.run", "--study", "tests/chaos/tiny_study.py", "--storage"]
     disk = subprocess.run([*command, str(tmp_path / "disk")], cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -130,7 +131,11 @@ def test_a_study_on_s3_killed_and_resumed_gives_the_same_table_as_on_a_disk(serv
     remote = f"s3://{name}/radsweep"
     files = Files(bucket)
     driver = subprocess.Popen(
-        [*command, remote], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [*command, remote],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     deadline = time.monotonic() + 600

@@ -225,29 +225,53 @@ PLANTED = {
     "no sync of the folder": (None, "", None, lambda: store_checks.assert_publish_survives_power_cuts(NoFolderSync)),
     "no sync of the parent": (None, "", None, lambda: store_checks.assert_publish_survives_power_cuts(NoParentSync)),
     "remove, then rename": (
-        None, "", None, lambda: store_checks.assert_replacing_survives_power_cuts(RemoveThenRename)),
+        None,
+        "",
+        None,
+        lambda: store_checks.assert_replacing_survives_power_cuts(RemoveThenRename),
+    ),
     "replaced without a sync": (None, "", None, lambda: store_checks.assert_replacing_survives_power_cuts(PlainWrite)),
     "marker before artefacts": (ARTEFACTS, "publish", marker_first, store_checks.assert_publish_survives_power_cuts),
     "marker before artefacts, by failing calls": (
-        ARTEFACTS, "publish", marker_first, store_checks.assert_publish_survives_failing_calls),
+        ARTEFACTS,
+        "publish",
+        marker_first,
+        store_checks.assert_publish_survives_failing_calls,
+    ),
     "exception swallowed": (ARTEFACTS, "publish", swallowed, store_checks.assert_publish_survives_failing_calls),
     "a result is overwritten": (ARTEFACTS, "publish", overwriting, store_checks.assert_the_first_write_wins),
-    "temporary files stay": (
-        FILES, "_discard", lambda path: None, store_checks.assert_publish_survives_failing_calls),
+    "temporary files stay": (FILES, "_discard", lambda path: None, store_checks.assert_publish_survives_failing_calls),
     "fixed temporary name": (
-        FILES, "_temporary", fixed_name, store_checks.assert_a_killed_writer_leaves_nothing_in_the_way),
+        FILES,
+        "_temporary",
+        fixed_name,
+        store_checks.assert_a_killed_writer_leaves_nothing_in_the_way,
+    ),
     "temporary files are listed": (
-        FILES, "TEMPORARY", ".other-", store_checks.assert_a_killed_writer_leaves_nothing_in_the_way),
+        FILES,
+        "TEMPORARY",
+        ".other-",
+        store_checks.assert_a_killed_writer_leaves_nothing_in_the_way,
+    ),
     "no checksum on read": (
-        artefacts.Artefacts, "read", unchecked_read, lambda: store_checks.assert_every_flipped_bit_is_seen(60)),
-    "no seal on the result": (
-        ARTEFACTS, "unseal", unsealed, lambda: store_checks.assert_every_flipped_bit_is_seen(60)),
+        artefacts.Artefacts,
+        "read",
+        unchecked_read,
+        lambda: store_checks.assert_every_flipped_bit_is_seen(60),
+    ),
+    "no seal on the result": (ARTEFACTS, "unseal", unsealed, lambda: store_checks.assert_every_flipped_bit_is_seen(60)),
     "quarantine takes whole folders": (
-        ARTEFACTS, "problems", lambda files, folder: ["always"],
-        lambda: store_checks.assert_every_flipped_bit_is_seen(3)),
+        ARTEFACTS,
+        "problems",
+        lambda files, folder: ["always"],
+        lambda: store_checks.assert_every_flipped_bit_is_seen(3),
+    ),
     "the folder counts as done": (
-        ARTEFACTS, "is_done", lambda files, folder: files.exists(folder),
-        store_checks.assert_publish_survives_power_cuts),
+        ARTEFACTS,
+        "is_done",
+        lambda files, folder: files.exists(folder),
+        store_checks.assert_publish_survives_power_cuts,
+    ),
 }
 
 

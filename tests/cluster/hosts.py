@@ -161,7 +161,9 @@ class Hosts:
         with open(self.folder / f"{name}.log", "w") as log:
             self.processes[name] = subprocess.Popen(
                 ["ip", "netns", "exec", f"{PREFIX}-{name}", "unshare", *OWN, "bash", "-c", script],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
 
     def _first_process(self, name: str) -> int:
@@ -216,7 +218,8 @@ class Hosts:
             for remote, local in config["file_mounts"].items()
         }
         config["setup_commands"] = [
-            command.replace("/mnt/shared/radsweep", storage) for command in config["setup_commands"]
+            command.replace("/mnt/shared/radsweep", storage)
+            for command in config["setup_commands"]
             if "pip install" not in command
         ] + ["echo 'export PYTHONPATH=$HOME/radsweep' >> ~/.radsweep_env"]
         for kind in ("head", "worker"):
@@ -230,8 +233,10 @@ class Hosts:
 
     def nodes(self) -> int:
         """Living nodes of the cluster, as the head sees them."""
-        script = "import ray; ray.init(address='auto', logging_level='ERROR'); " \
-                 "print('alive', sum(node['Alive'] for node in ray.nodes()))"
+        script = (
+            "import ray; ray.init(address='auto', logging_level='ERROR'); "
+            "print('alive', sum(node['Alive'] for node in ray.nodes()))"
+        )
         found = re.search(r"alive (\d+)", self.on("head", f'python -c "{script}"').stdout)
         return int(found[1]) if found else 0
 

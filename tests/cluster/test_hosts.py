@@ -140,8 +140,10 @@ def test_a_driver_without_the_token_is_refused(cluster):
 
 
 def test_a_job_without_the_token_is_refused(cluster):
-    post = "curl -s -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/json' " \
-           "-d '{\"entrypoint\": \"touch /tmp/taken\"}' http://127.0.0.1:8265/api/jobs/"
+    post = (
+        "curl -s -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/json' "
+        '-d \'{"entrypoint": "touch /tmp/taken"}\' http://127.0.0.1:8265/api/jobs/'
+    )
     assert cluster.on("head", post).stdout == "401"
     assert cluster.on("head", "ls /tmp/taken").returncode != 0
 

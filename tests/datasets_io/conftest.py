@@ -24,11 +24,20 @@ def write_dicom() -> Callable[..., Path]:
             array = array.byteswap()
         bits = array.dtype.itemsize * 8
         values = {
-            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1", "SOPInstanceUID": generate_uid(), "Modality": "DX",
-            "PatientName": "Canary^Token", "PatientID": "canary-token", "SamplesPerPixel": 1,
-            "PhotometricInterpretation": "MONOCHROME2", "Rows": array.shape[0], "Columns": array.shape[1],
-            "BitsAllocated": bits, "BitsStored": bits, "HighBit": bits - 1,
-            "PixelRepresentation": int(array.dtype.kind == "i"), "PixelData": array.tobytes(),
+            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1",
+            "SOPInstanceUID": generate_uid(),
+            "Modality": "DX",
+            "PatientName": "Canary^Token",
+            "PatientID": "canary-token",
+            "SamplesPerPixel": 1,
+            "PhotometricInterpretation": "MONOCHROME2",
+            "Rows": array.shape[0],
+            "Columns": array.shape[1],
+            "BitsAllocated": bits,
+            "BitsStored": bits,
+            "HighBit": bits - 1,
+            "PixelRepresentation": int(array.dtype.kind == "i"),
+            "PixelData": array.tobytes(),
         }
         for name, value in {**values, **(elements or {})}.items():
             if value is not None:

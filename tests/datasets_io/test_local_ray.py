@@ -63,8 +63,9 @@ def test_of_drivers_that_start_at_once_all_read_the_same_whole_token(home):
     assert len((home / TOKEN).read_text()) == 64
 
 
-@pytest.mark.parametrize("name, value", [("RAY_AUTH_TOKEN", "x"), ("RAY_AUTH_TOKEN_PATH", "x"),
-                                         ("RAY_AUTH_MODE", "disabled")])
+@pytest.mark.parametrize(
+    "name, value", [("RAY_AUTH_TOKEN", "x"), ("RAY_AUTH_TOKEN_PATH", "x"), ("RAY_AUTH_MODE", "disabled")]
+)
 def test_who_says_how_it_is_done_is_asked_for_nothing(home, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     ensure_token()

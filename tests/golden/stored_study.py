@@ -13,10 +13,20 @@ def study() -> Study:
     chexpert = base.datasets[0]
     chexpert = replace(chexpert, recipe=replace(chexpert.recipe, num_epochs=1, linear_probe_epochs=2))
     archives = SyntheticSpec(
-        image_size=32, corpus_train=16, corpus_val=8, chexpert_train=60, chexpert_valid=40, nih_train_val=20,
+        image_size=32,
+        corpus_train=16,
+        corpus_val=8,
+        chexpert_train=60,
+        chexpert_valid=40,
+        nih_train_val=20,
         nih_test=20,
     )
     return replace(
-        base, name="stored", rows=(random, imagenet), datasets=(chexpert,), seeds=(0, 1), protocols=("LP",),
+        base,
+        name="stored",
+        rows=(random, imagenet),
+        datasets=(chexpert,),
+        seeds=(0, 1),
+        protocols=("LP",),
         synthetic=archives,
     )

@@ -18,7 +18,10 @@ def detail_of(result: CellResult) -> CellDetail:
 
 
 def data_of(
-    folder: Path, study: Study | None = None, results: Sequence[CellResult] | None = None, plan: Plan | None = None,
+    folder: Path,
+    study: Study | None = None,
+    results: Sequence[CellResult] | None = None,
+    plan: Plan | None = None,
     failures: dict | None = None,
 ) -> ReportData:
     study = study or small()
@@ -27,7 +30,17 @@ def data_of(
     store = Store(str(folder))
     encoders = tuple(
         EncoderDetail(
-            str(run), run.key, run.row, store.folder(run), DONE, 20.0, 1, "cpu", 1, 1900, False,
+            str(run),
+            run.key,
+            run.row,
+            store.folder(run),
+            DONE,
+            20.0,
+            1,
+            "cpu",
+            1,
+            1900,
+            False,
             [{"epoch": 0, "train_clip": 3.5, "val_loss": 3.4}],
         )
         for run in plan.encoders

@@ -35,12 +35,22 @@ def number(*parts: object) -> float:
 def done(cell, display: str) -> CellResult:
     level = 0.6 + 0.1 * number(cell.encoder.row) + 0.04 * number(str(cell)) + 0.001 * cell.label_percent
     findings = (
-        FindingAuroc("edema", level, 30, 70), FindingAuroc("pleural_effusion", level + 0.02, 4, 96),
+        FindingAuroc("edema", level, 30, 70),
+        FindingAuroc("pleural_effusion", level + 0.02, 4, 96),
         FindingAuroc("hernia", None, 0, 100),
     )
     return CellResult(
-        cell.encoder.row, display, cell.dataset, cell.protocol, cell.label_percent, cell.encoder.pretrain_seed,
-        cell.seed, "done", cell.key, findings, level + 0.01,
+        cell.encoder.row,
+        display,
+        cell.dataset,
+        cell.protocol,
+        cell.label_percent,
+        cell.encoder.pretrain_seed,
+        cell.seed,
+        "done",
+        cell.key,
+        findings,
+        level + 0.01,
     )
 
 

@@ -25,13 +25,13 @@ from sweep.store.results import ResultReader
 from sweep.store.store import ReadStore, Store
 from sweep.training_free import __main__ as training_free
 
-STUDY = '''
+STUDY = """
 from dataclasses import replace
 from trained_storage import small_study
 
 def study():
     return replace(small_study(protocols=("LP",), rows=("imagenet", "simclr")), training_free=("knn",))
-'''
+"""
 
 
 class Whole:

@@ -38,8 +38,12 @@ class Saved:
         return ResultReader(self.study, self.plan, self.store).collect()
 
     def cell(self, method, seed, protocol="LP", pretrain_seed=0):
-        return next(c for c in self.plan.cells if (c.encoder.row, c.seed, c.protocol) == (method, seed, protocol)
-                    and c.encoder.pretrain_seed == pretrain_seed)
+        return next(
+            c
+            for c in self.plan.cells
+            if (c.encoder.row, c.seed, c.protocol) == (method, seed, protocol)
+            and c.encoder.pretrain_seed == pretrain_seed
+        )
 
     def probabilities(self, cell) -> np.ndarray:
         """(N, F) float32, with ties: rounded to 2 decimals."""
@@ -65,8 +69,14 @@ def make(storage, methods=("imagenet", "clip", "simclr"), seeds=(0, 1, 2), pretr
     """A study on one dataset without any cell saved: hernia has 4 positives, mass none, one label in ten is unknown."""
     base = demo()
     study = replace(
-        base, name="saved", rows=tuple(row for row in base.rows if row.name in methods), datasets=base.datasets[:1],
-        seeds=seeds, pretrain_seeds=pretrain_seeds, protocols=protocols, hidden_rows=base.rows[:2],
+        base,
+        name="saved",
+        rows=tuple(row for row in base.rows if row.name in methods),
+        datasets=base.datasets[:1],
+        seeds=seeds,
+        pretrain_seeds=pretrain_seeds,
+        protocols=protocols,
+        hidden_rows=base.rows[:2],
     )
     plan = make_plan(study, {spec.source: "0" * 12 for spec in study.builds()}, {})
     rng = np.random.default_rng(0)
@@ -91,9 +101,14 @@ def save_shards(saved: Saved, sexes, ages, view_positions, folder="data/chexpert
     order = np.random.default_rng(1).permutation(NUM_IMAGES)
     columns = {name: [None] * NUM_IMAGES for name in schema.names}
     columns |= {"original_rows": [1] * NUM_IMAGES, "original_columns": [1] * NUM_IMAGES, "pixels": [b"0"] * NUM_IMAGES}
-    for name, values in (("image_id", saved.image_ids), ("study_id", saved.image_ids),
-                         ("patient_id", saved.patient_ids.tolist()), ("sex", sexes), ("age", ages),
-                         ("view_position", view_positions)):
+    for name, values in (
+        ("image_id", saved.image_ids),
+        ("study_id", saved.image_ids),
+        ("patient_id", saved.patient_ids.tolist()),
+        ("sex", sexes),
+        ("age", ages),
+        ("view_position", view_positions),
+    ):
         columns[name] = [values[i] for i in order]
     stream = io.BytesIO()
     pq.write_table(pa.table(columns, schema=schema), stream, store_schema=False, write_page_checksum=True)

@@ -75,12 +75,21 @@ def train(study: Study, folder: Path) -> Trained:
         start = starts.get(cell.key)
         kept = start is not None and cell.seed == min(study.seeds)
         target = SeedTarget(
-            str(cell), cell.key, cell.seed, store.folder(cell), store.folder(start) if start else None,
+            str(cell),
+            cell.key,
+            cell.seed,
+            store.folder(cell),
+            store.folder(start) if start else None,
             keep_weights=kept,
         )
         job = DownstreamJob(
-            PROTOCOLS[cell.protocol], cell.label_percent, cell.recipe, cell.encoder.recipe.backbone,
-            store.folder(cell.encoder), folders[cell.dataset], (target,),
+            PROTOCOLS[cell.protocol],
+            cell.label_percent,
+            cell.recipe,
+            cell.encoder.recipe.backbone,
+            store.folder(cell.encoder),
+            folders[cell.dataset],
+            (target,),
         )
         run_job(job, store.uri, Compute(torch.device("cpu")), lambda outcome: None)
     failures = {str(item): store.failure(item) for item in (*plan.encoders, *plan.cells)}

@@ -44,8 +44,12 @@ class SmallBackbone(nn.Module):
     def __init__(self):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(3, 6, 3, stride=2, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
-            nn.Conv2d(6, WIDTH, 2, bias=False), nn.BatchNorm2d(WIDTH), nn.ReLU(),
+            nn.Conv2d(3, 6, 3, stride=2, bias=False),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Conv2d(6, WIDTH, 2, bias=False),
+            nn.BatchNorm2d(WIDTH),
+            nn.ReLU(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,15 +73,23 @@ def without_batch_norm(config: Any) -> Any:
 
 
 def build(
-    config: Any, seed: int = 0, text: TinyText | None = TEXT, make: Callable[[], nn.Module] = SmallBackbone,
+    config: Any,
+    seed: int = 0,
+    text: TinyText | None = TEXT,
+    make: Callable[[], nn.Module] = SmallBackbone,
     **context: Any,
 ) -> Model:
     """A float64 model, the same for the same seed. `make` makes its backbone; `context` replaces what it is told."""
     torch.manual_seed(seed)
     backbone = make()
     settings = {
-        "backbone": backbone, "feature_dim": backbone.num_features, "global_batch_size": BATCH_SIZE,
-        "num_train_images": 100, "seed": 5, "text_config": text, "vocabulary_size": VOCABULARY,
+        "backbone": backbone,
+        "feature_dim": backbone.num_features,
+        "global_batch_size": BATCH_SIZE,
+        "num_train_images": 100,
+        "seed": 5,
+        "text_config": text,
+        "vocabulary_size": VOCABULARY,
     }
     return Model(backbone, config.build(BuildContext(**{**settings, **context}))).double()
 

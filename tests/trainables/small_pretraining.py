@@ -40,10 +40,14 @@ def recipe_of(method: str, dropout: float = 0.1, **changes: Any) -> PretrainReci
     reports = needs_reports(method)
     views = ((MULTI_MODAL, multi_modal_view(SIZE)), (SSL_1, ssl_view_1(SIZE)), (SSL_2, ssl_view_2(SIZE)))
     recipe = PretrainRecipe(
-        backbone=BackboneSpec("demo_cnn", SIZE), objective=objective_config(method, BASE, JointSettings()),
+        backbone=BackboneSpec("demo_cnn", SIZE),
+        objective=objective_config(method, BASE, JointSettings()),
         optimizer=OptimizerSpec("adamw", 2e-3, (0.9, 0.98), 0.01 if reports else 1e-5),
-        text=TinyText(dropout=dropout) if reports else None, views=views, num_epochs=NUM_EPOCHS,
-        global_batch_size=GLOBAL_BATCH_SIZE, patience=None,
+        text=TinyText(dropout=dropout) if reports else None,
+        views=views,
+        num_epochs=NUM_EPOCHS,
+        global_batch_size=GLOBAL_BATCH_SIZE,
+        patience=None,
     )
     return replace(recipe, **changes)
 
@@ -65,8 +69,13 @@ def corpus() -> Corpus:
 
 
 def pretrain(
-    method: str, storage: str | Path, recipe: PretrainRecipe | None = None, checkpoint_every_steps: int = 1,
-    fail_at_step: int | None = None, seed: int = 0, precision: str = "auto",
+    method: str,
+    storage: str | Path,
+    recipe: PretrainRecipe | None = None,
+    checkpoint_every_steps: int = 1,
+    fail_at_step: int | None = None,
+    seed: int = 0,
+    precision: str = "auto",
 ) -> None:
     """Run, or go on with, the one encoder of this method in a storage."""
     torch.set_num_threads(1)  # as a worker does: another number of threads sums in another order

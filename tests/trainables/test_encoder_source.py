@@ -122,9 +122,11 @@ def test_a_convolutional_folder_pools_its_map(tmp_path):
 
 
 def test_a_folder_never_runs_its_own_code(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({
-        "model_type": "evil", "auto_map": {"AutoModel": "modeling.Evil", "AutoConfig": "modeling.EvilConfig"},
-    }))
+    (tmp_path / "config.json").write_text(
+        json.dumps(
+            {"model_type": "evil", "auto_map": {"AutoModel": "modeling.Evil", "AutoConfig": "modeling.EvilConfig"}}
+        )
+    )
     (tmp_path / "modeling.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
     for refuse in (lambda source: check_backbone(source.backbone), load_source):

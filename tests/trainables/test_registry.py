@@ -36,8 +36,14 @@ def test_groups_and_needs_follow_from_the_parts():
 
 def test_names_are_shown_as_the_paper_writes_them():
     expected = {
-        "clip": "CLIP", "convirt": "ConVIRT", "mocov2": "MoCoV2", "simclr": "SimCLR", "vicreg": "VICReg",
-        "clip+simclr": "SimCLR-CLIP", "convirt+mocov2": "MoCoV2-ConVIRT", "clip+barlow_twins": "Barlow Twins-CLIP",
+        "clip": "CLIP",
+        "convirt": "ConVIRT",
+        "mocov2": "MoCoV2",
+        "simclr": "SimCLR",
+        "vicreg": "VICReg",
+        "clip+simclr": "SimCLR-CLIP",
+        "convirt+mocov2": "MoCoV2-ConVIRT",
+        "clip+barlow_twins": "Barlow Twins-CLIP",
     }
     assert {name: display_name(name) for name in expected} == expected
     assert len({display_name(method) for method in METHODS}) == len(METHODS)

@@ -87,9 +87,7 @@ class JobContext:
     def subset(self, seed: int) -> np.ndarray:
         """(n,) rows of the training part whose labels a seed may use: label_percent of them."""
         train, recipe = self.parts.train, self.job.recipe
-        return label_subset(
-            len(train), self.job.label_percent, seed, recipe.subset, train.patient_ids, train.targets
-        )
+        return label_subset(len(train), self.job.label_percent, seed, recipe.subset, train.patient_ids, train.targets)
 
 
 @dataclass(frozen=True)
@@ -158,8 +156,10 @@ def _failed(
     job: DownstreamJob, files: Files, target: SeedTarget, error: Exception, emit: Callable[[Outcome], None]
 ) -> None:
     """Record why a cell failed; but a damaged input is quarantined, and then the cell has not failed but waits."""
-    if isinstance(error, CorruptArtefact) and error.path and error.path in (
-        job.encoder_folder, target.starts_from_folder
+    if (
+        isinstance(error, CorruptArtefact)
+        and error.path
+        and error.path in (job.encoder_folder, target.starts_from_folder)
     ):
         quarantine(files, error.path)
         emit(Outcome(target.key, "waiting", error=str(error)))

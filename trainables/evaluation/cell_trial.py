@@ -36,8 +36,11 @@ def _fetched(jobs: "ray.ObjectRef[tuple[DownstreamJob, ...]]") -> tuple[Downstre
 
 
 def run_trial(
-    config: dict[str, Any], jobs: "tuple[ray.ObjectRef[tuple[DownstreamJob, ...]]]", storage: str,
-    resources: Resources, progress_actor: ProcessChannel | None,
+    config: dict[str, Any],
+    jobs: "tuple[ray.ObjectRef[tuple[DownstreamJob, ...]]]",
+    storage: str,
+    resources: Resources,
+    progress_actor: ProcessChannel | None,
 ) -> None:
     """A function trainable: config["job"] is the place in the DownstreamJobs; early: before its encoder is there.
 

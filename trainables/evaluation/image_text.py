@@ -77,9 +77,14 @@ def load_image_text(encoder: Artefacts, recipe: PretrainRecipe, device: torch.de
     tokenizer = _tokenizer(recipe, encoder)
     objective = config.build(
         BuildContext(
-            backbone=backbone, feature_dim=feature_dim(backbone), global_batch_size=recipe.global_batch_size,
+            backbone=backbone,
+            feature_dim=feature_dim(backbone),
+            global_batch_size=recipe.global_batch_size,
             # Of a training that is over: neither enters an image-text objective.
-            num_train_images=0, seed=0, text_config=recipe.text, vocabulary_size=tokenizer.vocabulary_size,
+            num_train_images=0,
+            seed=0,
+            text_config=recipe.text,
+            vocabulary_size=tokenizer.vocabulary_size,
         )
     )
     stored = weights_from_bytes(encoder.read("objective.safetensors"))

@@ -9,7 +9,11 @@ BLOCK = 1_024  # test images whose similarities to all training images are in me
 
 
 def knn_probabilities(
-    train: Tensor, targets: np.ndarray, known: np.ndarray, test: Tensor, neighbours: int = NEIGHBOURS,
+    train: Tensor,
+    targets: np.ndarray,
+    known: np.ndarray,
+    test: Tensor,
+    neighbours: int = NEIGHBOURS,
     temperature: float = TEMPERATURE,
 ) -> np.ndarray:
     """(M, F) float64 in [0, 1]: the neighbours' labels, weighted by exp(cosine / temperature).

@@ -169,6 +169,8 @@ def _checked_probabilities(probabilities: np.ndarray) -> np.ndarray:
     probabilities = np.asarray(probabilities, dtype=np.float64)
     outside = ~((probabilities >= 0) & (probabilities <= 1))
     if outside.any():
-        raise ValueError(f"{outside.sum()} of {len(probabilities)} probabilities are NaN or outside 0 to 1, "
-                         f"such as {probabilities[outside][0]}")
+        raise ValueError(
+            f"{outside.sum()} of {len(probabilities)} probabilities are NaN or outside 0 to 1, "
+            f"such as {probabilities[outside][0]}"
+        )
     return probabilities

@@ -51,7 +51,8 @@ def recall(images: Tensor, texts: Tensor, own: np.ndarray) -> Recall:
     ranks = torch.cat(to_text)
     have = np.bincount(own, minlength=len(texts))
     return Recall(
-        len(images), len(texts),
+        len(images),
+        len(texts),
         tuple(float((ranks < k).double().mean()) for k in CUTS),
         tuple(float((above < k).double().mean()) for k in CUTS),
         tuple(min(1.0, k / len(texts)) for k in CUTS),

@@ -157,7 +157,9 @@ class Supervised:
     def run(self) -> LoopState:
         """Train to the end. best_tensors of the state has the modules' tensors at the best epoch."""
         plan = LoopPlan(
-            self.num_epochs, self.steps_per_epoch, self.optimizer_spec.learning_rate,
+            self.num_epochs,
+            self.steps_per_epoch,
+            self.optimizer_spec.learning_rate,
             plateau_factor=self.recipe.lr_plateau_factor,
         )
         return fit(self, self.optimizer, plan, LoopState())

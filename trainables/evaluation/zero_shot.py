@@ -12,7 +12,8 @@ TEMPLATES = (("{}.", "no {}."), ("findings suggesting {}.", "no evidence of {}."
 Pairs = tuple[tuple[str, str], ...]
 PROMPTS: dict[str, Pairs] = {
     "no_finding": (
-        ("no acute cardiopulmonary process.", "acute cardiopulmonary process."), ("normal chest.", "abnormal chest."),
+        ("no acute cardiopulmonary process.", "acute cardiopulmonary process."),
+        ("normal chest.", "abnormal chest."),
     ),
     "pleural_other": tuple((a.format("pleural thickening"), b.format("pleural thickening")) for a, b in TEMPLATES),
     "lung_lesion": tuple((a.format("lung nodule or mass"), b.format("lung nodule or mass")) for a, b in TEMPLATES),
@@ -40,9 +41,7 @@ def zero_shot_probabilities(images: Tensor, present: Tensor, absent: Tensor, sca
     return torch.sigmoid(difference).numpy()
 
 
-def class_embeddings(
-    embed: Callable[[Sequence[str]], Tensor], findings: Sequence[str]
-) -> tuple[Tensor, Tensor]:
+def class_embeddings(embed: Callable[[Sequence[str]], Tensor], findings: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Present and absent, (F, E): the mean of each finding's prompts, scaled to unit length. embed: texts -> (n, E)."""
     sides: list[list[Tensor]] = [[], []]
     for finding in findings:

@@ -65,7 +65,11 @@ def load_image_network(options: dict[str, Any], folder: Path) -> HuggingFaceBack
     config, pooling = _configuration(options["config"]), options.get("pooling", "auto")
     try:
         model, report = AutoModel.from_pretrained(
-            folder, config=config, trust_remote_code=False, local_files_only=True, dtype=torch.float32,
+            folder,
+            config=config,
+            trust_remote_code=False,
+            local_files_only=True,
+            dtype=torch.float32,
             output_loading_info=True,
         )
     except Exception as error:

@@ -245,9 +245,14 @@ def _tiny_bert(config: TinyText, vocabulary_size: int | None) -> "PreTrainedMode
     if vocabulary_size is None:
         raise ValueError("TinyText has the vocabulary of its tokenizer: give the vocabulary_size of one")
     settings = BertConfig(
-        vocab_size=vocabulary_size, hidden_size=config.width, num_hidden_layers=config.layers,
-        num_attention_heads=config.heads, intermediate_size=4 * config.width, pad_token_id=PADDING,
-        max_position_embeddings=config.max_length, hidden_dropout_prob=config.dropout,
+        vocab_size=vocabulary_size,
+        hidden_size=config.width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        intermediate_size=4 * config.width,
+        pad_token_id=PADDING,
+        max_position_embeddings=config.max_length,
+        hidden_dropout_prob=config.dropout,
         attention_probs_dropout_prob=config.dropout,
     )
     return BertModel(settings, add_pooling_layer=False)

@@ -93,8 +93,14 @@ def initial_weights(job: EncoderJob, files: Files) -> dict[str, Tensor] | None:
 
 
 def run_pretraining(
-    job: EncoderJob, storage: str, corpus: Corpus, resources: Resources, device: torch.device, emit: Emit,
-    fail_at_step: int | None = None, after_epoch: Callable[[Pretraining, LoopState], None] | None = None,
+    job: EncoderJob,
+    storage: str,
+    corpus: Corpus,
+    resources: Resources,
+    device: torch.device,
+    emit: Emit,
+    fail_at_step: int | None = None,
+    after_epoch: Callable[[Pretraining, LoopState], None] | None = None,
 ) -> None:
     """Train from the last checkpoint, if there is one, and publish the best epoch. Raises what goes wrong.
 
@@ -159,10 +165,17 @@ def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob,
     if task.tokenizer is not None:
         contents["tokenizer.json"] = task.tokenizer.to_json().encode()
     result = {
-        "name": job.name, "key": job.key, "best_epoch": state.best_epoch, "history": finite_or_null(state.history),
-        "num_train_images": task.corpus.train.num_kept, "num_val_images": len(task.val_rows),
-        "stopped_early": state.stopped, "workers": distributed.world_size(), "seconds": seconds,
-        "resources": asdict(task.resources), "device": device_name(task.device),
+        "name": job.name,
+        "key": job.key,
+        "best_epoch": state.best_epoch,
+        "history": finite_or_null(state.history),
+        "num_train_images": task.corpus.train.num_kept,
+        "num_val_images": len(task.val_rows),
+        "stopped_early": state.stopped,
+        "workers": distributed.world_size(),
+        "seconds": seconds,
+        "resources": asdict(task.resources),
+        "device": device_name(task.device),
     }
     publish(files, job.folder, contents, result, recipe=fingerprint(job.recipe), parents=_parents(files, job))
     for name in (CHECKPOINT, ATTEMPTS):

@@ -89,8 +89,13 @@ class Pretraining:
     """
 
     def __init__(
-        self, recipe: PretrainRecipe, seed: int, corpus: Corpus, resources: Resources,
-        initial: dict[str, Tensor] | None, device: torch.device,
+        self,
+        recipe: PretrainRecipe,
+        seed: int,
+        corpus: Corpus,
+        resources: Resources,
+        initial: dict[str, Tensor] | None,
+        device: torch.device,
     ):
         self.recipe, self.seed, self.corpus, self.resources = recipe, seed, corpus, resources
         self.device = device
@@ -110,8 +115,12 @@ class Pretraining:
             seed, recipe.global_batch_size, recipe.num_epochs, recipe.shuffle_window, self.rank, self.world
         )
         self.loop_plan = LoopPlan(
-            recipe.num_epochs, self.stream_plan.steps_per_epoch(corpus.train), recipe.optimizer.learning_rate,
-            recipe.schedule, recipe.warmup_steps, recipe.patience,
+            recipe.num_epochs,
+            self.stream_plan.steps_per_epoch(corpus.train),
+            recipe.optimizer.learning_rate,
+            recipe.schedule,
+            recipe.warmup_steps,
+            recipe.patience,
         )
         self.views = {name: spec for name, spec in recipe.views if name in objective.views}
         # One order for all epochs, so that validation losses of epochs can be compared.

@@ -129,7 +129,8 @@ def pretrain_all(group: WorkerGroup, scaling: ScalingConfig) -> None:
         train_loop_config={"group": group},
         scaling_config=scaling,
         run_config=RunConfig(
-            name=group.name, storage_path=below(group.storage, "ray"),
+            name=group.name,
+            storage_path=below(group.storage, "ray"),
             # A run's own attempts are counted in its folder, where progress counts too; this only ends a loop.
             failure_config=FailureConfig(max_failures=GROUP_STARTS),
         ),

@@ -50,8 +50,8 @@ class HeadsOptimizer:
         self.means, self.squares = (tuple(torch.zeros_like(p) for p in self.parameters) for _ in range(2))
         self.num_steps = tuple(torch.zeros((), device=weight.device) for _ in self.parameters)
         spared = spec.exclude_norm_bias and spec.weight_decay != 0
-        self.groups = ((slice(0, 1), spec.weight_decay), (slice(1, 2), 0.0)) if spared else (
-            (slice(0, 2), spec.weight_decay),
+        self.groups = (
+            ((slice(0, 1), spec.weight_decay), (slice(1, 2), 0.0)) if spared else ((slice(0, 2), spec.weight_decay),)
         )
 
     def step(self) -> None:
@@ -59,10 +59,21 @@ class HeadsOptimizer:
         for which, decay in self.groups:
             # The function behind torch.optim.Adam; the empty list would be amsgrad's maxima.
             adam(
-                list(self.parameters[which]), list(self.gradients[which]), list(self.means[which]),
-                list(self.squares[which]), [], list(self.num_steps[which]), fused=True, amsgrad=False, maximize=False,
-                decoupled_weight_decay=self.decoupled, weight_decay=decay, eps=ADAM_EPSILON,
-                beta1=self.spec.betas[0], beta2=self.spec.betas[1], lr=self.spec.learning_rate,
+                list(self.parameters[which]),
+                list(self.gradients[which]),
+                list(self.means[which]),
+                list(self.squares[which]),
+                [],
+                list(self.num_steps[which]),
+                fused=True,
+                amsgrad=False,
+                maximize=False,
+                decoupled_weight_decay=self.decoupled,
+                weight_decay=decay,
+                eps=ADAM_EPSILON,
+                beta1=self.spec.betas[0],
+                beta2=self.spec.betas[1],
+                lr=self.spec.learning_rate,
             )
 
 

@@ -50,9 +50,7 @@ def useful_kernel(kernel: int, sigma: float) -> int:
     return min(kernel, 2 * math.ceil(4 * sigma) + 1)
 
 
-def _move(
-    spec: "ViewSpec", image: np.ndarray, crop: list[int], flip: bool, matrix: np.ndarray | None
-) -> np.ndarray:
+def _move(spec: "ViewSpec", image: np.ndarray, crop: list[int], flip: bool, matrix: np.ndarray | None) -> np.ndarray:
     top, left, height, width = crop
     size = (spec.size, spec.size)
     image = image[top : top + height, left : left + width]

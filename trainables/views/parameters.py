@@ -71,8 +71,15 @@ def kernel_for(size: int) -> int:
 def multi_modal_view(size: int, jitter_p: float = 0.5) -> ViewSpec:
     """The view that is paired with the report (B.3): crop, affine, jitter and blur; no solarisation."""
     return ViewSpec(
-        size, (0.6, 1.0), degrees=20.0, translate=(0.09, 0.10), scale=(0.95, 1.05), jitter_p=jitter_p, blur_p=0.5,
-        blur_sigma=(0.1, 3.0), blur_kernel=kernel_for(size),
+        size,
+        (0.6, 1.0),
+        degrees=20.0,
+        translate=(0.09, 0.10),
+        scale=(0.95, 1.05),
+        jitter_p=jitter_p,
+        blur_p=0.5,
+        blur_sigma=(0.1, 3.0),
+        blur_kernel=kernel_for(size),
     )
 
 
@@ -129,14 +136,25 @@ def draw(spec: ViewSpec, n: int, height: int, width: int, generator: torch.Gener
     max_dx, max_dy = spec.translate[0] * spec.size, spec.translate[1] * spec.size
     affine = torch.stack(
         [
-            uniform(-spec.degrees, spec.degrees), uniform(-max_dx, max_dx).round(), uniform(-max_dy, max_dy).round(),
+            uniform(-spec.degrees, spec.degrees),
+            uniform(-max_dx, max_dx).round(),
+            uniform(-max_dy, max_dy).round(),
             uniform(*spec.scale),
-        ], dim=1,
+        ],
+        dim=1,
     )
     return ViewParameters(
-        spec, _draw_crops(spec, n, height, width, uniform), happens(spec.flip_p), affine, happens(spec.jitter_p),
-        uniform(*spec.brightness), uniform(*spec.contrast), happens(0.5), happens(spec.blur_p),
-        uniform(*spec.blur_sigma), happens(spec.solarize_p),
+        spec,
+        _draw_crops(spec, n, height, width, uniform),
+        happens(spec.flip_p),
+        affine,
+        happens(spec.jitter_p),
+        uniform(*spec.brightness),
+        uniform(*spec.contrast),
+        happens(0.5),
+        happens(spec.blur_p),
+        uniform(*spec.blur_sigma),
+        happens(spec.solarize_p),
     )
 
 

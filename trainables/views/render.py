@@ -36,7 +36,10 @@ def _check(parameters: ViewParameters, pixels: Tensor) -> None:
 
 
 def normalise(
-    grey: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD, *,
+    grey: Tensor,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+    *,
     channels_last: bool = False,
 ) -> Tensor:
     """float32 (B, H, W) in [0, 1] -> (B, 3, H, W): the channel is repeated, each with its mean and deviation.

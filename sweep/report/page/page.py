@@ -30,13 +30,21 @@ LARGEST_SVG = 1_500_000
 
 
 def report_page(
-    data: ReportData, comparisons: Comparisons, narrative: Sequence[Sentence], tables: Sequence[Table],
-    per_finding: Sequence[FindingTable], everything: Sequence[FindingTable], extras: CachedParts,
+    data: ReportData,
+    comparisons: Comparisons,
+    narrative: Sequence[Sentence],
+    tables: Sequence[Table],
+    per_finding: Sequence[FindingTable],
+    everything: Sequence[FindingTable],
+    extras: CachedParts,
 ) -> str:
     """The text of report.html."""
     environment = Environment(
-        loader=FunctionLoader(lambda name: (PAGE / name).read_text()), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: (PAGE / name).read_text()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     pages = page_tables(tables, per_finding, everything)
     value = _page_value(data, extras.statistics) | {"latex": {page.id: page.latex for page in pages}}
@@ -126,6 +134,9 @@ def _figure(drawing: Drawing) -> dict[str, Any]:
             source = base64.b64encode(drawing.png).decode()
             picture = Markup('<img alt="{}" src="data:image/png;base64,{}">').format(drawing.title, source)
     return {
-        "name": drawing.name, "title": drawing.title, "caption": drawing.caption, "picture": picture,
+        "name": drawing.name,
+        "title": drawing.title,
+        "caption": drawing.caption,
+        "picture": picture,
         "missing": drawing.missing,
     }

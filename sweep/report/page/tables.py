@@ -87,8 +87,11 @@ def _macro(table: Table) -> PageTable:
             left -= len(shown)
             if shown:
                 made = tuple(
-                    PageRow(row.display, tuple(map(_cell, row.entries)),
-                            tuple((name, tuple(texts)) for name, texts in reference_rows(row)))
+                    PageRow(
+                        row.display,
+                        tuple(map(_cell, row.entries)),
+                        tuple((name, tuple(texts)) for name, texts in reference_rows(row)),
+                    )
                     for row in shown
                 )
                 groups.append((title, made))
@@ -97,8 +100,14 @@ def _macro(table: Table) -> PageTable:
     what = {1: "macro AUROC", 8: "macro AUROC, global batch 1,024", 9: "macro AUROC, global batch 2,048"}
     stem = f"table{table.number}"
     return PageTable(
-        stem, f"Table {table.number}", f"Table {table.number}: {what[table.number]}", table.caption, tuple(blocks),
-        table.footnotes, table.latex(), (f"{stem}.md", f"{stem}.csv", f"{stem}.tex"),
+        stem,
+        f"Table {table.number}",
+        f"Table {table.number}: {what[table.number]}",
+        table.caption,
+        tuple(blocks),
+        table.footnotes,
+        table.latex(),
+        (f"{stem}.md", f"{stem}.csv", f"{stem}.tex"),
     )
 
 
@@ -115,20 +124,29 @@ def _findings(table: FindingTable, variant: str) -> PageTable:
     rows = []
     for row in table.rows[:MOST_ROWS]:
         prevalence, n_pos = counts_of(row)
-        counts = () if not row.finding else (
-            PageCell(prevalence, value=row.prevalence), PageCell(n_pos, value=row.n_pos[0] if row.n_pos else None),
+        counts = (
+            ()
+            if not row.finding
+            else (
+                PageCell(prevalence, value=row.prevalence),
+                PageCell(n_pos, value=row.n_pos[0] if row.n_pos else None),
+            )
         )
         cells = (*(counts or (PageCell(""), PageCell(""))), *map(_cell, row.entries))
         references = tuple((name, tuple(texts)) for name, texts in reference_of(row))
         rows.append(PageRow(row.display, cells, references, row.display == MEAN_ROW))
     share = f"FT ({table.label_percent}%)"
     name = f"Table {table.number}" if table.number else "Findings"
-    block = PageBlock(
-        table.dataset_display, table.header, (("", tuple(rows)),), max(0, len(table.rows) - MOST_ROWS)
-    )
+    block = PageBlock(table.dataset_display, table.header, (("", tuple(rows)),), max(0, len(table.rows) - MOST_ROWS))
     stem = table.file_stem
     return PageTable(
-        f"{stem}-all" if variant == "All methods" else stem, f"{name}: {table.dataset_display}, {table.label_percent}%",
-        f"{name}: AUROC of each finding, {table.dataset_display}, {share}", table.caption, (block,), table.footnotes,
-        table.latex(), (f"{stem}.md", f"{stem}.csv", f"{stem}.tex"), variant,
+        f"{stem}-all" if variant == "All methods" else stem,
+        f"{name}: {table.dataset_display}, {table.label_percent}%",
+        f"{name}: AUROC of each finding, {table.dataset_display}, {share}",
+        table.caption,
+        (block,),
+        table.footnotes,
+        table.latex(),
+        (f"{stem}.md", f"{stem}.csv", f"{stem}.tex"),
+        variant,
     )

@@ -56,8 +56,11 @@ def test_every_record_is_an_image_or_a_reject(make_csv_archive, tmp_path, small_
     folder = data_folder(SPEC, raw)
     rejects = pq.read_table(files.full(f"{folder}/rejects.parquet")).to_pylist()
     assert {(reject["path"], reject["stage"]) for reject in rejects} == {
-        ("images/0003.png", "decode"), ("images/0040.png", "decode"), ("images/0007.png", "read"),
-        ("images/0000.png", "index"), ("../../etc/passwd", "index"),
+        ("images/0003.png", "decode"),
+        ("images/0040.png", "decode"),
+        ("images/0007.png", "read"),
+        ("images/0000.png", "index"),
+        ("../../etc/passwd", "index"),
     }
     rows = table_of(files, folder, manifest)
     assert len(rows) == 98 and len(rows) + len(rejects) == manifest.counts["records"] == 103
@@ -154,8 +157,10 @@ def test_damaged_parts_and_shards_are_made_again(make_csv_archive, tmp_path, sma
     assert contents(files, folder) == expected
 
 
-KILLED = "import sys; from datasets_io.build import shards; shards.RECORDS_PER_SHARD = 8\n" \
+KILLED = (
+    "import sys; from datasets_io.build import shards; shards.RECORDS_PER_SHARD = 8\n"
     "from datasets_io.build.__main__ import main; sys.exit(main(sys.argv[1:]))"
+)
 
 
 @pytest.mark.timeout(300)
@@ -239,8 +244,10 @@ def test_the_key_moves_with_spec_and_csv_and_not_with_the_place(make_csv_archive
     assert data_key(SPEC, tmp_path / "elsewhere") == key
     assert data_key(BuildSpec("csv_images", 16, options=CsvOptions()), raw) == key
     moved = {
-        data_key(BuildSpec("csv_images", 32), raw), data_key(BuildSpec("csv_images", 16, "jpg"), raw),
-        data_key(SPEC, raw, limit=2), key,
+        data_key(BuildSpec("csv_images", 32), raw),
+        data_key(BuildSpec("csv_images", 16, "jpg"), raw),
+        data_key(SPEC, raw, limit=2),
+        key,
     }
     assert len(moved) == 4
     with open(raw / "images.csv", "a") as stream:
@@ -272,7 +279,11 @@ def test_equal_pictures_in_two_splits_are_noted(tmp_path):
     assert leaks["near_duplicates"]["pairs"]["train-val"] == 1
     near = pq.read_table(tmp_path / "storage" / data_folder(SPEC, tmp_path) / "near_duplicates.parquet").to_pylist()
     assert near[0] == {
-        "image_id": "0.png", "split": "train", "other_image_id": "1.png", "other_split": "val", "distance": 0,
+        "image_id": "0.png",
+        "split": "train",
+        "other_image_id": "1.png",
+        "other_split": "val",
+        "distance": 0,
     }
 
 
@@ -282,8 +293,11 @@ def test_no_word_of_a_dicom_header_or_of_a_broken_file_gets_into_the_storage(tmp
     for number in range(6):
         array = generator.integers(0, 4096, (20, 20), dtype=np.uint16)
         elements = {
-            "StudyDescription": "CANARY study", "ViewPosition": "CANARY" if number else "AP",
-            "AccessionNumber": "CANARY", "StationName": "canary", "Modality": "CANARY" if number == 1 else "DX",
+            "StudyDescription": "CANARY study",
+            "ViewPosition": "CANARY" if number else "AP",
+            "AccessionNumber": "CANARY",
+            "StationName": "canary",
+            "Modality": "CANARY" if number == 1 else "DX",
             "PhotometricInterpretation": "CANARY" if number == 2 else "MONOCHROME2",
             "BurnedInAnnotation": "YES" if number == 3 else "NO",
         }
@@ -299,10 +313,15 @@ def test_no_word_of_a_dicom_header_or_of_a_broken_file_gets_into_the_storage(tmp
         assert b"canary" not in files.read(path).lower(), path
 
 
-@pytest.mark.parametrize(("wrong", "message"), [
-    ({"source": "padchest"}, "known: chexpert"), ({"image_size": 4}, "allowed: 8 to 2048"),
-    ({"intensity": "equal"}, "allowed: minmax"), ({"options": NihOptions()}, "must be a CsvOptions"),
-])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"source": "padchest"}, "known: chexpert"),
+        ({"image_size": 4}, "allowed: 8 to 2048"),
+        ({"intensity": "equal"}, "allowed: minmax"),
+        ({"options": NihOptions()}, "must be a CsvOptions"),
+    ],
+)
 def test_a_wrong_spec_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         BuildSpec(**{"source": "csv_images", **wrong})
@@ -333,8 +352,17 @@ def test_verify_finds_every_kind_of_damage(make_csv_archive, tmp_path, small_sha
 def test_the_flags_are_these():
     flags = {flag for action in parser()._actions for flag in action.option_strings or [action.dest]}
     assert flags == {
-        "-h", "--help", "source", "--raw", "--storage", "--image-size", "--intensity", "--option", "--limit",
-        "--max-rejects", "--verify",
+        "-h",
+        "--help",
+        "source",
+        "--raw",
+        "--storage",
+        "--image-size",
+        "--intensity",
+        "--option",
+        "--limit",
+        "--max-rejects",
+        "--verify",
     }
 
 
@@ -351,7 +379,8 @@ def test_exit_codes_and_one_sentence_for_bad_input(make_csv_archive, tmp_path, c
     code, out, _ = run("csv_images", "--raw", str(raw), *storage, "--max-rejects", "0.2", "--verify")
     assert code == 0 and "20 records = 18 images + 2 rejects" in out and "shards are as the manifest says" in out
     for arguments in (
-        ["padchest", "--raw", str(raw), *storage], ["chexpert", "--raw", str(raw), *storage],
+        ["padchest", "--raw", str(raw), *storage],
+        ["chexpert", "--raw", str(raw), *storage],
         ["csv_images", "--raw", str(tmp_path / "nowhere"), *storage],
         ["csv_images", "--raw", str(raw), *storage, "--max-rejects", "3"],
         ["csv_images", "--raw", str(raw), *storage, "--limit", "0"],

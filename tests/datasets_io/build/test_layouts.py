@@ -20,8 +20,10 @@ from datasets_io.sources.archive import snake_case
 from datasets_io.storage.files import Files
 
 LAYOUTS = [
-    ("mimic_cxr", "MIMIC-CXR", 112), ("chexpert", "CheXpert-v1.0-small", 783),
-    ("nih_cxr14", "NIH-ChestX-ray14", 542), ("nih_cxr14", "NIH-ChestX-ray14-thumb64", 710),
+    ("mimic_cxr", "MIMIC-CXR", 112),
+    ("chexpert", "CheXpert-v1.0-small", 783),
+    ("nih_cxr14", "NIH-ChestX-ray14", 542),
+    ("nih_cxr14", "NIH-ChestX-ray14-thumb64", 710),
 ]
 CODES = {"1.0": "positive", "1": "positive", "0.0": "negative", "0": "negative", "-1.0": "uncertain", "": "blank"}
 
@@ -37,7 +39,8 @@ def codes_in_csv(source: str, raw: Path) -> tuple[int, Counter]:
         rows = rows_of(raw / "Data_Entry_2017.csv")
         codes = [
             (snake_case(name), "positive" if name in row["Finding Labels"].split("|") else "negative")
-            for row in rows for name in nih_cxr14.CSV_NAMES
+            for row in rows
+            for name in nih_cxr14.CSV_NAMES
         ]
         return len(rows), Counter(codes)
     if source == "chexpert":

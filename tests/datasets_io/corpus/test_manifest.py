@@ -13,9 +13,18 @@ SHARDS = (Shard("train/00000.parquet", "train", 3, (2, 1), "a" * 64),)
 @pytest.fixture
 def manifest() -> Manifest:
     return Manifest(
-        source="csv_images", source_version=1, key="0123456789ab", spec={"image_size": 16}, findings=("mass",),
-        has_reports=True, image_size=16, index_files={"images.csv": "b" * 64}, counts={"images": 3}, shards=SHARDS,
-        reject_reasons={"read: the file is absent": 1}, notes=("a note",),
+        source="csv_images",
+        source_version=1,
+        key="0123456789ab",
+        spec={"image_size": 16},
+        findings=("mass",),
+        has_reports=True,
+        image_size=16,
+        index_files={"images.csv": "b" * 64},
+        counts={"images": 3},
+        shards=SHARDS,
+        reject_reasons={"read: the file is absent": 1},
+        notes=("a note",),
         fingerprint=corpus_fingerprint("0123456789ab", SHARDS),
     )
 
@@ -44,7 +53,11 @@ def test_counts_are_those_of_the_accepted_records():
     counts = count_records(("mass", "edema"), records, num_records=5, num_rejects=2)
     assert (counts["records"], counts["images"], counts["rejects"]) == (5, 3, 2)
     assert counts["splits"]["train"] == {
-        "images": 2, "studies": 1, "patients": 1, "with_impression": 2, "without_impression": 0,
+        "images": 2,
+        "studies": 1,
+        "patients": 1,
+        "with_impression": 2,
+        "without_impression": 0,
     }
     assert counts["splits"]["val"]["images"] == 0
     assert counts["splits"]["test"]["without_impression"] == 1

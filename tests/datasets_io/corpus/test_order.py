@@ -17,8 +17,11 @@ def index_of(group_rows: list[int], kept: np.ndarray) -> CorpusIndex:
 
 @settings(max_examples=50, deadline=None)
 @given(
-    groups=st.lists(st.integers(1, 9), min_size=1, max_size=8), seed=st.integers(0, 99), epoch=st.integers(0, 5),
-    window=st.integers(1, 40), data=st.data(),
+    groups=st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    seed=st.integers(0, 99),
+    epoch=st.integers(0, 5),
+    window=st.integers(1, 40),
+    data=st.data(),
 )
 def test_an_epoch_is_a_permutation_of_the_kept_rows(groups, seed, epoch, window, data):
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=sum(groups), max_size=sum(groups))))

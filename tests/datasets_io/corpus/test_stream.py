@@ -26,7 +26,12 @@ pytestmark = pytest.mark.xdist_group("ray")
 def corpus(local_ray, tmp_path_factory):
     root = tmp_path_factory.mktemp("stream")
     small = SyntheticSpec(
-        image_size=32, corpus_train=600, corpus_val=20, chexpert_train=30, chexpert_valid=20, nih_train_val=30,
+        image_size=32,
+        corpus_train=600,
+        corpus_val=20,
+        chexpert_train=30,
+        chexpert_valid=20,
+        nih_train_val=30,
         nih_test=20,
     )
     raw = write_archives(small, root / "raw")["mimic_cxr"]

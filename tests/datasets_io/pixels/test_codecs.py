@@ -30,7 +30,8 @@ def radiograph(bits: int) -> np.ndarray:
 LOSSLESS = {
     "jpeg by liblj92": (uid.JPEGLosslessSV1, lambda p, bits: imagecodecs.ljpeg_encode(p, bitspersample=bits)),
     "jpeg by libjpeg-turbo": (
-        uid.JPEGLossless, lambda p, bits: imagecodecs.jpeg8_encode(p, lossless=True, predictor=4, bitspersample=bits)
+        uid.JPEGLossless,
+        lambda p, bits: imagecodecs.jpeg8_encode(p, lossless=True, predictor=4, bitspersample=bits),
     ),
     "jpeg-ls": (uid.JPEGLSLossless, lambda p, bits: imagecodecs.jpegls_encode(p)),
     "jpeg 2000": (
@@ -74,9 +75,7 @@ def test_signed_values_keep_their_signs(tmp_path, write_dicom):
     picture = (radiograph(12).astype(np.int16) - 2000) & 0xFFF  # twelve bits in two's complement
     data = imagecodecs.ljpeg_encode(picture.astype(np.uint16), bitspersample=12)
     signed = {"PixelRepresentation": 1}
-    path = compressed(
-        write_dicom, tmp_path / "a.dcm", picture.astype(np.uint16), 12, uid.JPEGLosslessSV1, data, signed
-    )
+    path = compressed(write_dicom, tmp_path / "a.dcm", picture.astype(np.uint16), 12, uid.JPEGLosslessSV1, data, signed)
     assert np.array_equal(stored_values(pydicom.dcmread(path)), radiograph(12).astype(np.int16) - 2000)
 
 

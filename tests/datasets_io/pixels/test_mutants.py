@@ -25,16 +25,46 @@ from datasets_io.pixels.worker import MEMORY_LIMIT, DecodeWorker
 FIRST, LAST = map(int, os.environ.get("RADSWEEP_MUTANTS", "0:5000").split(":"))
 SIZE = 24
 PIXELS = b"\xe0\x7f\x10\x00"
-SYNTAXES = [str(syntax).encode() for syntax in (
-    uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian,
-    uid.RLELossless, uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1,
-    uid.JPEGLSLossless, uid.JPEGLSNearLossless, uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.MPEG2MPML,
-)]
+SYNTAXES = [
+    str(syntax).encode()
+    for syntax in (
+        uid.ImplicitVRLittleEndian,
+        uid.ExplicitVRLittleEndian,
+        uid.ExplicitVRBigEndian,
+        uid.DeflatedExplicitVRLittleEndian,
+        uid.RLELossless,
+        uid.JPEGBaseline8Bit,
+        uid.JPEGExtended12Bit,
+        uid.JPEGLossless,
+        uid.JPEGLosslessSV1,
+        uid.JPEGLSLossless,
+        uid.JPEGLSNearLossless,
+        uid.JPEG2000Lossless,
+        uid.JPEG2000,
+        uid.HTJ2KLossless,
+        uid.MPEG2MPML,
+    )
+]
 # Samples, photometric interpretation, frames, rows, columns, bits, signs, VOI, slope: group 0028, elements
-HEADER_TAGS = [bytes((0x28, 0, low, high)) for high, low in (
-    (0, 0x02), (0, 0x04), (0, 0x06), (0, 0x08), (0, 0x10), (0, 0x11), (1, 0x00), (1, 0x01), (1, 0x02), (1, 0x03),
-    (0x10, 0x50), (0x10, 0x51), (0x10, 0x52), (0x10, 0x53),
-)]
+HEADER_TAGS = [
+    bytes((0x28, 0, low, high))
+    for high, low in (
+        (0, 0x02),
+        (0, 0x04),
+        (0, 0x06),
+        (0, 0x08),
+        (0, 0x10),
+        (0, 0x11),
+        (1, 0x00),
+        (1, 0x01),
+        (1, 0x02),
+        (1, 0x03),
+        (0x10, 0x50),
+        (0x10, 0x51),
+        (0x10, 0x52),
+        (0x10, 0x53),
+    )
+]
 EXTREMES = [b"\0\0", b"\1\0", b"\2\0", b"\3\0", b"\x07\0", b"\x10\0", b"\x20\0", b"\xff\x7f", b"\0\x80", b"\xff\xff"]
 
 

@@ -43,20 +43,31 @@ numbers = st.one_of(st.none(), whole)
 decimals = st.one_of(
     st.none(), st.floats(-1e9, 1e9).map(lambda value: f"{value:.8g}"), st.sampled_from(["0", "-1", "1e30"])
 )
-HEADERS = st.fixed_dictionaries({}, optional={
-    **dict.fromkeys(
-        ("Rows", "Columns", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel",
-         "PlanarConfiguration"), numbers
-    ),
-    **dict.fromkeys(("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"), decimals),
-    "BitsAllocated": whole,  # without it pydicom does not write the pixels
-    "NumberOfFrames": st.one_of(st.none(), st.integers(-2, 3)),
-    "PhotometricInterpretation": st.sampled_from(
-        [None, "", "MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR", "HSV", "X"]
-    ),
-    "Modality": st.sampled_from([None, "", "DX", "CT", "CANARY"]),
-    "VOILUTFunction": st.sampled_from([None, "LINEAR", "LINEAR_EXACT", "SIGMOID", "CANARY"]),
-})
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(
+            (
+                "Rows",
+                "Columns",
+                "BitsStored",
+                "HighBit",
+                "PixelRepresentation",
+                "SamplesPerPixel",
+                "PlanarConfiguration",
+            ),
+            numbers,
+        ),
+        **dict.fromkeys(("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"), decimals),
+        "BitsAllocated": whole,  # without it pydicom does not write the pixels
+        "NumberOfFrames": st.one_of(st.none(), st.integers(-2, 3)),
+        "PhotometricInterpretation": st.sampled_from(
+            [None, "", "MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR", "HSV", "X"]
+        ),
+        "Modality": st.sampled_from([None, "", "DX", "CT", "CANARY"]),
+        "VOILUTFunction": st.sampled_from([None, "LINEAR", "LINEAR_EXACT", "SIGMOID", "CANARY"]),
+    },
+)
 
 
 @pytest.mark.parametrize("intensity", ["minmax", "voi", "jpg"])

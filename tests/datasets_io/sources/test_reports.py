@@ -30,20 +30,18 @@ CASES = {
     "no heading": ("Lungs are clear.\n \n No acute process.\n", None, None),
     "nothing": ("", None, None),
     "notification ends it": (
-        HEAD + " IMPRESSION:\n \n Pneumothorax.\n \n NOTIFICATION:  Dr. ___ at 3 pm.\n", None, "Pneumothorax.",
+        HEAD + " IMPRESSION:\n \n Pneumothorax.\n \n NOTIFICATION:  Dr. ___ at 3 pm.\n",
+        None,
+        "Pneumothorax.",
     ),
-    "recommendation ends it": (
-        HEAD + " IMPRESSION:\n \n Nodule.\n \n RECOMMENDATION(S):  CT.\n", None, "Nodule.",
-    ),
+    "recommendation ends it": (HEAD + " IMPRESSION:\n \n Nodule.\n \n RECOMMENDATION(S):  CT.\n", None, "Nodule."),
     "de-identified words stay": (HEAD + " IMPRESSION:\n \n As on ___, no change.\n", None, "As on ___, no change."),
-    "addendum after": (
-        HEAD + " IMPRESSION:\n \n Normal.\n \n ADDENDUM:  Reviewed by ___.\n", None, "Normal.",
-    ),
-    "addendum before": (
-        " ADDENDUM\n \n Wet read.\n" + HEAD + " IMPRESSION:\n \n Normal.\n", None, "Normal.",
-    ),
+    "addendum after": (HEAD + " IMPRESSION:\n \n Normal.\n \n ADDENDUM:  Reviewed by ___.\n", None, "Normal."),
+    "addendum before": (" ADDENDUM\n \n Wet read.\n" + HEAD + " IMPRESSION:\n \n Normal.\n", None, "Normal."),
     "words in lower case are no heading": (
-        HEAD + " IMPRESSION:\n \n Seen again: nodule.\n note: stable.\n", None, "Seen again: nodule. note: stable.",
+        HEAD + " IMPRESSION:\n \n Seen again: nodule.\n note: stable.\n",
+        None,
+        "Seen again: nodule. note: stable.",
     ),
     "a heading not indented is none": (HEAD + "IMPRESSION:\n \n Normal.\n", None, None),
     "view heading is findings": (HEAD + " CHEST, TWO VIEWS:\n \n Clear.\n", "Clear.", None),
@@ -60,12 +58,21 @@ def test_odd_reports_are_read_by_the_official_rules(name):
     assert sections_of(report) == (findings, impression)
 
 
-@pytest.mark.parametrize(("heading", "kind"), [
-    ("IMPRESSION", "impression"), ("IMPESSION", "impression"), ("WET READ IMPRESSION", "impression"),
-    ("FINDINDGS", "findings"), ("PORTABLE AP", "findings"), ("RIBS", "findings"),
-    ("CLINICAL HISTORY", "clinical history"),
-    ("REASON FOR EXAM", "reason for exam"), ("COMPARISON STUDY", "comparison"), ("SIGNED BY", "signed by"),
-])
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [
+        ("IMPRESSION", "impression"),
+        ("IMPESSION", "impression"),
+        ("WET READ IMPRESSION", "impression"),
+        ("FINDINDGS", "findings"),
+        ("PORTABLE AP", "findings"),
+        ("RIBS", "findings"),
+        ("CLINICAL HISTORY", "clinical history"),
+        ("REASON FOR EXAM", "reason for exam"),
+        ("COMPARISON STUDY", "comparison"),
+        ("SIGNED BY", "signed by"),
+    ],
+)
 def test_headings_get_the_section_of_their_synonym(heading, kind):
     assert section_kind(heading) == kind
 
@@ -102,11 +109,21 @@ def in_form(form: str, sections: dict[str, str]) -> str:
 
     "capitals_at_line_start" is the plain form: the wrapped text has capitals and a colon there, so a heading.
     """
-    names = {"conclusion": "CONCLUSION", "misspelt": "IMPRESSOIN", "ndication": "NDICATION",
-             "findings_and_impression": "FINDINGS/IMPRESSION", "blanks_in_heading": "IMPRESSION ",
-             "findings_and_or_impression": "FINDINGS AND/OR IMPRESSION", "lower_case": "Impression"}
-    after = {"recommendation": "RECOMMENDATION(S)", "notification": "NOTIFICATION", "addendum": "ADDENDUM",
-             "empty_after": "IMPRESSION"}
+    names = {
+        "conclusion": "CONCLUSION",
+        "misspelt": "IMPRESSOIN",
+        "ndication": "NDICATION",
+        "findings_and_impression": "FINDINGS/IMPRESSION",
+        "blanks_in_heading": "IMPRESSION ",
+        "findings_and_or_impression": "FINDINGS AND/OR IMPRESSION",
+        "lower_case": "Impression",
+    }
+    after = {
+        "recommendation": "RECOMMENDATION(S)",
+        "notification": "NOTIFICATION",
+        "addendum": "ADDENDUM",
+        "empty_after": "IMPRESSION",
+    }
     before = {"draft_before": " IMPRESSION:  Preliminary.\n \n", "wet_read": " WET READ: ___ 4:12 PM\n  Normal.\n \n"}
     gap = "  " if form == "inline" else "\n \n "
 

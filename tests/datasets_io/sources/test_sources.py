@@ -139,10 +139,16 @@ def nih_archive(tmp_path) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).touch()
             names.append(name)
-            rows.append({
-                "Image Index": name, "Finding Labels": "Edema|Pleural_Thickening" if visit else "No Finding",
-                "Patient ID": str(patient), "Patient Age": "058Y", "Patient Gender": "F", "View Position": "AP",
-            })
+            rows.append(
+                {
+                    "Image Index": name,
+                    "Finding Labels": "Edema|Pleural_Thickening" if visit else "No Finding",
+                    "Patient ID": str(patient),
+                    "Patient Age": "058Y",
+                    "Patient Gender": "F",
+                    "View Position": "AP",
+                }
+            )
     write_rows(tmp_path / "Data_Entry_2017_v2020.csv", rows)
     (tmp_path / "train_val_list.txt").write_text("\n".join(names[:60]))
     (tmp_path / "test_list.txt").write_text("\r\n".join(names[60:]) + "\r\n")
@@ -291,9 +297,7 @@ def test_csv_images_take_labels_splits_and_reports_from_one_csv(tmp_path):
     options = csv_images.CsvOptions(table="my.csv")
     assert csv_images.findings_in(tmp_path, options) == ("pleural_effusion", "mass")
     first, second = read("csv_images", tmp_path, options)
-    assert first == Record(
-        "a/1.png", "a/1.png", "p1", "train", "a/1.png", (1, 0), "PA", "F", 61, "clear.", "normal."
-    )
+    assert first == Record("a/1.png", "a/1.png", "p1", "train", "a/1.png", (1, 0), "PA", "F", 61, "clear.", "normal.")
     assert (second.split, second.labels) == ("val", (-1, None))
     assert (second.view_position, second.report_impression) == (None, None)
     (tmp_path / "my.csv").write_text("path,patient_id,mass\n1.png,p1,yes\n")
@@ -343,8 +347,12 @@ def test_chexpert_batches_as_distributed_give_the_records_of_the_merged_tree(sha
 
 
 def test_csv_images_ids_can_be_salted_hashes(tmp_path):
-    lines = ["path,patient_id,study_id,mass", "mueller_1.png,mueller,visit 1,1", "mueller_2.png,mueller,visit 2,0",
-             "a.png,smith,visit 1,"]
+    lines = [
+        "path,patient_id,study_id,mass",
+        "mueller_1.png,mueller,visit 1,1",
+        "mueller_2.png,mueller,visit 2,0",
+        "a.png,smith,visit 1,",
+    ]
     (tmp_path / "images.csv").write_text("\n".join(lines))
     salt = tmp_path / "salt"
     options = csv_images.CsvOptions(salt_file=str(salt))

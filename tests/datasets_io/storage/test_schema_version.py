@@ -55,8 +55,18 @@ def test_another_version_is_refused_and_neither_moved_nor_replaced(files, versio
 def manifest_text(**changes) -> str:
     shards = (Shard("train/00000.parquet", "train", 3, (2, 1), "a" * 64),)
     manifest = Manifest(
-        source="csv_images", source_version=1, key="0123456789ab", spec={}, findings=(), has_reports=False,
-        image_size=16, index_files={}, counts={}, shards=shards, reject_reasons={}, notes=(),
+        source="csv_images",
+        source_version=1,
+        key="0123456789ab",
+        spec={},
+        findings=(),
+        has_reports=False,
+        image_size=16,
+        index_files={},
+        counts={},
+        shards=shards,
+        reject_reasons={},
+        notes=(),
         fingerprint=corpus_fingerprint("0123456789ab", shards),
     )
     content = {**json.loads(manifest.to_json()), **changes}

@@ -26,8 +26,9 @@ from datasets_io.synthetic.textures import NAMES, textures_and_shapes
 from datasets_io.synthetic.thorax import Camera, draw_anatomy, render
 from datasets_io.synthetic.wording import DENIALS, write_report
 
-SMALL = SyntheticSpec(image_size=48, corpus_train=90, corpus_val=12, chexpert_train=40, chexpert_valid=30,
-                      nih_train_val=40, nih_test=30)
+SMALL = SyntheticSpec(
+    image_size=48, corpus_train=90, corpus_val=12, chexpert_train=40, chexpert_valid=30, nih_train_val=40, nih_test=30
+)
 READERS = {
     "mimic_cxr": (mimic_cxr, mimic_cxr.MimicOptions()),
     "chexpert": (chexpert, chexpert.ChexpertOptions()),
@@ -35,11 +36,23 @@ READERS = {
 }
 # A word of which one stands in every report that affirms the finding.
 WORDS = {
-    "cardiomegaly": r"cardiomegaly|cardiac silhouette|enlarged heart", "enlarged_cardiomediastinum": r"mediastin",
-    "edema": r"edema", "consolidation": r"consolidation", "pneumonia": r"pneumonia", "infiltration": r"infiltrat",
-    "atelectasis": r"atelectasis", "pneumothorax": r"pneumothorax", "effusion": r"effusion|pleural fluid",
-    "nodule": r"nodule", "mass": r"\bmass", "emphysema": r"emphysem", "fibrosis": r"fibro", "hernia": r"hernia",
-    "pleural_thickening": r"thickening", "fracture": r"fracture", "support_devices": r"catheter|PICC|tube|pacemaker",
+    "cardiomegaly": r"cardiomegaly|cardiac silhouette|enlarged heart",
+    "enlarged_cardiomediastinum": r"mediastin",
+    "edema": r"edema",
+    "consolidation": r"consolidation",
+    "pneumonia": r"pneumonia",
+    "infiltration": r"infiltrat",
+    "atelectasis": r"atelectasis",
+    "pneumothorax": r"pneumothorax",
+    "effusion": r"effusion|pleural fluid",
+    "nodule": r"nodule",
+    "mass": r"\bmass",
+    "emphysema": r"emphysem",
+    "fibrosis": r"fibro",
+    "hernia": r"hernia",
+    "pleural_thickening": r"thickening",
+    "fracture": r"fracture",
+    "support_devices": r"catheter|PICC|tube|pacemaker",
 }
 
 
@@ -51,7 +64,8 @@ def archives(tmp_path_factory) -> dict[str, Path]:
 def digests(root: Path) -> dict[str, str]:
     return {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*")) if path.is_file()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
     }
 
 
@@ -96,9 +110,10 @@ def test_splits_have_the_promised_sizes_and_share_no_patient(archives):
         assert len(split_of) < sum(images.values())  # some patients have several images
 
 
-@pytest.mark.parametrize(("source", "folder"), [
-    ("mimic_cxr", "MIMIC-CXR"), ("chexpert", "CheXpert-v1.0-small"), ("nih_cxr14", "NIH-ChestX-ray14"),
-])
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [("mimic_cxr", "MIMIC-CXR"), ("chexpert", "CheXpert-v1.0-small"), ("nih_cxr14", "NIH-ChestX-ray14")],
+)
 def test_tables_have_the_columns_of_the_real_ones(archives, shared_data, source, folder):
     for real in sorted((shared_data / "real_cxr" / folder).glob("*.csv*")):
         if not real.name.startswith("BBox"):
@@ -130,8 +145,15 @@ def test_dicoms_are_of_several_kinds(archives):
 @pytest.fixture(scope="module")
 def many_images(tmp_path_factory) -> dict[str, Path]:
     """Enough test images for a correlation to be seen: its sd without any relation is 1 / sqrt(300) = 0.06."""
-    spec = SyntheticSpec(image_size=32, corpus_train=300, corpus_val=2, chexpert_train=2, chexpert_valid=300,
-                         nih_train_val=2, nih_test=300)
+    spec = SyntheticSpec(
+        image_size=32,
+        corpus_train=300,
+        corpus_val=2,
+        chexpert_train=2,
+        chexpert_valid=300,
+        nih_train_val=2,
+        nih_test=300,
+    )
     return write_archives(spec, tmp_path_factory.mktemp("many"))
 
 
@@ -164,10 +186,13 @@ def test_nothing_but_the_picture_tells_the_labels(many_images, source):
         assert max(found) < 0.3, name
 
 
-@pytest.mark.parametrize(("source", "part", "images", "findings"), [
-    ("chexpert", "valid", SyntheticSpec().chexpert_valid, chexpert.FINDINGS),
-    ("nih_cxr14", "test", SyntheticSpec().nih_test, nih_cxr14.FINDINGS),
-])
+@pytest.mark.parametrize(
+    ("source", "part", "images", "findings"),
+    [
+        ("chexpert", "valid", SyntheticSpec().chexpert_valid, chexpert.FINDINGS),
+        ("nih_cxr14", "test", SyntheticSpec().nih_test, nih_cxr14.FINDINGS),
+    ],
+)
 def test_every_finding_of_the_default_test_sets_has_both_classes(source, part, images, findings):
     studies = draw_studies(source, images, stream(SyntheticSpec(), source, part))
     assert sum(study.images for study in studies) == images

@@ -78,7 +78,7 @@ def test_a_signal_before_the_libraries_are_there_ends_it_with_a_word(tmp_path, m
     (tmp_path / "typer.py").write_text(SLOW)
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     command = subprocess.Popen(
-        [sys.executable, "-m", module], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-m", module], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert command.stdout.read(9) == b"importing"
     command.send_signal(number)
@@ -91,7 +91,11 @@ def test_a_signal_before_the_libraries_are_there_ends_it_with_a_word(tmp_path, m
 def test_an_interrupt_that_was_swallowed_is_raised_again(name, handler):
     done = python(LOST, name, handler)
     said = [
-        "nothing asked yet", "the work goes on", "stopped", "asked once, stopped once", "another command was not asked"
+        "nothing asked yet",
+        "the work goes on",
+        "stopped",
+        "asked once, stopped once",
+        "another command was not asked",
     ]
     assert done.stdout.splitlines() == said, done.stderr
 

@@ -38,7 +38,12 @@ def doctor(*arguments: str):
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory) -> dict[str, Path]:
     spec = SyntheticSpec(
-        image_size=48, corpus_train=24, corpus_val=8, chexpert_train=24, chexpert_valid=12, nih_train_val=24,
+        image_size=48,
+        corpus_train=24,
+        corpus_val=8,
+        chexpert_train=24,
+        chexpert_valid=12,
+        nih_train_val=24,
         nih_test=12,
     )
     return write_archives(spec, tmp_path_factory.mktemp("raw"))
@@ -53,8 +58,18 @@ def test_a_good_machine_passes_and_the_storage_is_left_as_it_was(tmp_path, monke
     done = doctor("--storage", str(storage), "--json")
     checks = json.loads(done.stdout)
     assert done.exit_code == 0, [check for check in checks if check["status"] == FAIL]
-    assert {"python", "packages", "device", "shared memory", "token", "dashboard port", "storage", "clock",
-            "disk of the storage", "data mimic_cxr"} <= {check["name"] for check in checks}
+    assert {
+        "python",
+        "packages",
+        "device",
+        "shared memory",
+        "token",
+        "dashboard port",
+        "storage",
+        "clock",
+        "disk of the storage",
+        "data mimic_cxr",
+    } <= {check["name"] for check in checks}
     assert all(bool(check["mend"]) == (check["status"] != OK) for check in checks)
     assert not (tmp_path / "not").exists()
 
@@ -72,11 +87,14 @@ def test_what_fails_is_told_with_its_mend_in_colours_only_where_wanted(tmp_path)
     assert "checks fail" in said and "\x1b[" not in said
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--study", "papr"], "unknown study 'papr'"),
-    (["--raw", "chexpert=/nowhere"], "folder /nowhere does not exist"),
-    (["no.yaml"], "cluster file no.yaml does not exist"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--study", "papr"], "unknown study 'papr'"),
+        (["--raw", "chexpert=/nowhere"], "folder /nowhere does not exist"),
+        (["no.yaml"], "cluster file no.yaml does not exist"),
+    ],
+)
 def test_bad_input_is_one_sentence_and_exit_code_2(arguments, message):
     done = doctor(*arguments)
     assert done.exit_code == 2 and message in done.output and done.output.count("\n") == 1
@@ -205,12 +223,15 @@ def statuses(path: Path) -> dict[str, str]:
     return {check.name: check.status for check in check_cluster_file(path)}
 
 
-@pytest.mark.parametrize(("old", "new", "failing"), [
-    ("upscaling_speed", "upscaling_sped", "cluster file"),
-    ("--dashboard-host=127.0.0.1", "--dashboard-host=0.0.0.0", "cluster security"),
-    ("RAY_AUTH_MODE=token ray start", "ray start", "cluster security"),
-    ("s3://hospital/radsweep", "s3://my-bucket/radsweep", "cluster fields"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "failing"),
+    [
+        ("upscaling_speed", "upscaling_sped", "cluster file"),
+        ("--dashboard-host=127.0.0.1", "--dashboard-host=0.0.0.0", "cluster security"),
+        ("RAY_AUTH_MODE=token ray start", "ray start", "cluster security"),
+        ("s3://hospital/radsweep", "s3://my-bucket/radsweep", "cluster fields"),
+    ],
+)
 def test_a_cluster_file_is_held_against_the_schema_and_the_promises(tmp_path, old, new, failing):
     text = (ROOT / "cluster.yaml").read_text().replace("my-bucket", "hospital")
     path = tmp_path / "cluster.yaml"

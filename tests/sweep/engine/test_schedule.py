@@ -88,8 +88,10 @@ def test_probes_that_others_start_from_and_long_cells_come_first():
 def tasks() -> list[ScheduledJob]:
     """A probe of one encoder, two cells that start from it, and one of another encoder."""
     return [
-        ScheduledJob(("e1",), ("lp",), 1.0, 3.0), ScheduledJob(("e1", "lp"), ("lpft-0",), 1.0, 2.0),
-        ScheduledJob(("e1", "lp"), ("lpft-1",), 0.5, 2.0), ScheduledJob(("e2",), ("ft",), 0.25, 1.0),
+        ScheduledJob(("e1",), ("lp",), 1.0, 3.0),
+        ScheduledJob(("e1", "lp"), ("lpft-0",), 1.0, 2.0),
+        ScheduledJob(("e1", "lp"), ("lpft-1",), 0.5, 2.0),
+        ScheduledJob(("e2",), ("ft",), 0.25, 1.0),
     ]
 
 

@@ -90,7 +90,8 @@ def test_the_card_has_this_encoders_numbers(data, tmp_path):
     export_encoder(data, find_encoder(data, "resnet-p0"), tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     own = [
-        r for r in data.results
+        r
+        for r in data.results
         if (r.encoder, r.dataset, r.protocol, r.label_percent, r.pretrain_seed) == ("resnet", "chexpert", "FT", 10, 0)
     ]
     one = summarise(own, (0, 1, 2))

@@ -231,7 +231,8 @@ def test_a_study_of_one_row_gives_what_it_can(tmp_path):
 def test_the_diagram_has_the_ranks_of_the_statistics(view, drawings):
     numbers = drawings["critical_difference"].numbers
     means = [
-        [view.summary(row.name, d.source, column).mean for row in view.rows] for d in view.datasets
+        [view.summary(row.name, d.source, column).mean for row in view.rows]
+        for d in view.datasets
         for column in view.columns
     ]
     expected = scipy.stats.rankdata(-np.array(means), axis=1).mean(axis=0)

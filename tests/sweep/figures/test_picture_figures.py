@@ -28,9 +28,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def view(trained):
-    return make_view(
-        trained.study, trained.plan, trained.results(), trained.store, trained.data_folders, trained.raw
-    )
+    return make_view(trained.study, trained.plan, trained.results(), trained.store, trained.data_folders, trained.raw)
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,9 @@ def epoch_progress(*epochs: int) -> ProgressSnapshot:
     return ProgressSnapshot([Progress(SIMCLR.key, "running", e + 1, metrics=HISTORY[e]) for e in epochs], [])
 
 
-WHOLE = sorted((tag, e, 4.0 - e if tag == "simclr/train" else 3.5 - e) for e in range(3) for tag in
-               ("simclr/train", "loss/val"))
+WHOLE = sorted(
+    (tag, e, 4.0 - e if tag == "simclr/train" else 3.5 - e) for e in range(3) for tag in ("simclr/train", "loss/val")
+)
 
 
 def test_an_encoder_is_seen_while_it_trains_and_whole_at_its_end(tmp_path):

@@ -13,12 +13,18 @@ from sweep.studies.layout import TableLayout
 from trainables.evaluation.metrics import FindingAuroc
 
 ROWS = (
-    ("imagenet", "ImageNet Init.", "baseline"), ("clip", "CLIP", "image-text"), ("vicreg", "VICReg", "image-image"),
-    ("simclr", "SimCLR", "image-image"), ("clip+simclr", "SimCLR-CLIP", "joint"),
+    ("imagenet", "ImageNet Init.", "baseline"),
+    ("clip", "CLIP", "image-text"),
+    ("vicreg", "VICReg", "image-image"),
+    ("simclr", "SimCLR", "image-image"),
+    ("clip+simclr", "SimCLR-CLIP", "joint"),
 )
 LAYOUT = TableLayout(
-    rows=ROWS, datasets=(("chexpert", "CheXpert"), ("own", "My set")), columns=(("LP", 100), ("FT", 1), ("FT", 100)),
-    seeds=(0, 1, 2), study="paper",
+    rows=ROWS,
+    datasets=(("chexpert", "CheXpert"), ("own", "My set")),
+    columns=(("LP", 100), ("FT", 1), ("FT", 100)),
+    seeds=(0, 1, 2),
+    study="paper",
 )
 SPREAD = (-0.01, 0.0, 0.01)
 
@@ -35,13 +41,16 @@ def cells(n_pos=(30, 30, 30)):
                 for seed in LAYOUT.seeds:
                     value = 0.7 + 0.03 * (i if row != "vicreg" else 6) + SPREAD[seed]
                     findings = (
-                        FindingAuroc("lung_lesion", value, n_pos[seed], 70), FindingAuroc("edema", 0.9, 4, 96),
+                        FindingAuroc("lung_lesion", value, n_pos[seed], 70),
+                        FindingAuroc("edema", 0.9, 4, 96),
                         FindingAuroc("fracture", None, 0, 100),
                     )
                     key = f"{row}-{dataset}-{protocol}{percent}-s{seed}"
-                    results.append(CellResult(
-                        row, display, dataset, protocol, percent, 0, seed, "done", key, findings, (value + 0.9) / 2,
-                    ))
+                    results.append(
+                        CellResult(
+                            row, display, dataset, protocol, percent, 0, seed, "done", key, findings, (value + 0.9) / 2
+                        )
+                    )
     return results
 
 
@@ -84,8 +93,9 @@ def test_published_values_stand_below_ours_with_the_difference():
     place = next(i for i, line in enumerate(lines) if line.startswith("| Lung lesion |"))
     assert lines[place + 1] == "| &nbsp;&nbsp;published | 3.53 |  | 32.80 | 66.66 | 86.06 | 96.01 |"
     assert lines[place + 2] == "| &nbsp;&nbsp;difference |  |  | +37.20 | +6.34 | -7.06 | -14.01 |"
-    row = next(r for r in csv.DictReader(io.StringIO(table.csv())) if (r["finding"], r["method"]) == (
-        "lung_lesion", "clip"))
+    row = next(
+        r for r in csv.DictReader(io.StringIO(table.csv())) if (r["finding"], r["method"]) == ("lung_lesion", "clip")
+    )
     assert (row["published"], float(row["difference"])) == ("66.66", pytest.approx(6.34))
     assert "published" not in tables_of(cells(), LAYOUT, published=True)[1].markdown().lower()
 

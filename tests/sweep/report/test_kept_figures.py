@@ -136,7 +136,12 @@ def test_a_raised_version_of_the_analysis_makes_the_statistics_and_what_shows_th
     monkeypatch.setattr(analysis, "VERSION", analysis.VERSION + 1)
     after = keys_of(data)
     assert {name for name in after if after[name] != before[name]} == {
-        "statistics", "label_efficiency", "forest", "critical_difference", "findings_ft_1", "findings_ft_10",
+        "statistics",
+        "label_efficiency",
+        "forest",
+        "critical_difference",
+        "findings_ft_1",
+        "findings_ft_10",
         "findings_ft_100",
     }
 

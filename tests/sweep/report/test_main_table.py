@@ -15,12 +15,17 @@ from sweep.studies.layout import TableLayout
 from trainables.evaluation.metrics import FindingAuroc
 
 ROWS = (
-    ("random", "Random Init.", "baseline"), ("clip", "CLIP", "image-text"), ("simclr", "SimCLR", "image-image"),
+    ("random", "Random Init.", "baseline"),
+    ("clip", "CLIP", "image-text"),
+    ("simclr", "SimCLR", "image-image"),
     ("clip+simclr", "SimCLR-CLIP", "joint"),
 )
 LAYOUT = TableLayout(
-    rows=ROWS, datasets=(("chexpert", "CheXpert"), ("nih_cxr14", "NIH-ChestX-Ray14")),
-    columns=(("LPFT", 100), ("LP", 100), ("FT", 1), ("FT", 10), ("FT", 100)), seeds=(0, 1, 2), study="paper",
+    rows=ROWS,
+    datasets=(("chexpert", "CheXpert"), ("nih_cxr14", "NIH-ChestX-Ray14")),
+    columns=(("LPFT", 100), ("LP", 100), ("FT", 1), ("FT", 10), ("FT", 100)),
+    seeds=(0, 1, 2),
+    study="paper",
 )
 SPREAD = (-0.01, 0.0, 0.01)
 
@@ -39,15 +44,18 @@ def cell(row, display, dataset, protocol, percent, seed, value, status="done"):
 def all_cells():
     return [
         cell(row, display, dataset, protocol, percent, seed, 0.7 + 0.03 * i + 0.01 * j + SPREAD[seed])
-        for dataset, _ in LAYOUT.datasets for i, (row, display, _) in enumerate(ROWS)
-        for j, (protocol, percent) in enumerate(LAYOUT.columns) for seed in LAYOUT.seeds
+        for dataset, _ in LAYOUT.datasets
+        for i, (row, display, _) in enumerate(ROWS)
+        for j, (protocol, percent) in enumerate(LAYOUT.columns)
+        for seed in LAYOUT.seeds
     ]
 
 
 def change(results, status, row, protocol, percent, seed):
     return [
         replace(r, status=status, findings=(), macro_auroc=None)
-        if (r.encoder, r.protocol, r.label_percent, r.seed) == (row, protocol, percent, seed) else r
+        if (r.encoder, r.protocol, r.label_percent, r.seed) == (row, protocol, percent, seed)
+        else r
         for r in results
     ]
 
@@ -77,8 +85,15 @@ def test_golden_table():
 
 def test_the_caption_says_what_varies_over_how_many_findings_and_how_the_interval_is_made():
     caption = table_of(all_cells(), LAYOUT).caption
-    for part in ("Study paper", "95% t-interval", "n = 3 downstream seeds (0, 1, 2)", "pretrained once (seed 0)",
-                 "do not cover the variance of pretraining", "CheXpert 1 of 2", "NIH-ChestX-Ray14 1 of 2"):
+    for part in (
+        "Study paper",
+        "95% t-interval",
+        "n = 3 downstream seeds (0, 1, 2)",
+        "pretrained once (seed 0)",
+        "do not cover the variance of pretraining",
+        "CheXpert 1 of 2",
+        "NIH-ChestX-Ray14 1 of 2",
+    ):
         assert part in caption
     several = table_of(all_cells(), replace(LAYOUT, pretrain_seeds=(0, 1), interval="z")).caption
     assert "n = 2 pretraining seeds (0, 1), each the mean over 3 downstream seeds" in several
@@ -199,13 +214,20 @@ def test_more_than_26_reasons_have_distinct_marks():
     layout = replace(LAYOUT, seeds=tuple(range(40)))
     results = [
         cell("clip", "CLIP", dataset, protocol, percent, 5 * d + j, 0.8)
-        for d, (dataset, _) in enumerate(LAYOUT.datasets) for j, (protocol, percent) in enumerate(LAYOUT.columns)
+        for d, (dataset, _) in enumerate(LAYOUT.datasets)
+        for j, (protocol, percent) in enumerate(LAYOUT.columns)
     ]
     layout = replace(layout, rows=(ROWS[1], *((f"r{i}", f"R{i}", "own") for i in range(3))))
-    results += [cell(f"r{i}", f"R{i}", "chexpert", p, n, 12 + 5 * i + j, 0.8)
-                for i in range(3) for j, (p, n) in enumerate(LAYOUT.columns)]
-    results += [cell(f"r{i}", f"R{i}", "nih_cxr14", p, n, 27 + 5 * i - j, 0.8)
-                for i in range(3) for j, (p, n) in enumerate(LAYOUT.columns)]
+    results += [
+        cell(f"r{i}", f"R{i}", "chexpert", p, n, 12 + 5 * i + j, 0.8)
+        for i in range(3)
+        for j, (p, n) in enumerate(LAYOUT.columns)
+    ]
+    results += [
+        cell(f"r{i}", f"R{i}", "nih_cxr14", p, n, 27 + 5 * i - j, 0.8)
+        for i in range(3)
+        for j, (p, n) in enumerate(LAYOUT.columns)
+    ]
     table = table_of(results, layout)
     marks = [note.split("]")[0] for note in table.footnotes]
     assert len(marks) == len(set(marks)) > 26

@@ -14,8 +14,11 @@ from trainables.evaluation.metrics import FindingAuroc
 
 COLUMNS = (("LP", 100), ("FT", 1), ("FT", 100))
 LEVELS = {
-    "imagenet": (0.70, 0.60, 0.80), "clip": (0.80, 0.82, 0.81), "vicreg": (0.75, 0.65, 0.85),
-    "simclr": (0.72, 0.66, 0.84), "clip+simclr": (0.79, 0.70, 0.83),
+    "imagenet": (0.70, 0.60, 0.80),
+    "clip": (0.80, 0.82, 0.81),
+    "vicreg": (0.75, 0.65, 0.85),
+    "simclr": (0.72, 0.66, 0.84),
+    "clip+simclr": (0.79, 0.70, 0.83),
 }
 LAYOUT = replace(LAYOUT, datasets=(("chexpert", "CheXpert"),), columns=COLUMNS)
 WOBBLE = (0.001, -0.002, 0.001)  # what a method's seeds have besides the baseline's, so that tests have a spread
@@ -28,10 +31,21 @@ def results(levels=LEVELS):
             for seed in LAYOUT.seeds:
                 value = level + SPREAD[seed] + (WOBBLE[seed] if row != "imagenet" else 0.0)
                 finding = FindingAuroc("edema", value, 30, 70)
-                made.append(CellResult(
-                    row, display, "chexpert", protocol, percent, 0, seed, "done", f"{row}{protocol}{percent}{seed}",
-                    (finding,), value,
-                ))
+                made.append(
+                    CellResult(
+                        row,
+                        display,
+                        "chexpert",
+                        protocol,
+                        percent,
+                        0,
+                        seed,
+                        "done",
+                        f"{row}{protocol}{percent}{seed}",
+                        (finding,),
+                        value,
+                    )
+                )
     return made
 
 

@@ -154,8 +154,11 @@ def test_the_sentences_count_the_p_of_the_csv(report):
 
 def test_ranks_are_the_same_in_words_csv_and_figure(report):
     data, files = report
-    ranks = {line["method"]: float(line["mean_rank"]) for line in rows_of(files["ranks.csv"])
-             if line["scope"] == "all columns"}
+    ranks = {
+        line["method"]: float(line["mean_rank"])
+        for line in rows_of(files["ranks.csv"])
+        if line["scope"] == "all columns"
+    }
     numbers = figure(files, "critical_difference")["numbers"]
     assert numbers["average_rank"] == ranks and len(numbers["blocks"]) == 6 and numbers["blocks_left_out"] == 4
     displays = {row.name: row.display for row in data.study.rows}
@@ -185,8 +188,12 @@ def test_the_studys_interval_is_that_of_tables_statistics_figures_and_model_card
     wanted = half_width(values, interval)
     table = next(line for line in rows_of(files["table1.csv"]) if (line["dataset"], line["method"]) == place[1::-1])
     assert float(table["FT (10%) ci95"]) == pytest.approx(100 * wanted, rel=1e-12)
-    [statistic] = [line for line in rows_of(files["intervals.csv"]) if line["value"] == "macro_defined" and (
-        line["method"], line["dataset"], line["protocol"], int(line["label_percent"])) == place]
+    [statistic] = [
+        line
+        for line in rows_of(files["intervals.csv"])
+        if line["value"] == "macro_defined"
+        and (line["method"], line["dataset"], line["protocol"], int(line["label_percent"])) == place
+    ]
     assert float(statistic["ci95"]) == wanted
     curve = figure(files, "label_efficiency")
     assert curve["numbers"]["macro_auroc"]["chexpert"]["clip"]["10"]["ci95"] == wanted
@@ -214,9 +221,13 @@ def calls(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "home"), [
-        ("summarise", "summaries.py"), ("corrected_together", "comparisons.py"), ("rank_methods", "comparisons.py"),
-        ("reference_row", "comparisons.py"), ("compare_column", "comparisons.py"),
+    ("name", "home"),
+    [
+        ("summarise", "summaries.py"),
+        ("corrected_together", "comparisons.py"),
+        ("rank_methods", "comparisons.py"),
+        ("reference_row", "comparisons.py"),
+        ("compare_column", "comparisons.py"),
     ],
 )
 def test_numbers_are_made_in_one_place(name, home):

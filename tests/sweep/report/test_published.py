@@ -26,8 +26,11 @@ def test_spot_values(place, mean, ci95, table):
 @pytest.mark.parametrize(
     "place",
     [
-        ("chexpert", "barlow", "LP", 100), ("padchest", "clip", "LP", 100), ("chexpert", "clip", "LP", 10),
-        ("chexpert", "clip", "LPFT", 100, 1024), ("chexpert", "vicreg", "LP", 100, 2048),
+        ("chexpert", "barlow", "LP", 100),
+        ("padchest", "clip", "LP", 100),
+        ("chexpert", "clip", "LP", 10),
+        ("chexpert", "clip", "LPFT", 100, 1024),
+        ("chexpert", "vicreg", "LP", 100, 2048),
         ("chexpert", "clip", "LP", 100, 512),
     ],
 )

@@ -75,8 +75,9 @@ def test_missing_and_failed_seeds_are_named_and_not_averaged_over(tmp_path):
     files = make(tmp_path, study, results, plan)
     assert "missing: seed 0; failed: seed 1; mean of the other n = 1" in files["table4.md"]
     assert "148 of 150 cells are finished, 1 failed and 1 are missing" in files["report.md"]
-    row = next(r for r in csv.DictReader(io.StringIO(files["table4.csv"]))
-               if (r["method"], r["finding"]) == ("clip", "edema"))
+    row = next(
+        r for r in csv.DictReader(io.StringIO(files["table4.csv"])) if (r["method"], r["finding"]) == ("clip", "edema")
+    )
     assert (row["n"], row["missing"], row["failed"], row["ci95"]) == ("1", "0", "1", "")
 
 
@@ -144,10 +145,21 @@ def from_csv(text: str) -> list[CellResult]:
             FindingAuroc(r["finding"], float(r["auroc"]) if r["auroc"] else None, int(r["n_pos"]), int(r["n_neg"]))
             for r in rows
         )
-        results.append(CellResult(
-            first["method"], first["display_name"], first["dataset"], first["protocol"], int(first["label_percent"]),
-            int(first["pretrain_seed"]), int(first["seed"]), "done", key, findings, macro(findings),
-        ))
+        results.append(
+            CellResult(
+                first["method"],
+                first["display_name"],
+                first["dataset"],
+                first["protocol"],
+                int(first["label_percent"]),
+                int(first["pretrain_seed"]),
+                int(first["seed"]),
+                "done",
+                key,
+                findings,
+                macro(findings),
+            )
+        )
     return results
 
 
@@ -168,7 +180,8 @@ def large_batches():
     for batch in (1024, 2048):
         rows += [
             replace(row, name=f"{row.name}-{batch}", recipe=replace(row.recipe, global_batch_size=batch))
-            for row in base.rows if row.name in ("clip", "simclr")
+            for row in base.rows
+            if row.name in ("clip", "simclr")
         ]
     return replace(base, rows=tuple(rows))
 
@@ -177,7 +190,8 @@ def test_rows_of_larger_batches_make_tables_8_and_9_beside_their_published_value
     study = large_batches()
     layouts = numbered_layouts(study, plan_of(study))
     assert {number: [row[0] for row in layout.rows] for number, layout in layouts.items()} == {
-        1: ["random", "imagenet", "clip", "simclr"], 8: ["random", "imagenet", "clip-1024", "simclr-1024"],
+        1: ["random", "imagenet", "clip", "simclr"],
+        8: ["random", "imagenet", "clip-1024", "simclr-1024"],
         9: ["random", "imagenet", "clip-2048", "simclr-2048"],
     }
     assert layouts[8].columns == (("LP", 100), ("FT", 1), ("FT", 10), ("FT", 100))
@@ -191,9 +205,12 @@ def test_rows_of_larger_batches_make_tables_8_and_9_beside_their_published_value
 def test_hours_are_counted_by_device_and_workers(tmp_path):
     data = data_of(tmp_path)
     data = replace(
-        data, cells={"a": replace(next(iter(data.cells.values())), seconds=3600.0, device=None)},
-        encoders=(replace(data.encoders[0], seconds=1800.0, workers=4, device="cuda: A100"),
-                  replace(data.encoders[0], seconds=720.0, device="cpu")),
+        data,
+        cells={"a": replace(next(iter(data.cells.values())), seconds=3600.0, device=None)},
+        encoders=(
+            replace(data.encoders[0], seconds=1800.0, workers=4, device="cuda: A100"),
+            replace(data.encoders[0], seconds=720.0, device="cpu"),
+        ),
     )
     assert compute_hours_of(data) == ComputeHours(2.0, 0.2, 1.0, 2, 1)
 

@@ -19,9 +19,17 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-    "--force-prefers-reduced-motion", "--window-size=1280,1000",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--force-prefers-reduced-motion",
+    "--window-size=1280,1000",
 )
 
 
@@ -104,8 +112,9 @@ def test_an_empty_report_opens_without_an_error(page, tmp_path, what):
 
 def test_statistics_say_what_never_varies_once(opened):
     shown_file = one(opened, "#statistics-file")
-    opened.execute_script("arguments[0].value = 'comparisons.csv'; arguments[0].dispatchEvent(new Event('change'))",
-                          shown_file)
+    opened.execute_script(
+        "arguments[0].value = 'comparisons.csv'; arguments[0].dispatchEvent(new Event('change'))", shown_file
+    )
     assert "In every row:" in one(opened, "#statistics-text").text
     heads = shown(opened, "#statistics-grid thead button")
     assert "evaluation" in heads and "label percent" not in heads
@@ -180,8 +189,9 @@ def test_cells_are_filtered_paged_and_opened_by_keyboard(opened):
 
 
 def test_a_failed_cell_says_why_and_its_markup_stays_text(opened):
-    opened.execute_script("const s = arguments[0]; s.value = '1'; s.dispatchEvent(new Event('input'))", one(
-        opened, "#cells-status"))
+    opened.execute_script(
+        "const s = arguments[0]; s.value = '1'; s.dispatchEvent(new Event('input'))", one(opened, "#cells-status")
+    )
     assert "1 to 1 of 1 " in one(opened, "#cells-grid .pager").text
     one(opened, "#cells-grid tbody button").click()
     assert "<i>line</i>" in one(opened, "#detail pre").text

@@ -30,9 +30,7 @@ def finished(finished_study, tmp_path_factory) -> tuple[Path, subprocess.Complet
     """A copy, for these tests to change, and what the command said that ran the study."""
     storage = tmp_path_factory.mktemp("copy") / "storage"
     shutil.copytree(finished_study.storage, storage)
-    command = subprocess.CompletedProcess(
-        [], finished_study.returncode, finished_study.stdout, finished_study.stderr
-    )
+    command = subprocess.CompletedProcess([], finished_study.returncode, finished_study.stdout, finished_study.stderr)
     return storage, command
 
 
@@ -48,7 +46,14 @@ def test_the_whole_study_runs(finished):
     rows = rows_of(storage, "results.csv")
     assert len(rows) == 4 * 2 * 5 * 2 and {row["status"] for row in rows} == {"done"}
     assert list(rows[0])[:8] == [
-        "method", "dataset", "protocol", "label_percent", "seed", "macro_auroc", "status", "key"
+        "method",
+        "dataset",
+        "protocol",
+        "label_percent",
+        "seed",
+        "macro_auroc",
+        "status",
+        "key",
     ]
     assert all(0 <= float(row["macro_auroc"]) <= 1 for row in rows)
     findings = rows_of(storage, "findings.csv")
@@ -133,8 +138,14 @@ def test_a_half_copied_archive_is_refused_before_any_work(tmp_path, shared_data)
         shutil.copy(real / "NIH-ChestX-ray14" / name, half)
     (half / "images").mkdir()
     done = run(
-        "--raw", f"mimic_cxr={real}/MIMIC-CXR", "--raw", f"chexpert={real}/CheXpert-v1.0-small",
-        "--raw", f"nih_cxr14={half}", "--storage", str(tmp_path / "new"),
+        "--raw",
+        f"mimic_cxr={real}/MIMIC-CXR",
+        "--raw",
+        f"chexpert={real}/CheXpert-v1.0-small",
+        "--raw",
+        f"nih_cxr14={half}",
+        "--storage",
+        str(tmp_path / "new"),
     )
     assert done.returncode == 2 and "finish copying" in done.stderr
     assert not (tmp_path / "new").exists()

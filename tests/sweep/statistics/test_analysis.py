@@ -52,8 +52,12 @@ def complete(tmp_path_factory):
 def test_an_interval_over_patients_is_that_of_the_printed_mean_over_seeds(complete):
     saved, analysis = complete
     ours = row(analysis.intervals, method="clip", value="edema")
-    truth = [roc_auc_score(saved.labels[saved.known[:, 3], 3], saved.probabilities(saved.cell("clip", s))
-                           [saved.known[:, 3], 3]) for s in range(3)]
+    truth = [
+        roc_auc_score(
+            saved.labels[saved.known[:, 3], 3], saved.probabilities(saved.cell("clip", s))[saved.known[:, 3], 3]
+        )
+        for s in range(3)
+    ]
     assert ours.mean == pytest.approx(np.mean(truth), abs=1e-12) and ours.sd == pytest.approx(np.std(truth, ddof=1))
     assert (ours.n, ours.interval, ours.varies, ours.n_findings) == (3, "t", "downstream seeds", 1)
     resampled = by_scikit_learn(saved, "clip", "edema")
@@ -279,14 +283,19 @@ def test_a_subgroup_is_measured_on_its_images(with_metadata):
     values = []
     for f in range(6):  # hernia is the sixth: of its positives, images 10 to 13, each sex has two
         rows = saved.known[:, f] & (sexes == "F")
-        values.append([roc_auc_score(saved.labels[rows, f], saved.probabilities(saved.cell("clip", s))[rows, f])
-                       for s in range(3)])
+        values.append(
+            [
+                roc_auc_score(saved.labels[rows, f], saved.probabilities(saved.cell("clip", s))[rows, f])
+                for s in range(3)
+            ]
+        )
     assert women.macro_auroc == pytest.approx(np.mean(values), abs=1e-12)
     assert (women.n_findings, women.num_cells, women.n_images) == (6, 3, 79)
     assert women.fewest_positives == 2 and women.patients_low < women.macro_auroc < women.patients_high
     assert women.resamples_defined < women.resamples == RESAMPLES
-    men, gap = row(analysis.subgroups, method="clip", attribute="sex", group="M"), row(
-        analysis.gaps, method="clip", attribute="sex"
+    men, gap = (
+        row(analysis.subgroups, method="clip", attribute="sex", group="M"),
+        row(analysis.gaps, method="clip", attribute="sex"),
     )
     assert gap.gap == pytest.approx(abs(women.macro_auroc - men.macro_auroc))
     assert {gap.highest, gap.lowest} == {"F", "M"} and gap.patients_low <= gap.gap <= gap.patients_high
@@ -296,9 +305,14 @@ def test_unknown_and_small_groups_are_counted_and_not_compared(with_metadata):
     _, analysis, _ = with_metadata
     sizes = {(r.attribute, r.group): (r.n_images, r.compared) for r in analysis.group_sizes}
     assert sizes == {
-        ("sex", "F"): (79, True), ("sex", "M"): (80, True), ("sex", "unknown"): (1, False),
-        ("age_band", "20-39"): (118, True), ("age_band", "60-79"): (40, True), ("age_band", "unknown"): (2, False),
-        ("view_position", "PA"): (150, True), ("view_position", "LATERAL"): (10, False),
+        ("sex", "F"): (79, True),
+        ("sex", "M"): (80, True),
+        ("sex", "unknown"): (1, False),
+        ("age_band", "20-39"): (118, True),
+        ("age_band", "60-79"): (40, True),
+        ("age_band", "unknown"): (2, False),
+        ("view_position", "PA"): (150, True),
+        ("view_position", "LATERAL"): (10, False),
     }
     assert not [r for r in analysis.gaps if r.attribute == "view_position"]
     assert not [r for r in analysis.subgroups if r.group in ("unknown", "LATERAL")]

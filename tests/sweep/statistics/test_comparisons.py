@@ -14,7 +14,15 @@ METHODS = ("imagenet", "clip", "simclr")
 
 def cell(encoder, seed, value, status="done", pretrain_seed=0):
     return CellResult(
-        encoder, encoder, "chexpert", "FT", 10, pretrain_seed, seed, status, f"{encoder}{pretrain_seed}{seed}",
+        encoder,
+        encoder,
+        "chexpert",
+        "FT",
+        10,
+        pretrain_seed,
+        seed,
+        status,
+        f"{encoder}{pretrain_seed}{seed}",
         macro_auroc=value if status == "done" else None,
     )
 
@@ -46,8 +54,11 @@ def test_missing_and_failed_seeds_leave_both_methods_and_are_named():
     values, cells = column()
     cells = [c for c in cells if not (c.encoder == "clip" and c.seed == 1)]
     cells = [cell("imagenet", 3, 0, "failed") if (c.encoder, c.seed) == ("imagenet", 3) else c for c in cells]
-    tested = {(t.comparison.first, t.comparison.second): t
-              for t in compare_column(cells, METHODS, "imagenet", range(6)) if t.family == AGAINST_REFERENCE}
+    tested = {
+        (t.comparison.first, t.comparison.second): t
+        for t in compare_column(cells, METHODS, "imagenet", range(6))
+        if t.family == AGAINST_REFERENCE
+    }
     clip = tested["clip", "imagenet"]
     assert clip.left_out == ("1", "3", "5") and clip.comparison.n == 3
     kept = [values["clip"][s] - values["imagenet"][s] for s in (0, 2, 4)]
@@ -68,8 +79,10 @@ def test_with_several_pretrainings_they_are_the_pairs():
     cells = []
     for p, step in enumerate((0.01, 0.03, 0.02)):
         for s in range(4):
-            cells += [cell("clip", s, 0.8 + step + 0.002 * s * p, pretrain_seed=p),
-                      cell("imagenet", s, 0.8 + 0.001 * s, pretrain_seed=p)]
+            cells += [
+                cell("clip", s, 0.8 + step + 0.002 * s * p, pretrain_seed=p),
+                cell("imagenet", s, 0.8 + 0.001 * s, pretrain_seed=p),
+            ]
     test = compare_column(cells, METHODS[:2], "imagenet", range(4), range(3))[0].comparison
     means = [0.01 - 0.0015, 0.03 + 0.003 - 0.0015, 0.02 + 0.006 - 0.0015]
     expected = scipy.stats.ttest_1samp(means, 0)
@@ -77,8 +90,12 @@ def test_with_several_pretrainings_they_are_the_pairs():
 
 
 def test_two_rows_that_no_pretraining_changes_are_compared_over_downstream_seeds():
-    cells = [cell(m, s, v + 0.01 * s * v, pretrain_seed=p)
-             for p in range(3) for s in range(4) for m, v in (("imagenet", 0.7), ("other", 0.8))]
+    cells = [
+        cell(m, s, v + 0.01 * s * v, pretrain_seed=p)
+        for p in range(3)
+        for s in range(4)
+        for m, v in (("imagenet", 0.7), ("other", 0.8))
+    ]
     assert compare_column(cells, ("imagenet", "other"), "imagenet", range(4), range(3))[0].comparison.n == 4
 
 
@@ -112,8 +129,12 @@ def test_cliques_are_the_largest_sets_within_the_critical_difference():
     ranks = rank_methods("all", "columns", given, names)
     place = dict(zip(ranks.methods, ranks.mean_ranks, strict=True))
     together = {frozenset((a, b)) for clique in ranks.cliques for a in clique for b in clique if a != b}
-    expected = {frozenset((a, b)) for a in names for b in names
-                if a != b and abs(place[a] - place[b]) < ranks.critical_difference}
+    expected = {
+        frozenset((a, b))
+        for a in names
+        for b in names
+        if a != b and abs(place[a] - place[b]) < ranks.critical_difference
+    }
     assert together == expected and 0 < len(expected) < 10
     assert not any(set(a) < set(b) for a in ranks.cliques for b in ranks.cliques)
 

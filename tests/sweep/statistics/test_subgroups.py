@@ -8,22 +8,39 @@ from sweep.statistics.bootstrap import draw_resamples
 from sweep.statistics.subgroups import age_band, attributes_of, group_macros, group_names, widest_gap
 
 
-@pytest.mark.parametrize(("age", "band"), [
-    (0, "0-19"), (19, "0-19"), (20, "20-39"), (59, "40-59"), (79, "60-79"), (80, "80+"), (120, "80+"),
-    (121, "unknown"), (414, "unknown"), (-1, "unknown"), (None, "unknown"),
-])
+@pytest.mark.parametrize(
+    ("age", "band"),
+    [
+        (0, "0-19"),
+        (19, "0-19"),
+        (20, "20-39"),
+        (59, "40-59"),
+        (79, "60-79"),
+        (80, "80+"),
+        (120, "80+"),
+        (121, "unknown"),
+        (414, "unknown"),
+        (-1, "unknown"),
+        (None, "unknown"),
+    ],
+)
 def test_age_bands(age, band):
     assert age_band(age) == band
 
 
 def test_groups_follow_the_images_not_the_rows_of_the_shards():
-    metadata = pa.table({
-        "image_id": ["b", "a"], "sex": ["F", None], "age": pa.array([45, 12], pa.int16()),
-        "view_position": ["PA", "AP"],
-    })
+    metadata = pa.table(
+        {
+            "image_id": ["b", "a"],
+            "sex": ["F", None],
+            "age": pa.array([45, 12], pa.int16()),
+            "view_position": ["PA", "AP"],
+        }
+    )
     names = group_names(metadata, np.array(["a", "b", "c"]))
     assert names == {
-        "sex": ["unknown", "F", "unknown"], "age_band": ["0-19", "40-59", "unknown"],
+        "sex": ["unknown", "F", "unknown"],
+        "age_band": ["0-19", "40-59", "unknown"],
         "view_position": ["AP", "PA", "unknown"],
     }
 

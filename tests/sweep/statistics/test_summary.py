@@ -18,9 +18,18 @@ def cell(seed, value=0.8, status="done", encoder="clip", pretrain_seed=0, **chan
     done = status == "done"
     findings = (FindingAuroc("edema", value, 20, 30), FindingAuroc("hernia", None, 0, 50)) if done else ()
     fields = {
-        "encoder": encoder, "method": encoder.upper(), "dataset": "chexpert", "protocol": "FT", "label_percent": 10,
-        "pretrain_seed": pretrain_seed, "seed": seed, "status": status, "key": f"{encoder}{pretrain_seed}{seed}",
-        "findings": findings, "macro_auroc": value if done else None, **changes,
+        "encoder": encoder,
+        "method": encoder.upper(),
+        "dataset": "chexpert",
+        "protocol": "FT",
+        "label_percent": 10,
+        "pretrain_seed": pretrain_seed,
+        "seed": seed,
+        "status": status,
+        "key": f"{encoder}{pretrain_seed}{seed}",
+        "findings": findings,
+        "macro_auroc": value if done else None,
+        **changes,
     }
     return CellResult(**fields)
 
@@ -36,7 +45,14 @@ def test_results_have_a_row_for_each_cell_whatever_became_of_it():
     assert [row["macro_auroc"] for row in rows[1:]] == ["", "", ""]
     assert [row["num_defined_findings"] for row in rows] == ["1", "", "", "0"]
     assert list(rows[0])[:8] == [
-        "method", "dataset", "protocol", "label_percent", "seed", "macro_auroc", "status", "key",
+        "method",
+        "dataset",
+        "protocol",
+        "label_percent",
+        "seed",
+        "macro_auroc",
+        "status",
+        "key",
     ]
     assert rows[0]["method"] == "clip" and rows[0]["display_name"] == "CLIP"
 
@@ -44,16 +60,30 @@ def test_results_have_a_row_for_each_cell_whatever_became_of_it():
 def test_findings_keep_undefined_ones_under_their_name():
     rows = read(findings_csv([cell(0, 0.75), cell(1, status="failed")]))
     assert list(rows[0])[:10] == [
-        "method", "dataset", "protocol", "label_percent", "seed", "finding", "auroc", "n_pos", "n_neg", "key",
+        "method",
+        "dataset",
+        "protocol",
+        "label_percent",
+        "seed",
+        "finding",
+        "auroc",
+        "n_pos",
+        "n_neg",
+        "key",
     ]
     assert [(row["finding"], row["auroc"], row["n_pos"], row["n_neg"]) for row in rows] == [
-        ("edema", "0.75", "20", "30"), ("hernia", "", "0", "50"),
+        ("edema", "0.75", "20", "30"),
+        ("hernia", "", "0", "50"),
     ]
 
 
 def test_files_do_not_depend_on_the_order_of_completion():
-    cells = [cell(s, s / 7, encoder=e, protocol=p, label_percent=n)
-             for s in range(5) for e in ("clip", "random") for p, n in (("LP", 100), ("FT", 1), ("FT", 10))]
+    cells = [
+        cell(s, s / 7, encoder=e, protocol=p, label_percent=n)
+        for s in range(5)
+        for e in ("clip", "random")
+        for p, n in (("LP", 100), ("FT", 1), ("FT", 10))
+    ]
     shuffled = random.Random(3).sample(cells, len(cells))
     assert results_csv(shuffled) == results_csv(cells)
     assert findings_csv(shuffled) == findings_csv(cells)
@@ -175,6 +205,8 @@ def test_three_macros_by_hand():
 def test_the_competition_macro_needs_all_five_and_knows_nih_s_name():
     assert macro_auroc("macro_competition", findings(edema=(None, 0))) is None
     assert macro_auroc("macro_competition", [f for f in findings() if f.finding != "edema"]) is None
-    nih = [FindingAuroc("effusion", f.auroc, f.n_pos, f.n_neg) if f.finding == "pleural_effusion" else f
-           for f in findings()]
+    nih = [
+        FindingAuroc("effusion", f.auroc, f.n_pos, f.n_neg) if f.finding == "pleural_effusion" else f
+        for f in findings()
+    ]
     assert macro_auroc("macro_competition", nih) == pytest.approx(0.3)

@@ -59,8 +59,9 @@ def test_kinds_of_a_study_share_what_makes_them_alike():
     assert encoders["imagenet"][0] == "initial" and len({kind_of(cell) for cell in plan.cells}) == 2 * 5
 
 
-@pytest.mark.parametrize(("seconds", "text"), [
-    (None, "unknown"), (12.4, "12 s"), (200, "3 min"), (15_600, "4 h 20 min"), (183_600, "2 d 3 h"),
-])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "unknown"), (12.4, "12 s"), (200, "3 min"), (15_600, "4 h 20 min"), (183_600, "2 d 3 h")],
+)
 def test_times_are_spoken(seconds, text):
     assert duration_text(seconds) == text

@@ -25,7 +25,8 @@ from trainables.tensorboard import write_history
 ROOT = Path(__file__).resolve().parents[3]
 STUDY = "tests/sweep/small_study.py"
 HISTORY = [
-    {"epoch": 0, "train_bce": 0.7, "val_loss": 0.6, "score": 0.5}, {"epoch": 1, "train_bce": 0.4, "val_loss": None},
+    {"epoch": 0, "train_bce": 0.7, "val_loss": 0.6, "score": 0.5},
+    {"epoch": 1, "train_bce": 0.4, "val_loss": None},
 ]
 
 
@@ -72,7 +73,8 @@ def test_a_study_is_counted_from_the_storage_alone(storage):
     assert cells["blocked"] == 20  # all of clip+mocov2: two datasets, five columns, two seeds
     assert cells["left"] == 80 - 8 - 1 - 20
     assert [failure["error"] for failure in found["failures"]] == [
-        "CUDA out of memory", "TrainingDiverged: loss is not finite"
+        "CUDA out of memory",
+        "TrainingDiverged: loss is not finite",
     ]
     assert found["pace"]["per_hour"] > 0 and found["pace"]["left"] > 0 and 0 <= found["idle"] < 300
     assert found["running"] == ["simclr-p0-chexpert-FT1-s0"]
@@ -156,11 +158,14 @@ def test_a_watch_ends_where_nothing_is_left_and_at_ctrl_c(storage):
     assert done.exit_code == 0 and "80 of 80 done" in done.output
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--storage", "/nowhere/at/all"], "does not exist"),
-    (["--study", "papr"], "unknown study"),
-    (["--only", "seed=0"], "say which with --study"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--storage", "/nowhere/at/all"], "does not exist"),
+        (["--study", "papr"], "unknown study"),
+        (["--only", "seed=0"], "say which with --study"),
+    ],
+)
 def test_bad_input_is_one_sentence_and_exit_code_2(storage, arguments, message):
     done = invoke(*(["--storage", str(storage)] if "--storage" not in arguments else []), *arguments)
     assert done.exit_code == 2 and message in done.output and done.output.count("\n") == 1

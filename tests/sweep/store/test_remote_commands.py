@@ -30,7 +30,9 @@ def address():
 @pytest.fixture
 def uri(address, monkeypatch) -> str:
     for name, value in (
-        ("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_DEFAULT_REGION", "us-east-1")
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
     ):
         monkeypatch.setenv(name, value)
     bucket = f"bucket-{time.monotonic_ns()}"

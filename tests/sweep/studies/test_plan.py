@@ -52,8 +52,11 @@ def test_a_change_upstream_moves_every_key_below_and_no_other(plan):
 def test_every_field_of_a_cell_is_in_its_key(plan):
     cell = plan.cells[0]
     changed = [
-        replace(cell, dataset="other"), replace(cell, protocol="FT"), replace(cell, label_percent=1),
-        replace(cell, seed=9), replace(cell, data_fingerprint="x"),
+        replace(cell, dataset="other"),
+        replace(cell, protocol="FT"),
+        replace(cell, label_percent=1),
+        replace(cell, seed=9),
+        replace(cell, data_fingerprint="x"),
         replace(cell, recipe=replace(cell.recipe, num_epochs=99)),
         replace(cell, encoder=replace(cell.encoder, pretrain_seed=9)),
     ]
@@ -81,7 +84,10 @@ def test_the_full_study_adds_appendix_e_without_lpft():
     assert len(plan.cells) == 810 and len([e for e in plan.encoders if e.corpus]) == 15
     large = [c for c in plan.cells if c.encoder.row in ("clip-1024", "simclr-1024", "clip-2048", "simclr-2048")]
     assert Counter((c.protocol, c.label_percent) for c in large) == {
-        ("LP", 100): 40, ("FT", 1): 40, ("FT", 10): 40, ("FT", 100): 40
+        ("LP", 100): 40,
+        ("FT", 1): 40,
+        ("FT", 10): 40,
+        ("FT", 100): 40,
     }
     assert {c.encoder.recipe.global_batch_size for c in large} == {1024, 2048}
     rates = {e.recipe.optimizer.learning_rate for e in plan.encoders if e.corpus}
@@ -91,8 +97,11 @@ def test_the_full_study_adds_appendix_e_without_lpft():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("seed", "FIELD=VALUE"), ("0,seed=1", "FIELD=VALUE"), ("seed=0,,1", "FIELD=VALUE"),
-        ("colour=red", "method, dataset"), ("seed=9", "it has 0, 1"),
+        ("seed", "FIELD=VALUE"),
+        ("0,seed=1", "FIELD=VALUE"),
+        ("seed=0,,1", "FIELD=VALUE"),
+        ("colour=red", "method, dataset"),
+        ("seed=9", "it has 0, 1"),
         ("method=simcrl", "'simclr'"),
     ],
 )

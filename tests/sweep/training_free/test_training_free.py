@@ -33,7 +33,12 @@ def data(tmp_path_factory) -> ReportData:
     made = train(study, tmp_path_factory.mktemp("free"))
     manifests = {source: read_manifest(made.store.files, folder) for source, folder in made.data_folders.items()}
     return ReportData(
-        study, made.plan, made.results(), manifests, made.store, Origin("small", made.store.uri),
+        study,
+        made.plan,
+        made.results(),
+        manifests,
+        made.store,
+        Origin("small", made.store.uri),
         data_folders=made.data_folders,
     )
 

@@ -59,9 +59,10 @@ def test_temperatures_are_searched_by_their_logarithm_and_c_is_not():
     assert TEMPERATURE.log and not JOINT_WEIGHT.log
 
 
-@pytest.mark.parametrize(("method", "message"), [
-    ("clap", "pretrains no method 'clap'"), ("imagenet", "pretrains no method"), ("vicreg", "nothing to tune"),
-])
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [("clap", "pretrains no method 'clap'"), ("imagenet", "pretrains no method"), ("vicreg", "nothing to tune")],
+)
 def test_what_cannot_be_tuned_is_refused_with_a_sentence(method, message):
     with pytest.raises(ValueError, match=message):
         search_row(demo(), method)
@@ -218,7 +219,9 @@ def test_what_happens_is_written_down_and_told(trial_store):
     trial_store.store.files.write(f"{folder}/failed.json", b'{"error": "TrainingDiverged: step 7"}')
     recorder.on_trial_error(0, [], bad)
     assert [(t.state, t.value, t.rungs) for t in trial_store.in_order()] == [
-        (DONE, 0.75, ((1, 0.7),)), (PRUNED, None, ((1, 0.4),)), (FAILED, None, ())
+        (DONE, 0.75, ((1, 0.7),)),
+        (PRUNED, None, ((1, 0.4),)),
+        (FAILED, None, ()),
     ]
     assert trial_store.store.files.list("encoders") == [f"{trial_store.of(bad.config).folder}/failed.json"]
     assert "ended early at epoch 1" in said[0] and "0.7500" in said[1] and "TrainingDiverged: step 7" in said[2]
@@ -237,8 +240,11 @@ def test_the_table_and_the_figure_show_every_trial(trial_store):
     trial_store.end(values(0.3), FAILED, error="out of memory")
     rows = trials_csv(trial_store.in_order(), ["clip.temperature"]).splitlines()
     assert rows[0] == "number,clip.temperature,state,val_auroc,last_epoch_probed,last_val_auroc,encoder,error"
-    assert rows[1:] == ["0,0.1,done,0.8,,0.8,encoders/a,", "1,0.2,pruned,,1,0.5,encoders/b,",
-                        "2,0.3,failed,,,,encoders/c,out of memory"]
+    assert rows[1:] == [
+        "0,0.1,done,0.8,,0.8,encoders/a,",
+        "1,0.2,pruned,,1,0.5,encoders/b,",
+        "2,0.3,failed,,,,encoders/c,out of memory",
+    ]
     arguments = (trial_store.in_order(), {"clip.temperature": TEMPERATURE}, values(0.07), trial_store.best(), "clip")
     drawing = search_figure(*arguments)
     assert [trial["val_auroc"] for trial in drawing.numbers["trials"]] == [0.8, 0.5]

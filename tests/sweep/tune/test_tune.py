@@ -53,7 +53,13 @@ def searched(tmp_path_factory) -> tuple[Path, list[str], subprocess.CompletedPro
     study = folder / "three_epochs.py"
     study.write_text(STUDY.format(folder=str(ROOT / "tests/sweep")))
     arguments = [
-        "--study", str(study), "--method", "simclr", "--storage", str(folder / "storage"), "--out",
+        "--study",
+        str(study),
+        "--method",
+        "simclr",
+        "--storage",
+        str(folder / "storage"),
+        "--out",
         str(folder / "tuned.py"),
     ]
     return folder, arguments, tune(*arguments, "--trials", "3")
@@ -69,7 +75,10 @@ def test_a_search_ends_with_a_table_a_figure_and_a_study(searched):
     best = max(float(row["val_auroc"]) for row in rows if row["state"] == "done")
     assert f"validation macro AUROC {best:.4f}" in done.stdout
     assert {path.name for path in search_folder(folder / "storage").iterdir()} == {
-        "trials", "trials.csv", "search.svg", "search.png"
+        "trials",
+        "trials.csv",
+        "search.svg",
+        "search.png",
     }
     names = [path.name for path in (folder / "storage").rglob("*")]
     assert not [name for name in names if "checkpoint" in name or ".tmp-" in name]
@@ -116,12 +125,15 @@ def test_every_trial_is_a_file_that_can_be_read(searched):
     assert all(trial["rungs"] for trial in trials) and DONE in {trial["state"] for trial in trials}
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--method", "clap"], "pretrains no method 'clap'"),
-    (["--method", "vicreg"], "nothing to tune"),
-    (["--method", "clip", "--study", "papr"], "unknown study"),
-    (["--method", "clip", "--study", "paper"], "needs mimic_cxr"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "clap"], "pretrains no method 'clap'"),
+        (["--method", "vicreg"], "nothing to tune"),
+        (["--method", "clip", "--study", "papr"], "unknown study"),
+        (["--method", "clip", "--study", "paper"], "needs mimic_cxr"),
+    ],
+)
 def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, arguments, message):
     done = CliRunner().invoke(app, [*arguments, "--storage", str(tmp_path / "new")])
     assert done.exit_code == 2 and message in done.output and done.output.count("\n") == 1

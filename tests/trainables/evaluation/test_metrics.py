@@ -82,7 +82,9 @@ def test_undefined_findings_keep_their_place_and_name_and_are_not_counted():
     labels = np.array([[0, 0, 1], [1, 0, 1], [0, 0, 0]])
     findings = auroc_per_finding(scores, labels, findings=("edema", "fracture", "hernia"))
     assert findings == (
-        FindingAuroc("edema", 1.0, 1, 2), FindingAuroc("fracture", None, 0, 3), FindingAuroc("hernia", 0.0, 2, 1),
+        FindingAuroc("edema", 1.0, 1, 2),
+        FindingAuroc("fracture", None, 0, 3),
+        FindingAuroc("hernia", 0.0, 2, 1),
     )
     assert macro(findings) == 0.5
     assert macro(findings[1:2]) is None
@@ -113,8 +115,7 @@ def test_nan_scores_are_refused_by_name():
 
 
 @pytest.mark.parametrize(
-    ("scores", "labels", "findings"),
-    [((3, 2), (3, 1), None), ((3, 2), (3, 2), ("only one",)), ((3,), (3,), None)],
+    ("scores", "labels", "findings"), [((3, 2), (3, 1), None), ((3, 2), (3, 2), ("only one",)), ((3,), (3,), None)]
 )
 def test_shapes_that_do_not_fit_are_refused(scores, labels, findings):
     with pytest.raises(ValueError):

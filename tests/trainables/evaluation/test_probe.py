@@ -45,10 +45,16 @@ def backbone():
     return network
 
 
-@pytest.mark.parametrize("optimizer", [
-    FAST, replace(FAST, weight_decay=0.5), replace(FAST, name="adamw", betas=(0.8, 0.99), weight_decay=0.5),
-    replace(FAST, name="adamw", weight_decay=0.5, exclude_norm_bias=True),
-], ids=["Adam", "Adam with decay", "AdamW", "AdamW that spares biases"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        FAST,
+        replace(FAST, weight_decay=0.5),
+        replace(FAST, name="adamw", betas=(0.8, 0.99), weight_decay=0.5),
+        replace(FAST, name="adamw", weight_decay=0.5, exclude_norm_bias=True),
+    ],
+    ids=["Adam", "Adam with decay", "AdamW", "AdamW that spares biases"],
+)
 def test_cached_equals_uncached_seed_by_seed(backbone, optimizer):
     train, val, seeds = part(53, 0), part(21, 1), (0, 1, 2, 3, 4)
     features = cache_features(backbone, RECIPE, train, val, CPU)

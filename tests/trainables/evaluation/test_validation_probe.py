@@ -22,7 +22,11 @@ from trainables.views.evaluation import EvalSpec
 
 CPU = Compute(torch.device("cpu"))
 RECIPE = DownstreamRecipe(
-    6, 16, "val_auroc", EvalSpec(32), OptimizerSpec("adam", 1e-2, (0.9, 0.999)),
+    6,
+    16,
+    "val_auroc",
+    EvalSpec(32),
+    OptimizerSpec("adam", 1e-2, (0.9, 0.999)),
     splits=SplitRecipe(val="val", test="val"),
 )
 

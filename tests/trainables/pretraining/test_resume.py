@@ -211,8 +211,15 @@ def sums_of_the_epoch_are_lost(monkeypatch):
 
 @pytest.mark.parametrize(
     "plant",
-    [chance_not_restored, one_batch_again, views_counted_from_the_resume, best_epoch_forgotten, stale_best_epoch,
-     optimizer_begins_anew, sums_of_the_epoch_are_lost],
+    [
+        chance_not_restored,
+        one_batch_again,
+        views_counted_from_the_resume,
+        best_epoch_forgotten,
+        stale_best_epoch,
+        optimizer_begins_anew,
+        sums_of_the_epoch_are_lost,
+    ],
     ids=lambda plant: plant.__name__,
 )
 def test_a_planted_bug_is_noticed(plant, tmp_path, monkeypatch):

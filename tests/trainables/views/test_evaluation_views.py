@@ -119,8 +119,12 @@ def test_images_need_not_be_square():
 
 @pytest.mark.parametrize(
     ("values", "name"),
-    [({"resize": 47}, "resize"), ({"ten_crop": True}, "ten_crop"), ({"test_resize": 40}, "test_resize"),
-     ({"flip_p": 50}, "flip_p")],
+    [
+        ({"resize": 47}, "resize"),
+        ({"ten_crop": True}, "ten_crop"),
+        ({"test_resize": 40}, "test_resize"),
+        ({"flip_p": 50}, "flip_p"),
+    ],
 )
 def test_what_cannot_be_cropped_is_refused(values, name):
     with pytest.raises(ValueError, match=f"EvalSpec.{name} "):

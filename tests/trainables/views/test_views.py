@@ -185,7 +185,8 @@ def test_outside_the_crop_is_black(device_path):
     spec = replace(multi_modal_view(64), jitter_p=0.0, blur_p=0.0, flip_p=0.0)
     pixels = torch.full((1, 64, 64), 255, dtype=torch.uint8)
     p = replace(
-        draw_for_step(spec, 1, 64, 64, seed=0), crop=torch.tensor([[8, 8, 48, 48]]),
+        draw_for_step(spec, 1, 64, 64, seed=0),
+        crop=torch.tensor([[8, 8, 48, 48]]),
         affine=torch.tensor([[0.0, 5.0, -6.0, 1.0]], dtype=torch.float64),
     )
     ours = render(p, pixels, device_path=device_path)[0]
@@ -224,8 +225,11 @@ def test_crops_are_distributed_as_torchvisions(height, width):
     ours = draw(spec, count, height, width, torch.Generator().manual_seed(1)).crop.double().numpy()
     assert (ours[:, 2:] > 0).all() and (ours[:, :2] + ours[:, 2:] <= [height, width]).all()
     quantities = {
-        "top": lambda c: c[:, 0], "left": lambda c: c[:, 1], "area": lambda c: c[:, 2] * c[:, 3],
-        "ratio": lambda c: c[:, 3] / c[:, 2], "top share": lambda c: c[:, 0] / np.maximum(1, height - c[:, 2]),
+        "top": lambda c: c[:, 0],
+        "left": lambda c: c[:, 1],
+        "area": lambda c: c[:, 2] * c[:, 3],
+        "ratio": lambda c: c[:, 3] / c[:, 2],
+        "top share": lambda c: c[:, 0] / np.maximum(1, height - c[:, 2]),
     }
     for name, quantity in quantities.items():
         assert ks_2samp(quantity(ours), quantity(theirs)).pvalue > 1e-3, name
@@ -250,12 +254,16 @@ def test_the_rest_is_uniform_with_the_recipes_probabilities(kind):
     count, spec = 4000, KINDS[kind](224)
     p = draw(spec, count, 224, 224, torch.Generator().manual_seed(2))
     for name, values, (low, high) in (
-        ("brightness", p.brightness, (0.6, 1.4)), ("contrast", p.contrast, (0.6, 1.4)),
+        ("brightness", p.brightness, (0.6, 1.4)),
+        ("contrast", p.contrast, (0.6, 1.4)),
         ("sigma", p.sigma, spec.blur_sigma),
     ):
         assert kstest(values.numpy(), "uniform", (low, high - low)).pvalue > 1e-3, name
     for flags, probability in (
-        (p.flip, 0.5), (p.jitter, spec.jitter_p), (p.contrast_first, 0.5), (p.blur, spec.blur_p),
+        (p.flip, 0.5),
+        (p.jitter, spec.jitter_p),
+        (p.contrast_first, 0.5),
+        (p.blur, spec.blur_p),
         (p.solarize, spec.solarize_p),
     ):
         # Four standard errors of a share; exact where it is 0 or 1.
@@ -304,9 +312,14 @@ def test_wrong_pixels_and_parameters_are_refused():
 
 @pytest.mark.parametrize(
     ("values", "name"),
-    [({"blur_kernel": 8}, "blur_kernel"), ({"blur_kernel": 97}, "blur_kernel"), ({"flip_p": 1.5}, "flip_p"),
-     ({"blur_sigma": (0.0, 1.0)}, "blur_sigma"), ({"crop_scale": (1.0, 0.5)}, "crop_scale"),
-     ({"affine_interpolation": "cubic"}, "affine_interpolation")],
+    [
+        ({"blur_kernel": 8}, "blur_kernel"),
+        ({"blur_kernel": 97}, "blur_kernel"),
+        ({"flip_p": 1.5}, "flip_p"),
+        ({"blur_sigma": (0.0, 1.0)}, "blur_sigma"),
+        ({"crop_scale": (1.0, 0.5)}, "crop_scale"),
+        ({"affine_interpolation": "cubic"}, "affine_interpolation"),
+    ],
 )
 def test_a_spec_that_no_view_can_have_is_refused(values, name):
     with pytest.raises(ValueError, match=f"ViewSpec.{name} "):
