@@ -15,6 +15,16 @@ VERSION = 1
 LOSSES, LOSSES_TITLE = "pretraining_losses", "Pretraining: losses by epoch"
 NORMS, NORMS_TITLE = "gradient_norms", "Pretraining: gradient norms of the parts of a loss"
 ACROSS = 4
+LOSSES_CAPTION = (
+    "Losses by epoch, weights applied, on a logarithmic axis. Solid: validation, under the same augmentations in "
+    "every epoch; dashed: training. Grey: the validation total, where the loss has parts. The dotted line marks "
+    "the epoch that was kept."
+)
+NORMS_CAPTION = (
+    "Norm of each part's gradient at the image network, on the first validation batch of an epoch, on a "
+    "logarithmic axis: a part that lies far below another is drowned by it. The dotted line marks the epoch that "
+    "was kept."
+)
 
 
 @dataclass(frozen=True)
@@ -55,38 +65,14 @@ def draw_losses(view: View) -> Drawing:
     shown = training_curves(view)
     if not shown:
         raise CannotDraw("No pretraining is finished yet.")
-    return _grid(
-        view,
-        shown,
-        LOSSES,
-        LOSSES_TITLE,
-        "val_",
-        "loss",
-        (
-            "Losses by epoch, weights applied, on a logarithmic axis. Solid: validation, under the same augmentations in "
-            "every epoch; dashed: training. Grey: the validation total, where the loss has parts. The dotted line marks "
-            "the epoch that was kept."
-        ),
-    )
+    return _grid(view, shown, LOSSES, LOSSES_TITLE, "val_", "loss", LOSSES_CAPTION)
 
 
 def draw_norms(view: View) -> Drawing:
     shown = [curve for curve in training_curves(view) if curve.parts("gradient_norm_")]
     if not shown:
         raise CannotDraw("No finished pretraining has a loss of several parts.")
-    return _grid(
-        view,
-        shown,
-        NORMS,
-        NORMS_TITLE,
-        "gradient_norm_",
-        "gradient norm",
-        (
-            "Norm of each part's gradient at the image network, on the first validation batch of an epoch, on a "
-            "logarithmic axis: a part that lies far below another is drowned by it. The dotted line marks the epoch that "
-            "was kept."
-        ),
-    )
+    return _grid(view, shown, NORMS, NORMS_TITLE, "gradient_norm_", "gradient norm", NORMS_CAPTION)
 
 
 def _grid(
