@@ -27,7 +27,7 @@ class Sources:
 
     folders: Mapping[str, str]
     manifests: Mapping[str, Manifest]
-    damage: tuple[Damage, ...]
+    damage: tuple[Damage, ...] = ()
 
 
 def open_sources(store: ReadStore, folders: Mapping[str, str], whole: set[str] | None = None) -> Sources:

@@ -6,7 +6,7 @@ from pathlib import Path
 from made_up_study import number, plan_of, results_of, small
 
 from sweep.store.records import DONE, CellDetail, CellResult, EncoderDetail, without_nan
-from sweep.store.snapshot import Origin, ReportData
+from sweep.store.snapshot import Origin, Snapshot
 from sweep.store.store import Store
 from sweep.studies import Study
 from sweep.studies.plan import Plan
@@ -23,7 +23,7 @@ def data_of(
     results: Sequence[CellResult] | None = None,
     plan: Plan | None = None,
     failures: dict | None = None,
-) -> ReportData:
+) -> Snapshot:
     study = study or small()
     plan = plan or plan_of(study)
     kept, broken = without_nan(results_of(study, plan) if results is None else results)
@@ -47,4 +47,4 @@ def data_of(
     )
     details = {result.key: detail_of(result) for result in kept if result.status == DONE}
     origin = Origin("demo", str(folder))
-    return ReportData(study, plan, kept, {}, store, origin, encoders, details, failures or {}, broken)
+    return Snapshot(study, plan, kept, {}, store, origin, encoders, details, failures or {}, broken)
