@@ -38,7 +38,8 @@ from sweep.statistics.row_types import (
 )
 from sweep.statistics.summaries import study_summaries
 from sweep.statistics.summary import FEW_POSITIVES
-from sweep.store.records import DAMAGED, DONE, FAILED, MISSING, CellResult, without_nan
+from sweep.store.records import CellResult, without_nan
+from sweep.store.status_names import Status
 from sweep.store.store import ReadStore
 from sweep.studies.layout import what_varies
 from sweep.studies.plan import Plan
@@ -166,7 +167,7 @@ def _test_set(
     """None where no prediction can be read; and what to say."""
     if measurer is None:
         return None, ["without the storage there are no intervals over patients, calibration or subgroups"]
-    done = [result for result in results if result.status == DONE]
+    done = [result for result in results if result.status == Status.DONE]
     images = measurer.find_images(done)
     if images is None:
         return None, ["no cell is finished" if not done else "no finished cell has predictions that can be read"]
@@ -202,7 +203,7 @@ def _column(
     """A column with what its predictions say, and key -> why a finished cell's say nothing."""
     column, unusable = ColumnStatistics(comparisons, source, protocol, percent, {}, tests), {}
     if tests is not None:
-        measures, unusable = measurer.measure(tests, [cell for cell in column.cells if cell.status == DONE])
+        measures, unusable = measurer.measure(tests, [cell for cell in column.cells if cell.status == Status.DONE])
         column = replace(column, measures=measures)
     return column, unusable
 
@@ -225,7 +226,7 @@ def _count_notes(results: Sequence[CellResult], columns: Sequence[tuple[str, tup
     notes = []
     if not results:
         notes.append("The study has no cell: there is nothing to analyse.")
-    for status in (MISSING, FAILED, DAMAGED):
+    for status in (Status.MISSING, Status.FAILED, Status.DAMAGED):
         count = sum(result.status == status for result in results)
         if count:
             notes.append(f"{count} of {len(results)} cells are {status}; means are over the others and name them.")

@@ -20,7 +20,7 @@ from datasets_io.storage.artefacts import Artefacts, is_done, open_artefacts, pu
 from datasets_io.storage.files import Files
 from sweep.store.damage import Damage
 from sweep.store.snapshot import Snapshot, fingerprint_of
-from sweep.store.store import TRAINING_FREE, ReadStore
+from sweep.store.store import TRAINING_FREE
 from sweep.studies.bad_input import BadInput
 from sweep.studies.cell import EncoderRun
 from trainables.evaluation import knn, retrieval, zero_shot
