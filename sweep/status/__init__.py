@@ -1,0 +1,1 @@
+"""How far is a study, from its storage alone?"""

@@ -49,6 +49,7 @@ def status(
 
     The time left is estimated from how long finished runs took and how many ran at once.
     """
+    # Imports stand here, so that --help needs no torch and a signal is answered before libraries are loaded.
     silence_libraries()
     from datasets_io.storage.schema_version import NewerSchema
     from sweep.status.readers import open_reader

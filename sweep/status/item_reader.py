@@ -28,6 +28,7 @@ class ItemReader:
 
     def read(self, folders: Iterable[str], sizes: Mapping[str, int]) -> None:
         """Read the results that are new. sizes: path -> bytes, of all files of the storage's items."""
+        # A result is written once and never changed, so one that was whole is not read again; a damaged one is.
         new = [folder for folder in folders if folder not in self.results]
         with ThreadPoolExecutor(READERS) as pool:
             found = dict(zip(new, pool.map(lambda folder: self.store.examine(folder, sizes), new), strict=True))

@@ -14,7 +14,11 @@ FRESH_SECONDS = 900.0  # a folder without a result that was written to so lately
 
 @dataclass(frozen=True)
 class Listing:
-    """All folders of encoders and cells, and sizes of files, by one listing of each. Times: seconds since 1970."""
+    """All folders of encoders and cells, by one listing of each kind.
+
+    done, failed: folder -> when its result or failure was written, in seconds since 1970. fresh: folders that have
+    neither and were written to in the last FRESH_SECONDS. sizes: path -> bytes, of every file.
+    """
 
     done: dict[str, float]
     failed: dict[str, float]
@@ -23,6 +27,7 @@ class Listing:
 
     @staticmethod
     def read(store: ReadStore, now: float) -> "Listing":
+        """What the storage holds at `now`, in seconds since 1970 by this machine's clock."""
         done: dict[str, float] = {}
         failed: dict[str, float] = {}
         latest: dict[str, float] = {}
@@ -35,17 +40,19 @@ class Listing:
                 path = info.path[len(store.files.root) + 1 :]
                 folder, _, name = path.rpartition("/")
                 sizes[path] = info.size
-                when = info.mtime.timestamp() if info.mtime else now
+                when = info.mtime.timestamp() if info.mtime else now  # not every object store tells a time
                 latest[folder] = max(when, latest.get(folder, 0.0))
                 if name in (RESULT, FAILED):
                     (done if name == RESULT else failed)[folder] = when
+        # A failure is removed after the result is written: what has both is finished.
         failed = {folder: when for folder, when in failed.items() if folder not in done}
         open_folders = latest.keys() - done.keys() - failed.keys()
         return Listing(done, failed, frozenset(f for f in open_folders if now - latest[f] < FRESH_SECONDS), sizes)
 
 
 def drivers_of(store: ReadStore, now: float) -> tuple[str, ...]:
-    """The commands that work on a storage, by their leases that were rewritten lately."""
+    """The commands that work on a storage: those whose lease was renewed lately. now: seconds since 1970."""
+    # Twice a lease's time: this machine's clock may differ from the storage's, and status only prints them.
     selector = pafs.FileSelector(store.files.full(LEASES), recursive=True, allow_not_found=True)
     found = []
     for info in store.files.fs.get_file_info(selector):

@@ -73,13 +73,14 @@ class StudyStatusReader:
 
     def read(self, now: float) -> StudyStatus:
         """The study's status at a time, in seconds since 1970."""
-        listing = Listing.read(self.store, now)
+        listing = Listing.read(self.store, now)  # first: what lands later is counted the next time
         work = self._planned()
         plan, reader = work.plan, self._result_reader(work.plan)
         by_folder = {self.store.folder(item): item for item in plan.items}
         self.items.read(_finished(map(self.store.folder, plan.encoders), listing), listing.sizes)
         results, _ = without_nan(reader.collect())
         finished = _finished(by_folder, listing)
+        # Finished is what has a result.json, done only what of it is whole: the rest will be computed again.
         whole = reader.results.keys() | {by_folder[f].key for f in self.items.results if f in by_folder}
         done = {by_folder[f].key for f in finished if by_folder[f].key in whole}
         damaged = {by_folder[f].key for f in finished} - done

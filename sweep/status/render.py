@@ -25,6 +25,7 @@ def render(status: StudyStatus) -> Group:
     if status.running:
         others = f" and {len(status.running) - MOST_NAMES} more" if len(status.running) > MOST_NAMES else ""
         lines.append(f"running: {escape(', '.join(status.running[:MOST_NAMES]))}{others}")
+    # One line an error, with its count: a full disk fails a thousand cells in the same words.
     for error, count in Counter(failure.error for failure in status.failures).most_common():
         first = next(failure for failure in status.failures if failure.error == error)
         others = f" and {count - 1} more" if count > 1 else ""
@@ -36,6 +37,7 @@ def render(status: StudyStatus) -> Group:
         more = len(status.damaged) - MOST_DAMAGE_LINES
         lines.append(f"         and {more} more that are damaged; --json has them all")
     lines += [f"note: {escape(note)}" for note in status.notes]
+    # Names and errors were escaped above: a `[` of theirs must not be taken for markup.
     text = [Text.from_markup(line, overflow="fold") for line in lines if line]
     return Group(*text, *(rich_table(table) for table in status.tables))
 

@@ -75,7 +75,8 @@ def read_predictions(artefacts: Artefacts) -> tuple[TestImages, np.ndarray]:
 
 
 def _check(probabilities: np.ndarray, findings: tuple[str, ...]) -> None:
-    outside = ~((probabilities >= 0) & (probabilities <= 1))  # also where NaN
+    # Negated, since every comparison with NaN is false: `p < 0 or p > 1` would let NaN pass.
+    outside = ~((probabilities >= 0) & (probabilities <= 1))
     if outside.any():
         f = int(outside.any(axis=0).argmax())
         raise UnusablePredictions(

@@ -85,6 +85,7 @@ class EncoderDetail:
 
 def cell_detail(result: Mapping[str, Any]) -> CellDetail:
     """From a cell's result.json."""
+    # `get`: results of earlier versions lack what was added since, and stay readable.
     without = result.get("findings_without_positives_in_training", ())
     return CellDetail(
         result.get("subset_sha256"),
@@ -119,6 +120,7 @@ def without_nan(results: Iterable[CellResult]) -> tuple[list[CellResult], list[C
     """All results, those that hold NaN or infinity as failed ones; and these alone, for reports to name."""
     kept, broken = [], []
     for result in results:
+        # None is an undefined AUROC and stays; NaN would turn every mean it enters into NaN.
         values = (result.macro_auroc, *(f.auroc for f in result.findings))
         if any(value is not None and not math.isfinite(value) for value in values):
             result = replace(result, status=Status.FAILED, findings=(), macro_auroc=None)

@@ -43,7 +43,7 @@ class ResultReader:
         sizes = self.store.sizes()
         done, failed = self.store.done_and_failed(sizes)
         new = [c for c in self.plan.cells if c.key not in self.results and self.store.folder(c) in done]
-        self.damage = {}
+        self.damage = {}  # anew: a damaged cell may have been computed again since
         for cell, found in zip(new, self._opened(new, sizes), strict=True):
             if isinstance(found, Damage):
                 self.damage[cell.key] = found
@@ -53,6 +53,7 @@ class ResultReader:
 
     def _opened(self, cells: list[Cell], sizes: Mapping[str, int]) -> Iterator[Artefacts | Damage | None]:
         """In the order of the cells; several at once where the storage is slow. On a local disk threads only cost."""
+        # Measured, not asked: a path says neither whether it is on NFS nor how far a bucket is.
         started, first = time.perf_counter(), [self.store.open_whole(cell, sizes) for cell in cells[:TRIED]]
         slow = time.perf_counter() - started > len(first) * WAITING_SECONDS
         yield from first
@@ -95,7 +96,7 @@ def encoder_details(plan: Plan, store: ReadStore) -> tuple[tuple[EncoderDetail, 
     def read(run: EncoderRun) -> EncoderDetail | Damage:
         folder = store.folder(run)
         found = store.examine(folder, sizes) if folder in done else None
-        if found is None:
+        if found is None:  # not finished, or put into quarantine since the listing
             status = Status.FAILED if folder in failed else Status.MISSING
             return EncoderDetail(str(run), run.key, run.row, folder, status)
         return found if isinstance(found, Damage) else encoder_detail(run, folder, found.result)

@@ -46,7 +46,7 @@ def open_sources(store: ReadStore, folders: Mapping[str, str], whole: set[str] |
         except (ValueError, KeyError, TypeError) as error:
             damage.append(data_damage(source, folder, [f"{folder}/{MANIFEST} is damaged ({_reason(error, folder)})"]))
             continue
-        manifests[source] = manifest
+        manifests[source] = manifest  # also with damaged shards: what was computed on them before stays known
         faults = damaged_shards(store.files, folder, manifest.shards, store.thorough, whole)
         if faults:
             damage.append(data_damage(source, folder, faults))
@@ -74,6 +74,7 @@ def damaged_shards(
 
     thorough: read all bytes of shards of HELD_OUT. whole: as of `open_sources`.
     """
+    # Footers only: a status that is asked for every few seconds must not read terabytes.
     waiting = [shard for shard in shards if f"{folder}/{shard.path}" not in whole]
     with ThreadPoolExecutor(READERS) as pool:
         found = list(pool.map(lambda shard: _fault(files, f"{folder}/{shard.path}", shard, thorough), waiting))

@@ -40,8 +40,10 @@ def data_folders(study: Study, raw: Sequence[str], store: ReadStore) -> dict[str
     folders = built_folders(_planned(study, named, store))
     for spec in study.builds():
         if spec.source not in folders and spec.source not in named:
+            # A damaged manifest does not say what it was built by: any one is taken, so that the damage is reported.
             found = builds_of(store, spec) or damaged_builds(store, spec.source)[:1]
             if len(found) > 1:
+                # Of several builds _one_build raises what to do about it.
                 found = _recorded(study, spec.source, found, store) or [_one_build(study, store, spec)]
             if found:
                 folders[spec.source] = found[0]
@@ -92,6 +94,7 @@ def parse_raw(values: Sequence[str]) -> dict[str, Path]:
 def synthetic_root(study: Study, store: ReadStore) -> Path:
     """Folder of a study's synthetic archives: in the storage where that is a folder, else on this machine."""
     name = f"synthetic-{fingerprint(study.synthetic)}"
+    # Archives are read as files: beside an object store they need a folder of this machine.
     base = Path(store.files.root) if store.files.is_local else local_cache()
     return base / RAW / name
 
@@ -111,6 +114,7 @@ def plan_data(study: Study, raw: dict[str, Path], store: ReadStore) -> dict[str,
         if source in raw:
             folder = data_folder(spec, raw[source])
             found[source] = DataPlan(spec, raw[source], folder, store.files.exists(f"{folder}/{MANIFEST}"))
+    # Synthetic data stands in only where no archive is named.
     if not raw and study.synthetic is not None:
         return _plan_synthetic(study, store, specs)
     for source, spec in specs.items():
@@ -128,6 +132,7 @@ def _plan_synthetic(study: Study, store: ReadStore, specs: Mapping[str, BuildSpe
     assert study.synthetic is not None, "only studies with synthetic data come here"
     archives = is_written(study.synthetic, synthetic_root(study, store))
     if archives is None:
+        # Folders are named by the archives' content, which is not known yet.
         return {source: DataPlan(spec, None, None, False) for source, spec in specs.items()}
     plans = {}
     for source, spec in specs.items():
@@ -145,6 +150,7 @@ def builds_of(store: ReadStore, spec: BuildSpec) -> list[str]:
 
 def damaged_builds(store: ReadStore, source: str) -> list[str]:
     """Folders of a source's shards, as their names say, whose manifest cannot be read."""
+    # data/<source>-<key>: the manifest, which would say the source, cannot be read.
     own = (folder for folder in _data_folders(store) if folder.rpartition("-")[0] == f"{DATA}/{source}")
     return [folder for folder in own if _manifest(store, folder) is None]
 

@@ -33,6 +33,7 @@ class Origin:
 
     def command(self, module: str, *more: str) -> str:
         """A line for a shell that runs `module` on this study; more: further arguments, quoted where they need it."""
+        # shlex.join quotes: a storage or a study's file may have a space in its path.
         words = ["python", "-m", module, "--study", self.study, "--storage", self.storage]
         words += [word for value in self.raw for word in ("--raw", value)]
         return shlex.join([*words, *more])
@@ -144,6 +145,7 @@ def open_study(
         store = ReadStore(storage, thorough)
         if not store.files.exists(""):
             raise ValueError(f"storage {storage} does not exist: give what sweep.run was given as --storage")
+        # Keys hold the fingerprints of data, so manifests come first: without one its cells have other keys.
         sources = open_sources(store, data_folders(study, raw, store))
         plan = make_plan(study, fingerprints_of(study, sources.manifests), parse_only(only))
     except (ValueError, NewerSchema) as error:

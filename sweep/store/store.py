@@ -90,6 +90,7 @@ class ReadStore:
             return None
         except CorruptArtefact as error:
             return Damage(name_of(folder), folder, error.what, RUN_AGAIN)
+        # A cut file has another size, which the listing tells at no cost; changed bytes show only when all are read.
         in_full = _in_full(artefacts, sizes)
         if in_full and not self.thorough:
             return artefacts
@@ -147,6 +148,7 @@ class Store(ReadStore):
             return None
         if _in_full(artefacts, sizes):
             return artefacts
+        # quarantine reads the files themselves: None where they are whole, and only the listing was too old.
         return None if quarantine(self.files, folder) else artefacts
 
     def quarantine_damaged(self, items: Iterable[Item], thorough: bool = False) -> None:

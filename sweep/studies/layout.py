@@ -48,6 +48,7 @@ class TableLayout:
 
 def layout_of(study: Study, plan: Plan) -> TableLayout:
     """All rows and columns that were asked for, in the paper's order: the study's, not that of the plan's cells."""
+    # --only may leave out rows and columns: what no cell of the plan has is not shown as missing.
     asked_rows = {cell.encoder.row for cell in plan.cells}
     asked_datasets = {cell.dataset for cell in plan.cells}
     asked_columns = {(cell.protocol, cell.label_percent) for cell in plan.cells}
@@ -74,6 +75,7 @@ def _paper_row(row: EncoderRow) -> tuple[str, int]:
 
 def method_of(objective: object) -> str | None:
     """The registry's name of an objective's configuration: `clip`, `clip+simclr`; None for an unknown one."""
+    # The registry maps names to configurations; a row is known by its recipe, whatever the study calls it.
     names: dict[type, str] = {kind: name for name, kind in (IMAGE_TEXT | IMAGE_IMAGE).items()}
     if isinstance(objective, JointConfig):
         text, image = names.get(type(objective.image_text)), names.get(type(objective.image_image))

@@ -61,6 +61,7 @@ def parse_only(values: Iterable[str]) -> dict[str, tuple[str, ...]]:
     for text in values:
         field = ""
         for item in text.split(","):
+            # "seed=0,1" has two items: the first names its field, and the second belongs to the same.
             name, separator, value = (part.strip() for part in item.rpartition("="))
             field = name if separator else field
             if not field or not value:
@@ -84,7 +85,7 @@ def make_plan(study: Study, fingerprints: Mapping[str, str], only: Only) -> Plan
     with _collector_paused():
         cells = list(_every_cell(study, encoders, fingerprints))
     wanted = _with_starts([cell for cell in cells if _matches(cell, only)], cells) if only else cells
-    needed: dict[str, EncoderRun] = {}
+    needed: dict[str, EncoderRun] = {}  # a dict keeps the order: of each chain the parents come first
     for cell in wanted:
         if cell.encoder.key not in needed:
             for encoder in _chain(cell.encoder):
@@ -224,6 +225,7 @@ def pending(plan: Plan, done: Collection[str], failed: Collection[str], again: C
     unusable = _unusable_encoders(plan, done, failed)
     open_cells, blocked = _open_cells(plan, done, failed, unusable)
     needed = {encoder.key for cell in open_cells for encoder in _chain(cell.encoder)}
+    # A parent may be damaged too: the chain is asked for, and what of it is done is left out below.
     needed |= {encoder.key for run in plan.encoders if run.key in again for encoder in _chain(run)}
     needed -= unusable
     return Pending(

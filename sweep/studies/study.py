@@ -85,7 +85,7 @@ def check_study(study: Study) -> None:
     for protocol in study.protocols:
         if protocol not in PROTOCOLS:
             raise ValueError(f"study {study.name!r} has no protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
-        start = PROTOCOLS[protocol].starts_from
+        start = PROTOCOLS[protocol].starts_from  # LPFT begins with the head that LP has trained
         if start is not None and start not in study.protocols:
             raise ValueError(f"protocol {protocol} starts from {start}: add {start} to the study's protocols")
     for dataset in study.datasets:
