@@ -95,6 +95,7 @@ LAW: dict[str, dict[str, set[str]]] = {
     "sweep": {
         "cli": set(),
         "studies": set(),
+        "search_space": {"studies"},
         "store": {"studies"},
         "statistics": {"studies", "store"},
         "training_free": {"cli", "studies", "store"},
