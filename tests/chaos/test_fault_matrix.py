@@ -239,8 +239,8 @@ def test_a_head_that_is_lost_is_one_sentence_and_on_a_new_cluster_the_study_goes
 
 
 def test_a_search_whose_head_is_lost_says_so_and_goes_on(tmp_path):
-    arguments = [sys.executable, "-m", "sweep.tune", "--study", TINY, "--method", "simclr", "--out", str(tmp_path / "o.py")]
-    arguments += ["--storage", str(tmp_path / "storage"), "--trials"]
+    arguments = [sys.executable, "-m", "sweep.tune", "--study", TINY, "--method", "simclr"]
+    arguments += ["--out", str(tmp_path / "o.py"), "--storage", str(tmp_path / "storage"), "--trials"]
 
     def trials() -> dict[Path, str]:
         return {path: path.read_text() for path in tmp_path.glob("storage/reports/tiny/tune-*/trials/*")}

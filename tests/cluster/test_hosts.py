@@ -1,4 +1,4 @@
-"""`ray up` on three hosts, a sweep on them to its end, `ray down`; who may connect; and a host that loses its network."""
+"""`ray up` on three hosts, a sweep to its end, `ray down`; who may connect; and a host that loses its network."""
 
 import os
 import shlex
@@ -194,7 +194,7 @@ def cut_for_a_minute(cluster: Hosts, host: str, log: Path) -> None:
 
 
 def cut_for_good(cluster: Hosts, host: str, begun_again: Callable[[], bool]) -> tuple[float, float]:
-    """Take a host's network link down; seconds until Ray declares it dead, and from then until its work begins elsewhere."""
+    """Cut a host's network link; seconds until Ray declares it dead, and from then until its work begins elsewhere."""
     cluster.cut(host)
     cut = time.monotonic()
     cluster.wait_for_nodes(2, 240)
