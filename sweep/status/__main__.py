@@ -35,8 +35,7 @@ def status(
         typer.Option(metavar="FIELD=VALUE,...", help="Part of the study, as in sweep.run: e.g. method=clip."),
     ] = None,
     watch: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="Read again at this interval, until nothing is left or Ctrl-C."),
+        float | None, typer.Option(metavar="SECONDS", help="Read it again so often, until nothing is left or Ctrl-C.")
     ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write each finished run's history there, for TensorBoard.")
