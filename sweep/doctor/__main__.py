@@ -34,17 +34,18 @@ def doctor(
     ] = "radsweep-results",
     raw: Annotated[
         list[str] | None,
-        typer.Option(metavar="SOURCE=DIR", help="A raw archive: is it whole? No image is read. Repeat for each."),
+        typer.Option(metavar="SOURCE=DIR", help="A raw archive: is it complete? No image is read. Repeat for each."),
     ] = None,
     study: Annotated[
         str | None, typer.Option(help="Whose data and disk space to check; demo, where neither it nor --raw is given.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON, for scripts.")] = False,
 ) -> None:
-    """Would a study run here? Each check that fails comes with the command that mends it.
+    """Would a study run here? Each check that fails comes with the command that fixes it.
 
-    Looks at versions, devices, /dev/shm, disks against the plan, ports and the token; writes, renames and
-    reads back a file in the storage and removes it again; counts the images that the archives list.
+    Checks versions, devices, /dev/shm, disks against the plan, ports and the
+    token; writes, renames and reads back a file in the storage and removes it
+    again; counts the images that the archives list.
     """
     silence_libraries()
     try:

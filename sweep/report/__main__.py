@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 @app.command(
     epilog="Nothing is computed on a cluster and no result is changed: run it at any time, also while a sweep "
     "is going on. Exit codes: 0 the report is written, whatever it says; 2 bad input, or a folder that "
-    "cannot be written; 3 the storage is full or away."
+    "cannot be written; 3 the storage is full or cannot be reached."
 )
 def report(
     storage: Annotated[str, typer.Option(help="What sweep.run was given: a folder, an NFS path, s3://... or gs://...")],
@@ -42,10 +42,12 @@ def report(
 ) -> None:
     """Make every table and the report again from what a storage has.
 
-    Reads the finished cells of a study and writes [bold]report.html[/bold] (open it in a browser: one file, no
-    network), [bold]report.md[/bold] (for a terminal), Tables 1 to 9 as .md, .csv and .tex, results.csv and
-    findings.csv. Cells that are missing, failed or damaged are marked; nothing is averaged over them. All files of
-    finished items are read and compared with their SHA-256; with --quick, their sizes.
+    Reads the finished cells of a study and writes [bold]report.html[/bold]
+    (open it in a browser: one file, no network), [bold]report.md[/bold] (for a
+    terminal), Tables 1 to 9 as .md, .csv and .tex, results.csv and
+    findings.csv. Cells that are missing, failed or damaged are marked; nothing
+    is averaged over them. All files of finished items are read and compared
+    with their SHA-256; with --quick, their sizes.
 
     Example: python -m sweep.report --storage radsweep-results --study demo
     """

@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 
 @app.command(
     epilog="It only reads, from any machine that reaches the storage, as often as you like. Exit codes: 0 "
-    "whatever it finds, damage included; 2 bad input; 3 the storage is away."
+    "whatever it finds, damage included; 2 bad input; 3 the storage cannot be reached."
 )
 def status(
     storage: Annotated[str, typer.Option(help="The --storage of sweep.run.")] = "radsweep-results",
@@ -35,7 +35,7 @@ def status(
         typer.Option(metavar="FIELD=VALUE,...", help="Part of the study, as in sweep.run: e.g. method=clip."),
     ] = None,
     watch: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Look again so often, until nothing is left or Ctrl-C.")
+        float | None, typer.Option(metavar="SECONDS", help="Read it again so often, until nothing is left or Ctrl-C.")
     ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write each finished run's history there, for TensorBoard.")
@@ -44,7 +44,8 @@ def status(
 ) -> None:
     """How far is a study? Encoders and cells done, failed, running and left; the rate; the table so far.
 
-    The time left is estimated from how long finished runs took and how many ran at once.
+    The time left is estimated from how long finished runs took and how many ran
+    at once.
     """
     silence_libraries()
     from datasets_io.storage.schema_version import NewerSchema
