@@ -20,7 +20,10 @@ def model_card(
     loads_in: tuple[str, ...],
     files: tuple[str, ...],
 ) -> str:
-    """README.md with the front matter that model hubs read."""
+    """The text of README.md, with the front matter that model hubs read.
+
+    artefacts: the encoder's stored files; loads_in: libraries that load the export; files: its other files.
+    """
     row = next(row for row in (*data.study.rows, *data.study.hidden_rows) if row.name == run.row)
     library = loads_in[0] if loads_in else "pytorch"
     lines = [
@@ -67,7 +70,7 @@ def _origin(data: ReportData, run: EncoderRun, artefacts: Artefacts) -> list[str
     result = artefacts.result
     manifest = data.manifests.get(run.corpus)
     found = f", data fingerprint `{manifest.fingerprint}`" if manifest else ""
-    epoch = result.get("best_epoch")
+    epoch = result.get("best_epoch")  # counted from 0
     kept = f", epoch {epoch + 1} of {len(result['history'])} kept by validation loss" if epoch is not None else ""
     return [
         f"Pretrained on {result['num_train_images']:,} images of `{run.corpus}`{found}; pretraining seed "
@@ -114,6 +117,7 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
 
 def _results(data: ReportData, run: EncoderRun) -> list[str]:
     """Macro AUROC of this very encoder, by data set and column."""
+    # Of one pretraining: the interval is over its downstream seeds, and says nothing of other pretrainings.
     means = study_summaries(data.study, data.plan, data.results).of_encoder(run.row, run.pretrain_seed)
     displays = {dataset.source: dataset.display for dataset in data.study.datasets}
     lines = ["| data set | protocol | labels | macro AUROC (%) | sd | seeds |", "|---|---|---|---|---|---|"]
@@ -127,7 +131,7 @@ def _results(data: ReportData, run: EncoderRun) -> list[str]:
             f"| {displays.get(dataset, dataset)} | {protocol} | {percent}% | {100 * summary.mean:.2f}{interval} | {sd} "
             f"| {summary.n} of {len(means.layout.seeds)} |"
         )
-    if len(lines) == 2:
+    if len(lines) == 2:  # the table's head alone
         return ["No evaluation of this encoder is finished."]
     note = (
         f"Mean over downstream seeds with its 95% {data.study.interval}-interval; findings without both classes are "

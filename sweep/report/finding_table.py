@@ -37,7 +37,10 @@ MEAN_ROW = "Mean of defined findings"
 
 @dataclass(frozen=True)
 class FindingEntry:
-    """One finding under one method. `published` is the paper's AUROC in percent, of one seed."""
+    """One finding under one method: our mean AUROC, in [0, 1]. `published` is the paper's, in percent, of one seed.
+
+    best: whether it is its row's best; mark: the letter of its footnote, empty without one.
+    """
 
     summary: Summary
     best: bool
@@ -46,6 +49,7 @@ class FindingEntry:
 
     @property
     def text(self) -> str:
+        """`70.00 ± 2.48`, in percent; `-` without a mean."""
         return mean_and_interval(self.summary.mean, self.summary.ci95)
 
     @property
@@ -58,7 +62,11 @@ class FindingEntry:
 
 @dataclass(frozen=True)
 class FindingRow:
-    """n_pos, n_neg: test images with a known label, fewest and most over cells; None before any cell is done."""
+    """One finding, with an entry for each method; without a name the row of the means over findings.
+
+    n_pos, n_neg: positive and negative test images, fewest and most over cells; None in the row of the means.
+    published_prevalence: in percent, None where the paper has no such row.
+    """
 
     finding: str
     display: str
@@ -70,17 +78,21 @@ class FindingRow:
     @property
     def prevalence(self) -> float | None:
         """Positives among the known test labels, in percent; None where they are unknown or differ between cells."""
-        if self.n_pos is None or self.n_pos[0] != self.n_pos[1] or self.n_neg[0] != self.n_neg[1]:
+        if self.n_pos is None or self.n_neg is None:
+            return None
+        if self.n_pos[0] != self.n_pos[1] or self.n_neg[0] != self.n_neg[1]:
             return None
         known = self.n_pos[0] + self.n_neg[0]
         return 100 * self.n_pos[0] / known if known else None
 
     @property
     def few(self) -> bool:
+        """Whether some cell has fewer than FEW_POSITIVES positive test images."""
         return self.n_pos is not None and self.n_pos[0] < FEW_POSITIVES
 
 
 def display_of(finding: str) -> str:
+    """`lung_lesion` -> `Lung lesion`."""
     return finding.replace("_", " ").capitalize()
 
 
@@ -89,13 +101,15 @@ def paper_columns(layout: TableLayout) -> tuple[str, ...]:
     names = [name for name, _, _ in layout.rows]
     known = MEANS[1]["chexpert"]
     chosen = tuple(name for name in names if name in PER_FINDING_ROWS or name not in known)
+    # A table of one method compares nothing: a study without the paper's four shows all that it has.
     return chosen if len(chosen) > 1 else tuple(names)
 
 
 def finding_tables(means: Summaries, published: bool = False) -> tuple["FindingTable", ...]:
     """A table of all methods for each dataset and percentage of FT: the paper's six, and those of other datasets.
 
-    The paper's numbering runs over percentages first, so 100% comes before 10% and 1%.
+    published: print the paper's values and the differences below ours. The paper's numbering runs over percentages
+    first, so 100% comes before 10% and 1%.
     """
     columns = sorted((share for protocol, share in means.layout.columns if protocol == PROTOCOL), reverse=True)
     return tuple(
@@ -111,13 +125,13 @@ def _table(means: Summaries, dataset: str, display: str, label_percent: int, pub
     reference = {row.finding: row for row in published_findings(dataset, label_percent)} if published else {}
     counts = _counts(means.cells(name, dataset, column) for name, _ in methods)
     marks: dict[str, str] = {}
-    rows = []
+    rows: list[FindingRow] = []
     for finding, found in counts.items():
         summaries = {name: means.of(name, dataset, column, finding) for name, _ in methods}
         rows.append(_row(finding, summaries, found, layout, marks, reference.get(finding)))
     if rows:
-        mean = {name: means.of(name, dataset, column) for name, _ in methods}
-        rows.append(FindingRow("", MEAN_ROW, None, None, _entries(mean, marks, {})))
+        macro = {name: means.of(name, dataset, column) for name, _ in methods}
+        rows.append(FindingRow("", MEAN_ROW, None, None, _entries(macro, marks, {})))
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, bool(reference))
     number = TABLE_NUMBERS.get((dataset, label_percent))
     caption = _caption(layout, display, label_percent)
@@ -131,9 +145,9 @@ def narrowed(table: "FindingTable", names: Sequence[str]) -> "FindingTable":
     marks: dict[str, str] = {}
     rows = []
     for row in table.rows:
-        of = {name: entry for (name, _), entry in zip(table.methods, row.entries, strict=True) if name in names}
-        summaries = {name: entry.summary for name, entry in of.items()}
-        published = {name: entry.published for name, entry in of.items()}
+        kept = {name: entry for (name, _), entry in zip(table.methods, row.entries, strict=True) if name in names}
+        summaries = {name: entry.summary for name, entry in kept.items()}
+        published = {name: entry.published for name, entry in kept.items()}
         rows.append(replace(row, entries=_entries(summaries, marks, published)))
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, table.published)
     methods = tuple(method for method in table.methods if method[0] in names)
@@ -158,8 +172,9 @@ def _row(
     marks: dict[str, str],
     printed: PublishedFinding | None,
 ) -> FindingRow:
-    published = {}
+    published: dict[str, float | None] = {}
     if printed is not None:
+        # Tables 2 to 7 are of batch 256: rows of another batch have no value to be laid beside.
         names = layout.paper_names(summaries).items()
         published = {name: printed.auroc.get(method) for name, (method, batch) in names if batch == PAPER_BATCH_SIZE}
     n_pos, n_neg = zip(*counts, strict=True)
@@ -176,6 +191,7 @@ def _row(
 def _entries(
     summaries: Mapping[str, Summary], marks: dict[str, str], published: Mapping[str, float | None]
 ) -> tuple[FindingEntry, ...]:
+    """marks: footnote text -> its letter; the table's, so new texts are added to it."""
     best = best_of(list(summaries.values()))
     entries = []
     for name, summary in summaries.items():
@@ -201,7 +217,9 @@ def _notes(rows: Sequence[FindingRow], published: bool) -> tuple[str, ...]:
     few = [row.display for row in rows if row.few]
     if few:
         notes.append(f"Fewer than {FEW_POSITIVES} positive test images, so single images decide: {', '.join(few)}.")
-    differing = [row.display for row in rows if row.n_pos and row.prevalence is None and sum(row.n_pos + row.n_neg)]
+    # Without any known label the prevalence is undefined, which is no difference between cells.
+    known = [row for row in rows if row.n_pos is not None and row.n_neg is not None and sum(row.n_pos + row.n_neg)]
+    differing = [row.display for row in known if row.prevalence is None]
     if differing:
         notes.append(f"Test labels differ between cells, so there is no one prevalence: {', '.join(differing)}.")
     if published:
@@ -214,7 +232,10 @@ def _notes(rows: Sequence[FindingRow], published: bool) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FindingTable:
-    """A finished table of findings by methods. `number` is the paper's, None where the paper has no such table."""
+    """A finished table of findings by methods. `number` is the paper's, None where the paper has no such table.
+
+    methods: (row, display name) of each column; published: whether the paper's values stand below ours.
+    """
 
     number: int | None
     dataset: str
@@ -229,13 +250,16 @@ class FindingTable:
 
     @property
     def file_stem(self) -> str:
+        """Name of its files without ending: `table2`, `findings_own_FT100`."""
         return f"table{self.number}" if self.number else f"findings_{self.dataset}_{PROTOCOL}{self.label_percent}"
 
     @property
     def header(self) -> tuple[str, ...]:
+        """Titles of the printed columns."""
         return ("Finding", "Prevalence", "n_pos", *(display for _, display in self.methods))
 
     def markdown(self) -> str:
+        """Caption, table, footnotes."""
         lines = [self.caption, "", f"### {self.dataset_display}, FT ({self.label_percent}%)", ""]
         lines.append(markdown_row(map(markdown, self.header)))
         lines.append(markdown_row((":--", *["--:"] * (len(self.header) - 1))))
@@ -290,14 +314,23 @@ class FindingTable:
             "undefined",
         ]
         header += ["published", "difference", "published_prevalence"] if self.published else []
-        lines = []
+        lines: list[list[object]] = []
         for row in self.rows:
-            place = [self.dataset, PROTOCOL, self.label_percent, row.finding or "macro", row.prevalence]
+            place: list[object] = [self.dataset, PROTOCOL, self.label_percent, row.finding or "macro", row.prevalence]
             for (name, display), entry in zip(self.methods, row.entries, strict=True):
                 s = entry.summary
                 values = [None if v is None else 100 * v for v in (s.mean, s.ci95, s.sd)]
                 absent = [" ".join(seeds) for seeds in (s.missing, s.failed, s.undefined)]
-                line = [*place, _range(row.n_pos), _range(row.n_neg), name, display, *values, s.n, *absent]
+                line: list[object] = [
+                    *place,
+                    _range(row.n_pos),
+                    _range(row.n_neg),
+                    name,
+                    display,
+                    *values,
+                    s.n,
+                    *absent,
+                ]
                 line += [entry.published, entry.difference, row.published_prevalence] if self.published else []
                 lines.append(line)
         return csv_text(header, lines)
@@ -311,13 +344,14 @@ def counts_of(row: FindingRow) -> tuple[str, str]:
 
 
 def _range(counts: tuple[int, int] | None) -> int | str | None:
+    """A count that is the same in all cells as a number, else `30 to 31`."""
     if counts is None:
         return None
     return counts[0] if counts[0] == counts[1] else f"{counts[0]} to {counts[1]}"
 
 
 def reference_of(row: FindingRow) -> list[tuple[str, list[str]]]:
-    """Published values and differences below a finding; nothing where the paper has none."""
+    """(label, a text for each column but the first) of the published values and the differences; else nothing."""
     if all(entry.published is None for entry in row.entries):
         return []
     prevalence = NO_VALUE if row.published_prevalence is None else f"{row.published_prevalence:.2f}"

@@ -24,7 +24,7 @@ def report_markdown(
     figures: Sequence[str],
     extras: CachedParts,
 ) -> str:
-    """figures: lines that say where each figure lies, or why there is none."""
+    """The text of report.md. figures: lines that say where each figure lies, or why there is none."""
     lines = [f"# {data.study.name}: {data.study.title}", "", *_narrative(narrative), *_state(data), ""]
     for table in tables:
         lines += [f"## Table {table.number}", "", table.markdown()]
@@ -40,7 +40,7 @@ def report_markdown(
 
 
 def _narrative(narrative: Sequence[Sentence]) -> list[str]:
-    lines = []
+    lines: list[str] = []
     for kind, title in ((ANSWER, "Findings"), (DETAIL, "In detail"), (CAUTION, "How far this carries")):
         texts = [f"- {sentence.text}" for sentence in narrative if sentence.kind == kind]
         lines += [f"## {title}", "", *texts, ""] if texts else []
@@ -48,7 +48,7 @@ def _narrative(narrative: Sequence[Sentence]) -> list[str]:
 
 
 def _state(data: ReportData) -> list[str]:
-    counts = Counter(result.status for result in data.results)
+    counts: Counter[str] = Counter(result.status for result in data.results)
     damaged = f", {counts[Status.DAMAGED]:,} damaged" if counts[Status.DAMAGED] else ""
     return [
         f"Cells: {counts[Status.DONE]:,} done{damaged}, {counts[Status.FAILED]:,} failed, "
@@ -71,10 +71,12 @@ def _left_out(data: ReportData) -> list[str]:
     for source, manifest in data.manifests.items():
         for reason, number in manifest.reject_reasons.items():
             lines.append(f"- {source}: {number:,} images rejected: {reason}")
+    # Two lines are the title alone.
     return [*lines, ""] if len(lines) > 2 else [*lines, "Nothing: no failure, no rejected image.", ""]
 
 
 def _provenance(data: ReportData) -> list[str]:
+    """The study, its data, hours and versions, and the command that makes this report again."""
     lines = ["## What was run", "", f"- study {data.study.name}, fingerprint {study_fingerprint(data.study)}"]
     lines += [f"- deviation: {text}" for text in data.study.deviations]
     for spec in data.study.builds():
@@ -87,11 +89,11 @@ def _provenance(data: ReportData) -> list[str]:
 
 
 def data_line(source: str, data: ReportData) -> str:
-    """Fingerprint and sizes of one source's shards."""
+    """Fingerprint and sizes of one source's shards, or that they are damaged or not built yet."""
     manifest = data.manifests.get(source)
     if manifest is None:
         return f"{source}: {'damaged' if source in data.damaged_sources else NOT_BUILT + ' yet'}"
-    splits: Mapping = manifest.counts["splits"]
+    splits: Mapping[str, Mapping[str, int]] = manifest.counts["splits"]
     sizes = ", ".join(
         f"{name} {part['images']:,} images of {part['patients']:,} patients"
         for name, part in splits.items()

@@ -33,6 +33,7 @@ def numbered_layouts(study: Study, plan: Plan) -> dict[int, TableLayout]:
 
 
 def _with_rows(layout: TableLayout, names: Iterable[str], baseline_batch: int = PAPER_BATCH_SIZE) -> TableLayout:
+    """The layout with these rows only. A baseline has no batch size: the paper repeats it under `baseline_batch`."""
     names = set(names)
     paper_rows = tuple(
         (name, method, baseline_batch if group == BASELINE else batch)

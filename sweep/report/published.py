@@ -27,7 +27,10 @@ class PublishedMean:
 def published_mean(
     dataset: str, row: str, protocol: str, label_percent: int, global_batch_size: int = 256
 ) -> PublishedMean | None:
-    """A value of Table 1, 8 or 9; None where the paper has none. `dataset` is a source, `row` a method's name."""
+    """A value of Table 1, 8 or 9 (Huang et al., MIDL 2023); None where the paper has none.
+
+    dataset: a source; row: a method's name. The batch size tells the tables apart, since 8 and 9 repeat columns of 1.
+    """
     for table, batch in GLOBAL_BATCH_SIZE.items():
         values = MEANS[table].get(dataset, {}).get(row)
         if batch == global_batch_size and values is not None and (protocol, label_percent) in COLUMNS[table]:
@@ -47,7 +50,7 @@ class PublishedFinding:
 
     @property
     def finding(self) -> str:
-        """The printed name as snake_case, its misprint mended. Not corrected: which finding it really was."""
+        """The printed name as snake_case, its spelling corrected; not which finding it really was."""
         return MISPRINTS.get(self.printed_name, self.printed_name).lower().replace(" ", "_")
 
 

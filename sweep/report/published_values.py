@@ -1,5 +1,6 @@
 """What the paper printed: every value of Tables 1 to 9 of Huang et al. (MIDL 2023), as printed, misprints included."""
 
+# Huang et al., "Radiology Reports Improve Visual Representations Learned from Radiographs" (MIDL 2023).
 # Reference only: nothing here enters a computation of ours except the difference that is printed beside a result.
 
 # Dataset -> row -> (mean, half-width of the 95% interval) in percent, for each column.
