@@ -52,6 +52,9 @@ def _text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+# Each function imports its registry itself: `--help` and a wrong name need none of them, and torch takes seconds.
+
+
 def methods() -> list[Row]:
     """A row for each way of pretraining, with what sweep.tune can search of it."""
     from sweep.studies.tunable import space_of
@@ -94,6 +97,7 @@ def studies() -> list[Row]:
     rows: list[Row] = []
     for name, make in STUDIES.items():
         study = make()
+        # Counting cells needs no data: any fingerprint does.
         plan = make_plan(study, {spec.source: "any" for spec in study.builds()}, {})
         rows.append(
             {

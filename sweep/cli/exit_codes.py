@@ -62,11 +62,12 @@ def errors_as_sentences(storage: str, *bad_input: type[Exception], advice: str =
     2 for `bad_input` and for what cannot be written at all, 3 for a storage that is full or away, 130 for an interrupt.
     storage: what is named where an OSError names no file; advice: what follows the sentence about such an error.
     """
+    refused: tuple[type[Exception], ...] = (*bad_input, NewerSchema)
     try:
         yield
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    except (*bad_input, NewerSchema) as error:
+    except refused as error:
         _exit(f"error: {error}", EXIT_BAD_INPUT)
     except OSError as error:
         if (trouble := storage_error_message(error, storage)) is None:

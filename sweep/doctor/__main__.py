@@ -99,7 +99,7 @@ def _data_and_disk(study: "Study | None", storage: str, raw: dict[str, Path]) ->
     store = ReadStore(storage)
     usable = {source: folder for source, folder in raw.items() if source in counts}  # check_raw counts no broken one
     data, of_study, built = check_study_data(study, store, usable)
-    # Sizes hang on no fingerprint, so that data which are still to be built may have any.
+    # Sizes depend on no fingerprint: data that are still to be built may have any.
     plan = make_plan(study, {spec.source: "any" for spec in specs}, {})
     needs = needs_of(study, plan.encoders, plan.cells, {**counts, **of_study}, built)
     return [*checks, *data, *check_disk(storage, needs)]

@@ -34,6 +34,7 @@ class Export:
 
 def find_encoder(data: ReportData, name: str) -> EncoderRun:
     """By row (`clip`, its first pretraining seed), by name (`clip-p0`) or by key. Raises BadInput."""
+    # By seed, so that a row's name alone means its first pretraining.
     runs = sorted(data.plan.encoders, key=lambda run: run.pretrain_seed)
     for run in runs:
         if name in (run.row, str(run), run.key, f"{run}-{run.key}"):
@@ -48,6 +49,7 @@ def export_encoder(data: ReportData, run: EncoderRun, folder: Path) -> Export:
     Raises BadInput for an encoder that is unfinished or damaged, and for a folder in use; then nothing is written. And
     OSError for a folder that cannot be written.
     """
+    # All that can be refused is refused before the folder is made.
     done, _ = data.store.done_and_failed()
     if data.store.folder(run) not in done:
         raise BadInput(f"encoder {run} is not finished in {data.store.uri}")
@@ -91,8 +93,8 @@ def _formats(
 
 def _timm_config(spec: BackboneSpec) -> dict[str, Any]:
     """config.json as timm.models.save_for_hf writes it; transformers reads it as a TimmWrapperModel."""
-    architecture = spec.name.split(".")[0]
-    network = timm.create_model(architecture, num_classes=0, **dict(spec.options))
+    architecture = spec.name.split(".")[0]  # resnet50.a1_in1k: what follows the point names timm's own weights
+    network: Any = timm.create_model(architecture, num_classes=0, **dict(spec.options))  # timm has no class for them
     size = spec.image_size
     return {
         "architecture": architecture,

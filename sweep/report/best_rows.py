@@ -54,6 +54,7 @@ def _best_row(dataset: DatasetSummaries, column: Column) -> BestRow | None:
     # A mean over fewer seeds is neither the best nor the next.
     rivals = [row for row in rows if row not in best and dataset.summary(row, column).n == summary.n]
     rival = max(rivals, key=lambda row: dataset.mean(row, column), default=None)
+    # Nothing is compared with itself: where the reference is the best there is no difference and no p.
     reference = None if winner == dataset.reference else dataset.reference
     test = dataset.against_reference(column).get(winner)
     return BestRow(

@@ -42,6 +42,7 @@ class CachedParts:
 
     def contents(self) -> dict[str, str | bytes]:
         """The files to be written: name -> content, the index included where there is something to use again."""
+        # A figure that could not be drawn has no files; the index keeps the reason.
         pictures = [drawing for drawing in self.drawings.values() if drawing.missing is None]
         contents: dict[str, str | bytes] = dict(self.statistics)
         contents |= {f"{FIGURES}/{drawing.name}.svg": drawing.svg for drawing in pictures}
@@ -81,8 +82,10 @@ def cached_parts_of(data: ReportData, comparisons: Comparisons, folder: ReportFo
         filled = {name: text for name, text in found.csv_files().items() if text.count("\n") > 1}  # more than a header
         return CachedParts(filled, (QUICK_STATISTICS,), {})
     view = View(data.study, data.plan, comparisons, data.store, data.data_folders, data.raw)
+    # Statistics from predictions and figures of networks take minutes; each is computed only where its key is new.
     index, key, keys = _index_of(folder), statistics_key(data, comparisons), figure_keys(view)
     statistics, drawn = _cached_statistics(folder, index, key), _cached_drawings(folder, index, keys)
+    # The figures of a large report are drawn in other processes meanwhile; drawings() waits for them.
     with drawing_beside(view, kept=drawn) as drawings:
         if statistics is not None:
             return CachedParts(statistics, tuple(index["notes"]), drawings(), key, keys)

@@ -1,4 +1,4 @@
-"""How do a study's Tables 2 to 7 look: AUROC of each finding under FT, with prevalence and n_pos."""
+"""A study's Tables 2 to 7: AUROC of each finding under FT, with prevalence and n_pos, as Markdown, CSV and LaTeX."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,8 +28,9 @@ from sweep.store.csv_files import csv_text
 from sweep.store.records import CellResult
 from sweep.studies.layout import PAPER_BATCH_SIZE, TableLayout, what_varies
 
-PROTOCOL = "FT"
-MANY_METHODS = 6
+PROTOCOL = "FT"  # the paper prints findings under fine-tuning alone
+MANY_METHODS = 6  # beyond these LaTeX sets the table small: 13 columns of mean ± interval are wider than a page
+# (dataset, label_percent) -> the paper's number.
 TABLE_NUMBERS = {column: number for number, column in PER_FINDING_COLUMNS.items()}
 UNDEFINED = "undefined, one class only in the test images"
 MEAN_ROW = "Mean of defined findings"
@@ -99,6 +100,7 @@ def display_of(finding: str) -> str:
 def paper_columns(layout: TableLayout) -> tuple[str, ...]:
     """The rows of Table 1 that Tables 2 to 7 show: the paper's four and those that the paper does not have at all."""
     names = [name for name, _, _ in layout.rows]
+    # Table 1 has the same rows on both of the paper's datasets: one of them tells which rows the paper has.
     known = MEANS[1]["chexpert"]
     chosen = tuple(name for name in names if name in PER_FINDING_ROWS or name not in known)
     # A table of one method compares nothing: a study without the paper's four shows all that it has.
@@ -120,11 +122,12 @@ def finding_tables(means: Summaries, published: bool = False) -> tuple["FindingT
 
 
 def _table(means: Summaries, dataset: str, display: str, label_percent: int, published: bool) -> "FindingTable":
+    # Rows are the findings of the cells that are done, so that a table before the first one is empty.
     layout, column = means.layout, (PROTOCOL, label_percent)
     methods = tuple((name, shown) for name, shown, _ in layout.rows)
     reference = {row.finding: row for row in published_findings(dataset, label_percent)} if published else {}
     counts = _counts(means.cells(name, dataset, column) for name, _ in methods)
-    marks: dict[str, str] = {}
+    marks: dict[str, str] = {}  # footnote text -> its letter, in order of first use; _entries adds to it
     rows: list[FindingRow] = []
     for finding, found in counts.items():
         summaries = {name: means.of(name, dataset, column, finding) for name, _ in methods}
@@ -142,7 +145,7 @@ def _table(means: Summaries, dataset: str, display: str, label_percent: int, pub
 
 def narrowed(table: "FindingTable", names: Sequence[str]) -> "FindingTable":
     """The same table with some of its methods: the best of a row is the best of these."""
-    marks: dict[str, str] = {}
+    marks: dict[str, str] = {}  # lettered again: footnotes of the methods that are left out go with them
     rows = []
     for row in table.rows:
         kept = {name: entry for (name, _), entry in zip(table.methods, row.entries, strict=True) if name in names}
@@ -159,7 +162,7 @@ def _counts(groups: Iterable[Iterable[CellResult]]) -> dict[str, set[tuple[int, 
     counts: dict[str, set[tuple[int, int]]] = defaultdict(set)
     for group in groups:
         for cell in group:
-            for f in cell.findings:
+            for f in cell.findings:  # none of a cell that is not done
                 counts[f.finding].add((f.n_pos, f.n_neg))
     return counts
 
@@ -197,6 +200,7 @@ def _entries(
     for name, summary in summaries.items():
         text = absence(summary, UNDEFINED)
         mark = marks.setdefault(text, letter(len(marks))) if text else ""
+        # By the printed mean, as in Table 1: two that print the same number are both the best.
         entries.append(FindingEntry(summary, (summary.n, percent(summary.mean)) == best, mark, published.get(name)))
     return tuple(entries)
 
@@ -218,7 +222,7 @@ def _notes(rows: Sequence[FindingRow], published: bool) -> tuple[str, ...]:
     if few:
         notes.append(f"Fewer than {FEW_POSITIVES} positive test images, so single images decide: {', '.join(few)}.")
     # Without any known label the prevalence is undefined, which is no difference between cells.
-    known = [row for row in rows if row.n_pos is not None and row.n_neg is not None and sum(row.n_pos + row.n_neg)]
+    known = [row for row in rows if row.n_pos is not None and row.n_neg is not None and any(row.n_pos + row.n_neg)]
     differing = [row.display for row in known if row.prevalence is None]
     if differing:
         notes.append(f"Test labels differ between cells, so there is no one prevalence: {', '.join(differing)}.")
@@ -286,7 +290,7 @@ class FindingTable:
             r"\midrule",
         ]
         for row in self.rows:
-            lines += [r"\midrule"] if not row.finding else []
+            lines += [r"\midrule"] if not row.finding else []  # above the row of the means
             values = [latex_value(entry.text, entry.best, entry.mark) for entry in row.entries]
             lines.append(latex_row((latex(row.display), *counts_of(row), *values)))
             lines += [latex_row((rf"\quad {n}", *map(latex_number, texts))) for n, texts in reference_of(row)]
@@ -316,6 +320,7 @@ class FindingTable:
         header += ["published", "difference", "published_prevalence"] if self.published else []
         lines: list[list[object]] = []
         for row in self.rows:
+            # The row of the means has no finding: its lines are found by the name `macro`.
             place: list[object] = [self.dataset, PROTOCOL, self.label_percent, row.finding or "macro", row.prevalence]
             for (name, display), entry in zip(self.methods, row.entries, strict=True):
                 s = entry.summary
@@ -354,6 +359,7 @@ def reference_of(row: FindingRow) -> list[tuple[str, list[str]]]:
     """(label, a text for each column but the first) of the published values and the differences; else nothing."""
     if all(entry.published is None for entry in row.entries):
         return []
+    # Under n_pos both lines are empty: the paper prints no counts.
     prevalence = NO_VALUE if row.published_prevalence is None else f"{row.published_prevalence:.2f}"
     published = [NO_VALUE if e.published is None else f"{e.published:.2f}" for e in row.entries]
     differences = [NO_VALUE if e.difference is None else f"{e.difference:+.2f}" for e in row.entries]

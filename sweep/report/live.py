@@ -25,6 +25,7 @@ def live_table(means: Summaries, dataset: str) -> tuple[tuple[str, ...], tuple[t
 def _live_entry(summary: Summary, layout: TableLayout) -> str:
     if summary.complete:
         return mean_and_interval(summary.mean, summary.ci95)
+    # `71.50 (2/3)`: without the count a mean of two seeds would look like one of all.
     failed = f"{len(summary.failed)} failed" if summary.failed else ""
     undefined = "undefined" if summary.undefined else ""
     # In cells, not `summary.n`: with several pretraining seeds that is the number of these alone.

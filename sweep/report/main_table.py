@@ -1,4 +1,4 @@
-"""How do a study's Tables 1, 8 and 9 look: the paper's layout as Markdown, CSV and LaTeX."""
+"""A study's Tables 1, 8 and 9: the paper's layout as Markdown, CSV and LaTeX."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from sweep.store.csv_files import csv_text
 from sweep.store.records import DAMAGED, FAILED, MISSING, CellResult, Place
 from sweep.studies.layout import TableLayout, what_varies
 
+# What is printed above the rows of a group; a group of a study's own keeps its name.
 GROUP_TITLES = {
     "baseline": "Baselines",
     "image-text": "Multi-modal",
@@ -90,6 +91,7 @@ def table1(
     differences below ours. notes: further footnotes; number: the paper's number of the table.
     """
     layout = means.layout if layout is None else layout
+    # All of them before any section: footnotes are lettered in the order of the whole table.
     summaries: dict[Place, Summary] = {
         (name, dataset, *column): means.of(name, dataset, column)
         for dataset, _ in layout.datasets
@@ -164,10 +166,12 @@ def published_value(
 
 def best_of(summaries: list[Summary]) -> tuple[int, str] | None:
     """Largest n and, among those that have it, the highest mean as printed: a mean of fewer seeds does not compete."""
+    # percent() rounds as it prints, and float() of it compares numbers, not texts ("9.50" is no more than "10.00").
     return max(((s.n, percent(s.mean)) for s in summaries if s.n), key=lambda x: (x[0], float(x[1])), default=None)
 
 
 def _caption(layout: TableLayout, results: Sequence[CellResult]) -> str:
+    # Few findings with both classes make a macro AUROC uncertain, so the caption says how many there are.
     counts = defined_findings(results)
     findings = "; ".join(
         f"{display} {low if low == high else f'{low} to {high}'} of {total}"
@@ -200,7 +204,7 @@ class Table:
 
     def markdown(self) -> str:
         """Caption, a table for each dataset, footnotes."""
-        width = len(self.layout.columns)
+        width = len(self.layout.columns)  # besides the first column, of names
         lines = [self.caption, ""]
         for section in self.sections:
             lines += [f"### {section.display} (AUROC)", ""]
@@ -222,6 +226,7 @@ class Table:
         fields = ["mean", "ci95", "sd", "n", "missing", "failed", "undefined"]
         fields += ["published_mean", "published_ci95", "difference"] if self.published else []
         header = ["dataset", "group", "method", "display_name"]
+        # Wide, as the printed table: `FT (1%) mean`, `FT (1%) ci95`, ...; results.csv has the long form.
         header += [f"{title} {field}" for title in self.layout.column_titles for field in fields]
         rows = []
         for section in self.sections:
@@ -248,7 +253,7 @@ class Table:
             lines.append(rf"Methods & \multicolumn{{{width}}}{{c}}{{{latex(section.display)} (AUROC)}} \\")
             lines.append(rf"\cmidrule(l){{2-{width + 1}}}")  # columns count from 1, and the first holds the names
             lines.append(latex_row(("", *map(latex, self.layout.column_titles))))
-            for _, rows in grouped(section.rows):
+            for _, rows in grouped(section.rows):  # groups are set apart by rules, without titles
                 lines.append(r"\midrule")
                 for row in rows:
                     values = [latex_value(entry.text, entry.best, entry.mark) for entry in row.entries]
@@ -263,7 +268,7 @@ class Table:
 
 def grouped(rows: tuple[Row, ...]) -> list[tuple[str, list[Row]]]:
     """Rows in the order of their groups' first appearance, with the groups' titles."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[Row]] = {}  # rows of a group need not stand together in a study
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     return [(GROUP_TITLES.get(group, group), members) for group, members in groups.items()]

@@ -13,7 +13,7 @@ from sweep.store.status_names import Status
 from sweep.studies.plan import NOT_BUILT
 from sweep.studies.study import study_fingerprint
 
-MOST_FAILURES = 20
+MOST_FAILURES = 20  # in the text; failures.json has all
 
 
 def report_markdown(
@@ -28,9 +28,10 @@ def report_markdown(
     lines = [f"# {data.study.name}: {data.study.title}", "", *_narrative(narrative), *_state(data), ""]
     for table in tables:
         lines += [f"## Table {table.number}", "", table.markdown()]
-    for table in per_finding:
-        title = f"Table {table.number}" if table.number else f"{table.dataset_display}, FT ({table.label_percent}%)"
-        lines += [f"## {title}", "", table.markdown()]
+    for findings in per_finding:
+        place = f"{findings.dataset_display}, FT ({findings.label_percent}%)"
+        title = f"Table {findings.number}" if findings.number else place
+        lines += [f"## {title}", "", findings.markdown()]
     lines += ["## Figures", "", *(f"- {line}" for line in figures), ""]
     lines += ["## Statistics", "", *(f"- {name}: {describe(name)}" for name in extras.statistics)]
     lines += [*(f"- {note}" for note in extras.notes), ""]
@@ -48,6 +49,7 @@ def _narrative(narrative: Sequence[Sentence]) -> list[str]:
 
 
 def _state(data: ReportData) -> list[str]:
+    # Damage is rare and named only where there is some; the other counts are always there, also as 0.
     counts: Counter[str] = Counter(result.status for result in data.results)
     damaged = f", {counts[Status.DAMAGED]:,} damaged" if counts[Status.DAMAGED] else ""
     return [
@@ -64,6 +66,7 @@ def _left_out(data: ReportData) -> list[str]:
     lines += [f"- damaged: {damage.line}" for damage in list(data.damage.values())[:MOST_FAILURES]]
     if len(data.damage) > MOST_FAILURES:
         lines.append(f"- and {len(data.damage) - MOST_FAILURES} more that are damaged, in failures.json")
+    # data.failures holds the damaged items too, which have been named above.
     failures = [(name, failure) for name, failure in data.failures.items() if name not in data.damage]
     lines += [f"- failed: {name}: {failure['error']}" for name, failure in failures[:MOST_FAILURES]]
     if len(failures) > MOST_FAILURES:
@@ -82,6 +85,7 @@ def _provenance(data: ReportData) -> list[str]:
     for spec in data.study.builds():
         lines.append(f"- {data_line(spec.source, data)}")
     lines += [f"- {text}" for text in compute_lines(data)]
+    # A package that is not installed took no part.
     known = {name: number for name, number in software().items() if number}
     lines.append(f"- versions: {', '.join(f'{name} {number}' for name, number in known.items())}")
     lines += ["- make this report again:", "", f"      {data.origin.command('sweep.report')}"]

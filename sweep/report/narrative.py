@@ -20,7 +20,7 @@ from sweep.studies.study import BASELINE
 from trainables.registry import IMAGE_IMAGE_GROUP, IMAGE_TEXT_GROUP, JOINT_GROUP
 
 ANSWER, DETAIL, CAUTION = "answer", "detail", "caution"
-ALPHA = 0.05
+ALPHA = 0.05  # level of significance, of p after Holm's correction
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def narrative_of(comparisons: Comparisons) -> tuple[Sentence, ...]:
     if all(result.status != DONE for result in means.results):
         return (Sentence(CAUTION, "No cell of this study is finished: there is no result to state yet."),)
     datasets = dataset_summaries(comparisons)
+    # Each function below gives its sentences, none where its numbers are missing.
     sentences = [Sentence(ANSWER, text) for text in _best_overall(comparisons)]
     for dataset in datasets:
         if dataset.has_results:
@@ -122,7 +123,7 @@ def listed(items: Sequence[str]) -> str:
 def _best_overall(comparisons: Comparisons) -> list[str]:
     """Which row ranks best over all datasets and columns."""
     ranks, layout = comparisons.ranks[0], comparisons.summaries.layout  # the first is over all columns
-    if len(ranks.methods) < 2 or ranks.num_blocks < 2:
+    if len(ranks.methods) < 2 or ranks.num_blocks < 2:  # one row has no rank, and one column is a table of its own
         return []
     names = {name: display for name, display, _ in layout.rows}
     absent = [names[name] for name in ranks.methods_left_out]
@@ -141,7 +142,7 @@ def _best_by_column(dataset: DatasetSummaries) -> list[str]:
     for column in columns:
         for row in dataset.best(column, [name for name, _, _ in dataset.layout.rows]):
             wins.setdefault(row, []).append(column)
-    ranked = sorted(wins.items(), key=lambda item: -len(item[1]))
+    ranked = sorted(wins.items(), key=lambda item: -len(item[1]))  # stable: among equals the first to be best
     parts = [
         f"{dataset.name(row)} under "
         + listed(
@@ -157,6 +158,7 @@ def _best_by_column(dataset: DatasetSummaries) -> list[str]:
 
 def _tests(dataset: DatasetSummaries) -> list[str]:
     """How many means are significantly above and below the reference, and the largest difference."""
+    # Other baselines are tested and corrected for too, in comparisons.csv; the sentence counts methods.
     methods = [name for name, _, group in dataset.layout.rows if group != BASELINE]
     if dataset.reference is None or not methods:
         return []
@@ -227,6 +229,7 @@ def _joint(dataset: DatasetSummaries) -> list[str]:
 def _few_labels(dataset: DatasetSummaries) -> list[str]:
     """Methods that with a share of the labels reach what the baseline has with all of them."""
     reference = dataset.reference
+    # From the fewest labels up: the first share at which a method reaches the target is the answer.
     shares = sorted(share for protocol, share in dataset.layout.columns if protocol == "FT")
     if reference is None or len(shares) < 2 or not complete_rows(dataset, [reference], ("FT", shares[-1])):
         return []
@@ -260,6 +263,7 @@ def cautions(means: Summaries) -> list[str]:
         texts.append("There is one seed: no interval and no test is possible.")
     if len(layout.pretrain_seeds) == 1:
         texts.append("Each method was pretrained once: intervals and tests do not cover the variance of pretraining.")
+    # Findings that are in no mean, then findings that are in one and rest on few images.
     texts += _undefined(results, layout)
     for source, display in layout.datasets:
         few = _few_positives(results, source)
@@ -285,6 +289,7 @@ def _undefined(results: Sequence[CellResult], layout: TableLayout) -> list[str]:
 
 
 def _few_positives(results: Sequence[CellResult], dataset: str) -> list[str]:
+    # All cells of a dataset have the same test images: the first one that is done speaks for all.
     first = next((r for r in results if r.dataset == dataset and r.findings), None)
     if first is None:
         return []

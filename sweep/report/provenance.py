@@ -9,6 +9,7 @@ from sweep.store.snapshot import ReportData
 from sweep.store.status_names import Status
 from sweep.studies.study import study_fingerprint
 
+# Packages whose version may change a number.
 SOFTWARE = ("radsweep", "torch", "torchvision", "timm", "transformers", "ray", "numpy", "scikit-learn", "pydicom")
 
 
@@ -32,6 +33,7 @@ def compute_hours_of(data: ReportData) -> ComputeHours:
     spent = [(e.seconds, e.workers, e.device) for e in data.encoders]
     spent += [(c.seconds, 1, c.device) for c in data.cells.values()]  # a cell is evaluated by one worker
     for seconds, workers, device in spent:
+        # As results name it: `cpu`, or `cuda: NVIDIA A100`.
         kind = "unknown" if device is None else "cpu" if device.startswith("cpu") else "gpu"
         hours[kind] += (seconds or 0.0) * workers / 3600
     done = sum(encoder.status == Status.DONE for encoder in data.encoders)

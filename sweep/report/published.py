@@ -12,6 +12,7 @@ from sweep.report.published_values import (
 )
 
 SOURCE = "Huang et al., MIDL 2023"
+# Printed so in Tables 4 and 6, and correctly in 2.
 MISPRINTS = {"Enlarged Cardiomeastinum": "Enlarged Cardiomediastinum"}
 
 
@@ -31,6 +32,7 @@ def published_mean(
 
     dataset: a source; row: a method's name. The batch size tells the tables apart, since 8 and 9 repeat columns of 1.
     """
+    # Tables 8 and 9 have fewer columns than 1: what they lack is None, not the value of another batch size.
     for table, batch in GLOBAL_BATCH_SIZE.items():
         values = MEANS[table].get(dataset, {}).get(row)
         if batch == global_batch_size and values is not None and (protocol, label_percent) in COLUMNS[table]:

@@ -23,7 +23,7 @@ from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import ReportData
 from sweep.store.status_names import Status
 
-MOST_DAMAGE_LINES = 8
+MOST_DAMAGE_LINES = 8  # on a terminal; the report and failures.json name all
 
 
 def macro_tables(data: ReportData, means: Summaries) -> tuple[Table, ...]:
@@ -56,14 +56,16 @@ def write_report(data: ReportData, folder: ReportFolder, quick: bool = False) ->
     for table in tables:
         stem = f"table{table.number}"
         contents |= {f"{stem}.md": table.markdown(), f"{stem}.csv": table.csv(), f"{stem}.tex": table.latex()}
-    for shown, whole in zip(per_finding, all_methods, strict=True):
-        stem = shown.file_stem
-        contents |= {f"{stem}.md": shown.markdown(), f"{stem}.csv": whole.csv(), f"{stem}.tex": shown.latex()}
+    # To be read: the paper's methods. To be computed with: all of them.
+    for narrow, full in zip(per_finding, all_methods, strict=True):
+        stem = narrow.file_stem
+        contents |= {f"{stem}.md": narrow.markdown(), f"{stem}.csv": full.csv(), f"{stem}.tex": narrow.latex()}
     extras = cached_parts_of(data, comparisons, folder, quick)
     contents |= extras.contents()
     figures = [_figure_line(drawing) for drawing in extras.drawings.values()] or [QUICK]
     contents["report.md"] = report_markdown(data, narrative, tables, per_finding, figures, extras)
     contents["report.html"] = report_page(data, comparisons, narrative, tables, per_finding, all_methods, extras)
+    # Written last and in one go: an error before this leaves the report that was there.
     return {name: folder.write(name, content) for name, content in contents.items()}
 
 

@@ -25,7 +25,7 @@ SEED = 0
 
 
 def make_searcher(search: Search, trial_store: TrialStore) -> OptunaSearch:
-    """Optuna's TPE (Bergstra et al., 2011) that knows every trial that ended.
+    """Optuna's TPE (Bergstra et al., 2011) with the results of every trial that ended.
 
     First it proposes the trials that a stop cut off, then the study's own values, where they were not tried. The Optuna
     study lives in this process alone and is made anew from the storage: no database that two drivers, or a shared file
@@ -33,7 +33,7 @@ def make_searcher(search: Search, trial_store: TrialStore) -> OptunaSearch:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     objective = search.recipe.objective
-    space = {
+    space: dict[str, optuna.distributions.BaseDistribution] = {
         name: optuna.distributions.FloatDistribution(r.low, r.high, log=r.log)
         for name, r in space_of(objective).items()
     }
@@ -71,9 +71,9 @@ def make_scheduler(search: Search, trial_store: TrialStore) -> ASHAScheduler:
     # that loop, so there is none here; what it answers, to stop or to go on, was decided when the trial ran.
     for trial in trial_store.ended():
         earlier = EarlierTrial(f"earlier-{trial.id}")
-        scheduler.on_trial_add(None, earlier)
+        scheduler.on_trial_add(None, earlier)  # type: ignore[arg-type]  # no loop and no trial of Tune's: see above
         for epoch, auroc in trial.rungs:
-            scheduler.on_trial_result(None, earlier, {TIME: epoch, METRIC: auroc})
+            scheduler.on_trial_result(None, earlier, {TIME: epoch, METRIC: auroc})  # type: ignore[arg-type]  # as above
     return scheduler
 
 

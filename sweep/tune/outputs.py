@@ -73,9 +73,10 @@ def search_figure(
     """
     evaluated = [trial for trial in trials if trial.last is not None]
     with style():
+        # One axis of AUROC for all panels: heights are compared between them.
         figure = new_figure(PANEL_WIDTH * (len(space) + 1), HEIGHT)
         panels = figure.subplots(1, len(space) + 1, sharey=True, squeeze=False)[0]
-        for axes, (name, interval) in zip(panels, space.items(), strict=False):
+        for axes, (name, interval) in zip(panels, space.items(), strict=False):  # the last panel is left over
             _value_panel(axes, evaluated, name, interval, before[name], best)
         _order_panel(panels[-1], evaluated)
         panels[0].set_ylabel("validation macro AUROC")

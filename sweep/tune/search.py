@@ -80,6 +80,7 @@ def _search(
 
     plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, {})
     run = next(run for run in plan.encoders if run.row == method)
+    assert run.corpus is not None, run  # search_row has refused a row that is not pretrained
     _make_initial(run.parent, store)
     datasets = tuple((dataset.recipe, folders[dataset.source]) for dataset in study.datasets)
     search = Search(
@@ -93,6 +94,7 @@ def _search(
     )
     shards = [built[dataset.source].fingerprint for dataset in study.datasets]
     space = [[name, r.low, r.high, r.log] for name, r in space_of(run.recipe.objective).items()]
+    # Not the number of trials: a larger --trials goes on with the same search.
     key = fingerprint([VERSION, run.key, [recipe for recipe, _ in datasets], shards, space])
     return search, f"tune-{method}-{key}"
 
@@ -109,7 +111,8 @@ def _make_initial(parent: "EncoderRun | None", store: "Store") -> None:
         raise ValueError(f"{parent.row} comes first: python -m sweep.run --only method={parent.row}")
     run_initial(encoder_job(parent, {}), store.uri, lambda _: None)
     if not is_done(store.files, store.folder(parent)):
-        raise ValueError(f"the initial encoder {parent} failed: {store.failure(parent)['error']}")
+        failure = store.failure(parent)
+        raise ValueError(f"the initial encoder {parent} failed: {failure['error'] if failure else 'it left no error'}")
 
 
 def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, display: "Display") -> None:
@@ -124,6 +127,7 @@ def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, displa
         {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
     )
     start_ray()
+    # Another folder of Tune's logs each time: what a search remembers is in the store.
     name = f"tune-{uuid.uuid4().hex[:8]}"
 
     def remove_logs() -> None:

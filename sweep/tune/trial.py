@@ -96,10 +96,11 @@ def run_trial(config: dict[str, float], search: Search) -> None:
         torch.set_num_threads(search.resources.cpus_per_worker)
     files, job = Files(search.storage), search.job(config)
     compute = resolve(search.resources.precision, device)
+    # Ray retries a trial that raised; where the error is our own the retry would take as long and end the same.
     if files.exists(f"{job.folder}/{FAILED}"):
         raise RuntimeError(f"failed before: see {job.folder}/{FAILED}")
     try:
-        if not is_done(files, job.folder):
+        if not is_done(files, job.folder):  # by an earlier command, or by sweep.run with the same values
             _pretrain(job, search, device, compute)
         auroc = _published_auroc(job, search, files, compute)
         tune.report({METRIC: auroc, TIME: search.recipe.num_epochs, COMPLETE: True})
@@ -111,6 +112,7 @@ def run_trial(config: dict[str, float], search: Search) -> None:
 def _pretrain(job: EncoderJob, search: Search, device: torch.device, compute: Compute) -> None:
     def after_epoch(task: Pretraining, state: LoopState) -> None:
         epoch = state.step // task.loop_plan.steps_per_epoch
+        # Where ASHA ends the trial, tune.report does not return.
         if epoch in search.rungs and epoch < task.loop_plan.num_epochs:
             auroc = probe_auroc(search, task.model.backbone, compute)
             tune.report({METRIC: auroc, TIME: epoch, COMPLETE: False})

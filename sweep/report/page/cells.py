@@ -10,7 +10,7 @@ from sweep.store.status_names import Status
 from sweep.studies.cell import Cell
 
 MOST_LOG_NUMBERS = 400_000  # about 3 MB of text; beyond, logs stay in the storage
-MOST_TRACEBACK = 20_000
+MOST_TRACEBACK = 20_000  # characters, from the end, where the error stands
 STATUSES = (Status.DONE, Status.FAILED, Status.MISSING, Status.DAMAGED)  # as cells.js has them
 
 
@@ -34,7 +34,7 @@ def cells_value(data: ReportData) -> dict[str, Any]:
 
     aurocs are in hundred-thousandths; `counts` points to the cell's list of (finding, n_pos, n_neg).
     """
-    cells = data.plan.cells
+    cells = data.plan.cells  # data.results are in the same order
     rows, datasets, columns, subsets, counts = Names(), Names(), Names(), Names(), Names()
     details = [data.cells.get(cell.key) for cell in cells]
 
@@ -59,6 +59,7 @@ def cells_value(data: ReportData) -> dict[str, Any]:
         "subset": detail("subset_sha256", subsets),
         "without": detail("without_positives", list),
     }
+    # The tables come last: each lookup above has added to them.
     displays = {row.name: row.display for row in data.study.rows}
     sources = {dataset.source: dataset.display for dataset in data.study.datasets}
     return value | {
@@ -83,6 +84,7 @@ def _counts(result: CellResult) -> tuple[tuple[str, int, int], ...]:
 
 def logs_value(histories: Sequence[Sequence[Mapping[str, float | None]]]) -> dict[str, Any] | None:
     """Per-epoch values of each training, or None where there are too many for a page."""
+    # Like cells: the names of an epoch's values once, then numbers alone.
     if sum(len(epoch) for history in histories for epoch in history) > MOST_LOG_NUMBERS:
         return None
     names = Names()
@@ -95,7 +97,7 @@ def logs_value(histories: Sequence[Sequence[Mapping[str, float | None]]]) -> dic
 
 
 def _short(value: float | None) -> float | None:
-    return value if value is None or isinstance(value, int) else float(f"{value:.5g}")
+    return value if value is None or isinstance(value, int) else float(f"{value:.5g}")  # the page shows four digits
 
 
 def failures_value(cells: Iterable[Cell], failures: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

@@ -26,8 +26,9 @@ from sweep.studies.plan import NOT_BUILT
 from sweep.studies.study import study_fingerprint
 
 PAGE = files("sweep.report.page")
+# In the order in which they are joined: copy.js has what the others call, start.js calls the others.
 SCRIPTS = ("copy.js", "theme.js", "tabs.js", "tables.js", "grid.js", "cells.js", "start.js")
-LARGEST_SVG = 1_500_000
+LARGEST_SVG = 1_500_000  # characters; a plot of many points is smaller, and quicker to show, as PNG
 
 
 def report_page(
@@ -46,7 +47,7 @@ def report_page(
     environment = Environment(
         loader=FunctionLoader(lambda name: (PAGE / name).read_text()),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a name that the template misspells raises instead of printing nothing
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -76,6 +77,7 @@ def report_page(
         versions=software(),
         origin=data.origin,
         layout=comparisons.summaries.layout,
+        # Markup is not escaped: style, script and data are ours, and _json has escaped what is not.
         style=Markup((PAGE / "style.css").read_text()),
         script=Markup(_script()),
         data=_json(value),

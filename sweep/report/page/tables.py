@@ -66,11 +66,11 @@ def page_tables(
 ) -> tuple[PageTable, ...]:
     """In the order of their numbers; a per-finding table comes twice where the paper's columns are not all methods."""
     pages = [_macro(table) for table in tables]
-    for shown, whole in zip(per_finding, all_methods, strict=True):
-        several = len(shown.methods) < len(whole.methods)
-        pages.append(_findings(shown, "The paper's methods" if several else ""))
-        if several:
-            pages.append(_findings(whole, ALL_METHODS))
+    for narrow, full in zip(per_finding, all_methods, strict=True):
+        two_variants = len(narrow.methods) < len(full.methods)
+        pages.append(_findings(narrow, "The paper's methods" if two_variants else ""))
+        if two_variants:
+            pages.append(_findings(full, ALL_METHODS))
     order = {table.file_stem: i for i, table in enumerate(per_finding)}
     return tuple(sorted(pages, key=lambda page: _place(page, order)))
 
@@ -78,6 +78,7 @@ def page_tables(
 def _place(page: PageTable, order: dict[str, int]) -> tuple[int, bool]:
     """What tables are sorted by: the number, then the variant; tables of other datasets, without a number, are last."""
     stem = page.files[0].rsplit(".", 1)[0]
+    # The paper has nine tables: from 100 on there is no clash with its numbers.
     number = int(stem.removeprefix("table")) if stem.startswith("table") else 100 + order[stem]
     return number, page.variant == ALL_METHODS
 
@@ -86,11 +87,11 @@ def _macro(table: Table) -> PageTable:
     sections = []
     for section in table.sections:
         groups: list[tuple[str, tuple[PageRow, ...]]] = []
-        left = MOST_ROWS
+        left = MOST_ROWS  # of a section, over its groups
         for title, rows in grouped(section.rows):
             shown = rows[: max(0, left)]
             left -= len(shown)
-            if shown:
+            if shown:  # a group without rows would be a title alone
                 made = tuple(
                     PageRow(
                         row.display,
