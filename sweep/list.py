@@ -32,7 +32,7 @@ def list_command(
         typer.echo(json.dumps(rows, indent=1))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in rows[0]:
+    for name in rows[0]:  # every registry has an entry
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(escape(_text(value)) for value in row.values()))

@@ -122,7 +122,7 @@ def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, displa
     from sweep.store.store import LOGS
     from sweep.tune.trial import trial_resources
 
-    # No loggers and no console of Tune's own, and no handler of SIGINT that would only end trials.
+    # Tune's own loggers and console output are off, and its handler of SIGINT, which ends the trials without raising.
     os.environ.update(
         {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
     )

@@ -98,6 +98,7 @@ class TrialStore:
     def rung(self, values: Mapping[str, float], epoch: int, auroc: float) -> Trial:
         """Record the AUROC after an epoch, in place of an earlier attempt's."""
         trial = self.recorded(values)
+        # A trial that is begun again may reach a rung twice: the later AUROC is of what is now trained.
         rungs = tuple(rung for rung in trial.rungs if rung[0] != epoch)
         return self._save(replace(trial, rungs=tuple(sorted((*rungs, (epoch, auroc))))))
 
@@ -127,6 +128,7 @@ class TrialStore:
 
     def _save(self, trial: Trial) -> Trial:
         self.trials[trial.id] = trial
+        # One file a trial, replaced as a whole: a stop between two writes leaves every trial readable.
         text = json.dumps(asdict(trial), indent=1, sort_keys=True)
         self.write(f"trials/{trial.id}.json", text)
         return trial
