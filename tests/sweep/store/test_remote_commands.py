@@ -43,7 +43,7 @@ def uri(address, monkeypatch) -> str:
 def test_doctor_writes_reads_and_leaves_nothing(uri):
     assert [check.status for check in check_storage(uri)] == [OK, OK]
     assert Store(uri).files.list() == []
-    of_storage = check_disk(uri, Needs(storage=10**12, cache=0, says="13 encoders"))[0]
+    of_storage = check_disk(uri, Needs(storage=10**12, cache=0, purpose="13 encoders"))[0]
     assert of_storage.status == OK and "1,000.0 GB" in of_storage.found
 
 
