@@ -1,13 +1,20 @@
-"""The command: python -m sweep.report makes tables, findings in words, figures and report.html from a storage alone."""
+"""The command: python -m sweep.report makes tables, sentences, figures and report.html from a storage alone."""
 
 import sys
 import time
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
+from sweep.cli.exit_codes import errors_as_sentences
+from sweep.cli.logging import silence_libraries
 from sweep.report.write import summary_lines, write_report
 from sweep.store.report_folder import ReportFolder
+from sweep.store.snapshot import open_study
+from sweep.studies.bad_input import BadInput
+
+PIPE_WIDTH = 200  # columns where the output is no terminal
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -51,30 +58,15 @@ def report(
 
     Example: python -m sweep.report --storage radsweep-results --study demo
     """
-    from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, not_writable, storage_error_message
-    from sweep.cli.logging import silence_libraries
-    from sweep.store.snapshot import open_study
-    from sweep.studies.bad_input import BadInput
-
     silence_libraries()
     started = time.monotonic()
-    try:
+    with errors_as_sentences(to or storage, BadInput, advice="; --to writes the report elsewhere"):
         opened = open_study(study, storage, tuple(raw or ()), tuple(only or ()), thorough=not quick)
         folder = ReportFolder.elsewhere(to) if to else ReportFolder.of_study(opened.store, opened.study.name)
-        folder.check()
+        folder.check()  # before minutes of reading, not after
         data = opened.read()
         paths = write_report(data, folder, quick)
-    except BadInput as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
-    except OSError as error:
-        if (trouble := storage_error_message(error, to or storage)) is None:
-            raise
-        typer.echo(f"error: {trouble}; --to writes the report elsewhere", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     for line in summary_lines(data, paths, time.monotonic() - started):
         console.print(line, highlight=False, soft_wrap=True)
 

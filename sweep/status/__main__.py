@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, not_writable, storage_error_message
+from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
-from sweep.cli.signals import EXIT_INTERRUPTED
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -48,26 +47,15 @@ def status(
     at once.
     """
     silence_libraries()
-    from datasets_io.storage.schema_version import NewerSchema
     from sweep.status.status import StatusReader
     from sweep.studies.bad_input import BadInput
 
-    try:
+    with errors_as_sentences(storage, BadInput, ValueError):
         reader = StatusReader(study, storage, raw or [], only or [])
         if watch is None or as_json:
             _once(reader, tensorboard, as_json)
         else:
             _watch(reader, tensorboard, watch)
-    except (BadInput, NewerSchema, ValueError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
-    except OSError as error:
-        if (trouble := storage_error_message(error, storage)) is None:
-            raise
-        typer.echo(f"error: {trouble}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _once(reader, tensorboard: Path | None, as_json: bool) -> None:
