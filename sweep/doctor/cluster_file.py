@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+# Private, since Ray has no public way to validate a cluster file short of `ray up`, which starts machines. Where Ray
+# moves or changes them, this import or test_a_cluster_file_is_held_against_the_schema_and_the_promises fails.
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from sweep.doctor.check import FAIL, OK, Check
@@ -21,6 +24,7 @@ CLOUD_CLIENTS = {"aws": "boto3", "gcp": "googleapiclient", "azure": "azure"}
 
 
 def check_cluster_file(path: Path) -> list[Check]:
+    """A file for `ray up`, or a RayJob for Kubernetes, which is told apart by its `kind`."""
     name = "cluster file"
     try:
         text = path.read_text(encoding="utf-8")
@@ -60,6 +64,7 @@ def _fields(path: Path, text: str) -> list[Check]:
 
 
 def _security(path: Path, config: dict[str, Any]) -> list[Check]:
+    """Whether every node that the file starts asks for the token, and the dashboard answers on the head only."""
     head = " ".join(config.get("head_start_ray_commands", []))
     worker = " ".join(config.get("worker_start_ray_commands", []))
     problems = []
@@ -93,6 +98,7 @@ def _launcher(path: Path, config: dict[str, Any]) -> list[Check]:
 
 
 def _kubernetes(path: Path, job: dict[str, Any]) -> list[Check]:
+    """A RayJob: its token, and whether the Kubernetes cluster takes it; kubectl's dry run creates nothing."""
     checks = []
     cluster = job.get("spec", {}).get("rayClusterSpec", {})
     if (job.get("kind"), cluster.get("authOptions")) != ("RayJob", {"mode": "token"}):

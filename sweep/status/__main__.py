@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.live import Live
 
-from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, not_writable, storage_error_message
+from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
-from sweep.cli.signals import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from sweep.status.readers import StatusReader
@@ -21,7 +20,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 
 @app.command(
     epilog="It only reads, from any machine that reaches the storage, as often as you like. Exit codes: 0 "
-    "whatever it finds, damage included; 2 bad input; 3 the storage is away."
+    "whatever it finds, damage included; 2 bad input; 3 the storage cannot be reached."
 )
 def status(
     storage: Annotated[str, typer.Option(help="The --storage of sweep.run.")] = "radsweep-results",
@@ -47,30 +46,20 @@ def status(
 ) -> None:
     """How far is a study? Encoders and cells done, failed, running and left; the rate; the table so far.
 
-    The time left is estimated from how long finished runs took and how many ran at once.
+    The time left is estimated from how long finished runs took and how many ran
+    at once.
     """
     # Imports stand here, so that --help needs no torch and a signal is answered before libraries are loaded.
     silence_libraries()
-    from datasets_io.storage.schema_version import NewerSchema
     from sweep.status.readers import open_reader
     from sweep.studies.bad_input import BadInput
 
-    try:
+    with errors_as_sentences(storage, BadInput, ValueError):
         reader = open_reader(study, storage, raw or [], only or [])
         if watch is None or as_json:
             _once(reader, tensorboard, as_json)
         else:
             _watch(reader, tensorboard, watch)
-    except (BadInput, NewerSchema, ValueError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
-    except OSError as error:
-        if (trouble := storage_error_message(error, storage)) is None:
-            raise
-        typer.echo(f"error: {trouble}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _once(reader: "StatusReader", tensorboard: Path | None, as_json: bool) -> None:
