@@ -140,7 +140,7 @@ def test_a_damaged_lease_and_half_of_one_are_none_and_go_when_they_are_old(files
             lambda self, other: other.state == HOLDING,
             test_an_earlier_claim_that_was_not_decided_yet_goes_first_and_a_later_one_is_waited_for,
         ),
-        (Lease, "_beat", lambda self: None, test_a_lease_is_kept_alive_by_itself),
+        (Lease, "_renew", lambda self: None, test_a_lease_is_kept_alive_by_itself),
     ],
     ids=["the dead are trusted", "never expires", "tickets do not count", "is not kept alive"],
 )
