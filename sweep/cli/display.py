@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sweep.cli.signals import raise_if_interrupted
+from sweep.cli.signals import INTERRUPTS
 
 PLAIN_EVERY_SECONDS = 10.0
 PIPE_WIDTH = 140
@@ -77,7 +77,7 @@ class Display:
 
         Raises KeyboardInterrupt if the command was interrupted.
         """
-        raise_if_interrupted()
+        INTERRUPTS.raise_if_received()
         if name not in self.bars:
             self.bars[name] = self.progress.add_task(name, total=total, unit=unit, note=note)
         self.progress.update(self.bars[name], completed=done, total=total, note=note)

@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from datasets_io.storage.schema_version import NewerSchema
-from sweep.cli.signals import EXIT_INTERRUPTED, end_process, ignore_signals, interruptible
+from sweep.cli.signals import EXIT_INTERRUPTED, INTERRUPTS
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
 
@@ -38,12 +38,12 @@ def handled_errors(module: str, storage: str, bad_input: type[Exception], retry:
     """Exit codes and sentences for what stops a command; the same command, with `retry`, goes on after most of it."""
     command = command_of(module)
     try:
-        with interruptible():
+        with INTERRUPTS.interruptible():
             yield
     except KeyboardInterrupt:
-        ignore_signals()
+        INTERRUPTS.ignore()
         typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
-        end_process()
+        INTERRUPTS.end_process()
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except ClusterLost as error:
         _exit(cluster_lost_message(error, module), EXIT_SOME_FAILED)

@@ -4,20 +4,19 @@ import os
 import signal
 
 import ray
-from ray._private.state import state
 
 from datasets_io.local_ray import ensure_token
+from datasets_io.ray_private import autoscaler_limits
 from sweep.cli.exit_codes import ClusterLost
-from sweep.cli.signals import raise_if_interrupted
+from sweep.cli.signals import INTERRUPTS
 from sweep.engine.schedule import ClusterResources
 
-ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"
-
-
-UNLIMITED = 1e9
+ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"  # the text of Ray's exception, which has no class
+UNLIMITED = 1e9  # where nothing limits a resource Ray names sys.maxsize, and no cluster has a billion of anything
 
 
 def resources_now() -> ClusterResources:
+    """What the nodes have that are there, in use or not."""
     total = ray.cluster_resources()
     return ClusterResources(total.get("GPU", 0.0), total.get("CPU", 0.0))
 
@@ -28,28 +27,27 @@ def resources_at_most() -> ClusterResources:
     Work is offered for all of it: only what waits for a machine makes the autoscaler start one.
     """
     now = resources_now()
-    limit = {
-        name: value
-        for name, value in (state.get_max_resources_from_cluster_config() or {}).items()
-        if value < UNLIMITED
-    }
+    limit = {name: value for name, value in autoscaler_limits().items() if value < UNLIMITED}
     return ClusterResources(max(now.gpus, limit.get("GPU", 0.0)), max(now.cpus, limit.get("CPU", 0.0), 1.0))
 
 
 def start_ray(log_to_driver: bool = False) -> None:
-    """Join the cluster that RAY_ADDRESS names, or start a local one that nothing else joins."""
+    """Join the cluster that RAY_ADDRESS names, or start a local one that nothing else joins.
+
+    Raises ClusterLost where Ray does not start in time, KeyboardInterrupt where the user asked to stop meanwhile.
+    """
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    raise_if_interrupted()  # starting takes a while
+    INTERRUPTS.raise_if_received()  # starting takes a while
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         _init_patiently(log_to_driver)
-    except SystemExit as error:  # by Ray's handler of SIGTERM, which would end the driver without a word
+    except SystemExit as error:  # by Ray's handler of SIGTERM, which would end the driver without a message
         raise KeyboardInterrupt from error
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)
         signal.alarm(0)  # Ray's handler in C++, where it was called, would abort the process 3 s later
-    raise_if_interrupted()
+    INTERRUPTS.raise_if_received()
 
 
 def _init_patiently(log_to_driver: bool) -> None:

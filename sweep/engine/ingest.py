@@ -14,13 +14,15 @@ from sweep.store.store import ReadStore, Store
 from sweep.studies.study import Study
 from trainables.recipe import PretrainRecipe
 
-WAIT_SECONDS = 1.0  # between two looks at whether what is leased is free
+WAIT_SECONDS = 1.0  # until it is asked again whether another driver has released its lease
 Show = Callable[[str, int, int], None]  # name, done, total
 
 
 def check_data(study: Study, plans: dict[str, DataPlan], store: ReadStore) -> None:
-    """Look at what is to be built before any work. Raise ValueError for archives that are not whole, and where
-    a batch is larger than the corpus or validation has less than two images.
+    """Check what is to be built, and how much of it there is, before any work.
+
+    Raises ValueError for archives that are not whole, and where a batch is larger than the corpus or validation has
+    less than two images.
     """
     manifests({s: p.folder for s, p in plans.items() if p.built}, store)  # a damaged one is named before any work
     listed = {s: check_archive(p.spec, p.raw) for s, p in plans.items() if not p.built and p.raw is not None}
@@ -32,8 +34,8 @@ def check_data(study: Study, plans: dict[str, DataPlan], store: ReadStore) -> No
             splits = read_manifest(store.files, corpus.folder).counts["splits"]
             train, val = splits["train"][kind], splits["val"][kind]
         elif corpus.raw is not None:
-            seen = [r.split for r in listed[corpus.spec.source] if r.report_impression or not required]
-            train, val = seen.count("train"), seen.count("val")
+            kept = [r.split for r in listed[corpus.spec.source] if r.report_impression or not required]
+            train, val = kept.count("train"), kept.count("val")
         else:
             continue  # synthetic archives, still to be written
         _check_sizes(study.corpus.source, recipes, train, val, "images with an impression" if required else "images")
@@ -57,11 +59,11 @@ def build_data(
     if all(plan.built for plan in plans.values()):
         return {source: plan.folder for source, plan in plans.items()}
     with Lease(store.files) as lease:
-        told = False
+        named = False
         while holders := lease.claim({DATA})[1]:
-            if not told:
+            if not named:
                 say(f"{holders[DATA]} builds data in this storage: waiting for it. Ctrl-C leaves it alone.")
-            told = True
+            named = True
             time.sleep(WAIT_SECONDS)
         return _build(study, plans, store, show)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.cli.options import DEFAULT_STUDY, Only, RawOfRun, StorageOfRun, StudyOfRun
 from sweep.report.write import summary_lines, write_report
 from sweep.store.report_folder import ReportFolder
 
@@ -18,21 +19,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
     "cannot be written; 3 the storage is full or away."
 )
 def report(
-    storage: Annotated[str, typer.Option(help="What sweep.run was given: a folder, an NFS path, s3://... or gs://...")],
-    study: Annotated[
-        str, typer.Option(help="demo, paper, released or strict, or the Python file that sweep.run was given.")
-    ] = "demo",
-    raw: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SOURCE=DIR",
-            help="Only where the storage has several builds of a source: the archive of the one that is meant.",
-        ),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD=VALUE,...", help="Part of the study, as for sweep.run: e.g. method=clip,simclr."),
-    ] = None,
+    storage: StorageOfRun,
+    study: StudyOfRun = DEFAULT_STUDY,
+    raw: RawOfRun = None,
+    only: Only = None,
     to: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write here instead of <storage>/reports/<study>.")
     ] = None,

@@ -12,7 +12,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from datasets_io.fingerprint import derive_seed
 from datasets_io.storage.artefacts import FAILED
-from sweep.cli.signals import raise_if_interrupted
+from sweep.cli.signals import INTERRUPTS
 from sweep.studies.tunable import space_of, values_of
 from sweep.tune.trial import METRIC, TIME, Search
 from sweep.tune.trial_store import BEGUN, DONE, PRUNED, Trial, TrialStore
@@ -81,7 +81,7 @@ class TrialRecorder(Callback):
         return {}  # Tune pickles its experiment, for a restore that the storage makes needless
 
     def on_step_begin(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
-        raise_if_interrupted()
+        INTERRUPTS.raise_if_received()
 
     def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         self.trial_store.begin(trial.config, self.search.job(trial.config).folder)

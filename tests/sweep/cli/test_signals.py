@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SLOW = "import os, time\nos.write(1, b'importing')\ntime.sleep(60)\n"
 LOST = """
 import signal, sys
-from sweep.cli import signals
+from sweep.cli.signals import INTERRUPTS
 
 def swallow():
     try:
@@ -21,27 +21,27 @@ def swallow():
     except BaseException:
         pass
 
-with signals.interruptible():
+with INTERRUPTS.interruptible():
     if sys.argv[2] == "another's handler":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    signals.raise_if_interrupted()
+    INTERRUPTS.raise_if_received()
     print("nothing asked yet")
     swallow()
     print("the work goes on")
     try:
-        signals.raise_if_interrupted()
+        INTERRUPTS.raise_if_received()
     except KeyboardInterrupt:
         print("stopped")
-    signals.raise_if_interrupted()
+    INTERRUPTS.raise_if_received()
     print("asked once, stopped once")
     swallow()
-with signals.interruptible():
-    signals.raise_if_interrupted()
+with INTERRUPTS.interruptible():
+    INTERRUPTS.raise_if_received()
     print("another command was not asked")
 """
 IN_A_DESTRUCTOR = """
 import signal, sys, time
-from sweep.cli import signals
+from sweep.cli.signals import INTERRUPTS
 
 class Swallows:
     def __del__(self):
@@ -49,7 +49,7 @@ class Swallows:
 
 if sys.argv[2] == "in the background":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-with signals.interruptible():
+with INTERRUPTS.interruptible():
     try:
         Swallows()
         time.sleep(30)
@@ -58,13 +58,13 @@ with signals.interruptible():
 """
 IGNORES = """
 import signal
-from sweep.cli import signals
+from sweep.cli.signals import INTERRUPTS
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-signals.install_handlers()
-with signals.interruptible():
+INTERRUPTS.install()
+with INTERRUPTS.interruptible():
     signal.raise_signal(signal.SIGINT)
-    signals.raise_if_interrupted()
+    INTERRUPTS.raise_if_received()
 """
 
 
