@@ -1,4 +1,4 @@
-"""What of Ray is used that Ray does not promise to keep? All of it is here; tests say what breaks when it moves. [ray]"""
+"""What of Ray is used that Ray does not promise to keep? All is here; a test says what breaks when it moves. [ray]"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -49,7 +49,7 @@ def agent_titles() -> tuple[str, ...]:
 
 def token_that_ray_reads() -> str | None:
     """The token that Ray would guard a cluster with if it were started now; None where it finds none."""
-    from ray._raylet import AuthenticationTokenLoader
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # compiled; the stub lacks it
 
     loader = AuthenticationTokenLoader.instance()
     loader.reset_cache()  # one for each process: it keeps what it has read, in another home folder too

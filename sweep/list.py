@@ -21,8 +21,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 
 @app.command(epilog="For example: python -m sweep.list methods")
 def list_command(
-    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
-    as_json: AsJson = False,
+    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")], as_json: AsJson = False
 ) -> None:
     """Which names are there for --study, --raw, --method and --only?"""
     silence_libraries()

@@ -35,13 +35,16 @@ class ClusterLost(RuntimeError):
 
 @contextmanager
 def handled_errors(module: str, storage: str, bad_input: type[Exception], retry: str = "") -> Iterator[None]:
-    """Exit codes and sentences for what stops a command; the same command, with `retry`, goes on after most of it."""
+    """Exit codes and sentences for what stops a command; the same command, with `retry`, goes on after most of it.
+
+    130 for an interrupt, 3 for a lost cluster or storage, 2 for `bad_input`. Other errors pass, with their traceback.
+    """
     command = command_of(module)
     try:
         with INTERRUPTS.interruptible():
             yield
     except KeyboardInterrupt:
-        INTERRUPTS.ignore()
+        INTERRUPTS.ignore()  # before the sentence: a second Ctrl-C must not cut it off
         typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
         INTERRUPTS.end_process()
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -56,6 +59,7 @@ def handled_errors(module: str, storage: str, bad_input: type[Exception], retry:
 
 
 def cluster_lost_message(error: ClusterLost, module: str) -> str:
+    """The sentence for a lost cluster, with the command that goes on."""
     return f"error: {error}. What is finished is kept; go on with:\n  {command_of(module)}"
 
 

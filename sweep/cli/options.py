@@ -1,7 +1,7 @@
-"""Which flags do several commands share? Each is declared once, with its type and its help; defaults are a command's own.
+"""Which flags do several commands share? Each is declared once, with its type and help; defaults are a command's own.
 
-A command that computes (run, tune, doctor) is told where the data is and where results go. One that reads what sweep.run
-has made (report, status, export, training_free) is told what sweep.run was told: those types end in OfRun.
+A command that computes (run, tune, doctor) is told where the data is and where results go. One that reads what
+sweep.run has made (report, status, export, training_free) is told what sweep.run was told: those types end in OfRun.
 """
 
 from typing import Annotated
@@ -15,9 +15,7 @@ StudyOfRun = Annotated[
     str, typer.Option(help="demo, paper, released or strict, or the Python file that sweep.run was given.")
 ]
 
-Storage = Annotated[
-    str, typer.Option(help="Where everything is kept: a folder, an NFS path, s3://... or gs://...")
-]
+Storage = Annotated[str, typer.Option(help="Where everything is kept: a folder, an NFS path, s3://... or gs://...")]
 StorageOfRun = Annotated[
     str, typer.Option(help="What sweep.run was given: a folder, an NFS path, s3://... or gs://...")
 ]

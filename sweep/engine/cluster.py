@@ -1,5 +1,6 @@
 """Which Ray cluster is used: the one that is joined or started, and what its autoscaler could make of it. [ray]"""
 
+import logging
 import os
 import signal
 
@@ -37,6 +38,7 @@ def start_ray(log_to_driver: bool = False) -> None:
     Raises ClusterLost where Ray does not start in time, KeyboardInterrupt where the user asked to stop meanwhile.
     """
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    # A task that asks for no GPU, as one that starts pretraining, sees CUDA_VISIBLE_DEVICES as it was: not emptied.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     INTERRUPTS.raise_if_received()  # starting takes a while
     on_sigterm = signal.getsignal(signal.SIGTERM)
@@ -67,18 +69,18 @@ def _init_patiently(log_to_driver: bool) -> None:
 def _init(log_to_driver: bool) -> None:
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, log_to_driver=log_to_driver, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=log_to_driver, logging_level=logging.ERROR)
         return
     ensure_token()
-    # A worker that is just starting looks six times so long for a head that died with its driver; Ray's own is 5 s.
+    # A worker that is just starting waits six times so long for a head that died with its driver; Ray's own is 5 s.
     os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", "4")
-    # A process for each group of workers that waits for the cloud's word that a node goes; here nobody says it.
+    # Else each group of workers has a process that waits for the cloud to announce that a node goes; here none does.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # The dashboard also answers Ray Train's questions about its own actors; it listens on loopback only.
     ray.init(
         address="local",
         log_to_driver=log_to_driver,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         include_dashboard=True,
         dashboard_host="127.0.0.1",
     )

@@ -43,12 +43,14 @@ class Work:
         self.store.quarantine_damaged(self.plan.encoders)
         self.reader.collect()
         done, failed = self.store.done_and_failed()
-        items = (*self.plan.encoders, *self.plan.cells)
-        keys = [{item.key for item in items if self.store.folder(item) in names} for names in (done, failed)]
+        items: tuple[EncoderRun | Cell, ...] = (*self.plan.encoders, *self.plan.cells)
+        keys_done, keys_failed = (
+            {item.key for item in items if self.store.folder(item) in names} for names in (done, failed)
+        )
         # A damaged encoder is computed again, also where all of its cells are done.
         quarantined = self.store.quarantined()
         again = {run.key for run in self.plan.encoders if self.store.folder(run).rpartition("/")[2] in quarantined}
-        return pending(self.plan, *keys, again), done
+        return pending(self.plan, keys_done, keys_failed, again), done
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -91,7 +93,8 @@ def _pass_by_pass(work: Work) -> None:
 
 
 def _keys(left: Pending) -> set[str]:
-    return {item.key for item in (*left.encoders, *left.cells)}
+    items: tuple[EncoderRun | Cell, ...] = (*left.encoders, *left.cells)
+    return {item.key for item in items}
 
 
 def _claim(work: Work, lease: Lease) -> tuple[Pending, set[str]]:

@@ -22,7 +22,7 @@ from sweep.store.store import Store
 from sweep.studies.cell import Cell
 from sweep.studies.forecast import FLOPS_PER_SECOND
 from sweep.studies.plan import Pending
-from trainables.events import EventChannel
+from trainables.events import EventChannel, Progress
 from trainables.pretraining.encoder_job import EncoderJob, fail, run_initial
 from trainables.pretraining.run_queue import start_run_queue
 from trainables.pretraining.worker_group import WorkerGroup, pretrain_all
@@ -39,7 +39,10 @@ MOST_MISSED = 12  # reports in a row that a living process may fail to send
 # Short, and others wait for it while they hold the cores; its process is not kept: it holds half a gigabyte.
 @ray.remote(num_cpus=0, max_retries=2, max_calls=1)
 def _initial(job: EncoderJob, storage: str, progress_actor: EventChannel) -> None:
-    run_initial(job, storage, lambda progress: progress_actor.encoder.remote(progress))
+    def emit(progress: Progress) -> None:
+        progress_actor.encoder.remote(progress)
+
+    run_initial(job, storage, emit)
 
 
 @ray.remote(num_cpus=0, max_retries=0)
@@ -183,7 +186,10 @@ class Execution:
         """What has neither result nor failure has failed."""
         files, error = self.store.files, error or RuntimeError("ended without a result")
         if not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}"):
-            fail(job, files, error, lambda progress: self.progress.encoder.remote(progress))
+            fail(job, files, error, self._emit)
+
+    def _emit(self, progress: Progress) -> None:
+        self.progress.encoder.remote(progress)
 
 
 def silence_limit(resources: Resources) -> float:

@@ -131,7 +131,7 @@ def groups_in_order(
 ) -> list[tuple[tuple[Cell, ...], float]]:
     """Cells that one job computes with their work in FLOP; first what has the longest chain of work behind it."""
     groups = group_seeds(cells)
-    works: dict[tuple[object, ...], float] = {}  # a plan of 810 cells has some 40 kinds, and a forecast is not cheap
+    works: dict[tuple[object, ...], float] = {}  # kind of a group -> FLOP: hundreds of groups are of a few kinds
     starts = starts_from(all_cells)
     made: list[tuple[tuple[Cell, ...], float]] = []
     for group in groups:

@@ -61,7 +61,8 @@ class ReadyJobs(Searcher):
         self.beside = self.room = 0.0
         self.refreshed_at = -REFRESH_SECONDS
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    # Ray's type of this method leaves out FINISHED, which its documentation has a Searcher return.
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The config of the next trial, by which run_trial finds its job; as Searcher wants it."""
         self._refresh()
         used = sum(self.work.tasks[i].share for i in self.running.values())
@@ -125,8 +126,8 @@ class ReadyJobs(Searcher):
         machines, shape = resources_at_most(), self.work.shape
         left = sum(folder not in self.settled for folder in self.work.pretrainings)
         self.beside = capacity(shape, machines, groups_wanted(shape, machines, left))
-        # One more than fit: Tune keeps a process for the next trial only where one is waiting. Where room is held back for
-        # pretraining, or the user set a limit, it would be one cell too many.
+        # One more than fit: Tune keeps a process for the next trial only where one is waiting. Where room is held back
+        # for pretraining, or the user set a limit, it would be one cell too many.
         held_back = left and self.beside < capacity(shape, machines, 0)
         self.room = self.beside if held_back or shape.most_cells else self.beside + 1
 
@@ -166,6 +167,7 @@ def _share(trial: Trial) -> float:
 
 
 # Tune pickles these and the trainable again for every trial: they must hold no job, or n trials cost n^2.
+
 
 def _bundle(cpus: float, config: dict[str, Any]) -> tune.PlacementGroupFactory:
     gpus = config.get("gpus")  # there once the Searcher has chosen a job; Tune also asks before

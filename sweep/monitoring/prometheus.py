@@ -25,6 +25,7 @@ class SweepGauges:
         self.share = Gauge("radsweep_encoder_share", "how far an encoder is, 0 to 1", tag_keys=("study", "encoder"))
 
     def export(self, throughput: Throughput, now: float) -> None:
+        """Set every gauge. now: by the clock of the throughput, in seconds."""
         for name, value in throughput.read(now).items():
             self.gauges[name].set(value, self.tags)
         for encoder, share in throughput.shares().items():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sweep.monitoring.sinks import SinkOptions
     from sweep.store.shards import DataPlan
     from sweep.store.store import Store
+    from sweep.studies.cell import Cell, EncoderRun
     from sweep.studies.plan import Plan
     from sweep.studies.study import Study
 
@@ -131,10 +132,11 @@ def _build_and_run(request: Request, checked: CheckedInput, sinks: "SinkOptions"
 def _forget_failures(plan: "Plan", store: "Store") -> None:
     """What failed, and what is damaged, is left to do again."""
     _, failed = store.done_and_failed()
-    for item in (*plan.encoders, *plan.cells):
+    items: tuple[EncoderRun | Cell, ...] = (*plan.encoders, *plan.cells)
+    for item in items:
         if store.folder(item) in failed:
             store.forget_failure(item)
-    store.quarantine_damaged((*plan.encoders, *plan.cells), thorough=True)
+    store.quarantine_damaged(items, thorough=True)
 
 
 def _run_plan(request: Request, study: "Study", work: "Work") -> int:
@@ -153,9 +155,7 @@ def _run_plan(request: Request, study: "Study", work: "Work") -> int:
     results = work.reader.collect()
     display.tables = lambda: live_tables(study, plan, results)
     origin = Origin(request.study, request.storage, request.raw)
-    data = report_data(
-        study, plan, results, work.reader.details, work.manifests, store, origin, work.data_folders
-    )
+    data = report_data(study, plan, results, work.reader.details, work.manifests, store, origin, work.data_folders)
     if study.training_free:
         from sweep.training_free.measures import compute_all
 

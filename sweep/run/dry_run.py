@@ -7,6 +7,7 @@ from datasets_io.sources.registry import get_source
 from sweep.cli.display import Display
 from sweep.store.shards import DataPlan
 from sweep.store.store import Store
+from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.forecast import FLOPS_PER_SECOND, Forecast, forecast
 from sweep.studies.plan import NOT_BUILT, Pending, Plan, make_plan, pending
 from sweep.studies.study import Study
@@ -15,12 +16,12 @@ from sweep.studies.study import Study
 def print_plan(
     study: Study, plans: dict[str, DataPlan], store: Store, only: dict[str, tuple[str, ...]], display: Display
 ) -> int:
-    """Print and write nothing. Returns exit code 0."""
-    built = {s: read_manifest(store.files, p.folder) for s, p in plans.items() if p.built}
+    """Print the plan; write nothing. only: field of a cell -> its values. Returns exit code 0."""
+    built = {s: read_manifest(store.files, p.folder) for s, p in plans.items() if p.built and p.folder is not None}
     fingerprints = {source: built[source].fingerprint if source in built else NOT_BUILT for source in plans}
     plan = make_plan(study, fingerprints, only)
     done, failed = store.done_and_failed()
-    items = (*plan.encoders, *plan.cells)
+    items: tuple[EncoderRun | Cell, ...] = (*plan.encoders, *plan.cells)
     left = pending(
         plan, {i.key for i in items if store.folder(i) in done}, {i.key for i in items if store.folder(i) in failed}
     )
@@ -40,6 +41,7 @@ def _counts(source: str, data: DataPlan, built: dict[str, Manifest], study: Stud
     if source in built:
         return {split: part["images"] for split, part in built[source].counts["splits"].items()}
     if data.raw is None:
+        assert study.synthetic is not None, "without shards and without an archive plan_data would have refused it"
         return study.synthetic.image_counts()[source]
     counts = {"train": 0, "val": 0, "test": 0}
     for record in get_source(source).read_records(data.raw, options_of(data.spec)):

@@ -84,7 +84,7 @@ run.app()
 
 
 @pytest.mark.xdist_group("a driver with a swallowed interrupt")
-@pytest.mark.parametrize("place", ["ray.init", "Execution._start_lanes"])
+@pytest.mark.parametrize("place", ["ray.init", "Execution._start_groups"])
 def test_an_interrupt_that_a_library_swallows_stops_the_driver_all_the_same(calm, tmp_path, place):
     """Within ray.init it is Ray's own handler that answers, after it ended the cluster."""
     storage = tmp_path / "storage"

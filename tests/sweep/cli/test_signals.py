@@ -111,3 +111,29 @@ def test_what_a_destructor_swallows_is_raised_again_at_once(name, place):
 def test_what_ignores_ctrl_c_goes_on_doing_so():
     """A shell's background job, which Ctrl-C at the shell is not meant for."""
     assert python(IGNORES).returncode == 0
+
+
+OPEN_FILES = """
+import os
+from sweep.cli.signals import INTERRUPTS
+
+def count():
+    return len(os.listdir("/proc/self/fd"))
+
+before = count()
+with INTERRUPTS.interruptible():
+    print(count() - before)
+    with INTERRUPTS.interruptible():
+        print(count() - before)
+    INTERRUPTS.raise_if_received()
+print(count() - before)
+INTERRUPTS.end_process()
+INTERRUPTS.ignore()
+print("went on")
+"""
+
+
+def test_a_pipe_is_open_only_while_work_is_interruptible_and_another_process_is_not_ended():
+    """A pipe has two ends. The last line: of a process that did not call install."""
+    done = python(OPEN_FILES)
+    assert done.stdout.split() == ["2", "4", "0", "went", "on"], done.stderr
