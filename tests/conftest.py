@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # a driver, then what shares its process's one Ray, then what trains.
 SLOW = (
     "test_run.py", "test_driver_faults.py", "test_stream_quick.py", "test_ray_benchmarks_quick.py", "test_stream.py",
-    "test_build.py", "test_throughput.py", "test_actors.py", "test_ray_private.py", "test_canary.py", "test_demo_quick.py", "test_tune.py",
-    "test_stored_before.py",
+    "test_build.py", "test_throughput.py", "test_actors.py", "test_ray_private.py", "test_canary.py",
+    "test_demo_quick.py", "test_tune.py", "test_stored_before.py",
     "test_real_weights.py", "test_precision.py", "test_two_workers.py", "test_mutations.py", "test_training_free.py",
     "test_reading_commands.py", "test_reading_damaged_data.py", "test_resume.py",
     "test_picture_figures.py", "test_figures.py", "test_mutants.py",

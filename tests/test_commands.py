@@ -29,7 +29,7 @@ APPS = {
     "list": "sweep.list",
     "report": "sweep.report.__main__",
 }
-MORE = {"export": "sweep.export", "training_free": "sweep.training_free"}
+MORE = {"export": "sweep.export.__main__", "training_free": "sweep.training_free.__main__"}
 HARMLESS = ("doctor", "status", "list", "report")  # the others train: their own tests run them on small studies
 
 

@@ -38,7 +38,7 @@ def test_the_doctor_reads_a_cluster_file_as_ray_up_does():
 
 
 def test_faults_reach_the_processes_of_ray_train_and_ray_tune():
-    """Without library_titles sweep.run --chaos kills no worker of pretraining and no trial: it shows less than it says."""
+    """Without library_titles sweep.run --chaos kills no worker of pretraining and no trial, and proves less."""
     assert library_titles() == ("ray::ImplicitFunc", "ray::RayTrainWorker", "ray::TrainController")
 
 
