@@ -18,6 +18,7 @@ EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
 
 def storage_error_message(error: OSError, storage: str) -> str | None:
     """A sentence where the storage is full, read-only, forbidden or away; None for any other error."""
+    # What a user or an administrator can mend. Any other is a fault of the program, and keeps its traceback.
     known = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
     if error.errno not in known:
         return None
@@ -47,7 +48,7 @@ def handled_errors(module: str, storage: str, bad_input: type[Exception], retry:
         INTERRUPTS.ignore()  # before the sentence: a second Ctrl-C must not cut it off
         typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
         INTERRUPTS.end_process()
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise typer.Exit(EXIT_INTERRUPTED) from None  # in a process that is not the command's own
     except ClusterLost as error:
         _exit(cluster_lost_message(error, module), EXIT_SOME_FAILED)
     except (bad_input, NewerSchema) as error:

@@ -43,7 +43,7 @@ def start_ray(log_to_driver: bool = False) -> None:
     INTERRUPTS.raise_if_received()  # starting takes a while
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        _init_patiently(log_to_driver)
+        _init_with_retries(log_to_driver)
     except SystemExit as error:  # by Ray's handler of SIGTERM, which would end the driver without a message
         raise KeyboardInterrupt from error
     finally:
@@ -52,7 +52,7 @@ def start_ray(log_to_driver: bool = False) -> None:
     INTERRUPTS.raise_if_received()
 
 
-def _init_patiently(log_to_driver: bool) -> None:
+def _init_with_retries(log_to_driver: bool) -> None:
     """On a machine that is busy with much else, Ray's own parts may not find each other in the time that it allows."""
     for attempt in range(1, ATTEMPTS_TO_START + 1):
         try:

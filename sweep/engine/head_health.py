@@ -83,6 +83,7 @@ class HeadMonitor:
                 self.check()
 
     def _answers(self) -> bool:
+        # A connection and no call of Ray's: those wait for a head that is gone, one minute or for ever.
         with suppress(OSError), socket.create_connection(self.address, timeout=ASK_SECONDS):
             return True
         return False

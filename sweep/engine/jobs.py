@@ -60,6 +60,7 @@ def downstream_jobs(
             data_folders[first.dataset],
             targets,
         )
+        # On cores a job is one of as many as fit, whatever it computes.
         needs = (job.encoder_folder, *(t.starts_from_folder for t in targets if t.starts_from_folder is not None))
         share = gpu_share(resources, first) if on_gpus else 1.0
         jobs.append(job)

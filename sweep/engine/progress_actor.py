@@ -49,7 +49,7 @@ class ProgressActor:
         """Processes that have not reported for so long: they are stopped, or gone. Each is named once."""
         since = time.monotonic() - seconds
         found = [process for process, reported in self.last_alive.items() if reported < since]
-        for process in found:
+        for process in found:  # it will be killed; should it be alive after all, it reports again and counts again
             del self.last_alive[process]
         return found
 

@@ -86,7 +86,7 @@ def _slots(shape: Shape, machines: ClusterResources) -> int:
 def groups_wanted(shape: Shape, machines: ClusterResources, left: int) -> int:
     """Pretrainings that should run at once, of `left` that are not finished.
 
-    On GPUs as many as fit: they are the longest pole. On cores half: cells come as soon as encoders land.
+    On GPUs as many as fit: the rest waits for them. On cores half: cells come as soon as encoders land.
     """
     slots = _slots(shape, machines)
     fit = slots // shape.workers if "GPU" in shape.worker_bundle else max(1, slots // (2 * shape.workers))

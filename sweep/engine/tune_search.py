@@ -138,7 +138,7 @@ class ReadyJobs(Searcher):
         """Nothing to restore."""
 
 
-class PatientWithStarts(FIFOScheduler):
+class StartAwareScheduler(FIFOScheduler):
     """Gives a free process to the first trial for which none is being started.
 
     Tune's own order gives it to the first trial of all, and ends the process that this one was waiting for: seconds in
@@ -203,7 +203,7 @@ def run_tune_search(work: CellWork) -> None:
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=PatientWithStarts(searcher),
+            scheduler=StartAwareScheduler(searcher),
             num_samples=-1,
             max_concurrent_trials=MOST_TRIALS,
             reuse_actors=True,

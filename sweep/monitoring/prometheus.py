@@ -21,6 +21,7 @@ class SweepGauges:
 
     def __init__(self, study: str):
         self.tags = {"study": study}
+        # Ray's exporter puts `ray_` before each name.
         self.gauges = {name: Gauge(f"radsweep_{name}", text, tag_keys=("study",)) for name, text in HELP.items()}
         self.share = Gauge("radsweep_encoder_share", "how far an encoder is, 0 to 1", tag_keys=("study", "encoder"))
 

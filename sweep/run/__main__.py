@@ -3,7 +3,7 @@
 if __name__ == "__main__":
     from sweep.cli.signals import INTERRUPTS
 
-    INTERRUPTS.install()
+    INTERRUPTS.install()  # the imports below take a second or more, in which Ctrl-C would print their traceback
 
 import time
 from typing import Annotated

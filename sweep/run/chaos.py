@@ -153,7 +153,7 @@ class FaultInjector:
                 stdout=log,
                 stderr=log,
                 env=environment,
-                start_new_session=True,
+                start_new_session=True,  # by which its processes are found, and Ctrl-C here does not reach it
                 preexec_fn=accept_interrupts,
             )
         self.sessions.add(driver.pid)
@@ -186,6 +186,7 @@ class FaultInjector:
 
     def _wait(self, driver: subprocess.Popen[bytes], shortest: float, longest: float) -> int | None:
         """To the moment of the next fault: half of them at any time, half among items that land. Or the exit code."""
+        # Just after an item landed others are being published, and files are half written.
         if self.random.random() < 0.5:
             before = len(finished(self.storage))
             while driver.poll() is None and len(finished(self.storage)) <= before:
@@ -211,11 +212,11 @@ class FaultInjector:
 
     def _end(self, driver: subprocess.Popen[bytes], fault: str) -> None:
         number = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM}.get(fault.split()[1], signal.SIGINT)
-        self._family()
+        self._family()  # what has no parent after the driver's end is remembered as its own
         started = time.monotonic()
         driver.send_signal(number)
         if fault.endswith("twice"):
-            time.sleep(self.random.uniform(0.1, 2.0))
+            time.sleep(self.random.uniform(0.1, 2.0))  # while the first is being answered
             driver.send_signal(number)
         try:
             code = driver.wait(timeout=120)

@@ -43,6 +43,7 @@ def _counts(source: str, data: DataPlan, built: dict[str, Manifest], study: Stud
     if data.raw is None:
         assert study.synthetic is not None, "without shards and without an archive plan_data would have refused it"
         return study.synthetic.image_counts()[source]
+    # What the archive lists: no image is opened, so some may still be rejected when it is built.
     counts = {"train": 0, "val": 0, "test": 0}
     for record in get_source(source).read_records(data.raw, options_of(data.spec)):
         counts[record.split] += 1

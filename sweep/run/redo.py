@@ -35,7 +35,7 @@ def part_of(plan: Plan, cell: Cell) -> Plan:
     cells = tuple(other for other in plan.cells if other in (start, cell))
     needed: set[str] = set()
     encoder: EncoderRun | None = cell.encoder
-    while encoder is not None:
+    while encoder is not None:  # its weights, what they started from, and so on
         needed.add(encoder.key)
         encoder = encoder.parent
     return Plan(tuple(run for run in plan.encoders if run.key in needed), cells)
@@ -49,6 +49,7 @@ def set_aside(store: Store, cell: Cell) -> Redo:
         before = store.open(cell)
     except (FileNotFoundError, CorruptArtefact):
         before = None
+    # The copy comes first: wherever this process may be killed, one of the two is there.
     if before is not None:
         store.files.write(f"{folder}/{SUPERSEDED}", store.files.read(f"{folder}/{RESULT}"))
     store.files.remove(f"{folder}/{RESULT}")

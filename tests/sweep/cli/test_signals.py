@@ -1,4 +1,4 @@
-"""Is a signal heard from the command's first line on, and not lost where a library swallows what it raises?"""
+"""Does a signal work from the command's first line on, and also where a library catches what it raises?"""
 
 import os
 import signal
@@ -15,7 +15,7 @@ LOST = """
 import signal, sys
 from sweep.cli.signals import INTERRUPTS
 
-def swallow():
+def catch_it():
     try:
         signal.raise_signal(getattr(signal, sys.argv[1]))
     except BaseException:
@@ -26,7 +26,7 @@ with INTERRUPTS.interruptible():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     INTERRUPTS.raise_if_received()
     print("nothing asked yet")
-    swallow()
+    catch_it()
     print("the work goes on")
     try:
         INTERRUPTS.raise_if_received()
@@ -34,7 +34,7 @@ with INTERRUPTS.interruptible():
         print("stopped")
     INTERRUPTS.raise_if_received()
     print("asked once, stopped once")
-    swallow()
+    catch_it()
 with INTERRUPTS.interruptible():
     INTERRUPTS.raise_if_received()
     print("another command was not asked")
