@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Of make test: more flags for pytest, such as FLAGS=--cov. Tests of one group share a process (tests/conftest.py).
 FLAGS ?=
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 demo: setup
 	$(BIN)/python -m sweep.run

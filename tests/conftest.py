@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -28,6 +29,24 @@ SLOW = (
     "test_worker.py", "test_distributed.py", "test_export.py", "test_doctor.py", "test_lease.py",
     "test_signals.py",
 )  # fmt: skip
+
+# Start of a test's id behind tests/ -> the group that shares a process. A file that is not named here is a group.
+RAY = "the tests of one Ray"
+GROUPS = {
+    "benchmarks/test_ray_benchmarks_quick.py": RAY,
+    "benchmarks/test_stream_quick.py::test_quick": RAY,
+    "datasets_io/corpus/test_stream.py": RAY,
+    "datasets_io/build/test_build.py::test_ray_makes_the_same_bytes": RAY,
+    "datasets_io/test_ray_private.py": RAY,
+    "sweep/engine/test_actors.py": RAY,
+    "sweep/monitoring/test_throughput.py::test_prometheus_gets_them_from_rays_exporter": RAY,
+    "trainables/pretraining/test_two_workers.py": "the runs of two workers",
+    "trainables/test_mutations.py::test_a_mistake_over_two_workers": "the runs of two workers",
+    # Files whose tests take minutes, cut.
+    "chaos/test_driver_faults.py::test_a_killed_then": "a killed driver",
+    "chaos/test_driver_faults.py::test_an_interrupt_that_a_library_swallows": "an interrupt that was lost",
+    "trainables/networks/test_real_weights.py::test_pretraining": "pretraining from real weights",
+}
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: a thread each, for what these start as well
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -52,15 +71,30 @@ def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     return lambda few, many: many if request.config.getoption("--by-hand") else few
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow ones first. The tests of a file share a process unless they name a group, with others or of their own."""
+    """Slow ones first."""
     items.sort(key=lambda item: SLOW.index(item.path.name) if item.path.name in SLOW else len(SLOW))
     for item in items:
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
+
+
+def group_of(nodeid: str) -> str:
+    """What shares a process: the tests of a file, or those of a group that GROUPS names."""
+    return next(
+        (group for start, group in GROUPS.items() if nodeid.startswith(f"tests/{start}")), nodeid.split("::")[0]
+    )
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, whose own groups of marks pytest 9.2 does not show it
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class LoadGroups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return LoadGroups(config, log)
 
 
 @pytest.fixture(scope="session")

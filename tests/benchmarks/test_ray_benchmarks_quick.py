@@ -2,12 +2,9 @@
 
 import signal
 
-import pytest
 from benchmark_lines import figures_of
 
 from benchmarks import cell, pretrain
-
-pytestmark = pytest.mark.xdist_group("ray")
 
 
 def test_cell_quick(capsys, local_ray):

@@ -13,7 +13,6 @@ FIELDS = {"benchmark", "figure", "unit", "ours", "peer", "peer_name", "speedup",
 BUSY = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(300)
 def test_quick(capsys, local_ray):
     assert main(["--quick"]) == 0

@@ -24,7 +24,6 @@ CONFIG = {
 }
 
 
-@pytest.mark.xdist_group("ray")
 def test_a_cluster_that_can_grow_is_offered_work_for_what_it_could_become(local_ray):
     """Without autoscaler_limits a cluster of no GPU yet is planned for as one without GPUs, and never grows."""
     assert dict(autoscaler_limits()) == {}, "a Ray on one machine has no autoscaler"

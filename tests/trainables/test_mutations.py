@@ -22,7 +22,6 @@ from trainables.training import gradient_cache, loop, optim
 # -- over two workers ------------------------------------------------------------------------------
 
 
-@pytest.mark.xdist_group("two workers")
 @pytest.mark.parametrize("case", mistaken_cases(), ids=lambda case: case.name)
 def test_a_mistake_over_two_workers_is_noticed(case: Case):
     right = case.name.split(": ")[0]

@@ -93,7 +93,6 @@ def test_the_number_of_decoders_and_the_day_change_no_byte(make_csv_archive, tmp
     assert found[0] == found[1] and len(found[0]) >= 5
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(300)
 def test_ray_makes_the_same_bytes(make_csv_archive, tmp_path, monkeypatch, local_ray):
     monkeypatch.setattr(shards_module, "RECORDS_PER_SHARD", 16)

@@ -19,8 +19,6 @@ from datasets_io.storage.files import Files
 from datasets_io.synthetic.archives import write_archives
 from datasets_io.synthetic.plan import SyntheticSpec
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 
 @pytest.fixture(scope="module")
 def corpus(local_ray, tmp_path_factory):

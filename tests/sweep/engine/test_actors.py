@@ -29,7 +29,6 @@ def title_of_this_process() -> str:
         return file.read().replace(b"\0", b" ").decode()
 
 
-@pytest.mark.xdist_group("ray")
 def test_actors_answer_and_their_processes_are_found_by_their_titles(local_ray):
     queue, progress = start_run_queue(2, ("encoders/imagenet",), {}), start_progress_actor({})
     assert ray.get([queue.claim.remote("a", True), queue.left.remote()]) == [0, 2]
@@ -45,7 +44,6 @@ def test_actors_answer_and_their_processes_are_found_by_their_titles(local_ray):
     assert wanted <= found
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize("name", ["initial-random-p0", "pretrain-1a2b3c", "run_tune_search"])
 def test_a_task_has_its_name_in_the_title_of_its_process(local_ray, name):
     title = ray.get(title_of_this_process.options(name=name).remote())

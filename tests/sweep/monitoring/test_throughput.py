@@ -85,7 +85,6 @@ def test_every_gauge_has_a_description():
     assert set(meter.read(1010.0)) == set(HELP)
 
 
-@pytest.mark.xdist_group("ray")
 def test_prometheus_gets_them_from_rays_exporter(local_ray):
     meter, gauges = a_throughput(), SweepGauges("demo")
     meter.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "running", step=25, total_steps=100)], []), 1010.0)

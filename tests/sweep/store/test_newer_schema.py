@@ -38,7 +38,7 @@ def test_a_command_that_reads_refuses_it_in_a_sentence(tmp_path, command, more, 
     storage = tmp_path / "results"
     newer(storage, kind)
     before = content(storage)
-    app = importlib.import_module(f"sweep.{command}").app
+    app = importlib.import_module(f"sweep.{command}.__main__").app
     done = CliRunner().invoke(app, ["--storage", str(storage), "--study", "demo", *more])
     assert done.exit_code == 2, done.output
     assert "has schema_version 2 and this radsweep reads up to 1" in " ".join(done.output.split())

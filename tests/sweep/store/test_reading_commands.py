@@ -23,7 +23,7 @@ from sweep.store.results import ResultReader
 from sweep.store.store import ReadStore, Store
 
 ROOT = Path(__file__).resolve().parents[3]
-WRITING = ("write", "write_once", "move", "remove", "remove_leftovers")
+WRITING = ("write", "write_once", "move", "remove", "remove_orphans")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import torch
 from small import largest_difference
 from two_worker_runs import PRETRAINED, STEPS, Outcome, one_worker, pretrain_in_float64, right_cases, two_workers
 
-pytestmark = pytest.mark.xdist_group("two workers")  # one process makes their runs, once
 TOLERANCE = 1e-9
 NAMES = [case.name for case in right_cases()]
 
