@@ -30,14 +30,21 @@ def launcher_config(config: dict[str, Any]) -> dict[str, Any]:
     return prepared
 
 
-def library_titles() -> tuple[str, ...]:
-    """How the titles begin of the processes in which Ray Tune runs a trial and Ray Train its controller and workers."""
-    from ray.train.v2._internal.execution.controller.controller import TrainController
-    from ray.train.v2._internal.execution.worker_group.worker import RayTrainWorker
+def trial_title() -> str:
+    """How the title begins of a process in which Ray Tune runs trials."""
     from ray.tune.trainable import wrap_function
 
-    trial = wrap_function(lambda config: None)  # Tune makes a class of each function; all have one name
-    return tuple(f"{PROCESS_TITLE}{made.__name__}" for made in (trial, RayTrainWorker, TrainController))
+    return (
+        f"{PROCESS_TITLE}{wrap_function(lambda config: None).__name__}"  # a class of each function; all have one name
+    )
+
+
+def train_titles() -> tuple[str, ...]:
+    """How the titles begin of the processes of Ray Train: its workers, and the controller of each group of them."""
+    from ray.train.v2._internal.execution.controller.controller import TrainController
+    from ray.train.v2._internal.execution.worker_group.worker import RayTrainWorker
+
+    return tuple(f"{PROCESS_TITLE}{actor.__name__}" for actor in (RayTrainWorker, TrainController))
 
 
 def agent_titles() -> tuple[str, ...]:

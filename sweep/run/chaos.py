@@ -35,13 +35,13 @@ def worker_titles() -> tuple[str, ...]:
     Ray's own agents are not among them: where one ends, Ray ends the whole host, which is a fault of another kind.
     """
     # Imports Ray and torch, which the tests that only start drivers do without.
-    from datasets_io.ray_private import PROCESS_TITLE, library_titles
+    from datasets_io.ray_private import PROCESS_TITLE, train_titles, trial_title
     from sweep.engine.execution import GROUP_TASK, INITIAL_TASK, SEARCH_TASK
     from sweep.engine.progress_actor import ProgressActor
     from trainables.pretraining.run_queue import RunQueue
 
     own = (SEARCH_TASK, GROUP_TASK, INITIAL_TASK, ProgressActor.__name__, RunQueue.__name__)
-    return (*library_titles(), *(f"{PROCESS_TITLE}{name}" for name in own))
+    return (trial_title(), *train_titles(), *(f"{PROCESS_TITLE}{name}" for name in own))
 
 
 @dataclass

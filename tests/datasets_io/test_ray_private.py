@@ -11,8 +11,9 @@ from datasets_io.ray_private import (
     agent_titles,
     autoscaler_limits,
     launcher_config,
-    library_titles,
     token_that_ray_reads,
+    train_titles,
+    trial_title,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,8 +38,9 @@ def test_the_doctor_reads_a_cluster_file_as_ray_up_does():
 
 
 def test_faults_reach_the_processes_of_ray_train_and_ray_tune():
-    """Without library_titles sweep.run --chaos kills no worker of pretraining and no trial, and proves less."""
-    assert library_titles() == ("ray::ImplicitFunc", "ray::RayTrainWorker", "ray::TrainController")
+    """Without trial_title and train_titles sweep.run --chaos kills no trial and no pretraining, and proves less."""
+    assert trial_title() == "ray::ImplicitFunc"
+    assert train_titles() == ("ray::RayTrainWorker", "ray::TrainController")
 
 
 def test_agents_of_ray_that_outlive_a_killed_driver_are_told_from_ours():
