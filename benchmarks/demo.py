@@ -1,7 +1,7 @@
 """How long does the demo take, how much memory, and where does its time go?
 
 python -m benchmarks.demo [--quick]. Runs `python -m sweep.run` in a fresh storage. Memory is the proportional set size
-of the command and all processes below it, read every ten seconds: a look takes a fifth of a second of a core.
+of the command and all processes below it, read every ten seconds: a reading takes a fifth of a second of a core.
 Seconds by part are those that the results of finished items state; cells run side by side with each other and with
 pretraining, so parts add up to more than the wall time. One JSON line for each figure on stdout, a table on stderr.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.common import report, row
 from datasets_io.storage.artefacts import RESULT
 
-LIMIT_SECONDS, LOOK_SECONDS = 300.0, 10.0
+LIMIT_SECONDS, READ_SECONDS = 300.0, 10.0
 QUICK_ONLY = "method=random,protocol=LP,dataset=nih_cxr14,seed=0"
 
 
@@ -51,7 +51,7 @@ def proportional_bytes(pids: set[int]) -> int:
     return total
 
 
-class Watch(threading.Thread):
+class MemoryMonitor(threading.Thread):
     """The highest memory of a process tree, until stopped."""
 
     def __init__(self, pid: int):
@@ -59,7 +59,7 @@ class Watch(threading.Thread):
         self.pid, self.peak, self.stopped = pid, 0, threading.Event()
 
     def run(self) -> None:
-        while not self.stopped.wait(LOOK_SECONDS):
+        while not self.stopped.wait(READ_SECONDS):
             self.peak = max(self.peak, proportional_bytes(processes_below(self.pid)))
 
 
@@ -69,16 +69,16 @@ def run_demo(storage: Path, only: list[str]) -> tuple[float, int]:
     started = time.perf_counter()
     with open(storage.with_suffix(".log"), "w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "160"})
-        watch = Watch(process.pid)
-        watch.start()
+        monitor = MemoryMonitor(process.pid)
+        monitor.start()
         code = process.wait()
         seconds = time.perf_counter() - started
-        watch.stopped.set()
-        watch.join()
+        monitor.stopped.set()
+        monitor.join()
         log.seek(0)
         if code:
             raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{log.read()[-2000:]}")
-    return seconds, watch.peak
+    return seconds, monitor.peak
 
 
 def seconds_by_part(storage: Path) -> dict[str, float]:

@@ -117,7 +117,7 @@ def box_sums(picture, row_edges, column_edges):
 
 
 def uncompressed(scale: Scale, folder: Path) -> list[dict]:
-    """Each side does all files in its turn, as a build does: code that is warm, pixels that are in no cache."""
+    """One side after the other does all files, as a build does: code that is warm, pixels that are in no cache."""
     picture, spec = radiograph(scale.rows, scale.columns), PixelSpec(SIZE)
     paths = [write(folder / f"plain{i}.dcm", picture, uid.ExplicitVRLittleEndian) for i in range(FILES)]
     least = [least_work(path, scale.rows, scale.columns) for path in paths]

@@ -1,8 +1,8 @@
 """How much of a pretraining step is waiting for data, and what does a pretraining cost before its first step?
 
 python -m benchmarks.pretrain [--quick]. Streamed: Ray Data from Parquet shards. Resident: the same loop on the same
-batches from one array. The two take turns of some seconds within one process; their losses are checked equal. Once
-with a small backbone, once with a model that only takes 1 ms, where the views' and the pipeline's own limit shows.
+batches from one array. The two alternate in slices of some seconds within one process; their losses are checked equal.
+Once with a small backbone, once with a model that only takes 1 ms, where the views' and the pipeline's own limit shows.
 One JSON line for each figure on stdout, a table on stderr.
 """
 
@@ -43,7 +43,7 @@ STUB_SECONDS = 0.001
 
 @dataclass(frozen=True)
 class Size:
-    """turn_seconds: of one side before the other's turn; seconds: of each side in all, after warm_up_seconds.
+    """slice_seconds: of one side before the other runs; seconds: of each side in all, after warm_up_seconds.
 
     epochs: more than any side comes to. runs: as one study; alone: how many of them are timed in a group of their own.
     """
@@ -53,7 +53,7 @@ class Size:
     batch: int
     image_size: int
     warm_up_seconds: float
-    turn_seconds: float
+    slice_seconds: float
     seconds: float
     runs: int
     alone: int
@@ -64,17 +64,17 @@ QUICK = Size(150, 150, 16, 32, 0.5, 0.5, 1.0, 2, 1)
 
 
 class Side:
-    """One loop with its own stream; keeps the rate of each of its turns, their seconds, and of these the waiting."""
+    """One loop with its own stream; keeps the rate of each slice, the seconds of all, and of these the waiting."""
 
     def __init__(self, task: Pretraining, step: Callable, warm_up_seconds: float):
         self.batches, self.step = task.stream(0), step
         self.rates: list[float] = []
         self.seconds, self.waiting = 0.0, 0.0
-        self.turn(warm_up_seconds)
+        self.run_for(warm_up_seconds)
         self.rates.clear()
         self.seconds, self.waiting = 0.0, 0.0
 
-    def turn(self, seconds: float) -> None:
+    def run_for(self, seconds: float) -> None:
         started, steps = time.perf_counter(), 0
         while (before := time.perf_counter()) - started < seconds:
             batch = next(self.batches)
@@ -87,7 +87,7 @@ class Side:
 
     @property
     def rate(self) -> float:
-        """Steps a second in the median of its turns: the machine has moments at which it does something else."""
+        """Steps a second in the median of its slices: the machine has moments at which it does something else."""
         return statistics.median(self.rates)
 
 
@@ -143,7 +143,7 @@ def waiting(kind: str, job: EncoderJob, store: Store, size: Size) -> list[dict]:
         sides[name] = Side(task, step, size.warm_up_seconds)
     while sides["resident"].seconds < size.seconds:
         for side in sides.values():
-            side.turn(size.turn_seconds)
+            side.run_for(size.slice_seconds)
     for side in sides.values():
         side.batches.close()
     rates = {name: side.rate * size.batch for name, side in sides.items()}

@@ -19,7 +19,7 @@ def autoscaler_limits() -> Mapping[str, float]:
 
 
 def launcher_config(config: dict[str, Any]) -> dict[str, Any]:
-    """A cluster file's content as `ray up` completes it.
+    """A cluster file's content as `ray up` completes it, which is the one public way to ask Ray, and starts machines.
 
     Raises what Ray's validators and providers raise for one that it does not take; that is no class of their own.
     """

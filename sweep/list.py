@@ -5,16 +5,17 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.cli.exit_codes import EXIT_BAD_INPUT
+from sweep.cli.display import Display
+from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
 from sweep.cli.options import AsJson
+from sweep.studies.bad_input import BadInput
 
+Row = dict[str, object]  # column -> value: text, number, truth value, or a list of texts
 KINDS = ("methods", "datasets", "studies", "protocols")
-PIPE_WIDTH = 140
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -25,22 +26,24 @@ def list_command(
 ) -> None:
     """Which names are there for --study, --raw, --method and --only?"""
     silence_libraries()
-    if kind not in KINDS:
-        typer.echo(f"error: there is no list of {kind!r}; allowed: {', '.join(KINDS)}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT)
-    rows = {"methods": methods, "datasets": datasets, "studies": studies, "protocols": protocols}[kind]()
+    with errors_as_sentences("", BadInput):
+        rows = rows_of(kind)
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, PIPE_WIDTH)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in rows[0]:
+    for name in rows[0]:  # every registry has an entry
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(escape(_text(value)) for value in row.values()))
-    console.print(table)
+    Display().console.print(table)
+
+
+def rows_of(kind: str) -> list[Row]:
+    """The rows of one list. Raises BadInput for a kind that there is not."""
+    if kind not in KINDS:
+        raise BadInput(f"there is no list of {kind!r}; allowed: {', '.join(KINDS)}")
+    return {"methods": methods, "datasets": datasets, "studies": studies, "protocols": protocols}[kind]()
 
 
 def _text(value: object) -> str:
@@ -49,7 +52,10 @@ def _text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def methods() -> list[dict]:
+# Each function imports its registry itself: `--help` and a wrong name need none of them, and torch takes seconds.
+
+
+def methods() -> list[Row]:
     """A row for each way of pretraining, with what sweep.tune can search of it."""
     from sweep.studies.tunable import space_of
     from trainables.objectives.joint import JointSettings
@@ -68,7 +74,7 @@ def methods() -> list[dict]:
     ]
 
 
-def datasets() -> list[dict]:
+def datasets() -> list[Row]:
     """A row for each source that --raw takes."""
     from datasets_io.sources.registry import SOURCES
 
@@ -83,14 +89,15 @@ def datasets() -> list[dict]:
     ]
 
 
-def studies() -> list[dict]:
+def studies() -> list[Row]:
     """A row for each study, with its size."""
     from sweep.studies.plan import make_plan
     from sweep.studies.presets import STUDIES
 
-    rows = []
+    rows: list[Row] = []
     for name, make in STUDIES.items():
         study = make()
+        # Counting cells needs no data: any fingerprint does.
         plan = make_plan(study, {spec.source: "any" for spec in study.builds()}, {})
         rows.append(
             {
@@ -105,7 +112,7 @@ def studies() -> list[dict]:
     return rows
 
 
-def protocols() -> list[dict]:
+def protocols() -> list[Row]:
     """A row for each way of evaluating."""
     from trainables.registry import PROTOCOLS
 

@@ -55,7 +55,7 @@ INGEST_ON_RAY = (
     "shards.RECORDS_PER_SHARD = 64\n"
     "from datasets_io.build.__main__ import main; sys.exit(main(sys.argv[1:]))"
 )
-# Every token has one of these, plain or in UTF-16: one quick look tells files that have none.
+# Every token has one of these, plain or in UTF-16: one quick search tells files that have none.
 MARKS = (b"kv7", "kv7".encode("utf-16-le"), b"27182", "27182".encode("utf-16-le"))
 ELEMENTS = (
     "PatientName",

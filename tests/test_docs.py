@@ -1,6 +1,6 @@
 """Do README and docs say what is there: links, anchors, targets of make, Python, paths, modules, tests, versions?
 
-Command lines have tests of their own: test_commands.py and datasets_io/test_data_docs.py.
+Command lines have tests of their own: test_commands.py and datasets_io/build/test_data_docs.py.
 """
 
 import ast

@@ -1,6 +1,8 @@
-"""The two laws of the tree: imports point up it, and Ray is imported only where a file says so."""
+"""The rules of the tree: who may import whom, where Ray is imported, and how long files and functions are."""
 
 import ast
+import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -59,10 +61,11 @@ def test_nothing_from_storage_is_unpickled():
                 assert keywords.get("allow_pickle") is not True and keywords.get("trust_remote_code") is not True, path
 
 
-# -- rooms: who may import whom --------------------------------------------------------------------------
+# -- subpackages: who may import whom --------------------------------------------------------------------------
 
-# Room -> the rooms of its package that it may import. A room is a folder, or a file at the top of a package. What is
-# above is imported by what is below, never the other way: a reader of `store` need not know that there is a report.
+# Subpackage -> the subpackages of its package that it may import. A module at the top of a package counts as one. What
+# is above is imported by what is below, never the other way: a reader of `store` need not know that there is a report.
+# The tables of CONTRIBUTING.md say the same.
 LAW: dict[str, dict[str, set[str]]] = {
     "datasets_io": {
         "schema": set(),
@@ -96,6 +99,7 @@ LAW: dict[str, dict[str, set[str]]] = {
     "sweep": {
         "cli": set(),
         "studies": set(),
+        "search_space": {"studies"},
         "store": {"studies"},
         "statistics": {"studies", "store"},
         "training_free": {"cli", "studies", "store"},
@@ -141,7 +145,7 @@ def file_edges() -> dict[str, set[str]]:
 
 
 def breaches(edges: dict[str, set[str]], law: dict[str, dict[str, set[str]]]) -> list[str]:
-    """Each import that the law does not allow, and each room that it does not know."""
+    """Each import that the law does not allow, and each subpackage that it does not know."""
     found = []
     for module, imported in edges.items():
         package, *rest = module.split(".")
@@ -159,7 +163,7 @@ def breaches(edges: dict[str, set[str]], law: dict[str, dict[str, set[str]]]) ->
 
 
 def circle(edges: dict[str, set[str]]) -> list[str]:
-    """Some modules that import each other in a ring; empty where there is none."""
+    """Some modules that import each other in a circle; empty where there is none."""
     left = {module: set(imported) for module, imported in edges.items()}
     while free := [module for module, imported in left.items() if not imported & left.keys()]:
         for module in free:
@@ -209,3 +213,56 @@ def test_a_breach_and_a_circle_are_noticed():
     assert "attic is not in the law" in unknown
     assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+
+
+def table_of_contributing(text: str) -> dict[str, dict[str, set[str]]]:
+    """Package -> subpackage -> what it may import, as the tables below the packages' headings say."""
+    tables: dict[str, dict[str, set[str]]] = {}
+    for package, section in re.findall(r"^### (\w+): .*?\n(.*?)(?=^#|\n\n[^|])", text, re.DOTALL | re.MULTILINE):
+        rows = re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|$", section, re.MULTILINE)
+        tables[package] = {name: set(re.findall(r"\w+", imported)) for name, imported in rows}
+    return tables
+
+
+def test_contributing_shows_every_subpackage_and_what_it_may_import():
+    assert table_of_contributing((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")) == LAW
+
+
+# -- sizes ---------------------------------------------------------------------------------------------
+
+MOST_LINES, MEDIAN_LINES = 400, 150  # of a file
+MOST_LINES_OF_A_FUNCTION, MEDIAN_OF_A_FUNCTION = 60, 15  # from def to the last line, without decorators
+
+
+def function_lengths(text: str) -> dict[str, int]:
+    """ "line name" of each function of a source text, also of nested ones and methods -> its lines."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds)]
+    return {f"{node.lineno} {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1 for node in nodes}
+
+
+def too_long(lengths: dict[str, int], most: int) -> dict[str, int]:
+    return {name: length for name, length in lengths.items() if length > most}
+
+
+FILE_LENGTHS = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+FUNCTION_LENGTHS = {
+    f"{path.relative_to(ROOT)} {name}": length
+    for path in FILES
+    for name, length in function_lengths(path.read_text(encoding="utf-8")).items()
+}
+
+
+def test_files_are_short():
+    assert too_long(FILE_LENGTHS, MOST_LINES) == {}
+    assert statistics.median(length for length in FILE_LENGTHS.values() if length) <= MEDIAN_LINES
+
+
+def test_functions_are_short():
+    assert too_long(FUNCTION_LENGTHS, MOST_LINES_OF_A_FUNCTION) == {}
+    assert statistics.median(FUNCTION_LENGTHS.values()) <= MEDIAN_OF_A_FUNCTION
+
+
+def test_a_long_function_is_noticed():
+    text = "class A:\n    def long(self):\n" + 60 * "        self.x = 1\n" + "    def short(self): ...\n"
+    assert too_long(function_lengths(text), MOST_LINES_OF_A_FUNCTION) == {"2 long": 61}

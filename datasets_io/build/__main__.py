@@ -25,22 +25,26 @@ def parser() -> argparse.ArgumentParser:
     """The flags; a test freezes them."""
     flags = argparse.ArgumentParser(
         prog="python -m datasets_io.build",
-        description="Turn a raw archive, as it was downloaded, into Parquet shards. The same command resumes.",
+        description="Turn a raw archive, as it was downloaded, into Parquet shards. Run again, it resumes.",
     )
     flags.add_argument("source", metavar="SOURCE", help=f"one of {', '.join(sorted(SOURCES))}")
     flags.add_argument("--raw", required=True, type=Path, metavar="DIR", help="the archive's folder")
     flags.add_argument("--storage", required=True, metavar="URI", help="where results are kept: a path, s3://, gs://")
-    flags.add_argument("--image-size", type=int, default=224, metavar="PIXELS")
-    flags.add_argument("--intensity", choices=INTENSITIES, default="minmax", help="how DICOM values become greys")
+    flags.add_argument("--image-size", type=int, default=224, metavar="PIXELS", help="of a side (224)")
+    flags.add_argument(
+        "--intensity", choices=INTENSITIES, default="minmax", help="how DICOM values become grey levels (minmax)"
+    )
     flags.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the source")
     flags.add_argument("--limit", type=int, metavar="N", help="only N images, to try things out")
-    flags.add_argument("--max-rejects", type=float, default=0.01, metavar="SHARE", help="files that may fail (0.01)")
+    flags.add_argument(
+        "--max-rejects", type=float, default=0.01, metavar="SHARE", help="of images that may be rejected (0.01)"
+    )
     flags.add_argument("--verify", action="store_true", help="read all shards again and compare with the manifest")
     return flags
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command. Exit code: 0 whole, 2 bad input, 3 too many rejects or damaged shards, 130 interrupted."""
+    """Run the command. Exit code: 0 complete, 2 bad input, 3 too many rejects or damaged shards, 130 interrupted."""
     flags = parser().parse_args(arguments)
     try:
         return _run(flags)

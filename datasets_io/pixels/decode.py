@@ -21,7 +21,7 @@ from datasets_io.pixels.grey import (
 def decode_file(path: Path, spec: PixelSpec) -> Decoded:
     """Read one file. Raises PixelError for all that is wrong with it, whatever the libraries raise.
 
-    MemoryError passes through; decode_worker, which limits memory, turns it into a PixelError.
+    MemoryError passes through; worker.py, which limits memory, turns it into a PixelError.
     """
     try:
         if os.path.getsize(path) > MAX_FILE_BYTES:

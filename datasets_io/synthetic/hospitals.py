@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from datasets_io.synthetic.patients import Population, Sign
-from datasets_io.synthetic.thorax import Anatomy, Camera, render
+from datasets_io.synthetic.signs import render
+from datasets_io.synthetic.thorax import Anatomy, Camera
 
 SHADING = 0.08  # of grey, between the middle and the border
 LETTERS = {"L": ("#...", "#...", "#...", "#...", "####"), "R": ("###.", "#..#", "###.", "#.#.", "#..#")}

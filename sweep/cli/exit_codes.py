@@ -59,6 +59,26 @@ def handled_errors(module: str, storage: str, bad_input: type[Exception], retry:
         _exit(f"error: {trouble}; when that is mended, go on with:\n  {command}{retry}", EXIT_SOME_FAILED)
 
 
+@contextmanager
+def errors_as_sentences(storage: str, *bad_input: type[Exception], advice: str = "") -> Iterator[None]:
+    """For a command that is simply given again, without work to go on with: a sentence and an exit code for each end.
+
+    2 for `bad_input` and for what cannot be written at all, 3 for a storage that is full or away, 130 for an interrupt.
+    storage: what is named where an OSError names no file; advice: what follows the sentence about such an error.
+    """
+    refused: tuple[type[Exception], ...] = (*bad_input, NewerSchema)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except refused as error:
+        _exit(f"error: {error}", EXIT_BAD_INPUT)
+    except OSError as error:
+        if (trouble := storage_error_message(error, storage)) is None:
+            raise
+        _exit(f"error: {trouble}{advice}", EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED)
+
+
 def cluster_lost_message(error: ClusterLost, module: str) -> str:
     """The sentence for a lost cluster, with the command that goes on."""
     return f"error: {error}. What is finished is kept; go on with:\n  {command_of(module)}"

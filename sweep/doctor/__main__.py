@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -11,13 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_FAILED
+from sweep.cli.display import Display
+from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, errors_as_sentences
 from sweep.cli.logging import silence_libraries
 from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, AsJson, Storage
 from sweep.doctor.check import FAIL, OK, WARN, Check, guarded
 
-MARKS = {OK: "[green]ok[/green]", WARN: "[yellow]warn[/yellow]", FAIL: "[red]fail[/red]"}
-PIPE_WIDTH = 140
+if TYPE_CHECKING:
+    from sweep.studies.study import Study
+
+MARKS = {OK: "[green]ok[/green]", WARN: "[yellow]warn[/yellow]", FAIL: "[red]fail[/red]"}  # with the markup of rich
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -33,24 +36,22 @@ def doctor(
     storage: Storage = DEFAULT_STORAGE,
     raw: Annotated[
         list[str] | None,
-        typer.Option(metavar="SOURCE=DIR", help="A raw archive: is it whole? No image is read. Repeat for each."),
+        typer.Option(metavar="SOURCE=DIR", help="A raw archive: is it complete? No image is read. Repeat for each."),
     ] = None,
     study: Annotated[
         str | None, typer.Option(help="Whose data and disk space to check; demo, where neither it nor --raw is given.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Would a study run here? Each check that fails comes with the command that mends it.
+    """Would a study run here? Each check that fails comes with the command that fixes it.
 
-    Looks at versions, devices, /dev/shm, disks against the plan, ports and the token; writes, renames and
-    reads back a file in the storage and removes it again; counts the images that the archives list.
+    Checks versions, devices, /dev/shm, disks against the plan, ports and the
+    token; writes, renames and reads back a file in the storage and removes it
+    again; counts the images that the archives list.
     """
     silence_libraries()
-    try:
+    with errors_as_sentences(storage, ValueError):
         checks = examine(study, storage, raw or [], cluster)
-    except ValueError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=1))
     else:
@@ -83,7 +84,8 @@ def examine(study_name: str | None, storage: str, raw_values: list[str], cluster
     return checks
 
 
-def _data_and_disk(study, storage: str, raw: dict[str, Path]) -> list[Check]:
+def _data_and_disk(study: "Study | None", storage: str, raw: dict[str, Path]) -> list[Check]:
+    """The archives, and where a study was named its data and the disk space for what is left of it."""
     from sweep.doctor.needs import needs_of
     from sweep.doctor.places import check_disk
     from sweep.doctor.trees import check_raw, check_study_data
@@ -95,18 +97,17 @@ def _data_and_disk(study, storage: str, raw: dict[str, Path]) -> list[Check]:
     if study is None:
         return checks
     store = ReadStore(storage)
-    usable = {source: folder for source, folder in raw.items() if source in counts}
+    usable = {source: folder for source, folder in raw.items() if source in counts}  # check_raw counts no broken one
     data, of_study, built = check_study_data(study, store, usable)
+    # Sizes depend on no fingerprint: data that are still to be built may have any.
     plan = make_plan(study, {spec.source: "any" for spec in specs}, {})
     needs = needs_of(study, plan.encoders, plan.cells, {**counts, **of_study}, built)
     return [*checks, *data, *check_disk(storage, needs)]
 
 
 def show(checks: list[Check], console: Console | None = None) -> None:
-    """A row a check, then what mends what."""
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = max(console.width, PIPE_WIDTH)
+    """A row for each check, then for each that is not ok the command that mends it."""
+    console = Display(console).console
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("check", no_wrap=True)
@@ -119,8 +120,8 @@ def show(checks: list[Check], console: Console | None = None) -> None:
         problem, mend = f"{escape(check.name)}: {escape(check.found)}", f"mend: [bold]{escape(check.mend)}[/bold]"
         console.print(f"{MARKS[check.status]} {problem}\n     {mend}", highlight=False, soft_wrap=True)
     failed = sum(check.status == FAIL for check in checks)
-    words = "Everything that a study needs is here." if not failed else f"{failed} of {len(checks)} checks fail."
-    console.print(words, highlight=False)
+    result = "Everything that a study needs is here." if not failed else f"{failed} of {len(checks)} checks fail."
+    console.print(result, highlight=False)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,22 @@ from pathlib import Path
 from sweep.doctor.check import FAIL, OK, WARN, Check
 
 DASHBOARD_PORT, HEAD_PORT = 8265, 6379
+# umask 077: the file is the owner's alone from the moment it is made. What the command prints is the token itself.
 MAKE_TOKEN = "(umask 077; ray get-auth-token --generate > /dev/null)"
 CONNECT_SECONDS = 3.0
 
 
 def token_file() -> Path:
+    """Where Ray looks for the token."""
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
 
 
 def check_token(on_cluster: bool, path: Path | None = None) -> Check:
-    """on_cluster: a cluster file was given, or RAY_ADDRESS; then a token must be there, else one is made."""
+    """Whether Ray asks for a token, and whether only its owner can read it. The token itself is never printed.
+
+    on_cluster: a cluster file was given, or RAY_ADDRESS; then a token must be there, else one is made. path: of the
+    token's file; Ray's own where None.
+    """
     path = path or token_file()
     mode = os.environ.get("RAY_AUTH_MODE")
     if mode not in (None, "", "token"):
@@ -30,7 +36,7 @@ def check_token(on_cluster: bool, path: Path | None = None) -> Check:
             return Check("token", FAIL, f"{path} does not exist: a cluster with tokens refuses this driver", MAKE_TOKEN)
         return Check("token", OK, "none yet: one is made when Ray starts on this machine, for you alone to read")
     permissions = stat.S_IMODE(path.stat().st_mode)
-    if permissions & 0o077:
+    if permissions & 0o077:  # any right of the group or of others
         text = f"{path} has mode {permissions:o}: other users of this machine can read it"
         return Check("token", FAIL if on_cluster else WARN, text, f"chmod 600 {path}")
     return Check("token", OK, f"{path}, readable by its owner only")
@@ -40,13 +46,16 @@ def outside_address() -> str | None:
     """This machine's address on the network that leads out; nothing is sent. None where there is no network."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # an address of documentation: only the route is looked up
+            # An address for documentation (RFC 5737). Connecting a UDP socket only looks up the route.
+            probe.connect(("192.0.2.1", 9))
         except OSError:
             return None
-        return probe.getsockname()[0]
+        address: str = probe.getsockname()[0]
+        return address
 
 
-def answers(host: str, port: int) -> bool:
+def accepts_connections(host: str, port: int) -> bool:
+    """Whether something listens there and can be reached within CONNECT_SECONDS."""
     try:
         with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
             return True
@@ -55,13 +64,16 @@ def answers(host: str, port: int) -> bool:
 
 
 def check_dashboard_port(port: int = DASHBOARD_PORT, outside: str | None = None) -> Check:
-    """A dashboard may answer this machine only. outside: this machine's address to others, looked up where None."""
+    """A dashboard may answer this machine only: whoever reaches it can run jobs.
+
+    outside: this machine's address to others, looked up where None.
+    """
     outside = outside or outside_address()
-    if outside is not None and answers(outside, port):
+    if outside is not None and accepts_connections(outside, port):
         text = f"port {port} answers at {outside}: others on the network can reach the dashboard"
         mend = "ray stop && ray start --head --dashboard-host=127.0.0.1  (or close the port in the firewall)"
         return Check("dashboard port", FAIL, text, mend)
-    if answers("127.0.0.1", port):
+    if accepts_connections("127.0.0.1", port):
         return Check("dashboard port", OK, f"port {port} is in use on this machine only; Ray takes the next one")
     return Check("dashboard port", OK, f"port {port} is free, and closed to other machines")
 
@@ -70,16 +82,17 @@ def check_head(address: str | None) -> list[Check]:
     """Whether the cluster that RAY_ADDRESS names can be reached; nothing where it names none."""
     if not address or address in ("auto", "local"):
         return []
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.removeprefix("ray://").rpartition(":")  # the last colon: an IPv6 address has several
     if not port.isdecimal() or not host:
         text = f"RAY_ADDRESS is {address!r}, not HOST:PORT"
         return [Check("head", FAIL, text, f"export RAY_ADDRESS=HOST:{HEAD_PORT}")]
-    if answers(host, int(port)):
+    if accepts_connections(host, int(port)):
         return [Check("head", OK, f"{address} answers")]
     text = f"RAY_ADDRESS is {address}, and nothing answers there"
     return [Check("head", FAIL, text, "unset RAY_ADDRESS  (to run here), or start the cluster: ray up cluster.yaml")]
 
 
 def access_checks(on_cluster: bool) -> list[Check]:
+    """Token, dashboard and head. on_cluster: a cluster file was given."""
     address = os.environ.get("RAY_ADDRESS")
     return [check_token(on_cluster or bool(address)), check_dashboard_port(), *check_head(address)]

@@ -18,12 +18,12 @@ class Check:
     found: str
     mend: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         assert self.status in (OK, WARN, FAIL) and bool(self.mend) == (self.status != OK), self
 
 
 def guarded(name: str, examine: Callable[[], Iterable[Check]]) -> list[Check]:
-    """The checks of one examination. One that breaks is itself a finding: the others still run."""
+    """The checks that `examine` gives; where it raises, one failed check that says so, and the others still run."""
     try:
         return list(examine())
     except Exception as error:
@@ -31,5 +31,5 @@ def guarded(name: str, examine: Callable[[], Iterable[Check]]) -> list[Check]:
 
 
 def gigabytes(count: float) -> str:
-    """Bytes as people read them: 1.5 GB, 320 MB."""
+    """A number of bytes with a decimal unit: 1.5 GB, 320 MB."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"

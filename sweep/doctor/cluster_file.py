@@ -21,6 +21,7 @@ CLOUD_CLIENTS = {"aws": "boto3", "gcp": "googleapiclient", "azure": "azure"}
 
 
 def check_cluster_file(path: Path) -> list[Check]:
+    """A file for `ray up`, or a RayJob for Kubernetes, which is told apart by its `kind`."""
     name = "cluster file"
     try:
         text = path.read_text(encoding="utf-8")
@@ -60,6 +61,7 @@ def _fields(path: Path, text: str) -> list[Check]:
 
 
 def _security(path: Path, config: dict[str, Any]) -> list[Check]:
+    """Whether every node that the file starts asks for the token, and the dashboard answers on the head only."""
     head = " ".join(config.get("head_start_ray_commands", []))
     worker = " ".join(config.get("worker_start_ray_commands", []))
     problems = []
@@ -93,6 +95,7 @@ def _launcher(path: Path, config: dict[str, Any]) -> list[Check]:
 
 
 def _kubernetes(path: Path, job: dict[str, Any]) -> list[Check]:
+    """A RayJob: its token, and whether the Kubernetes cluster takes it; kubectl's dry run creates nothing."""
     checks = []
     cluster = job.get("spec", {}).get("rayClusterSpec", {})
     if (job.get("kind"), cluster.get("authOptions")) != ("RayJob", {"mode": "token"}):

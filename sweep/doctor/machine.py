@@ -21,10 +21,12 @@ OPEN_FILES = 4096  # Ray holds about a dozen sockets for each of its processes
 
 
 def install_command() -> str:
+    """What installs the project with the pinned versions into the Python that runs here."""
     return f"{sys.executable} -m pip install --constraint constraints.txt --editable ."
 
 
 def check_python(found: tuple[int, int] = sys.version_info[:2]) -> Check:
+    """found: (major, minor) of the Python that runs here."""
     text = ".".join(map(str, found))
     if found < OLDEST_PYTHON:
         return Check("python", FAIL, f"{text}; 3.11 or newer is needed", "rm -rf .venv && make PYTHON=python3.11 setup")
@@ -37,7 +39,7 @@ def requirements() -> list[str]:
 
 
 def check_packages(wanted: Iterable[str]) -> list[Check]:
-    """One check for all packages in range, and one for each that is not. wanted: `torch>=2.10`, ..."""
+    """One check for all packages in range, first, and one for each that is not. wanted: `torch>=2.10`, ..."""
     bad, good = [], []
     for requirement in map(Requirement, wanted):
         try:
@@ -80,7 +82,7 @@ def _driver_version() -> str | None:
 
 
 def check_shared_memory(folder: str = "/dev/shm", needed: int = SHARED_MEMORY_BYTES) -> Check:
-    """Ray's object store lies in /dev/shm; where that is small it goes to the disk and is slow."""
+    """Ray's object store lies in /dev/shm; where that is small it goes to the disk and is slow. needed: bytes."""
     name = "shared memory"
     if not Path(folder).is_dir():
         return Check(name, OK, f"{folder} does not exist on {platform.system()}: Ray keeps objects elsewhere")
@@ -92,7 +94,7 @@ def check_shared_memory(folder: str = "/dev/shm", needed: int = SHARED_MEMORY_BY
 
 
 def check_open_files(limit: int | None = None, needed: int = OPEN_FILES) -> Check:
-    """limit: of this process, where None."""
+    """The limit of open files against what Ray needs. limit: that of this process, where None."""
     if limit is None:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY or limit >= needed:
@@ -101,6 +103,7 @@ def check_open_files(limit: int | None = None, needed: int = OPEN_FILES) -> Chec
 
 
 def machine_checks() -> list[Check]:
+    """Everything about this machine that needs neither a storage nor a study."""
     return [
         check_python(),
         *check_packages(requirements()),

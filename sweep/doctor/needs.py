@@ -14,6 +14,7 @@ from trainables.networks.text import HuggingFaceText
 from trainables.recipe import BackboneSpec, PretrainRecipe
 
 FLOAT32 = 4
+# Round upper figures: the check is to warn before a disk is full, not to count bytes.
 HEAD_BYTES = 50 << 20  # projection heads of an objective, as float32
 TEXT_TOWER_BYTES = 440 << 20  # a BERT-base text encoder, as float32
 CHECKPOINT_COPIES = 4  # weights, Adam's two moments, and the best epoch so far
@@ -24,21 +25,23 @@ RESULT_BYTES = 50_000  # result.json with its history, label subset and head
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes still to be written to the storage and to a node's cache. says: what they are for."""
+    """Bytes still to be written to the storage and to a node's cache. purpose: what they are for."""
 
     storage: int
     cache: int
-    says: str
+    purpose: str
 
 
 @lru_cache(maxsize=32)
 def backbone_bytes(spec: BackboneSpec) -> int:
-    with torch.device("meta"):
+    """Bytes of a backbone's parameters and buffers as float32."""
+    with torch.device("meta"):  # shapes without memory and without initial values
         backbone = build_backbone(spec, seed=0)
     return FLOAT32 * sum(tensor.numel() for tensor in backbone.state_dict().values())
 
 
 def encoder_bytes(run: EncoderRun) -> int:
+    """Bytes of a published encoder: its backbone, and of a pretraining about those of its heads and text tower."""
     recipe = run.recipe
     heads = HEAD_BYTES if isinstance(recipe, PretrainRecipe) and recipe.backbone.name != "demo_cnn" else 0
     text = TEXT_TOWER_BYTES if isinstance(getattr(recipe, "text", None), HuggingFaceText) else 0
@@ -55,25 +58,29 @@ def needs_of(
 ) -> Needs:
     """encoders, cells: what is left. counts: source -> split -> images; built: sources whose shards are there.
 
-    A source without counts adds nothing. The sizes are those of uncompressed pixels, so real ones are below.
+    findings: labels of each image. A source without counts adds nothing. The sizes are those of uncompressed pixels, so
+    real ones are smaller.
     """
+    # One byte a pixel: images are stored as grey, uint8.
     shards = sum(
         sum(counts.get(spec.source, {}).values()) * (spec.image_size**2 + ROW_BYTES)
         for spec in study.builds()
         if spec.source not in built
     )
     sizes = [encoder_bytes(run) for run in encoders]
+    # Of the largest encoder: a checkpoint is removed when its encoder is published.
     checkpoints = CHECKPOINT_COPIES * max(sizes, default=0)
     results = sum(
         counts.get(cell.dataset, {}).get(cell.recipe.splits.test, 0) * findings * PREDICTION_BYTES + RESULT_BYTES
         for cell in cells
     )
+    # The corpus's training images are streamed; whatever else is read is cached as a file, once a node.
     cached = [
         counts.get(spec.source, {}).get(split, 0) * spec.image_size**2
         for spec in study.builds()
         for split in ("train", "val", "test")
         if spec.source != study.corpus.source or split == "val"
     ]
-    says = f"{len(encoders)} encoders, {len(cells)} cells" + (", shards" if shards else "")
+    purpose = f"{len(encoders)} encoders, {len(cells)} cells" + (", shards" if shards else "")
     storage = shards + sum(sizes) + checkpoints + results
-    return Needs(storage, sum(size for size in cached if size > MEMORY_LIMIT), says)
+    return Needs(storage, sum(size for size in cached if size > MEMORY_LIMIT), purpose)  # smaller ones stay in memory

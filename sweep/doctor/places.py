@@ -1,4 +1,4 @@
-"""Can results be kept there: storage that writes, renames and lists, and disks with room for the plan."""
+"""Can results be stored there: a storage that writes, renames and lists, and disks with room for the plan."""
 
 import shutil
 import tempfile
@@ -14,11 +14,14 @@ from sweep.doctor.check import FAIL, OK, WARN, Check, gigabytes
 from sweep.doctor.needs import Needs
 
 CLOCK_SECONDS = 5.0
-RAY_FULL = 0.95  # Ray stops to take work on a disk as full as this
+RAY_FULL = 0.95  # Ray refuses new work where the disk of its temporary files is as full as this (its default)
 
 
 def check_storage(uri: str) -> list[Check]:
-    """Everything that the project asks of a storage, done once in a folder of its own that is removed again."""
+    """Everything that the project asks of a storage, done once in a folder of its own that is removed again.
+
+    Folders above it that did not exist are removed too: the check leaves a storage as it found it.
+    """
     try:
         files = Files(uri)
         made = _first_missing(Path(files.root)) if files.is_local else None
@@ -26,15 +29,15 @@ def check_storage(uri: str) -> list[Check]:
         return [Check("storage", FAIL, f"{uri}: {error}", _how_to_reach(uri))]
     folder = f"doctor-{uuid.uuid4().hex[:8]}"
     try:
-        return [_exercise(files, folder), _clock(files, folder)]
+        return [_operations(files, folder), _clock(files, folder)]
     except OSError as error:
         return [Check("storage", FAIL, f"{uri} cannot be used: {error}", _how_to_reach(uri))]
     finally:
-        _clean(files, folder, made)
+        _remove(files, folder, made)
 
 
-def _exercise(files: Files, folder: str) -> Check:
-    """Write, replace, write once, list, read back, remove: what each must give is compared."""
+def _operations(files: Files, folder: str) -> Check:
+    """Write, replace, write once, list, read back: each result is compared with what it must be."""
     started = time.monotonic()
     files.write(f"{folder}/a.txt", b"first")
     files.write(f"{folder}/a.txt", b"second")  # on a disk: a temporary file, renamed
@@ -54,6 +57,7 @@ def _exercise(files: Files, folder: str) -> Check:
 
 def _clock(files: Files, folder: str) -> Check:
     """Leases and the rate in `sweep.status` compare this machine's clock with the times of files."""
+    # Of a file that was just written: the storage's time now, as near as its round trip takes.
     files.write(f"{folder}/now.txt", b"now")
     written = files.fs.get_file_info(files.full(f"{folder}/now.txt")).mtime
     apart = abs(written.timestamp() - time.time()) if written else 0.0
@@ -69,16 +73,18 @@ def _first_missing(path: Path) -> Path | None:
     return missing[-1] if missing else None
 
 
-def _clean(files: Files, folder: str, made: Path | None) -> None:
+def _remove(files: Files, folder: str, made: Path | None) -> None:
     try:
         files.remove(folder)
     except OSError:
         return  # what could not be written needs no removing
+    # A sweep may have begun to write there meanwhile.
     if made is not None and made.is_dir() and not any(path.is_file() for path in made.rglob("*")):
         shutil.rmtree(made)
 
 
 def _how_to_reach(uri: str) -> str:
+    """The command that shows why a storage cannot be used."""
     scheme = uri.partition("://")[0] if "://" in uri else ""
     if scheme == "s3":
         bucket = uri.removeprefix("s3://").partition("/")[0].partition("?")[0]
@@ -102,18 +108,20 @@ def check_disk(uri: str, needs: Needs) -> list[Check]:
     files = Files(uri)
     checks = []
     if isinstance(files.fs, pafs.LocalFileSystem):
-        checks.append(_room("disk of the storage", free_bytes(Path(files.root)), needs.storage, needs.says, files.root))
+        free = free_bytes(Path(files.root))
+        checks.append(_room("disk of the storage", free, needs.storage, needs.purpose, files.root))
     else:
-        text = f"about {gigabytes(needs.storage)} will be written to {uri} ({needs.says})"
+        text = f"about {gigabytes(needs.storage)} will be written to {uri} ({needs.purpose})"
         checks.append(Check("disk of the storage", OK, text))
     cache = local_cache()
-    says = "the datasets' images, once a node (RADSWEEP_CACHE)"
-    checks.append(_room("disk of the cache", free_bytes(cache), needs.cache, says, cache))
+    purpose = "the datasets' images, once a node (RADSWEEP_CACHE)"
+    checks.append(_room("disk of the cache", free_bytes(cache), needs.cache, purpose, cache))
     return [*checks, _ray_disk(Path(tempfile.gettempdir()))]
 
 
-def _room(name: str, free: int, needed: int, says: str, place: object) -> Check:
-    text = f"{gigabytes(free)} free at {place}; about {gigabytes(needed)} needed for {says}"
+def _room(name: str, free: int, needed: int, purpose: str, place: object) -> Check:
+    """free, needed: in bytes."""
+    text = f"{gigabytes(free)} free at {place}; about {gigabytes(needed)} needed for {purpose}"
     if free >= needed:
         return Check(name, OK, text)
     return Check(name, FAIL, text, f"free {gigabytes(needed - free)} there, or take another place: df -h {place}")

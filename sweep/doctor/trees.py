@@ -1,4 +1,4 @@
-"""Are the data trees whole: raw archives as they were downloaded, and shards that were built from them."""
+"""Are the data trees complete: raw archives as they were downloaded, and shards that were built from them."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,19 @@ from sweep.store.shards import data_folders
 from sweep.store.store import ReadStore
 from sweep.studies.study import Study
 
-# Images that the whole archives list: MIMIC-CXR 2.x; CheXpert train + valid, and with the later test set; NIH.
-WHOLE = {"mimic_cxr": (377_110,), "chexpert": (223_648, 224_316), "nih_cxr14": (112_120,)}
+# Images that the complete archives list: MIMIC-CXR 2.x; CheXpert train + valid, and with the later test set; NIH.
+COMPLETE = {"mimic_cxr": (377_110,), "chexpert": (223_648, 224_316), "nih_cxr14": (112_120,)}
 Counts = dict[str, dict[str, int]]  # source -> split -> images
 
 
 def check_raw(raw: Mapping[str, Path], specs: Sequence[BuildSpec]) -> tuple[list[Check], Counts]:
-    """Every archive given, looked at as a build would before it reads an image."""
+    """The checks of each archive that was given, as a build makes them before it reads an image.
+
+    raw: source -> folder. The counts are of the archives that passed.
+    """
     by_source = {spec.source: spec for spec in specs}
-    checks, counts = [], {}
+    checks: list[Check] = []
+    counts: Counts = {}
     for source, folder in raw.items():
         name = f"archive {source}"
         try:
@@ -38,10 +42,10 @@ def check_raw(raw: Mapping[str, Path], specs: Sequence[BuildSpec]) -> tuple[list
 def _archive_check(name: str, source: str, folder: Path, records: list[Record], counts: dict[str, int]) -> Check:
     patients = len({record.patient_id for record in records})
     text = f"{len(records):,} images of {patients:,} patients: {_split_text(counts)}"
-    whole = WHOLE.get(source)
-    if whole is None or len(records) in whole:
+    complete = COMPLETE.get(source)
+    if complete is None or len(records) in complete:
         return Check(name, OK, text)
-    text += f"; the whole archive lists {' or '.join(f'{number:,}' for number in whole)}"
+    text += f"; the whole archive lists {' or '.join(f'{number:,}' for number in complete)}"
     return Check(name, WARN, text, _how_to_mend(source, folder) + "  (or go on with this part)")
 
 
@@ -59,14 +63,19 @@ def _how_to_mend(source: str, folder: Path) -> str:
 
 
 def check_study_data(study: Study, store: ReadStore, raw: Mapping[str, Path]) -> tuple[list[Check], Counts, set[str]]:
-    """What a study reads and --raw does not give: shards in the storage, or synthetic archives. Last: what is built."""
-    whole = all(spec.source in raw for spec in study.builds())
-    named = [f"{spec.source}={raw[spec.source]}" for spec in study.builds()] if whole else []
+    """What a study reads and --raw does not give: shards in the storage, or synthetic archives.
+
+    Returns the checks, the images of shards and of synthetic archives, and the sources that are built.
+    """
+    # Which build is meant is decided from all archives together, or by what the storage has where one is not given.
+    all_given = all(spec.source in raw for spec in study.builds())
+    named = [f"{spec.source}={raw[spec.source]}" for spec in study.builds()] if all_given else []
     try:
         folders = data_folders(study, named, store)
     except ValueError as error:
         return [Check("data", FAIL, str(error), "give --raw SOURCE=DIR for the archive that is meant")], {}, set()
-    checks, counts = [], {}
+    checks: list[Check] = []
+    counts: Counts = {}
     found = open_sources(store, folders)
     damage = {one.name: one for one in found.damage}
     for spec in study.builds():
@@ -79,7 +88,7 @@ def check_study_data(study: Study, store: ReadStore, raw: Mapping[str, Path]) ->
         elif source in found.manifests:
             checks.append(Check(f"shards {source}", OK, f"{folders[source]}: {_split_text(counts[source])}"))
         elif source in raw:
-            continue  # the archive's own check speaks for it
+            continue  # check_raw has checked the archive
         elif study.synthetic is not None and not raw:
             counts[source] = study.synthetic.image_counts()[source]
             checks.append(Check(f"data {source}", OK, f"synthetic, to be made: {_split_text(counts[source])}"))

@@ -1,0 +1,1 @@
+"""A finished encoder as files that timm and transformers load, with a model card."""

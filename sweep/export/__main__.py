@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.exit_codes import EXIT_BAD_INPUT, not_writable, storage_error_message
+from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.options import DEFAULT_STUDY, RawOfRun, StorageOfRun, StudyOfRun
-from sweep.export.encoder_files import _left_out_of, export_encoder, find_encoder
+from sweep.export.encoder_files import damage_left_out, export_encoder, find_encoder
 from sweep.store.snapshot import gather
 from sweep.studies.bad_input import BadInput
 
@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(
     epilog="The storage is only read. Exit codes: 0 exported; 2 bad input, an encoder that is unfinished or "
-    "damaged, or a folder that cannot be written."
+    "damaged, or a folder that cannot be written; 3 a disk that is full or away."
 )
 def main(
     encoder: Annotated[str, typer.Argument(help="A row of the study (clip), or one of its encoders (clip-p0).")],
@@ -26,22 +26,14 @@ def main(
     raw: RawOfRun = None,
 ) -> None:
     """Write an encoder as safetensors with a model card that has its numbers."""
-    try:
+    with errors_as_sentences(str(to), BadInput, advice="; give a --to that can be written"):
         data = gather(study, storage, raw or [])
         run = find_encoder(data, encoder)
         made = export_encoder(data, run, to.expanduser())
-    except BadInput as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
-    except OSError as error:
-        if not not_writable(error):
-            raise
-        typer.echo(f"error: {storage_error_message(error, str(to))}; give a --to that can be written", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
-    for found in _left_out_of(data, run):
+    for found in damage_left_out(data, run):
         typer.echo(f"damaged, and left out of the model card: {found.line}", err=True)
-    loads = f"; {' and '.join(made.loads_in)} load it" if made.loads_in else ""
-    typer.echo(f"{made.folder}: {', '.join(made.files)}{loads}")
+    loaded_by = f"; {' and '.join(made.loads_in)} load it" if made.loads_in else ""
+    typer.echo(f"{made.folder}: {', '.join(made.files)}{loaded_by}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ TEXT_FILES = ("objective.safetensors", "tokenizer.json")
 
 @dataclass(frozen=True)
 class Export:
-    """What was written. loads_in: the libraries that load it by themselves."""
+    """What was written: a folder and the names of its files. loads_in: the libraries that load it by themselves."""
 
     folder: Path
     files: tuple[str, ...]
@@ -34,6 +34,7 @@ class Export:
 
 def find_encoder(data: ReportData, name: str) -> EncoderRun:
     """By row (`clip`, its first pretraining seed), by name (`clip-p0`) or by key. Raises BadInput."""
+    # By seed, so that a row's name alone means its first pretraining.
     runs = sorted(data.plan.encoders, key=lambda run: run.pretrain_seed)
     for run in runs:
         if name in (run.row, str(run), run.key, f"{run}-{run.key}"):
@@ -45,8 +46,10 @@ def find_encoder(data: ReportData, name: str) -> EncoderRun:
 def export_encoder(data: ReportData, run: EncoderRun, folder: Path) -> Export:
     """Write weights, configuration and model card.
 
-    Raises BadInput for an encoder that is unfinished or damaged, and for a folder in use; then nothing is written.
+    Raises BadInput for an encoder that is unfinished or damaged, and for a folder in use; then nothing is written. And
+    OSError for a folder that cannot be written.
     """
+    # All that can be refused is refused before the folder is made.
     done, _ = data.store.done_and_failed()
     if data.store.folder(run) not in done:
         raise BadInput(f"encoder {run} is not finished in {data.store.uri}")
@@ -60,22 +63,27 @@ def export_encoder(data: ReportData, run: EncoderRun, folder: Path) -> Export:
         tensors, text = weights_from_bytes(artefacts.read("backbone.safetensors")), _text_tower(artefacts)
     except CorruptArtefact as error:
         raise BadInput(f"encoder {run} is damaged: {error.what}: {RUN_AGAIN_READING}") from error
-    build_backbone(spec, seed=0).load_state_dict(tensors)  # what is exported must be whole
+    build_backbone(spec, seed=0).load_state_dict(
+        tensors
+    )  # raises where a tensor is missing, too many or of other shape
     tensors, config, loads_in = _formats(spec, tensors)
     folder.mkdir(parents=True, exist_ok=True)
-    written = {WEIGHTS: weights_to_bytes(tensors)}
+    contents = {WEIGHTS: weights_to_bytes(tensors)}
     if config is not None:
-        written[CONFIG] = (json.dumps(config, indent=1, sort_keys=True) + "\n").encode()
-    written |= text
-    written[CARD] = model_card(data, run, spec, artefacts, loads_in, tuple(written)).encode()
-    for name, content in written.items():
+        contents[CONFIG] = (json.dumps(config, indent=1, sort_keys=True) + "\n").encode()
+    contents |= text
+    contents[CARD] = model_card(data, run, spec, artefacts, loads_in, tuple(contents)).encode()
+    for name, content in contents.items():
         (folder / name).write_bytes(content)
-    return Export(folder, tuple(written), loads_in)
+    return Export(folder, tuple(contents), loads_in)
 
 
-def _formats(spec: BackboneSpec, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any] | None, tuple]:
-    """Tensors under the names a library has for them, its config.json, and the libraries."""
+def _formats(
+    spec: BackboneSpec, tensors: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Any] | None, tuple[str, ...]]:
+    """Tensors under the names a library has for them, its config.json, and the libraries that load both."""
     if spec.name == HUGGING_FACE:
+        # The backbone holds the transformers model as `model`; transformers itself knows the names below it.
         config = json.loads(dict(spec.options)["config"])
         return {name.removeprefix("model."): value for name, value in tensors.items()}, config, ("transformers",)
     if spec.name in OWN_BACKBONES:
@@ -84,9 +92,9 @@ def _formats(spec: BackboneSpec, tensors: dict[str, Tensor]) -> tuple[dict[str, 
 
 
 def _timm_config(spec: BackboneSpec) -> dict[str, Any]:
-    """As timm.save_for_hf writes it; transformers reads it as a TimmWrapperModel."""
-    architecture = spec.name.split(".")[0]
-    network = timm.create_model(architecture, num_classes=0, **dict(spec.options))
+    """config.json as timm.models.save_for_hf writes it; transformers reads it as a TimmWrapperModel."""
+    architecture = spec.name.split(".")[0]  # resnet50.a1_in1k: what follows the point names timm's own weights
+    network: Any = timm.create_model(architecture, num_classes=0, **dict(spec.options))  # timm has no class for them
     size = spec.image_size
     return {
         "architecture": architecture,
@@ -97,10 +105,11 @@ def _timm_config(spec: BackboneSpec) -> dict[str, Any]:
             "num_classes": 0,
             "input_size": [3, size, size],
             "pool_size": None,
-            "crop_pct": 1.0,
+            "crop_pct": 1.0,  # images are resized to the whole size: nothing is cropped off
             "interpolation": "bilinear",
             "mean": list(IMAGENET_MEAN),
             "std": list(IMAGENET_STD),
+            # Names of two of its layers: timm changes these for another number of channels or classes.
             **{name: network.pretrained_cfg.get(name) for name in ("first_conv", "classifier")},
         },
     }
@@ -111,8 +120,8 @@ def _text_tower(artefacts: Artefacts) -> dict[str, bytes]:
     return {name: artefacts.read(name) for name in TEXT_FILES if name in artefacts.result["files"]}
 
 
-def _left_out_of(data: ReportData, run: EncoderRun) -> list[Damage]:
-    """Damage in the data and in the cells of one encoder."""
+def damage_left_out(data: ReportData, run: EncoderRun) -> list[Damage]:
+    """Damage in the data and in the cells of one encoder, whose numbers the model card does not have."""
     names = {str(cell) for cell in data.plan.cells if cell.encoder.key == run.key}
     names |= {data_name(source) for source in data.damaged_sources}
     return [found for name, found in data.damage.items() if name in names]

@@ -20,8 +20,12 @@ def model_card(
     loads_in: tuple[str, ...],
     files: tuple[str, ...],
 ) -> str:
-    """README.md with the front matter that model hubs read."""
+    """The text of README.md, with the front matter that model hubs read.
+
+    artefacts: the encoder's stored files; loads_in: libraries that load the export; files: its other files.
+    """
     row = next(row for row in (*data.study.rows, *data.study.hidden_rows) if row.name == run.row)
+    # Hidden rows too: an encoder that others start from can be exported without being a row of the table.
     library = loads_in[0] if loads_in else "pytorch"
     lines = [
         "---",
@@ -65,9 +69,9 @@ def _origin(data: ReportData, run: EncoderRun, artefacts: Artefacts) -> list[str
     if not isinstance(run.recipe, PretrainRecipe):
         return ["Not pretrained here: it is a row without a corpus."]
     result = artefacts.result
-    manifest = data.manifests.get(run.corpus)
+    manifest = data.manifests.get(run.corpus) if run.corpus else None
     found = f", data fingerprint `{manifest.fingerprint}`" if manifest else ""
-    epoch = result.get("best_epoch")
+    epoch = result.get("best_epoch")  # counted from 0
     kept = f", epoch {epoch + 1} of {len(result['history'])} kept by validation loss" if epoch is not None else ""
     return [
         f"Pretrained on {result['num_train_images']:,} images of `{run.corpus}`{found}; pretraining seed "
@@ -114,12 +118,13 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
 
 def _results(data: ReportData, run: EncoderRun) -> list[str]:
     """Macro AUROC of this very encoder, by data set and column."""
+    # Of one pretraining: the interval is over its downstream seeds, and says nothing of other pretrainings.
     means = study_summaries(data.study, data.plan, data.results).of_encoder(run.row, run.pretrain_seed)
     displays = {dataset.source: dataset.display for dataset in data.study.datasets}
     lines = ["| data set | protocol | labels | macro AUROC (%) | sd | seeds |", "|---|---|---|---|---|---|"]
     for row, dataset, protocol, percent in sorted(means.places):
         summary = means.of(row, dataset, (protocol, percent))
-        if summary.mean is None:
+        if summary.mean is None:  # nothing finished, or no finding with both classes
             continue
         interval = "" if summary.ci95 is None else f" ± {100 * summary.ci95:.2f}"
         sd = "–" if summary.sd is None else f"{100 * summary.sd:.2f}"
@@ -127,7 +132,7 @@ def _results(data: ReportData, run: EncoderRun) -> list[str]:
             f"| {displays.get(dataset, dataset)} | {protocol} | {percent}% | {100 * summary.mean:.2f}{interval} | {sd} "
             f"| {summary.n} of {len(means.layout.seeds)} |"
         )
-    if len(lines) == 2:
+    if len(lines) == 2:  # the table's head alone
         return ["No evaluation of this encoder is finished."]
     note = (
         f"Mean over downstream seeds with its 95% {data.study.interval}-interval; findings without both classes are "
@@ -139,6 +144,7 @@ def _results(data: ReportData, run: EncoderRun) -> list[str]:
 def _limits(data: ReportData, run: EncoderRun) -> list[str]:
     lines = [f"- {text}" for text in data.study.deviations]
     lines.append("- For research. Not a medical device; not checked for any clinical use.")
+    # A baseline has seen none of the study's images.
     row = next((row for row in data.study.rows if row.name == run.row), None)
     if row is not None and row.group != BASELINE:
         lines.append("- Weights may hold traces of training images and reports: share them as the data's terms say.")

@@ -1,4 +1,4 @@
-"""Which pretraining wins where, at a glance: for each dataset and column the best row, its lead and how sure it is."""
+"""Which pretraining is best where: for each dataset and column the best row, its lead and how sure that is."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ from sweep.statistics.summaries import Column
 
 @dataclass(frozen=True)
 class BestRow:
-    """One column of one dataset. Numbers in percent or points; None where they cannot be had.
+    """The best row of one column of one dataset. Numbers in percent or points; None where they cannot be had.
 
     tied: rows that print the same mean. lead: over the next row. reference: the row that others are compared with, None
-    where it wins itself. difference, p: over it, p after Holm's correction over all rows of the column. n: seeds in
-    the mean; complete: every seed that was asked for is there.
+    where it is the best itself. difference, p: over it, p after Holm's correction over all rows of the column. n: seeds
+    in the mean; complete: every seed that was asked for is there.
     """
 
     column: str
@@ -31,40 +31,43 @@ class BestRow:
 
     @property
     def sure(self) -> bool:
+        """Whether the difference is significant at ALPHA."""
         return self.p is not None and self.p < ALPHA
 
 
 def best_rows(comparisons: Comparisons) -> list[tuple[str, list[BestRow]]]:
-    """Display name of each dataset that has a finished cell -> its columns' answers."""
+    """(display name, the best row of each column) of each dataset that has a finished cell."""
     found = []
-    for block in dataset_summaries(comparisons):
-        columns = [_best_row(block, column) for column in block.layout.columns]
+    for dataset in dataset_summaries(comparisons):
+        columns = [_best_row(dataset, column) for column in dataset.layout.columns]
         if any(columns):
-            found.append((block.display, [answer for answer in columns if answer]))
+            found.append((dataset.display, [best for best in columns if best]))
     return found
 
 
-def _best_row(block: DatasetSummaries, column: Column) -> BestRow | None:
-    rows = [name for name, _, _ in block.layout.rows]
-    best = block.best(column, rows)
+def _best_row(dataset: DatasetSummaries, column: Column) -> BestRow | None:
+    rows = [name for name, _, _ in dataset.layout.rows]
+    best = dataset.best(column, rows)
     if not best:
         return None
-    winner, summary = best[0], block.summary(best[0], column)
-    rivals = [r for r in rows if r not in best and block.summary(r, column).n == summary.n]
-    rival = max(rivals, key=lambda r: block.summary(r, column).mean, default=None)
-    reference = None if winner == block.reference else block.reference
-    test = block.against_reference(column).get(winner)
+    winner, summary = best[0], dataset.summary(best[0], column)
+    # A mean over fewer seeds is neither the best nor the next.
+    rivals = [row for row in rows if row not in best and dataset.summary(row, column).n == summary.n]
+    rival = max(rivals, key=lambda row: dataset.mean(row, column), default=None)
+    # Nothing is compared with itself: where the reference is the best there is no difference and no p.
+    reference = None if winner == dataset.reference else dataset.reference
+    test = dataset.against_reference(column).get(winner)
     return BestRow(
-        block.title(column),
-        block.name(winner),
-        tuple(map(block.name, best[1:])),
-        100 * summary.mean,
+        dataset.title(column),
+        dataset.name(winner),
+        tuple(map(dataset.name, best[1:])),
+        100 * dataset.mean(winner, column),
         None if summary.ci95 is None else 100 * summary.ci95,
         summary.n,
         summary.complete,
-        block.name(rival) if rival else None,
-        100 * (summary.mean - block.summary(rival, column).mean) if rival else None,
-        block.name(reference) if reference else None,
+        dataset.name(rival) if rival else None,
+        100 * (dataset.mean(winner, column) - dataset.mean(rival, column)) if rival else None,
+        dataset.name(reference) if reference else None,
         100 * test.difference if test and test.difference is not None else None,
         test.p_holm if test else None,
     )

@@ -1,4 +1,8 @@
-"""What of a report takes long: statistics from predictions and figures, made once for the same results and kept."""
+"""What of a report takes long: statistics from predictions and figures, computed once for the same inputs and cached.
+
+The cache is the folder of the report itself: its index names what each part was computed from, and the SHA-256 of every
+file, so that a part is used again only where both still fit.
+"""
 
 import hashlib
 import json
@@ -25,8 +29,9 @@ QUICK_STATISTICS = "Left out with --quick: intervals over patients, AUPRC, calib
 class CachedParts:
     """statistics: file name -> CSV text; notes: what they lack; drawings: name -> figure.
 
-    statistics_key, figure_keys: what they were made from and by which version; the next report keeps what still fits.
-    None for a quick report, which keeps nothing.
+    statistics_key, figure_keys: a digest of what they were computed from and of the version that computed them; the
+    next report uses again what has the same key. statistics_key is None where nothing is to be used again: after a
+    quick report, and where predictions could not be read.
     """
 
     statistics: Mapping[str, str]
@@ -36,7 +41,8 @@ class CachedParts:
     figure_keys: Mapping[str, str] = field(default_factory=dict)
 
     def contents(self) -> dict[str, str | bytes]:
-        """The files to be written."""
+        """The files to be written: name -> content, the index included where there is something to use again."""
+        # A figure that could not be drawn has no files; the index keeps the reason.
         pictures = [drawing for drawing in self.drawings.values() if drawing.missing is None]
         contents: dict[str, str | bytes] = dict(self.statistics)
         contents |= {f"{FIGURES}/{drawing.name}.svg": drawing.svg for drawing in pictures}
@@ -44,7 +50,7 @@ class CachedParts:
         return contents | ({INDEX: self._index(contents)} if self.statistics_key else {})
 
     def _index(self, contents: Mapping[str, str | bytes]) -> str:
-        """files: name -> SHA-256, since a quick report writes some of these files too."""
+        """The JSON of the index. files: name -> SHA-256, since a quick report writes some of these files too."""
         figures = [
             {
                 "name": d.name,
@@ -67,30 +73,36 @@ class CachedParts:
 
 
 def cached_parts_of(data: ReportData, comparisons: Comparisons, folder: ReportFolder, quick: bool) -> CachedParts:
-    """Statistics and figures. quick: without those that read predictions or take long."""
+    """Statistics and figures, from the folder's earlier report where they fit. quick: without what takes long.
+
+    That is: without figures and without the statistics that read predictions.
+    """
     if quick:
         found = analyse(data.study, data.plan, data.results, None, comparisons=comparisons)
-        filled = {name: text for name, text in found.csv_files().items() if text.count("\n") > 1}
+        filled = {name: text for name, text in found.csv_files().items() if text.count("\n") > 1}  # more than a header
         return CachedParts(filled, (QUICK_STATISTICS,), {})
     view = View(data.study, data.plan, comparisons, data.store, data.data_folders, data.raw)
+    # Statistics from predictions and figures of networks take minutes; each is computed only where its key is new.
     index, key, keys = _index_of(folder), statistics_key(data, comparisons), figure_keys(view)
-    statistics, kept = _kept_statistics(folder, index, key), _kept_drawings(folder, index, keys)
-    with drawing_beside(view, kept=kept) as drawings:
+    statistics, drawn = _cached_statistics(folder, index, key), _cached_drawings(folder, index, keys)
+    # The figures of a large report are drawn in other processes meanwhile; drawings() waits for them.
+    with drawing_beside(view, kept=drawn) as drawings:
         if statistics is not None:
             return CachedParts(statistics, tuple(index["notes"]), drawings(), key, keys)
         found = analyse(data.study, data.plan, data.results, data.store, data.data_folders, comparisons=comparisons)
-        # Predictions that cannot be read today may be computed again under the same keys: nothing of this is kept.
+        # Predictions that cannot be read now may be computed again under the same keys: without a key of their own
+        # these statistics are not used again.
         return CachedParts(found.csv_files(), found.notes, drawings(), None if found.unusable else key, keys)
 
 
 def describe(name: str) -> str:
-    """The first sentence about a file of statistics."""
+    """What a file of statistics holds: the first sentence of the docstring of its rows' class."""
     text = " ".join((FILES[name][0].__doc__ or "").split())
     return text.split(". ")[0].rstrip(".") + "."
 
 
 def statistics_key(data: ReportData, comparisons: Comparisons) -> str:
-    """Statistics made under the same key are the same: by the same version, from the same results and shards."""
+    """SHA-256 of what decides the statistics: the version of the analysis, the results, the folders of the shards."""
     value = [analysis.VERSION, comparisons.summaries.digest, sorted(data.data_folders.items())]
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
@@ -99,7 +111,7 @@ def _index_of(folder: ReportFolder) -> Mapping[str, Any]:
     index = folder.read(INDEX)
     try:
         return json.loads(index) if index else {}
-    except ValueError:  # damaged: all is made again
+    except ValueError:  # damaged: everything is computed again
         return {}
 
 
@@ -107,22 +119,24 @@ def _sha256(content: str | bytes) -> str:
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
-def _whole(folder: ReportFolder, index: Mapping[str, Any], name: str) -> bytes | None:
-    """A file of an earlier report as that report wrote it; None where it is gone or another was written there."""
+def _unchanged(folder: ReportFolder, index: Mapping[str, Any], name: str) -> bytes | None:
+    """A file of an earlier report as that report wrote it; None where it is gone or was replaced."""
     content = folder.read(name)
     return content if content is not None and index["files"].get(name) == _sha256(content) else None
 
 
-def _kept_statistics(folder: ReportFolder, index: Mapping[str, Any], key: str) -> dict[str, str] | None:
-    """An earlier report's, where they were made under this key and are all there."""
+def _cached_statistics(folder: ReportFolder, index: Mapping[str, Any], key: str) -> dict[str, str] | None:
+    """Those of an earlier report, where they have this key and every file is unchanged."""
     if index.get("statistics_key") != key:
         return None
-    found = {name: _whole(folder, index, name) for name in index["statistics"]}
-    return None if None in found.values() else {name: text.decode() for name, text in found.items()}
+    found = {name: _unchanged(folder, index, name) for name in index["statistics"]}
+    texts = {name: content.decode() for name, content in found.items() if content is not None}
+    return texts if len(texts) == len(found) else None
 
 
-def _kept_drawings(folder: ReportFolder, index: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Drawing]:
-    """An earlier report's figures that were drawn under these keys and are whole."""
+def _cached_drawings(folder: ReportFolder, index: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Drawing]:
+    """The figures of an earlier report that have these keys and whose files are unchanged."""
+    # An index of an older form has no "key": none of its figures is used again.
     same = [f for f in index.get("figures", ()) if f["name"] in keys and f.get("key") == keys[f["name"]]]
     drawings = {figure["name"]: _drawing(figure, folder, index) for figure in same}
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
@@ -131,7 +145,7 @@ def _kept_drawings(folder: ReportFolder, index: Mapping[str, Any], keys: Mapping
 def _drawing(figure: Mapping[str, Any], folder: ReportFolder, index: Mapping[str, Any]) -> Drawing | None:
     if figure["missing"] is not None:
         return not_drawn(figure["name"], figure["title"], figure["missing"])
-    svg, png = (_whole(folder, index, f"{FIGURES}/{figure['name']}.{ending}") for ending in ("svg", "png"))
+    svg, png = (_unchanged(folder, index, f"{FIGURES}/{figure['name']}.{ending}") for ending in ("svg", "png"))
     if svg is None or png is None:
         return None
     return Drawing(figure["name"], figure["title"], figure["caption"], svg.decode(), png, figure["numbers"], None)

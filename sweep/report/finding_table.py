@@ -1,4 +1,4 @@
-"""How do a study's Tables 2 to 7 look: AUROC of each finding under FT, with prevalence and n_pos."""
+"""A study's Tables 2 to 7: AUROC of each finding under FT, with prevalence and n_pos, as Markdown, CSV and LaTeX."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,8 +28,9 @@ from sweep.store.csv_files import csv_text
 from sweep.store.records import CellResult
 from sweep.studies.layout import PAPER_BATCH_SIZE, TableLayout, what_varies
 
-PROTOCOL = "FT"
-MANY_METHODS = 6
+PROTOCOL = "FT"  # the paper prints findings under fine-tuning alone
+MANY_METHODS = 6  # beyond these LaTeX sets the table small: 13 columns of mean ± interval are wider than a page
+# (dataset, label_percent) -> the paper's number.
 TABLE_NUMBERS = {column: number for number, column in PER_FINDING_COLUMNS.items()}
 UNDEFINED = "undefined, one class only in the test images"
 MEAN_ROW = "Mean of defined findings"
@@ -37,7 +38,10 @@ MEAN_ROW = "Mean of defined findings"
 
 @dataclass(frozen=True)
 class FindingEntry:
-    """One finding under one method. `published` is the paper's AUROC in percent, of one seed."""
+    """One finding under one method: our mean AUROC, in [0, 1]. `published` is the paper's, in percent, of one seed.
+
+    best: whether it is its row's best; mark: the letter of its footnote, empty without one.
+    """
 
     summary: Summary
     best: bool
@@ -46,6 +50,7 @@ class FindingEntry:
 
     @property
     def text(self) -> str:
+        """`70.00 ± 2.48`, in percent; `-` without a mean."""
         return mean_and_interval(self.summary.mean, self.summary.ci95)
 
     @property
@@ -58,7 +63,11 @@ class FindingEntry:
 
 @dataclass(frozen=True)
 class FindingRow:
-    """n_pos, n_neg: test images with a known label, fewest and most over cells; None before any cell is done."""
+    """One finding, with an entry for each method; without a name the row of the means over findings.
+
+    n_pos, n_neg: positive and negative test images, fewest and most over cells; None in the row of the means.
+    published_prevalence: in percent, None where the paper has no such row.
+    """
 
     finding: str
     display: str
@@ -70,32 +79,39 @@ class FindingRow:
     @property
     def prevalence(self) -> float | None:
         """Positives among the known test labels, in percent; None where they are unknown or differ between cells."""
-        if self.n_pos is None or self.n_pos[0] != self.n_pos[1] or self.n_neg[0] != self.n_neg[1]:
+        if self.n_pos is None or self.n_neg is None:
+            return None
+        if self.n_pos[0] != self.n_pos[1] or self.n_neg[0] != self.n_neg[1]:
             return None
         known = self.n_pos[0] + self.n_neg[0]
         return 100 * self.n_pos[0] / known if known else None
 
     @property
     def few(self) -> bool:
+        """Whether some cell has fewer than FEW_POSITIVES positive test images."""
         return self.n_pos is not None and self.n_pos[0] < FEW_POSITIVES
 
 
 def display_of(finding: str) -> str:
+    """`lung_lesion` -> `Lung lesion`."""
     return finding.replace("_", " ").capitalize()
 
 
 def paper_columns(layout: TableLayout) -> tuple[str, ...]:
     """The rows of Table 1 that Tables 2 to 7 show: the paper's four and those that the paper does not have at all."""
     names = [name for name, _, _ in layout.rows]
+    # Table 1 has the same rows on both of the paper's datasets: one of them tells which rows the paper has.
     known = MEANS[1]["chexpert"]
     chosen = tuple(name for name in names if name in PER_FINDING_ROWS or name not in known)
+    # A table of one method compares nothing: a study without the paper's four shows all that it has.
     return chosen if len(chosen) > 1 else tuple(names)
 
 
 def finding_tables(means: Summaries, published: bool = False) -> tuple["FindingTable", ...]:
     """A table of all methods for each dataset and percentage of FT: the paper's six, and those of other datasets.
 
-    The paper's numbering runs over percentages first, so 100% comes before 10% and 1%.
+    published: print the paper's values and the differences below ours. The paper's numbering runs over percentages
+    first, so 100% comes before 10% and 1%.
     """
     columns = sorted((share for protocol, share in means.layout.columns if protocol == PROTOCOL), reverse=True)
     return tuple(
@@ -106,18 +122,19 @@ def finding_tables(means: Summaries, published: bool = False) -> tuple["FindingT
 
 
 def _table(means: Summaries, dataset: str, display: str, label_percent: int, published: bool) -> "FindingTable":
+    # Rows are the findings of the cells that are done, so that a table before the first one is empty.
     layout, column = means.layout, (PROTOCOL, label_percent)
     methods = tuple((name, shown) for name, shown, _ in layout.rows)
     reference = {row.finding: row for row in published_findings(dataset, label_percent)} if published else {}
     counts = _counts(means.cells(name, dataset, column) for name, _ in methods)
-    marks: dict[str, str] = {}
-    rows = []
+    marks: dict[str, str] = {}  # footnote text -> its letter, in order of first use; _entries adds to it
+    rows: list[FindingRow] = []
     for finding, found in counts.items():
         summaries = {name: means.of(name, dataset, column, finding) for name, _ in methods}
         rows.append(_row(finding, summaries, found, layout, marks, reference.get(finding)))
     if rows:
-        mean = {name: means.of(name, dataset, column) for name, _ in methods}
-        rows.append(FindingRow("", MEAN_ROW, None, None, _entries(mean, marks, {})))
+        macro = {name: means.of(name, dataset, column) for name, _ in methods}
+        rows.append(FindingRow("", MEAN_ROW, None, None, _entries(macro, marks, {})))
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, bool(reference))
     number = TABLE_NUMBERS.get((dataset, label_percent))
     caption = _caption(layout, display, label_percent)
@@ -128,12 +145,12 @@ def _table(means: Summaries, dataset: str, display: str, label_percent: int, pub
 
 def narrowed(table: "FindingTable", names: Sequence[str]) -> "FindingTable":
     """The same table with some of its methods: the best of a row is the best of these."""
-    marks: dict[str, str] = {}
+    marks: dict[str, str] = {}  # lettered again: footnotes of the methods that are left out go with them
     rows = []
     for row in table.rows:
-        of = {name: entry for (name, _), entry in zip(table.methods, row.entries, strict=True) if name in names}
-        summaries = {name: entry.summary for name, entry in of.items()}
-        published = {name: entry.published for name, entry in of.items()}
+        kept = {name: entry for (name, _), entry in zip(table.methods, row.entries, strict=True) if name in names}
+        summaries = {name: entry.summary for name, entry in kept.items()}
+        published = {name: entry.published for name, entry in kept.items()}
         rows.append(replace(row, entries=_entries(summaries, marks, published)))
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, table.published)
     methods = tuple(method for method in table.methods if method[0] in names)
@@ -145,7 +162,7 @@ def _counts(groups: Iterable[Iterable[CellResult]]) -> dict[str, set[tuple[int, 
     counts: dict[str, set[tuple[int, int]]] = defaultdict(set)
     for group in groups:
         for cell in group:
-            for f in cell.findings:
+            for f in cell.findings:  # none of a cell that is not done
                 counts[f.finding].add((f.n_pos, f.n_neg))
     return counts
 
@@ -158,8 +175,9 @@ def _row(
     marks: dict[str, str],
     printed: PublishedFinding | None,
 ) -> FindingRow:
-    published = {}
+    published: dict[str, float | None] = {}
     if printed is not None:
+        # Tables 2 to 7 are of batch 256: rows of another batch have no value to be laid beside.
         names = layout.paper_names(summaries).items()
         published = {name: printed.auroc.get(method) for name, (method, batch) in names if batch == PAPER_BATCH_SIZE}
     n_pos, n_neg = zip(*counts, strict=True)
@@ -176,11 +194,13 @@ def _row(
 def _entries(
     summaries: Mapping[str, Summary], marks: dict[str, str], published: Mapping[str, float | None]
 ) -> tuple[FindingEntry, ...]:
+    """marks: footnote text -> its letter; the table's, so new texts are added to it."""
     best = best_of(list(summaries.values()))
     entries = []
     for name, summary in summaries.items():
         text = absence(summary, UNDEFINED)
         mark = marks.setdefault(text, letter(len(marks))) if text else ""
+        # By the printed mean, as in Table 1: two that print the same number are both the best.
         entries.append(FindingEntry(summary, (summary.n, percent(summary.mean)) == best, mark, published.get(name)))
     return tuple(entries)
 
@@ -201,7 +221,9 @@ def _notes(rows: Sequence[FindingRow], published: bool) -> tuple[str, ...]:
     few = [row.display for row in rows if row.few]
     if few:
         notes.append(f"Fewer than {FEW_POSITIVES} positive test images, so single images decide: {', '.join(few)}.")
-    differing = [row.display for row in rows if row.n_pos and row.prevalence is None and sum(row.n_pos + row.n_neg)]
+    # Without any known label the prevalence is undefined, which is no difference between cells.
+    known = [row for row in rows if row.n_pos is not None and row.n_neg is not None and any(row.n_pos + row.n_neg)]
+    differing = [row.display for row in known if row.prevalence is None]
     if differing:
         notes.append(f"Test labels differ between cells, so there is no one prevalence: {', '.join(differing)}.")
     if published:
@@ -214,7 +236,10 @@ def _notes(rows: Sequence[FindingRow], published: bool) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FindingTable:
-    """A finished table of findings by methods. `number` is the paper's, None where the paper has no such table."""
+    """A finished table of findings by methods. `number` is the paper's, None where the paper has no such table.
+
+    methods: (row, display name) of each column; published: whether the paper's values stand below ours.
+    """
 
     number: int | None
     dataset: str
@@ -229,13 +254,16 @@ class FindingTable:
 
     @property
     def file_stem(self) -> str:
+        """Name of its files without ending: `table2`, `findings_own_FT100`."""
         return f"table{self.number}" if self.number else f"findings_{self.dataset}_{PROTOCOL}{self.label_percent}"
 
     @property
     def header(self) -> tuple[str, ...]:
+        """Titles of the printed columns."""
         return ("Finding", "Prevalence", "n_pos", *(display for _, display in self.methods))
 
     def markdown(self) -> str:
+        """Caption, table, footnotes."""
         lines = [self.caption, "", f"### {self.dataset_display}, FT ({self.label_percent}%)", ""]
         lines.append(markdown_row(map(markdown, self.header)))
         lines.append(markdown_row((":--", *["--:"] * (len(self.header) - 1))))
@@ -262,7 +290,7 @@ class FindingTable:
             r"\midrule",
         ]
         for row in self.rows:
-            lines += [r"\midrule"] if not row.finding else []
+            lines += [r"\midrule"] if not row.finding else []  # above the row of the means
             values = [latex_value(entry.text, entry.best, entry.mark) for entry in row.entries]
             lines.append(latex_row((latex(row.display), *counts_of(row), *values)))
             lines += [latex_row((rf"\quad {n}", *map(latex_number, texts))) for n, texts in reference_of(row)]
@@ -290,14 +318,24 @@ class FindingTable:
             "undefined",
         ]
         header += ["published", "difference", "published_prevalence"] if self.published else []
-        lines = []
+        lines: list[list[object]] = []
         for row in self.rows:
-            place = [self.dataset, PROTOCOL, self.label_percent, row.finding or "macro", row.prevalence]
+            # The row of the means has no finding: its lines are found by the name `macro`.
+            place: list[object] = [self.dataset, PROTOCOL, self.label_percent, row.finding or "macro", row.prevalence]
             for (name, display), entry in zip(self.methods, row.entries, strict=True):
                 s = entry.summary
                 values = [None if v is None else 100 * v for v in (s.mean, s.ci95, s.sd)]
                 absent = [" ".join(seeds) for seeds in (s.missing, s.failed, s.undefined)]
-                line = [*place, _range(row.n_pos), _range(row.n_neg), name, display, *values, s.n, *absent]
+                line: list[object] = [
+                    *place,
+                    _range(row.n_pos),
+                    _range(row.n_neg),
+                    name,
+                    display,
+                    *values,
+                    s.n,
+                    *absent,
+                ]
                 line += [entry.published, entry.difference, row.published_prevalence] if self.published else []
                 lines.append(line)
         return csv_text(header, lines)
@@ -311,15 +349,17 @@ def counts_of(row: FindingRow) -> tuple[str, str]:
 
 
 def _range(counts: tuple[int, int] | None) -> int | str | None:
+    """A count that is the same in all cells as a number, else `30 to 31`."""
     if counts is None:
         return None
     return counts[0] if counts[0] == counts[1] else f"{counts[0]} to {counts[1]}"
 
 
 def reference_of(row: FindingRow) -> list[tuple[str, list[str]]]:
-    """Published values and differences below a finding; nothing where the paper has none."""
+    """(label, a text for each column but the first) of the published values and the differences; else nothing."""
     if all(entry.published is None for entry in row.entries):
         return []
+    # Under n_pos both lines are empty: the paper prints no counts.
     prevalence = NO_VALUE if row.published_prevalence is None else f"{row.published_prevalence:.2f}"
     published = [NO_VALUE if e.published is None else f"{e.published:.2f}" for e in row.entries]
     differences = [NO_VALUE if e.difference is None else f"{e.difference:+.2f}" for e in row.entries]

@@ -13,7 +13,7 @@ from sweep.studies.study import Study
 
 
 def live_table(means: Summaries, dataset: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Header and rows of one dataset's block as it stands: a mean with its count until every seed is there."""
+    """Header and rows of one dataset as they stand: a mean with its count until every seed is there."""
     layout = means.layout
     rows = [
         (display, *(_live_entry(means.of(name, dataset, column), layout) for column in layout.columns))
@@ -25,8 +25,10 @@ def live_table(means: Summaries, dataset: str) -> tuple[tuple[str, ...], tuple[t
 def _live_entry(summary: Summary, layout: TableLayout) -> str:
     if summary.complete:
         return mean_and_interval(summary.mean, summary.ci95)
+    # `71.50 (2/3)`: without the count a mean of two seeds would look like one of all.
     failed = f"{len(summary.failed)} failed" if summary.failed else ""
     undefined = "undefined" if summary.undefined else ""
+    # In cells, not `summary.n`: with several pretraining seeds that is the number of these alone.
     wanted = len(layout.seeds) * len(layout.pretrain_seeds)
     have = wanted - len(summary.missing) - len(summary.failed) - len(summary.undefined)
     counted = f"{percent(summary.mean)} ({have}/{wanted})" if have else ""

@@ -1,4 +1,4 @@
-"""How do a study's Tables 1, 8 and 9 look: the paper's layout as Markdown, CSV and LaTeX."""
+"""A study's Tables 1, 8 and 9: the paper's layout as Markdown, CSV and LaTeX."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from sweep.store.csv_files import csv_text
 from sweep.store.records import DAMAGED, FAILED, MISSING, CellResult, Place
 from sweep.studies.layout import TableLayout, what_varies
 
+# What is printed above the rows of a group; a group of a study's own keeps its name.
 GROUP_TITLES = {
     "baseline": "Baselines",
     "image-text": "Multi-modal",
@@ -35,7 +36,10 @@ GROUP_TITLES = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One place of the table: our number, whether it is its column's best, its footnote, and the paper's number."""
+    """One place of the table: our mean, in [0, 1], and the paper's, in percent, None where it has none.
+
+    best: whether it is its column's best; mark: the letter of its footnote, empty without one.
+    """
 
     summary: Summary
     best: bool
@@ -44,6 +48,7 @@ class Entry:
 
     @property
     def text(self) -> str:
+        """`70.00 ± 2.48`, in percent; `-` without a mean."""
         return mean_and_interval(self.summary.mean, self.summary.ci95)
 
     @property
@@ -56,6 +61,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
+    """One encoder row of one dataset. display: the name that is printed; entries: one for each column, in order."""
+
     name: str
     display: str
     group: str
@@ -81,9 +88,10 @@ def table1(
     """The table of a study: Table 1, or 8 and 9 in the same form.
 
     layout: the rows and columns that are shown, where they are not all. published: print the paper's values and the
-    differences below ours.
+    differences below ours. notes: further footnotes; number: the paper's number of the table.
     """
     layout = means.layout if layout is None else layout
+    # All of them before any section: footnotes are lettered in the order of the whole table.
     summaries: dict[Place, Summary] = {
         (name, dataset, *column): means.of(name, dataset, column)
         for dataset, _ in layout.datasets
@@ -91,18 +99,22 @@ def table1(
         for column in layout.columns
     }
     marks = marks_of(summaries.values())
-    blocks = tuple(_block(*dataset, layout, summaries, marks, published) for dataset in layout.datasets)
+    sections = tuple(_section(*dataset, layout, summaries, marks, published) for dataset in layout.datasets)
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + tuple(notes)
     if published:
         footnotes += (
             f"Published: {SOURCE}, Table {number}, as printed, for reference. Its text does not say whether its "
             "intervals are t or z. Difference: ours minus published, in percentage points.",
         )
-    return Table(_caption(layout, means.results), layout, blocks, footnotes, published, number)
+    return Table(_caption(layout, means.results), layout, sections, footnotes, published, number)
 
 
 def absence(summary: Summary, undefined: str = "no finding defined") -> str:
-    """What is not in the mean, in words; empty for a complete one."""
+    """What is not in the mean, as the text of a footnote; empty for a complete one.
+
+    undefined: how a finished cell without a value is called.
+    """
+    # Summary.missing holds the damaged seeds too, since they are to be computed again: here each is named once.
     missing = tuple(seed for seed in summary.missing if seed not in summary.damaged)
     parts = ((MISSING, missing), (DAMAGED, summary.damaged), (FAILED, summary.failed), (undefined, summary.undefined))
     text = "; ".join(f"{what}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" for what, seeds in parts if seeds)
@@ -115,7 +127,7 @@ def marks_of(summaries: Iterable[Summary]) -> dict[str, str]:
     return {text: letter(i) for i, text in enumerate(texts)}
 
 
-def _block(
+def _section(
     dataset: str,
     display: str,
     layout: TableLayout,
@@ -134,6 +146,7 @@ def _block(
             entries.append(
                 Entry(
                     summary,
+                    # By the printed mean: of two that print the same number neither is shown as the better one.
                     best=(summary.n, percent(summary.mean)) == best[column],
                     mark=marks.get(absence(summary), ""),
                     published=published_value(layout, dataset, name, *column) if published else None,
@@ -153,10 +166,12 @@ def published_value(
 
 def best_of(summaries: list[Summary]) -> tuple[int, str] | None:
     """Largest n and, among those that have it, the highest mean as printed: a mean of fewer seeds does not compete."""
+    # percent() rounds as it prints, and float() of it compares numbers, not texts ("9.50" is no more than "10.00").
     return max(((s.n, percent(s.mean)) for s in summaries if s.n), key=lambda x: (x[0], float(x[1])), default=None)
 
 
 def _caption(layout: TableLayout, results: Sequence[CellResult]) -> str:
+    # Few findings with both classes make a macro AUROC uncertain, so the caption says how many there are.
     counts = defined_findings(results)
     findings = "; ".join(
         f"{display} {low if low == high else f'{low} to {high}'} of {total}"
@@ -175,23 +190,27 @@ def _caption(layout: TableLayout, results: Sequence[CellResult]) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A finished table. Its three forms hold the same numbers; the CSV has sd, n and full precision besides."""
+    """A finished table. Its three forms hold the same numbers; the CSV has sd, n and full precision besides.
+
+    sections: one for each dataset; published: whether the paper's values stand below ours; number: the paper's.
+    """
 
     caption: str
     layout: TableLayout
-    blocks: tuple[TableSection, ...]
+    sections: tuple[TableSection, ...]
     footnotes: tuple[str, ...]
     published: bool
     number: int = 1
 
     def markdown(self) -> str:
-        width = len(self.layout.columns)
+        """Caption, a table for each dataset, footnotes."""
+        width = len(self.layout.columns)  # besides the first column, of names
         lines = [self.caption, ""]
-        for block in self.blocks:
-            lines += [f"### {block.display} (AUROC)", ""]
+        for section in self.sections:
+            lines += [f"### {section.display} (AUROC)", ""]
             lines.append(markdown_row(("Methods", *self.layout.column_titles)))
             lines.append(markdown_row((":--", *["--:"] * width)))
-            for group, rows in grouped(block.rows):
+            for group, rows in grouped(section.rows):
                 lines.append(markdown_row((f"*{markdown(group)}*", *[""] * width)))
                 for row in rows:
                     values = [markdown_value(entry.text, entry.best, entry.mark) for entry in row.entries]
@@ -207,12 +226,13 @@ class Table:
         fields = ["mean", "ci95", "sd", "n", "missing", "failed", "undefined"]
         fields += ["published_mean", "published_ci95", "difference"] if self.published else []
         header = ["dataset", "group", "method", "display_name"]
+        # Wide, as the printed table: `FT (1%) mean`, `FT (1%) ci95`, ...; results.csv has the long form.
         header += [f"{title} {field}" for title in self.layout.column_titles for field in fields]
         rows = []
-        for block in self.blocks:
-            for row in block.rows:
+        for section in self.sections:
+            for row in section.rows:
                 values = [value for entry in row.entries for value in _csv_entry(entry, self.published)]
-                rows.append([block.dataset, row.group, row.name, row.display, *values])
+                rows.append([section.dataset, row.group, row.name, row.display, *values])
         return csv_text(header, rows)
 
     def latex(self) -> str:
@@ -228,12 +248,12 @@ class Table:
             rf"\begin{{tabular}}{{@{{}}l{'c' * width}@{{}}}}",
             r"\toprule",
         ]
-        for i, block in enumerate(self.blocks):
+        for i, section in enumerate(self.sections):
             lines += [r"\midrule"] if i else []
-            lines.append(rf"Methods & \multicolumn{{{width}}}{{c}}{{{latex(block.display)} (AUROC)}} \\")
-            lines.append(rf"\cmidrule(l){{2-{width + 1}}}")
+            lines.append(rf"Methods & \multicolumn{{{width}}}{{c}}{{{latex(section.display)} (AUROC)}} \\")
+            lines.append(rf"\cmidrule(l){{2-{width + 1}}}")  # columns count from 1, and the first holds the names
             lines.append(latex_row(("", *map(latex, self.layout.column_titles))))
-            for _, rows in grouped(block.rows):
+            for _, rows in grouped(section.rows):  # groups are set apart by rules, without titles
                 lines.append(r"\midrule")
                 for row in rows:
                     values = [latex_value(entry.text, entry.best, entry.mark) for entry in row.entries]
@@ -248,14 +268,14 @@ class Table:
 
 def grouped(rows: tuple[Row, ...]) -> list[tuple[str, list[Row]]]:
     """Rows in the order of their groups' first appearance, with the groups' titles."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[Row]] = {}  # rows of a group need not stand together in a study
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     return [(GROUP_TITLES.get(group, group), members) for group, members in groups.items()]
 
 
 def reference_rows(row: Row) -> list[tuple[str, list[str]]]:
-    """Published values and differences of a row; nothing where the paper has no such row."""
+    """(label, a text for each column) of the published values and the differences; nothing without such a row."""
     if all(entry.published is None for entry in row.entries):
         return []
     published = [f"{e.published.mean:.2f} ± {e.published.ci95:.2f}" if e.published else NO_VALUE for e in row.entries]
@@ -263,9 +283,10 @@ def reference_rows(row: Row) -> list[tuple[str, list[str]]]:
     return [("published", published), ("difference", differences)]
 
 
-def _csv_entry(entry: Entry, published: bool) -> list:
+def _csv_entry(entry: Entry, published: bool) -> list[object]:
+    """The CSV fields of one column, in the order of `Table.csv`; means, intervals and differences in percent."""
     s = entry.summary
-    values = [None if value is None else 100 * value for value in (s.mean, s.ci95, s.sd)]
+    values: list[object] = [None if value is None else 100 * value for value in (s.mean, s.ci95, s.sd)]
     values += [s.n, *(" ".join(seeds) for seeds in (s.missing, s.failed, s.undefined))]
     if published:
         p = entry.published

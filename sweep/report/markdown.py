@@ -13,7 +13,7 @@ from sweep.store.status_names import Status
 from sweep.studies.plan import NOT_BUILT
 from sweep.studies.study import study_fingerprint
 
-MOST_FAILURES = 20
+MOST_FAILURES = 20  # in the text; failures.json has all
 
 
 def report_markdown(
@@ -24,13 +24,14 @@ def report_markdown(
     figures: Sequence[str],
     extras: CachedParts,
 ) -> str:
-    """figures: lines that say where each figure lies, or why there is none."""
+    """The text of report.md. figures: lines that say where each figure lies, or why there is none."""
     lines = [f"# {data.study.name}: {data.study.title}", "", *_narrative(narrative), *_state(data), ""]
     for table in tables:
         lines += [f"## Table {table.number}", "", table.markdown()]
-    for table in per_finding:
-        title = f"Table {table.number}" if table.number else f"{table.dataset_display}, FT ({table.label_percent}%)"
-        lines += [f"## {title}", "", table.markdown()]
+    for findings in per_finding:
+        place = f"{findings.dataset_display}, FT ({findings.label_percent}%)"
+        title = f"Table {findings.number}" if findings.number else place
+        lines += [f"## {title}", "", findings.markdown()]
     lines += ["## Figures", "", *(f"- {line}" for line in figures), ""]
     lines += ["## Statistics", "", *(f"- {name}: {describe(name)}" for name in extras.statistics)]
     lines += [*(f"- {note}" for note in extras.notes), ""]
@@ -40,7 +41,7 @@ def report_markdown(
 
 
 def _narrative(narrative: Sequence[Sentence]) -> list[str]:
-    lines = []
+    lines: list[str] = []
     for kind, title in ((ANSWER, "Findings"), (DETAIL, "In detail"), (CAUTION, "How far this carries")):
         texts = [f"- {sentence.text}" for sentence in narrative if sentence.kind == kind]
         lines += [f"## {title}", "", *texts, ""] if texts else []
@@ -48,7 +49,8 @@ def _narrative(narrative: Sequence[Sentence]) -> list[str]:
 
 
 def _state(data: ReportData) -> list[str]:
-    counts = Counter(result.status for result in data.results)
+    # Damage is rare and named only where there is some; the other counts are always there, also as 0.
+    counts: Counter[str] = Counter(result.status for result in data.results)
     damaged = f", {counts[Status.DAMAGED]:,} damaged" if counts[Status.DAMAGED] else ""
     return [
         f"Cells: {counts[Status.DONE]:,} done{damaged}, {counts[Status.FAILED]:,} failed, "
@@ -64,6 +66,7 @@ def _left_out(data: ReportData) -> list[str]:
     lines += [f"- damaged: {damage.line}" for damage in list(data.damage.values())[:MOST_FAILURES]]
     if len(data.damage) > MOST_FAILURES:
         lines.append(f"- and {len(data.damage) - MOST_FAILURES} more that are damaged, in failures.json")
+    # data.failures holds the damaged items too, which have been named above.
     failures = [(name, failure) for name, failure in data.failures.items() if name not in data.damage]
     lines += [f"- failed: {name}: {failure['error']}" for name, failure in failures[:MOST_FAILURES]]
     if len(failures) > MOST_FAILURES:
@@ -71,15 +74,18 @@ def _left_out(data: ReportData) -> list[str]:
     for source, manifest in data.manifests.items():
         for reason, number in manifest.reject_reasons.items():
             lines.append(f"- {source}: {number:,} images rejected: {reason}")
+    # Two lines are the title alone.
     return [*lines, ""] if len(lines) > 2 else [*lines, "Nothing: no failure, no rejected image.", ""]
 
 
 def _provenance(data: ReportData) -> list[str]:
+    """The study, its data, hours and versions, and the command that makes this report again."""
     lines = ["## What was run", "", f"- study {data.study.name}, fingerprint {study_fingerprint(data.study)}"]
     lines += [f"- deviation: {text}" for text in data.study.deviations]
     for spec in data.study.builds():
         lines.append(f"- {data_line(spec.source, data)}")
     lines += [f"- {text}" for text in compute_lines(data)]
+    # A package that is not installed took no part.
     known = {name: number for name, number in software().items() if number}
     lines.append(f"- versions: {', '.join(f'{name} {number}' for name, number in known.items())}")
     lines += ["- make this report again:", "", f"      {data.origin.command('sweep.report')}"]
@@ -87,11 +93,11 @@ def _provenance(data: ReportData) -> list[str]:
 
 
 def data_line(source: str, data: ReportData) -> str:
-    """Fingerprint and sizes of one source's shards."""
+    """Fingerprint and sizes of one source's shards, or that they are damaged or not built yet."""
     manifest = data.manifests.get(source)
     if manifest is None:
         return f"{source}: {'damaged' if source in data.damaged_sources else NOT_BUILT + ' yet'}"
-    splits: Mapping = manifest.counts["splits"]
+    splits: Mapping[str, Mapping[str, int]] = manifest.counts["splits"]
     sizes = ", ".join(
         f"{name} {part['images']:,} images of {part['patients']:,} patients"
         for name, part in splits.items()

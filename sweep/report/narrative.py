@@ -1,4 +1,8 @@
-"""What do the numbers say, in sentences: who wins where, by how much, with few labels, and how sure that is."""
+"""What do the numbers say, in sentences: which row is best where, by how much, with few labels, and how sure that is.
+
+Sentences are made from `Comparisons` and its `Summaries` alone: no mean, no test and no rank is computed here, so that
+none can differ from the tables, the CSV files and the figures.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +12,7 @@ from sweep.report.main_table import best_of
 from sweep.report.table_text import mean_and_interval, percent
 from sweep.statistics.comparisons import Comparisons
 from sweep.statistics.inference import Comparison
-from sweep.statistics.summaries import Column
+from sweep.statistics.summaries import Column, Summaries
 from sweep.statistics.summary import FEW_POSITIVES, Summary, defined_findings
 from sweep.store.records import DAMAGED, DONE, FAILED, MISSING, CellResult
 from sweep.studies.layout import TableLayout
@@ -16,12 +20,15 @@ from sweep.studies.study import BASELINE
 from trainables.registry import IMAGE_IMAGE_GROUP, IMAGE_TEXT_GROUP, JOINT_GROUP
 
 ANSWER, DETAIL, CAUTION = "answer", "detail", "caution"
-ALPHA = 0.05
+ALPHA = 0.05  # level of significance, of p after Holm's correction
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One statement. dataset: the display name of what it is about, empty for the whole study."""
+    """One statement. kind: ANSWER, DETAIL or CAUTION.
+
+    dataset: the display name of what it is about, which then begins the text; empty for the whole study.
+    """
 
     kind: str
     text: str
@@ -30,7 +37,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class DatasetSummaries:
-    """One dataset of a study."""
+    """The means and comparisons of one dataset, by row and column. source: its name; display: the name to print."""
 
     comparisons: Comparisons
     source: str
@@ -38,26 +45,38 @@ class DatasetSummaries:
 
     @property
     def layout(self) -> TableLayout:
+        """Rows and columns of the whole study."""
         return self.comparisons.summaries.layout
 
     @property
     def reference(self) -> str | None:
+        """The row that others are compared with; None without a baseline."""
         return self.comparisons.reference
 
     def summary(self, row: str, column: Column) -> Summary:
+        """The mean macro AUROC of a row, in [0, 1], with its interval."""
         return self.comparisons.summaries.of(row, self.source, column)
+
+    def mean(self, row: str, column: Column) -> float:
+        """The mean alone, in [0, 1], of a row that has one: ask for one that `best` or `complete_rows` gave."""
+        mean = self.summary(row, column).mean
+        assert mean is not None, f"{row} has no mean under {column} on {self.source}"
+        return mean
 
     def against_reference(self, column: Column) -> dict[str, Comparison]:
         """Every other row -> its paired test against the reference."""
         return self.comparisons.against_reference(self.source, column)
 
     def name(self, row: str) -> str:
+        """The display name of a row."""
         return next(display for name, display, _ in self.layout.rows if name == row)
 
     def title(self, column: Column) -> str:
+        """`LP`, `FT (1%)`."""
         return self.layout.column_title(*column)
 
     def rows(self, *groups: str) -> list[str]:
+        """The rows of some groups, in the table's order."""
         return [name for name, _, group in self.layout.rows if group in groups]
 
     def best(self, column: Column, rows: Iterable[str]) -> list[str]:
@@ -67,41 +86,44 @@ class DatasetSummaries:
         return [row for row, summary in found.items() if (summary.n, percent(summary.mean)) == best]
 
     @property
-    def begun(self) -> bool:
-        """Whether any place has a mean."""
+    def has_results(self) -> bool:
+        """Whether any row has a mean in any column."""
         return any(self.summary(row, column).n for row, _, _ in self.layout.rows for column in self.layout.columns)
 
 
 def narrative_of(comparisons: Comparisons) -> tuple[Sentence, ...]:
     """Sentences about a study as it stands; each is left out where its numbers are not there."""
-    results, layout = comparisons.summaries.results, comparisons.summaries.layout
-    if all(result.status != DONE for result in results):
+    means = comparisons.summaries
+    if all(result.status != DONE for result in means.results):
         return (Sentence(CAUTION, "No cell of this study is finished: there is no result to state yet."),)
-    blocks = dataset_summaries(comparisons)
-    sentences = [Sentence(ANSWER, text) for text in _overall(comparisons)]
-    for block in blocks:
-        if block.begun:
-            sentences += [Sentence(ANSWER, text, block.display) for text in _winners(block)]
-            details = (*_tested(block), *_reports(block), *_joint(block), *_few_labels(block))
-            sentences += [Sentence(DETAIL, text, block.display) for text in details]
+    datasets = dataset_summaries(comparisons)
+    # Each function below gives its sentences, none where its numbers are missing.
+    sentences = [Sentence(ANSWER, text) for text in _best_overall(comparisons)]
+    for dataset in datasets:
+        if dataset.has_results:
+            sentences += [Sentence(ANSWER, text, dataset.display) for text in _best_by_column(dataset)]
+            details = (*_tests(dataset), *_reports(dataset), *_joint(dataset), *_few_labels(dataset))
+            sentences += [Sentence(DETAIL, text, dataset.display) for text in details]
         else:
-            sentences.append(Sentence(CAUTION, f"No cell on {block.display} is finished.", block.display))
-    return (*sentences, *(Sentence(CAUTION, text) for text in cautions(results, layout)))
+            sentences.append(Sentence(CAUTION, f"No cell on {dataset.display} is finished.", dataset.display))
+    return (*sentences, *(Sentence(CAUTION, text) for text in cautions(means)))
 
 
 def dataset_summaries(comparisons: Comparisons) -> tuple[DatasetSummaries, ...]:
+    """One for each dataset, in the table's order."""
     datasets = comparisons.summaries.layout.datasets
     return tuple(DatasetSummaries(comparisons, source, display) for source, display in datasets)
 
 
-def listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def listed(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; at least one item."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def _overall(comparisons: Comparisons) -> list[str]:
+def _best_overall(comparisons: Comparisons) -> list[str]:
     """Which row ranks best over all datasets and columns."""
-    ranks, layout = comparisons.ranks[0], comparisons.summaries.layout
-    if len(ranks.methods) < 2 or ranks.num_blocks < 2:
+    ranks, layout = comparisons.ranks[0], comparisons.summaries.layout  # the first is over all columns
+    if len(ranks.methods) < 2 or ranks.num_blocks < 2:  # one row has no rank, and one column is a table of its own
         return []
     names = {name: display for name, display, _ in layout.rows}
     absent = [names[name] for name in ranks.methods_left_out]
@@ -113,108 +135,122 @@ def _overall(comparisons: Comparisons) -> list[str]:
     ]
 
 
-def _winners(block: DatasetSummaries) -> list[str]:
+def _best_by_column(dataset: DatasetSummaries) -> list[str]:
     """Which row is highest in which columns, the one that is highest most often first."""
     wins: dict[str, list[Column]] = {}
-    columns = [c for c in block.layout.columns if any(block.summary(r, c).n for r, _, _ in block.layout.rows)]
+    columns = [c for c in dataset.layout.columns if any(dataset.summary(r, c).n for r, _, _ in dataset.layout.rows)]
     for column in columns:
-        for row in block.best(column, [name for name, _, _ in block.layout.rows]):
+        for row in dataset.best(column, [name for name, _, _ in dataset.layout.rows]):
             wins.setdefault(row, []).append(column)
-    ranked = sorted(wins.items(), key=lambda item: -len(item[1]))
+    ranked = sorted(wins.items(), key=lambda item: -len(item[1]))  # stable: among equals the first to be best
     parts = [
-        f"{block.name(row)} under "
+        f"{dataset.name(row)} under "
         + listed(
             [
-                f"{block.title(c)} ({mean_and_interval(block.summary(row, c).mean, block.summary(row, c).ci95)})"
+                f"{dataset.title(c)} ({mean_and_interval(dataset.summary(row, c).mean, dataset.summary(row, c).ci95)})"
                 for c in won
             ]
         )
         for row, won in ranked
     ]
-    return [f"{block.display}: the highest macro AUROC (%) is that of {'; '.join(parts)}."] if parts else []
+    return [f"{dataset.display}: the highest macro AUROC (%) is that of {'; '.join(parts)}."] if parts else []
 
 
-def _tested(block: DatasetSummaries) -> list[str]:
+def _tests(dataset: DatasetSummaries) -> list[str]:
     """How many means are significantly above and below the reference, and the largest difference."""
-    methods = [name for name, _, group in block.layout.rows if group != BASELINE]
-    if block.reference is None or not methods:
+    # Other baselines are tested and corrected for too, in comparisons.csv; the sentence counts methods.
+    methods = [name for name, _, group in dataset.layout.rows if group != BASELINE]
+    if dataset.reference is None or not methods:
         return []
-    tests = {(row, c): block.against_reference(c)[row] for c in block.layout.columns for row in methods}
-    name = block.name(block.reference)
-    tested = {place: test for place, test in tests.items() if test.p is not None}
+    tests = {(row, c): dataset.against_reference(c)[row] for c in dataset.layout.columns for row in methods}
+    name = dataset.name(dataset.reference)
+    # place -> (difference, p after Holm's correction), of the pairs that could be tested
+    tested = {
+        place: (test.difference, test.p_holm)
+        for place, test in tests.items()
+        if test.difference is not None and test.p_holm is not None
+    }
     if not tested:
-        return [f"{block.display}: no method shares two seeds with {name} yet, so none is tested."]
-    sure = [test for test in tested.values() if test.p_holm < ALPHA]
-    better, worse = sum(t.difference > 0 for t in sure), sum(t.difference < 0 for t in sure)
-    row, column = max(tested, key=lambda place: tested[place].difference)
+        return [f"{dataset.display}: no method shares two seeds with {name} yet, so none is tested."]
+    significant = [difference for difference, p in tested.values() if p < ALPHA]
+    better, worse = sum(difference > 0 for difference in significant), sum(difference < 0 for difference in significant)
+    largest = max(tested, key=lambda place: tested[place][0])
+    row, column = largest
     return [
-        f"{block.display}: against {name}, {better} of {len(tested)} means of methods are significantly higher and "
+        f"{dataset.display}: against {name}, {better} of {len(tested)} means of methods are significantly higher and "
         f"{worse} significantly lower (paired t-tests over seeds, Holm-corrected over all rows of each column, "
-        f"p < {ALPHA:g}); the largest difference is {100 * tested[row, column].difference:+.2f} points, "
-        f"{block.name(row)} under {block.title(column)}."
+        f"p < {ALPHA:g}); the largest difference is {100 * tested[largest][0]:+.2f} points, "
+        f"{dataset.name(row)} under {dataset.title(column)}."
     ]
 
 
-def complete_rows(block: DatasetSummaries, rows: Iterable[str], column: Column) -> list[str]:
-    """Rows with a mean over every seed: only those are compared in words."""
-    return [row for row in rows if block.summary(row, column).complete and block.summary(row, column).n]
+def complete_rows(dataset: DatasetSummaries, rows: Iterable[str], column: Column) -> list[str]:
+    """Those of the rows with a mean over every seed: sentences compare no others."""
+    return [row for row in rows if dataset.summary(row, column).complete and dataset.summary(row, column).n]
 
 
-def _reports(block: DatasetSummaries) -> list[str]:
+def _reports(dataset: DatasetSummaries) -> list[str]:
     """The best method that reads reports against the best that does not, column by column."""
     parts = []
-    for column in block.layout.columns:
-        text = block.best(column, complete_rows(block, block.rows(IMAGE_TEXT_GROUP, JOINT_GROUP), column))
-        image = block.best(column, complete_rows(block, block.rows(IMAGE_IMAGE_GROUP), column))
+    for column in dataset.layout.columns:
+        text = dataset.best(column, complete_rows(dataset, dataset.rows(IMAGE_TEXT_GROUP, JOINT_GROUP), column))
+        image = dataset.best(column, complete_rows(dataset, dataset.rows(IMAGE_IMAGE_GROUP), column))
         if text and image:
-            gap = 100 * (block.summary(text[0], column).mean - block.summary(image[0], column).mean)
-            parts.append(f"{gap:+.2f} under {block.title(column)} ({block.name(text[0])} - {block.name(image[0])})")
+            # Of rows that tie any one will do: they print the same mean.
+            gap = 100 * (dataset.mean(text[0], column) - dataset.mean(image[0], column))
+            parts.append(
+                f"{gap:+.2f} under {dataset.title(column)} ({dataset.name(text[0])} - {dataset.name(image[0])})"
+            )
     if not parts:
         return []
-    return [f"{block.display}: best method with reports minus best without, in points: {listed(parts)}."]
+    return [f"{dataset.display}: best method with reports minus best without, in points: {listed(parts)}."]
 
 
-def _joint(block: DatasetSummaries) -> list[str]:
+def _joint(dataset: DatasetSummaries) -> list[str]:
     """A joint method against the better of its two parts, over all columns."""
-    gaps, names = [], {name for name, _, _ in block.layout.rows}
-    for row in block.rows(JOINT_GROUP):
-        for column in block.layout.columns:
-            parts = complete_rows(block, [p for p in row.split("+") if p in names], column)
-            if len(parts) == 2 and complete_rows(block, [row], column):
-                best = max(block.summary(part, column).mean for part in parts)
-                gaps.append(100 * (block.summary(row, column).mean - best))
+    gaps: list[float] = []
+    names = {name for name, _, _ in dataset.layout.rows}
+    for row in dataset.rows(JOINT_GROUP):
+        for column in dataset.layout.columns:
+            # The registry names a joint method by its parts: clip+simclr.
+            parts = complete_rows(dataset, [p for p in row.split("+") if p in names], column)
+            if len(parts) == 2 and complete_rows(dataset, [row], column):
+                best = max(dataset.mean(part, column) for part in parts)
+                gaps.append(100 * (dataset.mean(row, column) - best))
     if not gaps:
         return []
     higher = sum(gap > 0 for gap in gaps)
     return [
-        f"{block.display}: a joint method is above the better of its two parts in {higher} of {len(gaps)} places "
+        f"{dataset.display}: a joint method is above the better of its two parts in {higher} of {len(gaps)} places "
         f"(median difference {median(gaps):+.2f} points)."
     ]
 
 
-def _few_labels(block: DatasetSummaries) -> list[str]:
+def _few_labels(dataset: DatasetSummaries) -> list[str]:
     """Methods that with a share of the labels reach what the baseline has with all of them."""
-    reference = block.reference
-    shares = sorted(share for protocol, share in block.layout.columns if protocol == "FT")
-    if reference is None or len(shares) < 2 or not complete_rows(block, [reference], ("FT", shares[-1])):
+    reference = dataset.reference
+    # From the fewest labels up: the first share at which a method reaches the target is the answer.
+    shares = sorted(share for protocol, share in dataset.layout.columns if protocol == "FT")
+    if reference is None or len(shares) < 2 or not complete_rows(dataset, [reference], ("FT", shares[-1])):
         return []
-    target = block.summary(reference, ("FT", shares[-1])).mean
-    methods = [name for name, _, group in block.layout.rows if group != BASELINE]
+    target = dataset.mean(reference, ("FT", shares[-1]))
+    methods = [name for name, _, group in dataset.layout.rows if group != BASELINE]
     for share in shares[:-1]:
         column = ("FT", share)
-        rows = block.best(column, complete_rows(block, methods, column))
-        if rows and block.summary(rows[0], column).mean >= target:
+        rows = dataset.best(column, complete_rows(dataset, methods, column))
+        if rows and dataset.mean(rows[0], column) >= target:
             return [
-                f"{block.display}: fine-tuned with {share}% of the labels, {block.name(rows[0])} "
-                f"({percent(block.summary(rows[0], column).mean)}) reaches {block.name(reference)} with "
+                f"{dataset.display}: fine-tuned with {share}% of the labels, {dataset.name(rows[0])} "
+                f"({percent(dataset.mean(rows[0], column))}) reaches {dataset.name(reference)} with "
                 f"{shares[-1]}% ({percent(target)})."
             ]
-    name = block.name(reference)
-    return [f"{block.display}: with fewer labels no method reaches what {name} has with {shares[-1]}% of them."]
+    name = dataset.name(reference)
+    return [f"{dataset.display}: with fewer labels no method reaches what {name} has with {shares[-1]}% of them."]
 
 
-def cautions(results: Sequence[CellResult], layout: TableLayout) -> list[str]:
-    """What limits these numbers: what is not there, what does not vary, on what few images they hang."""
+def cautions(means: Summaries) -> list[str]:
+    """What limits these numbers: what is missing, what does not vary, which are of few images."""
+    results, layout = means.results, means.layout
     counts = {status: sum(r.status == status for r in results) for status in (DONE, FAILED, MISSING, DAMAGED)}
     texts = []
     if counts[FAILED] or counts[MISSING] or counts[DAMAGED]:
@@ -227,6 +263,7 @@ def cautions(results: Sequence[CellResult], layout: TableLayout) -> list[str]:
         texts.append("There is one seed: no interval and no test is possible.")
     if len(layout.pretrain_seeds) == 1:
         texts.append("Each method was pretrained once: intervals and tests do not cover the variance of pretraining.")
+    # Findings that are in no mean, then findings that are in one and rest on few images.
     texts += _undefined(results, layout)
     for source, display in layout.datasets:
         few = _few_positives(results, source)
@@ -252,6 +289,7 @@ def _undefined(results: Sequence[CellResult], layout: TableLayout) -> list[str]:
 
 
 def _few_positives(results: Sequence[CellResult], dataset: str) -> list[str]:
+    # All cells of a dataset have the same test images: the first one that is done speaks for all.
     first = next((r for r in results if r.dataset == dataset and r.findings), None)
     if first is None:
         return []

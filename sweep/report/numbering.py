@@ -19,20 +19,24 @@ def numbered_layouts(study: Study, plan: Plan) -> dict[int, TableLayout]:
     Such rows leave Table 1, whose methods share one batch size, unless it has no pretrained row without them.
     """
     layout = layout_of(study, plan)
+    # row -> its global batch size
     batches = {name: batch for name, _, batch in layout.paper_rows}
     baselines = {name for name, _, group in layout.rows if group == BASELINE}
     large = {name for name, batch in batches.items() if batch in LARGE_BATCHES}
     main = set(batches) - large
+    # A study of large batches alone keeps them in Table 1: baselines alone would be no comparison.
     layouts = {1: layout if main <= baselines else _with_rows(layout, main)}
     for batch, number in LARGE_BATCHES.items():
         rows = {name for name in large if batches[name] == batch}
         if rows:
+            # The paper has no LPFT with large batches, and neither has the table in its form.
             columns = tuple(column for column in layout.columns if column in COLUMNS[number])
             layouts[number] = replace(_with_rows(layout, rows | baselines, batch), columns=columns)
     return layouts
 
 
 def _with_rows(layout: TableLayout, names: Iterable[str], baseline_batch: int = PAPER_BATCH_SIZE) -> TableLayout:
+    """The layout with these rows only. A baseline has no batch size: the paper repeats it under `baseline_batch`."""
     names = set(names)
     paper_rows = tuple(
         (name, method, baseline_batch if group == BASELINE else batch)

@@ -2,18 +2,23 @@
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from datasets_io.fingerprint import plain
 from sweep.store.snapshot import ReportData
 from sweep.store.status_names import Status
 from sweep.studies.study import study_fingerprint
 
+# Packages whose version may change a number.
 SOFTWARE = ("radsweep", "torch", "torchvision", "timm", "transformers", "ray", "numpy", "scikit-learn", "pydicom")
 
 
 @dataclass(frozen=True)
 class ComputeHours:
-    """Wall time of finished items, in hours: on GPUs, on CPUs, and where a result does not name its device."""
+    """Wall time of finished items, in hours: on GPUs, on CPUs, and where a result does not name its device.
+
+    encoders, cells: how many are finished.
+    """
 
     gpu_hours: float
     cpu_hours: float
@@ -25,10 +30,10 @@ class ComputeHours:
 def compute_hours_of(data: ReportData) -> ComputeHours:
     """Hours of finished items times their workers. Time of attempts that were lost is in no result and not counted."""
     hours = {"gpu": 0.0, "cpu": 0.0, "unknown": 0.0}
-    spent = [(e.seconds, e.workers, e.device) for e in data.encoders] + [
-        (c.seconds, 1, c.device) for c in data.cells.values()
-    ]
+    spent = [(e.seconds, e.workers, e.device) for e in data.encoders]
+    spent += [(c.seconds, 1, c.device) for c in data.cells.values()]  # a cell is evaluated by one worker
     for seconds, workers, device in spent:
+        # As results name it: `cpu`, or `cuda: NVIDIA A100`.
         kind = "unknown" if device is None else "cpu" if device.startswith("cpu") else "gpu"
         hours[kind] += (seconds or 0.0) * workers / 3600
     done = sum(encoder.status == Status.DONE for encoder in data.encoders)
@@ -36,6 +41,7 @@ def compute_hours_of(data: ReportData) -> ComputeHours:
 
 
 def software() -> dict[str, str | None]:
+    """Package -> its installed version, None where it is not installed."""
     return {name: _version(name) for name in SOFTWARE}
 
 
@@ -46,8 +52,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def provenance(data: ReportData) -> dict:
-    """What decides the numbers: recipes, data fingerprints and versions."""
+def provenance(data: ReportData) -> dict[str, Any]:
+    """The value of study.json: what decides the numbers, namely recipes, data fingerprints and versions."""
     study = data.study
     return {
         "study": study.name,

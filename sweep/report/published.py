@@ -12,6 +12,7 @@ from sweep.report.published_values import (
 )
 
 SOURCE = "Huang et al., MIDL 2023"
+# Printed so in Tables 4 and 6, and correctly in 2.
 MISPRINTS = {"Enlarged Cardiomeastinum": "Enlarged Cardiomediastinum"}
 
 
@@ -27,7 +28,11 @@ class PublishedMean:
 def published_mean(
     dataset: str, row: str, protocol: str, label_percent: int, global_batch_size: int = 256
 ) -> PublishedMean | None:
-    """A value of Table 1, 8 or 9; None where the paper has none. `dataset` is a source, `row` a method's name."""
+    """A value of Table 1, 8 or 9 (Huang et al., MIDL 2023); None where the paper has none.
+
+    dataset: a source; row: a method's name. The batch size tells the tables apart, since 8 and 9 repeat columns of 1.
+    """
+    # Tables 8 and 9 have fewer columns than 1: what they lack is None, not the value of another batch size.
     for table, batch in GLOBAL_BATCH_SIZE.items():
         values = MEANS[table].get(dataset, {}).get(row)
         if batch == global_batch_size and values is not None and (protocol, label_percent) in COLUMNS[table]:
@@ -47,7 +52,7 @@ class PublishedFinding:
 
     @property
     def finding(self) -> str:
-        """The printed name as snake_case, its misprint mended. Not corrected: which finding it really was."""
+        """The printed name as snake_case, its spelling corrected; not which finding it really was."""
         return MISPRINTS.get(self.printed_name, self.printed_name).lower().replace(" ", "_")
 
 

@@ -1,5 +1,6 @@
 """What the paper printed: every value of Tables 1 to 9 of Huang et al. (MIDL 2023), as printed, misprints included."""
 
+# Huang et al., "Radiology Reports Improve Visual Representations Learned from Radiographs" (MIDL 2023).
 # Reference only: nothing here enters a computation of ours except the difference that is printed beside a result.
 
 # Dataset -> row -> (mean, half-width of the 95% interval) in percent, for each column.
@@ -8,9 +9,10 @@ COLUMNS = {
     8: (("LP", 100), ("FT", 1), ("FT", 10), ("FT", 100)),
     9: (("LP", 100), ("FT", 1), ("FT", 10), ("FT", 100)),
 }
+# Tables 8 and 9 repeat Table 1 with larger batches, without LPFT and for four rows.
 GLOBAL_BATCH_SIZE = {1: 256, 8: 1024, 9: 2048}
 
-MEANS = {
+MEANS: dict[int, dict[str, dict[str, tuple[tuple[float, float], ...]]]] = {
     1: {
         "chexpert": {
             "random": ((77.35, 0.61), (62.91, 0.62), (62.88, 1.13), (70.36, 0.98), (78.28, 1.10)),
@@ -84,7 +86,7 @@ PER_FINDING_COLUMNS = {
     7: ("nih_cxr14", 1),
 }
 
-PER_FINDING = {
+PER_FINDING: dict[int, dict[str, tuple[tuple[float, ...], float]]] = {
     2: {
         "No Finding": ((90.07, 87.52, 86.64, 88.13), 7.41),
         "Enlarged Cardiomediastinum": ((64.72, 52.21, 55.14, 50.72), 8.55),

@@ -1,4 +1,4 @@
-"""Which files does a report consist of, and what does a command say of them at its end?"""
+"""Which files does a report consist of, and what does a command print about them at its end?"""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import ReportData
 from sweep.store.status_names import Status
 
-MOST_DAMAGE_LINES = 8
+MOST_DAMAGE_LINES = 8  # on a terminal; the report and failures.json name all
 
 
 def macro_tables(data: ReportData, means: Summaries) -> tuple[Table, ...]:
@@ -36,12 +36,16 @@ def macro_tables(data: ReportData, means: Summaries) -> tuple[Table, ...]:
 
 
 def write_report(data: ReportData, folder: ReportFolder, quick: bool = False) -> dict[str, str]:
-    """Make everything; file name -> where it lies. quick: without figures and what is made from predictions."""
+    """Write every file of a report; file name -> where it lies. Raises OSError for a folder that cannot be written.
+
+    quick: without figures and without statistics from predictions.
+    """
+    # Made once and handed on: page, tables, sentences, statistics and figures print the same means and tests.
     comparisons = compare_methods(study_summaries(data.study, data.plan, data.results))
     means = comparisons.summaries
     tables = macro_tables(data, means)
-    everything = finding_tables(means, data.study.show_published)
-    per_finding = [narrowed(table, paper_columns(means.layout)) for table in everything]
+    all_methods = finding_tables(means, data.study.show_published)
+    per_finding = [narrowed(table, paper_columns(means.layout)) for table in all_methods]
     narrative = narrative_of(comparisons)
     contents: dict[str, str | bytes] = {
         "results.csv": results_csv(data.results),
@@ -52,14 +56,16 @@ def write_report(data: ReportData, folder: ReportFolder, quick: bool = False) ->
     for table in tables:
         stem = f"table{table.number}"
         contents |= {f"{stem}.md": table.markdown(), f"{stem}.csv": table.csv(), f"{stem}.tex": table.latex()}
-    for shown, whole in zip(per_finding, everything, strict=True):
-        stem = shown.file_stem
-        contents |= {f"{stem}.md": shown.markdown(), f"{stem}.csv": whole.csv(), f"{stem}.tex": shown.latex()}
+    # To be read: the paper's methods. To be computed with: all of them.
+    for narrow, full in zip(per_finding, all_methods, strict=True):
+        stem = narrow.file_stem
+        contents |= {f"{stem}.md": narrow.markdown(), f"{stem}.csv": full.csv(), f"{stem}.tex": narrow.latex()}
     extras = cached_parts_of(data, comparisons, folder, quick)
     contents |= extras.contents()
     figures = [_figure_line(drawing) for drawing in extras.drawings.values()] or [QUICK]
     contents["report.md"] = report_markdown(data, narrative, tables, per_finding, figures, extras)
-    contents["report.html"] = report_page(data, comparisons, narrative, tables, per_finding, everything, extras)
+    contents["report.html"] = report_page(data, comparisons, narrative, tables, per_finding, all_methods, extras)
+    # Written last and in one go: an error before this leaves the report that was there.
     return {name: folder.write(name, content) for name, content in contents.items()}
 
 
@@ -69,8 +75,8 @@ def _figure_line(drawing: Drawing) -> str:
 
 
 def summary_lines(data: ReportData, paths: Mapping[str, str], seconds: float) -> list[str]:
-    """The last words of a command."""
-    counts = Counter(result.status for result in data.results)
+    """The last lines that a command prints, with the markup of rich. seconds: since it began."""
+    counts: Counter[str] = Counter(result.status for result in data.results)
     lines = [
         f"{counts[Status.DONE]} of {len(data.results)} cells done in {seconds:.0f} s; report: {paths['report.html']}; "
         f"for a terminal: {paths['report.md']}"
@@ -85,6 +91,6 @@ def summary_lines(data: ReportData, paths: Mapping[str, str], seconds: float) ->
 
 
 def damage_lines(damage: Collection[Damage]) -> list[str]:
-    """A line each, and how many more there are."""
+    """A line for each damaged item, at most MOST_DAMAGE_LINES, then how many more there are."""
     lines = [f"[red]damaged[/red] {escape(found.line)}" for found in list(damage)[:MOST_DAMAGE_LINES]]
     return lines + ([f"and {len(damage) - len(lines)} more that are damaged"] if len(damage) > len(lines) else [])

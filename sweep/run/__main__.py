@@ -19,7 +19,11 @@ from sweep.studies.bad_input import BadInput
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-@app.command(epilog="Run it again to go on after any stop: what is finished is never computed again.")
+@app.command(
+    epilog="Run it again to go on after any stop: what is finished is never computed again. Exit codes: 0 all "
+    "cells valid; 2 bad input, before any work; 3 some cells failed, or the storage or cluster was lost; "
+    "130 interrupted."
+)
 def run(
     study: Study = DEFAULT_STUDY,
     storage: Storage = DEFAULT_STORAGE,
@@ -54,9 +58,10 @@ def run(
 ) -> None:
     """Which way of pretraining makes the best chest-radiograph encoder?
 
-    Ingests the archives, pretrains an encoder by each method, evaluates each by linear probing and
-    fine-tuning at 1, 10 and 100% of the labels, and fills the table with means and 95% intervals.
-    Without --raw, the demo runs the whole study on synthetic archives.
+    Ingests the archives, pretrains an encoder by each method, evaluates each by
+    linear probing and fine-tuning at 1, 10 and 100% of the labels, and fills
+    the table with means and 95% intervals. Without --raw, the demo runs the
+    whole study on synthetic archives.
     """
     started = time.monotonic()
     request = Request(

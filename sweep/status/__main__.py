@@ -9,17 +9,16 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, not_writable, storage_error_message
+from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
 from sweep.cli.options import DEFAULT_STORAGE, AsJson, Only, RawOfRun, StorageOfRun
-from sweep.cli.signals import EXIT_INTERRUPTED
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
 @app.command(
     epilog="It only reads, from any machine that reaches the storage, as often as you like. Exit codes: 0 "
-    "whatever it finds, damage included; 2 bad input; 3 the storage is away."
+    "whatever it finds, damage included; 2 bad input; 3 the storage cannot be reached."
 )
 def status(
     storage: StorageOfRun = DEFAULT_STORAGE,
@@ -30,7 +29,7 @@ def status(
     raw: RawOfRun = None,
     only: Only = None,
     watch: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Look again so often, until nothing is left or Ctrl-C.")
+        float | None, typer.Option(metavar="SECONDS", help="Read it again so often, until nothing is left or Ctrl-C.")
     ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write each finished run's history there, for TensorBoard.")
@@ -39,29 +38,19 @@ def status(
 ) -> None:
     """How far is a study? Encoders and cells done, failed, running and left; the rate; the table so far.
 
-    The time left is estimated from how long finished runs took and how many ran at once.
+    The time left is estimated from how long finished runs took and how many ran
+    at once.
     """
     silence_libraries()
-    from datasets_io.storage.schema_version import NewerSchema
     from sweep.status.status import StatusReader
     from sweep.studies.bad_input import BadInput
 
-    try:
+    with errors_as_sentences(storage, BadInput, ValueError):
         reader = StatusReader(study, storage, raw or [], only or [])
         if watch is None or as_json:
             _once(reader, tensorboard, as_json)
         else:
             _watch(reader, tensorboard, watch)
-    except (BadInput, NewerSchema, ValueError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
-    except OSError as error:
-        if (trouble := storage_error_message(error, storage)) is None:
-            raise
-        typer.echo(f"error: {trouble}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _once(reader, tensorboard: Path | None, as_json: bool) -> None:

@@ -203,34 +203,11 @@ def demo() -> Study:
         "mocov2": MocoV2Config(head=small, queue_size=256, momentum=0.99, key_bn_splits=2),
         "vicreg": VicRegConfig(expander=HeadSpec(dims=(256, 256, 256), norm="batch", act="relu", bias_last=False)),
     }
-    fast = OptimizerSpec("adam", 2e-3, (0.9, 0.999))
-    view = EvalSpec(size=size, flip_p=0.5)
-    probe = {"linear_probe_optimizer": OptimizerSpec("adam", 1e-2, (0.9, 0.999)), "linear_probe_epochs": 20}
     return Study(
         name="demo",
         title="the whole study at a laptop's size",
         corpus=BuildSpec("mimic_cxr", image_size=size),
-        datasets=(
-            Dataset(
-                "CheXpert",
-                BuildSpec("chexpert", image_size=size),
-                DownstreamRecipe(
-                    4,
-                    32,
-                    "val_auroc",
-                    view,
-                    optimizer=fast,
-                    splits=SplitRecipe(val="carved", test="val"),
-                    label_policy=LabelPolicy(),
-                    **probe,
-                ),
-            ),
-            Dataset(
-                "NIH-ChestX-Ray14",
-                BuildSpec("nih_cxr14", image_size=size),
-                DownstreamRecipe(4, 32, "val_loss", replace(view, flip_p=0.0), optimizer=fast, **probe),
-            ),
-        ),
+        datasets=_demo_datasets(size),
         rows=(
             EncoderRow("random", "Random Init.", BASELINE, RandomInit(backbone)),
             EncoderRow("imagenet", "Stand-in Init. (rendered textures, not ImageNet)", BASELINE, stand_in),
@@ -245,6 +222,34 @@ def demo() -> Study:
             "The ImageNet row is a stand-in, supervised on rendered textures and shapes.",
         ),
         show_published=False,
+    )
+
+
+def _demo_datasets(size: int) -> tuple[Dataset, ...]:
+    """The demo's two datasets, with images of this size."""
+    fast = OptimizerSpec("adam", 2e-3, (0.9, 0.999))
+    view = EvalSpec(size=size, flip_p=0.5)
+    probe = {"linear_probe_optimizer": OptimizerSpec("adam", 1e-2, (0.9, 0.999)), "linear_probe_epochs": 20}
+    return (
+        Dataset(
+            "CheXpert",
+            BuildSpec("chexpert", image_size=size),
+            DownstreamRecipe(
+                4,
+                32,
+                "val_auroc",
+                view,
+                optimizer=fast,
+                splits=SplitRecipe(val="carved", test="val"),
+                label_policy=LabelPolicy(),
+                **probe,
+            ),
+        ),
+        Dataset(
+            "NIH-ChestX-Ray14",
+            BuildSpec("nih_cxr14", image_size=size),
+            DownstreamRecipe(4, 32, "val_loss", replace(view, flip_p=0.0), optimizer=fast, **probe),
+        ),
     )
 
 

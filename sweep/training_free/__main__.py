@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_FAILED, not_writable, storage_error_message
+from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, errors_as_sentences
 from sweep.cli.options import DEFAULT_STUDY, RawOfRun, StorageOfRun, StudyOfRun
 from sweep.store.csv_files import csv_text
 from sweep.store.damage import Damage, data_name
@@ -41,7 +41,8 @@ def main(
 
     Encoders, cells and data are only read; what of them is damaged is named and left out.
     """
-    try:
+    advice = "; give a --storage that can be written: numbers are kept in it"
+    with errors_as_sentences(storage, BadInput, advice=advice):
         opened = open_study(study, storage, raw or [])
         kinds = tuple(kind) if kind else opened.study.training_free
         if not kinds:
@@ -50,14 +51,6 @@ def main(
         folder = ReportFolder.of_study(opened.store, opened.study.name)
         folder.check()
         damage, complete = _compute_and_write(opened.read(), kinds, folder)
-    except BadInput as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
-    except OSError as error:
-        if (trouble := storage_error_message(error, storage)) is None:
-            raise
-        typer.echo(f"error: {trouble}; give a --storage that can be written: numbers are kept in it", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT if not_writable(error) else EXIT_SOME_FAILED) from None
     for found in damage:
         typer.echo(f"damaged: {found.line}", err=True)
     raise typer.Exit(EXIT_OK if complete and not damage else EXIT_SOME_FAILED)

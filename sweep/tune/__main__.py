@@ -34,9 +34,11 @@ def tune_command(
 ) -> None:
     """Find a method's temperature (log-uniform, 0.01 to 1) and joint weight c (uniform, 0.05 to 2).
 
-    A trial is one pretraining. It is judged by the macro AUROC of a linear probe on patients held out of
-    the datasets' TRAINING splits, since losses of two temperatures cannot be compared; no val or test split
-    is opened. Optuna proposes, ASHA ends what lags behind, Ray runs as many trials at once as the machines hold.
+    A trial is one pretraining. It is judged by the macro AUROC of a linear
+    probe on patients held out of the datasets' TRAINING splits, since losses of
+    two temperatures cannot be compared; no val or test split is opened. Optuna
+    proposes values, ASHA stops trials that fall behind, Ray runs as many trials
+    at once as the machines hold.
     """
     silence_libraries()
     with handled_errors("sweep.tune", storage, ValueError):

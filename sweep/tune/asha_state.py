@@ -1,4 +1,7 @@
-"""How does a search go on: Optuna and ASHA as they stood, from the trials in the storage. [ray]"""
+"""What do Optuna and ASHA know after a stop: both are set up again from the trials in the storage. [ray]
+
+Neither writes a state of its own to the storage: the trials are the one record, and the search continues from them.
+"""
 
 import json
 from collections.abc import Callable, Sequence
@@ -14,26 +17,27 @@ from datasets_io.fingerprint import derive_seed
 from datasets_io.storage.artefacts import FAILED
 from sweep.cli.signals import INTERRUPTS
 from sweep.studies.tunable import space_of, values_of
-from sweep.tune.trial import METRIC, TIME, Search
-from sweep.tune.trial_store import BEGUN, DONE, PRUNED, Trial, TrialStore
-from sweep.tune.trial_store import FAILED as TRIAL_FAILED
+from sweep.tune.rungs import REDUCTION
+from sweep.tune.trial import COMPLETE, METRIC, TIME, Search
+from sweep.tune.trial_store import Trial, TrialState, TrialStore
 
 SEED = 0
 
 
 def make_searcher(search: Search, trial_store: TrialStore) -> OptunaSearch:
-    """Optuna's TPE, told of every trial that ended. First come those that a stop cut off, and the study's values.
+    """Optuna's TPE (Bergstra et al., 2011) with the results of every trial that ended.
 
-    The Optuna study lives in this process alone and is made anew from the storage: no database that two
-    drivers, or a shared file system, could spoil.
+    First it proposes the trials that a stop cut off, then the study's own values, where they were not tried. The Optuna
+    study lives in this process alone and is made anew from the storage: no database that two drivers, or a shared file
+    system, could damage.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    objective = search.run.recipe.objective
-    space = {
+    objective = search.recipe.objective
+    space: dict[str, optuna.distributions.BaseDistribution] = {
         name: optuna.distributions.FloatDistribution(r.low, r.high, log=r.log)
         for name, r in space_of(objective).items()
     }
-    first = [trial.values for trial in trial_store.in_order() if trial.state == BEGUN]
+    first = [trial.values for trial in trial_store.in_order() if trial.state == TrialState.BEGUN]
     before = values_of(objective)
     if trial_store.of(before) is None and all(r.holds(before[name]) for name, r in space_of(objective).items()):
         first.append(before)
@@ -47,72 +51,89 @@ def make_searcher(search: Search, trial_store: TrialStore) -> OptunaSearch:
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """A trial of an earlier command, as far as a scheduler looks at it."""
+class EarlierTrial:
+    """A trial of an earlier command. Its id is all that ASHA reads of a trial."""
 
     trial_id: str
 
 
 def make_scheduler(search: Search, trial_store: TrialStore) -> ASHAScheduler:
-    """ASHA whose rungs hold what earlier trials reached there."""
+    """ASHA whose rungs hold the AUROCs that earlier trials had there, so that new ones are compared with them."""
     scheduler = ASHAScheduler(
         time_attr=TIME,
         metric=METRIC,
         mode="max",
-        max_t=search.run.recipe.num_epochs,
+        max_t=search.recipe.num_epochs,
         grace_period=search.rungs[0] if search.rungs else 1,
-        reduction_factor=3,
+        reduction_factor=REDUCTION,
     )
+    # Ray has no way to give a scheduler earlier results but to report them as Tune's loop would. ASHA uses nothing of
+    # that loop, so there is none here; what it answers, to stop or to go on, was decided when the trial ran.
     for trial in trial_store.ended():
-        earlier = Earlier(f"earlier-{trial.id}")
-        scheduler.on_trial_add(None, earlier)
+        earlier = EarlierTrial(f"earlier-{trial.id}")
+        scheduler.on_trial_add(None, earlier)  # type: ignore[arg-type]  # no loop and no trial of Tune's: see above
         for epoch, auroc in trial.rungs:
-            scheduler.on_trial_result(None, earlier, {TIME: epoch, METRIC: auroc})
+            scheduler.on_trial_result(None, earlier, {TIME: epoch, METRIC: auroc})  # type: ignore[arg-type]  # as above
     return scheduler
 
 
 class TrialRecorder(Callback):
-    """Writes down what happens, in the driver: trials only train."""
+    """Records in the storage what happens to the trials, in the driver, and prints how each ended."""
 
-    def __init__(self, search: Search, trial_store: TrialStore, trials: int, say: Callable[[str], None]):
+    def __init__(self, search: Search, trial_store: TrialStore, trials: int, say: Callable[[str], None]) -> None:
+        """trials: how many are wanted in all; say: prints a line."""
         self.search, self.trial_store, self.trials, self.say = search, trial_store, trials, say
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its experiment, for a restore that the storage makes needless
+        # Tune pickles its callbacks for a restore of its own. The storage makes that needless, and a store and a
+        # display cannot be pickled.
+        return {}
 
     def on_step_begin(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
+        """Called several times a second: raises KeyboardInterrupt where the command was interrupted."""
         INTERRUPTS.raise_if_received()
 
     def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
+        """Record the trial before it computes anything."""
         self.trial_store.begin(trial.config, self.search.job(trial.config).folder)
 
     def on_trial_result(
         self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if result["whole"]:
-            self.trial_store.end(trial.config, DONE, value=result[METRIC])
+        """Record the AUROC of a rung, or of the published encoder."""
+        if result[COMPLETE]:
+            self.trial_store.end(trial.config, TrialState.DONE, value=result[METRIC])
         else:
             self.trial_store.rung(trial.config, result[TIME], result[METRIC])
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
-        known = self.trial_store.of(trial.config)
-        if known.state != DONE:
-            known = self.trial_store.end(trial.config, PRUNED)
+        """Record a trial that ASHA ended; one that came to its end was recorded with its last result."""
+        known = self.trial_store.recorded(trial.config)
+        if known.state != TrialState.DONE:
+            known = self.trial_store.end(trial.config, TrialState.PRUNED)
             self.trial_store.store.files.remove(known.folder)  # its checkpoint: it is not gone on with
-        self._tell(known)
+        self._print(known)
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
-        files, folder = self.trial_store.store.files, self.trial_store.of(trial.config).folder
+        """Record a trial that failed, with the first line of the error that it left in the storage."""
+        files, folder = self.trial_store.store.files, self.trial_store.recorded(trial.config).folder
         error = "its process died each time"
         if files.exists(f"{folder}/{FAILED}"):
             error = json.loads(files.read(f"{folder}/{FAILED}"))["error"].split("\n")[0]
-        self._tell(self.trial_store.end(trial.config, TRIAL_FAILED, error=error))
+        self._print(self.trial_store.end(trial.config, TrialState.FAILED, error=error))
 
-    def _tell(self, trial: Trial) -> None:
+    def _print(self, trial: Trial) -> None:
         values = ", ".join(f"{name} = {value:.4g}" for name, value in sorted(trial.values.items()))
-        how = {
-            DONE: f"AUROC {trial.last or 0:.4f}",
-            PRUNED: f"ended early at epoch {trial.rungs[-1][0]} with AUROC {trial.last:.4f}" if trial.rungs else "",
-            TRIAL_FAILED: f"failed: {trial.error}",
-        }[trial.state]
-        self.say(f"trial {len(self.trial_store.ended())} of {self.trials}: {values}: {how}")
+        self.say(f"trial {len(self.trial_store.ended())} of {self.trials}: {values}: {_ending(trial)}")
+
+
+def _ending(trial: Trial) -> str:
+    """How a trial that is done, pruned or failed ended."""
+    if trial.state == TrialState.DONE:
+        return f"AUROC {trial.final:.4f}"
+    if trial.state == TrialState.FAILED:
+        return f"failed: {trial.error}"
+    if not trial.rungs:
+        return ""
+    epoch, auroc = trial.rungs[-1]
+    return f"ended early at epoch {epoch} with AUROC {auroc:.4f}"

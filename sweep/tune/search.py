@@ -1,22 +1,43 @@
-"""What does sweep.tune do: the search's key, its first encoder, its trials, and what it writes. [ray]"""
+"""What does sweep.tune do: the search's key, its first encoder, its trials, and what it writes. [ray]
+
+Ray and torch are imported within the functions that need them: bad input is refused in a second, before they load.
+"""
 
 import os
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, ClusterLost, cluster_lost_message
+from sweep.tune.rungs import rungs_of
+
+if TYPE_CHECKING:
+    from ray.tune import Tuner
+
+    from datasets_io.corpus.manifest import Manifest
+    from sweep.cli.display import Display
+    from sweep.engine.schedule import ClusterResources
+    from sweep.store.store import Store
+    from sweep.studies.cell import EncoderRun
+    from sweep.studies.study import EncoderRow, Study
+    from sweep.tune.trial import Search
+    from sweep.tune.trial_store import TrialStore
 
 VERSION = 1  # raise it when what a trial computes or what it is judged by changes
-REDUCTION = 3  # of the trials at a rung one in so many goes on
-RUNGS_BELOW = 9  # the first rung is at this part of the epochs
+NO_LIMIT = 10**6  # trials at once, as far as GPUs go, where a trial takes none
 
 
 def tune_method(study_name: str, method: str, storage: str, raw: list[str], trials: int, out: Path | None) -> int:
+    """Search until `trials` in all have ended, and write the table, the figure and the tuned study.
+
+    study_name, storage, raw: as for sweep.run; out: the file of the tuned study. Returns the exit code. Raises
+    ValueError for bad input and for a search that another command makes, and ClusterLost.
+    """
     from sweep.cli.display import Display
     from sweep.engine.ingest import build_data, check_data
     from sweep.store.cleanup import clean_up
@@ -38,16 +59,18 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
 
         trial_store = TrialStore(store, study.name, name)
         if len(trial_store.ended()) < trials:
-            with Lease(store.files) as lease:  # the trials' record has one writer
+            with Lease(store.files) as lease:  # the record of the trials has one writer
                 _, held = lease.claim({name})
                 if held:
                     raise ValueError(f"{held[name]} makes this search already; wait for its end, then go on with it")
                 _run_trials(search, trial_store, trials, display)
         clean_up(store.files)
-        return _write(study, study_name, row, search, trial_store, out, display)
+        return _write(study_name, row, trial_store, out, display)
 
 
-def _search(study, method: str, folders: dict[str, str], built: dict[str, Any], store) -> tuple[Any, str]:
+def _search(
+    study: "Study", method: str, folders: Mapping[str, str], built: Mapping[str, "Manifest"], store: "Store"
+) -> tuple["Search", str]:
     """The search and its name in the storage: another recipe, probe or data is another search."""
     from datasets_io.fingerprint import fingerprint
     from sweep.store.store import Store
@@ -57,6 +80,7 @@ def _search(study, method: str, folders: dict[str, str], built: dict[str, Any], 
 
     plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, {})
     run = next(run for run in plan.encoders if run.row == method)
+    assert run.corpus is not None, run  # search_row has refused a row that is not pretrained
     _make_initial(run.parent, store)
     datasets = tuple((dataset.recipe, folders[dataset.source]) for dataset in study.datasets)
     search = Search(
@@ -70,20 +94,12 @@ def _search(study, method: str, folders: dict[str, str], built: dict[str, Any], 
     )
     shards = [built[dataset.source].fingerprint for dataset in study.datasets]
     space = [[name, r.low, r.high, r.log] for name, r in space_of(run.recipe.objective).items()]
+    # Not the number of trials: a larger --trials goes on with the same search.
     key = fingerprint([VERSION, run.key, [recipe for recipe, _ in datasets], shards, space])
     return search, f"tune-{method}-{key}"
 
 
-def rungs_of(num_epochs: int) -> tuple[int, ...]:
-    """Epochs after which ASHA compares: a ninth, a third, ... of all, three times as far each time."""
-    epoch, rungs = max(1, num_epochs // RUNGS_BELOW), []
-    while epoch < num_epochs:
-        rungs.append(epoch)
-        epoch *= REDUCTION
-    return tuple(rungs)
-
-
-def _make_initial(parent, store) -> None:
+def _make_initial(parent: "EncoderRun | None", store: "Store") -> None:
     """The encoder that all trials start from. Raises ValueError where it is a pretraining that is not done."""
     from datasets_io.storage.artefacts import is_done
     from sweep.engine.jobs import encoder_job
@@ -95,29 +111,30 @@ def _make_initial(parent, store) -> None:
         raise ValueError(f"{parent.row} comes first: python -m sweep.run --only method={parent.row}")
     run_initial(encoder_job(parent, {}), store.uri, lambda _: None)
     if not is_done(store.files, store.folder(parent)):
-        raise ValueError(f"the initial encoder {parent} failed: {store.failure(parent)['error']}")
+        failure = store.failure(parent)
+        raise ValueError(f"the initial encoder {parent} failed: {failure['error'] if failure else 'it left no error'}")
 
 
-def _run_trials(search, trial_store, trials: int, display) -> None:
-    from ray import tune
-
-    from datasets_io.storage.files import below
+def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, display: "Display") -> None:
+    """Run trials on the cluster until `trials` in all have ended. Raises ClusterLost."""
     from sweep.engine.cluster import resources_at_most, start_ray, stop_ray
     from sweep.engine.head_health import named_loss, watched_head
     from sweep.store.store import LOGS
-    from sweep.tune.asha_state import TrialRecorder, make_scheduler, make_searcher
-    from sweep.tune.trial import run_trial, trial_resources
+    from sweep.tune.trial import trial_resources
 
+    # Tune's own loggers and console output are off, and its handler of SIGINT, which ends the trials without raising.
     os.environ.update(
         {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
     )
     start_ray()
+    # Another folder of Tune's logs each time: what a search remembers is in the store.
     name = f"tune-{uuid.uuid4().hex[:8]}"
 
     def remove_logs() -> None:
         trial_store.store.files.remove(f"{LOGS}/{name}")
 
     def leave(error: ClusterLost) -> NoReturn:
+        # In a thread, while the main one waits within Ray for ever: what the context managers would do is done here.
         with suppress(OSError):
             remove_logs()
         display.__exit__(None, None, None)
@@ -127,29 +144,9 @@ def _run_trials(search, trial_store, trials: int, display) -> None:
     try:
         machines = resources_at_most()
         bundle = trial_resources(search.resources, machines.gpus)
-        fit = min(int(machines.gpus / bundle["GPU"]) if "GPU" in bundle else 10**6, int(machines.cpus / bundle["CPU"]))
-        left = trials - len(trial_store.ended())
-        ended = len(trial_store.ended())
-        display.say(f"{ended} trials have ended, {left} to do, {max(1, fit)} at once; {search.run.row}")
-        tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(run_trial, search=search), bundle),
-            tune_config=tune.TuneConfig(
-                search_alg=make_searcher(search, trial_store),
-                scheduler=make_scheduler(search, trial_store),
-                num_samples=left,
-                max_concurrent_trials=max(1, fit),
-                reuse_actors=True,
-                trial_name_creator=lambda trial: f"{search.run.row}-{trial.trial_id}",
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name=name,
-                storage_path=below(search.storage, LOGS),
-                verbose=0,
-                callbacks=[TrialRecorder(search, trial_store, trials, display.say)],
-                failure_config=tune.FailureConfig(max_failures=search.resources.max_failures - 1),
-            ),
-        )
+        at_once, ended = _trials_at_once(machines, bundle), len(trial_store.ended())
+        display.say(f"{ended} trials have ended, {trials - ended} to do, {at_once} at once; {search.run.row}")
+        tuner = _tuner(search, trial_store, trials, at_once, bundle, name, display)
         with named_loss(), watched_head(leave):
             tuner.fit()
     finally:
@@ -157,10 +154,56 @@ def _run_trials(search, trial_store, trials: int, display) -> None:
         remove_logs()
 
 
-def _write(study, study_name: str, row, search, trial_store, out: Path | None, display) -> int:
+def _trials_at_once(machines: "ClusterResources", bundle: Mapping[str, float]) -> int:
+    """How many trials the cluster holds; one where it is too small, which then waits for more of it."""
+    by_gpus = int(machines.gpus / bundle["GPU"]) if "GPU" in bundle else NO_LIMIT
+    return max(1, min(by_gpus, int(machines.cpus / bundle["CPU"])))
+
+
+def _tuner(
+    search: "Search",
+    trial_store: "TrialStore",
+    trials: int,
+    at_once: int,
+    bundle: Mapping[str, float],
+    name: str,
+    display: "Display",
+) -> "Tuner":
+    """Ray Tune's driver of the trials that are still to come. name: of its folder of logs, below the storage."""
+    from ray import tune
+
+    from datasets_io.storage.files import below
+    from sweep.store.store import LOGS
+    from sweep.tune.asha_state import TrialRecorder, make_scheduler, make_searcher
+    from sweep.tune.trial import run_trial
+
+    return tune.Tuner(
+        tune.with_resources(tune.with_parameters(run_trial, search=search), dict(bundle)),
+        tune_config=tune.TuneConfig(
+            search_alg=make_searcher(search, trial_store),
+            scheduler=make_scheduler(search, trial_store),
+            num_samples=trials - len(trial_store.ended()),
+            max_concurrent_trials=at_once,
+            reuse_actors=True,  # a new process would import torch and read the images again
+            trial_name_creator=lambda trial: f"{search.run.row}-{trial.trial_id}",
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=below(search.storage, LOGS),
+            verbose=0,
+            callbacks=[TrialRecorder(search, trial_store, trials, display.say)],
+            # max_failures counts attempts, Tune's counts retries.
+            failure_config=tune.FailureConfig(max_failures=search.resources.max_failures - 1),
+        ),
+    )
+
+
+def _write(study_name: str, row: "EncoderRow", trial_store: "TrialStore", out: Path | None, display: "Display") -> int:
     """The table, the figure and the tuned study. Exit code 3 where no trial came to its end."""
     from sweep.studies.tunable import space_of, values_of
     from sweep.tune.outputs import search_figure, study_file, trials_csv
+    from sweep.tune.trial_store import TrialState
 
     space, before = space_of(row.recipe.objective), values_of(row.recipe.objective)
     trials, best = trial_store.in_order(), trial_store.best()
@@ -168,16 +211,15 @@ def _write(study, study_name: str, row, search, trial_store, out: Path | None, d
     drawing = search_figure(trials, space, before, best, row.name)
     for suffix, content in (("svg", drawing.svg), ("png", drawing.png)):
         paths.append(trial_store.write(f"search.{suffix}", content))
-    failed = [trial for trial in trials if trial.state == "failed"]
-    for trial in failed:
+    for trial in (trial for trial in trials if trial.state == TrialState.FAILED):
         display.say(f"[red]trial {trial.number + 1} failed:[/red] {trial.error}")
     display.say(f"search: {', '.join(paths)}")
     if best is None:
         display.say("[red]No trial came to its end: there is nothing to write.[/red]")
         return EXIT_SOME_FAILED
     target = out or Path(f"{Path(study_name).stem}_{row.name.replace('+', '_')}_tuned.py")
-    target.write_text(study_file(study_name, row.name, best.values, best.value, len(trial_store.ended())))
+    target.write_text(study_file(study_name, row.name, best.values, best.final, len(trial_store.ended())))
     listed = ", ".join(f"{name} = {value:.4g}" for name, value in sorted(best.values.items()))
-    display.say(f"best of {len(trial_store.ended())}: {listed}; validation macro AUROC {best.value:.4f}")
+    display.say(f"best of {len(trial_store.ended())}: {listed}; validation macro AUROC {best.final:.4f}")
     display.say(f"go on with: python -m sweep.run --study {target}")
     return EXIT_OK

@@ -1,4 +1,4 @@
-"""One trial of a search: a pretraining with some values, probed at the rungs of ASHA and at its end. [ray]"""
+"""One trial of a search: a pretraining with some values, evaluated at the rungs of ASHA and at its end. [ray]"""
 
 import traceback
 from collections.abc import Mapping
@@ -20,19 +20,21 @@ from trainables.networks.backbones import build_backbone
 from trainables.pretraining.encoder_job import EncoderJob, run_pretraining
 from trainables.pretraining.task import Pretraining
 from trainables.pretraining.worker_group import open_corpus
-from trainables.recipe import DownstreamRecipe, Resources
+from trainables.recipe import DownstreamRecipe, PretrainRecipe, Resources
 from trainables.training.checkpoint import weights_from_bytes
 from trainables.training.loop import LoopState
 from trainables.training.precision import Compute, resolve
 
-METRIC, TIME = "val_auroc", "epoch"
+# What a trial reports: macro AUROC on held-out patients, after which epoch, and whether of its published encoder.
+METRIC, TIME, COMPLETE = "val_auroc", "epoch", "complete"
 
 
 @dataclass(frozen=True)
 class Search:
-    """What the trials of a search share. run: the encoder that is searched, with the study's own values.
+    """What the trials of a search share. run: the pretraining that is searched, with the study's own values.
 
-    datasets: (recipe, data folder) of each that probes it; rungs: epochs after which it is probed.
+    datasets: (recipe, data folder) of each that a linear probe is trained on; rungs: epochs after which that is done.
+    data_folder: of the corpus; initial_folder: of the encoder that it starts from; all relative to `storage`, a URI.
     """
 
     run: EncoderRun
@@ -43,11 +45,20 @@ class Search:
     storage: str
     resources: Resources
 
-    def run_with(self, values: Mapping[str, float]) -> EncoderRun:
+    @property
+    def recipe(self) -> PretrainRecipe:
+        """The recipe with the study's own values."""
         recipe = self.run.recipe
-        return replace(self.run, recipe=replace(recipe, objective=with_values(recipe.objective, values)))
+        assert isinstance(recipe, PretrainRecipe), recipe  # search_row gives no other row
+        return recipe
+
+    def run_with(self, values: Mapping[str, float]) -> EncoderRun:
+        """The encoder with other values: the one, with its key, that a study tuned to them asks for."""
+        objective = with_values(self.recipe.objective, values)
+        return replace(self.run, recipe=replace(self.recipe, objective=objective))
 
     def job(self, values: Mapping[str, float]) -> EncoderJob:
+        """The same as a worker needs it."""
         run = self.run_with(values)
         return EncoderJob(
             str(run), run.key, Store.folder(run), run.recipe, run.pretrain_seed, self.data_folder, self.initial_folder
@@ -59,8 +70,11 @@ def _parts(storage: str, folder: str, recipe: DownstreamRecipe) -> tuple[Part, P
     return held_out(Files(storage), folder, recipe)
 
 
-def probed(search: Search, backbone: torch.nn.Module, compute: Compute) -> float:
-    """Mean over the datasets of the macro AUROC on held-out patients. Raises ValueError where none has one."""
+def probe_auroc(search: Search, backbone: torch.nn.Module, compute: Compute) -> float:
+    """Mean over the datasets of a linear probe's macro AUROC on held-out patients, in [0, 1].
+
+    A dataset without one, since no finding has both classes, is left out. Raises ValueError where all are.
+    """
     values = []
     for recipe, folder in search.datasets:
         train, val = _parts(search.storage, folder, recipe)
@@ -74,19 +88,22 @@ def probed(search: Search, backbone: torch.nn.Module, compute: Compute) -> float
 def run_trial(config: dict[str, float], search: Search) -> None:
     """A function trainable. It reports (epoch, AUROC) at each rung, where ASHA may end it, and at the end.
 
-    The encoder is published in the store like any other: the best one is not trained again by sweep.run.
+    config: the values of this trial. The encoder is published in the store like any other: the best one is not trained
+    again by sweep.run. Raises RuntimeError for values that failed before, and whatever a pretraining raises.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(search.resources.cpus_per_worker)
     files, job = Files(search.storage), search.job(config)
     compute = resolve(search.resources.precision, device)
+    # Ray retries a trial that raised; where the error is our own the retry would take as long and end the same.
     if files.exists(f"{job.folder}/{FAILED}"):
         raise RuntimeError(f"failed before: see {job.folder}/{FAILED}")
     try:
-        if not is_done(files, job.folder):
+        if not is_done(files, job.folder):  # by an earlier command, or by sweep.run with the same values
             _pretrain(job, search, device, compute)
-        tune.report({METRIC: _of_published(job, search, files, compute), TIME: job.recipe.num_epochs, "whole": True})
+        auroc = _published_auroc(job, search, files, compute)
+        tune.report({METRIC: auroc, TIME: search.recipe.num_epochs, COMPLETE: True})
     except Exception as error:  # the same values would fail again: a retry sees this file and ends at once
         record_failure(files, job.folder, f"{type(error).__name__}: {error}", traceback.format_exc())
         raise
@@ -95,22 +112,27 @@ def run_trial(config: dict[str, float], search: Search) -> None:
 def _pretrain(job: EncoderJob, search: Search, device: torch.device, compute: Compute) -> None:
     def after_epoch(task: Pretraining, state: LoopState) -> None:
         epoch = state.step // task.loop_plan.steps_per_epoch
+        # Where ASHA ends the trial, tune.report does not return.
         if epoch in search.rungs and epoch < task.loop_plan.num_epochs:
-            tune.report({METRIC: probed(search, task.model.backbone, compute), TIME: epoch, "whole": False})
+            auroc = probe_auroc(search, task.model.backbone, compute)
+            tune.report({METRIC: auroc, TIME: epoch, COMPLETE: False})
 
     corpus = open_corpus(job, search.storage, search.resources)
     run_pretraining(job, search.storage, corpus, search.resources, device, lambda _: None, after_epoch=after_epoch)
 
 
-def _of_published(job: EncoderJob, search: Search, files: Files, compute: Compute) -> float:
-    """The probe of the best epoch by validation loss, which is what a study evaluates."""
+def _published_auroc(job: EncoderJob, search: Search, files: Files, compute: Compute) -> float:
+    """Of the weights of the best epoch by validation loss, since a study evaluates these."""
     backbone = build_backbone(job.recipe.backbone, seed=0)
     backbone.load_state_dict(weights_from_bytes(open_artefacts(files, job.folder).read("backbone.safetensors")))
-    return probed(search, backbone.to(compute.device), compute)
+    return probe_auroc(search, backbone.to(compute.device), compute)
 
 
 def trial_resources(resources: Resources, gpus: float) -> dict[str, Any]:
-    """A trial is one worker with one GPU: a search keeps more GPUs busy with more trials, not with larger ones."""
+    """What Ray reserves for a trial. gpus: how many the cluster has.
+
+    A trial is one worker with at most one GPU: a search keeps more GPUs busy with more trials, not with larger ones.
+    """
     bundle: dict[str, Any] = {"CPU": float(resources.cpus_per_worker)}
     if gpus:
         bundle["GPU"] = resources.gpus_per_worker or 1.0

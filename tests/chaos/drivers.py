@@ -46,13 +46,13 @@ def start(storage: Path, study: str = TINY, **environment: str) -> subprocess.Po
 
 
 class Logged:
-    """A driver whose words go to a file, as nobody reads them while it works."""
+    """A driver whose output goes to a file, as nobody reads it while it works."""
 
-    def __init__(self, words: list[str], log: Path, **environment: str):
+    def __init__(self, arguments: list[str], log: Path, **environment: str):
         self.log = log
         with open(log, "wb") as out:
             self.process = subprocess.Popen(
-                words,
+                arguments,
                 cwd=ROOT,
                 env=ENVIRONMENT | environment,
                 stdout=out,

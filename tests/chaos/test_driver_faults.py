@@ -88,8 +88,8 @@ def test_an_interrupt_that_a_library_swallows_stops_the_driver_all_the_same(calm
     storage = tmp_path / "storage"
     shutil.copytree(calm, storage, ignore=shutil.ignore_patterns("cells", "reports"))
     before = finished(storage)
-    words = [sys.executable, "-c", SWALLOWED, place, *command(storage)[3:]]
-    done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
+    arguments = [sys.executable, "-c", SWALLOWED, place, *command(storage)[3:]]
+    done = subprocess.run(arguments, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 130 and "go on with:" in done.stderr, done.stdout[-3000:] + done.stderr[-3000:]
     assert "swallowed" in done.stdout
     assert before.items() <= finished(storage).items()
@@ -113,8 +113,8 @@ def test_a_driver_killed_when_all_is_finished_leaves_nothing_after_the_next_comm
     storage = tmp_path / "storage"
     shutil.copytree(calm, storage)
     for path in ("reports/tiny/report.html", "leases/x.json", f"cells/{next(storage.glob('cells/*')).name}/a.bin"):
-        words = [sys.executable, "-c", KILLED_AT_THE_END, str(storage), path]
-        assert subprocess.run(words, cwd=ROOT).returncode == -signal.SIGKILL
+        arguments = [sys.executable, "-c", KILLED_AT_THE_END, str(storage), path]
+        assert subprocess.run(arguments, cwd=ROOT).returncode == -signal.SIGKILL
     assert len(Files(str(storage)).list(LEASES)) >= 2 and len(list(storage.rglob(f"*{TEMPORARY}*"))) == 3
     before = finished(storage)
     done = run(storage)

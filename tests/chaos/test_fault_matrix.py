@@ -191,8 +191,8 @@ def test_nodes_that_are_lost_cost_nothing(calm_small, tmp_path, times):
         cluster = head_of(1)
         try:
             node = cluster.add_node(num_cpus=1)
-            words = command(storage, study=SMALL)
-            driver = Logged(words, tmp_path / f"after-{lost}.log", RAY_ADDRESS=cluster.address)
+            arguments = command(storage, study=SMALL)
+            driver = Logged(arguments, tmp_path / f"after-{lost}.log", RAY_ADDRESS=cluster.address)
             first: dict[str, int] = {}
             while lost < count and another_item_lands(storage, driver):
                 time.sleep(chance.uniform(0, 3))
@@ -241,15 +241,15 @@ def test_a_head_that_is_lost_is_one_sentence_and_on_a_new_cluster_the_study_goes
 
 
 def test_a_search_whose_head_is_lost_says_so_and_goes_on(tmp_path):
-    words = [sys.executable, "-m", "sweep.tune", "--study", TINY, "--method", "simclr", "--out", str(tmp_path / "o.py")]
-    words += ["--storage", str(tmp_path / "storage"), "--trials"]
+    arguments = [sys.executable, "-m", "sweep.tune", "--study", TINY, "--method", "simclr"]
+    arguments += ["--out", str(tmp_path / "o.py"), "--storage", str(tmp_path / "storage"), "--trials"]
 
     def trials() -> dict[Path, str]:
         return {path: path.read_text() for path in tmp_path.glob("storage/reports/tiny/tune-*/trials/*")}
 
     cluster = head_of(2)
     try:
-        search = Logged([*words, "50"], tmp_path / "search.log", RAY_ADDRESS=cluster.address)
+        search = Logged([*arguments, "50"], tmp_path / "search.log", RAY_ADDRESS=cluster.address)
         while not [text for text in trials().values() if '"begun"' not in text]:
             assert search.goes_on, search.said()[-3000:]
             time.sleep(0.2)
@@ -260,7 +260,7 @@ def test_a_search_whose_head_is_lost_says_so_and_goes_on(tmp_path):
     assert code == 3 and "Traceback" not in said, said[-3000:]
     assert "go on with: python -m sweep.tune" in " ".join(said.split()), said[-3000:]
     ended = {path: text for path, text in trials().items() if '"begun"' not in text}
-    again = subprocess.run([*words, str(len(ended) + 1)], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    again = subprocess.run([*arguments, str(len(ended) + 1)], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
     assert ended.items() <= trials().items(), "no trial that had ended is made again"
 
@@ -294,9 +294,9 @@ def test_a_host_whose_memory_runs_out_gives_the_same_table(calm_small, tmp_path,
         group.rmdir()
 
 
-def in_group(group: Path, words: list[str]) -> list[str]:
+def in_group(group: Path, arguments: list[str]) -> list[str]:
     """The command as a member of a memory group, with all that it starts."""
-    return ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *words]
+    return ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *arguments]
 
 
 def take_memory(group: Path, driver: Logged) -> None:

@@ -119,7 +119,7 @@ class Hosts:
         for name in HOSTS:
             if f"{PREFIX}-{name}" in listed:
                 _ip("netns", "del", f"{PREFIX}-{name}")
-        # A deleted namespace takes its end of the cable along only some time later.
+        # A deleted namespace removes its end of the link only some time later.
         for link in (BRIDGE, *(f"rsv{number}" for number in HOSTS.values())):
             subprocess.run(["ip", "link", "del", link], capture_output=True)
 
@@ -137,7 +137,7 @@ class Hosts:
             _ip("-n", space, "route", "add", "default", "via", self.address("client"))
 
     def cut(self, name: str) -> None:
-        """Take the cable out of a host; it goes on by itself."""
+        """Take a host's network link down; the host itself goes on."""
         _ip("link", "set", f"rsv{HOSTS[name]}", "down")
 
     def heal(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""One pretraining in two processes and two fine-tunings of two minutes: Ray calls a silent host dead after 65 s."""
+"""One pretraining in two processes and two fine-tunings of two minutes: Ray declares a lost host dead after 65 s."""
 
 from dataclasses import replace
 

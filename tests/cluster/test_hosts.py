@@ -1,4 +1,4 @@
-"""`ray up` on three hosts, a sweep on them to its end, `ray down`; who may come in; and a host that loses its cable."""
+"""`ray up` on three hosts, a sweep to its end, `ray down`; who may connect; and a host that loses its network."""
 
 import os
 import shlex
@@ -168,7 +168,7 @@ def lose_hosts_for_a_minute(cluster: Hosts, name: str, alone: Alone) -> None:
     assert not has(storage, ENCODER), "one worker of two cannot have ended the pretraining"
     healed = time.monotonic()
     wait_until(lambda: has(storage, ENCODER), log)
-    print(f"gang: {host} without its cable for a minute, pretraining done {time.monotonic() - healed:.0f} s later")
+    print(f"gang: {host} without its network for a minute, pretraining done {time.monotonic() - healed:.0f} s later")
     host = host_of(cluster, CELL)
     time.sleep(5)
     cut_for_a_minute(cluster, host, log)
@@ -188,13 +188,13 @@ def cut_for_a_minute(cluster: Hosts, host: str, log: Path) -> None:
     cluster.cut(host)
     try:
         time.sleep(60)
-        assert "exit " not in log.read_text()[-20:], "the study had ended before the cable was back"
+        assert "exit " not in log.read_text()[-20:], "the study had ended before the link was back"
     finally:
         cluster.heal(host)
 
 
 def cut_for_good(cluster: Hosts, host: str, begun_again: Callable[[], bool]) -> tuple[float, float]:
-    """Take a host's cable out; seconds until Ray calls it dead, and from then until its work begins elsewhere."""
+    """Cut a host's network link; seconds until Ray declares it dead, and from then until its work begins elsewhere."""
     cluster.cut(host)
     cut = time.monotonic()
     cluster.wait_for_nodes(2, 240)

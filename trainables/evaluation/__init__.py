@@ -1,0 +1,1 @@
+"""Evaluation of encoders: cells, cached features, AUROC, nearest neighbours, zero-shot, retrieval and Grad-CAM."""

@@ -1,0 +1,1 @@
+"""Networks: image backbones, heads, text encoders, and batch norm over all workers."""

@@ -23,7 +23,7 @@ from trainables.recipe import EncoderRecipe, PretrainRecipe, Resources
 from trainables.training import distributed
 from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.training.devices import device_name
-from trainables.training.loop import LoopState
+from trainables.training.loop import LoopPlan, LoopState
 
 CHECKPOINT, ATTEMPTS = "checkpoint.pt", "attempts.json"
 
@@ -117,29 +117,25 @@ def run_pretraining(
     def report(state: LoopState) -> None:
         # Four times an epoch, and at its end, when the loop has emptied its sums.
         if first and (state.step % max(1, task.loop_plan.steps_per_epoch // 4) == 0 or not state.sums):
-            last = state.history[-1]["val_loss"] if state.history else None
-            done = state.step // task.loop_plan.steps_per_epoch
-            ended = dict(state.history[-1]) if state.history and not state.sums else None
-            emit(Progress(job.key, "running", done, state.step, task.loop_plan.total_steps, last, metrics=ended))
+            emit(_running(job, state, task.loop_plan))
 
-    def on_step(state: LoopState) -> None:
+    def save_when_due(state: LoopState) -> None:
         nonlocal saved_at
-        report(state)
         if first and state.step - saved_at >= resources.checkpoint_every_steps:
             _save(task, state, files, job)
             saved_at = state.step
+
+    def on_step(state: LoopState) -> None:
+        report(state)
+        save_when_due(state)
         end_here(state)
 
     def on_epoch(state: LoopState) -> None:
-        nonlocal saved_at
         report(state)
         if after_epoch is not None:
             after_epoch(task, state)
-        # Not after the last epoch: its result is published at once.
-        long_ago = state.step - saved_at >= resources.checkpoint_every_steps
-        if first and state.step < task.loop_plan.total_steps and long_ago:
-            _save(task, state, files, job)
-            saved_at = state.step
+        if state.step < task.loop_plan.total_steps:  # not after the last epoch: its result is published at once
+            save_when_due(state)
         end_here(state)
 
     def end_here(state: LoopState) -> None:
@@ -154,6 +150,14 @@ def run_pretraining(
         emit(Progress(job.key, "done", val_loss=-state.best_score))
     # No worker begins with the next run before this one is published.
     distributed.barrier()
+
+
+def _running(job: EncoderJob, state: LoopState, plan: LoopPlan) -> Progress:
+    """How far a pretraining is; with the epoch's metrics where one has just ended."""
+    last = state.history[-1]["val_loss"] if state.history else None
+    ended = dict(state.history[-1]) if state.history and not state.sums else None
+    done = state.step // plan.steps_per_epoch
+    return Progress(job.key, "running", done, state.step, plan.total_steps, last, metrics=ended)
 
 
 def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob, seconds: float) -> None:

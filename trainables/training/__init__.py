@@ -1,0 +1,1 @@
+"""Training: the one loop, optimiser, precision, checkpoints, and gradients across workers and chunks."""

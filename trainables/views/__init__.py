@@ -1,0 +1,1 @@
+"""Views: how images are augmented for pretraining and prepared for evaluation, on the CPU and on an accelerator."""

@@ -22,11 +22,13 @@ from sweep.report.page.tables import page_tables
 from sweep.report.provenance import compute_hours_of, software
 from sweep.statistics.comparisons import Comparisons
 from sweep.store.snapshot import ReportData
+from sweep.studies.plan import NOT_BUILT
 from sweep.studies.study import study_fingerprint
 
 PAGE = files("sweep.report.page")
+# In the order in which they are joined: copy.js has what the others call, start.js calls the others.
 SCRIPTS = ("copy.js", "theme.js", "tabs.js", "tables.js", "grid.js", "cells.js", "start.js")
-LARGEST_SVG = 1_500_000
+LARGEST_SVG = 1_500_000  # characters; a plot of many points is smaller, and quicker to show, as PNG
 
 
 def report_page(
@@ -35,18 +37,21 @@ def report_page(
     narrative: Sequence[Sentence],
     tables: Sequence[Table],
     per_finding: Sequence[FindingTable],
-    everything: Sequence[FindingTable],
+    all_methods: Sequence[FindingTable],
     extras: CachedParts,
 ) -> str:
-    """The text of report.html."""
+    """The text of report.html. per_finding: tables with the paper's columns; all_methods: the same with every row.
+
+    Whatever comes from a study or a storage is escaped: names, errors and tracebacks are text and never markup.
+    """
     environment = Environment(
         loader=FunctionLoader(lambda name: (PAGE / name).read_text()),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a name that the template misspells raises instead of printing nothing
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages = page_tables(tables, per_finding, everything)
+    pages = page_tables(tables, per_finding, all_methods)
     value = _page_value(data, extras.statistics) | {"latex": {page.id: page.latex for page in pages}}
     return environment.get_template("page.html").render(
         study=data.study,
@@ -65,12 +70,14 @@ def report_page(
         broken=data.broken,
         failed_items=_failed(data),
         damaged_sources=data.damaged_sources,
+        not_built=NOT_BUILT,
         sources=[(spec.source, data.manifests.get(spec.source)) for spec in data.study.builds()],
         compute=compute_hours_of(data),
         fingerprint=study_fingerprint(data.study),
         versions=software(),
         origin=data.origin,
         layout=comparisons.summaries.layout,
+        # Markup is not escaped: style, script and data are ours, and _json has escaped what is not.
         style=Markup((PAGE / "style.css").read_text()),
         script=Markup(_script()),
         data=_json(value),
@@ -78,7 +85,7 @@ def report_page(
 
 
 def _by_dataset(narrative: Sequence[Sentence]) -> list[tuple[str, list[str]]]:
-    """Display name -> its sentences, each without the name that begins it."""
+    """(display name, its sentences, each without the name that begins it), in order."""
     found: dict[str, list[str]] = {}
     for sentence in narrative:
         text = sentence.text.removeprefix(f"{sentence.dataset}: ")
@@ -87,12 +94,13 @@ def _by_dataset(narrative: Sequence[Sentence]) -> list[tuple[str, list[str]]]:
 
 
 def _script() -> str:
-    """All scripts in one scope of their own."""
+    """All scripts in the scope of one function, so that none of their names is global."""
     parts = [(PAGE / name).read_text() for name in SCRIPTS]
     return "\n".join(["(() => {", '"use strict";', *parts, "})();"])
 
 
 def _page_value(data: ReportData, statistics: Mapping[str, str]) -> dict[str, Any]:
+    """What the scripts read, as JSON in the page. statistics: file name -> CSV text."""
     return {
         "study": data.study.name,
         "cells": cells_value(data),
@@ -111,7 +119,8 @@ def _page_value(data: ReportData, statistics: Mapping[str, str]) -> dict[str, An
 
 
 def _json(value: Any) -> Markup:
-    """JSON that no HTML parser can leave: every < is written as an escape, and so are the line separators."""
+    """JSON for a script element: `</script>` within a text would end it, so every < is written as an escape."""
+    # ensure_ascii escapes U+2028 and U+2029 too, which older browsers took for line ends. NaN is not JSON: it raises.
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))
 

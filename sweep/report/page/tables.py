@@ -1,4 +1,4 @@
-"""How do Tables 1 to 9 stand in the page: each as blocks of rows whose cells carry text, sort value and emphasis."""
+"""What of Tables 1 to 9 does the page show: sections of rows whose cells carry text, sort value and emphasis."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from sweep.report.finding_table import MEAN_ROW, FindingEntry, FindingTable, cou
 from sweep.report.main_table import Entry, Table, grouped, reference_rows
 from sweep.report.table_text import NO_VALUE, percent
 
-MOST_ROWS = 400
+MOST_ROWS = 400  # of a table: more would make the page slow to open, and the CSV file has them
+ALL_METHODS = "All methods"  # page.html asks for this text too
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class PageRow:
 
 
 @dataclass(frozen=True)
-class PageBlock:
+class PageSection:
     """One table element. groups: (title, rows); hidden_rows: how many more the CSV file has."""
 
     title: str
@@ -44,13 +45,16 @@ class PageBlock:
 
 @dataclass(frozen=True)
 class PageTable:
-    """One numbered table. variant: what tells it from another one of the same name, empty where there is none."""
+    """One numbered table. variant: what tells it from another one of the same name, empty where there is none.
+
+    id: of its HTML elements; tab: the title of its tab; files: names of its files in the report's folder.
+    """
 
     id: str
     tab: str
     title: str
     caption: str
-    blocks: tuple[PageBlock, ...]
+    sections: tuple[PageSection, ...]
     notes: tuple[str, ...]
     latex: str
     files: tuple[str, ...]
@@ -58,34 +62,36 @@ class PageTable:
 
 
 def page_tables(
-    tables: Sequence[Table], per_finding: Sequence[FindingTable], everything: Sequence[FindingTable]
+    tables: Sequence[Table], per_finding: Sequence[FindingTable], all_methods: Sequence[FindingTable]
 ) -> tuple[PageTable, ...]:
     """In the order of their numbers; a per-finding table comes twice where the paper's columns are not all methods."""
     pages = [_macro(table) for table in tables]
-    for shown, whole in zip(per_finding, everything, strict=True):
-        several = len(shown.methods) < len(whole.methods)
-        pages.append(_findings(shown, "The paper's methods" if several else ""))
-        if several:
-            pages.append(_findings(whole, "All methods"))
+    for narrow, full in zip(per_finding, all_methods, strict=True):
+        two_variants = len(narrow.methods) < len(full.methods)
+        pages.append(_findings(narrow, "The paper's methods" if two_variants else ""))
+        if two_variants:
+            pages.append(_findings(full, ALL_METHODS))
     order = {table.file_stem: i for i, table in enumerate(per_finding)}
     return tuple(sorted(pages, key=lambda page: _place(page, order)))
 
 
-def _place(page: PageTable, order: dict[str, int]) -> tuple:
-    """Numbered tables by number; tables of other datasets behind them."""
+def _place(page: PageTable, order: dict[str, int]) -> tuple[int, bool]:
+    """What tables are sorted by: the number, then the variant; tables of other datasets, without a number, are last."""
     stem = page.files[0].rsplit(".", 1)[0]
+    # The paper has nine tables: from 100 on there is no clash with its numbers.
     number = int(stem.removeprefix("table")) if stem.startswith("table") else 100 + order[stem]
-    return number, page.variant == "All methods"
+    return number, page.variant == ALL_METHODS
 
 
 def _macro(table: Table) -> PageTable:
-    blocks = []
-    for block in table.blocks:
-        groups, left = [], MOST_ROWS
-        for title, rows in grouped(block.rows):
+    sections = []
+    for section in table.sections:
+        groups: list[tuple[str, tuple[PageRow, ...]]] = []
+        left = MOST_ROWS  # of a section, over its groups
+        for title, rows in grouped(section.rows):
             shown = rows[: max(0, left)]
             left -= len(shown)
-            if shown:
+            if shown:  # a group without rows would be a title alone
                 made = tuple(
                     PageRow(
                         row.display,
@@ -96,7 +102,8 @@ def _macro(table: Table) -> PageTable:
                 )
                 groups.append((title, made))
         header = ("Method", *table.layout.column_titles)
-        blocks.append(PageBlock(block.display, header, tuple(groups), max(0, len(block.rows) - MOST_ROWS)))
+        hidden = max(0, len(section.rows) - MOST_ROWS)
+        sections.append(PageSection(section.display, header, tuple(groups), hidden))
     what = {1: "macro AUROC", 8: "macro AUROC, global batch 1,024", 9: "macro AUROC, global batch 2,048"}
     stem = f"table{table.number}"
     return PageTable(
@@ -104,7 +111,7 @@ def _macro(table: Table) -> PageTable:
         f"Table {table.number}",
         f"Table {table.number}: {what[table.number]}",
         table.caption,
-        tuple(blocks),
+        tuple(sections),
         table.footnotes,
         table.latex(),
         (f"{stem}.md", f"{stem}.csv", f"{stem}.tex"),
@@ -116,7 +123,7 @@ def _cell(entry: Entry | FindingEntry) -> PageCell:
     if s.mean is None:
         return PageCell(NO_VALUE, mark=entry.mark)
     spread = "" if s.sd is None else f", sd {100 * s.sd:.2f}"
-    value = None if s.mean is None else round(100 * s.mean, 6)
+    value = round(100 * s.mean, 6)  # finer than what is printed, so that what prints the same is sorted too
     return PageCell(percent(s.mean), percent(s.ci95), value, entry.best, entry.mark, f"n = {s.n}{spread}")
 
 
@@ -124,27 +131,25 @@ def _findings(table: FindingTable, variant: str) -> PageTable:
     rows = []
     for row in table.rows[:MOST_ROWS]:
         prevalence, n_pos = counts_of(row)
+        # The row of means has no counts: both texts are empty there, and so is what sorting goes by.
         counts = (
-            ()
-            if not row.finding
-            else (
-                PageCell(prevalence, value=row.prevalence),
-                PageCell(n_pos, value=row.n_pos[0] if row.n_pos else None),
-            )
+            PageCell(prevalence, value=row.prevalence),
+            PageCell(n_pos, value=row.n_pos[0] if row.n_pos else None),
         )
-        cells = (*(counts or (PageCell(""), PageCell(""))), *map(_cell, row.entries))
+        cells = (*counts, *map(_cell, row.entries))
         references = tuple((name, tuple(texts)) for name, texts in reference_of(row))
         rows.append(PageRow(row.display, cells, references, row.display == MEAN_ROW))
     share = f"FT ({table.label_percent}%)"
     name = f"Table {table.number}" if table.number else "Findings"
-    block = PageBlock(table.dataset_display, table.header, (("", tuple(rows)),), max(0, len(table.rows) - MOST_ROWS))
+    hidden = max(0, len(table.rows) - MOST_ROWS)
+    section = PageSection(table.dataset_display, table.header, (("", tuple(rows)),), hidden)
     stem = table.file_stem
     return PageTable(
-        f"{stem}-all" if variant == "All methods" else stem,
+        f"{stem}-all" if variant == ALL_METHODS else stem,
         f"{name}: {table.dataset_display}, {table.label_percent}%",
         f"{name}: AUROC of each finding, {table.dataset_display}, {share}",
         table.caption,
-        (block,),
+        (section,),
         table.footnotes,
         table.latex(),
         (f"{stem}.md", f"{stem}.csv", f"{stem}.tex"),

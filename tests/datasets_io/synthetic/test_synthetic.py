@@ -22,8 +22,9 @@ from datasets_io.synthetic.archives import MARKER, STARTED, is_written, write_ar
 from datasets_io.synthetic.hospitals import HOSPITALS
 from datasets_io.synthetic.patients import BOTH, FINDINGS, LEFT, draw_signs, present_findings
 from datasets_io.synthetic.plan import SyntheticSpec, draw_studies, stream
+from datasets_io.synthetic.signs import render
 from datasets_io.synthetic.textures import NAMES, textures_and_shapes
-from datasets_io.synthetic.thorax import Camera, draw_anatomy, render
+from datasets_io.synthetic.thorax import Camera, draw_anatomy
 from datasets_io.synthetic.wording import DENIALS, write_report
 
 SMALL = SyntheticSpec(

@@ -149,9 +149,9 @@ def test_a_storage_in_use_keeps_what_it_has(tmp_path):
 
 def test_a_disk_without_room_for_the_plan_fails(tmp_path, monkeypatch):
     monkeypatch.setenv("RADSWEEP_CACHE", str(tmp_path / "cache"))
-    of_storage, of_cache, _ = check_disk(str(tmp_path), Needs(storage=1 << 60, cache=1 << 60, says="13 encoders"))
+    of_storage, of_cache, _ = check_disk(str(tmp_path), Needs(storage=1 << 60, cache=1 << 60, purpose="13 encoders"))
     assert (of_storage.status, of_cache.status) == (FAIL, FAIL) and "13 encoders" in of_storage.found
-    of_storage, of_cache, _ = check_disk(str(tmp_path), Needs(storage=1, cache=1, says=""))
+    of_storage, of_cache, _ = check_disk(str(tmp_path), Needs(storage=1, cache=1, purpose=""))
     assert (of_storage.status, of_cache.status) == (OK, OK)
 
 

@@ -1,4 +1,4 @@
-"""What hears of a running sweep: TensorBoard epoch by epoch, MLflow run by run; and none of them can end it."""
+"""What receives a running sweep's progress: TensorBoard by epoch, MLflow by run; and none of them can end the sweep."""
 
 import time
 

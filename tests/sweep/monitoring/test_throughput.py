@@ -32,68 +32,68 @@ def test_loads_add_up_to_the_forecast():
 
 
 def test_what_was_done_before_is_counted_but_not_as_speed():
-    meter = a_throughput(done=[PLAN.cells[0].key], failed=[PLAN.cells[1].key])
-    values = meter.read(1010.0)
+    throughput = a_throughput(done=[PLAN.cells[0].key], failed=[PLAN.cells[1].key])
+    values = throughput.read(1010.0)
     assert (values["cells_total"], values["cells_done"], values["cells_failed"]) == (len(PLAN.cells), 1, 1)
     assert values["encoders_total"] == 3 and "seconds_left" not in values
 
 
 def test_half_an_encoder_in_ten_seconds():
-    meter = a_throughput()
-    load = meter.loads[ENCODERS["simclr"]]
-    meter.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "running", step=50, total_steps=100)], []), 1010.0)
-    values = meter.read(1010.0)
+    throughput = a_throughput()
+    load = throughput.loads[ENCODERS["simclr"]]
+    throughput.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "running", step=50, total_steps=100)], []), 1010.0)
+    values = throughput.read(1010.0)
     assert values["images_per_second"] == pytest.approx(load.images / 2 / 10)
-    whole = sum(one.flops for one in meter.loads.values())
+    whole = sum(one.flops for one in throughput.loads.values())
     assert values["seconds_left"] == pytest.approx(10 * (whole - load.flops / 2) / (load.flops / 2))
-    assert meter.shares()["simclr-p0"] == 0.5
+    assert throughput.shares()["simclr-p0"] == 0.5
 
 
 def test_cells_land_and_fail_and_what_failed_is_not_left():
-    meter = a_throughput()
+    throughput = a_throughput()
     cells = [cell.key for cell in PLAN.cells[:3]]
     outcomes = [Outcome(cells[0], "done"), Outcome(cells[1], "failed"), Outcome(cells[2], "waiting")]
-    meter.update(ProgressSnapshot([], outcomes), 1010.0)
-    values = meter.read(1010.0)
+    throughput.update(ProgressSnapshot([], outcomes), 1010.0)
+    values = throughput.read(1010.0)
     assert (values["cells_done"], values["cells_failed"]) == (1, 1)
-    left = sum(load.flops for key, load in meter.loads.items() if key not in cells[:2])
-    assert values["seconds_left"] == pytest.approx(10 * left / meter.loads[cells[0]].flops)
-    meter.update(ProgressSnapshot([], [Outcome(cells[1], "done")]), 1020.0)  # a retry went well
-    assert meter.read(1020.0)["cells_failed"] == 0
+    left = sum(load.flops for key, load in throughput.loads.items() if key not in cells[:2])
+    assert values["seconds_left"] == pytest.approx(10 * left / throughput.loads[cells[0]].flops)
+    throughput.update(ProgressSnapshot([], [Outcome(cells[1], "done")]), 1020.0)  # a retry went well
+    assert throughput.read(1020.0)["cells_failed"] == 0
 
 
 def test_speed_is_of_the_last_minutes_and_falls_to_nothing():
-    meter = a_throughput()
-    meter.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "done")], []), 1010.0)
-    assert meter.read(1010.0)["images_per_second"] > 0
+    throughput = a_throughput()
+    throughput.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "done")], []), 1010.0)
+    assert throughput.read(1010.0)["images_per_second"] > 0
     for moment in range(10):
-        meter.update(ProgressSnapshot(), 1020.0 + moment * WINDOW_SECONDS)
-    assert meter.read(1020.0 + 9 * WINDOW_SECONDS)["images_per_second"] == 0
+        throughput.update(ProgressSnapshot(), 1020.0 + moment * WINDOW_SECONDS)
+    assert throughput.read(1020.0 + 9 * WINDOW_SECONDS)["images_per_second"] == 0
 
 
 def test_a_restarted_encoder_does_not_go_backwards():
-    meter = a_throughput()
+    throughput = a_throughput()
     for step in (60, 40):
         progress = Progress(ENCODERS["simclr"], "running", step=step, total_steps=100)
-        meter.update(ProgressSnapshot([progress], []), 1010.0)
-    assert meter.shares()["simclr-p0"] == 0.6
+        throughput.update(ProgressSnapshot([progress], []), 1010.0)
+    assert throughput.shares()["simclr-p0"] == 0.6
 
 
 def test_every_gauge_has_a_description():
-    meter = a_throughput()
-    meter.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "done")], []), 1010.0)
-    assert set(meter.read(1010.0)) == set(HELP)
+    throughput = a_throughput()
+    throughput.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "done")], []), 1010.0)
+    assert set(throughput.read(1010.0)) == set(HELP)
 
 
 def test_prometheus_gets_them_from_rays_exporter(local_ray):
-    meter, gauges = a_throughput(), SweepGauges("demo")
-    meter.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "running", step=25, total_steps=100)], []), 1010.0)
-    gauges.export(meter, 1010.0)
+    throughput, gauges = a_throughput(), SweepGauges("demo")
+    throughput.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "running", step=25, total_steps=100)], []), 1010.0)
+    gauges.export(throughput, 1010.0)
     node = ray.nodes()[0]
     address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     deadline, text = time.monotonic() + 60, ""
     while time.monotonic() < deadline and "radsweep_encoder_share" not in text:
-        gauges.export(meter, 1010.0)
+        gauges.export(throughput, 1010.0)
         time.sleep(0.5)
         with urllib.request.urlopen(address, timeout=10) as answer:
             text = answer.read().decode()

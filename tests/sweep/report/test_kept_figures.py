@@ -15,9 +15,9 @@ from sweep.figures.view import make_view
 from sweep.report.cached_parts import (
     FIGURES,
     INDEX,
+    _cached_drawings,
+    _cached_statistics,
     _index_of,
-    _kept_drawings,
-    _kept_statistics,
     cached_parts_of,
     statistics_key,
 )
@@ -95,9 +95,9 @@ def test_one_result_less_makes_statistics_and_figures_anew(reported, copied):
     data, first, _ = reported
     fewer = replace(data, results=[without(data.results[0]), *data.results[1:]])
     index, numbers = _index_of(copied), compared(fewer)
-    assert _kept_statistics(copied, index, statistics_key(fewer, numbers)) is None
+    assert _cached_statistics(copied, index, statistics_key(fewer, numbers)) is None
     view = make_view(fewer.study, fewer.plan, fewer.results, fewer.store)
-    assert _kept_drawings(copied, index, figure_keys(view)) == {}
+    assert _cached_drawings(copied, index, figure_keys(view)) == {}
     assert changed(data, fewer) == {"statistics", *first.drawings}
 
 

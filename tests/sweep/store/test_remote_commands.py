@@ -13,7 +13,7 @@ from sweep.status.status import StatusReader
 from sweep.store.store import Store
 from sweep.studies import demo
 from sweep.studies.plan import make_plan
-from sweep.tune.trial_store import DONE, TrialStore
+from sweep.tune.trial_store import TrialState, TrialStore
 
 moto = pytest.importorskip("moto.server")
 
@@ -43,7 +43,7 @@ def uri(address, monkeypatch) -> str:
 def test_doctor_writes_reads_and_leaves_nothing(uri):
     assert [check.status for check in check_storage(uri)] == [OK, OK]
     assert Store(uri).files.list() == []
-    of_storage = check_disk(uri, Needs(storage=10**12, cache=0, says="13 encoders"))[0]
+    of_storage = check_disk(uri, Needs(storage=10**12, cache=0, purpose="13 encoders"))[0]
     assert of_storage.status == OK and "1,000.0 GB" in of_storage.found
 
 
@@ -68,5 +68,5 @@ def test_a_search_finds_its_trials_again(uri):
     trial_store = TrialStore(Store(uri), "demo", "tune-clip-abc")
     trial_store.begin({"clip.temperature": 0.1}, "encoders/a")
     trial_store.rung({"clip.temperature": 0.1}, 1, 0.6)
-    trial_store.end({"clip.temperature": 0.1}, DONE, value=0.7)
+    trial_store.end({"clip.temperature": 0.1}, TrialState.DONE, value=0.7)
     assert TrialStore(Store(uri), "demo", "tune-clip-abc").in_order() == trial_store.in_order()

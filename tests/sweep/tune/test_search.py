@@ -11,11 +11,11 @@ from sweep.store.store import Store
 from sweep.studies import demo, load_study, paper
 from sweep.studies.plan import make_plan
 from sweep.studies.tunable import JOINT_WEIGHT, TEMPERATURE, search_row, space_of, tuned, values_of, with_values
-from sweep.tune.asha_state import Earlier, TrialRecorder, make_scheduler, make_searcher
+from sweep.tune.asha_state import EarlierTrial, TrialRecorder, make_scheduler, make_searcher
 from sweep.tune.outputs import search_figure, study_file, trials_csv
-from sweep.tune.search import rungs_of
-from sweep.tune.trial import METRIC, TIME, Search, trial_resources
-from sweep.tune.trial_store import BEGUN, DONE, FAILED, PRUNED, TrialStore, trial_id
+from sweep.tune.rungs import rungs_of
+from sweep.tune.trial import COMPLETE, METRIC, TIME, Search, trial_resources
+from sweep.tune.trial_store import TrialState, TrialStore, trial_id
 from trainables.objectives.joint import JointSettings
 from trainables.recipe import Resources
 from trainables.registry import METHODS, objective_config
@@ -116,16 +116,21 @@ def test_trials_are_found_again_as_they_were(trial_store):
     trial_store.begin(values(0.1), "encoders/a")
     trial_store.rung(values(0.1), 1, 0.6)
     trial_store.rung(values(0.1), 3, 0.7)
-    trial_store.end(values(0.1), DONE, value=0.8)
+    trial_store.end(values(0.1), TrialState.DONE, value=0.8)
     trial_store.begin(values(0.2), "encoders/b")
     trial_store.rung(values(0.2), 1, 0.9)
-    trial_store.end(values(0.2), PRUNED)
+    trial_store.end(values(0.2), TrialState.PRUNED)
     trial_store.begin(values(0.3), "encoders/c")
-    trial_store.end(values(0.3), FAILED, error="loss is not finite")
+    trial_store.end(values(0.3), TrialState.FAILED, error="loss is not finite")
     trial_store.begin(values(0.4), "encoders/d")
     again = TrialStore(trial_store.store, "demo", "tune-clip-abc")
     assert again.in_order() == trial_store.in_order()
-    assert [trial.state for trial in again.in_order()] == [DONE, PRUNED, FAILED, BEGUN]
+    assert [trial.state for trial in again.in_order()] == [
+        TrialState.DONE,
+        TrialState.PRUNED,
+        TrialState.FAILED,
+        TrialState.BEGUN,
+    ]
     assert len(again.ended()) == 3 and again.best().values == values(0.1)
     assert again.begin(values(0.4), "encoders/d").number == 3
 
@@ -133,7 +138,7 @@ def test_trials_are_found_again_as_they_were(trial_store):
 def test_a_pruned_or_failed_trial_is_never_the_best(trial_store):
     trial_store.begin(values(0.2), "encoders/b")
     trial_store.rung(values(0.2), 1, 0.9)
-    trial_store.end(values(0.2), PRUNED)
+    trial_store.end(values(0.2), TrialState.PRUNED)
     assert trial_store.best() is None
 
 
@@ -162,8 +167,8 @@ def test_a_search_that_goes_on_knows_all_and_first_takes_up_what_was_cut_off(tri
     for place, temperature in enumerate((0.07, 0.5, 0.03)):
         trial_store.begin(values(temperature), f"encoders/{place}")
         trial_store.rung(values(temperature), 1, 0.5 + place / 10)
-    trial_store.end(values(0.07), DONE, value=0.9)
-    trial_store.end(values(0.5), PRUNED)
+    trial_store.end(values(0.07), TrialState.DONE, value=0.9)
+    trial_store.end(values(0.5), TrialState.PRUNED)
     searcher = make_searcher(search, trial_store)
     told = [(t.params, t.value) for t in searcher._ot_study.trials if t.state.is_finished()]
     assert told == [(values(0.07), 0.9), (values(0.5), 0.6)]
@@ -176,7 +181,7 @@ def test_a_search_that_goes_on_does_not_propose_the_same_values_again(trial_stor
     proposed = [first.suggest(str(i)) for i in range(4)]
     for trial in proposed:
         trial_store.begin(trial, "encoders/x")
-        trial_store.end(trial, DONE, value=0.5)
+        trial_store.end(trial, TrialState.DONE, value=0.5)
     second = make_searcher(a_search(), trial_store)
     assert all(second.suggest(str(i)) not in proposed for i in range(4))
 
@@ -186,14 +191,14 @@ def test_the_rungs_remember_earlier_trials(trial_store):
     for temperature, auroc in ((0.1, 0.8), (0.2, 0.81), (0.3, 0.82)):
         trial_store.begin(values(temperature), "encoders/x")
         trial_store.rung(values(temperature), 1, auroc)
-        trial_store.end(values(temperature), PRUNED)
+        trial_store.end(values(temperature), TrialState.PRUNED)
     asha = make_scheduler(search, trial_store)
     for name, auroc, action in (("poor", 0.6, TrialScheduler.STOP), ("good", 0.9, TrialScheduler.CONTINUE)):
-        asha.on_trial_add(None, Earlier(name))
-        assert asha.on_trial_result(None, Earlier(name), {TIME: 1, METRIC: auroc}) == action
+        asha.on_trial_add(None, EarlierTrial(name))
+        assert asha.on_trial_result(None, EarlierTrial(name), {TIME: 1, METRIC: auroc}) == action
     fresh = make_scheduler(search, TrialStore(trial_store.store, "demo", "another"))
-    fresh.on_trial_add(None, Earlier("poor"))
-    assert fresh.on_trial_result(None, Earlier("poor"), {TIME: 1, METRIC: 0.6}) == TrialScheduler.CONTINUE
+    fresh.on_trial_add(None, EarlierTrial("poor"))
+    assert fresh.on_trial_result(None, EarlierTrial("poor"), {TIME: 1, METRIC: 0.6}) == TrialScheduler.CONTINUE
 
 
 class Reported:
@@ -209,19 +214,19 @@ def test_what_happens_is_written_down_and_told(trial_store):
     good, late, bad = Reported(0.1), Reported(0.2), Reported(0.3)
     for trial in (good, late, bad):
         recorder.on_trial_start(0, [], trial)
-    recorder.on_trial_result(0, [], good, {"whole": False, TIME: 1, METRIC: 0.7})
-    recorder.on_trial_result(0, [], late, {"whole": False, TIME: 1, METRIC: 0.4})
+    recorder.on_trial_result(0, [], good, {COMPLETE: False, TIME: 1, METRIC: 0.7})
+    recorder.on_trial_result(0, [], late, {COMPLETE: False, TIME: 1, METRIC: 0.4})
     trial_store.store.files.write(f"{trial_store.of(late.config).folder}/checkpoint.pt", b"half")
     recorder.on_trial_complete(0, [], late)
-    recorder.on_trial_result(0, [], good, {"whole": True, TIME: 9, METRIC: 0.75})
+    recorder.on_trial_result(0, [], good, {COMPLETE: True, TIME: 9, METRIC: 0.75})
     recorder.on_trial_complete(0, [], good)
     folder = trial_store.of(bad.config).folder
     trial_store.store.files.write(f"{folder}/failed.json", b'{"error": "TrainingDiverged: step 7"}')
     recorder.on_trial_error(0, [], bad)
     assert [(t.state, t.value, t.rungs) for t in trial_store.in_order()] == [
-        (DONE, 0.75, ((1, 0.7),)),
-        (PRUNED, None, ((1, 0.4),)),
-        (FAILED, None, ()),
+        (TrialState.DONE, 0.75, ((1, 0.7),)),
+        (TrialState.PRUNED, None, ((1, 0.4),)),
+        (TrialState.FAILED, None, ()),
     ]
     assert trial_store.store.files.list("encoders") == [f"{trial_store.of(bad.config).folder}/failed.json"]
     assert "ended early at epoch 1" in said[0] and "0.7500" in said[1] and "TrainingDiverged: step 7" in said[2]
@@ -232,12 +237,12 @@ def test_what_happens_is_written_down_and_told(trial_store):
 
 def test_the_table_and_the_figure_show_every_trial(trial_store):
     trial_store.begin(values(0.1), "encoders/a")
-    trial_store.end(values(0.1), DONE, value=0.8)
+    trial_store.end(values(0.1), TrialState.DONE, value=0.8)
     trial_store.begin(values(0.2), "encoders/b")
     trial_store.rung(values(0.2), 1, 0.5)
-    trial_store.end(values(0.2), PRUNED)
+    trial_store.end(values(0.2), TrialState.PRUNED)
     trial_store.begin(values(0.3), "encoders/c")
-    trial_store.end(values(0.3), FAILED, error="out of memory")
+    trial_store.end(values(0.3), TrialState.FAILED, error="out of memory")
     rows = trials_csv(trial_store.in_order(), ["clip.temperature"]).splitlines()
     assert rows[0] == "number,clip.temperature,state,val_auroc,last_epoch_probed,last_val_auroc,encoder,error"
     assert rows[1:] == [

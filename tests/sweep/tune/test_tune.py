@@ -15,7 +15,7 @@ from sweep.run.__main__ import app as run_app
 from sweep.store.lease import Lease
 from sweep.store.store import Store
 from sweep.tune.__main__ import app
-from sweep.tune.trial_store import BEGUN, DONE, TrialStore
+from sweep.tune.trial_store import TrialState, TrialStore
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDY = """
@@ -97,7 +97,7 @@ def test_the_same_command_again_does_nothing_and_a_larger_one_goes_on(searched):
     assert more.returncode == 0, more.stdout[-3000:] + more.stderr[-3000:]
     after = rows_of(storage)
     assert after[:3] == before and [row["number"] for row in after] == ["0", "1", "2", "3"]
-    assert float(after[3]["simclr.temperature"]) == 0.25 and after[3]["state"] != BEGUN
+    assert float(after[3]["simclr.temperature"]) == 0.25 and after[3]["state"] != TrialState.BEGUN
 
 
 def test_a_second_command_on_a_search_that_goes_on_is_refused(searched):
@@ -122,7 +122,7 @@ def test_the_tuned_study_finds_its_encoder_done(searched):
 def test_every_trial_is_a_file_that_can_be_read(searched):
     folder, _, _ = searched
     trials = [json.loads(path.read_text()) for path in (search_folder(folder / "storage") / "trials").iterdir()]
-    assert all(trial["rungs"] for trial in trials) and DONE in {trial["state"] for trial in trials}
+    assert all(trial["rungs"] for trial in trials) and TrialState.DONE in {trial["state"] for trial in trials}
 
 
 @pytest.mark.parametrize(

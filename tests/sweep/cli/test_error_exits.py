@@ -1,0 +1,63 @@
+"""Does each command end with a sentence and the documented exit code, and is that decided in one place?"""
+
+import ast
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import typer
+
+import sweep
+from datasets_io.storage.schema_version import NewerSchema
+from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, errors_as_sentences
+from sweep.cli.signals import EXIT_INTERRUPTED
+from sweep.studies.bad_input import BadInput
+
+COMMANDS = sorted([*Path(sweep.__file__).parent.glob("*/__main__.py"), Path(sweep.__file__).parent / "list.py"])
+
+
+def disk(number: int, path: str | None = None) -> OSError:
+    return OSError(number, os.strerror(number), path)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (BadInput("no such row"), EXIT_BAD_INPUT, "error: no such row\n"),
+        (NewerSchema("made by a newer version"), EXIT_BAD_INPUT, "error: made by a newer version\n"),
+        (
+            disk(errno.EROFS, "/out/a"),
+            EXIT_BAD_INPUT,
+            "error: Read-only file system: /out/a. What is finished is kept; X\n",
+        ),
+        (
+            disk(errno.ENOSPC),
+            EXIT_SOME_FAILED,
+            "error: No space left on device: the storage. What is finished is kept; X\n",
+        ),
+        (KeyboardInterrupt(), EXIT_INTERRUPTED, ""),
+    ],
+)
+def test_what_ends_a_command_is_one_sentence_and_an_exit_code(error, code, sentence, capsys):
+    with pytest.raises(typer.Exit) as end, errors_as_sentences("the storage", BadInput, advice="; X"):
+        raise error
+    assert end.value.exit_code == code
+    assert capsys.readouterr().err == sentence
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "gone", "a"), KeyError("a"), ValueError("a")])
+def test_what_is_an_error_of_ours_is_raised(error):
+    with pytest.raises(type(error)), errors_as_sentences("the storage", BadInput):
+        raise error
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.parent.name)
+def test_no_command_has_an_ending_of_its_own(path):
+    """Whoever catches BadInput or OSError in a command turns it into BadInput and does not exit."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ExceptHandler):
+            exits = [
+                call for call in ast.walk(node) if isinstance(call, ast.Attribute) and call.attr in ("Exit", "exit")
+            ]
+            assert not exits, f"{path}, line {node.lineno}: use errors_as_sentences or handled_errors"
