@@ -11,7 +11,7 @@ import numpy as np
 from sweep.report.write import write_report
 from sweep.store.records import CellDetail, CellResult
 from sweep.store.report_folder import ReportFolder
-from sweep.store.snapshot import Origin, ReportData
+from sweep.store.snapshot import Origin, Snapshot
 from sweep.store.store import Store
 from sweep.studies import demo
 from sweep.studies.plan import make_plan
@@ -21,7 +21,7 @@ FINDINGS = tuple(f"finding_{number}" for number in range(14))
 HISTORY = tuple({"epoch": e, "score": 0.7, "train_bce": 0.4, "val_auroc": 0.7, "val_loss": 0.5} for e in range(5))
 
 
-def made_up(num_cells: int, folder: str) -> ReportData:
+def made_up(num_cells: int, folder: str) -> Snapshot:
     """The demo with as many seeds as make num_cells cells, each with 14 findings and a log of five epochs."""
     base = demo()
     per_seed = len(base.rows) * len(base.datasets) * 5
@@ -50,7 +50,7 @@ def made_up(num_cells: int, folder: str) -> ReportData:
         )
         sha256 = f"{cell.seed:064x}"
         details[cell.key] = CellDetail(sha256, 446, 4, 1.5, "cpu", HISTORY, ())
-    return ReportData(study, plan, results, {}, Store(folder), Origin("demo", folder), (), details)
+    return Snapshot(study, plan, results, {}, Store(folder), Origin("demo", folder), (), details)
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
 """What is computed (recipes: hashed into every key) and how it is run (Resources: never hashed)."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
+from datasets_io.fingerprint import fingerprint
 from trainables.views.evaluation import EvalSpec
 from trainables.views.parameters import ViewSpec
 
@@ -217,6 +219,12 @@ class DownstreamRecipe:
     def __post_init__(self) -> None:
         if self.select_by not in ("val_auroc", "val_loss"):
             raise ValueError(f"select_by is {self.select_by!r}; allowed: 'val_auroc', 'val_loss'")
+
+    # Kept with the recipe: the cells of a dataset, a hundred thousand in a large study, share one recipe object.
+    @cached_property
+    def key(self) -> str:
+        """The fingerprint of all its values, 12 hex digits, which is part of every cell's key."""
+        return fingerprint(self)
 
 
 @dataclass(frozen=True)

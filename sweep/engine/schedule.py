@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweep.studies.cell import Cell, EncoderRun, recipe_key
+from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.forecast import forecast
 from sweep.studies.plan import group_seeds, starts_from
 from trainables.recipe import Resources
@@ -136,7 +136,7 @@ def groups_in_order(
     made = []
     for group in groups:
         first = group[0]
-        backbone, recipe = recipe_key(first.encoder.recipe.backbone), recipe_key(first.recipe)
+        backbone, recipe = first.encoder.backbone_key, first.recipe.key
         kind = (backbone, first.dataset, first.protocol, first.label_percent, recipe, len(group))
         if kind not in works:
             works[kind] = forecast((), group, counts).flops

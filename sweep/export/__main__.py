@@ -7,7 +7,7 @@ import typer
 
 from sweep.cli.exit_codes import EXIT_BAD_INPUT, not_writable, storage_error_message
 from sweep.export.encoder_files import _left_out_of, export_encoder, find_encoder
-from sweep.store.snapshot import gather
+from sweep.store.snapshot import read_snapshot
 from sweep.studies.bad_input import BadInput
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -26,7 +26,7 @@ def main(
 ) -> None:
     """Write an encoder as safetensors with a model card that has its numbers."""
     try:
-        data = gather(study, storage, raw or [])
+        data = read_snapshot(study, storage, raw or [])
         run = find_encoder(data, encoder)
         made = export_encoder(data, run, to.expanduser())
     except BadInput as error:

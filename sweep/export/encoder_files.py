@@ -11,7 +11,7 @@ from torch import Tensor
 from datasets_io.storage.artefacts import Artefacts, CorruptArtefact
 from sweep.export.model_card import model_card
 from sweep.store.damage import RUN_AGAIN_READING, Damage, data_name
-from sweep.store.snapshot import ReportData
+from sweep.store.snapshot import Snapshot
 from sweep.studies.bad_input import BadInput
 from sweep.studies.cell import EncoderRun
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES, build_backbone
@@ -32,7 +32,7 @@ class Export:
     loads_in: tuple[str, ...]
 
 
-def find_encoder(data: ReportData, name: str) -> EncoderRun:
+def find_encoder(data: Snapshot, name: str) -> EncoderRun:
     """By row (`clip`, its first pretraining seed), by name (`clip-p0`) or by key. Raises BadInput."""
     runs = sorted(data.plan.encoders, key=lambda run: run.pretrain_seed)
     for run in runs:
@@ -42,7 +42,7 @@ def find_encoder(data: ReportData, name: str) -> EncoderRun:
     raise BadInput(f"study {data.study.name!r} has no encoder {name!r}; it has {known}")
 
 
-def export_encoder(data: ReportData, run: EncoderRun, folder: Path) -> Export:
+def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     """Write weights, configuration and model card.
 
     Raises BadInput for an encoder that is unfinished or damaged, and for a folder in use; then nothing is written.
@@ -111,7 +111,7 @@ def _text_tower(artefacts: Artefacts) -> dict[str, bytes]:
     return {name: artefacts.read(name) for name in TEXT_FILES if name in artefacts.result["files"]}
 
 
-def _left_out_of(data: ReportData, run: EncoderRun) -> list[Damage]:
+def _left_out_of(data: Snapshot, run: EncoderRun) -> list[Damage]:
     """Damage in the data and in the cells of one encoder."""
     names = {str(cell) for cell in data.plan.cells if cell.encoder.key == run.key}
     names |= {data_name(source) for source in data.damaged_sources}

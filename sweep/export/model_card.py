@@ -5,7 +5,7 @@ import json
 from datasets_io.fingerprint import plain
 from datasets_io.storage.artefacts import Artefacts
 from sweep.statistics.summaries import study_summaries
-from sweep.store.snapshot import ReportData
+from sweep.store.snapshot import Snapshot
 from sweep.studies.cell import EncoderRun
 from sweep.studies.study import BASELINE
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES
@@ -13,7 +13,7 @@ from trainables.recipe import BackboneSpec, PretrainRecipe
 
 
 def model_card(
-    data: ReportData,
+    data: Snapshot,
     run: EncoderRun,
     spec: BackboneSpec,
     artefacts: Artefacts,
@@ -61,7 +61,7 @@ def model_card(
     return "\n".join(lines)
 
 
-def _origin(data: ReportData, run: EncoderRun, artefacts: Artefacts) -> list[str]:
+def _origin(data: Snapshot, run: EncoderRun, artefacts: Artefacts) -> list[str]:
     if not isinstance(run.recipe, PretrainRecipe):
         return ["Not pretrained here: it is a row without a corpus."]
     result = artefacts.result
@@ -112,7 +112,7 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
     return ["```python", *code, "```", "", *images, *text]
 
 
-def _results(data: ReportData, run: EncoderRun) -> list[str]:
+def _results(data: Snapshot, run: EncoderRun) -> list[str]:
     """Macro AUROC of this very encoder, by data set and column."""
     means = study_summaries(data.study, data.plan, data.results).of_encoder(run.row, run.pretrain_seed)
     displays = {dataset.source: dataset.display for dataset in data.study.datasets}
@@ -136,7 +136,7 @@ def _results(data: ReportData, run: EncoderRun) -> list[str]:
     return [*lines, "", note]
 
 
-def _limits(data: ReportData, run: EncoderRun) -> list[str]:
+def _limits(data: Snapshot, run: EncoderRun) -> list[str]:
     lines = [f"- {text}" for text in data.study.deviations]
     lines.append("- For research. Not a medical device; not checked for any clinical use.")
     row = next((row for row in data.study.rows if row.name == run.row), None)

@@ -78,7 +78,7 @@ def drawing_beside(
         yield partial(draw_here, view, kept)
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may wait for ever
-    with ProcessPoolExecutor(processes, context, _open, (view,)) as pool:
+    with ProcessPoolExecutor(processes, context, _open, (view.without_logs(),)) as pool:
         try:  # from the end: the maps of features, which take longest, are there
             begun = {place: pool.submit(_draw_one, place) for place in reversed(left)}
         except Exception:  # a study's file with classes of its own cannot be given to another process

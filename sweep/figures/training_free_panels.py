@@ -40,14 +40,14 @@ def draw(view: View) -> Drawing:
 
 def inputs(view: View) -> list:
     """All that it is drawn from: the results of its measures, by digest."""
-    return [view.summaries.digest, view.digests([item.folder for item in items_of(view)])]
+    return [view.summaries.digest, view.digests([item.folder for item in items_of(view.snapshot)])]
 
 
 def measured(view: View) -> dict[str, Series]:
     """Panel -> its markers; the mean over pretraining seeds."""
     displays = {dataset.source: dataset.display for dataset in view.datasets}
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for method, _, kind, source, measure, value, _, _ in rows_of(view):
+    for method, _, kind, source, measure, value, _, _ in rows_of(view.snapshot):
         panel, name = (kind, displays.get(source, source)) if kind != "retrieval" else measure.split(" ")
         if value is not None:
             found.setdefault(panel, {}).setdefault(name, {}).setdefault(method, []).append(value)

@@ -1,8 +1,8 @@
-"""What all figures are drawn from: the study's rows and columns that were asked for, and values by place and seed."""
+"""What all figures are drawn from: a storage's snapshot of a study, and the comparisons made of its results."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from sweep.statistics.comparisons import Comparisons, compare_methods
 from sweep.statistics.summaries import Column, Summaries, study_summaries
 from sweep.statistics.summary import Summary
 from sweep.store.records import CellResult
+from sweep.store.snapshot import Origin, Snapshot
 from sweep.store.store import ReadStore
+from sweep.studies.layout import TableLayout
 from sweep.studies.plan import Plan
-from sweep.studies.study import BASELINE, EncoderRow, Study
+from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study
 from trainables.registry import PROTOCOLS
 
 GROUP_TITLES = {BASELINE: "Baselines", "image-text": "Image-text", "image-image": "Image-image", "joint": "Joint"}
@@ -24,47 +26,63 @@ GROUP_TITLES = {BASELINE: "Baselines", "image-text": "Image-text", "image-image"
 
 @dataclass(frozen=True)
 class View:
-    """comparisons: the means and tests of the study's results, as tables and statistics print them.
+    """The figures' reading of a snapshot. comparisons: the means and tests of its results, as tables print them.
 
     data_folders: source -> folder of its shards in the storage; raw: source -> its raw archive, where known. Both may
     lack sources: figures that read images then say so.
     """
 
-    study: Study
-    plan: Plan
+    snapshot: Snapshot
     comparisons: Comparisons
-    store: ReadStore
-    data_folders: Mapping[str, str] = field(default_factory=dict)
-    raw: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def study(self) -> Study:
+        return self.snapshot.study
+
+    @property
+    def plan(self) -> Plan:
+        return self.snapshot.plan
+
+    @property
+    def store(self) -> ReadStore:
+        return self.snapshot.store
+
+    @property
+    def data_folders(self) -> Mapping[str, str]:
+        return self.snapshot.data_folders
+
+    @property
+    def raw(self) -> Mapping[str, Path]:
+        return self.snapshot.raw
+
+    @property
+    def layout(self) -> TableLayout:
+        """The rows and columns of the tables: figures show the same, in the same order."""
+        return self.summaries.layout
 
     @cached_property
-    def manifests(self) -> Mapping[str, Manifest]:
-        return {source: read_manifest(self.store.files, folder) for source, folder in self.data_folders.items()}
-
-    @cached_property
-    def rows(self) -> tuple:
+    def rows(self) -> tuple[EncoderRow, ...]:
         """The study's encoder rows that were asked for, in its order."""
-        asked = {cell.encoder.row for cell in self.plan.cells}
+        asked = {name for name, _, _ in self.layout.rows}
         return tuple(row for row in self.study.rows if row.name in asked)
 
     @cached_property
-    def datasets(self) -> tuple:
-        asked = {cell.dataset for cell in self.plan.cells}
+    def datasets(self) -> tuple[Dataset, ...]:
+        """The study's datasets that were asked for, in its order."""
+        asked = {source for source, _ in self.layout.datasets}
         return tuple(dataset for dataset in self.study.datasets if dataset.source in asked)
 
-    @cached_property
+    @property
     def columns(self) -> tuple[Column, ...]:
-        asked = {(cell.protocol, cell.label_percent) for cell in self.plan.cells}
-        order = [(name, p) for name in self.study.protocols for p in PROTOCOLS[name].label_percents]
-        return tuple(column for column in order if column in asked)
+        return self.layout.columns
 
-    @cached_property
+    @property
     def seeds(self) -> tuple[int, ...]:
-        return tuple(sorted({cell.seed for cell in self.plan.cells}))
+        return self.layout.seeds
 
-    @cached_property
+    @property
     def pretrain_seeds(self) -> tuple[int, ...]:
-        return tuple(sorted({cell.encoder.pretrain_seed for cell in self.plan.cells}))
+        return self.layout.pretrain_seeds
 
     @property
     def summaries(self) -> Summaries:
@@ -75,12 +93,16 @@ class View:
         return self.summaries.results
 
     @property
-    def baselines(self) -> tuple:
+    def baselines(self) -> tuple[EncoderRow, ...]:
         return tuple(row for row in self.rows if row.group == BASELINE)
 
     @property
-    def methods(self) -> tuple:
+    def methods(self) -> tuple[EncoderRow, ...]:
         return tuple(row for row in self.rows if row.group != BASELINE)
+
+    def without_logs(self) -> "View":
+        """As figures need it in another process: they read no training log from here."""
+        return replace(self, snapshot=self.snapshot.without_logs())
 
     def summary(self, row: str, dataset: str, column: Column) -> Summary:
         """The mean that the tables print."""
@@ -116,8 +138,11 @@ def make_view(
     raw: Mapping[str, Path] | None = None,
 ) -> View:
     """From results alone, where nobody has compared them yet."""
-    comparisons = compare_methods(study_summaries(study, plan, results))
-    return View(study, plan, comparisons, store, data_folders or {}, raw or {})
+    folders = data_folders or {}
+    manifests: dict[str, Manifest] = {source: read_manifest(store.files, folder) for source, folder in folders.items()}
+    origin = Origin(study.name, store.uri)
+    snapshot = Snapshot(study, plan, results, manifests, store, origin, data_folders=folders, raw=raw or {})
+    return View(snapshot, compare_methods(study_summaries(study, plan, results)))
 
 
 def column_title(column: Column) -> str:

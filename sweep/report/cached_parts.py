@@ -14,7 +14,7 @@ from sweep.statistics import analysis
 from sweep.statistics.analysis import FILES, analyse
 from sweep.statistics.comparisons import Comparisons
 from sweep.store.report_folder import ReportFolder
-from sweep.store.snapshot import ReportData
+from sweep.store.snapshot import Snapshot
 
 INDEX, FIGURES = "extras.json", "figures"
 QUICK = "Left out, since the report was made with --quick."
@@ -66,13 +66,13 @@ class CachedParts:
         return json.dumps(value, indent=1)
 
 
-def cached_parts_of(data: ReportData, comparisons: Comparisons, folder: ReportFolder, quick: bool) -> CachedParts:
+def cached_parts_of(data: Snapshot, comparisons: Comparisons, folder: ReportFolder, quick: bool) -> CachedParts:
     """Statistics and figures. quick: without those that read predictions or take long."""
     if quick:
         found = analyse(data.study, data.plan, data.results, None, comparisons=comparisons)
         filled = {name: text for name, text in found.csv_files().items() if text.count("\n") > 1}
         return CachedParts(filled, (QUICK_STATISTICS,), {})
-    view = View(data.study, data.plan, comparisons, data.store, data.data_folders, data.raw)
+    view = View(data, comparisons)
     index, key, keys = _index_of(folder), statistics_key(data, comparisons), figure_keys(view)
     statistics, kept = _kept_statistics(folder, index, key), _kept_drawings(folder, index, keys)
     with drawing_beside(view, kept=kept) as drawings:
@@ -89,7 +89,7 @@ def describe(name: str) -> str:
     return text.split(". ")[0].rstrip(".") + "."
 
 
-def statistics_key(data: ReportData, comparisons: Comparisons) -> str:
+def statistics_key(data: Snapshot, comparisons: Comparisons) -> str:
     """Statistics made under the same key are the same: by the same version, from the same results and shards."""
     value = [analysis.VERSION, comparisons.summaries.digest, sorted(data.data_folders.items())]
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -22,7 +22,8 @@ from sweep.report.table_text import (
 from sweep.statistics.summaries import Summaries
 from sweep.statistics.summary import Summary, defined_findings
 from sweep.store.csv_files import csv_text
-from sweep.store.records import DAMAGED, FAILED, MISSING, CellResult, Place
+from sweep.store.records import CellResult, Place
+from sweep.store.status_names import Status
 from sweep.studies.layout import TableLayout, what_varies
 
 GROUP_TITLES = {
@@ -104,7 +105,12 @@ def table1(
 def absence(summary: Summary, undefined: str = "no finding defined") -> str:
     """What is not in the mean, in words; empty for a complete one."""
     missing = tuple(seed for seed in summary.missing if seed not in summary.damaged)
-    parts = ((MISSING, missing), (DAMAGED, summary.damaged), (FAILED, summary.failed), (undefined, summary.undefined))
+    parts = (
+        (Status.MISSING, missing),
+        (Status.DAMAGED, summary.damaged),
+        (Status.FAILED, summary.failed),
+        (undefined, summary.undefined),
+    )
     text = "; ".join(f"{what}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" for what, seeds in parts if seeds)
     return f"{text}; mean of the other n = {summary.n}" if text and summary.n else text
 

@@ -8,7 +8,7 @@ from sweep.report.finding_table import FindingTable
 from sweep.report.main_table import Table
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.provenance import compute_hours_of, software
-from sweep.store.snapshot import ReportData
+from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
 from sweep.studies.plan import NOT_BUILT
 from sweep.studies.study import study_fingerprint
@@ -17,7 +17,7 @@ MOST_FAILURES = 20
 
 
 def report_markdown(
-    data: ReportData,
+    data: Snapshot,
     narrative: Sequence[Sentence],
     tables: Sequence[Table],
     per_finding: Sequence[FindingTable],
@@ -47,7 +47,7 @@ def _narrative(narrative: Sequence[Sentence]) -> list[str]:
     return lines
 
 
-def _state(data: ReportData) -> list[str]:
+def _state(data: Snapshot) -> list[str]:
     counts = Counter(result.status for result in data.results)
     damaged = f", {counts[Status.DAMAGED]:,} damaged" if counts[Status.DAMAGED] else ""
     return [
@@ -56,7 +56,7 @@ def _state(data: ReportData) -> list[str]:
     ]
 
 
-def _left_out(data: ReportData) -> list[str]:
+def _left_out(data: Snapshot) -> list[str]:
     lines = ["## Left out", ""]
     if data.broken:
         names = sorted(f"{r.encoder} {r.dataset} {r.protocol}{r.label_percent} s{r.seed}" for r in data.broken)
@@ -74,7 +74,7 @@ def _left_out(data: ReportData) -> list[str]:
     return [*lines, ""] if len(lines) > 2 else [*lines, "Nothing: no failure, no rejected image.", ""]
 
 
-def _provenance(data: ReportData) -> list[str]:
+def _provenance(data: Snapshot) -> list[str]:
     lines = ["## What was run", "", f"- study {data.study.name}, fingerprint {study_fingerprint(data.study)}"]
     lines += [f"- deviation: {text}" for text in data.study.deviations]
     for spec in data.study.builds():
@@ -86,7 +86,7 @@ def _provenance(data: ReportData) -> list[str]:
     return lines
 
 
-def data_line(source: str, data: ReportData) -> str:
+def data_line(source: str, data: Snapshot) -> str:
     """Fingerprint and sizes of one source's shards."""
     manifest = data.manifests.get(source)
     if manifest is None:
@@ -100,7 +100,7 @@ def data_line(source: str, data: ReportData) -> str:
     return f"{source}: fingerprint {manifest.fingerprint}; {sizes}"
 
 
-def compute_lines(data: ReportData) -> list[str]:
+def compute_lines(data: Snapshot) -> list[str]:
     """Hours by device, as far as results say on what they were computed."""
     spent = compute_hours_of(data)
     where = [

@@ -10,7 +10,8 @@ from sweep.statistics.comparisons import Comparisons
 from sweep.statistics.inference import Comparison
 from sweep.statistics.summaries import Column
 from sweep.statistics.summary import FEW_POSITIVES, Summary, defined_findings
-from sweep.store.records import DAMAGED, DONE, FAILED, MISSING, CellResult
+from sweep.store.records import CellResult
+from sweep.store.status_names import Status
 from sweep.studies.layout import TableLayout
 from sweep.studies.study import BASELINE
 from trainables.registry import IMAGE_IMAGE_GROUP, IMAGE_TEXT_GROUP, JOINT_GROUP
@@ -75,7 +76,7 @@ class DatasetSummaries:
 def narrative_of(comparisons: Comparisons) -> tuple[Sentence, ...]:
     """Sentences about a study as it stands; each is left out where its numbers are not there."""
     results, layout = comparisons.summaries.results, comparisons.summaries.layout
-    if all(result.status != DONE for result in results):
+    if all(result.status != Status.DONE for result in results):
         return (Sentence(CAUTION, "No cell of this study is finished: there is no result to state yet."),)
     blocks = dataset_summaries(comparisons)
     sentences = [Sentence(ANSWER, text) for text in _overall(comparisons)]
@@ -215,13 +216,16 @@ def _few_labels(block: DatasetSummaries) -> list[str]:
 
 def cautions(results: Sequence[CellResult], layout: TableLayout) -> list[str]:
     """What limits these numbers: what is not there, what does not vary, on what few images they hang."""
-    counts = {status: sum(r.status == status for r in results) for status in (DONE, FAILED, MISSING, DAMAGED)}
+    counts = {
+        status: sum(r.status == status for r in results)
+        for status in (Status.DONE, Status.FAILED, Status.MISSING, Status.DAMAGED)
+    }
     texts = []
-    if counts[FAILED] or counts[MISSING] or counts[DAMAGED]:
-        damaged = f", {counts[DAMAGED]:,} are damaged" if counts[DAMAGED] else ""
+    if counts[Status.FAILED] or counts[Status.MISSING] or counts[Status.DAMAGED]:
+        damaged = f", {counts[Status.DAMAGED]:,} are damaged" if counts[Status.DAMAGED] else ""
         texts.append(
-            f"{counts[DONE]:,} of {len(results):,} cells are finished{damaged}, {counts[FAILED]:,} failed and "
-            f"{counts[MISSING]:,} are missing; means are over the finished seeds, and marked."
+            f"{counts[Status.DONE]:,} of {len(results):,} cells are finished{damaged}, "
+            f"{counts[Status.FAILED]:,} failed and {counts[Status.MISSING]:,} are missing; means are over the finished seeds, and marked."
         )
     if len(layout.seeds) < 2:
         texts.append("There is one seed: no interval and no test is possible.")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from datasets_io.fingerprint import plain
-from sweep.store.snapshot import ReportData
+from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
 from sweep.studies.study import study_fingerprint
 
@@ -22,7 +22,7 @@ class ComputeHours:
     cells: int
 
 
-def compute_hours_of(data: ReportData) -> ComputeHours:
+def compute_hours_of(data: Snapshot) -> ComputeHours:
     """Hours of finished items times their workers. Time of attempts that were lost is in no result and not counted."""
     hours = {"gpu": 0.0, "cpu": 0.0, "unknown": 0.0}
     spent = [(e.seconds, e.workers, e.device) for e in data.encoders] + [
@@ -46,7 +46,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def provenance(data: ReportData) -> dict:
+def provenance(data: Snapshot) -> dict:
     """What decides the numbers: recipes, data fingerprints and versions."""
     study = data.study
     return {

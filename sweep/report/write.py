@@ -20,13 +20,13 @@ from sweep.statistics.summaries import Summaries, study_summaries
 from sweep.store.csv_files import findings_csv, results_csv
 from sweep.store.damage import Damage
 from sweep.store.report_folder import ReportFolder
-from sweep.store.snapshot import ReportData
+from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
 
 MOST_DAMAGE_LINES = 8
 
 
-def macro_tables(data: ReportData, means: Summaries) -> tuple[Table, ...]:
+def macro_tables(data: Snapshot, means: Summaries) -> tuple[Table, ...]:
     """Table 1, and Tables 8 and 9 where the study has their rows."""
     notes = notes_of(data.study, data.results)
     return tuple(
@@ -35,7 +35,7 @@ def macro_tables(data: ReportData, means: Summaries) -> tuple[Table, ...]:
     )
 
 
-def write_report(data: ReportData, folder: ReportFolder, quick: bool = False) -> dict[str, str]:
+def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> dict[str, str]:
     """Make everything; file name -> where it lies. quick: without figures and what is made from predictions."""
     comparisons = compare_methods(study_summaries(data.study, data.plan, data.results))
     means = comparisons.summaries
@@ -68,7 +68,7 @@ def _figure_line(drawing: Drawing) -> str:
     return f"{drawing.title}: {where}"
 
 
-def summary_lines(data: ReportData, paths: Mapping[str, str], seconds: float) -> list[str]:
+def summary_lines(data: Snapshot, paths: Mapping[str, str], seconds: float) -> list[str]:
     """The last words of a command."""
     counts = Counter(result.status for result in data.results)
     lines = [

@@ -56,8 +56,9 @@ def check_input(study_name: str, storage: str, raw: list[str], only: list[str]):
     """Study, store, where the data comes from, and the part asked for. Writes nothing; raises ValueError."""
     from sweep.engine.ingest import check_data
     from sweep.store.shards import parse_raw, plan_data
+    from sweep.store.snapshot import fingerprints_of
     from sweep.store.store import Store
-    from sweep.studies.plan import NOT_BUILT, make_plan, parse_only
+    from sweep.studies.plan import make_plan, parse_only
     from sweep.studies.presets import load_study
     from trainables.networks.backbones import check_backbone
 
@@ -65,7 +66,7 @@ def check_input(study_name: str, storage: str, raw: list[str], only: list[str]):
     chosen = parse_only(only)
     for row in study.rows:
         check_backbone(row.recipe.backbone)
-    make_plan(study, {spec.source: NOT_BUILT for spec in study.builds()}, chosen)
+    make_plan(study, fingerprints_of(study, {}), chosen)
     store = Store(storage)
     plans = plan_data(study, parse_raw(raw), store)
     check_data(study, plans, store)
@@ -80,7 +81,8 @@ def _run_plan(
     from sweep.report.write import summary_lines, write_report
     from sweep.store.report_folder import ReportFolder
     from sweep.store.results import ResultReader
-    from sweep.store.snapshot import report_data
+    from sweep.store.shard_checks import Sources
+    from sweep.store.snapshot import OpenedStudy
     from sweep.store.status_names import Status
 
     if retry_failed:
@@ -101,7 +103,7 @@ def _run_plan(
         _redo(work, redo)
     results = reader.collect()
     display.tables = lambda: live_tables(study, plan, results)
-    data = report_data(study, plan, results, reader.details, built, store, origin, folders)
+    data = OpenedStudy(study, plan, store, origin, Sources(folders, built)).snapshot(results, reader.details)
     if study.training_free:
         from sweep.training_free.measures import compute_all
 

@@ -6,9 +6,10 @@ from datasets_io.corpus.read import read_manifest
 from datasets_io.sources.registry import get_source
 from sweep.cli.display import Display
 from sweep.store.shards import DataPlan
+from sweep.store.snapshot import fingerprints_of
 from sweep.store.store import Store
 from sweep.studies.forecast import FLOPS_PER_SECOND, Forecast, forecast
-from sweep.studies.plan import NOT_BUILT, Pending, Plan, make_plan, pending
+from sweep.studies.plan import Pending, Plan, make_plan, pending
 from sweep.studies.study import Study
 
 
@@ -17,8 +18,7 @@ def print_plan(
 ) -> int:
     """Print and write nothing. Returns exit code 0."""
     built = {s: read_manifest(store.files, p.folder) for s, p in plans.items() if p.built}
-    fingerprints = {source: built[source].fingerprint if source in built else NOT_BUILT for source in plans}
-    plan = make_plan(study, fingerprints, only)
+    plan = make_plan(study, fingerprints_of(study, built), only)
     done, failed = store.done_and_failed()
     items = (*plan.encoders, *plan.cells)
     left = pending(

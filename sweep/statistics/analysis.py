@@ -38,7 +38,8 @@ from sweep.statistics.row_types import (
 )
 from sweep.statistics.summaries import study_summaries
 from sweep.statistics.summary import FEW_POSITIVES
-from sweep.store.records import DAMAGED, DONE, FAILED, MISSING, CellResult, without_nan
+from sweep.store.records import CellResult, without_nan
+from sweep.store.status_names import Status
 from sweep.store.store import ReadStore
 from sweep.studies.layout import what_varies
 from sweep.studies.plan import Plan
@@ -174,7 +175,7 @@ def _test_set(
     """The test set of a dataset, None where no prediction can be read; and what is left out, for the notes."""
     if reader is None:
         return None, ["without the storage there are no intervals over patients, calibration or subgroups"]
-    done = [result for result in results if result.status == DONE]
+    done = [result for result in results if result.status == Status.DONE]
     images = reader.find_images(done)
     if images is None:
         return None, ["no cell is finished" if not done else "no finished cell has predictions that can be read"]
@@ -211,7 +212,7 @@ def _column(
     column = ColumnStatistics(comparisons, source, protocol, percent, {}, tests)
     if tests is None or reader is None:
         return column, {}
-    measures, unusable = reader.measure(tests, [cell for cell in column.cells if cell.status == DONE])
+    measures, unusable = reader.measure(tests, [cell for cell in column.cells if cell.status == Status.DONE])
     return replace(column, measures=measures), unusable
 
 
@@ -234,7 +235,7 @@ def _count_notes(results: Sequence[CellResult], columns: Sequence[tuple[str, tup
     notes = []
     if not results:
         notes.append("The study has no cell: there is nothing to analyse.")
-    for status in (MISSING, FAILED, DAMAGED):
+    for status in (Status.MISSING, Status.FAILED, Status.DAMAGED):
         count = sum(result.status == status for result in results)
         if count:
             notes.append(f"{count} of {len(results)} cells are {status}; means are over the others and name them.")

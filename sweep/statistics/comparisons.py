@@ -15,7 +15,8 @@ from scipy.special import chdtrc
 from sweep.statistics.inference import Comparison, corrected_together, from_differences
 from sweep.statistics.summaries import Column, Summaries
 from sweep.statistics.summary import independent_values, seed_name
-from sweep.store.records import DONE, CellResult
+from sweep.store.records import CellResult
+from sweep.store.status_names import Status
 from sweep.studies.layout import reference_row
 
 ALL_PAIRS, AGAINST_REFERENCE = "all pairs", "against the reference"
@@ -96,7 +97,7 @@ def cells_by_method(cells: Iterable[CellResult]) -> dict[str, dict[Seeds, CellRe
     found: dict[str, dict[Seeds, CellResult]] = {}
     for cell in cells:
         of_method = found.setdefault(cell.encoder, {})
-        if cell.status == DONE and cell.macro_auroc is not None:
+        if cell.status == Status.DONE and cell.macro_auroc is not None:
             of_method[cell.pretrain_seed, cell.seed] = cell
     return found
 

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from datasets_io.fingerprint import canonical_json
 from sweep.statistics.summary import MACRO_DEFINED, MACROS, Summary, by_place, macro_auroc, summarise
-from sweep.store.records import DONE, CellResult, Place, without_nan
+from sweep.store.records import CellResult, Place, without_nan
+from sweep.store.status_names import Status
 from sweep.studies.layout import TableLayout, layout_of
 from sweep.studies.plan import Plan
 from sweep.studies.study import Study
@@ -51,7 +52,7 @@ class Summaries:
         """The findings with their counts, from any finished cell: all cells of a dataset have the same test images."""
         for row, _, _ in self.layout.rows:
             for cell in self.cells(row, dataset, column):
-                if cell.status == DONE:
+                if cell.status == Status.DONE:
                     return cell.findings
         return ()
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweep.statistics.inference import TwoWay, half_width, mean, mean_of_some, sd, two_way
-from sweep.store.records import DAMAGED, DONE, FAILED, MISSING, CellResult, Place
+from sweep.store.records import CellResult, Place
+from sweep.store.status_names import Status
 from trainables.evaluation.metrics import FindingAuroc, macro
 
 DOWNSTREAM, PRETRAINING, NOTHING = "downstream seeds", "pretraining seeds", "nothing"
@@ -70,21 +71,21 @@ def summarise(
     Raises ValueError for another interval.
     """
     found = {(cell.pretrain_seed, cell.seed): cell for cell in cells}
-    absent: dict[str, list[str]] = {MISSING: [], FAILED: [], DAMAGED: [], "undefined": []}
+    absent: dict[str, list[str]] = {Status.MISSING: [], Status.FAILED: [], Status.DAMAGED: [], "undefined": []}
     groups: list[dict[int, float]] = []
     for pretrain_seed in pretrain_seeds:
         group = {}
         for seed in seeds:
             cell = found.get((pretrain_seed, seed))
-            status = MISSING if cell is None else cell.status
-            number = value(cell) if status == DONE else None
+            status = Status.MISSING if cell is None else cell.status
+            number = value(cell) if status == Status.DONE else None
             if number is not None:
                 group[seed] = number
             else:
                 name = seed_name(pretrain_seed, seed, len(pretrain_seeds) > 1)
-                absent["undefined" if status == DONE else status].append(name)
-                if status == DAMAGED:  # it has to be computed again, as a missing one: tables count it there
-                    absent[MISSING].append(name)
+                absent["undefined" if status == Status.DONE else status].append(name)
+                if status == Status.DAMAGED:  # it has to be computed again, as a missing one: tables count it there
+                    absent[Status.MISSING].append(name)
         groups.append(group)
     varies, values = independent_values(groups)
     spread = sd(values)
@@ -96,12 +97,12 @@ def summarise(
         len(values),
         half_width(values, interval) if spread else None,  # neither for one value nor for equal ones
         interval,
-        tuple(absent[MISSING]),
-        tuple(absent[FAILED]),
+        tuple(absent[Status.MISSING]),
+        tuple(absent[Status.FAILED]),
         tuple(absent["undefined"]),
         varies,
         _over_both_seeds(groups, interval) if varies == PRETRAINING else None,
-        tuple(absent[DAMAGED]),
+        tuple(absent[Status.DAMAGED]),
     )
 
 
@@ -170,7 +171,7 @@ def defined_findings(results: Iterable[CellResult]) -> dict[str, tuple[int, int,
     """Dataset -> fewest and most findings in a cell's mean, and findings in all, over done cells."""
     counts: dict[str, tuple[int, int, int]] = {}
     for result in results:
-        if result.status == DONE:
+        if result.status == Status.DONE:
             low, high, total = counts.get(result.dataset, (len(result.findings), 0, 0))
             defined = result.num_defined
             counts[result.dataset] = (min(low, defined), max(high, defined), max(total, len(result.findings)))

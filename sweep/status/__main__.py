@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.live import Live
@@ -12,6 +12,9 @@ from rich.live import Live
 from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, not_writable, storage_error_message
 from sweep.cli.logging import silence_libraries
 from sweep.cli.signals import EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from sweep.status.readers import StatusReader
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -35,7 +38,7 @@ def status(
         typer.Option(metavar="FIELD=VALUE,...", help="Part of the study, as in sweep.run: e.g. method=clip."),
     ] = None,
     watch: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Look again so often, until nothing is left or Ctrl-C.")
+        float | None, typer.Option(metavar="SECONDS", help="Read it again so often, until nothing is left or Ctrl-C.")
     ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write each finished run's history there, for TensorBoard.")
@@ -48,11 +51,11 @@ def status(
     """
     silence_libraries()
     from datasets_io.storage.schema_version import NewerSchema
-    from sweep.status.status import StatusReader
+    from sweep.status.readers import open_reader
     from sweep.studies.bad_input import BadInput
 
     try:
-        reader = StatusReader(study, storage, raw or [], only or [])
+        reader = open_reader(study, storage, raw or [], only or [])
         if watch is None or as_json:
             _once(reader, tensorboard, as_json)
         else:
@@ -69,7 +72,7 @@ def status(
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _once(reader, tensorboard: Path | None, as_json: bool) -> None:
+def _once(reader: "StatusReader", tensorboard: Path | None, as_json: bool) -> None:
     from sweep.cli.display import Display
     from sweep.status.render import render
 
@@ -83,8 +86,8 @@ def _once(reader, tensorboard: Path | None, as_json: bool) -> None:
         typer.echo(f"{written} runs written; look at them with: tensorboard --logdir {tensorboard}")
 
 
-def _watch(reader, tensorboard: Path | None, seconds: float) -> None:
-    """On a terminal one picture that changes, on a pipe one after the other."""
+def _watch(reader: "StatusReader", tensorboard: Path | None, seconds: float) -> None:
+    """On a terminal one text that is renewed in place, on a pipe one after the other."""
     from sweep.cli.display import Display
     from sweep.status.render import render
 

@@ -1,4 +1,4 @@
-"""What do killed processes leave in a storage, and how does it go?"""
+"""What do killed processes leave in a storage, and how is it removed?"""
 
 from datasets_io.storage.files import Files
 from sweep.store.lease import LEASES, Lease
@@ -6,9 +6,12 @@ from sweep.store.store import CELLS, ENCODERS, REPORTS
 
 
 def clean_up(files: Files) -> None:
-    """Remove the leases of drivers that are gone and the temporary files of dead writers; the living keep theirs."""
+    """Remove the leases of drivers that ended without removing them, and the temporary files of writers that did.
+
+    Drivers that run, on whatever machine, keep theirs.
+    """
     if files.list(LEASES):
         with Lease(files) as lease:
-            lease.living()  # whoever looks removes the dead
+            lease.living()  # reading the leases removes those that have expired
     for folder in (ENCODERS, CELLS, REPORTS, LEASES):
         files.remove_orphans(folder)

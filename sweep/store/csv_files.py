@@ -4,8 +4,12 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from sweep.store.records import DONE, CellResult
+from sweep.store.records import CellResult
+from sweep.store.status_names import Status
 
+Value = str | int | float | None
+
+# New columns come last, so that whoever reads columns by number still finds them.
 RESULTS_HEADER = (
     "method",
     "dataset",
@@ -36,14 +40,14 @@ FINDINGS_HEADER = (
 
 
 def _in_order(results: Iterable[CellResult]) -> list[CellResult]:
-    """An order of its own, so that files do not depend on what finished first."""
+    """Sorted by their fields, so that files do not depend on what finished first."""
     return sorted(
         results, key=lambda r: (r.dataset, r.encoder, r.protocol, r.label_percent, r.pretrain_seed, r.seed, r.key)
     )
 
 
-def results_rows(results: Iterable[CellResult]) -> list[tuple]:
-    """One row a cell, as RESULTS_HEADER; None where there is no number."""
+def results_rows(results: Iterable[CellResult]) -> list[tuple[Value, ...]]:
+    """One row a cell, as RESULTS_HEADER; AUROCs in [0, 1], None where there is no number."""
     return [
         (
             r.encoder,
@@ -55,15 +59,18 @@ def results_rows(results: Iterable[CellResult]) -> list[tuple]:
             r.status,
             r.key,
             r.pretrain_seed,
-            r.num_defined if r.status == DONE else None,
+            r.num_defined if r.status == Status.DONE else None,
             r.method,
         )
         for r in _in_order(results)
     ]
 
 
-def findings_rows(results: Iterable[CellResult]) -> list[tuple]:
-    """One row a done cell and finding, as FINDINGS_HEADER, undefined findings included with auroc None."""
+def findings_rows(results: Iterable[CellResult]) -> list[tuple[Value, ...]]:
+    """One row a done cell and finding, as FINDINGS_HEADER, undefined findings included with auroc None.
+
+    n_pos, n_neg: test images with the label 1 and 0.
+    """
     return [
         (
             r.encoder,
@@ -84,8 +91,9 @@ def findings_rows(results: Iterable[CellResult]) -> list[tuple]:
     ]
 
 
-def csv_text(header: Sequence[str], rows: Iterable[Sequence]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """CSV with a line feed after each row; floats in the shortest form that reads back equal, None empty."""
+    # newline="": the writer ends its rows itself, and Python would make them two line ends on some systems.
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(header)
@@ -94,8 +102,10 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence]) -> str:
 
 
 def results_csv(results: Iterable[CellResult]) -> str:
+    """The text of results.csv."""
     return csv_text(RESULTS_HEADER, results_rows(results))
 
 
 def findings_csv(results: Iterable[CellResult]) -> str:
+    """The text of findings.csv."""
     return csv_text(FINDINGS_HEADER, findings_rows(results))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 RUN_AGAIN = "run sweep.run again, which puts it into quarantine and computes it again"
 RUN_AGAIN_READING = "run sweep.run again with --retry-failed, which puts it into quarantine and computes it again"
-DATA = "data"
+DATA = "data"  # the folder of all shards, and how the name of damaged ones begins
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Damage:
 
     @property
     def sentence(self) -> str:
+        """What is wrong and what to do."""
         return f"{self.what}: {self.mend}"
 
     @property
@@ -31,6 +32,7 @@ class Damage:
 
 
 def data_name(source: str) -> str:
+    """Name of a source's shards as an item: `data chexpert`."""
     return f"{DATA} {source}"
 
 

@@ -33,6 +33,7 @@ class TestImages:
     known: np.ndarray
 
     def same_as(self, other: "TestImages") -> bool:
+        """Whether two cells have the same images in the same order, with the same labels of the same findings."""
         return self.findings == other.findings and all(
             np.array_equal(getattr(self, name), getattr(other, name))
             for name in ("image_ids", "patient_ids", "known", "labels")
@@ -40,19 +41,23 @@ class TestImages:
 
 
 def read_predictions(artefacts: Artefacts) -> tuple[TestImages, np.ndarray]:
-    """A cell's test images and its probabilities (N, F) float32. Raises UnusablePredictions."""
+    """A cell's test images and its probabilities (N, F) float32, in [0, 1].
+
+    Raises UnusablePredictions for a file that is missing, damaged or incomplete, and for other probabilities.
+    """
     try:
         source = pa.BufferReader(artefacts.read(PREDICTIONS))
         check_footer(source, PREDICTIONS, "compute the cell again")
         table = pq.ParquetFile(source).read(use_threads=False)  # cells are read in parallel
     except (CorruptArtefact, KeyError, OSError, ValueError, pa.ArrowException) as error:
         raise UnusablePredictions(f"predictions cannot be read: {error}") from error
-    prefix = label_column("")
+    prefix = label_column("")  # what stands before a finding's name in the names of columns
     findings = tuple(name.removeprefix(prefix) for name in table.column_names if name.startswith(prefix))
     wanted = ["image_id", "patient_id", *(f"probability_{finding}" for finding in findings)]
     absent = [name for name in wanted if name not in table.column_names]
     if absent or not findings:
         raise UnusablePredictions(f"predictions lack {', '.join(absent) or 'every finding'}")
+    # (N, F): 1, 0, and -1 where the file has null, which stands for unlabelled or uncertain.
     labels = np.stack([table[label_column(f)].fill_null(-1).to_numpy() for f in findings], axis=1).astype(np.int8)
     probabilities = np.stack(
         [table[f"probability_{f}"].to_numpy(zero_copy_only=False) for f in findings], axis=1

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sweep.store.status_names import Status
+from sweep.studies.cell import EncoderRun
 from trainables.evaluation.metrics import FindingAuroc
 
-DONE, FAILED, MISSING, DAMAGED = Status.DONE, Status.FAILED, Status.MISSING, Status.DAMAGED
 Place = tuple[str, str, str, int]  # encoder row, dataset, protocol, label_percent
 
 
@@ -34,16 +34,23 @@ class CellResult:
 
     @property
     def place(self) -> Place:
+        """Where the table shows it: all seeds of a place are averaged."""
         return self.encoder, self.dataset, self.protocol, self.label_percent
 
     @property
     def num_defined(self) -> int:
+        """How many findings have both classes in the test images, and so an AUROC."""
         return sum(finding.auroc is not None for finding in self.findings)
 
 
 @dataclass(frozen=True)
 class CellDetail:
-    """What a finished cell's result.json says besides AUROCs. history: one dict an epoch; seconds: wall time."""
+    """What a finished cell's result.json says besides AUROCs; None for what an older version did not write.
+
+    subset_sha256: of the list of its training images; best_epoch: the one whose weights were kept, from 0; seconds:
+    wall time; device: on which it was trained. history: one dict an epoch. without_positives: findings that no
+    training image has.
+    """
 
     subset_sha256: str | None
     num_train_images: int | None
@@ -56,7 +63,11 @@ class CellDetail:
 
 @dataclass(frozen=True)
 class EncoderDetail:
-    """One encoder of the plan. gpus: GPUs it held; None where its result does not say on what it ran."""
+    """One encoder of the plan; without `done` all from `seconds` on is unknown.
+
+    seconds: wall time of its pretraining on so many workers; device: of one worker, None where its result does not say
+    on what it ran. best_epoch: the one whose weights were kept, from 0. history: one dict an epoch.
+    """
 
     name: str
     key: str
@@ -86,13 +97,31 @@ def cell_detail(result: Mapping[str, Any]) -> CellDetail:
     )
 
 
+def encoder_detail(run: EncoderRun, folder: str, result: Mapping[str, Any]) -> EncoderDetail:
+    """From a finished encoder's result.json."""
+    return EncoderDetail(
+        str(run),
+        run.key,
+        run.row,
+        folder,
+        Status.DONE,
+        result.get("seconds"),
+        result.get("workers", 1),
+        result.get("device"),
+        result.get("best_epoch"),
+        result.get("num_train_images"),
+        result.get("stopped_early"),
+        result.get("history", ()),
+    )
+
+
 def without_nan(results: Iterable[CellResult]) -> tuple[list[CellResult], list[CellResult]]:
-    """Results whose values are numbers, those with NaN turned into failed ones; and the latter, for a sentence."""
+    """All results, those that hold NaN or infinity as failed ones; and these alone, for reports to name."""
     kept, broken = [], []
     for result in results:
         values = (result.macro_auroc, *(f.auroc for f in result.findings))
         if any(value is not None and not math.isfinite(value) for value in values):
-            result = replace(result, status=FAILED, findings=(), macro_auroc=None)
+            result = replace(result, status=Status.FAILED, findings=(), macro_auroc=None)
             broken.append(result)
         kept.append(result)
     return kept, broken

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datasets_io.storage.files import Files, below
 from sweep.store.store import ReadStore
 
-PROBE = ".can-be-written"
+PROBE = ".can-be-written"  # a file that is written and removed at once
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,12 @@ class ReportFolder:
 
     @classmethod
     def of_study(cls, store: ReadStore, study: str) -> "ReportFolder":
+        """The folder reports/<study> of a storage."""
         return cls(Files(below(store.files.uri, store.report_path(study, "").rstrip("/"))))
 
     @classmethod
     def elsewhere(cls, uri: str) -> "ReportFolder":
+        """A folder or URI of the reader's choice."""
         return cls(Files(uri))
 
     def check(self) -> None:
@@ -32,9 +34,10 @@ class ReportFolder:
         return self.files.read(name) if self.files.exists(name) else None
 
     def write(self, name: str, content: str | bytes) -> str:
-        """Write one file, replacing an older one; where it lies."""
+        """Write one file, replacing an older one; its full path or URI."""
         self.files.write(name, content.encode() if isinstance(content, str) else content)
         return self.files.full(name)
 
     def remove(self, name: str) -> None:
+        """Remove a file; one that is not there is no error."""
         self.files.remove(name)

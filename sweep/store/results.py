@@ -1,4 +1,4 @@
-"""Finished cells, read back from the store as the rows that aggregation takes."""
+"""Which results does a storage have: finished cells as the rows that aggregation takes, encoders, and failures."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from datasets_io.storage.artefacts import Artefacts
 from sweep.store.damage import Damage
-from sweep.store.records import CellDetail, CellResult, EncoderDetail, cell_detail
+from sweep.store.records import CellDetail, CellResult, EncoderDetail, cell_detail, encoder_detail
 from sweep.store.status_names import Status
 from sweep.store.store import BIG_READERS, ENCODERS, ReadStore
 from sweep.studies.cell import Cell, EncoderRun
@@ -14,47 +14,52 @@ from sweep.studies.plan import Plan
 from sweep.studies.study import Study
 from trainables.evaluation.metrics import FindingAuroc
 
-TRIED, WAITING_SECONDS = 16, 0.5e-3  # a local disk gives a result in 0.02 ms, and it is parsed in 0.05
+READERS = 16
+# So many results are read one by one and timed. A local disk gives a result in 0.02 ms, and it is parsed in 0.05; where
+# one takes longer than WAITING_SECONDS the storage makes its readers wait, and several read at once.
+TRIED, WAITING_SECONDS = 16, 0.5e-3
 
 
 class ResultReader:
-    """Reads each result once; what it has seen it keeps. details: key of a finished cell -> its training.
+    """Reads each result once and keeps it: a sweep asks for the table again and again.
 
-    damage: key of a cell -> what is damaged in it, as of the last look; it stays empty with a Store that writes.
+    results, details: key of a finished cell -> its row, and its training. damage: key of a cell -> what is damaged in
+    it, as of the last `collect`; it stays empty with a Store that writes.
     """
 
     def __init__(self, study: Study, plan: Plan, store: ReadStore):
         self.displays = {row.name: row.display for row in study.rows}
         self.plan, self.store = plan, store
-        self.seen: dict[str, CellResult] = {}
+        self.results: dict[str, CellResult] = {}
         self.details: dict[str, CellDetail] = {}
         self.damage: dict[str, Damage] = {}
 
     def collect(self) -> list[CellResult]:
         """One CellResult for each cell of the plan; those without a whole result are failed, missing or damaged.
 
-        With a Store that writes a damaged result goes to quarantine and is missing.
+        With a Store that writes a damaged result goes to quarantine and is missing. Raises NewerSchema for a result
+        that a newer version wrote.
         """
         sizes = self.store.sizes()
         done, failed = self.store.done_and_failed(sizes)
-        new = [c for c in self.plan.cells if c.key not in self.seen and self.store.folder(c) in done]
+        new = [c for c in self.plan.cells if c.key not in self.results and self.store.folder(c) in done]
         self.damage = {}
         for cell, found in zip(new, self._opened(new, sizes), strict=True):
             if isinstance(found, Damage):
                 self.damage[cell.key] = found
             elif found is not None:
-                self.seen[cell.key] = self._result(cell, found)
-        return [self.seen.get(cell.key) or self._empty(cell, failed) for cell in self.plan.cells]
+                self.results[cell.key] = self._result(cell, found)
+        return [self.results.get(cell.key) or self._empty(cell, failed) for cell in self.plan.cells]
 
     def _opened(self, cells: list[Cell], sizes: Mapping[str, int]) -> Iterator[Artefacts | Damage | None]:
-        """Many at a time where the storage makes one wait; threads would only be in each other's way elsewhere."""
+        """In the order of the cells; several at once where the storage is slow. On a local disk threads only cost."""
         started, first = time.perf_counter(), [self.store.open_whole(cell, sizes) for cell in cells[:TRIED]]
         slow = time.perf_counter() - started > len(first) * WAITING_SECONDS
         yield from first
         if not slow:
             yield from (self.store.open_whole(cell, sizes) for cell in cells[TRIED:])
             return
-        with ThreadPoolExecutor(16) as pool:
+        with ThreadPoolExecutor(READERS) as pool:
             yield from pool.map(lambda cell: self.store.open_whole(cell, sizes), cells[TRIED:])
 
     def _result(self, cell: Cell, artefacts: Artefacts) -> CellResult:
@@ -87,32 +92,17 @@ def encoder_details(plan: Plan, store: ReadStore) -> tuple[tuple[EncoderDetail, 
     sizes = store.files.sizes(ENCODERS)
     done, failed = store.done_and_failed(sizes)
 
-    def one(run: EncoderRun) -> EncoderDetail | Damage:
+    def read(run: EncoderRun) -> EncoderDetail | Damage:
         folder = store.folder(run)
         found = store.examine(folder, sizes) if folder in done else None
         if found is None:
             status = Status.FAILED if folder in failed else Status.MISSING
             return EncoderDetail(str(run), run.key, run.row, folder, status)
-        if isinstance(found, Damage):
-            return found
-        result = found.result
-        return EncoderDetail(
-            str(run),
-            run.key,
-            run.row,
-            folder,
-            Status.DONE,
-            result.get("seconds"),
-            result.get("workers", 1),
-            result.get("device"),
-            result.get("best_epoch"),
-            result.get("num_train_images"),
-            result.get("stopped_early"),
-            result.get("history", ()),
-        )
+        return found if isinstance(found, Damage) else encoder_detail(run, folder, found.result)
 
-    with ThreadPoolExecutor(BIG_READERS if store.thorough else 16) as pool:
-        found = list(pool.map(one, plan.encoders))
+    # A thorough store reads whole encoders, of up to half a gigabyte each: then few at once.
+    with ThreadPoolExecutor(BIG_READERS if store.thorough else READERS) as pool:
+        found = list(pool.map(read, plan.encoders))
     details = tuple(
         EncoderDetail(str(run), run.key, run.row, one.folder, Status.DAMAGED) if isinstance(one, Damage) else one
         for run, one in zip(plan.encoders, found, strict=True)
@@ -121,9 +111,9 @@ def encoder_details(plan: Plan, store: ReadStore) -> tuple[tuple[EncoderDetail, 
 
 
 def failures_of(plan: Plan, store: ReadStore) -> dict[str, dict[str, str]]:
-    """Name of an item that failed -> its error and traceback."""
+    """Name of an item of the plan that failed -> its `error` and `traceback`."""
     _, failed = store.done_and_failed()
     items = [item for item in (*plan.encoders, *plan.cells) if store.folder(item) in failed]
-    with ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(READERS) as pool:
         found = zip(items, pool.map(store.failure, items), strict=True)
         return {str(item): failure for item, failure in found if failure is not None}

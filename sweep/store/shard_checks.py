@@ -27,16 +27,18 @@ class Sources:
 
     folders: Mapping[str, str]
     manifests: Mapping[str, Manifest]
-    damage: tuple[Damage, ...]
+    damage: tuple[Damage, ...] = ()
 
 
 def open_sources(store: ReadStore, folders: Mapping[str, str], whole: set[str] | None = None) -> Sources:
     """Read every manifest and the footer of every shard; with a thorough store all bytes of held-out shards too.
 
-    whole: paths of shards that were found whole before; they are not looked at again, and new ones are added.
+    folders: source -> folder of its shards. whole: paths of shards that were found whole before; they are not checked
+    again, and new ones are added. Raises NewerSchema for a manifest that a newer version wrote.
     """
     whole = set() if whole is None else whole
-    manifests, damage = {}, []
+    manifests: dict[str, Manifest] = {}
+    damage: list[Damage] = []
     for source, folder in folders.items():
         try:
             manifest = read_manifest(store.files, folder)
@@ -52,6 +54,7 @@ def open_sources(store: ReadStore, folders: Mapping[str, str], whole: set[str] |
 
 
 def _reason(error: Exception, folder: str) -> str:
+    """The error of read_manifest without its path and its advice, which the damage says itself."""
     text = str(error).removeprefix(f"{folder}/{MANIFEST}: ").partition(": build the corpus again")[0]
     return text if isinstance(error, ValueError) else f"its counts lack {text}"
 
@@ -67,7 +70,10 @@ def _check_counts(manifest: Manifest) -> None:
 def damaged_shards(
     files: ReadFiles, folder: str, shards: Iterable[Shard], thorough: bool, whole: set[str]
 ) -> list[str]:
-    """What is wrong with shards that are cut, missing or, as far as all bytes are read, changed."""
+    """What is wrong with each shard that is cut short, missing or changed; the last where all bytes are read.
+
+    thorough: read all bytes of shards of HELD_OUT. whole: as of `open_sources`.
+    """
     waiting = [shard for shard in shards if f"{folder}/{shard.path}" not in whole]
     with ThreadPoolExecutor(READERS) as pool:
         found = list(pool.map(lambda shard: _fault(files, f"{folder}/{shard.path}", shard, thorough), waiting))
@@ -76,10 +82,12 @@ def damaged_shards(
 
 
 def _fault(files: ReadFiles, path: str, shard: Shard, thorough: bool) -> str | None:
+    """What is wrong with one shard, in a sentence without advice; None where nothing is."""
     try:
         if thorough and shard.split in HELD_OUT:
             same = hashlib.sha256(files.read(path)).hexdigest() == shard.sha256
             return None if same else f"{path} is damaged (its sha256 differs)"
+        # A footer stands at the end of a Parquet file: where it can be read, the file was not cut short.
         patiently(partial(_check_footer, files, path))
     except FileNotFoundError:
         return f"{path} is missing"

@@ -16,19 +16,33 @@ from sweep.store.store import RAW, ReadStore
 from sweep.studies.study import Study
 
 
+@dataclass(frozen=True)
+class DataPlan:
+    """Where a source of a study comes from.
+
+    raw: its archive; None for shards found in the storage, and for synthetic archives that are not written yet.
+    folder: of its shards; None where it cannot be known before the archive is written. built: whether they are there.
+    """
+
+    spec: BuildSpec
+    raw: Path | None
+    folder: str | None
+    built: bool
+
+
 def data_folders(study: Study, raw: Sequence[str], store: ReadStore) -> dict[str, str]:
     """Source -> folder of its finished shards, damaged ones included; a source that is not built yet is not in it.
 
     The archives that are named come first, then what the storage has; of several builds that of the last report.
     Raises ValueError where a choice is to be made.
     """
-    named = parse_raw(list(raw))
-    folders = {s: plan.folder for s, plan in _planned(study, named, store).items() if plan.built}
+    named = parse_raw(raw)
+    folders = built_folders(_planned(study, named, store))
     for spec in study.builds():
         if spec.source not in folders and spec.source not in named:
             found = builds_of(store, spec) or damaged_builds(store, spec.source)[:1]
             if len(found) > 1:
-                found = _recorded(study, spec.source, found, store) or [find_built(study, store, spec).folder]
+                found = _recorded(study, spec.source, found, store) or [_one_build(study, store, spec)]
             if found:
                 folders[spec.source] = found[0]
     return folders
@@ -36,13 +50,14 @@ def data_folders(study: Study, raw: Sequence[str], store: ReadStore) -> dict[str
 
 def raw_archives(study: Study, raw: Sequence[str], store: ReadStore) -> dict[str, Path]:
     """Source -> its raw archive, where it was named or is synthetic and lies in the storage."""
-    plans = _planned(study, parse_raw(list(raw)), store)
+    plans = _planned(study, parse_raw(raw), store)
     return {source: plan.raw for source, plan in plans.items() if plan.raw is not None}
 
 
-def _planned(study: Study, named: Mapping, store: ReadStore) -> Mapping:
+def _planned(study: Study, named: dict[str, Path], store: ReadStore) -> dict[str, DataPlan]:
+    """As plan_data where an archive is named or the study is synthetic; else nothing: the storage alone is asked."""
     if named or study.synthetic is not None:
-        return plan_data(study, dict(named), store)
+        return plan_data(study, named, store)
     return {}
 
 
@@ -58,19 +73,9 @@ def _recorded(study: Study, source: str, folders: Sequence[str], store: ReadStor
     return [folder for folder in folders if read_manifest(store.files, folder).fingerprint == wanted]
 
 
-@dataclass(frozen=True)
-class DataPlan:
-    """Where each source of a study comes from. raw is None for shards found in the storage."""
-
-    spec: BuildSpec
-    raw: Path | None
-    folder: str | None
-    built: bool
-
-
-def parse_raw(values: list[str]) -> dict[str, Path]:
+def parse_raw(values: Sequence[str]) -> dict[str, Path]:
     """`mimic_cxr=DIR` -> {"mimic_cxr": Path}. Raises ValueError for another form, an unknown source, no folder."""
-    raw = {}
+    raw: dict[str, Path] = {}
     for text in values:
         source, separator, folder = text.partition("=")
         if not separator or not folder:
@@ -85,18 +90,23 @@ def parse_raw(values: list[str]) -> dict[str, Path]:
 
 
 def synthetic_root(study: Study, store: ReadStore) -> Path:
+    """Folder of a study's synthetic archives: in the storage where that is a folder, else on this machine."""
     name = f"synthetic-{fingerprint(study.synthetic)}"
     base = Path(store.files.root) if store.files.is_local else local_cache()
     return base / RAW / name
 
 
 def plan_data(study: Study, raw: dict[str, Path], store: ReadStore) -> dict[str, DataPlan]:
-    """One DataPlan for each source. Writes nothing. Raises ValueError with one sentence."""
+    """Source -> where its data comes from. Writes nothing. raw: source -> archive that was named.
+
+    Raises ValueError for an archive that the study does not read, and where the storage lacks a source or has several
+    builds of it.
+    """
     specs = {spec.source: spec for spec in study.builds()}
     unused = sorted(set(raw) - set(specs))
     if unused:
         raise ValueError(f"study {study.name!r} does not read {', '.join(unused)}; it reads {', '.join(specs)}")
-    found = {}
+    found: dict[str, DataPlan] = {}
     for source, spec in specs.items():
         if source in raw:
             folder = data_folder(spec, raw[source])
@@ -109,9 +119,14 @@ def plan_data(study: Study, raw: dict[str, Path], store: ReadStore) -> dict[str,
     return found
 
 
-def _plan_synthetic(study: Study, store: ReadStore, specs: dict[str, BuildSpec]) -> dict[str, DataPlan]:
-    root = synthetic_root(study, store)
-    archives = is_written(study.synthetic, root)
+def built_folders(plans: Mapping[str, DataPlan]) -> dict[str, str]:
+    """Source -> folder of its shards, of the sources that are built."""
+    return {source: plan.folder for source, plan in plans.items() if plan.built and plan.folder is not None}
+
+
+def _plan_synthetic(study: Study, store: ReadStore, specs: Mapping[str, BuildSpec]) -> dict[str, DataPlan]:
+    assert study.synthetic is not None, "only studies with synthetic data come here"
+    archives = is_written(study.synthetic, synthetic_root(study, store))
     if archives is None:
         return {source: DataPlan(spec, None, None, False) for source, spec in specs.items()}
     plans = {}
@@ -148,6 +163,10 @@ def _manifest(store: ReadStore, folder: str) -> Manifest | None:
 
 def find_built(study: Study, store: ReadStore, spec: BuildSpec) -> DataPlan:
     """The one build of a source. Raises ValueError where the storage has none, more than one, or a damaged one."""
+    return DataPlan(spec, None, _one_build(study, store, spec), True)
+
+
+def _one_build(study: Study, store: ReadStore, spec: BuildSpec) -> str:
     folders = builds_of(store, spec)
     if damaged := damaged_builds(store, spec.source):
         raise ValueError(
@@ -163,8 +182,9 @@ def find_built(study: Study, store: ReadStore, spec: BuildSpec) -> DataPlan:
         raise ValueError(
             f"{store.uri} has {len(folders)} builds of {spec.source}: say which with --raw {spec.source}=DIR"
         )
-    return DataPlan(spec, None, folders[0], True)
+    return folders[0]
 
 
-def manifests(folders: dict[str, str], store: ReadStore) -> dict[str, Manifest]:
+def manifests(folders: Mapping[str, str], store: ReadStore) -> dict[str, Manifest]:
+    """Source -> manifest of its shards. Raises ValueError for a damaged one, NewerSchema for one of a newer version."""
     return {source: read_manifest(store.files, folder) for source, folder in folders.items()}

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from datasets_io.corpus.manifest import Manifest
@@ -32,19 +32,21 @@ class Origin:
     raw: tuple[str, ...] = ()
 
     def command(self, module: str, *more: str) -> str:
-        """A line for a shell."""
+        """A line for a shell that runs `module` on this study; more: further arguments, quoted where they need it."""
         words = ["python", "-m", module, "--study", self.study, "--storage", self.storage]
         words += [word for value in self.raw for word in ("--raw", value)]
         return shlex.join([*words, *more])
 
 
 @dataclass(frozen=True)
-class ReportData:
-    """All that a report shows, read once. results are in the plan's order; broken: results that held NaN.
+class Snapshot:
+    """All that a storage holds of a study, read once: reports, figures and exports are made from it.
 
-    failures: name of an item that failed or is damaged -> error, traceback, and for a damaged one its status.
-    damage: name of an item -> what is damaged in it. data_folders: source -> folder of its shards; raw: source -> its
-    raw archive, where it is at hand.
+    results: one for each cell, in the plan's order; broken: those of them that held NaN, and count as failed.
+    manifests, data_folders: source -> manifest and folder of its shards, of those whose manifest is whole.
+    raw: source -> its raw archive, where it is at hand. encoders: one for each of the plan, in its order.
+    cells: key of a finished cell -> its training. failures: name of an item that failed or is damaged -> error,
+    traceback, and for a damaged one its status. damage: name of an item -> what is damaged in it.
     """
 
     study: Study
@@ -71,6 +73,10 @@ class ReportData:
         """Folder of Ray's logs of this storage's runs."""
         return self.store.files.full(LOGS)
 
+    def without_logs(self) -> "Snapshot":
+        """The same without training logs, which grow with every epoch: for a process that needs none of them."""
+        return replace(self, encoders=(), cells={})
+
 
 def damage_as_failures(damage: Mapping[str, Damage]) -> dict[str, dict[str, str]]:
     """Damaged items as failures.json and the page list them."""
@@ -80,8 +86,8 @@ def damage_as_failures(damage: Mapping[str, Damage]) -> dict[str, dict[str, str]
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A study and where a storage has it; no result was read yet. damage: of its data."""
+class OpenedStudy:
+    """A study and where a storage has it; no result was read yet."""
 
     study: Study
     plan: Plan
@@ -89,82 +95,72 @@ class Opened:
     origin: Origin
     sources: Sources
 
-    def read(self) -> ReportData:
-        """Everything for a report. Raises BadInput for what a newer version wrote."""
+    def read(self) -> Snapshot:
+        """Everything that the storage holds of it. Raises BadInput for what a newer version wrote."""
         reader = ResultReader(self.study, self.plan, self.store)
         try:
-            results = reader.collect()
-            return report_data(
-                self.study,
-                self.plan,
-                results,
-                reader.details,
-                self.sources.manifests,
-                self.store,
-                self.origin,
-                self.sources.folders,
-                (*self.sources.damage, *reader.damage.values()),
-            )
+            return self.snapshot(reader.collect(), reader.details, reader.damage.values())
         except NewerSchema as error:
             raise BadInput(error) from error
+
+    def snapshot(
+        self, results: Sequence[CellResult], details: Mapping[str, CellDetail], damage: Iterable[Damage] = ()
+    ) -> Snapshot:
+        """Cells that were read already, and what else the store knows about the items of the plan.
+
+        results: one for each cell of the plan; details: key of a finished cell -> its training; damage: of cells.
+        Raises NewerSchema for what a newer version wrote.
+        """
+        kept, broken = without_nan(results)
+        encoders, damaged_encoders = encoder_details(self.plan, self.store)
+        all_damage = {found.name: found for found in (*self.sources.damage, *damage, *damaged_encoders)}
+        return Snapshot(
+            self.study,
+            self.plan,
+            kept,
+            self.sources.manifests,
+            self.store,
+            self.origin,
+            encoders,
+            details,
+            # An item with a failed.json and a damaged result is listed as damaged: that is what is to be mended.
+            failures_of(self.plan, self.store) | damage_as_failures(all_damage),
+            broken,
+            self.sources.folders,
+            raw_archives(self.study, self.origin.raw, self.store),
+            all_damage,
+        )
 
 
 def open_study(
     study_name: str, storage: str, raw: Sequence[str] = (), only: Sequence[str] = (), thorough: bool = False
-) -> Opened:
-    """A storage that is only read. thorough: as of ReadStore. Raises BadInput."""
+) -> OpenedStudy:
+    """A storage that is only read. raw: SOURCE=DIR; only: FIELD=VALUE,...; thorough: as of ReadStore.
+
+    Raises BadInput for an argument that cannot be used, and for data that a newer version wrote.
+    """
     try:
         study = load_study(study_name)
         store = ReadStore(storage, thorough)
         if not store.files.exists(""):
             raise ValueError(f"storage {storage} does not exist: give what sweep.run was given as --storage")
         sources = open_sources(store, data_folders(study, raw, store))
-        plan = make_plan(study, fingerprints_of(study, sources), parse_only(only))
+        plan = make_plan(study, fingerprints_of(study, sources.manifests), parse_only(only))
     except (ValueError, NewerSchema) as error:
         raise BadInput(error) from error
-    return Opened(study, plan, store, Origin(study_name, storage, tuple(raw)), sources)
+    return OpenedStudy(study, plan, store, Origin(study_name, storage, tuple(raw)), sources)
 
 
-def fingerprints_of(study: Study, sources: Sources) -> dict[str, str]:
+def fingerprints_of(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, str]:
     """Of every source that the study reads; NOT_BUILT for one without a whole manifest."""
-    return {
-        spec.source: sources.manifests[spec.source].fingerprint if spec.source in sources.manifests else NOT_BUILT
-        for spec in study.builds()
-    }
+    return {spec.source: fingerprint_of(spec.source, manifests) for spec in study.builds()}
 
 
-def gather(study_name: str, storage: str, raw: Sequence[str] = (), only: Sequence[str] = ()) -> ReportData:
-    """Everything for a report, from a storage alone. Raises BadInput."""
+def fingerprint_of(source: str, manifests: Mapping[str, Manifest]) -> str:
+    """Of a source's shards, 12 hex digits; NOT_BUILT for one without a whole manifest."""
+    return manifests[source].fingerprint if source in manifests else NOT_BUILT
+
+
+def read_snapshot(study_name: str, storage: str, raw: Sequence[str] = (), only: Sequence[str] = ()) -> Snapshot:
+    """What a storage holds of a study now. Arguments as of `open_study`. Raises BadInput."""
     return open_study(study_name, storage, raw, only).read()
-
-
-def report_data(
-    study: Study,
-    plan: Plan,
-    results: Sequence[CellResult],
-    details: Mapping[str, CellDetail],
-    manifests: Mapping[str, Manifest],
-    store: ReadStore,
-    origin: Origin,
-    folders: Mapping[str, str],
-    damage: Iterable[Damage] = (),
-) -> ReportData:
-    """Results and what else the store knows about the items of the plan. damage: of data and cells."""
-    kept, broken = without_nan(results)
-    encoders, damaged = encoder_details(plan, store)
-    of = {found.name: found for found in (*damage, *damaged)}
-    return ReportData(
-        study,
-        plan,
-        kept,
-        manifests,
-        store,
-        origin,
-        encoders,
-        details,
-        failures_of(plan, store) | damage_as_failures(of),
-        broken,
-        folders,
-        raw_archives(study, origin.raw, store),
-        of,
-    )

@@ -1,13 +1,13 @@
-"""What may an item be called: one word for each status of an encoder, a cell or a training-free number."""
+"""Which status may an item have: an encoder, a cell, or a training-free number."""
 
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """The words are those of results.csv, of the page's data and of the events that jobs send."""
+    """The values are those of results.csv, of the page's data and of the events of jobs (trainables/events.py)."""
 
     DONE = "done"
-    """Its result.json is there, and whole as far as was looked."""
+    """Its result.json is there, and what was checked of it is whole."""
 
     FAILED = "failed"
     """A failed.json says why, and there is no result."""

@@ -22,7 +22,8 @@ from sweep.studies.cell import Cell, EncoderRun
 
 ENCODERS, CELLS, REPORTS, RAW, LOGS = "encoders", "cells", "reports", "raw", "ray"
 TRAINING_FREE = "training_free"
-BIG_READERS = 4  # an encoder has up to half a gigabyte, and is read whole
+ATTEMPTS = "attempts.json"  # as trainables/pretraining/encoder_job.py writes it, whose import would take seconds
+BIG_READERS = 4  # at once, of whole encoders: each has up to half a gigabyte
 
 
 class ReadStore:
@@ -42,14 +43,17 @@ class ReadStore:
 
     @staticmethod
     def folder(item: EncoderRun | Cell) -> str:
+        """Of an encoder or a cell, relative to the storage: `cells/clip-p0-chexpert-LP100-s0-0123456789ab`."""
         kind = ENCODERS if isinstance(item, EncoderRun) else CELLS
         return f"{kind}/{item}-{item.key}"
 
     @staticmethod
     def training_free_folder(kind: str, run: EncoderRun, source: str, key: str) -> str:
+        """Of a number without training; kind: `knn`, `zero_shot` or `retrieval`."""
         return f"{TRAINING_FREE}/{kind}-{run}-{source}-{key}"
 
     def report_path(self, study: str, name: str) -> str:
+        """Of a file of a study's report."""
         return f"{REPORTS}/{study}/{name}"
 
     def sizes(self) -> dict[str, int]:
@@ -57,17 +61,21 @@ class ReadStore:
         return {**self.files.sizes(ENCODERS), **self.files.sizes(CELLS)}
 
     def done_and_failed(self, sizes: Mapping[str, int] | None = None) -> tuple[set[str], set[str]]:
-        """Folders of finished and of failed items."""
+        """Folders of finished and of failed items. sizes: as `sizes()` lists them, where that was asked already.
+
+        What has both files is finished: a failure is removed after its result is written, and that may be cut off.
+        """
         endings = f"/{RESULT}", f"/{FAILED}"
-        paths = sizes
-        if paths is None:
-            paths = [path for kind in (ENCODERS, CELLS) for path in self.files.list(kind, endings)]
+        paths: Iterable[str] = sizes if sizes is not None else self._listed(endings)
         done = {path.rsplit("/", 1)[0] for path in paths if path.endswith(f"/{RESULT}")}
         failed = {path.rsplit("/", 1)[0] for path in paths if path.endswith(f"/{FAILED}")}
         return done, failed - done
 
+    def _listed(self, endings: tuple[str, ...]) -> list[str]:
+        return [path for kind in (ENCODERS, CELLS) for path in self.files.list(kind, endings)]
+
     def open(self, item: EncoderRun | Cell) -> Artefacts:
-        """Raises FileNotFoundError where it is not finished, CorruptArtefact where its result is damaged."""
+        """A finished item. Raises FileNotFoundError for one that is not, CorruptArtefact for a damaged result."""
         return open_artefacts(self.files, self.folder(item))
 
     def open_whole(self, item: EncoderRun | Cell, sizes: Mapping[str, int]) -> Artefacts | Damage | None:
@@ -90,19 +98,21 @@ class ReadStore:
         if not found:
             return artefacts
         if not is_done(self.files, folder):
-            return None  # put aside in this very moment, by who computes it again
+            return None  # put into quarantine since, by the driver that computes it again
         return Damage(name_of(folder), folder, found[0].what, RUN_AGAIN_READING if in_full else RUN_AGAIN)
 
     def quarantined(self) -> set[str]:
         """`<name>-<key>` of every item that was once put into quarantine."""
+        # Paths are quarantine/<where it lay>-<8 hex>/<name>-<key>/<file>; a why.json stands one folder higher.
         paths = (path.split("/") for path in self.files.list(QUARANTINE))
         return {parts[2] for parts in paths if len(parts) > 3}
 
     def failure(self, item: EncoderRun | Cell) -> dict[str, str] | None:
+        """As `failure_of`."""
         return self.failure_of(self.folder(item))
 
     def failure_of(self, folder: str) -> dict[str, str] | None:
-        """Error and traceback of a failed item; None where it has none."""
+        """`error` and `traceback` of a failed item's folder; None where it has no failed.json."""
         path = f"{folder}/{FAILED}"
         try:
             value = json.loads(self.files.read(path))
@@ -114,9 +124,9 @@ class ReadStore:
 
 
 class Store(ReadStore):
-    """The same storage for who writes it: what is damaged goes to quarantine, to be computed again."""
+    """The same storage for a command that writes: what is damaged goes to quarantine, to be computed again."""
 
-    files: Files
+    files: Files  # which writes; that of a ReadStore has no call that does
 
     def __init__(self, uri: str):
         super().__init__(uri)
@@ -152,7 +162,8 @@ class Store(ReadStore):
             self.open_whole(item, sizes)
 
     def forget_failure(self, item: EncoderRun | Cell) -> None:
-        for name in (FAILED, "attempts.json"):
+        """Let an item that failed be tried again, with all its attempts."""
+        for name in (FAILED, ATTEMPTS):
             self.files.remove(f"{self.folder(item)}/{name}")
 
 
@@ -162,6 +173,6 @@ def name_of(folder: str) -> str:
 
 
 def _in_full(artefacts: Artefacts, sizes: Mapping[str, int]) -> bool:
-    """Whether every file that a result names is there with its size."""
+    """Whether every file that a result names is there with its size, as the listing `sizes` has it."""
     entries = artefacts.result["files"].values()
     return all(sizes.get(f"{artefacts.folder}/{entry['path']}") == entry["bytes"] for entry in entries)

@@ -27,6 +27,7 @@ __all__ = [
     "study_fingerprint",
     "tuned",
 ]
+# Module -> the names that this package takes from it once they are asked for.
 _HOMES = {
     "sweep.studies.presets": ("STUDIES", "demo", "load_study", "paper", "released", "strict"),
     "sweep.studies.study": ("BASELINE", "Dataset", "EncoderRow", "Study", "check_study", "study_fingerprint"),
@@ -34,6 +35,7 @@ _HOMES = {
 }
 
 
+# Python calls it for a name that the module does not have (PEP 562).
 def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:

@@ -8,38 +8,13 @@ from typing import Any
 from datasets_io.fingerprint import canonical_json, fingerprint
 from trainables.recipe import DownstreamRecipe
 
-_RECIPE_KEYS: dict[int, tuple[Any, str]] = {}
-
-
-def recipe_key(recipe: Any) -> str:
-    """Fingerprint of a frozen recipe; remembered by identity, since thousands of cells share one object.
-
-    Its hash would walk the whole recipe for each cell. The recipe is kept, so that no other gets its id.
-    """
-    known = _RECIPE_KEYS.get(id(recipe))
-    if known is None:
-        if len(_RECIPE_KEYS) >= 4096:
-            _RECIPE_KEYS.clear()
-        known = _RECIPE_KEYS[id(recipe)] = recipe, fingerprint(recipe)
-    return known[1]
-
-
-def _key(*parts: Any) -> str:
-    return hashlib.sha256(canonical_json(list(parts)).encode()).hexdigest()[:12]
-
-
-@lru_cache(maxsize=4096)
-def _hash_up_to_seed(*parts: Any) -> Any:
-    """SHA-256 over the JSON list of these parts, still open: what the cells of all seeds have in common."""
-    return hashlib.sha256((canonical_json(list(parts))[:-1] + ",").encode())
-
 
 @dataclass(frozen=True)
 class EncoderRun:
     """One encoder: a row of the table for one pretraining seed.
 
-    `corpus` and `data_fingerprint` are None for rows that see no corpus; `parent` is the encoder whose
-    weights it starts from.
+    recipe: an EncoderRecipe, or a frozen dataclass of a study file with a `backbone`. `corpus` and `data_fingerprint`
+    are None for rows that see no corpus; `parent` is the encoder whose weights it starts from.
     """
 
     row: str
@@ -49,17 +24,33 @@ class EncoderRun:
     data_fingerprint: str | None = None
     parent: "EncoderRun | None" = None
 
+    # The parent's key is part of it, so that a change of the first encoder moves every key that depends on it.
     @cached_property
     def key(self) -> str:
+        """First 12 hex digits of a SHA-256 over all that decides its weights: folders of the storage end in it."""
         parent = self.parent.key if self.parent else None
-        return _key("encoder", self.row, self.pretrain_seed, recipe_key(self.recipe), self.data_fingerprint, parent)
+        return fingerprint(
+            ["encoder", self.row, self.pretrain_seed, fingerprint(self.recipe), self.data_fingerprint, parent]
+        )
+
+    @cached_property
+    def backbone_key(self) -> str:
+        """The fingerprint of its network: a cell costs the same on all encoders that share it."""
+        return fingerprint(self.recipe.backbone)
 
     @property
     def needs_corpus(self) -> bool:
+        """Whether it is pretrained on the corpus."""
         return self.corpus is not None
 
     def __str__(self) -> str:
         return f"{self.row}-p{self.pretrain_seed}"
+
+
+@lru_cache(maxsize=4096)
+def _json_up_to_seed(*parts: str | int) -> str:
+    """The JSON list of these parts, still open: what the keys of a place's seeds have in common."""
+    return canonical_json(list(parts))[:-1] + ","
 
 
 @dataclass(frozen=True)
@@ -74,14 +65,15 @@ class Cell:
     recipe: DownstreamRecipe
     data_fingerprint: str
 
+    # The fingerprint of ["cell", encoder's key, dataset, data, protocol, percentage, seed, recipe's key]. The text is
+    # put together by hand, since json.dumps of eight parts a hundred thousand times would be half of planning.
     @cached_property
     def key(self) -> str:
-        """As _key("cell", ..., seed, recipe): the text is the same, its beginning is hashed once for all seeds."""
-        opened = _hash_up_to_seed(
+        """First 12 hex digits of a SHA-256 over all that decides its result: folders of the storage end in it."""
+        opened = _json_up_to_seed(
             "cell", self.encoder.key, self.dataset, self.data_fingerprint, self.protocol, self.label_percent
-        ).copy()
-        opened.update(f'{self.seed},"{recipe_key(self.recipe)}"]'.encode())
-        return opened.hexdigest()[:12]
+        )
+        return hashlib.sha256(f'{opened}{self.seed},"{self.recipe.key}"]'.encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
         return f"{self.encoder}-{self.dataset}-{self.protocol}{self.label_percent}-s{self.seed}"

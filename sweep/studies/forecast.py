@@ -1,7 +1,9 @@
 """What a plan costs: images to be read, passes to be made, hours on a stated device."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,6 +24,7 @@ FLOPS_PER_SECOND = {"V100": 3.0e13, "A100": 6.1e13, "H100": 1.22e14, "CPU core":
 BACKWARD = 2  # a backward pass costs two forward passes
 TOKENS = 40  # of a report, with the padding that buckets leave: an assumption, about 30 words
 BERT_BASE = (12, 768)  # layers, width: what a text encoder by name is taken for
+Counts = Mapping[str, Mapping[str, int]]  # source -> split -> images
 
 
 @dataclass(frozen=True)
@@ -31,20 +34,32 @@ class Forecast:
     flops: of all image networks; text_flops: of the text towers beside them; views: rendered in pretraining.
     """
 
-    images_read: int
-    forward_passes: int
-    training_passes: int
-    flops: float
+    images_read: int = 0
+    forward_passes: int = 0
+    training_passes: int = 0
+    flops: float = 0.0
     text_flops: float = 0.0
     views: int = 0
 
     def hours(self, device: str) -> float:
+        """On one device of FLOPS_PER_SECOND."""
         return (self.flops + self.text_flops) / FLOPS_PER_SECOND[device] / 3600
+
+    def __add__(self, other: "Forecast") -> "Forecast":
+        return Forecast(
+            self.images_read + other.images_read,
+            self.forward_passes + other.forward_passes,
+            self.training_passes + other.training_passes,
+            self.flops + other.flops,
+            self.text_flops + other.text_flops,
+            self.views + other.views,
+        )
 
 
 @lru_cache(maxsize=32)
 def forward_flops(spec: BackboneSpec) -> float:
     """FLOPs of one image through a backbone, counted without computing anything."""
+    # On the meta device tensors have shapes and no numbers: operations are counted, none is computed.
     with torch.device("meta"):
         backbone = build_backbone(spec, seed=0)
         images = torch.empty(1, 3, spec.image_size, spec.image_size)
@@ -55,13 +70,14 @@ def forward_flops(spec: BackboneSpec) -> float:
 
 def text_flops(recipe: PretrainRecipe) -> float:
     """FLOPs of one report in training: 24 w^2 a layer and token forward, twice that backward where it is trained."""
+    # A transformer layer of width w has 12 w^2 weights: 4 w^2 in attention, 8 w^2 in the two layers of width 4 w.
+    # Each takes part in one multiplication and one addition a token: 24 w^2.
     if recipe.text is None:
         return 0.0
-    tiny = isinstance(recipe.text, TinyText)
-    layers, width = (recipe.text.layers, recipe.text.width) if tiny else BERT_BASE
-    config = getattr(recipe.objective, "image_text", recipe.objective)
+    layers, width = (recipe.text.layers, recipe.text.width) if isinstance(recipe.text, TinyText) else BERT_BASE
+    config: Any = getattr(recipe.objective, "image_text", recipe.objective)
     frozen = config.frozen_layers if config.freeze_embeddings else 0  # with free embeddings gradients pass all layers
-    return 24.0 * width**2 * TOKENS * ((1 + BACKWARD) * (layers - frozen) + frozen)
+    return float(24.0 * width**2 * TOKENS * ((1 + BACKWARD) * (layers - frozen) + frozen))
 
 
 def key_views(recipe: PretrainRecipe) -> int:
@@ -70,35 +86,46 @@ def key_views(recipe: PretrainRecipe) -> int:
     return len(config.views) if isinstance(config, MocoV2Config) else 0
 
 
-def forecast(encoders: tuple[EncoderRun, ...], cells: tuple[Cell, ...], counts: dict[str, dict[str, int]]) -> Forecast:
-    """counts: source -> {"train": images, "val": ..., "test": ...}."""
-    read = forward = training = rendered = 0
-    flops = texts = 0.0
+def forecast(encoders: Iterable[EncoderRun], cells: Iterable[Cell], counts: Counts) -> Forecast:
+    """What encoders and cells cost together. counts: source -> {"train": images, "val": ..., "test": ...}."""
+    total = Forecast()
     for encoder in encoders:
         if isinstance(encoder.recipe, PretrainRecipe):
-            recipe = encoder.recipe
-            images = counts[encoder.corpus]
-            views = len(recipe.objective.views)
-            train = recipe.num_epochs * images["train"] * views
-            val = recipe.num_epochs * (images["val"] * views + images["train"] * key_views(recipe))
-            rendered += recipe.num_epochs * (images["train"] + images["val"]) * views
-            texts += recipe.num_epochs * images["train"] * text_flops(recipe)
-            read += recipe.num_epochs * (images["train"] + images["val"])
-            training, forward = training + train, forward + val
-            flops += forward_flops(recipe.backbone) * ((1 + BACKWARD) * train + val)
+            assert encoder.corpus is not None, f"{encoder} has a pretraining recipe and no corpus"
+            total += _of_pretraining(encoder.recipe, counts[encoder.corpus])
     for group in group_seeds(cells):
-        cell, recipe = group[0], group[0].recipe
-        images = counts[cell.dataset]
-        evaluated = images.get("val", 0) + images.get("test", 0)
-        if PROTOCOLS[cell.protocol].seeds_together and recipe.linear_probe_bn_eval:
-            passes = len(contents(recipe.eval_spec)) * images["train"] + evaluated
-            forward += passes
-            flops += forward_flops(cell.encoder.recipe.backbone) * passes
-            read += passes
-        else:
-            train = recipe.num_epochs * max(1, images["train"] * cell.label_percent // 100) * len(group)
-            val = recipe.num_epochs * evaluated * len(group)
-            training, forward = training + train, forward + val
-            read += train + val
-            flops += forward_flops(cell.encoder.recipe.backbone) * ((1 + BACKWARD) * train + val)
-    return Forecast(read, forward, training, flops, texts, rendered)
+        total += _of_cells(group, counts[group[0].dataset])
+    return total
+
+
+def _of_pretraining(recipe: PretrainRecipe, images: Mapping[str, int]) -> Forecast:
+    views, epochs = len(recipe.objective.views), recipe.num_epochs
+    train = epochs * images["train"] * views
+    forward = epochs * (images["val"] * views + images["train"] * key_views(recipe))
+    return Forecast(
+        images_read=epochs * (images["train"] + images["val"]),
+        forward_passes=forward,
+        training_passes=train,
+        flops=forward_flops(recipe.backbone) * ((1 + BACKWARD) * train + forward),
+        text_flops=epochs * images["train"] * text_flops(recipe),
+        views=epochs * (images["train"] + images["val"]) * views,
+    )
+
+
+def _of_cells(group: Sequence[Cell], images: Mapping[str, int]) -> Forecast:
+    """Of the cells that one job computes."""
+    cell, recipe = group[0], group[0].recipe
+    evaluated = images.get("val", 0) + images.get("test", 0)
+    one_image = forward_flops(cell.encoder.recipe.backbone)
+    if PROTOCOLS[cell.protocol].seeds_together and recipe.linear_probe_bn_eval:
+        # Features of each image are computed once for all epochs and seeds, in each form that augmentation gives it.
+        passes = len(contents(recipe.eval_spec)) * images["train"] + evaluated
+        return Forecast(images_read=passes, forward_passes=passes, flops=one_image * passes)
+    train = recipe.num_epochs * max(1, images["train"] * cell.label_percent // 100) * len(group)
+    forward = recipe.num_epochs * evaluated * len(group)
+    return Forecast(
+        images_read=train + forward,
+        forward_passes=forward,
+        training_passes=train,
+        flops=one_image * ((1 + BACKWARD) * train + forward),
+    )

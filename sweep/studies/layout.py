@@ -9,7 +9,7 @@ from trainables.objectives.joint import JointConfig
 from trainables.recipe import PretrainRecipe
 from trainables.registry import IMAGE_IMAGE, IMAGE_TEXT, PROTOCOLS
 
-PAPER_BATCH_SIZE = 256
+PAPER_BATCH_SIZE = 256  # Huang et al. 2023; their appendix E has 1,024 and 2,048 too
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TableLayout:
     paper_rows: tuple[tuple[str, str, int], ...] = ()
 
     def paper_names(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
-        """Row -> the paper's method and global batch size that it is laid beside."""
+        """Row -> the paper's method and global batch size that it is compared with; by default its own name and 256."""
         known = {row: (method, batch) for row, method, batch in self.paper_rows}
         return {name: known.get(name, (name, PAPER_BATCH_SIZE)) for name in names}
 
@@ -42,11 +42,12 @@ class TableLayout:
 
     @property
     def column_titles(self) -> tuple[str, ...]:
+        """One for each of `columns`, in their order."""
         return tuple(self.column_title(*column) for column in self.columns)
 
 
 def layout_of(study: Study, plan: Plan) -> TableLayout:
-    """All rows and columns that were asked for, in the paper's order."""
+    """All rows and columns that were asked for, in the paper's order: the study's, not that of the plan's cells."""
     asked_rows = {cell.encoder.row for cell in plan.cells}
     asked_datasets = {cell.dataset for cell in plan.cells}
     asked_columns = {(cell.protocol, cell.label_percent) for cell in plan.cells}
@@ -73,15 +74,15 @@ def _paper_row(row: EncoderRow) -> tuple[str, int]:
 
 def method_of(objective: object) -> str | None:
     """The registry's name of an objective's configuration: `clip`, `clip+simclr`; None for an unknown one."""
-    names = {kind: name for name, kind in (IMAGE_TEXT | IMAGE_IMAGE).items()}
+    names: dict[type, str] = {kind: name for name, kind in (IMAGE_TEXT | IMAGE_IMAGE).items()}
     if isinstance(objective, JointConfig):
-        parts = names.get(type(objective.image_text)), names.get(type(objective.image_image))
-        return None if None in parts else "+".join(parts)
+        text, image = names.get(type(objective.image_text)), names.get(type(objective.image_image))
+        return None if text is None or image is None else f"{text}+{image}"
     return names.get(type(objective))
 
 
 def what_varies(layout: TableLayout) -> str:
-    """Over which seeds a mean and its interval are taken, in words."""
+    """Over which seeds a mean and its interval are taken: part of a sentence, for captions."""
     seeds, pretrain_seeds = _listed(layout.seeds), _listed(layout.pretrain_seeds)
     if len(layout.pretrain_seeds) == 1:
         return (
@@ -99,7 +100,7 @@ def _listed(seeds: tuple[int, ...]) -> str:
 
 
 def reference_row(rows: Sequence[tuple[str, str]]) -> str | None:
-    """Whom the others are compared with: `imagenet` where it is a row, else the first baseline, else nobody.
+    """The row that others are compared with: `imagenet` where it is one, else the first baseline, else None.
 
     rows: (name, group) in the table's order.
     """

@@ -1,7 +1,7 @@
 """What a study consists of and what of it is left to do. Pure: no Ray, no file, no clock."""
 
 import gc
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -14,6 +14,8 @@ from trainables.registry import PROTOCOLS
 
 NOT_BUILT = "not built"  # stands for the fingerprint of data that are not there yet
 ONLY_FIELDS = ("method", "dataset", "protocol", "label_percent", "seed", "pretrain_seed")
+Only = Mapping[str, tuple[str, ...]]  # one of ONLY_FIELDS -> the values that are kept, as text
+Identity = tuple[str, str, str, int, int]  # encoder's key, dataset, protocol, label_percent, seed
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Pending:
 
     @property
     def nothing(self) -> bool:
+        """Whether there is nothing to compute; what failed or is blocked is left as it is."""
         return not self.encoders and not self.cells
 
 
@@ -46,7 +49,7 @@ def parse_only(values: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """
     only: dict[str, tuple[str, ...]] = {}
     for text in values:
-        field = None
+        field = ""
         for item in text.split(","):
             name, separator, value = (part.strip() for part in item.rpartition("="))
             field = name if separator else field
@@ -60,11 +63,11 @@ def parse_only(values: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return only
 
 
-def make_plan(study: Study, fingerprints: dict[str, str], only: dict[str, tuple[str, ...]]) -> Plan:
+def make_plan(study: Study, fingerprints: Mapping[str, str], only: Only) -> Plan:
     """The product of the study's rows, datasets, protocols, percentages and seeds, as far as `only` allows.
 
-    fingerprints: source name -> fingerprint of its shards. Raises ValueError for a value of `only` that the
-    study does not have.
+    fingerprints: source name -> fingerprint of its shards, for every source of the study. only: as parse_only gives it;
+    what chosen cells start from is added. Raises ValueError for a value of `only` that the study does not have.
     """
     _check_only(study, only)
     encoders = _encoders(study, fingerprints)
@@ -80,8 +83,9 @@ def make_plan(study: Study, fingerprints: dict[str, str], only: dict[str, tuple[
 
 
 def _every_cell(
-    study: Study, encoders: dict[tuple[str, int], EncoderRun], fingerprints: dict[str, str]
+    study: Study, encoders: Mapping[tuple[str, int], EncoderRun], fingerprints: Mapping[str, str]
 ) -> Iterator[Cell]:
+    """In the table's order: datasets, rows, pretraining seeds, columns, seeds."""
     for dataset in study.datasets:
         for row in study.rows:
             for pretrain_seed in study.pretrain_seeds:
@@ -111,7 +115,8 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _encoders(study: Study, fingerprints: dict[str, str]) -> dict[tuple[str, int], EncoderRun]:
+def _encoders(study: Study, fingerprints: Mapping[str, str]) -> dict[tuple[str, int], EncoderRun]:
+    """Name of a row and pretraining seed -> its encoder; the rows that others start from are among them."""
     rows = {row.name: row for row in study.rows + study.hidden_rows}
     made: dict[tuple[str, int], EncoderRun] = {}
 
@@ -146,12 +151,12 @@ def _values(cell: Cell) -> dict[str, str]:
     }
 
 
-def _matches(cell: Cell, only: dict[str, tuple[str, ...]]) -> bool:
+def _matches(cell: Cell, only: Only) -> bool:
     values = _values(cell)
     return all(values[field] in allowed for field, allowed in only.items())
 
 
-def _check_only(study: Study, only: dict[str, tuple[str, ...]]) -> None:
+def _check_only(study: Study, only: Only) -> None:
     percents = {str(percent) for name in study.protocols for percent in PROTOCOLS[name].label_percents}
     allowed = {
         "method": [row.name for row in study.rows],
@@ -171,11 +176,12 @@ def _check_only(study: Study, only: dict[str, tuple[str, ...]]) -> None:
                 )
 
 
-def _identity(cell: Cell, protocol: str) -> tuple:
+def _identity(cell: Cell, protocol: str) -> Identity:
+    """What tells a plan's cells apart; with another protocol: of the cell of that protocol beside this one."""
     return cell.encoder.key, cell.dataset, protocol, cell.label_percent, cell.seed
 
 
-def _with_starts(chosen: list[Cell], all_cells: list[Cell]) -> list[Cell]:
+def _with_starts(chosen: Sequence[Cell], all_cells: Sequence[Cell]) -> list[Cell]:
     """Add the cells that chosen ones start from, in the table's order."""
     wanted = {_identity(cell, cell.protocol) for cell in chosen}
     for cell in chosen:
@@ -186,7 +192,10 @@ def _with_starts(chosen: list[Cell], all_cells: list[Cell]) -> list[Cell]:
 
 
 def starts_from(cells: Iterable[Cell]) -> dict[str, Cell]:
-    """Key of a cell -> the cell whose result it starts from."""
+    """Key of a cell -> the cell whose result it starts from, for protocols that start from another one.
+
+    Raises KeyError where that one is not among the cells: make_plan adds it.
+    """
     by_identity = {_identity(cell, cell.protocol): cell for cell in cells}
     found = {}
     for cell in by_identity.values():
@@ -196,43 +205,61 @@ def starts_from(cells: Iterable[Cell]) -> dict[str, Cell]:
     return found
 
 
-def pending(plan: Plan, done: set[str], failed: set[str], again: Collection[str] = ()) -> Pending:
-    """done, failed: keys of items with a result, and of those with a failure instead.
+def pending(plan: Plan, done: Collection[str], failed: Collection[str], again: Collection[str] = ()) -> Pending:
+    """What of a plan is left. done, failed: keys of items with a result, and of those with a failure instead.
 
     again: keys of encoders that are to be computed even where no open cell needs them: their result was damaged.
     """
-    broken = {e.key for e in plan.encoders if e.key in failed}
-    for encoder in plan.encoders:  # parents come first, so one pass finds all descendants of a failure
-        if encoder.parent and encoder.parent.key in broken and encoder.key not in done:
-            broken.add(encoder.key)
-    starts = starts_from(plan.cells)
-    open_cells, blocked = [], []
-    for cell in plan.cells:
-        if cell.key in done or cell.key in failed:
-            continue
-        start = starts.get(cell.key)
-        dead = (cell.encoder.key in broken and cell.encoder.key not in done) or (start and start.key in failed)
-        (blocked if dead else open_cells).append(cell)
+    unusable = _unusable_encoders(plan, done, failed)
+    open_cells, blocked = _open_cells(plan, done, failed, unusable)
     needed = {encoder.key for cell in open_cells for encoder in _chain(cell.encoder)}
     needed |= {encoder.key for run in plan.encoders if run.key in again for encoder in _chain(run)}
+    needed -= unusable
     return Pending(
-        encoders=tuple(e for e in plan.encoders if e.key in needed and e.key not in done and e.key not in broken),
-        cells=tuple(open_cells),
-        blocked=tuple(blocked),
+        encoders=tuple(e for e in plan.encoders if e.key in needed and e.key not in done),
+        cells=open_cells,
+        blocked=blocked,
         failed_encoders=tuple(e for e in plan.encoders if e.key in failed and e.key not in done),
         failed_cells=tuple(c for c in plan.cells if c.key in failed and c.key not in done),
     )
 
 
+def _unusable_encoders(plan: Plan, done: Collection[str], failed: Collection[str]) -> set[str]:
+    """Keys of encoders that failed, and of those that are not finished and start from one of them."""
+    unusable = {encoder.key for encoder in plan.encoders if encoder.key in failed}
+    for encoder in plan.encoders:  # parents come first, so one pass finds all descendants of a failure
+        if encoder.parent and encoder.parent.key in unusable and encoder.key not in done:
+            unusable.add(encoder.key)
+    return unusable
+
+
+def _open_cells(
+    plan: Plan, done: Collection[str], failed: Collection[str], unusable: Collection[str]
+) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
+    """Cells that can be computed, and those that wait for an encoder or a cell that failed."""
+    starts = starts_from(plan.cells)
+    open_cells: list[Cell] = []
+    blocked: list[Cell] = []
+    for cell in plan.cells:
+        if cell.key in done or cell.key in failed:
+            continue
+        start = starts.get(cell.key)
+        without_encoder = cell.encoder.key in unusable and cell.encoder.key not in done
+        without_start = start is not None and start.key in failed
+        (blocked if without_encoder or without_start else open_cells).append(cell)
+    return tuple(open_cells), tuple(blocked)
+
+
 def group_seeds(cells: Iterable[Cell]) -> list[tuple[Cell, ...]]:
-    """Cells that one job computes: those of a protocol whose seeds share features, else one cell each."""
-    groups: list[tuple[Cell, ...]] = []
+    """Cells that one job computes: those of a protocol whose seeds share features, else one cell each.
+
+    They come sorted by encoder, dataset, protocol, percentage and seed, whatever order the cells had.
+    """
     shared = {name: protocol.seeds_together for name, protocol in PROTOCOLS.items()}
 
-    def together(cell: Cell) -> tuple:
+    def together(cell: Cell) -> tuple[str | int, ...]:
         alone = () if shared[cell.protocol] else (cell.seed,)
         return (cell.encoder.key, cell.dataset, cell.protocol, cell.label_percent, *alone)
 
-    for _, members in groupby(sorted(cells, key=together), key=together):
-        groups.append(tuple(members))
-    return groups
+    # groupby joins only neighbours: cells of one job must stand together first.
+    return [tuple(members) for _, members in groupby(sorted(cells, key=together), key=together)]

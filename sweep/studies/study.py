@@ -10,17 +10,16 @@ from datasets_io.synthetic.plan import SyntheticSpec
 from trainables.recipe import DownstreamRecipe, PretrainRecipe, Resources
 from trainables.registry import PROTOCOLS
 
-BASELINE = "baseline"
-
-
-INTERVALS = ("t", "z")
+BASELINE = "baseline"  # the group of rows that others are compared with
+INTERVALS = ("t", "z")  # Student's t with n - 1 degrees of freedom, or the normal distribution's 1.96
 
 
 @dataclass(frozen=True)
 class EncoderRow:
     """One row of the table. `group` is the paper's: baseline, image-text, image-image or joint.
 
-    protocols: those that the row is evaluated by; None: all of the study's.
+    recipe: an EncoderRecipe (trainables/recipe.py). protocols: those that the row is evaluated by; None: all of the
+    study's.
     """
 
     name: str
@@ -40,6 +39,7 @@ class Dataset:
 
     @property
     def source(self) -> str:
+        """Name of its source, which is the dataset's name in cells and files."""
         return self.build.source
 
 
@@ -47,6 +47,9 @@ class Dataset:
 class Study:
     """A whole configuration. `deviations` are printed with every report; `synthetic` is what stands in for data.
 
+    corpus: what encoders are pretrained on; datasets: what they are evaluated on. seeds: of cells; pretrain_seeds: of
+    encoders, the whole table is computed for each. protocols: names of trainables/registry.py, in the table's order.
+    resources: how it is run, which enters no key. show_published: print the paper's numbers beside these.
     hidden_rows: encoders that others start from without being rows themselves. interval: `t` or `z`, of the
     intervals over seeds. training_free: further columns, any of `knn`, `zero_shot` and `retrieval`
     (sweep/training_free/measures.py).
@@ -69,11 +72,12 @@ class Study:
     training_free: tuple[str, ...] = ()
 
     def builds(self) -> tuple[BuildSpec, ...]:
+        """What is to be built of data: the corpus, then the datasets."""
         return (self.corpus, *(dataset.build for dataset in self.datasets))
 
 
 def check_study(study: Study) -> None:
-    """What can be wrong before any data is seen. Raises ValueError."""
+    """Check what can be wrong before any data is read. Raises ValueError with what is allowed."""
     names = {row.name for row in study.rows + study.hidden_rows}
     if study.interval not in INTERVALS:
         raise ValueError(f"study {study.name!r} has interval {study.interval!r}; allowed: {', '.join(INTERVALS)}")
@@ -99,5 +103,6 @@ def check_study(study: Study) -> None:
 
 
 def study_fingerprint(study: Study) -> str:
-    """Over all recipe values of a study: printed in reports."""
+    """Over all recipe values of a study, 12 hex digits: printed in reports."""
+    # These fields and no others: the printed fingerprint of a study stays what it was when a Study gets a field.
     return fingerprint([study.corpus, list(study.datasets), list(study.rows), list(study.seeds), list(study.protocols)])

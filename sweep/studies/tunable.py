@@ -21,6 +21,7 @@ class Range:
     log: bool = False
 
     def holds(self, value: float) -> bool:
+        """Whether a value is in the interval, ends included."""
         return self.low <= value <= self.high
 
 
@@ -40,7 +41,7 @@ def search_row(study: Study, method: str) -> EncoderRow:
 
 
 def _parts(objective: Any) -> dict[str, Any]:
-    """Field -> configuration of each part; a method of one part is its own."""
+    """Field -> configuration of each part; a method of one part is that part, under the name ""."""
     if isinstance(objective, JointConfig):
         return {"image_text": objective.image_text, "image_image": objective.image_image}
     return {"": objective}
@@ -58,6 +59,7 @@ def values_of(objective: Any) -> dict[str, float]:
 
 
 def space_of(objective: Any) -> dict[str, Range]:
+    """The range of each of `values_of`."""
     return {name: JOINT_WEIGHT if name == WEIGHT else TEMPERATURE for name in values_of(objective)}
 
 
@@ -79,11 +81,15 @@ def with_values(objective: Any, values: Mapping[str, float]) -> Any:
 
 
 def tuned(study: Study, method: str, values: Mapping[str, float]) -> Study:
-    """The study with one row's values replaced, and a sentence about it in every report."""
+    """The study with one row's values replaced, and a sentence about it in every report.
+
+    method: name of the row; values: as `values_of` names them. Raises ValueError for a row without them.
+    """
     row = search_row(study, method)
     recipe = replace(row.recipe, objective=with_values(row.recipe.objective, values))
     rows = tuple(replace(r, recipe=recipe) if r.name == method else r for r in study.rows)
     listed = ", ".join(f"{name} = {value:.4g}" for name, value in sorted(values.items()))
     note = f"{row.display}: {listed}, tuned on patients held out of the training splits; no test image was used."
+    # Several methods may be tuned one after the other: the study's name says it once.
     name = study.name if study.name.endswith("-tuned") else f"{study.name}-tuned"
     return replace(study, name=name, rows=rows, deviations=(*study.deviations, note))

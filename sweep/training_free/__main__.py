@@ -8,7 +8,7 @@ from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_FAILED, not_
 from sweep.store.csv_files import csv_text
 from sweep.store.damage import Damage, data_name
 from sweep.store.report_folder import ReportFolder
-from sweep.store.snapshot import ReportData, open_study
+from sweep.store.snapshot import Snapshot, open_study
 from sweep.studies.bad_input import BadInput
 from sweep.training_free.measures import (
     HEADER,
@@ -62,7 +62,7 @@ def main(
     raise typer.Exit(EXIT_OK if complete and not damage else EXIT_SOME_FAILED)
 
 
-def _compute_and_write(data: ReportData, kinds: tuple[str, ...], folder: ReportFolder) -> tuple[list[Damage], bool]:
+def _compute_and_write(data: Snapshot, kinds: tuple[str, ...], folder: ReportFolder) -> tuple[list[Damage], bool]:
     """What was left out, since it is damaged; and whether all that could be computed is there."""
     computed = compute_all(data, kinds, typer.echo)
     if computed:  # the report's figures were made without them

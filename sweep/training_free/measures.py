@@ -9,23 +9,20 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
-from datasets_io.corpus.manifest import Manifest
 from datasets_io.corpus.read import open_split, read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.storage.artefacts import Artefacts, is_done, open_artefacts, publish
 from datasets_io.storage.files import Files
 from sweep.store.damage import Damage
-from sweep.store.snapshot import ReportData
-from sweep.store.store import TRAINING_FREE, ReadStore
+from sweep.store.snapshot import Snapshot, fingerprint_of
+from sweep.store.store import TRAINING_FREE
 from sweep.studies.bad_input import BadInput
-from sweep.studies.cell import EncoderRun, recipe_key
-from sweep.studies.plan import NOT_BUILT, Plan
-from sweep.studies.study import Study
+from sweep.studies.cell import EncoderRun
 from trainables.evaluation import knn, retrieval, zero_shot
 from trainables.evaluation.cell_job import predictions_parquet
 from trainables.evaluation.cell_model import load_backbone
@@ -42,25 +39,6 @@ MOST_PAIRS = 10_000
 MEND = "run sweep.training_free again, which computes it again once its encoder and its data are whole"
 
 
-class StoredStudy(Protocol):
-    """What is asked of a study and its storage: a report's data have it, and so have the figures'.
-
-    manifests: source -> what its shards are; a source that is not built is not in it.
-    """
-
-    @property
-    def study(self) -> Study: ...
-
-    @property
-    def plan(self) -> Plan: ...
-
-    @property
-    def store(self) -> ReadStore: ...
-
-    @property
-    def manifests(self) -> Mapping[str, Manifest]: ...
-
-
 @dataclass(frozen=True)
 class Item:
     """One number to be: an encoder, a kind, and the source it is measured on."""
@@ -72,7 +50,7 @@ class Item:
     folder: str
 
 
-def items_of(data: StoredStudy, kinds: tuple[str, ...] | None = None) -> list[Item]:
+def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]:
     """What the study asks for, encoders in its order. Raises BadInput for a kind that is not there."""
     kinds = data.study.training_free if kinds is None else kinds
     _check_kinds(kinds)
@@ -99,13 +77,13 @@ def reads_reports(recipe: Any) -> bool:
     return isinstance(recipe, PretrainRecipe) and image_text_part(recipe.objective) is not None
 
 
-def _item(data: StoredStudy, kind: str, run: EncoderRun, source: str, recipe: Any) -> Item:
-    built = data.manifests[source].fingerprint if source in data.manifests else NOT_BUILT
-    key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe_key(recipe) if recipe else None])
+def _item(data: Snapshot, kind: str, run: EncoderRun, source: str, recipe: Any) -> Item:
+    built = fingerprint_of(source, data.manifests)
+    key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe.key if recipe else None])
     return Item(kind, run, source, key, data.store.training_free_folder(kind, run, source, key))
 
 
-def compute_all(data: ReportData, kinds: tuple[str, ...] | None = None, show: Callable[[str], None] = print) -> int:
+def compute_all(data: Snapshot, kinds: tuple[str, ...] | None = None, show: Callable[[str], None] = print) -> int:
     """Compute what is missing of finished encoders; how many were computed. One failure does not stop the others."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     files = Files(data.store.files.uri)  # only its own numbers are written, whatever the store of `data` may do
@@ -141,7 +119,7 @@ def _parts(store, folder: str, recipe) -> Parts:
     return load_parts(store.files, folder, read_manifest(store.files, folder), recipe)
 
 
-def _recipe_of(data: ReportData, source: str):
+def _recipe_of(data: Snapshot, source: str):
     return next(dataset.recipe for dataset in data.study.datasets if dataset.source == source)
 
 
@@ -152,7 +130,7 @@ def _labelled(parts: Parts, probabilities: np.ndarray) -> tuple[dict[str, bytes]
     return {"predictions.parquet": predictions_parquet(parts, probabilities)}, result
 
 
-def _knn(data: ReportData, item: Item, device: torch.device):
+def _knn(data: Snapshot, item: Item, device: torch.device):
     recipe = _recipe_of(data, item.source)
     parts = _parts(data.store, data.data_folders[item.source], recipe)
     backbone = load_backbone(data.store.files, data.store.folder(item.run), item.run.recipe.backbone)
@@ -163,7 +141,7 @@ def _knn(data: ReportData, item: Item, device: torch.device):
     return _labelled(parts, knn.knn_probabilities(train, parts.train.targets, parts.train.known, test))
 
 
-def _zero_shot(data: ReportData, item: Item, device: torch.device):
+def _zero_shot(data: Snapshot, item: Item, device: torch.device):
     recipe = _recipe_of(data, item.source)
     parts = _parts(data.store, data.data_folders[item.source], recipe)
     model = load_image_text(data.store.open(item.run), item.run.recipe, device)
@@ -172,7 +150,7 @@ def _zero_shot(data: ReportData, item: Item, device: torch.device):
     return _labelled(parts, zero_shot.zero_shot_probabilities(images, present, absent, model.scale))
 
 
-def _retrieval(data: ReportData, item: Item, device: torch.device):
+def _retrieval(data: Snapshot, item: Item, device: torch.device):
     """On the corpus's test images that have a report; on its validation images where it has none for testing."""
     folder = data.data_folders[item.source]
     manifest = read_manifest(data.store.files, folder)
@@ -190,12 +168,12 @@ def _retrieval(data: ReportData, item: Item, device: torch.device):
 MEASURES = {"knn": _knn, "zero_shot": _zero_shot, "retrieval": _retrieval}
 
 
-def _kept(data: StoredStudy, item: Item, sizes: Mapping[str, int]) -> Artefacts | Damage | None:
+def _kept(data: Snapshot, item: Item, sizes: Mapping[str, int]) -> Artefacts | Damage | None:
     """An item that was computed before, or what is damaged in it. sizes: of everything below TRAINING_FREE."""
     return data.store.examine(item.folder, sizes)
 
 
-def damage_of(data: ReportData, kinds: tuple[str, ...] | None = None) -> dict[str, Damage]:
+def damage_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> dict[str, Damage]:
     """Folder -> what is damaged in an item that was computed before and could not be computed again."""
     sizes = data.store.files.sizes(TRAINING_FREE)
     found = ((item, _kept(data, item, sizes)) for item in items_of(data, kinds))
@@ -206,7 +184,7 @@ def damage_of(data: ReportData, kinds: tuple[str, ...] | None = None) -> dict[st
     }
 
 
-def rows_of(data: StoredStudy, kinds: tuple[str, ...] | None = None, without: Collection[str] = ()) -> list[tuple]:
+def rows_of(data: Snapshot, kinds: tuple[str, ...] | None = None, without: Collection[str] = ()) -> list[tuple]:
     """As HEADER: a row a number of what is finished, None where an AUROC is undefined.
 
     without: folders that are left out, since they are damaged; another one that is raises CorruptArtefact.
@@ -228,7 +206,7 @@ def rows_of(data: StoredStudy, kinds: tuple[str, ...] | None = None, without: Co
 
 
 def table_markdown(
-    data: ReportData, kinds: tuple[str, ...] | None = None, damage: Mapping[str, Damage] = MappingProxyType({})
+    data: Snapshot, kinds: tuple[str, ...] | None = None, damage: Mapping[str, Damage] = MappingProxyType({})
 ) -> str:
     """A row a method, a column a measure, in percent; the mean over pretraining seeds. "" where there is nothing."""
     values: dict[tuple[str, str], list[float]] = {}
@@ -250,7 +228,7 @@ def table_markdown(
     return "\n".join(lines) + "\n"
 
 
-def _is_complete(data: ReportData, kinds: tuple[str, ...]) -> bool:
+def _is_complete(data: Snapshot, kinds: tuple[str, ...]) -> bool:
     """Whether every number is there whose encoder is finished and whose data are built."""
     done, sizes = data.store.done_and_failed()[0], data.store.files.sizes(TRAINING_FREE)
     wanted = [i for i in items_of(data, kinds) if data.store.folder(i.run) in done and i.source in data.data_folders]

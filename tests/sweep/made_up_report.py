@@ -5,8 +5,9 @@ from pathlib import Path
 
 from made_up_study import number, plan_of, results_of, small
 
-from sweep.store.records import DONE, CellDetail, CellResult, EncoderDetail, without_nan
-from sweep.store.snapshot import Origin, ReportData
+from sweep.store.records import CellDetail, CellResult, EncoderDetail, without_nan
+from sweep.store.snapshot import Origin, Snapshot
+from sweep.store.status_names import Status
 from sweep.store.store import Store
 from sweep.studies import Study
 from sweep.studies.plan import Plan
@@ -23,7 +24,7 @@ def data_of(
     results: Sequence[CellResult] | None = None,
     plan: Plan | None = None,
     failures: dict | None = None,
-) -> ReportData:
+) -> Snapshot:
     study = study or small()
     plan = plan or plan_of(study)
     kept, broken = without_nan(results_of(study, plan) if results is None else results)
@@ -34,7 +35,7 @@ def data_of(
             run.key,
             run.row,
             store.folder(run),
-            DONE,
+            Status.DONE,
             20.0,
             1,
             "cpu",
@@ -45,6 +46,6 @@ def data_of(
         )
         for run in plan.encoders
     )
-    details = {result.key: detail_of(result) for result in kept if result.status == DONE}
+    details = {result.key: detail_of(result) for result in kept if result.status == Status.DONE}
     origin = Origin("demo", str(folder))
-    return ReportData(study, plan, kept, {}, store, origin, encoders, details, failures or {}, broken)
+    return Snapshot(study, plan, kept, {}, store, origin, encoders, details, failures or {}, broken)

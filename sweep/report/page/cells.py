@@ -5,7 +5,7 @@ from typing import Any
 
 from datasets_io.fingerprint import plain
 from sweep.store.records import CellResult
-from sweep.store.snapshot import ReportData
+from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
 from sweep.studies.cell import Cell
 
@@ -27,7 +27,7 @@ class Names:
         return list(self.places)
 
 
-def cells_value(data: ReportData) -> dict[str, Any]:
+def cells_value(data: Snapshot) -> dict[str, Any]:
     """Columns of equal length, one entry a cell of the plan, and the tables that their numbers point into.
 
     aurocs are in hundred-thousandths; `counts` points to the cell's list of (finding, n_pos, n_neg).
@@ -106,7 +106,7 @@ def _failure_text(failure: Mapping[str, str]) -> tuple[str, str]:
     return failure["error"], failure.get("traceback", "")[-MOST_TRACEBACK:]
 
 
-def recipes_value(data: ReportData) -> dict[str, Any]:
+def recipes_value(data: Snapshot) -> dict[str, Any]:
     """Recipes of rows and datasets, as they are hashed."""
     return {
         "rows": {row.name: plain(row.recipe) for row in (*data.study.rows, *data.study.hidden_rows)},

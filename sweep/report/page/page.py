@@ -21,7 +21,7 @@ from sweep.report.page.cells import cells_value, logs_value, recipes_value
 from sweep.report.page.tables import page_tables
 from sweep.report.provenance import compute_hours_of, software
 from sweep.statistics.comparisons import Comparisons
-from sweep.store.snapshot import ReportData
+from sweep.store.snapshot import Snapshot
 from sweep.studies.study import study_fingerprint
 
 PAGE = files("sweep.report.page")
@@ -30,7 +30,7 @@ LARGEST_SVG = 1_500_000
 
 
 def report_page(
-    data: ReportData,
+    data: Snapshot,
     comparisons: Comparisons,
     narrative: Sequence[Sentence],
     tables: Sequence[Table],
@@ -92,7 +92,7 @@ def _script() -> str:
     return "\n".join(["(() => {", '"use strict";', *parts, "})();"])
 
 
-def _page_value(data: ReportData, statistics: Mapping[str, str]) -> dict[str, Any]:
+def _page_value(data: Snapshot, statistics: Mapping[str, str]) -> dict[str, Any]:
     return {
         "study": data.study.name,
         "cells": cells_value(data),
@@ -116,7 +116,7 @@ def _json(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
-def _failed(data: ReportData) -> list[tuple[str, int, str]]:
+def _failed(data: Snapshot) -> list[tuple[str, int, str]]:
     """(error, number of items, first item) of each reason, the most frequent first."""
     items: dict[str, list[str]] = {}
     for name, failure in data.failures.items():

@@ -12,7 +12,7 @@ from transformers import AutoModel, ViTConfig, ViTModel
 
 from sweep.export.encoder_files import export_encoder, find_encoder
 from sweep.statistics.summary import summarise
-from sweep.store.snapshot import Origin, ReportData
+from sweep.store.snapshot import Origin, Snapshot
 from sweep.store.store import Store
 from sweep.studies import BASELINE, EncoderRow, demo
 from sweep.studies.bad_input import BadInput
@@ -30,7 +30,7 @@ VIT = ViTConfig(
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> ReportData:
+def data(tmp_path_factory) -> Snapshot:
     """Three rows that need no pretraining, their encoders finished, their cells' results made up."""
     folder = tmp_path_factory.mktemp("export")
     torch.manual_seed(0)
@@ -47,10 +47,10 @@ def data(tmp_path_factory) -> ReportData:
             job = EncoderJob(str(run), run.key, store.folder(run), run.recipe, run.pretrain_seed)
             run_initial(job, store.uri, lambda progress: None)
             assert store.failure(run) is None
-    return ReportData(study, plan, results_of(study, plan), {}, store, Origin("demo", store.uri))
+    return Snapshot(study, plan, results_of(study, plan), {}, store, Origin("demo", store.uri))
 
 
-def stored(data: ReportData, name: str) -> torch.nn.Module:
+def stored(data: Snapshot, name: str) -> torch.nn.Module:
     run = find_encoder(data, name)
     return load_backbone(data.store.files, data.store.folder(run), run.recipe.backbone)
 

@@ -15,7 +15,7 @@ from sweep.figures import feature_maps, grad_cam_panels, pointing_game
 from sweep.figures.draw import draw_all
 from sweep.figures.models import cell_network, first_cell
 from sweep.figures.view import make_view
-from sweep.store.snapshot import Origin, ReportData
+from sweep.store.snapshot import Origin, Snapshot
 from trainables.evaluation.cell_model import FROZEN, TUNED
 from trainables.evaluation.encoder_features import image_features, sample_images
 from trainables.views.evaluation import EvalSpec
@@ -161,7 +161,7 @@ def test_the_tuned_network_of_one_seed_is_kept(trained):
 
 
 def test_a_pretrained_encoder_is_exported_with_its_text_tower_and_numbers(trained, tmp_path):
-    data = ReportData(
+    data = Snapshot(
         trained.study, trained.plan, trained.results(), {}, trained.store, Origin("small", trained.store.uri)
     )
     made = export_encoder(data, find_encoder(data, "clip+simclr"), tmp_path / "out")

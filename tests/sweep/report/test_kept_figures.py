@@ -11,7 +11,7 @@ from made_up_study import plan_of, results_of, small, without
 import sweep
 from sweep.figures import curves, drawing, forest, training_free_panels
 from sweep.figures.draw import figure_keys
-from sweep.figures.view import make_view
+from sweep.figures.view import View, make_view
 from sweep.report.cached_parts import (
     FIGURES,
     INDEX,
@@ -33,7 +33,7 @@ def compared(data):
 
 
 def keys_of(data) -> dict[str, str]:
-    view = make_view(data.study, data.plan, data.results, data.store, data.data_folders, data.raw)
+    view = View(data, compared(data))
     return {"statistics": statistics_key(data, view.comparisons)} | figure_keys(view)
 
 
@@ -185,7 +185,7 @@ def test_an_encoder_and_what_needs_no_training_are_inputs_of_their_figures(tmp_p
     after = keys_of(data)
     assert {name for name in after if after[name] != before[name]} >= {"pretraining_losses", "grad_cam_chexpert"}
     assert after["forest"] == before["forest"] and after["training_free"] == before["training_free"]
-    folder = training_free_panels.items_of(make_view(study, data.plan, data.results, data.store))[0].folder
+    folder = training_free_panels.items_of(data)[0].folder
     data.store.files.write(f"{folder}/result.json", b"{}")
     assert keys_of(data)["training_free"] != after["training_free"]
 

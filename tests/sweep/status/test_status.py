@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from datasets_io.storage.artefacts import publish, record_failure
 from sweep.status.__main__ import app
-from sweep.status.status import StatusReader
+from sweep.status.readers import open_reader
 from sweep.store.lease import Lease
 from sweep.store.store import Store, name_of
 from sweep.studies.plan import NOT_BUILT, make_plan
@@ -100,20 +100,20 @@ def test_a_storage_without_a_study_is_counted_too(storage):
     assert len(found["failures"]) == 2 and found["study"] is None
 
 
-def test_results_that_land_between_two_looks_are_seen_and_old_ones_not_read_again(storage):
-    looker = StatusReader(STUDY, str(storage), [], [])
-    before = looker.read(time.time())
+def test_results_that_land_between_two_readings_are_counted_and_old_ones_not_read_again(storage):
+    reader = open_reader(STUDY, str(storage))
+    before = reader.read(time.time())
     cell = next(cell for cell in the_plan().cells if cell.encoder.row == "simclr" and cell.protocol == "LP")
-    kept = dict(looker.reader.seen)
+    kept = dict(reader.cells.results)
     finish(Store(str(storage)), cell, value=0.9)
-    after = looker.read(time.time())
+    after = reader.read(time.time())
     assert (after.cells.done, after.cells.left) == (before.cells.done + 1, before.cells.left - 1)
-    assert all(looker.reader.seen[key] is result for key, result in kept.items())
+    assert all(reader.cells.results[key] is result for key, result in kept.items())
 
 
 def test_a_folder_that_was_left_long_ago_is_not_running(storage):
-    looker = StatusReader(STUDY, str(storage), [], [])
-    assert looker.read(time.time() + 10_000).running == ()
+    reader = open_reader(STUDY, str(storage))
+    assert reader.read(time.time() + 10_000).running == ()
 
 
 def test_a_damaged_result_is_told_left_where_it_is_and_counted_as_left(storage):

@@ -18,8 +18,8 @@ from sweep.report.main_table import absence
 from sweep.statistics.summary import summarise
 from sweep.status import __main__ as status
 from sweep.store.damage import Damage
-from sweep.store.records import DAMAGED, DONE
 from sweep.store.results import ResultReader
+from sweep.store.status_names import Status
 from sweep.store.store import ReadStore, Store
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -172,7 +172,7 @@ def test_a_damaged_encoder_is_named_by_each_command(case, what):
     assert done.exit_code == 0 and len(lines_with(done.output, path)) == 1, done.output
     assert lines_with(left_out(case), path) == lines_with(left_out(case), "- damaged: simclr-p0: ")
     failures = json.loads((case.storage / "reports" / "small" / "failures.json").read_text())
-    assert failures["simclr-p0"]["status"] == DAMAGED and path in failures["simclr-p0"]["error"]
+    assert failures["simclr-p0"]["status"] == Status.DAMAGED and path in failures["simclr-p0"]["error"]
     assert case.changed() == {"reports"}
     done = case.run("training_free")
     assert done.exit_code == 3 and len(lines_with(done.output, path)) == 1, done.output
@@ -249,8 +249,8 @@ def test_a_damaged_cell_is_named_and_in_no_mean(case, what, quick_figures):
 
 
 def test_a_damaged_cell_is_not_averaged_over():
-    cell = type("Made", (), {"pretrain_seed": 0, "seed": 1, "status": DAMAGED, "macro_auroc": 0.9})
-    other = type("Made", (), {"pretrain_seed": 0, "seed": 0, "status": DONE, "macro_auroc": 0.5})
+    cell = type("Made", (), {"pretrain_seed": 0, "seed": 1, "status": Status.DAMAGED, "macro_auroc": 0.9})
+    other = type("Made", (), {"pretrain_seed": 0, "seed": 0, "status": Status.DONE, "macro_auroc": 0.5})
     found = summarise([cell, other], (0, 1, 2))
     assert (found.mean, found.n, found.damaged, found.missing, found.complete) == (0.5, 1, ("1",), ("1", "2"), False)
     assert absence(found) == "missing: seed 2; damaged: seed 1; mean of the other n = 1"

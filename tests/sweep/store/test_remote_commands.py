@@ -9,7 +9,7 @@ from datasets_io.storage.artefacts import publish
 from sweep.doctor.check import FAIL, OK
 from sweep.doctor.needs import Needs
 from sweep.doctor.places import check_disk, check_storage
-from sweep.status.status import StatusReader
+from sweep.status.readers import open_reader
 from sweep.store.store import Store
 from sweep.studies import demo
 from sweep.studies.plan import make_plan
@@ -58,10 +58,10 @@ def test_status_counts_and_times_what_is_there(uri):
     for cell in plan.cells[:3]:
         result = {"macro_auroc": 0.7, "findings": [], "seconds": 2.0, "history": []}
         publish(store.files, store.folder(cell), {}, result)
-    seen = StatusReader("demo", uri, [], []).read(time.time())
+    seen = open_reader("demo", uri).read(time.time())
     assert (seen.cells.done, seen.cells.total, seen.encoders.left) == (3, 650, 13)
     assert seen.pace.per_hour > 0 and 0 <= seen.idle < 300
-    assert StatusReader(None, uri, [], []).read(time.time()).cells.done == 3
+    assert open_reader(None, uri).read(time.time()).cells.done == 3
 
 
 def test_a_search_finds_its_trials_again(uri):

@@ -15,7 +15,7 @@ from datasets_io.storage.artefacts import open_artefacts
 from datasets_io.storage.files import Files
 from sweep.export import __main__ as export
 from sweep.figures.draw import draw_all
-from sweep.store.snapshot import Origin, ReportData
+from sweep.store.snapshot import Origin, Snapshot
 from sweep.studies.bad_input import BadInput
 from sweep.training_free import __main__ as training_free
 from sweep.training_free.measures import compute_all, items_of, rows_of, table_markdown
@@ -28,11 +28,11 @@ KINDS = ("knn", "zero_shot", "retrieval")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> ReportData:
+def data(tmp_path_factory) -> Snapshot:
     study = replace(small_study(protocols=("LP",)), training_free=KINDS, seeds=(0,))
     made = train(study, tmp_path_factory.mktemp("free"))
     manifests = {source: read_manifest(made.store.files, folder) for source, folder in made.data_folders.items()}
-    return ReportData(
+    return Snapshot(
         study,
         made.plan,
         made.results(),
