@@ -112,7 +112,7 @@ def _block(axis: Axes, view: View, block: Block, scale: Normalize) -> AxesImage:
             axis.text(j, i, "–", ha="center", va="center", color=MUTED)
             continue
         # As printed, to one decimal: two that read alike are both the best.
-        bold = "bold" if round(values[i, j], 1) == round(best[j], 1) else "normal"
+        bold = "bold" if round(float(values[i, j]), 1) == round(float(best[j]), 1) else "normal"
         color = readable_on(colors(scale(values[i, j])))
         axis.text(j, i, f"{values[i, j]:.1f}", ha="center", va="center", color=color, fontsize=8, fontweight=bold)
     counts = zip(block.findings, block.n_pos, strict=True)

@@ -4,13 +4,14 @@ One palette for readers with any colour vision; lines differ in marker and dashe
 """
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 FOREGROUND, MUTED, GRID, BACKGROUND = "#1b1b1b", "#5f6570", "#dcdfe4", "#ffffff"
 # Okabe and Ito (2008), without yellow, which is too faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-# Dashes as matplotlib takes them: "-" is solid, else (offset, (on, off, ...)) in units of the line's width.
-Line = str | tuple[float, tuple[float, ...]]
+# Dashes as matplotlib takes them: "-" is solid, ":" dotted, else (offset, (on, off, ...)) in units of the line's width.
+Line = Literal["-", ":"] | tuple[float, tuple[float, ...]]
 LINES: tuple[Line, ...] = (
     "-",
     (0, (5, 1.6)),
@@ -23,8 +24,8 @@ LINES: tuple[Line, ...] = (
 BASELINE_GREYS = ("#8a8f98", "#4d525a")
 GREY_SCALE = "cividis"  # its lightness rises evenly, so that it reads in grey as well
 
-# Settings of matplotlib for every figure.
-RC = {
+# Settings of matplotlib for every figure. Any, since the types of the names and values are in its newer versions only.
+RC: dict[Any, Any] = {
     "svg.hashsalt": "radsweep",  # ids of an SVG are random without it, and the bytes differ each time
     "svg.fonttype": "path",  # glyphs as outlines, so that a page needs no font
     "font.family": "DejaVu Sans",

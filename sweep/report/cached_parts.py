@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datasets_io.fingerprint import canonical_json
-from sweep.figures.draw import drawing_beside, figure_keys
+from sweep.figures.draw import drawing_in_background, figure_keys
 from sweep.figures.drawing import Drawing, not_drawn
 from sweep.figures.view import View
 from sweep.statistics import analysis
@@ -75,7 +75,7 @@ def cached_parts_of(data: Snapshot, comparisons: Comparisons, folder: ReportFold
     view = View(data, comparisons)
     index, key, keys = _index_of(folder), statistics_key(data, comparisons), figure_keys(view)
     statistics, kept = _kept_statistics(folder, index, key), _kept_drawings(folder, index, keys)
-    with drawing_beside(view, kept=kept) as drawings:
+    with drawing_in_background(view, kept=kept) as drawings:
         if statistics is not None:
             return CachedParts(statistics, tuple(index["notes"]), drawings(), key, keys)
         found = analyse(data.study, data.plan, data.results, data.store, data.data_folders, comparisons=comparisons)

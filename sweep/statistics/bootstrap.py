@@ -31,7 +31,7 @@ class Resamples:
     @property
     def num_patients(self) -> int:
         """Patients that are drawn from, and drawn in each resample."""
-        return self.weights.shape[1]
+        return int(self.weights.shape[1])
 
     def rows(self, r: int) -> np.ndarray:
         """Images of resample r, (K,) int64 rows: all images of a drawn patient, as often as it was drawn.

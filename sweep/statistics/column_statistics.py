@@ -28,7 +28,8 @@ def over_seeds(vectors: Mapping[Seeds, np.ndarray]) -> np.ndarray:
     groups: dict[int, list[np.ndarray]] = {}
     for (pretrain_seed, _), vector in vectors.items():
         groups.setdefault(pretrain_seed, []).append(vector)
-    return np.mean([np.mean(group, axis=0) for group in groups.values()], axis=0)
+    mean: np.ndarray = np.mean([np.mean(group, axis=0) for group in groups.values()], axis=0)
+    return mean
 
 
 def patients_interval(values: np.ndarray) -> tuple[float | None, float | None, int, int]:
@@ -143,7 +144,8 @@ class ColumnStatistics:
 
         resampled: (F, num) AUROCs, or differences of them.
         """
-        return resampled[self._rows_of(value)].mean(axis=0)
+        mean: np.ndarray = resampled[self._rows_of(value)].mean(axis=0)
+        return mean
 
 
 def interval_rows(column: ColumnStatistics) -> list[IntervalRow]:
@@ -154,6 +156,7 @@ def interval_rows(column: ColumnStatistics) -> list[IntervalRow]:
         resampled = column.resampled(method, list(column.finished.get(method, ())))
         for value, members in column.members.items():
             s = column.summary(method, value)
+            both = s.both_seeds
             n_pos, n_neg = counts.get(value, (None, None))
             values = column.value_of(resampled, value) if resampled is not None and members else None
             low, high, defined, num = optional_patients_interval(values)
@@ -172,9 +175,9 @@ def interval_rows(column: ColumnStatistics) -> list[IntervalRow]:
                     interval=s.interval,
                     ci95=s.ci95,
                     varies=s.varies,
-                    sd_pretraining=s.both_seeds and s.both_seeds.sd_pretraining,
-                    sd_downstream=s.both_seeds and s.both_seeds.sd_downstream,
-                    ci95_both_seeds=s.both_seeds and s.both_seeds.ci95,
+                    sd_pretraining=None if both is None else both.sd_pretraining,
+                    sd_downstream=None if both is None else both.sd_downstream,
+                    ci95_both_seeds=None if both is None else both.ci95,
                     patients_low=low,
                     patients_high=high,
                     resamples_defined=defined,
@@ -278,7 +281,7 @@ def finding_difference_rows(column: ColumnStatistics) -> list[FindingDifferenceR
         ours, theirs = column.finished[method], column.finished[reference]
         for finding in (f.finding for f in column.findings if f.auroc is not None):
             differences = {
-                seeds: np.float64(_defined(ours[seeds], finding) - _defined(theirs[seeds], finding)) for seeds in shared
+                seeds: np.array(_defined(ours[seeds], finding) - _defined(theirs[seeds], finding)) for seeds in shared
             }
             low, high, defined, num = patients_interval(column.value_of(a - b, finding))
             rows.append(

@@ -116,9 +116,9 @@ def compare_column(
     reference: None leaves its family out; so does the other one more than MOST_METHODS_IN_PAIRS methods.
     """
     found = cells_by_method(cells)
-    families = [(AGAINST_REFERENCE, [(method, reference) for method in methods if method != reference])]
-    if reference is None:
-        families = []
+    families: list[tuple[str, list[tuple[str, str]]]] = []
+    if reference is not None:
+        families.append((AGAINST_REFERENCE, [(method, reference) for method in methods if method != reference]))
     if len(methods) <= MOST_METHODS_IN_PAIRS:
         families.append((ALL_PAIRS, list(combinations(methods, 2))))
     tested = []
@@ -227,7 +227,8 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     # With a above and e equal (itself included) the shared ranks are a + 1 to a + e, of mean a + (e + 1) / 2.
     above = (values[None, :] > values[:, None]).sum(axis=1)
     equal = (values[None, :] == values[:, None]).sum(axis=1)
-    return above + (equal + 1) / 2
+    ranks: np.ndarray = above + (equal + 1) / 2
+    return ranks
 
 
 def _friedman(ranks: np.ndarray) -> tuple[float | None, float | None]:

@@ -179,7 +179,7 @@ def wilcoxon(differences: Sequence[float]) -> float | None:
         ways = [x + y for x, y in zip(shifted, ways + [0] * ranks[size], strict=True)]
     observed = sum(ranks[abs(difference)] for difference in kept if difference > 0)
     tail = min(sum(ways[: observed + 1]), sum(ways[observed:]))
-    return min(1.0, 2 * tail / 2 ** len(kept))  # both tails hold the observed sum, so twice the tail may exceed 1
+    return min(1.0, 2 * tail / (1 << len(kept)))  # both tails hold the observed sum, so twice the tail may exceed 1
 
 
 def _wilcoxon_normal(differences: Sequence[float]) -> float:

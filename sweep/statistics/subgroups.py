@@ -42,7 +42,8 @@ class Attribute:
 
     def mask(self, group: str) -> np.ndarray:
         """(N,) bool: the images of a group. Raises ValueError for a group that is not in groups."""
-        return self.codes == self.groups.index(group)
+        inside: np.ndarray = self.codes == self.groups.index(group)
+        return inside
 
 
 def age_band(age: int | None) -> str:

@@ -78,7 +78,7 @@ def summarise(
         for seed in seeds:
             cell = found.get((pretrain_seed, seed))
             status = Status.MISSING if cell is None else cell.status
-            number = value(cell) if status == Status.DONE else None
+            number = value(cell) if cell is not None and status == Status.DONE else None
             if number is not None:
                 group[seed] = number
             else:
