@@ -53,6 +53,7 @@ def label_efficiency(view: View) -> LabelEfficiency:
         for dataset in view.datasets
     }
     of_rows = [by_percent for by_row in points.values() for by_percent in by_row.values()]
+    # An empty panel among others says something, a figure of empty panels does not.
     if all(point.mean is None for by_percent in of_rows for point in by_percent.values()):
         raise CannotDraw(f"No {protocol} cell is finished yet.")
     return LabelEfficiency(protocol, percents, points)

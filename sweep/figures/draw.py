@@ -220,7 +220,7 @@ def _encoders(view: View) -> list[object]:
 
 
 def _boxes(view: View) -> tuple[Box, ...]:
-    """The boxes of NIH's archive; none where it is not at hand. A damaged list costs the boxes, not the report."""
+    """The boxes of NIH's archive; none where it is not at hand, or its list is damaged."""
     try:
         return read_boxes(view.raw[BOXED]) if BOXED in view.raw else ()
     except ArchiveError:

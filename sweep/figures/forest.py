@@ -58,6 +58,7 @@ def draw(view: View) -> Drawing:
     forest = forest_of(view)
     with style():
         wide, tall = len(view.columns), len(view.datasets)
+        # Inches: 2.2 for the rows' names, 1.75 a panel; 0.25 a row and 0.95 for title and axis.
         figure = new_figure(2.2 + 1.75 * wide, tall * (0.25 * len(forest.rows) + 0.95) + 0.2)
         axes = figure.subplots(tall, wide, sharex="row", sharey=True, squeeze=False)
         for i, dataset in enumerate(view.datasets):
@@ -73,9 +74,11 @@ def _panel(axis: Axes, rows: Sequence[EncoderRow], found: Mapping[str, Compariso
     for place, row in enumerate(rows):
         one = found[row.name]
         if one.difference is None:
+            # In the row's place, so that the rows of all panels stay in line.
             axis.text(0, place, "no pair of seeds", fontsize=7, color=MUTED, va="center", ha="center", bbox=BOX)
             continue
         color, marker = GROUP_COLORS.get(row.group, MUTED), GROUP_MARKERS.get(row.group, "o")
+        # Only the marker's filling shows the test: the interval is not corrected and may leave out zero alone.
         sure = one.p_holm is not None and one.p_holm < 0.05
         half = None if one.ci95 is None else 100 * one.ci95
         axis.errorbar(
@@ -92,6 +95,7 @@ def _panel(axis: Axes, rows: Sequence[EncoderRow], found: Mapping[str, Compariso
     axis.set_yticks(range(len(rows)), [short_name(row.display) for row in rows])
     axis.set_ylim(len(rows) - 0.4, -0.6)  # downwards: the first row on top
     axis.grid(axis="y", visible=False)
+    # A dotted line where a group of methods ends.
     for place in range(1, len(rows)):
         if rows[place].group != rows[place - 1].group:
             axis.axhline(place - 0.5, color=MUTED, linewidth=0.5, linestyle=(0, (1, 3)))

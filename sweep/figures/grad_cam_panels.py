@@ -127,6 +127,7 @@ def choose(test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], spec: 
     place = {image_id: row for row, image_id in enumerate(test.image_ids.tolist())}
     boxed = {(place[box.image_id], box.finding): box_in_view(box, spec) for box in boxes if box.image_id in place}
     ranked = [name for name in PREFERRED if name in findings] + [name for name in findings if name not in PREFERRED]
+    # Findings with a box first; the sort keeps the order among equals.
     ranked.sort(key=lambda name: not any(finding == name for _, finding in boxed))
     examples: list[Example] = []
     used: set[int] = set()
@@ -138,6 +139,7 @@ def choose(test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], spec: 
             used.add(int(here[0]))
             examples.append(Example(int(here[0]), f, True, boxed.get((here[0], name))))
     if examples:
+        # The image without a finding is explained for the first example's: what does a map show of what is not there?
         f = examples[0].finding
         absent = [row for row in order if test.known[row, f] and test.targets[row, f] == 0 and row not in used]
         examples += [Example(int(row), f, False) for row in absent[:1]]
@@ -164,7 +166,7 @@ def _map(axis: Axes, grey: np.ndarray, heat: np.ndarray, probability: float, exa
     share = 0.62 * np.clip(heat, 0, 1)[..., None] ** 0.8
     picture = (1 - share) * np.repeat(grey[..., None], 3, axis=2) + share * colormaps["inferno"](heat)[..., :3]
     axis.imshow(np.clip(picture, 0, 1), interpolation="bilinear")
-    if heat.max() > 0:
+    if heat.max() > 0:  # a map of zeros has no contour, which matplotlib warns of
         axis.contour(heat, levels=[0.5], colors=[EDGE_COLOR], linewidths=1.1)
     axis.set_xlabel(f"p = {probability:.2f}" + ("" if heat.max() > 0 else ", map 0"), fontsize=8.5, labelpad=2)
     _bare(axis)

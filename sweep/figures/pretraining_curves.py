@@ -15,7 +15,7 @@ from sweep.figures.view import View
 VERSION = 1
 LOSSES, LOSSES_TITLE = "pretraining_losses", "Pretraining: losses by epoch"
 NORMS, NORMS_TITLE = "gradient_norms", "Pretraining: gradient norms of the parts of a loss"
-ACROSS = 4
+ACROSS = 4  # panels in a row
 LOSSES_CAPTION = (
     "Losses by epoch, weights applied, on a logarithmic axis. Solid: validation, under the same augmentations in "
     "every epoch; dashed: training. Grey: the validation total, where the loss has parts. The dotted line marks "
@@ -30,7 +30,7 @@ NORMS_CAPTION = (
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """One pretraining as its result tells it. history: an entry an epoch; values may be None (not finite).
+    """One pretraining as its result has it. history: an entry an epoch; values may be None (not finite).
 
     An entry has epoch, val_loss and, for each part of the loss, train_PART and val_PART; gradient_norm_PART where
     there are several.
@@ -44,6 +44,7 @@ class TrainingCurve:
 
     def parts(self, prefix: str) -> list[str]:
         """Names of the parts of the loss for which `prefix` values were kept."""
+        # As a dict for its order: that of the history. val_loss is the total, not a part named "loss".
         names = dict.fromkeys(k.removeprefix(prefix) for entry in self.history for k in entry if k.startswith(prefix))
         return [name for name in names if f"{prefix}{name}" != "val_loss"]
 
@@ -98,10 +99,11 @@ def _grid(
         axes = figure.subplots(down, across, squeeze=False, sharex=True)
         for number in range(down * across):
             axis = axes[number // across, number % across]
-            if number >= len(shown):
+            if number >= len(shown):  # the last row may be short
                 axis.axis("off")
                 continue
             _panel(axis, shown[number], prefix, styles)
+            # Panels share their x axis: epochs are written under the lowest one of each column only.
             axis.tick_params(axis="x", labelbottom=number + across >= len(shown))
         for axis in axes[-1]:
             axis.set_xlabel("epoch")
@@ -130,6 +132,7 @@ def _panel(axis: Axes, curve: TrainingCurve, prefix: str, styles: dict[str, Line
         axis.axvline(curve.best_epoch, color=FOREGROUND, linewidth=0.8, linestyle=(0, (1, 2)))
     axis.set_title(curve.display)
     axis.set_yscale("log")
+    # Few labels on the minor ticks as well: losses often span less than a decade, and then no major tick is in sight.
     axis.yaxis.set_major_formatter(_PlainLog(minor_thresholds=(2, 0.6)))
     axis.yaxis.set_minor_formatter(_PlainLog(minor_thresholds=(2, 0.6)))
     axis.tick_params(axis="y", which="both", labelsize=7.5)

@@ -62,7 +62,7 @@ def _diagram(axis: Axes, ranking: Ranks, distance: float, rows: Mapping[str, Enc
     axis.set_xlim(1 - 0.36 * count, count + 0.36 * count)
     depth = 0.55 * (count + 1) / 2 + 0.55 * len(ranking.cliques) + 0.6
     axis.set_ylim(-depth, 2.0)
-    axis.axis("off")
+    axis.axis("off")  # the axis of ranks is drawn by hand: it stands on top, without a box
     axis.plot([1, count], [0, 0], color=FOREGROUND, linewidth=1)
     for tick in range(1, count + 1):
         axis.plot([tick, tick], [0, 0.22], color=FOREGROUND, linewidth=1)
@@ -72,7 +72,7 @@ def _diagram(axis: Axes, ranking: Ranks, distance: float, rows: Mapping[str, Enc
     axis.plot([1, 1 + shown], [1.75, 1.75], color=FOREGROUND, linewidth=1.6, marker="|", markersize=7)
     label = f"critical difference {distance:.2f}"
     axis.text(1 + shown + 0.2, 1.75, label, va="center", fontsize=8.5)
-    start = 0.42
+    start = 0.42  # of the first bar below the axis
     for number, clique in enumerate(ranking.cliques):
         first, last = (ranking.methods.index(name) for name in (clique[0], clique[-1]))
         height = -start - 0.5 * number

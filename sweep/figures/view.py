@@ -129,6 +129,7 @@ class View:
 
     def digests(self, folders: Sequence[str]) -> list[tuple[str, str | None]]:
         """Each folder of the storage with the SHA-256 of its result.json, None where it has none."""
+        # Of the small result.json alone: it holds the digest of every other file of its folder.
         paths, files = [f"{folder}/{RESULT}" for folder in folders], self.store.files
         there = [hashlib.sha256(files.read(path)).hexdigest() if files.exists(path) else None for path in paths]
         return list(zip(folders, there, strict=True))

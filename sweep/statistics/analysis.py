@@ -108,6 +108,7 @@ class Analysis:
 
     def csv_files(self) -> dict[str, str]:
         """File name -> its text. Each file has its header, also without rows."""
+        # FILES is the one list of the files: what is not in it is in no report.
         return {name: rows_csv(kind, getattr(self, field)) for name, (kind, field) in FILES.items()}
 
 
@@ -130,6 +131,7 @@ def analyse(
     """
     comparisons = comparisons or compare_methods(study_summaries(study, plan, results))
     layout = comparisons.summaries.layout
+    # The comparisons have left NaN out already; here it is for the note on how many there were.
     results, broken = without_nan(results)
     notes = _nan_notes(broken)
     columns: list[tuple[str, tuple[FindingAuroc, ...]]] = []
@@ -139,6 +141,7 @@ def analyse(
     with ThreadPoolExecutor(threads or 4 * (os.cpu_count() or 1)) as pool:
         reader = MetricReader(store, {cell.key: cell for cell in plan.cells}, pool) if store is not None else None
         for dataset in (d for d in study.datasets if any(d.source == source for source, _ in layout.datasets)):
+            # One test set for all columns: methods are compared on the same resamples of the same patients.
             own = [result for result in results if result.dataset == dataset.source]
             tests, reasons = _test_set(dataset, own, reader, folders or {}, num_resamples)
             notes += [f"{dataset.display}: {reason}" for reason in reasons]
@@ -239,7 +242,7 @@ def _count_notes(results: Sequence[CellResult], columns: Sequence[tuple[str, tup
         count = sum(result.status == status for result in results)
         if count:
             notes.append(f"{count} of {len(results)} cells are {status}; means are over the others and name them.")
-    # The columns of a dataset share its test images: the first one with a finished cell tells the findings.
+    # The columns of a dataset share its test images: the first one with a finished cell has the findings.
     by_dataset: dict[str, tuple[FindingAuroc, ...]] = {}
     for dataset, findings in columns:
         by_dataset[dataset] = by_dataset.get(dataset) or findings

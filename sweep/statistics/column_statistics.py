@@ -98,6 +98,7 @@ class ColumnStatistics:
 
     def quality(self, method: str, name: str, value: str) -> Summary:
         """The mean over seeds of one of QUALITIES, over the cells whose predictions are at hand."""
+        # Empty for a macro without a finding: there is no such mean.
         rows = self._rows_of(value)
 
         def of(cell: CellResult) -> float | None:
@@ -153,6 +154,7 @@ def interval_rows(column: ColumnStatistics) -> list[IntervalRow]:
     counts = {finding.finding: (finding.n_pos, finding.n_neg) for finding in column.findings}
     rows = []
     for method, display in column.methods:
+        # Over the finished cells, as the mean is; a method whose predictions are not all at hand has no interval.
         resampled = column.resampled(method, list(column.finished.get(method, ())))
         for value, members in column.members.items():
             s = column.summary(method, value)
@@ -233,6 +235,7 @@ def comparison_rows(column: ColumnStatistics) -> list[ComparisonRow]:
         c = tested.comparison
         values = None
         if column.members[MACRO_DEFINED]:
+            # Within each resample, so that what makes its patients easy or hard for both cancels out.
             a, b, _ = _on_shared_seeds(column, c.first, c.second)
             values = None if a is None or b is None else column.value_of(a - b, MACRO_DEFINED)
         low, high, defined, num = optional_patients_interval(values)
@@ -280,6 +283,7 @@ def finding_difference_rows(column: ColumnStatistics) -> list[FindingDifferenceR
             continue
         ours, theirs = column.finished[method], column.finished[reference]
         for finding in (f.finding for f in column.findings if f.auroc is not None):
+            # Of each shared cell first, then the mean that tables print: an unfinished seed of one method has no part.
             differences = {
                 seeds: np.array(_defined(ours[seeds], finding) - _defined(theirs[seeds], finding)) for seeds in shared
             }
@@ -317,6 +321,7 @@ def subgroup_rows(column: ColumnStatistics) -> tuple[list[SubgroupRow], list[Gap
         cells = column.finished.get(method, {})
         if not cells or any(cell.key not in column.measures for cell in cells.values()):
             continue
+        # The groups of a cell's measures stand in the order of the test set's attributes.
         for number, attribute in enumerate(column.tests.attributes):
             if attribute.compared:
                 parts = {seeds: column.measures[cell.key].groups[number] for seeds, cell in cells.items()}

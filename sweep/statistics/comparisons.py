@@ -47,7 +47,7 @@ class Comparisons:
     One family of tests for all readers: within a column every other row against the reference, other baselines
     included. comparisons.csv shows all of these, and who picks the smallest p picks among all of them. Holm's
     correction over the whole family bounds the error in any part of it that a sentence or a figure shows; one over the
-    methods alone would not cover the baselines' rows, and the p of a method would hang on which rows are called
+    methods alone would not cover the baselines' rows, and the p of a method would depend on which rows are called
     baselines. It costs little: the step-down procedure divides by what is left, and `random` is mostly rejected first.
     """
 
@@ -116,6 +116,7 @@ def compare_column(
     reference: None leaves its family out; so does the other one more than MOST_METHODS_IN_PAIRS methods.
     """
     found = cells_by_method(cells)
+    # Two families, since they answer two questions: what beats the reference, and which methods differ at all.
     families: list[tuple[str, list[tuple[str, str]]]] = []
     if reference is not None:
         families.append((AGAINST_REFERENCE, [(method, reference) for method in methods if method != reference]))
@@ -123,7 +124,7 @@ def compare_column(
         families.append((ALL_PAIRS, list(combinations(methods, 2))))
     tested = []
     for family, pairs in families:
-        tests, absent = [], []
+        tests, absent = [], []  # of each pair its test, not corrected yet, and the seeds that not both have
         for first, second in pairs:
             differences, left_out = _differences(found.get(first, {}), found.get(second, {}), seeds, pretrain_seeds)
             tests.append(from_differences(first, second, differences))
@@ -197,6 +198,7 @@ def rank_methods(
     """
     pairs = blocks.items() if isinstance(blocks, Mapping) else enumerate(blocks)
     named: dict[Hashable, Mapping[str, float]] = dict(pairs)
+    # First the methods, then the blocks: a method that was never finished would else leave no block complete.
     ranked = [method for method in methods if any(method in block for block in named.values())]
     whole = {name: block for name, block in named.items() if ranked and all(method in block for method in ranked)}
     absent = tuple(method for method in methods if method not in ranked)
@@ -206,6 +208,7 @@ def rank_methods(
     values = np.array([[block[method] for method in ranked] for block in whole.values()])
     ranks = np.stack([_ranks(row) for row in values])
     means = ranks.mean(axis=0)
+    # By mean rank; equal ones stay in the table's order, so that a figure is the same each time.
     order = sorted(range(len(ranked)), key=lambda i: (means[i], i))
     found = replace(
         empty,

@@ -37,19 +37,23 @@ class IntervalRow:
     n_findings: int
     n_pos: int | None
     n_neg: int | None
+    # Over seeds.
     mean: float | None
     sd: float | None
     n: int
     interval: str
     ci95: float | None
     varies: str
+    # Over both kinds of seeds; empty with one pretraining seed and where a value is missing.
     sd_pretraining: float | None
     sd_downstream: float | None
     ci95_both_seeds: float | None
+    # Over patients.
     patients_low: float | None
     patients_high: float | None
     resamples_defined: int | None
     resamples: int | None
+    # Seeds that were asked for and are not in the mean.
     missing: tuple[str, ...]
     failed: tuple[str, ...]
     undefined: tuple[str, ...]
@@ -76,6 +80,7 @@ class MetricRow:
     n_neg: int | None
     prevalence: float | None
     n: int
+    # Means over seeds, each with the half-width of its interval; that of auroc stands in intervals.csv.
     auroc: float | None
     auprc: float | None
     auprc_ci95: float | None
@@ -101,6 +106,7 @@ class ComparisonRow:
     family: str
     first: str
     second: str
+    # Over seeds.
     n: int
     difference: float | None
     ci95: float | None
@@ -109,6 +115,7 @@ class ComparisonRow:
     p_holm: float | None
     wilcoxon_p: float | None
     wilcoxon_p_holm: float | None
+    # Over patients.
     patients_low: float | None
     patients_high: float | None
     resamples_defined: int | None
@@ -129,6 +136,7 @@ class FindingDifferenceRow:
     finding: str
     method: str
     reference: str
+    # Over the shared seeds, and over patients.
     num_cells: int
     difference: float
     patients_low: float | None
@@ -149,6 +157,7 @@ class RankRow:
     blocks_are: str
     method: str
     mean_rank: float
+    # Of the whole figure, repeated in each of its rows.
     num_blocks: int
     chi2: float | None
     p: float | None
@@ -172,10 +181,12 @@ class SubgroupRow:
     display_name: str
     attribute: str
     group: str
+    # Of the group's images and of the findings that it is measured on.
     n_images: int
     n_patients: int
     n_findings: int
     fewest_positives: int
+    # Over seeds, and over patients.
     num_cells: int
     macro_auroc: float
     patients_low: float | None
@@ -201,6 +212,7 @@ class GapRow:
     lowest: str
     n_findings: int
     num_cells: int
+    # The estimate, and its interval over patients.
     gap: float
     patients_low: float | None
     patients_high: float | None
@@ -225,6 +237,7 @@ def rows_csv(kind: type, rows: Iterable[object]) -> str:
 
     kind: the class, whose fields are the header, also without rows.
     """
+    # The fields' order is the columns' order.
     names = [field.name for field in fields(kind)]
     return csv_text(names, ([_cell(getattr(row, name)) for name in names] for row in rows))
 

@@ -21,7 +21,7 @@ Column = tuple[str, int]  # protocol, label_percent
 class Summaries:
     """The means of a study with the layout's kind of interval (`Study.interval`) and the seeds that it asks for.
 
-    results: those of the layout's cells, none with NaN (`make_summaries` sees to both). Tables, sentences, statistics
+    results: those of the layout's cells, none with NaN (`make_summaries` ensures both). Tables, sentences, statistics
     and figures take their means from here, so that none can ask for other seeds or another interval.
     """
 
@@ -38,6 +38,7 @@ class Summaries:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the layout and every result: while it stays, so does what is made from these alone."""
+        # Names and display texts are in the layout; of a result only what a mean is made from.
         results = [
             [r.key, r.status, r.macro_auroc, [[f.finding, f.auroc, f.n_pos, f.n_neg] for f in r.findings]]
             for r in self.results

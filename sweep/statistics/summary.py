@@ -70,6 +70,7 @@ def summarise(
     value: what of a done cell is summarised; None where it is undefined. The default is its macro AUROC.
     Raises ValueError for another interval.
     """
+    # What was asked for is walked through, not what was found: a seed without a cell must show up as missing.
     found = {(cell.pretrain_seed, cell.seed): cell for cell in cells}
     absent: dict[str, list[str]] = {Status.MISSING: [], Status.FAILED: [], Status.DAMAGED: [], "undefined": []}
     groups: list[dict[int, float]] = []
@@ -89,7 +90,7 @@ def summarise(
         groups.append(group)
     varies, values = independent_values(groups)
     spread = sd(values)
-    if spread == 0:
+    if spread == 0:  # exactly: fixed weights give one number in each seed, anything trained does not
         varies = NOTHING
     return Summary(
         mean(values),
@@ -145,7 +146,7 @@ def findings_of_macro(kind: str, findings: Sequence[FindingAuroc]) -> tuple[str,
     """Names of the findings in a mean, in the order of findings. Empty where there is no such mean.
 
     macro_defined: all that have an AUROC; macro_10_positives: those of them with at least 10 positives (a mean
-    over rarer ones hangs on single images); macro_competition: the five of CheXpert's competition (Irvin et al.,
+    over rarer ones depends on single images); macro_competition: the five of CheXpert's competition (Irvin et al.,
     2019), only where all five have an AUROC, since a mean of four is another quantity.
     Raises ValueError for another kind.
     """
@@ -172,6 +173,7 @@ def defined_findings(results: Iterable[CellResult]) -> dict[str, tuple[int, int,
     counts: dict[str, tuple[int, int, int]] = {}
     for result in results:
         if result.status == Status.DONE:
+            # Fewest starts at all findings and most at none, so that the first cell sets both.
             low, high, total = counts.get(result.dataset, (len(result.findings), 0, 0))
             defined = result.num_defined
             counts[result.dataset] = (min(low, defined), max(high, defined), max(total, len(result.findings)))

@@ -70,6 +70,7 @@ def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]
     items = []
     for kind in kinds:
         for run in data.plan.encoders:
+            # Encoders that others only start from are no rows; without a text tower there are features alone.
             if run.row not in rows or (kind != "knn" and not reads_reports(run.recipe)):
                 continue
             if kind == "retrieval":
@@ -91,6 +92,7 @@ def reads_reports(recipe: object) -> bool:
 
 
 def _item(data: Snapshot, kind: str, run: EncoderRun, source: str, recipe: DownstreamRecipe | None) -> Item:
+    # Also of data that are not built: the item is then listed, and has another key than once they are.
     built = fingerprint_of(source, data.manifests)
     key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe.key if recipe else None])
     return Item(kind, run, source, key, data.store.training_free_folder(kind, run, source, key))
@@ -176,6 +178,7 @@ def _retrieval(data: Snapshot, item: Item, device: torch.device) -> Measured:
     folder = data.data_folders[item.source]
     manifest = read_manifest(data.store.files, folder)
     counts = manifest.counts["splits"]
+    # Held-out images that the encoder was not pretrained on, so that no report was learned by heart.
     split = "test" if counts["test"]["with_impression"] else "val"
     images = open_split(data.store.files, folder, manifest, split)
     pairs = [(row, text) for row, text in enumerate(images.impressions) if text][:MOST_PAIRS]
@@ -243,7 +246,7 @@ def table_markdown(
         name = measure.replace("_", " ") if kind == "retrieval" else f"{kind} {displays.get(source, source)}"
         columns[name] = None
         if value is not None:
-            values.setdefault((method, name), []).append(100 * value)
+            values.setdefault((method, name), []).append(100 * value)  # in percent
     if not columns:
         return ""
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]

@@ -259,7 +259,7 @@ def test_pretraining_curves_show_the_parts_and_their_gradients(tmp_path):
     plain, joint = [{"epoch": i, **entry} for i in range(3)], [{"epoch": i, **entry, **parts} for i in range(3)]
     pretend_pretrained(view, {"clip": plain, "clip+simclr": joint})
     shown = pretraining_curves.training_curves(view)
-    assert [course.row for course in shown] == ["clip", "clip+simclr"]
+    assert [curve.row for curve in shown] == ["clip", "clip+simclr"]
     assert shown[1].parts("val_") == ["clip", "simclr"] and shown[1].parts("gradient_norm_") == ["clip", "simclr"]
     assert pretraining_curves.draw_losses(view).numbers["clip"]["history"][2]["val_clip"] == 3.1
     norms = pretraining_curves.draw_norms(view)
