@@ -225,7 +225,8 @@ def cautions(results: Sequence[CellResult], layout: TableLayout) -> list[str]:
         damaged = f", {counts[Status.DAMAGED]:,} are damaged" if counts[Status.DAMAGED] else ""
         texts.append(
             f"{counts[Status.DONE]:,} of {len(results):,} cells are finished{damaged}, "
-            f"{counts[Status.FAILED]:,} failed and {counts[Status.MISSING]:,} are missing; means are over the finished seeds, and marked."
+            f"{counts[Status.FAILED]:,} failed and {counts[Status.MISSING]:,} are missing; "
+            "means are over the finished seeds, and marked."
         )
     if len(layout.seeds) < 2:
         texts.append("There is one seed: no interval and no test is possible.")

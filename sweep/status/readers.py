@@ -18,7 +18,7 @@ from sweep.store.shards import data_folders
 from sweep.store.snapshot import fingerprints_of
 from sweep.store.store import CELLS, ENCODERS, ReadStore, name_of
 from sweep.studies.bad_input import BadInput
-from sweep.studies.cell import Cell, EncoderRun
+from sweep.studies.cell import EncoderRun, Item
 from sweep.studies.plan import NOT_BUILT, Plan, make_plan, parse_only, pending
 from sweep.studies.presets import load_study
 from sweep.studies.study import Study
@@ -76,7 +76,7 @@ class StudyStatusReader:
         listing = Listing.read(self.store, now)
         work = self._planned()
         plan, reader = work.plan, self._result_reader(work.plan)
-        by_folder: dict[str, EncoderRun | Cell] = {self.store.folder(i): i for i in (*plan.encoders, *plan.cells)}
+        by_folder = {self.store.folder(item): item for item in plan.items}
         self.items.read(_finished(map(self.store.folder, plan.encoders), listing), listing.sizes)
         results, _ = without_nan(reader.collect())
         finished = _finished(by_folder, listing)
@@ -89,7 +89,7 @@ class StudyStatusReader:
         # What is neither left, done nor failed waits for an encoder that failed.
         blocked = len(plan.encoders) - len(left.encoders) - sum(e.key in done or e.key in failed for e in plan.encoders)
         pieces = [self._piece(by_folder[f], f, listing.done[f], reader) for f in finished if by_folder[f].key in done]
-        rate = estimate(pieces, [Piece(kind_of(item)) for item in (*left.encoders, *left.cells)])
+        rate = estimate(pieces, [Piece(kind_of(item)) for item in left.items])
         to_redo = (f"damaged, to be computed again by sweep.run: {len(damaged)}",) if damaged else ()
         return StudyStatus(
             self.study.name,
@@ -109,7 +109,7 @@ class StudyStatusReader:
     def write_tensorboard(self, directory: Path) -> int:
         """The history of every finished run of the study that is not there yet; how many were written."""
         plan, listing = self._planned().plan, Listing.read(self.store, 0.0)
-        finished = _finished(map(self.store.folder, (*plan.encoders, *plan.cells)), listing)
+        finished = _finished(map(self.store.folder, plan.items), listing)
         self.items.read(finished, listing.sizes)
         return self.items.write_histories(finished, directory)
 
@@ -139,10 +139,10 @@ class StudyStatusReader:
         quarantined = self.store.quarantined()
         return {run.key for run in plan.encoders if run.key in damaged or f"{run}-{run.key}" in quarantined}
 
-    def _piece(self, item: EncoderRun | Cell, folder: str, ended: float, reader: ResultReader) -> Piece:
+    def _piece(self, item: Item, folder: str, ended: float, reader: ResultReader) -> Piece:
         if isinstance(item, EncoderRun):
-            return Piece(kind_of(item), self.items.results[folder].get("seconds"), ended)
-        return Piece(kind_of(item), reader.details[item.key].seconds, ended)
+            return Piece(kind_of(item), self.items.results[folder].get("seconds") or 0.0, ended)
+        return Piece(kind_of(item), reader.details[item.key].seconds or 0.0, ended)
 
 
 class StorageStatusReader:
@@ -158,7 +158,7 @@ class StorageStatusReader:
         self.items.read(listing.done, listing.sizes)
         results = self.items.results
         done = {folder: when for folder, when in listing.done.items() if folder in results}
-        rate = estimate([Piece((), results[folder].get("seconds"), when) for folder, when in done.items()], [])
+        rate = estimate([Piece((), results[folder].get("seconds") or 0.0, when) for folder, when in done.items()], [])
         note = "All that the storage holds; --study says what of a study is left, and shows its table."
         return StudyStatus(
             None,

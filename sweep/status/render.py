@@ -10,11 +10,11 @@ from sweep.cli.display import rich_table
 from sweep.status.eta import duration_text
 from sweep.status.status import Counts, StudyStatus
 
-MOST_DAMAGE_LINES = 8
+MOST_NAMES, MOST_DAMAGE_LINES = 8, 8
 
 
 def render(status: StudyStatus) -> Group:
-    """What a person sees."""
+    """Lines of text, then the tables so far."""
     where = escape(status.storage)
     head = f"[bold]{escape(status.study)}[/bold] in {where}" if status.study else where
     lines = [head, _count_line("encoders", status.encoders), _count_line("cells   ", status.cells), _rate_line(status)]
@@ -23,8 +23,8 @@ def render(status: StudyStatus) -> Group:
     elif status.study and not status.finished:
         lines.append("drivers  none: go on with the same sweep.run as before")
     if status.running:
-        more = f" and {len(status.running) - 8} more" if len(status.running) > 8 else ""
-        lines.append(f"running: {escape(', '.join(status.running[:8]))}{more}")
+        others = f" and {len(status.running) - MOST_NAMES} more" if len(status.running) > MOST_NAMES else ""
+        lines.append(f"running: {escape(', '.join(status.running[:MOST_NAMES]))}{others}")
     for error, count in Counter(failure.error for failure in status.failures).most_common():
         first = next(failure for failure in status.failures if failure.error == error)
         others = f" and {count - 1} more" if count > 1 else ""

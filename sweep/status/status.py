@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sweep.cli.display import TableRows
 from sweep.status.eta import Eta
 from sweep.store.damage import Damage
-from sweep.studies.cell import Cell, EncoderRun
+from sweep.studies.cell import Item
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def as_failures(damage: Iterable[Damage]) -> tuple[Failure, ...]:
 
 
 def counts_of(
-    items: Sequence[EncoderRun | Cell],
+    items: Sequence[Item],
     done: Collection[str],
     failed: Collection[str],
     running: Collection[str],

@@ -113,7 +113,7 @@ def encoder_details(plan: Plan, store: ReadStore) -> tuple[tuple[EncoderDetail, 
 def failures_of(plan: Plan, store: ReadStore) -> dict[str, dict[str, str]]:
     """Name of an item of the plan that failed -> its `error` and `traceback`."""
     _, failed = store.done_and_failed()
-    items = [item for item in (*plan.encoders, *plan.cells) if store.folder(item) in failed]
+    items = [item for item in plan.items if store.folder(item) in failed]
     with ThreadPoolExecutor(READERS) as pool:
         found = zip(items, pool.map(store.failure, items), strict=True)
         return {str(item): failure for item, failure in found if failure is not None}

@@ -18,7 +18,7 @@ from datasets_io.storage.artefacts import (
 )
 from datasets_io.storage.files import Files, ReadFiles
 from sweep.store.damage import RUN_AGAIN, RUN_AGAIN_READING, Damage
-from sweep.studies.cell import Cell, EncoderRun
+from sweep.studies.cell import EncoderRun, Item
 
 ENCODERS, CELLS, REPORTS, RAW, LOGS = "encoders", "cells", "reports", "raw", "ray"
 TRAINING_FREE = "training_free"
@@ -42,7 +42,7 @@ class ReadStore:
         self.thorough = thorough
 
     @staticmethod
-    def folder(item: EncoderRun | Cell) -> str:
+    def folder(item: Item) -> str:
         """Of an encoder or a cell, relative to the storage: `cells/clip-p0-chexpert-LP100-s0-0123456789ab`."""
         kind = ENCODERS if isinstance(item, EncoderRun) else CELLS
         return f"{kind}/{item}-{item.key}"
@@ -74,11 +74,11 @@ class ReadStore:
     def _listed(self, endings: tuple[str, ...]) -> list[str]:
         return [path for kind in (ENCODERS, CELLS) for path in self.files.list(kind, endings)]
 
-    def open(self, item: EncoderRun | Cell) -> Artefacts:
+    def open(self, item: Item) -> Artefacts:
         """A finished item. Raises FileNotFoundError for one that is not, CorruptArtefact for a damaged result."""
         return open_artefacts(self.files, self.folder(item))
 
-    def open_whole(self, item: EncoderRun | Cell, sizes: Mapping[str, int]) -> Artefacts | Damage | None:
+    def open_whole(self, item: Item, sizes: Mapping[str, int]) -> Artefacts | Damage | None:
         """A finished item, or what is damaged in it; None where it has no result. sizes: as `sizes()` lists them."""
         return self.examine(self.folder(item), sizes)
 
@@ -107,7 +107,7 @@ class ReadStore:
         paths = (path.split("/") for path in self.files.list(QUARANTINE))
         return {parts[2] for parts in paths if len(parts) > 3}
 
-    def failure(self, item: EncoderRun | Cell) -> dict[str, str] | None:
+    def failure(self, item: Item) -> dict[str, str] | None:
         """As `failure_of`."""
         return self.failure_of(self.folder(item))
 
@@ -132,7 +132,7 @@ class Store(ReadStore):
         super().__init__(uri)
         self.files = Files(uri)
 
-    def open_whole(self, item: EncoderRun | Cell, sizes: Mapping[str, int]) -> Artefacts | None:
+    def open_whole(self, item: Item, sizes: Mapping[str, int]) -> Artefacts | None:
         """A finished item whose seal holds and whose files are there in full size, as `sizes` lists them.
 
         A damaged one goes to quarantine, to be computed again: None, as for one that is gone.
@@ -149,7 +149,7 @@ class Store(ReadStore):
             return artefacts
         return None if quarantine(self.files, folder) else artefacts
 
-    def quarantine_damaged(self, items: Iterable[EncoderRun | Cell], thorough: bool = False) -> None:
+    def quarantine_damaged(self, items: Iterable[Item], thorough: bool = False) -> None:
         """Finished items that are damaged count as open afterwards. thorough: read every file of theirs."""
         sizes = self.sizes()
         done, _ = self.done_and_failed(sizes)
@@ -161,7 +161,7 @@ class Store(ReadStore):
         for item in finished:
             self.open_whole(item, sizes)
 
-    def forget_failure(self, item: EncoderRun | Cell) -> None:
+    def forget_failure(self, item: Item) -> None:
         """Let an item that failed be tried again, with all its attempts."""
         for name in (FAILED, ATTEMPTS):
             self.files.remove(f"{self.folder(item)}/{name}")

@@ -77,3 +77,6 @@ class Cell:
 
     def __str__(self) -> str:
         return f"{self.encoder}-{self.dataset}-{self.protocol}{self.label_percent}-s{self.seed}"
+
+
+Item = EncoderRun | Cell  # what a sweep computes and a storage keeps in a folder

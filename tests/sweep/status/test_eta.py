@@ -49,7 +49,7 @@ def test_a_long_piece_among_short_ones_is_no_pause():
 
 def test_without_results_nothing_is_claimed():
     assert estimate([], [Piece(FT)]) == Eta(left=None)
-    assert estimate([Piece(FT, None, 5.0)], []).left == 0
+    assert estimate([Piece(FT, ended=5.0)], []).left == 0
 
 
 def test_kinds_of_a_study_share_what_makes_them_alike():
