@@ -86,7 +86,7 @@ def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _MapInputs:
     """What a map is computed from: a network and a sample of either set."""
 
     row: str
@@ -99,7 +99,7 @@ class _Task:
 
 def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[tuple[str, str], Panel], list[str]]:
     """(row, dataset) -> its map, and the names of those whose encoder is not finished."""
-    tasks: list[_Task] = []
+    inputs: list[_MapInputs] = []
     absent = []
     for dataset in view.datasets:
         frontal = dataset.recipe.frontal_only
@@ -113,11 +113,11 @@ def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[t
             if found is None:
                 absent.append(f"{row.display} on {dataset.display}")
                 continue
-            tasks.append(_Task(row.name, dataset, *found, ours.first(count), theirs.first(count)))
+            inputs.append(_MapInputs(row.name, dataset, *found, ours.first(count), theirs.first(count)))
     # Each map is computed by one thread, matrix products too: shared out among threads they differ in their last bit
     # with what else is going on, and t-SNE makes another map of that.
     with threadpool_limits(1):
-        return {(panel.row, panel.dataset): panel for panel in _in_threads(_panel, tasks)}, absent
+        return {(panel.row, panel.dataset): panel for panel in _in_threads(_panel, inputs)}, absent
 
 
 def _in_threads(compute: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -146,17 +146,17 @@ def _network(view: View, row: EncoderRow, dataset: Dataset) -> tuple[nn.Module, 
     return load_backbone(view.store.files, view.store.folder(run), row.recipe.backbone), FROZEN
 
 
-def _panel(task: _Task) -> Panel:
+def _panel(given: _MapInputs) -> Panel:
     """Compute a map: features (N, D), their numbers, and their t-SNE."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    spec = task.dataset.recipe.eval_spec
-    parts = task.first, task.second
-    features = np.concatenate([image_features(task.backbone, spec, part.pixels, device) for part in parts])
+    spec = given.dataset.recipe.eval_spec
+    parts = given.first, given.second
+    features = np.concatenate([image_features(given.backbone, spec, part.pixels, device) for part in parts])
     is_second = np.repeat([False, True], [len(part) for part in parts])
     # Two sets may use one id for two people.
     patients = np.array([f"{part.source}/{patient}" for part in parts for patient in part.patient_ids])
     numbers = separation(features, is_second, patients)
-    return Panel(task.row, task.dataset.source, task.kind, tsne(features), is_second, numbers)
+    return Panel(given.row, given.dataset.source, given.kind, tsne(features), is_second, numbers)
 
 
 def _scatter(axis: Axes, panel: Panel | None, title: str) -> None:

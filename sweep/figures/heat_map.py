@@ -20,7 +20,7 @@ FEW = 10  # positives below which an AUROC depends on single images
 
 
 @dataclass(frozen=True)
-class Block:
+class HeatMap:
     """What the figure shows of one dataset. n_pos: positive test images of each of the F findings.
 
     percent: (rows, F) float64 mean AUROC in percent, NaN where there is none.
@@ -42,7 +42,7 @@ def title_of(column: Column) -> str:
     return f"AUROC for each finding, {column_title(column)}"
 
 
-def blocks_of(view: View, column: Column) -> list[Block]:
+def blocks_of(view: View, column: Column) -> list[HeatMap]:
     """The datasets that have a finished cell in the column. Raises CannotDraw where there is no number at all."""
     blocks = [_block_of(view, dataset, column) for dataset in view.datasets]
     blocks = [block for block in blocks if block.findings]
@@ -72,7 +72,7 @@ def draw(view: View, column: Column) -> Drawing:
         return finished(name_of(column), title_of(column), _caption(view, column), figure, numbers)
 
 
-def _numbers(view: View, column: Column, blocks: Sequence[Block]) -> dict[str, object]:
+def _numbers(view: View, column: Column, blocks: Sequence[HeatMap]) -> dict[str, object]:
     return {
         "column": column_title(column),
         "auroc": {
@@ -97,12 +97,12 @@ def table(view: View, source: str, column: Column) -> tuple[list[str], np.ndarra
     return [finding.finding for finding in findings], values, [finding.n_pos for finding in findings]
 
 
-def _block_of(view: View, dataset: Dataset, column: Column) -> Block:
+def _block_of(view: View, dataset: Dataset, column: Column) -> HeatMap:
     findings, percent, n_pos = table(view, dataset.source, column)
-    return Block(dataset, tuple(findings), percent, tuple(n_pos))
+    return HeatMap(dataset, tuple(findings), percent, tuple(n_pos))
 
 
-def _block(axis: Axes, view: View, block: Block, scale: Normalize) -> AxesImage:
+def _block(axis: Axes, view: View, block: HeatMap, scale: Normalize) -> AxesImage:
     """Draw one block; the image is what the colour bar is made for."""
     values = block.percent
     colors = colormaps[GREY_SCALE].with_extremes(bad="#f0f1f3")

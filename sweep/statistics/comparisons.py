@@ -22,7 +22,7 @@ from sweep.studies.layout import reference_row
 ALL_PAIRS, AGAINST_REFERENCE = "all pairs", "against the reference"
 MOST_METHODS_IN_PAIRS = 40  # 40 x 39 / 2 = 780 pairs a column; with more methods only the reference is compared
 Seeds = tuple[int, int]  # pretraining seed, downstream seed
-Block = TypeVar("Block", bound=Hashable)
+BlockName = TypeVar("BlockName", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Ranks:
 def rank_methods(
     scope: str,
     blocks_are: str,
-    blocks: Mapping[Block, Mapping[str, float]] | Sequence[Mapping[str, float]],
+    blocks: Mapping[BlockName, Mapping[str, float]] | Sequence[Mapping[str, float]],
     methods: Sequence[str],
 ) -> Ranks:
     """Rank the methods within each block and test the mean ranks. scope, blocks_are: for Ranks.

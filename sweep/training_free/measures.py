@@ -36,7 +36,7 @@ from trainables.views.evaluation import EvalSpec
 
 Contents = dict[str, bytes]  # name of a file -> what is in it
 Measured = tuple[Contents, dict[str, Any]]  # what is stored of an item: files, and its result for result.json
-Row = tuple[str, int, str, str, str, float | None, int, str]  # as HEADER
+NumberRow = tuple[str, int, str, str, str, float | None, int, str]  # as HEADER
 
 # Kind -> its version, which is part of an item's key: a raised one is computed again.
 KINDS = {"knn": knn.VERSION, "zero_shot": zero_shot.VERSION, "retrieval": retrieval.VERSION}
@@ -210,13 +210,13 @@ def damage_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> dict[str,
     }
 
 
-def rows_of(data: Snapshot, kinds: tuple[str, ...] | None = None, without: Collection[str] = ()) -> list[Row]:
+def rows_of(data: Snapshot, kinds: tuple[str, ...] | None = None, without: Collection[str] = ()) -> list[NumberRow]:
     """As HEADER: a row a number of what is finished, None where an AUROC is undefined. Values lie in [0, 1].
 
     n: findings in a macro AUROC, or texts or images that a recall is over. kinds: as of `items_of`.
     without: folders that are left out, since they are damaged; another one that is raises CorruptArtefact.
     """
-    rows: list[Row] = []
+    rows: list[NumberRow] = []
     for item in items_of(data, kinds):
         if item.folder in without or not is_done(data.store.files, item.folder):
             continue
