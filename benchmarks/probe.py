@@ -34,6 +34,8 @@ CPU = Compute(torch.device("cpu"))
 
 @dataclass(frozen=True)
 class Size:
+    """Of one comparison: the network, the side of its square images, and the images of both splits."""
+
     backbone: str
     image_size: int
     num_train: int

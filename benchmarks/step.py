@@ -34,6 +34,8 @@ from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
 
 @dataclass(frozen=True)
 class Size:
+    """Of one step: the network, the side of its square images, images in a batch, units of VICReg's expander."""
+
     backbone: str
     image_size: int
     batch: int

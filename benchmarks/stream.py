@@ -69,6 +69,8 @@ WHOLE, QUICK = Size(224, 2048, 72, 16, 768), Size(32, 128, 2, 1, 64)
 
 @dataclass(frozen=True)
 class Corpus:
+    """The same pictures as shards of a storage and as JPEG files."""
+
     files: Files
     folder: str
     manifest: Manifest
