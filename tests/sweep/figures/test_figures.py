@@ -117,7 +117,7 @@ def test_a_study_that_cannot_be_given_to_a_process_is_drawn_here(view, drawings)
         pass
 
     study = Own(**{field.name: getattr(view.study, field.name) for field in fields(view.study)})
-    with drawing_beside(replace(view, study=study), processes=2) as drawn:
+    with drawing_beside(replace(view, snapshot=replace(view.snapshot, study=study)), processes=2) as drawn:
         assert drawn() == drawings
 
 

@@ -14,11 +14,17 @@ from sweep.export.encoder_files import export_encoder, find_encoder
 from sweep.figures import feature_maps, grad_cam_panels, pointing_game
 from sweep.figures.draw import draw_all
 from sweep.figures.models import cell_network, first_cell
-from sweep.figures.view import make_view
+from sweep.figures.view import View, make_view
 from sweep.store.snapshot import Origin, Snapshot
+from sweep.studies.cell import Cell
 from trainables.evaluation.cell_model import FROZEN, TUNED
 from trainables.evaluation.encoder_features import image_features, sample_images
 from trainables.views.evaluation import EvalSpec
+
+
+def with_cells(view: View, cells: tuple[Cell, ...]) -> View:
+    """The same study with fewer cells to take networks from."""
+    return replace(view, snapshot=replace(view.snapshot, plan=replace(view.plan, cells=cells)))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +50,7 @@ def predictions(view, cell) -> dict[str, list]:
 def test_shown_probabilities_are_the_stored_predictions(view, drawings, only_tuned):
     dataset = view.datasets[1]
     if not only_tuned:  # as if LPFT networks had not been kept: the probe's head on the encoder
-        view = replace(view, plan=replace(view.plan, cells=tuple(c for c in view.plan.cells if c.protocol == "LP")))
+        view = with_cells(view, tuple(c for c in view.plan.cells if c.protocol == "LP"))
     drawing = grad_cam_panels.draw(view, dataset, ())
     protocol = "LPFT" if only_tuned else "LP"
     examples = drawing.numbers["examples"]
@@ -80,7 +86,7 @@ def test_the_feature_map_says_which_network_and_gives_numbers(view, drawings):
 
 def test_without_tuned_networks_the_encoders_are_shown(trained, view):
     cells = tuple(cell for cell in view.plan.cells if cell.protocol == "LP")
-    drawing = feature_maps.draw(replace(view, plan=replace(view.plan, cells=cells)), *feature_maps.FIGURES[0])
+    drawing = feature_maps.draw(with_cells(view, cells), *feature_maps.FIGURES[0])
     assert {one["network"] for one in drawing.numbers.values()} == {FROZEN} and "as pretrained" in drawing.caption
 
 
@@ -115,7 +121,7 @@ def cell_network_of(trained):
 def test_a_probe_whose_batch_norm_adapted_is_not_explained_by_another_backbone(view):
     dataset = view.datasets[0]
     adapted = replace(dataset, recipe=replace(dataset.recipe, linear_probe_bn_eval=False))
-    only_probe = replace(view, plan=replace(view.plan, cells=tuple(c for c in view.plan.cells if c.protocol == "LP")))
+    only_probe = with_cells(view, tuple(c for c in view.plan.cells if c.protocol == "LP"))
     assert cell_network(only_probe, view.rows[0], dataset) is not None
     assert cell_network(only_probe, view.rows[0], adapted) is None
 
