@@ -11,6 +11,7 @@ from rich.table import Table
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
+from sweep.cli.options import AsJson
 from sweep.studies.bad_input import BadInput
 
 Row = dict[str, object]  # column -> value: text, number, truth value, or a list of texts
@@ -21,8 +22,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 
 @app.command(epilog="For example: python -m sweep.list methods")
 def list_command(
-    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for scripts.")] = False,
+    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")], as_json: AsJson = False
 ) -> None:
     """Which names are there for --study, --raw, --method and --only?"""
     silence_libraries()

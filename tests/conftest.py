@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # a driver, then what shares its process's one Ray, then what trains.
 SLOW = (
     "test_run.py", "test_driver_faults.py", "test_stream_quick.py", "test_ray_benchmarks_quick.py", "test_stream.py",
-    "test_build.py", "test_throughput.py", "test_canary.py", "test_demo_quick.py", "test_tune.py",
-    "test_stored_before.py",
+    "test_build.py", "test_throughput.py", "test_actors.py", "test_ray_private.py", "test_canary.py",
+    "test_demo_quick.py", "test_tune.py", "test_stored_before.py",
     "test_real_weights.py", "test_precision.py", "test_two_workers.py", "test_mutations.py", "test_training_free.py",
     "test_reading_commands.py", "test_reading_damaged_data.py", "test_resume.py",
     "test_picture_figures.py", "test_figures.py", "test_mutants.py",
@@ -37,6 +37,8 @@ GROUPS = {
     "benchmarks/test_stream_quick.py::test_quick": RAY,
     "datasets_io/corpus/test_stream.py": RAY,
     "datasets_io/build/test_build.py::test_ray_makes_the_same_bytes": RAY,
+    "datasets_io/test_ray_private.py": RAY,
+    "sweep/engine/test_actors.py": RAY,
     "sweep/monitoring/test_throughput.py::test_prometheus_gets_them_from_rays_exporter": RAY,
     "trainables/pretraining/test_two_workers.py": "the runs of two workers",
     "trainables/test_mutations.py::test_a_mistake_over_two_workers": "the runs of two workers",

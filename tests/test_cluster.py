@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ray.autoscaler._private.util import prepare_config, validate_config
+
+from datasets_io.ray_private import launcher_config
 
 ROOT = Path(__file__).parents[1]
 LAUNCHER_FILES = ("cluster.yaml", "docs/clusters/on-prem.yaml")
@@ -31,15 +32,14 @@ def commands(config, *kinds):
 
 
 def test_ray_takes_the_file(config):
-    prepared = prepare_config(config)
-    validate_config(prepared)
+    prepared = launcher_config(config)
     assert prepared["head_start_ray_commands"] == config["head_start_ray_commands"]
 
 
 def test_a_misspelt_field_is_refused(config):
     config["max_wrokers"] = 3
     with pytest.raises(Exception, match="max_wrokers"):
-        validate_config(prepare_config(config))
+        launcher_config(config)
 
 
 def test_every_command_is_shell_that_parses(config):

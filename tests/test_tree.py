@@ -72,6 +72,7 @@ LAW: dict[str, dict[str, set[str]]] = {
         "fingerprint": set(),
         "compiled": set(),
         "local_ray": set(),
+        "ray_private": set(),
         "storage": set(),
         "sources": {"schema"},
         "pixels": {"schema", "compiled"},

@@ -1,8 +1,10 @@
 """Which process is this, on which node, so that a later one with its number is not taken for it? [ray]"""
 
 import os
+import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -63,6 +65,13 @@ def birth_of(pid: int) -> str | None:
 def this_process() -> WorkerProcess:
     """The process that asks, on its Ray node."""
     return WorkerProcess(ray.get_runtime_context().get_node_id(), os.getpid(), birth_of(os.getpid()) or "")
+
+
+def end_process(process: WorkerProcess) -> None:
+    """Kill a process, from its own node: one that is stopped does not answer Ray. One that is gone is no error."""
+    if birth_of(process.pid) == process.birth:  # else its number is another's by now
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 _saying = threading.Lock()  # taken once and never released: a process says it in one thread only

@@ -1,0 +1,1 @@
+"""How a command speaks and ends: its display, exit codes, signals, flags and warnings."""

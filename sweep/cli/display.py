@@ -4,15 +4,24 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
-from sweep.cli.signals import raise_if_interrupted
+from sweep.cli.signals import INTERRUPTS
 
 PLAIN_EVERY_SECONDS = 10.0
 PIPE_WIDTH = 140
@@ -28,7 +37,10 @@ class TableRows:
 
 
 class Display:
-    """One for a whole command. `tables` gives the table as it stands when asked."""
+    """One for a whole command; used with `with`, bars and tables stay in place on a terminal.
+
+    tables: gives the tables as they stand when asked.
+    """
 
     def __init__(self, console: Console | None = None):
         self.console = console or Console()
@@ -46,10 +58,10 @@ class Display:
             TextColumn("{task.fields[note]}"),
             console=self.console,
         )
-        self.bars: dict[str, int] = {}
+        self.bars: dict[str, TaskID] = {}
         self.tables: Callable[[], tuple[TableRows, ...]] = tuple
-        self.printed: dict[str, float] = {}
-        self.tables_drawn = -1e9
+        self.printed: dict[str, float] = {}  # bar -> when a pipe was last told of it; infinity once it is full
+        self.tables_drawn = -1e9  # time.monotonic() of the last drawing: long ago
         self.drawn: Group = Group(self.progress)
 
     def __enter__(self) -> "Display":
@@ -58,18 +70,22 @@ class Display:
             self.live.__enter__()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.live is not None:
-            self.tables_drawn = -1e9
+            self.tables_drawn = -1e9  # long ago: what stays on the screen has the last table
             self.live.refresh()
-            self.live.__exit__(*error)
+            self.live.__exit__(kind, error, trace)
 
     def say(self, text: str) -> None:
+        """Print a line, above the bars. text: with the markup of rich; escape() what may hold brackets."""
         self.console.print(text, highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
-            sys.stdout.flush()
+            sys.stdout.flush()  # a pipe is read as the work goes on
 
     def say_table(self, table: TableRows) -> None:
+        """Print a table, above the bars."""
         self.console.print(rich_table(table))
 
     def bar(self, name: str, done: int, total: int, unit: str = "", note: str = "") -> None:
@@ -77,7 +93,7 @@ class Display:
 
         Raises KeyboardInterrupt if the command was interrupted.
         """
-        raise_if_interrupted()
+        INTERRUPTS.raise_if_received()
         if name not in self.bars:
             self.bars[name] = self.progress.add_task(name, total=total, unit=unit, note=note)
         self.progress.update(self.bars[name], completed=done, total=total, note=note)
@@ -91,13 +107,16 @@ class Display:
                 self.say(f"{name}: {done}/{total} {unit}{eta}{' ' + note if note else ''}".rstrip())
 
     def _render(self) -> Group:
-        if time.monotonic() - self.tables_drawn > 1.0:
+        if (
+            time.monotonic() - self.tables_drawn > 1.0
+        ):  # bars move four times a second; a table costs a pass over results
             self.tables_drawn = time.monotonic()
             self.drawn = Group(self.progress, *(rich_table(table) for table in self.tables()))
         return self.drawn
 
 
 def rich_table(table: TableRows) -> Table:
+    """A table for rich: the first column to the left, the others to the right."""
     shown = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for i, name in enumerate(table.header):
         shown.add_column(name, justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")

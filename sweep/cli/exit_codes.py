@@ -11,13 +11,14 @@ from typing import NoReturn
 import typer
 
 from datasets_io.storage.schema_version import NewerSchema
-from sweep.cli.signals import EXIT_INTERRUPTED, end_process, ignore_signals, interruptible
+from sweep.cli.signals import EXIT_INTERRUPTED, INTERRUPTS
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
 
 
 def storage_error_message(error: OSError, storage: str) -> str | None:
     """A sentence where the storage is full, read-only, forbidden or away; None for any other error."""
+    # What a user or an administrator can mend. Any other is a fault of the program, and keeps its traceback.
     known = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
     if error.errno not in known:
         return None
@@ -35,16 +36,19 @@ class ClusterLost(RuntimeError):
 
 @contextmanager
 def handled_errors(module: str, storage: str, bad_input: type[Exception], retry: str = "") -> Iterator[None]:
-    """Exit codes and sentences for what stops a command; the same command, with `retry`, goes on after most of it."""
+    """Exit codes and sentences for what stops a command; the same command, with `retry`, goes on after most of it.
+
+    130 for an interrupt, 3 for a lost cluster or storage, 2 for `bad_input`. Other errors pass, with their traceback.
+    """
     command = command_of(module)
     try:
-        with interruptible():
+        with INTERRUPTS.interruptible():
             yield
     except KeyboardInterrupt:
-        ignore_signals()
+        INTERRUPTS.ignore()  # before the sentence: a second Ctrl-C must not cut it off
         typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
-        end_process()
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        INTERRUPTS.end_process()
+        raise typer.Exit(EXIT_INTERRUPTED) from None  # in a process that is not the command's own
     except ClusterLost as error:
         _exit(cluster_lost_message(error, module), EXIT_SOME_FAILED)
     except (bad_input, NewerSchema) as error:
@@ -76,6 +80,7 @@ def errors_as_sentences(storage: str, *bad_input: type[Exception], advice: str =
 
 
 def cluster_lost_message(error: ClusterLost, module: str) -> str:
+    """The sentence for a lost cluster, with the command that goes on."""
     return f"error: {error}. What is finished is kept; go on with:\n  {command_of(module)}"
 
 

@@ -11,6 +11,7 @@ def silence_libraries() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     for name in ("ray", "ray.data", "ray.tune", "ray.train", "timm", "transformers", "pydicom"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Hugging Face reads its variables when it is imported, Ray its own when it starts: this comes before both.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

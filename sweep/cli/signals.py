@@ -5,92 +5,124 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 EXIT_INTERRUPTED = 130
 AGAIN_SECONDS = 0.01
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_read_end, _write_end = os.pipe()
-for _descriptor in (_read_end, _write_end):
-    os.set_blocking(_descriptor, False)
-_own_process = False
+Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 
 
-def install_handlers() -> None:
-    """For a command's first line, before the libraries, which take a while: nothing has begun, so a signal ends it."""
-    global _own_process
-    _own_process = True
-    _set_handlers(_exit_before_start)
+class Interrupts:
+    """SIGINT and SIGTERM of this process: what they do to a command, and how long work learns that one came.
 
+    Handlers of signals belong to a process, so a process has one object, INTERRUPTS. Its life, in a command:
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """A signal raises KeyboardInterrupt, again where a callback catches it, else where `raise_if_interrupted` is."""
-    _set_handlers(signal.default_int_handler)
-    # Python writes each signal's number there, whoever's handler answers it: Ray has its own while it starts.
-    descriptor = signal.set_wakeup_fd(_write_end, warn_on_full_buffer=False)
-    hook = sys.unraisablehook
+    1. `install`, before the libraries are imported: nothing has begun, so a signal ends the process at once.
+    2. `interruptible`, around the work: a signal raises KeyboardInterrupt, and long work asks `raise_if_received` in
+       case a library has caught that. Only while it lasts is there a pipe of signals that came.
+    3. `ignore`, once the command is about to end because of a signal: another one changes nothing.
+    4. `end_process`, when everything is in order and has been said.
 
-    def raise_again(unraisable) -> None:
-        if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            again = signal.SIGTERM if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else signal.SIGINT
-            main = threading.main_thread().ident
-            threading.Timer(AGAIN_SECONDS, signal.pthread_kill, [main, again]).start()
-        else:
-            hook(unraisable)
-
-    sys.unraisablehook = raise_again
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
-        signal.set_wakeup_fd(descriptor)
-        _received_signals()
-
-
-def raise_if_interrupted() -> None:
-    """For what goes on for long. Raises KeyboardInterrupt where a signal came and the work went on all the same."""
-    if threading.current_thread() is not threading.main_thread():
-        return  # it would end that thread alone
-    if _received_signals() & set(SIGNALS):
-        raise KeyboardInterrupt
-
-
-def end_process() -> None:
-    """End a command that was interrupted, has left everything in order and has said so; in another process do nothing.
-
-    Taking the libraries down one by one, and waiting for threads whose work nobody wants, would take seconds.
+    In a process that is not a command's own, as a test's, `install` was not called: then 3 and 4 do nothing.
+    All but `raise_if_received` is for the main thread, the only one in which Python sets handlers.
     """
-    if _own_process:
+
+    def __init__(self) -> None:
+        self._own_process = False
+        self._received: int | None = None  # the pipe's end to read from, while the work is interruptible
+
+    def install(self) -> None:
+        """For a command's first line, before the libraries, which take a while."""
+        self._own_process = True
+        _set_handlers(_exit_before_start)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """A signal raises KeyboardInterrupt: again where a callback drops it, else at `raise_if_received`."""
+        _set_handlers(signal.default_int_handler)
+        ends = os.pipe()
+        for end in ends:
+            os.set_blocking(end, False)
+        outer, self._received = self._received, ends[0]
+        # Python writes each signal's number there, whoever's handler answers it: Ray has its own while it starts.
+        wakeup = signal.set_wakeup_fd(ends[1], warn_on_full_buffer=False)
+        hook = sys.unraisablehook
+
+        # Python drops what a destructor or a callback of C raises and tells this hook, where raising would be in vain.
+        def raise_again(unraisable: "sys.UnraisableHookArgs") -> None:
+            if issubclass(unraisable.exc_type, KeyboardInterrupt):
+                _send_again_soon()
+            else:
+                hook(unraisable)
+
+        sys.unraisablehook = raise_again
+        try:
+            yield
+        finally:
+            sys.unraisablehook = hook
+            signal.set_wakeup_fd(wakeup)
+            self._received = outer  # before they are closed: their numbers may be another file's at once
+            for end in ends:
+                os.close(end)
+
+    def raise_if_received(self) -> None:
+        """For what goes on for long. Raises KeyboardInterrupt where a signal came and the work went on all the same."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # it would end that thread alone
+        if self._take_received() & set(SIGNALS):
+            raise KeyboardInterrupt
+
+    def ignore(self) -> None:
+        """For a command that is about to end: another signal changes nothing."""
+        if self._own_process:
+            _set_handlers(signal.SIG_IGN)
+
+    def end_process(self) -> None:
+        """End a command that was interrupted, has left everything in order and has said so: exit code 130.
+
+        In a process that is not a command's own it returns, and the caller exits in the ordinary way.
+        """
+        if not self._own_process:
+            return
+        # An ordinary exit first joins every thread, whose work nobody wants any more, and then takes the libraries down
+        # one by one: seconds. Exit functions do run, as Ray's and those of temporary files; Python has no public name
+        # for running them without the rest.
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):  # whoever read it has gone
                 stream.flush()
         os._exit(EXIT_INTERRUPTED)
 
-
-def ignore_signals() -> None:
-    """For a command that is about to end: another signal changes nothing."""
-    if _own_process:
-        _set_handlers(signal.SIG_IGN)
-
-
-def _received_signals() -> set[int]:
-    """Those since the last look."""
-    try:
-        return set(os.read(_read_end, 4096))
-    except BlockingIOError:
-        return set()
+    def _take_received(self) -> set[int]:
+        """Numbers of the signals that came since this was last asked."""
+        if self._received is None:
+            return set()
+        try:
+            return set(os.read(self._received, 4096))
+        except BlockingIOError:  # none came
+            return set()
 
 
-def _set_handlers(handler) -> None:
+INTERRUPTS = Interrupts()
+
+
+def _set_handlers(handler: Handler) -> None:
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # as SIGINT is for a shell's background job
             signal.signal(number, handler)
 
 
+def _send_again_soon() -> None:
+    """Send this process the signal once more, from a thread, when whatever dropped its exception has returned."""
+    number = signal.SIGTERM if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else signal.SIGINT
+    main = threading.main_thread().ident
+    threading.Timer(AGAIN_SECONDS, signal.pthread_kill, [main, number]).start()
+
+
 def _exit_before_start(number: int, frame: FrameType | None) -> None:
+    # No print and no sys.exit: a handler may run in the middle of an import, or of another print.
     os.write(2, b"\nInterrupted before anything had begun.\n")
     os._exit(EXIT_INTERRUPTED)

@@ -14,6 +14,7 @@ from rich.table import Table
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, errors_as_sentences
 from sweep.cli.logging import silence_libraries
+from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, AsJson, Storage
 from sweep.doctor.check import FAIL, OK, WARN, Check, guarded
 
 if TYPE_CHECKING:
@@ -32,9 +33,7 @@ def doctor(
     cluster: Annotated[
         Path | None, typer.Argument(metavar="[cluster.yaml]", help="A cluster file: would `ray up` take it?")
     ] = None,
-    storage: Annotated[
-        str, typer.Option(help="Where results will be kept: a folder, an NFS path, s3://... or gs://...")
-    ] = "radsweep-results",
+    storage: Storage = DEFAULT_STORAGE,
     raw: Annotated[
         list[str] | None,
         typer.Option(metavar="SOURCE=DIR", help="A raw archive: is it complete? No image is read. Repeat for each."),
@@ -42,7 +41,7 @@ def doctor(
     study: Annotated[
         str | None, typer.Option(help="Whose data and disk space to check; demo, where neither it nor --raw is given.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON, for scripts.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Would a study run here? Each check that fails comes with the command that fixes it.
 
@@ -70,7 +69,7 @@ def examine(study_name: str | None, storage: str, raw_values: list[str], cluster
 
     raw = parse_raw(raw_values)
     if study_name is None and not raw:
-        study_name = "demo"
+        study_name = DEFAULT_STUDY
     study = load_study(study_name) if study_name else None
     if cluster is not None and not cluster.is_file():
         raise ValueError(f"cluster file {cluster} does not exist")

@@ -1,4 +1,4 @@
-"""Would `ray up` take this cluster file, and does it keep what is promised: token, loopback dashboard? [ray]"""
+"""Would `ray up` take this cluster file, and does it keep what is promised: token, loopback dashboard?"""
 
 import io
 import logging
@@ -12,10 +12,7 @@ from typing import Any
 
 import yaml
 
-# Private, since Ray has no public way to validate a cluster file short of `ray up`, which starts machines. Where Ray
-# moves or changes them, this import or test_a_cluster_file_is_held_against_the_schema_and_the_promises fails.
-from ray.autoscaler._private.util import prepare_config, validate_config
-
+from datasets_io.ray_private import launcher_config
 from sweep.doctor.check import FAIL, OK, Check
 
 # Values that the files come with and that no one can have meant.
@@ -43,7 +40,7 @@ def _schema(path: Path, config: dict[str, Any]) -> Check:
     logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)  # it remarks on each default
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # remarks on mounts of single files
-            validate_config(prepare_config(config))
+            launcher_config(config)
     except Exception as error:  # Ray raises whatever its validators and providers raise
         reason = str(error).split("\n")[0]
         return Check("cluster file", FAIL, f"{path}: Ray does not take it: {reason}", f"$EDITOR {path}")

@@ -1,23 +1,23 @@
 """Which Ray cluster is used: the one that is joined or started, and what its autoscaler could make of it. [ray]"""
 
+import logging
 import os
 import signal
 
 import ray
-from ray._private.state import state
 
 from datasets_io.local_ray import ensure_token
+from datasets_io.ray_private import autoscaler_limits
 from sweep.cli.exit_codes import ClusterLost
-from sweep.cli.signals import raise_if_interrupted
+from sweep.cli.signals import INTERRUPTS
 from sweep.engine.schedule import ClusterResources
 
-ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"
-
-
-UNLIMITED = 1e9
+ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"  # the text of Ray's exception, which has no class
+UNLIMITED = 1e9  # where nothing limits a resource Ray names sys.maxsize, and no cluster has a billion of anything
 
 
 def resources_now() -> ClusterResources:
+    """What the nodes have that are there, in use or not."""
     total = ray.cluster_resources()
     return ClusterResources(total.get("GPU", 0.0), total.get("CPU", 0.0))
 
@@ -28,31 +28,31 @@ def resources_at_most() -> ClusterResources:
     Work is offered for all of it: only what waits for a machine makes the autoscaler start one.
     """
     now = resources_now()
-    limit = {
-        name: value
-        for name, value in (state.get_max_resources_from_cluster_config() or {}).items()
-        if value < UNLIMITED
-    }
+    limit = {name: value for name, value in autoscaler_limits().items() if value < UNLIMITED}
     return ClusterResources(max(now.gpus, limit.get("GPU", 0.0)), max(now.cpus, limit.get("CPU", 0.0), 1.0))
 
 
 def start_ray(log_to_driver: bool = False) -> None:
-    """Join the cluster that RAY_ADDRESS names, or start a local one that nothing else joins."""
+    """Join the cluster that RAY_ADDRESS names, or start a local one that nothing else joins.
+
+    Raises ClusterLost where Ray does not start in time, KeyboardInterrupt where the user asked to stop meanwhile.
+    """
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    # A task that asks for no GPU, as one that starts pretraining, sees CUDA_VISIBLE_DEVICES as it was: not emptied.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    raise_if_interrupted()  # starting takes a while
+    INTERRUPTS.raise_if_received()  # starting takes a while
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        _init_patiently(log_to_driver)
-    except SystemExit as error:  # by Ray's handler of SIGTERM, which would end the driver without a word
+        _init_with_retries(log_to_driver)
+    except SystemExit as error:  # by Ray's handler of SIGTERM, which would end the driver without a message
         raise KeyboardInterrupt from error
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)
         signal.alarm(0)  # Ray's handler in C++, where it was called, would abort the process 3 s later
-    raise_if_interrupted()
+    INTERRUPTS.raise_if_received()
 
 
-def _init_patiently(log_to_driver: bool) -> None:
+def _init_with_retries(log_to_driver: bool) -> None:
     """On a machine that is busy with much else, Ray's own parts may not find each other in the time that it allows."""
     for attempt in range(1, ATTEMPTS_TO_START + 1):
         try:
@@ -69,18 +69,18 @@ def _init_patiently(log_to_driver: bool) -> None:
 def _init(log_to_driver: bool) -> None:
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, log_to_driver=log_to_driver, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=log_to_driver, logging_level=logging.ERROR)
         return
     ensure_token()
-    # A worker that is just starting looks six times so long for a head that died with its driver; Ray's own is 5 s.
+    # A worker that is just starting waits six times so long for a head that died with its driver; Ray's own is 5 s.
     os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", "4")
-    # A process for each group of workers that waits for the cloud's word that a node goes; here nobody says it.
+    # Else each group of workers has a process that waits for the cloud to announce that a node goes; here none does.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # The dashboard also answers Ray Train's questions about its own actors; it listens on loopback only.
     ray.init(
         address="local",
         log_to_driver=log_to_driver,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         include_dashboard=True,
         dashboard_host="127.0.0.1",
     )

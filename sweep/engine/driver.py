@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from datasets_io.corpus.manifest import Manifest
-from sweep.cli.display import Display
-from sweep.cli.signals import raise_if_interrupted
+from sweep.cli.display import Display, TableRows
+from sweep.cli.signals import INTERRUPTS
 from sweep.monitoring.bars import RunBars
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.sinks import SinkOptions, Sinks
@@ -27,7 +26,7 @@ WAIT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Work:
-    """A plan and where it is run. tables: what the display shows meanwhile."""
+    """A plan and where it is run. data_folders, manifests: of each source. tables: what the display shows meanwhile."""
 
     plan: Plan
     store: Store
@@ -36,22 +35,26 @@ class Work:
     resources: Resources
     reader: ResultReader
     display: Display
-    tables: Callable[[], Any]
+    tables: Callable[[], tuple[TableRows, ...]]
     sinks: SinkOptions
 
     def left(self) -> tuple[Pending, set[str]]:
-        """What is neither done nor failed, and the folders that are done. Damaged results are put aside first."""
+        """What is neither done nor failed, and the folders that are done. Damaged results go to quarantine first."""
         self.store.quarantine_damaged(self.plan.encoders)
         self.reader.collect()
         done, failed = self.store.done_and_failed()
-        items = (*self.plan.encoders, *self.plan.cells)
-        keys = [{item.key for item in items if self.store.folder(item) in names} for names in (done, failed)]
-        aside = self.store.quarantined()  # a damaged encoder is computed again, also where all of its cells are done
-        again = {run.key for run in self.plan.encoders if self.store.folder(run).rpartition("/")[2] in aside}
-        return pending(self.plan, *keys, again), done
+        items: tuple[EncoderRun | Cell, ...] = (*self.plan.encoders, *self.plan.cells)
+        keys_done, keys_failed = (
+            {item.key for item in items if self.store.folder(item) in names} for names in (done, failed)
+        )
+        # A damaged encoder is computed again, also where all of its cells are done.
+        quarantined = self.store.quarantined()
+        again = {run.key for run in self.plan.encoders if self.store.folder(run).rpartition("/")[2] in quarantined}
+        return pending(self.plan, keys_done, keys_failed, again), done
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
+        """Source -> split -> number of images."""
         return {
             source: {split: part["images"] for split, part in manifest.counts["splits"].items()}
             for source, manifest in self.manifests.items()
@@ -61,7 +64,8 @@ class Work:
 def work_through(work: Work) -> None:
     """Run everything that is left and that no other driver computes; wait for what others compute.
 
-    Failures are in the store when this returns, and what killed processes left is gone.
+    Failures are in the store when this returns, and what killed processes left is gone. Raises ClusterLost where the
+    cluster goes away, KeyboardInterrupt where the user asked to stop, OSError where the storage cannot be used.
     """
     left, _ = work.left()
     if left.nothing:
@@ -79,7 +83,7 @@ def _pass_by_pass(work: Work) -> None:
         for _ in range(MOST_PASSES):
             mine, done = _claim(work, lease)
             keys = _keys(mine)
-            if mine.nothing or keys == before:
+            if mine.nothing or keys == before:  # a pass that changed nothing would not the next time either
                 break
             start()
             with named_loss():
@@ -89,27 +93,28 @@ def _pass_by_pass(work: Work) -> None:
 
 
 def _keys(left: Pending) -> set[str]:
-    return {item.key for item in (*left.encoders, *left.cells)}
+    items: tuple[EncoderRun | Cell, ...] = (*left.encoders, *left.cells)
+    return {item.key for item in items}
 
 
 def _claim(work: Work, lease: Lease) -> tuple[Pending, set[str]]:
     """What is left and now this driver's. Waits while all that is left is computed by others."""
-    said: set[Holder] = set()
+    named: set[Holder] = set()
     while True:
-        raise_if_interrupted()
+        INTERRUPTS.raise_if_received()
         left, done = work.left()
         claimed, held = lease.claim(_keys(left))
         mine = _possible(left, claimed, starts_from(work.plan.cells))
-        lease.keep(_keys(mine))  # what it cannot begin before others end, they or anyone may have
+        lease.keep(_keys(mine))  # what this driver cannot begin before others end is left to them, or to anyone
         if not mine.nothing or not held:
             return mine, done
-        for holder in set(held.values()) - said:
+        for holder in set(held.values()) - named:
             count = sum(other == holder for other in held.values())
             work.display.say(
                 f"{holder} computes {count} of what is left: waiting for it, and going on in its place should it fall "
                 "silent. Ctrl-C leaves it alone."
             )
-        said |= set(held.values())
+        named |= set(held.values())
         time.sleep(WAIT_SECONDS)
 
 
@@ -157,7 +162,7 @@ def _one_pass(work: Work, mine: Pending, done: set[str]) -> None:
 
 @contextmanager
 def _cluster() -> Iterator[Callable[[], None]]:
-    """Gives a function that joins or starts Ray once; leaves it at the end, undisturbed by more signals."""
+    """A function that joins or starts Ray once. Ray is left at the end, and a second signal does not disturb that."""
     from sweep.engine.cluster import start_ray, stop_ray
 
     started = False
@@ -171,6 +176,7 @@ def _cluster() -> Iterator[Callable[[], None]]:
     try:
         yield start
     finally:
+        # Half a shutdown would leave Ray's processes behind, and what the first signal asked for is being done already.
         kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
         if started:
             stop_ray()

@@ -1,11 +1,8 @@
 """What is pending, run to the end on a Ray cluster: encoders and, as they land, their cells. [ray]"""
 
-import os
-import signal
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import ray
@@ -13,11 +10,11 @@ from ray.train import ScalingConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets_io.storage.artefacts import FAILED, is_done
-from sweep.cli.signals import raise_if_interrupted
+from sweep.cli.signals import INTERRUPTS
 from sweep.engine.cluster import resources_at_most
 from sweep.engine.head_health import HeadMonitor
 from sweep.engine.jobs import downstream_jobs, encoder_job
-from sweep.engine.progress_actor import ProgressActor
+from sweep.engine.progress_actor import start_progress_actor
 from sweep.engine.schedule import ScheduledJob, Shape, groups_in_order, groups_wanted, longest_first, shape_of
 from sweep.engine.tune_search import CellWork, run_tune_search
 from sweep.monitoring.progress import ProgressSnapshot
@@ -25,20 +22,27 @@ from sweep.store.store import Store
 from sweep.studies.cell import Cell
 from sweep.studies.forecast import FLOPS_PER_SECOND
 from sweep.studies.plan import Pending
+from trainables.events import EventChannel, Progress
 from trainables.pretraining.encoder_job import EncoderJob, fail, run_initial
-from trainables.pretraining.worker_group import RunQueue, WorkerGroup, pretrain_all
-from trainables.process import ALIVE_SECONDS, WorkerProcess, birth_of
+from trainables.pretraining.run_queue import start_run_queue
+from trainables.pretraining.worker_group import WorkerGroup, pretrain_all
+from trainables.process import ALIVE_SECONDS, WorkerProcess, end_process
 from trainables.recipe import Resources
 
-POLL_SECONDS, LOOK_SECONDS = 0.25, 2.0
+# Names of tasks, which stand in the titles of their processes; those of encoders and groups go on after them.
+INITIAL_TASK, GROUP_TASK, SEARCH_TASK = "initial-", "pretrain-", "run_tune_search"
+POLL_SECONDS, CHECK_SECONDS = 0.25, 2.0
 LEAST_LIMIT_SECONDS, LIMIT_TIMES_FORECAST = 1800.0, 20.0
-MOST_MISSED = 12  # words that a living process may fail to say
+MOST_MISSED = 12  # reports in a row that a living process may fail to send
 
 
 # Short, and others wait for it while they hold the cores; its process is not kept: it holds half a gigabyte.
 @ray.remote(num_cpus=0, max_retries=2, max_calls=1)
-def _initial(job: EncoderJob, storage: str, actor) -> None:
-    run_initial(job, storage, lambda progress: actor.encoder.remote(progress))
+def _initial(job: EncoderJob, storage: str, progress_actor: EventChannel) -> None:
+    def emit(progress: Progress) -> None:
+        progress_actor.encoder.remote(progress)
+
+    run_initial(job, storage, emit)
 
 
 @ray.remote(num_cpus=0, max_retries=0)
@@ -56,10 +60,7 @@ def _worker_group(group: WorkerGroup, shape: Shape) -> None:
 
 @ray.remote(num_cpus=0, max_retries=0)
 def _end_process(process: WorkerProcess) -> None:
-    """Run on the node of a process that hangs: a stopped one does not answer Ray, but it can be killed."""
-    if birth_of(process.pid) == process.birth:  # else its number is another's by now
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
+    end_process(process)
 
 
 class Execution:
@@ -75,39 +76,47 @@ class Execution:
         counts: dict[str, dict[str, int]],
         resources: Resources,
     ):
-        """done: folders that are finished; counts: source -> images of each split."""
+        """done: folders that are finished; counts: source -> images of each split.
+
+        Raises ValueError where a pretraining cannot fit on the cluster.
+        """
         # What only steers stays with the driver: a worker's node may go, and one cut off may hold a task for minutes.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self.here, self.head = {"scheduling_strategy": here}, HeadMonitor()
-        self.store, self.resources, self.progress = store, resources, ProgressActor.options(**self.here).remote()
+        self.here: dict[str, Any] = {"scheduling_strategy": here}
+        self.head = HeadMonitor()
+        self.store, self.resources, self.progress = store, resources, start_progress_actor(self.here)
         jobs = [encoder_job(run, data_folders) for run in longest_first(pending.encoders, counts)]
         self.initial = [job for job in jobs if not job.is_pretraining]
         self.pretrainings = tuple(job for job in jobs if job.is_pretraining)
         initial = tuple(job.folder for job in self.initial)
-        self.queue = RunQueue.options(**self.here).remote(len(self.pretrainings), initial)
+        self.queue = start_run_queue(len(self.pretrainings), initial, self.here)
         self.shape = shape_of(resources, resources_at_most(), len(self.pretrainings))
         groups = groups_in_order(pending.cells, all_cells, counts)
         self.jobs, self.tasks = downstream_jobs(groups, all_cells, data_folders, resources, self.shape.on_gpus)
         self.limits = {i: time_limit(task, resources, self.shape.on_gpus) for i, task in enumerate(self.tasks)}
         self.done = {name for task in self.tasks for name in task.needs if name in done}
-        self.owners: dict[Any, str | EncoderJob | None] = {}
-        self.refreshed_at = -1e9
+        # What runs -> whose it is: an encoder without corpus, a group's name, or None for the search over the cells.
+        self.owners: dict[ray.ObjectRef[None], str | EncoderJob | None] = {}
+        self.refreshed_at = -1e9  # long ago: the first round does everything
         self.deaths = 0
 
     def run(self, show: Callable[[ProgressSnapshot], None]) -> None:
-        """To the end. Failures are in the store when this returns; it raises only for its own."""
+        """To the end. Failures are in the store when this returns; it raises only for its own.
+
+        Raises ConnectionError where the cluster's head is gone, KeyboardInterrupt where the user asked to stop.
+        """
         for job in self.initial:
-            options = {"name": f"initial-{job.name}", **self.here}
-            self.owners[_initial.options(**options).remote(job, self.store.uri, self.progress)] = job
+            task = _initial.options(name=f"{INITIAL_TASK}{job.name}", **self.here)
+            self.owners[task.remote(job, self.store.uri, self.progress)] = job
         if self.jobs:
             self._start_cells()
         self._start_groups()
         while self.owners:
-            raise_if_interrupted()
+            INTERRUPTS.raise_if_received()
             finished, _ = ray.wait(list(self.owners), num_returns=1, timeout=POLL_SECONDS)
             for ref in finished:
                 self._settle(ref, self.owners.pop(ref))
-            if time.monotonic() - self.refreshed_at > LOOK_SECONDS or finished:
+            if time.monotonic() - self.refreshed_at > CHECK_SECONDS or finished:
                 self.refreshed_at = time.monotonic()
                 self.head.check()
                 self._start_groups()
@@ -127,17 +136,18 @@ class Execution:
             tuple(job.folder for job in self.pretrainings),
             self.progress,
         )
-        self.owners[run_tune_search.options(**self.here).remote(work)] = None
+        self.owners[run_tune_search.options(name=SEARCH_TASK, **self.here).remote(work)] = None
 
     def _start_groups(self) -> None:
         """As many groups of workers as the machines, now or when they have grown, can hold."""
         if not self.pretrainings:
             return
         running = sum(isinstance(owner, str) for owner in self.owners.values())
-        left, waiting = self.head.get([self.queue.left.remote(), self.queue.num_waiting.remote()])
+        left, waiting = self.head.get_all([self.queue.left.remote(), self.queue.num_waiting.remote()])
+        # One even where none fits at the moment: only work that waits for a machine makes the autoscaler start it.
         wanted = max(1, groups_wanted(self.shape, resources_at_most(), left))
         for _ in range(min(wanted - running, waiting)):
-            name = f"pretrain-{uuid.uuid4().hex[:6]}"
+            name = f"{GROUP_TASK}{uuid.uuid4().hex[:6]}"
             group = WorkerGroup(name, self.pretrainings, self.queue, self.store.uri, self.resources, self.progress)
             self.owners[_worker_group.options(name=name, **self.here).remote(group, self.shape)] = name
 
@@ -145,11 +155,11 @@ class Execution:
         """What is over its limit, and what is stopped between two jobs, which has none."""
         overdue = self.progress.overdue.remote(self.limits)
         silent = self.progress.silent.remote(silence_limit(self.resources))
-        for process in {process for named in self.head.get([overdue, silent]) for process in named}:
+        for process in {process for named in self.head.get_all([overdue, silent]) for process in named}:
             where = NodeAffinitySchedulingStrategy(process.node, soft=False)
             _end_process.options(scheduling_strategy=where).remote(process)
 
-    def _settle(self, ref: Any, owner: str | EncoderJob | None) -> None:
+    def _settle(self, ref: "ray.ObjectRef[None]", owner: str | EncoderJob | None) -> None:
         """After a piece of work ended. What died with its process begins again, so often that it is no accident."""
         error: Exception | None = None
         try:
@@ -176,11 +186,14 @@ class Execution:
         """What has neither result nor failure has failed."""
         files, error = self.store.files, error or RuntimeError("ended without a result")
         if not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}"):
-            fail(job, files, error, lambda progress: self.progress.encoder.remote(progress))
+            fail(job, files, error, self._emit)
+
+    def _emit(self, progress: Progress) -> None:
+        self.progress.encoder.remote(progress)
 
 
 def silence_limit(resources: Resources) -> float:
-    """Seconds after which a silent process counts as stopped: not so few that a busy one is taken for it."""
+    """Seconds after which a process that does not report counts as stopped: not so few that a busy one does."""
     return max(resources.cell_time_limit_seconds or LEAST_LIMIT_SECONDS, MOST_MISSED * ALIVE_SECONDS)
 
 
@@ -188,5 +201,5 @@ def time_limit(task: ScheduledJob, resources: Resources, on_gpus: bool) -> float
     """Seconds after which a job of cells counts as hanging: far more than its forecast, or what Resources says."""
     if resources.cell_time_limit_seconds is not None:
         return resources.cell_time_limit_seconds
-    rate = FLOPS_PER_SECOND["V100" if on_gpus else "CPU core"]
+    rate = FLOPS_PER_SECOND["V100" if on_gpus else "CPU core"]  # the slowest of each: a limit only ends hangs
     return LEAST_LIMIT_SECONDS + LIMIT_TIMES_FORECAST * task.work / rate

@@ -14,26 +14,28 @@ from sweep.store.store import ReadStore, Store
 from sweep.studies.study import Study
 from trainables.recipe import PretrainRecipe
 
-WAIT_SECONDS = 1.0  # between two looks at whether what is leased is free
+WAIT_SECONDS = 1.0  # until it is asked again whether another driver has released its lease
 Show = Callable[[str, int, int], None]  # name, done, total
 
 
 def check_data(study: Study, plans: dict[str, DataPlan], store: ReadStore) -> None:
-    """Look at what is to be built before any work. Raise ValueError for archives that are not whole, and where
-    a batch is larger than the corpus or validation has less than two images.
+    """Check what is to be built, and how much of it there is, before any work.
+
+    Raises ValueError for archives that are not whole, and where a batch is larger than the corpus or validation has
+    less than two images.
     """
-    manifests({s: p.folder for s, p in plans.items() if p.built}, store)  # a damaged one is named before any work
+    manifests(_built(plans), store)  # a damaged one is named before any work
     listed = {s: check_archive(p.spec, p.raw) for s, p in plans.items() if not p.built and p.raw is not None}
     recipes = {row.name: row.recipe for row in study.rows if isinstance(row.recipe, PretrainRecipe)}
     corpus = plans[study.corpus.source]
     for required in {recipe.require_impression for recipe in recipes.values()}:
         kind = "with_impression" if required else "images"
-        if corpus.built:
+        if corpus.built and corpus.folder is not None:
             splits = read_manifest(store.files, corpus.folder).counts["splits"]
             train, val = splits["train"][kind], splits["val"][kind]
         elif corpus.raw is not None:
-            seen = [r.split for r in listed[corpus.spec.source] if r.report_impression or not required]
-            train, val = seen.count("train"), seen.count("val")
+            kept = [r.split for r in listed[corpus.spec.source] if r.report_impression or not required]
+            train, val = kept.count("train"), kept.count("val")
         else:
             continue  # synthetic archives, still to be written
         _check_sizes(study.corpus.source, recipes, train, val, "images with an impression" if required else "images")
@@ -54,32 +56,41 @@ def build_data(
     study: Study, plans: dict[str, DataPlan], store: Store, show: Show, say: Callable[[str], None]
 ) -> dict[str, str]:
     """Build what is missing; source -> data folder. Of two drivers the second waits, and finds all built."""
-    if all(plan.built for plan in plans.values()):
-        return {source: plan.folder for source, plan in plans.items()}
+    if len(built := _built(plans)) == len(plans):
+        return built
     with Lease(store.files) as lease:
-        told = False
+        named = False
         while holders := lease.claim({DATA})[1]:
-            if not told:
+            if not named:
                 say(f"{holders[DATA]} builds data in this storage: waiting for it. Ctrl-C leaves it alone.")
-            told = True
+            named = True
             time.sleep(WAIT_SECONDS)
         return _build(study, plans, store, show)
 
 
+def _built(plans: dict[str, DataPlan]) -> dict[str, str]:
+    """Source -> folder of its shards, of what is built."""
+    return {source: plan.folder for source, plan in plans.items() if plan.built and plan.folder is not None}
+
+
 def _build(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -> dict[str, str]:
+    # Folders are named after what the archives hold, so those of synthetic ones are known once they are written.
     if any(plan.folder is None for plan in plans.values()):
+        assert study.synthetic is not None, "an archive that is named can be read, and its folder is known"
         root = synthetic_root(study, store)
-        write_archives(study.synthetic, root, lambda done, total, text: show("synthetic archives", done, total))
+        write_archives(study.synthetic, root, _named("synthetic archives", show))
         plans = plan_data(study, {}, store)
         check_data(study, plans, store)
-    folders = {}
+    folders: dict[str, str] = {}
     for source, plan in plans.items():
+        assert plan.folder is not None, "all archives are there now, so all folders are known"
         if not plan.built:
-            build(
-                plan.spec,
-                plan.raw,
-                store.files,
-                progress=lambda done, total, text, source=source: show(f"ingest {source}", done, total),
-            )
+            assert plan.raw is not None, "what is not built has an archive, or plan_data would have refused it"
+            build(plan.spec, plan.raw, store.files, progress=_named(f"ingest {source}", show))
         folders[source] = plan.folder
     return folders
+
+
+def _named(name: str, show: Show) -> Callable[[int, int, str], None]:
+    """For what reports (done, total, text): a bar of its own."""
+    return lambda done, total, text: show(name, done, total)

@@ -11,6 +11,7 @@ from trainables.registry import PROTOCOLS
 
 
 def encoder_job(run: EncoderRun, data_folders: dict[str, str]) -> EncoderJob:
+    """The job of an encoder run. data_folders: source -> folder of its shards."""
     return EncoderJob(
         str(run),
         run.key,
@@ -29,8 +30,12 @@ def downstream_jobs(
     resources: Resources,
     on_gpus: bool,
 ) -> tuple[tuple[DownstreamJob, ...], tuple[ScheduledJob, ...]]:
-    """Jobs in the order in which they should start, and what each waits for and takes."""
+    """Jobs in the order in which they should start, and what each waits for and takes.
+
+    groups: cells that are computed together, with their work in FLOP. data_folders: source -> folder of its shards.
+    """
     starts = starts_from(all_cells)
+    # The networks of all seeds would be many gigabytes, and saliency maps are drawn from one: the first seed's.
     kept_seed = min((cell.seed for cell in all_cells), default=None) if resources.keep_tuned_weights else None
     jobs, tasks = [], []
     for group, work in groups:
@@ -55,6 +60,7 @@ def downstream_jobs(
             data_folders[first.dataset],
             targets,
         )
+        # On cores a job is one of as many as fit, whatever it computes.
         needs = (job.encoder_folder, *(t.starts_from_folder for t in targets if t.starts_from_folder is not None))
         share = gpu_share(resources, first) if on_gpus else 1.0
         jobs.append(job)

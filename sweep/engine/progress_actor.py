@@ -1,13 +1,15 @@
 """What is going on: one small actor that running work tells, and that the display and the sinks ask. [ray]"""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import ray
 
 from sweep.monitoring.progress import ProgressSnapshot
-from trainables.events import Outcome, Progress
-from trainables.process import WorkerProcess
+from trainables.events import Outcome, Progress, RemoteMethod
+from trainables.process import ProcessChannel, WorkerProcess
 
 
 @dataclass(frozen=True)
@@ -19,37 +21,39 @@ class RunningJob:
     since: float
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class ProgressActor:
     """Holds events until they are drained. Nothing depends on it: the store is the record."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.snapshot = ProgressSnapshot()
         self.at_work: dict[int, RunningJob] = {}
         self.last_alive: dict[WorkerProcess, float] = {}
 
     def started(self, job: int, process: WorkerProcess) -> None:
+        """A process has begun with the job of this number; its time counts from here."""
         self.at_work[job] = RunningJob(job, process, time.monotonic())
 
     def ended(self, job: int) -> None:
+        """The job of this number has ended, whatever became of it."""
         self.at_work.pop(job, None)
 
     def node_of(self, job: int) -> str | None:
-        """Where a job that has not ended was begun last."""
+        """Ray's id of the node on which a job that has not ended was begun last."""
         return self.at_work[job].process.node if job in self.at_work else None
 
     def alive(self, process: WorkerProcess) -> None:
+        """A process is not stopped."""
         self.last_alive[process] = time.monotonic()
 
     def silent(self, seconds: float) -> list[WorkerProcess]:
-        """Processes that have said nothing for so long: they are stopped, or gone. Each is named once."""
+        """Processes that have not reported for so long: they are stopped, or gone. Each is named once."""
         since = time.monotonic() - seconds
-        found = [process for process, heard in self.last_alive.items() if heard < since]
-        for process in found:
+        found = [process for process, reported in self.last_alive.items() if reported < since]
+        for process in found:  # it will be killed; should it be alive after all, it reports again and counts again
             del self.last_alive[process]
         return found
 
-    def overdue(self, limits: dict[int, float]) -> list[WorkerProcess]:
+    def overdue(self, limits: Mapping[int, float]) -> list[WorkerProcess]:
         """Processes of jobs that have run for longer than their limit in seconds; each is named once."""
         now = time.monotonic()
         late = [running for running in self.at_work.values() if now - running.since > limits[running.job]]
@@ -58,11 +62,46 @@ class ProgressActor:
         return [running.process for running in late]
 
     def encoder(self, progress: Progress) -> None:
+        """Where an encoder is."""
         self.snapshot.encoders.append(progress)
 
     def cell(self, outcome: Outcome) -> None:
+        """How a cell ended."""
         self.snapshot.cells.append(outcome)
 
     def drain(self) -> ProgressSnapshot:
-        taken, self.snapshot = self.snapshot, ProgressSnapshot()
-        return taken
+        """The events since the last drain."""
+        drained, self.snapshot = self.snapshot, ProgressSnapshot()
+        return drained
+
+
+class ProgressHandle(ProcessChannel, Protocol):
+    """A ProgressActor in a process of its own: what work tells it (ProcessChannel), and what the driver asks."""
+
+    @property
+    def node_of(self) -> RemoteMethod[[int], "ray.ObjectRef[str | None]"]:
+        """ProgressActor.node_of."""
+        ...
+
+    @property
+    def silent(self) -> RemoteMethod[[float], "ray.ObjectRef[list[WorkerProcess]]"]:
+        """ProgressActor.silent."""
+        ...
+
+    @property
+    def overdue(self) -> RemoteMethod[[Mapping[int, float]], "ray.ObjectRef[list[WorkerProcess]]"]:
+        """ProgressActor.overdue."""
+        ...
+
+    @property
+    def drain(self) -> RemoteMethod[[], "ray.ObjectRef[ProgressSnapshot]"]:
+        """ProgressActor.drain."""
+        ...
+
+
+def start_progress_actor(options: Mapping[str, Any]) -> ProgressHandle:
+    """A ProgressActor in a process of its own. options: of Ray's actors, as where it is to run."""
+    # Begun anew after its process died it has forgotten events, which only a display misses.
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(ProgressActor)
+    # Ray's own type of a handle says of every method that calling it never returns.
+    return cast(ProgressHandle, actor.options(**options).remote())

@@ -86,7 +86,7 @@ def _slots(shape: Shape, machines: ClusterResources) -> int:
 def groups_wanted(shape: Shape, machines: ClusterResources, left: int) -> int:
     """Pretrainings that should run at once, of `left` that are not finished.
 
-    On GPUs as many as fit: they are the longest pole. On cores half: cells come as soon as encoders land.
+    On GPUs as many as fit: the rest waits for them. On cores half: cells come as soon as encoders land.
     """
     slots = _slots(shape, machines)
     fit = slots // shape.workers if "GPU" in shape.worker_bundle else max(1, slots // (2 * shape.workers))
@@ -131,9 +131,9 @@ def groups_in_order(
 ) -> list[tuple[tuple[Cell, ...], float]]:
     """Cells that one job computes with their work in FLOP; first what has the longest chain of work behind it."""
     groups = group_seeds(cells)
-    works: dict[tuple, float] = {}
+    works: dict[tuple[object, ...], float] = {}  # kind of a group -> FLOP: hundreds of groups are of a few kinds
     starts = starts_from(all_cells)
-    made = []
+    made: list[tuple[tuple[Cell, ...], float]] = []
     for group in groups:
         first = group[0]
         backbone, recipe = first.encoder.backbone_key, first.recipe.key
@@ -147,7 +147,8 @@ def groups_in_order(
             if cell.key in starts:
                 behind[starts[cell.key].key] = max(behind[starts[cell.key].key], work)
 
-    def chain(entry: tuple[tuple[Cell, ...], float]) -> tuple:
+    # Sorted by name where the work is equal, so that two drivers, and two runs, have the same order.
+    def chain(entry: tuple[tuple[Cell, ...], float]) -> tuple[float, str]:
         group, work = entry
         return -(work + max(behind[cell.key] for cell in group)), str(group[0])
 
@@ -155,14 +156,20 @@ def groups_in_order(
 
 
 class ReadyTasks:
-    """Tasks in their order, each ready once all that it needs has landed."""
+    """Tasks in their order, each ready once all that it needs has landed. A task is its place in `tasks`.
+
+    missing: task -> what it still waits for. waiters: name -> tasks that wait for it. A task is in `missing` or in a
+    heap until it is claimed or dropped.
+    """
 
     def __init__(self, tasks: Sequence[ScheduledJob], landed: Iterable[str] = ()):
+        """landed: names of what is finished already."""
         self.tasks = tasks
         landed = set(landed)
         self.missing = {i: {name for name in task.needs if name not in landed} for i, task in enumerate(tasks)}
         self.waiters: dict[str, list[int]] = defaultdict(list)
-        self.heaps: dict[float, list[int]] = defaultdict(list)  # a share -> ready tasks
+        # Share -> ready tasks. A heap for each share, so that a claim need not search past tasks that are too large.
+        self.heaps: dict[float, list[int]] = defaultdict(list)
         for i, names in self.missing.items():
             for name in names:
                 self.waiters[name].append(i)
@@ -174,6 +181,7 @@ class ReadyTasks:
         heapq.heappush(self.heaps[self.tasks[i].share], i)
 
     def landed(self, name: str) -> None:
+        """Something is finished: tasks that waited for nothing else are ready."""
         for i in self.waiters.pop(name, ()):
             if i in self.missing:
                 self.missing[i].discard(name)
@@ -181,7 +189,7 @@ class ReadyTasks:
                     self._ready(i)
 
     def lost(self, name: str) -> None:
-        """What needs it, and what needs that, is given up; nothing else is."""
+        """Something will not be finished: what needs it, and what needs that, is dropped; nothing else is."""
         for i in self.waiters.pop(name, ()):
             if self.missing.pop(i, None) is not None:
                 for given in self.tasks[i].gives:
@@ -189,6 +197,7 @@ class ReadyTasks:
 
     def claim(self, free: float) -> int | None:
         """The first ready task that fits into `free`; None where none does."""
+        # Shares are sums of quarters and halves in floating point: 1e-9 is for what they lose.
         fitting = [heap for share, heap in self.heaps.items() if heap and share <= free + 1e-9]
         return heapq.heappop(min(fitting, key=lambda heap: heap[0])) if fitting else None
 
@@ -203,4 +212,5 @@ class ReadyTasks:
 
     @property
     def waiting(self) -> int:
+        """Tasks that are neither claimed nor dropped."""
         return len(self.missing) + sum(len(heap) for heap in self.heaps.values())

@@ -5,7 +5,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
@@ -16,13 +16,17 @@ from ray.tune.search import Searcher
 from datasets_io.storage.artefacts import FAILED, RESULT, is_done, record_failure
 from datasets_io.storage.files import Files, below
 from sweep.engine.cluster import resources_at_most
+from sweep.engine.progress_actor import ProgressHandle
 from sweep.engine.schedule import ReadyTasks, ScheduledJob, Shape, capacity, groups_wanted
 from sweep.store.store import ENCODERS, LOGS
 from trainables.evaluation.cell_job import DownstreamJob
 from trainables.evaluation.cell_trial import run_trial
 from trainables.recipe import Resources
 
-LOOK_AGAIN_SECONDS = 1.0
+if TYPE_CHECKING:
+    from ray.tune.execution.tune_controller import TuneController
+
+REFRESH_SECONDS = 1.0
 MOST_TRIALS = 10_000  # the Searcher decides; Tune itself is not to hold anything back
 
 
@@ -37,7 +41,7 @@ class CellWork:
     resources: Resources
     shape: Shape
     pretrainings: tuple[str, ...]
-    progress: Any
+    progress: ProgressHandle | None
 
 
 class ReadyJobs(Searcher):
@@ -55,9 +59,11 @@ class ReadyJobs(Searcher):
         self.settled: set[str] = set()
         self.order = {folder: place for place, folder in enumerate(work.pretrainings)}
         self.beside = self.room = 0.0
-        self.refreshed_at = -LOOK_AGAIN_SECONDS
+        self.refreshed_at = -REFRESH_SECONDS
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    # Ray's type of this method leaves out FINISHED, which its documentation has a Searcher return.
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """The config of the next trial, by which run_trial finds its job; as Searcher wants it."""
         self._refresh()
         used = sum(self.work.tasks[i].share for i in self.running.values())
         number = self.ready.claim(self.room - used)
@@ -71,7 +77,8 @@ class ReadyJobs(Searcher):
             return {"job": number, "early": early, "name": self.work.jobs[number].name, "gpus": share}
         return None if self.ready.waiting else Searcher.FINISHED
 
-    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """What waits for this job's cells is ready, or is dropped; Tune calls it once a trial is not tried again."""
         number = self.running.pop(trial_id)
         job = self.work.jobs[number]
         returned = bool(result) and not error
@@ -81,7 +88,7 @@ class ReadyJobs(Searcher):
                 self.ready.landed(target.folder)
                 continue
             self.ready.lost(target.folder)
-            # A job that came back without a result put a damaged encoder aside, and where the node itself was lost
+            # A job that came back without a result quarantined a damaged encoder, and where the node itself was lost
             # each time the job is not to blame: its cells stay open, for the next pass.
             if not (returned or node_lost or self.files.exists(f"{target.folder}/{FAILED}")):
                 text = "the trial's process ended each time: killed, out of memory, or over its time limit"
@@ -95,7 +102,7 @@ class ReadyJobs(Searcher):
 
     def _refresh(self) -> None:
         """Encoders that have landed, and machines that have come or gone."""
-        if time.monotonic() - self.refreshed_at < LOOK_AGAIN_SECONDS:
+        if time.monotonic() - self.refreshed_at < REFRESH_SECONDS:
             return
         self.refreshed_at = time.monotonic()
         failed = []
@@ -107,7 +114,7 @@ class ReadyJobs(Searcher):
                 self.settled.add(folder)
                 self.ready.landed(folder)
             elif name == FAILED:
-                failed.append(folder)
+                failed.append(folder)  # a result of the same folder, which is listed after it, counts more
         for folder in failed:
             if folder not in self.settled:
                 self.settled.add(folder)
@@ -119,7 +126,8 @@ class ReadyJobs(Searcher):
         machines, shape = resources_at_most(), self.work.shape
         left = sum(folder not in self.settled for folder in self.work.pretrainings)
         self.beside = capacity(shape, machines, groups_wanted(shape, machines, left))
-        # One more than fit: Tune keeps a process for the next trial only where one is waiting.
+        # One more than fit: Tune keeps a process for the next trial only where one is waiting. Where room is held back
+        # for pretraining, or the user set a limit, it would be one cell too many.
         held_back = left and self.beside < capacity(shape, machines, 0)
         self.room = self.beside if held_back or shape.most_cells else self.beside + 1
 
@@ -130,7 +138,7 @@ class ReadyJobs(Searcher):
         """Nothing to restore."""
 
 
-class PatientWithStarts(FIFOScheduler):
+class StartAwareScheduler(FIFOScheduler):
     """Gives a free process to the first trial for which none is being started.
 
     Tune's own order gives it to the first trial of all, and ends the process that this one was waiting for: seconds in
@@ -141,7 +149,8 @@ class PatientWithStarts(FIFOScheduler):
         super().__init__()
         self.searcher = searcher
 
-    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+    def choose_trial_to_run(self, tune_controller: "TuneController") -> Trial | None:
+        """The trial for the process that is free."""
         trials = tune_controller.get_trials()
         free = self.searcher.beside - sum(_share(trial) for trial in trials if trial.status == Trial.RUNNING)
         for trial in trials:
@@ -153,7 +162,8 @@ class PatientWithStarts(FIFOScheduler):
 
 
 def _share(trial: Trial) -> float:
-    return trial.config.get("gpus") or 1.0
+    """What a trial takes of `capacity`: parts of a GPU, and on cores one cell."""
+    return float(trial.config.get("gpus") or 1.0)
 
 
 # Tune pickles these and the trainable again for every trial: they must hold no job, or n trials cost n^2.
@@ -165,18 +175,18 @@ def _bundle(cpus: float, config: dict[str, Any]) -> tune.PlacementGroupFactory:
 
 
 def _name(trial: Trial) -> str:
-    return trial.config["name"]
+    return str(trial.config["name"])
 
 
 def _folder(trial: Trial) -> str:
-    return trial.trial_id
+    return str(trial.trial_id)
 
 
 @ray.remote(num_cpus=0, max_retries=0)
 def run_tune_search(work: CellWork) -> None:
     """Run the jobs as trials to the end."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the display is ours
     name = f"cells-{uuid.uuid4().hex[:8]}"
     trainable = tune.with_resources(
         tune.with_parameters(
@@ -193,7 +203,7 @@ def run_tune_search(work: CellWork) -> None:
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=PatientWithStarts(searcher),
+            scheduler=StartAwareScheduler(searcher),
             num_samples=-1,
             max_concurrent_trials=MOST_TRIALS,
             reuse_actors=True,
@@ -204,7 +214,7 @@ def run_tune_search(work: CellWork) -> None:
             name=name,
             storage_path=below(work.storage, LOGS),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=work.resources.max_failures - 1),
+            failure_config=tune.FailureConfig(max_failures=work.resources.max_failures - 1),  # after the first
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
         ),
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sweep.cli.exit_codes import errors_as_sentences
+from sweep.cli.options import DEFAULT_STUDY, RawOfRun, StorageOfRun, StudyOfRun
 from sweep.export.encoder_files import damage_left_out, export_encoder, find_encoder
 from sweep.store.snapshot import read_snapshot
 from sweep.studies.bad_input import BadInput
@@ -19,10 +20,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 )
 def main(
     encoder: Annotated[str, typer.Argument(help="A row of the study (clip), or one of its encoders (clip-p0).")],
-    storage: Annotated[str, typer.Option(help="The storage URI that sweep.run was given.")],
+    storage: StorageOfRun,
     to: Annotated[Path, typer.Option(help="A new folder.")],
-    study: Annotated[str, typer.Option(help="A study's name, or a Python file that defines study().")] = "demo",
-    raw: Annotated[list[str] | None, typer.Option(help="SOURCE=DIR, as sweep.run was given.")] = None,
+    study: StudyOfRun = DEFAULT_STUDY,
+    raw: RawOfRun = None,
 ) -> None:
     """Write an encoder as safetensors with a model card that has its numbers."""
     with errors_as_sentences(str(to), BadInput, advice="; give a --to that can be written"):

@@ -1,4 +1,4 @@
-"""Which figures does a study have, and what do they look like now: name -> Drawing."""
+"""Which figures does a study have, and drawn from what: name -> Drawing, here or in processes of their own."""
 
 import hashlib
 import multiprocessing
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from datasets_io.fingerprint import canonical_json
 from datasets_io.schema import ArchiveError
@@ -36,8 +35,9 @@ from sweep.store.store import ReadStore
 from sweep.studies.plan import Plan
 from sweep.studies.study import Study
 
-BOXED = "nih_cxr14"
-PROCESSES_PAY = 300  # results: the demo's 650 take a core a minute to draw
+BOXED = "nih_cxr14"  # the source whose archive has boxes drawn by radiologists
+# Results from which on processes are worth their start, some seconds of imports: the demo's 650 take a core a minute.
+PROCESSES_PAY = 300
 
 
 def draw_all(
@@ -62,13 +62,14 @@ def draw_here(view: View, kept: Mapping[str, Drawing] = MappingProxyType({})) ->
 
 
 @contextmanager
-def drawing_beside(
+def drawing_in_background(
     view: View, processes: int | None = None, kept: Mapping[str, Drawing] = MappingProxyType({})
 ) -> Iterator[Callable[[], dict[str, Drawing]]]:
-    """Begin to draw in processes of their own, one a core; what it gives waits for the figures of `draw_here`.
+    """Begin to draw in processes of their own, one a core; gives a function that waits for all figures.
 
-    A small report is drawn here, once it is asked for: a process takes seconds to import what it needs.
-    processes: so many whatever the size; 1 draws here. kept: name -> a figure that is drawn already.
+    Its figures are those of `draw_here`, byte for byte. A small report is drawn in this process, when the function is
+    called. processes: so many whatever the size; 1 draws here. kept: name -> a figure that is drawn already.
+    An exception within the block ends the processes at once.
     """
     figures = _figures(view)
     left = [place for place, figure in enumerate(figures) if figure.name not in kept]
@@ -88,15 +89,17 @@ def drawing_beside(
             drawings = {}
             for place, figure in enumerate(figures):
                 try:
-                    beside = begun[place].result() if place in begun else None
+                    drawn = begun[place].result() if place in begun else None
                 except BrokenExecutor:  # killed, or this is a script that cannot be imported anew
-                    beside = None
-                drawings[figure.name] = kept.get(figure.name) or beside or figure.drawn()
+                    drawn = None
+                drawings[figure.name] = kept.get(figure.name) or drawn or figure.drawn()
             return drawings
 
         try:
             yield collect
-        except BaseException:  # Ctrl-C, say: nobody will look at what they draw
+        # Ctrl-C, say: nobody needs what they draw, and leaving the pool's block would wait for it. The pool itself can
+        # end its processes from Python 3.14 on only; these are its own, since a report starts no others.
+        except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             children = multiprocessing.active_children()
             for process in children:
@@ -106,27 +109,33 @@ def drawing_beside(
             raise
 
 
-_opened: list["Figure"] = []
+# The figures of a process that draws, filled by `_open` as it starts. A global, since the view is then sent once for a
+# process and not with each figure: a pool hands nothing else from its initializer to its tasks.
+_figures_here: list["Figure"] = []
 
 
 def _open(view: View) -> None:
-    """In a process that draws, once."""
-    _opened[:] = _figures(view)
+    """Run once in each process that draws."""
+    _figures_here[:] = _figures(view)
 
 
 def _draw_one(place: int) -> Drawing:
-    return _opened[place].drawn()
+    """Draw the figure at a place of `_figures`, which is the same list in every process."""
+    return _figures_here[place].drawn()
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a study. version: of its file; inputs: all that it is drawn from, or digests of it, for JSON."""
+    """One figure of a study. draw: may raise anything; version: of its file.
+
+    inputs: all that it is drawn from, or digests of it, as values for JSON; may raise where a file cannot be read.
+    """
 
     name: str
     title: str
     draw: Callable[[], Drawing]
     version: int
-    inputs: Callable[[], Any]
+    inputs: Callable[[], object]
 
     @property
     def key(self) -> str | None:
@@ -136,11 +145,12 @@ class Figure:
         """
         try:
             value = [self.name, self.title, drawing.VERSION, self.version, self.inputs()]
-        except Exception:  # a damaged file costs this figure, not the report: drawing it says what is wrong
+        except Exception:  # a damaged file fails this figure, not the report: drawing it says what is wrong
             return None
         return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
     def drawn(self) -> Drawing:
+        """Draw it. Never raises: the drawing says why in `missing`."""
         return _drawn(self.name, self.title, self.draw)
 
 
@@ -155,7 +165,7 @@ def _figures(view: View) -> list[Figure]:
 
 
 def _of_numbers(view: View) -> list[Figure]:
-    def inputs() -> list:
+    def inputs() -> list[object]:
         return [analysis.VERSION, view.summaries.digest]
 
     figures = [Figure(m.NAME, m.TITLE, partial(m.draw, view), m.VERSION, inputs) for m in (curves, forest, ranks)]
@@ -178,7 +188,7 @@ def _of_pretraining(view: View) -> list[Figure]:
 def _of_networks(view: View) -> list[Figure]:
     boxes = _boxes(view)
 
-    def inputs() -> list:
+    def inputs() -> list[object]:
         return [_encoders(view), view.study.corpus.source, sorted(view.data_folders.items()), sorted(view.raw), boxes]
 
     figures = [
@@ -204,13 +214,13 @@ def _of_training_free(view: View) -> list[Figure]:
     return [Figure(m.NAME, m.TITLE, partial(m.draw, view), m.VERSION, inputs)]
 
 
-def _encoders(view: View) -> list:
+def _encoders(view: View) -> list[object]:
     """What networks and their curves come from: the results of cells and encoders, by digest."""
     return [view.summaries.digest, view.digests([view.store.folder(run) for run in view.plan.encoders])]
 
 
 def _boxes(view: View) -> tuple[Box, ...]:
-    """The boxes of NIH's archive; none where it is not at hand. A damaged list costs the boxes, not the report."""
+    """The boxes of NIH's archive; none where it is not at hand, or its list is damaged."""
     try:
         return read_boxes(view.raw[BOXED]) if BOXED in view.raw else ()
     except ArchiveError:
@@ -222,7 +232,7 @@ def _drawn(name: str, title: str, draw: Callable[[], Drawing]) -> Drawing:
         return draw()
     except CannotDraw as reason:
         return not_drawn(name, title, str(reason))
-    except Exception as error:  # one broken figure must not cost the report
+    except Exception as error:  # one broken figure must not fail the report
         where = traceback.extract_tb(error.__traceback__)[-1]
         return not_drawn(
             name, title, f"Drawing failed: {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"

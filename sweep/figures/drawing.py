@@ -4,6 +4,7 @@ import io
 import math
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -15,8 +16,8 @@ from matplotlib.figure import Figure
 from sweep.figures.style import RC
 
 PNG_DPI = 200
-# Raise it where every figure comes out otherwise: here, in style.py and in view.py. Each figure's file has a VERSION of
-# its own for what it draws, with the numbers that it makes itself: a report keeps figures of the same versions.
+# Raise it with any change that alters every figure: here, in style.py and in view.py. Each figure's file has a VERSION
+# of its own for what it draws, with the numbers that it makes itself: a report keeps figures of the same versions.
 VERSION = 1
 
 
@@ -28,8 +29,8 @@ class CannotDraw(Exception):
 class Drawing:
     """One figure. svg: an element ready for a page, its ids begin with `name`; png: the same at 200 dpi.
 
-    numbers: what the picture shows, as plain values for JSON. missing: why there is no picture; then svg and png
-    are empty.
+    numbers: what the picture shows, as plain values for JSON (AUROCs in [0, 1], also where the picture has percent).
+    missing: why there is no picture; then svg and png are empty.
     """
 
     name: str
@@ -43,19 +44,24 @@ class Drawing:
 
 def new_figure(width: float, height: float) -> Figure:
     """A figure of this many inches; call it, and draw, within `style()`."""
+    # Not by pyplot, which keeps every figure in a global list and is not safe among threads.
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def style():
+def style() -> AbstractContextManager[None]:
     """The settings that every figure is drawn with, as a context."""
     return matplotlib.rc_context(RC)
 
 
 def finished(name: str, title: str, caption: str, figure: Figure, numbers: Mapping[str, Any]) -> Drawing:
-    """Render a figure; call it within `style()` too, since the text is laid out here."""
+    """Render a figure; call it within `style()` too, since the text is laid out here.
+
+    numbers: any nesting of mappings, sequences and numpy scalars; they are kept as `plain` values.
+    """
     vector, raster = io.StringIO(), io.BytesIO()
+    # Without the date and matplotlib's version, which would differ in each file.
     figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
     figure.set_layout_engine("none")  # keep the places found just now: finding them is half of the work
     figure.savefig(raster, format="png", dpi=PNG_DPI, metadata={"Software": None})
@@ -63,12 +69,14 @@ def finished(name: str, title: str, caption: str, figure: Figure, numbers: Mappi
 
 
 def not_drawn(name: str, title: str, reason: str) -> Drawing:
+    """What stands for a figure that there is not. reason: a sentence for the page."""
     return Drawing(name, title, "", missing=reason)
 
 
 def inline_svg(text: str, name: str, title: str) -> str:
     """An SVG file as an element for a page: no prolog, a title, and ids that no other figure of the page has."""
     text = text[text.index("<svg") :]
+    # matplotlib numbers its ids in each file from the start; on one page they would be those of other figures.
     prefix = re.sub(r"[^A-Za-z0-9_-]", "-", name)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
@@ -78,12 +86,12 @@ def inline_svg(text: str, name: str, title: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Numbers as JSON can hold them: no NaN, no array scalars, tuples as lists."""
+    """Numbers as JSON can hold them: NaN and infinity as None, numpy scalars as Python's, tuples as lists."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if hasattr(value, "item"):
+    if hasattr(value, "item"):  # a scalar of numpy or torch
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None

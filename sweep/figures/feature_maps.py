@@ -1,16 +1,17 @@
-"""Do networks see from which data set an image comes: t-SNE of features, with numbers beside (Figures 2 and 5)."""
+"""Do features tell from which data set an image comes: t-SNE maps and numbers, as the paper's Figures 2 and 5."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # the package has no types
 from torch import nn
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
@@ -18,6 +19,7 @@ from sweep.figures.models import cell_network
 from sweep.figures.separation import Separation, separation, tsne
 from sweep.figures.style import PALETTE
 from sweep.figures.view import View
+from sweep.studies.study import Dataset, EncoderRow
 from trainables.evaluation.cell_model import FROZEN, TUNED, load_backbone
 from trainables.evaluation.encoder_features import ImageSample, image_features, sample_images
 
@@ -33,11 +35,17 @@ FIGURES = (
 )
 DISPLAYS = {"mimic_cxr": "MIMIC-CXR"}
 CORPUS_COLOR, DATASET_COLOR = PALETTE[5], PALETTE[0]  # orange is light in grey, blue dark
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One map. places: (N, 2); second: (N,) bool, the rows of the downstream set."""
+    """One map, of N images. row, dataset: whose network; kind: TUNED or FROZEN (`CellModel`).
+
+    places: (N, 2) of the t-SNE, without unit; second: (N,) bool, the rows of the downstream set; numbers: of the
+    features, not of the map.
+    """
 
     row: str
     dataset: str
@@ -48,7 +56,10 @@ class Panel:
 
 
 def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
-    """Rows are downstream sets, columns methods."""
+    """Rows are downstream sets, columns methods. name, title, wanted: one of FIGURES, wanted being its methods.
+
+    Raises CannotDraw where no method, no shards or no finished encoder is there.
+    """
     rows = [row for row in view.rows if row.name in wanted]
     if not rows:
         raise CannotDraw(f"This study has none of the methods {', '.join(wanted)}.")
@@ -71,48 +82,60 @@ def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
             f"{row} {dataset}": {**asdict(panel.numbers), "network": panel.kind, "images": len(panel.second)}
             for (row, dataset), panel in panels.items()
         }
-        return finished(name, title, _caption(view, panels, absent), figure, shown)
+        return finished(name, title, _caption(panels, absent), figure, shown)
 
 
-def _panels(view: View, rows: list, corpus: str) -> tuple[dict[tuple[str, str], Panel], list[str]]:
-    made, absent = [], []
+@dataclass(frozen=True)
+class _MapInputs:
+    """What a map is computed from: a network and a sample of either set."""
+
+    row: str
+    dataset: Dataset
+    backbone: nn.Module
+    kind: str
+    first: ImageSample
+    second: ImageSample
+
+
+def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[tuple[str, str], Panel], list[str]]:
+    """(row, dataset) -> its map, and the names of those whose encoder is not finished."""
+    inputs: list[_MapInputs] = []
+    absent = []
     for dataset in view.datasets:
         frontal = dataset.recipe.frontal_only
         ours, theirs = (
             sample_images(view.store.files, view.data_folders[source], MOST, seed=0, frontal_only=frontal)
             for source in (corpus, dataset.source)
         )
-        count = min(len(ours), len(theirs))
+        count = min(len(ours), len(theirs))  # as many of both, so that chance is one half
         for row in rows:
             found = _network(view, row, dataset)
             if found is None:
                 absent.append(f"{row.display} on {dataset.display}")
                 continue
-            made.append((row.name, dataset, found, ours.first(count), theirs.first(count)))
-
-    def compute(item) -> Panel:
-        name, dataset, (backbone, kind), first, second = item
-        return _panel(name, dataset, backbone, kind, first, second)
-
+            inputs.append(_MapInputs(row.name, dataset, *found, ours.first(count), theirs.first(count)))
     # Each map is computed by one thread, matrix products too: shared out among threads they differ in their last bit
     # with what else is going on, and t-SNE makes another map of that.
     with threadpool_limits(1):
-        return {(panel.row, panel.dataset): panel for panel in _in_threads(compute, made)}, absent
+        return {(panel.row, panel.dataset): panel for panel in _in_threads(_panel, inputs)}, absent
 
 
-def _in_threads(compute: Callable, items: Sequence) -> list:
-    """In the items' order. Interrupted, it waits for what is in hand, not for all."""
+def _in_threads(compute: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Results in the items' order. Interrupted, it waits for those that are being computed, not for all."""
     threads = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
             return list(pool.map(compute, items))
-        except BaseException:
+        except BaseException:  # also Ctrl-C: leaving the block would wait for everything in the queue
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _network(view: View, row, dataset) -> tuple[nn.Module, str] | None:
-    """The network that LPFT tuned where it is stored, as in the paper; else the encoder as it was pretrained."""
+def _network(view: View, row: EncoderRow, dataset: Dataset) -> tuple[nn.Module, str] | None:
+    """The network that LPFT tuned where it is stored, as in the paper; else the encoder as it was pretrained.
+
+    With its kind, TUNED or FROZEN; None where neither is finished.
+    """
     model = cell_network(view, row, dataset, only_tuned=True)
     if model is not None:
         return model.backbone, TUNED
@@ -123,15 +146,17 @@ def _network(view: View, row, dataset) -> tuple[nn.Module, str] | None:
     return load_backbone(view.store.files, view.store.folder(run), row.recipe.backbone), FROZEN
 
 
-def _panel(name: str, dataset, backbone: nn.Module, kind: str, first: ImageSample, second: ImageSample) -> Panel:
+def _panel(given: _MapInputs) -> Panel:
+    """Compute a map: features (N, D), their numbers, and their t-SNE."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    spec = dataset.recipe.eval_spec
-    features = np.concatenate([image_features(backbone, spec, part.pixels, device) for part in (first, second)])
-    is_second = np.repeat([False, True], [len(first), len(second)])
+    spec = given.dataset.recipe.eval_spec
+    parts = given.first, given.second
+    features = np.concatenate([image_features(given.backbone, spec, part.pixels, device) for part in parts])
+    is_second = np.repeat([False, True], [len(part) for part in parts])
     # Two sets may use one id for two people.
-    patients = np.array([f"{part.source}/{patient}" for part in (first, second) for patient in part.patient_ids])
+    patients = np.array([f"{part.source}/{patient}" for part in parts for patient in part.patient_ids])
     numbers = separation(features, is_second, patients)
-    return Panel(name, dataset.source, kind, tsne(features), is_second, numbers)
+    return Panel(given.row, given.dataset.source, given.kind, tsne(features), is_second, numbers)
 
 
 def _scatter(axis: Axes, panel: Panel | None, title: str) -> None:
@@ -144,10 +169,12 @@ def _scatter(axis: Axes, panel: Panel | None, title: str) -> None:
     if panel is None:
         axis.text(0.5, 0.5, "not finished", transform=axis.transAxes, ha="center", va="center")
         return
-    size = float(np.clip(9_000 / len(panel.places), 1.2, 9))
+    size = float(np.clip(9_000 / len(panel.places), 1.2, 9))  # of a dot, in square points: many are drawn small
     order = np.random.default_rng(0).permutation(len(panel.places))  # neither set hides the other
     colors = np.where(panel.second, DATASET_COLOR, CORPUS_COLOR)
-    axis.scatter(*panel.places[order].T, s=size, c=colors[order], linewidths=0, alpha=0.85, rasterized=True)
+    x, y = panel.places[order].T
+    # An image within the SVG: as paths, 20,000 dots would make a page of megabytes.
+    axis.scatter(x, y, s=size, c=colors[order], linewidths=0, alpha=0.85, rasterized=True)
     auroc, mixing = ("–" if value is None else f"{value:.2f}" for value in asdict(panel.numbers).values())
     axis.set_xlabel(f"classifier AUROC {auroc}   mixing {mixing}", fontsize=8.5)
 
@@ -156,12 +183,14 @@ def _legend(figure: Figure, view: View) -> None:
     corpus = DISPLAYS.get(view.study.corpus.source, view.study.corpus.source)
     downstream = " or ".join(dataset.display for dataset in view.datasets)
     labels = {CORPUS_COLOR: f"{corpus} (pretraining)", DATASET_COLOR: f"{downstream} (evaluation)"}
-    dot = {"linestyle": "none", "marker": "o", "markersize": 6}
-    handles = [Line2D([], [], color=color, label=label, **dot) for color, label in labels.items()]
+    handles = [
+        Line2D([], [], color=color, label=label, linestyle="none", marker="o", markersize=6)
+        for color, label in labels.items()
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
-def _caption(view: View, panels: dict, absent: list[str]) -> str:
+def _caption(panels: Mapping[tuple[str, str], Panel], absent: list[str]) -> str:
     kinds = {panel.kind for panel in panels.values()}
     networks = {
         frozenset({TUNED}): "after LPFT with all labels, first seed",

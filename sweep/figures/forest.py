@@ -1,11 +1,15 @@
 """How far is each method from the baseline: paired differences over seeds, with intervals."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 from matplotlib.axes import Axes
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import BACKGROUND, FOREGROUND, MUTED, PALETTE
+from sweep.figures.style import BACKGROUND, FOREGROUND, MUTED, PALETTE, short_name
 from sweep.figures.view import View, column_title
 from sweep.statistics.inference import Comparison
+from sweep.statistics.summaries import Column
 from sweep.studies.study import EncoderRow
 
 VERSION = 1
@@ -15,46 +19,66 @@ BOX = {"facecolor": BACKGROUND, "edgecolor": "none", "pad": 1.0}
 GROUP_MARKERS = {"image-text": "o", "image-image": "s", "joint": "D", "baseline": "X"}
 
 
-def draw(view: View) -> Drawing:
-    """A row of panels for each dataset, a panel for each protocol and percentage of labels.
+@dataclass(frozen=True)
+class Forest:
+    """What the figure shows: differences in macro AUROC, in [-1, 1], of `Comparisons`.
 
-    The numbers are those of `Comparisons`: what is not shown, such as another baseline, was corrected for too.
+    rows: those that are shown. corrected_over: rows that Holm's correction covers in a column, also those that are not
+    shown, such as another baseline. differences: dataset -> column -> row -> row minus reference.
+    """
+
+    reference: EncoderRow
+    rows: tuple[EncoderRow, ...]
+    corrected_over: int
+    differences: Mapping[str, Mapping[Column, Mapping[str, Comparison]]]
+
+
+def forest_of(view: View) -> Forest:
+    """The methods against the reference, or the other baselines where the study has no method.
+
+    Raises CannotDraw where there is no reference, nothing to compare, or no shared seed yet.
     """
     reference = view.reference()
-    others = list(view.methods) or [row for row in view.baselines if row.name != reference.name]
-    if not others:
+    rows = view.methods or tuple(row for row in view.baselines if row.name != reference.name)
+    if not rows:
         raise CannotDraw(f"Only {reference.display} was asked for: there is nothing to set against it.")
-    rows = len(view.rows) - 1
-    numbers: dict = {"reference": reference.name, "corrected_over": rows, "differences": {}}
-    drawn = 0
+    differences: dict[str, dict[Column, dict[str, Comparison]]] = {}
+    for dataset in view.datasets:
+        for column in view.columns:
+            tested = view.comparisons.against_reference(dataset.source, column)
+            differences.setdefault(dataset.source, {})[column] = {row.name: tested[row.name] for row in rows}
+    found = [one for by_column in differences.values() for by_row in by_column.values() for one in by_row.values()]
+    if all(one.difference is None for one in found):
+        raise CannotDraw(f"No method shares a finished seed with {reference.display} yet.")
+    return Forest(reference, rows, len(view.rows) - 1, differences)
+
+
+def draw(view: View) -> Drawing:
+    """A row of panels for each dataset, a panel for each protocol and percentage of labels."""
+    forest = forest_of(view)
     with style():
         wide, tall = len(view.columns), len(view.datasets)
-        figure = new_figure(2.2 + 1.75 * wide, tall * (0.25 * len(others) + 0.95) + 0.2)
+        # Inches: 2.2 for the rows' names, 1.75 a panel; 0.25 a row and 0.95 for title and axis.
+        figure = new_figure(2.2 + 1.75 * wide, tall * (0.25 * len(forest.rows) + 0.95) + 0.2)
         axes = figure.subplots(tall, wide, sharex="row", sharey=True, squeeze=False)
         for i, dataset in enumerate(view.datasets):
             for j, column in enumerate(view.columns):
-                tested = view.comparisons.against_reference(dataset.source, column)
-                found = {row.name: tested[row.name] for row in others}
-                drawn += _panel(axes[i, j], others, found)
+                _panel(axes[i, j], forest.rows, forest.differences[dataset.source][column])
                 axes[i, j].set_title(f"{dataset.display if j == 0 else ''}\n{column_title(column)}")
-                place = numbers["differences"].setdefault(dataset.source, {})
-                place[column_title(column)] = {name: _numbers(one) for name, one in found.items()}
-            axes[i, wide // 2].set_xlabel(f"AUROC minus {_plain(reference.display)} (percentage points)")
-        if not drawn:
-            raise CannotDraw(f"No method shares a finished seed with {reference.display} yet.")
-        return finished(NAME, TITLE, _caption(view, reference, rows), figure, numbers)
+            axes[i, wide // 2].set_xlabel(f"AUROC minus {short_name(forest.reference.display)} (percentage points)")
+        return finished(NAME, TITLE, _caption(view, forest), figure, _numbers(forest))
 
 
-def _panel(axis: Axes, rows: list, found: dict[str, Comparison]) -> int:
+def _panel(axis: Axes, rows: Sequence[EncoderRow], found: Mapping[str, Comparison]) -> None:
     axis.axvline(0, color=FOREGROUND, linewidth=0.9)
-    drawn = 0
     for place, row in enumerate(rows):
         one = found[row.name]
         if one.difference is None:
+            # In the row's place, so that the rows of all panels stay in line.
             axis.text(0, place, "no pair of seeds", fontsize=7, color=MUTED, va="center", ha="center", bbox=BOX)
             continue
-        drawn += 1
         color, marker = GROUP_COLORS.get(row.group, MUTED), GROUP_MARKERS.get(row.group, "o")
+        # Only the marker's filling shows the test: the interval is not corrected and may leave out zero alone.
         sure = one.p_holm is not None and one.p_holm < 0.05
         half = None if one.ci95 is None else 100 * one.ci95
         axis.errorbar(
@@ -68,28 +92,39 @@ def _panel(axis: Axes, rows: list, found: dict[str, Comparison]) -> int:
             markeredgewidth=1.2,
             linestyle="none",
         )
-    axis.set_yticks(range(len(rows)), [_plain(row.display) for row in rows])
-    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.set_yticks(range(len(rows)), [short_name(row.display) for row in rows])
+    axis.set_ylim(len(rows) - 0.4, -0.6)  # downwards: the first row on top
     axis.grid(axis="y", visible=False)
+    # A dotted line where a group of methods ends.
     for place in range(1, len(rows)):
         if rows[place].group != rows[place - 1].group:
             axis.axhline(place - 0.5, color=MUTED, linewidth=0.5, linestyle=(0, (1, 3)))
-    return drawn
 
 
-def _plain(display: str) -> str:
-    return display.split(" (")[0]
+def _numbers(forest: Forest) -> dict[str, object]:
+    return {
+        "reference": forest.reference.name,
+        "corrected_over": forest.corrected_over,
+        "differences": {
+            source: {
+                column_title(column): {name: _shown(one) for name, one in by_row.items()}
+                for column, by_row in by_column.items()
+            }
+            for source, by_column in forest.differences.items()
+        },
+    }
 
 
-def _numbers(one: Comparison) -> dict:
+def _shown(one: Comparison) -> dict[str, float | int | None]:
     return {"difference": one.difference, "ci95": one.ci95, "n": one.n, "p": one.p, "p_holm": one.p_holm}
 
 
-def _caption(view: View, reference: EncoderRow, rows: int) -> str:
+def _caption(view: View, forest: Forest) -> str:
     pairs = "pretraining seeds" if len(view.pretrain_seeds) > 1 else "downstream seeds"
     return (
-        f"Difference in macro AUROC from {reference.display}, paired by seed, with 95% t-intervals over {pairs} "
-        f"({view.what_varies()}). A filled marker: p < 0.05 in a paired t-test, with Holm's correction over all {rows} "
-        "rows that a panel's column has beside the reference. Circles image-text, squares image-image, diamonds joint. "
+        f"Difference in macro AUROC from {forest.reference.display}, paired by seed, with 95% t-intervals over {pairs} "
+        f"({view.what_varies()}). A filled marker: p < 0.05 in a paired t-test, with Holm's correction over all "
+        f"{forest.corrected_over} rows that a panel's column has beside the reference. Circles image-text, squares "
+        "image-image, diamonds joint. "
         "The intervals do not cover what other test images would give."
     )

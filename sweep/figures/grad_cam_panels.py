@@ -1,5 +1,6 @@
-"""Where do networks look: inputs, Grad-CAM maps, probabilities and truth, as the paper's Figures 3 and 4."""
+"""Which regions raise a finding's logit: inputs, Grad-CAM maps, probabilities, as the paper's Figures 3 and 4."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,14 +8,16 @@ import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from torch import Tensor
 
 from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import derive_seed
 from datasets_io.sources.nih_boxes import Box
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.models import cell_network
-from sweep.figures.style import PALETTE, spelled
+from sweep.figures.style import PALETTE, short_name, spelled
 from sweep.figures.view import View
+from sweep.studies.study import Dataset
 from trainables.evaluation.cell_model import FROZEN, TUNED, CellModel
 from trainables.evaluation.dataset import Part, load_parts
 from trainables.evaluation.grad_cam import enlarged, grad_cam
@@ -38,11 +41,15 @@ PREFERRED = (
 )
 MOST_EXAMPLES = 4
 BOX_COLOR, EDGE_COLOR = PALETTE[4], PALETTE[5]
+Explained = Mapping[str, tuple[Tensor, Tensor]]  # row name -> its maps (B, h, w) and logits (B,) of the examples
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image of the test part and the finding to explain. box: in shares of the view that the network sees."""
+    """One image of the test part and the finding to explain: rows of its pixels and of the findings.
+
+    box: left, top, width, height in shares of the view that the network takes.
+    """
 
     row: int
     finding: int
@@ -50,16 +57,21 @@ class Example:
     box: tuple[float, float, float, float] | None = None
 
 
-def name_of(dataset) -> str:
+def name_of(dataset: Dataset) -> str:
+    """`grad_cam_chexpert`: the figure's name, and that of its file."""
     return f"grad_cam_{dataset.source}"
 
 
-def title_of(dataset) -> str:
+def title_of(dataset: Dataset) -> str:
+    """The figure's title."""
     return f"Grad-CAM on {dataset.display}"
 
 
-def draw(view: View, dataset, boxes: tuple[Box, ...]) -> Drawing:
-    """Rows are images of the test set with a finding, columns the input and networks."""
+def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
+    """Rows are images of the test set with a finding, columns the input and networks.
+
+    Raises CannotDraw where no network, no shards or no image with a finding is there.
+    """
     models = models_of(view, dataset)
     if not models:
         raise CannotDraw(f"No network on {dataset.display} is stored: neither a finished linear probe nor a tuned one.")
@@ -71,6 +83,7 @@ def draw(view: View, dataset, boxes: tuple[Box, ...]) -> Drawing:
     rows = np.array([example.row for example in examples])
     asked = torch.tensor([example.finding for example in examples])
     images = prepare(spec, test.pixels[rows], None, torch.device("cpu"))
+    # The same crop without normalisation, for the eye: one of the three equal channels, (B, S, S) in [0, 1].
     grey = prepare(replace(spec, normalise=False), test.pixels[rows], None, torch.device("cpu"))[:, 0].numpy()
     explained = {name: grad_cam(model.backbone, model.head, images, asked) for name, model in models.items()}
     with style():
@@ -89,14 +102,15 @@ def draw(view: View, dataset, boxes: tuple[Box, ...]) -> Drawing:
         return finished(name_of(dataset), title_of(dataset), _caption(dataset, models, examples), figure, numbers)
 
 
-def models_of(view: View, dataset) -> dict[str, CellModel]:
+def models_of(view: View, dataset: Dataset) -> dict[str, CellModel]:
     """Row name -> its network on this data set, of the rows that are shown and have one."""
     shown = [row for row in view.rows if row.name in SHOWN] or list(view.rows[:4])
     found = {row.name: cell_network(view, row, dataset) for row in shown}
     return {name: model for name, model in found.items() if model is not None}
 
 
-def test_part(view: View, dataset) -> tuple[Part, tuple[str, ...]]:
+def test_part(view: View, dataset: Dataset) -> tuple[Part, tuple[str, ...]]:
+    """The test images of a dataset and the names of its findings. Raises CannotDraw where its shards are not there."""
     folder = view.data_folders.get(dataset.source)
     if folder is None:
         raise CannotDraw(f"The storage has no shards of {dataset.source}, whose images are needed.")
@@ -107,23 +121,25 @@ def test_part(view: View, dataset) -> tuple[Part, tuple[str, ...]]:
 def choose(test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], spec: EvalSpec, seed: int) -> list[Example]:
     """A random image for each of some findings that are present, boxed ones first, and one where a finding is absent.
 
-    Nothing here looks at what a network says of an image.
+    The choice does not depend on what a network predicts. Empty where no finding is present in any image.
     """
     order = np.random.default_rng(seed).permutation(len(test))
     place = {image_id: row for row, image_id in enumerate(test.image_ids.tolist())}
     boxed = {(place[box.image_id], box.finding): box_in_view(box, spec) for box in boxes if box.image_id in place}
     ranked = [name for name in PREFERRED if name in findings] + [name for name in findings if name not in PREFERRED]
+    # Findings with a box first; the sort keeps the order among equals.
     ranked.sort(key=lambda name: not any(finding == name for _, finding in boxed))
     examples: list[Example] = []
     used: set[int] = set()
     for name in ranked:
         f = findings.index(name)
         here = [row for row in order if test.known[row, f] and test.targets[row, f] == 1 and row not in used]
-        here.sort(key=lambda row, name=name: (row, name) not in boxed)
+        here = [row for row in here if (row, name) in boxed] + [row for row in here if (row, name) not in boxed]
         if here and name != "no_finding" and len(examples) < MOST_EXAMPLES:
             used.add(int(here[0]))
             examples.append(Example(int(here[0]), f, True, boxed.get((here[0], name))))
     if examples:
+        # The image without a finding is explained for the first example's: what does a map show of what is not there?
         f = examples[0].finding
         absent = [row for row in order if test.known[row, f] and test.targets[row, f] == 0 and row not in used]
         examples += [Example(int(row), f, False) for row in absent[:1]]
@@ -131,9 +147,9 @@ def choose(test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], spec: 
 
 
 def box_in_view(box: Box, spec: EvalSpec) -> tuple[float, float, float, float]:
-    """left, top, width, height in shares of the central crop that the network sees; may reach beyond it."""
+    """left, top, width, height in shares of the central crop that the network takes; may reach beyond it."""
     side = spec.resize or spec.size
-    margin = round((side - spec.size) / 2)
+    margin = round((side - spec.size) / 2)  # pixels that the crop leaves off at the left and at the top
     left, top = ((value * side - margin) / spec.size for value in (box.left, box.top))
     return left, top, box.width * side / spec.size, box.height * side / spec.size
 
@@ -146,10 +162,11 @@ def _input(axis: Axes, grey: np.ndarray, example: Example, finding: str) -> None
 
 
 def _map(axis: Axes, grey: np.ndarray, heat: np.ndarray, probability: float, example: Example) -> None:
+    # The map's colour is blended in by its height, at most 62%, so that the image stays visible under the maximum.
     share = 0.62 * np.clip(heat, 0, 1)[..., None] ** 0.8
     picture = (1 - share) * np.repeat(grey[..., None], 3, axis=2) + share * colormaps["inferno"](heat)[..., :3]
     axis.imshow(np.clip(picture, 0, 1), interpolation="bilinear")
-    if heat.max() > 0:
+    if heat.max() > 0:  # a map of zeros has no contour, which matplotlib warns of
         axis.contour(heat, levels=[0.5], colors=[EDGE_COLOR], linewidths=1.1)
     axis.set_xlabel(f"p = {probability:.2f}" + ("" if heat.max() > 0 else ", map 0"), fontsize=8.5, labelpad=2)
     _bare(axis)
@@ -172,10 +189,10 @@ def _bare(axis: Axes) -> None:
 
 
 def _display(view: View, name: str) -> str:
-    return next(row.display for row in view.rows if row.name == name).split(" (")[0]
+    return short_name(next(row.display for row in view.rows if row.name == name))
 
 
-def _numbers(examples: list[Example], findings: tuple[str, ...], test: Part, explained: dict) -> dict:
+def _numbers(examples: list[Example], findings: tuple[str, ...], test: Part, explained: Explained) -> dict[str, object]:
     return {
         "examples": [
             {
@@ -189,7 +206,7 @@ def _numbers(examples: list[Example], findings: tuple[str, ...], test: Part, exp
     }
 
 
-def _caption(dataset, models: dict[str, CellModel], examples: list[Example]) -> str:
+def _caption(dataset: Dataset, models: dict[str, CellModel], examples: list[Example]) -> str:
     networks = {frozenset({TUNED}): "after LPFT", frozenset({FROZEN}): "with a linear probe on the frozen encoder"}.get(
         frozenset(model.kind for model in models.values()), "after LPFT where it is stored, else with a linear probe"
     )

@@ -2,9 +2,10 @@
 
 from sweep.figures.view import View
 from sweep.studies.cell import Cell
+from sweep.studies.study import Dataset, EncoderRow
 from trainables.evaluation.cell_model import TUNED, CellModel, load_cell_model
 
-PREFERRED = (("LPFT", 100), ("LP", 100))
+PREFERRED = (("LPFT", 100), ("LP", 100))  # (protocol, label_percent), the first that is stored is taken
 
 
 def first_cell(view: View, row: str, dataset: str, protocol: str, label_percent: int) -> Cell | None:
@@ -14,14 +15,19 @@ def first_cell(view: View, row: str, dataset: str, protocol: str, label_percent:
     return min(found, key=lambda cell: (cell.encoder.pretrain_seed, cell.seed), default=None)
 
 
-def cell_network(view: View, row, dataset, only_tuned: bool = False) -> CellModel | None:
-    """The network of LPFT, else of LP, with all labels and the first seed; None where neither is stored."""
+def cell_network(view: View, row: EncoderRow, dataset: Dataset, only_tuned: bool = False) -> CellModel | None:
+    """The network of LPFT, else of LP, with all labels and the first seed; None where neither is stored.
+
+    In eval mode, on the CPU. only_tuned: not that of LP, whose backbone is the encoder's. Raises CorruptArtefact for
+    damaged weights.
+    """
     for protocol, percent in PREFERRED:
         cell = first_cell(view, row.name, dataset.source, protocol, percent)
         if cell is None:
             continue
         folder, encoder = view.store.folder(cell), view.store.folder(cell.encoder)
         model = load_cell_model(view.store.files, folder, encoder, row.recipe.backbone)
+        # A probe that let batch norm adapt had another backbone than the one that is stored: no picture of it.
         if model is None or (model.kind != TUNED and (only_tuned or not dataset.recipe.linear_probe_bn_eval)):
             continue
         return model

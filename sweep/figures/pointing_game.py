@@ -1,6 +1,7 @@
 """Does the highest point of a Grad-CAM map lie in the radiologists' box (Zhang et al., 2018)?"""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,9 @@ from datasets_io.sources.nih_boxes import BOX_LIST, Box
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.forest import GROUP_COLORS, GROUP_MARKERS
 from sweep.figures.grad_cam_panels import box_in_view, models_of, test_part
-from sweep.figures.style import FOREGROUND, MUTED
+from sweep.figures.style import FOREGROUND, MUTED, short_name
 from sweep.figures.view import View
+from sweep.studies.study import Dataset
 from trainables.evaluation.cell_model import CellModel
 from trainables.evaluation.dataset import Part
 from trainables.evaluation.grad_cam import enlarged, grad_cam
@@ -22,11 +24,13 @@ VERSION = 1  # of this file, grad_cam_panels.py, models.py and trainables.evalua
 NAME, TITLE = "pointing_game", "Pointing game on NIH's boxes"
 MOST_ON_CPU = 128  # boxes: a ResNet-50 explains about ten a second on two cores
 BATCH = 32
+InView = tuple[float, float, float, float]  # left, top, width, height of a box, in shares of the view
+Target = tuple[int, int, InView]  # row of the test part, place of the finding, box
 
 
 @dataclass(frozen=True)
 class Pointing:
-    """hits of n boxes; chance: the mean share of the view that lies in a box."""
+    """hits of n boxes, of one network; chance: the mean share of the view that lies in a box, in [0, 1]."""
 
     hits: int
     n: int
@@ -34,14 +38,32 @@ class Pointing:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's (1927) 95% interval of the accuracy."""
-        z, p = 1.959963984540054, self.hits / self.n
+        """Wilson's (1927) 95% interval of the accuracy: low and high, in [0, 1]."""
+        z, p = 1.959963984540054, self.hits / self.n  # z: the normal 97.5th percentile
         centre = (p + z * z / (2 * self.n)) / (1 + z * z / self.n)
         half = z * math.sqrt(p * (1 - p) / self.n + z * z / (4 * self.n**2)) / (1 + z * z / self.n)
         return centre - half, centre + half
 
 
-def draw(view: View, dataset, boxes: tuple[Box, ...]) -> Drawing:
+@dataclass(frozen=True)
+class PointingGame:
+    """What the figure shows. by_row: encoder row -> its network's hits; used of listed boxes of test images."""
+
+    by_row: Mapping[str, Pointing]
+    used: int
+    listed: int
+
+    @property
+    def chance(self) -> float:
+        """What a random point reaches, in [0, 1]: the same for all networks, since they have the same boxes."""
+        return next(iter(self.by_row.values())).chance
+
+
+def game_of(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> PointingGame:
+    """Explain the boxed findings of test images by each network, and count the hits.
+
+    Raises CannotDraw where there are no boxes, no network or no box of a test image.
+    """
     if not boxes:
         raise CannotDraw(
             f"{BOX_LIST} is not at hand: it is read from the raw archive of {dataset.display}, given with "
@@ -51,47 +73,59 @@ def draw(view: View, dataset, boxes: tuple[Box, ...]) -> Drawing:
     if not models:
         raise CannotDraw(f"No network on {dataset.display} is stored: neither a finished linear probe nor a tuned one.")
     test, findings = test_part(view, dataset)
-    usable = targets(test, findings, boxes, dataset.recipe.eval_spec)
+    spec = dataset.recipe.eval_spec
+    usable = targets(test, findings, boxes, spec)
     if not usable:
         raise CannotDraw(f"None of the {len(boxes)} boxes is of a test image of {dataset.display}.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     listed = len(usable)
     if device.type == "cpu" and listed > MOST_ON_CPU:
+        # A sample that is the same each time, in the list's order.
         chosen = np.random.default_rng(derive_seed(0, "pointing_game")).permutation(listed)[:MOST_ON_CPU]
         usable = [usable[i] for i in sorted(chosen)]
-    found = {name: play(model, test, usable, dataset.recipe.eval_spec, device) for name, model in models.items()}
-    rows = [row for row in view.rows if row.name in found]
+    found = {name: hits_of(model, test, usable, spec, device) for name, model in models.items()}
+    return PointingGame(found, len(usable), listed)
+
+
+def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
+    """A line for each network: its accuracy with its interval, and that of a random point."""
+    game = game_of(view, dataset, boxes)
+    rows = [row for row in view.rows if row.name in game.by_row]
     with style():
         figure = new_figure(6.4, 0.9 + 0.36 * len(rows))
         axis = figure.subplots()
         for place, row in enumerate(rows):
-            one = found[row.name]
+            one = game.by_row[row.name]
             low, high = one.interval
             color, marker = GROUP_COLORS.get(row.group, MUTED), GROUP_MARKERS.get(row.group, "o")
             axis.plot([100 * low, 100 * high], [place, place], color=color)
             axis.plot([100 * one.hits / one.n], [place], marker=marker, color=color)
-        chance = next(iter(found.values())).chance
-        axis.axvline(100 * chance, color=FOREGROUND, linewidth=1, linestyle=(0, (4, 2)))
-        axis.set_yticks(range(len(rows)), [row.display.split(" (")[0] for row in rows])
+        axis.axvline(100 * game.chance, color=FOREGROUND, linewidth=1, linestyle=(0, (4, 2)))
+        axis.set_yticks(range(len(rows)), [short_name(row.display) for row in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_xlim(0, 100)
         axis.set_xlabel("maps whose highest point lies in the box (%)")
         axis.grid(axis="y", visible=False)
-        numbers = {
-            name: {"hits": one.hits, "n": one.n, "accuracy": one.hits / one.n, "interval": one.interval}
-            for name, one in found.items()
-        }
-        caption = (
-            f"Pointing game on {len(usable)} of {listed} boxes of test images, with Wilson's 95% intervals. Dashed: "
-            f"what a random point reaches, {100 * chance:.0f}%, the mean share of the view in a box. No tolerance is "
-            "added around a box."
-        )
-        return finished(NAME, TITLE, caption, figure, {"accuracy": numbers, "chance": chance})
+        return finished(NAME, TITLE, _caption(game), figure, _numbers(game))
 
 
-def targets(
-    test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], spec: EvalSpec
-) -> list[tuple[int, int, tuple[float, float, float, float]]]:
+def _numbers(game: PointingGame) -> dict[str, object]:
+    accuracy = {
+        name: {"hits": one.hits, "n": one.n, "accuracy": one.hits / one.n, "interval": one.interval}
+        for name, one in game.by_row.items()
+    }
+    return {"accuracy": accuracy, "chance": game.chance}
+
+
+def _caption(game: PointingGame) -> str:
+    return (
+        f"Pointing game on {game.used} of {game.listed} boxes of test images, with Wilson's 95% intervals. Dashed: "
+        f"what a random point reaches, {100 * game.chance:.0f}%, the mean share of the view in a box. No tolerance is "
+        "added around a box."
+    )
+
+
+def targets(test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], spec: EvalSpec) -> list[Target]:
     """(row, finding, box in the view) of the boxes that are of test images and reach into the view."""
     place = {image_id: row for row, image_id in enumerate(test.image_ids.tolist())}
     found = []
@@ -103,10 +137,13 @@ def targets(
     return found
 
 
-def play(model: CellModel, test: Part, usable: list, spec: EvalSpec, device: torch.device) -> Pointing:
-    """A map that is 0 everywhere points nowhere and is no hit."""
+def hits_of(model: CellModel, test: Part, usable: list[Target], spec: EvalSpec, device: torch.device) -> Pointing:
+    """How many of one or more boxes the network's maps point into. A map that is 0 everywhere is no hit.
+
+    The network is moved to the device and stays there.
+    """
     backbone, head = model.backbone.to(device), model.head.to(device)
-    hits, areas = 0, []
+    hits, areas = 0, []  # areas: share of the view that a box covers, what reaches beyond the view cut off
     for start in range(0, len(usable), BATCH):
         part = usable[start : start + BATCH]
         pixels = test.pixels[np.array([row for row, _, _ in part])]
@@ -121,8 +158,8 @@ def play(model: CellModel, test: Part, usable: list, spec: EvalSpec, device: tor
     return Pointing(hits, len(usable), float(np.mean(areas)))
 
 
-def is_hit(heat: np.ndarray, box: tuple[float, float, float, float]) -> bool:
-    """Whether the middle of the highest pixel of (S, S) lies in the box."""
+def is_hit(heat: np.ndarray, box: InView) -> bool:
+    """Whether the middle of the highest pixel of a map (S, S) lies in the box."""
     if not heat.max() > 0:
         return False
     y, x = np.unravel_index(int(heat.argmax()), heat.shape)

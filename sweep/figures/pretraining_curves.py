@@ -1,6 +1,7 @@
 """How did each pretraining go: losses by epoch, for training and validation, with the parts of joint losses."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from sweep.figures.view import View
 VERSION = 1
 LOSSES, LOSSES_TITLE = "pretraining_losses", "Pretraining: losses by epoch"
 NORMS, NORMS_TITLE = "gradient_norms", "Pretraining: gradient norms of the parts of a loss"
-ACROSS = 4
+ACROSS = 4  # panels in a row
 LOSSES_CAPTION = (
     "Losses by epoch, weights applied, on a logarithmic axis. Solid: validation, under the same augmentations in "
     "every epoch; dashed: training. Grey: the validation total, where the loss has parts. The dotted line marks "
@@ -29,25 +30,32 @@ NORMS_CAPTION = (
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """One pretraining as its result tells it. history: an entry an epoch; values may be None (not finite)."""
+    """One pretraining as its result has it. history: an entry an epoch; values may be None (not finite).
+
+    An entry has epoch, val_loss and, for each part of the loss, train_PART and val_PART; gradient_norm_PART where
+    there are several.
+    best_epoch: the one whose weights were kept, None where it is not known.
+    """
 
     row: str
     display: str
-    history: tuple[dict, ...]
+    history: tuple[Mapping[str, float | None], ...]
     best_epoch: int | None
 
     def parts(self, prefix: str) -> list[str]:
         """Names of the parts of the loss for which `prefix` values were kept."""
+        # As a dict for its order: that of the history. val_loss is the total, not a part named "loss".
         names = dict.fromkeys(k.removeprefix(prefix) for entry in self.history for k in entry if k.startswith(prefix))
         return [name for name in names if f"{prefix}{name}" != "val_loss"]
 
-    def line(self, key: str) -> tuple[list[int], list[float]]:
-        pairs = [(entry["epoch"], entry.get(key)) for entry in self.history]
+    def line(self, key: str) -> tuple[list[float], list[float]]:
+        """x and y of a line: the epochs, and the key's values, NaN (a gap) where there is none."""
+        pairs = [(epoch, entry.get(key)) for entry in self.history if (epoch := entry["epoch"]) is not None]
         return [epoch for epoch, _ in pairs], [math.nan if value is None else value for _, value in pairs]
 
 
 def training_curves(view: View) -> list[TrainingCurve]:
-    """One for each finished pretraining that has a history, of the first pretraining seed."""
+    """One for each finished pretraining that has a history, of the first pretraining seed, in the rows' order."""
     done, _ = view.store.done_and_failed()
     rows = {row.name: row for row in view.rows}
     found = {}
@@ -62,6 +70,7 @@ def training_curves(view: View) -> list[TrainingCurve]:
 
 
 def draw_losses(view: View) -> Drawing:
+    """A panel for each pretraining. Raises CannotDraw where none is finished."""
     shown = training_curves(view)
     if not shown:
         raise CannotDraw("No pretraining is finished yet.")
@@ -69,6 +78,7 @@ def draw_losses(view: View) -> Drawing:
 
 
 def draw_norms(view: View) -> Drawing:
+    """A panel for each pretraining of a joint loss. Raises CannotDraw where none is finished."""
     shown = [curve for curve in training_curves(view) if curve.parts("gradient_norm_")]
     if not shown:
         raise CannotDraw("No finished pretraining has a loss of several parts.")
@@ -80,6 +90,7 @@ def _grid(
 ) -> Drawing:
     across = min(ACROSS, len(shown))
     down = math.ceil(len(shown) / across)
+    # A part has the style of its place among the parts of all losses: the same in both figures.
     shown_parts = {part for curve in shown for part in curve.parts(prefix)}
     all_parts = dict.fromkeys(part for curve in training_curves(view) for part in curve.parts("val_"))
     styles = {part: line_style(i) for i, part in enumerate(all_parts) if part in shown_parts}
@@ -88,10 +99,11 @@ def _grid(
         axes = figure.subplots(down, across, squeeze=False, sharex=True)
         for number in range(down * across):
             axis = axes[number // across, number % across]
-            if number >= len(shown):
+            if number >= len(shown):  # the last row may be short
                 axis.axis("off")
                 continue
             _panel(axis, shown[number], prefix, styles)
+            # Panels share their x axis: epochs are written under the lowest one of each column only.
             axis.tick_params(axis="x", labelbottom=number + across >= len(shown))
         for axis in axes[-1]:
             axis.set_xlabel("epoch")
@@ -120,6 +132,7 @@ def _panel(axis: Axes, curve: TrainingCurve, prefix: str, styles: dict[str, Line
         axis.axvline(curve.best_epoch, color=FOREGROUND, linewidth=0.8, linestyle=(0, (1, 2)))
     axis.set_title(curve.display)
     axis.set_yscale("log")
+    # Few labels on the minor ticks as well: losses often span less than a decade, and then no major tick is in sight.
     axis.yaxis.set_major_formatter(_PlainLog(minor_thresholds=(2, 0.6)))
     axis.yaxis.set_minor_formatter(_PlainLog(minor_thresholds=(2, 0.6)))
     axis.tick_params(axis="y", which="both", labelsize=7.5)

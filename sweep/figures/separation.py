@@ -1,4 +1,8 @@
-"""How far apart do two data sets lie in a network's features: in numbers, and as a t-SNE map to look at."""
+"""How far apart do two data sets lie in a network's features: in numbers, and as a t-SNE map.
+
+Shapes: N images of both sets, D features. second: (N,) bool, the rows of the second set; patients: (N,) ids, which are
+unique over both sets.
+"""
 
 import math
 import warnings
@@ -20,7 +24,7 @@ BLOCK = 2_048  # rows whose distances are in memory at once
 
 @dataclass(frozen=True)
 class Separation:
-    """classifier_auroc: of a linear classifier of the data set, mean over folds by patient; 0.5 cannot tell them.
+    """classifier_auroc: of a linear classifier of the data set, mean over folds by patient; 0.5 is chance, 1 apart.
 
     mixing: share of the 15 nearest neighbours that come from the other set, over the share by chance; 1 is mixed, 0
     apart. None where there are too few patients or images.
@@ -31,12 +35,15 @@ class Separation:
 
 
 def separation(features: np.ndarray, second: np.ndarray, patients: np.ndarray) -> Separation:
-    """features: (N, D); second: (N,) bool, rows of the second set; patients: (N,) ids, unique over both sets."""
+    """Both numbers of features (N, D)."""
     return Separation(classifier_auroc(features, second, patients), knn_mixing(features, second, patients))
 
 
 def classifier_auroc(features: np.ndarray, second: np.ndarray, patients: np.ndarray) -> float | None:
-    """Logistic regression on standardised features; all images of a patient are in one fold."""
+    """AUROC in [0, 1] of a logistic regression on standardised features, the mean over 5 folds.
+
+    All images of a patient are in one fold. None for fewer than 5 patients of a set.
+    """
     groups = np.unique(patients, return_inverse=True)[1]
     fewest = min(len(np.unique(groups[second])), len(np.unique(groups[~second])))
     if fewest < FOLDS:
@@ -56,7 +63,11 @@ def classifier_auroc(features: np.ndarray, second: np.ndarray, patients: np.ndar
 def knn_mixing(
     features: np.ndarray, second: np.ndarray, patients: np.ndarray, neighbours: int = NEIGHBOURS
 ) -> float | None:
-    """By cosine; a patient's other images are no neighbours, since they are near for another reason."""
+    """Share of the nearest neighbours by cosine that come from the other set, over the share by chance.
+
+    0 is apart, 1 mixed. A patient's images are no neighbours of each other, since they are near for another reason.
+    neighbours: how many of each image. None for fewer images than that, or of one set alone.
+    """
     count = len(features)
     groups = np.unique(patients, return_inverse=True)[1]
     if count <= neighbours or not 0 < second.sum() < count:
@@ -67,8 +78,9 @@ def knn_mixing(
         rows = slice(start, start + BLOCK)
         near = unit[rows] @ unit.T
         same = groups[rows, None] == groups[None]
-        near[same] = -np.inf
+        near[same] = -np.inf  # last in the order, the image itself included
         found = np.argpartition(-near, neighbours - 1, axis=1)[:, :neighbours]
+        # An image with fewer possible neighbours than that has some at -inf among them.
         usable = np.isfinite(np.take_along_axis(near, found, axis=1))
         other = second[found] != second[rows, None]
         allowed = ~same
@@ -80,7 +92,11 @@ def knn_mixing(
 
 
 def tsne(features: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(N, 2) places: t-SNE at perplexity 30 after 50 principal components (van der Maaten and Hinton, 2008)."""
+    """(N, 2) places: t-SNE at perplexity 30 after 50 principal components (van der Maaten and Hinton, 2008).
+
+    features: (N, D); fewer images than 91 have a smaller perplexity. The same bytes for the same features and seed,
+    on one thread. Raises ValueError where all features are equal.
+    """
     centred = features - features.mean(axis=0)
     scale = centred.std()
     if not scale > 0:
@@ -93,6 +109,7 @@ def tsne(features: np.ndarray, seed: int = 0) -> np.ndarray:
         top = top * np.sign(top[np.abs(top).argmax(axis=0), np.arange(top.shape[1])])
         centred = centred @ top
     small = len(centred) < SMALL
+    # Fewer than openTSNE's own 250 and 500: enough for few points, in two thirds of the time.
     iterations = {"early_exaggeration_iter": 150, "n_iter": 350} if small else {}
     model = TSNE(
         perplexity=min(30, (len(centred) - 1) / 3),

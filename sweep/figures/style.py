@@ -1,18 +1,33 @@
-"""How do all figures look: one palette for the colour-blind, told apart in grey by marker and line too."""
+"""Which colours, markers, lines and settings do all figures share?
+
+One palette for readers with any colour vision; lines differ in marker and dashes too, so that they differ in grey.
+"""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 FOREGROUND, MUTED, GRID, BACKGROUND = "#1b1b1b", "#5f6570", "#dcdfe4", "#ffffff"
 # Okabe and Ito (2008), without yellow, which is too faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", (0, (5, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.4, 1.4, 1.4)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 2)), "-")
+# Dashes as matplotlib takes them: "-" is solid, ":" dotted, else (offset, (on, off, ...)) in units of the line's width.
+Line = Literal["-", ":"] | tuple[float, tuple[float, ...]]
+LINES: tuple[Line, ...] = (
+    "-",
+    (0, (5, 1.6)),
+    (0, (1.4, 1.2)),
+    (0, (6, 1.4, 1.4, 1.4)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (9, 2)),
+    "-",
+)
 BASELINE_GREYS = ("#8a8f98", "#4d525a")
 GREY_SCALE = "cividis"  # its lightness rises evenly, so that it reads in grey as well
 
-RC = {
-    "svg.hashsalt": "radsweep",
-    "svg.fonttype": "path",
+# Settings of matplotlib for every figure. Any, since the types of the names and values are in its newer versions only.
+RC: dict[Any, Any] = {
+    "svg.hashsalt": "radsweep",  # ids of an SVG are random without it, and the bytes differ each time
+    "svg.fonttype": "path",  # glyphs as outlines, so that a page needs no font
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -50,11 +65,11 @@ RC = {
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How one line is drawn."""
+    """How one line is drawn: color as #rrggbb; marker and line (dashes) as matplotlib takes them."""
 
     color: str
     marker: str
-    line: str | tuple
+    line: Line
 
 
 def line_style(number: int) -> LineStyle:
@@ -64,8 +79,15 @@ def line_style(number: int) -> LineStyle:
 
 
 def baseline_line_style(number: int) -> LineStyle:
+    """The number-th baseline of a panel: grey and dotted, so that it is not taken for a method."""
     place = number % len(BASELINE_GREYS)
-    return LineStyle(BASELINE_GREYS[place], ("x", "P")[place], (":", (0, (2, 2)))[place])
+    lines: tuple[Line, ...] = (":", (0, (2, 2)))
+    return LineStyle(BASELINE_GREYS[place], ("x", "P")[place], lines[place])
+
+
+def short_name(display: str) -> str:
+    """`CLIP (ours)` -> `CLIP`: a display name without what stands in brackets."""
+    return display.split(" (")[0]
 
 
 def spelled(finding: str) -> str:

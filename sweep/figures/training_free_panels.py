@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import FOREGROUND, MUTED, line_style
+from sweep.figures.style import FOREGROUND, MUTED, line_style, short_name
 from sweep.figures.view import View
 from sweep.training_free.measures import KINDS, items_of, rows_of
 
@@ -20,7 +20,7 @@ Series = dict[str, dict[str, float]]  # name of a line of markers -> row -> valu
 
 
 def draw(view: View) -> Drawing:
-    """A panel a measure, a line a method, in percent."""
+    """A panel a measure, a line a method, in percent. Raises CannotDraw where nothing is asked for or computed."""
     if not view.study.training_free:
         raise CannotDraw(f"This study does not ask for them: Study.training_free may name {', '.join(KINDS)}.")
     panels = measured(view)
@@ -33,21 +33,25 @@ def draw(view: View) -> Drawing:
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axis, (kind, series) in zip(axes, panels.items(), strict=True):
             _panel(axis, kind, series, [row.name for row in rows])
-        axes[0].set_yticks(range(len(rows)), [row.display.split(" (")[0] for row in rows])
+        axes[0].set_yticks(range(len(rows)), [short_name(row.display) for row in rows])
         axes[0].set_ylim(len(rows) - 0.5, -0.5)
         return finished(NAME, TITLE, _caption(panels), figure, panels)
 
 
-def inputs(view: View) -> list:
+def inputs(view: View) -> list[object]:
     """All that it is drawn from: the results of its measures, by digest."""
     return [view.summaries.digest, view.digests([item.folder for item in items_of(view.snapshot)])]
 
 
 def measured(view: View) -> dict[str, Series]:
-    """Panel -> its markers; the mean over pretraining seeds."""
+    """Panel -> its markers, values in [0, 1]; the mean over pretraining seeds.
+
+    knn and zero_shot have a marker for each data set, retrieval one for each cut, `R@1` to `R@10`.
+    """
     displays = {dataset.source: dataset.display for dataset in view.datasets}
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for method, _, kind, source, measure, value, _, _ in rows_of(view.snapshot):
+        # A retrieval's measure is `image_to_text R@5`: its direction is the panel, its cut the marker.
         panel, name = (kind, displays.get(source, source)) if kind != "retrieval" else measure.split(" ")
         if value is not None:
             found.setdefault(panel, {}).setdefault(name, {}).setdefault(method, []).append(value)
@@ -64,7 +68,7 @@ def _panel(axis: Axes, kind: str, series: Series, rows: list[str]) -> None:
         axis.plot([100 * values[rows[p]] for p in places], places, how.marker, color=how.color, label=name)
     by_auroc = kind in KINDS
     if by_auroc:
-        axis.axvline(50, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)))
+        axis.axvline(50, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)))  # chance
     axis.set_title(PANELS[kind])
     axis.set_xlabel("macro AUROC (%)" if by_auroc else "recall (%)", color=FOREGROUND)
     axis.tick_params(axis="y", length=0)

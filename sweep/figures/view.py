@@ -37,22 +37,27 @@ class View:
 
     @property
     def study(self) -> Study:
+        """The study, as the command opened it."""
         return self.snapshot.study
 
     @property
     def plan(self) -> Plan:
+        """The study's encoders and cells, as far as they were asked for."""
         return self.snapshot.plan
 
     @property
     def store(self) -> ReadStore:
+        """Where networks, training logs and training-free numbers are read; never written."""
         return self.snapshot.store
 
     @property
     def data_folders(self) -> Mapping[str, str]:
+        """Source -> folder of its shards in the storage."""
         return self.snapshot.data_folders
 
     @property
     def raw(self) -> Mapping[str, Path]:
+        """Source -> its raw archive, where it is at hand."""
         return self.snapshot.raw
 
     @property
@@ -74,30 +79,37 @@ class View:
 
     @property
     def columns(self) -> tuple[Column, ...]:
+        """(protocol, label_percent) that were asked for, in the tables' order."""
         return self.layout.columns
 
     @property
     def seeds(self) -> tuple[int, ...]:
+        """Downstream seeds that were asked for, rising."""
         return self.layout.seeds
 
     @property
     def pretrain_seeds(self) -> tuple[int, ...]:
+        """Pretraining seeds that were asked for, rising."""
         return self.layout.pretrain_seeds
 
     @property
     def summaries(self) -> Summaries:
+        """The means that the tables print."""
         return self.comparisons.summaries
 
     @property
     def results(self) -> Sequence[CellResult]:
+        """All results, in the plan's order; those that held NaN count as failed."""
         return self.summaries.results
 
     @property
     def baselines(self) -> tuple[EncoderRow, ...]:
+        """Rows of the group of baselines."""
         return tuple(row for row in self.rows if row.group == BASELINE)
 
     @property
     def methods(self) -> tuple[EncoderRow, ...]:
+        """Rows of all other groups."""
         return tuple(row for row in self.rows if row.group != BASELINE)
 
     def without_logs(self) -> "View":
@@ -105,7 +117,7 @@ class View:
         return replace(self, snapshot=self.snapshot.without_logs())
 
     def summary(self, row: str, dataset: str, column: Column) -> Summary:
-        """The mean that the tables print."""
+        """The mean macro AUROC of a place, in [0, 1], as the tables print it."""
         return self.summaries.of(row, dataset, column)
 
     def reference(self) -> EncoderRow:
@@ -117,12 +129,13 @@ class View:
 
     def digests(self, folders: Sequence[str]) -> list[tuple[str, str | None]]:
         """Each folder of the storage with the SHA-256 of its result.json, None where it has none."""
+        # Of the small result.json alone: it holds the digest of every other file of its folder.
         paths, files = [f"{folder}/{RESULT}" for folder in folders], self.store.files
         there = [hashlib.sha256(files.read(path)).hexdigest() if files.exists(path) else None for path in paths]
         return list(zip(folders, there, strict=True))
 
     def what_varies(self) -> str:
-        """The words for captions: over what an interval is taken."""
+        """Over what an interval is taken, for captions."""
         many, seeds = len(self.pretrain_seeds), len(self.seeds)
         if many > 1:
             return f"{many} pretraining seeds, each the mean of its {seeds} downstream seeds"
@@ -146,5 +159,6 @@ def make_view(
 
 
 def column_title(column: Column) -> str:
+    """`LP` for a protocol that has no other percentage, else `FT 10%`."""
     protocol, percent = column
     return protocol if PROTOCOLS[protocol].label_percents == (percent,) else f"{protocol} {percent}%"

@@ -1,0 +1,1 @@
+"""Who receives the progress of a running sweep: bars, Prometheus, TensorBoard, MLflow."""

@@ -9,9 +9,10 @@ from sweep.studies.plan import Pending
 
 
 class RunBars:
-    """News from the running work, turned into two bars: pretraining by steps, cells by count."""
+    """The progress of the running work as two bars: pretraining by steps, cells by count."""
 
     def __init__(self, display: Display, pending: Pending, num_cells: int, num_done: int):
+        """pending: what this pass does; num_cells: of the whole plan, of which num_done were done before."""
         self.display = display
         self.names = {run.key: str(run) for run in pending.encoders}
         self.cell_names = {cell.key: str(cell) for cell in pending.cells}
@@ -21,12 +22,14 @@ class RunBars:
         self.current = ""
 
     def start(self) -> None:
+        """Show the bars of what is to do, as far as earlier commands came."""
         if self.share:
             self.display.bar("encoders", 0, 100, "%")
         if self.cell_names:
             self.display.bar("cells", self.done, self.num_cells, "cells")
 
     def show(self, progress: ProgressSnapshot) -> None:
+        """Move the bars, and name what failed above them. Raises KeyboardInterrupt if the command was interrupted."""
         for event in progress.encoders:
             name = self.names.get(event.key, event.key)
             if event.status == Status.FAILED:
@@ -46,6 +49,7 @@ class RunBars:
             elif outcome.status == Status.DONE:
                 self.done += 1
         if self.share:
+            # One bar for all encoders, in percent: each counts the same, whatever its number of steps.
             note = f"{len(self.landed)}/{len(self.share)} landed; {self.current}".rstrip("; ")
             done = int(100 * sum(self.share.values()) / len(self.share))
             self.display.bar("encoders", done, 100, "%", note)

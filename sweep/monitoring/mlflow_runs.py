@@ -1,5 +1,6 @@
 """What is sent to an MLflow server: a run for each finished encoder and cell, numbers only."""
 
+import os
 import time
 from collections.abc import Mapping
 
@@ -15,11 +16,11 @@ class MlflowRuns:
     """A run for each finished encoder and cell, in an experiment of the study's name: numbers and names, no files."""
 
     def __init__(self, uri: str, study: str, store: Store, items: Mapping[str, EncoderRun | Cell]):
-        import os
+        """items: key -> encoder or cell. Raises whatever mlflow does where the server cannot be reached."""
 
         for name, value in RETRIES.items():  # a server that is away must not hold the sweep up for minutes
             os.environ.setdefault(name, value)
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient  # only those who ask for it have it
 
         self.client, self.store, self.items = MlflowClient(tracking_uri=uri), store, items
         name = f"radsweep-{study}"
@@ -27,6 +28,7 @@ class MlflowRuns:
         self.experiment = known.experiment_id if known else self.client.create_experiment(name)
 
     def show(self, progress: ProgressSnapshot) -> None:
+        """Send a run for each encoder and cell that has just finished: its history by epoch, and its macro AUROC."""
         from mlflow.entities import Metric
 
         for key in finished_keys(progress):

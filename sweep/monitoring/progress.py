@@ -1,4 +1,4 @@
-"""What has happened since the last look: progress of encoders and outcomes of cells."""
+"""What has happened since the last snapshot: progress of encoders and outcomes of cells."""
 
 from dataclasses import dataclass, field
 
@@ -15,4 +15,6 @@ class ProgressSnapshot:
 
 
 def finished_keys(progress: ProgressSnapshot) -> list[str]:
-    return [event.key for event in (*progress.encoders, *progress.cells) if event.status == Status.DONE]
+    """Keys of the encoders and cells that have a result now."""
+    events: tuple[Progress | Outcome, ...] = (*progress.encoders, *progress.cells)
+    return [event.key for event in events if event.status == Status.DONE]

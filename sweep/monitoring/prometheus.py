@@ -21,10 +21,12 @@ class SweepGauges:
 
     def __init__(self, study: str):
         self.tags = {"study": study}
+        # Ray's exporter puts `ray_` before each name.
         self.gauges = {name: Gauge(f"radsweep_{name}", text, tag_keys=("study",)) for name, text in HELP.items()}
         self.share = Gauge("radsweep_encoder_share", "how far an encoder is, 0 to 1", tag_keys=("study", "encoder"))
 
     def export(self, throughput: Throughput, now: float) -> None:
+        """Set every gauge. now: by the clock of the throughput, in seconds."""
         for name, value in throughput.read(now).items():
             self.gauges[name].set(value, self.tags)
         for encoder, share in throughput.shares().items():

@@ -5,21 +5,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from sweep.monitoring.mlflow_runs import MlflowRuns
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.tensorboard_live import LiveTensorBoard
 from sweep.monitoring.throughput import Throughput
 from sweep.store.store import Store
+from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import Pending, Plan
 
 EXPORT_SECONDS = 5.0
 
 
+class Sink(Protocol):
+    """What receives the progress of a sweep. Whatever it raises ends it alone."""
+
+    def show(self, progress: ProgressSnapshot) -> None:
+        """Take what has happened since the last call."""
+        ...
+
+
 @dataclass(frozen=True)
 class SinkOptions:
-    """What a user asked for. tensorboard: a folder; mlflow: a tracking URI. Nothing is sent anywhere without them."""
+    """What a user asked for. study: its name. tensorboard: a folder; mlflow: a tracking URI.
+
+    Nothing is sent anywhere without them.
+    """
 
     study: str = ""
     tensorboard: str | None = None
@@ -46,16 +58,18 @@ class Sinks:
     ):
         """pending: what this pass does; done: folders that were finished before; counts: source -> split -> images."""
         self.say = say
-        items = {item.key: item for item in (*plan.encoders, *plan.cells)}
+        planned: tuple[EncoderRun | Cell, ...] = (*plan.encoders, *plan.cells)
+        items = {item.key: item for item in planned}
         keys = {key for key, item in items.items() if store.folder(item) in done}
         throughput = Throughput(plan, pending, keys, counts, time.monotonic())
-        self.sinks: dict[str, Any] = {"Prometheus": _Prometheus(options.study, throughput)}
+        self.sinks: dict[str, Sink] = {"Prometheus": _Prometheus(options.study, throughput)}
         if options.tensorboard:
             self.sinks["TensorBoard"] = LiveTensorBoard(Path(options.tensorboard), store, items)
         if options.mlflow:
             self.sinks["MLflow"] = MlflowRuns(options.mlflow, options.study, store, items)
 
     def show(self, progress: ProgressSnapshot) -> None:
+        """Hand progress to every sink that has not failed."""
         for name, sink in list(self.sinks.items()):
             try:
                 sink.show(progress)
@@ -66,12 +80,13 @@ class Sinks:
 
 class _Prometheus:
     def __init__(self, study: str, throughput: Throughput):
-        from sweep.monitoring.prometheus import SweepGauges
+        from sweep.monitoring.prometheus import SweepGauges  # imports Ray, which --dry-run does without
 
         self.throughput, self.gauges, self.exported = throughput, SweepGauges(study), -EXPORT_SECONDS
 
     def show(self, progress: ProgressSnapshot) -> None:
         now = time.monotonic()
+        # Also where nothing happened: the speed falls, and the time left grows.
         if progress.encoders or progress.cells or now - self.exported >= EXPORT_SECONDS:
             self.throughput.update(progress, now)
             self.gauges.export(self.throughput, now)

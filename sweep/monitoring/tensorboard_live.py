@@ -10,7 +10,6 @@ from datasets_io.storage.artefacts import open_artefacts
 from sweep.monitoring.progress import ProgressSnapshot, finished_keys
 from sweep.store.store import Store
 from sweep.studies.cell import Cell, EncoderRun
-from trainables.events import Progress
 from trainables.tensorboard import add_epoch, write_history
 
 FLUSH_SECONDS = 5  # a thread of the writer brings events to the disk so often
@@ -25,21 +24,22 @@ class LiveTensorBoard:
         self.epochs: dict[str, list[int]] = {}
 
     def show(self, progress: ProgressSnapshot) -> None:
+        """Add the epochs that have ended, and the whole history of what has finished."""
         for event in progress.encoders:
             if event.metrics is not None:
-                self._add(event)
+                self._add(event.key, event.metrics)
         for key in finished_keys(progress):
             self._finish(key)
 
-    def _add(self, event: Progress) -> None:
-        seen = self.epochs.setdefault(event.key, [])
-        epoch = int(event.metrics["epoch"])
-        if epoch in seen:
+    def _add(self, key: str, metrics: Mapping[str, float]) -> None:
+        written = self.epochs.setdefault(key, [])
+        epoch = int(metrics["epoch"])
+        if epoch in written:  # an event may be sent again, and a run that resumes repeats an epoch
             return
-        seen.append(epoch)
-        if event.key not in self.writers:
-            self.writers[event.key] = SummaryWriter(str(self._folder(event.key)), flush_secs=FLUSH_SECONDS)
-        add_epoch(self.writers[event.key], event.metrics)
+        written.append(epoch)
+        if key not in self.writers:
+            self.writers[key] = SummaryWriter(str(self._folder(key)), flush_secs=FLUSH_SECONDS)
+        add_epoch(self.writers[key], metrics)
 
     def _folder(self, key: str) -> Path:
         return self.directory / self.store.folder(self.items[key])
@@ -47,9 +47,11 @@ class LiveTensorBoard:
     def _finish(self, key: str) -> None:
         """The history in the result is the whole one: what began in an earlier command is in it too."""
         folder = self._folder(key)
-        history = open_artefacts(self.store.files, self.store.folder(self.items[key])).result.get("history")
+        # A baseline has none: it was not trained.
+        history = open_artefacts(self.store.files, self.store.folder(self.items[key])).result.get("history") or ()
         if key in self.writers:
             self.writers.pop(key).close()
+            # TensorBoard cannot replace a point: where some are missing or stand twice the log is written anew.
             if [entry["epoch"] for entry in history] != self.epochs[key]:
                 shutil.rmtree(folder)
         if history:

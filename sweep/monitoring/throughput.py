@@ -1,11 +1,12 @@
 """How fast is a running sweep: images a second and seconds left, from its progress events and the forecast. Pure."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.store.status_names import Status
+from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.forecast import forecast
 from sweep.studies.plan import Pending, Plan, group_seeds
 
@@ -41,14 +42,16 @@ class Throughput:
     ):
         """pending: what this sweep does, perhaps beside others; done: keys of what was finished before."""
         self.encoders, self.cells = {run.key: str(run) for run in plan.encoders}, {cell.key for cell in plan.cells}
-        self.failed = {item.key for item in (*pending.failed_encoders, *pending.failed_cells)}
+        failed: tuple[EncoderRun | Cell, ...] = (*pending.failed_encoders, *pending.failed_cells)
+        self.failed = {item.key for item in failed}
         self.done = set(done)
         self.loads = loads_of(pending, counts)
         self.share = dict.fromkeys(self.loads, 0.0)
         self.started = now
-        self.seen: deque[tuple[float, float]] = deque([(now, 0.0)])  # (time, images so far)
+        self.samples: deque[tuple[float, float]] = deque([(now, 0.0)])  # (time, images so far)
 
     def update(self, progress: ProgressSnapshot, now: float) -> None:
+        """Take what has happened since the last call."""
         for event in progress.encoders:
             if event.status == Status.RUNNING and event.total_steps:
                 self._advance(event.key, event.step / event.total_steps)
@@ -56,9 +59,10 @@ class Throughput:
                 self._end(event.key, event.status)
         for outcome in progress.cells:
             self._end(outcome.key, outcome.status)
-        self.seen.append((now, self._sum("images")))
-        while len(self.seen) > 2 and now - self.seen[1][0] >= WINDOW_SECONDS:
-            self.seen.popleft()
+        self.samples.append((now, self._sum(lambda load: load.images)))
+        # The first sample is the last that is older than the window, so that the speed is over the whole of it.
+        while len(self.samples) > 2 and now - self.samples[1][0] >= WINDOW_SECONDS:
+            self.samples.popleft()
 
     def _end(self, key: str, status: str) -> None:
         if status == Status.DONE:
@@ -69,11 +73,13 @@ class Throughput:
             self.failed.add(key)
 
     def _advance(self, key: str, share: float) -> None:
+        # Never back: a run that resumes from a checkpoint repeats steps, which are not counted twice.
         if key in self.share:
             self.share[key] = max(share, self.share[key])
 
-    def _sum(self, what: str) -> float:
-        return sum(share * getattr(self.loads[key], what) for key, share in self.share.items())
+    def _sum(self, cost: Callable[[Load], float]) -> float:
+        """Of everything that is left to this sweep: what it costs, times how far it is."""
+        return sum(share * cost(self.loads[key]) for key, share in self.share.items())
 
     def read(self, now: float) -> dict[str, float]:
         """Gauge -> value; images_per_second and seconds_left are missing while there is nothing to tell them from."""
@@ -82,11 +88,12 @@ class Throughput:
             values[f"{name}_total"] = len(keys)
             values[f"{name}_done"] = len(keys & self.done)
             values[f"{name}_failed"] = len(keys & self.failed)
-        (then, images_then), (last, images) = self.seen[0], self.seen[-1]
+        (then, images_then), (last, images) = self.samples[0], self.samples[-1]
         if last > then:
             values["images_per_second"] = (images - images_then) / (last - then)
-        finished, elapsed = self._sum("flops"), now - self.started
+        finished, elapsed = self._sum(lambda load: load.flops), now - self.started
         if finished and elapsed:
+            # What is left at the speed so far, FLOP for FLOP: what failed is not tried again by this command.
             open_work = sum(
                 load.flops * (1 - self.share[key]) for key, load in self.loads.items() if key not in self.failed
             )

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
+from sweep.cli.options import DEFAULT_STUDY, Only, RawOfRun, StorageOfRun, StudyOfRun
 from sweep.report.write import summary_lines, write_report
 from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import open_study
@@ -25,21 +26,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
     "cannot be written; 3 the storage is full or cannot be reached."
 )
 def report(
-    storage: Annotated[str, typer.Option(help="What sweep.run was given: a folder, an NFS path, s3://... or gs://...")],
-    study: Annotated[
-        str, typer.Option(help="demo, paper, released or strict, or the Python file that sweep.run was given.")
-    ] = "demo",
-    raw: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SOURCE=DIR",
-            help="Only where the storage has several builds of a source: the archive of the one that is meant.",
-        ),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD=VALUE,...", help="Part of the study, as for sweep.run: e.g. method=clip,simclr."),
-    ] = None,
+    storage: StorageOfRun,
+    study: StudyOfRun = DEFAULT_STUDY,
+    raw: RawOfRun = None,
+    only: Only = None,
     to: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write here instead of <storage>/reports/<study>.")
     ] = None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datasets_io.fingerprint import canonical_json
-from sweep.figures.draw import drawing_beside, figure_keys
+from sweep.figures.draw import drawing_in_background, figure_keys
 from sweep.figures.drawing import Drawing, not_drawn
 from sweep.figures.view import View
 from sweep.statistics import analysis
@@ -86,7 +86,7 @@ def cached_parts_of(data: Snapshot, comparisons: Comparisons, folder: ReportFold
     index, key, keys = _index_of(folder), statistics_key(data, comparisons), figure_keys(view)
     statistics, drawn = _cached_statistics(folder, index, key), _cached_drawings(folder, index, keys)
     # The figures of a large report are drawn in other processes meanwhile; drawings() waits for them.
-    with drawing_beside(view, kept=drawn) as drawings:
+    with drawing_in_background(view, kept=drawn) as drawings:
         if statistics is not None:
             return CachedParts(statistics, tuple(index["notes"]), drawings(), key, keys)
         found = analyse(data.study, data.plan, data.results, data.store, data.data_folders, comparisons=comparisons)

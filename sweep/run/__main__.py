@@ -1,20 +1,21 @@
 """The command: python -m sweep.run runs a study from raw archives to the paper's table, or goes on where it stopped."""
 
 if __name__ == "__main__":
-    from sweep.cli.signals import install_handlers
+    from sweep.cli.signals import INTERRUPTS
 
-    install_handlers()
+    INTERRUPTS.install()  # the imports below take a second or more, in which Ctrl-C would print their traceback
 
 import time
 from typing import Annotated
 
 import typer
 
-from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, handled_errors
-from sweep.run.command import check_input, run_study
+from sweep.cli.exit_codes import handled_errors
+from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Only, Raw, Storage, Study
+from sweep.run.command import run_chaos, run_study
+from sweep.run.request import Request
 from sweep.studies.bad_input import BadInput
 
-CHAOS_FAULTS = 8
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
@@ -24,27 +25,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
     "130 interrupted."
 )
 def run(
-    study: Annotated[
-        str, typer.Option(help="demo, paper, released or strict, or a Python file that defines study().")
-    ] = "demo",
-    storage: Annotated[
-        str, typer.Option(help="Where everything is kept: a folder, an NFS path, s3://... or gs://...")
-    ] = "radsweep-results",
-    raw: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SOURCE=DIR",
-            help="A raw archive as it was downloaded, e.g. mimic_cxr=/data/MIMIC-CXR. Repeat for each.",
-        ),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD=VALUE,...",
-            help="Part of the study, by method, dataset, protocol, label_percent, seed or pretrain_seed: "
-            "e.g. seed=0,1. Repeatable.",
-        ),
-    ] = None,
+    study: Study = DEFAULT_STUDY,
+    storage: Storage = DEFAULT_STORAGE,
+    raw: Raw = None,
+    only: Only = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it costs; do nothing.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try what failed before once more, and what is damaged: all is read.")
@@ -80,23 +64,11 @@ def run(
     whole study on synthetic archives.
     """
     started = time.monotonic()
+    request = Request(
+        study, storage, tuple(raw or ()), tuple(only or ()), dry_run, retry_failed, redo, tensorboard, mlflow, started
+    )
     with handled_errors("sweep.run", storage, BadInput, retry=" --retry-failed"):
-        if chaos:
-            raise typer.Exit(_chaos(study, storage, raw or [], only or []))
-        logs_to = tensorboard, mlflow
-        code = run_study(study, storage, raw or [], only or [], dry_run, retry_failed, redo, started, logs_to)
-        raise typer.Exit(code)
-
-
-def _chaos(study_name: str, storage: str, raw: list[str], only: list[str]) -> int:
-    from sweep.run.chaos import show_chaos
-
-    try:
-        study = check_input(study_name, storage, raw, only)[0]
-    except ValueError as error:
-        raise BadInput(error) from error
-    held = show_chaos(study_name, study.name, raw, CHAOS_FAULTS, typer.echo)
-    return EXIT_OK if held else EXIT_SOME_FAILED
+        raise typer.Exit(run_chaos(request) if chaos else run_study(request))
 
 
 if __name__ == "__main__":

@@ -13,34 +13,43 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datasets_io.ray_private import agent_titles
 from datasets_io.storage.artefacts import RESULT
 from datasets_io.storage.files import TEMPORARY, Files
 from sweep.store.lease import LEASES
 from sweep.store.store import CELLS, ENCODERS
 
 MARK = "RADSWEEP_CHAOS"
+UNDISTURBED, DISTURBED = "undisturbed", "with-faults"  # the two storages, in a folder of their own
 FAULTS = ("driver SIGKILL", "driver SIGTERM", "driver SIGINT", "driver SIGINT twice", "worker SIGKILL")
-# Ray's own agents are not among them: where one ends, Ray ends the whole host, which is a fault of another kind.
-WORKERS = (
-    "ray::ImplicitFunc",
-    "ray::RayTrainWorker",
-    "ray::TrainController",
-    "ray::run_tune_search",
-    "ray::pretrain-",
-    "ray::initial-",
-    "ray::ProgressActor",
-    "ray::RunQueue",
-)
 STOPS_WITHIN_SECONDS = 10.0
 ORPHANS_END_WITHIN_SECONDS = 30.0
 # Where a driver is killed outright, two of Ray's agents try for 60 s to tell the head, which is gone too, of it. They
 # hold no core and nothing of a sweep.
-AGENTS, AGENTS_END_WITHIN_SECONDS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent"), 75.0
+AGENTS_END_WITHIN_SECONDS = 75.0
+
+
+def worker_titles() -> tuple[str, ...]:
+    """How the titles begin of the processes that compute a study, by what Ray runs in them: actors, trials, tasks.
+
+    Ray's own agents are not among them: where one ends, Ray ends the whole host, which is a fault of another kind.
+    """
+    # Imports Ray and torch, which the tests that only start drivers do without.
+    from datasets_io.ray_private import PROCESS_TITLE, train_titles, trial_title
+    from sweep.engine.execution import GROUP_TASK, INITIAL_TASK, SEARCH_TASK
+    from sweep.engine.progress_actor import ProgressActor
+    from trainables.pretraining.run_queue import RunQueue
+
+    own = (SEARCH_TASK, GROUP_TASK, INITIAL_TASK, ProgressActor.__name__, RunQueue.__name__)
+    return (trial_title(), *train_titles(), *(f"{PROCESS_TITLE}{name}" for name in own))
 
 
 @dataclass
 class FaultLog:
-    """What was done to a study, and what came of it. problems: sentences; none means that every promise held."""
+    """What was done to a study, and what came of it. faults: their names; stops: seconds each interrupt took.
+
+    problems: sentences; none means that every promise held.
+    """
 
     faults: list[str] = field(default_factory=list)
     stops: list[float] = field(default_factory=list)
@@ -50,7 +59,10 @@ class FaultLog:
 
 @dataclass(frozen=True)
 class Process:
-    """One process; `started` tells it from a later one with the same number."""
+    """One process. started: in the kernel's ticks since boot, which tells it from a later one with the same number.
+
+    command: its title; marked: whether it has the mark in its environment.
+    """
 
     pid: int
     parent: int
@@ -61,27 +73,29 @@ class Process:
 
 
 def processes(mark: str) -> dict[int, Process]:
-    """All processes of this machine. marked: they have the mark in their environment."""
+    """All processes of this machine but this one, by number."""
     found = {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdecimal() or int(folder.name) == os.getpid():
             continue
         try:
+            # "pid (name) state ppid ...", and the name may hold ")": what follows the last one begins with the state.
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
             marked = f"{MARK}={mark}".encode() in (folder / "environ").read_bytes()
         except OSError:  # it has just ended, or is another user's
             continue
-        if fields[0] != "Z":
+        if fields[0] != "Z":  # it has ended, and only waits for its parent to ask how
             pid = int(folder.name)
             found[pid] = Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), command, marked)
     return found
 
 
 def family(mark: str, sessions: set[int], seen: set[tuple[int, int]]) -> list[Process]:
-    """Everything a driver started: by mark, session, descent, or because it was seen to be so before.
+    """Everything a driver started: by mark, session, descent, or because an earlier call found it to be so.
 
-    Ray's workers write their title over their environment, so the mark alone does not find them.
+    Ray's workers write their title over their environment, so the mark alone does not find them. seen: (pid, started)
+    of what was found; this call adds to it, since a process whose parent has ended has lost its descent.
     """
     every = processes(mark)
     ours = {pid for pid, p in every.items() if p.marked or p.session in sessions or (pid, p.started) in seen}
@@ -109,6 +123,7 @@ class FaultInjector:
     def __init__(self, command: list[str], storage: Path, seed: int, say: Callable[[str], None]):
         self.command, self.storage, self.say = command, storage, say
         self.random, self.log, self.faults = random.Random(seed), FaultLog(), FAULTS
+        self.worker_titles, self.agent_titles = worker_titles(), agent_titles()
         self.mark = uuid.uuid4().hex
         self.sessions: set[int] = set()
         self.seen: set[tuple[int, int]] = set()
@@ -120,7 +135,7 @@ class FaultInjector:
             driver = self._start()
             code = self._disturb(driver, left, shortest, longest) if left else driver.wait()
             left = faults - len(self.log.faults)
-            self._check_ended(AGENTS, ORPHANS_END_WITHIN_SECONDS)
+            self._check_ended(self.agent_titles, ORPHANS_END_WITHIN_SECONDS)
             if code is not None:
                 break
         self._check_ended((), AGENTS_END_WITHIN_SECONDS)
@@ -130,7 +145,7 @@ class FaultInjector:
             self._check_storage()
         return self.log
 
-    def _start(self) -> subprocess.Popen:
+    def _start(self) -> subprocess.Popen[bytes]:
         environment = {**os.environ, MARK: self.mark}
         with open(f"{self.storage}.log", "ab") as log:
             driver = subprocess.Popen(
@@ -138,7 +153,7 @@ class FaultInjector:
                 stdout=log,
                 stderr=log,
                 env=environment,
-                start_new_session=True,
+                start_new_session=True,  # by which its processes are found, and Ctrl-C here does not reach it
                 preexec_fn=accept_interrupts,
             )
         self.sessions.add(driver.pid)
@@ -147,7 +162,7 @@ class FaultInjector:
     def _family(self) -> list[Process]:
         return family(self.mark, self.sessions, self.seen)
 
-    def _disturb(self, driver: subprocess.Popen, left: int, shortest: float, longest: float) -> int | None:
+    def _disturb(self, driver: subprocess.Popen[bytes], left: int, shortest: float, longest: float) -> int | None:
         """The exit code if it came through by itself; None where it was ended."""
         while left:
             if (code := self._wait(driver, shortest, longest)) is not None:
@@ -169,8 +184,9 @@ class FaultInjector:
             return None
         return driver.wait()
 
-    def _wait(self, driver: subprocess.Popen, shortest: float, longest: float) -> int | None:
+    def _wait(self, driver: subprocess.Popen[bytes], shortest: float, longest: float) -> int | None:
         """To the moment of the next fault: half of them at any time, half among items that land. Or the exit code."""
+        # Just after an item landed others are being published, and files are half written.
         if self.random.random() < 0.5:
             before = len(finished(self.storage))
             while driver.poll() is None and len(finished(self.storage)) <= before:
@@ -185,7 +201,7 @@ class FaultInjector:
         self.say(f"fault {len(self.log.faults)}: {fault}, with {len(before)} items finished")
 
     def _kill_worker(self) -> bool:
-        workers = [process.pid for process in self._family() if process.command.startswith(WORKERS)]
+        workers = [process.pid for process in self._family() if process.command.startswith(self.worker_titles)]
         if not workers:
             return False
         try:
@@ -194,13 +210,13 @@ class FaultInjector:
             return False
         return True
 
-    def _end(self, driver: subprocess.Popen, fault: str) -> None:
+    def _end(self, driver: subprocess.Popen[bytes], fault: str) -> None:
         number = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM}.get(fault.split()[1], signal.SIGINT)
-        self._family()
+        self._family()  # what has no parent after the driver's end is remembered as its own
         started = time.monotonic()
         driver.send_signal(number)
         if fault.endswith("twice"):
-            time.sleep(self.random.uniform(0.1, 2.0))
+            time.sleep(self.random.uniform(0.1, 2.0))  # while the first is being answered
             driver.send_signal(number)
         try:
             code = driver.wait(timeout=120)
@@ -243,6 +259,7 @@ class FaultInjector:
 
 
 def results_of(storage: Path, study: str) -> bytes | None:
+    """The study's results.csv, as it lies in a local storage; None where there is none."""
     path = storage / "reports" / study / "results.csv"
     return path.read_bytes() if path.is_file() else None
 
@@ -258,23 +275,26 @@ def show_chaos(
     shortest: float = 2.0,
     longest: float = 40.0,
 ) -> bool:
-    """Run a study undisturbed and disturbed, in a folder of their own, and compare. Whether every promise held."""
+    """Run a study undisturbed and with faults, in a folder of its own, and compare. Whether every promise held.
+
+    study: as --study takes it; study_name: the name of its reports. shortest, longest: seconds before each fault.
+    """
     seed = random.SystemRandom().randrange(1 << 30) if seed is None else seed
     base = Path(tempfile.mkdtemp(prefix="radsweep-chaos-")) if folder is None else folder
     raws = [part for value in raw for part in ("--raw", value)]
     tables: dict[str, bytes | None] = {}
     log = FaultLog()
-    for name in ("calm", "stormy"):
+    for name in (UNDISTURBED, DISTURBED):
         storage = base / name
         command = [sys.executable, "-m", "sweep.run", "--study", study, "--storage", str(storage), *raws]
         say(f"{name}: {' '.join(command[1:])}")
         injector = FaultInjector(command, storage, seed, say)
-        log = injector.run(faults if name == "stormy" else 0, shortest, longest)
+        log = injector.run(faults if name == DISTURBED else 0, shortest, longest)
         tables[name] = results_of(storage, study_name)
         if tables[name] is None:
             log.problems.append(f"{name}: no results.csv; see {storage}.log")
             break
-    same = tables.get("calm") is not None and tables.get("calm") == tables.get("stormy")
+    same = tables.get(UNDISTURBED) is not None and tables.get(UNDISTURBED) == tables.get(DISTURBED)
     if not same:
         log.problems.append("results.csv is not the same")
     say(f"faults: {len(log.faults)} (seed {seed}): {', '.join(log.faults) or 'none'}")

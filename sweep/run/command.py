@@ -1,59 +1,83 @@
 """What does sweep.run do: check, build, work through the plan, and write the report."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
+
+import typer
 
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED
 from sweep.cli.logging import silence_libraries
+from sweep.run.request import Request
 from sweep.studies.bad_input import BadInput
 
-
-def run_study(
-    study_name: str,
-    storage: str,
-    raw: list[str],
-    only: list[str],
-    dry_run: bool,
-    retry_failed: bool,
-    redo: str | None,
-    started: float,
-    logs_to: tuple[str | None, str | None],
-) -> int:
-    silence_libraries()
-    from datasets_io.schema import ArchiveError
+# The rest is imported where it is used: --help and a misspelt flag need none of it, and it takes seconds.
+if TYPE_CHECKING:
     from sweep.cli.display import Display
-    from sweep.engine.ingest import build_data
+    from sweep.engine.driver import Work
     from sweep.monitoring.sinks import SinkOptions
-    from sweep.store.shards import manifests
-    from sweep.store.snapshot import Origin
-    from sweep.studies.plan import make_plan
+    from sweep.store.shards import DataPlan
+    from sweep.store.store import Store
+    from sweep.studies.cell import Cell, EncoderRun
+    from sweep.studies.plan import Plan
+    from sweep.studies.study import Study
+
+CHAOS_FAULTS = 8
+
+
+@dataclass(frozen=True)
+class CheckedInput:
+    """What a request means: its study, its storage, where each source's data comes from, and the part asked for.
+
+    only: field of a cell -> its values.
+    """
+
+    study: "Study"
+    store: "Store"
+    data: "dict[str, DataPlan]"
+    only: dict[str, tuple[str, ...]]
+
+
+def run_study(request: Request) -> int:
+    """Run a study to its end. Exit code: 0 if every cell is done, else 3. Raises BadInput before any work."""
+    silence_libraries()
+    from sweep.cli.display import Display
+    from sweep.monitoring.sinks import SinkOptions
 
     try:
-        study, store, plans, chosen = check_input(study_name, storage, raw, only)
-        sinks = SinkOptions(study.name, *logs_to)
+        checked = check_input(request)
+        sinks = SinkOptions(checked.study.name, request.tensorboard, request.mlflow)
         sinks.check()
     except ValueError as error:  # everything that is checked before any work says what is wrong with the input
         raise BadInput(error) from error
     with Display() as display:
-        if dry_run:
+        if request.dry_run:
             from sweep.run.dry_run import print_plan
 
-            return print_plan(study, plans, store, chosen, display)
-        display.say(f"[bold]radsweep[/bold] study [bold]{study.name}[/bold]: {study.title}")
-        display.say(f"storage: {store.uri}")
-        try:
-            folders = build_data(study, plans, store, partial(display.bar, unit="images"), display.say)
-        except ArchiveError as error:
-            raise BadInput(error) from error
-        built = manifests(folders, store)
-        plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, chosen)
-        origin = Origin(study_name, storage, tuple(raw))
-        return _run_plan(study, plan, store, folders, built, origin, retry_failed, redo, display, started, sinks)
+            return print_plan(checked.study, checked.data, checked.store, checked.only, display)
+        display.say(f"[bold]radsweep[/bold] study [bold]{checked.study.name}[/bold]: {checked.study.title}")
+        display.say(f"storage: {checked.store.uri}")
+        return _build_and_run(request, checked, sinks, display)
 
 
-def check_input(study_name: str, storage: str, raw: list[str], only: list[str]):
-    """Study, store, where the data comes from, and the part asked for. Writes nothing; raises ValueError."""
+def run_chaos(request: Request) -> int:
+    """Run the study undisturbed and with faults, and compare. Exit code: 0 if every promise held, else 3.
+
+    Raises BadInput before any work.
+    """
+    from sweep.run.chaos import show_chaos
+
+    try:
+        name = check_input(request).study.name
+    except ValueError as error:
+        raise BadInput(error) from error
+    held = show_chaos(request.study, name, list(request.raw), CHAOS_FAULTS, typer.echo)
+    return EXIT_OK if held else EXIT_SOME_FAILED
+
+
+def check_input(request: Request) -> CheckedInput:
+    """What a request means. Writes nothing; raises ValueError for what is wrong with it."""
     from sweep.engine.ingest import check_data
     from sweep.store.shards import parse_raw, plan_data
     from sweep.store.snapshot import fingerprints_of
@@ -62,62 +86,92 @@ def check_input(study_name: str, storage: str, raw: list[str], only: list[str]):
     from sweep.studies.presets import load_study
     from trainables.networks.backbones import check_backbone
 
-    study = load_study(study_name)
-    chosen = parse_only(only)
+    study = load_study(request.study)
+    only = parse_only(request.only)
     for row in study.rows:
         check_backbone(row.recipe.backbone)
-    make_plan(study, fingerprints_of(study, {}), chosen)
-    store = Store(storage)
-    plans = plan_data(study, parse_raw(raw), store)
-    check_data(study, plans, store)
-    return study, store, plans, chosen
+    make_plan(study, fingerprints_of(study, {}), only)  # refuses what does not fit together
+    store = Store(request.storage)
+    data = plan_data(study, parse_raw(list(request.raw)), store)
+    check_data(study, data, store)
+    return CheckedInput(study, store, data, only)
 
 
-def _run_plan(
-    study, plan, store, folders, built, origin, retry_failed: bool, redo: str | None, display, started: float, sinks
-) -> int:
-    from sweep.engine.driver import Work, work_through
+def _build_and_run(request: Request, checked: CheckedInput, sinks: "SinkOptions", display: "Display") -> int:
+    from datasets_io.schema import ArchiveError
+    from sweep.engine.driver import Work
+    from sweep.engine.ingest import build_data
+    from sweep.report.live import live_tables
+    from sweep.store.results import ResultReader
+    from sweep.store.shards import manifests
+    from sweep.studies.plan import make_plan
+
+    study, store = checked.study, checked.store
+    try:
+        folders = build_data(study, checked.data, store, partial(display.bar, unit="images"), display.say)
+    except ArchiveError as error:
+        raise BadInput(error) from error
+    built = manifests(folders, store)
+    plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, checked.only)
+    if request.retry_failed:
+        _forget_failures(plan, store)
+    reader = ResultReader(study, plan, store)
+    work = Work(
+        plan,
+        store,
+        folders,
+        built,
+        study.resources,
+        reader,
+        display,
+        lambda: live_tables(study, plan, reader.collect()),
+        sinks,
+    )
+    return _run_plan(request, study, work)
+
+
+def _forget_failures(plan: "Plan", store: "Store") -> None:
+    """What failed, and what is damaged, is left to do again."""
+    _, failed = store.done_and_failed()
+    items: tuple[EncoderRun | Cell, ...] = (*plan.encoders, *plan.cells)
+    for item in items:
+        if store.folder(item) in failed:
+            store.forget_failure(item)
+    store.quarantine_damaged(items, thorough=True)
+
+
+def _run_plan(request: Request, study: "Study", work: "Work") -> int:
+    from sweep.engine.driver import work_through
     from sweep.report.live import live_tables
     from sweep.report.write import summary_lines, write_report
     from sweep.store.report_folder import ReportFolder
-    from sweep.store.results import ResultReader
     from sweep.store.shard_checks import Sources
-    from sweep.store.snapshot import OpenedStudy
+    from sweep.store.snapshot import OpenedStudy, Origin
     from sweep.store.status_names import Status
 
-    if retry_failed:
-        _, failed = store.done_and_failed()
-        for item in (*plan.encoders, *plan.cells):
-            if store.folder(item) in failed:
-                store.forget_failure(item)
-        store.quarantine_damaged((*plan.encoders, *plan.cells), thorough=True)
-    reader = ResultReader(study, plan, store)
-
-    def tables():
-        return live_tables(study, plan, reader.collect())
-
-    work = Work(plan, store, folders, built, study.resources, reader, display, tables, sinks)
-    if redo is None:
+    plan, store, display = work.plan, work.store, work.display
+    if request.redo is None:
         work_through(work)
     else:
-        _redo(work, redo)
-    results = reader.collect()
+        _redo(work, request.redo)
+    results = work.reader.collect()
     display.tables = lambda: live_tables(study, plan, results)
-    data = OpenedStudy(study, plan, store, origin, Sources(folders, built)).snapshot(results, reader.details)
+    origin, sources = Origin(request.study, request.storage, request.raw), Sources(work.data_folders, work.manifests)
+    data = OpenedStudy(study, plan, store, origin, sources).snapshot(results, work.reader.details)
     if study.training_free:
         from sweep.training_free.measures import compute_all
 
         compute_all(data, show=display.say)
     paths = write_report(data, ReportFolder.of_study(store, study.name))
-    if display.live is None:
+    if display.live is None:  # on a terminal they stand below the bars already
         for table in live_tables(study, plan, results):
             display.say_table(table)
-    for line in summary_lines(data, paths, time.monotonic() - started):
+    for line in summary_lines(data, paths, time.monotonic() - request.started):
         display.say(line)
     return EXIT_OK if all(result.status == Status.DONE for result in results) else EXIT_SOME_FAILED
 
 
-def _redo(work, key: str) -> None:
+def _redo(work: "Work", key: str) -> None:
     """Compute one cell again; also when that is interrupted, it has a result afterwards if it had one before."""
     from sweep.engine.driver import work_through
     from sweep.run.redo import find_cell, part_of, set_aside, settle

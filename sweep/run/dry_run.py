@@ -8,6 +8,7 @@ from sweep.cli.display import Display
 from sweep.store.shards import DataPlan
 from sweep.store.snapshot import fingerprints_of
 from sweep.store.store import Store
+from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.forecast import FLOPS_PER_SECOND, Forecast, forecast
 from sweep.studies.plan import Pending, Plan, make_plan, pending
 from sweep.studies.study import Study
@@ -16,11 +17,11 @@ from sweep.studies.study import Study
 def print_plan(
     study: Study, plans: dict[str, DataPlan], store: Store, only: dict[str, tuple[str, ...]], display: Display
 ) -> int:
-    """Print and write nothing. Returns exit code 0."""
-    built = {s: read_manifest(store.files, p.folder) for s, p in plans.items() if p.built}
+    """Print the plan; write nothing. only: field of a cell -> its values. Returns exit code 0."""
+    built = {s: read_manifest(store.files, p.folder) for s, p in plans.items() if p.built and p.folder is not None}
     plan = make_plan(study, fingerprints_of(study, built), only)
     done, failed = store.done_and_failed()
-    items = (*plan.encoders, *plan.cells)
+    items: tuple[EncoderRun | Cell, ...] = (*plan.encoders, *plan.cells)
     left = pending(
         plan, {i.key for i in items if store.folder(i) in done}, {i.key for i in items if store.folder(i) in failed}
     )
@@ -40,7 +41,9 @@ def _counts(source: str, data: DataPlan, built: dict[str, Manifest], study: Stud
     if source in built:
         return {split: part["images"] for split, part in built[source].counts["splits"].items()}
     if data.raw is None:
+        assert study.synthetic is not None, "without shards and without an archive plan_data would have refused it"
         return study.synthetic.image_counts()[source]
+    # What the archive lists: no image is opened, so some may still be rejected when it is built.
     counts = {"train": 0, "val": 0, "test": 0}
     for record in get_source(source).read_records(data.raw, options_of(data.spec)):
         counts[record.split] += 1

@@ -1,10 +1,10 @@
-"""How is one cell computed again: its result steps aside, is compared with the new one, or comes back."""
+"""How is one cell computed again: its result is put aside, and compared with the new one or put back."""
 
 from dataclasses import dataclass
 
 from datasets_io.storage.artefacts import RESULT, Artefacts, CorruptArtefact
 from sweep.store.store import Store
-from sweep.studies.cell import Cell
+from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import Plan, starts_from
 
 SUPERSEDED = "superseded.json"
@@ -33,8 +33,9 @@ def part_of(plan: Plan, cell: Cell) -> Plan:
     """The plan of one cell: with the cell and the encoders that it starts from."""
     start = starts_from(plan.cells).get(cell.key)
     cells = tuple(other for other in plan.cells if other in (start, cell))
-    needed, encoder = set(), cell.encoder
-    while encoder is not None:
+    needed: set[str] = set()
+    encoder: EncoderRun | None = cell.encoder
+    while encoder is not None:  # its weights, what they started from, and so on
         needed.add(encoder.key)
         encoder = encoder.parent
     return Plan(tuple(run for run in plan.encoders if run.key in needed), cells)
@@ -48,6 +49,7 @@ def set_aside(store: Store, cell: Cell) -> Redo:
         before = store.open(cell)
     except (FileNotFoundError, CorruptArtefact):
         before = None
+    # The copy comes first: wherever this process may be killed, one of the two is there.
     if before is not None:
         store.files.write(f"{folder}/{SUPERSEDED}", store.files.read(f"{folder}/{RESULT}"))
     store.files.remove(f"{folder}/{RESULT}")
@@ -69,10 +71,10 @@ def settle(store: Store, redo: Redo) -> list[str]:
     same = _predictions(redo.before) == _predictions(after)
     if same and old == new:
         return [f"{redo.cell}: computed again and equal: macro AUROC {new}, the same predictions to the last bit"]
-    words = "the same predictions" if same else "other predictions"
+    compared = "the same predictions" if same else "other predictions"
     return [
-        f"{redo.cell}: computed again and not equal: macro AUROC {new}, before {old}; {words}. The new result stands; "
-        "cells that started from the earlier one were not computed again"
+        f"{redo.cell}: computed again and not equal: macro AUROC {new}, before {old}; {compared}. The new result "
+        "stands; cells that started from the earlier one were not computed again"
     ]
 
 

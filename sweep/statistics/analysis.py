@@ -3,7 +3,7 @@
 Over seeds: the mean of a place and its interval (summaries.py), and paired tests (comparisons.py). Over
 patients: the same mean over seeds, recomputed on 1,000 resamples of the test patients, the same ones for all methods
 of a dataset (bootstrap.py). The first says how far other seeds would move a number, the second how far other
-patients would; neither holds the other.
+patients would; neither contains the other.
 """
 
 import os
@@ -50,7 +50,8 @@ from trainables.evaluation.metrics import FindingAuroc
 # column_statistics, bootstrap, cell_metrics, subgroups, inference, summary and trainables.evaluation.metrics.
 # A report keeps what was made by the same version from the same results.
 VERSION = 1
-FILES = {
+# Name of a file -> the class of its rows, and the attribute of Analysis that holds them.
+FILES: dict[str, tuple[type, str]] = {
     "intervals.csv": (IntervalRow, "intervals"),
     "metrics.csv": (MetricRow, "metrics"),
     "comparisons.csv": (ComparisonRow, "comparisons"),
@@ -64,10 +65,11 @@ FILES = {
 
 @dataclass(frozen=True)
 class Analysis:
-    """The statistics of a study. varies: what the intervals over seeds cover, for captions; notes: what is not there.
+    """The statistics of a study. varies: what the intervals over seeds cover, for captions.
 
-    reference: the row that others are compared with. unusable: key of a cell -> why its predictions were not used.
-    ranks: first over all columns, then one for each column.
+    notes: sentences that say what is missing, failed or undefined. reference: the row that others are compared with,
+    None without a baseline. unusable: (key of a cell, why its predictions were not used), sorted.
+    ranks: first over all columns, then one for each column. The other fields are the rows of the CSV files.
     """
 
     study: str
@@ -86,18 +88,19 @@ class Analysis:
 
     @property
     def rank_rows(self) -> tuple[RankRow, ...]:
+        """ranks as rows of ranks.csv: a row for each method that is ranked, best first."""
         return tuple(
             RankRow(
-                r.scope,
-                r.blocks_are,
-                method,
-                rank,
-                r.num_blocks,
-                r.chi2,
-                r.p,
-                r.critical_difference,
-                r.methods_left_out,
-                r.blocks_left_out,
+                scope=r.scope,
+                blocks_are=r.blocks_are,
+                method=method,
+                mean_rank=rank,
+                num_blocks=r.num_blocks,
+                chi2=r.chi2,
+                p=r.p,
+                critical_difference=r.critical_difference,
+                methods_left_out=r.methods_left_out,
+                blocks_left_out=r.blocks_left_out,
             )
             for r in self.ranks
             for method, rank in zip(r.methods, r.mean_ranks, strict=True)
@@ -105,6 +108,7 @@ class Analysis:
 
     def csv_files(self) -> dict[str, str]:
         """File name -> its text. Each file has its header, also without rows."""
+        # FILES is the one list of the files: what is not in it is in no report.
         return {name: rows_csv(kind, getattr(self, field)) for name, (kind, field) in FILES.items()}
 
 
@@ -121,23 +125,30 @@ def analyse(
     """All statistics of the results; those that need predictions only where the store has them.
 
     store: None leaves out all that is made from predictions. folders: source -> folder of its shards in the store,
-    for subgroups. threads: for reading and measuring cells; by default four for each processor, since they also wait.
-    comparisons: of these results, where they are made already.
+    for subgroups. num_resamples: of the test patients. threads: for reading and measuring cells; by default four for
+    each processor, since they also wait for the storage. comparisons: of these results, where they are made already.
+    Missing, failed and unreadable cells are named in notes and unusable, never raised.
     """
     comparisons = comparisons or compare_methods(study_summaries(study, plan, results))
-    layout, (results, broken) = comparisons.summaries.layout, without_nan(results)
-    columns, notes, unusable, sizes = [], _nan_notes(broken), {}, []
+    layout = comparisons.summaries.layout
+    # The comparisons have left NaN out already; here it is for the note on how many there were.
+    results, broken = without_nan(results)
+    notes = _nan_notes(broken)
+    columns: list[tuple[str, tuple[FindingAuroc, ...]]] = []
+    unusable: dict[str, str] = {}
+    sizes: list[GroupSizeRow] = []
     found = Analysis(study.name, what_varies(layout) if results else "no cell was asked for", comparisons.reference)
     with ThreadPoolExecutor(threads or 4 * (os.cpu_count() or 1)) as pool:
-        measurer = MetricReader(store, {cell.key: cell for cell in plan.cells}, pool) if store is not None else None
+        reader = MetricReader(store, {cell.key: cell for cell in plan.cells}, pool) if store is not None else None
         for dataset in (d for d in study.datasets if any(d.source == source for source, _ in layout.datasets)):
+            # One test set for all columns: methods are compared on the same resamples of the same patients.
             own = [result for result in results if result.dataset == dataset.source]
-            tests, reasons = _test_set(dataset, own, measurer, folders or {}, num_resamples)
+            tests, reasons = _test_set(dataset, own, reader, folders or {}, num_resamples)
             notes += [f"{dataset.display}: {reason}" for reason in reasons]
             sizes += _group_sizes(dataset.source, tests)
             for protocol, percent in layout.columns:
-                column, bad = _column(comparisons, dataset.source, protocol, percent, tests, measurer)
-                unusable |= bad
+                column, not_used = _column(comparisons, dataset.source, protocol, percent, tests, reader)
+                unusable |= not_used
                 found = _with_rows(found, column)
                 columns.append((column.dataset, column.findings))  # not the column: its resamples are 112 kB a cell
     if unusable:
@@ -160,18 +171,18 @@ def _nan_notes(broken: Sequence[CellResult]) -> list[str]:
 def _test_set(
     dataset: Dataset,
     results: Sequence[CellResult],
-    measurer: MetricReader | None,
+    reader: MetricReader | None,
     folders: Mapping[str, str],
     num_resamples: int,
 ) -> tuple[TestSet | None, list[str]]:
-    """None where no prediction can be read; and what to say."""
-    if measurer is None:
+    """The test set of a dataset, None where no prediction can be read; and what is left out, for the notes."""
+    if reader is None:
         return None, ["without the storage there are no intervals over patients, calibration or subgroups"]
     done = [result for result in results if result.status == Status.DONE]
-    images = measurer.find_images(done)
+    images = reader.find_images(done)
     if images is None:
         return None, ["no cell is finished" if not done else "no finished cell has predictions that can be read"]
-    metadata, reasons = _metadata(dataset, measurer.store, folders.get(dataset.source))
+    metadata, reasons = _metadata(dataset, reader.store, folders.get(dataset.source))
     return make_test_set(images, metadata, num_resamples), reasons
 
 
@@ -198,17 +209,18 @@ def _column(
     protocol: str,
     percent: int,
     tests: TestSet | None,
-    measurer: MetricReader | None,
+    reader: MetricReader | None,
 ) -> tuple[ColumnStatistics, dict[str, str]]:
-    """A column with what its predictions say, and key -> why a finished cell's say nothing."""
-    column, unusable = ColumnStatistics(comparisons, source, protocol, percent, {}, tests), {}
-    if tests is not None:
-        measures, unusable = measurer.measure(tests, [cell for cell in column.cells if cell.status == Status.DONE])
-        column = replace(column, measures=measures)
-    return column, unusable
+    """A column with what its predictions say, and key -> why a finished cell's were not used."""
+    column = ColumnStatistics(comparisons, source, protocol, percent, {}, tests)
+    if tests is None or reader is None:
+        return column, {}
+    measures, unusable = reader.measure(tests, [cell for cell in column.cells if cell.status == Status.DONE])
+    return replace(column, measures=measures), unusable
 
 
 def _with_rows(found: Analysis, column: ColumnStatistics) -> Analysis:
+    """The statistics with the rows of one more column."""
     subgroups, gaps = subgroup_rows(column)
     return replace(
         found,
@@ -230,10 +242,11 @@ def _count_notes(results: Sequence[CellResult], columns: Sequence[tuple[str, tup
         count = sum(result.status == status for result in results)
         if count:
             notes.append(f"{count} of {len(results)} cells are {status}; means are over the others and name them.")
-    seen: dict[str, tuple[FindingAuroc, ...]] = {}
+    # The columns of a dataset share its test images: the first one with a finished cell has the findings.
+    by_dataset: dict[str, tuple[FindingAuroc, ...]] = {}
     for dataset, findings in columns:
-        seen[dataset] = seen.get(dataset) or findings
-    for dataset, findings in seen.items():
+        by_dataset[dataset] = by_dataset.get(dataset) or findings
+    for dataset, findings in by_dataset.items():
         undefined = [f.finding for f in findings if f.auroc is None]
         rare = [f"{f.finding} ({f.n_pos})" for f in findings if f.auroc is not None and f.n_pos < FEW_POSITIVES]
         if undefined:

@@ -1,6 +1,6 @@
 """What do the saved predictions of a dataset's cells say: AUROC under resampling, AUPRC, calibration, subgroups?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,16 +18,18 @@ from sweep.store.store import ReadStore
 from sweep.studies.cell import Cell
 from trainables.evaluation.metrics import auroc_per_finding, average_precision, brier, calibration_error
 
-QUALITIES = {"auprc": average_precision, "ece": calibration_error, "brier": brier}
+# A measure takes (N,) probabilities and (N,) labels of 1 and 0 and gives None where it is undefined.
+Measure = Callable[[np.ndarray, np.ndarray], float | None]
+QUALITIES: Mapping[str, Measure] = {"auprc": average_precision, "ece": calibration_error, "brier": brier}
 UNREADABLE = (UnusablePredictions, CorruptArtefact, OSError)
-AGREEMENT = 1e-6  # between a result's AUROC and that of its predictions
+AGREEMENT = 1e-6  # between a result's AUROC and that of its predictions: far above rounding of a float64
 
 
 @dataclass(frozen=True)
 class TestSet:
     """What the cells of a dataset share. attributes is empty where the shards' metadata are not at hand."""
 
-    __test__ = False
+    __test__ = False  # no test class, whatever its name says to pytest
 
     images: TestImages
     resamples: Resamples
@@ -36,7 +38,10 @@ class TestSet:
 
 @dataclass(frozen=True)
 class CellMetrics:
-    """One cell. resampled: (F, num) AUROCs, NaN where undefined; qualities: name -> (F,), NaN where undefined."""
+    """What the predictions of one cell say. resampled: (F, num) AUROCs of the resamples, NaN where undefined.
+
+    qualities: name of a measure -> (F,), NaN where undefined. groups: for each attribute of the test set.
+    """
 
     resampled: np.ndarray
     qualities: Mapping[str, np.ndarray]
@@ -44,21 +49,26 @@ class CellMetrics:
 
 
 def make_test_set(images: TestImages, metadata: pa.Table | None, num_resamples: int, seed: int = 0) -> TestSet:
+    """The test images with their resamples and groups. metadata: as `read_metadata` gives, None without subgroups."""
     names = {} if metadata is None else group_names(metadata, images.image_ids)
     attributes = attributes_of(names, images.patient_ids, images.labels, images.known)
     return TestSet(images, draw_resamples(images.patient_ids, num_resamples, seed), attributes)
 
 
 def cell_metrics(tests: TestSet, probabilities: np.ndarray, result: CellResult) -> CellMetrics:
-    """probabilities: (N, F) of the test set's images. Raises UnusablePredictions where they are not the result's."""
+    """Everything that is measured on a cell's predictions, once it is sure that they are the result's.
+
+    probabilities: (N, F) float32 of the test set's images. Raises UnusablePredictions where an AUROC computed from
+    them is not the result's, to AGREEMENT.
+    """
     images = tests.images
-    for told, found in zip(
-        result.findings, auroc_per_finding(probabilities, images.labels, images.known, images.findings), strict=False
-    ):
-        a, b = told.auroc, found.auroc
-        if told.finding != found.finding or (a is None) != (b is None) or (a is not None and abs(a - b) > AGREEMENT):
+    computed = auroc_per_finding(probabilities, images.labels, images.known, images.findings)
+    # Not strict: where one side has fewer findings, those that both have can still be compared.
+    for stored, found in zip(result.findings, computed, strict=False):
+        if stored.finding != found.finding or not _agree(stored.auroc, found.auroc):
             raise UnusablePredictions(
-                f"the result has AUROC {a} for {told.finding}, its predictions have {b} for {found.finding}"
+                f"the result has AUROC {stored.auroc} for {stored.finding}, its predictions have {found.auroc} for "
+                f"{found.finding}"
             )
     orders = presort(probabilities)
     return CellMetrics(
@@ -71,7 +81,12 @@ def cell_metrics(tests: TestSet, probabilities: np.ndarray, result: CellResult) 
     )
 
 
-def _by_finding(measure, probabilities: np.ndarray, images: TestImages) -> np.ndarray:
+def _agree(a: float | None, b: float | None) -> bool:
+    return a is b if a is None or b is None else abs(a - b) <= AGREEMENT
+
+
+def _by_finding(measure: Measure, probabilities: np.ndarray, images: TestImages) -> np.ndarray:
+    """(F,) of a measure on the images whose label is known, NaN where it is undefined."""
     values = []
     for f in range(len(images.findings)):
         known = images.known[:, f]
@@ -81,20 +96,20 @@ def _by_finding(measure, probabilities: np.ndarray, images: TestImages) -> np.nd
 
 
 def read_metadata(files: ReadFiles, folder: str, split: str) -> pa.Table:
-    """Sex, age and view position of a split's images, from its shards."""
+    """Sex, age and view position of a split's images, from its shards. A table with the columns METADATA."""
     return read_table(files, folder, read_manifest(files, folder), split, list(METADATA))
 
 
 @dataclass(frozen=True)
 class MetricReader:
-    """Reads and measures cells on some threads. store: where they lie; cells: key -> cell of the plan."""
+    """Reads and measures cells on the threads of a pool. store: where they lie; cells: key -> cell of the plan."""
 
     store: ReadStore
     cells: Mapping[str, Cell]
     pool: ThreadPoolExecutor
 
     def find_images(self, results: Iterable[CellResult]) -> TestImages | None:
-        """The test images of the first cell whose predictions can be read."""
+        """The test images of the first cell whose predictions can be read; None where none can be."""
         for result in results:
             try:
                 return read_predictions(self.store.open(self.cells[result.key]))[0]
@@ -103,7 +118,7 @@ class MetricReader:
         return None
 
     def measure(self, tests: TestSet, results: Sequence[CellResult]) -> tuple[dict[str, CellMetrics], dict[str, str]]:
-        """Key -> measures, and key -> why there are none."""
+        """Key -> what the cell's predictions say, and key -> why they were not used."""
 
         def one(result: CellResult) -> CellMetrics | str:
             try:

@@ -1,4 +1,7 @@
-"""What can be said of one column of the table (dataset, protocol, percentage): the rows of all statistics."""
+"""What can be said of one column of the table (dataset, protocol, percentage): the rows of all statistics.
+
+Shapes: F findings of the dataset, `num` resamples of its test patients.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,36 +11,48 @@ import numpy as np
 
 from sweep.statistics.bootstrap import percentile_interval
 from sweep.statistics.cell_metrics import QUALITIES, CellMetrics, TestSet
-from sweep.statistics.comparisons import Comparisons, cells_by_method
+from sweep.statistics.comparisons import Comparisons, Seeds, cells_by_method
 from sweep.statistics.row_types import ComparisonRow, FindingDifferenceRow, GapRow, IntervalRow, MetricRow, SubgroupRow
-from sweep.statistics.subgroups import widest_gap
-from sweep.statistics.summaries import auroc_of
+from sweep.statistics.subgroups import Attribute, GroupMacros, widest_gap
+from sweep.statistics.summaries import Column, auroc_of
 from sweep.statistics.summary import MACRO_DEFINED, MACROS, Summary, findings_of_macro
 from sweep.store.records import CellResult
 from trainables.evaluation.metrics import FindingAuroc
 
-Seeds = tuple[int, int]  # pretraining seed, downstream seed
-
 
 def over_seeds(vectors: Mapping[Seeds, np.ndarray]) -> np.ndarray:
-    """The mean that tables print: over the downstream seeds of each pretraining, then over pretrainings."""
+    """The mean that tables print: over the downstream seeds of each pretraining, then over pretrainings.
+
+    vectors: one or more of the same shape, which the mean has too. NaN in any of them is NaN in the mean.
+    """
     groups: dict[int, list[np.ndarray]] = {}
     for (pretrain_seed, _), vector in vectors.items():
         groups.setdefault(pretrain_seed, []).append(vector)
-    return np.mean([np.mean(group, axis=0) for group in groups.values()], axis=0)
+    mean: np.ndarray = np.mean([np.mean(group, axis=0) for group in groups.values()], axis=0)
+    return mean
 
 
-def patients_interval(values: np.ndarray | None) -> tuple[float | None, float | None, int | None, int | None]:
-    """patients_low, patients_high, resamples_defined, resamples; all None without resamples."""
-    if values is None:
-        return None, None, None, None
+def patients_interval(values: np.ndarray) -> tuple[float | None, float | None, int, int]:
+    """patients_low, patients_high, resamples_defined, resamples: the last four columns of most files.
+
+    values: (num,) of a statistic in each resample, NaN where it is undefined.
+    """
     interval = percentile_interval(values)
     return interval.low, interval.high, interval.defined, interval.num
 
 
+def optional_patients_interval(values: np.ndarray | None) -> tuple[float | None, float | None, int | None, int | None]:
+    """As `patients_interval`; all None without resamples."""
+    return (None, None, None, None) if values is None else patients_interval(values)
+
+
 @dataclass(frozen=True)
 class ColumnStatistics:
-    """The cells of one column of a study. measures: key -> what its predictions say."""
+    """The cells of one column of a study, and everything that is computed from them.
+
+    measures: key of a cell -> what its predictions say, for the cells whose predictions are at hand; empty where tests,
+    the test images of the dataset, is None.
+    """
 
     comparisons: Comparisons
     dataset: str
@@ -48,58 +63,75 @@ class ColumnStatistics:
 
     @property
     def place(self) -> tuple[str, str, int]:
+        """dataset, protocol, label_percent: the first columns of every file."""
         return self.dataset, self.protocol, self.label_percent
 
     @property
+    def _column(self) -> Column:
+        return self.protocol, self.label_percent
+
+    @property
     def methods(self) -> list[tuple[str, str]]:
+        """(name, display name) of every row, in the table's order."""
         return [(name, display) for name, display, _ in self.comparisons.summaries.layout.rows]
 
     @property
     def cells(self) -> list[CellResult]:
-        place = self.dataset, (self.protocol, self.label_percent)
-        return [cell for method, _ in self.methods for cell in self.comparisons.summaries.cells(method, *place)]
+        """All cells of the column, failed and missing ones included."""
+        summaries = self.comparisons.summaries
+        return [cell for method, _ in self.methods for cell in summaries.cells(method, self.dataset, self._column)]
 
     @cached_property
     def findings(self) -> tuple[FindingAuroc, ...]:
-        return self.comparisons.summaries.findings(self.dataset, (self.protocol, self.label_percent))
+        """The findings with their counts of positives and negatives; empty where no cell is finished."""
+        return self.comparisons.summaries.findings(self.dataset, self._column)
 
     @cached_property
     def members(self) -> dict[str, tuple[str, ...]]:
-        """Value -> the findings in it: a finding is itself."""
+        """Value (one of MACROS, or a finding) -> the findings in its mean: a finding is itself."""
         macros = {kind: findings_of_macro(kind, self.findings) for kind in MACROS}
         return macros | {finding.finding: (finding.finding,) for finding in self.findings}
 
     def summary(self, method: str, value: str) -> Summary:
-        """The mean AUROC over seeds of a finding or a macro."""
-        return self.comparisons.summaries.of(method, self.dataset, (self.protocol, self.label_percent), value)
+        """The mean AUROC over seeds of a finding or a macro, in [0, 1]."""
+        return self.comparisons.summaries.of(method, self.dataset, self._column, value)
 
     def quality(self, method: str, name: str, value: str) -> Summary:
         """The mean over seeds of one of QUALITIES, over the cells whose predictions are at hand."""
+        # Empty for a macro without a finding: there is no such mean.
         rows = self._rows_of(value)
 
         def of(cell: CellResult) -> float | None:
             if cell.key not in self.measures or not rows:
                 return None
             number = float(self.measures[cell.key].qualities[name][rows].mean())
-            return None if np.isnan(number) else number
+            return None if np.isnan(number) else number  # NaN: one finding of the value is undefined
 
-        column = self.protocol, self.label_percent
-        return self.comparisons.summaries.over_seeds(method, self.dataset, column, of)
+        return self.comparisons.summaries.over_seeds(method, self.dataset, self._column, of)
 
     def _rows_of(self, value: str) -> list[int]:
+        """Where the findings of a value stand among the F of the predictions."""
+        assert self.tests is not None, "predictions are measured on a test set only"
         return [self.tests.images.findings.index(finding) for finding in self.members[value]]
 
     @cached_property
     def finished(self) -> dict[str, dict[Seeds, CellResult]]:
-        """Method -> its cells that have a macro AUROC. Findings are undefined in all cells or in none."""
+        """Method -> its cells that have a macro AUROC. Findings are undefined in all cells or in none.
+
+        That is since all cells of a dataset have the same test images.
+        """
         return cells_by_method(self.cells)
 
     @cached_property
     def _means(self) -> dict[tuple[str, tuple[Seeds, ...]], np.ndarray]:
+        # Filled by `resampled`: a method is compared with all others, mostly over the same seeds.
         return {}
 
     def resampled(self, method: str, places: Sequence[Seeds]) -> np.ndarray | None:
-        """(F, num) AUROCs in each resample, the mean over the cells at these seeds; None unless all have measures."""
+        """(F, num) AUROCs in each resample, the mean over the cells at these seeds.
+
+        None without seeds, and unless the predictions of all these cells are at hand.
+        """
         key = method, tuple(places)
         cells = self.finished.get(method, {})
         if not places or any(cells[place].key not in self.measures for place in places):
@@ -108,48 +140,63 @@ class ColumnStatistics:
             self._means[key] = over_seeds({place: self.measures[cells[place].key].resampled for place in places})
         return self._means[key]
 
-    def value_of(self, resampled: np.ndarray | None, value: str) -> np.ndarray | None:
-        """(num,) of a finding or macro, NaN where one of its findings is undefined. resampled: (F, num)."""
-        if resampled is None or not self.members[value]:
-            return None
-        return resampled[self._rows_of(value)].mean(axis=0)
+    def value_of(self, resampled: np.ndarray, value: str) -> np.ndarray:
+        """(num,) of a finding or of a macro that has members, NaN where one of its findings is undefined.
+
+        resampled: (F, num) AUROCs, or differences of them.
+        """
+        mean: np.ndarray = resampled[self._rows_of(value)].mean(axis=0)
+        return mean
 
 
 def interval_rows(column: ColumnStatistics) -> list[IntervalRow]:
+    """Every mean of the column with its intervals: for each method the macros, then the findings."""
     counts = {finding.finding: (finding.n_pos, finding.n_neg) for finding in column.findings}
     rows = []
     for method, display in column.methods:
+        # Over the finished cells, as the mean is; a method whose predictions are not all at hand has no interval.
         resampled = column.resampled(method, list(column.finished.get(method, ())))
         for value, members in column.members.items():
             s = column.summary(method, value)
             both = s.both_seeds
+            n_pos, n_neg = counts.get(value, (None, None))
+            values = column.value_of(resampled, value) if resampled is not None and members else None
+            low, high, defined, num = optional_patients_interval(values)
             rows.append(
                 IntervalRow(
                     *column.place,
-                    method,
-                    display,
-                    value,
-                    len(members),
-                    *counts.get(value, (None, None)),
-                    s.mean,
-                    s.sd,
-                    s.n,
-                    s.interval,
-                    s.ci95,
-                    s.varies,
-                    both and both.sd_pretraining,
-                    both and both.sd_downstream,
-                    both and both.ci95,
-                    *patients_interval(column.value_of(resampled, value)),
-                    s.missing,
-                    s.failed,
-                    s.undefined,
+                    method=method,
+                    display_name=display,
+                    value=value,
+                    n_findings=len(members),
+                    n_pos=n_pos,
+                    n_neg=n_neg,
+                    mean=s.mean,
+                    sd=s.sd,
+                    n=s.n,
+                    interval=s.interval,
+                    ci95=s.ci95,
+                    varies=s.varies,
+                    sd_pretraining=None if both is None else both.sd_pretraining,
+                    sd_downstream=None if both is None else both.sd_downstream,
+                    ci95_both_seeds=None if both is None else both.ci95,
+                    patients_low=low,
+                    patients_high=high,
+                    resamples_defined=defined,
+                    resamples=num,
+                    missing=s.missing,
+                    failed=s.failed,
+                    undefined=s.undefined,
                 )
             )
     return rows
 
 
 def metric_rows(column: ColumnStatistics) -> list[MetricRow]:
+    """AUPRC, calibration error and Brier score of each method: the macro, then the findings.
+
+    None where the test images are not known.
+    """
     if column.tests is None:
         return []
     counts = {finding.finding: (finding.n_pos, finding.n_neg) for finding in column.findings}
@@ -157,132 +204,182 @@ def metric_rows(column: ColumnStatistics) -> list[MetricRow]:
     for method, display in column.methods:
         for value in (MACRO_DEFINED, *counts):
             n_pos, n_neg = counts.get(value, (None, None))
-            prevalence = n_pos / (n_pos + n_neg) if n_pos is not None and n_pos + n_neg else None
+            known = None if n_pos is None or n_neg is None else n_pos + n_neg
             found = {name: column.quality(method, name, value) for name in QUALITIES}
-            auroc = column.summary(method, value)
             rows.append(
                 MetricRow(
                     *column.place,
-                    method,
-                    display,
-                    value,
-                    n_pos,
-                    n_neg,
-                    prevalence,
-                    found["brier"].n,
-                    auroc.mean,
-                    *(number for name in QUALITIES for number in (found[name].mean, found[name].ci95)),
+                    method=method,
+                    display_name=display,
+                    finding=value,
+                    n_pos=n_pos,
+                    n_neg=n_neg,
+                    prevalence=n_pos / known if n_pos is not None and known else None,
+                    n=found["brier"].n,  # defined for every cell whose predictions are at hand
+                    auroc=column.summary(method, value).mean,
+                    auprc=found["auprc"].mean,
+                    auprc_ci95=found["auprc"].ci95,
+                    ece=found["ece"].mean,
+                    ece_ci95=found["ece"].ci95,
+                    brier=found["brier"].mean,
+                    brier_ci95=found["brier"].ci95,
                 )
             )
     return rows
 
 
 def comparison_rows(column: ColumnStatistics) -> list[ComparisonRow]:
+    """The tests of the column, as `Comparisons` has them, each with its interval over patients."""
     rows = []
     for tested in column.comparisons.tested[column.place]:
         c = tested.comparison
-        vector = None
+        values = None
         if column.members[MACRO_DEFINED]:
-            a, b, _ = _both(column, c.first, c.second)
-            vector = None if a is None or b is None else column.value_of(a - b, MACRO_DEFINED)
+            # Within each resample, so that what makes its patients easy or hard for both cancels out.
+            a, b, _ = _on_shared_seeds(column, c.first, c.second)
+            values = None if a is None or b is None else column.value_of(a - b, MACRO_DEFINED)
+        low, high, defined, num = optional_patients_interval(values)
         rows.append(
             ComparisonRow(
                 *column.place,
-                tested.family,
-                c.first,
-                c.second,
-                c.n,
-                c.difference,
-                c.ci95,
-                c.t,
-                c.p,
-                c.p_holm,
-                c.wilcoxon_p,
-                c.wilcoxon_p_holm,
-                *patients_interval(vector),
-                tested.left_out,
+                family=tested.family,
+                first=c.first,
+                second=c.second,
+                n=c.n,
+                difference=c.difference,
+                ci95=c.ci95,
+                t=c.t,
+                p=c.p,
+                p_holm=c.p_holm,
+                wilcoxon_p=c.wilcoxon_p,
+                wilcoxon_p_holm=c.wilcoxon_p_holm,
+                patients_low=low,
+                patients_high=high,
+                resamples_defined=defined,
+                resamples=num,
+                left_out=tested.left_out,
             )
         )
     return rows
 
 
-def _both(
+def _on_shared_seeds(
     column: ColumnStatistics, first: str, second: str
 ) -> tuple[np.ndarray | None, np.ndarray | None, tuple[Seeds, ...]]:
     """(F, num) of two methods over the seeds that both have, and these."""
-    places = tuple(sorted(column.finished.get(first, {}).keys() & column.finished.get(second, {}).keys()))
-    return column.resampled(first, places), column.resampled(second, places), places
+    shared = tuple(sorted(column.finished.get(first, {}).keys() & column.finished.get(second, {}).keys()))
+    return column.resampled(first, shared), column.resampled(second, shared), shared
 
 
 def finding_difference_rows(column: ColumnStatistics) -> list[FindingDifferenceRow]:
     """Every method against the reference, for each defined finding, where predictions of both are at hand."""
-    rows, reference = [], column.comparisons.reference
+    rows: list[FindingDifferenceRow] = []
+    reference = column.comparisons.reference
     for method, _ in column.methods:
         if reference is None or method == reference:
             continue
-        a, b, places = _both(column, method, reference)
+        a, b, shared = _on_shared_seeds(column, method, reference)
         if a is None or b is None:
             continue
         ours, theirs = column.finished[method], column.finished[reference]
         for finding in (f.finding for f in column.findings if f.auroc is not None):
-            difference = over_seeds(
-                {p: np.float64(auroc_of(ours[p], finding) - auroc_of(theirs[p], finding)) for p in places}
-            )
+            # Of each shared cell first, then the mean that tables print: an unfinished seed of one method has no part.
+            differences = {
+                seeds: np.array(_defined(ours[seeds], finding) - _defined(theirs[seeds], finding)) for seeds in shared
+            }
+            low, high, defined, num = patients_interval(column.value_of(a - b, finding))
             rows.append(
                 FindingDifferenceRow(
                     *column.place,
-                    finding,
-                    method,
-                    reference,
-                    len(places),
-                    float(difference),
-                    *patients_interval(column.value_of(a - b, finding)),
+                    finding=finding,
+                    method=method,
+                    reference=reference,
+                    num_cells=len(shared),
+                    difference=float(over_seeds(differences)),
+                    patients_low=low,
+                    patients_high=high,
+                    resamples_defined=defined,
+                    resamples=num,
                 )
             )
     return rows
 
 
+def _defined(cell: CellResult, finding: str) -> float:
+    auroc = auroc_of(cell, finding)
+    assert auroc is not None, f"{cell.key}: {finding} has an AUROC in other cells of the same test images"
+    return auroc
+
+
 def subgroup_rows(column: ColumnStatistics) -> tuple[list[SubgroupRow], list[GapRow]]:
     """Groups and gaps of every method, over its cells whose predictions are at hand; none where a cell's are not."""
-    rows, gaps = [], []
-    for method, display in column.methods if column.tests is not None else ():
+    rows: list[SubgroupRow] = []
+    gaps: list[GapRow] = []
+    if column.tests is None:
+        return rows, gaps
+    for method, display in column.methods:
         cells = column.finished.get(method, {})
         if not cells or any(cell.key not in column.measures for cell in cells.values()):
             continue
+        # The groups of a cell's measures stand in the order of the test set's attributes.
         for number, attribute in enumerate(column.tests.attributes):
-            if not attribute.compared:
-                continue
-            parts = {place: column.measures[cell.key].groups[number] for place, cell in cells.items()}
-            values = over_seeds({place: part.values for place, part in parts.items()})
-            resampled = over_seeds({place: part.resampled for place, part in parts.items()})
-            start = (*column.place, method, display, attribute.name)
-            num_findings = int(attribute.findings.sum())
-            for g, group in enumerate(attribute.compared):
-                size = attribute.groups.index(group)
-                rows.append(
-                    SubgroupRow(
-                        *start,
-                        group,
-                        attribute.num_images[size],
-                        attribute.num_patients[size],
-                        num_findings,
-                        attribute.fewest_positives,
-                        len(cells),
-                        float(values[g]),
-                        *patients_interval(resampled[g]),
-                    )
-                )
-            if len(attribute.compared) > 1:
-                high, low = widest_gap(values)
-                gaps.append(
-                    GapRow(
-                        *start,
-                        attribute.compared[high],
-                        attribute.compared[low],
-                        num_findings,
-                        len(cells),
-                        float(values[high] - values[low]),
-                        *patients_interval(resampled[high] - resampled[low]),
-                    )
-                )
+            if attribute.compared:
+                parts = {seeds: column.measures[cell.key].groups[number] for seeds, cell in cells.items()}
+                groups, gap = _attribute_rows(column.place, method, display, attribute, parts)
+                rows += groups
+                gaps += gap
     return rows, gaps
+
+
+def _attribute_rows(
+    place: tuple[str, str, int], method: str, display: str, attribute: Attribute, parts: Mapping[Seeds, GroupMacros]
+) -> tuple[list[SubgroupRow], list[GapRow]]:
+    """Of one method and attribute: a row for each compared group, and the gap where there are two groups or more."""
+    values = over_seeds({seeds: part.values for seeds, part in parts.items()})  # (groups,)
+    resampled = over_seeds({seeds: part.resampled for seeds, part in parts.items()})  # (groups, num)
+    num_findings = int(attribute.findings.sum())
+    assert attribute.fewest_positives is not None, f"{attribute.name}: compared groups have positives"
+    rows: list[SubgroupRow] = []
+    for g, group in enumerate(attribute.compared):
+        size = attribute.groups.index(group)
+        low, high, defined, num = patients_interval(resampled[g])
+        rows.append(
+            SubgroupRow(
+                *place,
+                method=method,
+                display_name=display,
+                attribute=attribute.name,
+                group=group,
+                n_images=attribute.num_images[size],
+                n_patients=attribute.num_patients[size],
+                n_findings=num_findings,
+                fewest_positives=attribute.fewest_positives,
+                num_cells=len(parts),
+                macro_auroc=float(values[g]),
+                patients_low=low,
+                patients_high=high,
+                resamples_defined=defined,
+                resamples=num,
+            )
+        )
+    if len(attribute.compared) < 2:
+        return rows, []
+    highest, lowest = widest_gap(values)
+    # The two groups stay those of the estimate: in a resample another pair may be widest, which is not looked for.
+    low, high, defined, num = patients_interval(resampled[highest] - resampled[lowest])
+    gap = GapRow(
+        *place,
+        method=method,
+        display_name=display,
+        attribute=attribute.name,
+        highest=attribute.compared[highest],
+        lowest=attribute.compared[lowest],
+        n_findings=num_findings,
+        num_cells=len(parts),
+        gap=float(values[highest] - values[lowest]),
+        patients_low=low,
+        patients_high=high,
+        resamples_defined=defined,
+        resamples=num,
+    )
+    return rows, [gap]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import chdtrc
@@ -20,7 +20,9 @@ from sweep.store.status_names import Status
 from sweep.studies.layout import reference_row
 
 ALL_PAIRS, AGAINST_REFERENCE = "all pairs", "against the reference"
-MOST_METHODS_IN_PAIRS = 40  # 780 pairs a column; with more methods only the reference is compared
+MOST_METHODS_IN_PAIRS = 40  # 40 x 39 / 2 = 780 pairs a column; with more methods only the reference is compared
+Seeds = tuple[int, int]  # pretraining seed, downstream seed
+BlockName = TypeVar("BlockName", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Comparisons:
     One family of tests for all readers: within a column every other row against the reference, other baselines
     included. comparisons.csv shows all of these, and who picks the smallest p picks among all of them. Holm's
     correction over the whole family bounds the error in any part of it that a sentence or a figure shows; one over the
-    methods alone would not cover the baselines' rows, and the p of a method would hang on which rows are called
+    methods alone would not cover the baselines' rows, and the p of a method would depend on which rows are called
     baselines. It costs little: the step-down procedure divides by what is left, and `random` is mostly rejected first.
     """
 
@@ -61,6 +63,7 @@ class Comparisons:
 
 
 def compare_methods(summaries: Summaries) -> Comparisons:
+    """All tests and ranks of a study, from its means. Macro AUROCs are compared, in [0, 1]."""
     layout = summaries.layout
     methods = [name for name, _, _ in layout.rows]
     reference = reference_row([(name, group) for name, _, group in layout.rows])
@@ -73,7 +76,7 @@ def compare_methods(summaries: Summaries) -> Comparisons:
 
 
 def _all_ranks(summaries: Summaries, methods: Sequence[str]) -> tuple["Ranks", ...]:
-    """Blocks are the places where a row has every seed."""
+    """Over all columns by macro AUROC, then for each column by finding. Only rows with every seed of a place count."""
     layout = summaries.layout
     places = [(dataset, column) for dataset, _ in layout.datasets for column in layout.columns]
     whole = {(dataset, *column): summaries.complete(dataset, column) for dataset, column in places}
@@ -89,9 +92,9 @@ def _all_ranks(summaries: Summaries, methods: Sequence[str]) -> tuple["Ranks", .
     return tuple(found)
 
 
-def cells_by_method(cells: Iterable[CellResult]) -> dict[str, dict[tuple[int, int], CellResult]]:
+def cells_by_method(cells: Iterable[CellResult]) -> dict[str, dict[Seeds, CellResult]]:
     """Method -> (pretraining seed, seed) -> its finished cell of one column that has a macro AUROC."""
-    found: dict[str, dict[tuple[int, int], CellResult]] = {}
+    found: dict[str, dict[Seeds, CellResult]] = {}
     for cell in cells:
         of_method = found.setdefault(cell.encoder, {})
         if cell.status == Status.DONE and cell.macro_auroc is not None:
@@ -110,16 +113,18 @@ def compare_column(
 
     The pairs are seeds; with several pretraining seeds they are these, each the mean over the downstream seeds
     that both methods have. methods: in the table's order; first - second is reported, the reference being second.
+    reference: None leaves its family out; so does the other one more than MOST_METHODS_IN_PAIRS methods.
     """
     found = cells_by_method(cells)
-    families = [(AGAINST_REFERENCE, [(method, reference) for method in methods if method != reference])]
-    if reference is None:
-        families = []
+    # Two families, since they answer two questions: what beats the reference, and which methods differ at all.
+    families: list[tuple[str, list[tuple[str, str]]]] = []
+    if reference is not None:
+        families.append((AGAINST_REFERENCE, [(method, reference) for method in methods if method != reference]))
     if len(methods) <= MOST_METHODS_IN_PAIRS:
         families.append((ALL_PAIRS, list(combinations(methods, 2))))
     tested = []
     for family, pairs in families:
-        tests, absent = [], []
+        tests, absent = [], []  # of each pair its test, not corrected yet, and the seeds that not both have
         for first, second in pairs:
             differences, left_out = _differences(found.get(first, {}), found.get(second, {}), seeds, pretrain_seeds)
             tests.append(from_differences(first, second, differences))
@@ -130,31 +135,36 @@ def compare_column(
 
 
 def _differences(
-    a: Mapping[tuple[int, int], CellResult],
-    b: Mapping[tuple[int, int], CellResult],
-    seeds: Sequence[int],
-    pretrain_seeds: Sequence[int],
+    a: Mapping[Seeds, CellResult], b: Mapping[Seeds, CellResult], seeds: Sequence[int], pretrain_seeds: Sequence[int]
 ) -> tuple[list[float], tuple[str, ...]]:
+    """Independent differences a - b in macro AUROC, and the names of the seeds that not both have."""
     groups, left_out = [], []
     for pretrain_seed in pretrain_seeds:
         group = {}
         for seed in seeds:
-            place = pretrain_seed, seed
-            if place in a and place in b:
-                group[seed] = a[place].macro_auroc - b[place].macro_auroc
+            both = pretrain_seed, seed
+            if both in a and both in b:
+                group[seed] = _macro_auroc(a[both]) - _macro_auroc(b[both])
             else:
                 left_out.append(seed_name(pretrain_seed, seed, len(pretrain_seeds) > 1))
         groups.append(group)
     return independent_values(groups)[1], tuple(left_out)
 
 
+def _macro_auroc(cell: CellResult) -> float:
+    assert cell.macro_auroc is not None, f"{cell.key} has no macro AUROC; cells_by_method leaves such cells out"
+    return cell.macro_auroc
+
+
 @dataclass(frozen=True)
 class Ranks:
     """Friedman's test and Nemenyi's critical difference (Demsar, 2006) for a critical-difference figure.
 
-    scope: what is ranked. methods: best first; mean_ranks: theirs, 1 is best, ties share the mean of their ranks.
-    blocks: the names, or numbers, of those that are ranked over.
-    Two methods whose mean ranks differ by less than critical_difference are not told apart at 5%; cliques are
+    scope: what is ranked, as a title; blocks_are: what a block is, in words.
+    methods: best first; mean_ranks: theirs, 1 is best, ties share the mean of their ranks.
+    num_blocks: blocks that are ranked over; blocks: their names, or numbers.
+    chi2, p: Friedman's (1937) statistic with k - 1 degrees of freedom for k methods, corrected for ties, and its p.
+    critical_difference, in ranks: two methods whose mean ranks differ by less are not told apart at 5%; cliques are
     the largest such sets of neighbours. Blocks that share test images are not independent, as both tests assume:
     take the figure as a description. chi2, p, critical_difference: None for less than two methods or blocks.
     methods_left_out have no complete block; blocks_left_out lack one of the others.
@@ -177,11 +187,18 @@ class Ranks:
 def rank_methods(
     scope: str,
     blocks_are: str,
-    blocks: Mapping[Any, Mapping[str, float]] | Sequence[Mapping[str, float]],
+    blocks: Mapping[BlockName, Mapping[str, float]] | Sequence[Mapping[str, float]],
     methods: Sequence[str],
 ) -> Ranks:
-    """blocks: for each the values of the methods that are complete in it, higher being better; by name, or in order."""
-    named = blocks if isinstance(blocks, Mapping) else dict(enumerate(blocks))
+    """Rank the methods within each block and test the mean ranks. scope, blocks_are: for Ranks.
+
+    blocks: for each the values of the methods that are complete in it, higher being better; by name, or in order.
+    methods: all that were asked for; equal mean ranks keep their order. A method without any block is left out first,
+    then the blocks that lack one of the others.
+    """
+    pairs = blocks.items() if isinstance(blocks, Mapping) else enumerate(blocks)
+    named: dict[Hashable, Mapping[str, float]] = dict(pairs)
+    # First the methods, then the blocks: a method that was never finished would else leave no block complete.
     ranked = [method for method in methods if any(method in block for block in named.values())]
     whole = {name: block for name, block in named.items() if ranked and all(method in block for method in ranked)}
     absent = tuple(method for method in methods if method not in ranked)
@@ -191,6 +208,7 @@ def rank_methods(
     values = np.array([[block[method] for method in ranked] for block in whole.values()])
     ranks = np.stack([_ranks(row) for row in values])
     means = ranks.mean(axis=0)
+    # By mean rank; equal ones stay in the table's order, so that a figure is the same each time.
     order = sorted(range(len(ranked)), key=lambda i: (means[i], i))
     found = replace(
         empty,
@@ -208,14 +226,20 @@ def rank_methods(
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """1 for the highest; equal values share the mean of their ranks."""
+    """(k,) ranks of (k,) values: 1 for the highest; equal values share the mean of their ranks."""
+    # With a above and e equal (itself included) the shared ranks are a + 1 to a + e, of mean a + (e + 1) / 2.
     above = (values[None, :] > values[:, None]).sum(axis=1)
     equal = (values[None, :] == values[:, None]).sum(axis=1)
-    return above + (equal + 1) / 2
+    ranks: np.ndarray = above + (equal + 1) / 2
+    return ranks
 
 
 def _friedman(ranks: np.ndarray) -> tuple[float | None, float | None]:
-    """Chi-squared, corrected for ties, and its p. ranks: (blocks, methods). None where all methods tie everywhere."""
+    """Chi-squared (Friedman, 1937), corrected for ties, and its p. ranks: (blocks, methods).
+
+    With N blocks and k methods: N x sum((mean rank - (k + 1) / 2)^2) / (variance of a rank within its block).
+    None where all methods tie everywhere.
+    """
     n, k = ranks.shape
     of_ties = ((ranks - (k + 1) / 2) ** 2).sum() / (n * (k - 1))  # k (k + 1) / 12 without ties
     if of_ties == 0:
@@ -225,7 +249,11 @@ def _friedman(ranks: np.ndarray) -> tuple[float | None, float | None]:
 
 
 def critical_difference(num_methods: int, num_blocks: int, alpha: float = 0.05) -> float:
-    """Nemenyi's: q / sqrt(2) x sqrt(k (k + 1) / (6 N)), q the studentized range of k with infinite freedom."""
+    """Nemenyi's (1963), as Demsar (2006) gives it: q / sqrt(2) x sqrt(k (k + 1) / (6 N)), in ranks.
+
+    k, N: num_methods, num_blocks; q: the (1 - alpha) quantile of the studentized range of k values with infinite
+    degrees of freedom.
+    """
     from scipy.stats import studentized_range  # takes a second to load; nothing else here needs it
 
     q = float(studentized_range.ppf(1 - alpha, num_methods, np.inf)) / math.sqrt(2)
@@ -233,6 +261,7 @@ def critical_difference(num_methods: int, num_blocks: int, alpha: float = 0.05) 
 
 
 def _cliques(ranks: Ranks, distance: float) -> tuple[tuple[str, ...], ...]:
+    """The largest sets of neighbours whose mean ranks lie within the distance, best first; none of one method."""
     cliques: list[tuple[str, ...]] = []
     end = 0  # ranks rise, so it never moves back
     for start in range(len(ranks.methods)):

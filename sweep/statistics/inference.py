@@ -1,4 +1,8 @@
-"""How sure is a number: intervals over seeds and over pretrainings, paired tests between methods, Holm's correction."""
+"""How sure is a number: intervals over seeds and over pretrainings, paired tests between methods, Holm's correction.
+
+All functions are pure and take plain floats. AUROCs and their differences are shares in [0, 1] or [-1, 1], p-values lie
+in [0, 1]. A value of None means that the number is not defined for these inputs, never that it is zero.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,42 +17,53 @@ MOST_EXACT = 50  # differences; the sums of 50 ranks take milliseconds, those of
 
 
 def mean(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
+    """Arithmetic mean; None for no value."""
+    return mean_of_some(values) if values else None
+
+
+def mean_of_some(values: Sequence[float]) -> float:
+    """Arithmetic mean of one or more values, summed without rounding error. Raises ZeroDivisionError for none."""
+    return math.fsum(values) / len(values)
 
 
 def sd(values: Sequence[float]) -> float | None:
     """Standard deviation with n - 1 in the divisor; None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    centre = mean(values)
+    return _sd_of_several(values) if len(values) > 1 else None
+
+
+def _sd_of_several(values: Sequence[float]) -> float:
+    centre = mean_of_some(values)
     return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
 
 
 def half_width(values: Sequence[float], interval: str = "t", level: float = 0.95) -> float | None:
-    """Half-width of the interval of the mean, q x sd / sqrt(n); None for fewer than two values.
+    """Half-width of the interval of the mean, q x sd / sqrt(n), in the values' unit; None for fewer than two values.
 
-    t: q is Student's quantile with n - 1 degrees of freedom (2.776 for five values at 95%).
+    t: q is Student's (1908) quantile with n - 1 degrees of freedom (2.776 for five values at 95%).
     z: q is the normal quantile (1.960), which covers too little for few values.
+    level: coverage in (0, 1). Raises ValueError for another interval.
     """
     if interval not in INTERVALS:
         raise ValueError(f"interval is {interval!r}; allowed: {', '.join(INTERVALS)}")
-    spread = sd(values)
-    if spread is None:
+    if len(values) < 2:
         return None
-    return _quantile(interval, len(values) - 1, level) * spread / math.sqrt(len(values))
+    return _quantile(interval, len(values) - 1, level) * _sd_of_several(values) / math.sqrt(len(values))
 
 
+# A study asks for the same few quantiles thousands of times, and inverting Student's distribution is the slow part.
 @lru_cache(maxsize=1024)
 def _quantile(interval: str, freedom: float, level: float) -> float:
-    upper = (1 + level) / 2
+    upper = (1 + level) / 2  # two-sided: 95% leaves 2.5% above, so that is the 97.5th percentile
     return float(stdtrit(freedom, upper)) if interval == "t" else float(ndtri(upper))
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> float | None:
+    """Half-width of Student's interval: `half_width` with interval "t"."""
     return half_width(values, "t", level)
 
 
 def z_interval(values: Sequence[float], level: float = 0.95) -> float | None:
+    """Half-width of the normal interval: `half_width` with interval "z"."""
     return half_width(values, "z", level)
 
 
@@ -61,7 +76,9 @@ class TwoWay:
     E = residual sum of squares / ((P - 1)(S - 1)):
       var(mean) = (A + B - E) / (P S), at least max(A, B, E) / (P S)
       degrees of freedom = (A + B - E)^2 / (A^2/(P-1) + B^2/(S-1) + E^2/((P-1)(S-1))) (Satterthwaite, 1946)
-    sd_pretraining, sd_downstream, sd_residual: square roots of (A - E)/S, (B - E)/P and E; 0 where negative.
+    mean: of all P x S values. ci95: half-width of its interval, at 95% unless another level was asked for.
+    freedom: those degrees of freedom. sd_pretraining, sd_downstream, sd_residual: square roots of (A - E)/S,
+    (B - E)/P and E; 0 where negative. All but freedom are in the values' unit.
     """
 
     mean: float
@@ -73,19 +90,30 @@ class TwoWay:
 
 
 def two_way(groups: Sequence[Sequence[float]], interval: str = "t", level: float = 0.95) -> TwoWay | None:
-    """groups: for each pretraining its values, by downstream seed. None unless 2 x 2 or more, all there."""
+    """Variance components and interval of the mean, as TwoWay says.
+
+    groups: for each of P pretrainings its S values, by downstream seed. None unless 2 x 2 or more, all there.
+    """
     P, S = len(groups), len(groups[0]) if groups else 0
     if P < 2 or S < 2 or any(len(group) != S for group in groups):
         return None
-    rows, columns = [mean(group) for group in groups], [mean(column) for column in zip(*groups, strict=True)]
-    centre = mean(rows)
+    rows = [mean_of_some(group) for group in groups]
+    columns = [mean_of_some(column) for column in zip(*groups, strict=True)]
+    centre = mean_of_some(rows)
     residuals = [(groups[p][s] - rows[p] - columns[s] + centre) ** 2 for p in range(P) for s in range(S)]
-    a, b, e = S * sd(rows) ** 2, P * sd(columns) ** 2, math.fsum(residuals) / ((P - 1) * (S - 1))
+    # Degrees of freedom of the mean squares A, B and E; they add up to P S - 1.
+    freedom_a, freedom_b, freedom_e = P - 1, S - 1, (P - 1) * (S - 1)
+    a, b = S * _sd_of_several(rows) ** 2, P * _sd_of_several(columns) ** 2
+    e = math.fsum(residuals) / freedom_e
     total = a + b - e
-    freedom = total**2 / (a**2 / (P - 1) + b**2 / (S - 1) + e**2 / ((P - 1) * (S - 1))) if a + b + e > 0 else 1.0
+    # All values equal: no variance, so that any number of degrees gives an interval of width 0.
+    freedom = total**2 / (a**2 / freedom_a + b**2 / freedom_b + e**2 / freedom_e) if a + b + e > 0 else 1.0
     largest = max(a, b, e)
-    if total < largest:  # then one mean square is all there is to go by
-        total, freedom = largest, {a: P - 1, b: S - 1, e: (P - 1) * (S - 1)}[largest]
+    if total < largest:
+        # The difference A + B - E has come out below one of its parts, or even negative, by chance: the largest mean
+        # square alone is the estimate then, with its own degrees of freedom (the last of equal ones).
+        total = largest
+        freedom = freedom_e if e == largest else freedom_b if b == largest else freedom_a
     return TwoWay(
         centre,
         _quantile(interval, freedom, level) * math.sqrt(total / (P * S)),
@@ -100,10 +128,11 @@ def two_way(groups: Sequence[Sequence[float]], interval: str = "t", level: float
 class Comparison:
     """Paired t-test and Wilcoxon's signed-rank test of two methods on the seeds that both have.
 
-    difference: mean of first - second; ci95: half-width of its t-interval. t, p and p_holm are None where
-    fewer than two seeds are shared or the differences do not vary, since then nothing can be said; and
-    wilcoxon_p where no difference is other than 0. With n seeds wilcoxon_p is never below 2 / 2^n.
-    p_holm, wilcoxon_p_holm: p corrected for all comparisons made together.
+    first, second: names of the methods. n: paired differences. difference: mean of first - second; ci95: half-width
+    of its 95% t-interval, in the same unit. t: difference / (sd / sqrt(n)), with n - 1 degrees of freedom; p: its
+    two-sided p. t, p, ci95 and p_holm are None where fewer than two seeds are shared or the differences do not vary,
+    since then nothing can be said; and wilcoxon_p where no difference is other than 0. With n seeds wilcoxon_p is
+    never below 2 / 2^n. p_holm, wilcoxon_p_holm: p corrected for all comparisons made together; None before that.
     """
 
     first: str
@@ -119,13 +148,14 @@ class Comparison:
 
 
 def from_differences(first: str, second: str, differences: Sequence[float]) -> Comparison:
-    """Both paired tests of independent differences first - second."""
+    """Both paired tests (Student, 1908; Wilcoxon, 1945) of independent differences first - second, not corrected."""
     n, spread, w = len(differences), sd(differences), wilcoxon(differences)
-    if not spread:
+    if not spread:  # None or 0: t would be a division by zero
         return Comparison(first, second, n, mean(differences), None, None, None, wilcoxon_p=w)
-    t = mean(differences) / (spread / math.sqrt(n))
+    difference = mean_of_some(differences)
+    t = difference / (spread / math.sqrt(n))
     p = 2 * float(stdtr(n - 1, -abs(t)))
-    return Comparison(first, second, n, mean(differences), t_interval(differences), t, p, wilcoxon_p=w)
+    return Comparison(first, second, n, difference, t_interval(differences), t, p, wilcoxon_p=w)
 
 
 def wilcoxon(differences: Sequence[float]) -> float | None:
@@ -142,13 +172,14 @@ def wilcoxon(differences: Sequence[float]) -> float | None:
     sizes = sorted(abs(difference) for difference in kept)
     # Twice the mean rank of a tie is an integer: (first + 1) + (last + 1), positions counted from 0.
     ranks = {size: sizes.index(size) + len(sizes) - sizes[::-1].index(size) + 1 for size in set(sizes)}
+    # Each rank is in the sum or not: multiply out the product of (1 + x^rank), whose coefficients are these counts.
     ways = [1]  # ways[w]: sign patterns whose positive ranks, doubled, add up to w
     for size in sizes:
         shifted = [0] * ranks[size] + ways
         ways = [x + y for x, y in zip(shifted, ways + [0] * ranks[size], strict=True)]
     observed = sum(ranks[abs(difference)] for difference in kept if difference > 0)
     tail = min(sum(ways[: observed + 1]), sum(ways[observed:]))
-    return min(1.0, 2 * tail / 2 ** len(kept))
+    return min(1.0, 2 * tail / (1 << len(kept)))  # both tails hold the observed sum, so twice the tail may exceed 1
 
 
 def _wilcoxon_normal(differences: Sequence[float]) -> float:
@@ -162,12 +193,16 @@ def _wilcoxon_normal(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
-    """Holm's (1979) step-down correction. None (no test was possible) stays None and counts as no test."""
+    """Holm's (1979) step-down correction, in the order of p_values: the i-th smallest of m times (m - i + 1).
+
+    Never above 1, never below the corrected value of a smaller p. None (no test was possible) stays None and counts
+    as no test.
+    """
     tested = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     floor = 0.0
     for rank, (p, i) in enumerate(tested):
-        floor = max(floor, min(1.0, (len(tested) - rank) * p))
+        floor = max(floor, min(1.0, (len(tested) - rank) * p))  # rank counts from 0: m x the smallest p
         corrected[i] = floor
     return tuple(corrected)
 

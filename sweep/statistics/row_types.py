@@ -1,4 +1,16 @@
-"""What are the rows of the statistics' files? One frozen class a file; its fields are the columns."""
+"""What are the rows of the statistics' files? One frozen class a file; its fields are the columns, in this order.
+
+Columns that several files share:
+- dataset: source name, such as `chexpert`; protocol: LP, LPFT or FT; label_percent: share of the training labels that
+  were used, in percent. attribute, group: how test images are grouped.
+- method: name of an encoder row; display_name: the same as tables print it.
+- n_pos, n_neg: test images whose label of the finding is known to be 1, to be 0; empty for a macro.
+- patients_low, patients_high: 95% percentile interval of the row's number under resampling of the test patients, the
+  models being given; resamples_defined: of so many resamples, in which the number is defined. Empty where predictions
+  are not at hand; low and high too where fewer than a tenth of the resamples are defined.
+AUROCs, their differences and standard deviations are in the unit of AUROC, [0, 1], not in percent. p-values lie in
+[0, 1]. An empty field is a number that is not defined or not at hand, never zero.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -10,10 +22,10 @@ from sweep.store.csv_files import csv_text
 class IntervalRow:
     """How sure one mean AUROC is. value: a finding, macro_defined, macro_10_positives or macro_competition.
 
-    mean, sd, n, ci95 (half-width), varies, missing, failed, undefined: of sweep.statistics.summary.Summary, over seeds.
-    sd_pretraining, sd_downstream, ci95_both_seeds: of inference.TwoWay, with several pretraining seeds.
-    patients_low, patients_high: 95% percentile interval of the same mean over seeds under resampling of the test
-    patients, these models being given; resamples_defined of resamples have a value.
+    n_findings: findings in the value, 1 for a finding, 0 where there is no such mean.
+    mean, sd, n, interval, ci95 (half-width), varies, missing, failed, undefined: of sweep.statistics.summary.Summary,
+    over seeds. sd_pretraining, sd_downstream, ci95_both_seeds: of inference.TwoWay, with several pretraining seeds.
+    patients_low, patients_high: of the same mean over seeds.
     """
 
     dataset: str
@@ -25,19 +37,23 @@ class IntervalRow:
     n_findings: int
     n_pos: int | None
     n_neg: int | None
+    # Over seeds.
     mean: float | None
     sd: float | None
     n: int
     interval: str
     ci95: float | None
     varies: str
+    # Over both kinds of seeds; empty with one pretraining seed and where a value is missing.
     sd_pretraining: float | None
     sd_downstream: float | None
     ci95_both_seeds: float | None
+    # Over patients.
     patients_low: float | None
     patients_high: float | None
     resamples_defined: int | None
     resamples: int | None
+    # Seeds that were asked for and are not in the mean.
     missing: tuple[str, ...]
     failed: tuple[str, ...]
     undefined: tuple[str, ...]
@@ -47,7 +63,11 @@ class IntervalRow:
 class MetricRow:
     """AUROC, AUPRC, expected calibration error (15 bins of equal width) and Brier score, means over n seeds.
 
-    finding: or macro_defined, the mean over the findings that have an AUROC. *_ci95: half-widths over seeds.
+    finding: or macro_defined, the mean over the findings that have an AUROC. prevalence: n_pos / (n_pos + n_neg).
+    n: values in the means, seeds whose predictions are at hand (pretraining seeds where several vary); auroc is over
+    all finished seeds. auprc: average precision, without
+    interpolation; ece (Guo et al., 2017, for the probability of a finding) and brier (Brier, 1950): 0 is best. All lie
+    in [0, 1]. *_ci95: half-widths over seeds.
     """
 
     dataset: str
@@ -60,6 +80,7 @@ class MetricRow:
     n_neg: int | None
     prevalence: float | None
     n: int
+    # Means over seeds, each with the half-width of its interval; that of auroc stands in intervals.csv.
     auroc: float | None
     auprc: float | None
     auprc_ci95: float | None
@@ -73,8 +94,10 @@ class MetricRow:
 class ComparisonRow:
     """first - second in macro AUROC: of comparisons.Tested, and the interval under resampling of the patients.
 
-    difference is over the n shared seeds (pretraining seeds where several vary); Holm's correction is within a
-    family of one column. patients_low, patients_high: both methods on the same resamples.
+    family: `against the reference` or `all pairs`. difference is over the n shared seeds (pretraining seeds where
+    several vary); ci95: half-width of its t-interval. t, p: of the paired t-test; wilcoxon_p: of the signed-rank test;
+    p_holm, wilcoxon_p_holm: with Holm's correction within a family of one column.
+    patients_low, patients_high: both methods on the same resamples. left_out: seeds that not both methods have.
     """
 
     dataset: str
@@ -83,6 +106,7 @@ class ComparisonRow:
     family: str
     first: str
     second: str
+    # Over seeds.
     n: int
     difference: float | None
     ci95: float | None
@@ -91,6 +115,7 @@ class ComparisonRow:
     p_holm: float | None
     wilcoxon_p: float | None
     wilcoxon_p_holm: float | None
+    # Over patients.
     patients_low: float | None
     patients_high: float | None
     resamples_defined: int | None
@@ -100,7 +125,10 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class FindingDifferenceRow:
-    """AUROC of one finding, method - reference, over the num_cells seeds that both have, with its interval."""
+    """AUROC of one finding, method - reference, over the num_cells seeds that both have, with its interval.
+
+    patients_low, patients_high: both methods on the same resamples. There is no p-value.
+    """
 
     dataset: str
     protocol: str
@@ -108,6 +136,7 @@ class FindingDifferenceRow:
     finding: str
     method: str
     reference: str
+    # Over the shared seeds, and over patients.
     num_cells: int
     difference: float
     patients_low: float | None
@@ -118,12 +147,17 @@ class FindingDifferenceRow:
 
 @dataclass(frozen=True)
 class RankRow:
-    """One method of one critical-difference figure: see sweep.statistics.comparisons.Ranks."""
+    """One method of one critical-difference figure: see sweep.statistics.comparisons.Ranks.
+
+    scope, blocks_are, num_blocks, chi2, p, critical_difference and what was left out are the same in all rows of a
+    scope. mean_rank: 1 is best; critical_difference: in ranks.
+    """
 
     scope: str
     blocks_are: str
     method: str
     mean_rank: float
+    # Of the whole figure, repeated in each of its rows.
     num_blocks: int
     chi2: float | None
     p: float | None
@@ -136,8 +170,8 @@ class RankRow:
 class SubgroupRow:
     """Macro AUROC of a method within one group of test images, mean over num_cells seeds, over n_findings findings.
 
-    The findings are those with both classes in every compared group; fewest_positives is the smallest count of
-    positives of any of them in any compared group.
+    n_images, n_patients: in the group. The findings are those with both classes in every compared group;
+    fewest_positives is the smallest count of positives of any of them in any compared group.
     """
 
     dataset: str
@@ -147,10 +181,12 @@ class SubgroupRow:
     display_name: str
     attribute: str
     group: str
+    # Of the group's images and of the findings that it is measured on.
     n_images: int
     n_patients: int
     n_findings: int
     fewest_positives: int
+    # Over seeds, and over patients.
     num_cells: int
     macro_auroc: float
     patients_low: float | None
@@ -161,7 +197,7 @@ class SubgroupRow:
 
 @dataclass(frozen=True)
 class GapRow:
-    """Highest minus lowest group of an attribute, and the interval of the difference of these two groups.
+    """gap: macro AUROC of the highest minus the lowest group of an attribute; the interval is of these two groups.
 
     Both are picked after looking: among more than two groups the gap is larger than that of any two fixed ones.
     """
@@ -176,6 +212,7 @@ class GapRow:
     lowest: str
     n_findings: int
     num_cells: int
+    # The estimate, and its interval over patients.
     gap: float
     patients_low: float | None
     patients_high: float | None
@@ -185,7 +222,7 @@ class GapRow:
 
 @dataclass(frozen=True)
 class GroupSizeRow:
-    """Every group of a dataset's test images. compared: whether it has a row in subgroups.csv."""
+    """Every group of a dataset's test images, with its sizes. compared: whether it has rows in subgroups.csv."""
 
     dataset: str
     attribute: str
@@ -195,8 +232,12 @@ class GroupSizeRow:
     compared: bool
 
 
-def rows_csv(kind: type, rows: Iterable) -> str:
-    """CSV of rows of one class; None is empty, several names are separated by spaces."""
+def rows_csv(kind: type, rows: Iterable[object]) -> str:
+    """CSV of rows of one of these classes; None is empty, several names are separated by spaces.
+
+    kind: the class, whose fields are the header, also without rows.
+    """
+    # The fields' order is the columns' order.
     names = [field.name for field in fields(kind)]
     return csv_text(names, ([_cell(getattr(row, name)) for name in names] for row in rows))
 

@@ -1,4 +1,8 @@
-"""For whom does a method work: AUROC within groups of test images by sex, age and view position, and the gaps."""
+"""For whom does a method work: AUROC within groups of test images by sex, age and view position, and the gaps.
+
+The question is that of Seyyed-Kalantari et al. (2021), whose age bands these are; they compare rates of missed findings
+at a threshold, here it is AUROC, which needs none.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +15,9 @@ from trainables.evaluation.metrics import auroc_per_finding
 
 METADATA = ("image_id", "sex", "age", "view_position")
 UNKNOWN = "unknown"
-OLDEST = 120  # archives hold ages such as 414, which are typing errors
+OLDEST = 120  # years; archives hold ages such as 414, which are typing errors
 AGE_BANDS = ((0, 19), (20, 39), (40, 59), (60, 79), (80, OLDEST))  # as Seyyed-Kalantari et al. (2021)
-FEWEST_IMAGES = 20
+FEWEST_IMAGES = 20  # of a group that is compared
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,13 @@ class Attribute:
     fewest_positives: int | None
 
     def mask(self, group: str) -> np.ndarray:
-        return self.codes == self.groups.index(group)
+        """(N,) bool: the images of a group. Raises ValueError for a group that is not in groups."""
+        inside: np.ndarray = self.codes == self.groups.index(group)
+        return inside
 
 
 def age_band(age: int | None) -> str:
-    """`40-59`; the last one is `80+`. Ages above 120 and negative ones are unknown."""
+    """`40-59`; the last one is `80+`. age: in years. Ages above 120 and negative ones are unknown."""
     for low, high in AGE_BANDS:
         if age is not None and low <= age <= high:
             return f"{low}+" if high == OLDEST else f"{low}-{high}"
@@ -49,7 +55,10 @@ def age_band(age: int | None) -> str:
 
 
 def group_names(metadata: pa.Table, image_ids: np.ndarray) -> dict[str, list[str]]:
-    """Attribute -> the group of each test image, in the order of image_ids; unknown where the archive says nothing."""
+    """Attribute -> the group of each test image, in the order of image_ids; unknown where the archive says nothing.
+
+    metadata: a table with the columns METADATA, in any order of rows; image_ids: (N,) of str.
+    """
     rows = {image: i for i, image in enumerate(metadata["image_id"].to_pylist())}
     columns = {
         "sex": [value or UNKNOWN for value in metadata["sex"].to_pylist()],
@@ -65,14 +74,17 @@ def group_names(metadata: pa.Table, image_ids: np.ndarray) -> dict[str, list[str
 def attributes_of(
     names: Mapping[str, list[str]], patient_ids: np.ndarray, labels: np.ndarray, known: np.ndarray
 ) -> tuple[Attribute, ...]:
-    """Attributes of a dataset's test images. names: as group_names gives; labels, known: (N, F)."""
+    """Attributes of a dataset's test images. names: as `group_names` gives.
+
+    patient_ids: (N,) of str; labels: (N, F) of 1 and 0; known: (N, F) bool.
+    """
     return tuple(_attribute(name, values, patient_ids, labels, known) for name, values in names.items())
 
 
 def _attribute(
     name: str, values: list[str], patient_ids: np.ndarray, labels: np.ndarray, known: np.ndarray
 ) -> Attribute:
-    groups = sorted(set(values), key=lambda group: (group == UNKNOWN, group))
+    groups = sorted(set(values), key=lambda group: (group == UNKNOWN, group))  # by name, unknown last
     codes = np.array([groups.index(value) for value in values])
     positives, negatives = (labels == 1) & known, (labels == 0) & known
     usable = positives.any(axis=0) & negatives.any(axis=0)  # findings with an AUROC over all images
@@ -80,6 +92,7 @@ def _attribute(
     for code, group in enumerate(groups):
         inside = codes == code
         both = positives[inside].any(axis=0) & negatives[inside].any(axis=0)
+        # A group that lacks a class in many findings would leave few findings that all groups can be measured on.
         if group != UNKNOWN and inside.sum() >= FEWEST_IMAGES and both.sum() * 2 >= usable.sum() > 0:
             compared.append(group)
             shared &= both
@@ -98,7 +111,10 @@ def _attribute(
 
 @dataclass(frozen=True)
 class GroupMacros:
-    """Macro AUROC of one cell in the compared groups of one attribute. resampled: (groups, num), NaN if undefined."""
+    """Macro AUROC in [0, 1] of one cell in the compared groups of one attribute.
+
+    values: (groups,); resampled: (groups, num) of the same in each resample, NaN where a finding lacks a class.
+    """
 
     values: np.ndarray
     resampled: np.ndarray
@@ -112,15 +128,19 @@ def group_macros(
     resamples: Resamples,
     orders: np.ndarray | None = None,
 ) -> GroupMacros:
-    """scores, labels, known: (N, F) of one cell; orders: of `presort`. The groups share the resamples of patients."""
+    """Measure one cell in each compared group. The groups share the resamples of patients.
+
+    scores, labels, known: (N, F) of the cell; orders: (F, N), of `presort` on these scores, None to sort them here.
+    """
     used = attribute.findings
     scores, labels, known = scores[:, used], labels[:, used], known[:, used]
     orders = None if orders is None else orders[used]
     values, resampled = [], []
     for group in attribute.compared:
         inside = attribute.mask(group)
-        values.append(np.mean([f.auroc for f in auroc_per_finding(scores[inside], labels[inside], known[inside])]))
-        within = known & inside[:, None]
+        findings = auroc_per_finding(scores[inside], labels[inside], known[inside])
+        values.append(np.array([finding.auroc for finding in findings], dtype=np.float64).mean())
+        within = known & inside[:, None]  # images of other groups are left out as unknown labels are
         resampled.append(resampled_aurocs(scores, labels, within, resamples, orders).mean(axis=0))
     return GroupMacros(np.array(values), np.array(resampled).reshape(len(values), resamples.num))
 

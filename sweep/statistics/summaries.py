@@ -21,7 +21,7 @@ Column = tuple[str, int]  # protocol, label_percent
 class Summaries:
     """The means of a study with the layout's kind of interval (`Study.interval`) and the seeds that it asks for.
 
-    results: those of the layout's cells, none with NaN (`make_summaries` sees to both). Tables, sentences, statistics
+    results: those of the layout's cells, none with NaN (`make_summaries` ensures both). Tables, sentences, statistics
     and figures take their means from here, so that none can ask for other seeds or another interval.
     """
 
@@ -32,11 +32,13 @@ class Summaries:
 
     @cached_property
     def places(self) -> dict[Place, list[CellResult]]:
+        """Place -> its cells of all seeds, failed and missing ones included."""
         return by_place(self.results)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the layout and every result: while it stays, so does what is made from these alone."""
+        # Names and display texts are in the layout; of a result only what a mean is made from.
         results = [
             [r.key, r.status, r.macro_auroc, [[f.finding, f.auroc, f.n_pos, f.n_neg] for f in r.findings]]
             for r in self.results
@@ -44,7 +46,7 @@ class Summaries:
         return hashlib.sha256(canonical_json([self.layout, results]).encode()).hexdigest()
 
     def cells(self, row: str, dataset: str, column: Column) -> Sequence[CellResult]:
-        """All cells of a place, failed and missing ones included."""
+        """All cells of a place, failed and missing ones included; empty for a place that was not asked for."""
         return self.places.get((row, dataset, *column), ())
 
     def findings(self, dataset: str, column: Column) -> tuple[FindingAuroc, ...]:
@@ -56,7 +58,7 @@ class Summaries:
         return ()
 
     def of(self, row: str, dataset: str, column: Column, value: str = MACRO_DEFINED) -> Summary:
-        """The mean AUROC of a place in [0, 1]. value: one of MACROS, or a finding."""
+        """The mean AUROC of a place over its seeds, in [0, 1]. value: one of MACROS, or a finding."""
         key = (row, dataset, *column), value
         if key not in self._made:
             self._made[key] = self.over_seeds(row, dataset, column, lambda cell: auroc_of(cell, value))
@@ -65,34 +67,38 @@ class Summaries:
     def over_seeds(
         self, row: str, dataset: str, column: Column, value: Callable[[CellResult], float | None]
     ) -> Summary:
-        """The same for another value of a done cell, such as one from its predictions; None where it is undefined."""
+        """The mean over seeds of any value of a done cell, such as one from its predictions; not kept.
+
+        value: None where it is undefined.
+        """
         layout = self.layout
         cells = self.cells(row, dataset, column)
         return summarise(cells, layout.seeds, layout.pretrain_seeds, layout.interval, value)
 
     def complete(self, dataset: str, column: Column, value: str = MACRO_DEFINED) -> dict[str, float]:
-        """Row -> its mean, of the rows that have every seed: only these are ranked."""
+        """Row -> its mean AUROC in [0, 1], of the rows that have every seed: only these are ranked."""
         found = {row: self.of(row, dataset, column, value) for row, _, _ in self.layout.rows}
         return {row: s.mean for row, s in found.items() if s.mean is not None and s.complete}
 
     def of_encoder(self, row: str, pretrain_seed: int) -> "Summaries":
-        """Of one encoder alone: its pretraining does not vary, so a mean is over its downstream seeds."""
+        """The summaries of one encoder: its pretraining does not vary, so a mean is over its downstream seeds."""
         own = tuple(r for r in self.results if (r.encoder, r.pretrain_seed) == (row, pretrain_seed))
         return Summaries(replace(self.layout, pretrain_seeds=(pretrain_seed,)), own)
 
 
 def make_summaries(layout: TableLayout, results: Iterable[CellResult]) -> Summaries:
-    """Results that hold NaN count as failed."""
+    """Summaries of the results of a layout's cells. Results that hold NaN count as failed."""
     return Summaries(layout, tuple(without_nan(results)[0]))
 
 
 def study_summaries(study: Study, plan: Plan, results: Iterable[CellResult]) -> Summaries:
-    """Of all rows and columns of a plan."""
+    """Summaries of all rows and columns of a plan."""
     return make_summaries(layout_of(study, plan), results)
 
 
 def auroc_of(cell: CellResult, value: str) -> float | None:
-    """A finished cell's AUROC of a finding or of a macro; None where it is undefined."""
+    """A finished cell's AUROC in [0, 1] of a finding or of a macro (one of MACROS); None where it is undefined."""
+    # The macro over the defined findings is stored with the result, the others are computed from its findings.
     if value == MACRO_DEFINED:
         return cell.macro_auroc
     if value in MACROS:

@@ -1,10 +1,13 @@
-"""What do the seeds of one place add up to: a mean with its interval, and what is not in it."""
+"""What do the seeds of one place add up to: a mean with its interval, and what is not in it.
+
+A place is one number of a table: (encoder row, dataset, protocol, label_percent).
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sweep.statistics.inference import TwoWay, half_width, mean, sd, two_way
+from sweep.statistics.inference import TwoWay, half_width, mean, mean_of_some, sd, two_way
 from sweep.store.records import CellResult, Place
 from sweep.store.status_names import Status
 from trainables.evaluation.metrics import FindingAuroc, macro
@@ -19,12 +22,13 @@ class Summary:
     With one pretraining seed a value is a downstream seed's macro AUROC. With several a value is the mean over
     the downstream seeds of one pretraining seed: seeds on one encoder are no independent draws of a method. Then
     var(mean) = s^2 / n, where s^2, the variance of these means, holds var(pretraining) + var(downstream) / seeds.
+    mean is None for n = 0, sd and ci95 are for n = 1. interval: "t" or "z", the quantile in ci95 (`half_width`).
     both_seeds: the interval that covers new downstream seeds besides, where every value is there.
     missing, failed, undefined: what was asked for and is not in the mean, by name ("3", or "p1/s3" with
     several pretraining seeds). damaged: those of `missing` whose result is there and is not what was written.
-    ci95 and sd are None for n = 1.
-    varies: what the values differ by. A row that no pretraining seed changes (fixed weights) is taken over its
-    downstream seeds. Where all values are one number, nothing varies: ci95 is None, for that is not certainty.
+    varies: what the values differ by, one of DOWNSTREAM, PRETRAINING, NOTHING. A row that no pretraining seed changes
+    (fixed weights) is taken over its downstream seeds. Where all values are one number, nothing varies: ci95 is None,
+    for that is not certainty.
     """
 
     mean: float | None
@@ -41,10 +45,12 @@ class Summary:
 
     @property
     def complete(self) -> bool:
+        """Whether every seed that was asked for is in the mean."""
         return not (self.missing or self.failed or self.undefined)
 
 
 def by_place(results: Iterable[CellResult]) -> dict[Place, list[CellResult]]:
+    """Place -> its cells of all seeds, whatever their status, in the order given."""
     places: dict[Place, list[CellResult]] = defaultdict(list)
     for result in results:
         places[result.place].append(result)
@@ -60,8 +66,11 @@ def summarise(
 ) -> Summary:
     """The cells of one place against all seeds that were asked for; a seed without a cell is missing.
 
-    value: what of a done cell is summarised; None where it is undefined.
+    seeds, pretrain_seeds: what was asked for, in the order of the names in the summary. interval: "t" or "z".
+    value: what of a done cell is summarised; None where it is undefined. The default is its macro AUROC.
+    Raises ValueError for another interval.
     """
+    # What was asked for is walked through, not what was found: a seed without a cell must show up as missing.
     found = {(cell.pretrain_seed, cell.seed): cell for cell in cells}
     absent: dict[str, list[str]] = {Status.MISSING: [], Status.FAILED: [], Status.DAMAGED: [], "undefined": []}
     groups: list[dict[int, float]] = []
@@ -70,47 +79,54 @@ def summarise(
         for seed in seeds:
             cell = found.get((pretrain_seed, seed))
             status = Status.MISSING if cell is None else cell.status
-            number = value(cell) if status == Status.DONE else None
+            number = value(cell) if cell is not None and status == Status.DONE else None
             if number is not None:
                 group[seed] = number
             else:
                 name = seed_name(pretrain_seed, seed, len(pretrain_seeds) > 1)
                 absent["undefined" if status == Status.DONE else status].append(name)
-                if status == Status.DAMAGED:
+                if status == Status.DAMAGED:  # it has to be computed again, as a missing one: tables count it there
                     absent[Status.MISSING].append(name)
         groups.append(group)
     varies, values = independent_values(groups)
     spread = sd(values)
-    if spread == 0:
+    if spread == 0:  # exactly: fixed weights give one number in each seed, anything trained does not
         varies = NOTHING
     return Summary(
         mean(values),
         spread,
         len(values),
-        half_width(values, interval) if spread else None,
+        half_width(values, interval) if spread else None,  # neither for one value nor for equal ones
         interval,
         tuple(absent[Status.MISSING]),
         tuple(absent[Status.FAILED]),
         tuple(absent["undefined"]),
         varies,
-        _both(groups, interval) if varies == PRETRAINING else None,
+        _over_both_seeds(groups, interval) if varies == PRETRAINING else None,
         tuple(absent[Status.DAMAGED]),
     )
 
 
 def seed_name(pretrain_seed: int, seed: int, several: bool) -> str:
+    """`3`; with several pretraining seeds `p1/s3`, downstream seed 3 on pretraining seed 1."""
     return f"p{pretrain_seed}/s{seed}" if several else str(seed)
 
 
 def independent_values(groups: Sequence[Mapping[int, float]]) -> tuple[str, list[float]]:
-    """What the values differ by, and those of them that are independent. groups: by seed, for each pretraining."""
-    there = [group for group in groups if group]
-    if len(groups) == 1 or (len(there) > 1 and all(group == there[0] for group in there)):
-        return DOWNSTREAM, list(there[0].values()) if there else []
-    return PRETRAINING, [mean(list(group.values())) for group in there]
+    """What the values differ by, and those of them that are independent.
+
+    groups: for each pretraining seed that was asked for, downstream seed -> value; empty where none is finished.
+    With one pretraining the values are those of its downstream seeds, with several the mean of each pretraining.
+    """
+    filled = [group for group in groups if group]
+    # Two pretrainings cannot agree in every bit: equal groups are one set of fixed weights that was evaluated again.
+    if len(groups) == 1 or (len(filled) > 1 and all(group == filled[0] for group in filled)):
+        return DOWNSTREAM, list(filled[0].values()) if filled else []
+    return PRETRAINING, [mean_of_some(list(group.values())) for group in filled]
 
 
-def _both(groups: Sequence[Mapping[int, float]], interval: str) -> TwoWay | None:
+def _over_both_seeds(groups: Sequence[Mapping[int, float]], interval: str) -> TwoWay | None:
+    """The two-way interval; None where a pretraining lacks a downstream seed that another one has."""
     if any(group.keys() != groups[0].keys() for group in groups):
         return None
     return two_way([list(group.values()) for group in groups], interval)
@@ -127,11 +143,12 @@ MACRO_DEFINED, MACRO_10_POSITIVES, MACRO_COMPETITION = MACROS = (
 
 
 def findings_of_macro(kind: str, findings: Sequence[FindingAuroc]) -> tuple[str, ...]:
-    """Names of the findings in a mean. Empty where there is no such mean.
+    """Names of the findings in a mean, in the order of findings. Empty where there is no such mean.
 
     macro_defined: all that have an AUROC; macro_10_positives: those of them with at least 10 positives (a mean
-    over rarer ones hangs on single images); macro_competition: the five of CheXpert's competition (Irvin et al.,
+    over rarer ones depends on single images); macro_competition: the five of CheXpert's competition (Irvin et al.,
     2019), only where all five have an AUROC, since a mean of four is another quantity.
+    Raises ValueError for another kind.
     """
     defined = [finding for finding in findings if finding.auroc is not None]
     if kind == MACRO_10_POSITIVES:
@@ -146,6 +163,7 @@ def findings_of_macro(kind: str, findings: Sequence[FindingAuroc]) -> tuple[str,
 
 
 def macro_auroc(kind: str, findings: Sequence[FindingAuroc]) -> float | None:
+    """Mean AUROC in [0, 1] over the findings of a macro, one of MACROS; None where there is no such mean."""
     chosen = set(findings_of_macro(kind, findings))
     return macro([finding for finding in findings if finding.finding in chosen])
 
@@ -155,6 +173,7 @@ def defined_findings(results: Iterable[CellResult]) -> dict[str, tuple[int, int,
     counts: dict[str, tuple[int, int, int]] = {}
     for result in results:
         if result.status == Status.DONE:
+            # Fewest starts at all findings and most at none, so that the first cell sets both.
             low, high, total = counts.get(result.dataset, (len(result.findings), 0, 0))
             defined = result.num_defined
             counts[result.dataset] = (min(low, defined), max(high, defined), max(total, len(result.findings)))

@@ -11,6 +11,7 @@ from rich.live import Live
 
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
+from sweep.cli.options import DEFAULT_STORAGE, AsJson, Only, RawOfRun, StorageOfRun
 
 if TYPE_CHECKING:
     from sweep.status.readers import StatusReader
@@ -23,26 +24,20 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
     "whatever it finds, damage included; 2 bad input; 3 the storage cannot be reached."
 )
 def status(
-    storage: Annotated[str, typer.Option(help="The --storage of sweep.run.")] = "radsweep-results",
+    storage: StorageOfRun = DEFAULT_STORAGE,
     study: Annotated[
         str | None,
         typer.Option(help="The --study of sweep.run. Without it: all that the storage holds, of whatever study."),
     ] = None,
-    raw: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SOURCE=DIR", help="Only where the storage has several builds of a source."),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD=VALUE,...", help="Part of the study, as in sweep.run: e.g. method=clip."),
-    ] = None,
+    raw: RawOfRun = None,
+    only: Only = None,
     watch: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Read it again so often, until nothing is left or Ctrl-C.")
     ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write each finished run's history there, for TensorBoard.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for scripts.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """How far is a study? Encoders and cells done, failed, running and left; the rate; the table so far.
 

@@ -1,0 +1,1 @@
+"""Columns of a table that need no training: nearest neighbours, zero-shot prompts and retrieval."""

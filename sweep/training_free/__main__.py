@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, errors_as_sentences
+from sweep.cli.options import DEFAULT_STUDY, RawOfRun, StorageOfRun, StudyOfRun
 from sweep.store.csv_files import csv_text
 from sweep.store.damage import Damage, data_name
 from sweep.store.report_folder import ReportFolder
@@ -31,10 +32,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(epilog=EPILOG)
 def main(
-    storage: Annotated[str, typer.Option(help="The storage URI that sweep.run was given.")],
-    study: Annotated[str, typer.Option(help="A study's name, or a Python file that defines study().")] = "demo",
+    storage: StorageOfRun,
+    study: StudyOfRun = DEFAULT_STUDY,
     kind: Annotated[list[str] | None, typer.Option(help="knn, zero_shot, retrieval; else the study's.")] = None,
-    raw: Annotated[list[str] | None, typer.Option(help="SOURCE=DIR, as sweep.run was given.")] = None,
+    raw: RawOfRun = None,
 ) -> None:
     """Compute what is missing and write reports/<study>/training_free.csv and .md.
 

@@ -2,7 +2,8 @@
 
 `knn`: weighted nearest neighbours on features, each data set. `zero_shot`: prompt pairs, each data set, methods
 that read reports. `retrieval`: reports by images and images by reports of the corpus's held-out images, the same
-methods. Results are kept below the storage: what is done is never computed again.
+methods. Sources and formulas stand in trainables/evaluation (knn.py, zero_shot.py, retrieval.py). Results are kept
+below the storage: what is done is never computed again.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -20,7 +21,7 @@ from datasets_io.storage.artefacts import Artefacts, is_done, open_artefacts, pu
 from datasets_io.storage.files import Files
 from sweep.store.damage import Damage
 from sweep.store.snapshot import Snapshot, fingerprint_of
-from sweep.store.store import TRAINING_FREE
+from sweep.store.store import TRAINING_FREE, ReadStore
 from sweep.studies.bad_input import BadInput
 from sweep.studies.cell import EncoderRun
 from trainables.evaluation import knn, retrieval, zero_shot
@@ -30,18 +31,26 @@ from trainables.evaluation.dataset import Parts, load_parts
 from trainables.evaluation.encoder_features import image_features
 from trainables.evaluation.image_text import image_text_part, load_image_text
 from trainables.evaluation.metrics import auroc_per_finding, macro
-from trainables.recipe import PretrainRecipe
+from trainables.recipe import DownstreamRecipe, PretrainRecipe
 from trainables.views.evaluation import EvalSpec
 
+Contents = dict[str, bytes]  # name of a file -> what is in it
+Measured = tuple[Contents, dict[str, Any]]  # what is stored of an item: files, and its result for result.json
+NumberRow = tuple[str, int, str, str, str, float | None, int, str]  # as HEADER
+
+# Kind -> its version, which is part of an item's key: a raised one is computed again.
 KINDS = {"knn": knn.VERSION, "zero_shot": zero_shot.VERSION, "retrieval": retrieval.VERSION}
 HEADER = ("method", "pretrain_seed", "kind", "source", "measure", "value", "n", "key")
-MOST_PAIRS = 10_000
+MOST_PAIRS = 10_000  # images with a report that are ranked against each other
 MEND = "run sweep.training_free again, which computes it again once its encoder and its data are whole"
 
 
 @dataclass(frozen=True)
 class Item:
-    """One number to be: an encoder, a kind, and the source it is measured on."""
+    """One thing to compute: a kind, an encoder, and the source it is measured on.
+
+    key: over all that its result depends on; folder: where that is kept in the storage.
+    """
 
     kind: str
     run: EncoderRun
@@ -51,13 +60,17 @@ class Item:
 
 
 def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]:
-    """What the study asks for, encoders in its order. Raises BadInput for a kind that is not there."""
+    """What the study asks for, encoders in its order. kinds: instead of the study's.
+
+    Raises BadInput for a kind that is not one of KINDS.
+    """
     kinds = data.study.training_free if kinds is None else kinds
     _check_kinds(kinds)
     rows = {row.name for row in data.study.rows}
     items = []
     for kind in kinds:
         for run in data.plan.encoders:
+            # Encoders that others only start from are no rows; without a text tower there are features alone.
             if run.row not in rows or (kind != "knn" and not reads_reports(run.recipe)):
                 continue
             if kind == "retrieval":
@@ -73,18 +86,23 @@ def _check_kinds(kinds: Iterable[str]) -> None:
             raise BadInput(f"there is no training-free kind {kind!r}; known: {', '.join(KINDS)}")
 
 
-def reads_reports(recipe: Any) -> bool:
+def reads_reports(recipe: object) -> bool:
+    """Whether an encoder was pretrained on images and reports, so that it has a text tower. recipe: an encoder's."""
     return isinstance(recipe, PretrainRecipe) and image_text_part(recipe.objective) is not None
 
 
-def _item(data: Snapshot, kind: str, run: EncoderRun, source: str, recipe: Any) -> Item:
+def _item(data: Snapshot, kind: str, run: EncoderRun, source: str, recipe: DownstreamRecipe | None) -> Item:
+    # Also of data that are not built: the item is then listed, and has another key than once they are.
     built = fingerprint_of(source, data.manifests)
     key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe.key if recipe else None])
     return Item(kind, run, source, key, data.store.training_free_folder(kind, run, source, key))
 
 
 def compute_all(data: Snapshot, kinds: tuple[str, ...] | None = None, show: Callable[[str], None] = print) -> int:
-    """Compute what is missing of finished encoders; how many were computed. One failure does not stop the others."""
+    """Compute what is missing of finished encoders; how many were computed. One failure does not stop the others.
+
+    On the first GPU where there is one. show: called with a line for each item that was computed or failed.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     files = Files(data.store.files.uri)  # only its own numbers are written, whatever the store of `data` may do
     sizes = data.store.files.sizes(TRAINING_FREE)
@@ -108,29 +126,33 @@ def compute_all(data: Snapshot, kinds: tuple[str, ...] | None = None, show: Call
 
 
 def _headline(result: dict[str, Any]) -> str:
+    """The number of an item, in percent, for a line of the terminal."""
     if "macro_auroc" in result:
         value = result["macro_auroc"]
         return "no finding has both classes" if value is None else f"macro AUROC {100 * value:.2f}"
     return f"R@1 {100 * result['image_to_text'][0]:.1f} to reports, {100 * result['text_to_image'][0]:.1f} to images"
 
 
+# Items of one kind come encoder by encoder, each on every data set: the two of the paper stay in memory.
 @lru_cache(maxsize=2)
-def _parts(store, folder: str, recipe) -> Parts:
+def _parts(store: ReadStore, folder: str, recipe: DownstreamRecipe) -> Parts:
     return load_parts(store.files, folder, read_manifest(store.files, folder), recipe)
 
 
-def _recipe_of(data: Snapshot, source: str):
+def _recipe_of(data: Snapshot, source: str) -> DownstreamRecipe:
     return next(dataset.recipe for dataset in data.study.datasets if dataset.source == source)
 
 
-def _labelled(parts: Parts, probabilities: np.ndarray) -> tuple[dict[str, bytes], dict[str, Any]]:
+def _labelled(parts: Parts, probabilities: np.ndarray) -> Measured:
+    """Predictions on the test images and their AUROCs in [0, 1]. probabilities: (N, F) in [0, 1]."""
     probabilities = probabilities.astype(np.float32)  # as they are kept, so that the AUROC can be made again
     findings = auroc_per_finding(probabilities, parts.test.targets, parts.test.known, parts.findings)
     result = {"macro_auroc": macro(findings), "findings": [asdict(finding) for finding in findings]}
     return {"predictions.parquet": predictions_parquet(parts, probabilities)}, result
 
 
-def _knn(data: Snapshot, item: Item, device: torch.device):
+def _knn(data: Snapshot, item: Item, device: torch.device) -> Measured:
+    """Labels of the nearest training images, all of them with their labels."""
     recipe = _recipe_of(data, item.source)
     parts = _parts(data.store, data.data_folders[item.source], recipe)
     backbone = load_backbone(data.store.files, data.store.folder(item.run), item.run.recipe.backbone)
@@ -141,7 +163,8 @@ def _knn(data: Snapshot, item: Item, device: torch.device):
     return _labelled(parts, knn.knn_probabilities(train, parts.train.targets, parts.train.known, test))
 
 
-def _zero_shot(data: Snapshot, item: Item, device: torch.device):
+def _zero_shot(data: Snapshot, item: Item, device: torch.device) -> Measured:
+    """A prompt for a finding against one for its absence; no label of the data set is read but to measure."""
     recipe = _recipe_of(data, item.source)
     parts = _parts(data.store, data.data_folders[item.source], recipe)
     model = load_image_text(data.store.open(item.run), item.run.recipe, device)
@@ -150,21 +173,24 @@ def _zero_shot(data: Snapshot, item: Item, device: torch.device):
     return _labelled(parts, zero_shot.zero_shot_probabilities(images, present, absent, model.scale))
 
 
-def _retrieval(data: Snapshot, item: Item, device: torch.device):
+def _retrieval(data: Snapshot, item: Item, device: torch.device) -> Measured:
     """On the corpus's test images that have a report; on its validation images where it has none for testing."""
     folder = data.data_folders[item.source]
     manifest = read_manifest(data.store.files, folder)
     counts = manifest.counts["splits"]
+    # Held-out images that the encoder was not pretrained on, so that no report was learned by heart.
     split = "test" if counts["test"]["with_impression"] else "val"
     images = open_split(data.store.files, folder, manifest, split)
-    rows = [row for row, text in enumerate(images.impressions) if text][:MOST_PAIRS]
-    texts, own = retrieval.distinct([images.impressions[row] for row in rows])
+    pairs = [(row, text) for row, text in enumerate(images.impressions) if text][:MOST_PAIRS]
+    rows = [row for row, _ in pairs]
+    texts, own = retrieval.distinct([text for _, text in pairs])
     model = load_image_text(data.store.open(item.run), item.run.recipe, device)
     spec = EvalSpec(size=item.run.recipe.backbone.image_size)
     found = retrieval.recall(model.images(spec, images.pixels[rows]), model.texts(texts), own)
     return {}, {"split": split, **asdict(found)}
 
 
+MEASURES: Mapping[str, Callable[[Snapshot, Item, torch.device], Measured]]
 MEASURES = {"knn": _knn, "zero_shot": _zero_shot, "retrieval": _retrieval}
 
 
@@ -184,12 +210,13 @@ def damage_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> dict[str,
     }
 
 
-def rows_of(data: Snapshot, kinds: tuple[str, ...] | None = None, without: Collection[str] = ()) -> list[tuple]:
-    """As HEADER: a row a number of what is finished, None where an AUROC is undefined.
+def rows_of(data: Snapshot, kinds: tuple[str, ...] | None = None, without: Collection[str] = ()) -> list[NumberRow]:
+    """As HEADER: a row a number of what is finished, None where an AUROC is undefined. Values lie in [0, 1].
 
+    n: findings in a macro AUROC, or texts or images that a recall is over. kinds: as of `items_of`.
     without: folders that are left out, since they are damaged; another one that is raises CorruptArtefact.
     """
-    rows = []
+    rows: list[NumberRow] = []
     for item in items_of(data, kinds):
         if item.folder in without or not is_done(data.store.files, item.folder):
             continue
@@ -208,7 +235,10 @@ def rows_of(data: Snapshot, kinds: tuple[str, ...] | None = None, without: Colle
 def table_markdown(
     data: Snapshot, kinds: tuple[str, ...] | None = None, damage: Mapping[str, Damage] = MappingProxyType({})
 ) -> str:
-    """A row a method, a column a measure, in percent; the mean over pretraining seeds. "" where there is nothing."""
+    """A row a method, a column a measure, in percent; the mean over pretraining seeds. "" where there is nothing.
+
+    damage: folder of an item -> what is damaged in it; such items are left out and named below the table.
+    """
     values: dict[tuple[str, str], list[float]] = {}
     columns: dict[str, None] = {}
     displays = {d.source: d.display for d in data.study.datasets}
@@ -216,7 +246,7 @@ def table_markdown(
         name = measure.replace("_", " ") if kind == "retrieval" else f"{kind} {displays.get(source, source)}"
         columns[name] = None
         if value is not None:
-            values.setdefault((method, name), []).append(100 * value)
+            values.setdefault((method, name), []).append(100 * value)  # in percent
     if not columns:
         return ""
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]

@@ -1,9 +1,9 @@
 """The command: python -m sweep.tune searches a method's temperature and joint weight on validation patients."""
 
 if __name__ == "__main__":
-    from sweep.cli.signals import install_handlers
+    from sweep.cli.signals import INTERRUPTS
 
-    install_handlers()
+    INTERRUPTS.install()
 
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,7 @@ import typer
 
 from sweep.cli.exit_codes import handled_errors
 from sweep.cli.logging import silence_libraries
+from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Raw, Storage, Study
 from sweep.tune.search import tune_method
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -23,13 +24,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 )
 def tune_command(
     method: Annotated[str, typer.Option(help="The row to tune: clip, simclr, clip+simclr, ...")],
-    study: Annotated[str, typer.Option(help="As for sweep.run: a name, or a file that defines study().")] = "demo",
-    storage: Annotated[
-        str, typer.Option(help="As for sweep.run; trials and the encoders they train are kept there.")
-    ] = "radsweep-results",
-    raw: Annotated[
-        list[str] | None, typer.Option(metavar="SOURCE=DIR", help="A raw archive, as for sweep.run. Repeat for each.")
-    ] = None,
+    study: Study = DEFAULT_STUDY,
+    storage: Storage = DEFAULT_STORAGE,
+    raw: Raw = None,
     trials: Annotated[int, typer.Option(min=1, help="How many in all, those of earlier commands included.")] = 20,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to write the tuned study; default STUDY_METHOD_tuned.py.")

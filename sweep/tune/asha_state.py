@@ -15,7 +15,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from datasets_io.fingerprint import derive_seed
 from datasets_io.storage.artefacts import FAILED
-from sweep.cli.signals import raise_if_interrupted
+from sweep.cli.signals import INTERRUPTS
 from sweep.studies.tunable import space_of, values_of
 from sweep.tune.rungs import REDUCTION
 from sweep.tune.trial import COMPLETE, METRIC, TIME, Search
@@ -91,7 +91,7 @@ class TrialRecorder(Callback):
 
     def on_step_begin(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
         """Called several times a second: raises KeyboardInterrupt where the command was interrupted."""
-        raise_if_interrupted()
+        INTERRUPTS.raise_if_received()
 
     def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """Record the trial before it computes anything."""

@@ -25,6 +25,7 @@ from drivers import (
 )
 from ray.cluster_utils import Cluster
 
+from datasets_io.ray_private import trial_title
 from sweep.run.chaos import FaultInjector, family, finished, results_of, show_chaos
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(7200)]
@@ -160,7 +161,8 @@ def test_stopped_workers_are_ended_and_their_cells_computed(calm_small, tmp_path
         driver = Logged(command(storage, study=str(study)), tmp_path / f"after-{stopped}.log")
         sessions, seen = {driver.process.pid}, set()
         while stopped < count and another_item_lands(storage, driver):
-            workers = [p for p in family("none", sessions, seen) if p.command.startswith("ray::ImplicitFunc.train")]
+            running = f"{trial_title()}.train"
+            workers = [p for p in family("none", sessions, seen) if p.command.startswith(running)]
             if not workers:
                 continue
             worker = chance.choice(workers)

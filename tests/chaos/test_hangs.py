@@ -16,18 +16,18 @@ from datasets_io.storage.artefacts import publish, record_failure
 from datasets_io.storage.files import Files
 from sweep.cli.exit_codes import ClusterLost
 from sweep.engine.cluster import ATTEMPTS_TO_START, TIMED_OUT, start_ray
-from sweep.engine.execution import LEAST_LIMIT_SECONDS, _end_process, silence_limit, time_limit
+from sweep.engine.execution import LEAST_LIMIT_SECONDS, silence_limit, time_limit
 from sweep.engine.progress_actor import ProgressActor
 from sweep.engine.schedule import ClusterResources, ScheduledJob, shape_of
 from sweep.engine.tune_search import CellWork, ReadyJobs
 from trainables.evaluation.cell_trial import landed
-from trainables.pretraining.worker_group import RunQueue
-from trainables.process import ALIVE_SECONDS, WorkerProcess, birth_of
+from trainables.pretraining.run_queue import RunQueue
+from trainables.process import ALIVE_SECONDS, WorkerProcess, birth_of, end_process
 from trainables.recipe import Resources
 
 
 def test_a_job_over_its_limit_is_named_once_and_others_are_not():
-    actor = ProgressActor.__ray_metadata__.modified_class()
+    actor = ProgressActor()
     for job in (0, 1, 2):
         actor.started(job, WorkerProcess("node", 100 + job, "7"))
     actor.ended(2)
@@ -38,7 +38,7 @@ def test_a_job_over_its_limit_is_named_once_and_others_are_not():
 
 
 def test_a_process_that_says_nothing_is_named_once_and_one_that_speaks_is_not():
-    actor = ProgressActor.__ray_metadata__.modified_class()
+    actor = ProgressActor()
     stopped, speaks = WorkerProcess("node", 1, "7"), WorkerProcess("node", 2, "7")
     actor.alive(stopped)
     time.sleep(0.2)
@@ -51,11 +51,11 @@ def test_a_stopped_process_is_ended_from_outside_and_a_gone_one_is_no_error():
     process = subprocess.Popen(["sleep", "1000"])
     os.kill(process.pid, signal.SIGSTOP)
     birth = birth_of(process.pid)
-    _end_process._function(WorkerProcess("node", process.pid, "0"))
+    end_process(WorkerProcess("node", process.pid, "0"))
     assert process.poll() is None, "a later process with the same number is left alone"
-    _end_process._function(WorkerProcess("node", process.pid, birth))
+    end_process(WorkerProcess("node", process.pid, birth))
     assert process.wait(timeout=30) == -signal.SIGKILL
-    _end_process._function(WorkerProcess("node", process.pid, birth))
+    end_process(WorkerProcess("node", process.pid, birth))
 
 
 def test_ray_that_does_not_start_in_time_is_asked_again_and_at_last_named(monkeypatch):
@@ -175,7 +175,7 @@ def test_a_job_handed_out_early_waits_until_its_encoder_lands_or_fails(tmp_path)
 
 
 def test_encoder_runs_are_taken_once_and_again_by_a_group_that_starts_anew():
-    queue = RunQueue.__ray_metadata__.modified_class(3, ("encoders/imagenet",))
+    queue = RunQueue(3, ("encoders/imagenet",))
     assert [queue.claim("a", True), queue.claim("b", True)] == [0, 1]
     assert queue.claim("a", True) == 0, "the group was started again"
     assert queue.release("b", again=True) is None and queue.claim("c", True) == 1

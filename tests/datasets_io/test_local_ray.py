@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from datasets_io.local_ray import TOKEN, ensure_token
+from datasets_io.ray_private import token_that_ray_reads
 
 
 @pytest.fixture
@@ -31,18 +32,9 @@ def test_only_its_owner_can_read_the_token(home):
 
 
 def test_ray_takes_the_token_as_its_own(home):
-    from ray._raylet import AuthenticationTokenLoader
-
-    loader = AuthenticationTokenLoader.instance()
-    loader.reset_cache()
-    try:
-        assert not loader.has_token(ignore_auth_mode=True)
-        ensure_token()
-        loader.reset_cache()
-        assert loader.has_token(ignore_auth_mode=True)
-        assert loader.get_raw_token(ignore_auth_mode=True) == (home / TOKEN).read_text()
-    finally:
-        loader.reset_cache()
+    assert token_that_ray_reads() is None
+    ensure_token()
+    assert token_that_ray_reads() == (home / TOKEN).read_text()
 
 
 def test_a_token_that_is_there_is_left_alone(home):

@@ -21,7 +21,7 @@ class Part:
     pixels may be rows of a mapped file, which become an array where they are indexed. image_ids, patient_ids: (N,) str.
     """
 
-    pixels: "np.ndarray | _Rows"
+    pixels: "np.ndarray | MappedRows"
     targets: np.ndarray
     known: np.ndarray
     image_ids: np.ndarray
@@ -114,7 +114,7 @@ def _part(images: ImageSet, rows: np.ndarray, recipe: DownstreamRecipe, evaluati
     return Part(pixels, targets, known, images.image_ids[rows], images.patient_ids[rows])
 
 
-class _Rows:
+class MappedRows:
     """Some rows of a mapped file, read when asked for: a large split is never copied whole."""
 
     def __init__(self, pixels: np.ndarray, rows: np.ndarray):
@@ -130,5 +130,5 @@ class _Rows:
         return found
 
 
-def _rows_of(pixels: np.ndarray, rows: np.ndarray) -> "np.ndarray | _Rows":
-    return _Rows(pixels, rows) if isinstance(pixels, np.memmap) else pixels[rows]
+def _rows_of(pixels: np.ndarray, rows: np.ndarray) -> "np.ndarray | MappedRows":
+    return MappedRows(pixels, rows) if isinstance(pixels, np.memmap) else pixels[rows]

@@ -9,7 +9,7 @@ from torch import nn
 from datasets_io.corpus.read import open_split, read_manifest
 from datasets_io.fingerprint import derive_seed
 from datasets_io.storage.files import ReadFiles
-from trainables.evaluation.dataset import LATERAL_VIEWS
+from trainables.evaluation.dataset import LATERAL_VIEWS, MappedRows
 from trainables.evaluation.features import EVALUATION_BATCH
 from trainables.views.evaluation import EvalSpec, prepare
 
@@ -66,7 +66,11 @@ def sample_images(files: ReadFiles, folder: str, count: int, seed: int, frontal_
 
 @torch.no_grad()
 def image_features(
-    backbone: nn.Module, spec: EvalSpec, pixels: np.ndarray, device: torch.device, batch_size: int = EVALUATION_BATCH
+    backbone: nn.Module,
+    spec: EvalSpec,
+    pixels: np.ndarray | MappedRows,
+    device: torch.device,
+    batch_size: int = EVALUATION_BATCH,
 ) -> np.ndarray:
     """(N, D) float32 features in eval mode, images prepared as in a test with one crop.
 

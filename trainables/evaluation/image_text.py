@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets_io.storage.artefacts import Artefacts
+from trainables.evaluation.dataset import MappedRows
 from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.networks.heads import unit
 from trainables.networks.text import HuggingFaceText, HuggingFaceTokenizer, Tokenizer, WordTokenizer
@@ -38,7 +39,7 @@ class ImageTextModel:
         return 1 / self.objective.config.temperature
 
     @torch.no_grad()
-    def images(self, spec: EvalSpec, pixels: np.ndarray) -> Tensor:
+    def images(self, spec: EvalSpec, pixels: np.ndarray | MappedRows) -> Tensor:
         """(N, S, S) uint8 -> (N, E) float32 of unit length, on the CPU."""
         rows = []
         for start in range(0, len(pixels), BATCH):

@@ -2,10 +2,9 @@
 
 import os
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 import ray.train
@@ -17,7 +16,7 @@ from datasets_io.corpus.read import CorpusBatch, StreamPlan, corpus_index, open_
 from datasets_io.corpus.stream import streamed_batches
 from datasets_io.storage.artefacts import FAILED, CorruptArtefact, is_done, quarantine
 from datasets_io.storage.files import Files, below
-from trainables.events import EventChannel, Progress, RemoteMethod
+from trainables.events import EventChannel, Progress
 from trainables.pretraining.encoder_job import (
     Emit,
     EncoderJob,
@@ -27,6 +26,7 @@ from trainables.pretraining.encoder_job import (
     note_error,
     run_pretraining,
 )
+from trainables.pretraining.run_queue import RunQueueHandle
 from trainables.pretraining.task import Corpus
 from trainables.recipe import Resources
 from trainables.training import distributed
@@ -41,75 +41,13 @@ class GivenUp(RuntimeError):
     """A run whose worker died again and again without a new checkpoint in between."""
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)  # begun anew it offers all; finished runs are skipped
-class RunQueue:
-    """Which encoder run each group of workers takes next: each once, and again by a group that had to start anew.
-
-    expected: folders of encoders without corpus that are being made meanwhile, for runs that start from them.
-    current: group -> the place of the run that it has in hand.
-    """
-
-    def __init__(self, num_jobs: int, expected: tuple[str, ...]):
-        self.waiting: deque[int] = deque(range(num_jobs))
-        self.current: dict[str, int] = {}
-        self.expected = set(expected)
-
-    def settled(self, folder: str) -> None:
-        """An expected encoder has landed or failed."""
-        self.expected.discard(folder)
-
-    def expects(self, folder: str) -> bool:
-        """Whether an encoder is still being made, so that it is worth waiting for."""
-        return folder in self.expected
-
-    def claim(self, group: str, again: bool) -> int:
-        """A place in the list of jobs, or -1 at its end. `again`: the group has just started."""
-        if again and group in self.current:  # its workers died: it goes on with what it had in hand
-            return self.current[group]
-        self.current.pop(group, None)
-        if not self.waiting:
-            return -1
-        self.current[group] = self.waiting.popleft()
-        return self.current[group]
-
-    def release(self, group: str, again: bool) -> int | None:
-        """The group has ended. What it had in hand waits `again`; else it is named."""
-        place = self.current.pop(group, None)
-        if place is not None and again:
-            self.waiting.appendleft(place)  # first in line: it may have a checkpoint already
-            return None
-        return place
-
-    def left(self) -> int:
-        """Runs that are waiting or in hand."""
-        return len(self.waiting) + len(self.current)
-
-    def num_waiting(self) -> int:
-        """Runs that no group has in hand."""
-        return len(self.waiting)
-
-
-class TurnsHandle(Protocol):
-    """What the workers of a group ask of RunQueue, through the handle of its actor."""
-
-    @property
-    def claim(self) -> RemoteMethod[[str, bool], "ray.ObjectRef[int]"]:
-        """RunQueue.take: (group, again) -> a place in the list of jobs, or -1 at its end."""
-        ...
-
-    @property
-    def expects(self) -> RemoteMethod[[str], "ray.ObjectRef[bool]"]:
-        """RunQueue.expects: whether an encoder in this folder is still being made."""
-        ...
-
-
 @dataclass(frozen=True)
 class WorkerGroup:
     """One group of workers and what it works on. storage: its URI; progress: None where nobody watches."""
 
     name: str
     jobs: tuple[EncoderJob, ...]
-    queue: TurnsHandle
+    queue: RunQueueHandle
     storage: str
     resources: Resources
     progress: EventChannel | None
@@ -231,7 +169,7 @@ def _raised_everywhere(error: Exception) -> bool:
     return isinstance(error, (ValueError, FloatingPointError, TrainingDiverged, GivenUp))
 
 
-def _wait_for_initial(job: EncoderJob, files: Files, queue: TurnsHandle) -> None:
+def _wait_for_initial(job: EncoderJob, files: Files, queue: RunQueueHandle) -> None:
     """Return when the encoder that the job starts from is published.
 
     Raises ValueError where that one failed, CorruptArtefact where it was there and has gone.

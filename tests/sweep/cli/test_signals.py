@@ -1,4 +1,4 @@
-"""Is a signal heard from the command's first line on, and not lost where a library swallows what it raises?"""
+"""Does a signal work from the command's first line on, and also where a library catches what it raises?"""
 
 import os
 import signal
@@ -13,35 +13,35 @@ ROOT = Path(__file__).resolve().parents[3]
 SLOW = "import os, time\nos.write(1, b'importing')\ntime.sleep(60)\n"
 LOST = """
 import signal, sys
-from sweep.cli import signals
+from sweep.cli.signals import INTERRUPTS
 
-def swallow():
+def catch_it():
     try:
         signal.raise_signal(getattr(signal, sys.argv[1]))
     except BaseException:
         pass
 
-with signals.interruptible():
+with INTERRUPTS.interruptible():
     if sys.argv[2] == "another's handler":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    signals.raise_if_interrupted()
+    INTERRUPTS.raise_if_received()
     print("nothing asked yet")
-    swallow()
+    catch_it()
     print("the work goes on")
     try:
-        signals.raise_if_interrupted()
+        INTERRUPTS.raise_if_received()
     except KeyboardInterrupt:
         print("stopped")
-    signals.raise_if_interrupted()
+    INTERRUPTS.raise_if_received()
     print("asked once, stopped once")
-    swallow()
-with signals.interruptible():
-    signals.raise_if_interrupted()
+    catch_it()
+with INTERRUPTS.interruptible():
+    INTERRUPTS.raise_if_received()
     print("another command was not asked")
 """
 IN_A_DESTRUCTOR = """
 import signal, sys, time
-from sweep.cli import signals
+from sweep.cli.signals import INTERRUPTS
 
 class Swallows:
     def __del__(self):
@@ -49,7 +49,7 @@ class Swallows:
 
 if sys.argv[2] == "in the background":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-with signals.interruptible():
+with INTERRUPTS.interruptible():
     try:
         Swallows()
         time.sleep(30)
@@ -58,13 +58,13 @@ with signals.interruptible():
 """
 IGNORES = """
 import signal
-from sweep.cli import signals
+from sweep.cli.signals import INTERRUPTS
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-signals.install_handlers()
-with signals.interruptible():
+INTERRUPTS.install()
+with INTERRUPTS.interruptible():
     signal.raise_signal(signal.SIGINT)
-    signals.raise_if_interrupted()
+    INTERRUPTS.raise_if_received()
 """
 
 
@@ -111,3 +111,29 @@ def test_what_a_destructor_swallows_is_raised_again_at_once(name, place):
 def test_what_ignores_ctrl_c_goes_on_doing_so():
     """A shell's background job, which Ctrl-C at the shell is not meant for."""
     assert python(IGNORES).returncode == 0
+
+
+OPEN_FILES = """
+import os
+from sweep.cli.signals import INTERRUPTS
+
+def count():
+    return len(os.listdir("/proc/self/fd"))
+
+before = count()
+with INTERRUPTS.interruptible():
+    print(count() - before)
+    with INTERRUPTS.interruptible():
+        print(count() - before)
+    INTERRUPTS.raise_if_received()
+print(count() - before)
+INTERRUPTS.end_process()
+INTERRUPTS.ignore()
+print("went on")
+"""
+
+
+def test_a_pipe_is_open_only_while_work_is_interruptible_and_another_process_is_not_ended():
+    """A pipe has two ends. The last line: of a process that did not call install."""
+    done = python(OPEN_FILES)
+    assert done.stdout.split() == ["2", "4", "0", "went", "on"], done.stderr

@@ -102,7 +102,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(arguments, message):
 
 def test_help_teaches():
     done = doctor("--help")
-    for text in ("--storage", "--raw", "--study", "--json", "cluster.yaml", "mends", "Exit codes"):
+    for text in ("--storage", "--raw", "--study", "--json", "cluster.yaml", "fixes", "Exit codes"):
         assert text in done.output
 
 

@@ -18,7 +18,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from sweep.figures import curves, draw, feature_maps, forest, heat_map, pretraining_curves, ranks
-from sweep.figures.draw import draw_all, drawing_beside
+from sweep.figures.draw import draw_all, drawing_in_background
 from sweep.figures.drawing import inline_svg
 from sweep.figures.style import GREY_SCALE, LINES, MARKERS, PALETTE
 from sweep.statistics.inference import holm
@@ -62,16 +62,16 @@ def test_bytes_are_the_same_each_time(view, drawings):
 
 
 def test_processes_draw_the_same_bytes(view, drawings):
-    with drawing_beside(view, processes=2) as drawn:
+    with drawing_in_background(view, processes=2) as drawn:
         assert drawn() == drawings
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_what_is_kept_is_not_drawn(view, drawings, processes):
     kept = {"forest": replace(drawings["forest"], caption="kept")}
-    with drawing_beside(view, processes, kept) as drawn:
+    with drawing_in_background(view, processes, kept) as drawn:
         assert drawn() == drawings | kept
-    with drawing_beside(view, processes, drawings) as drawn:
+    with drawing_in_background(view, processes, drawings) as drawn:
         assert drawn() == drawings and not multiprocessing.active_children()
 
 
@@ -82,7 +82,7 @@ def test_figures_whose_process_was_killed_are_drawn_here(view, drawings, monkeyp
     fork = multiprocessing.get_context("fork")  # the patch reaches it
     monkeypatch.setattr(draw, "_open", killed)
     monkeypatch.setattr(draw.multiprocessing, "get_context", lambda method: fork)
-    with drawing_beside(view, processes=2) as drawn:
+    with drawing_in_background(view, processes=2) as drawn:
         assert drawn() == drawings
 
 
@@ -91,7 +91,7 @@ def test_an_interrupt_ends_processes_that_draw(view, monkeypatch):
     monkeypatch.setattr(draw, "_open", lambda *_: time.sleep(300))
     monkeypatch.setattr(draw.multiprocessing, "get_context", lambda method: fork)
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), drawing_beside(view, processes=2):
+    with pytest.raises(KeyboardInterrupt), drawing_in_background(view, processes=2):
         raise KeyboardInterrupt
     while multiprocessing.active_children():  # the pool's own thread may be about to take note of their end
         assert time.monotonic() - began < 60
@@ -117,7 +117,7 @@ def test_a_study_that_cannot_be_given_to_a_process_is_drawn_here(view, drawings)
         pass
 
     study = Own(**{field.name: getattr(view.study, field.name) for field in fields(view.study)})
-    with drawing_beside(replace(view, snapshot=replace(view.snapshot, study=study)), processes=2) as drawn:
+    with drawing_in_background(replace(view, snapshot=replace(view.snapshot, study=study)), processes=2) as drawn:
         assert drawn() == drawings
 
 
@@ -259,7 +259,7 @@ def test_pretraining_curves_show_the_parts_and_their_gradients(tmp_path):
     plain, joint = [{"epoch": i, **entry} for i in range(3)], [{"epoch": i, **entry, **parts} for i in range(3)]
     pretend_pretrained(view, {"clip": plain, "clip+simclr": joint})
     shown = pretraining_curves.training_curves(view)
-    assert [course.row for course in shown] == ["clip", "clip+simclr"]
+    assert [curve.row for curve in shown] == ["clip", "clip+simclr"]
     assert shown[1].parts("val_") == ["clip", "simclr"] and shown[1].parts("gradient_norm_") == ["clip", "simclr"]
     assert pretraining_curves.draw_losses(view).numbers["clip"]["history"][2]["val_clip"] == 3.1
     norms = pretraining_curves.draw_norms(view)

@@ -14,17 +14,11 @@ from sweep.export.encoder_files import export_encoder, find_encoder
 from sweep.figures import feature_maps, grad_cam_panels, pointing_game
 from sweep.figures.draw import draw_all
 from sweep.figures.models import cell_network, first_cell
-from sweep.figures.view import View, make_view
+from sweep.figures.view import make_view
 from sweep.store.snapshot import Origin, Snapshot
-from sweep.studies.cell import Cell
 from trainables.evaluation.cell_model import FROZEN, TUNED
 from trainables.evaluation.encoder_features import image_features, sample_images
 from trainables.views.evaluation import EvalSpec
-
-
-def with_cells(view: View, cells: tuple[Cell, ...]) -> View:
-    """The same study with fewer cells to take networks from."""
-    return replace(view, snapshot=replace(view.snapshot, plan=replace(view.plan, cells=cells)))
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +36,12 @@ def drawings(trained, view):
     return draw_all(view.study, view.plan, view.results, view.store, view.data_folders, view.raw)
 
 
+def only_probes(view):
+    """The same study as if only linear probes were in its plan."""
+    plan = replace(view.plan, cells=tuple(cell for cell in view.plan.cells if cell.protocol == "LP"))
+    return replace(view, snapshot=replace(view.snapshot, plan=plan))
+
+
 def predictions(view, cell) -> dict[str, list]:
     return pq.read_table(io.BytesIO(view.store.open(cell).read("predictions.parquet"))).to_pydict()
 
@@ -50,7 +50,7 @@ def predictions(view, cell) -> dict[str, list]:
 def test_shown_probabilities_are_the_stored_predictions(view, drawings, only_tuned):
     dataset = view.datasets[1]
     if not only_tuned:  # as if LPFT networks had not been kept: the probe's head on the encoder
-        view = with_cells(view, tuple(c for c in view.plan.cells if c.protocol == "LP"))
+        view = only_probes(view)
     drawing = grad_cam_panels.draw(view, dataset, ())
     protocol = "LPFT" if only_tuned else "LP"
     examples = drawing.numbers["examples"]
@@ -85,8 +85,7 @@ def test_the_feature_map_says_which_network_and_gives_numbers(view, drawings):
 
 
 def test_without_tuned_networks_the_encoders_are_shown(trained, view):
-    cells = tuple(cell for cell in view.plan.cells if cell.protocol == "LP")
-    drawing = feature_maps.draw(with_cells(view, cells), *feature_maps.FIGURES[0])
+    drawing = feature_maps.draw(only_probes(view), *feature_maps.FIGURES[0])
     assert {one["network"] for one in drawing.numbers.values()} == {FROZEN} and "as pretrained" in drawing.caption
 
 
@@ -121,9 +120,8 @@ def cell_network_of(trained):
 def test_a_probe_whose_batch_norm_adapted_is_not_explained_by_another_backbone(view):
     dataset = view.datasets[0]
     adapted = replace(dataset, recipe=replace(dataset.recipe, linear_probe_bn_eval=False))
-    only_probe = with_cells(view, tuple(c for c in view.plan.cells if c.protocol == "LP"))
-    assert cell_network(only_probe, view.rows[0], dataset) is not None
-    assert cell_network(only_probe, view.rows[0], adapted) is None
+    assert cell_network(only_probes(view), view.rows[0], dataset) is not None
+    assert cell_network(only_probes(view), view.rows[0], adapted) is None
 
 
 def test_the_pointing_game_counts_hits(view):

@@ -1,0 +1,47 @@
+"""Which flags do several commands share? Each is declared once, with its type and help; defaults are a command's own.
+
+A command that computes (run, tune, doctor) is told where the data is and where results go. One that reads what
+sweep.run has made (report, status, export, training_free) is told what sweep.run was told: those types end in OfRun.
+"""
+
+from typing import Annotated
+
+import typer
+
+DEFAULT_STUDY, DEFAULT_STORAGE = "demo", "radsweep-results"
+
+Study = Annotated[str, typer.Option(help="demo, paper, released or strict, or a Python file that defines study().")]
+StudyOfRun = Annotated[
+    str, typer.Option(help="demo, paper, released or strict, or the Python file that sweep.run was given.")
+]
+
+Storage = Annotated[str, typer.Option(help="Where everything is kept: a folder, an NFS path, s3://... or gs://...")]
+StorageOfRun = Annotated[
+    str, typer.Option(help="What sweep.run was given: a folder, an NFS path, s3://... or gs://...")
+]
+
+Raw = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SOURCE=DIR",
+        help="A raw archive as it was downloaded, e.g. mimic_cxr=/data/MIMIC-CXR. Repeat for each.",
+    ),
+]
+RawOfRun = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SOURCE=DIR",
+        help="Only where the storage has several builds of a source: the archive of the one that is meant.",
+    ),
+]
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD=VALUE,...",
+        help="Part of the study, by method, dataset, protocol, label_percent, seed or pretrain_seed: "
+        "e.g. seed=0,1. Repeatable.",
+    ),
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON, for scripts.")]

@@ -1,0 +1,24 @@
+"""What has the user asked of sweep.run? Its flags as they were typed, in one object that the command hands on."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Request:
+    """The flags of sweep.run; nothing of them is checked yet.
+
+    study: a name or a Python file. raw: SOURCE=DIR for each archive. only: FIELD=VALUE,... for each restriction.
+    redo: the key of the one cell to compute again. tensorboard: a folder; mlflow: the URI of a server.
+    started: `time.monotonic()`, in seconds, when the command began.
+    """
+
+    study: str
+    storage: str
+    raw: tuple[str, ...]
+    only: tuple[str, ...]
+    dry_run: bool
+    retry_failed: bool
+    redo: str | None
+    tensorboard: str | None
+    mlflow: str | None
+    started: float
