@@ -55,7 +55,7 @@ def test_a_store_that_reads_has_no_call_that_writes(case):
     store = ReadStore(str(case.storage))
     assert not [name for name in WRITING if hasattr(store.files, name)]
     assert all(hasattr(Store(str(case.storage)).files, name) for name in WRITING)
-    assert not hasattr(store, "put_damaged_aside") and not hasattr(store, "forget_failure")
+    assert not hasattr(store, "quarantine_damaged") and not hasattr(store, "forget_failure")
     found = store.open_whole(case.cell, store.sizes())
     assert isinstance(found, Damage) and found.name == str(case.cell)
     with pytest.raises(AttributeError):
