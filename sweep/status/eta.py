@@ -53,7 +53,7 @@ def kind_of(item: Item) -> Kind:
 def estimate(done: Iterable[Piece], left: Sequence[Piece]) -> Eta:
     """Of the last uninterrupted run, since what stopped overnight is not slow. done: in any order."""
     timed = sorted((piece for piece in done if piece.ended and piece.seconds), key=lambda piece: piece.ended)
-    if not timed:
+    if not timed:  # with nothing left, no time is left whatever the rate was
         return Eta(left=None if left else 0.0)
     run = last_run(timed)
     began = min(piece.ended - piece.seconds for piece in run)
@@ -82,6 +82,7 @@ def last_run(timed: Sequence[Piece]) -> Sequence[Piece]:
 
 def expected_seconds(kind: Kind, timed: Sequence[Piece]) -> float | None:
     """Mean over the finished pieces that share the longest beginning of `kind`; None where none has its first part."""
+    # ("cell", False, 100, "nih", "FT") falls back on any dataset at 100%, then on any percentage, then on any cell.
     for length in range(len(kind), 0, -1):
         alike = [piece.seconds for piece in timed if piece.kind[:length] == kind[:length]]
         if alike:

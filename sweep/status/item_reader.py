@@ -43,7 +43,7 @@ class ItemReader:
         return tuple(Failure(name_of(f), f, error) for f, error in zip(ordered, errors, strict=True))
 
     def _error(self, folder: str) -> str:
-        failure = self.store.failure_of(folder)
+        failure = self.store.failure_of(folder)  # None: a retry has removed it since the listing
         return "tried again at this moment" if failure is None else failure["error"].split("\n")[0]
 
     def write_histories(self, folders: Iterable[str], directory: Path) -> int:

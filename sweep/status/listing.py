@@ -46,6 +46,7 @@ class Listing:
                     (done if name == RESULT else failed)[folder] = when
         # A failure is removed after the result is written: what has both is finished.
         failed = {folder: when for folder, when in failed.items() if folder not in done}
+        # Running is told by writes, not by leases: a lease holds all that its driver will do, running or not.
         open_folders = latest.keys() - done.keys() - failed.keys()
         return Listing(done, failed, frozenset(f for f in open_folders if now - latest[f] < FRESH_SECONDS), sizes)
 

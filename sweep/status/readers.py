@@ -131,12 +131,14 @@ class StudyStatusReader:
 
     def _result_reader(self, plan: Plan) -> ResultReader:
         """The same as long as the plan is the same, with all that it has read."""
+        # Data that was built since gives cells other keys: what was read under the old ones is of no use then.
         if self.cells is None or self.cells.plan.cells != plan.cells:
             self.cells = ResultReader(self.study, plan, self.store)
         return self.cells
 
     def _again(self, plan: Plan, damaged: Collection[str]) -> set[str]:
         """Keys of encoders that sweep.run computes again: damaged now, or found damaged and put into quarantine."""
+        # A quarantined cell is open again by itself; an encoder is computed again even where no open cell needs it.
         quarantined = self.store.quarantined()
         return {run.key for run in plan.encoders if run.key in damaged or f"{run}-{run.key}" in quarantined}
 
@@ -188,6 +190,7 @@ def _finished(folders: Iterable[str], listing: Listing) -> list[str]:
 
 def _counts(kind: str, done: Collection[str], listing: Listing) -> Counts:
     """Of one kind of folder, all that there are."""
+    # Folders lie below the folder of their kind: encoders/..., cells/...
     numbers = [sum(f.startswith(f"{kind}/") for f in folders) for folders in (done, listing.failed, listing.fresh)]
     return Counts(sum(numbers), *numbers)
 
