@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,19 +106,26 @@ def shared_data() -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
-def local_ray() -> Iterator[None]:
-    """The one Ray of this process: its start costs ten core-seconds. Tests that ask for it are in the group `ray`."""
+@pytest.fixture(scope="module")
+def local_ray() -> None:
+    """The one Ray of this process: its start costs ten core-seconds. Tests that ask for it are in the group RAY."""
     import ray
 
-    from sweep.engine.cluster import start_ray, stop_ray
+    from sweep.engine.cluster import start_ray
 
+    if ray.is_initialized():  # by another file of the group
+        return
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("RAY_metrics_report_interval_ms", "500")
-        assert not ray.is_initialized(), "a test of this process left a Ray"
         start_ray()
-        yield
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End Ray with the last test that wants it: idle it would take a tenth of a core from all others."""
+    if group_of(item.nodeid) == RAY and (nextitem is None or group_of(nextitem.nodeid) != RAY):
+        from sweep.engine.cluster import stop_ray
+
         stop_ray()
 
 

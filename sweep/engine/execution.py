@@ -22,8 +22,9 @@ from sweep.store.store import Store
 from sweep.studies.cell import Cell
 from sweep.studies.forecast import FLOPS_PER_SECOND
 from sweep.studies.plan import Pending
-from trainables.events import EventChannel, Progress
-from trainables.pretraining.encoder_job import EncoderJob, fail, run_initial
+from trainables.events import Progress
+from trainables.pretraining.encoder_job import EncoderJob, fail
+from trainables.pretraining.initial_task import make_initial_encoder
 from trainables.pretraining.run_queue import start_run_queue
 from trainables.pretraining.worker_group import WorkerGroup, pretrain_all
 from trainables.process import ALIVE_SECONDS, WorkerProcess, end_process
@@ -34,15 +35,6 @@ INITIAL_TASK, GROUP_TASK, SEARCH_TASK = "initial-", "pretrain-", "run_tune_searc
 POLL_SECONDS, CHECK_SECONDS = 0.25, 2.0
 LEAST_LIMIT_SECONDS, LIMIT_TIMES_FORECAST = 1800.0, 20.0
 MOST_MISSED = 12  # reports in a row that a living process may fail to send
-
-
-# Short, and others wait for it while they hold the cores; its process is not kept: it holds half a gigabyte.
-@ray.remote(num_cpus=0, max_retries=2, max_calls=1)
-def _initial(job: EncoderJob, storage: str, progress_actor: EventChannel) -> None:
-    def emit(progress: Progress) -> None:
-        progress_actor.encoder.remote(progress)
-
-    run_initial(job, storage, emit)
 
 
 @ray.remote(num_cpus=0, max_retries=0)
@@ -106,7 +98,7 @@ class Execution:
         Raises ConnectionError where the cluster's head is gone, KeyboardInterrupt where the user asked to stop.
         """
         for job in self.initial:
-            task = _initial.options(name=f"{INITIAL_TASK}{job.name}", **self.here)
+            task = make_initial_encoder.options(name=f"{INITIAL_TASK}{job.name}", **self.here)
             self.owners[task.remote(job, self.store.uri, self.progress)] = job
         if self.jobs:
             self._start_cells()
