@@ -9,10 +9,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check lint format test-cluster docs setup check-cluster clean
 
-# Of make test: more flags for pytest, such as FLAGS=--cov. Tests of one group share a process (tests/conftest.py). One
-# process more than there are cores: those that start a Ray wait for it for seconds.
+# Of make test: more flags for pytest, such as FLAGS=--cov, and how many processes share the tests. Tests of one group
+# share a process (tests/conftest.py).
 FLAGS ?=
-PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() or 1))')
 PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder
 
 demo: setup
