@@ -168,13 +168,14 @@ def _manifest(store: ReadStore, folder: str) -> Manifest | None:
 
 
 def find_built(study: Study, store: ReadStore, spec: BuildSpec) -> DataPlan:
-    """The one build of a source. Raises ValueError where the storage has none, more than one, or a damaged one."""
+    """The one build of a source. Raises ValueError where the storage has none that is whole, or more than one."""
     return DataPlan(spec, None, _one_build(study, store, spec), True)
 
 
 def _one_build(study: Study, store: ReadStore, spec: BuildSpec) -> str:
     folders = builds_of(store, spec)
-    if damaged := damaged_builds(store, spec.source):
+    # A damaged manifest does not say what it was built by: beside a whole build it may be of another study.
+    if not folders and (damaged := damaged_builds(store, spec.source)):
         raise ValueError(
             f"{damaged[0]}/{MANIFEST} is damaged: remove {damaged[0]} and give {spec.source}'s folder with "
             f"--raw {spec.source}=DIR, so that it is built again"
