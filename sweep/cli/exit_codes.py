@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import typer
 
+from datasets_io.storage.files import is_passing
 from datasets_io.storage.schema_version import NewerSchema
 from sweep.cli.signals import EXIT_INTERRUPTED, INTERRUPTS
 
@@ -17,12 +18,23 @@ EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
 
 
 def storage_error_message(error: OSError, storage: str) -> str | None:
-    """A sentence where the storage is full, read-only, forbidden or away; None for any other error."""
-    # What a user or an administrator can mend. Any other is a fault of the program, and keeps its traceback.
-    known = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
-    if error.errno not in known:
+    """A sentence where the storage is full, read-only, forbidden or unreachable; None for any other error."""
+    if not _is_of_storage(error):
         return None
+    if error.errno is None:  # of an object store: its message names the file, but not the storage
+        return f"storage {storage} cannot be reached ({' '.join(str(error).split())}). What is finished is kept"
     return f"{os.strerror(error.errno)}: {error.filename or storage}. What is finished is kept"
+
+
+def _is_of_storage(error: OSError) -> bool:
+    """Whether a user or an administrator can mend it. Any other is a fault of the program, and keeps its traceback."""
+    if error.errno is None:
+        # pyarrow raises OSError itself for an object store; subclasses without errno are of other libraries' servers.
+        return type(error) is OSError and is_passing(error)
+    if error.errno == errno.EPIPE:  # whoever read our output has closed it
+        return False
+    lasting = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+    return error.errno in lasting or is_passing(error)
 
 
 def not_writable(error: OSError) -> bool:

@@ -10,7 +10,7 @@ from sweep.status.eta import Eta, Piece, estimate, kind_of
 from sweep.status.item_reader import ItemReader
 from sweep.status.listing import Listing, drivers_of
 from sweep.status.status import Counts, StudyStatus, as_failures, counts_of
-from sweep.store.damage import Damage
+from sweep.store.damage import Damage, data_name
 from sweep.store.records import without_nan
 from sweep.store.results import ResultReader
 from sweep.store.shard_checks import open_sources
@@ -117,9 +117,11 @@ class StudyStatusReader:
     def _planned(self) -> _PlannedWork:
         """Anew each time: data may have been built since, and only then do the keys of what uses them stand."""
         folders = data_folders(self.study, self.raw, self.store)
-        missing = [spec.source for spec in self.study.builds() if spec.source not in folders]
         sources = open_sources(self.store, folders, self.whole_shards)
-        unreadable = sorted(folders.keys() - sources.manifests.keys())
+        damaged = {found.name for found in sources.damage}
+        without = [spec.source for spec in self.study.builds() if spec.source not in sources.manifests]
+        unreadable = sorted(source for source in without if data_name(source) in damaged)
+        missing = [source for source in without if data_name(source) not in damaged]  # or removed while this reads
         notes: tuple[str, ...] = (f"{NOT_BUILT} yet: {', '.join(missing)}",) if missing else ()
         if unreadable:
             notes += (

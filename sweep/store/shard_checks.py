@@ -34,23 +34,38 @@ def open_sources(store: ReadStore, folders: Mapping[str, str], whole: set[str] |
     """Read every manifest and the footer of every shard; with a thorough store all bytes of held-out shards too.
 
     folders: source -> folder of its shards. whole: paths of shards that were found whole before; they are not checked
-    again, and new ones are added. Raises NewerSchema for a manifest that a newer version wrote.
+    again, and new ones are added. A source whose folder is gone by now is in neither folders, manifests nor damage.
+    Raises NewerSchema for a manifest that a newer version wrote.
     """
     whole = set() if whole is None else whole
     manifests: dict[str, Manifest] = {}
     damage: list[Damage] = []
     for source, folder in folders.items():
         try:
-            manifest = read_manifest(store.files, folder)
-            _check_counts(manifest)
-        except (ValueError, KeyError, TypeError) as error:
-            damage.append(data_damage(source, folder, [f"{folder}/{MANIFEST} is damaged ({_reason(error, folder)})"]))
+            manifest = whole_manifest(store.files, folder)
+        except FileNotFoundError:  # removed since it was listed, as one is told to do with damaged data: not built
+            continue
+        except ValueError as error:
+            damage.append(data_damage(source, folder, [str(error)]))
             continue
         manifests[source] = manifest  # also with damaged shards: what was computed on them before stays known
         faults = damaged_shards(store.files, folder, manifest.shards, store.thorough, whole)
         if faults:
             damage.append(data_damage(source, folder, faults))
     return Sources({s: folder for s, folder in folders.items() if s in manifests}, manifests, tuple(damage))
+
+
+def whole_manifest(files: ReadFiles, folder: str) -> Manifest:
+    """The manifest of a built data folder, with the counts that commands print.
+
+    Raises FileNotFoundError, NewerSchema, and ValueError with its path, without advice, where it is damaged.
+    """
+    try:
+        manifest = read_manifest(files, folder)
+        _check_counts(manifest)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}/{MANIFEST} is damaged ({_reason(error, folder)})") from error
+    return manifest
 
 
 def _reason(error: Exception, folder: str) -> str:

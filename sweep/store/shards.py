@@ -1,7 +1,7 @@
 """Where do the shards of a study come from: archives that are named, synthetic ones, or earlier builds?"""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from datasets_io.corpus.read import local_cache, read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.sources.registry import get_source
 from datasets_io.synthetic.archives import is_written
-from sweep.store.damage import DATA
+from sweep.store.damage import DATA, data_damage
+from sweep.store.shard_checks import whole_manifest
 from sweep.store.store import RAW, ReadStore
 from sweep.studies.study import Study
 
@@ -72,7 +73,7 @@ def _recorded(study: Study, source: str, folders: Sequence[str], store: ReadStor
         wanted = json.loads(store.files.read(path))["data"][source]["fingerprint"]
     except (ValueError, KeyError, TypeError):  # a report can be made again: that it is damaged costs this choice only
         return []
-    return [folder for folder in folders if read_manifest(store.files, folder).fingerprint == wanted]
+    return [folder for folder, m in _manifests_in(store, folders) if m is not None and m.fingerprint == wanted]
 
 
 def parse_raw(values: Sequence[str]) -> dict[str, Path]:
@@ -144,7 +145,7 @@ def _plan_synthetic(study: Study, store: ReadStore, specs: Mapping[str, BuildSpe
 def builds_of(store: ReadStore, spec: BuildSpec) -> list[str]:
     """Folders of the finished shards that were built as `spec` says."""
     wanted = identity_of(spec)
-    found = ((folder, _manifest(store, folder)) for folder in _data_folders(store))
+    found = _manifests_in(store, _data_folders(store))
     return [folder for folder, m in found if m is not None and (m.source, m.spec) == (spec.source, wanted)]
 
 
@@ -152,29 +153,33 @@ def damaged_builds(store: ReadStore, source: str) -> list[str]:
     """Folders of a source's shards, as their names say, whose manifest cannot be read."""
     # data/<source>-<key>: the manifest, which would say the source, cannot be read.
     own = (folder for folder in _data_folders(store) if folder.rpartition("-")[0] == f"{DATA}/{source}")
-    return [folder for folder in own if _manifest(store, folder) is None]
+    return [folder for folder, manifest in _manifests_in(store, own) if manifest is None]
 
 
 def _data_folders(store: ReadStore) -> list[str]:
     return [path.rsplit("/", 1)[0] for path in store.files.list(DATA, f"/{MANIFEST}")]
 
 
-def _manifest(store: ReadStore, folder: str) -> Manifest | None:
-    """None where it is damaged."""
-    try:
-        return read_manifest(store.files, folder)
-    except ValueError:
-        return None
+def _manifests_in(store: ReadStore, folders: Iterable[str]) -> Iterator[tuple[str, Manifest | None]]:
+    """Each folder with its manifest, None where that is damaged; without those that are gone by now."""
+    for folder in folders:
+        try:
+            yield folder, read_manifest(store.files, folder)
+        except FileNotFoundError:  # removed since it was listed
+            continue
+        except ValueError:
+            yield folder, None
 
 
 def find_built(study: Study, store: ReadStore, spec: BuildSpec) -> DataPlan:
-    """The one build of a source. Raises ValueError where the storage has none, more than one, or a damaged one."""
+    """The one build of a source. Raises ValueError where the storage has none that is whole, or more than one."""
     return DataPlan(spec, None, _one_build(study, store, spec), True)
 
 
 def _one_build(study: Study, store: ReadStore, spec: BuildSpec) -> str:
     folders = builds_of(store, spec)
-    if damaged := damaged_builds(store, spec.source):
+    # A damaged manifest does not say what it was built by: beside a whole build it may be of another study.
+    if not folders and (damaged := damaged_builds(store, spec.source)):
         raise ValueError(
             f"{damaged[0]}/{MANIFEST} is damaged: remove {damaged[0]} and give {spec.source}'s folder with "
             f"--raw {spec.source}=DIR, so that it is built again"
@@ -192,5 +197,14 @@ def _one_build(study: Study, store: ReadStore, spec: BuildSpec) -> str:
 
 
 def manifests(folders: Mapping[str, str], store: ReadStore) -> dict[str, Manifest]:
-    """Source -> manifest of its shards. Raises ValueError for a damaged one, NewerSchema for one of a newer version."""
-    return {source: read_manifest(store.files, folder) for source, folder in folders.items()}
+    """Source -> manifest of its shards, with the counts that commands print.
+
+    Raises ValueError that says what to do about a damaged one, NewerSchema for one of a newer version.
+    """
+    found: dict[str, Manifest] = {}
+    for source, folder in folders.items():
+        try:
+            found[source] = whole_manifest(store.files, folder)
+        except ValueError as error:
+            raise ValueError(data_damage(source, folder, [str(error)]).sentence) from error
+    return found

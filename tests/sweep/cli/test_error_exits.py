@@ -10,11 +10,14 @@ import typer
 
 import sweep
 from datasets_io.storage.schema_version import NewerSchema
-from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, errors_as_sentences
+from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, errors_as_sentences, handled_errors
 from sweep.cli.signals import EXIT_INTERRUPTED
 from sweep.studies.bad_input import BadInput
 
 COMMANDS = sorted([*Path(sweep.__file__).parent.glob("*/__main__.py"), Path(sweep.__file__).parent / "list.py"])
+
+# What pyarrow raises where nobody answers at the address of an object store; it has no errno.
+NO_SERVER = "AWS Error NETWORK_CONNECTION during HeadObject operation: curlCode: 7, Could not connect to server"
 
 
 def disk(number: int, path: str | None = None) -> OSError:
@@ -36,6 +39,21 @@ def disk(number: int, path: str | None = None) -> OSError:
             EXIT_SOME_FAILED,
             "error: No space left on device: the storage. What is finished is kept; X\n",
         ),
+        (
+            disk(errno.ETIMEDOUT, "/mnt/a"),
+            EXIT_SOME_FAILED,
+            "error: Connection timed out: /mnt/a. What is finished is kept; X\n",
+        ),
+        (
+            disk(errno.ECONNREFUSED),
+            EXIT_SOME_FAILED,
+            "error: Connection refused: the storage. What is finished is kept; X\n",
+        ),
+        (
+            OSError(NO_SERVER),
+            EXIT_SOME_FAILED,
+            f"error: storage the storage cannot be reached ({NO_SERVER}). What is finished is kept; X\n",
+        ),
         (KeyboardInterrupt(), EXIT_INTERRUPTED, ""),
     ],
 )
@@ -46,10 +64,30 @@ def test_what_ends_a_command_is_one_sentence_and_an_exit_code(error, code, sente
     assert capsys.readouterr().err == sentence
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "gone", "a"), KeyError("a"), ValueError("a")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "gone", "a"),
+        disk(errno.EPIPE),
+        OSError("AWS Error NO_SUCH_BUCKET"),
+        ConnectionError("no connection to a server that is not the storage"),
+        KeyError("a"),
+        ValueError("a"),
+    ],
+    ids=repr,
+)
 def test_what_is_an_error_of_ours_is_raised(error):
     with pytest.raises(type(error)), errors_as_sentences("the storage", BadInput):
         raise error
+
+
+def test_a_command_that_goes_on_with_its_work_says_so_where_the_storage_cannot_be_reached(capsys):
+    with pytest.raises(typer.Exit) as end, handled_errors("sweep.run", "s3://bucket", BadInput):
+        raise OSError(NO_SERVER)
+    assert end.value.exit_code == EXIT_SOME_FAILED
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: storage s3://bucket cannot be reached ({NO_SERVER}). What is finished is kept; ")
+    assert "go on with:\n  python -m sweep.run" in said
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.parent.name)
