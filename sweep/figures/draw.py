@@ -234,6 +234,5 @@ def _drawn(name: str, title: str, draw: Callable[[], Drawing]) -> Drawing:
         return not_drawn(name, title, str(reason))
     except Exception as error:  # one broken figure must not fail the report
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return not_drawn(
-            name, title, f"Drawing failed: {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        )
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        return not_drawn(name, title, f"Drawing failed: {type(error).__name__}: {error} ({place})", failed=True)

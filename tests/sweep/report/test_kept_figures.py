@@ -26,6 +26,8 @@ from sweep.statistics import analysis
 from sweep.statistics.comparisons import compare_methods
 from sweep.statistics.summaries import study_summaries
 from sweep.store.report_folder import ReportFolder
+from sweep.store.snapshot import Origin, Snapshot
+from tests.sweep.saved_study import NUM_IMAGES, make, save_all, save_shards
 
 
 def compared(data):
@@ -201,3 +203,77 @@ def test_a_study_of_other_results_shares_no_key(tmp_path):
     plan = plan_of(study)
     half = [without(r) if r.seed else r for r in results_of(study, plan)]
     assert "forest" in changed(data_of(tmp_path, study), data_of(tmp_path, study, half, plan))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A snapshot with predictions and shards in its storage, and the folder of its report."""
+    made_up = make(tmp_path / "storage", methods=("imagenet", "clip"))
+    save_all(made_up)
+    folder = save_shards(made_up, ["F", "M"] * (NUM_IMAGES // 2), [40] * NUM_IMAGES, ["PA"] * NUM_IMAGES)
+    origin = Origin("saved", made_up.store.uri)
+    data = Snapshot(
+        made_up.study, made_up.plan, made_up.results(), {}, made_up.store, origin, data_folders={"chexpert": folder}
+    )
+    return data, ReportFolder.elsewhere(str(tmp_path / "report"))
+
+
+def damaged(data, paths) -> dict[str, bytes]:
+    """Cut these files of the storage short; path -> what was in each."""
+    before = {path: data.store.files.read(path) for path in paths}
+    for path, content in before.items():
+        data.store.files.write(path, content[:40])
+    return before
+
+
+def restore(data, before) -> None:
+    for path, content in before.items():
+        data.store.files.write(path, content)
+
+
+def paths_of(data, which) -> list[str]:
+    if which == "predictions":
+        folders = [data.store.folder(cell) for cell in data.plan.cells]
+        return [path for folder in folders for path in data.store.files.list(folder) if path.endswith(".parquet")]
+    return [path for path in data.store.files.list(data.data_folders["chexpert"]) if path.endswith(which)]
+
+
+@pytest.mark.parametrize("which", ["predictions", ".parquet", "manifest.json"])
+def test_statistics_that_lacked_what_could_not_be_read_are_made_anew_once_it_can_be(saved, which):
+    data, folder = saved
+    paths = paths_of(data, which)
+    assert paths
+    before = damaged(data, paths)
+    broken = made(data, folder)
+    assert any("cannot be read" in note or "that can be read" in note for note in broken.notes)
+    assert broken.statistics["subgroups.csv"].count("\n") == 1 and broken.statistics_key is None
+    write(folder, broken)
+    restore(data, before)
+    mended = made(data, folder)
+    assert mended.statistics["subgroups.csv"].count("\n") > 1 and mended.statistics_key is not None
+    assert not [note for note in mended.notes if "read" in note]
+    write(folder, mended)
+    assert _cached_statistics(folder, _index_of(folder), mended.statistics_key) == mended.statistics
+
+
+def test_a_figure_that_failed_is_drawn_anew_and_one_with_nothing_to_show_is_not(reported, copied, drawn, monkeypatch):
+    data, first, _ = reported
+    really = forest.draw
+
+    def failing(view):
+        raise OSError("the storage is away")
+
+    monkeypatch.setattr(forest, "VERSION", forest.VERSION + 1)
+    monkeypatch.setattr(forest, "draw", failing)
+    broken = made(data, copied)
+    assert broken.drawings["forest"].missing.startswith("Drawing failed: OSError: the storage is away")
+    assert [name for name, one in broken.drawings.items() if one.failed] == ["forest"]
+    write(copied, broken)
+    monkeypatch.setattr(forest, "draw", really)
+    drawn.clear()
+    mended = made(data, copied)
+    assert drawn == ["forest"] and mended.drawings["forest"] == first.drawings["forest"]
+    write(copied, mended)
+    drawn.clear()
+    made(data, copied)
+    assert drawn == [] and first.drawings["pretraining_losses"].missing
