@@ -9,8 +9,10 @@ from made_up_report import data_of
 from made_up_study import plan_of, results_of, small, without
 
 import sweep
+from datasets_io.storage.artefacts import seal
 from sweep.figures import curves, drawing, forest, training_free_panels
 from sweep.figures.draw import figure_keys
+from sweep.figures.models import first_cell
 from sweep.figures.view import View, make_view
 from sweep.report.cached_parts import (
     FIGURES,
@@ -190,6 +192,24 @@ def test_an_encoder_and_what_needs_no_training_are_inputs_of_their_figures(tmp_p
     folder = training_free_panels.items_of(data)[0].folder
     data.store.files.write(f"{folder}/result.json", b"{}")
     assert keys_of(data)["training_free"] != after["training_free"]
+
+
+@pytest.mark.parametrize("protocol", ["LPFT", "LP"])
+def test_a_cell_whose_network_is_shown_is_an_input_though_its_aurocs_are_the_same(tmp_path, protocol):
+    data = data_of(tmp_path, small(("random", "imagenet")))
+    shown = first_cell(View(data, compared(data)), "imagenet", "chexpert", protocol, 100)
+    place = shown.encoder, shown.dataset, protocol, 100
+    same = [c for c in data.plan.cells if (c.encoder, c.dataset, c.protocol, c.label_percent) == place]
+    hidden = next(cell for cell in same if cell.seed != shown.seed)
+    networks = {name for name in keys_of(data) if name.startswith(("feature_map", "grad_cam", "pointing"))}
+    assert len(networks) > 3
+    for weights in ("head.safetensors", "backbone.safetensors"):  # computed with other weights, then with more of them
+        for cell, expected in ((hidden, set()), (shown, networks)):
+            before = keys_of(data)
+            sealed = seal({"files": {weights: {"path": weights, "sha256": "0" * 64}}})
+            data.store.files.write(f"{data.store.folder(cell)}/result.json", sealed)
+            after = keys_of(data)
+            assert {name for name in after if after[name] != before[name]} == expected
 
 
 def test_an_index_of_an_older_form_keeps_nothing(reported, copied, drawn):
