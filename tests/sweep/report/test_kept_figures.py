@@ -9,7 +9,7 @@ from made_up_report import data_of
 from made_up_study import plan_of, results_of, small, without
 
 import sweep
-from datasets_io.storage.artefacts import seal
+from datasets_io.storage.artefacts import publish, seal
 from sweep.figures import curves, drawing, forest, training_free_panels
 from sweep.figures.draw import figure_keys
 from sweep.figures.models import first_cell
@@ -29,6 +29,9 @@ from sweep.statistics.comparisons import compare_methods
 from sweep.statistics.summaries import study_summaries
 from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import Origin, Snapshot
+from sweep.store.store import Store
+from sweep.training_free.__main__ import _compute_and_write
+from sweep.training_free.measures import items_of, means_of, rows_of, table_markdown
 from tests.sweep.saved_study import NUM_IMAGES, make, save_all, save_shards
 
 
@@ -192,6 +195,32 @@ def test_an_encoder_and_what_needs_no_training_are_inputs_of_their_figures(tmp_p
     folder = training_free_panels.items_of(data)[0].folder
     data.store.files.write(f"{folder}/result.json", b"{}")
     assert keys_of(data)["training_free"] != after["training_free"]
+
+
+def test_training_free_numbers_are_averaged_over_pretraining_seeds_and_draw_their_figure_alone_anew(
+    tmp_path, drawn, monkeypatch
+):
+    study = small(("random", "imagenet", "clip"), training_free=("knn", "retrieval"), pretrain_seeds=(0, 1))
+    data, report = data_of(tmp_path, study), ReportFolder.of_study(Store(str(tmp_path)), study.name)
+    write(report, made(data, report))
+    drawn.clear()
+    for item in items_of(data):
+        seed = item.run.pretrain_seed
+        auroc = {"macro_auroc": None if item.run.row == "random" and seed else 0.6 + 0.1 * seed, "findings": []}
+        cuts = {name: [0.1 + 0.1 * seed] * 3 for name in ("image_to_text", "text_to_image")}
+        result = cuts | {"num_texts": 9, "num_images": 9} if item.kind == "retrieval" else auroc
+        publish(data.store.files, item.folder, {}, result)
+    monkeypatch.setattr("sweep.training_free.__main__.compute_all", lambda *_: 1)  # as if it had computed those
+    _compute_and_write(data, study.training_free, report)
+    drawing = made(data, report).drawings["training_free"]
+    assert drawn == ["training_free"] and drawing.missing is None
+    means = means_of(rows_of(data))
+    assert means["clip", "knn", "chexpert", "macro_auroc"] == pytest.approx(0.65)
+    assert drawing.numbers["knn"]["CheXpert"] == {
+        row.name: means[row.name, "knn", "chexpert", "macro_auroc"] for row in study.rows
+    }
+    assert drawing.numbers["image_to_text"]["R@5"] == {"clip": pytest.approx(0.15)}
+    assert "| CLIP | 65.00 | 65.00 | 15.00 |" in table_markdown(data)
 
 
 @pytest.mark.parametrize("protocol", ["LPFT", "LP"])
