@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,6 +28,7 @@ from sweep.figures import (
     training_free_panels,
 )
 from sweep.figures.drawing import CannotDraw, Drawing, not_drawn
+from sweep.figures.models import cells_of_networks
 from sweep.figures.view import View, make_view
 from sweep.statistics import analysis
 from sweep.store.records import CellResult
@@ -188,8 +189,14 @@ def _of_pretraining(view: View) -> list[Figure]:
 def _of_networks(view: View) -> list[Figure]:
     boxes = _boxes(view)
 
+    @cache  # several figures have the same inputs, a file for each encoder and for each cell whose network is shown
+    def networks() -> list[object]:
+        # A cell's weights may change under the same AUROCs: computed again on another machine, or with its tuned
+        # weights kept.
+        return [_encoders(view), view.digests([view.store.folder(cell) for cell in cells_of_networks(view)])]
+
     def inputs() -> list[object]:
-        return [_encoders(view), view.study.corpus.source, sorted(view.data_folders.items()), sorted(view.raw), boxes]
+        return [networks(), view.study.corpus.source, sorted(view.data_folders.items()), sorted(view.raw), boxes]
 
     figures = [
         Figure(name, title, partial(feature_maps.draw, view, name, title, rows), feature_maps.VERSION, inputs)
@@ -234,6 +241,5 @@ def _drawn(name: str, title: str, draw: Callable[[], Drawing]) -> Drawing:
         return not_drawn(name, title, str(reason))
     except Exception as error:  # one broken figure must not fail the report
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return not_drawn(
-            name, title, f"Drawing failed: {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        )
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        return not_drawn(name, title, f"Drawing failed: {type(error).__name__}: {error} ({place})", failed=True)

@@ -30,7 +30,8 @@ class Drawing:
     """One figure. svg: an element ready for a page, its ids begin with `name`; png: the same at 200 dpi.
 
     numbers: what the picture shows, as plain values for JSON (AUROCs in [0, 1], also where the picture has percent).
-    missing: why there is no picture; then svg and png are empty.
+    missing: why there is no picture; then svg and png are empty. failed: an error was the reason, which the same inputs
+    may not give again: a file that could not be read, say.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Drawing:
     png: bytes = b""
     numbers: Mapping[str, Any] = field(default_factory=dict)
     missing: str | None = None
+    failed: bool = False
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -68,9 +70,9 @@ def finished(name: str, title: str, caption: str, figure: Figure, numbers: Mappi
     return Drawing(name, title, caption, inline_svg(vector.getvalue(), name, title), raster.getvalue(), plain(numbers))
 
 
-def not_drawn(name: str, title: str, reason: str) -> Drawing:
-    """What stands for a figure that there is not. reason: a sentence for the page."""
-    return Drawing(name, title, "", missing=reason)
+def not_drawn(name: str, title: str, reason: str, failed: bool = False) -> Drawing:
+    """What stands for a figure that there is not. reason: a sentence for the page; failed: as in Drawing."""
+    return Drawing(name, title, "", missing=reason, failed=failed)
 
 
 def inline_svg(text: str, name: str, title: str) -> str:

@@ -13,9 +13,10 @@ from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, sty
 from sweep.figures.style import BACKGROUND, FOREGROUND, GREY_SCALE, MUTED, short_name, spelled
 from sweep.figures.view import View, column_title
 from sweep.statistics.summaries import Column
+from sweep.statistics.summary import best_of
 from sweep.studies.study import Dataset
 
-VERSION = 1
+VERSION = 2
 FEW = 10  # positives below which an AUROC depends on single images
 
 
@@ -23,12 +24,14 @@ FEW = 10  # positives below which an AUROC depends on single images
 class HeatMap:
     """What the figure shows of one dataset. n_pos: positive test images of each of the F findings.
 
-    percent: (rows, F) float64 mean AUROC in percent, NaN where there is none.
+    percent: (rows, F) float64 mean AUROC in percent, NaN where there is none. best: (rows, F) bool, by `best_of`, as in
+    the tables of findings.
     """
 
     dataset: Dataset
     findings: tuple[str, ...]
     percent: np.ndarray
+    best: np.ndarray
     n_pos: tuple[int, ...]
 
 
@@ -99,7 +102,10 @@ def table(view: View, source: str, column: Column) -> tuple[list[str], np.ndarra
 
 def _block_of(view: View, dataset: Dataset, column: Column) -> HeatMap:
     findings, percent, n_pos = table(view, dataset.source, column)
-    return HeatMap(dataset, tuple(findings), percent, tuple(n_pos))
+    best = np.zeros(percent.shape, dtype=bool)
+    for j, finding in enumerate(findings):
+        best[:, j] = best_of([view.summaries.of(row.name, dataset.source, column, finding) for row in view.rows])
+    return HeatMap(dataset, tuple(findings), percent, best, tuple(n_pos))
 
 
 def _block(axis: Axes, view: View, block: HeatMap, scale: Normalize) -> AxesImage:
@@ -107,13 +113,11 @@ def _block(axis: Axes, view: View, block: HeatMap, scale: Normalize) -> AxesImag
     values = block.percent
     colors = colormaps[GREY_SCALE].with_extremes(bad="#f0f1f3")
     image = axis.imshow(np.ma.masked_invalid(values), cmap=colors, norm=scale, aspect="auto")
-    best = np.where(np.isfinite(values), values, -1).max(axis=0)  # -1 is below any AUROC
     for i, j in np.ndindex(values.shape):
         if not np.isfinite(values[i, j]):
             axis.text(j, i, "–", ha="center", va="center", color=MUTED)
             continue
-        # As printed, to one decimal: two that read alike are both the best.
-        bold = "bold" if round(float(values[i, j]), 1) == round(float(best[j]), 1) else "normal"
+        bold = "bold" if block.best[i, j] else "normal"
         color = readable_on(colors(scale(values[i, j])))
         axis.text(j, i, f"{values[i, j]:.1f}", ha="center", va="center", color=color, fontsize=8, fontweight=bold)
     counts = zip(block.findings, block.n_pos, strict=True)
@@ -151,5 +155,6 @@ def _caption(view: View, column: Column) -> str:
     return (
         f"AUROC in percent for each finding, {column_title(column)}, mean over the finished seeds. In brackets the "
         f"positive test images, with * where fewer than {FEW}: there an AUROC hangs on single images. Bold: the best "
-        "of a finding. A dash: no finished cell, or one class only in the test images."
+        "of a finding, among the means over the most seeds and by two decimals, as in the tables. A dash: no finished "
+        "cell, or one class only in the test images."
     )

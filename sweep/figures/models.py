@@ -15,6 +15,15 @@ def first_cell(view: View, row: str, dataset: str, protocol: str, label_percent:
     return min(found, key=lambda cell: (cell.encoder.pretrain_seed, cell.seed), default=None)
 
 
+def cells_of_networks(view: View) -> list[Cell]:
+    """Every cell that `cell_network` may take: those of the first seeds, for each row and data set that is shown."""
+    places = [
+        (row.name, dataset.source, *column) for row in view.rows for dataset in view.datasets for column in PREFERRED
+    ]
+    found = (first_cell(view, *place) for place in places)
+    return [cell for cell in found if cell is not None]
+
+
 def cell_network(view: View, row: EncoderRow, dataset: Dataset, only_tuned: bool = False) -> CellModel | None:
     """The network of LPFT, else of LP, with all labels and the first seed; None where neither is stored.
 

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.style import FOREGROUND, MUTED, line_style, short_name
 from sweep.figures.view import View
-from sweep.training_free.measures import KINDS, items_of, rows_of
+from sweep.training_free.measures import KINDS, items_of, means_of, rows_of
 
 VERSION = 1
 NAME, TITLE = "training_free", "Without training: neighbours, prompts, retrieval"
@@ -49,16 +49,13 @@ def measured(view: View) -> dict[str, Series]:
     knn and zero_shot have a marker for each data set, retrieval one for each cut, `R@1` to `R@10`.
     """
     displays = {dataset.source: dataset.display for dataset in view.datasets}
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for method, _, kind, source, measure, value, _, _ in rows_of(view.snapshot):
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for (method, kind, source, measure), mean in means_of(rows_of(view.snapshot)).items():
         # A retrieval's measure is `image_to_text R@5`: its direction is the panel, its cut the marker.
         panel, name = (kind, displays.get(source, source)) if kind != "retrieval" else measure.split(" ")
-        if value is not None:
-            found.setdefault(panel, {}).setdefault(name, {}).setdefault(method, []).append(value)
-    return {
-        panel: {name: {row: sum(some) / len(some) for row, some in by_row.items()} for name, by_row in series.items()}
-        for panel, series in sorted(found.items(), key=lambda item: list(PANELS).index(item[0]))
-    }
+        if mean is not None:
+            found.setdefault(panel, {}).setdefault(name, {})[method] = mean
+    return dict(sorted(found.items(), key=lambda item: list(PANELS).index(item[0])))
 
 
 def _panel(axis: Axes, kind: str, series: Series, rows: list[str]) -> None:

@@ -31,7 +31,8 @@ class CachedParts:
 
     statistics_key, figure_keys: a digest of what they were computed from and of the version that computed them; the
     next report uses again what has the same key. statistics_key is None where nothing is to be used again: after a
-    quick report, and where predictions could not be read.
+    quick report, and where predictions or the metadata of shards could not be read. A figure whose drawing failed is
+    not used again either, whatever its key.
     """
 
     statistics: Mapping[str, str]
@@ -58,7 +59,8 @@ class CachedParts:
                 "caption": d.caption,
                 "missing": d.missing,
                 "numbers": d.numbers,
-                "key": self.figure_keys.get(d.name),
+                # What could not be read may be mended under the same key: a failed drawing is tried again.
+                "key": None if d.failed else self.figure_keys.get(d.name),
             }
             for d in self.drawings.values()
         ]
@@ -90,9 +92,9 @@ def cached_parts_of(data: Snapshot, comparisons: Comparisons, folder: ReportFold
         if statistics is not None:
             return CachedParts(statistics, tuple(index["notes"]), drawings(), key, keys)
         found = analyse(data.study, data.plan, data.results, data.store, data.data_folders, comparisons=comparisons)
-        # Predictions that cannot be read now may be computed again under the same keys: without a key of their own
-        # these statistics are not used again.
-        return CachedParts(found.csv_files(), found.notes, drawings(), None if found.unusable else key, keys)
+        # What cannot be read now may be mended under the same keys: without a key of their own these statistics are
+        # not used again.
+        return CachedParts(found.csv_files(), found.notes, drawings(), None if found.unread else key, keys)
 
 
 def describe(name: str) -> str:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweep.report.main_table import absence, best_of
+from sweep.report.main_table import absence
 from sweep.report.published import SOURCE, PublishedFinding, published_findings
 from sweep.report.published_values import MEANS, PER_FINDING_COLUMNS, PER_FINDING_ROWS
 from sweep.report.table_text import (
@@ -20,10 +20,9 @@ from sweep.report.table_text import (
     markdown_row,
     markdown_value,
     mean_and_interval,
-    percent,
 )
 from sweep.statistics.summaries import Summaries
-from sweep.statistics.summary import FEW_POSITIVES, Summary
+from sweep.statistics.summary import FEW_POSITIVES, Summary, best_of
 from sweep.store.csv_files import csv_text
 from sweep.store.records import CellResult
 from sweep.studies.layout import PAPER_BATCH_SIZE, TableLayout, what_varies
@@ -197,11 +196,10 @@ def _entries(
     """marks: footnote text -> its letter; the table's, so new texts are added to it."""
     best = best_of(list(summaries.values()))
     entries = []
-    for name, summary in summaries.items():
+    for (name, summary), is_best in zip(summaries.items(), best, strict=True):
         text = absence(summary, UNDEFINED)
         mark = marks.setdefault(text, letter(len(marks))) if text else ""
-        # By the printed mean, as in Table 1: two that print the same number are both the best.
-        entries.append(FindingEntry(summary, (summary.n, percent(summary.mean)) == best, mark, published.get(name)))
+        entries.append(FindingEntry(summary, is_best, mark, published.get(name)))
     return tuple(entries)
 
 

@@ -17,10 +17,9 @@ from sweep.report.table_text import (
     markdown_row,
     markdown_value,
     mean_and_interval,
-    percent,
 )
 from sweep.statistics.summaries import Summaries
-from sweep.statistics.summary import Summary, defined_findings
+from sweep.statistics.summary import Summary, best_of, defined_findings
 from sweep.store.csv_files import csv_text
 from sweep.store.records import CellResult, Place
 from sweep.store.status_names import Status
@@ -145,15 +144,14 @@ def _section(
         column: best_of([summaries[name, dataset, *column] for name, _, _ in layout.rows]) for column in layout.columns
     }
     rows = []
-    for name, row_display, group in layout.rows:
+    for place, (name, row_display, group) in enumerate(layout.rows):
         entries = []
         for column in layout.columns:
             summary = summaries[name, dataset, *column]
             entries.append(
                 Entry(
                     summary,
-                    # By the printed mean: of two that print the same number neither is shown as the better one.
-                    best=(summary.n, percent(summary.mean)) == best[column],
+                    best=best[column][place],
                     mark=marks.get(absence(summary), ""),
                     published=published_value(layout, dataset, name, *column) if published else None,
                 )
@@ -168,12 +166,6 @@ def published_value(
     """The paper's value for a row and column of a table; None where it has none."""
     method, batch = layout.paper_names([name])[name]
     return published_mean(dataset, method, protocol, label_percent, batch)
-
-
-def best_of(summaries: list[Summary]) -> tuple[int, str] | None:
-    """Largest n and, among those that have it, the highest mean as printed: a mean of fewer seeds does not compete."""
-    # percent() rounds as it prints, and float() of it compares numbers, not texts ("9.50" is no more than "10.00").
-    return max(((s.n, percent(s.mean)) for s in summaries if s.n), key=lambda x: (x[0], float(x[1])), default=None)
 
 
 def _caption(layout: TableLayout, results: Sequence[CellResult]) -> str:

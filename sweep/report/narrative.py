@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sweep.report.main_table import best_of
 from sweep.report.table_text import mean_and_interval, percent
 from sweep.statistics.comparisons import Comparisons
 from sweep.statistics.inference import Comparison
 from sweep.statistics.summaries import Column, Summaries
-from sweep.statistics.summary import FEW_POSITIVES, Summary, defined_findings
+from sweep.statistics.summary import FEW_POSITIVES, Summary, best_of, defined_findings
 from sweep.store.records import CellResult
 from sweep.store.status_names import Status
 from sweep.studies.layout import TableLayout
@@ -83,8 +82,7 @@ class DatasetSummaries:
     def best(self, column: Column, rows: Iterable[str]) -> list[str]:
         """Rows with the highest mean as printed, among those with the most seeds; several where they tie."""
         found = {row: self.summary(row, column) for row in rows}
-        best = best_of(list(found.values()))
-        return [row for row, summary in found.items() if (summary.n, percent(summary.mean)) == best]
+        return [row for row, best in zip(found, best_of(list(found.values())), strict=True) if best]
 
     @property
     def has_results(self) -> bool:

@@ -68,7 +68,8 @@ class Analysis:
     """The statistics of a study. varies: what the intervals over seeds cover, for captions.
 
     notes: sentences that say what is missing, failed or undefined. reference: the row that others are compared with,
-    None without a baseline. unusable: (key of a cell, why its predictions were not used), sorted.
+    None without a baseline. unusable: (key of a cell, why its predictions were not used), sorted. unread: whether
+    predictions or metadata that the storage has could not be read, so that another try may give more.
     ranks: first over all columns, then one for each column. The other fields are the rows of the CSV files.
     """
 
@@ -85,6 +86,7 @@ class Analysis:
     group_sizes: tuple[GroupSizeRow, ...] = ()
     notes: tuple[str, ...] = ()
     unusable: tuple[tuple[str, str], ...] = ()
+    unread: bool = False
 
     @property
     def rank_rows(self) -> tuple[RankRow, ...]:
@@ -136,6 +138,7 @@ def analyse(
     notes = _nan_notes(broken)
     columns: list[tuple[str, tuple[FindingAuroc, ...]]] = []
     unusable: dict[str, str] = {}
+    unread = False
     sizes: list[GroupSizeRow] = []
     found = Analysis(study.name, what_varies(layout) if results else "no cell was asked for", comparisons.reference)
     with ThreadPoolExecutor(threads or 4 * (os.cpu_count() or 1)) as pool:
@@ -143,7 +146,8 @@ def analyse(
         for dataset in (d for d in study.datasets if any(d.source == source for source, _ in layout.datasets)):
             # One test set for all columns: methods are compared on the same resamples of the same patients.
             own = [result for result in results if result.dataset == dataset.source]
-            tests, reasons = _test_set(dataset, own, reader, folders or {}, num_resamples)
+            tests, reasons, not_read = _test_set(dataset, own, reader, folders or {}, num_resamples)
+            unread |= not_read
             notes += [f"{dataset.display}: {reason}" for reason in reasons]
             sizes += _group_sizes(dataset.source, tests)
             for protocol, percent in layout.columns:
@@ -161,6 +165,7 @@ def analyse(
         group_sizes=tuple(sizes),
         notes=tuple(notes),
         unusable=tuple(sorted(unusable.items())),
+        unread=unread or bool(unusable),
     )
 
 
@@ -174,25 +179,27 @@ def _test_set(
     reader: MetricReader | None,
     folders: Mapping[str, str],
     num_resamples: int,
-) -> tuple[TestSet | None, list[str]]:
-    """The test set of a dataset, None where no prediction can be read; and what is left out, for the notes."""
+) -> tuple[TestSet | None, list[str], bool]:
+    """The test set of a dataset, None where no prediction can be read; what is left out, for the notes; and `unread`.
+
+    unread: as in Analysis, of this dataset.
+    """
     if reader is None:
-        return None, ["without the storage there are no intervals over patients, calibration or subgroups"]
+        return None, ["without the storage there are no intervals over patients, calibration or subgroups"], False
     done = [result for result in results if result.status == Status.DONE]
-    images = reader.find_images(done)
+    images, unread = reader.find_images(done)
     if images is None:
-        return None, ["no cell is finished" if not done else "no finished cell has predictions that can be read"]
-    metadata, reasons = _metadata(dataset, reader.store, folders.get(dataset.source))
-    return make_test_set(images, metadata, num_resamples), reasons
-
-
-def _metadata(dataset: Dataset, store: ReadStore, folder: str | None) -> tuple[pa.Table | None, list[str]]:
+        reason = "no cell is finished" if not done else "no finished cell has predictions that can be read"
+        return None, [reason], unread
+    folder = folders.get(dataset.source)
     if folder is None:
-        return None, ["no subgroups: its shards are not in the storage"]
+        return make_test_set(images, None, num_resamples), ["no subgroups: its shards are not in the storage"], unread
     try:
-        return read_metadata(store.files, folder, dataset.recipe.splits.test), []
+        metadata = read_metadata(reader.store.files, folder, dataset.recipe.splits.test)
     except (OSError, ValueError, CorruptArtefact, pa.ArrowException) as error:
-        return None, [f"no subgroups: the metadata of its shards cannot be read ({error})"]
+        reason = f"no subgroups: the metadata of its shards cannot be read ({error})"
+        return make_test_set(images, None, num_resamples), [reason], True
+    return make_test_set(images, metadata, num_resamples), [], unread
 
 
 def _group_sizes(source: str, tests: TestSet | None) -> list[GroupSizeRow]:

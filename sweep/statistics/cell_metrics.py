@@ -108,14 +108,20 @@ class MetricReader:
     cells: Mapping[str, Cell]
     pool: ThreadPoolExecutor
 
-    def find_images(self, results: Iterable[CellResult]) -> TestImages | None:
-        """The test images of the first cell whose predictions can be read; None where none can be."""
+    def find_images(self, results: Iterable[CellResult]) -> tuple[TestImages | None, bool]:
+        """The test images of the first cell whose predictions can be read; None where none can be.
+
+        Besides, whether predictions on the way there could not be read although their cell has a result in the storage.
+        """
+        unread = False
         for result in results:
             try:
-                return read_predictions(self.store.open(self.cells[result.key]))[0]
-            except UNREADABLE:
+                return read_predictions(self.store.open(self.cells[result.key]))[0], unread
+            except FileNotFoundError:  # no result.json: results from elsewhere, nothing of theirs is kept here
                 continue
-        return None
+            except UNREADABLE:
+                unread = True
+        return None, unread
 
     def measure(self, tests: TestSet, results: Sequence[CellResult]) -> tuple[dict[str, CellMetrics], dict[str, str]]:
         """Key -> what the cell's predictions say, and key -> why they were not used."""

@@ -125,6 +125,17 @@ def independent_values(groups: Sequence[Mapping[int, float]]) -> tuple[str, list
     return PRETRAINING, [mean_of_some(list(group.values())) for group in filled]
 
 
+def best_of(summaries: Sequence[Summary]) -> list[bool]:
+    """For each, whether it is shown as the best: the highest mean among those of the most values.
+
+    Means are compared as tables print them, in percent with two decimals: of two that read alike neither is better.
+    """
+    # float() compares numbers, not texts ("9.50" is no more than "10.00").
+    ranks = [None if s.mean is None else (s.n, float(f"{100 * s.mean:.2f}")) for s in summaries]
+    best = max((rank for rank in ranks if rank is not None), default=None)
+    return [rank is not None and rank == best for rank in ranks]
+
+
 def _over_both_seeds(groups: Sequence[Mapping[int, float]], interval: str) -> TwoWay | None:
     """The two-way interval; None where a pretraining lacks a downstream seed that another one has."""
     if any(group.keys() != groups[0].keys() for group in groups):

@@ -23,8 +23,6 @@ from sweep.training_free.measures import (
     table_markdown,
 )
 
-INDEX = "extras.json"  # what a report keeps of its figures
-
 EPILOG = "Exit codes: 0; 2 bad input, or a storage that cannot be written; 3 something damaged or failed was left out."
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -58,9 +56,7 @@ def main(
 
 def _compute_and_write(data: Snapshot, kinds: tuple[str, ...], folder: ReportFolder) -> tuple[list[Damage], bool]:
     """What was left out, since it is damaged; and whether all that could be computed is there."""
-    computed = compute_all(data, kinds, typer.echo)
-    if computed:  # the report's figures were made without them
-        folder.remove(INDEX)
+    compute_all(data, kinds, typer.echo)
     own = damage_of(data, kinds)
     folder.write("training_free.csv", csv_text(HEADER, rows_of(data, kinds, own)))
     typer.echo(folder.write("training_free.md", table_markdown(data, kinds, own)))

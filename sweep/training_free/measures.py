@@ -232,6 +232,17 @@ def rows_of(data: Snapshot, kinds: tuple[str, ...] | None = None, without: Colle
     return rows
 
 
+def means_of(rows: Iterable[NumberRow]) -> dict[tuple[str, str, str, str], float | None]:
+    """(method, kind, source, measure) -> mean over pretraining seeds, in [0, 1]; None where no seed has a number.
+
+    rows: as `rows_of` gives, whose order is kept.
+    """
+    values: dict[tuple[str, str, str, str], list[float]] = {}
+    for method, _, kind, source, measure, value, _, _ in rows:
+        values.setdefault((method, kind, source, measure), []).extend([] if value is None else [value])
+    return {place: sum(some) / len(some) if some else None for place, some in values.items()}
+
+
 def table_markdown(
     data: Snapshot, kinds: tuple[str, ...] | None = None, damage: Mapping[str, Damage] = MappingProxyType({})
 ) -> str:
@@ -239,20 +250,19 @@ def table_markdown(
 
     damage: folder of an item -> what is damaged in it; such items are left out and named below the table.
     """
-    values: dict[tuple[str, str], list[float]] = {}
+    means: dict[tuple[str, str], float | None] = {}
     columns: dict[str, None] = {}
     displays = {d.source: d.display for d in data.study.datasets}
-    for method, _, kind, source, measure, value, _, _ in rows_of(data, kinds, damage):
+    for (method, kind, source, measure), mean in means_of(rows_of(data, kinds, damage)).items():
         name = measure.replace("_", " ") if kind == "retrieval" else f"{kind} {displays.get(source, source)}"
         columns[name] = None
-        if value is not None:
-            values.setdefault((method, name), []).append(100 * value)  # in percent
+        means[method, name] = mean
     if not columns:
         return ""
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for row in data.study.rows:
-        found = [values.get((row.name, name)) for name in columns]
-        cells = [f"{sum(some) / len(some):.2f}" if some else "–" for some in found]
+        found = [means.get((row.name, name)) for name in columns]
+        cells = ["–" if mean is None else f"{100 * mean:.2f}" for mean in found]
         lines.append(f"| {row.display} | " + " | ".join(cells) + " |")
     lines += ["", *(f"- left out, damaged: {found.line}" for found in damage.values())] if damage else []
     return "\n".join(lines) + "\n"

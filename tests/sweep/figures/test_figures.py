@@ -14,6 +14,7 @@ import pytest
 import scipy.stats
 from made_up_study import plan_of, pretend_pretrained, results_of, small, view_of, with_results, without
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from PIL import Image
 
@@ -21,6 +22,7 @@ from sweep.figures import curves, draw, feature_maps, forest, heat_map, pretrain
 from sweep.figures.draw import draw_all, drawing_in_background
 from sweep.figures.drawing import inline_svg
 from sweep.figures.style import GREY_SCALE, LINES, MARKERS, PALETTE
+from sweep.report.finding_table import finding_tables
 from sweep.statistics.inference import holm
 from sweep.statistics.summary import summarise
 
@@ -196,6 +198,31 @@ def test_undefined_findings_are_shown_without_a_number(view):
     assert np.isnan(values[:, 2]).all() and np.isfinite(values[:, :2]).all()
     drawing = heat_map.draw(view, ("FT", 100))
     assert set(drawing.numbers["auroc"]["chexpert"]["clip"].values()) >= {None}
+
+
+def test_the_heat_map_bolds_what_the_tables_of_findings_bold(view, monkeypatch):
+    """More than the others by 0.0002 is the best; 0.3 with a seed missing does not compete."""
+    values = {"random": 0.7, "imagenet": 0.70002, "clip": 0.7002, "simclr": 0.70021, "clip+simclr": 0.99}
+    changed = []
+    for result in view.results:
+        findings = (replace(result.findings[0], auroc=values[result.encoder]), *result.findings[1:])
+        one_less = (result.encoder, result.seed) == ("clip+simclr", 1)
+        changed.append(without(result) if one_less else replace(result, findings=findings))
+    shown = with_results(view, changed)
+    blocks = heat_map.blocks_of(shown, ("FT", 100))
+    tables = [t for t in finding_tables(shown.summaries) if t.label_percent == 100]
+    assert len(blocks) == len(tables) == 2
+    for block, table in zip(blocks, tables, strict=True):
+        rows = {row.finding: [entry.best for entry in row.entries] for row in table.rows}
+        assert [block.best[:, j].tolist() for j in range(3)] == [rows[finding] for finding in block.findings]
+        best = dict(zip((row.name for row in shown.rows), block.best[:, 0].tolist(), strict=True))
+        assert [name for name, is_best in best.items() if is_best] == ["clip", "simclr"]
+        assert not block.best[:, 2].any()
+    weights = []
+    really = Axes.text
+    monkeypatch.setattr(Axes, "text", lambda *a, **k: weights.append(k.get("fontweight")) or really(*a, **k))
+    heat_map.draw(shown, ("FT", 100))
+    assert weights.count("bold") == sum(int(block.best.sum()) for block in blocks)
 
 
 @pytest.mark.parametrize("status", ["missing", "failed"])

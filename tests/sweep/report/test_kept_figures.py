@@ -9,8 +9,10 @@ from made_up_report import data_of
 from made_up_study import plan_of, results_of, small, without
 
 import sweep
+from datasets_io.storage.artefacts import publish, seal
 from sweep.figures import curves, drawing, forest, training_free_panels
 from sweep.figures.draw import figure_keys
+from sweep.figures.models import first_cell
 from sweep.figures.view import View, make_view
 from sweep.report.cached_parts import (
     FIGURES,
@@ -26,6 +28,11 @@ from sweep.statistics import analysis
 from sweep.statistics.comparisons import compare_methods
 from sweep.statistics.summaries import study_summaries
 from sweep.store.report_folder import ReportFolder
+from sweep.store.snapshot import Origin, Snapshot
+from sweep.store.store import Store
+from sweep.training_free.__main__ import _compute_and_write
+from sweep.training_free.measures import items_of, means_of, rows_of, table_markdown
+from tests.sweep.saved_study import NUM_IMAGES, make, save_all, save_shards
 
 
 def compared(data):
@@ -190,6 +197,50 @@ def test_an_encoder_and_what_needs_no_training_are_inputs_of_their_figures(tmp_p
     assert keys_of(data)["training_free"] != after["training_free"]
 
 
+def test_training_free_numbers_are_averaged_over_pretraining_seeds_and_draw_their_figure_alone_anew(
+    tmp_path, drawn, monkeypatch
+):
+    study = small(("random", "imagenet", "clip"), training_free=("knn", "retrieval"), pretrain_seeds=(0, 1))
+    data, report = data_of(tmp_path, study), ReportFolder.of_study(Store(str(tmp_path)), study.name)
+    write(report, made(data, report))
+    drawn.clear()
+    for item in items_of(data):
+        seed = item.run.pretrain_seed
+        auroc = {"macro_auroc": None if item.run.row == "random" and seed else 0.6 + 0.1 * seed, "findings": []}
+        cuts = {name: [0.1 + 0.1 * seed] * 3 for name in ("image_to_text", "text_to_image")}
+        result = cuts | {"num_texts": 9, "num_images": 9} if item.kind == "retrieval" else auroc
+        publish(data.store.files, item.folder, {}, result)
+    monkeypatch.setattr("sweep.training_free.__main__.compute_all", lambda *_: 1)  # as if it had computed those
+    _compute_and_write(data, study.training_free, report)
+    drawing = made(data, report).drawings["training_free"]
+    assert drawn == ["training_free"] and drawing.missing is None
+    means = means_of(rows_of(data))
+    assert means["clip", "knn", "chexpert", "macro_auroc"] == pytest.approx(0.65)
+    assert drawing.numbers["knn"]["CheXpert"] == {
+        row.name: means[row.name, "knn", "chexpert", "macro_auroc"] for row in study.rows
+    }
+    assert drawing.numbers["image_to_text"]["R@5"] == {"clip": pytest.approx(0.15)}
+    assert "| CLIP | 65.00 | 65.00 | 15.00 |" in table_markdown(data)
+
+
+@pytest.mark.parametrize("protocol", ["LPFT", "LP"])
+def test_a_cell_whose_network_is_shown_is_an_input_though_its_aurocs_are_the_same(tmp_path, protocol):
+    data = data_of(tmp_path, small(("random", "imagenet")))
+    shown = first_cell(View(data, compared(data)), "imagenet", "chexpert", protocol, 100)
+    place = shown.encoder, shown.dataset, protocol, 100
+    same = [c for c in data.plan.cells if (c.encoder, c.dataset, c.protocol, c.label_percent) == place]
+    hidden = next(cell for cell in same if cell.seed != shown.seed)
+    networks = {name for name in keys_of(data) if name.startswith(("feature_map", "grad_cam", "pointing"))}
+    assert len(networks) > 3
+    for weights in ("head.safetensors", "backbone.safetensors"):  # computed with other weights, then with more of them
+        for cell, expected in ((hidden, set()), (shown, networks)):
+            before = keys_of(data)
+            sealed = seal({"files": {weights: {"path": weights, "sha256": "0" * 64}}})
+            data.store.files.write(f"{data.store.folder(cell)}/result.json", sealed)
+            after = keys_of(data)
+            assert {name for name in after if after[name] != before[name]} == expected
+
+
 def test_an_index_of_an_older_form_keeps_nothing(reported, copied, drawn):
     copied.write(INDEX, '{"made_from": "abc", "statistics": [], "notes": [], "figures": [{"name": "forest"}]}')
     again = made(reported[0], copied)
@@ -201,3 +252,77 @@ def test_a_study_of_other_results_shares_no_key(tmp_path):
     plan = plan_of(study)
     half = [without(r) if r.seed else r for r in results_of(study, plan)]
     assert "forest" in changed(data_of(tmp_path, study), data_of(tmp_path, study, half, plan))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A snapshot with predictions and shards in its storage, and the folder of its report."""
+    made_up = make(tmp_path / "storage", methods=("imagenet", "clip"))
+    save_all(made_up)
+    folder = save_shards(made_up, ["F", "M"] * (NUM_IMAGES // 2), [40] * NUM_IMAGES, ["PA"] * NUM_IMAGES)
+    origin = Origin("saved", made_up.store.uri)
+    data = Snapshot(
+        made_up.study, made_up.plan, made_up.results(), {}, made_up.store, origin, data_folders={"chexpert": folder}
+    )
+    return data, ReportFolder.elsewhere(str(tmp_path / "report"))
+
+
+def damaged(data, paths) -> dict[str, bytes]:
+    """Cut these files of the storage short; path -> what was in each."""
+    before = {path: data.store.files.read(path) for path in paths}
+    for path, content in before.items():
+        data.store.files.write(path, content[:40])
+    return before
+
+
+def restore(data, before) -> None:
+    for path, content in before.items():
+        data.store.files.write(path, content)
+
+
+def paths_of(data, which) -> list[str]:
+    if which == "predictions":
+        folders = [data.store.folder(cell) for cell in data.plan.cells]
+        return [path for folder in folders for path in data.store.files.list(folder) if path.endswith(".parquet")]
+    return [path for path in data.store.files.list(data.data_folders["chexpert"]) if path.endswith(which)]
+
+
+@pytest.mark.parametrize("which", ["predictions", ".parquet", "manifest.json"])
+def test_statistics_that_lacked_what_could_not_be_read_are_made_anew_once_it_can_be(saved, which):
+    data, folder = saved
+    paths = paths_of(data, which)
+    assert paths
+    before = damaged(data, paths)
+    broken = made(data, folder)
+    assert any("cannot be read" in note or "that can be read" in note for note in broken.notes)
+    assert broken.statistics["subgroups.csv"].count("\n") == 1 and broken.statistics_key is None
+    write(folder, broken)
+    restore(data, before)
+    mended = made(data, folder)
+    assert mended.statistics["subgroups.csv"].count("\n") > 1 and mended.statistics_key is not None
+    assert not [note for note in mended.notes if "read" in note]
+    write(folder, mended)
+    assert _cached_statistics(folder, _index_of(folder), mended.statistics_key) == mended.statistics
+
+
+def test_a_figure_that_failed_is_drawn_anew_and_one_with_nothing_to_show_is_not(reported, copied, drawn, monkeypatch):
+    data, first, _ = reported
+    really = forest.draw
+
+    def failing(view):
+        raise OSError("the storage is away")
+
+    monkeypatch.setattr(forest, "VERSION", forest.VERSION + 1)
+    monkeypatch.setattr(forest, "draw", failing)
+    broken = made(data, copied)
+    assert broken.drawings["forest"].missing.startswith("Drawing failed: OSError: the storage is away")
+    assert [name for name, one in broken.drawings.items() if one.failed] == ["forest"]
+    write(copied, broken)
+    monkeypatch.setattr(forest, "draw", really)
+    drawn.clear()
+    mended = made(data, copied)
+    assert drawn == ["forest"] and mended.drawings["forest"] == first.drawings["forest"]
+    write(copied, mended)
+    drawn.clear()
+    made(data, copied)
+    assert drawn == [] and first.drawings["pretraining_losses"].missing
