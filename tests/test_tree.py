@@ -90,6 +90,7 @@ LAW: dict[str, dict[str, set[str]]] = {
         "recipe": {"views"},
         "training": {"batch", "recipe"},
         "networks": {"recipe", "training"},
+        "backbones": {"networks"},
         "encoder_source": {"recipe", "networks"},
         "objectives": {"batch", "networks", "training"},
         "registry": {"recipe", "objectives", "protocols"},
