@@ -150,15 +150,14 @@ def breaches(edges: dict[str, set[str]], law: dict[str, dict[str, set[str]]]) ->
     found = []
     for module, imported in edges.items():
         package, *rest = module.split(".")
-        if not rest:
-            continue
-        subpackage = rest[0]
-        if subpackage not in law[package]:
+        subpackage = rest[0] if rest else "__init__"  # whose imports all other modules of the package would get
+        allowed = law[package].get(subpackage) if rest else set()
+        if allowed is None:
             found.append(f"{package}/{subpackage} is not in the law: say what it may import")
             continue
         for name in sorted(imported):
             other, *below = name.split(".")
-            if other == package and below and below[0] != subpackage and below[0] not in law[package][subpackage]:
+            if other == package and below and below[0] != subpackage and below[0] not in allowed:
                 found.append(f"{module} imports {name}: {package}/{subpackage} may not import {package}/{below[0]}")
     return found
 
@@ -190,6 +189,37 @@ def test_every_subpackage_of_the_law_is_there():
     assert {package: set(law) for package, law in LAW.items()} == found
 
 
+def names_by_module(text: str) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """Of a package that loads names when they are asked for: module -> names, as _HOMES and as TYPE_CHECKING say."""
+    homes: dict[str, set[str]] = {}
+    typed: dict[str, set[str]] = {}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_HOMES":
+            homes = {module: set(names) for module, names in ast.literal_eval(node.value).items()}
+        elif isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            imported = [statement for statement in node.body if isinstance(statement, ast.ImportFrom)]
+            typed = {str(node.module): {alias.name for alias in node.names} for node in imported}
+    return homes, typed
+
+
+LAZY = [path for path in FILES if re.search(r"\b(import_module|__import__)\b", path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("path", LAZY, ids=module_of)
+def test_what_is_imported_by_a_string_is_imported_for_types_as_well(path: Path):
+    """So file_edges sees it: import_module is called nowhere else, and for the modules of _HOMES only."""
+    homes, typed = names_by_module(path.read_text(encoding="utf-8"))
+    assert homes == typed != {}
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    (call,) = [call for call in calls if "import" in ast.unparse(call.func)]
+    assert ast.unparse(call) == "import_module(module)"
+
+
+def test_a_name_that_is_loaded_but_not_typed_is_noticed():
+    text = "if TYPE_CHECKING:\n    from a.b import c\n_HOMES = {'a.b': ('c',), 'a.d': ('e',)}\n"
+    assert names_by_module(text) == ({"a.b": {"c"}, "a.d": {"e"}}, {"a.b": {"c"}})
+
+
 def test_the_law_itself_has_no_circle():
     for package, law in LAW.items():
         assert circle(law) == [], package
@@ -212,6 +242,8 @@ def test_a_breach_and_a_circle_are_noticed():
     assert "sweep/store may not import sweep/report" in upward
     (unknown,) = breaches({"sweep.unknown.box": set()}, law)
     assert "unknown is not in the law" in unknown
+    (at_the_top,) = breaches({"sweep": {"sweep.store.lease"}}, law)
+    assert "sweep/__init__ may not import sweep/store" in at_the_top
     assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 

@@ -1,4 +1,4 @@
-"""The policy: worker groups come first, cells get the rest, a failure costs only what needs it, machines come and go."""
+"""The policy: worker groups come first, cells get the rest, a failure costs what needs it, machines come and go."""
 
 from dataclasses import replace
 
