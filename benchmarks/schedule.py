@@ -1,8 +1,8 @@
 """How close to the lower bound does the planner's own policy come, on 4 to 512 GPUs, and how fast does it plan?
 
 A simulation: the ordering, worker groups, shares and readiness are those of the sweep itself; only time is made up.
-Durations are stated in two ways: `paper`, what Huang et al. report (pretraining 1.5 days on four V100, 2 with two objectives,
-half a day for 100% of the labels); `forecast`, the FLOPs of each item at a V100's published rate.
+Durations are stated in two ways: `paper`, what Huang et al. report (pretraining 1.5 days on four V100, 2 with two
+objectives, half a day for 100% of the labels); `forecast`, the FLOPs of each item at a V100's published rate.
 """
 
 import argparse
