@@ -1,8 +1,8 @@
 """How close to the lower bound does the planner's own policy come, on 4 to 512 GPUs, and how fast does it plan?
 
-A simulation: the ordering, gangs, shares and readiness are those of the sweep itself; only time is made up. Durations
-are stated in two ways: `paper`, what Huang et al. report (pretraining 1.5 days on four V100, 2 with two objectives,
-half a day for 100% of the labels); `forecast`, the FLOPs of each item at a V100's published rate.
+A simulation: the ordering, worker groups, shares and readiness are those of the sweep itself; only time is made up.
+Durations are stated in two ways: `paper`, what Huang et al. report (pretraining 1.5 days on four V100, 2 with two
+objectives, half a day for 100% of the labels); `forecast`, the FLOPs of each item at a V100's published rate.
 """
 
 import argparse
@@ -41,7 +41,7 @@ GPUS = (4, 16, 64, 512)
 
 @dataclass(frozen=True)
 class Durations:
-    """Seconds of an encoder run on its gang, and of a group of cells on its share of a GPU."""
+    """Seconds of an encoder run on its worker group, and of a group of cells on its share of a GPU."""
 
     name: str
     encoder: Callable[[EncoderRun, int], float]
@@ -93,7 +93,7 @@ def simulate(study: Study, plan: Plan, gpus: int, durations: Durations) -> Outco
     runs = longest_first(left.encoders, COUNTS)
     pretrainings = [run for run in runs if run.needs_corpus]
     shape = shape_of(study.resources, machines, len(pretrainings))
-    gang = shape.workers * shape.per_worker
+    per_group = shape.workers * shape.per_worker
     groups = groups_in_order(left.cells, plan.cells, COUNTS)
     starts = starts_from(plan.cells)
     tasks = [_task(group, work, study, starts) for group, work in groups]
@@ -111,13 +111,13 @@ def simulate(study: Study, plan: Plan, gpus: int, durations: Durations) -> Outco
     while True:
         wanted = groups_wanted(shape, machines, len(waiting) + groups)
         startable = [run for run in waiting if run.parent is None or folder(run.parent) in landed]
-        while startable and groups < wanted and used + gang <= gpus + 1e-9:
+        while startable and groups < wanted and used + per_group <= gpus + 1e-9:
             run = startable.pop(0)
             waiting.remove(run)
-            groups, used, number = groups + 1, used + gang, number + 1
+            groups, used, number = groups + 1, used + per_group, number + 1
             end = now + durations.encoder(run, shape.workers)
-            heapq.heappush(events, (end, number, gang, (folder(run),), True))
-        room = capacity(shape, machines, wanted) - (used - groups * gang)
+            heapq.heappush(events, (end, number, per_group, (folder(run),), True))
+        room = capacity(shape, machines, wanted) - (used - groups * per_group)
         while (chosen := ready.claim(room)) is not None:
             share = tasks[chosen].share
             room, used, number = room - share, used + share, number + 1
@@ -132,7 +132,9 @@ def simulate(study: Study, plan: Plan, gpus: int, durations: Durations) -> Outco
             landed.add(name)
             ready.landed(name)
     assert ready.waiting == 0 and not waiting, "the policy left something undone"
-    return Outcome(now, lower_bound(plan, tasks, seconds, durations, shape.workers, gang, gpus), area / (now * gpus))
+    return Outcome(
+        now, lower_bound(plan, tasks, seconds, durations, shape.workers, per_group, gpus), area / (now * gpus)
+    )
 
 
 def _task(group: tuple[Cell, ...], work: float, study: Study, starts: dict[str, Cell]) -> ScheduledJob:
@@ -146,7 +148,7 @@ def lower_bound(
     seconds: list[float],
     durations: Durations,
     workers: int,
-    gang: float,
+    per_group: float,
     gpus: int,
 ) -> float:
     """No schedule is shorter than all work spread evenly, nor than the longest chain of what waits for each other."""
@@ -155,7 +157,7 @@ def lower_bound(
     for run in plan.encoders:
         alone = durations.encoder(run, workers if run.needs_corpus else 1)
         ends[folder(run)] = alone + (ends[folder(run.parent)] if run.parent else 0.0)
-        total += alone * gang if run.needs_corpus else 0.0
+        total += alone * per_group if run.needs_corpus else 0.0
     open_tasks = list(zip(tasks, seconds, strict=True))
     total += sum(task.share * duration for task, duration in open_tasks)
     while open_tasks:

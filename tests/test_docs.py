@@ -135,6 +135,33 @@ def test_names_that_are_not_there_are_noticed():
         found("datasets_io.nothing")
 
 
+def promised_imports() -> list[tuple[str, str]]:
+    """(module, name) of each import that docs/compatibility.md promises to study files and model cards."""
+    text = prose_of("docs/compatibility.md")
+    lists = re.findall(r"^- from `([\w.]+)`:(.*?)[;.]$", text, re.DOTALL | re.MULTILINE)
+    cards = [(module, f"`{name}`") for name, module in re.findall(r"import `(\w+)` from `([\w.]+)`", text)]
+    names = [(module, SPAN.findall(names)) for module, names in [*lists, *cards]]
+    return [(module, name) for module, listed in names for name in listed if re.fullmatch(r"\w+", name)]
+
+
+@pytest.mark.parametrize(("module", "name"), promised_imports())
+def test_promised_imports_are_there(module, name):
+    assert hasattr(importlib.import_module(module), name)
+
+
+def test_all_that_is_promised_is_looked_for():
+    promised = promised_imports()
+    assert {module for module, _ in promised} == {
+        "sweep.studies",
+        "sweep.search_space",
+        "datasets_io.build",
+        "trainables.encoder_source",
+        "trainables.recipe",
+        "trainables.backbones",
+    }
+    assert ("sweep.studies", "ViewSpec") in promised and ("trainables.recipe", "Resources") in promised
+
+
 def hashed_and_public() -> dict[str, type]:
     modules = [importlib.import_module(name) for name in ("trainables.recipe", "sweep.studies", "datasets_io.build")]
     found = {name: value for module in modules for name, value in vars(module).items() if isinstance(value, type)}

@@ -46,7 +46,7 @@ class RemoteMethod(Protocol[P, RefT]):
 
 
 class EventChannel(Protocol):
-    """The handle of the actor that collects events in the driver (sweep's board).
+    """The handle of the actor that collects events in the driver (sweep's progress actor).
 
     Nobody waits for an answer: a channel that is gone must not stop the work.
     """

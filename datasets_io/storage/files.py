@@ -151,7 +151,7 @@ class ReadFiles:
 
 
 class Files(ReadFiles):
-    """The same root to be read and written: write, write_once, move, remove and remove_leftovers besides.
+    """The same root to be read and written: write, write_once, move, remove and remove_orphans besides.
 
     A write is whole or absent: local files go through a uniquely named temporary file,
     fsync and rename; object stores show an object only when its upload is complete.

@@ -47,10 +47,11 @@ class ClusterLost(RuntimeError):
 
 
 @contextmanager
-def handled_errors(module: str, storage: str, bad_input: type[Exception], retry: str = "") -> Iterator[None]:
-    """Exit codes and sentences for what stops a command; the same command, with `retry`, goes on after most of it.
+def handled_errors(module: str, storage: str, bad_input: type[Exception], advice: str = "") -> Iterator[None]:
+    """Exit codes and sentences for what stops a command; the same command goes on after most of it.
 
     130 for an interrupt, 3 for a lost cluster or storage, 2 for `bad_input`. Other errors pass, with their traceback.
+    advice: what is said of going on, in brackets, where the storage stopped it.
     """
     command = command_of(module)
     try:
@@ -68,7 +69,8 @@ def handled_errors(module: str, storage: str, bad_input: type[Exception], retry:
     except OSError as error:
         if (trouble := storage_error_message(error, storage)) is None:
             raise
-        _exit(f"error: {trouble}; when that is mended, go on with:\n  {command}{retry}", EXIT_SOME_FAILED)
+        hint = f" ({advice})" if advice else ""
+        _exit(f"error: {trouble}; when that is mended{hint}, go on with:\n  {command}", EXIT_SOME_FAILED)
 
 
 @contextmanager

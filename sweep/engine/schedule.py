@@ -1,6 +1,6 @@
 """What starts next, and on how much of the machines: the whole policy, pure, for the sweep and for its simulation.
 
-Gangs of pretraining come first: all their workers start together, so cells leave room for as many gangs as fit.
+Pretraining comes first: all workers of a group start together, so cells leave room for as many groups as fit.
 Cells take the rest: first what has the longest chain of work behind it. Machines may come and go at any time.
 """
 

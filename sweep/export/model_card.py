@@ -92,7 +92,7 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
     if spec.name in OWN_BACKBONES:
         code = [
             "from safetensors.torch import load_file",
-            "from trainables.networks.backbones import build_backbone",
+            "from trainables.backbones import build_backbone",
             "from trainables.recipe import BackboneSpec",
             "",
             f'backbone = build_backbone(BackboneSpec("{spec.name}", {size}), seed=0)',

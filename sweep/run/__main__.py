@@ -16,6 +16,9 @@ from sweep.run.command import run_chaos, run_study
 from sweep.run.request import Request
 from sweep.studies.bad_input import BadInput
 
+# Not in the command that is advised: most often nothing failed, and the flag reads the whole storage.
+RETRY_ADVICE = "with --retry-failed where something failed, which also reads all that is stored"
+
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
@@ -67,7 +70,7 @@ def run(
     request = Request(
         study, storage, tuple(raw or ()), tuple(only or ()), dry_run, retry_failed, redo, tensorboard, mlflow, started
     )
-    with handled_errors("sweep.run", storage, BadInput, retry=" --retry-failed"):
+    with handled_errors("sweep.run", storage, BadInput, advice=RETRY_ADVICE):
         raise typer.Exit(run_chaos(request) if chaos else run_study(request))
 
 

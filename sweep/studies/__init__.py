@@ -8,16 +8,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datasets_io.synthetic.plan import SyntheticSpec
     from sweep.studies.presets import STUDIES, demo, load_study, paper, released, strict
     from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study, check_study, study_fingerprint
     from sweep.studies.tunable import tuned
+    from trainables.networks.heads import HeadSpec
+    from trainables.objectives.barlow_twins import BarlowTwinsConfig
+    from trainables.objectives.clip import ClipConfig
+    from trainables.objectives.convirt import ConvirtConfig
+    from trainables.objectives.joint import JointConfig, JointSettings
+    from trainables.objectives.mocov2 import MocoV2Config
+    from trainables.objectives.simclr import SimClrConfig
+    from trainables.objectives.vicreg import VicRegConfig
+    from trainables.views.evaluation import EvalSpec
+    from trainables.views.parameters import ViewSpec
 
 __all__ = [
     "BASELINE",
     "STUDIES",
+    "BarlowTwinsConfig",
+    "ClipConfig",
+    "ConvirtConfig",
     "Dataset",
     "EncoderRow",
+    "EvalSpec",
+    "HeadSpec",
+    "JointConfig",
+    "JointSettings",
+    "MocoV2Config",
+    "SimClrConfig",
     "Study",
+    "SyntheticSpec",
+    "VicRegConfig",
+    "ViewSpec",
     "check_study",
     "demo",
     "load_study",
@@ -29,9 +52,21 @@ __all__ = [
 ]
 # Module -> the names that this package takes from it once they are asked for.
 _HOMES = {
+    "datasets_io.synthetic.plan": ("SyntheticSpec",),
     "sweep.studies.presets": ("STUDIES", "demo", "load_study", "paper", "released", "strict"),
     "sweep.studies.study": ("BASELINE", "Dataset", "EncoderRow", "Study", "check_study", "study_fingerprint"),
     "sweep.studies.tunable": ("tuned",),
+    # What a recipe is made of, for study files: these modules may move, this path stays.
+    "trainables.networks.heads": ("HeadSpec",),
+    "trainables.objectives.barlow_twins": ("BarlowTwinsConfig",),
+    "trainables.objectives.clip": ("ClipConfig",),
+    "trainables.objectives.convirt": ("ConvirtConfig",),
+    "trainables.objectives.joint": ("JointConfig", "JointSettings"),
+    "trainables.objectives.mocov2": ("MocoV2Config",),
+    "trainables.objectives.simclr": ("SimClrConfig",),
+    "trainables.objectives.vicreg": ("VicRegConfig",),
+    "trainables.views.evaluation": ("EvalSpec",),
+    "trainables.views.parameters": ("ViewSpec",),
 }
 
 

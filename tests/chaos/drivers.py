@@ -101,7 +101,7 @@ def without(parts: tuple[str, ...], of: Path, to: Path) -> Path:
     return to
 
 
-def assert_same_and_tidy(storage: Path, calm: Path, study: str, before: dict[str, int] | None = None) -> None:
+def assert_same_without_leftovers(storage: Path, calm: Path, study: str, before: dict[str, int] | None = None) -> None:
     """The table of an undisturbed run, nothing that was finished made again, no lease, no temporary file."""
     assert results_of(storage, study) == results_of(calm, study) is not None
     assert (before or {}).items() <= finished(storage).items(), "0 finished items are computed again"

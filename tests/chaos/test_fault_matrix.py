@@ -18,7 +18,7 @@ from drivers import (
     TINY,
     Logged,
     another_item_lands,
-    assert_same_and_tidy,
+    assert_same_without_leftovers,
     command,
     run,
     without,
@@ -74,7 +74,7 @@ def storm(folder: Path, calm: Path, faults: tuple[str, ...], count: int) -> list
         injector.faults = faults
         log = injector.run(count - sum(in_each), 1, 10)
         assert log.problems == []
-        assert_same_and_tidy(storage, calm, "small")
+        assert_same_without_leftovers(storage, calm, "small")
         in_each.append(len(log.faults))
         stops += log.stops
         most_finished.append(log.finished_before_kills)
@@ -129,7 +129,7 @@ def test_two_drivers_at_once_give_one_table(calm_tiny, tmp_path, times):
         assert results_of(storage, "tiny") == results_of(calm_tiny, "tiny")
         if any(ended):
             assert run(storage).returncode == 0
-        assert_same_and_tidy(storage, calm_tiny, "tiny")
+        assert_same_without_leftovers(storage, calm_tiny, "tiny")
         assert number or any("waiting for it" in text for text in said)
         shutil.rmtree(storage)
 
@@ -147,7 +147,7 @@ def test_a_full_disk_is_one_sentence_and_with_room_the_study_goes_on(calm_tiny, 
         before = finished(small / "storage")
         again = run(small / "storage", "--retry-failed")
         assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
-        assert_same_and_tidy(small / "storage", calm_tiny, "tiny", before)
+        assert_same_without_leftovers(small / "storage", calm_tiny, "tiny", before)
     finally:
         subprocess.run(["umount", "-l", small], check=True)
 
@@ -174,7 +174,7 @@ def test_stopped_workers_are_ended_and_their_cells_computed(calm_small, tmp_path
                 assert time.monotonic() < until, "a stopped worker was not ended"
                 time.sleep(0.5)
         assert driver.end() == 0, driver.said()[-3000:]
-        assert_same_and_tidy(storage, calm_small, "small")
+        assert_same_without_leftovers(storage, calm_small, "small")
         assert not family("none", sessions, seen)
         shutil.rmtree(storage)
 
@@ -200,7 +200,7 @@ def test_nodes_that_are_lost_cost_nothing(calm_small, tmp_path, times):
                 cluster.remove_node(node, allow_graceful=False)
                 node, lost = cluster.add_node(num_cpus=1), lost + 1
             assert driver.end() == 0, driver.said()[-3000:]
-            assert_same_and_tidy(storage, calm_small, "small", first)
+            assert_same_without_leftovers(storage, calm_small, "small", first)
         finally:
             cluster.shutdown()
         shutil.rmtree(storage)
@@ -225,7 +225,7 @@ def test_a_head_that_is_lost_is_one_sentence_and_on_a_new_cluster_the_study_goes
             cluster.shutdown()
         if not alive:  # the study came to its end first
             assert driver.end() == 0, driver.said()[-3000:]
-            assert_same_and_tidy(storage, calm_small, "small", before)
+            assert_same_without_leftovers(storage, calm_small, "small", before)
             number += 1
             storage = tmp_path / str(number)
             continue
@@ -237,7 +237,7 @@ def test_a_head_that_is_lost_is_one_sentence_and_on_a_new_cluster_the_study_goes
     before = finished(storage)
     again = run(storage, study=SMALL)
     assert again.returncode == 0, again.stdout[-3000:]
-    assert_same_and_tidy(storage, calm_small, "small", before)
+    assert_same_without_leftovers(storage, calm_small, "small", before)
 
 
 def test_a_search_whose_head_is_lost_says_so_and_goes_on(tmp_path):
@@ -282,7 +282,7 @@ def test_a_host_whose_memory_runs_out_gives_the_same_table(calm_small, tmp_path,
             ended.append(driver.end())
             assert first.items() <= finished(storage).items(), "0 finished items are computed again"
             if ended[-1] == 0:
-                assert_same_and_tidy(storage, calm_small, "small")
+                assert_same_without_leftovers(storage, calm_small, "small")
                 number += 1
         print(f"the kernel ended {oom_kills(group)} processes; the commands ended with {ended}")
         if ended[-1] != 0:

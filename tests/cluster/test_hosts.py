@@ -19,7 +19,7 @@ STUDY, LONG = "tests/chaos/tiny_study.py", "tests/cluster/long_study.py"
 STORAGE = f"{SHARED}/results"
 SWEEP = f"python -m sweep.run --study {STUDY} --storage"
 LONG_SWEEP = f"python -m sweep.run --study {LONG} --only method=simclr,label_percent=100 --storage"
-GANG, CELL = "[r]ay::RayTrainWorker", "[r]ay::ImplicitFunc.train"  # a search for one does not find itself
+PRETRAINING_WORKER, CELL = "[r]ay::RayTrainWorker", "[r]ay::ImplicitFunc.train"  # a search for one does not find itself
 CHECKPOINT, ENCODER = "encoders/simclr-*/checkpoint.pt", "encoders/simclr-*/result.json"
 PROMISED_SECONDS = 30  # from Ray's calling a host dead to its work having begun again elsewhere
 
@@ -155,7 +155,7 @@ def test_the_dashboard_does_not_answer_from_another_host(cluster, host):
     assert cluster.on("head", "curl -s -m 10 -o /dev/null http://127.0.0.1:8265/; echo $?").stdout.strip() != "7"
 
 
-def test_hosts_without_their_cable_for_a_minute_change_nothing_of_the_table(cluster, alone, times):
+def test_hosts_without_their_network_link_for_a_minute_change_nothing_of_the_table(cluster, alone, times):
     """That of one of two workers of a pretraining (Ray Train), then that of one of its two cells (Ray Tune)."""
     for number in range(times(1, 2)):
         lose_hosts_for_a_minute(cluster, f"cut-{number}", alone)
@@ -168,7 +168,7 @@ def lose_hosts_for_a_minute(cluster: Hosts, name: str, alone: Alone) -> None:
     assert not has(storage, ENCODER), "one worker of two cannot have ended the pretraining"
     healed = time.monotonic()
     wait_until(lambda: has(storage, ENCODER), log)
-    print(f"gang: {host} without its network for a minute, pretraining done {time.monotonic() - healed:.0f} s later")
+    print(f"pretraining: {host} without its network for a minute, done {time.monotonic() - healed:.0f} s later")
     host = host_of(cluster, CELL)
     time.sleep(5)
     cut_for_a_minute(cluster, host, log)
@@ -179,7 +179,7 @@ def lose_hosts_for_a_minute(cluster: Hosts, name: str, alone: Alone) -> None:
 def begin_to_train(cluster: Hosts, name: str, alone: Alone) -> tuple[Path, Path, str]:
     """Storage and log of a study whose pretraining has a checkpoint, and a host with a worker of it."""
     storage, log = begin(cluster, name, alone)
-    host = host_of(cluster, GANG)
+    host = host_of(cluster, PRETRAINING_WORKER)
     wait_until(lambda: has(storage, CHECKPOINT), log)
     return storage, log, host
 
@@ -206,9 +206,9 @@ def cut_for_good(cluster: Hosts, host: str, begun_again: Callable[[], bool]) -> 
 
 
 def test_a_pretraining_that_loses_a_host_for_good_goes_on_with_another_one(cluster, alone, times):
-    """Under Ray Train: a gang of two; the other worker waits for it in a collective, and the third host takes over."""
+    """Under Ray Train: two workers; the other one waits for it in a collective, and the third host takes over."""
     for number in range(times(1, 3)):
-        lose_a_pretrainings_host(cluster, f"cut-gang-{number}", alone)
+        lose_a_pretrainings_host(cluster, f"cut-pretraining-{number}", alone)
 
 
 def lose_a_pretrainings_host(cluster: Hosts, name: str, alone: Alone) -> None:
@@ -216,7 +216,7 @@ def lose_a_pretrainings_host(cluster: Hosts, name: str, alone: Alone) -> None:
     storage, log, host = begin_to_train(cluster, name, alone)
     try:  # attempts.json is written when a run begins, and removed with its next checkpoint
         noticed, again = cut_for_good(cluster, host, lambda: has(storage, "encoders/simclr-*/attempts.json"))
-        print(f"gang: {host} called dead after {noticed:.0f} s, training again {again:.1f} s later")
+        print(f"pretraining: {host} called dead after {noticed:.0f} s, training again {again:.1f} s later")
         wait_for_end(log)
     finally:
         cluster.heal(host)

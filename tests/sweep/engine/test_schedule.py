@@ -1,4 +1,4 @@
-"""The policy: gangs get their workers, cells the rest, a failure costs only what needs it, machines come and go."""
+"""The policy: worker groups come first, cells get the rest, a failure costs what needs it, machines come and go."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ from trainables.recipe import Resources
 COUNTS = {name: {"train": 1000, "val": 100, "test": 100} for name in ("mimic_cxr", "chexpert", "nih_cxr14")}
 
 
-def test_gangs_take_what_fits_and_cells_the_rest():
+def test_worker_groups_take_what_fits_and_cells_the_rest():
     machines = ClusterResources(18, 72)
     shape = shape_of(Resources(), machines, 15)
     assert shape.workers == 4 and shape.worker_bundle == {"CPU": 1.0, "GPU": 1.0}
@@ -51,7 +51,7 @@ def test_cores_are_shared_by_pretraining_and_cells():
     assert few.cell_cpus < 1, "three hosts of one core: a cell must fit on one"
 
 
-def test_a_gang_that_can_never_fit_is_refused_with_the_numbers():
+def test_a_worker_group_that_can_never_fit_is_refused_with_the_numbers():
     with pytest.raises(ValueError, match=r"needs 8 workers .* 16 CPU and 4 GPU; lower Resources.pretrain_workers"):
         shape_of(Resources(pretrain_workers=8), ClusterResources(4, 16), 1)
     assert shape_of(Resources(pretrain_workers=8), ClusterResources(4, 16), 0).workers == 8, "no pretraining, no matter"

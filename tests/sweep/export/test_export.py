@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import timm
@@ -78,11 +79,17 @@ def test_transformers_loads_a_network_of_its_own(data, tmp_path):
     assert torch.allclose(model.eval()(pixel_values=IMAGES).pooler_output, stored(data, "vit")(IMAGES), atol=1e-6)
 
 
-def test_an_own_network_is_loaded_as_its_card_says(data, tmp_path):
+def test_an_own_network_is_loaded_as_its_card_says(data, tmp_path, monkeypatch):
     export_encoder(data, find_encoder(data, "own"), tmp_path / "out")
     backbone = build_backbone(BackboneSpec("demo_cnn", 64), seed=0)
     backbone.load_state_dict(load_file(tmp_path / "out" / "model.safetensors"))
     assert torch.equal(backbone.eval()(IMAGES), stored(data, "own")(IMAGES))
+    monkeypatch.chdir(tmp_path / "out")
+    shown = (tmp_path / "out" / "README.md").read_text().split("```python\n")[1].split("\n```")[0]
+    assert "from trainables.backbones import build_backbone" in shown  # the path that cards of 0.1.0 name as well
+    names: dict[str, Any] = {}
+    exec(shown, names)
+    assert torch.equal(names["backbone"].eval()(IMAGES), backbone(IMAGES))
     assert not (tmp_path / "out" / "config.json").exists()
 
 

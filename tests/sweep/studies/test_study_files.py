@@ -1,4 +1,4 @@
-"""Do study files that earlier versions wrote still load, and ask for the same results?"""
+"""Do study files load: what earlier versions wrote, with the same results, and what takes recipes' parts by promise?"""
 
 import pytest
 
@@ -36,3 +36,27 @@ def test_a_file_that_tune_wrote_is_the_tuned_study(tmp_path, text):
     loaded, expected = load_study(str(path)), tuned(demo(), "clip+simclr", VALUES)
     assert loaded == expected != demo()
     assert make_plan(loaded, FINGERPRINTS, {}) == make_plan(expected, FINGERPRINTS, {})
+
+
+PARTS_CHANGED = """
+from dataclasses import replace
+
+from sweep.studies import SimClrConfig, Study, SyntheticSpec, demo
+
+
+def study() -> Study:
+    base = demo()
+    simclr = next(row for row in base.rows if row.name == "simclr")
+    views = tuple((name, replace(view, jitter_p=0.25)) for name, view in simclr.recipe.views)
+    changed = replace(simclr.recipe, objective=replace(simclr.recipe.objective, temperature=0.5), views=views)
+    assert isinstance(changed.objective, SimClrConfig) and isinstance(base.synthetic, SyntheticSpec)
+    rows = tuple(replace(row, recipe=changed) if row is simclr else row for row in base.rows)
+    return replace(base, name="mine", rows=rows)
+"""
+
+
+def test_a_study_file_changes_parts_of_a_recipe_by_the_promised_import(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(PARTS_CHANGED)
+    (row,) = [row for row in load_study(str(path)).rows if row.name == "simclr"]
+    assert row.recipe.objective.temperature == 0.5 and {view.jitter_p for _, view in row.recipe.views} == {0.25}
