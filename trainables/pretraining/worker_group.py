@@ -127,7 +127,7 @@ def _next_run(group: WorkerGroup, again: bool) -> int:
 
 def _one_job(job: EncoderJob, group: WorkerGroup, device: torch.device, emit: Emit) -> None:
     """Pretrain one encoder. Where only some workers know of an error it is raised, and Ray starts the group again."""
-    files = Files(group.storage)
+    files, workers = Files(group.storage), distributed.world_size()
     try:
         # The first worker counts, and all must decide alike, or one would wait for the others for ever.
         attempts = count_attempt(files, job) if distributed.rank() == 0 else 1
@@ -143,7 +143,7 @@ def _one_job(job: EncoderJob, group: WorkerGroup, device: torch.device, emit: Em
         if error.path is None or error.path != job.initial_folder:
             # A shard, perhaps on one worker only: the group must start again.
             fail(job, files, error, emit)
-            if distributed.world_size() > 1:
+            if workers > 1:
                 raise
             return
         # The weights it starts from were damaged: they are computed again, and then this run; it has not failed.
@@ -152,9 +152,12 @@ def _one_job(job: EncoderJob, group: WorkerGroup, device: torch.device, emit: Em
         emit(Progress(job.key, "waiting", error=str(error)))
         distributed.barrier()  # none looks for the folder again before it is gone
     except Exception as error:
-        if distributed.world_size() > 1 and not _raised_everywhere(error):
+        # Where a host is lost, Ray ends the process group under workers that go on: each then takes itself for the only
+        # one, and whatever it raises is no fault of the run.
+        ended = distributed.world_size() != workers
+        if ended or (workers > 1 and not _raised_everywhere(error)):
             note_error(files, job, error)
-            raise  # the other workers wait in a collective: the group must start again
+            raise  # the other workers wait in a collective, or are gone: the group must start again
         _failed(job, files, error, emit)
 
 
