@@ -6,17 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.train import ScalingConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets_io.storage.artefacts import FAILED, is_done
 from sweep.cli.signals import INTERRUPTS
+from sweep.engine.cell_work import CellWork
 from sweep.engine.cluster import resources_at_most
 from sweep.engine.head_health import HeadMonitor
 from sweep.engine.jobs import downstream_jobs, encoder_job
 from sweep.engine.progress_actor import start_progress_actor
 from sweep.engine.schedule import ScheduledJob, Shape, groups_in_order, groups_wanted, longest_first, shape_of
-from sweep.engine.tune_search import CellWork, run_tune_search
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.store.store import Store
 from sweep.studies.cell import Cell
@@ -24,9 +23,9 @@ from sweep.studies.forecast import FLOPS_PER_SECOND
 from sweep.studies.plan import Pending
 from trainables.events import Progress
 from trainables.pretraining.encoder_job import EncoderJob, fail
+from trainables.pretraining.group_work import WorkerGroup
 from trainables.pretraining.initial_task import make_initial_encoder
 from trainables.pretraining.run_queue import start_run_queue
-from trainables.pretraining.worker_group import WorkerGroup, pretrain_all
 from trainables.process import ALIVE_SECONDS, WorkerProcess, end_process
 from trainables.recipe import Resources
 
@@ -37,8 +36,22 @@ LEAST_LIMIT_SECONDS, LIMIT_TIMES_FORECAST = 1800.0, 20.0
 MOST_MISSED = 12  # reports in a row that a living process may fail to send
 
 
+# Ray Train and Tune take two seconds of a core to import: only in the processes that run them, not in the driver's.
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _search_cells(work: CellWork) -> None:
+    from sweep.engine.tune_search import run_tune_search
+
+    run_tune_search(work)
+
+
 @ray.remote(num_cpus=0, max_retries=0)
 def _worker_group(group: WorkerGroup, shape: Shape) -> None:
+    from ray.train import ScalingConfig
+
+    from trainables.pretraining.worker_group import pretrain_all
+
     bundle = dict(shape.worker_bundle)
     scaling = ScalingConfig(
         num_workers=shape.workers,
@@ -128,7 +141,7 @@ class Execution:
             tuple(job.folder for job in self.pretrainings),
             self.progress,
         )
-        self.owners[run_tune_search.options(name=SEARCH_TASK, **self.here).remote(work)] = None
+        self.owners[_search_cells.options(name=SEARCH_TASK, **self.here).remote(work)] = None
 
     def _start_groups(self) -> None:
         """As many groups of workers as the machines, now or when they have grown, can hold."""

@@ -3,7 +3,6 @@
 import os
 import time
 import uuid
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,33 +14,17 @@ from ray.tune.search import Searcher
 
 from datasets_io.storage.artefacts import FAILED, RESULT, is_done, record_failure
 from datasets_io.storage.files import Files, below
+from sweep.engine.cell_work import CellWork
 from sweep.engine.cluster import resources_at_most
-from sweep.engine.progress_actor import ProgressHandle
-from sweep.engine.schedule import ReadyTasks, ScheduledJob, Shape, capacity, groups_wanted
+from sweep.engine.schedule import ReadyTasks, capacity, groups_wanted
 from sweep.store.store import ENCODERS, LOGS
-from trainables.evaluation.cell_job import DownstreamJob
 from trainables.evaluation.cell_trial import run_trial
-from trainables.recipe import Resources
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
 REFRESH_SECONDS = 1.0
 MOST_TRIALS = 10_000  # the Searcher decides; Tune itself is not to hold anything back
-
-
-@dataclass(frozen=True)
-class CellWork:
-    """All that a pass's cells need. done: folders that were finished before; pretrainings: folders in the making."""
-
-    jobs: tuple[DownstreamJob, ...]
-    tasks: tuple[ScheduledJob, ...]
-    done: set[str]
-    storage: str
-    resources: Resources
-    shape: Shape
-    pretrainings: tuple[str, ...]
-    progress: ProgressHandle | None
 
 
 class ReadyJobs(Searcher):
@@ -182,7 +165,6 @@ def _folder(trial: Trial) -> str:
     return str(trial.trial_id)
 
 
-@ray.remote(num_cpus=0, max_retries=0)
 def run_tune_search(work: CellWork) -> None:
     """Run the jobs as trials to the end."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"

@@ -15,11 +15,12 @@ import sweep.engine.tune_search
 from datasets_io.storage.artefacts import publish, record_failure
 from datasets_io.storage.files import Files
 from sweep.cli.exit_codes import ClusterLost
+from sweep.engine.cell_work import CellWork
 from sweep.engine.cluster import ATTEMPTS_TO_START, TIMED_OUT, start_ray
 from sweep.engine.execution import LEAST_LIMIT_SECONDS, silence_limit, time_limit
 from sweep.engine.progress_actor import ProgressActor
 from sweep.engine.schedule import ClusterResources, ScheduledJob, shape_of
-from sweep.engine.tune_search import CellWork, ReadyJobs
+from sweep.engine.tune_search import ReadyJobs
 from trainables.evaluation.cell_trial import landed
 from trainables.pretraining.run_queue import RunQueue
 from trainables.process import ALIVE_SECONDS, WorkerProcess, birth_of, end_process

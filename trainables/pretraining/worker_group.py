@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -16,7 +15,7 @@ from datasets_io.corpus.read import CorpusBatch, StreamPlan, corpus_index, open_
 from datasets_io.corpus.stream import streamed_batches
 from datasets_io.storage.artefacts import FAILED, CorruptArtefact, is_done, quarantine
 from datasets_io.storage.files import Files, below
-from trainables.events import EventChannel, Progress
+from trainables.events import Progress
 from trainables.pretraining.encoder_job import (
     Emit,
     EncoderJob,
@@ -26,6 +25,7 @@ from trainables.pretraining.encoder_job import (
     note_error,
     run_pretraining,
 )
+from trainables.pretraining.group_work import WorkerGroup
 from trainables.pretraining.run_queue import RunQueueHandle
 from trainables.pretraining.task import Corpus
 from trainables.recipe import Resources
@@ -39,18 +39,6 @@ GROUP_STARTS = 100
 
 class GivenUp(RuntimeError):
     """A run whose worker died again and again without a new checkpoint in between."""
-
-
-@dataclass(frozen=True)
-class WorkerGroup:
-    """One group of workers and what it works on. storage: its URI; progress: None where nobody watches."""
-
-    name: str
-    jobs: tuple[EncoderJob, ...]
-    queue: RunQueueHandle
-    storage: str
-    resources: Resources
-    progress: EventChannel | None
 
 
 def pretrain_all(group: WorkerGroup, scaling: ScalingConfig) -> None:

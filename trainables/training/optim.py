@@ -1,5 +1,6 @@
 """The optimiser and the learning rate of every step."""
 
+import inspect
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,24 @@ from torch.optim.adam import adam
 from trainables.recipe import OptimizerSpec
 
 ADAM_EPSILON = 1e-8  # of Kingma and Ba (2015)
+
+
+class _Adam(torch.optim.Adam):
+    """An optimiser that is in no compiled function: compiled are image networks alone.
+
+    torch wraps these methods for its compiler's sake, and the first call of one imports the compiler: a second of a
+    core and 150 MB in each process of a sweep. Here they are what torch wraps, and nothing else.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
+    load_state_dict = inspect.unwrap(torch.optim.Adam.load_state_dict)
+    state_dict = inspect.unwrap(torch.optim.Adam.state_dict)
+    zero_grad = inspect.unwrap(torch.optim.Adam.zero_grad)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+
+class _AdamW(_Adam, torch.optim.AdamW):
+    pass
 
 
 def build_optimizer(spec: OptimizerSpec, modules: Iterable[nn.Module]) -> torch.optim.Optimizer:
@@ -30,7 +49,7 @@ def build_optimizer(spec: OptimizerSpec, modules: Iterable[nn.Module]) -> torch.
 
 
 def _kind(spec: OptimizerSpec) -> type[torch.optim.Adam]:
-    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    kinds: dict[str, type[torch.optim.Adam]] = {"adamw": _AdamW, "adam": _Adam}
     if spec.name not in kinds:
         raise ValueError(f"unknown optimiser {spec.name!r}; allowed: {', '.join(sorted(kinds))}")
     return kinds[spec.name]
