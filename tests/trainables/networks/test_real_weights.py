@@ -12,6 +12,7 @@ from datasets_io.corpus.read import corpus_index, open_split, read_manifest, res
 from datasets_io.storage.files import Files
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2
 from trainables.evaluation.dataset import load_parts
+from trainables.evaluation.features import features_of
 from trainables.evaluation.metrics import auroc
 from trainables.evaluation.probe import HeadSettings, cache_features, train_heads
 from trainables.networks.backbones import load_imagenet
@@ -62,7 +63,7 @@ def test_a_probe_on_imagenet_features_finds_pneumonia(shared_data, tmp_path, wei
     init = ImageNetInit(BackboneSpec("tf_efficientnet_lite0", 224), weights_file=str(weights), by_order=True)
     backbone = load_imagenet(init, seed=0)
     features = cache_features(backbone, recipe, parts.train, parts.val, CPU)
-    test = cache_features(backbone, recipe, parts.test, parts.test, CPU).val
+    test = torch.cat(list(features_of(backbone, recipe, parts.test, CPU)))
     everything, settings = np.arange(len(parts.train)), HeadSettings(recipe, (0,), 30, recipe.optimizer)
     best = train_heads(features, parts.train, parts.val, [everything], settings)[0]
     f = parts.findings.index("pneumonia")
