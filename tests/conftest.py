@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,8 @@ GROUPS = {
     # Files whose tests take minutes, cut.
     "chaos/test_driver_faults.py::test_a_killed_then": "a killed driver",
     "chaos/test_driver_faults.py::test_an_interrupt_that_a_library_swallows": "an interrupt that was lost",
+    "chaos/test_driver_faults.py::test_a_damaged_encoder": "the repaired study",
+    "sweep/run/test_run.py::test_a_lost_cell": "the repaired study",
     "trainables/networks/test_real_weights.py::test_pretraining": "pretraining from real weights",
 }
 
@@ -129,6 +132,16 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         stop_ray()
 
 
+SMALL_STUDY = "tests/sweep/small_study.py"
+
+
+def run_small_study(storage: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command on the small study, as a user on a wide terminal without colours sees it."""
+    kept = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"COLUMNS": "200", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "sweep.run", "--study", SMALL_STUDY, "--storage", str(storage), *more]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=kept | environment)
+
+
 @dataclass(frozen=True)
 class FinishedStudy:
     """The storage and the TensorBoard logs of a whole small study, and what the command that ran it said."""
@@ -150,13 +163,42 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
     with FileLock(folder / "lock"):
         if not made.exists():
             storage, logs = str(folder / "storage"), str(folder / "logs")
-            environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-            done = subprocess.run(
-                [sys.executable, "-m", "sweep.run", "--study", "tests/sweep/small_study.py", "--storage", storage,
-                 "--tensorboard", logs],
-                cwd=ROOT, capture_output=True, text=True, timeout=600,
-                env=environment | {"COLUMNS": "200", "NO_COLOR": "1"},
-            )  # fmt: skip
+            done = run_small_study(Path(storage), "--tensorboard", logs)
             finished = FinishedStudy(storage, logs, done.returncode, done.stdout, done.stderr)
             made.write_text(json.dumps(asdict(finished)))
     return FinishedStudy(**json.loads(made.read_text()))
+
+
+@dataclass(frozen=True)
+class RepairedStudy:
+    """A finished study that lost two cells and a bit of one's encoder, after the command ran in a hostile place.
+
+    before: what stood in its folder of cells then -> when it was written.
+    """
+
+    storage: Path
+    before: dict[Path, int]
+    command: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="session")
+def repaired_study(finished_study: FinishedStudy, tmp_path_factory: pytest.TempPathFactory) -> RepairedStudy:
+    """The place: LANG=C, umask 077, a home that cannot be written."""
+    folder = tmp_path_factory.mktemp("repaired")
+    storage = folder / "storage"
+    shutil.copytree(finished_study.storage, storage)
+    weights = next(storage.glob("encoders/imagenet*/backbone*"))
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 3] ^= 1
+    weights.write_bytes(data)
+    for lost in ("simclr-p0-chexpert-LPFT100-s1-*", "imagenet-p0-chexpert-FT100-s0-*"):
+        (cell,) = (storage / "cells").glob(lost)
+        shutil.rmtree(cell)
+    before = {path: path.stat().st_mtime_ns for path in (storage / "cells").rglob("*") if path.is_file()}
+    old = os.umask(0o077)
+    try:
+        place = {"HOME": "/proc/nowhere", "LANG": "C", "LC_ALL": "C", "RADSWEEP_CACHE": str(folder / "cache")}
+        command = run_small_study(storage, **place)
+    finally:
+        os.umask(old)
+    return RepairedStudy(storage, before, command)

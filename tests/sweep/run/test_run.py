@@ -93,16 +93,15 @@ def test_a_second_run_does_nothing_and_says_so_quickly(finished):
     assert before == {path: path.stat().st_mtime_ns for path in (storage / "cells").rglob("*") if path.is_file()}
 
 
-def test_a_lost_cell_is_computed_again_alone_and_comes_out_the_same(finished):
-    storage, _ = finished
-    results = (storage / "reports" / "small" / "results.csv").read_bytes()
-    lost = sorted((storage / "cells").glob("simclr-p0-chexpert-LPFT100-s1-*"))[0]
-    shutil.rmtree(lost)
-    before = {path: path.stat().st_mtime_ns for path in (storage / "cells").rglob("*") if path.is_file()}
-    again = run("--study", STUDY, "--storage", str(storage))
-    assert again.returncode == 0 and "1 of 80 cells" in again.stdout, again.stdout[-2000:] + again.stderr[-2000:]
-    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
-    assert (storage / "reports" / "small" / "results.csv").read_bytes() == results
+def test_a_lost_cell_is_computed_again_alone_and_comes_out_the_same(repaired_study, finished_study):
+    """Two cells, one of them of a damaged encoder."""
+    again, cells = repaired_study.command, repaired_study.storage / "cells"
+    assert again.returncode == 0 and "2 of 80 cells" in again.stdout, again.stdout[-2000:] + again.stderr[-2000:]
+    assert all(path.stat().st_mtime_ns == when for path, when in repaired_study.before.items())
+    for lost in ("simclr-p0-chexpert-LPFT100-s1-*", "imagenet-p0-chexpert-FT100-s0-*"):
+        assert len(list(cells.glob(f"{lost}/result.json"))) == 1
+    results = Path("reports") / "small" / "results.csv"
+    assert (repaired_study.storage / results).read_bytes() == (Path(finished_study.storage) / results).read_bytes()
 
 
 def test_a_dry_run_writes_nothing(tmp_path):
