@@ -31,7 +31,7 @@ SLOW = (
 )  # fmt: skip
 
 # Start of a test's id behind tests/ -> the group that shares a process. A file that is not named here is a group.
-RAY = "the tests of one Ray"
+RAY, REPAIRED = "the tests of one Ray", "the repaired study"
 GROUPS = {
     "benchmarks/test_ray_benchmarks_quick.py": RAY,
     "benchmarks/test_stream_quick.py::test_quick": RAY,
@@ -45,8 +45,8 @@ GROUPS = {
     # Files whose tests take minutes, cut.
     "chaos/test_driver_faults.py::test_a_killed_then": "a killed driver",
     "chaos/test_driver_faults.py::test_an_interrupt_that_a_library_swallows": "an interrupt that was lost",
-    "chaos/test_driver_faults.py::test_a_damaged_encoder": "the repaired study",
-    "sweep/run/test_run.py::test_a_lost_cell": "the repaired study",
+    "chaos/test_driver_faults.py::test_a_damaged_encoder": REPAIRED,
+    "sweep/run/test_run.py::test_a_lost_cell": REPAIRED,
     "trainables/networks/test_real_weights.py::test_pretraining": "pretraining from real weights",
 }
 
@@ -73,9 +73,15 @@ def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     return lambda few, many: many if request.config.getoption("--by-hand") else few
 
 
+def place(item: pytest.Item) -> int:
+    """Where its file stands in SLOW, or behind all; what wants a repaired study comes with the last that does."""
+    name = "test_driver_faults.py" if group_of(item.nodeid) == REPAIRED else item.path.name
+    return SLOW.index(name) if name in SLOW else len(SLOW)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow ones first."""
-    items.sort(key=lambda item: SLOW.index(item.path.name) if item.path.name in SLOW else len(SLOW))
+    items.sort(key=place)
     for item in items:
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)
