@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
-from torchmetrics.functional.classification import multilabel_auroc
 
 from benchmarks.common import in_turn, report, row
 from trainables.evaluation.metrics import auroc_per_finding
@@ -29,6 +28,9 @@ def made_up_scores(num_images: int, dtype: type) -> tuple[np.ndarray, np.ndarray
 
 def figures(num_images: int, dtype: type, rounds: int) -> list[dict]:
     """Raises ArithmeticError where our values differ from a peer's by more than 1e-12 (float64 peers)."""
+    # Seconds, which whoever takes made_up_scores of this file need not wait for.
+    from torchmetrics.functional.classification import multilabel_auroc
+
     scores, labels = made_up_scores(num_images, dtype)
     score_tensor, label_tensor = torch.from_numpy(scores), torch.from_numpy(labels)
     columns = np.ascontiguousarray(scores.T.astype(np.float32))

@@ -138,14 +138,22 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         stop_ray()
 
 
-SMALL_STUDY = "tests/sweep/small_study.py"
+SMALL_STUDY, TINY_STUDY = "tests/sweep/small_study.py", "tests/chaos/tiny_study.py"
 
 
-def run_small_study(storage: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command on the small study, as a user on a wide terminal without colours sees it."""
+def run_study(study: str, storage: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command on a study's file, as a user on a wide terminal without colours sees it."""
     kept = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"COLUMNS": "200", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "sweep.run", "--study", SMALL_STUDY, "--storage", str(storage), *more]
+    command = [sys.executable, "-m", "sweep.run", "--study", study, "--storage", str(storage), *more]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=kept | environment)
+
+
+def folder_of_all_processes(factory: pytest.TempPathFactory, name: str) -> Path:
+    """For what is made once, under a lock, by the first process that wants it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -162,14 +170,12 @@ class FinishedStudy:
 @pytest.fixture(scope="session")
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
     """tests/sweep/small_study.py, run once for all processes. Copy its storage before anything is done to it."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished-study"
-    folder.mkdir(exist_ok=True)
+    folder = folder_of_all_processes(tmp_path_factory, "finished-study")
     made = folder / "finished.json"
     with FileLock(folder / "lock"):
         if not made.exists():
             storage, logs = str(folder / "storage"), str(folder / "logs")
-            done = run_small_study(Path(storage), "--tensorboard", logs)
+            done = run_study(SMALL_STUDY, Path(storage), "--tensorboard", logs)
             finished = FinishedStudy(storage, logs, done.returncode, done.stdout, done.stderr)
             made.write_text(json.dumps(asdict(finished)))
     return FinishedStudy(**json.loads(made.read_text()))
@@ -185,6 +191,22 @@ class RepairedStudy:
     storage: Path
     before: dict[Path, int]
     command: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="session")
+def finished_tiny_study(finished_study: FinishedStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storage of tests/chaos/tiny_study.py, a part of the small study: only its report is made here, once."""
+    folder = folder_of_all_processes(tmp_path_factory, "finished-tiny-study")
+    storage = folder / "storage"
+    with FileLock(folder / "lock"):
+        if not (folder / "made").exists():
+            shutil.copytree(finished_study.storage, storage)
+            done = run_study(TINY_STUDY, storage)
+            assert done.returncode == 0 and "Nothing left to do" in done.stdout, (
+                done.stdout[-3000:] + done.stderr[-3000:]
+            )
+            (folder / "made").touch()
+    return storage
 
 
 @pytest.fixture(scope="session")
@@ -204,7 +226,7 @@ def repaired_study(finished_study: FinishedStudy, tmp_path_factory: pytest.TempP
     old = os.umask(0o077)
     try:
         place = {"HOME": "/proc/nowhere", "LANG": "C", "LC_ALL": "C", "RADSWEEP_CACHE": str(folder / "cache")}
-        command = run_small_study(storage, **place)
+        command = run_study(SMALL_STUDY, storage, **place)
     finally:
         os.umask(old)
     return RepairedStudy(storage, before, command)
