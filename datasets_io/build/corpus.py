@@ -81,7 +81,7 @@ def build(
     folder = f"data/{spec.source}-{key}"
     if files.exists(f"{folder}/{MANIFEST}"):
         return Manifest.from_json(files.read(f"{folder}/{MANIFEST}"))
-    source, options = get_source(spec.source), options_of(spec)
+    source, options, order = get_source(spec.source), options_of(spec), order_of(spec)
     findings = source.findings_in(raw, options) if source.findings_in else source.findings
     # All that csv files, reports and a look at the disk can tell comes first: before any image is read.
     records = _thinned(list(source.read_records(raw, options)), limit)
@@ -91,7 +91,6 @@ def build(
     pixels = PixelSpec(spec.image_size, spec.intensity, source.modalities)
     job = ShardJob(str(raw), files.uri, folder, findings, pixels)
     files.remove_orphans(folder)
-    order = order_of(spec)
     tasks = plan_shards(kept, order)
     results = _make_shards(job, tasks, raw_bytes, _HowRun(files, progress, start_ray))
     # From here to the manifest, which is written last, every step gives the same bytes when it is done again.

@@ -27,8 +27,8 @@ class Source:
     options: a frozen dataclass with defaults; a field with metadata {"hashed": False} (a path) is no identity.
     index_files: the csv and list files whose sha256 identify the archive. read_records: one Record for each
     image that the archive's csv lists, always in the same order; both raise ArchiveError.
-    notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all. order: of the records in
-    shards, where a BuildSpec does not say it: "hash" for a source that encoders are pretrained on.
+    notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all.
+    order: of the records in shards, where a BuildSpec names none: "hash" for a source that encoders are pretrained on.
     Raise `version` when the records of the same archive change.
 
     The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,

@@ -75,7 +75,7 @@ def test_the_defaults_are_those_of_a_pretraining():
 
 @pytest.mark.parametrize("window", [1, 1000, WINDOW])
 def test_a_tenth_of_mimic_in_both_orders(window):
-    """65,379 patients, 227,835 studies and 377,110 images (MIMIC-CXR 2.0.0), a tenth of each; 83% have an impression."""
+    """MIMIC-CXR 2.0.0 has 65,379 patients, 227,835 studies and 377,110 images, 83% of them with an impression."""
     rng = np.random.default_rng(0)
     of_study = np.repeat(np.arange(6538), rng.geometric(6538 / 22_784, 6538))
     study = np.repeat(np.arange(len(of_study)), rng.choice([1, 2, 3, 4], len(of_study), p=[0.50, 0.37, 0.10, 0.03]))
