@@ -46,14 +46,14 @@ def batch_pairs(
     others = _pairs(np.array([rows])) - within
     batches = rows // batch
     of_batches = batches * batch * (batch - 1) / 2  # pairs of rows that meet in an epoch, of any owner
-    met = np.mean([_met_within(group_rows, kept, epoch, window_rows, batch) for epoch in range(EPOCHS)])
+    met = sum(_met_within(group_rows, kept, epoch, window_rows, batch) for epoch in range(EPOCHS)) / EPOCHS
     expected = 0.0
     if within:
         expected += wanted_within * met / within
     if others:
         expected += (wanted - wanted_within) * (of_batches - met) / others
     uniform = wanted * of_batches / (within + others)
-    return BatchPairs(float(expected / batches), float(uniform / batches))
+    return BatchPairs(expected / batches, uniform / batches)
 
 
 def _met_within(group_rows: list[int], kept: np.ndarray, epoch: int, window_rows: int, batch: int) -> float:
