@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from datasets_io.build.checks import TooManyRejects
 from datasets_io.build.corpus import build
+from datasets_io.build.shards import ORDERS
 from datasets_io.build.spec import BuildSpec
 from datasets_io.build.verify import verify
 from datasets_io.corpus.manifest import Manifest
@@ -35,6 +36,11 @@ def parser() -> argparse.ArgumentParser:
         "--intensity", choices=INTENSITIES, default="minmax", help="how DICOM values become grey levels (minmax)"
     )
     flags.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the source")
+    flags.add_argument(
+        "--order",
+        choices=ORDERS,
+        help="of the images in shards: hash for what encoders are pretrained on (mimic_cxr: hash; others: archive)",
+    )
     flags.add_argument("--limit", type=int, metavar="N", help="only N images, to try things out")
     flags.add_argument(
         "--max-rejects", type=float, default=0.01, metavar="SHARE", help="of images that may be rejected (0.01)"
@@ -63,7 +69,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(flags: argparse.Namespace) -> int:
-    spec = BuildSpec(flags.source, flags.image_size, flags.intensity, _options(flags.source, flags.option))
+    options = _options(flags.source, flags.option)
+    spec = BuildSpec(flags.source, flags.image_size, flags.intensity, options, flags.order)
     files = Files(flags.storage)
     with _Bar() as bar:
         manifest = build(
@@ -103,6 +110,12 @@ def summary(manifest: Manifest, place: str) -> list[str]:
         if manifest.has_reports:
             text += f" {of_split['without_impression']:>8,} without impression"
         lines.append(text)
+    if batches := counts.get("batches"):
+        pairs = [
+            f"{each['expected']:g} pairs of one {owner} ({each['uniform']:g} if shuffled uniformly)"
+            for owner, each in batches["pairs_of_one"].items()
+        ]
+        lines.append(f"a batch of {batches['batch_size']}, windows of {batches['window']:,}: {', '.join(pairs)}")
     lines += [f"  {count:,} x {reason}" for reason, count in manifest.reject_reasons.items()]
     return lines + [f"note: {note}" for note in manifest.notes]
 

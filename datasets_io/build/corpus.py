@@ -26,8 +26,15 @@ from datasets_io.build.shards import (
     plan_shards,
     shard_row,
 )
-from datasets_io.build.side_tables import count_reports, leak_notes, outcome_of, write_leaks, write_rejects
-from datasets_io.build.spec import BuildSpec, _index_digests, _key, identity_of, options_of
+from datasets_io.build.side_tables import (
+    count_batches,
+    count_reports,
+    leak_notes,
+    outcome_of,
+    write_leaks,
+    write_rejects,
+)
+from datasets_io.build.spec import BuildSpec, _index_digests, _key, identity_of, options_of, order_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
 from datasets_io.local_ray import ensure_token
 from datasets_io.pixels.grey import PixelSpec
@@ -74,7 +81,7 @@ def build(
     folder = f"data/{spec.source}-{key}"
     if files.exists(f"{folder}/{MANIFEST}"):
         return Manifest.from_json(files.read(f"{folder}/{MANIFEST}"))
-    source, options = get_source(spec.source), options_of(spec)
+    source, options, order = get_source(spec.source), options_of(spec), order_of(spec)
     findings = source.findings_in(raw, options) if source.findings_in else source.findings
     # All that csv files, reports and a look at the disk can tell comes first: before any image is read.
     records = _thinned(list(source.read_records(raw, options)), limit)
@@ -84,7 +91,7 @@ def build(
     pixels = PixelSpec(spec.image_size, spec.intensity, source.modalities)
     job = ShardJob(str(raw), files.uri, folder, findings, pixels)
     files.remove_orphans(folder)
-    tasks = plan_shards(kept)
+    tasks = plan_shards(kept, order)
     results = _make_shards(job, tasks, raw_bytes, _HowRun(files, progress, start_ray))
     # From here to the manifest, which is written last, every step gives the same bytes when it is done again.
     outcome = outcome_of(tasks, results, index_rejects)
@@ -93,6 +100,7 @@ def build(
     counts = count_records(findings, outcome.accepted, len(records), len(outcome.rejects))
     counts |= {"burned_in": len(outcome.burned_in), "leaks": write_leaks(files, folder, outcome)}
     counts |= {"reports": count_reports(outcome.accepted)} if source.has_reports else {}
+    counts |= {"batches": count_batches(outcome.accepted, results)} if order == "hash" else {}
     shards = tuple(Shard(r.path, r.split, r.rows, r.row_groups, r.sha256) for r in results if r.rows)
     manifest = Manifest(
         source=spec.source,
@@ -106,7 +114,7 @@ def build(
         counts=counts,
         shards=shards,
         reject_reasons=reasons,
-        notes=tuple([*source.notes(raw, options), *_notes(counts, limit)]),
+        notes=tuple([*source.notes(raw, options), *_notes(counts, limit, order)]),
         fingerprint=corpus_fingerprint(key, shards),
     )
     return _publish(manifest, files, folder)
@@ -196,9 +204,11 @@ def _run_on_ray(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], 
         yield result
 
 
-def _notes(counts: dict[str, Any], limit: int | None) -> list[str]:
+def _notes(counts: dict[str, Any], limit: int | None, order: str) -> list[str]:
     """What a reader of the manifest should know besides the counts."""
     notes = [] if limit is None else [f"--limit {limit}: a part of the archive, for trying things out"]
+    if order == "hash":
+        notes.append("records are ordered by a hash of their image ids: images of a patient lie anywhere in a split")
     notes += leak_notes(counts["leaks"], counts["burned_in"])
     if reports := counts.get("reports"):
         notes.append(

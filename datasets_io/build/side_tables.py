@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from datasets_io.build.near_duplicates import count_near_pairs, hashes_from_text, near_pairs
 from datasets_io.build.shards import ShardResult, ShardTask
+from datasets_io.corpus.batch_pairs import describe
 from datasets_io.schema import SPLITS, Record
 from datasets_io.storage.files import Files
 
@@ -116,6 +117,19 @@ def count_reports(accepted: list[Record]) -> dict[str, int]:
         "distinct_impressions": len(texts),
         "repeated_impressions": sum(count for count in texts.values() if count > 1),
     }
+
+
+def count_batches(accepted: list[Record], results: list[ShardResult]) -> dict[str, Any]:
+    """counts["batches"] of a manifest: pairs of one study and patient in a batch of the training split.
+
+    Images without an impression do not take part, where any has one. results: of all shards, in their order.
+    """
+    train = [record for record in accepted if record.split == "train"]
+    groups = [rows for result in results if result.split == "train" for rows in result.row_groups]
+    kept = np.array([bool(record.report_impression) for record in train], dtype=bool)
+    studies = np.array([record.study_id for record in train], dtype=object)
+    patients = np.array([record.patient_id for record in train], dtype=object)
+    return describe(groups, kept if kept.any() else np.ones_like(kept), studies, patients)
 
 
 def leak_notes(leaks: dict[str, Any], burned_in: int) -> list[str]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets_io.build.shards import FORMAT
-from datasets_io.fingerprint import fingerprint, hashed_fields
+from datasets_io.build.shards import FORMAT, ORDERS
+from datasets_io.fingerprint import added, fingerprint, hashed_fields
 from datasets_io.pixels.grey import VERSION as PIXELS_VERSION
 from datasets_io.pixels.grey import PixelSpec
 from datasets_io.sources.registry import SourceOptions, get_source
@@ -16,19 +16,23 @@ from datasets_io.sources.registry import SourceOptions, get_source
 class BuildSpec:
     """What the bytes of a corpus depend on, besides the archive. options: the source's; None for its defaults.
 
-    image_size: side of the square pictures in pixels. Raises ValueError for an unknown source, a size or intensity
-    that is not allowed, or the options of another source.
+    image_size: side of the square pictures in pixels. order: `hash` of the image ids, for what encoders are pretrained
+    on, or that of the `archive`; None for the source's own. Raises ValueError for an unknown source, a size, intensity
+    or order that is not allowed, or the options of another source.
     """
 
     source: str
     image_size: int = 224
     intensity: str = "minmax"
     options: SourceOptions | None = None
+    order: str | None = added(None)
 
     def __post_init__(self) -> None:
         kind = get_source(self.source).options
         if self.options is not None and type(self.options) is not kind:
             raise ValueError(f"options of {self.source} are {self.options!r}; they must be a {kind.__name__}")
+        if self.order is not None and self.order not in ORDERS:
+            raise ValueError(f"order is {self.order!r}; allowed: {', '.join(ORDERS)}, or None for the source's own")
         PixelSpec(self.image_size, self.intensity)  # made for its checks
 
 
@@ -53,11 +57,19 @@ def options_of(spec: BuildSpec) -> SourceOptions:
     return defaults
 
 
+def order_of(spec: BuildSpec) -> str:
+    """One of ORDERS: the one that was given, else the source's."""
+    return spec.order or get_source(spec.source).order
+
+
 def identity_of(spec: BuildSpec, limit: int | None = None) -> dict[str, Any]:
     """The spec as plain JSON, without paths."""
     # Options with metadata {"hashed": False} are paths: their content is in the digests of the index files.
     options = options_of(spec)
-    own = {name: getattr(spec, name) for name in hashed_fields(spec)}
+    own = {name: getattr(spec, name) for name in hashed_fields(spec) if name != "order"}
+    # The order that it comes to, whoever chose it. Builds from before there was a choice have the archive's, unnamed.
+    if order_of(spec) != "archive":
+        own["order"] = order_of(spec)
     return {**own, "options": {name: getattr(options, name) for name in hashed_fields(options)}, "limit": limit}
 
 

@@ -72,7 +72,7 @@ def read_manifest(files: ReadFiles, folder: str) -> Manifest:
 
 
 def shards_of(manifest: Manifest, split: str) -> list[Shard]:
-    """The shards of a split, in the manifest's order, which is that of the source's records."""
+    """The shards of a split, in the manifest's order."""
     return [shard for shard in manifest.shards if shard.split == split]
 
 

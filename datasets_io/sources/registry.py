@@ -28,6 +28,7 @@ class Source:
     index_files: the csv and list files whose sha256 identify the archive. read_records: one Record for each
     image that the archive's csv lists, always in the same order; both raise ArchiveError.
     notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all.
+    order: of the records in shards, where a BuildSpec names none: "hash" for a source that encoders are pretrained on.
     Raise `version` when the records of the same archive change.
 
     The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,
@@ -44,6 +45,7 @@ class Source:
     findings_in: Callable[[Path, Any], tuple[str, ...]] | None = None
     notes: Callable[[Path, Any], list[str]] = _no_notes
     modalities: tuple[str, ...] = ()
+    order: str = "archive"
 
 
 SOURCES: dict[str, Source] = {
@@ -57,6 +59,7 @@ SOURCES: dict[str, Source] = {
         mimic_cxr.read_records,
         notes=mimic_cxr.notes,
         modalities=("CR", "DX"),
+        order="hash",
     ),
     "chexpert": Source(
         "chexpert",

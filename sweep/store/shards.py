@@ -186,7 +186,7 @@ def _one_build(study: Study, store: ReadStore, spec: BuildSpec) -> str:
         )
     if not folders:
         raise ValueError(
-            f"study {study.name!r} needs {spec.source}, and {store.uri} has no build of it: "
+            f"study {study.name!r} needs {spec.source}, and {store.uri} has no build of it{_near_miss(store, spec)}: "
             f"give its folder with --raw {spec.source}=DIR"
         )
     if len(folders) > 1:
@@ -194,6 +194,18 @@ def _one_build(study: Study, store: ReadStore, spec: BuildSpec) -> str:
             f"{store.uri} has {len(folders)} builds of {spec.source}: say which with --raw {spec.source}=DIR"
         )
     return folders[0]
+
+
+def _near_miss(store: ReadStore, spec: BuildSpec) -> str:
+    """Names a build of the source whose records are in another order, where the storage has one that else fits."""
+    wanted = identity_of(spec)
+    order = wanted.pop("order", "archive")
+    for folder, manifest in _manifests_in(store, _data_folders(store)):
+        if manifest is not None and manifest.source == spec.source:
+            has = dict(manifest.spec)
+            if has.pop("order", "archive") != order and has == wanted:
+                return f" in the order {order!r} ({folder} has another, and is left as it is)"
+    return ""
 
 
 def manifests(folders: Mapping[str, str], store: ReadStore) -> dict[str, Manifest]:

@@ -1,6 +1,6 @@
 """What is a study: rows, datasets, seeds and protocols in one frozen value, checked before any data is seen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets_io.build.spec import BuildSpec
@@ -72,8 +72,11 @@ class Study:
     training_free: tuple[str, ...] = ()
 
     def builds(self) -> tuple[BuildSpec, ...]:
-        """What is to be built of data: the corpus, then the datasets."""
-        return (self.corpus, *(dataset.build for dataset in self.datasets))
+        """What is to be built of data: the corpus, ordered by hash, then the datasets."""
+        # A pretraining shuffles within windows, which the archive's order would fill with the same few patients. A
+        # dataset of the corpus's source is that build too; all others keep their order, and so their label subsets.
+        specs = (self.corpus, *(dataset.build for dataset in self.datasets))
+        return tuple(replace(spec, order="hash") if spec.source == self.corpus.source else spec for spec in specs)
 
 
 def check_study(study: Study) -> None:

@@ -359,6 +359,7 @@ def test_the_flags_are_these():
         "--image-size",
         "--intensity",
         "--option",
+        "--order",
         "--limit",
         "--max-rejects",
         "--verify",

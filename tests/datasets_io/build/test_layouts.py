@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import hashlib
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,7 @@ from datasets_io.build.verify import verify
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.pixels.decode import decode_file
 from datasets_io.pixels.grey import PixelSpec
+from datasets_io.schema import SPLITS
 from datasets_io.sources import chexpert, mimic_cxr, nih_cxr14
 from datasets_io.sources.archive import snake_case
 from datasets_io.storage.files import Files
@@ -74,6 +76,20 @@ def test_real_layouts_are_taken_whole(source, layout, records, shared_data, tmp_
     if source == "mimic_cxr":
         assert {row["view_position"] for row in rows} == {"AP", "PA"}
         check_reports(raw, counts)
+        check_order([row["image_id"] for row in rows], raw, manifest)
+
+
+def check_order(ids: list[str], raw: Path, manifest: Manifest) -> None:
+    """A corpus is in the order of a hash of its image ids, which is not that of its record list."""
+    start = 0
+    for split in SPLITS:
+        count = sum(shard.rows for shard in manifest.shards if shard.split == split)
+        part, start = ids[start : start + count], start + count
+        assert part == sorted(part, key=lambda name: hashlib.sha256(f"order\n{name}".encode()).digest())
+    listed = [row["dicom_id"] for row in rows_of(raw / "cxr-record-list.csv.gz")]
+    assert sorted(ids) == sorted(listed) and ids != listed
+    pairs = manifest.counts["batches"]["pairs_of_one"]  # fewer images than a window: one uniform permutation
+    assert all(each["expected"] == each["uniform"] > 0 for each in pairs.values())
 
 
 def check_reports(raw: Path, counts: dict) -> None:

@@ -89,6 +89,30 @@ def test_a_manifest_without_counts_is_damaged_to_who_computes_and_to_who_reads(s
     assert done.exit_code == 2 and damage.sentence in done.output.replace("\n", " "), done.output
 
 
+def test_a_corpus_in_the_archives_order_is_neither_read_nor_taken_for_the_one_by_hash(store, folders):
+    """What was built before corpora were ordered: its manifest says no order."""
+    shutil.rmtree(path_of(store, folders["mimic_cxr"]).parent)
+    old = put(store, replace(SPECS["mimic_cxr"], order="archive"), "0" * 12)
+    assert "order" not in json.loads(path_of(store, old).read_text())["spec"]
+    others = {source: folder for source, folder in folders.items() if source != "mimic_cxr"}
+    assert data_folders(STUDY, (), store) == others, "commands that read"
+    with pytest.raises(ValueError) as refused:
+        plan_data(STUDY, {}, store)
+    assert str(refused.value) == (
+        f"study 'demo' needs mimic_cxr, and {store.uri} has no build of it in the order 'hash' ({old} has another, and "
+        "is left as it is): give its folder with --raw mimic_cxr=DIR"
+    )
+    new = put(store, SPECS["mimic_cxr"], "b" * 12)
+    assert data_folders(STUDY, (), store) == {**others, "mimic_cxr": new}, "beside it"
+
+
+def test_a_build_that_differs_in_more_than_its_order_is_not_named(store, folders):
+    shutil.rmtree(path_of(store, folders["mimic_cxr"]).parent)
+    put(store, replace(SPECS["mimic_cxr"], order="archive", image_size=64), "0" * 12)
+    with pytest.raises(ValueError, match="has no build of it: give its folder with --raw mimic_cxr=DIR"):
+        plan_data(STUDY, {}, store)
+
+
 @pytest.mark.parametrize("module", [shards, shard_checks], ids=["while builds are looked for", "after that"])
 def test_a_build_that_is_removed_while_a_status_is_read_counts_as_not_built(store, folders, module, monkeypatch):
     reader = StudyStatusReader(STUDY, ReadStore(str(store.files.root)), (), {})

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from datasets_io.build.spec import order_of
 from sweep.studies import STUDIES, check_study, demo, load_study, paper
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import group_seeds, make_plan, parse_only, pending, starts_from
@@ -151,6 +152,24 @@ def test_a_report_method_on_a_corpus_without_reports_is_refused():
     study = replace(demo(), corpus=replace(demo().corpus, source="nih_cxr14"))
     with pytest.raises(ValueError, match="reads reports, but corpus 'nih_cxr14' has none"):
         check_study(study)
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_the_corpus_of_a_preset_is_ordered_by_hash_and_its_datasets_are_not(name):
+    corpus, *datasets = STUDIES[name]().builds()
+    assert order_of(corpus) == "hash" and {order_of(spec) for spec in datasets} == {"archive"}
+
+
+def test_any_source_is_ordered_by_hash_where_a_study_pretrains_on_it():
+    """Also where a study file asks for the archive's order, and for the dataset that is the same build."""
+    study = demo()
+    for order in (None, "archive"):
+        corpus = replace(study.datasets[1].build, order=order)
+        assert [(spec.source, order_of(spec)) for spec in replace(study, corpus=corpus).builds()] == [
+            ("nih_cxr14", "hash"),
+            ("chexpert", "archive"),
+            ("nih_cxr14", "hash"),
+        ]
 
 
 def test_unknown_study_names_the_known_ones(tmp_path):
