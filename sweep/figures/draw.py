@@ -36,6 +36,8 @@ from sweep.store.store import ReadStore
 from sweep.studies.plan import Plan
 from sweep.studies.study import Study
 
+# Figures of tests over patients: they need the statistics that are made from predictions.
+OF_PREDICTIONS = frozenset({forest.NAME})
 BOXED = "nih_cxr14"  # the source whose archive has boxes drawn by radiologists
 # Results from which on processes are worth their start, some seconds of imports: the demo's 650 take a core a minute.
 PROCESSES_PAY = 300
@@ -65,19 +67,20 @@ def draw_here(view: View, kept: Mapping[str, Drawing] = MappingProxyType({})) ->
 @contextmanager
 def drawing_in_background(
     view: View, processes: int | None = None, kept: Mapping[str, Drawing] = MappingProxyType({})
-) -> Iterator[Callable[[], dict[str, Drawing]]]:
+) -> Iterator[Callable[[View], dict[str, Drawing]]]:
     """Begin to draw in processes of their own, one a core; gives a function that waits for all figures.
 
-    Its figures are those of `draw_here`, byte for byte. A small report is drawn in this process, when the function is
+    It takes the view with the tests over patients, which figures OF_PREDICTIONS are drawn from, here. Its figures are
+    those of `draw_here` with that view, byte for byte. A small report is drawn in this process, when the function is
     called. processes: so many whatever the size; 1 draws here. kept: name -> a figure that is drawn already.
     An exception within the block ends the processes at once.
     """
     figures = _figures(view)
-    left = [place for place, figure in enumerate(figures) if figure.name not in kept]
+    left = [place for place, f in enumerate(figures) if f.name not in kept and f.name not in OF_PREDICTIONS]
     if processes is None:
         processes = len(os.sched_getaffinity(0)) if len(view.results) >= PROCESSES_PAY else 1
     if processes == 1 or not left:
-        yield partial(draw_here, view, kept)
+        yield partial(draw_here, kept=kept)
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may wait for ever
     with ProcessPoolExecutor(processes, context, _open, (view.without_logs(),)) as pool:
@@ -86,9 +89,9 @@ def drawing_in_background(
         except Exception:  # a study's file with classes of its own cannot be given to another process
             begun = {}
 
-        def collect() -> dict[str, Drawing]:
+        def collect(tested: View) -> dict[str, Drawing]:
             drawings = {}
-            for place, figure in enumerate(figures):
+            for place, figure in enumerate(_figures(tested)):
                 try:
                     drawn = begun[place].result() if place in begun else None
                 except BrokenExecutor:  # killed, or this is a script that cannot be imported anew

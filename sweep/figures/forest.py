@@ -1,4 +1,4 @@
-"""How far is each method from the baseline: paired differences over seeds, with intervals."""
+"""How far is each method from the baseline: paired differences, with intervals over seeds and patients."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ from matplotlib.axes import Axes
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.style import BACKGROUND, FOREGROUND, MUTED, PALETTE, short_name
 from sweep.figures.view import View, column_title
+from sweep.statistics.comparisons import ALPHA
 from sweep.statistics.inference import Comparison
 from sweep.statistics.summaries import Column
 from sweep.studies.study import EncoderRow
 
-VERSION = 1
+VERSION = 2
 NAME, TITLE = "forest", "Methods against the baseline"
 GROUP_COLORS = {"image-text": PALETTE[0], "image-image": PALETTE[1], "joint": PALETTE[2], "baseline": MUTED}
 BOX = {"facecolor": BACKGROUND, "edgecolor": "none", "pad": 1.0}
@@ -79,8 +80,9 @@ def _panel(axis: Axes, rows: Sequence[EncoderRow], found: Mapping[str, Compariso
             continue
         color, marker = GROUP_COLORS.get(row.group, MUTED), GROUP_MARKERS.get(row.group, "o")
         # Only the marker's filling shows the test: the interval is not corrected and may leave out zero alone.
-        sure = one.p_holm is not None and one.p_holm < 0.05
-        half = None if one.ci95 is None else 100 * one.ci95
+        sure = one.p_both_holm_table is not None and one.p_both_holm_table < ALPHA
+        width = one.ci95 if one.ci95_both is None else one.ci95_both
+        half = None if width is None else 100 * width
         axis.errorbar(
             100 * one.difference,
             place,
@@ -116,15 +118,22 @@ def _numbers(forest: Forest) -> dict[str, object]:
 
 
 def _shown(one: Comparison) -> dict[str, float | int | None]:
-    return {"difference": one.difference, "ci95": one.ci95, "n": one.n, "p": one.p, "p_holm": one.p_holm}
+    names = ("difference", "ci95", "n", "p", "p_holm", "ci95_both", "p_both", "p_both_holm", "p_both_holm_table")
+    return {name: getattr(one, name) for name in names}
 
 
 def _caption(view: View, forest: Forest) -> str:
-    pairs = "pretraining seeds" if len(view.pretrain_seeds) > 1 else "downstream seeds"
+    found = [
+        one for by_column in forest.differences.values() for by_row in by_column.values() for one in by_row.values()
+    ]
+    if any(one.ci95_both is not None for one in found):
+        intervals = "with 95% intervals over seeds and test patients together; over seeds alone where predictions are "
+        intervals += "not at hand, or two patients of each class"
+    else:
+        intervals = "with 95% t-intervals over seeds alone, so none is told from zero: predictions are not at hand"
     return (
-        f"Difference in macro AUROC from {forest.reference.display}, paired by seed, with 95% t-intervals over {pairs} "
-        f"({view.what_varies()}). A filled marker: p < 0.05 in a paired t-test, with Holm's correction over all "
-        f"{forest.corrected_over} rows that a panel's column has beside the reference. Circles image-text, squares "
-        "image-image, diamonds joint. "
-        "The intervals do not cover what other test images would give."
+        f"Difference in macro AUROC from {forest.reference.display}, paired by seed, {intervals} "
+        f"({view.what_varies()}). A filled marker: p < {ALPHA:g} over seeds and patients together, with Holm's "
+        f"correction over the {forest.corrected_over} rows beside the reference in all columns of all datasets. "
+        "Circles image-text, squares image-image, diamonds joint."
     )

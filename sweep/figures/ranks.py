@@ -11,7 +11,7 @@ from sweep.figures.view import View, column_title
 from sweep.statistics.comparisons import Ranks
 from sweep.studies.study import EncoderRow
 
-VERSION = 1
+VERSION = 2
 NAME, TITLE = "critical_difference", "Average ranks with the critical difference"
 
 
@@ -106,8 +106,8 @@ def _caption(ranking: Ranks, distance: float, used: list[str], rows: Mapping[str
         out += f" {ranking.blocks_left_out} columns lack a seed of some method and are left out."
     p = "" if ranking.p is None else f" (Friedman's test: p = {ranking.p:.2g})"
     return (
-        f"Average rank by mean macro AUROC over {len(used)} blocks ({', '.join(used)}). Methods under one bar do not "
-        f"differ by more than the critical difference of Nemenyi's test at 5%, {distance:.2f} ranks"
-        f"{p}. Blocks of one dataset are no independent samples, so the test is a guide, not proof. Blue image-text, "
-        f"orange image-image, green joint, grey baselines.{out}"
+        f"Average rank of Table 1's rows by mean macro AUROC over {len(used)} blocks ({', '.join(used)}). Methods "
+        f"under one bar do not differ by more than the critical difference of Nemenyi's test at 5%, {distance:.2f} "
+        f"ranks{p}. Blocks of one dataset are no independent samples, so the test is a guide, not proof. Blue "
+        f"image-text, orange image-image, green joint, grey baselines.{out}"
     )

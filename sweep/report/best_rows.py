@@ -1,19 +1,21 @@
-"""Which pretraining is best where: for each dataset and column the best row, its lead and how sure that is."""
+"""Which row has the highest mean where: for each dataset and column, and from which others it can be told."""
 
 from dataclasses import dataclass
 
-from sweep.report.narrative import ALPHA, DatasetSummaries, dataset_summaries
+from sweep.report.narrative import DatasetSummaries, dataset_summaries, separation, verdict
 from sweep.statistics.comparisons import Comparisons
 from sweep.statistics.summaries import Column
 
 
 @dataclass(frozen=True)
 class BestRow:
-    """The best row of one column of one dataset. Numbers in percent or points; None where they cannot be had.
+    """The row with the highest mean of one column of one dataset. Numbers in percent or points; None where unknown.
 
-    tied: rows that print the same mean. lead: over the next row. reference: the row that others are compared with, None
-    where it is the best itself. difference, p: over it, p after Holm's correction over all rows of the column. n: seeds
-    in the mean; complete: every seed that was asked for is there.
+    tied: rows that print the same mean. patients: low and high of the interval over patients; ci95 is over seeds.
+    separation: from how many rows it cannot be told, in words. lead: over the next row; lead_verdict: on the two.
+    reference: the row that others are compared with, None where it is the highest itself. difference, verdict: over
+    it; p: over seeds and patients, Holm-corrected over all rows and columns. n: seeds in the mean; complete: every seed
+    that was asked for is there.
     """
 
     column: str
@@ -21,18 +23,17 @@ class BestRow:
     tied: tuple[str, ...]
     mean: float
     ci95: float | None
+    patients: tuple[float, float] | None
+    separation: str
     n: int
     complete: bool
     next_row: str | None
     lead: float | None
+    lead_verdict: str
     reference: str | None
     difference: float | None
+    verdict: str
     p: float | None
-
-    @property
-    def sure(self) -> bool:
-        """Whether the difference is significant at ALPHA."""
-        return self.p is not None and self.p < ALPHA
 
 
 def best_rows(comparisons: Comparisons) -> list[tuple[str, list[BestRow]]]:
@@ -63,11 +64,15 @@ def _best_row(dataset: DatasetSummaries, column: Column) -> BestRow | None:
         tuple(map(dataset.name, best[1:])),
         100 * dataset.mean(winner, column),
         None if summary.ci95 is None else 100 * summary.ci95,
+        (100 * patients[0], 100 * patients[1]) if (patients := dataset.patients(winner, column)) else None,
+        separation(dataset, winner, column),
         summary.n,
         summary.complete,
         dataset.name(rival) if rival else None,
         100 * (dataset.mean(winner, column) - dataset.mean(rival, column)) if rival else None,
+        dataset.pair(winner, rival, column) if rival else "",
         dataset.name(reference) if reference else None,
         100 * test.difference if test and test.difference is not None else None,
-        test.p_holm if test else None,
+        verdict(test) if test else "",
+        test.p_both_holm_table if test else None,
     )

@@ -7,16 +7,17 @@ file, so that a part is used again only where both still fit.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from datasets_io.fingerprint import canonical_json
-from sweep.figures.draw import drawing_in_background, figure_keys
+from sweep.figures.draw import OF_PREDICTIONS, drawing_in_background, figure_keys
 from sweep.figures.drawing import Drawing, not_drawn
 from sweep.figures.view import View
 from sweep.statistics import analysis
 from sweep.statistics.analysis import FILES, analyse
-from sweep.statistics.comparisons import Comparisons
+from sweep.statistics.comparisons import Comparisons, with_patients
+from sweep.statistics.over_patients import over_patients_of
 from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import Snapshot
 
@@ -90,11 +91,19 @@ def cached_parts_of(data: Snapshot, comparisons: Comparisons, folder: ReportFold
     # The figures of a large report are drawn in other processes meanwhile; drawings() waits for them.
     with drawing_in_background(view, kept=drawn) as drawings:
         if statistics is not None:
-            return CachedParts(statistics, tuple(index["notes"]), drawings(), key, keys)
+            return CachedParts(statistics, tuple(index["notes"]), drawings(_tested(view, statistics)), key, keys)
         found = analyse(data.study, data.plan, data.results, data.store, data.data_folders, comparisons=comparisons)
         # What cannot be read now may be mended under the same keys: without a key of their own these statistics are
-        # not used again.
-        return CachedParts(found.csv_files(), found.notes, drawings(), None if found.unread else key, keys)
+        # not used again, nor are the figures that show them.
+        files = found.csv_files()
+        if found.unread:
+            keys = {name: figure_key for name, figure_key in keys.items() if name not in OF_PREDICTIONS}
+        return CachedParts(files, found.notes, drawings(_tested(view, files)), None if found.unread else key, keys)
+
+
+def _tested(view: View, statistics: Mapping[str, str]) -> View:
+    """The view with the tests over seeds and patients."""
+    return replace(view, comparisons=with_patients(view.comparisons, over_patients_of(statistics)))
 
 
 def describe(name: str) -> str:

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweep.report.main_table import absence
+from sweep.report.main_table import OVER_PATIENTS, PATIENTS_CAPTION, absence
+from sweep.report.partial import captioned, partial_note
 from sweep.report.published import SOURCE, PublishedFinding, published_findings
 from sweep.report.published_values import MEANS, PER_FINDING_COLUMNS, PER_FINDING_ROWS
 from sweep.report.table_text import (
@@ -20,11 +21,13 @@ from sweep.report.table_text import (
     markdown_row,
     markdown_value,
     mean_and_interval,
+    patients_range,
 )
+from sweep.statistics.over_patients import OverPatients
 from sweep.statistics.summaries import Summaries
-from sweep.statistics.summary import FEW_POSITIVES, Summary, best_of
+from sweep.statistics.summary import FEW_POSITIVES, MACRO_DEFINED, Summary, best_of
 from sweep.store.csv_files import csv_text
-from sweep.store.records import CellResult
+from sweep.store.records import CellResult, Place
 from sweep.studies.layout import PAPER_BATCH_SIZE, TableLayout, what_varies
 
 PROTOCOL = "FT"  # the paper prints findings under fine-tuning alone
@@ -39,13 +42,15 @@ MEAN_ROW = "Mean of defined findings"
 class FindingEntry:
     """One finding under one method: our mean AUROC, in [0, 1]. `published` is the paper's, in percent, of one seed.
 
-    best: whether it is its row's best; mark: the letter of its footnote, empty without one.
+    best: whether it is its row's highest; mark: the letter of its footnote, empty without one. patients: as of
+    main_table.Entry.
     """
 
     summary: Summary
     best: bool
     mark: str
     published: float | None
+    patients: tuple[float, float] | None = None
 
     @property
     def text(self) -> str:
@@ -106,21 +111,31 @@ def paper_columns(layout: TableLayout) -> tuple[str, ...]:
     return chosen if len(chosen) > 1 else tuple(names)
 
 
-def finding_tables(means: Summaries, published: bool = False) -> tuple["FindingTable", ...]:
+def finding_tables(
+    means: Summaries, published: bool = False, patients: OverPatients | None = None
+) -> tuple["FindingTable", ...]:
     """A table of all methods for each dataset and percentage of FT: the paper's six, and those of other datasets.
 
     published: print the paper's values and the differences below ours. The paper's numbering runs over percentages
-    first, so 100% comes before 10% and 1%.
+    first, so 100% comes before 10% and 1%. patients: the intervals over patients.
     """
+    intervals = {} if patients is None else patients.intervals
     columns = sorted((share for protocol, share in means.layout.columns if protocol == PROTOCOL), reverse=True)
     return tuple(
-        _table(means, dataset, display, label_percent, published)
+        _table(means, dataset, display, label_percent, published, intervals)
         for label_percent in columns
         for dataset, display in means.layout.datasets
     )
 
 
-def _table(means: Summaries, dataset: str, display: str, label_percent: int, published: bool) -> "FindingTable":
+def _table(
+    means: Summaries,
+    dataset: str,
+    display: str,
+    label_percent: int,
+    published: bool,
+    intervals: Mapping[tuple[Place, str], tuple[float, float]],
+) -> "FindingTable":
     # Rows are the findings of the cells that are done, so that a table before the first one is empty.
     layout, column = means.layout, (PROTOCOL, label_percent)
     methods = tuple((name, shown) for name, shown, _ in layout.rows)
@@ -136,10 +151,27 @@ def _table(means: Summaries, dataset: str, display: str, label_percent: int, pub
         rows.append(FindingRow("", MEAN_ROW, None, None, _entries(macro, marks, {})))
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, bool(reference))
     number = TABLE_NUMBERS.get((dataset, label_percent))
-    caption = _caption(layout, display, label_percent)
+    rows = [_with_patients(row, methods, (dataset, *column), intervals) for row in rows]
+    caption = _caption(layout, display, label_percent, bool(intervals))
+    caption = captioned(caption, partial_note(layout, means.results))
     return FindingTable(
         number, dataset, display, label_percent, methods, tuple(rows), caption, footnotes, bool(reference), layout.study
     )
+
+
+def _with_patients(
+    row: FindingRow,
+    methods: Sequence[tuple[str, str]],
+    place: tuple[str, str, int],
+    intervals: Mapping[tuple[Place, str], tuple[float, float]],
+) -> FindingRow:
+    """place: dataset, protocol, label_percent."""
+    value = row.finding or MACRO_DEFINED
+    entries = (
+        replace(entry, patients=intervals.get(((name, *place), value)))
+        for (name, _), entry in zip(methods, row.entries, strict=True)
+    )
+    return replace(row, entries=tuple(entries))
 
 
 def narrowed(table: "FindingTable", names: Sequence[str]) -> "FindingTable":
@@ -150,7 +182,8 @@ def narrowed(table: "FindingTable", names: Sequence[str]) -> "FindingTable":
         kept = {name: entry for (name, _), entry in zip(table.methods, row.entries, strict=True) if name in names}
         summaries = {name: entry.summary for name, entry in kept.items()}
         published = {name: entry.published for name, entry in kept.items()}
-        rows.append(replace(row, entries=_entries(summaries, marks, published)))
+        shown = zip(_entries(summaries, marks, published), kept.values(), strict=True)
+        rows.append(replace(row, entries=tuple(replace(entry, patients=own.patients) for entry, own in shown)))
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, table.published)
     methods = tuple(method for method in table.methods if method[0] in names)
     return replace(table, methods=methods, rows=tuple(rows), footnotes=footnotes)
@@ -203,12 +236,13 @@ def _entries(
     return tuple(entries)
 
 
-def _caption(layout: TableLayout, display: str, label_percent: int) -> str:
+def _caption(layout: TableLayout, display: str, label_percent: int, patients: bool) -> str:
     return (
         f"Study {layout.study}: AUROC in percent of each finding on {display}, fine-tuned with {label_percent}% of "
-        f"the labels, mean ± half-width of the 95% {layout.interval}-interval over {what_varies(layout)}. Prevalence: "
-        "positives among the test images whose label is known, in percent; n_pos: their number. Bold: best of a row, "
-        "among the means over the most seeds. All methods, standard deviations and n_neg are in the CSV."
+        f"the labels, mean ± half-width of the 95% {layout.interval}-interval over {what_varies(layout)}. "
+        f"{PATIENTS_CAPTION if patients else ''}Prevalence: "
+        "positives among the test images whose label is known, in percent; n_pos: their number. Bold: highest of a "
+        "row, among the means over the most seeds. All methods, standard deviations and n_neg are in the CSV."
     )
 
 
@@ -297,25 +331,10 @@ class FindingTable:
 
     def csv(self) -> str:
         """One row a finding and method: mean, ci95 and sd in percent, n, and what is absent."""
-        header = [
-            "dataset",
-            "protocol",
-            "label_percent",
-            "finding",
-            "prevalence",
-            "n_pos",
-            "n_neg",
-            "method",
-            "display_name",
-            "mean",
-            "ci95",
-            "sd",
-            "n",
-            "missing",
-            "failed",
-            "undefined",
-        ]
+        header = ["dataset", "protocol", "label_percent", "finding", "prevalence", "n_pos", "n_neg"]
+        header += ["method", "display_name", "mean", "ci95", "sd", "n", "missing", "failed", "undefined"]
         header += ["published", "difference", "published_prevalence"] if self.published else []
+        header += ["patients_low", "patients_high"]
         lines: list[list[object]] = []
         for row in self.rows:
             # The row of the means has no finding: its lines are found by the name `macro`.
@@ -335,6 +354,7 @@ class FindingTable:
                     *absent,
                 ]
                 line += [entry.published, entry.difference, row.published_prevalence] if self.published else []
+                line += [100 * end for end in entry.patients] if entry.patients else [None, None]
                 lines.append(line)
         return csv_text(header, lines)
 
@@ -354,11 +374,14 @@ def _range(counts: tuple[int, int] | None) -> int | str | None:
 
 
 def reference_of(row: FindingRow) -> list[tuple[str, list[str]]]:
-    """(label, a text for each column but the first) of the published values and the differences; else nothing."""
+    """(label, a text for each column but the first) of intervals over patients, published values and differences."""
+    lines = []
+    if any(entry.patients is not None for entry in row.entries):
+        lines.append((OVER_PATIENTS, ["", "", *(patients_range(entry.patients) for entry in row.entries)]))
     if all(entry.published is None for entry in row.entries):
-        return []
+        return lines
     # Under n_pos both lines are empty: the paper prints no counts.
     prevalence = NO_VALUE if row.published_prevalence is None else f"{row.published_prevalence:.2f}"
     published = [NO_VALUE if e.published is None else f"{e.published:.2f}" for e in row.entries]
     differences = [NO_VALUE if e.difference is None else f"{e.difference:+.2f}" for e in row.entries]
-    return [("published", [prevalence, "", *published]), ("difference", ["", "", *differences])]
+    return [*lines, ("published", [prevalence, "", *published]), ("difference", ["", "", *differences])]

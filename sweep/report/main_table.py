@@ -1,8 +1,9 @@
 """A study's Tables 1, 8 and 9: the paper's layout as Markdown, CSV and LaTeX."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sweep.report.partial import captioned, partial_note
 from sweep.report.published import SOURCE, PublishedMean, published_mean
 from sweep.report.table_text import (
     NO_VALUE,
@@ -17,14 +18,18 @@ from sweep.report.table_text import (
     markdown_row,
     markdown_value,
     mean_and_interval,
+    patients_range,
 )
+from sweep.statistics.over_patients import OverPatients
 from sweep.statistics.summaries import Summaries
-from sweep.statistics.summary import Summary, best_of, defined_findings
+from sweep.statistics.summary import MACRO_DEFINED, Summary, best_of, defined_findings
 from sweep.store.csv_files import csv_text
 from sweep.store.records import CellResult, Place
 from sweep.store.status_names import Status
 from sweep.studies.layout import TableLayout, what_varies
 
+OVER_PATIENTS = "over patients"  # the label of the line below a row
+PATIENTS_CAPTION = f"Below it, {OVER_PATIENTS}: 95% interval under other test patients, these models being given. "
 # What is printed above the rows of a group; a group of a study's own keeps its name.
 GROUP_TITLES = {
     "baseline": "Baselines",
@@ -38,13 +43,15 @@ GROUP_TITLES = {
 class Entry:
     """One place of the table: our mean, in [0, 1], and the paper's, in percent, None where it has none.
 
-    best: whether it is its column's best; mark: the letter of its footnote, empty without one.
+    best: whether it is its column's highest; mark: the letter of its footnote, empty without one. patients: low and
+    high of the mean's interval over patients, in [0, 1], None where there is none.
     """
 
     summary: Summary
     best: bool
     mark: str
     published: PublishedMean | None
+    patients: tuple[float, float] | None = None
 
     @property
     def text(self) -> str:
@@ -84,12 +91,15 @@ def table1(
     published: bool = False,
     notes: tuple[str, ...] = (),
     number: int = 1,
+    patients: OverPatients | None = None,
 ) -> "Table":
     """The table of a study: Table 1, or 8 and 9 in the same form.
 
     layout: the rows and columns that are shown, where they are not all. published: print the paper's values and the
-    differences below ours. notes: further footnotes; number: the paper's number of the table.
+    differences below ours. notes: further footnotes; number: the paper's number of the table. patients: the intervals
+    over patients.
     """
+    intervals = {} if patients is None else patients.intervals
     layout = means.layout if layout is None else layout
     # All of them before any section: footnotes are lettered in the order of the whole table.
     summaries: dict[Place, Summary] = {
@@ -99,14 +109,15 @@ def table1(
         for column in layout.columns
     }
     marks = marks_of(summaries.values())
-    sections = tuple(_section(*dataset, layout, summaries, marks, published) for dataset in layout.datasets)
+    sections = tuple(_section(*dataset, layout, summaries, marks, published, intervals) for dataset in layout.datasets)
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + tuple(notes)
     if published:
         footnotes += (
             f"Published: {SOURCE}, Table {number}, as printed, for reference. Its text does not say whether its "
             "intervals are t or z. Difference: ours minus published, in percentage points.",
         )
-    return Table(_caption(layout, means.results), layout, sections, footnotes, published, number)
+    caption = captioned(_caption(layout, means.results, bool(intervals)), partial_note(means.layout, means.results))
+    return Table(caption, layout, sections, footnotes, published, number)
 
 
 def absence(summary: Summary, undefined: str = "no finding defined") -> str:
@@ -139,6 +150,7 @@ def _section(
     summaries: dict[Place, Summary],
     marks: dict[str, str],
     published: bool,
+    intervals: Mapping[tuple[Place, str], tuple[float, float]],
 ) -> TableSection:
     best = {
         column: best_of([summaries[name, dataset, *column] for name, _, _ in layout.rows]) for column in layout.columns
@@ -154,6 +166,7 @@ def _section(
                     best=best[column][place],
                     mark=marks.get(absence(summary), ""),
                     published=published_value(layout, dataset, name, *column) if published else None,
+                    patients=intervals.get(((name, dataset, *column), MACRO_DEFINED)),
                 )
             )
         rows.append(Row(name, row_display, group, tuple(entries)))
@@ -168,7 +181,8 @@ def published_value(
     return published_mean(dataset, method, protocol, label_percent, batch)
 
 
-def _caption(layout: TableLayout, results: Sequence[CellResult]) -> str:
+def _caption(layout: TableLayout, results: Sequence[CellResult], patients: bool) -> str:
+    """patients: whether there are intervals over patients."""
     # Few findings with both classes make a macro AUROC uncertain, so the caption says how many there are.
     counts = defined_findings(results)
     findings = "; ".join(
@@ -179,9 +193,10 @@ def _caption(layout: TableLayout, results: Sequence[CellResult]) -> str:
     )
     return (
         f"Study {layout.study}: macro AUROC in percent, mean ± half-width of the 95% {layout.interval}-interval "
-        f"over {what_varies(layout)}. "
+        f"over {what_varies(layout)}. {PATIENTS_CAPTION if patients else ''}"
         f"Findings in each mean (those with both classes in the test images): {findings or 'none yet'}. "
-        "LP and LPFT use all labels. Bold: best of a column, among the means over the most seeds. "
+        "LP and LPFT use all labels. Bold: highest of a column, among the means over the most seeds; it need not be "
+        "told from the others. "
         "Standard deviations are in the CSV."
     )
 
@@ -213,16 +228,16 @@ class Table:
                 for row in rows:
                     values = [markdown_value(entry.text, entry.best, entry.mark) for entry in row.entries]
                     lines.append(markdown_row((markdown(row.display), *values)))
-                    if self.published:
-                        lines += [markdown_row((f"&nbsp;&nbsp;{name}", *texts)) for name, texts in reference_rows(row)]
+                    lines += [markdown_row((f"&nbsp;&nbsp;{name}", *texts)) for name, texts in reference_rows(row)]
             lines.append("")
         lines += [f"- {markdown(note)}" for note in self.footnotes]
         return "\n".join(lines).rstrip() + "\n"
 
     def csv(self) -> str:
-        """One row a dataset and method; for each column mean, ci95 and sd in percent, n, and what is absent."""
+        """One row a dataset and method; for each column mean, both intervals and sd in percent, n, what is absent."""
         fields = ["mean", "ci95", "sd", "n", "missing", "failed", "undefined"]
         fields += ["published_mean", "published_ci95", "difference"] if self.published else []
+        fields += ["patients_low", "patients_high"]
         header = ["dataset", "group", "method", "display_name"]
         # Wide, as the printed table: `FT (1%) mean`, `FT (1%) ci95`, ...; results.csv has the long form.
         header += [f"{title} {field}" for title in self.layout.column_titles for field in fields]
@@ -256,9 +271,8 @@ class Table:
                 for row in rows:
                     values = [latex_value(entry.text, entry.best, entry.mark) for entry in row.entries]
                     lines.append(latex_row((latex(row.display), *values)))
-                    if self.published:
-                        for name, texts in reference_rows(row):
-                            lines.append(latex_row((rf"\quad {name}", *map(latex_number, texts))))
+                    for name, texts in reference_rows(row):
+                        lines.append(latex_row((rf"\quad {name}", *map(latex_number, texts))))
         lines += [r"\bottomrule", r"\end{tabular}"]
         lines += latex_notes(self.footnotes)
         return "\n".join([*lines, r"\end{table}"]) + "\n"
@@ -273,12 +287,15 @@ def grouped(rows: tuple[Row, ...]) -> list[tuple[str, list[Row]]]:
 
 
 def reference_rows(row: Row) -> list[tuple[str, list[str]]]:
-    """(label, a text for each column) of the published values and the differences; nothing without such a row."""
+    """(label, a text for each column) of intervals over patients, published values and differences, where there are."""
+    lines = []
+    if any(entry.patients is not None for entry in row.entries):
+        lines.append((OVER_PATIENTS, [patients_range(entry.patients) for entry in row.entries]))
     if all(entry.published is None for entry in row.entries):
-        return []
+        return lines
     published = [f"{e.published.mean:.2f} ± {e.published.ci95:.2f}" if e.published else NO_VALUE for e in row.entries]
     differences = [NO_VALUE if e.difference is None else f"{e.difference:+.2f}" for e in row.entries]
-    return [("published", published), ("difference", differences)]
+    return [*lines, ("published", published), ("difference", differences)]
 
 
 def _csv_entry(entry: Entry, published: bool) -> list[object]:
@@ -289,4 +306,4 @@ def _csv_entry(entry: Entry, published: bool) -> list[object]:
     if published:
         p = entry.published
         values += [p.mean, p.ci95, entry.difference] if p else [None, None, None]
-    return values
+    return [*values, *(100 * end for end in entry.patients)] if entry.patients else [*values, None, None]

@@ -18,14 +18,26 @@ MOST_FAILURES = 20  # in the text; failures.json has all
 
 def report_markdown(
     data: Snapshot,
+    note: str,
     narrative: Sequence[Sentence],
     tables: Sequence[Table],
     per_finding: Sequence[FindingTable],
     figures: Sequence[str],
     extras: CachedParts,
 ) -> str:
-    """The text of report.md. figures: lines that say where each figure lies, or why there is none."""
-    lines = [f"# {data.study.name}: {data.study.title}", "", *_narrative(narrative), *_state(data), ""]
+    """The text of report.md.
+
+    note: what is not in it, as `partial_note` says. figures: lines that say where each
+    figure lies, or why there is none.
+    """
+    lines = [
+        f"# {data.study.name}: {data.study.title}",
+        "",
+        *([f"**{note}**", ""] if note else []),
+        *_narrative(narrative),
+        *_state(data),
+        "",
+    ]
     for table in tables:
         lines += [f"## Table {table.number}", "", table.markdown()]
     for findings in per_finding:

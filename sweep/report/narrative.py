@@ -1,18 +1,20 @@
-"""What do the numbers say, in sentences: which row is best where, by how much, with few labels, and how sure that is.
+"""What do the numbers say, in sentences: which row has the highest mean where, and from which others it can be told.
 
 Sentences are made from `Comparisons` and its `Summaries` alone: no mean, no test and no rank is computed here, so that
-none can differ from the tables, the CSV files and the figures.
+none can differ from the tables, the CSV files and the figures. They are about Table 1's rows and columns. A difference
+is claimed where p_both_holm_table says so, over seeds and over patients; any other is printed as the means have it, and
+said not to be told from chance. With one pretraining a difference is one between checkpoints, not between methods.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sweep.report.table_text import mean_and_interval, percent
-from sweep.statistics.comparisons import Comparisons
-from sweep.statistics.inference import Comparison
+from sweep.report.table_text import mean_and_interval, patients_range, percent
+from sweep.statistics.comparisons import ALPHA, Comparisons
+from sweep.statistics.inference import ROUNDING, Comparison
 from sweep.statistics.summaries import Column, Summaries
-from sweep.statistics.summary import FEW_POSITIVES, Summary, best_of, defined_findings
+from sweep.statistics.summary import FEW_POSITIVES, MACRO_DEFINED, Summary, best_of, defined_findings
 from sweep.store.records import CellResult
 from sweep.store.status_names import Status
 from sweep.studies.layout import TableLayout
@@ -20,7 +22,16 @@ from sweep.studies.study import BASELINE
 from trainables.registry import IMAGE_IMAGE_GROUP, IMAGE_TEXT_GROUP, JOINT_GROUP
 
 ANSWER, DETAIL, CAUTION = "answer", "detail", "caution"
-ALPHA = 0.05  # level of significance, of p after Holm's correction
+TOLD, NOT_TOLD, NOT_TESTED, NO_DIFFERENCE = "told apart", "not told apart", "not tested", "no difference"
+
+
+def verdict(test: Comparison | None) -> str:
+    """What may be said of two rows: TOLD, NOT_TOLD, NOT_TESTED or NO_DIFFERENCE."""
+    if test is None or test.difference is None:
+        return NOT_TESTED
+    if test.p_both_holm_table is None:
+        return NO_DIFFERENCE if test.n > 1 and abs(test.difference) <= ROUNDING else NOT_TESTED
+    return TOLD if test.p_both_holm_table < ALPHA else NOT_TOLD
 
 
 @dataclass(frozen=True)
@@ -45,8 +56,13 @@ class DatasetSummaries:
 
     @property
     def layout(self) -> TableLayout:
-        """Rows and columns of the whole study."""
-        return self.comparisons.summaries.layout
+        """Rows and columns of Table 1."""
+        return self.comparisons.table1
+
+    @property
+    def subject(self) -> str:
+        """What differs where two rows do: methods where each has several pretrainings, else these checkpoints."""
+        return "methods" if len(self.layout.pretrain_seeds) > 1 else "these checkpoints"
 
     @property
     def reference(self) -> str | None:
@@ -63,9 +79,30 @@ class DatasetSummaries:
         assert mean is not None, f"{row} has no mean under {column} on {self.source}"
         return mean
 
+    def patients(self, row: str, column: Column) -> tuple[float, float] | None:
+        """The interval over patients of the mean, in [0, 1]; None where there is none."""
+        place = row, self.source, *column
+        return self.comparisons.patients.intervals.get((place, MACRO_DEFINED))
+
     def against_reference(self, column: Column) -> dict[str, Comparison]:
-        """Every other row -> its paired test against the reference."""
+        """Every other row -> its test against the reference."""
         return self.comparisons.against_reference(self.source, column)
+
+    def pair(self, first: str, second: str, column: Column) -> str:
+        """The verdict on two rows among all pairs."""
+        return verdict(self.comparisons.pair(self.source, column, first, second))
+
+    def not_told_from(self, row: str, column: Column) -> int | None:
+        """Number of other rows with a mean that cannot be told from this one; None where none of them is tested."""
+        others = [name for name, _, _ in self.layout.rows if name != row and self.summary(name, column).n]
+        found = [self.pair(row, other, column) for other in others]
+        return None if set(found) <= {NOT_TESTED} else sum(one != TOLD for one in found)
+
+    def mean_text(self, row: str, column: Column) -> str:
+        """`80.00 ± 2.52 over seeds; 78.10 to 81.90 over patients`, in percent."""
+        s, patients = self.summary(row, column), self.patients(row, column)
+        over_patients = f"; {patients_range(patients)} over patients" if patients else ""
+        return f"{mean_and_interval(s.mean, s.ci95)} over seeds{over_patients}"
 
     def name(self, row: str) -> str:
         """The display name of a row."""
@@ -120,18 +157,31 @@ def listed(items: Sequence[str]) -> str:
 
 
 def _best_overall(comparisons: Comparisons) -> list[str]:
-    """Which row ranks best over all datasets and columns."""
-    ranks, layout = comparisons.ranks[0], comparisons.summaries.layout  # the first is over all columns
-    if len(ranks.methods) < 2 or ranks.num_blocks < 2:  # one row has no rank, and one column is a table of its own
+    """Which row has the best mean rank in Table 1, and how many others cannot be told from it."""
+    ranks, layout = comparisons.ranks[0], comparisons.table1  # the first is over all columns
+    distance = ranks.critical_difference
+    if distance is None:  # one row has no rank, and one column is a table of its own
         return []
     names = {name: display for name, display, _ in layout.rows}
-    absent = [names[name] for name in ranks.methods_left_out]
-    without = f" Without a complete column, and so not ranked: {listed(absent)}." if absent else ""
-    return [
-        f"Over all {ranks.num_blocks} columns of {listed([display for _, display in layout.datasets])}, "
-        f"{names[ranks.methods[0]]} ranks best: mean rank {ranks.mean_ranks[0]:.1f} of {len(ranks.methods)}, before "
-        f"{names[ranks.methods[1]]} ({ranks.mean_ranks[1]:.1f}).{without}"
-    ]
+    others, best = len(ranks.methods) - 1, ranks.mean_ranks[0]
+    near = sum(rank - best < distance for rank in ranks.mean_ranks[1:])
+    datasets = listed([display for _, display in layout.datasets])
+    text = (
+        f"Over {ranks.num_blocks} columns of Table 1 ({datasets}), the best mean rank is that of "
+        f"{names[ranks.methods[0]]}, {best:.1f} of {len(ranks.methods)}; {near} of the {others} other rows "
+        f"lie{'s' * (near == 1)} within the critical difference ({distance:.1f} ranks) and cannot be told from it."
+    )
+    if ranks.methods_left_out:
+        absent = [names[name] for name in ranks.methods_left_out]
+        text += f" Without a complete column, and so not ranked: {listed(absent)}."
+    if ranks.blocks_left_out:
+        text += f" Left out, since some row lacks a seed there: {counted(ranks.blocks_left_out, 'column')}."
+    return [text]
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 column`, `2 columns`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _best_by_column(dataset: DatasetSummaries) -> list[str]:
@@ -144,43 +194,50 @@ def _best_by_column(dataset: DatasetSummaries) -> list[str]:
     ranked = sorted(wins.items(), key=lambda item: -len(item[1]))  # stable: among equals the first to be best
     parts = [
         f"{dataset.name(row)} under "
-        + listed(
-            [
-                f"{dataset.title(c)} ({mean_and_interval(dataset.summary(row, c).mean, dataset.summary(row, c).ci95)})"
-                for c in won
-            ]
-        )
+        + listed([f"{dataset.title(c)} ({dataset.mean_text(row, c)}; {separation(dataset, row, c)})" for c in won])
         for row, won in ranked
     ]
-    return [f"{dataset.display}: the highest macro AUROC (%) is that of {'; '.join(parts)}."] if parts else []
+    return [f"{dataset.display}: the highest mean macro AUROC (%) is that of {'; '.join(parts)}."] if parts else []
+
+
+def separation(dataset: DatasetSummaries, row: str, column: Column) -> str:
+    """From how many rows of its column one cannot be told: part of a sentence."""
+    near = dataset.not_told_from(row, column)
+    if near is None:
+        return "not tested against the others"
+    return f"{counted(near, 'other row')} cannot be told from it" if near else "told from every other row"
 
 
 def _tests(dataset: DatasetSummaries) -> list[str]:
-    """How many means are significantly above and below the reference, and the largest difference."""
+    """How many means are told from the reference, above and below, and the largest difference."""
     # Other baselines are tested and corrected for too, in comparisons.csv; the sentence counts methods.
     methods = [name for name, _, group in dataset.layout.rows if group != BASELINE]
     if dataset.reference is None or not methods:
         return []
     tests = {(row, c): dataset.against_reference(c)[row] for c in dataset.layout.columns for row in methods}
     name = dataset.name(dataset.reference)
-    # place -> (difference, p after Holm's correction), of the pairs that could be tested
-    tested = {
-        place: (test.difference, test.p_holm)
-        for place, test in tests.items()
-        if test.difference is not None and test.p_holm is not None
-    }
+    tested = {place: test for place, test in tests.items() if test.difference is not None and test.p_both is not None}
     if not tested:
-        return [f"{dataset.display}: no method shares two seeds with {name} yet, so none is tested."]
-    significant = [difference for difference, p in tested.values() if p < ALPHA]
-    better, worse = sum(difference > 0 for difference in significant), sum(difference < 0 for difference in significant)
-    largest = max(tested, key=lambda place: tested[place][0])
-    row, column = largest
+        return [
+            f"{dataset.display}: no difference from {name} is claimed, since none could be tested: that takes two "
+            "seeds that both rows have, and their predictions for two patients or more of each class of each finding."
+        ]
+    over_table = _above_and_below(test for test in tested.values() if verdict(test) == TOLD)
+    within = _above_and_below(t for t in tested.values() if t.p_both_holm is not None and t.p_both_holm < ALPHA)
+    (row, column), largest = max(tested.items(), key=lambda item: item[1].difference or 0.0)
+    assert largest.difference is not None, "only what has a difference is tested"
     return [
-        f"{dataset.display}: against {name}, {better} of {len(tested)} means of methods are significantly higher and "
-        f"{worse} significantly lower (paired t-tests over seeds, Holm-corrected over all rows of each column, "
-        f"p < {ALPHA:g}); the largest difference is {100 * tested[largest][0]:+.2f} points, "
-        f"{dataset.name(row)} under {dataset.title(column)}."
+        f"{dataset.display}: against {name}, {over_table[0]} of {len(tested)} means of {dataset.subject} are higher "
+        f"and {over_table[1]} lower by more than seeds and patients together explain (p < {ALPHA:g}, Holm-corrected "
+        f"over all rows and columns; corrected within each column alone {within[0]} and {within[1]}). The largest "
+        f"difference is {100 * largest.difference:+.2f} points, {dataset.name(row)} under {dataset.title(column)} "
+        f"({verdict(largest)})."
     ]
+
+
+def _above_and_below(tests: Iterable[Comparison]) -> tuple[int, int]:
+    differences = [test.difference for test in tests if test.difference is not None]
+    return sum(d > 0 for d in differences), sum(d < 0 for d in differences)
 
 
 def complete_rows(dataset: DatasetSummaries, rows: Iterable[str], column: Column) -> list[str]:
@@ -198,35 +255,38 @@ def _reports(dataset: DatasetSummaries) -> list[str]:
             # Of rows that tie any one will do: they print the same mean.
             gap = 100 * (dataset.mean(text[0], column) - dataset.mean(image[0], column))
             parts.append(
-                f"{gap:+.2f} under {dataset.title(column)} ({dataset.name(text[0])} - {dataset.name(image[0])})"
+                f"{gap:+.2f} under {dataset.title(column)} ({dataset.name(text[0])} - {dataset.name(image[0])}, "
+                f"{dataset.pair(text[0], image[0], column)})"
             )
     if not parts:
         return []
-    return [f"{dataset.display}: best method with reports minus best without, in points: {listed(parts)}."]
+    return [f"{dataset.display}: highest mean with reports minus highest without, in points: {listed(parts)}."]
 
 
 def _joint(dataset: DatasetSummaries) -> list[str]:
     """A joint method against the better of its two parts, over all columns."""
     gaps: list[float] = []
+    told = 0
     names = {name for name, _, _ in dataset.layout.rows}
     for row in dataset.rows(JOINT_GROUP):
         for column in dataset.layout.columns:
             # The registry names a joint method by its parts: clip+simclr.
             parts = complete_rows(dataset, [p for p in row.split("+") if p in names], column)
             if len(parts) == 2 and complete_rows(dataset, [row], column):
-                best = max(dataset.mean(part, column) for part in parts)
-                gaps.append(100 * (dataset.mean(row, column) - best))
+                best = max(parts, key=lambda part: dataset.mean(part, column))
+                gaps.append(100 * (dataset.mean(row, column) - dataset.mean(best, column)))
+                told += gaps[-1] > 0 and dataset.pair(row, best, column) == TOLD
     if not gaps:
         return []
     higher = sum(gap > 0 for gap in gaps)
     return [
-        f"{dataset.display}: a joint method is above the better of its two parts in {higher} of {len(gaps)} places "
-        f"(median difference {median(gaps):+.2f} points)."
+        f"{dataset.display}: the mean of a joint method is above that of the better of its two parts in {higher} of "
+        f"{len(gaps)} places, {told} of them told apart (median difference {median(gaps):+.2f} points)."
     ]
 
 
 def _few_labels(dataset: DatasetSummaries) -> list[str]:
-    """Methods that with a share of the labels reach what the baseline has with all of them."""
+    """Means that with a share of the labels reach what the baseline has with all of them. Columns are not tested."""
     reference = dataset.reference
     # From the fewest labels up: the first share at which a method reaches the target is the answer.
     shares = sorted(share for protocol, share in dataset.layout.columns if protocol == "FT")
@@ -239,12 +299,12 @@ def _few_labels(dataset: DatasetSummaries) -> list[str]:
         rows = dataset.best(column, complete_rows(dataset, methods, column))
         if rows and dataset.mean(rows[0], column) >= target:
             return [
-                f"{dataset.display}: fine-tuned with {share}% of the labels, {dataset.name(rows[0])} "
-                f"({percent(dataset.mean(rows[0], column))}) reaches {dataset.name(reference)} with "
-                f"{shares[-1]}% ({percent(target)})."
+                f"{dataset.display}: fine-tuned with {share}% of the labels, the mean of {dataset.name(rows[0])} "
+                f"({percent(dataset.mean(rows[0], column))}) reaches that of {dataset.name(reference)} with "
+                f"{shares[-1]}% ({percent(target)}); columns are not tested against each other."
             ]
     name = dataset.name(reference)
-    return [f"{dataset.display}: with fewer labels no method reaches what {name} has with {shares[-1]}% of them."]
+    return [f"{dataset.display}: with fewer labels no mean reaches that of {name} with {shares[-1]}% of them."]
 
 
 def cautions(means: Summaries) -> list[str]:
@@ -265,7 +325,10 @@ def cautions(means: Summaries) -> list[str]:
     if len(layout.seeds) < 2:
         texts.append("There is one seed: no interval and no test is possible.")
     if len(layout.pretrain_seeds) == 1:
-        texts.append("Each method was pretrained once: intervals and tests do not cover the variance of pretraining.")
+        texts.append(
+            "Each method was pretrained once: intervals and tests do not cover the variance of pretraining. What is "
+            "told apart are these checkpoints, not the methods."
+        )
     # Findings that are in no mean, then findings that are in one and rest on few images.
     texts += _undefined(results, layout)
     for source, display in layout.datasets:

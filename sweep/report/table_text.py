@@ -15,6 +15,11 @@ def mean_and_interval(mean: float | None, ci95: float | None) -> str:
     return NO_VALUE if mean is None else f"{percent(mean)} ± {percent(ci95)}"
 
 
+def patients_range(interval: tuple[float, float] | None) -> str:
+    """`68.10 to 71.90`, an interval over patients of values in [0, 1]; `-` without one."""
+    return NO_VALUE if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"
+
+
 def letter(i: int) -> str:
     """The mark of footnote i: 0 -> a, 25 -> z, 26 -> aa."""
     # Bijective base 26: there is no digit zero, so what stands before the last letter counts from -1.

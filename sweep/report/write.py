@@ -14,23 +14,26 @@ from sweep.report.markdown import report_markdown
 from sweep.report.narrative import narrative_of
 from sweep.report.numbering import notes_of, numbered_layouts
 from sweep.report.page.page import report_page
+from sweep.report.partial import partial_note
 from sweep.report.provenance import provenance
-from sweep.statistics.comparisons import compare_methods
+from sweep.statistics.comparisons import compare_methods, with_patients
+from sweep.statistics.over_patients import OverPatients, over_patients_of
 from sweep.statistics.summaries import Summaries, study_summaries
 from sweep.store.csv_files import findings_csv, results_csv
 from sweep.store.damage import Damage
 from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
+from sweep.studies.part import part_of
 
 MOST_DAMAGE_LINES = 8  # on a terminal; the report and failures.json name all
 
 
-def macro_tables(data: Snapshot, means: Summaries) -> tuple[Table, ...]:
+def macro_tables(data: Snapshot, means: Summaries, patients: OverPatients) -> tuple[Table, ...]:
     """Table 1, and Tables 8 and 9 where the study has their rows."""
     notes = notes_of(data.study, data.results)
     return tuple(
-        table1(means, layout, data.study.show_published, notes, number)
+        table1(means, layout, data.study.show_published, notes, number, patients)
         for number, layout in numbered_layouts(data.study, data.plan).items()
     )
 
@@ -43,14 +46,18 @@ def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> d
     # Made once and handed on: page, tables, sentences, statistics and figures print the same means and tests.
     comparisons = compare_methods(study_summaries(data.study, data.plan, data.results))
     means = comparisons.summaries
-    tables = macro_tables(data, means)
-    all_methods = finding_tables(means, data.study.show_published)
+    extras = cached_parts_of(data, comparisons, folder, quick)
+    patients = over_patients_of(extras.statistics)
+    comparisons = with_patients(comparisons, patients)
+    tables = macro_tables(data, means, patients)
+    all_methods = finding_tables(means, data.study.show_published, patients)
     per_finding = [narrowed(table, paper_columns(means.layout)) for table in all_methods]
     narrative = narrative_of(comparisons)
+    note = partial_note(means.layout, means.results)
     contents: dict[str, str | bytes] = {
         "results.csv": results_csv(data.results),
         "findings.csv": findings_csv(data.results),
-        "study.json": json.dumps(provenance(data), indent=1, sort_keys=True),
+        "study.json": json.dumps({**provenance(data), "part": note}, indent=1, sort_keys=True),
         "failures.json": json.dumps(data.failures, indent=1, sort_keys=True),
     }
     for table in tables:
@@ -60,10 +67,9 @@ def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> d
     for narrow, full in zip(per_finding, all_methods, strict=True):
         stem = narrow.file_stem
         contents |= {f"{stem}.md": narrow.markdown(), f"{stem}.csv": full.csv(), f"{stem}.tex": narrow.latex()}
-    extras = cached_parts_of(data, comparisons, folder, quick)
     contents |= extras.contents()
     figures = [_figure_line(drawing) for drawing in extras.drawings.values()] or [QUICK]
-    contents["report.md"] = report_markdown(data, narrative, tables, per_finding, figures, extras)
+    contents["report.md"] = report_markdown(data, note, narrative, tables, per_finding, figures, extras)
     contents["report.html"] = report_page(data, comparisons, narrative, tables, per_finding, all_methods, extras)
     # Written last and in one go: an error before this leaves the report that was there.
     return {name: folder.write(name, content) for name, content in contents.items()}
@@ -81,7 +87,8 @@ def summary_lines(data: Snapshot, paths: Mapping[str, str], seconds: float) -> l
         f"{counts[Status.DONE]} of {len(data.results)} cells done in {seconds:.0f} s; report: {paths['report.html']}; "
         f"for a terminal: {paths['report.md']}"
     ]
-    lines += [f"note: {note}" for note in notes_of(data.study, data.results)]
+    part = part_of(data.study, data.plan)
+    lines += [f"note: {note}" for note in ((part,) if part else ()) + notes_of(data.study, data.results)]
     if counts[Status.FAILED] or counts[Status.MISSING]:
         lines.append(
             f"[red]{counts[Status.FAILED]} cells failed, {counts[Status.MISSING]} are missing[/red]; "

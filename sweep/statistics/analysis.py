@@ -3,7 +3,7 @@
 Over seeds: the mean of a place and its interval (summaries.py), and paired tests (comparisons.py). Over
 patients: the same mean over seeds, recomputed on 1,000 resamples of the test patients, the same ones for all methods
 of a dataset (bootstrap.py). The first says how far other seeds would move a number, the second how far other
-patients would; neither contains the other.
+patients would; neither contains the other, and whether two rows differ is asked of both together (combined_test.py).
 """
 
 import os
@@ -18,13 +18,14 @@ from sweep.statistics.bootstrap import NUM_RESAMPLES
 from sweep.statistics.cell_metrics import MetricReader, TestSet, make_test_set, read_metadata
 from sweep.statistics.column_statistics import (
     ColumnStatistics,
-    comparison_rows,
     finding_difference_rows,
     interval_rows,
     metric_rows,
     subgroup_rows,
 )
-from sweep.statistics.comparisons import Comparisons, Ranks, compare_methods
+from sweep.statistics.comparison_rows import comparison_rows, with_combined_tests
+from sweep.statistics.comparisons import Comparisons, Ranks, compare_methods, with_patients
+from sweep.statistics.over_patients import over_patients_of
 from sweep.statistics.row_types import (
     ComparisonRow,
     FindingDifferenceRow,
@@ -47,9 +48,9 @@ from sweep.studies.study import Dataset, Study
 from trainables.evaluation.metrics import FindingAuroc
 
 # Raise it with any change that moves a number, a name or a note of the statistics: here and in summaries, comparisons,
-# column_statistics, bootstrap, cell_metrics, subgroups, inference, summary and trainables.evaluation.metrics.
-# A report keeps what was made by the same version from the same results.
-VERSION = 1
+# column_statistics, combined_test, bootstrap, cell_metrics, subgroups, inference, summary and
+# trainables.evaluation.metrics. A report keeps what was made by the same version from the same results.
+VERSION = 2
 # Name of a file -> the class of its rows, and the attribute of Analysis that holds them.
 FILES: dict[str, tuple[type, str]] = {
     "intervals.csv": (IntervalRow, "intervals"),
@@ -159,8 +160,11 @@ def analyse(
         reason = next(iter(unusable.values()))
         notes.append(f"{len(unusable)} finished cells have predictions that were not used, the first since: {reason}.")
     notes += _count_notes(results, columns)
+    # As a later report has them from the file: one way to them.
+    patients = over_patients_of({"comparisons.csv": rows_csv(ComparisonRow, found.comparisons)})
     return replace(
         found,
+        comparisons=tuple(with_combined_tests(found.comparisons, with_patients(comparisons, patients))),
         ranks=comparisons.ranks,
         group_sizes=tuple(sizes),
         notes=tuple(notes),

@@ -11,6 +11,7 @@ from datasets_io.corpus.read import read_manifest, read_table
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import ReadFiles
 from sweep.statistics.bootstrap import Resamples, draw_resamples, presort, resampled_aurocs
+from sweep.statistics.combined_test import patient_influence
 from sweep.statistics.subgroups import METADATA, Attribute, GroupMacros, attributes_of, group_macros, group_names
 from sweep.store.predictions import TestImages, UnusablePredictions, read_predictions
 from sweep.store.records import CellResult
@@ -41,11 +42,13 @@ class CellMetrics:
     """What the predictions of one cell say. resampled: (F, num) AUROCs of the resamples, NaN where undefined.
 
     qualities: name of a measure -> (F,), NaN where undefined. groups: for each attribute of the test set.
+    influence: (P,) of the test patients on the macro AUROC, as `patient_influence` gives it.
     """
 
     resampled: np.ndarray
     qualities: Mapping[str, np.ndarray]
     groups: tuple[GroupMacros, ...]
+    influence: np.ndarray
 
 
 def make_test_set(images: TestImages, metadata: pa.Table | None, num_resamples: int, seed: int = 0) -> TestSet:
@@ -71,6 +74,7 @@ def cell_metrics(tests: TestSet, probabilities: np.ndarray, result: CellResult) 
                 f"{found.finding}"
             )
     orders = presort(probabilities)
+    patients, num_patients = tests.resamples.patients, tests.resamples.num_patients
     return CellMetrics(
         resampled_aurocs(probabilities, images.labels, images.known, tests.resamples, orders),
         {name: _by_finding(measure, probabilities, images) for name, measure in QUALITIES.items()},
@@ -78,6 +82,7 @@ def cell_metrics(tests: TestSet, probabilities: np.ndarray, result: CellResult) 
             group_macros(attribute, probabilities, images.labels, images.known, tests.resamples, orders)
             for attribute in tests.attributes
         ),
+        patient_influence(probabilities, images.labels, images.known, patients, num_patients, orders),
     )
 
 

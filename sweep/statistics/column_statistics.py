@@ -11,8 +11,9 @@ import numpy as np
 
 from sweep.statistics.bootstrap import percentile_interval
 from sweep.statistics.cell_metrics import QUALITIES, CellMetrics, TestSet
+from sweep.statistics.combined_test import ErrorPart, patient_part
 from sweep.statistics.comparisons import Comparisons, Seeds, cells_by_method
-from sweep.statistics.row_types import ComparisonRow, FindingDifferenceRow, GapRow, IntervalRow, MetricRow, SubgroupRow
+from sweep.statistics.row_types import FindingDifferenceRow, GapRow, IntervalRow, MetricRow, SubgroupRow
 from sweep.statistics.subgroups import Attribute, GroupMacros, widest_gap
 from sweep.statistics.summaries import Column, auroc_of
 from sweep.statistics.summary import MACRO_DEFINED, MACROS, Summary, findings_of_macro
@@ -140,6 +141,20 @@ class ColumnStatistics:
             self._means[key] = over_seeds({place: self.measures[cells[place].key].resampled for place in places})
         return self._means[key]
 
+    def patient_part(self, first: str, second: str) -> ErrorPart | None:
+        """What patients do to first - second in macro AUROC, the mean over the seeds that both have.
+
+        None without such seeds, unless the predictions of all these cells are at hand, and where
+        `combined_test.patient_part` has none.
+        """
+        a, b = self.finished.get(first, {}), self.finished.get(second, {})
+        shared = sorted(a.keys() & b.keys())
+        if not shared or any(cell[seeds].key not in self.measures for cell in (a, b) for seeds in shared):
+            return None
+        # The influence of a mean is the mean of the influences, and that of a difference their difference.
+        influence = {s: self.measures[a[s].key].influence - self.measures[b[s].key].influence for s in shared}
+        return patient_part(over_seeds(influence))
+
     def value_of(self, resampled: np.ndarray, value: str) -> np.ndarray:
         """(num,) of a finding or of a macro that has members, NaN where one of its findings is undefined.
 
@@ -228,42 +243,7 @@ def metric_rows(column: ColumnStatistics) -> list[MetricRow]:
     return rows
 
 
-def comparison_rows(column: ColumnStatistics) -> list[ComparisonRow]:
-    """The tests of the column, as `Comparisons` has them, each with its interval over patients."""
-    rows = []
-    for tested in column.comparisons.tested[column.place]:
-        c = tested.comparison
-        values = None
-        if column.members[MACRO_DEFINED]:
-            # Within each resample, so that what makes its patients easy or hard for both cancels out.
-            a, b, _ = _on_shared_seeds(column, c.first, c.second)
-            values = None if a is None or b is None else column.value_of(a - b, MACRO_DEFINED)
-        low, high, defined, num = optional_patients_interval(values)
-        rows.append(
-            ComparisonRow(
-                *column.place,
-                family=tested.family,
-                first=c.first,
-                second=c.second,
-                n=c.n,
-                difference=c.difference,
-                ci95=c.ci95,
-                t=c.t,
-                p=c.p,
-                p_holm=c.p_holm,
-                wilcoxon_p=c.wilcoxon_p,
-                wilcoxon_p_holm=c.wilcoxon_p_holm,
-                patients_low=low,
-                patients_high=high,
-                resamples_defined=defined,
-                resamples=num,
-                left_out=tested.left_out,
-            )
-        )
-    return rows
-
-
-def _on_shared_seeds(
+def on_shared_seeds(
     column: ColumnStatistics, first: str, second: str
 ) -> tuple[np.ndarray | None, np.ndarray | None, tuple[Seeds, ...]]:
     """(F, num) of two methods over the seeds that both have, and these."""
@@ -278,7 +258,7 @@ def finding_difference_rows(column: ColumnStatistics) -> list[FindingDifferenceR
     for method, _ in column.methods:
         if reference is None or method == reference:
             continue
-        a, b, shared = _on_shared_seeds(column, method, reference)
+        a, b, shared = on_shared_seeds(column, method, reference)
         if a is None or b is None:
             continue
         ours, theirs = column.finished[method], column.finished[reference]

@@ -1,24 +1,28 @@
-"""Which methods differ: paired tests over seeds within a column of the table, and mean ranks over many columns.
+"""Which rows differ: tests over seeds and over patients within a column of the table, mean ranks over many columns.
 
 `Comparisons` answers for a whole study. It is made once; page, sentences, comparisons.csv and figures print it.
 """
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
 from scipy.special import chdtrc
 
-from sweep.statistics.inference import Comparison, corrected_together, from_differences
+from sweep.statistics.combined_test import ErrorPart, combined_half_width, combined_p, seed_parts
+from sweep.statistics.inference import DECIMALS, Comparison, corrected_over_table, corrected_together, from_differences
+from sweep.statistics.over_patients import OverPatients
 from sweep.statistics.summaries import Column, Summaries
 from sweep.statistics.summary import independent_values, seed_name
 from sweep.store.records import CellResult
 from sweep.store.status_names import Status
-from sweep.studies.layout import reference_row
+from sweep.studies.layout import TableLayout, reference_row, table1_layout
 
+ALPHA = 0.05  # of p_both_holm_table: the chance that any difference of a family of tests is claimed wrongly
 ALL_PAIRS, AGAINST_REFERENCE = "all pairs", "against the reference"
 MOST_METHODS_IN_PAIRS = 40  # 40 x 39 / 2 = 780 pairs a column; with more methods only the reference is compared
 Seeds = tuple[int, int]  # pretraining seed, downstream seed
@@ -29,20 +33,22 @@ BlockName = TypeVar("BlockName", bound=Hashable)
 class Tested:
     """Two methods in one column. family: the comparisons that Holm's correction covers, within one column.
 
-    left_out: seeds that were asked for and that not both methods have.
+    left_out: seeds that were asked for and that not both methods have. seed_parts: what seeds do to the difference.
     """
 
     family: str
     comparison: Comparison
     left_out: tuple[str, ...]
+    seed_parts: tuple[ErrorPart, ...] = ()
 
 
 @dataclass(frozen=True)
 class Comparisons:
     """All comparisons of a study. reference: the row that others are compared with, None without a baseline.
 
-    tested: (dataset, protocol, label_percent) -> what `compare_column` finds there. ranks: first over all columns by
-    macro AUROC, then one for each column of the table by finding.
+    tested: (dataset, protocol, label_percent) -> what `compare_column` finds there. ranks: of Table 1's rows, first
+    over all columns by macro AUROC, then one for each column of the table by finding. patients: what the predictions
+    say, as `with_patients` adds it; without it no difference is told from chance.
 
     One family of tests for all readers: within a column every other row against the reference, other baselines
     included. comparisons.csv shows all of these, and who picks the smallest p picks among all of them. Holm's
@@ -55,11 +61,24 @@ class Comparisons:
     reference: str | None
     tested: Mapping[tuple[str, str, int], tuple[Tested, ...]]
     ranks: tuple["Ranks", ...]
+    patients: OverPatients = field(default_factory=OverPatients)
+
+    @cached_property
+    def table1(self) -> TableLayout:
+        """The rows and columns of Table 1: what is ranked, and what sentences are about."""
+        return table1_layout(self.summaries.layout)
 
     def against_reference(self, dataset: str, column: Column) -> dict[str, Comparison]:
         """Every other row -> row minus reference in that column; the rows are corrected together."""
         tested = self.tested.get((dataset, *column), ())
         return {t.comparison.first: t.comparison for t in tested if t.family == AGAINST_REFERENCE}
+
+    def pair(self, dataset: str, column: Column, first: str, second: str) -> Comparison | None:
+        """The test of two rows among all pairs, in either order; None where pairs are too many to be tested."""
+        for t in self.tested.get((dataset, *column), ()):
+            if t.family == ALL_PAIRS and {t.comparison.first, t.comparison.second} == {first, second}:
+                return t.comparison
+        return None
 
 
 def compare_methods(summaries: Summaries) -> Comparisons:
@@ -72,18 +91,70 @@ def compare_methods(summaries: Summaries) -> Comparisons:
         for column in layout.columns:
             cells = [cell for method in methods for cell in summaries.cells(method, dataset, column)]
             tested[dataset, *column] = compare_column(cells, methods, reference, layout.seeds, layout.pretrain_seeds)
-    return Comparisons(summaries, reference, tested, _all_ranks(summaries, methods))
+    ranked = [name for name, _, _ in table1_layout(layout).rows]
+    return Comparisons(summaries, reference, _over_table(tested), _all_ranks(summaries, ranked))
+
+
+def with_patients(comparisons: Comparisons, patients: OverPatients) -> Comparisons:
+    """The same with the test over seeds and patients, wherever both parts of the error are known."""
+    tested: dict[tuple[str, str, int], tuple[Tested, ...]] = {}
+    for place, column in comparisons.tested.items():
+        tested[place] = ()
+        for family in dict.fromkeys(t.family for t in column):
+            own = [
+                _with_patients(t, patients.parts.get((*place, t.comparison.first, t.comparison.second)))
+                for t in column
+                if t.family == family
+            ]
+            tested[place] += _with_comparisons(own, corrected_together([t.comparison for t in own]))
+    return replace(comparisons, tested=_over_table(tested), patients=patients)
+
+
+def _with_comparisons(tested: Sequence[Tested], comparisons: Iterable[Comparison]) -> tuple[Tested, ...]:
+    return tuple(replace(t, comparison=comparison) for t, comparison in zip(tested, comparisons, strict=True))
+
+
+def _with_patients(tested: Tested, part: ErrorPart | None) -> Tested:
+    """part: the patients' one of this difference; None where the predictions of both rows are not at hand."""
+    c = tested.comparison
+    if part is None:
+        return tested
+    c = replace(c, patients_se=part.se, patients_freedom=part.freedom)
+    if c.difference is not None and tested.seed_parts:
+        parts = (*tested.seed_parts, part)
+        c = replace(c, ci95_both=combined_half_width(parts), p_both=combined_p(c.difference, parts))
+    return replace(tested, comparison=c)
+
+
+def _over_table(
+    tested: Mapping[tuple[str, str, int], Sequence[Tested]],
+) -> dict[tuple[str, str, int], tuple[Tested, ...]]:
+    """Each family corrected over all columns of all datasets: whoever reads a table looks through all of them."""
+    of_table: dict[str, list[Comparison]] = {}
+    for column in tested.values():
+        for t in column:
+            of_table.setdefault(t.family, []).append(t.comparison)
+    # In the order in which they were collected, each family for itself.
+    corrected = {family: iter(corrected_over_table(tests)) for family, tests in of_table.items()}
+    return {
+        place: tuple(replace(t, comparison=next(corrected[t.family])) for t in column)
+        for place, column in tested.items()
+    }
 
 
 def _all_ranks(summaries: Summaries, methods: Sequence[str]) -> tuple["Ranks", ...]:
     """Over all columns by macro AUROC, then for each column by finding. Only rows with every seed of a place count."""
     layout = summaries.layout
     places = [(dataset, column) for dataset, _ in layout.datasets for column in layout.columns]
-    whole = {(dataset, *column): summaries.complete(dataset, column) for dataset, column in places}
+
+    def complete(dataset: str, column: Column, *value: str) -> dict[str, float]:
+        return {row: mean for row, mean in summaries.complete(dataset, column, *value).items() if row in methods}
+
+    whole = {(dataset, *column): complete(dataset, column) for dataset, column in places}
     found = [rank_methods("all columns", "dataset and column, by macro AUROC", whole, methods)]
     for column in layout.columns:
         blocks = {
-            (dataset, *column, f.finding): summaries.complete(dataset, column, f.finding)
+            (dataset, *column, f.finding): complete(dataset, column, f.finding)
             for dataset, _ in layout.datasets
             for f in summaries.findings(dataset, column)
             if f.auroc is not None
@@ -122,22 +193,21 @@ def compare_column(
         families.append((AGAINST_REFERENCE, [(method, reference) for method in methods if method != reference]))
     if len(methods) <= MOST_METHODS_IN_PAIRS:
         families.append((ALL_PAIRS, list(combinations(methods, 2))))
-    tested = []
+    tested: list[Tested] = []
     for family, pairs in families:
-        tests, absent = [], []  # of each pair its test, not corrected yet, and the seeds that not both have
+        made = []  # of each pair its test, not corrected yet
         for first, second in pairs:
-            differences, left_out = _differences(found.get(first, {}), found.get(second, {}), seeds, pretrain_seeds)
-            tests.append(from_differences(first, second, differences))
-            absent.append(left_out)
-        for comparison, left_out in zip(corrected_together(tests), absent, strict=True):
-            tested.append(Tested(family, comparison, left_out))
+            groups, left_out = _differences(found.get(first, {}), found.get(second, {}), seeds, pretrain_seeds)
+            comparison = from_differences(first, second, independent_values(groups)[1])
+            made.append(Tested(family, comparison, left_out, seed_parts(groups)))
+        tested += _with_comparisons(made, corrected_together([t.comparison for t in made]))
     return tuple(tested)
 
 
 def _differences(
     a: Mapping[Seeds, CellResult], b: Mapping[Seeds, CellResult], seeds: Sequence[int], pretrain_seeds: Sequence[int]
-) -> tuple[list[float], tuple[str, ...]]:
-    """Independent differences a - b in macro AUROC, and the names of the seeds that not both have."""
+) -> tuple[list[dict[int, float]], tuple[str, ...]]:
+    """For each pretraining seed the differences a - b in macro AUROC by seed, and the seeds that not both have."""
     groups, left_out = [], []
     for pretrain_seed in pretrain_seeds:
         group = {}
@@ -148,7 +218,7 @@ def _differences(
             else:
                 left_out.append(seed_name(pretrain_seed, seed, len(pretrain_seeds) > 1))
         groups.append(group)
-    return independent_values(groups)[1], tuple(left_out)
+    return groups, tuple(left_out)
 
 
 def _macro_auroc(cell: CellResult) -> float:
@@ -227,6 +297,7 @@ def rank_methods(
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     """(k,) ranks of (k,) values: 1 for the highest; equal values share the mean of their ranks."""
+    values = np.round(values, DECIMALS)  # two means that differ by rounding are a tie
     # With a above and e equal (itself included) the shared ranks are a + 1 to a + e, of mean a + (e + 1) / 2.
     above = (values[None, :] > values[:, None]).sum(axis=1)
     equal = (values[None, :] == values[:, None]).sum(axis=1)

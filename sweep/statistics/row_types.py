@@ -95,9 +95,12 @@ class ComparisonRow:
     """first - second in macro AUROC: of comparisons.Tested, and the interval under resampling of the patients.
 
     family: `against the reference` or `all pairs`. difference is over the n shared seeds (pretraining seeds where
-    several vary); ci95: half-width of its t-interval. t, p: of the paired t-test; wilcoxon_p: of the signed-rank test;
-    p_holm, wilcoxon_p_holm: with Holm's correction within a family of one column.
-    patients_low, patients_high: both methods on the same resamples. left_out: seeds that not both methods have.
+    several vary); ci95: half-width of its t-interval. t, p: of the paired t-test over seeds; wilcoxon_p: of the
+    signed-rank test. patients_low, patients_high: both methods on the same resamples. left_out: seeds that not both
+    methods have. patients_se, patients_freedom: standard error over patients, and its degrees of freedom. ci95_both,
+    p_both: over seeds and patients together (sweep/statistics/combined_test.py); sentences go by p_both_holm_table.
+    *_holm: with Holm's correction within a family of one column; *_holm_table: over that family in all columns of all
+    datasets.
     """
 
     dataset: str
@@ -121,6 +124,14 @@ class ComparisonRow:
     resamples_defined: int | None
     resamples: int | None
     left_out: tuple[str, ...]
+    # Newer columns come last, so that whoever reads columns by number still finds them.
+    p_holm_table: float | None = None
+    patients_se: float | None = None
+    patients_freedom: float | None = None
+    ci95_both: float | None = None
+    p_both: float | None = None
+    p_both_holm: float | None = None
+    p_both_holm_table: float | None = None
 
 
 @dataclass(frozen=True)

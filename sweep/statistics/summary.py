@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sweep.statistics.inference import TwoWay, half_width, mean, mean_of_some, sd, two_way
+from sweep.statistics.inference import ROUNDING, TwoWay, half_width, mean, mean_of_some, negligible, sd, two_way
 from sweep.store.records import CellResult, Place
 from sweep.store.status_names import Status
 from trainables.evaluation.metrics import FindingAuroc, macro
@@ -27,8 +27,8 @@ class Summary:
     missing, failed, undefined: what was asked for and is not in the mean, by name ("3", or "p1/s3" with
     several pretraining seeds). damaged: those of `missing` whose result is there and is not what was written.
     varies: what the values differ by, one of DOWNSTREAM, PRETRAINING, NOTHING. A row that no pretraining seed changes
-    (fixed weights) is taken over its downstream seeds. Where all values are one number, nothing varies: ci95 is None,
-    for that is not certainty.
+    (fixed weights) is taken over its downstream seeds. Where all values are one number to rounding, nothing varies:
+    ci95 is None, for that is not certainty.
     """
 
     mean: float | None
@@ -90,13 +90,14 @@ def summarise(
         groups.append(group)
     varies, values = independent_values(groups)
     spread = sd(values)
-    if spread == 0:  # exactly: fixed weights give one number in each seed, anything trained does not
+    fixed = spread is not None and negligible(spread, values)
+    if fixed:  # fixed weights give one number in each seed, to rounding; anything trained does not
         varies = NOTHING
     return Summary(
         mean(values),
         spread,
         len(values),
-        half_width(values, interval) if spread else None,  # neither for one value nor for equal ones
+        None if spread is None or fixed else half_width(values, interval),  # neither for one value nor for equal ones
         interval,
         tuple(absent[Status.MISSING]),
         tuple(absent[Status.FAILED]),
@@ -119,10 +120,14 @@ def independent_values(groups: Sequence[Mapping[int, float]]) -> tuple[str, list
     With one pretraining the values are those of its downstream seeds, with several the mean of each pretraining.
     """
     filled = [group for group in groups if group]
-    # Two pretrainings cannot agree in every bit: equal groups are one set of fixed weights that was evaluated again.
-    if len(groups) == 1 or (len(filled) > 1 and all(group == filled[0] for group in filled)):
+    # Two pretrainings cannot agree in every digit: equal groups are one set of fixed weights that was evaluated again.
+    if len(groups) == 1 or (len(filled) > 1 and all(_same(group, filled[0]) for group in filled)):
         return DOWNSTREAM, list(filled[0].values()) if filled else []
     return PRETRAINING, [mean_of_some(list(group.values())) for group in filled]
+
+
+def _same(a: Mapping[int, float], b: Mapping[int, float]) -> bool:
+    return a.keys() == b.keys() and all(abs(a[seed] - b[seed]) <= ROUNDING for seed in a)
 
 
 def best_of(summaries: Sequence[Summary]) -> list[bool]:

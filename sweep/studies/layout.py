@@ -1,15 +1,17 @@
 """Which rows and columns does a study's table have, in which order, against which row?"""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sweep.studies.part import part_of
 from sweep.studies.plan import Plan
 from sweep.studies.study import BASELINE, EncoderRow, Study
 from trainables.objectives.joint import JointConfig
 from trainables.recipe import PretrainRecipe
 from trainables.registry import IMAGE_IMAGE, IMAGE_TEXT, PROTOCOLS
 
-PAPER_BATCH_SIZE = 256  # Huang et al. 2023; their appendix E has 1,024 and 2,048 too
+PAPER_BATCH_SIZE = 256  # Huang et al. 2023
+LARGE_BATCHES = (1024, 2048)  # their appendix E, Tables 8 and 9
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class TableLayout:
     rows: (name, display name, group) of encoders; datasets: (source, display name); columns: (protocol,
     label_percent). seeds, pretrain_seeds: what was asked for, so that what is missing can be marked.
     paper_rows: (row name, the paper's method, global batch size) of rows that the paper has under another name or
-    with another batch than 256.
+    with another batch than 256. part: a sentence where this is a part of the study alone, else empty.
     """
 
     rows: tuple[tuple[str, str, str], ...]
@@ -30,6 +32,7 @@ class TableLayout:
     study: str = ""
     interval: str = "t"
     paper_rows: tuple[tuple[str, str, int], ...] = ()
+    part: str = ""
 
     def paper_names(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Row -> the paper's method and global batch size that it is compared with; by default its own name and 256."""
@@ -63,7 +66,30 @@ def layout_of(study: Study, plan: Plan) -> TableLayout:
         study=study.name,
         interval=study.interval,
         paper_rows=tuple((row.name, *_paper_row(row)) for row in rows),
+        part=part_of(study, plan),
     )
+
+
+def table1_layout(layout: TableLayout) -> TableLayout:
+    """Without the rows of Appendix E's batch sizes: Table 1's methods share one, and have every column.
+
+    Of a study that has no pretrained row beside those, all rows: baselines alone would be no comparison.
+    """
+    large = {name for name, _, batch in layout.paper_rows if batch in LARGE_BATCHES}
+    main = [(name, group) for name, _, group in layout.rows if name not in large]
+    return layout if all(group == BASELINE for _, group in main) else with_rows(layout, (name for name, _ in main))
+
+
+def with_rows(layout: TableLayout, names: Iterable[str], baseline_batch: int = PAPER_BATCH_SIZE) -> TableLayout:
+    """The layout with these rows only. A baseline has no batch size: the paper repeats it under `baseline_batch`."""
+    names = set(names)
+    groups = {name: group for name, _, group in layout.rows}
+    paper_rows = tuple(
+        (name, method, baseline_batch if groups[name] == BASELINE else batch)
+        for name, method, batch in layout.paper_rows
+        if name in names
+    )
+    return replace(layout, rows=tuple(row for row in layout.rows if row[0] in names), paper_rows=paper_rows)
 
 
 def _paper_row(row: EncoderRow) -> tuple[str, int]:

@@ -19,6 +19,7 @@ from sweep.report.main_table import Table
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.page.cells import cells_value, logs_value, recipes_value
 from sweep.report.page.tables import page_tables
+from sweep.report.partial import partial_note
 from sweep.report.provenance import compute_hours_of, software
 from sweep.statistics.comparisons import Comparisons
 from sweep.store.snapshot import Snapshot
@@ -58,6 +59,8 @@ def report_page(
         counts=Counter(result.status for result in data.results),
         total=len(data.results),
         best_rows=best_rows(comparisons),
+        part=partial_note(comparisons.summaries.layout, comparisons.summaries.results),
+        subject="methods" if len(comparisons.summaries.layout.pretrain_seeds) > 1 else "checkpoints",
         lead=[s.text for s in narrative if s.kind == ANSWER and not s.dataset],
         details=_by_dataset([s for s in narrative if s.kind == DETAIL]),
         cautions=[s.text for s in narrative if s.kind == CAUTION],

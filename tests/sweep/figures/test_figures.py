@@ -23,7 +23,10 @@ from sweep.figures.draw import draw_all, drawing_in_background
 from sweep.figures.drawing import inline_svg
 from sweep.figures.style import GREY_SCALE, LINES, MARKERS, PALETTE
 from sweep.report.finding_table import finding_tables
+from sweep.statistics.combined_test import ErrorPart
+from sweep.statistics.comparisons import with_patients
 from sweep.statistics.inference import holm
+from sweep.statistics.over_patients import OverPatients
 from sweep.statistics.summary import summarise
 
 PURE = ("label_efficiency", "forest", "critical_difference", "findings_ft_1", "findings_ft_10", "findings_ft_100")
@@ -65,16 +68,32 @@ def test_bytes_are_the_same_each_time(view, drawings):
 
 def test_processes_draw_the_same_bytes(view, drawings):
     with drawing_in_background(view, processes=2) as drawn:
-        assert drawn() == drawings
+        assert drawn(view) == drawings
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_forest_waits_for_the_tests_over_patients(view, drawings, processes):
+    """Without them no marker is filled, however sure seeds alone are."""
+    tests = [(place, t.comparison) for place, column in view.comparisons.tested.items() for t in column]
+    parts = {(*place, test.first, test.second): ErrorPart(0.001, 50) for place, test in tests}
+    tested = replace(view, comparisons=with_patients(view.comparisons, OverPatients({}, parts)))
+    kept = {name: drawing for name, drawing in drawings.items() if name not in ("forest", "critical_difference")}
+    with drawing_in_background(view, processes, kept) as drawn:
+        found = drawn(tested)
+    assert found == drawings | {"forest": forest.draw(tested)} and found["forest"].svg != drawings["forest"].svg
+    before, after = (d["forest"].numbers["differences"]["chexpert"]["LP"]["clip"] for d in (drawings, found))
+    assert before["p"] == after["p"] < after["p_both"] <= after["p_both_holm_table"] and before["p_both"] is None
+    assert "over seeds alone, so none is told from zero" in drawings["forest"].caption
+    assert "over seeds and test patients together" in found["forest"].caption
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_what_is_kept_is_not_drawn(view, drawings, processes):
     kept = {"forest": replace(drawings["forest"], caption="kept")}
     with drawing_in_background(view, processes, kept) as drawn:
-        assert drawn() == drawings | kept
+        assert drawn(view) == drawings | kept
     with drawing_in_background(view, processes, drawings) as drawn:
-        assert drawn() == drawings and not multiprocessing.active_children()
+        assert drawn(view) == drawings and not multiprocessing.active_children()
 
 
 def test_figures_whose_process_was_killed_are_drawn_here(view, drawings, monkeypatch):
@@ -85,7 +104,7 @@ def test_figures_whose_process_was_killed_are_drawn_here(view, drawings, monkeyp
     monkeypatch.setattr(draw, "_open", killed)
     monkeypatch.setattr(draw.multiprocessing, "get_context", lambda method: fork)
     with drawing_in_background(view, processes=2) as drawn:
-        assert drawn() == drawings
+        assert drawn(view) == drawings
 
 
 def test_an_interrupt_ends_processes_that_draw(view, monkeypatch):
@@ -119,8 +138,9 @@ def test_a_study_that_cannot_be_given_to_a_process_is_drawn_here(view, drawings)
         pass
 
     study = Own(**{field.name: getattr(view.study, field.name) for field in fields(view.study)})
-    with drawing_in_background(replace(view, snapshot=replace(view.snapshot, study=study)), processes=2) as drawn:
-        assert drawn() == drawings
+    own = replace(view, snapshot=replace(view.snapshot, study=study))
+    with drawing_in_background(own, processes=2) as drawn:
+        assert drawn(own) == drawings
 
 
 def test_two_figures_of_a_page_share_no_id_and_reach_no_network(drawings):

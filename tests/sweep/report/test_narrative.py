@@ -6,8 +6,10 @@ import pytest
 from test_finding_table import LAYOUT, ROWS, SPREAD
 
 from sweep.report.best_rows import best_rows
-from sweep.report.narrative import narrative_of
-from sweep.statistics.comparisons import compare_methods
+from sweep.report.narrative import narrative_of, verdict
+from sweep.statistics.combined_test import ErrorPart
+from sweep.statistics.comparisons import compare_methods, with_patients
+from sweep.statistics.over_patients import OverPatients
 from sweep.statistics.summaries import make_summaries
 from sweep.store.records import CellResult
 from trainables.evaluation.metrics import FindingAuroc
@@ -21,7 +23,15 @@ LEVELS = {
     "clip+simclr": (0.79, 0.70, 0.83),
 }
 LAYOUT = replace(LAYOUT, datasets=(("chexpert", "CheXpert"),), columns=COLUMNS)
-WOBBLE = (0.001, -0.002, 0.001)  # what a method's seeds have besides the baseline's, so that tests have a spread
+# What the seeds of a row have besides the others', so that tests have a spread; of mean 0.
+WOBBLE = {
+    "imagenet": (0.0, 0.0, 0.0),
+    "clip": (0.001, -0.002, 0.001),
+    "vicreg": (-0.002, 0.001, 0.001),
+    "simclr": (0.001, 0.001, -0.002),
+    "clip+simclr": (0.002, -0.001, -0.001),
+}
+PATIENTS = 0.002  # standard error over patients of each difference
 
 
 def results(levels=LEVELS):
@@ -29,7 +39,7 @@ def results(levels=LEVELS):
     for row, display, _ in ROWS:
         for (protocol, percent), level in zip(COLUMNS, levels[row], strict=True):
             for seed in LAYOUT.seeds:
-                value = level + SPREAD[seed] + (WOBBLE[seed] if row != "imagenet" else 0.0)
+                value = level + SPREAD[seed] + WOBBLE[row][seed]
                 finding = FindingAuroc("edema", value, 30, 70)
                 made.append(
                     CellResult(
@@ -49,27 +59,44 @@ def results(levels=LEVELS):
     return made
 
 
-def compared(found, layout=LAYOUT):
-    return compare_methods(make_summaries(layout, found))
+def compared(found, layout=LAYOUT, se=PATIENTS):
+    """se: None as without predictions."""
+    comparisons = compare_methods(make_summaries(layout, found))
+    if se is None:
+        return comparisons
+    tests = [(place, t.comparison) for place, column in comparisons.tested.items() for t in column]
+    parts = {(*place, test.first, test.second): ErrorPart(se, 100) for place, test in tests}
+    means = {
+        ((row, "chexpert", *column), "macro_defined"): (level - 0.02, level + 0.01)
+        for row, levels in LEVELS.items()
+        for column, level in zip(COLUMNS, levels, strict=True)
+    }
+    return with_patients(comparisons, OverPatients(means, parts))
 
 
-def text_of(found, layout=LAYOUT) -> str:
-    return "\n".join(sentence.text for sentence in narrative_of(compared(found, layout)))
+def text_of(found, layout=LAYOUT, se=PATIENTS) -> str:
+    return "\n".join(sentence.text for sentence in narrative_of(compared(found, layout, se)))
 
 
 @pytest.mark.parametrize(
     "sentence",
     [
-        "Over all 3 columns of CheXpert, CLIP ranks best: mean rank 2.0 of 5, before SimCLR-CLIP (2.3).",
-        "CheXpert: the highest macro AUROC (%) is that of CLIP under LP (80.00 ± 2.52) and FT (1%) (82.00 ± 2.52); "
-        "VICReg under FT (100%) (85.00 ± 2.52).",
-        "12 of 12 means of methods are significantly higher and 0 significantly lower",
-        "the largest difference is +22.00 points, CLIP under FT (1%).",
-        "+5.00 under LP (CLIP - VICReg), +16.00 under FT (1%) (CLIP - SimCLR) and -2.00 under FT (100%) (SimCLR-CLIP - "
-        "VICReg)",
-        "a joint method is above the better of its two parts in 0 of 3 places (median difference -1.00 points).",
-        "fine-tuned with 1% of the labels, CLIP (82.00) reaches ImageNet Init. with 100% (80.00).",
-        "Each method was pretrained once: intervals and tests do not cover the variance of pretraining.",
+        "Over 3 columns of Table 1 (CheXpert), the best mean rank is that of CLIP, 2.0 of 5; 4 of the 4 other rows lie "
+        "within the critical difference (3.5 ranks) and cannot be told from it.",
+        "CheXpert: the highest mean macro AUROC (%) is that of CLIP under LP (80.00 ± 2.52 over seeds; 78.00 to 81.00 "
+        "over patients; 1 other row cannot be told from it) and FT (1%) (82.00 ± 2.52 over seeds; 80.00 to 83.00 over "
+        "patients; told from every other row); VICReg under FT (100%) (85.00 ± 2.86 over seeds; 83.00 to 86.00 over "
+        "patients; 2 other rows cannot be told from it).",
+        "12 of 12 means of these checkpoints are higher and 0 lower by more than seeds and patients together explain",
+        "The largest difference is +22.00 points, CLIP under FT (1%) (told apart).",
+        "+5.00 under LP (CLIP - VICReg, told apart), +16.00 under FT (1%) (CLIP - SimCLR, told apart) and -2.00 under "
+        "FT (100%) (SimCLR-CLIP - VICReg, not told apart)",
+        "the mean of a joint method is above that of the better of its two parts in 0 of 3 places, 0 of them told "
+        "apart (median difference -1.00 points).",
+        "fine-tuned with 1% of the labels, the mean of CLIP (82.00) reaches that of ImageNet Init. with 100% (80.00); "
+        "columns are not tested against each other.",
+        "Each method was pretrained once: intervals and tests do not cover the variance of pretraining. What is told "
+        "apart are these checkpoints, not the methods.",
     ],
 )
 def test_sentences(sentence):
@@ -78,7 +105,7 @@ def test_sentences(sentence):
 
 def test_no_claim_is_made_where_it_is_not_true():
     few = dict(LEVELS, clip=(0.80, 0.79, 0.81))
-    assert "with fewer labels no method reaches what ImageNet Init. has with 100% of them." in text_of(results(few))
+    assert "with fewer labels no mean reaches that of ImageNet Init. with 100% of them." in text_of(results(few))
 
 
 def test_without_a_finished_cell_there_is_one_sentence():
@@ -96,7 +123,7 @@ def test_incomplete_columns_are_in_no_rank_and_no_comparison_of_methods():
 
 def test_with_one_seed_nothing_is_tested():
     text = text_of([r for r in results() if r.seed == 0], replace(LAYOUT, seeds=(0,)))
-    assert "no method shares two seeds with ImageNet Init. yet" in text
+    assert "no difference from ImageNet Init. is claimed, since none could be tested" in text
     assert "There is one seed: no interval and no test is possible." in text
 
 
@@ -104,10 +131,73 @@ def test_answers_have_the_lead_and_the_test_against_the_baseline():
     [(display, columns)] = best_rows(compared(results()))
     first = columns[0]
     assert (display, first.column, first.winner, first.next_row) == ("CheXpert", "LP", "CLIP", "SimCLR-CLIP")
-    assert first.lead == pytest.approx(1.0) and first.difference == pytest.approx(10.0) and first.sure
+    assert first.lead == pytest.approx(1.0) and first.difference == pytest.approx(10.0)
+    assert (first.lead_verdict, first.verdict) == ("not told apart", "told apart")
+    assert first.patients == pytest.approx((78.0, 81.0)) and first.separation == "1 other row cannot be told from it"
     assert best_rows(compared([])) == []
 
 
 def test_a_baseline_that_wins_is_not_compared_with_itself():
     [(_, columns)] = best_rows(compared(results(dict(LEVELS, imagenet=(0.9, 0.9, 0.9)))))
     assert {c.winner for c in columns} == {"ImageNet Init."} and {c.difference for c in columns} == {None}
+
+
+def test_what_seeds_alone_tell_apart_is_not_claimed():
+    """A paired t-test over seeds is significant everywhere; patients move each difference by as much as it is."""
+    unsure, unknown = text_of(results(), se=0.2), text_of(results(), se=None)
+    assert all(test.p_holm < 0.05 for test in compared(results()).against_reference("chexpert", COLUMNS[0]).values())
+    assert "0 of 12 means of these checkpoints are higher and 0 lower" in unsure and "(not told apart)" in unsure
+    assert "no difference from ImageNet Init. is claimed, since none could be tested" in unknown
+    for text in (unsure, unknown):
+        assert "told from every" not in text and ", told apart" not in text and "significant" not in text
+
+
+def test_rows_with_the_same_number_in_every_seed_are_no_difference_however_rounding_falls():
+    """Such a t was 1e16 and its p 1e-65: 0.1 + 0.2 is not 0.3."""
+    levels = dict(LEVELS, simclr=LEVELS["imagenet"])
+    found = [r for r in results(levels) if r.encoder != "simclr"]
+    found += [
+        replace(r, encoder="simclr", macro_auroc=r.macro_auroc + noise)
+        for r in found
+        for noise in [1.1e-16 * (1 + r.seed)]
+        if r.encoder == "imagenet"
+    ]
+    tests = compared(found).against_reference("chexpert", COLUMNS[0])
+    assert (tests["simclr"].t, tests["simclr"].p, tests["simclr"].p_both, tests["simclr"].wilcoxon_p) == (None,) * 4
+    assert verdict(tests["simclr"]) == "no difference" and verdict(tests["clip"]) == "told apart"
+    constant = [replace(r, macro_auroc=r.macro_auroc + 0.01) if r.encoder == "simclr" else r for r in found]
+    assert verdict(compared(constant).against_reference("chexpert", COLUMNS[0])["simclr"]) == "not tested"
+
+
+def test_with_several_pretrainings_of_each_the_sentences_are_about_methods():
+    found = [
+        replace(r, pretrain_seed=p, macro_auroc=r.macro_auroc + step * (r.encoder != "imagenet"))
+        for p, step in ((0, 0.001), (1, -0.001), (2, 0.0005))
+        for r in results()
+    ]
+    text = text_of(found, replace(LAYOUT, pretrain_seeds=(0, 1, 2)))
+    assert "of 12 means of methods are higher" in text and "checkpoints" not in text
+
+
+def test_rows_of_appendix_e_are_in_no_sentence_and_no_rank_and_lpft_stays():
+    """In `paper` they are evaluated without LPFT: ranks over all rows had no column of it, and they led them."""
+    columns = (("LPFT", 100), *COLUMNS)
+    layout = replace(
+        LAYOUT,
+        columns=columns,
+        rows=(*LAYOUT.rows, ("clip-1024", "CLIP 1,024", "image-text")),
+        paper_rows=(*((row, row, 256) for row, _, _ in LAYOUT.rows), ("clip-1024", "clip", 1024)),
+    )
+    found = results()
+    found += [replace(r, protocol="LPFT", key=f"{r.key}lpft") for r in found if r.protocol == "LP"]
+    found += [
+        replace(r, encoder="clip-1024", macro_auroc=r.macro_auroc + 0.1)
+        for r in found
+        if r.encoder == "clip" and r.protocol != "LPFT"
+    ]
+    comparisons = compared(found, layout)
+    ranks = comparisons.ranks[0]
+    assert ranks.num_blocks == 4 and set(ranks.methods) == set(LEVELS) and not ranks.methods_left_out
+    assert "CLIP 1,024" not in text_of(found, layout)
+    assert comparisons.pair("chexpert", COLUMNS[0], "clip", "clip-1024") is not None  # comparisons.csv has them
+    assert {best.winner for best in best_rows(comparisons)[0][1]} == {"CLIP", "VICReg"}

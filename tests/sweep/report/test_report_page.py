@@ -87,7 +87,7 @@ def test_it_opens_without_an_error_and_asks_nobody(page):
     driver, folder = page
     driver.get_log("browser"), driver.get_log("performance")
     driver.get(f"file://{folder}/report.html")
-    assert one(driver, "h1").text == "Which pretraining wins where"
+    assert one(driver, "h1").text == "Which pretraining leads where, and how surely"
     assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]

@@ -1,13 +1,26 @@
 """Are methods compared fairly: on shared seeds, corrected together, ranked as scipy and the tables of q have it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
 
-from sweep.statistics.comparisons import AGAINST_REFERENCE, ALL_PAIRS, compare_column, critical_difference, rank_methods
+from sweep.statistics.combined_test import ErrorPart, combined_p
+from sweep.statistics.comparisons import (
+    AGAINST_REFERENCE,
+    ALL_PAIRS,
+    compare_column,
+    compare_methods,
+    critical_difference,
+    rank_methods,
+    with_patients,
+)
 from sweep.statistics.inference import holm
+from sweep.statistics.over_patients import OverPatients
+from sweep.statistics.summaries import make_summaries
 from sweep.store.records import CellResult
-from sweep.studies.layout import reference_row
+from sweep.studies.layout import TableLayout, reference_row
 
 METHODS = ("imagenet", "clip", "simclr")
 
@@ -156,3 +169,48 @@ def test_the_reference_is_imagenet_or_the_first_baseline():
     assert reference_row([("random", "baseline"), ("imagenet", "baseline"), ("clip", "image-text")]) == "imagenet"
     assert reference_row([("clip", "image-text"), ("random", "baseline")]) == "random"
     assert reference_row([("clip", "image-text")]) is None and reference_row([]) is None
+
+
+def test_holm_goes_over_the_rows_of_a_column_and_over_the_whole_table():
+    cells = column(1)[1] + [replace(c, protocol="LP", label_percent=100, key=f"{c.key}LP") for c in column(2)[1]]
+    columns, rows = (
+        (("LP", 100), ("FT", 10)),
+        tuple((m, m, "baseline" if m == "imagenet" else "joint") for m in METHODS),
+    )
+    layout = TableLayout(rows, (("chexpert", "CheXpert"),), columns, tuple(range(5)))
+    seeds_alone = compare_methods(make_summaries(layout, cells))
+    tests = [t for tested in seeds_alone.tested.values() for t in tested]
+    assert {t.comparison.p_both for t in tests} == {None} == {t.comparison.p_both_holm_table for t in tests}
+    # Of one pair the predictions are not at hand.
+    parts = {
+        (*place, t.comparison.first, t.comparison.second): ErrorPart(0.004, 40)
+        for place, tested in seeds_alone.tested.items()
+        for t in tested
+        if (place[1], t.comparison.first) != ("LP", "clip")
+    }
+    compared = with_patients(seeds_alone, OverPatients({}, parts))
+    for family, size in ((AGAINST_REFERENCE, 2), (ALL_PAIRS, 3)):
+        whole = [t for tested in compared.tested.values() for t in tested if t.family == family]
+        assert len(whole) == 2 * size
+        for kind, corrected in (("p", "p_holm_table"), ("p_both", "p_both_holm_table")):
+            wanted = holm([getattr(t.comparison, kind) for t in whole])
+            assert [getattr(t.comparison, corrected) for t in whole] == list(wanted)
+        for tested in compared.tested.values():
+            own = [t.comparison for t in tested if t.family == family]
+            assert [c.p_both_holm for c in own] == list(holm([c.p_both for c in own]))
+        for t in whole:
+            place = next(place for place, tested in compared.tested.items() if t in tested)
+            part = parts.get((*place, t.comparison.first, t.comparison.second))
+            if part is None:
+                assert (t.comparison.p_both, t.comparison.patients_se) == (None, None) and t.comparison.p is not None
+            else:
+                expected = combined_p(t.comparison.difference, [ErrorPart(t.comparison.ci95 / 2.7764451052, 4), part])
+                assert t.comparison.p_both == pytest.approx(expected, rel=1e-6) and t.comparison.p_both > t.comparison.p
+    assert sum(t.comparison.p_both is None for t in tests) == 10
+    assert sum(t.comparison.p_both is None for tested in compared.tested.values() for t in tested) == 2
+
+
+def test_means_that_differ_by_rounding_tie_in_their_ranks():
+    blocks = [{"a": 0.3, "b": 0.1 + 0.2, "c": 0.2}, {"a": 0.8, "b": 0.7, "c": 0.6}]
+    ranks = rank_methods("all", "columns", blocks, ["a", "b", "c"])
+    assert ranks.methods == ("a", "b", "c") and ranks.mean_ranks == (1.25, 1.75, 3.0)

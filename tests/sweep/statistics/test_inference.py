@@ -172,3 +172,14 @@ def test_beyond_fifty_differences_wilcoxon_equals_scipys_normal_approximation(de
     kept = differences[differences != 0]
     expected = scipy.stats.wilcoxon(kept, method="asymptotic", correction=False).pvalue
     assert wilcoxon(differences.tolist()) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.01, -0.3])
+def test_differences_that_vary_by_rounding_alone_are_constant(difference):
+    """0.8 + 0.1 - 0.9 is 1.1e-16: an exact comparison with 0 made t = 1e16 of it, and p = 6e-65."""
+    values = [difference + step for step in (0.0, 1.1e-16, -2.2e-16, 1e-15, 0.8 + 0.1 - 0.9)]
+    test = from_differences("a", "b", values)
+    assert (test.t, test.p, test.ci95) == (None, None, None) and test.n == 5
+    assert test.wilcoxon_p == (None if difference == 0 else 2 / 2**5)
+    small = from_differences("a", "b", [difference + step for step in (0.0, 1e-9, 2e-9)])
+    assert small.p is not None and small.t is not None

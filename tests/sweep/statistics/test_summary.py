@@ -210,3 +210,13 @@ def test_the_competition_macro_needs_all_five_and_knows_nih_s_name():
         for f in findings()
     ]
     assert macro_auroc("macro_competition", nih) == pytest.approx(0.3)
+
+
+def test_fixed_weights_whose_numbers_differ_by_rounding_do_not_vary():
+    """A mean over findings summed in another order differs in its last bits: that is no spread, and no pretraining."""
+    found = summarise([cell(s, 0.8 + s * 1.1e-16) for s in range(5)], range(5))
+    assert (found.varies, found.ci95, found.n) == ("nothing", None, 5)
+    moved = summarise([cell(s, 0.8 + s * 1e-9) for s in range(5)], range(5))
+    assert moved.varies == "downstream seeds" and 0 < moved.ci95 < 1e-8
+    twice = [cell(s, 0.8 + 0.01 * s + p * 1.1e-16, pretrain_seed=p) for p in range(2) for s in range(3)]
+    assert summarise(twice, range(3), range(2)).varies == "downstream seeds"
