@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from sweep.report.precision import mixed_precision
 from sweep.report.published_values import COLUMNS, GLOBAL_BATCH_SIZE
-from sweep.store.records import CellResult
+from sweep.store.records import CellResult, EncoderDetail
 from sweep.studies.layout import PAPER_BATCH_SIZE, TableLayout, layout_of
 from sweep.studies.plan import Plan
 from sweep.studies.study import BASELINE, Study
@@ -46,9 +47,9 @@ def _with_rows(layout: TableLayout, names: Iterable[str], baseline_batch: int = 
     return replace(layout, rows=tuple(row for row in layout.rows if row[0] in names), paper_rows=paper_rows)
 
 
-def notes_of(study: Study, results: Sequence[CellResult]) -> tuple[str, ...]:
-    """Deviations of the study, and findings that have no AUROC on a test set."""
-    notes = list(study.deviations)
+def notes_of(study: Study, results: Sequence[CellResult], encoders: Sequence[EncoderDetail] = ()) -> tuple[str, ...]:
+    """Deviations of the study, number formats that are mixed, and findings that have no AUROC on a test set."""
+    notes = [*study.deviations, *mixed_precision(study, results, encoders)]
     for dataset in study.datasets:
         if dataset.recipe.splits.selects_on_test:
             notes.append(f"{dataset.display}: the epoch is selected on the images that are reported.")

@@ -15,6 +15,7 @@ from sweep.report.narrative import narrative_of
 from sweep.report.numbering import notes_of, numbered_layouts
 from sweep.report.page.page import report_page
 from sweep.report.provenance import provenance
+from sweep.report.second_table import second_table
 from sweep.statistics.comparisons import compare_methods
 from sweep.statistics.summaries import Summaries, study_summaries
 from sweep.store.csv_files import findings_csv, results_csv
@@ -27,12 +28,13 @@ MOST_DAMAGE_LINES = 8  # on a terminal; the report and failures.json name all
 
 
 def macro_tables(data: Snapshot, means: Summaries) -> tuple[Table, ...]:
-    """Table 1, and Tables 8 and 9 where the study has their rows."""
-    notes = notes_of(data.study, data.results)
-    return tuple(
-        table1(means, layout, data.study.show_published, notes, number)
-        for number, layout in numbered_layouts(data.study, data.plan).items()
-    )
+    """Table 1, and Tables 8 and 9 where the study has their rows; behind each what stands beside it."""
+    notes = notes_of(data.study, data.results, data.encoders)
+    tables: list[Table | None] = []
+    for number, layout in numbered_layouts(data.study, data.plan).items():
+        tables.append(table1(means, layout, data.study.show_published, notes, number))
+        tables.append(second_table(means, layout, number))
+    return tuple(table for table in tables if table is not None)
 
 
 def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> dict[str, str]:
@@ -54,7 +56,7 @@ def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> d
         "failures.json": json.dumps(data.failures, indent=1, sort_keys=True),
     }
     for table in tables:
-        stem = f"table{table.number}"
+        stem = f"table{table.name}"
         contents |= {f"{stem}.md": table.markdown(), f"{stem}.csv": table.csv(), f"{stem}.tex": table.latex()}
     # To be read: the paper's methods. To be computed with: all of them.
     for narrow, full in zip(per_finding, all_methods, strict=True):
@@ -81,7 +83,7 @@ def summary_lines(data: Snapshot, paths: Mapping[str, str], seconds: float) -> l
         f"{counts[Status.DONE]} of {len(data.results)} cells done in {seconds:.0f} s; report: {paths['report.html']}; "
         f"for a terminal: {paths['report.md']}"
     ]
-    lines += [f"note: {note}" for note in notes_of(data.study, data.results)]
+    lines += [f"note: {note}" for note in notes_of(data.study, data.results, data.encoders)]
     if counts[Status.FAILED] or counts[Status.MISSING]:
         lines.append(
             f"[red]{counts[Status.FAILED]} cells failed, {counts[Status.MISSING]} are missing[/red]; "

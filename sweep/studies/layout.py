@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sweep.studies.plan import Plan
 from sweep.studies.study import BASELINE, EncoderRow, Study
 from trainables.objectives.joint import JointConfig
-from trainables.recipe import PretrainRecipe
+from trainables.recipe import PretrainRecipe, RandomInit
 from trainables.registry import IMAGE_IMAGE, IMAGE_TEXT, PROTOCOLS
 
 PAPER_BATCH_SIZE = 256  # Huang et al. 2023; their appendix E has 1,024 and 2,048 too
@@ -19,7 +19,7 @@ class TableLayout:
     rows: (name, display name, group) of encoders; datasets: (source, display name); columns: (protocol,
     label_percent). seeds, pretrain_seeds: what was asked for, so that what is missing can be marked.
     paper_rows: (row name, the paper's method, global batch size) of rows that the paper has under another name or
-    with another batch than 256.
+    with another batch than 256. drawn_rows: display names of rows whose network each downstream seed draws anew.
     """
 
     rows: tuple[tuple[str, str, str], ...]
@@ -30,6 +30,7 @@ class TableLayout:
     study: str = ""
     interval: str = "t"
     paper_rows: tuple[tuple[str, str, int], ...] = ()
+    drawn_rows: tuple[str, ...] = ()
 
     def paper_names(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Row -> the paper's method and global batch size that it is compared with; by default its own name and 256."""
@@ -63,6 +64,7 @@ def layout_of(study: Study, plan: Plan) -> TableLayout:
         study=study.name,
         interval=study.interval,
         paper_rows=tuple((row.name, *_paper_row(row)) for row in rows),
+        drawn_rows=tuple(row.display for row in rows if isinstance(row.recipe, RandomInit)),
     )
 
 
@@ -86,14 +88,15 @@ def method_of(objective: object) -> str | None:
 def what_varies(layout: TableLayout) -> str:
     """Over which seeds a mean and its interval are taken: part of a sentence, for captions."""
     seeds, pretrain_seeds = _listed(layout.seeds), _listed(layout.pretrain_seeds)
+    drawn = f"; each seed of {', '.join(layout.drawn_rows)} draws a network of its own" if layout.drawn_rows else ""
     if len(layout.pretrain_seeds) == 1:
         return (
             f"n = {len(layout.seeds)} downstream seeds ({seeds}); every method was pretrained once (seed "
-            f"{pretrain_seeds}), so the intervals do not cover the variance of pretraining"
+            f"{pretrain_seeds}), so the intervals do not cover the variance of pretraining{drawn}"
         )
     return (
         f"n = {len(layout.pretrain_seeds)} pretraining seeds ({pretrain_seeds}), each the mean over "
-        f"{len(layout.seeds)} downstream seeds ({seeds})"
+        f"{len(layout.seeds)} downstream seeds ({seeds}){drawn}"
     )
 
 

@@ -27,7 +27,7 @@ def part(n: int, seed: int) -> Part:
     targets = (generator.random((n, 3)) < 0.4).astype(np.float32)
     pixels[targets[:, 0] == 1, :16] //= 2
     ids = np.array([f"i{k}" for k in range(n)])
-    return Part(pixels, targets, generator.random((n, 3)) < 0.9, ids, ids)
+    return Part(pixels, targets, generator.random((n, 3)) < 0.9, ids, ids, ids)
 
 
 def supervised(phase, train, val, seed, backbone, optimizer=FAST) -> Supervised:
