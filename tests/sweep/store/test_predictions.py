@@ -55,6 +55,6 @@ def test_what_no_statistic_can_be_made_from_is_named(tmp_path, name, values, mes
     ids = pa.array(IDS.tolist())
     table = {"image_id": ids, "patient_id": ids, name: pa.array(values, pa.float32()), "label_edema": labels}
     stream = io.BytesIO()
-    pq.write_table(pa.table(table), stream)
+    pq.write_table(pa.table(table), stream, store_schema=False)
     with pytest.raises(UnusablePredictions, match=message):
         read(tmp_path, stream.getvalue())

@@ -57,8 +57,9 @@ def test_large_logits_do_not_tie_as_their_probabilities_do():
 @pytest.mark.parametrize(("mean", "sd"), [(-3, 3), (8, 5), (14, 6), (30, 4)])
 def test_the_logit_of_the_mean_over_crops_is_that_of_float64_where_float32_saturates(mean, sd):
     logits = mean + sd * torch.randn(50, 10, 3, generator=torch.Generator().manual_seed(1))
-    wide = np.longdouble(1) / (1 + np.exp(-logits.numpy().astype(np.longdouble)))
-    expected = np.log(wide.mean(axis=1)) - np.log((1 - wide).mean(axis=1))
+    wide = logits.numpy().astype(np.longdouble)
+    present, absent = (1 / (1 + np.exp(-side)) for side in (wide, -wide))
+    expected = np.log(present.mean(axis=1)) - np.log(absent.mean(axis=1))
     np.testing.assert_allclose(mean_of_crops(logits).numpy(), expected.astype(float), rtol=1e-4, atol=1e-5)
     assert torch.equal(mean_of_crops(logits[:, :1]), logits[:, 0])
 
