@@ -72,7 +72,7 @@ def made_up_part(count: int, side: int, seed: int) -> Part:
     pixels = rng.integers(0, 256, (count, side, side), dtype=np.uint8)
     pixels[targets[:, 0] == 1, : side // 2] //= 2
     ids = np.array([f"image{i}" for i in range(count)])
-    return Part(pixels, targets, np.ones(targets.shape, bool), ids, ids)
+    return Part(pixels, targets, np.ones(targets.shape, bool), ids, ids, ids)
 
 
 class Comparison:

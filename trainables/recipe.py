@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
-from datasets_io.fingerprint import fingerprint
+from datasets_io.fingerprint import added, fingerprint
 from trainables.views.evaluation import EvalSpec
 from trainables.views.parameters import ViewSpec
 
@@ -198,6 +198,8 @@ class DownstreamRecipe:
     `linear_probe_bn_eval` False lets batch-norm statistics adapt in a linear probe, as the released code does.
     subset: `image`, `patient` or `stratified` sampling of the labelled percentage.
     `linear_probe_optimizer` and `linear_probe_epochs`: of a linear probe, where it has its own.
+    `budget_validation`: the epoch is picked on label_percent of the validation images too, drawn by the same sampler
+    and seed: else 1% of the labels for training is chosen among by all labels of validation, ten times as many.
     Raises ValueError for an unknown select_by.
     """
 
@@ -214,7 +216,10 @@ class DownstreamRecipe:
     lr_plateau_factor: float | None = None
     linear_probe_optimizer: OptimizerSpec | None = None
     linear_probe_epochs: int | None = None
-    version: int = 1
+    # 2: label subsets of one seed lie within each other, AUROCs are of logits, and a linear probe on cached features
+    # has lr_plateau_factor too.
+    version: int = 2
+    budget_validation: bool = added(False)
 
     def __post_init__(self) -> None:
         if self.select_by not in ("val_auroc", "val_loss"):
@@ -233,7 +238,8 @@ class Resources:
 
     None means: decide from what Ray sees. `resident_bytes`: a corpus up to this size is kept in a
     worker's memory after one pass; a larger one streams in every epoch, in the same order.
-    precision: `float32`, `bfloat16`, `float16`, or `auto`: float32 on a CPU, on a GPU the half precision it has.
+    precision: `float32`, `bfloat16`, `float16`, or `auto`: float32 on a CPU, on a GPU the half precision it has. It
+    moves the last digits of a result, which keeps the name of its format; a report that mixes them says so.
     compile: torch.compile of image networks; pays on GPUs after minutes of compiling.
     cell_time_limit_seconds: a cell that takes longer counts as hanging and is tried again; None: from its forecast.
     keep_tuned_weights: store the tuned network of the first seed of protocols that go on from another one (LPFT), for

@@ -1,4 +1,4 @@
-"""Which training images are labelled when only a percentage is: by seed, the same for every method."""
+"""Which images are labelled when only a percentage is: by seed, the same for every method."""
 
 import hashlib
 
@@ -7,6 +7,7 @@ import numpy as np
 from datasets_io.fingerprint import derive_seed
 
 SAMPLERS = ("image", "patient", "stratified")
+TRAINING, VALIDATION = "label_subset", "validation_label_subset"  # names of the streams that a seed draws from
 
 
 def label_subset(
@@ -16,20 +17,24 @@ def label_subset(
     sampler: str = "image",
     patient_ids: np.ndarray | None = None,
     labels: np.ndarray | None = None,
+    stream: str = TRAINING,
 ) -> np.ndarray:
     """Sorted indices, (n,) int64, of n = floor(num_images * label_percent / 100) images, at least one.
 
+    Of one seed a smaller percentage's images are among a larger one's, as in the paper's released code.
+
     `image` draws images (as the paper's released code). `patient` draws whole patients until the number is
     reached, the last one in part; it needs patient_ids (N,). `stratified` keeps each label combination's share;
-    it needs labels (N, F). Raises ValueError for an unknown sampler or one without the array that it needs.
+    it needs labels (N, F). stream: TRAINING or VALIDATION, whose draws are independent. Raises ValueError for an
+    unknown sampler or one without the array that it needs.
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"subset sampler is {sampler!r}; allowed: {', '.join(SAMPLERS)}")
     if label_percent == 100:
         return np.arange(num_images)
     wanted = max(1, num_images * label_percent // 100)
-    # The percentage is in the stream's name: 10% is a draw of its own, not the 1% with more added.
-    generator = np.random.default_rng(derive_seed(seed, "label_subset", label_percent))
+    # One order for all percentages, of which each takes the first: 10% is the 1% with more added.
+    generator = np.random.default_rng(derive_seed(seed, stream))
     order = generator.permutation(num_images)
     if sampler == "image":
         return np.sort(order[:wanted])

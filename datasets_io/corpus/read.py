@@ -26,14 +26,15 @@ MEMORY_LIMIT = 64 << 20  # a split below this many bytes is read straight into m
 class ImageSet:
     """One split. pixels: (N, S, S) uint8, perhaps a read-only map of a file; labels: (N, F) int8 raw codes.
 
-    Codes are 1, 0, -1 (uncertain) and BLANK. image_ids, patient_ids, view_positions: (N,) object arrays of texts, a
-    view position is None where it is unknown; impressions: N texts, None where a report has none.
+    Codes are 1, 0, -1 (uncertain) and BLANK. image_ids, study_ids, patient_ids, view_positions: (N,) object arrays of
+    texts, a view position is None where it is unknown; impressions: N texts, None where a report has none.
     """
 
     pixels: np.ndarray
     labels: np.ndarray
     findings: tuple[str, ...]
     image_ids: np.ndarray
+    study_ids: np.ndarray
     patient_ids: np.ndarray
     view_positions: np.ndarray
     impressions: list[str | None]
@@ -48,6 +49,7 @@ class ImageSet:
             self.labels[rows],
             self.findings,
             self.image_ids[rows],
+            self.study_ids[rows],
             self.patient_ids[rows],
             self.view_positions[rows],
             [self.impressions[i] for i in rows],
@@ -119,6 +121,7 @@ def open_split(files: ReadFiles, folder: str, manifest: Manifest, split: str) ->
         labels=np.stack(raw, axis=1).astype(np.int8) if raw else np.empty((table.num_rows, 0), np.int8),
         findings=manifest.findings,
         image_ids=table["image_id"].to_numpy(zero_copy_only=False),
+        study_ids=table["study_id"].to_numpy(zero_copy_only=False),
         patient_ids=table["patient_id"].to_numpy(zero_copy_only=False),
         view_positions=table["view_position"].to_numpy(zero_copy_only=False),
         impressions=table["report_impression"].to_pylist(),

@@ -17,7 +17,7 @@ def encoder_job(run: EncoderRun, data_folders: dict[str, str]) -> EncoderJob:
         run.key,
         Store.folder(run),
         run.recipe,
-        run.pretrain_seed,
+        run.weights_seed,
         data_folders[run.corpus] if run.corpus else None,
         Store.folder(run.parent) if run.parent else None,
     )

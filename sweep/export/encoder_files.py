@@ -34,10 +34,13 @@ class Export:
 
 def find_encoder(data: Snapshot, name: str) -> EncoderRun:
     """By row (`clip`, its first pretraining seed), by name (`clip-p0`) or by key. Raises BadInput."""
-    # By seed, so that a row's name alone means its first pretraining.
-    runs = sorted(data.plan.encoders, key=lambda run: run.pretrain_seed)
+    # By seed, so that a row's name alone means its first pretraining, or the network of its first seed.
+    runs = sorted(data.plan.encoders, key=lambda run: (run.pretrain_seed, run.network_seed or 0))
     for run in runs:
         if name in (run.row, str(run), run.key, f"{run}-{run.key}"):
+            return run
+    for run in runs:  # `random-p0`, where each downstream seed has drawn a network
+        if name == f"{run.row}-p{run.pretrain_seed}":
             return run
     known = ", ".join(dict.fromkeys(run.row for run in data.plan.encoders))
     raise BadInput(f"study {data.study.name!r} has no encoder {name!r}; it has {known}")

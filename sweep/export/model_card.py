@@ -119,7 +119,8 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
 def _results(data: Snapshot, run: EncoderRun) -> list[str]:
     """Macro AUROC of this very encoder, by data set and column."""
     # Of one pretraining: the interval is over its downstream seeds, and says nothing of other pretrainings.
-    means = study_summaries(data.study, data.plan, data.results).of_encoder(run.row, run.pretrain_seed)
+    of_study = study_summaries(data.study, data.plan, data.results)
+    means = of_study.of_encoder(run.row, run.pretrain_seed, run.network_seed)
     displays = {dataset.source: dataset.display for dataset in data.study.datasets}
     lines = ["| data set | protocol | labels | macro AUROC (%) | sd | seeds |", "|---|---|---|---|---|---|"]
     for row, dataset, protocol, percent in sorted(means.places):

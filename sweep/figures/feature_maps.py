@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # t
 from torch import nn
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.models import cell_network
+from sweep.figures.models import cell_network, first_encoder
 from sweep.figures.separation import Separation, separation, tsne
 from sweep.figures.style import PALETTE
 from sweep.figures.view import View
@@ -139,7 +139,7 @@ def _network(view: View, row: EncoderRow, dataset: Dataset) -> tuple[nn.Module, 
     model = cell_network(view, row, dataset, only_tuned=True)
     if model is not None:
         return model.backbone, TUNED
-    run = next(e for e in view.plan.encoders if e.row == row.name and e.pretrain_seed == view.pretrain_seeds[0])
+    run = first_encoder(view, row.name)
     done, _ = view.store.done_and_failed()
     if view.store.folder(run) not in done:
         return None

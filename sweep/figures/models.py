@@ -1,7 +1,7 @@
 """Which network stands for a row and a data set in pictures: the tuned one where it is stored, else the probe's."""
 
 from sweep.figures.view import View
-from sweep.studies.cell import Cell
+from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.study import Dataset, EncoderRow
 from trainables.evaluation.cell_model import TUNED, CellModel, load_cell_model
 
@@ -13,6 +13,13 @@ def first_cell(view: View, row: str, dataset: str, protocol: str, label_percent:
     wanted = (row, dataset, protocol, label_percent)
     found = [c for c in view.plan.cells if (c.encoder.row, c.dataset, c.protocol, c.label_percent) == wanted]
     return min(found, key=lambda cell: (cell.encoder.pretrain_seed, cell.seed), default=None)
+
+
+def first_encoder(view: View, row: str) -> EncoderRun:
+    """The encoder of the first seeds: what the cells of `first_cell` stand on."""
+    own = [run for run in view.plan.encoders if run.row == row and run.pretrain_seed == view.pretrain_seeds[0]]
+    # A row whose network each seed draws may also have one that pretrainings start from: it has no cell.
+    return min(own, key=lambda run: (run.network_seed is None, run.network_seed or 0))
 
 
 def cells_of_networks(view: View) -> list[Cell]:

@@ -25,7 +25,7 @@ from sweep.report.table_text import (
 )
 from sweep.statistics.over_patients import OverPatients
 from sweep.statistics.summaries import Summaries
-from sweep.statistics.summary import FEW_POSITIVES, MACRO_DEFINED, Summary, best_of
+from sweep.statistics.summary import FEW_POSITIVES, MACRO_10_POSITIVES, MACRO_DEFINED, Summary, best_of
 from sweep.store.csv_files import csv_text
 from sweep.store.records import CellResult, Place
 from sweep.studies.layout import PAPER_BATCH_SIZE, TableLayout, what_varies
@@ -35,7 +35,8 @@ MANY_METHODS = 6  # beyond these LaTeX sets the table small: 13 columns of mean 
 # (dataset, label_percent) -> the paper's number.
 TABLE_NUMBERS = {column: number for number, column in PER_FINDING_COLUMNS.items()}
 UNDEFINED = "undefined, one class only in the test images"
-MEAN_ROW = "Mean of defined findings"
+MEAN_ROW, MEAN_ROW_10 = "Mean of defined findings", f"Mean of those with at least {FEW_POSITIVES} positives"
+MEAN_ROWS = {MEAN_ROW: "macro", MEAN_ROW_10: MACRO_10_POSITIVES}  # display -> name in the CSV
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class FindingEntry:
 
 @dataclass(frozen=True)
 class FindingRow:
-    """One finding, with an entry for each method; without a name the row of the means over findings.
+    """One finding, with an entry for each method; without a name a row of means over findings.
 
     n_pos, n_neg: positive and negative test images, fewest and most over cells; None in the row of the means.
     published_prevalence: in percent, None where the paper has no such row.
@@ -149,6 +150,10 @@ def _table(
     if rows:
         macro = {name: means.of(name, dataset, column) for name, _ in methods}
         rows.append(FindingRow("", MEAN_ROW, None, None, _entries(macro, marks, {})))
+        if any(row.few for row in rows):
+            macro_10 = {name: means.of(name, dataset, column, MACRO_10_POSITIVES) for name, _ in methods}
+            if any(summary.mean is not None for summary in macro_10.values()):
+                rows.append(FindingRow("", MEAN_ROW_10, None, None, _entries(macro_10, marks, {})))
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, bool(reference))
     number = TABLE_NUMBERS.get((dataset, label_percent))
     rows = [_with_patients(row, methods, (dataset, *column), intervals) for row in rows]
@@ -322,7 +327,7 @@ class FindingTable:
             r"\midrule",
         ]
         for row in self.rows:
-            lines += [r"\midrule"] if not row.finding else []  # above the row of the means
+            lines += [r"\midrule"] if row.display == MEAN_ROW else []  # above the rows of the means
             values = [latex_value(entry.text, entry.best, entry.mark) for entry in row.entries]
             lines.append(latex_row((latex(row.display), *counts_of(row), *values)))
             lines += [latex_row((rf"\quad {n}", *map(latex_number, texts))) for n, texts in reference_of(row)]
@@ -337,8 +342,9 @@ class FindingTable:
         header += ["patients_low", "patients_high"]
         lines: list[list[object]] = []
         for row in self.rows:
-            # The row of the means has no finding: its lines are found by the name `macro`.
-            place: list[object] = [self.dataset, PROTOCOL, self.label_percent, row.finding or "macro", row.prevalence]
+            # A row of the means has no finding: its lines are found by the names of MEAN_ROWS.
+            finding = row.finding or MEAN_ROWS[row.display]
+            place: list[object] = [self.dataset, PROTOCOL, self.label_percent, finding, row.prevalence]
             for (name, display), entry in zip(self.methods, row.entries, strict=True):
                 s = entry.summary
                 values = [None if v is None else 100 * v for v in (s.mean, s.ci95, s.sd)]
@@ -360,7 +366,7 @@ class FindingTable:
 
 
 def counts_of(row: FindingRow) -> tuple[str, str]:
-    """Prevalence and n_pos as they are printed; empty in the row of the mean."""
+    """Prevalence and n_pos as they are printed; empty in a row of means."""
     if not row.finding:
         return "", ""
     return NO_VALUE if row.prevalence is None else f"{row.prevalence:.2f}", str(_range(row.n_pos))

@@ -109,8 +109,8 @@ def table1(
         for column in layout.columns
     }
     marks = marks_of(summaries.values())
-    sections = tuple(_section(*dataset, layout, summaries, marks, published, intervals) for dataset in layout.datasets)
-    footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + tuple(notes)
+    sections = tuple(section_of(*each, layout, summaries, marks, published, intervals) for each in layout.datasets)
+    footnotes = footnotes_of(marks) + tuple(notes)
     if published:
         footnotes += (
             f"Published: {SOURCE}, Table {number}, as printed, for reference. Its text does not say whether its "
@@ -143,7 +143,12 @@ def marks_of(summaries: Iterable[Summary]) -> dict[str, str]:
     return {text: letter(i) for i, text in enumerate(texts)}
 
 
-def _section(
+def footnotes_of(marks: dict[str, str]) -> tuple[str, ...]:
+    """`[a] missing: seed 3`, a text for each mark."""
+    return tuple(f"[{mark}] {text}" for text, mark in marks.items())
+
+
+def section_of(
     dataset: str,
     display: str,
     layout: TableLayout,
@@ -152,6 +157,7 @@ def _section(
     published: bool,
     intervals: Mapping[tuple[Place, str], tuple[float, float]],
 ) -> TableSection:
+    """The rows of one dataset, of its summaries. marks: as `marks_of` gives, of the whole table's."""
     best = {
         column: best_of([summaries[name, dataset, *column] for name, _, _ in layout.rows]) for column in layout.columns
     }
@@ -206,6 +212,7 @@ class Table:
     """A finished table. Its three forms hold the same numbers; the CSV has sd, n and full precision besides.
 
     sections: one for each dataset; published: whether the paper's values stand below ours; number: the paper's.
+    is_second: whether it stands beside the table of its number, with other means of the same cells (second_table.py).
     """
 
     caption: str
@@ -214,6 +221,12 @@ class Table:
     footnotes: tuple[str, ...]
     published: bool
     number: int = 1
+    is_second: bool = False
+
+    @property
+    def name(self) -> str:
+        """`1`, or `1b` for the one beside it: what its title and its files end in."""
+        return f"{self.number}b" if self.is_second else f"{self.number}"
 
     def markdown(self) -> str:
         """Caption, a table for each dataset, footnotes."""
@@ -251,7 +264,7 @@ class Table:
     def latex(self) -> str:
         """A table environment that needs \\usepackage{booktabs} and nothing else."""
         width = len(self.layout.columns)
-        label = latex_label(self.layout.study, f"table{self.number}")
+        label = latex_label(self.layout.study, f"table{self.name}")
         lines = [
             r"% \usepackage{booktabs}",
             r"\begin{table}[t]",

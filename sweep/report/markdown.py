@@ -7,6 +7,7 @@ from sweep.report.cached_parts import CachedParts, describe
 from sweep.report.finding_table import FindingTable
 from sweep.report.main_table import Table
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
+from sweep.report.precision import precision_lines
 from sweep.report.provenance import compute_hours_of, software
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
@@ -39,7 +40,7 @@ def report_markdown(
         "",
     ]
     for table in tables:
-        lines += [f"## Table {table.number}", "", table.markdown()]
+        lines += [f"## Table {table.name}", "", table.markdown()]
     for findings in per_finding:
         place = f"{findings.dataset_display}, FT ({findings.label_percent}%)"
         title = f"Table {findings.number}" if findings.number else place
@@ -96,7 +97,7 @@ def _provenance(data: Snapshot) -> list[str]:
     lines += [f"- deviation: {text}" for text in data.study.deviations]
     for spec in data.study.builds():
         lines.append(f"- {data_line(spec.source, data)}")
-    lines += [f"- {text}" for text in compute_lines(data)]
+    lines += [f"- {text}" for text in (*compute_lines(data), *precision_lines(data.results, data.encoders))]
     # A package that is not installed took no part.
     known = {name: number for name, number in software().items() if number}
     lines.append(f"- versions: {', '.join(f'{name} {number}' for name, number in known.items())}")

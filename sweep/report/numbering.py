@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sweep.report.precision import mixed_precision
 from sweep.report.published_values import COLUMNS, GLOBAL_BATCH_SIZE
-from sweep.store.records import CellResult
+from sweep.store.records import CellResult, EncoderDetail
 from sweep.studies.layout import LARGE_BATCHES, TableLayout, layout_of, table1_layout, with_rows
 from sweep.studies.plan import Plan
 from sweep.studies.study import BASELINE, Study
@@ -29,9 +30,9 @@ def numbered_layouts(study: Study, plan: Plan) -> dict[int, TableLayout]:
     return layouts
 
 
-def notes_of(study: Study, results: Sequence[CellResult]) -> tuple[str, ...]:
-    """Deviations of the study, and findings that have no AUROC on a test set."""
-    notes = list(study.deviations)
+def notes_of(study: Study, results: Sequence[CellResult], encoders: Sequence[EncoderDetail] = ()) -> tuple[str, ...]:
+    """Deviations of the study, number formats that are mixed, and findings that have no AUROC on a test set."""
+    notes = [*study.deviations, *mixed_precision(study, results, encoders)]
     for dataset in study.datasets:
         if dataset.recipe.splits.selects_on_test:
             notes.append(f"{dataset.display}: the epoch is selected on the images that are reported.")

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from datasets_io.fingerprint import plain
+from sweep.report.precision import formats
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
 from sweep.studies.study import study_fingerprint
@@ -71,5 +72,6 @@ def provenance(data: Snapshot) -> dict[str, Any]:
             for source, m in data.manifests.items()
         },
         "resources": plain(study.resources) if study.resources else None,
+        "precision": {"cells": formats(data.results), "pretrainings": formats(data.encoders)},
         "versions": software(),
     }

@@ -16,6 +16,7 @@ from sweep.report.numbering import notes_of, numbered_layouts
 from sweep.report.page.page import report_page
 from sweep.report.partial import partial_note
 from sweep.report.provenance import provenance
+from sweep.report.second_table import second_table
 from sweep.statistics.comparisons import compare_methods, with_patients
 from sweep.statistics.over_patients import OverPatients, over_patients_of
 from sweep.statistics.summaries import Summaries, study_summaries
@@ -30,12 +31,13 @@ MOST_DAMAGE_LINES = 8  # on a terminal; the report and failures.json name all
 
 
 def macro_tables(data: Snapshot, means: Summaries, patients: OverPatients) -> tuple[Table, ...]:
-    """Table 1, and Tables 8 and 9 where the study has their rows."""
-    notes = notes_of(data.study, data.results)
-    return tuple(
-        table1(means, layout, data.study.show_published, notes, number, patients)
-        for number, layout in numbered_layouts(data.study, data.plan).items()
-    )
+    """Table 1, and Tables 8 and 9 where the study has their rows; behind each what stands beside it."""
+    notes = notes_of(data.study, data.results, data.encoders)
+    tables: list[Table | None] = []
+    for number, layout in numbered_layouts(data.study, data.plan).items():
+        tables.append(table1(means, layout, data.study.show_published, notes, number, patients))
+        tables.append(second_table(means, layout, number))
+    return tuple(table for table in tables if table is not None)
 
 
 def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> dict[str, str]:
@@ -61,7 +63,7 @@ def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> d
         "failures.json": json.dumps(data.failures, indent=1, sort_keys=True),
     }
     for table in tables:
-        stem = f"table{table.number}"
+        stem = f"table{table.name}"
         contents |= {f"{stem}.md": table.markdown(), f"{stem}.csv": table.csv(), f"{stem}.tex": table.latex()}
     # To be read: the paper's methods. To be computed with: all of them.
     for narrow, full in zip(per_finding, all_methods, strict=True):
@@ -88,7 +90,8 @@ def summary_lines(data: Snapshot, paths: Mapping[str, str], seconds: float) -> l
         f"for a terminal: {paths['report.md']}"
     ]
     part = part_of(data.study, data.plan)
-    lines += [f"note: {note}" for note in ((part,) if part else ()) + notes_of(data.study, data.results)]
+    notes = notes_of(data.study, data.results, data.encoders)
+    lines += [f"note: {note}" for note in ((part,) if part else ()) + notes]
     if counts[Status.FAILED] or counts[Status.MISSING]:
         lines.append(
             f"[red]{counts[Status.FAILED]} cells failed, {counts[Status.MISSING]} are missing[/red]; "

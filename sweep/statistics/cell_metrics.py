@@ -13,15 +13,17 @@ from datasets_io.storage.files import ReadFiles
 from sweep.statistics.bootstrap import Resamples, draw_resamples, presort, resampled_aurocs
 from sweep.statistics.combined_test import patient_influence
 from sweep.statistics.subgroups import METADATA, Attribute, GroupMacros, attributes_of, group_macros, group_names
-from sweep.store.predictions import TestImages, UnusablePredictions, read_predictions
+from sweep.store.predictions import Predictions, TestImages, UnusablePredictions, read_predictions
 from sweep.store.records import CellResult
 from sweep.store.store import ReadStore
 from sweep.studies.cell import Cell
 from trainables.evaluation.metrics import auroc_per_finding, average_precision, brier, calibration_error
 
-# A measure takes (N,) probabilities and (N,) labels of 1 and 0 and gives None where it is undefined.
+# A measure takes (N,) scores and (N,) labels of 1 and 0 and gives None where it is undefined.
 Measure = Callable[[np.ndarray, np.ndarray], float | None]
-QUALITIES: Mapping[str, Measure] = {"auprc": average_precision, "ece": calibration_error, "brier": brier}
+OF_SCORES: Mapping[str, Measure] = {"auprc": average_precision}
+OF_PROBABILITIES: Mapping[str, Measure] = {"ece": calibration_error, "brier": brier}
+QUALITIES = (*OF_SCORES, *OF_PROBABILITIES)
 UNREADABLE = (UnusablePredictions, CorruptArtefact, OSError)
 AGREEMENT = 1e-6  # between a result's AUROC and that of its predictions: far above rounding of a float64
 
@@ -58,14 +60,14 @@ def make_test_set(images: TestImages, metadata: pa.Table | None, num_resamples: 
     return TestSet(images, draw_resamples(images.patient_ids, num_resamples, seed), attributes)
 
 
-def cell_metrics(tests: TestSet, probabilities: np.ndarray, result: CellResult) -> CellMetrics:
+def cell_metrics(tests: TestSet, predictions: Predictions, result: CellResult) -> CellMetrics:
     """Everything that is measured on a cell's predictions, once it is sure that they are the result's.
 
-    probabilities: (N, F) float32 of the test set's images. Raises UnusablePredictions where an AUROC computed from
-    them is not the result's, to AGREEMENT.
+    predictions: of the test set's images. Raises UnusablePredictions where an AUROC computed from them is not the
+    result's, to AGREEMENT.
     """
-    images = tests.images
-    computed = auroc_per_finding(probabilities, images.labels, images.known, images.findings)
+    images, scores = tests.images, predictions.scores
+    computed = auroc_per_finding(scores, images.labels, images.known, images.findings)
     # Not strict: where one side has fewer findings, those that both have can still be compared.
     for stored, found in zip(result.findings, computed, strict=False):
         if stored.finding != found.finding or not _agree(stored.auroc, found.auroc):
@@ -73,16 +75,17 @@ def cell_metrics(tests: TestSet, probabilities: np.ndarray, result: CellResult) 
                 f"the result has AUROC {stored.auroc} for {stored.finding}, its predictions have {found.auroc} for "
                 f"{found.finding}"
             )
-    orders = presort(probabilities)
+    orders, probabilities = presort(scores), predictions.probabilities
     patients, num_patients = tests.resamples.patients, tests.resamples.num_patients
     return CellMetrics(
-        resampled_aurocs(probabilities, images.labels, images.known, tests.resamples, orders),
-        {name: _by_finding(measure, probabilities, images) for name, measure in QUALITIES.items()},
+        resampled_aurocs(scores, images.labels, images.known, tests.resamples, orders),
+        {name: _by_finding(measure, scores, images) for name, measure in OF_SCORES.items()}
+        | {name: _by_finding(measure, probabilities, images) for name, measure in OF_PROBABILITIES.items()},
         tuple(
-            group_macros(attribute, probabilities, images.labels, images.known, tests.resamples, orders)
+            group_macros(attribute, scores, images.labels, images.known, tests.resamples, orders)
             for attribute in tests.attributes
         ),
-        patient_influence(probabilities, images.labels, images.known, patients, num_patients, orders),
+        patient_influence(scores, images.labels, images.known, patients, num_patients, orders),
     )
 
 
@@ -90,12 +93,12 @@ def _agree(a: float | None, b: float | None) -> bool:
     return a is b if a is None or b is None else abs(a - b) <= AGREEMENT
 
 
-def _by_finding(measure: Measure, probabilities: np.ndarray, images: TestImages) -> np.ndarray:
+def _by_finding(measure: Measure, scores: np.ndarray, images: TestImages) -> np.ndarray:
     """(F,) of a measure on the images whose label is known, NaN where it is undefined."""
     values = []
     for f in range(len(images.findings)):
         known = images.known[:, f]
-        value = measure(probabilities[known, f], images.labels[known, f])
+        value = measure(scores[known, f], images.labels[known, f])
         values.append(np.nan if value is None else value)
     return np.array(values)
 
@@ -121,7 +124,7 @@ class MetricReader:
         unread = False
         for result in results:
             try:
-                return read_predictions(self.store.open(self.cells[result.key]))[0], unread
+                return read_predictions(self.store.open(self.cells[result.key])).images, unread
             except FileNotFoundError:  # no result.json: results from elsewhere, nothing of theirs is kept here
                 continue
             except UNREADABLE:
@@ -133,10 +136,10 @@ class MetricReader:
 
         def one(result: CellResult) -> CellMetrics | str:
             try:
-                images, probabilities = read_predictions(self.store.open(self.cells[result.key]))
-                if not images.same_as(tests.images):
+                predictions = read_predictions(self.store.open(self.cells[result.key]))
+                if not predictions.images.same_as(tests.images):
                     raise UnusablePredictions("predictions are of other images or labels than those of other cells")
-                return cell_metrics(tests, probabilities, result)
+                return cell_metrics(tests, predictions, result)
             except UNREADABLE as error:
                 return str(error)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from datasets_io.fingerprint import canonical_json
-from sweep.statistics.summary import MACRO_DEFINED, MACROS, Summary, by_place, macro_auroc, summarise
+from sweep.statistics.summary import MACRO_DEFINED, MACROS, STUDY_MACROS, Summary, by_place, macro_auroc, summarise
 from sweep.store.records import CellResult, Place, without_nan
 from sweep.store.status_names import Status
 from sweep.studies.layout import TableLayout, layout_of
@@ -40,7 +40,10 @@ class Summaries:
         """SHA-256 of the layout and every result: while it stays, so does what is made from these alone."""
         # Names and display texts are in the layout; of a result only what a mean is made from.
         results = [
-            [r.key, r.status, r.macro_auroc, [[f.finding, f.auroc, f.n_pos, f.n_neg] for f in r.findings]]
+            [
+                [r.key, r.status, r.macro_auroc, [[f.finding, f.auroc, f.n_pos, f.n_neg] for f in r.findings]],
+                [[how, [[f.finding, f.auroc, f.n_pos, f.n_neg] for f in found]] for how, found in r.studies],
+            ]
             for r in self.results
         ]
         return hashlib.sha256(canonical_json([self.layout, results]).encode()).hexdigest()
@@ -49,16 +52,17 @@ class Summaries:
         """All cells of a place, failed and missing ones included; empty for a place that was not asked for."""
         return self.places.get((row, dataset, *column), ())
 
+    def finished(self, dataset: str, column: Column) -> list[CellResult]:
+        """The cells of a column that are done, in the table's order."""
+        cells = (cell for row, _, _ in self.layout.rows for cell in self.cells(row, dataset, column))
+        return [cell for cell in cells if cell.status == Status.DONE]
+
     def findings(self, dataset: str, column: Column) -> tuple[FindingAuroc, ...]:
         """The findings with their counts, from any finished cell: all cells of a dataset have the same test images."""
-        for row, _, _ in self.layout.rows:
-            for cell in self.cells(row, dataset, column):
-                if cell.status == Status.DONE:
-                    return cell.findings
-        return ()
+        return next((cell.findings for cell in self.finished(dataset, column)), ())
 
     def of(self, row: str, dataset: str, column: Column, value: str = MACRO_DEFINED) -> Summary:
-        """The mean AUROC of a place over its seeds, in [0, 1]. value: one of MACROS, or a finding."""
+        """The mean AUROC of a place over its seeds, in [0, 1]. value: of MACROS or STUDY_MACROS, or a finding."""
         key = (row, dataset, *column), value
         if key not in self._made:
             self._made[key] = self.over_seeds(row, dataset, column, lambda cell: auroc_of(cell, value))
@@ -80,10 +84,14 @@ class Summaries:
         found = {row: self.of(row, dataset, column, value) for row, _, _ in self.layout.rows}
         return {row: s.mean for row, s in found.items() if s.mean is not None and s.complete}
 
-    def of_encoder(self, row: str, pretrain_seed: int) -> "Summaries":
-        """The summaries of one encoder: its pretraining does not vary, so a mean is over its downstream seeds."""
-        own = tuple(r for r in self.results if (r.encoder, r.pretrain_seed) == (row, pretrain_seed))
-        return Summaries(replace(self.layout, pretrain_seeds=(pretrain_seed,)), own)
+    def of_encoder(self, row: str, pretrain_seed: int, network_seed: int | None = None) -> "Summaries":
+        """The summaries of one encoder: its pretraining does not vary, so a mean is over its downstream seeds.
+
+        network_seed: the one downstream seed of a network that a seed draws (EncoderRun).
+        """
+        seeds = self.layout.seeds if network_seed is None else (network_seed,)
+        own = (r for r in self.results if (r.encoder, r.pretrain_seed) == (row, pretrain_seed) and r.seed in seeds)
+        return Summaries(replace(self.layout, pretrain_seeds=(pretrain_seed,), seeds=seeds), tuple(own))
 
 
 def make_summaries(layout: TableLayout, results: Iterable[CellResult]) -> Summaries:
@@ -97,10 +105,15 @@ def study_summaries(study: Study, plan: Plan, results: Iterable[CellResult]) -> 
 
 
 def auroc_of(cell: CellResult, value: str) -> float | None:
-    """A finished cell's AUROC in [0, 1] of a finding or of a macro (one of MACROS); None where it is undefined."""
+    """A finished cell's AUROC in [0, 1] of a finding or of a macro; None where it is undefined.
+
+    value: a finding, or one of MACROS or STUDY_MACROS.
+    """
     # The macro over the defined findings is stored with the result, the others are computed from its findings.
     if value == MACRO_DEFINED:
         return cell.macro_auroc
     if value in MACROS:
         return macro_auroc(value, cell.findings)
+    if value in STUDY_MACROS:
+        return macro_auroc(MACRO_DEFINED, dict(cell.studies).get(STUDY_MACROS[value], ()))
     return next((finding.auroc for finding in cell.findings if finding.finding == value), None)

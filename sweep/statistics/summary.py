@@ -11,6 +11,7 @@ from sweep.statistics.inference import ROUNDING, TwoWay, half_width, mean, mean_
 from sweep.store.records import CellResult, Place
 from sweep.store.status_names import Status
 from trainables.evaluation.metrics import FindingAuroc, macro
+from trainables.evaluation.study_scores import AGGREGATES
 
 DOWNSTREAM, PRETRAINING, NOTHING = "downstream seeds", "pretraining seeds", "nothing"
 
@@ -156,6 +157,9 @@ MACRO_DEFINED, MACRO_10_POSITIVES, MACRO_COMPETITION = MACROS = (
     "macro_10_positives",
     "macro_competition",
 )
+
+# Macros over the studies of the test images instead of the images -> how the scores of a study's images are one.
+STUDY_MACROS = {f"macro_study_{how}": how for how in AGGREGATES}
 
 
 def findings_of_macro(kind: str, findings: Sequence[FindingAuroc]) -> tuple[str, ...]:

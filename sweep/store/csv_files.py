@@ -22,6 +22,7 @@ RESULTS_HEADER = (
     "pretrain_seed",
     "num_defined_findings",
     "display_name",
+    "precision",
 )
 FINDINGS_HEADER = (
     "method",
@@ -47,7 +48,10 @@ def _in_order(results: Iterable[CellResult]) -> list[CellResult]:
 
 
 def results_rows(results: Iterable[CellResult]) -> list[tuple[Value, ...]]:
-    """One row a cell, as RESULTS_HEADER; AUROCs in [0, 1], None where there is no number."""
+    """One row a cell, as RESULTS_HEADER; AUROCs in [0, 1], None where there is no number.
+
+    precision: the number format of the cell's network, such as `bfloat16`.
+    """
     return [
         (
             r.encoder,
@@ -61,6 +65,7 @@ def results_rows(results: Iterable[CellResult]) -> list[tuple[Value, ...]]:
             r.pretrain_seed,
             r.num_defined if r.status == Status.DONE else None,
             r.method,
+            r.precision,
         )
         for r in _in_order(results)
     ]

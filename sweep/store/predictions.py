@@ -40,10 +40,30 @@ class TestImages:
         )
 
 
-def read_predictions(artefacts: Artefacts) -> tuple[TestImages, np.ndarray]:
-    """A cell's test images and its probabilities (N, F) float32, in [0, 1].
+@dataclass(frozen=True)
+class Predictions:
+    """What a cell says of each test image. scores: (N, F), of which AUROCs are made; logits: whether they are logits.
 
-    Raises UnusablePredictions for a file that is missing, damaged or incomplete, and for other probabilities.
+    Files of 0.1.0, and those of nearest neighbours, hold probabilities.
+    """
+
+    images: TestImages
+    scores: np.ndarray
+    logits: bool
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(N, F) float64 in [0, 1]."""
+        scores = self.scores.astype(np.float64)
+        # sigmoid(z) = (1 + tanh(z / 2)) / 2, which overflows for no z.
+        return (1 + np.tanh(scores / 2)) / 2 if self.logits else scores
+
+
+def read_predictions(artefacts: Artefacts) -> Predictions:
+    """A cell's test images and its scores, float32 or float64 as they are kept.
+
+    Raises UnusablePredictions for a file that is missing, damaged or incomplete, for a score that is not finite and
+    for a probability outside 0 to 1.
     """
     try:
         source = pa.BufferReader(artefacts.read(PREDICTIONS))
@@ -53,16 +73,15 @@ def read_predictions(artefacts: Artefacts) -> tuple[TestImages, np.ndarray]:
         raise UnusablePredictions(f"predictions cannot be read: {error}") from error
     prefix = label_column("")  # what stands before a finding's name in the names of columns
     findings = tuple(name.removeprefix(prefix) for name in table.column_names if name.startswith(prefix))
-    wanted = ["image_id", "patient_id", *(f"probability_{finding}" for finding in findings)]
-    absent = [name for name in wanted if name not in table.column_names]
+    logits = any(name.startswith("logit_") for name in table.column_names)
+    columns = [f"{'logit' if logits else 'probability'}_{finding}" for finding in findings]
+    absent = [name for name in ("image_id", "patient_id", *columns) if name not in table.column_names]
     if absent or not findings:
         raise UnusablePredictions(f"predictions lack {', '.join(absent) or 'every finding'}")
     # (N, F): 1, 0, and -1 where the file has null, which stands for unlabelled or uncertain.
     labels = np.stack([table[label_column(f)].fill_null(-1).to_numpy() for f in findings], axis=1).astype(np.int8)
-    probabilities = np.stack(
-        [table[f"probability_{f}"].to_numpy(zero_copy_only=False) for f in findings], axis=1
-    ).astype(np.float32)
-    _check(probabilities, findings)
+    scores = np.stack([table[name].to_numpy(zero_copy_only=False) for name in columns], axis=1)
+    _check(scores, findings, logits)
     known = labels >= 0
     images = TestImages(
         findings,
@@ -71,16 +90,15 @@ def read_predictions(artefacts: Artefacts) -> tuple[TestImages, np.ndarray]:
         np.where(known, labels, 0).astype(np.int8),
         known,
     )
-    return images, probabilities
+    return Predictions(images, scores, logits)
 
 
-def _check(probabilities: np.ndarray, findings: tuple[str, ...]) -> None:
+def _check(scores: np.ndarray, findings: tuple[str, ...], logits: bool) -> None:
     # Negated, since every comparison with NaN is false: `p < 0 or p > 1` would let NaN pass.
-    outside = ~((probabilities >= 0) & (probabilities <= 1))
+    outside = ~np.isfinite(scores) if logits else ~((scores >= 0) & (scores <= 1))
     if outside.any():
         f = int(outside.any(axis=0).argmax())
-        raise UnusablePredictions(
-            f"{outside[:, f].sum()} of {len(probabilities)} probabilities of {findings[f]} are NaN or outside 0 to 1"
-        )
-    if len(probabilities) == 0:
+        what = "logits of {} are not finite" if logits else "probabilities of {} are NaN or outside 0 to 1"
+        raise UnusablePredictions(f"{outside[:, f].sum()} of {len(scores)} {what.format(findings[f])}")
+    if len(scores) == 0:
         raise UnusablePredictions("predictions of no image")

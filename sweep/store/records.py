@@ -17,7 +17,9 @@ class CellResult:
     """One cell of the plan. `encoder` is the row's name, `method` its display name; AUROCs are in [0, 1].
 
     status: done, failed, missing or damaged; without `done` there are no findings and no macro_auroc. A done cell
-    has macro_auroc None where no finding has both classes in the test images.
+    has macro_auroc None where no finding has both classes in the test images. studies: how the scores of a study's
+    images are one (`max`, `mean`) -> AUROC of each finding over studies; none where each study has one image.
+    precision: the number format of its network, such as `bfloat16`; None where its result does not say.
     """
 
     encoder: str
@@ -31,6 +33,8 @@ class CellResult:
     key: str
     findings: tuple[FindingAuroc, ...] = ()
     macro_auroc: float | None = None
+    studies: tuple[tuple[str, tuple[FindingAuroc, ...]], ...] = ()
+    precision: str | None = None
 
     @property
     def place(self) -> Place:
@@ -66,7 +70,8 @@ class EncoderDetail:
     """One encoder of the plan; without `done` all from `seconds` on is unknown.
 
     seconds: wall time of its pretraining on so many workers; device: of one worker, None where its result does not say
-    on what it ran. best_epoch: the one whose weights were kept, from 0. history: one dict an epoch.
+    on what it ran. best_epoch: the one whose weights were kept, from 0. history: one dict an epoch. precision: the
+    number format of its network, None without a training and where its result does not say.
     """
 
     name: str
@@ -81,6 +86,7 @@ class EncoderDetail:
     num_train_images: int | None = None
     stopped_early: bool | None = None
     history: Sequence[Mapping[str, float | None]] = ()
+    precision: str | None = None
 
 
 def cell_detail(result: Mapping[str, Any]) -> CellDetail:
@@ -113,6 +119,7 @@ def encoder_detail(run: EncoderRun, folder: str, result: Mapping[str, Any]) -> E
         result.get("num_train_images"),
         result.get("stopped_early"),
         result.get("history", ()),
+        result.get("precision"),
     )
 
 
@@ -121,9 +128,10 @@ def without_nan(results: Iterable[CellResult]) -> tuple[list[CellResult], list[C
     kept, broken = [], []
     for result in results:
         # None is an undefined AUROC and stays; NaN would turn every mean it enters into NaN.
-        values = (result.macro_auroc, *(f.auroc for f in result.findings))
+        of_studies = (f.auroc for _, findings in result.studies for f in findings)
+        values = (result.macro_auroc, *(f.auroc for f in result.findings), *of_studies)
         if any(value is not None and not math.isfinite(value) for value in values):
-            result = replace(result, status=Status.FAILED, findings=(), macro_auroc=None)
+            result = replace(result, status=Status.FAILED, findings=(), macro_auroc=None, studies=())
             broken.append(result)
         kept.append(result)
     return kept, broken

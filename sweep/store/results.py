@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from datasets_io.storage.artefacts import Artefacts
 from sweep.store.damage import Damage
@@ -65,8 +66,15 @@ class ResultReader:
 
     def _result(self, cell: Cell, artefacts: Artefacts) -> CellResult:
         self.details[cell.key] = cell_detail(artefacts.result)
-        findings = tuple(FindingAuroc(**finding) for finding in artefacts.result["findings"])
-        return self._row(cell, Status.DONE, findings, artefacts.result["macro_auroc"])
+        result = artefacts.result
+        findings = tuple(FindingAuroc(**finding) for finding in result["findings"])
+        # Absent in results of 0.1.0, which have no numbers of studies.
+        studies = tuple(
+            (how, tuple(FindingAuroc(**finding) for finding in found))
+            for how, found in sorted(result.get("studies", {}).items())
+        )
+        row = self._row(cell, Status.DONE, findings, result["macro_auroc"])
+        return replace(row, studies=studies, precision=result.get("precision"))
 
     def _empty(self, cell: Cell, failed: set[str]) -> CellResult:
         status = Status.FAILED if self.store.folder(cell) in failed else Status.MISSING

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from datasets_io.fingerprint import canonical_json, fingerprint
+from datasets_io.fingerprint import canonical_json, derive_seed, fingerprint
 from trainables.recipe import DownstreamRecipe
 
 
@@ -15,6 +15,8 @@ class EncoderRun:
 
     recipe: an EncoderRecipe, or a frozen dataclass of a study file with a `backbone`. `corpus` and `data_fingerprint`
     are None for rows that see no corpus; `parent` is the encoder whose weights it starts from.
+    network_seed: the downstream seed that draws this network, for a row whose network each seed draws anew
+    (RandomInit): its cells are those of this seed. None: one network serves all downstream seeds.
     """
 
     row: str
@@ -23,15 +25,25 @@ class EncoderRun:
     corpus: str | None = None
     data_fingerprint: str | None = None
     parent: "EncoderRun | None" = None
+    network_seed: int | None = None
 
     # The parent's key is part of it, so that a change of the first encoder moves every key that depends on it.
     @cached_property
     def key(self) -> str:
         """First 12 hex digits of a SHA-256 over all that decides its weights: folders of the storage end in it."""
         parent = self.parent.key if self.parent else None
+        # Only where there is one: the keys of all other encoders are what they were before there was the field.
+        network = [] if self.network_seed is None else [self.network_seed]
         return fingerprint(
-            ["encoder", self.row, self.pretrain_seed, fingerprint(self.recipe), self.data_fingerprint, parent]
+            ["encoder", self.row, self.pretrain_seed, fingerprint(self.recipe), self.data_fingerprint, parent, *network]
         )
+
+    @property
+    def weights_seed(self) -> int:
+        """What its weights are drawn by: the pretraining seed, and the downstream seed where that draws a network."""
+        if self.network_seed is None:
+            return self.pretrain_seed
+        return derive_seed(self.pretrain_seed, "network", self.network_seed)
 
     @cached_property
     def backbone_key(self) -> str:
@@ -44,7 +56,8 @@ class EncoderRun:
         return self.corpus is not None
 
     def __str__(self) -> str:
-        return f"{self.row}-p{self.pretrain_seed}"
+        pretraining = f"{self.row}-p{self.pretrain_seed}"
+        return pretraining if self.network_seed is None else f"{pretraining}-s{self.network_seed}"
 
 
 @lru_cache(maxsize=4096)
@@ -76,7 +89,8 @@ class Cell:
         return hashlib.sha256(f'{opened}{self.seed},"{self.recipe.key}"]'.encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
-        return f"{self.encoder}-{self.dataset}-{self.protocol}{self.label_percent}-s{self.seed}"
+        encoder = f"{self.encoder.row}-p{self.encoder.pretrain_seed}"  # the seed at the end is a drawn network's too
+        return f"{encoder}-{self.dataset}-{self.protocol}{self.label_percent}-s{self.seed}"
 
 
 Item = EncoderRun | Cell  # what a sweep computes and a storage keeps in a folder

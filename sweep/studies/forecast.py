@@ -115,7 +115,10 @@ def _of_pretraining(recipe: PretrainRecipe, images: Mapping[str, int]) -> Foreca
 def _of_cells(group: Sequence[Cell], images: Mapping[str, int]) -> Forecast:
     """Of the cells that one job computes."""
     cell, recipe = group[0], group[0].recipe
-    evaluated = images.get("val", 0) + images.get("test", 0)
+    val = images.get("val", 0)
+    if recipe.budget_validation:
+        val = max(1, val * cell.label_percent // 100)
+    evaluated = val + images.get("test", 0)
     one_image = forward_flops(cell.encoder.recipe.backbone)
     if PROTOCOLS[cell.protocol].seeds_together and recipe.linear_probe_bn_eval:
         # Features of each image are computed once for all epochs and seeds, in each form that augmentation gives it.

@@ -7,7 +7,7 @@ from sweep.studies.part import part_of
 from sweep.studies.plan import Plan
 from sweep.studies.study import BASELINE, EncoderRow, Study
 from trainables.objectives.joint import JointConfig
-from trainables.recipe import PretrainRecipe
+from trainables.recipe import PretrainRecipe, RandomInit
 from trainables.registry import IMAGE_IMAGE, IMAGE_TEXT, PROTOCOLS
 
 PAPER_BATCH_SIZE = 256  # Huang et al. 2023
@@ -21,7 +21,8 @@ class TableLayout:
     rows: (name, display name, group) of encoders; datasets: (source, display name); columns: (protocol,
     label_percent). seeds, pretrain_seeds: what was asked for, so that what is missing can be marked.
     paper_rows: (row name, the paper's method, global batch size) of rows that the paper has under another name or
-    with another batch than 256. part: a sentence where this is a part of the study alone, else empty.
+    with another batch than 256. part: a sentence where this is a part of the study alone, else empty. drawn_rows: names
+    of rows whose network each downstream seed draws anew.
     """
 
     rows: tuple[tuple[str, str, str], ...]
@@ -33,6 +34,7 @@ class TableLayout:
     interval: str = "t"
     paper_rows: tuple[tuple[str, str, int], ...] = ()
     part: str = ""
+    drawn_rows: tuple[str, ...] = ()
 
     def paper_names(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Row -> the paper's method and global batch size that it is compared with; by default its own name and 256."""
@@ -67,6 +69,7 @@ def layout_of(study: Study, plan: Plan) -> TableLayout:
         interval=study.interval,
         paper_rows=tuple((row.name, *_paper_row(row)) for row in rows),
         part=part_of(study, plan),
+        drawn_rows=tuple(row.name for row in rows if isinstance(row.recipe, RandomInit)),
     )
 
 
@@ -112,14 +115,15 @@ def method_of(objective: object) -> str | None:
 def what_varies(layout: TableLayout) -> str:
     """Over which seeds a mean and its interval are taken: part of a sentence, for captions."""
     seeds, pretrain_seeds = _listed(layout.seeds), _listed(layout.pretrain_seeds)
+    drawn = "; without any pretraining each seed draws a network" if layout.drawn_rows else ""
     if len(layout.pretrain_seeds) == 1:
         return (
             f"n = {len(layout.seeds)} downstream seeds ({seeds}); every method was pretrained once (seed "
-            f"{pretrain_seeds}), so the intervals do not cover the variance of pretraining"
+            f"{pretrain_seeds}), so the intervals do not cover the variance of pretraining{drawn}"
         )
     return (
         f"n = {len(layout.pretrain_seeds)} pretraining seeds ({pretrain_seeds}), each the mean over "
-        f"{len(layout.seeds)} downstream seeds ({seeds})"
+        f"{len(layout.seeds)} downstream seeds ({seeds}){drawn}"
     )
 
 

@@ -9,12 +9,13 @@ from itertools import groupby
 
 from sweep.studies.cell import Cell, EncoderRun, Item
 from sweep.studies.study import EncoderRow, Study
-from trainables.recipe import PretrainRecipe
+from trainables.recipe import PretrainRecipe, RandomInit
 from trainables.registry import PROTOCOLS
 
 NOT_BUILT = "not built"  # stands for the fingerprint of data that are not there yet
 ONLY_FIELDS = ("method", "dataset", "protocol", "label_percent", "seed", "pretrain_seed")
 Only = Mapping[str, tuple[str, ...]]  # one of ONLY_FIELDS -> the values that are kept, as text
+EncoderPlace = tuple[str, int, int | None]  # row, pretraining seed, downstream seed where that draws a network
 Identity = tuple[str, str, str, int, int]  # encoder's key, dataset, protocol, label_percent, seed
 
 
@@ -94,7 +95,7 @@ def make_plan(study: Study, fingerprints: Mapping[str, str], only: Only) -> Plan
 
 
 def _every_cell(
-    study: Study, encoders: Mapping[tuple[str, int], EncoderRun], fingerprints: Mapping[str, str]
+    study: Study, encoders: Mapping[EncoderPlace, EncoderRun], fingerprints: Mapping[str, str]
 ) -> Iterator[Cell]:
     """In the table's order: datasets, rows, pretraining seeds, columns, seeds."""
     for dataset in study.datasets:
@@ -103,8 +104,9 @@ def _every_cell(
                 for protocol in (p for p in study.protocols if row.protocols is None or p in row.protocols):
                     for percent in PROTOCOLS[protocol].label_percents:
                         for seed in study.seeds:
+                            network_seed = seed if isinstance(row.recipe, RandomInit) else None
                             yield Cell(
-                                encoders[row.name, pretrain_seed],
+                                encoders[row.name, pretrain_seed, network_seed],
                                 dataset.source,
                                 protocol,
                                 percent,
@@ -129,24 +131,31 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _encoders(study: Study, fingerprints: Mapping[str, str]) -> dict[tuple[str, int], EncoderRun]:
-    """Name of a row and pretraining seed -> its encoder; the rows that others start from are among them."""
-    rows = {row.name: row for row in study.rows + study.hidden_rows}
-    made: dict[tuple[str, int], EncoderRun] = {}
+def _encoders(study: Study, fingerprints: Mapping[str, str]) -> dict[EncoderPlace, EncoderRun]:
+    """Place of an encoder -> it; the rows that others start from are among them.
 
-    def make(row: EncoderRow, seed: int) -> EncoderRun:
-        if (row.name, seed) not in made:
-            run = EncoderRun(row.name, seed, row.recipe)
+    A row without any pretraining has a network for each downstream seed, as the released code draws one: were it one
+    network, its interval over seeds would be that of a head alone. A pretraining starts from one network, whatever
+    evaluates it.
+    """
+    rows = {row.name: row for row in study.rows + study.hidden_rows}
+    made: dict[EncoderPlace, EncoderRun] = {}
+
+    def make(row: EncoderRow, seed: int, network_seed: int | None = None) -> EncoderRun:
+        place = row.name, seed, network_seed
+        if place not in made:
+            run = EncoderRun(row.name, seed, row.recipe, network_seed=network_seed)
             if isinstance(row.recipe, PretrainRecipe):
                 corpus = study.corpus.source
                 parent = make(rows[row.recipe.initial], seed)
                 run = replace(run, corpus=corpus, data_fingerprint=fingerprints[corpus], parent=parent)
-            made[row.name, seed] = run
-        return made[row.name, seed]
+            made[place] = run
+        return made[place]
 
     for row in study.rows:
         for seed in study.pretrain_seeds:
-            make(row, seed)
+            for network_seed in study.seeds if isinstance(row.recipe, RandomInit) else (None,):
+                make(row, seed, network_seed)
     return made
 
 

@@ -1,6 +1,6 @@
 """What is a study: rows, datasets, seeds and protocols in one frozen value, checked before any data is seen."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from datasets_io.build.spec import BuildSpec
@@ -105,7 +105,17 @@ def check_study(study: Study) -> None:
             )
 
 
+# Fields of a Study that decide no number: what it is called, how it is run and shown. Its synthetic archives do, and
+# are in the fingerprint of the data, which stands beside the study's.
+NOT_IN_FINGERPRINT = ("name", "title", "resources", "deviations", "show_published", "synthetic")
+
+
 def study_fingerprint(study: Study) -> str:
-    """Over all recipe values of a study, 12 hex digits: printed in reports."""
-    # These fields and no others: the printed fingerprint of a study stays what it was when a Study gets a field.
-    return fingerprint([study.corpus, list(study.datasets), list(study.rows), list(study.seeds), list(study.protocols)])
+    """Over all that decides a study's numbers but its data, 12 hex digits: printed in reports."""
+    always = [study.corpus, list(study.datasets), list(study.rows), list(study.seeds), list(study.protocols)]
+    # By name, and only where they differ from a Study's defaults: the printed fingerprint stays when a field joins.
+    named = ("pretrain_seeds", "hidden_rows", "interval", "training_free")
+    defaults = {field.name: field.default for field in fields(Study)}
+    values = {name: getattr(study, name) for name in named}
+    joined = {name: value for name, value in values.items() if value != defaults[name]}
+    return fingerprint([*always, joined] if joined else always)

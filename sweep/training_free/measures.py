@@ -25,13 +25,13 @@ from sweep.store.store import TRAINING_FREE, ReadStore
 from sweep.studies.bad_input import BadInput
 from sweep.studies.cell import EncoderRun
 from trainables.evaluation import knn, retrieval, zero_shot
-from trainables.evaluation.cell_job import predictions_parquet
+from trainables.evaluation.cell_job import LOGIT, PROBABILITY, predictions_parquet
 from trainables.evaluation.cell_model import load_backbone
 from trainables.evaluation.dataset import Parts, load_parts
 from trainables.evaluation.encoder_features import image_features
 from trainables.evaluation.image_text import image_text_part, load_image_text
 from trainables.evaluation.metrics import auroc_per_finding, macro
-from trainables.recipe import DownstreamRecipe, PretrainRecipe
+from trainables.recipe import DownstreamRecipe, PretrainRecipe, RandomInit
 from trainables.views.evaluation import EvalSpec
 
 Contents = dict[str, bytes]  # name of a file -> what is in it
@@ -72,6 +72,8 @@ def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]
         for run in data.plan.encoders:
             # Encoders that others only start from are no rows; without a text tower there are features alone.
             if run.row not in rows or (kind != "knn" and not reads_reports(run.recipe)):
+                continue
+            if isinstance(run.recipe, RandomInit) and run.network_seed is None:  # a pretraining starts from it: no row
                 continue
             if kind == "retrieval":
                 items.append(_item(data, kind, run, data.study.corpus.source, None))
@@ -143,12 +145,13 @@ def _recipe_of(data: Snapshot, source: str) -> DownstreamRecipe:
     return next(dataset.recipe for dataset in data.study.datasets if dataset.source == source)
 
 
-def _labelled(parts: Parts, probabilities: np.ndarray) -> Measured:
-    """Predictions on the test images and their AUROCs in [0, 1]. probabilities: (N, F) in [0, 1]."""
-    probabilities = probabilities.astype(np.float32)  # as they are kept, so that the AUROC can be made again
-    findings = auroc_per_finding(probabilities, parts.test.targets, parts.test.known, parts.findings)
+def _labelled(parts: Parts, scores: np.ndarray, kind: str) -> Measured:
+    """Predictions on the test images and their AUROCs in [0, 1]. scores: (N, F), kind as of predictions_parquet."""
+    if kind == LOGIT:
+        scores = scores.astype(np.float32)  # as they are kept, so that the AUROC can be made again
+    findings = auroc_per_finding(scores, parts.test.targets, parts.test.known, parts.findings)
     result = {"macro_auroc": macro(findings), "findings": [asdict(finding) for finding in findings]}
-    return {"predictions.parquet": predictions_parquet(parts, probabilities)}, result
+    return {"predictions.parquet": predictions_parquet(parts, scores, kind)}, result
 
 
 def _knn(data: Snapshot, item: Item, device: torch.device) -> Measured:
@@ -160,7 +163,8 @@ def _knn(data: Snapshot, item: Item, device: torch.device) -> Measured:
         torch.from_numpy(image_features(backbone, recipe.eval_spec, part.pixels, device))
         for part in (parts.train, parts.test)
     )
-    return _labelled(parts, knn.knn_probabilities(train, parts.train.targets, parts.train.known, test))
+    # Probabilities: where all neighbours agree they are 0 or 1, which no logit is.
+    return _labelled(parts, knn.knn_probabilities(train, parts.train.targets, parts.train.known, test), PROBABILITY)
 
 
 def _zero_shot(data: Snapshot, item: Item, device: torch.device) -> Measured:
@@ -170,7 +174,7 @@ def _zero_shot(data: Snapshot, item: Item, device: torch.device) -> Measured:
     model = load_image_text(data.store.open(item.run), item.run.recipe, device)
     present, absent = zero_shot.class_embeddings(model.texts, parts.findings)
     images = model.images(recipe.eval_spec, parts.test.pixels)
-    return _labelled(parts, zero_shot.zero_shot_probabilities(images, present, absent, model.scale))
+    return _labelled(parts, zero_shot.zero_shot_logits(images, present, absent, model.scale), LOGIT)
 
 
 def _retrieval(data: Snapshot, item: Item, device: torch.device) -> Measured:

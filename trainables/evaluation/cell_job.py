@@ -14,15 +14,16 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
-from datasets_io.corpus.label_subsets import ids_sha256, label_subset
+from datasets_io.corpus.label_subsets import TRAINING, VALIDATION, ids_sha256, label_subset
 from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.storage.artefacts import CorruptArtefact, is_done, open_artefacts, publish, quarantine, record_failure
 from datasets_io.storage.files import Files
-from trainables.evaluation.dataset import Parts, load_parts
-from trainables.evaluation.features import test_probabilities
+from trainables.evaluation.dataset import Part, Parts, load_parts
+from trainables.evaluation.features import test_logits
 from trainables.evaluation.metrics import auroc_per_finding, macro
 from trainables.evaluation.probe import HeadSettings, ProbeResult, cache_features, train_heads
+from trainables.evaluation.study_scores import study_aurocs
 from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, new_head
 from trainables.events import Outcome
 from trainables.networks.backbones import build_backbone, feature_dim
@@ -31,6 +32,9 @@ from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec
 from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.training.devices import device_name
 from trainables.training.precision import Compute
+
+# What the scores of a prediction file are: columns begin with it.
+LOGIT, PROBABILITY = "logit", "probability"
 
 
 @dataclass(frozen=True)
@@ -86,17 +90,32 @@ class JobContext:
 
     def subset(self, seed: int) -> np.ndarray:
         """(n,) rows of the training part whose labels a seed may use: label_percent of them."""
-        train, recipe = self.parts.train, self.job.recipe
-        return label_subset(len(train), self.job.label_percent, seed, recipe.subset, train.patient_ids, train.targets)
+        return self._drawn(self.parts.train, seed, TRAINING)
+
+    def val_subset(self, seed: int) -> np.ndarray:
+        """(m,) rows of the validation part that a seed's epoch is picked on: all, or label_percent of them."""
+        if not self.job.recipe.budget_validation:
+            return np.arange(len(self.parts.val))
+        return self._drawn(self.parts.val, seed, VALIDATION)
+
+    def _drawn(self, part: Part, seed: int, stream: str) -> np.ndarray:
+        sampler = self.job.recipe.subset
+        return label_subset(
+            len(part), self.job.label_percent, seed, sampler, part.patient_ids, part.targets, stream=stream
+        )
 
 
 @dataclass(frozen=True)
 class TrainedCell:
-    """One seed's network at its best epoch. subset: (n,) training rows; seconds: of its training, its share of it."""
+    """One seed's network at its best epoch. seconds: of its training, its share of it.
+
+    subset, val_subset: (n,) training and (m,) validation rows.
+    """
 
     backbone: nn.Module
     head: nn.Linear
     subset: np.ndarray
+    val_subset: np.ndarray
     best_epoch: int
     history: list[dict[str, float]]
     seconds: float
@@ -187,13 +206,15 @@ def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
     backbone = context.backbone().to(compute.device).eval()
     features = cache_features(backbone, recipe, parts.train, parts.val, compute)
     subsets = [context.subset(target.seed) for target in targets]
+    val_subsets = [context.val_subset(target.seed) for target in targets]
     settings = HeadSettings(recipe, tuple(target.seed for target in targets), *_head_settings(recipe))
-    results = train_heads(features, parts.train, parts.val, subsets, settings)
-    for target, subset, result in zip(targets, subsets, results, strict=True):
+    results = train_heads(features, parts.train, parts.val, subsets, settings, val_subsets)
+    for target, subset, val_subset, result in zip(targets, subsets, val_subsets, results, strict=True):
         # Shared work counts once: each cell has its share of what the job took so far.
         seconds = (time.monotonic() - started) / len(targets)
         head = _as_linear(result)
-        _publish(context, target, TrainedCell(backbone, head, subset, result.best_epoch, result.history, seconds))
+        cell = TrainedCell(backbone, head, subset, val_subset, result.best_epoch, result.history, seconds)
+        _publish(context, target, cell)
 
 
 def _as_linear(result: ProbeResult) -> nn.Linear:
@@ -214,28 +235,32 @@ def _one_seed(context: JobContext, target: SeedTarget) -> None:
     if compute.device.type == "cuda":
         # The layout of cuDNN's fast convolutions.
         backbone = backbone.to(memory_format=torch.channels_last)
-    subset, phase = context.subset(target.seed), job.protocol.last_phase
+    subset, val_subset = context.subset(target.seed), context.val_subset(target.seed)
+    val = parts.val.take(val_subset) if len(val_subset) < len(parts.val) else parts.val
+    phase = job.protocol.last_phase
     num_epochs, optimizer = job.recipe.num_epochs, job.recipe.optimizer
     if phase.trains == "head":
         num_epochs, optimizer = _head_settings(job.recipe)
     settings = TrainingSettings(job.recipe, phase, target.seed, num_epochs, optimizer)
-    state = Supervised(backbone, head, LabelledImages(parts.train, subset, parts.val), settings, compute).run()
+    state = Supervised(backbone, head, LabelledImages(parts.train, subset, val), settings, compute).run()
     if "backbone" in state.best_tensors:  # else it was frozen, and is as it was
         backbone.load_state_dict(state.best_tensors["backbone"])
     head.load_state_dict(state.best_tensors["head"])
     seconds = time.monotonic() - started
-    _publish(context, target, TrainedCell(backbone, head, subset, state.best_epoch, state.history, seconds))
+    cell = TrainedCell(backbone, head, subset, val_subset, state.best_epoch, state.history, seconds)
+    _publish(context, target, cell)
 
 
 def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None:
     """Predict the test part and publish predictions, network and result. Raises FloatingPointError for NaN."""
     job, parts, compute = context.job, context.parts, context.compute
-    probabilities = test_probabilities(cell.backbone, cell.head.to(compute.device), job.recipe, parts.test, compute)
+    logits = test_logits(cell.backbone, cell.head.to(compute.device), job.recipe, parts.test, compute)
     # Before anything is stored: an AUROC of NaN would look like a missing class.
-    if not np.isfinite(probabilities).all():
-        raise FloatingPointError("a test probability is not finite: the model diverged after its best epoch")
-    findings = auroc_per_finding(probabilities, parts.test.targets, parts.test.known, parts.findings)
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("a test logit is not finite: the model diverged after its best epoch")
+    findings = auroc_per_finding(logits, parts.test.targets, parts.test.known, parts.findings)
     value = macro(findings)
+    studies = study_aurocs(logits, parts.test.targets, parts.test.known, parts.test.studies, parts.findings)
     ids = parts.train.image_ids[cell.subset].tolist()
     # (F,): a finding without one positive in the subset cannot be learned, and its AUROC is read with that in mind.
     known_positive = (parts.train.targets[cell.subset] * parts.train.known[cell.subset]).sum(axis=0)
@@ -244,8 +269,11 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
         "key": target.key,
         "macro_auroc": value,
         "findings": [asdict(finding) for finding in findings],
+        "studies": {how: [asdict(finding) for finding in found] for how, found in studies.items()},
         "device": device_name(compute.device),
+        "precision": compute.precision,
         "num_train_images": len(cell.subset),
+        "num_val_images": len(cell.val_subset),
         "subset_sha256": ids_sha256(ids),
         "findings_without_positives_in_training": [
             name for name, positives in zip(parts.findings, known_positive, strict=True) if positives == 0
@@ -254,9 +282,11 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
         "history": cell.history,
         "seconds": cell.seconds,
     }
-    contents = {"predictions.parquet": predictions_parquet(parts, probabilities)}
+    contents = {"predictions.parquet": predictions_parquet(parts, logits, LOGIT)}
     if job.label_percent < 100:  # at 100% the subset is the whole training part
         contents["subset.txt"] = "\n".join(ids).encode()
+    if len(cell.val_subset) < len(parts.val):
+        contents["val_subset.txt"] = "\n".join(parts.val.image_ids[cell.val_subset].tolist()).encode()
     contents |= _network_files(job, target, cell)
     parents = _parents(job, context.files, target)
     publish(context.files, target.folder, contents, result, recipe=fingerprint(job.recipe), parents=parents)
@@ -280,18 +310,22 @@ def _parents(job: DownstreamJob, files: Files, target: SeedTarget) -> dict[str, 
     return {**hashes, job.data_folder: read_manifest(files, job.data_folder).fingerprint}
 
 
-def predictions_parquet(parts: Parts, probabilities: np.ndarray) -> bytes:
+def predictions_parquet(parts: Parts, scores: np.ndarray, kind: str) -> bytes:
     """Test predictions with their truth (null where unknown): every statistic can be made from these later.
 
-    probabilities: (N, F) float32. A Parquet table of N rows: image_id, patient_id, and for each finding
-    `probability_<finding>` float32 and `label_<finding>` int8.
+    scores: (N, F), of which AUROCs are made; kind: LOGIT or PROBABILITY, what they are. A Parquet table of N rows:
+    image_id, patient_id, study_id, and for each finding `logit_<finding>` float32, or `probability_<finding>` float64,
+    and `label_<finding>` int8.
     """
     columns: dict[str, pa.Array] = {
         "image_id": pa.array(parts.test.image_ids.tolist(), pa.string()),
         "patient_id": pa.array(parts.test.patient_ids.tolist(), pa.string()),
+        "study_id": pa.array(parts.test.study_ids.tolist(), pa.string()),
     }
+    # A logit of float32 tells apart what a probability of float32 rounds to 1.
+    width = pa.float32() if kind == LOGIT else pa.float64()
     for f, finding in enumerate(parts.findings):
-        columns[f"probability_{finding}"] = pa.array(probabilities[:, f], pa.float32())
+        columns[f"{kind}_{finding}"] = pa.array(scores[:, f], width)
         columns[f"label_{finding}"] = pa.array(
             parts.test.targets[:, f].astype(np.int8), pa.int8(), mask=~parts.test.known[:, f]
         )

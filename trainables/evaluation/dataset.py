@@ -18,7 +18,8 @@ LATERAL_VIEWS = ("LATERAL", "LL", "LATERAL_LEFT", "LATERAL_RIGHT", "RL")
 class Part:
     """Images of one part. pixels: (N, S, S) uint8; targets: (N, F) float32 of 1 and 0; known: (N, F) bool.
 
-    pixels may be rows of a mapped file, which become an array where they are indexed. image_ids, patient_ids: (N,) str.
+    pixels may be rows of a mapped file, which become an array where they are indexed. image_ids, patient_ids,
+    study_ids: (N,) str; a study is one exam of a patient, of one or more images.
     """
 
     pixels: "np.ndarray | MappedRows"
@@ -26,9 +27,20 @@ class Part:
     known: np.ndarray
     image_ids: np.ndarray
     patient_ids: np.ndarray
+    study_ids: np.ndarray
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def studies(self) -> list[str]:
+        """N names of studies, unique over patients: an archive may number the studies of each patient anew."""
+        return [f"{patient}/{study}" for patient, study in zip(self.patient_ids, self.study_ids, strict=True)]
+
+    def take(self, rows: np.ndarray) -> "Part":
+        """The images at these places, (n,) int64, read now."""
+        others = (self.targets, self.known, self.image_ids, self.patient_ids, self.study_ids)
+        return Part(self.pixels[rows], *(array[rows] for array in others))
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,8 @@ def _part(images: ImageSet, rows: np.ndarray, recipe: DownstreamRecipe, evaluati
     whole = len(rows) == len(images)
     pixels = images.pixels if whole else _rows_of(images.pixels, rows)  # all rows, in order: nothing to select
     targets, known = targets_of(images.labels[rows], recipe.label_policy, evaluation)
-    return Part(pixels, targets, known, images.image_ids[rows], images.patient_ids[rows])
+    ids = (images.image_ids[rows], images.patient_ids[rows], images.study_ids[rows])
+    return Part(pixels, targets, known, *ids)
 
 
 class MappedRows:

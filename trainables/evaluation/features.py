@@ -1,4 +1,4 @@
-"""What does a network say of a data set's images, without gradients: features and probabilities?"""
+"""What does a network say of a data set's images, without gradients: features and logits?"""
 
 from collections.abc import Iterator
 
@@ -41,10 +41,11 @@ def features_of(
 
 
 @torch.no_grad()
-def test_probabilities(
+def test_logits(
     backbone: nn.Module, head: nn.Linear, recipe: DownstreamRecipe, part: Part, compute: Compute
 ) -> np.ndarray:
-    """(N, F) float32 probabilities; with several crops an image the mean of theirs."""
+    """(N, F) float32 logits; with several crops an image that of the mean of their probabilities."""
+    # Not probabilities: in float32 they are exactly 1 from a logit of 17 on, and such images would tie in an AUROC.
     backbone.eval()
     head.eval()
     rows = []
@@ -53,7 +54,17 @@ def test_probabilities(
         images = prepare_test(recipe.eval_spec, part.pixels[start : start + size], compute.device)
         crops = images.shape[1] if images.ndim == 5 else 1
         features = compute.features(backbone, images.flatten(0, 1) if images.ndim == 5 else images)
-        # The mean over crops is of probabilities, not of logits: one extreme crop cannot outvote the nine others.
-        scores = head(features).float().sigmoid()
-        rows.append(scores.view(-1, crops, scores.shape[-1]).mean(dim=1).cpu().numpy())
+        logits = head(features).float()
+        rows.append(mean_of_crops(logits.view(-1, crops, logits.shape[-1])).cpu().numpy())
     return np.concatenate(rows)
+
+
+def mean_of_crops(logits: Tensor) -> Tensor:
+    """(B, C, F) logits of an image's crops -> (B, F), the logit of the mean of their C probabilities."""
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    # The mean is of probabilities, not of logits: one extreme crop cannot outvote the nine others. With p their mean,
+    # log(p / (1 - p)) = log(sum of sigmoid(z)) - log(sum of sigmoid(-z)), which neither rounds to 0 nor to 1.
+    wide = logits.double()
+    present, absent = (nn.functional.logsigmoid(side).logsumexp(dim=1) for side in (wide, -wide))
+    return (present - absent).float()

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NEIGHBOURS, TEMPERATURE, VERSION = 20, 0.07, 1
+NEIGHBOURS, TEMPERATURE = 20, 0.07
+VERSION = 2  # 2: probabilities are kept as float64, in which those near 1 do not tie
 BLOCK = 1_024  # test images whose similarities to all training images are in memory at once
 
 

@@ -75,16 +75,18 @@ class BestHeads:
         self._scores = [-math.inf for _ in self.seeds]
         self._found = [None for _ in self.seeds]
 
-    def offer(self, place: int, heads: "_Heads", metrics: dict[str, float]) -> None:
+    def offer(self, place: int, heads: "_Heads", metrics: dict[str, float]) -> bool:
         """Take note of an epoch of the seed at `place`, and keep its head where the score is above all before.
 
-        metrics: the history's entry, with `epoch` and `score` among them.
+        metrics: the history's entry, with `epoch` and `score` among them. Whether the head was kept.
         """
         self.histories[place].append(metrics)
-        if metrics["score"] > self._scores[place]:
+        better = metrics["score"] > self._scores[place]
+        if better:
             self._scores[place] = metrics["score"]
             weight, bias = heads.weight[place].cpu().clone(), heads.bias[place, 0].cpu().clone()
             self._found[place] = ProbeResult(weight, bias, int(metrics["epoch"]), self.histories[place])
+        return better
 
     def results(self) -> list[ProbeResult]:
         """One for each seed. Raises TrainingDiverged where a seed has no epoch with a score that is a number."""
@@ -98,14 +100,15 @@ class BestHeads:
 class _Heads:
     """S linear heads as one batched product: weight (S, F, D), bias (S, 1, F), with gradients that are written out."""
 
-    def __init__(
-        self, width: int, num_findings: int, seeds: tuple[int, ...], device: torch.device, optimizer: OptimizerSpec
-    ):
-        heads = [new_head(width, num_findings, seed) for seed in seeds]
+    def __init__(self, width: int, num_findings: int, settings: HeadSettings, device: torch.device):
+        heads = [new_head(width, num_findings, seed) for seed in settings.seeds]
         # Initialised as Supervised initialises each of them alone.
         self.weight = torch.stack([h.weight.detach() for h in heads]).to(device)
         self.bias = torch.stack([h.bias.detach()[None] for h in heads]).to(device)
-        self.optimizer = HeadsOptimizer(optimizer, self.weight, self.bias)
+        self.plateau_factor = settings.recipe.lr_plateau_factor
+        own_rates = self.plateau_factor is not None
+        self.optimizer = HeadsOptimizer(settings.optimizer, self.weight, self.bias, own_rates)
+        self.rate_scales = [1.0] * len(heads)
 
     def __call__(self, features: Tensor) -> Tensor:
         """(S, B, D) features, each seed's own batch -> (S, B, F) logits."""
@@ -123,6 +126,14 @@ class _Heads:
         torch.bmm(by_logit.transpose(1, 2), features, out=by_weight)
         torch.sum(by_logit, dim=1, keepdim=True, out=by_bias)
         self.optimizer.step()
+
+    def lower_rates(self, better: list[bool]) -> None:
+        """After an epoch: the rates of heads without a better score fall by the recipe's factor, if it has one."""
+        if self.plateau_factor is not None:
+            factor = self.plateau_factor
+            scales = zip(self.rate_scales, better, strict=True)
+            self.rate_scales = [scale if rose else scale * factor for scale, rose in scales]
+            self.optimizer.set_rate_scales(self.rate_scales)
 
 
 @dataclass(frozen=True)
@@ -159,19 +170,27 @@ def _epoch(settings: HeadSettings, subsets: list[np.ndarray], epoch: int, target
 
 
 def train_heads(
-    features: CachedFeatures, train: Part, val: Part, subsets: list[np.ndarray], settings: HeadSettings
+    features: CachedFeatures,
+    train: Part,
+    val: Part,
+    subsets: list[np.ndarray],
+    settings: HeadSettings,
+    val_subsets: list[np.ndarray] | None = None,
 ) -> list[ProbeResult]:
     """One ProbeResult for each seed. subsets[s]: (n,) rows of the labelled images of seed s, all of one length.
 
-    Adam works entry by entry, so each head moves as if it were trained alone. Raises ValueError for subsets of
-    different lengths, TrainingDiverged where a loss is not finite.
+    val_subsets[s]: (m,) rows of the validation images that the epoch of seed s is picked on; None: all of them. Adam
+    works entry by entry, so each head moves as if it were trained alone. Raises ValueError for subsets of different
+    lengths, TrainingDiverged where a loss is not finite.
     """
     device, recipe = features.train.device, settings.recipe
     count = len(subsets[0])
     if any(len(rows) != count for rows in subsets):
         raise ValueError("seeds that train together need label subsets of one size")
-    heads = _Heads(features.train.shape[-1], train.targets.shape[1], settings.seeds, device, settings.optimizer)
+    heads = _Heads(features.train.shape[-1], train.targets.shape[1], settings, device)
     targets, known = torch.from_numpy(train.targets).to(device), torch.from_numpy(train.known).to(device)
+    val_rows = val_subsets or [np.arange(len(val))] * len(subsets)
+    validation = [val.take(rows) if len(rows) < len(val) else val for rows in val_rows]
     best = BestHeads(settings.seeds)
     for epoch in range(settings.num_epochs):
         seen = _epoch(settings, subsets, epoch, targets, known)
@@ -179,7 +198,12 @@ def train_heads(
         _check(total, best, epoch)
         # The sum over batches, divided by their number: what the loop's history has for one seed.
         means = total / math.ceil(count / recipe.batch_size)
-        _score_epoch(heads, features.val, recipe, val, epoch, means, best)
+        logits = _logits(heads, features.val)
+        better = []
+        for s, part in enumerate(validation):
+            metrics = _scored(recipe, logits[s][torch.from_numpy(val_rows[s])], part)
+            better.append(best.offer(s, heads, {"epoch": epoch, "train_bce": float(means[s]), **metrics}))
+        heads.lower_rates(better)
     return best.results()
 
 
@@ -208,13 +232,12 @@ def _check(total: Tensor, best: BestHeads, epoch: int) -> None:
 
 
 @torch.no_grad()
-def _score_epoch(
-    heads: _Heads, cached: Tensor, recipe: DownstreamRecipe, val: Part, epoch: int, means: Tensor, best: BestHeads
-) -> None:
-    """Offer each seed's head as it stands. cached: (M, D) of the validation images; means: (S,) training losses."""
-    targets, known = torch.from_numpy(val.targets), torch.from_numpy(val.known)
-    # expand: the same features for every head, without a copy.
-    logits = heads(cached.expand(len(best.seeds), -1, -1)).cpu()
-    for s in range(len(best.seeds)):
-        metrics = epoch_score(recipe, logits[s].numpy(), val, float(masked_bce(logits[s], targets, known)))
-        best.offer(s, heads, {"epoch": epoch, "train_bce": float(means[s]), **metrics})
+def _logits(heads: _Heads, cached: Tensor) -> Tensor:
+    """(S, M, F) of the heads as they stand, on the CPU. cached: (M, D), the same features for every head."""
+    return heads(cached.expand(len(heads.weight), -1, -1)).cpu()  # expand: without a copy
+
+
+def _scored(recipe: DownstreamRecipe, logits: Tensor, part: Part) -> dict[str, float]:
+    """Metrics of one head's logits (m, F) of a validation part."""
+    targets, known = torch.from_numpy(part.targets), torch.from_numpy(part.known)
+    return epoch_score(recipe, logits.numpy(), part, float(masked_bce(logits, targets, known)))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-VERSION = 1
+VERSION = 2  # 2: AUROCs are of logits, since probabilities near 1 tie in float32
 TEMPLATES = (("{}.", "no {}."), ("findings suggesting {}.", "no evidence of {}."), ("there is {}.", "there is no {}."))
 # Findings whose name is no phrase of a report, and the one that is the absence of the others.
 Pairs = tuple[tuple[str, str], ...]
@@ -31,14 +31,14 @@ def prompts_of(finding: str, prompts: Mapping[str, Pairs] = PROMPTS) -> Pairs:
     return prompts.get(finding) or tuple((a.format(words), b.format(words)) for a, b in TEMPLATES)
 
 
-def zero_shot_probabilities(images: Tensor, present: Tensor, absent: Tensor, scale: float) -> np.ndarray:
-    """(N, F) float64: softmax over the two prompts of each finding.
+def zero_shot_logits(images: Tensor, present: Tensor, absent: Tensor, scale: float) -> np.ndarray:
+    """(N, F) float64: the logit of the softmax over the two prompts of each finding.
 
     images: (N, E), present and absent: (F, E), all of unit length; scale multiplies cosines as in the loss.
     """
     # exp(p) / (exp(p) + exp(a)) = sigmoid(p - a), with p and a the scaled cosines of both prompts.
     difference = scale * (images.double() @ (present.double() - absent.double()).T)
-    return torch.sigmoid(difference).numpy()
+    return difference.numpy()
 
 
 def class_embeddings(embed: Callable[[Sequence[str]], Tensor], findings: Sequence[str]) -> tuple[Tensor, Tensor]:

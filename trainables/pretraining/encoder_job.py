@@ -180,6 +180,7 @@ def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob,
         "seconds": seconds,
         "resources": asdict(task.resources),
         "device": device_name(task.device),
+        "precision": task.compute.precision,
     }
     publish(files, job.folder, contents, result, recipe=fingerprint(job.recipe), parents=_parents(files, job))
     for name in (CHECKPOINT, ATTEMPTS):

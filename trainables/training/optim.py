@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -58,42 +58,61 @@ def _kind(spec: OptimizerSpec) -> type[torch.optim.Adam]:
 class HeadsOptimizer:
     """The optimiser of many small heads at once, without an Optimizer: that would cost more than its step.
 
-    weight and bias have a leading axis of heads, and are changed in place by what `gradients` hold.
+    weight and bias have a leading axis of S heads, and are changed in place by what `gradients` hold, two tensors of
+    their shapes. own_rates: each head has a learning rate of its own, `set_rate_scales`; else all have that of spec.
     """
 
-    def __init__(self, spec: OptimizerSpec, weight: Tensor, bias: Tensor):
-        self.spec, self.parameters = spec, (weight, bias)
-        self.decoupled = issubclass(_kind(spec), torch.optim.AdamW)
+    def __init__(self, spec: OptimizerSpec, weight: Tensor, bias: Tensor, own_rates: bool = False):
+        self.spec, self.decoupled = spec, issubclass(_kind(spec), torch.optim.AdamW)
         self.gradients = (torch.zeros_like(weight), torch.zeros_like(bias))
+        # torch's function takes one rate a call. Heads that share it are one tensor, others a view each: what is in the
+        # lists below begins with the weights, and ends with as many biases.
+        self._parameters, self._gradients = (_views(pair, own_rates) for pair in ((weight, bias), self.gradients))
         # Adam's running means of the gradients and of their squares.
-        self.means, self.squares = (tuple(torch.zeros_like(p) for p in self.parameters) for _ in range(2))
-        self.num_steps = tuple(torch.zeros((), device=weight.device) for _ in self.parameters)
-        spared = spec.exclude_norm_bias and spec.weight_decay != 0
-        self.groups = (
-            ((slice(0, 1), spec.weight_decay), (slice(1, 2), 0.0)) if spared else ((slice(0, 2), spec.weight_decay),)
-        )
+        self._means, self._squares = ([torch.zeros_like(p) for p in self._parameters] for _ in range(2))
+        self._num_steps = [torch.zeros((), device=weight.device) for _ in self._parameters]
+        self._rates = [spec.learning_rate] * (len(self._parameters) // 2)
+
+    def set_rate_scales(self, scales: Sequence[float]) -> None:
+        """What each head's learning rate is multiplied by from now on. The optimiser must have own_rates."""
+        assert len(scales) == len(self._rates), "an optimiser with own_rates has one rate a head"
+        self._rates = [self.spec.learning_rate * scale for scale in scales]
 
     def step(self) -> None:
         """One step of Adam or AdamW by what `gradients` hold."""
-        for which, decay in self.groups:
-            # The function behind torch.optim.Adam; the empty list would be amsgrad's maxima.
-            adam(
-                list(self.parameters[which]),
-                list(self.gradients[which]),
-                list(self.means[which]),
-                list(self.squares[which]),
-                [],
-                list(self.num_steps[which]),
-                fused=True,
-                amsgrad=False,
-                maximize=False,
-                decoupled_weight_decay=self.decoupled,
-                weight_decay=decay,
-                eps=ADAM_EPSILON,
-                beta1=self.spec.betas[0],
-                beta2=self.spec.betas[1],
-                lr=self.spec.learning_rate,
-            )
+        spared = self.spec.exclude_norm_bias and self.spec.weight_decay != 0
+        for place, rate in enumerate(self._rates):
+            weight, bias = place, len(self._rates) + place
+            if spared:
+                self._step([weight], rate, self.spec.weight_decay)
+                self._step([bias], rate, 0.0)
+            else:
+                self._step([weight, bias], rate, self.spec.weight_decay)
+
+    def _step(self, places: Sequence[int], rate: float, decay: float) -> None:
+        # The function behind torch.optim.Adam; the empty list would be amsgrad's maxima.
+        adam(
+            [self._parameters[i] for i in places],
+            [self._gradients[i] for i in places],
+            [self._means[i] for i in places],
+            [self._squares[i] for i in places],
+            [],
+            [self._num_steps[i] for i in places],
+            fused=True,
+            amsgrad=False,
+            maximize=False,
+            decoupled_weight_decay=self.decoupled,
+            weight_decay=decay,
+            eps=ADAM_EPSILON,
+            beta1=self.spec.betas[0],
+            beta2=self.spec.betas[1],
+            lr=rate,
+        )
+
+
+def _views(pair: tuple[Tensor, Tensor], one_a_head: bool) -> list[Tensor]:
+    """Weights and biases as two tensors, or as one view for each head."""
+    return [view for tensor in pair for view in (tensor.unbind() if one_a_head else (tensor,))]
 
 
 def learning_rate(peak: float, step: int, total_steps: int, schedule: str, warmup_steps: int = 0) -> float:

@@ -18,6 +18,11 @@ class Compute:
     device: torch.device
     half: torch.dtype | None = None
 
+    @property
+    def precision(self) -> str:
+        """The name of its number format, one of KINDS: results keep it."""
+        return next(name for name, kind in KINDS.items() if kind is self.half)
+
     def autocast(self) -> torch.autocast:
         """The context of a forward pass: in half precision where there is one, else without effect."""
         return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweep.report.finding_table import MEAN_ROW, FindingEntry, FindingTable, counts_of, reference_of
+from sweep.report.finding_table import MEAN_ROWS, FindingEntry, FindingTable, counts_of, reference_of
 from sweep.report.main_table import Entry, Table, grouped, reference_rows
 from sweep.report.table_text import NO_VALUE, percent
 
@@ -79,7 +79,8 @@ def _place(page: PageTable, order: dict[str, int]) -> tuple[int, bool]:
     """What tables are sorted by: the number, then the variant; tables of other datasets, without a number, are last."""
     stem = page.files[0].rsplit(".", 1)[0]
     # The paper has nine tables: from 100 on there is no clash with its numbers.
-    number = int(stem.removeprefix("table")) if stem.startswith("table") else 100 + order[stem]
+    # Table 1b comes between 1 and 2: a sort that keeps equal places apart, since tables come in that order.
+    number = int(stem.removeprefix("table").removesuffix("b")) if stem.startswith("table") else 100 + order[stem]
     return number, page.variant == ALL_METHODS
 
 
@@ -105,11 +106,12 @@ def _macro(table: Table) -> PageTable:
         hidden = max(0, len(section.rows) - MOST_ROWS)
         sections.append(PageSection(section.display, header, tuple(groups), hidden))
     what = {1: "macro AUROC", 8: "macro AUROC, global batch 1,024", 9: "macro AUROC, global batch 2,048"}
-    stem = f"table{table.number}"
+    stem = f"table{table.name}"
+    beside = ", other means of the same cells" if table.is_second else ""
     return PageTable(
         stem,
-        f"Table {table.number}",
-        f"Table {table.number}: {what[table.number]}",
+        f"Table {table.name}",
+        f"Table {table.name}: {what[table.number]}{beside}",
         table.caption,
         tuple(sections),
         table.footnotes,
@@ -138,7 +140,7 @@ def _findings(table: FindingTable, variant: str) -> PageTable:
         )
         cells = (*counts, *map(_cell, row.entries))
         references = tuple((name, tuple(texts)) for name, texts in reference_of(row))
-        rows.append(PageRow(row.display, cells, references, row.display == MEAN_ROW))
+        rows.append(PageRow(row.display, cells, references, row.display in MEAN_ROWS))
     share = f"FT ({table.label_percent}%)"
     name = f"Table {table.number}" if table.number else "Findings"
     hidden = max(0, len(table.rows) - MOST_ROWS)

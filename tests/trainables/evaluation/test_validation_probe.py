@@ -40,7 +40,7 @@ def part(count: int, seed: int, signal: bool) -> Part:
         pixels[targets[:, 0] == 1, :16] //= 3
         pixels[targets[:, 1] == 1, 16:] //= 3
     ids = np.array([f"i{k}" for k in range(count)])
-    return Part(pixels, targets, np.ones((count, 2), bool), ids, ids)
+    return Part(pixels, targets, np.ones((count, 2), bool), ids, ids, ids)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,71 @@
+"""What stands beside a study's Tables 1, 8 and 9: other means of the same cells, in a table of its own (`table1b`).
+
+The macro over findings with at least 10 positives, where findings of the macro hang on single test images; and macros
+over studies instead of images, where studies have several.
+"""
+
+from collections.abc import Iterator
+
+from sweep.report.main_table import Table, TableSection, footnotes_of, marks_of, section_of
+from sweep.report.partial import captioned, partial_note
+from sweep.statistics.summaries import Summaries
+from sweep.statistics.summary import FEW_POSITIVES, MACRO_10_POSITIVES, STUDY_MACROS, Summary, findings_of_macro
+from sweep.store.records import Place
+from sweep.studies.layout import TableLayout, what_varies
+
+OF_STUDIES = {"max": "maximum", "mean": "mean"}
+
+
+def second_table(means: Summaries, layout: TableLayout | None = None, number: int = 1) -> Table | None:
+    """The table beside Table `number`; None where the macro over images says it all. layout: as of `table1`."""
+    layout = means.layout if layout is None else layout
+    shown = [
+        (f"{dataset}/{value}", title, _summaries(means, layout, dataset, value))
+        for dataset, display in layout.datasets
+        for value, title in _values(means, dataset, display)
+    ]
+    if not shown:
+        return None
+    marks = marks_of(summary for _, _, summaries in shown for summary in summaries.values())
+    sections: tuple[TableSection, ...] = tuple(
+        section_of(dataset, title, layout, summaries, marks, published=False, intervals={})
+        for dataset, title, summaries in shown
+    )
+    caption = captioned(_caption(layout, number), partial_note(means.layout, means.results))
+    return Table(caption, layout, sections, footnotes_of(marks), False, number, is_second=True)
+
+
+def _values(means: Summaries, dataset: str, display: str) -> Iterator[tuple[str, str]]:
+    """(value, title of its section) of what a dataset has beside its macro over images."""
+    cells = [cell for column in means.layout.columns for cell in means.finished(dataset, column)]
+    if not cells:
+        return
+    findings = cells[0].findings  # all cells of a dataset have the same test images
+    defined = [finding for finding in findings if finding.auroc is not None]
+    many = findings_of_macro(MACRO_10_POSITIVES, findings)
+    if many and len(many) < len(defined):
+        count = f"{len(many)} of {len(defined)} findings"
+        yield MACRO_10_POSITIVES, f"{display}, the {count} with at least {FEW_POSITIVES} positives"
+    # Results of 0.1.0 have no numbers of studies: one finished cell that has them is enough.
+    have = {how for cell in cells for how, _ in cell.studies}
+    for value, how in STUDY_MACROS.items():
+        if how in have:
+            yield value, f"{display}, per study: the {OF_STUDIES[how]} over its images"
+
+
+def _summaries(means: Summaries, layout: TableLayout, dataset: str, value: str) -> dict[Place, Summary]:
+    return {
+        (name, f"{dataset}/{value}", *column): means.of(name, dataset, column, value)
+        for name, _, _ in layout.rows
+        for column in layout.columns
+    }
+
+
+def _caption(layout: TableLayout, number: int) -> str:
+    return (
+        f"Study {layout.study}: other means of the cells of Table {number}, macro AUROC in percent, mean ± half-width "
+        f"of the 95% {layout.interval}-interval over {what_varies(layout)}. With fewer than {FEW_POSITIVES} positives "
+        "single test images decide a finding's AUROC, and with it the macro over all. Per study: the scores of a "
+        "study's images become one, their maximum as in CheXpert's competition or the mean of their probabilities. "
+        "Bold: best of a column, among the means over the most seeds."
+    )
