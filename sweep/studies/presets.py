@@ -30,7 +30,14 @@ from trainables.recipe import (
     SplitRecipe,
     StandInInit,
 )
-from trainables.registry import PAPER_METHODS, display_name, method_group, needs_reports, objective_config
+from trainables.registry import (
+    JOINT_GROUP,
+    PAPER_METHODS,
+    display_name,
+    method_group,
+    needs_reports,
+    objective_config,
+)
 from trainables.views.evaluation import EvalSpec, paper_chexpert, paper_nih, released_chexpert, released_nih
 from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
 
@@ -140,7 +147,13 @@ def released() -> Study:
         "vicreg": VicRegConfig.released(),
     }
     chexpert, nih = base.datasets
-    rows = _pretraining(PAPER_METHODS, methods, JointSettings(ssl_pairs="all"), common, jitter_p=0.8)
+    # The joint methods of the released code have SimCLR's head with a bias in its last layer, SimCLR alone has none.
+    joint_methods = {**methods, "simclr": SimClrConfig.released_joint()}
+    alone = tuple(method for method in PAPER_METHODS if method_group(method) != JOINT_GROUP)
+    joint = tuple(method for method in PAPER_METHODS if method_group(method) == JOINT_GROUP)
+    pairs = JointSettings(ssl_pairs="all")
+    rows = _pretraining(alone, methods, pairs, common, jitter_p=0.8)
+    rows += _pretraining(joint, joint_methods, pairs, common, jitter_p=0.8)
     return replace(
         base,
         name="released",
