@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sweep.report.published import SOURCE, PublishedMean, published_mean
+from sweep.report.published import SOURCE, PublishedMean, Shown, is_shown, published_mean
 from sweep.report.table_text import (
     NO_VALUE,
     latex,
@@ -81,14 +81,14 @@ class TableSection:
 def table1(
     means: Summaries,
     layout: TableLayout | None = None,
-    published: bool = False,
+    published: Shown = False,
     notes: tuple[str, ...] = (),
     number: int = 1,
 ) -> "Table":
     """The table of a study: Table 1, or 8 and 9 in the same form.
 
-    layout: the rows and columns that are shown, where they are not all. published: print the paper's values and the
-    differences below ours. notes: further footnotes; number: the paper's number of the table.
+    layout: the rows and columns that are shown, where they are not all. published: where the paper's values and the
+    differences stand below ours. notes: further footnotes; number: the paper's number of the table.
     """
     layout = means.layout if layout is None else layout
     # All of them before any section: footnotes are lettered in the order of the whole table.
@@ -100,13 +100,17 @@ def table1(
     }
     marks = marks_of(summaries.values())
     sections = tuple(section_of(*dataset, layout, summaries, marks, published) for dataset in layout.datasets)
-    footnotes = footnotes_of(marks) + tuple(notes)
-    if published:
-        footnotes += (
-            f"Published: {SOURCE}, Table {number}, as printed, for reference. Its text does not say whether its "
-            "intervals are t or z. Difference: ours minus published, in percentage points.",
-        )
-    return Table(_caption(layout, means.results), layout, sections, footnotes, published, number)
+    any_published = any(is_shown(published, dataset) for dataset, _ in layout.datasets)
+    footnotes = footnotes_of(marks) + tuple(notes) + ((published_note(number),) if any_published else ())
+    return Table(_caption(layout, means.results), layout, sections, footnotes, any_published, number)
+
+
+def published_note(number: int) -> str:
+    """What the lines `published` and `difference` are: a footnote."""
+    return (
+        f"Published: {SOURCE}, Table {number}, as printed, for reference. Its text does not say whether its intervals "
+        "are t or z. Difference: ours minus published, in percentage points."
+    )
 
 
 def absence(summary: Summary, undefined: str = "no finding defined") -> str:
@@ -143,9 +147,13 @@ def section_of(
     layout: TableLayout,
     summaries: dict[Place, Summary],
     marks: dict[str, str],
-    published: bool,
+    published: Shown,
 ) -> TableSection:
-    """The rows of one dataset, of its summaries. marks: as `marks_of` gives, of the whole table's."""
+    """The rows of one dataset, of its summaries. marks: as `marks_of` gives, of the whole table's.
+
+    dataset: a source, or `source/value` for another mean of its cells.
+    """
+    source, beside = dataset.partition("/")[0], is_shown(published, dataset)
     best = {
         column: best_of([summaries[name, dataset, *column] for name, _, _ in layout.rows]) for column in layout.columns
     }
@@ -159,7 +167,7 @@ def section_of(
                     summary,
                     best=best[column][place],
                     mark=marks.get(absence(summary), ""),
-                    published=published_value(layout, dataset, name, *column) if published else None,
+                    published=published_value(layout, source, name, *column) if beside else None,
                 )
             )
         rows.append(Row(name, row_display, group, tuple(entries)))
