@@ -58,8 +58,9 @@ def _values(means: Summaries, dataset: str, display: str) -> Iterator[tuple[str,
         if how in have:
             yield value, f"{display}, per study: the {OF_STUDIES[how]} over its images"
     for split, found in sorted({name: found for cell in cells for name, found in cell.also_test}.items()):
-        count = sum(finding.auroc is not None for finding in found)
-        yield f"{ALSO_TEST}{split}", f"{display}, images of {split}, which choose nothing ({count} findings)"
+        num_defined = sum(finding.auroc is not None for finding in found)
+        counted = f"{num_defined} of {len(found)} findings"
+        yield f"{ALSO_TEST}{split}", f"{display}, images of {split}, which choose nothing, {counted}"
 
 
 def _summaries(means: Summaries, layout: TableLayout, dataset: str, value: str) -> dict[Place, Summary]:

@@ -123,7 +123,7 @@ def paper() -> Study:
         + _with_large_batches(_pretraining(PAPER_METHODS, {}, JointSettings(), common, jitter_p=0.5)),
         deviations=(
             "CheXpert: as in the paper, the epoch is picked on the images that are reported (valid.csv).",
-            "NIH: a seeded 70-10-20 split by patient; the paper's lists: NihOptions(split='lists', lists_dir=...).",
+            "NIH: a 70-10-20 split by a hash of the patient's id; the paper's lists: NihOptions(split='lists', lists_dir=...).",
             LARGE_BATCH_NOTE,
         ),
     )

@@ -280,8 +280,8 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
         "seconds": cell.seconds,
     }
     contents = {"predictions.parquet": predictions_parquet(parts, logits, LOGIT)}
-    if parts.also_test is not None:
-        also, split = parts.also_test, job.recipe.splits.also_test
+    also, split = parts.also_test, job.recipe.splits.also_test
+    if also is not None and split is not None:
         also_logits = _finite_logits(context, cell, also)
         contents[f"predictions_{split}.parquet"] = predictions_parquet(replace(parts, test=also), also_logits, LOGIT)
         also_findings = auroc_per_finding(also_logits, also.targets, also.known, parts.findings)

@@ -137,7 +137,7 @@ def test_both_sets_of_a_map_are_equally_many_and_equally_sharp():
     corpus, dataset = equally_many(sample("a", 5, 224), sample("b", 4, 256))
     assert len(corpus) == len(dataset) == 4 and corpus.side == dataset.side == 224
     assert corpus.image_ids.tolist() == ["a0", "a1", "a2", "a3"] and len(corpus.held_out) == 4
-    assert equally_many(dataset, dataset) == (dataset, dataset)
+    assert dataset.at(224) is dataset
     energies = [
         float(prepare(paper_chexpert(224), one.pixels, None, torch.device("cpu")).diff(dim=-1).square().mean())
         for one in (corpus, dataset, sample("b", 4, 256))
