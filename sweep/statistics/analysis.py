@@ -49,7 +49,7 @@ from trainables.evaluation.metrics import FindingAuroc
 # Raise it with any change that moves a number, a name or a note of the statistics: here and in summaries, comparisons,
 # column_statistics, bootstrap, cell_metrics, subgroups, inference, summary and trainables.evaluation.metrics.
 # A report keeps what was made by the same version from the same results.
-VERSION = 1
+VERSION = 2
 # Name of a file -> the class of its rows, and the attribute of Analysis that holds them.
 FILES: dict[str, tuple[type, str]] = {
     "intervals.csv": (IntervalRow, "intervals"),

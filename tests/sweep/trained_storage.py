@@ -64,7 +64,7 @@ def train(study: Study, folder: Path) -> Trained:
     plan = make_plan(study, fingerprints, {})
     for run in plan.encoders:
         data, parent = folders.get(run.corpus), store.folder(run.parent) if run.parent else None
-        job = EncoderJob(str(run), run.key, store.folder(run), run.recipe, run.pretrain_seed, data, parent)
+        job = EncoderJob(str(run), run.key, store.folder(run), run.recipe, run.weights_seed, data, parent)
         if job.is_pretraining:
             corpus = open_corpus(job, store.uri, study.resources)
             run_pretraining(job, store.uri, corpus, study.resources, torch.device("cpu"), lambda progress: None)

@@ -1,9 +1,11 @@
 """Label subsets: the stated size, the same for every method, different for every seed."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from datasets_io.corpus.label_subsets import ids_sha256, label_subset
+from datasets_io.corpus.label_subsets import VALIDATION, ids_sha256, label_subset
 
 
 @pytest.mark.parametrize("sampler", ["image", "patient", "stratified"])
@@ -16,6 +18,29 @@ def test_size_and_determinism(sampler, percent):
     assert np.array_equal(chosen, label_subset(1000, percent, 4, sampler, patients, labels))
     if percent < 100:
         assert not np.array_equal(chosen, label_subset(1000, percent, 5, sampler, patients, labels))
+
+
+@pytest.mark.parametrize("sampler", ["image", "patient", "stratified"])
+def test_a_smaller_percentage_lies_within_a_larger_one(sampler):
+    """As in the paper's released code, which takes the first so many of one permutation."""
+    patients = np.array([f"p{i // 3}" for i in range(2000)])
+    labels = (np.random.default_rng(0).random((2000, 3)) < 0.2).astype(np.float32)
+    for seed in range(5):
+        subsets = [label_subset(2000, percent, seed, sampler, patients, labels) for percent in (1, 10, 37, 100)]
+        for smaller, larger in pairwise(subsets):
+            assert len(smaller) < len(larger) and np.isin(smaller, larger).all()
+
+
+def test_the_papers_one_percent_lies_within_its_ten():
+    for seed in (0, 1):
+        assert np.isin(label_subset(191_027, 1, seed), label_subset(191_027, 10, seed)).all()
+
+
+def test_validation_images_are_drawn_by_a_stream_of_their_own():
+    both = [label_subset(10_000, 10, 3), label_subset(10_000, 10, 3, stream=VALIDATION)]
+    # Of two independent tenths a tenth is in both: 100 of 1,000, with a standard deviation of 9.
+    assert 60 < np.isin(*both).sum() < 140
+    assert np.isin(label_subset(10_000, 1, 3, stream=VALIDATION), both[1]).all()
 
 
 def test_the_papers_counts():

@@ -1,6 +1,7 @@
 """Do the figures that need networks and images show what the stored cells predicted?"""
 
 import io
+import math
 import re
 from dataclasses import replace
 
@@ -64,7 +65,7 @@ def test_shown_probabilities_are_the_stored_predictions(view, drawings, only_tun
         for example in examples:
             i = stored["image_id"].index(example["image_id"])
             assert stored[f"label_{example['finding']}"][i] == int(example["present"])
-            expected = stored[f"probability_{example['finding']}"][i]
+            expected = 1 / (1 + math.exp(-stored[f"logit_{example['finding']}"][i]))
             assert example["probability"][row.name] == pytest.approx(expected, abs=1e-5)
 
 

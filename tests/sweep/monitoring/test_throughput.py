@@ -35,7 +35,7 @@ def test_what_was_done_before_is_counted_but_not_as_speed():
     throughput = a_throughput(done=[PLAN.cells[0].key], failed=[PLAN.cells[1].key])
     values = throughput.read(1010.0)
     assert (values["cells_total"], values["cells_done"], values["cells_failed"]) == (len(PLAN.cells), 1, 1)
-    assert values["encoders_total"] == 3 and "seconds_left" not in values
+    assert values["encoders_total"] == 7 and "seconds_left" not in values
 
 
 def test_half_an_encoder_in_ten_seconds():

@@ -30,8 +30,9 @@ def study():
 
 
 def weights(path):
-    """The tensors that the random row of pretraining seed 0 has."""
-    save_file(build_backbone(demo().rows[0].recipe.backbone, derive_seed(0, "random_init")).state_dict(), path)
+    """The tensors that the network of seed 0 has in the random row of pretraining seed 0."""
+    seed = derive_seed(derive_seed(0, "network", 0), "random_init")
+    save_file(build_backbone(demo().rows[0].recipe.backbone, seed).state_dict(), path)
     return path
 
 
@@ -48,7 +49,7 @@ def test_equal_weights_give_equal_predictions(tmp_path):
         for cell in made.plan.cells
     )
     assert [cell.encoder.row for cell in made.plan.cells] == ["random", "mine"]
-    assert first == second and not np.isnan(first["probability_mass"]).any()
+    assert first == second and not np.isnan(first["logit_mass"]).any()
 
 
 def test_a_study_file_may_bring_one_and_move_it(tmp_path):

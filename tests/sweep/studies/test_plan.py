@@ -10,6 +10,7 @@ from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import group_seeds, make_plan, parse_only, pending, starts_from
 from trainables.recipe import PretrainRecipe
 
+NETWORKS = [f"random-p0-s{seed}" for seed in range(5)]  # of the row without pretraining
 FINGERPRINTS = {"mimic_cxr": "a" * 12, "chexpert": "b" * 12, "nih_cxr14": "c" * 12}
 
 
@@ -18,9 +19,10 @@ def plan():
     return make_plan(demo(), FINGERPRINTS, {})
 
 
-def test_the_papers_grid_is_650_cells_of_13_encoders(plan):
+def test_the_papers_grid_is_650_cells_of_17_encoders(plan):
+    """Twelve rows with an encoder each, and the row without pretraining with a network for each of five seeds."""
     assert len(plan.cells) == 650 and len({cell.key for cell in plan.cells}) == 650
-    assert len(plan.encoders) == 13 and sum(isinstance(e.recipe, PretrainRecipe) for e in plan.encoders) == 11
+    assert len(plan.encoders) == 17 and sum(isinstance(e.recipe, PretrainRecipe) for e in plan.encoders) == 11
     by_column = Counter((cell.protocol, cell.label_percent) for cell in plan.cells)
     assert by_column == {("LP", 100): 130, ("LPFT", 100): 130, ("FT", 1): 130, ("FT", 10): 130, ("FT", 100): 130}
 
@@ -59,6 +61,8 @@ def test_every_field_of_a_cell_is_in_its_key(plan):
         replace(cell, data_fingerprint="x"),
         replace(cell, recipe=replace(cell.recipe, num_epochs=99)),
         replace(cell, encoder=replace(cell.encoder, pretrain_seed=9)),
+        replace(cell, encoder=replace(cell.encoder, network_seed=9)),
+        replace(cell, encoder=replace(cell.encoder, network_seed=None)),
     ]
     assert len({c.key for c in [cell, *changed]}) == len(changed) + 1
 
@@ -131,13 +135,43 @@ def test_a_failed_encoder_blocks_its_cells_and_its_descendants(plan):
     assert {cell.encoder.row for cell in left.blocked} == {"clip"} and len(left.blocked) == 50
     stand_in = next(e for e in plan.encoders if e.row == "imagenet")
     left = pending(plan, set(), {stand_in.key})
-    assert {cell.encoder.row for cell in left.cells} == {"random"} and [str(e) for e in left.encoders] == ["random-p0"]
+    assert {cell.encoder.row for cell in left.cells} == {"random"} and [str(e) for e in left.encoders] == NETWORKS
 
 
-def test_seeds_of_a_probe_are_one_job_and_all_others_alone(plan):
+def test_each_seed_of_a_row_without_pretraining_has_a_network_of_its_own(plan):
+    """As the released code draws one: five seeds on one network would only vary the head and the order of images."""
+    random = [cell for cell in plan.cells if cell.encoder.row == "random"]
+    by_seed = {cell.seed: cell.encoder for cell in random}
+    assert all(cell.encoder is by_seed[cell.seed] and cell.encoder.network_seed == cell.seed for cell in random)
+    assert len({run.key for run in by_seed.values()}) == len({run.weights_seed for run in by_seed.values()}) == 5
+    assert {cell.encoder.network_seed for cell in plan.cells if cell.encoder.row != "random"} == {None}
+    assert str(random[0]) == "random-p0-chexpert-LPFT100-s0" and str(random[0].encoder) == "random-p0-s0"
+    # A probe and what goes on from it have the same network, and both pretraining seeds have others.
+    assert all(start.encoder.network_seed == start.seed for start in starts_from(random).values())
+    two = make_plan(replace(demo(), pretrain_seeds=(0, 1)), FINGERPRINTS, {"method": ("random",)})
+    assert len(two.encoders) == len({run.weights_seed for run in two.encoders}) == 10
+
+
+def test_a_pretraining_that_starts_from_random_weights_starts_from_one_network_for_all_seeds():
+    base = demo()
+    rows = (base.rows[0], replace(base.rows[2], recipe=replace(base.rows[2].recipe, initial="random")))
+    plan = make_plan(replace(base, rows=rows), FINGERPRINTS, {})
+    (clip,) = {cell.encoder for cell in plan.cells if cell.encoder.row == "clip"}
+    assert clip.parent is not None and str(clip.parent) == "random-p0"
+    # The key, and so the weights, of a random network that was stored before each seed drew one.
+    assert (clip.parent.key, clip.parent.weights_seed) == ("9fefc65119a4", 0)
+    assert sorted(str(run) for run in plan.encoders) == ["clip-p0", "random-p0", *NETWORKS]
+
+
+def test_seeds_of_a_probe_on_one_network_are_one_job_and_all_others_alone(plan):
     groups = group_seeds(plan.cells)
     assert sum(map(len, groups)) == 650
-    assert Counter((g[0].protocol, len(g)) for g in groups) == {("LP", 5): 26, ("LPFT", 1): 130, ("FT", 1): 390}
+    assert Counter((g[0].protocol, len(g)) for g in groups) == {
+        ("LP", 5): 24,
+        ("LP", 1): 10,
+        ("LPFT", 1): 130,
+        ("FT", 1): 390,
+    }
 
 
 def test_studies_differ_in_recipe_values_only():

@@ -76,7 +76,8 @@ def test_kept_predictions_give_the_kept_auroc(data, lines):
         table = pq.read_table(io.BytesIO(artefacts.read("predictions.parquet"))).to_pandas()
         names = [name.removeprefix("label_") for name in table if name.startswith("label_")]
         labels = table[[f"label_{name}" for name in names]].to_numpy(dtype=float)
-        scores = table[[f"probability_{name}" for name in names]].to_numpy()
+        kind = "probability" if item.kind == "knn" else "logit"
+        scores = table[[f"{kind}_{name}" for name in names]].to_numpy()
         found = macro(auroc_per_finding(scores, np.nan_to_num(labels), ~np.isnan(labels)))
         assert found == pytest.approx(artefacts.result["macro_auroc"], abs=1e-12)
 

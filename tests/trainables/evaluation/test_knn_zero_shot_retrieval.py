@@ -7,7 +7,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from trainables.evaluation.knn import knn_probabilities
 from trainables.evaluation.retrieval import distinct, recall
-from trainables.evaluation.zero_shot import PROMPTS, TEMPLATES, class_embeddings, prompts_of, zero_shot_probabilities
+from trainables.evaluation.zero_shot import PROMPTS, TEMPLATES, class_embeddings, prompts_of, zero_shot_logits
 
 
 def unit(rows: int, width: int, seed: int) -> torch.Tensor:
@@ -47,11 +47,18 @@ def test_knn_does_not_overflow_at_a_small_temperature():
 
 def test_zero_shot_is_the_softmax_over_two_prompts():
     images, present, absent = unit(6, 5, 0), unit(3, 5, 1), unit(3, 5, 2)
-    found = zero_shot_probabilities(images, present, absent, scale=14.0)
+    found = zero_shot_logits(images, present, absent, scale=14.0)
     for i in range(6):
         for f in range(3):
             logits = 14.0 * torch.stack([images[i] @ present[f], images[i] @ absent[f]])
-            assert found[i, f] == pytest.approx(float(torch.softmax(logits, 0)[0]), abs=1e-12)
+            assert found[i, f] == pytest.approx(float(torch.logit(torch.softmax(logits.double(), 0)[0])), abs=1e-6)
+
+
+def test_zero_shot_tells_apart_what_float32_probabilities_round_to_one():
+    one = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.2]])
+    found = zero_shot_logits(one, torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]]), scale=14.0)
+    assert (1 / (1 + np.exp(-found))).astype(np.float32).ravel().tolist() == [1, 1, 1]
+    assert found.ravel().tolist() == pytest.approx([28.0, 25.2, 22.4])
 
 
 def test_every_finding_has_pairs_that_differ():

@@ -30,10 +30,10 @@ def part(n: int, seed: int) -> Part:
     return Part(pixels, targets, generator.random((n, 3)) < 0.9, ids, ids, ids)
 
 
-def supervised(phase, train, val, seed, backbone, optimizer=FAST) -> Supervised:
+def supervised(phase, train, val, seed, backbone, optimizer=FAST, recipe=RECIPE) -> Supervised:
     head = new_head(feature_dim(backbone), 3, seed)
     images = LabelledImages(train, np.arange(len(train)), val)
-    return Supervised(backbone, head, images, TrainingSettings(RECIPE, phase, seed, RECIPE.num_epochs, optimizer), CPU)
+    return Supervised(backbone, head, images, TrainingSettings(recipe, phase, seed, recipe.num_epochs, optimizer), CPU)
 
 
 @pytest.fixture
@@ -69,6 +69,40 @@ def test_cached_equals_uncached_seed_by_seed(backbone, optimizer):
         for a, b in zip(state.history, cached.history, strict=True):
             assert a["val_loss"] == pytest.approx(b["val_loss"], abs=1e-6)
             assert a["train_bce"] == pytest.approx(b["train_bce"], abs=1e-6)
+
+
+@pytest.mark.parametrize("spared", [False, True], ids=["one group", "biases spared"])
+def test_a_probe_on_cached_features_lowers_its_rate_as_an_uncached_one(backbone, spared):
+    """Each seed by its own epochs without progress: the rates of five seeds differ after some."""
+    recipe = replace(RECIPE, num_epochs=8, lr_plateau_factor=0.1)
+    optimizer = replace(FAST, name="adamw", learning_rate=0.5, weight_decay=0.01, exclude_norm_bias=spared)
+    train, val, seeds = part(53, 0), part(21, 1), (0, 1, 2, 3, 4)
+    features = cache_features(backbone, recipe, train, val, CPU)
+    settings = HeadSettings(recipe, seeds, recipe.num_epochs, optimizer)
+    results = train_heads(features, train, val, [np.arange(53) for _ in seeds], settings)
+    scales = set()
+    for seed, cached in zip(seeds, results, strict=True):
+        phase = linear_probe.PROTOCOL.last_phase
+        state = supervised(phase, train, val, seed, backbone, optimizer, recipe).run()
+        scales.add(state.rate_scale)
+        assert state.best_epoch == cached.best_epoch
+        torch.testing.assert_close(state.best_tensors["head"]["weight"], cached.weight, rtol=0, atol=1e-5)
+        for a, b in zip(state.history, cached.history, strict=True):
+            assert a["val_loss"] == pytest.approx(b["val_loss"], abs=1e-5)
+    assert len(scales) > 1 and min(scales) < 0.1, "else the seeds could share one rate, or none fell twice"
+
+
+def test_the_epoch_of_each_seed_is_picked_on_its_own_validation_images(backbone):
+    train, val, seeds = part(53, 0), part(40, 1), (0, 1, 2)
+    features = cache_features(backbone, RECIPE, train, val, CPU)
+    rows = [np.arange(0, 12), np.arange(12, 30), np.array([3, 7, 31])]
+    settings = HeadSettings(RECIPE, seeds, RECIPE.num_epochs, FAST)
+    results = train_heads(features, train, val, [np.arange(53)] * 3, settings, rows)
+    for seed, own, cached in zip(seeds, rows, results, strict=True):
+        state = supervised(linear_probe.PROTOCOL.last_phase, train, val.take(own), seed, backbone).run()
+        for a, b in zip(state.history, cached.history, strict=True):
+            assert a["val_loss"] == pytest.approx(b["val_loss"], abs=1e-6)
+        assert state.best_epoch == cached.best_epoch
 
 
 def test_seeds_do_not_touch_each_other(backbone):
