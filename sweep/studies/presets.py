@@ -123,7 +123,8 @@ def paper() -> Study:
         + _with_large_batches(_pretraining(PAPER_METHODS, {}, JointSettings(), common, jitter_p=0.5)),
         deviations=(
             "CheXpert: as in the paper, the epoch is picked on the images that are reported (valid.csv).",
-            "NIH: a 70-10-20 split by a hash of the patient's id; the paper's lists: NihOptions(split='lists', lists_dir=...).",
+            "NIH: a 70-10-20 split by a hash of the patient's id; NihOptions(split='lists', lists_dir=...) takes the "
+            "paper's lists.",
             LARGE_BATCH_NOTE,
         ),
     )
