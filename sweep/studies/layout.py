@@ -19,7 +19,7 @@ class TableLayout:
     rows: (name, display name, group) of encoders; datasets: (source, display name); columns: (protocol,
     label_percent). seeds, pretrain_seeds: what was asked for, so that what is missing can be marked.
     paper_rows: (row name, the paper's method, global batch size) of rows that the paper has under another name or
-    with another batch than 256. drawn_rows: display names of rows whose network each downstream seed draws anew.
+    with another batch than 256. drawn_rows: names of rows whose network each downstream seed draws anew.
     """
 
     rows: tuple[tuple[str, str, str], ...]
@@ -64,7 +64,7 @@ def layout_of(study: Study, plan: Plan) -> TableLayout:
         study=study.name,
         interval=study.interval,
         paper_rows=tuple((row.name, *_paper_row(row)) for row in rows),
-        drawn_rows=tuple(row.display for row in rows if isinstance(row.recipe, RandomInit)),
+        drawn_rows=tuple(row.name for row in rows if isinstance(row.recipe, RandomInit)),
     )
 
 
@@ -88,7 +88,7 @@ def method_of(objective: object) -> str | None:
 def what_varies(layout: TableLayout) -> str:
     """Over which seeds a mean and its interval are taken: part of a sentence, for captions."""
     seeds, pretrain_seeds = _listed(layout.seeds), _listed(layout.pretrain_seeds)
-    drawn = f"; each seed of {', '.join(layout.drawn_rows)} draws a network of its own" if layout.drawn_rows else ""
+    drawn = "; without any pretraining each seed draws a network" if layout.drawn_rows else ""
     if len(layout.pretrain_seeds) == 1:
         return (
             f"n = {len(layout.seeds)} downstream seeds ({seeds}); every method was pretrained once (seed "

@@ -45,7 +45,7 @@ def data(tmp_path_factory) -> Snapshot:
     plan, store = plan_of(study), Store(str(folder / "storage"))
     for run in plan.encoders:
         if run.pretrain_seed == 0:
-            job = EncoderJob(str(run), run.key, store.folder(run), run.recipe, run.pretrain_seed)
+            job = EncoderJob(str(run), run.key, store.folder(run), run.recipe, run.weights_seed)
             run_initial(job, store.uri, lambda progress: None)
             assert store.failure(run) is None
     return Snapshot(study, plan, results_of(study, plan), {}, store, Origin("demo", store.uri))
@@ -94,16 +94,22 @@ def test_an_own_network_is_loaded_as_its_card_says(data, tmp_path, monkeypatch):
 
 
 def test_the_card_has_this_encoders_numbers(data, tmp_path):
-    export_encoder(data, find_encoder(data, "resnet-p0"), tmp_path / "out")
-    card = (tmp_path / "out" / "README.md").read_text()
-    own = [
-        r
-        for r in data.results
-        if (r.encoder, r.dataset, r.protocol, r.label_percent, r.pretrain_seed) == ("resnet", "chexpert", "FT", 10, 0)
-    ]
-    one = summarise(own, (0, 1, 2))
+    def own(row):
+        place = (row, "chexpert", "FT", 10, 0)
+        return [
+            r for r in data.results if (r.encoder, r.dataset, r.protocol, r.label_percent, r.pretrain_seed) == place
+        ]
+
+    export_encoder(data, find_encoder(data, "vit-p0"), tmp_path / "vit")
+    one = summarise(own("vit"), (0, 1, 2))
     line = f"| CheXpert | FT | 10% | {100 * one.mean:.2f} ± {100 * one.ci95:.2f} | {100 * one.sd:.2f} | 3 of 3 |"
-    assert line in card and card.startswith("---\nlibrary_name: timm\n")
+    assert line in (tmp_path / "vit" / "README.md").read_text()
+    # Of a row without pretraining an encoder is one seed's network, and so are its numbers.
+    export_encoder(data, find_encoder(data, "resnet-p0-s1"), tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    (value,) = (r.macro_auroc for r in own("resnet") if r.seed == 1)
+    assert f"| CheXpert | FT | 10% | {100 * value:.2f} | – | 1 of 1 |" in card
+    assert card.startswith("---\nlibrary_name: timm\n")
     recipe = json.loads(card.split("```json\n")[1].split("\n```")[0])
     assert recipe["type"] == "RandomInit" and recipe["backbone"]["name"] == "resnet18"
     assert "zero_init_last=False" in card and "Not a medical device" in card
@@ -113,7 +119,7 @@ def test_the_card_has_this_encoders_numbers(data, tmp_path):
 def test_what_cannot_be_exported_is_said(data, tmp_path):
     with pytest.raises(BadInput, match="has no encoder 'resnt'; it has resnet, vit, own"):
         find_encoder(data, "resnt")
-    with pytest.raises(BadInput, match="resnet-p1 is not finished"):
+    with pytest.raises(BadInput, match="resnet-p1-s0 is not finished"):
         export_encoder(data, find_encoder(data, "resnet-p1"), tmp_path / "out")
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").write_text("mine")

@@ -202,8 +202,8 @@ def test_a_failed_cell_says_why_and_its_markup_stays_text(opened):
 def test_arrow_keys_move_between_tabs(opened):
     tab = one(opened, "#tab-table1")
     tab.send_keys(Keys.ARROW_RIGHT)
-    assert opened.switch_to.active_element.get_attribute("id") == "tab-table2"
-    assert one(opened, "#panel-table2").is_displayed() and not one(opened, "#panel-table1").is_displayed()
+    assert opened.switch_to.active_element.get_attribute("id") == "tab-table1b"
+    assert one(opened, "#panel-table1b").is_displayed() and not one(opened, "#panel-table1").is_displayed()
 
 
 def test_everything_is_reached_with_the_tab_key_alone(opened):
