@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from datasets_io.build import BuildSpec
 from datasets_io.sources.mimic_cxr import MimicOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
+from sweep.studies import STUDIES as ALL_STUDIES
 from sweep.studies import Study, paper, released, strict
 from sweep.studies.layout import TableLayout
 from trainables.networks.text import HuggingFaceText
@@ -117,6 +119,34 @@ def test_downstream_values(study, normalise, ten_crop, plateau, bn_eval, val, te
     assert (chexpert.recipe.batch_size, chexpert.recipe.num_epochs, chexpert.recipe.select_by) == (64, 5, "val_auroc")
     assert (nih.recipe.batch_size, nih.recipe.num_epochs, nih.recipe.select_by) == (16, 30, "val_loss")
     assert chexpert.recipe.frontal_only and chexpert.recipe.label_policy == LabelPolicy("ones", "zeros")
+
+
+@pytest.mark.parametrize("name", sorted(ALL_STUDIES))
+def test_data_are_built_at_the_size_that_crops_are_cut_from(name):
+    """So that no preset enlarges a stored image."""
+    for one in ALL_STUDIES[name]().datasets:
+        assert one.build.image_size == one.recipe.eval_spec.stored_size
+
+
+@pytest.mark.parametrize(
+    ("study", "chexpert", "nih"), [("paper", 256, 224), ("released", 224, 256), ("strict", 256, 224)]
+)
+def test_sizes_of_stored_images(study, chexpert, nih):
+    assert [dataset(study, name).build.image_size for name in ("chexpert", "nih_cxr14")] == [chexpert, nih]
+    assert STUDIES[study]().corpus.image_size == 224
+
+
+def test_strict_reports_valid_csv_and_lets_it_choose_nothing():
+    splits = dataset("strict", "chexpert").recipe.splits
+    assert (splits.val, splits.test, splits.also_test) == ("carved", "test", "val")
+    assert all(dataset(study, "chexpert").recipe.splits.also_test is None for study in ("paper", "released"))
+
+
+def test_simclrs_last_bias_of_the_released_code_is_in_its_joint_methods_only():
+    heads = {name: row("released", name).objective for name in ("simclr", "clip+simclr", "convirt+simclr")}
+    assert heads["simclr"].head.bias_last is False
+    for name in ("clip+simclr", "convirt+simclr"):
+        assert heads[name].image_image.head == replace(heads["simclr"].head, bias_last=True)
 
 
 def test_one_pretraining_and_five_downstream_seeds():

@@ -155,7 +155,9 @@ EncoderRecipe = InitialRecipe | PretrainRecipe
 
 @dataclass(frozen=True)
 class LabelPolicy:
-    """What the raw codes mean in training; in evaluation uncertain and blank labels are left out.
+    """What the raw codes mean in training, and in validation that is carved from the training patients.
+
+    On a source's own val and test splits uncertain and blank labels are left out.
 
     uncertain: `ones`, `zeros` or `ignore`. blank: `zeros` or `ignore`. Raises ValueError for another value.
     """
@@ -177,11 +179,21 @@ class SplitRecipe:
     val: `val`, or `carved` = carve_percent of the training patients. test: `test` or `val`.
     With val and test both `val` the best epoch is picked on the images that are reported
     (the paper's CheXpert protocol); every report says so.
+    also_test: a second split whose images are predicted and reported, and choose nothing; None: no other.
+    Raises ValueError where the second split is the first one or picks the epoch.
     """
 
     val: str = "val"
     test: str = "test"
     carve_percent: int = 10
+    also_test: str | None = added(None)
+
+    def __post_init__(self) -> None:
+        if self.also_test is not None and self.also_test in (self.test, self.val, "train"):
+            raise ValueError(
+                f"also_test is {self.also_test!r}, beside val={self.val!r} and test={self.test!r}: it must be a split "
+                "that neither trains, nor picks the epoch, nor is reported already"
+            )
 
     @property
     def selects_on_test(self) -> bool:
@@ -216,8 +228,8 @@ class DownstreamRecipe:
     lr_plateau_factor: float | None = None
     linear_probe_optimizer: OptimizerSpec | None = None
     linear_probe_epochs: int | None = None
-    # 2: label subsets of one seed lie within each other, AUROCs are of logits, and a linear probe on cached features
-    # has lr_plateau_factor too.
+    # 2: label subsets of one seed lie within each other, AUROCs are of logits, a linear probe on cached features has
+    # lr_plateau_factor too, and labels of carved validation mean what they mean in training.
     version: int = 2
     budget_validation: bool = added(False)
 

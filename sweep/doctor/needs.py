@@ -48,6 +48,12 @@ def encoder_bytes(run: EncoderRun) -> int:
     return backbone_bytes(recipe.backbone) + heads + text
 
 
+def _predicted(cell: Cell) -> tuple[str, ...]:
+    """The splits whose predictions a cell keeps."""
+    splits = cell.recipe.splits
+    return (splits.test,) if splits.also_test is None else (splits.test, splits.also_test)
+
+
 def needs_of(
     study: Study,
     encoders: tuple[EncoderRun, ...],
@@ -71,7 +77,8 @@ def needs_of(
     # Of the largest encoder: a checkpoint is removed when its encoder is published.
     checkpoints = CHECKPOINT_COPIES * max(sizes, default=0)
     results = sum(
-        counts.get(cell.dataset, {}).get(cell.recipe.splits.test, 0) * findings * PREDICTION_BYTES + RESULT_BYTES
+        sum(counts.get(cell.dataset, {}).get(split, 0) for split in _predicted(cell)) * findings * PREDICTION_BYTES
+        + RESULT_BYTES
         for cell in cells
     )
     # The corpus's training images are streamed; whatever else is read is cached as a file, once a node.

@@ -21,9 +21,9 @@ from sweep.figures.style import PALETTE
 from sweep.figures.view import View
 from sweep.studies.study import Dataset, EncoderRow
 from trainables.evaluation.cell_model import FROZEN, TUNED, load_backbone
-from trainables.evaluation.encoder_features import ImageSample, image_features, sample_images
+from trainables.evaluation.encoder_features import ImageSample, equally_many, image_features, sample_images
 
-VERSION = 1  # of this file, separation.py and models.py
+VERSION = 2  # of this file, separation.py and models.py
 MOST = 10_000  # images of a set, as in the paper
 FIGURES = (
     ("feature_map_figure_2", "Features of two data sets, as the paper's Figure 2", ("clip", "simclr", "clip+simclr")),
@@ -43,6 +43,7 @@ R = TypeVar("R")
 class Panel:
     """One map, of N images. row, dataset: whose network; kind: TUNED or FROZEN (`CellModel`).
 
+    held_out: how many images of the corpus and of the downstream set are not of its training split.
     places: (N, 2) of the t-SNE, without unit; second: (N,) bool, the rows of the downstream set; numbers: of the
     features, not of the map.
     """
@@ -53,6 +54,7 @@ class Panel:
     places: np.ndarray
     second: np.ndarray
     numbers: Separation
+    held_out: tuple[int, int]
 
 
 def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
@@ -79,7 +81,12 @@ def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
                 _scatter(axes[i, j], panels.get((row.name, dataset.source)), f"{dataset.display}, {row.display}")
         _legend(figure, view)
         shown = {
-            f"{row} {dataset}": {**asdict(panel.numbers), "network": panel.kind, "images": len(panel.second)}
+            f"{row} {dataset}": {
+                **asdict(panel.numbers),
+                "network": panel.kind,
+                "images": len(panel.second),
+                "held_out": list(panel.held_out),
+            }
             for (row, dataset), panel in panels.items()
         }
         return finished(name, title, _caption(panels, absent), figure, shown)
@@ -107,13 +114,13 @@ def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[t
             sample_images(view.store.files, view.data_folders[source], MOST, seed=0, frontal_only=frontal)
             for source in (corpus, dataset.source)
         )
-        count = min(len(ours), len(theirs))  # as many of both, so that chance is one half
+        ours, theirs = equally_many(ours, theirs)
         for row in rows:
             found = _network(view, row, dataset)
             if found is None:
                 absent.append(f"{row.display} on {dataset.display}")
                 continue
-            inputs.append(_MapInputs(row.name, dataset, *found, ours.first(count), theirs.first(count)))
+            inputs.append(_MapInputs(row.name, dataset, *found, ours, theirs))
     # Each map is computed by one thread, matrix products too: shared out among threads they differ in their last bit
     # with what else is going on, and t-SNE makes another map of that.
     with threadpool_limits(1):
@@ -156,7 +163,8 @@ def _panel(given: _MapInputs) -> Panel:
     # Two sets may use one id for two people.
     patients = np.array([f"{part.source}/{patient}" for part in parts for patient in part.patient_ids])
     numbers = separation(features, is_second, patients)
-    return Panel(given.row, given.dataset.source, given.kind, tsne(features), is_second, numbers)
+    held_out = int(given.first.held_out.sum()), int(given.second.held_out.sum())
+    return Panel(given.row, given.dataset.source, given.kind, tsne(features), is_second, numbers, held_out)
 
 
 def _scatter(axis: Axes, panel: Panel | None, title: str) -> None:
@@ -197,10 +205,15 @@ def _caption(panels: Mapping[tuple[str, str], Panel], absent: list[str]) -> str:
         frozenset({FROZEN}): "as pretrained (the paper's are those after LPFT, which are not stored here)",
     }.get(frozenset(kinds), "after LPFT where that network is stored, else as pretrained")
     sizes = sorted({len(panel.second) // 2 for panel in panels.values()})
+    held_out = "; ".join(
+        f"{first:,} of the corpus, {second:,} of {dataset}"
+        for dataset, (first, second) in {panel.dataset: panel.held_out for panel in panels.values()}.items()
+    )
     text = (
-        f"t-SNE of the features of {' and '.join(f'{size:,}' for size in sizes)} images of each set, drawn at random: "
-        f"networks {networks}. Distances and gaps in such a map are no evidence. The numbers are: classifier AUROC, of "
-        "a linear classifier that tells the set, cross-validated by patient (0.5 cannot tell them); mixing, the share "
-        "of the 15 nearest neighbours from the other set over that expected by chance (1 mixed, 0 apart)."
+        f"t-SNE of the features of {' and '.join(f'{size:,}' for size in sizes)} images of each set, drawn at random, "
+        f"held-out ones first ({held_out}; the others are training images): networks {networks}. Distances "
+        "and gaps in such a map are no evidence. The numbers are: classifier AUROC, of a linear classifier that tells "
+        "the set, cross-validated by patient (0.5 cannot tell them); mixing, the share of the 15 nearest neighbours "
+        "from the other set over that expected by chance (1 mixed, 0 apart)."
     )
     return text + (f" Not finished: {', '.join(absent)}." if absent else "")

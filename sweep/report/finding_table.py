@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sweep.report.main_table import OVER_PATIENTS, PATIENTS_CAPTION, absence
 from sweep.report.partial import captioned, partial_note
-from sweep.report.published import SOURCE, PublishedFinding, published_findings
+from sweep.report.published import SOURCE, SWAPPED_TABLES, PublishedFinding, Shown, is_shown, published_findings
 from sweep.report.published_values import MEANS, PER_FINDING_COLUMNS, PER_FINDING_ROWS
 from sweep.report.table_text import (
     NO_VALUE,
@@ -41,7 +41,7 @@ MEAN_ROWS = {MEAN_ROW: "macro", MEAN_ROW_10: MACRO_10_POSITIVES}  # display -> n
 
 @dataclass(frozen=True)
 class FindingEntry:
-    """One finding under one method: our mean AUROC, in [0, 1]. `published` is the paper's, in percent, of one seed.
+    """One finding under one method: our mean AUROC, in [0, 1]. `published` is the paper's, in percent.
 
     best: whether it is its row's highest; mark: the letter of its footnote, empty without one. patients: as of
     main_table.Entry.
@@ -113,12 +113,12 @@ def paper_columns(layout: TableLayout) -> tuple[str, ...]:
 
 
 def finding_tables(
-    means: Summaries, published: bool = False, patients: OverPatients | None = None
+    means: Summaries, published: Shown = False, patients: OverPatients | None = None
 ) -> tuple["FindingTable", ...]:
     """A table of all methods for each dataset and percentage of FT: the paper's six, and those of other datasets.
 
-    published: print the paper's values and the differences below ours. The paper's numbering runs over percentages
-    first, so 100% comes before 10% and 1%. patients: the intervals over patients.
+    published: where the paper's values and the differences stand below ours. The paper's numbering runs over
+    percentages first, so 100% comes before 10% and 1%. patients: the intervals over patients.
     """
     intervals = {} if patients is None else patients.intervals
     columns = sorted((share for protocol, share in means.layout.columns if protocol == PROTOCOL), reverse=True)
@@ -134,13 +134,14 @@ def _table(
     dataset: str,
     display: str,
     label_percent: int,
-    published: bool,
+    published: Shown,
     intervals: Mapping[tuple[Place, str], tuple[float, float]],
 ) -> "FindingTable":
     # Rows are the findings of the cells that are done, so that a table before the first one is empty.
     layout, column = means.layout, (PROTOCOL, label_percent)
     methods = tuple((name, shown) for name, shown, _ in layout.rows)
-    reference = {row.finding: row for row in published_findings(dataset, label_percent)} if published else {}
+    beside = published_findings(dataset, label_percent) if is_shown(published, dataset) else ()
+    reference = {row.finding: row for row in beside}
     counts = _counts(means.cells(name, dataset, column) for name, _ in methods)
     marks: dict[str, str] = {}  # footnote text -> its letter, in order of first use; _entries adds to it
     rows: list[FindingRow] = []
@@ -154,8 +155,9 @@ def _table(
             macro_10 = {name: means.of(name, dataset, column, MACRO_10_POSITIVES) for name, _ in methods}
             if any(summary.mean is not None for summary in macro_10.values()):
                 rows.append(FindingRow("", MEAN_ROW_10, None, None, _entries(macro_10, marks, {})))
-    footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, bool(reference))
+    footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items())
     number = TABLE_NUMBERS.get((dataset, label_percent))
+    footnotes += _notes(rows, number if reference else None)
     rows = [_with_patients(row, methods, (dataset, *column), intervals) for row in rows]
     caption = _caption(layout, display, label_percent, bool(intervals))
     caption = captioned(caption, partial_note(layout, means.results))
@@ -189,7 +191,8 @@ def narrowed(table: "FindingTable", names: Sequence[str]) -> "FindingTable":
         published = {name: entry.published for name, entry in kept.items()}
         shown = zip(_entries(summaries, marks, published), kept.values(), strict=True)
         rows.append(replace(row, entries=tuple(replace(entry, patients=own.patients) for entry, own in shown)))
-    footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items()) + _notes(rows, table.published)
+    footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items())
+    footnotes += _notes(rows, table.number if table.published else None)
     methods = tuple(method for method in table.methods if method[0] in names)
     return replace(table, methods=methods, rows=tuple(rows), footnotes=footnotes)
 
@@ -251,7 +254,8 @@ def _caption(layout: TableLayout, display: str, label_percent: int, patients: bo
     )
 
 
-def _notes(rows: Sequence[FindingRow], published: bool) -> tuple[str, ...]:
+def _notes(rows: Sequence[FindingRow], published: int | None) -> tuple[str, ...]:
+    """published: the paper's number of the table whose values stand below ours; None without them."""
     notes = []
     if not rows:
         notes.append("No cell of this table is finished: there is no number to show.")
@@ -263,12 +267,21 @@ def _notes(rows: Sequence[FindingRow], published: bool) -> tuple[str, ...]:
     differing = [row.display for row in known if row.prevalence is None]
     if differing:
         notes.append(f"Test labels differ between cells, so there is no one prevalence: {', '.join(differing)}.")
-    if published:
-        notes.append(
-            f"Published: {SOURCE}, as printed: one seed, most likely; difference: ours minus published, in percentage "
-            "points. On CheXpert the row printed as Fracture is most likely Support Devices."
-        )
+    if published is not None:
+        notes.append(_published_note(published))
     return tuple(notes)
+
+
+def _published_note(number: int) -> str:
+    """What the paper's values are of: Tables 2, 4 and 6 of one seed (docs/paper-forensics.md), of others it is open."""
+    text = f"Published: {SOURCE}, Table {number}, as printed"
+    if PER_FINDING_COLUMNS[number][0] == "chexpert":
+        text += ": of one seed, most likely. The row printed as Fracture is most likely Support Devices"
+    else:
+        text += ", over its seeds by its text; the mean of its findings is not that of its Table 1"
+    if number in SWAPPED_TABLES:
+        text += ". It prints the prevalences of Lung Lesion and Lung Opacity in each other's row; here each has its own"
+    return f"{text}. Difference: ours minus published, in percentage points."
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweep.report.partial import captioned, partial_note
-from sweep.report.published import SOURCE, PublishedMean, published_mean
+from sweep.report.published import SOURCE, PublishedMean, Shown, is_shown, published_mean
 from sweep.report.table_text import (
     NO_VALUE,
     latex,
@@ -88,16 +88,16 @@ class TableSection:
 def table1(
     means: Summaries,
     layout: TableLayout | None = None,
-    published: bool = False,
+    published: Shown = False,
     notes: tuple[str, ...] = (),
     number: int = 1,
     patients: OverPatients | None = None,
 ) -> "Table":
     """The table of a study: Table 1, or 8 and 9 in the same form.
 
-    layout: the rows and columns that are shown, where they are not all. published: print the paper's values and the
-    differences below ours. notes: further footnotes; number: the paper's number of the table. patients: the intervals
-    over patients.
+    layout: the rows and columns that are shown, where they are not all. published: where the paper's values and the
+    differences stand below ours. notes: further footnotes; number: the paper's number of the table. patients: the
+    intervals over patients.
     """
     intervals = {} if patients is None else patients.intervals
     layout = means.layout if layout is None else layout
@@ -110,14 +110,18 @@ def table1(
     }
     marks = marks_of(summaries.values())
     sections = tuple(section_of(*each, layout, summaries, marks, published, intervals) for each in layout.datasets)
-    footnotes = footnotes_of(marks) + tuple(notes)
-    if published:
-        footnotes += (
-            f"Published: {SOURCE}, Table {number}, as printed, for reference. Its text does not say whether its "
-            "intervals are t or z. Difference: ours minus published, in percentage points.",
-        )
+    any_published = any(is_shown(published, dataset) for dataset, _ in layout.datasets)
+    footnotes = footnotes_of(marks) + tuple(notes) + ((published_note(number),) if any_published else ())
     caption = captioned(_caption(layout, means.results, bool(intervals)), partial_note(means.layout, means.results))
-    return Table(caption, layout, sections, footnotes, published, number)
+    return Table(caption, layout, sections, footnotes, any_published, number)
+
+
+def published_note(number: int) -> str:
+    """What the lines `published` and `difference` are: a footnote."""
+    return (
+        f"Published: {SOURCE}, Table {number}, as printed, for reference. Its text does not say whether its intervals "
+        "are t or z. Difference: ours minus published, in percentage points."
+    )
 
 
 def absence(summary: Summary, undefined: str = "no finding defined") -> str:
@@ -154,10 +158,14 @@ def section_of(
     layout: TableLayout,
     summaries: dict[Place, Summary],
     marks: dict[str, str],
-    published: bool,
+    published: Shown,
     intervals: Mapping[tuple[Place, str], tuple[float, float]],
 ) -> TableSection:
-    """The rows of one dataset, of its summaries. marks: as `marks_of` gives, of the whole table's."""
+    """The rows of one dataset, of its summaries. marks: as `marks_of` gives, of the whole table's.
+
+    dataset: a source, or `source/value` for another mean of its cells.
+    """
+    source, beside = dataset.partition("/")[0], is_shown(published, dataset)
     best = {
         column: best_of([summaries[name, dataset, *column] for name, _, _ in layout.rows]) for column in layout.columns
     }
@@ -171,7 +179,7 @@ def section_of(
                     summary,
                     best=best[column][place],
                     mark=marks.get(absence(summary), ""),
-                    published=published_value(layout, dataset, name, *column) if published else None,
+                    published=published_value(layout, source, name, *column) if beside else None,
                     patients=intervals.get(((name, dataset, *column), MACRO_DEFINED)),
                 )
             )

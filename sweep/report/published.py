@@ -1,7 +1,10 @@
-"""What did the paper print for a row and column? Reference beside our numbers, never used for anything else."""
+"""What did the paper print for a row and column, and of the same test images? Reference beside our numbers only."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from datasets_io.build.spec import options_of
+from datasets_io.sources.nih_cxr14 import NihOptions
 from sweep.report.published_values import (
     COLUMNS,
     GLOBAL_BATCH_SIZE,
@@ -10,10 +13,19 @@ from sweep.report.published_values import (
     PER_FINDING_COLUMNS,
     PER_FINDING_ROWS,
 )
+from sweep.statistics.summaries import ALSO_TEST
+from sweep.studies.study import Dataset, Study
 
 SOURCE = "Huang et al., MIDL 2023"
 # Printed so in Tables 4 and 6, and correctly in 2.
 MISPRINTS = {"Enlarged Cardiomeastinum": "Enlarged Cardiomediastinum"}
+# Tables 4 and 6 print the prevalences of these two in each other's row, and 2 in their own: its order of rows is
+# another, and the prevalences stayed in it. AUROCs went with the names: Lung Lesion's are k / 201 in all three.
+SWAPPED_TABLES, SWAPPED = (4, 6), {"Lung Lesion": "Lung Opacity", "Lung Opacity": "Lung Lesion"}
+
+# Which published values stand beside ours: True for all, False for none, or those of these sections of a table, each a
+# dataset's source, or `source/macro_also_test_split` for its second test images.
+Shown = bool | Collection[str]
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,10 @@ def published_mean(
 
 @dataclass(frozen=True)
 class PublishedFinding:
-    """A row of Tables 2 to 7: AUROC in percent by method, and the printed prevalence in percent."""
+    """A row of Tables 2 to 7: AUROC in percent by method, and the prevalence in percent.
+
+    prevalence: as printed, but in Tables 4 and 6 that of the finding (SWAPPED).
+    """
 
     table: int
     printed_name: str
@@ -59,8 +74,72 @@ class PublishedFinding:
 def published_findings(dataset: str, label_percent: int) -> tuple[PublishedFinding, ...]:
     """The per-finding table of a dataset under FT, in printed order; empty where the paper has none."""
     return tuple(
-        PublishedFinding(table, name, dict(zip(PER_FINDING_ROWS, aurocs, strict=True)), prevalence)
+        PublishedFinding(table, name, dict(zip(PER_FINDING_ROWS, aurocs, strict=True)), _prevalence(table, name))
         for table, column in PER_FINDING_COLUMNS.items()
         if column == (dataset, label_percent)
-        for name, (aurocs, prevalence) in PER_FINDING[table].items()
+        for name, (aurocs, _) in PER_FINDING[table].items()
     )
+
+
+def _prevalence(table: int, name: str) -> float:
+    printed_at = SWAPPED.get(name, name) if table in SWAPPED_TABLES else name
+    return PER_FINDING[table][printed_at][1]
+
+
+def is_shown(shown: Shown, section: str) -> bool:
+    """Whether the paper's values stand beside ours in this section of a table."""
+    return shown if isinstance(shown, bool) else section in shown
+
+
+def second_section(source: str, split: str) -> str:
+    """Name of the section of a dataset's second test images (SplitRecipe.also_test)."""
+    return f"{source}/{ALSO_TEST}{split}"
+
+
+def shown_sections(study: Study) -> frozenset[str]:
+    """Sections whose test images are the paper's, as far as it can be known: elsewhere a difference would be of images.
+
+    CheXpert: the frontal images of valid.csv. NIH: a test part of 20% of the patients, by the lists or by another draw.
+    """
+    if not study.show_published:
+        return frozenset()
+    sections = {}
+    for dataset in study.datasets:
+        splits = dataset.recipe.splits
+        sections[dataset.source] = dataset, splits.test
+        if splits.also_test is not None:
+            sections[second_section(dataset.source, splits.also_test)] = dataset, splits.also_test
+    return frozenset(name for name, (dataset, split) in sections.items() if _papers_images(dataset, split))
+
+
+def _papers_images(dataset: Dataset, split: str) -> bool:
+    if dataset.source == "chexpert":
+        return split == "val" and dataset.recipe.frontal_only
+    options = options_of(dataset.build)
+    return isinstance(options, NihOptions) and split == "test" and options.split != "official"
+
+
+def published_notes(study: Study) -> tuple[str, ...]:
+    """What must be said of the paper's values: where they are not shown, and where the images are another draw."""
+    if not study.show_published:
+        return ()
+    shown, notes = shown_sections(study), []
+    for dataset in study.datasets:
+        if dataset.source in MEANS[1] and dataset.source not in shown:
+            also = dataset.recipe.splits.also_test
+            beside = also is not None and second_section(dataset.source, also) in shown
+            notes.append(
+                f"{dataset.display}: the paper's values are of other test images and are not shown here"
+                + (
+                    f"; they stand beside ours on the images of {also}, in the table beside this one."
+                    if beside
+                    else "."
+                )
+            )
+        options = options_of(dataset.build)
+        if dataset.source in shown and isinstance(options, NihOptions) and options.split == "patient_70_10_20":
+            notes.append(
+                f"{dataset.display}: the paper's values are of another draw of a 70-10-20 split, so a difference holds "
+                "that of the test images too."
+            )
+    return tuple(notes)

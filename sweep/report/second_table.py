@@ -1,14 +1,15 @@
 """What stands beside a study's Tables 1, 8 and 9: other means of the same cells, in a table of its own (`table1b`).
 
-The macro over findings with at least 10 positives, where findings of the macro hang on single test images; and macros
-over studies instead of images, where studies have several.
+The macro over findings with at least 10 positives, where findings of the macro hang on single test images; macros over
+studies instead of images, where studies have several; and the macro on a second test split, where the recipe names one.
 """
 
 from collections.abc import Iterator
 
-from sweep.report.main_table import Table, TableSection, footnotes_of, marks_of, section_of
+from sweep.report.main_table import Table, TableSection, footnotes_of, marks_of, published_note, section_of
 from sweep.report.partial import captioned, partial_note
-from sweep.statistics.summaries import Summaries
+from sweep.report.published import Shown, is_shown
+from sweep.statistics.summaries import ALSO_TEST, Summaries
 from sweep.statistics.summary import FEW_POSITIVES, MACRO_10_POSITIVES, STUDY_MACROS, Summary, findings_of_macro
 from sweep.store.records import Place
 from sweep.studies.layout import TableLayout, what_varies
@@ -16,8 +17,13 @@ from sweep.studies.layout import TableLayout, what_varies
 OF_STUDIES = {"max": "maximum", "mean": "mean"}
 
 
-def second_table(means: Summaries, layout: TableLayout | None = None, number: int = 1) -> Table | None:
-    """The table beside Table `number`; None where the macro over images says it all. layout: as of `table1`."""
+def second_table(
+    means: Summaries, layout: TableLayout | None = None, number: int = 1, published: Shown = False
+) -> Table | None:
+    """The table beside Table `number`; None where the macro over images says it all. layout, published: as of `table1`.
+
+    The paper has no such means: its values stand beside those of second test images only, where they are its own.
+    """
     layout = means.layout if layout is None else layout
     shown = [
         (f"{dataset}/{value}", title, _summaries(means, layout, dataset, value))
@@ -26,13 +32,16 @@ def second_table(means: Summaries, layout: TableLayout | None = None, number: in
     ]
     if not shown:
         return None
+    of_second_tests = [dataset for dataset, _, _ in shown if f"/{ALSO_TEST}" in dataset]
+    beside = [dataset for dataset in of_second_tests if is_shown(published, dataset)]
     marks = marks_of(summary for _, _, summaries in shown for summary in summaries.values())
     sections: tuple[TableSection, ...] = tuple(
-        section_of(dataset, title, layout, summaries, marks, published=False, intervals={})
+        section_of(dataset, title, layout, summaries, marks, beside, {}) for dataset, title, summaries in shown
         for dataset, title, summaries in shown
     )
+    footnotes = footnotes_of(marks) + ((published_note(number),) if beside else ())
     caption = captioned(_caption(layout, number), partial_note(means.layout, means.results))
-    return Table(caption, layout, sections, footnotes_of(marks), False, number, is_second=True)
+    return Table(caption, layout, sections, footnotes, bool(beside), number, is_second=True)
 
 
 def _values(means: Summaries, dataset: str, display: str) -> Iterator[tuple[str, str]]:
@@ -51,6 +60,10 @@ def _values(means: Summaries, dataset: str, display: str) -> Iterator[tuple[str,
     for value, how in STUDY_MACROS.items():
         if how in have:
             yield value, f"{display}, per study: the {OF_STUDIES[how]} over its images"
+    for split, found in sorted({name: found for cell in cells for name, found in cell.also_test}.items()):
+        num_defined = sum(finding.auroc is not None for finding in found)
+        counted = f"{num_defined} of {len(found)} findings"
+        yield f"{ALSO_TEST}{split}", f"{display}, images of {split}, which choose nothing, {counted}"
 
 
 def _summaries(means: Summaries, layout: TableLayout, dataset: str, value: str) -> dict[Place, Summary]:
@@ -67,5 +80,6 @@ def _caption(layout: TableLayout, number: int) -> str:
         f"of the 95% {layout.interval}-interval over {what_varies(layout)}. With fewer than {FEW_POSITIVES} positives "
         "single test images decide a finding's AUROC, and with it the macro over all. Per study: the scores of a "
         "study's images become one, their maximum as in CheXpert's competition or the mean of their probabilities. "
+        "Images of another split: predicted by the same networks, and neither trained on nor used to pick an epoch. "
         "Bold: best of a column, among the means over the most seeds."
     )

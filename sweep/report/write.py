@@ -16,6 +16,7 @@ from sweep.report.numbering import notes_of, numbered_layouts
 from sweep.report.page.page import report_page
 from sweep.report.partial import partial_note
 from sweep.report.provenance import provenance
+from sweep.report.published import published_notes, shown_sections
 from sweep.report.second_table import second_table
 from sweep.statistics.comparisons import compare_methods, with_patients
 from sweep.statistics.over_patients import OverPatients, over_patients_of
@@ -32,11 +33,12 @@ MOST_DAMAGE_LINES = 8  # on a terminal; the report and failures.json name all
 
 def macro_tables(data: Snapshot, means: Summaries, patients: OverPatients) -> tuple[Table, ...]:
     """Table 1, and Tables 8 and 9 where the study has their rows; behind each what stands beside it."""
-    notes = notes_of(data.study, data.results, data.encoders)
+    notes = notes_of(data.study, data.results, data.encoders) + published_notes(data.study)
+    published = shown_sections(data.study)
     tables: list[Table | None] = []
     for number, layout in numbered_layouts(data.study, data.plan).items():
-        tables.append(table1(means, layout, data.study.show_published, notes, number, patients))
-        tables.append(second_table(means, layout, number))
+        tables.append(table1(means, layout, published, notes, number, patients))
+        tables.append(second_table(means, layout, number, published))
     return tuple(table for table in tables if table is not None)
 
 
@@ -52,7 +54,7 @@ def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> d
     patients = over_patients_of(extras.statistics)
     comparisons = with_patients(comparisons, patients)
     tables = macro_tables(data, means, patients)
-    all_methods = finding_tables(means, data.study.show_published, patients)
+    all_methods = finding_tables(means, shown_sections(data.study), patients)
     per_finding = [narrowed(table, paper_columns(means.layout)) for table in all_methods]
     narrative = narrative_of(comparisons)
     note = partial_note(means.layout, means.results)

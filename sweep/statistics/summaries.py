@@ -15,6 +15,7 @@ from sweep.studies.study import Study
 from trainables.evaluation.metrics import FindingAuroc
 
 Column = tuple[str, int]  # protocol, label_percent
+ALSO_TEST = "macro_also_test_"  # with the name of a split behind it: the macro over the defined findings of its images
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class Summaries:
         results = [
             [
                 [r.key, r.status, r.macro_auroc, [[f.finding, f.auroc, f.n_pos, f.n_neg] for f in r.findings]],
-                [[how, [[f.finding, f.auroc, f.n_pos, f.n_neg] for f in found]] for how, found in r.studies],
+                [
+                    [how, [[f.finding, f.auroc, f.n_pos, f.n_neg] for f in found]]
+                    for how, found in (*r.studies, *r.also_test)
+                ],
             ]
             for r in self.results
         ]
@@ -62,7 +66,7 @@ class Summaries:
         return next((cell.findings for cell in self.finished(dataset, column)), ())
 
     def of(self, row: str, dataset: str, column: Column, value: str = MACRO_DEFINED) -> Summary:
-        """The mean AUROC of a place over its seeds, in [0, 1]. value: of MACROS or STUDY_MACROS, or a finding."""
+        """The mean AUROC of a place over its seeds, in [0, 1]. value: as of `auroc_of`."""
         key = (row, dataset, *column), value
         if key not in self._made:
             self._made[key] = self.over_seeds(row, dataset, column, lambda cell: auroc_of(cell, value))
@@ -107,7 +111,7 @@ def study_summaries(study: Study, plan: Plan, results: Iterable[CellResult]) -> 
 def auroc_of(cell: CellResult, value: str) -> float | None:
     """A finished cell's AUROC in [0, 1] of a finding or of a macro; None where it is undefined.
 
-    value: a finding, or one of MACROS or STUDY_MACROS.
+    value: a finding, or one of MACROS or STUDY_MACROS, or ALSO_TEST and the name of a second test split.
     """
     # The macro over the defined findings is stored with the result, the others are computed from its findings.
     if value == MACRO_DEFINED:
@@ -116,4 +120,6 @@ def auroc_of(cell: CellResult, value: str) -> float | None:
         return macro_auroc(value, cell.findings)
     if value in STUDY_MACROS:
         return macro_auroc(MACRO_DEFINED, dict(cell.studies).get(STUDY_MACROS[value], ()))
+    if value.startswith(ALSO_TEST):
+        return macro_auroc(MACRO_DEFINED, dict(cell.also_test).get(value.removeprefix(ALSO_TEST), ()))
     return next((finding.auroc for finding in cell.findings if finding.finding == value), None)

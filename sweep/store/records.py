@@ -19,6 +19,7 @@ class CellResult:
     status: done, failed, missing or damaged; without `done` there are no findings and no macro_auroc. A done cell
     has macro_auroc None where no finding has both classes in the test images. studies: how the scores of a study's
     images are one (`max`, `mean`) -> AUROC of each finding over studies; none where each study has one image.
+    also_test: name of a second split that is reported -> AUROC of each finding on its images (SplitRecipe.also_test).
     precision: the number format of its network, such as `bfloat16`; None where its result does not say.
     """
 
@@ -35,6 +36,7 @@ class CellResult:
     macro_auroc: float | None = None
     studies: tuple[tuple[str, tuple[FindingAuroc, ...]], ...] = ()
     precision: str | None = None
+    also_test: tuple[tuple[str, tuple[FindingAuroc, ...]], ...] = ()
 
     @property
     def place(self) -> Place:
@@ -129,9 +131,10 @@ def without_nan(results: Iterable[CellResult]) -> tuple[list[CellResult], list[C
     for result in results:
         # None is an undefined AUROC and stays; NaN would turn every mean it enters into NaN.
         of_studies = (f.auroc for _, findings in result.studies for f in findings)
-        values = (result.macro_auroc, *(f.auroc for f in result.findings), *of_studies)
+        of_also = (f.auroc for _, findings in result.also_test for f in findings)
+        values = (result.macro_auroc, *(f.auroc for f in result.findings), *of_studies, *of_also)
         if any(value is not None and not math.isfinite(value) for value in values):
-            result = replace(result, status=Status.FAILED, findings=(), macro_auroc=None, studies=())
+            result = replace(result, status=Status.FAILED, findings=(), macro_auroc=None, studies=(), also_test=())
             broken.append(result)
         kept.append(result)
     return kept, broken

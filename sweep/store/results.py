@@ -69,12 +69,15 @@ class ResultReader:
         result = artefacts.result
         findings = tuple(FindingAuroc(**finding) for finding in result["findings"])
         # Absent in results of 0.1.0, which have no numbers of studies.
-        studies = tuple(
-            (how, tuple(FindingAuroc(**finding) for finding in found))
-            for how, found in sorted(result.get("studies", {}).items())
+        studies, also_test = (
+            tuple(
+                (name, tuple(FindingAuroc(**finding) for finding in found))
+                for name, found in sorted(result.get(field, {}).items())
+            )
+            for field in ("studies", "also_test")
         )
         row = self._row(cell, Status.DONE, findings, result["macro_auroc"])
-        return replace(row, studies=studies, precision=result.get("precision"))
+        return replace(row, studies=studies, precision=result.get("precision"), also_test=also_test)
 
     def _empty(self, cell: Cell, failed: set[str]) -> CellResult:
         status = Status.FAILED if self.store.folder(cell) in failed else Status.MISSING

@@ -5,7 +5,7 @@ import io
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -252,12 +252,9 @@ def _one_seed(context: JobContext, target: SeedTarget) -> None:
 
 
 def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None:
-    """Predict the test part and publish predictions, network and result. Raises FloatingPointError for NaN."""
+    """Predict the test images and publish predictions, network and result. Raises FloatingPointError for NaN."""
     job, parts, compute = context.job, context.parts, context.compute
-    logits = test_logits(cell.backbone, cell.head.to(compute.device), job.recipe, parts.test, compute)
-    # Before anything is stored: an AUROC of NaN would look like a missing class.
-    if not np.isfinite(logits).all():
-        raise FloatingPointError("a test logit is not finite: the model diverged after its best epoch")
+    logits = _finite_logits(context, cell, parts.test)
     findings = auroc_per_finding(logits, parts.test.targets, parts.test.known, parts.findings)
     value = macro(findings)
     studies = study_aurocs(logits, parts.test.targets, parts.test.known, parts.test.studies, parts.findings)
@@ -283,6 +280,12 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
         "seconds": cell.seconds,
     }
     contents = {"predictions.parquet": predictions_parquet(parts, logits, LOGIT)}
+    also, split = parts.also_test, job.recipe.splits.also_test
+    if also is not None and split is not None:
+        also_logits = _finite_logits(context, cell, also)
+        contents[f"predictions_{split}.parquet"] = predictions_parquet(replace(parts, test=also), also_logits, LOGIT)
+        also_findings = auroc_per_finding(also_logits, also.targets, also.known, parts.findings)
+        result["also_test"] = {split: [asdict(finding) for finding in also_findings]}
     if job.label_percent < 100:  # at 100% the subset is the whole training part
         contents["subset.txt"] = "\n".join(ids).encode()
     if len(cell.val_subset) < len(parts.val):
@@ -291,6 +294,15 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
     parents = _parents(job, context.files, target)
     publish(context.files, target.folder, contents, result, recipe=fingerprint(job.recipe), parents=parents)
     context.emit(Outcome(target.key, "done", value))
+
+
+def _finite_logits(context: JobContext, cell: TrainedCell, part: Part) -> np.ndarray:
+    """(N, F) logits of a part's images. Raises FloatingPointError: an AUROC of NaN would look like a missing class."""
+    compute = context.compute
+    logits = test_logits(cell.backbone, cell.head.to(compute.device), context.job.recipe, part, compute)
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("a test logit is not finite: the model diverged after its best epoch")
+    return logits
 
 
 def _network_files(job: DownstreamJob, target: SeedTarget, cell: TrainedCell) -> dict[str, bytes]:

@@ -45,12 +45,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """A dataset as one recipe sees it. Where the recipe says so, val and test are the same images."""
+    """A dataset as one recipe sees it. Where the recipe says so, val and test are the same images.
+
+    also_test: the images of a second split that are reported, None where the recipe names none.
+    """
 
     train: Part
     val: Part
     test: Part
     findings: tuple[str, ...]
+    also_test: Part | None = None
 
 
 def is_carved(patient_id: str, percent: int) -> bool:
@@ -64,6 +68,8 @@ def targets_of(labels: np.ndarray, policy: LabelPolicy, evaluation: bool) -> tup
     """Raw codes (N, F) int8 -> targets (N, F) float32 of 1 and 0, and which of them are known, (N, F) bool.
 
     In evaluation only labels that are 1 or 0 in the source are known, whatever the policy says of training.
+    Validation that is carved from the training patients is read as training is: its labels are of the same making, and
+    a labeller that writes no 0 for a finding would leave it without a known negative.
     """
     uncertain, blank = labels == UNCERTAIN, labels == BLANK
     targets = (labels == POSITIVE).astype(np.float32)
@@ -103,17 +109,22 @@ def load_parts(files: ReadFiles, folder: str, manifest: Manifest, recipe: Downst
     else:
         val_source = get(splits.val)
         val_rows = np.arange(len(val_source))
-    test = get(splits.test)
     parts = Parts(
         _part(train, train_rows, recipe, evaluation=False),
-        _part(val_source, val_rows, recipe, evaluation=True),
-        _part(test, np.arange(len(test)), recipe, evaluation=True),
+        _part(val_source, val_rows, recipe, evaluation=splits.val != "carved"),
+        _whole(get(splits.test), recipe),
         manifest.findings,
+        _whole(get(splits.also_test), recipe) if splits.also_test is not None else None,
     )
-    for name in ("train", "val", "test"):
-        if len(getattr(parts, name)) == 0:
+    for name in ("train", "val", "test", "also_test"):
+        part: Part | None = getattr(parts, name)
+        if part is not None and len(part) == 0:
             raise ValueError(f"{folder} has no image for {name} (recipe: {splits}); it has {manifest.counts['splits']}")
     return parts
+
+
+def _whole(images: ImageSet, recipe: DownstreamRecipe) -> Part:
+    return _part(images, np.arange(len(images)), recipe, evaluation=True)
 
 
 def _part(images: ImageSet, rows: np.ndarray, recipe: DownstreamRecipe, evaluation: bool) -> Part:

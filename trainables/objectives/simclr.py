@@ -30,8 +30,13 @@ class SimClrConfig:
 
     @staticmethod
     def released() -> "SimClrConfig":
-        """The released code's head, without biases."""
+        """The released code's head of SimCLR alone, without biases."""
         return SimClrConfig(head=HeadSpec(dims=(512, 128), norm="batch", act="relu", bias=False, bias_last=False))
+
+    @staticmethod
+    def released_joint() -> "SimClrConfig":
+        """The released code's head of the joint methods: as `released`, but its last layer has a bias."""
+        return SimClrConfig(head=HeadSpec(dims=(512, 128), norm="batch", act="relu", bias=False))
 
     def build(self, context: BuildContext, pairs: Pairs = TWO_VIEWS) -> "SimClr":
         """The module on a backbone of the context's width, for these pairs of views."""

@@ -39,7 +39,7 @@ class VicRegConfig:
 
     @staticmethod
     def released() -> "VicRegConfig":
-        """The released code has the paper's values."""
+        """The paper's values. The released code's last layer has a bias, on which no term and no gradient depends."""
         return VicRegConfig()
 
     def build(self, context: BuildContext, pairs: Pairs = TWO_VIEWS) -> "VicReg":

@@ -39,12 +39,17 @@ class EvalSpec:
             if side is not None and side < self.size:
                 raise ValueError(f"EvalSpec.{name} is {side}: it must be at least size, {self.size}")
 
+    @property
+    def stored_size(self) -> int:
+        """The side at which a dataset is built so that no image is enlarged: the largest that a crop is cut from."""
+        return max(self.size, self.resize or 0, self.test_resize or 0)
+
 
 def paper_chexpert(size: int) -> EvalSpec:
     """Resize(256), CenterCrop(224) and a mirror (B.2), in the same proportion at other sizes.
 
-    Stored images are squares: one of 224 is enlarged to 256 before the crop, so that the backbone sees its central
-    196 x 196 pixels. Build the data at 256 for the pixels that an archive's own images would give.
+    Build the data at 256 (`stored_size`): images of 224 would be enlarged before the crop, so that the backbone sees
+    the central 196 x 196 of their pixels, without a quarter of the energy above half of the highest frequency.
     """
     return EvalSpec(size, resize=round(size * 256 / 224), flip_p=0.5)
 
@@ -60,7 +65,7 @@ def released_chexpert(size: int) -> EvalSpec:
 
 
 def released_nih(size: int) -> EvalSpec:
-    """A mirror and Resize(224) in training; in a test ten crops of Resize(256)."""
+    """A mirror and Resize(224) in training; in a test ten crops of Resize(256), at which the data are to be built."""
     return EvalSpec(size, flip_p=0.5, ten_crop=True, test_resize=round(size * 256 / 224))
 
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import torch
 from trained_storage import small_study, train
 
+from datasets_io.corpus.read import read_manifest
+from datasets_io.pixels.grey import resize
 from datasets_io.sources.nih_boxes import Box
 from sweep.export.encoder_files import export_encoder, find_encoder
 from sweep.figures import feature_maps, grad_cam_panels, pointing_game
@@ -18,8 +21,8 @@ from sweep.figures.models import cell_network, first_cell
 from sweep.figures.view import make_view
 from sweep.store.snapshot import Origin, Snapshot
 from trainables.evaluation.cell_model import FROZEN, TUNED
-from trainables.evaluation.encoder_features import image_features, sample_images
-from trainables.views.evaluation import EvalSpec
+from trainables.evaluation.encoder_features import ImageSample, equally_many, image_features, sample_images
+from trainables.views.evaluation import EvalSpec, paper_chexpert, prepare
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,11 @@ def test_the_feature_map_says_which_network_and_gives_numbers(view, drawings):
     assert {one["network"] for one in numbers.values()} == {TUNED}
     for one in numbers.values():
         assert 0 <= one["classifier_auroc"] <= 1 and one["mixing"] >= 0 and one["images"] > 100
+        assert sum(one["held_out"]) > 60
+    caption = drawings["feature_map_figure_2"].caption
+    assert re.search(
+        r"held-out ones first \(\d+ of the corpus, \d+ of chexpert; \d+ of the corpus, \d+ of nih", caption
+    )
     again = feature_maps.draw(view, *feature_maps.FIGURES[0])
     assert again == drawings["feature_map_figure_2"]
 
@@ -107,10 +115,45 @@ def test_samples_are_seeded_and_leave_training_images_out_where_they_can(trained
     names = (trained.raw["nih_cxr14"] / "test_list.txt").read_text().split()
     assert len(held_out) == 40 and set(held_out.image_ids[:3].tolist()) <= set(whole.image_ids.tolist())
     assert np.mean([name in names for name in held_out.image_ids.tolist()]) > 0.5
+    # Where test and val hold fewer, all of them are taken and training images fill up what lacks.
+    counts = {name: one["images"] for name, one in read_manifest(files, folder).counts["splits"].items()}
+    outside = counts["test"] + counts["val"]
+    filled = sample_images(files, folder, outside + 10, seed=0)
+    assert (len(filled), int(filled.held_out.sum())) == (outside + 10, outside)
+    assert len(sample_images(files, folder, outside, seed=0)) == outside
     backbone = cell_network_of(trained)
     features = image_features(backbone, EvalSpec(48), whole.pixels, torch.device("cpu"), batch_size=7)
     assert features.shape == (120, 128)
     assert np.allclose(features, image_features(backbone, EvalSpec(48), whole.pixels, torch.device("cpu")), atol=1e-5)
+
+
+def test_both_sets_of_a_map_are_equally_many_and_equally_sharp():
+    """A corpus stored at 224 beside a dataset at 256: enlarged by the recipe, one would be told by its blur."""
+
+    # Amplitudes fall with the frequency, as those of photographs and radiographs do.
+    frequency = np.hypot(np.fft.fftfreq(320)[:, None], np.fft.fftfreq(320)[None])
+    spectrum = np.fft.fft2(np.random.default_rng(0).normal(size=(5, 320, 320))) / np.maximum(frequency, 1 / 320) ** 1.5
+    scenes = np.real(np.fft.ifft2(spectrum))
+    scenes = (128 + 40 * scenes / scenes.std()).clip(0, 255).astype(np.uint8)
+
+    def sample(name, count, side):
+        ids = np.array([f"{name}{i}" for i in range(count)])
+        pixels = np.stack([resize(image, side) for image in scenes[:count]])
+        return ImageSample(name, pixels, ids, ids, np.ones(count, bool))
+
+    def detail(one):
+        """Energy above half of the highest frequency of what a network sees."""
+        seen = prepare(paper_chexpert(224), one.pixels, None, torch.device("cpu"))[:, 0].numpy()
+        along = np.abs(np.fft.fftfreq(224))
+        high = np.hypot(along[:, None], along[None]) > 0.25
+        return float((np.abs(np.fft.fft2(seen)) ** 2)[:, high].sum())
+
+    corpus, dataset = equally_many(sample("a", 5, 224), sample("b", 4, 256))
+    assert len(corpus) == len(dataset) == 4 and corpus.side == dataset.side == 224
+    assert corpus.image_ids.tolist() == ["a0", "a1", "a2", "a3"] and len(corpus.held_out) == 4
+    assert dataset.at(224) is dataset
+    assert detail(dataset) / detail(corpus) == pytest.approx(1, abs=0.08)  # bilinear twice: 0.82
+    assert detail(sample("b", 4, 256)) / detail(corpus) > 1.5
 
 
 def cell_network_of(trained):

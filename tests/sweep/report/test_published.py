@@ -1,9 +1,14 @@
 """Is the paper's data whole and as printed: spot values, shapes, and the repetitions the paper itself has."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
-from sweep.report.published import published_findings, published_mean
+from sweep.report.published import published_findings, published_mean, published_notes, shown_sections
 from sweep.report.published_values import COLUMNS, MEANS, PER_FINDING
+from sweep.studies import STUDIES
+from trainables.registry import display_name
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_per_finding_values_and_names():
     rows = {row.finding: row for row in published_findings("chexpert", 1)}
     assert rows["enlarged_cardiomediastinum"].printed_name == "Enlarged Cardiomeastinum"
     assert rows["pleural_other"].auroc == {"imagenet": 78.11, "clip": 95.52, "simclr": 68.65, "clip+simclr": 95.52}
-    assert rows["lung_lesion"].prevalence == 43.25
+    assert (rows["lung_lesion"].prevalence, rows["lung_opacity"].prevalence) == (3.53, 43.25)
     assert published_findings("nih_cxr14", 10)[-1].auroc["clip"] == 81.90
 
 
@@ -69,3 +74,79 @@ def test_every_value_is_a_percentage():
     aurocs = [value for table in PER_FINDING.values() for values, _ in table.values() for value in values]
     assert (len(means), len(aurocs)) == (2 * 13 * 5 + 4 * 4 * 4, 4 * (3 * 13 + 3 * 14))
     assert all(55 < value < 90 for value in means) and all(25 < value < 100 for value in aurocs)
+
+
+def test_a_finding_has_one_prevalence_in_all_tables_of_a_dataset():
+    """Tables 4 and 6 print those of Lung Lesion and Lung Opacity in each other's row."""
+    for dataset in ("chexpert", "nih_cxr14"):
+        tables = [{row.finding: row.prevalence for row in published_findings(dataset, n)} for n in (100, 10, 1)]
+        assert tables[0] == tables[1] == tables[2]
+
+
+def test_values_are_shown_where_the_test_images_are_the_papers():
+    shown = {name: set(shown_sections(make())) for name, make in STUDIES.items()}
+    both = {"chexpert", "nih_cxr14"}
+    assert shown == {"demo": set(), "paper": both, "released": both, "strict": {"chexpert/macro_also_test_val"}}
+
+
+def test_notes_say_where_values_are_of_other_images_and_where_of_another_draw():
+    (nih,) = published_notes(STUDIES["paper"]())
+    assert nih.startswith("NIH-ChestX-Ray14: the paper's values are of another draw of a 70-10-20 split")
+    chexpert, nih = published_notes(STUDIES["strict"]())
+    assert "CheXpert: the paper's values are of other test images and are not shown here; they stand" in chexpert
+    assert nih.endswith("are of other test images and are not shown here.")
+    assert published_notes(STUDIES["demo"]()) == ()
+
+
+def test_lateral_images_are_not_the_papers():
+    study = STUDIES["paper"]()
+    chexpert = study.datasets[0]
+    lateral = replace(chexpert, recipe=replace(chexpert.recipe, frontal_only=False))
+    assert "chexpert" not in shown_sections(replace(study, datasets=(lateral, study.datasets[1])))
+
+
+# -- against the text of the paper, where it is at hand --------------------------------------------
+
+NUMBER = r"(\d+\.\d\d)"
+NAMES = {"Random Init.": "random", "ImageNet Init.": "imagenet"} | {
+    display_name(name): name for name in MEANS[1]["chexpert"] if name not in ("random", "imagenet")
+}
+
+
+@pytest.fixture(scope="module")
+def lines(shared_data):
+    """Lines of the paper's text, table by table: number of the caption that follows -> the lines before it."""
+    path = shared_data.parent / "paper.txt"
+    if not path.is_file():
+        pytest.skip(f"needs the text of the paper, {path}")
+    tables, begun = {}, []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        caption = re.match(r"Table (\d):", line)
+        begun.append(line)
+        if caption:
+            tables[int(caption[1])], begun = begun, []
+    return tables
+
+
+@pytest.mark.parametrize("table", [1, 8, 9])
+def test_every_mean_and_interval_is_the_papers(lines, table):
+    found, dataset = {}, None
+    for line in lines[table]:
+        if "AUROC)" in line and line.startswith("Methods"):
+            dataset = "chexpert" if "CheXpert (" in line else "nih_cxr14"
+        values = re.findall(rf"{NUMBER} ± {NUMBER}", line)
+        if values and dataset is not None:
+            name = re.sub(r"^\([ab]\)", "", line).strip().split("\t")[0]
+            found.setdefault(dataset, {})[NAMES[name]] = tuple((float(mean), float(half)) for mean, half in values)
+    assert found == MEANS[table]
+
+
+@pytest.mark.parametrize("table", range(2, 8))
+def test_every_finding_and_prevalence_is_the_papers(lines, table):
+    found = {}
+    for line in lines[table]:
+        name, *values = line.split("\t")
+        if len(values) == 5 and all(re.fullmatch(NUMBER, value) for value in values):
+            *aurocs, prevalence = map(float, values)
+            found[name] = (tuple(aurocs), prevalence)
+    assert found == PER_FINDING[table] and list(found) == list(PER_FINDING[table])

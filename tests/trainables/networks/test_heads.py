@@ -45,6 +45,7 @@ def test_the_released_heads_are_those_of_the_code():
     assert layers(ClipConfig.released().text_head, 768) == ["768-512 bias", *block]
     assert layers(ConvirtConfig.released().image_head, 2048) == ["2048-512 bias", "ReLU", "512-512 bias"]
     assert layers(SimClrConfig.released().head, 2048) == ["2048-512", "BatchNorm1d", "ReLU", "512-128"]
+    assert layers(SimClrConfig.released_joint().head, 2048) == ["2048-512", "BatchNorm1d", "ReLU", "512-128 bias"]
     assert layers(MocoV2Config.released().head, 2048) == ["2048-2048 bias", "ReLU", "2048-128 bias"]
 
 

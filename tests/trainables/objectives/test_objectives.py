@@ -322,6 +322,24 @@ def test_the_small_configurations_cover_the_registry():
     assert all(isinstance(CONFIGS[name], kind) for name, kind in (IMAGE_TEXT | IMAGE_IMAGE).items())
 
 
+def test_vicreg_does_not_depend_on_a_bias_of_its_last_layer():
+    """So the released code's head, which has one, and the official code's, which has none, are one method."""
+    a, b = pair(8, 12)
+    objective = vicreg.VicReg(nn.Identity(), VicRegConfig(), ((SSL_1, SSL_2),))
+    bias = torch.linspace(-3, 5, 12, dtype=a.dtype).requires_grad_()
+    without, with_bias = objective.pair_losses(a, b), objective.pair_losses(a + bias, b + bias)
+    for name, value in without.items():
+        torch.testing.assert_close(with_bias[name], value, atol=1e-12, rtol=1e-12)
+    (gradient,) = torch.autograd.grad(total(with_bias), bias)
+    assert float(gradient.abs().max()) < 1e-12
+
+
+def test_simclr_does_depend_on_a_bias_of_its_last_layer():
+    a, b = pair(8, 12)
+    objective = simclr.SimClr(nn.Identity(), SimClrConfig(), ((SSL_1, SSL_2),))
+    assert abs(float(total(objective.pair_losses(a + 1, b + 1)) - total(objective.pair_losses(a, b)))) > 0.01
+
+
 def test_a_batchs_shape_counts_not_the_configured_size():
     """A validation batch may be smaller than the training one."""
     for method in METHODS:

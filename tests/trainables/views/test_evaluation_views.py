@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from datasets_io.pixels.grey import resize
 from trainables.views.evaluation import (
     EvalSpec,
     contents,
@@ -103,6 +104,28 @@ def test_the_papers_crop_of_stored_224_is_their_central_196_enlarged():
     ours = prepare(paper_chexpert(224), pixels, None, CPU)
     central = as_torchvision(pixels[:, 14:210, 14:210], v2.Resize((224, 224)), NORMALISE)
     torch.testing.assert_close(ours[..., 2:-2, 2:-2], central[..., 2:-2, 2:-2], atol=1e-5, rtol=0)
+
+
+def high_frequencies(image: np.ndarray) -> float:
+    """Energy above half of the highest frequency along an axis, of a square image without its mean."""
+    power = np.abs(np.fft.fft2(image - image.mean())) ** 2
+    frequency = np.abs(np.fft.fftfreq(len(image)))
+    return float(power[np.hypot(frequency[:, None], frequency[None]) > 0.25].sum())
+
+
+@pytest.mark.parametrize(("make", "crop"), [(paper_chexpert, None), (released_nih, 4)])
+def test_data_built_at_the_stored_size_keep_the_fine_detail_of_the_archives_images(make, crop):
+    """As Resize(256) and a crop of the archive's own image; data of 224 pixels, enlarged, lose a quarter and more."""
+    spec, originals = make(224), images(320, count=2)
+    assert spec.stored_size == 256
+    expected = as_torchvision(originals, v2.Resize((256, 256)), v2.CenterCrop(224), NORMALISE)[:, 0].numpy()
+    ratios = {}
+    for stored in (spec.stored_size, 224):
+        pixels = np.stack([resize(image, stored) for image in originals])
+        ours = prepare_test(spec, pixels, CPU)
+        ours = (ours if crop is None else ours[:, crop])[:, 0].numpy()
+        ratios[stored] = high_frequencies(ours[0]) / high_frequencies(expected[0])
+    assert ratios[256] == pytest.approx(1, abs=0.02) and ratios[224] < 0.75
 
 
 def test_an_image_of_the_right_size_is_only_scaled():
