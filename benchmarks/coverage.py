@@ -6,7 +6,7 @@ more or less spread than negatives, and skewed to either side.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
@@ -18,6 +18,7 @@ from sweep.statistics.placements import Classes, Placed, classes_of, place
 
 Scores = Callable[[np.ndarray, float], np.ndarray]  # (normal numbers, true AUROC) -> scores
 AUROCS = (0.6, 0.75, 0.85, 0.95)
+PAIRS = ((0.75, 0.75), (0.85, 0.85), (0.8, 0.75), (0.9, 0.8))  # of two methods
 
 
 def _spread(ratio: float) -> tuple[Scores, Scores]:
@@ -59,7 +60,10 @@ SHAPES: dict[str, tuple[Scores, Scores]] = {
     "skewed to the right": (lambda z, auroc: _gamma(z) + _gamma_shift(auroc), lambda z, auroc: _gamma(z)),
     "skewed to the left": (lambda z, auroc: _gamma_shift(auroc) - _gamma(z), lambda z, auroc: -_gamma(z)),
     "exponential": (lambda z, auroc: _exponential(z) * auroc / (1 - auroc), lambda z, auroc: _exponential(z)),
-    "exponential, mirrored": (lambda z, auroc: -_exponential(z), lambda z, auroc: -_exponential(z) * auroc / (1 - auroc)),
+    "exponential, mirrored": (
+        lambda z, auroc: -_exponential(z),
+        lambda z, auroc: -_exponential(z) * auroc / (1 - auroc),
+    ),
 }
 
 
@@ -67,7 +71,7 @@ SHAPES: dict[str, tuple[Scores, Scores]] = {
 class Design:
     """A test set. positives: patients with the finding, one count for each finding; patients: all of them.
 
-    images: of each patient; alike: correlation of scores within a patient, and half of it between findings. A patient
+    images: of each patient; alike: correlation of scores within a patient. A patient
     with a finding shows it in all images, or, where mixed, in each other image with probability 1/2.
     """
 
@@ -82,7 +86,7 @@ def designs_of_findings() -> dict[str, Design]:
     """1 to 200 positives, one to five images of a patient, rare positives and rare negatives."""
     found = {f"{n} of 300": Design((n,), 300) for n in (1, 2, 3, 5, 8, 10, 12, 15, 20, 30, 50, 100)}
     found["200 of 1000"] = Design((200,), 1000)
-    found["10 of 40"] = Design((10,), 40)
+    found["10 of 50"] = Design((10,), 50)
     found["100 of 110"] = Design((100,), 110)
     found["10 of 120, 3 images"] = Design((10,), 120, 3, 0.5)
     found["20 of 80, 5 images"] = Design((20,), 80, 5, 0.3)
@@ -101,8 +105,19 @@ def designs_of_macros() -> dict[str, Design]:
     }
 
 
+def designs_of_differences() -> dict[str, Design]:
+    """Pairs of methods on one finding or several, which share patients."""
+    return {
+        "10 of 300": Design((10,), 300),
+        "50 of 300": Design((50,), 300),
+        "100 of 300, 2 images": Design((100,), 300, 2, 0.5),
+        "200 of 1000": Design((200,), 1000),
+        "10 findings of valid.csv": designs_of_macros()["10 findings of valid.csv"],
+    }
+
+
 def _normals(rng: np.random.Generator, design: Design, repeats: int, num: int) -> np.ndarray:
-    """(N, repeats, num) standard normal numbers, correlated within a patient by alike, within num by alike / 2 or 0.4."""
+    """(N, repeats, num) standard normal numbers, correlated within a patient by alike, and among num by 0.4."""
     shape = (design.patients, repeats)
     between = 0.4
 
@@ -185,13 +200,29 @@ def coverage_of(intervals: Iterator[PatientInterval], truth: float) -> Coverage:
         return Coverage(0.0, None, None, None)
     low, high = np.array(given).T
     inside = (low <= truth) & (truth <= high)
-    return Coverage(len(given) / len(found), float(inside.mean()), float((high < truth).mean()), float((high - low).mean()))
+    return Coverage(
+        len(given) / len(found), float(inside.mean()), float((high < truth).mean()), float((high - low).mean())
+    )
 
 
-def scan(design: Design, repeats: int, seed: int, shapes: Sequence[str] = tuple(SHAPES)) -> dict[tuple[str, float], Coverage]:
+def scan(
+    design: Design, repeats: int, seed: int, shapes: Sequence[str] = tuple(SHAPES)
+) -> dict[tuple[str, float], Coverage]:
     """(shape, true AUROC) -> coverage of the mean over the design's findings."""
     found = {}
     for number, (shape, auroc) in enumerate(product(shapes, AUROCS)):
         rng = np.random.default_rng([seed, number])
         found[shape, auroc] = coverage_of(simulate(design, shape, auroc, repeats, rng), auroc)
+    return found
+
+
+def scan_differences(
+    design: Design, repeats: int, seed: int, shapes: Sequence[str] = tuple(SHAPES)
+) -> dict[tuple[str, tuple[float, float], float], Coverage]:
+    """(shape, true AUROCs, correlation of the methods' scores) -> coverage of the difference."""
+    found = {}
+    for number, (shape, pair, alike) in enumerate(product(shapes, PAIRS, (0.5, 0.9))):
+        rng = np.random.default_rng([seed, number])
+        intervals = simulate_differences(design, shape, pair, repeats, rng, alike)
+        found[shape, pair, alike] = coverage_of(intervals, pair[0] - pair[1])
     return found

@@ -1,4 +1,4 @@
-"""What do the saved predictions of a dataset's cells say: AUROC under resampling, AUPRC, calibration, subgroups?"""
+"""What do the saved predictions of a dataset's cells say: placements, AUPRC, calibration, subgroups?"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +10,8 @@ import pyarrow as pa
 from datasets_io.corpus.read import read_manifest, read_table
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import ReadFiles
-from sweep.statistics.bootstrap import Resamples, draw_resamples, presort, resampled_aurocs
-from sweep.statistics.subgroups import METADATA, Attribute, GroupMacros, attributes_of, group_macros, group_names
+from sweep.statistics.placements import Classes, Placed, classes_of, place, presort
+from sweep.statistics.subgroups import METADATA, Attribute, attributes_of, group_names, place_groups
 from sweep.store.predictions import TestImages, UnusablePredictions, read_predictions
 from sweep.store.records import CellResult
 from sweep.store.store import ReadStore
@@ -32,27 +32,28 @@ class TestSet:
     __test__ = False  # no test class, whatever its name says to pytest
 
     images: TestImages
-    resamples: Resamples
+    classes: Classes
     attributes: tuple[Attribute, ...]
 
 
 @dataclass(frozen=True)
 class CellMetrics:
-    """What the predictions of one cell say. resampled: (F, num) AUROCs of the resamples, NaN where undefined.
+    """What the predictions of one cell say. placed: AUROCs, and what each patient moves them by.
 
-    qualities: name of a measure -> (F,), NaN where undefined. groups: for each attribute of the test set.
+    qualities: name of a measure -> (F,), NaN where undefined. groups: for each attribute of the test set, for each of
+    its compared groups, the same as placed of the attribute's findings.
     """
 
-    resampled: np.ndarray
+    placed: Placed
     qualities: Mapping[str, np.ndarray]
-    groups: tuple[GroupMacros, ...]
+    groups: tuple[tuple[Placed, ...], ...]
 
 
-def make_test_set(images: TestImages, metadata: pa.Table | None, num_resamples: int, seed: int = 0) -> TestSet:
-    """The test images with their resamples and groups. metadata: as `read_metadata` gives, None without subgroups."""
+def make_test_set(images: TestImages, metadata: pa.Table | None) -> TestSet:
+    """The test images with their classes and groups. metadata: as `read_metadata` gives, None without subgroups."""
     names = {} if metadata is None else group_names(metadata, images.image_ids)
     attributes = attributes_of(names, images.patient_ids, images.labels, images.known)
-    return TestSet(images, draw_resamples(images.patient_ids, num_resamples, seed), attributes)
+    return TestSet(images, classes_of(images.labels, images.known, images.patient_ids), attributes)
 
 
 def cell_metrics(tests: TestSet, probabilities: np.ndarray, result: CellResult) -> CellMetrics:
@@ -72,12 +73,9 @@ def cell_metrics(tests: TestSet, probabilities: np.ndarray, result: CellResult) 
             )
     orders = presort(probabilities)
     return CellMetrics(
-        resampled_aurocs(probabilities, images.labels, images.known, tests.resamples, orders),
+        place(probabilities, tests.classes, orders),
         {name: _by_finding(measure, probabilities, images) for name, measure in QUALITIES.items()},
-        tuple(
-            group_macros(attribute, probabilities, images.labels, images.known, tests.resamples, orders)
-            for attribute in tests.attributes
-        ),
+        tuple(place_groups(attribute, probabilities, orders) for attribute in tests.attributes),
     )
 
 

@@ -5,14 +5,17 @@ scale, with Student's quantile. Why, and how well it covers: docs/statistics.md.
 Coull (1998) add to a proportion: without it AUROC 1.0 has no variance, and where few patients are positive the
 variance is too small whenever the estimate is too high, since those who would be missed are not among them.
 
-For a value sum of w_f A_f over findings f, with D of placements.py, T = sum of w_f D_f, d = A - 1/2 (A itself is a
-difference of two AUROCs: d = A), m and n the effective positive and negative patients of f:
+For a value sum of w_f A_f over findings f, with D of placements.py, T = sum of w_f D_f, d = A - 1/2, m and n the
+effective positive and negative patients of f:
     Vp, Vn = sum of D_f^2 over positive patients, over the others
     a_f = w_f^2 (d^2 / (m + 1)^2 + d^2 / (n + 1)^2 - Vp / m - Vn / n)     what the added patients change in var(w_f A_f)
     s_f = -d (Vp' / (m + 1) + Vn' / (n + 1)) / (Vp' + Vn')                where to they move A_f; ' with its part of a_f
     r_f = squared correlation of w_f A_f with the value
     centre = sum of w_f (A_f + r_f s_f),  variance = T.T + sum of r_f a_f
 One finding has r = 1: the patients are simply added. In a mean of many, which is less skewed, each counts by its share.
+
+The difference of two methods on the same images is not bounded near where it lies, and what is rare is a patient on
+whom they differ: nobody is added, the scale is AUROC, and it takes more patients.
 """
 
 from collections.abc import Sequence
@@ -24,7 +27,8 @@ from scipy.special import ndtr, ndtri, stdtrit
 from sweep.statistics.placements import Classes, Placed
 
 FEWEST_PATIENTS = 10  # effective patients of either class; below them the coverage depends on the scores' distribution
-FEWEST_IN_ALL = 40  # of both classes: below them the interval covers too much
+FEWEST_IN_ALL = 50  # of both classes: below them the interval covers too much
+FEWEST_IN_DIFFERENCE = 50  # effective patients that carry a difference; below them it covers 84 to 99%
 # Student's degrees of freedom are those of the variance (Satterthwaite, 1946), and these. By simulation: with none the
 # interval covers 97 to 98% at 10 positives, with infinitely many 92%.
 ADDED_FREEDOM = 10
@@ -35,13 +39,14 @@ NO_SPREAD = 1e-12  # AUROC; a standard error below it is rounding
 class PatientInterval:
     """low, high: in AUROC, both None where there is no interval; note: why there is none, empty where there is one.
 
-    fewest_patients: smallest effective number of patients of one class in any finding of the value.
+    fewest_patients: smallest effective number of patients of one class in any finding of the value,
+    None where that is not known.
     """
 
     low: float | None
     high: float | None
     note: str
-    fewest_patients: float
+    fewest_patients: float | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def difference_interval(
 ) -> PatientInterval:
     """Of first - second, the mean over findings, both on the same images."""
     difference = Placed(first.aurocs - second.aurocs, first.influence - second.influence)
-    return _interval([Term(difference, classes, names, rows, 1 / len(rows))], is_difference=True)
+    return _interval([Term(difference, classes, names, rows, 1 / len(rows))], is_difference=True, add=False)
 
 
 def gap_interval(
@@ -87,13 +92,14 @@ def gap_interval(
     return _interval(terms, is_difference=True)
 
 
-def _interval(terms: Sequence[Term], is_difference: bool) -> PatientInterval:
+def _interval(terms: Sequence[Term], is_difference: bool, add: bool = True) -> PatientInterval:
+    """add: whether the patients at chance are added."""
     sizes = np.concatenate([term.classes.sizes[list(term.rows)] for term in terms])
     fewest = float(sizes.min())
     if note := _too_few(terms):
         return PatientInterval(None, None, note, fewest)
     total = np.sum([term.total() for term in terms], axis=0)
-    parts = [_moments(term, total, is_difference and len(terms) == 1) for term in terms]
+    parts = [_moments(term, total, add) for term in terms]
     own, shift, of_classes, covariance = (np.concatenate(part) for part in zip(*parts, strict=True))
     added = own - of_classes.sum(axis=1)  # a_f; own: var(w_f A_f) with the added patients, of_classes: without them
     raw = float(total @ total)
@@ -103,6 +109,9 @@ def _interval(terms: Sequence[Term], is_difference: bool) -> PatientInterval:
     share = np.clip((covariance + added) ** 2 / np.maximum(own * with_all, NO_SPREAD**4), 0, 1)
     spread = float(np.sqrt(raw + share @ added))
     freedom = of_classes.sum() ** 2 / max((of_classes**2 / sizes).sum(), NO_SPREAD**4)
+    if is_difference and freedom < FEWEST_IN_DIFFERENCE:
+        note = f"fewer than {FEWEST_IN_DIFFERENCE} patients of the rarer class carry the difference"
+        return PatientInterval(None, None, note, fewest)
     half = float(stdtrit(freedom + ADDED_FREEDOM, 0.975)) * spread
     estimate = float(sum(term.weight * term.placed.aurocs[list(term.rows)].sum() for term in terms))
     return PatientInterval(*_limits(estimate, estimate + float(share @ shift), half, is_difference), "", fewest)
@@ -120,7 +129,7 @@ def _limits(estimate: float, centre: float, half: float, is_difference: bool) ->
     return min(low, estimate), max(high, estimate)
 
 
-def _moments(term: Term, total: np.ndarray, is_difference: bool) -> tuple[np.ndarray, ...]:
+def _moments(term: Term, total: np.ndarray, add: bool) -> tuple[np.ndarray, ...]:
     """For the K findings of a term: var(w A) with the added patients, w s, (K, 2) var(w A) by class, covariances.
 
     total: (num_patients,), what each patient moves the whole value by; the covariances are with that.
@@ -128,11 +137,12 @@ def _moments(term: Term, total: np.ndarray, is_difference: bool) -> tuple[np.nda
     rows = list(term.rows)
     influence = term.weight * term.placed.influence[rows]
     positive, sizes = term.classes.positive[rows], term.classes.sizes[rows]
-    # An AUROC of chance is 1/2, a difference of two is 0; groups of images are compared by two AUROCs.
-    away = term.weight * (term.placed.aurocs[rows] - (0 if is_difference else 0.5))
+    away = term.weight * (term.placed.aurocs[rows] - 0.5)
     squares = influence**2
     all_squares, of_positive = squares.sum(axis=1), (squares * positive).sum(axis=1)
     of_classes = np.stack([of_positive, all_squares - of_positive], axis=1)
+    if not add:
+        return of_classes.sum(axis=1), np.zeros(len(rows)), of_classes, influence @ total[term.classes.patients]
     with_added = of_classes * (1 - 1 / sizes) + (away[:, None] / (sizes + 1)) ** 2
     own = with_added.sum(axis=1)
     shift = -away * (with_added / (sizes + 1)).sum(axis=1) / np.maximum(own, NO_SPREAD**4)
