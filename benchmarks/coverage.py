@@ -6,19 +6,19 @@ more or less spread than negatives, and skewed to either side.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
 from scipy.special import gammaincinv, log_ndtr, ndtr, ndtri
 
-from sweep.statistics.patient_intervals import PatientInterval, difference_interval, mean_interval
+from sweep.statistics.patient_intervals import PatientInterval, difference_interval, gap_interval, mean_interval
 from sweep.statistics.placements import Classes, Placed, classes_of, place
 
 Scores = Callable[[np.ndarray, float], np.ndarray]  # (normal numbers, true AUROC) -> scores
 AUROCS = (0.6, 0.75, 0.85, 0.95)
-PAIRS = ((0.75, 0.75), (0.85, 0.85), (0.8, 0.75), (0.9, 0.8))  # of two methods
+PAIRS = ((0.75, 0.75), (0.8, 0.75), (0.95, 0.95), (0.95, 0.85))  # of two methods, or two groups
 
 
 def _spread(ratio: float) -> tuple[Scores, Scores]:
@@ -109,10 +109,19 @@ def designs_of_differences() -> dict[str, Design]:
     """Pairs of methods on one finding or several, which share patients."""
     return {
         "10 of 300": Design((10,), 300),
-        "50 of 300": Design((50,), 300),
+        "100 of 300": Design((100,), 300),
         "100 of 300, 2 images": Design((100,), 300, 2, 0.5),
         "200 of 1000": Design((200,), 1000),
         "10 findings of valid.csv": designs_of_macros()["10 findings of valid.csv"],
+    }
+
+
+def designs_of_gaps() -> dict[str, Design]:
+    """Each of two groups; no patient is in both."""
+    return {
+        "100 of 200": Design((100,), 200),
+        "5 findings, 20 of 150": Design((20,) * 5, 150),
+        "10 findings, 10 to 80 of 120": Design((10, 12, 15, 20, 25, 30, 40, 50, 60, 80), 120),
     }
 
 
@@ -182,6 +191,41 @@ def simulate_differences(
         yield difference_interval(first, second, classes, names, range(r * num, (r + 1) * num))
 
 
+def simulate_gaps(
+    design: Design, shape: str, aurocs: tuple[float, float], repeats: int, rng: np.random.Generator
+) -> Iterator[PatientInterval]:
+    """As `simulate`, of the gap between two groups of patients of this design each."""
+    num = len(design.positives)
+    of_positives, of_negatives = SHAPES[shape]
+    labels, scores = [], []
+    for auroc in aurocs:
+        drawn, normals = _labels(rng, design, repeats), _normals(rng, design, repeats, num)
+        labels.append(drawn.reshape(len(drawn), -1))
+        of_group = np.where(drawn == 1, of_positives(normals, auroc), of_negatives(normals, auroc))
+        scores.append(of_group.reshape(len(drawn), -1))
+    patients = np.repeat(np.arange(2 * design.patients), design.images)
+    is_first = np.arange(len(patients))[:, None] < len(labels[0])
+    both = np.concatenate(labels)
+    parts = [classes_of(both, np.broadcast_to(side, both.shape), patients) for side in (is_first, ~is_first)]
+    placed = [place(np.concatenate(scores), part) for part in parts]
+    names = [""] * num
+    for r in range(repeats):
+        columns = slice(r * num, (r + 1) * num)
+        yield gap_interval(
+            *((_columns(p, columns), _classes(c, columns)) for p, c in zip(placed, parts, strict=True)), names
+        )
+
+
+def _columns(placed: Placed, columns: slice) -> Placed:
+    return Placed(placed.aurocs[columns], placed.influence[columns])
+
+
+def _classes(classes: Classes, columns: slice) -> Classes:
+    return replace(
+        classes, codes=classes.codes[:, columns], positive=classes.positive[columns], sizes=classes.sizes[columns]
+    )
+
+
 @dataclass(frozen=True)
 class Coverage:
     """covered: share of the intervals that hold the truth, None where none is given; width: their mean width."""
@@ -225,4 +269,15 @@ def scan_differences(
         rng = np.random.default_rng([seed, number])
         intervals = simulate_differences(design, shape, pair, repeats, rng, alike)
         found[shape, pair, alike] = coverage_of(intervals, pair[0] - pair[1])
+    return found
+
+
+def scan_gaps(
+    design: Design, repeats: int, seed: int, shapes: Sequence[str] = tuple(SHAPES)
+) -> dict[tuple[str, tuple[float, float]], Coverage]:
+    """(shape, true AUROCs of the groups) -> coverage of the gap between the first and the second."""
+    found = {}
+    for number, (shape, pair) in enumerate(product(shapes, PAIRS)):
+        rng = np.random.default_rng([seed, number])
+        found[shape, pair] = coverage_of(simulate_gaps(design, shape, pair, repeats, rng), pair[0] - pair[1])
     return found

@@ -2,8 +2,8 @@
 
 python -m benchmarks.statistics [--quick]. One JSON line for each figure on stdout, a table on stderr. For each
 simulated test set of benchmarks/coverage.py: coverage over all shapes of scores and AUROCs, the lowest, mean and
-highest of them; `given` is the share of test sets that get an interval. The standard error of a coverage of 0.95 in 2,000 repeats is
-0.005, so that the extremes of 28 lie 0.01 further apart than those of the true coverages.
+highest of them; `given` is the share of test sets that get an interval. The standard error of a coverage of 0.95 in
+2,000 repeats is 0.005, so that the extremes of 28 lie 0.01 further apart than those of the true coverages.
 """
 
 import argparse
@@ -17,9 +17,11 @@ from benchmarks.coverage import (
     Design,
     designs_of_differences,
     designs_of_findings,
+    designs_of_gaps,
     designs_of_macros,
     scan,
     scan_differences,
+    scan_gaps,
 )
 from benchmarks.metrics import NUM_FINDINGS, made_up_scores
 from sweep.statistics.patient_intervals import mean_interval
@@ -89,6 +91,8 @@ def figures(repeats: int, num_images: int, rounds: int) -> list[dict]:
             rows += coverages(prefix + name, scan(design, repeats, number))
     for number, (name, design) in enumerate(designs_of_differences().items()):
         rows += coverages(f"difference, {name}", scan_differences(design, repeats, number))
+    for number, (name, design) in enumerate(designs_of_gaps().items()):
+        rows += coverages(f"gap, {name} each", scan_gaps(design, repeats, number))
     return rows
 
 

@@ -14,9 +14,11 @@ from benchmarks.coverage import (
     Design,
     coverage_of,
     designs_of_findings,
+    designs_of_gaps,
     designs_of_macros,
     scan,
     scan_differences,
+    scan_gaps,
     simulate,
     simulate_differences,
 )
@@ -56,16 +58,22 @@ def test_a_macro_is_covered(name):
     assert_covers(found, 60)
 
 
-@pytest.mark.parametrize("design", [Design((50,), 300), Design((100,), 300, 2, 0.5)])
+@pytest.mark.parametrize("design", [Design((100,), 300), Design((100,), 300, 2, 0.5)])
 def test_a_difference_on_the_same_patients_is_covered(design):
     shapes = ("normal", "positives 1.5 x as spread", "skewed to the left", "exponential, mirrored")
     assert_covers(scan_differences(design, 100, 3, shapes), 100)
 
 
+@pytest.mark.parametrize("name", ["100 of 200", "5 findings, 20 of 150"])
+def test_a_gap_between_two_groups_is_covered(name):
+    found = scan_gaps(designs_of_gaps()[name], 60, 4, ("normal", "skewed to the right", "exponential"))
+    assert_covers(found, 60)
+
+
 def test_a_difference_is_narrower_the_more_alike_the_methods_are():
     def width(alike):
         rng = np.random.default_rng(0)
-        return coverage_of(simulate_differences(Design((60,), 300), "normal", (0.8, 0.8), 50, rng, alike), 0.0).width
+        return coverage_of(simulate_differences(Design((120,), 300), "normal", (0.8, 0.8), 50, rng, alike), 0.0).width
 
     assert width(0.9) < 0.6 * width(0.2)
 
@@ -167,13 +175,13 @@ def test_equal_predictions_have_no_interval_of_their_difference_and_constant_one
 
 def test_a_difference_needs_more_patients_and_turns_its_sign():
     rng = np.random.default_rng(8)
-    labels = np.repeat([1, 0], [60, 140])
-    (a, classes), (b, _) = (one(rng.normal(size=200) + labels, labels) for _ in range(2))
+    labels = np.repeat([1, 0], [110, 190])
+    (a, classes), (b, _) = (one(rng.normal(size=300) + labels, labels) for _ in range(2))
     forth, back = difference_interval(a, b, classes, ["f"], [0]), difference_interval(b, a, classes, ["f"], [0])
     assert (forth.low, forth.high) == pytest.approx((-back.high, -back.low))
     labels = np.repeat([1, 0], [30, 170])
     (a, classes), (b, _) = (one(rng.normal(size=200) + labels, labels) for _ in range(2))
-    assert "fewer than 50 patients" in difference_interval(a, b, classes, ["f"], [0]).note
+    assert "fewer than 100 patients" in difference_interval(a, b, classes, ["f"], [0]).note
 
 
 def test_a_gap_is_between_sets_of_images_that_may_share_patients():
