@@ -166,11 +166,11 @@ def test_many_images_of_few_patients_are_few_patients():
 
 
 def test_equal_predictions_have_no_interval_of_their_difference_and_constant_ones_none():
-    labels = np.repeat([1, 0], [60, 140])
-    placed, classes = one(np.random.default_rng(0).normal(size=200), labels)
+    labels = np.repeat([1, 0], [110, 190])
+    placed, classes = one(np.random.default_rng(0).normal(size=300), labels)
     same = difference_interval(placed, placed, classes, ["f"], [0])
     assert (same.low, same.note) == (None, "no patient moves it")
-    assert mean_interval(*one(np.zeros(200), labels), ["f"], [0]).note == "no patient moves it"
+    assert mean_interval(*one(np.zeros(300), labels), ["f"], [0]).note == "no patient moves it"
 
 
 def test_a_difference_needs_more_patients_and_turns_its_sign():
