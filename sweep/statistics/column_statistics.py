@@ -322,29 +322,30 @@ def subgroup_rows(column: ColumnStatistics) -> tuple[list[SubgroupRow], list[Gap
         # The groups of a cell's measures stand in the order of the test set's attributes.
         for number, attribute in enumerate(column.tests.attributes):
             if attribute.compared:
-                parts = {seeds: column.measures[cell.key].groups[number] for seeds, cell in cells.items()}
+                parts = [
+                    {seeds: column.measures[cell.key].groups[number][g] for seeds, cell in cells.items()}
+                    for g in range(len(attribute.compared))
+                ]
+                placed = [over_seeds_placed(part) for part in parts]
                 findings = [name for name, used in zip(names, attribute.findings, strict=True) if used]
-                groups, gap = _attribute_rows(column.place, method, display, attribute, findings, parts)
+                groups, gap = _attribute_rows((*column.place, method, display), attribute, findings, placed, len(cells))
                 rows += groups
                 gaps += gap
     return rows, gaps
 
 
 def _attribute_rows(
-    place: tuple[str, str, int],
-    method: str,
-    display: str,
+    head: tuple[str, str, int, str, str],
     attribute: Attribute,
     findings: Sequence[str],
-    cells: Mapping[Seeds, tuple[Placed, ...]],
+    placed: Sequence[Placed],
+    num_cells: int,
 ) -> tuple[list[SubgroupRow], list[GapRow]]:
     """Of one method and attribute: a row for each compared group, and the gap where there are two groups or more.
 
-    findings: names of the attribute's findings; cells: for each seed the compared groups.
+    head: place, method and display name, the first fields of both kinds of rows. findings: names of the attribute's
+    findings; placed: of each compared group, the mean over num_cells cells.
     """
-    placed = [
-        over_seeds_placed({seeds: groups[g] for seeds, groups in cells.items()}) for g in range(len(attribute.compared))
-    ]
     values = np.array([group.aurocs.mean() for group in placed])
     num_findings = len(findings)
     assert attribute.fewest_positives is not None, f"{attribute.name}: compared groups have positives"
@@ -354,16 +355,14 @@ def _attribute_rows(
         over_patients = mean_interval(placed[g], attribute.classes[g], findings, range(num_findings))
         rows.append(
             SubgroupRow(
-                *place,
-                method=method,
-                display_name=display,
+                *head,
                 attribute=attribute.name,
                 group=group,
                 n_images=attribute.num_images[size],
                 n_patients=attribute.num_patients[size],
                 n_findings=num_findings,
                 fewest_positives=attribute.fewest_positives,
-                num_cells=len(cells),
+                num_cells=num_cells,
                 macro_auroc=float(values[g]),
                 patients_low=over_patients.low,
                 patients_high=over_patients.high,
@@ -378,14 +377,12 @@ def _attribute_rows(
     both = ((placed[g], attribute.classes[g]) for g in (highest, lowest))
     over_patients = gap_interval(*both, findings)
     gap = GapRow(
-        *place,
-        method=method,
-        display_name=display,
+        *head,
         attribute=attribute.name,
         highest=attribute.compared[highest],
         lowest=attribute.compared[lowest],
         n_findings=num_findings,
-        num_cells=len(cells),
+        num_cells=num_cells,
         gap=float(values[highest] - values[lowest]),
         patients_low=over_patients.low,
         patients_high=over_patients.high,
