@@ -100,6 +100,7 @@ def place(scores: np.ndarray, classes: Classes, orders: np.ndarray | None = None
     if scores.size:
         # Below two patients there is no spread, and no interval: any finite factor does.
         scales = np.sqrt(classes.sizes / np.maximum(classes.sizes - 1, 1))
-        columns = [np.ascontiguousarray(array.T) for array in (scores, classes.codes)]
-        influences(presort(scores) if orders is None else orders, *columns, classes.rows, scales, aurocs, influence)
+        by_finding, codes = (np.ascontiguousarray(array.T) for array in (scores, classes.codes))
+        orders = presort(scores) if orders is None else orders
+        influences(orders, by_finding, codes, classes.rows, scales, aurocs, influence)
     return Placed(aurocs, influence)
