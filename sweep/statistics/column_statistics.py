@@ -374,8 +374,8 @@ def _attribute_rows(
         return rows, []
     highest, lowest = widest_gap(values)
     # The two groups stay those of the estimate: with other patients another pair may be widest.
-    both = ((placed[g], attribute.classes[g]) for g in (highest, lowest))
-    over_patients = gap_interval(*both, findings)
+    first, second = ((placed[g], attribute.classes[g]) for g in (highest, lowest))
+    over_patients = gap_interval(first, second, findings)
     gap = GapRow(
         *head,
         attribute=attribute.name,
