@@ -24,7 +24,7 @@ NAMES = (
     "demo",
     "scale",
     "metrics",
-    "bootstrap",
+    "statistics",
     "ingest",
     "schedule",
 )

@@ -14,10 +14,10 @@ import numpy as np
 
 from benchmarks.common import report, row
 from sweep.report.narrative import TOLD, verdict
-from sweep.statistics.bootstrap import presort
-from sweep.statistics.combined_test import patient_influence, patient_part
+from sweep.statistics.combined_test import patient_part
 from sweep.statistics.comparisons import AGAINST_REFERENCE, ALPHA, Tested, compare_methods, with_patients
 from sweep.statistics.over_patients import OverPatients
+from sweep.statistics.placements import classes_of, macro_influence, place
 from sweep.statistics.summaries import make_summaries
 from sweep.store.records import CellResult
 from sweep.store.status_names import Status
@@ -83,6 +83,7 @@ def _compared(studies: Studies, rng: np.random.Generator) -> Sequence[Tested]:
     of_images = 1.2 * labels + 0.6 * rng.normal(size=(studies.num_patients, len(FINDINGS)))[patients]
     of_images += 0.5 * rng.normal(size=shape)
     known, rows = np.ones(shape, bool), ["imagenet", *(f"method{i}" for i in range(studies.num_methods))]
+    classes = classes_of(labels, known, patients)
     results: list[CellResult] = []
     influences: dict[str, list[np.ndarray]] = {}
     for name in rows:
@@ -90,8 +91,7 @@ def _compared(studies: Studies, rng: np.random.Generator) -> Sequence[Tested]:
             findings = auroc_per_finding(scores, labels, known, FINDINGS)
             result = CellResult(name, name, DATASET, *COLUMN, p, s, Status.DONE, f"{name}{p}{s}")
             results.append(replace(result, findings=tuple(findings), macro_auroc=macro(findings)))
-            found = patient_influence(scores, labels, known, patients, studies.num_patients, presort(scores))
-            influences.setdefault(name, []).append(found)
+            influences.setdefault(name, []).append(macro_influence(place(scores, classes), classes))
     parts = {}
     for name in rows[1:]:
         part = patient_part(np.mean(influences[name], axis=0) - np.mean(influences["imagenet"], axis=0))

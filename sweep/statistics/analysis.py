@@ -1,9 +1,9 @@
 """Everything statistical about a study: from results and saved predictions to rows, notes and CSV files.
 
-Over seeds: the mean of a place and its interval (summaries.py), and paired tests (comparisons.py). Over
-patients: the same mean over seeds, recomputed on 1,000 resamples of the test patients, the same ones for all methods
-of a dataset (bootstrap.py). The first says how far other seeds would move a number, the second how far other
-patients would; neither contains the other, and whether two rows differ is asked of both together (combined_test.py).
+Over seeds: the mean of a place and its interval (summaries.py), and paired tests (comparisons.py). Over patients: the
+same mean over seeds, from what each test patient moves it by (placements.py, patient_intervals.py). The first says how
+far other seeds would move a number, the second how far other patients would; neither contains the other, and whether
+two rows differ is asked of both together (combined_test.py).
 """
 
 import os
@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from datasets_io.storage.artefacts import CorruptArtefact
-from sweep.statistics.bootstrap import NUM_RESAMPLES
 from sweep.statistics.cell_metrics import MetricReader, TestSet, make_test_set, read_metadata
 from sweep.statistics.column_statistics import (
     ColumnStatistics,
@@ -48,9 +47,9 @@ from sweep.studies.study import Dataset, Study
 from trainables.evaluation.metrics import FindingAuroc
 
 # Raise it with any change that moves a number, a name or a note of the statistics: here and in summaries, comparisons,
-# column_statistics, combined_test, bootstrap, cell_metrics, subgroups, inference, summary and
-# trainables.evaluation.metrics. A report keeps what was made by the same version from the same results.
-VERSION = 2
+# column_statistics, comparison_rows, combined_test, placements, patient_intervals, cell_metrics, subgroups, inference,
+# summary and trainables.evaluation.metrics. A report keeps what was made by the same version from the same results.
+VERSION = 2  # 2: intervals over patients by clustered placements, tests over seeds and patients together, logits
 # Name of a file -> the class of its rows, and the attribute of Analysis that holds them.
 FILES: dict[str, tuple[type, str]] = {
     "intervals.csv": (IntervalRow, "intervals"),
@@ -121,14 +120,13 @@ def analyse(
     results: Sequence[CellResult],
     store: ReadStore | None,
     folders: Mapping[str, str] | None = None,
-    num_resamples: int = NUM_RESAMPLES,
     threads: int | None = None,
     comparisons: Comparisons | None = None,
 ) -> Analysis:
     """All statistics of the results; those that need predictions only where the store has them.
 
     store: None leaves out all that is made from predictions. folders: source -> folder of its shards in the store,
-    for subgroups. num_resamples: of the test patients. threads: for reading and measuring cells; by default four for
+    for subgroups. threads: for reading and measuring cells; by default four for
     each processor, since they also wait for the storage. comparisons: of these results, where they are made already.
     Missing, failed and unreadable cells are named in notes and unusable, never raised.
     """
@@ -145,9 +143,9 @@ def analyse(
     with ThreadPoolExecutor(threads or 4 * (os.cpu_count() or 1)) as pool:
         reader = MetricReader(store, {cell.key: cell for cell in plan.cells}, pool) if store is not None else None
         for dataset in (d for d in study.datasets if any(d.source == source for source, _ in layout.datasets)):
-            # One test set for all columns: methods are compared on the same resamples of the same patients.
+            # One test set for all columns: methods are compared on the same patients.
             own = [result for result in results if result.dataset == dataset.source]
-            tests, reasons, not_read = _test_set(dataset, own, reader, folders or {}, num_resamples)
+            tests, reasons, not_read = _test_set(dataset, own, reader, folders or {})
             unread |= not_read
             notes += [f"{dataset.display}: {reason}" for reason in reasons]
             sizes += _group_sizes(dataset.source, tests)
@@ -155,7 +153,9 @@ def analyse(
                 column, not_used = _column(comparisons, dataset.source, protocol, percent, tests, reader)
                 unusable |= not_used
                 found = _with_rows(found, column)
-                columns.append((column.dataset, column.findings))  # not the column: its resamples are 112 kB a cell
+                columns.append(
+                    (column.dataset, column.findings)
+                )  # not the column: the placements of a large test set take megabytes a cell
     if unusable:
         reason = next(iter(unusable.values()))
         notes.append(f"{len(unusable)} finished cells have predictions that were not used, the first since: {reason}.")
@@ -178,11 +178,7 @@ def _nan_notes(broken: Sequence[CellResult]) -> list[str]:
 
 
 def _test_set(
-    dataset: Dataset,
-    results: Sequence[CellResult],
-    reader: MetricReader | None,
-    folders: Mapping[str, str],
-    num_resamples: int,
+    dataset: Dataset, results: Sequence[CellResult], reader: MetricReader | None, folders: Mapping[str, str]
 ) -> tuple[TestSet | None, list[str], bool]:
     """The test set of a dataset, None where no prediction can be read; what is left out, for the notes; and `unread`.
 
@@ -197,13 +193,13 @@ def _test_set(
         return None, [reason], unread
     folder = folders.get(dataset.source)
     if folder is None:
-        return make_test_set(images, None, num_resamples), ["no subgroups: its shards are not in the storage"], unread
+        return make_test_set(images, None), ["no subgroups: its shards are not in the storage"], unread
     try:
         metadata = read_metadata(reader.store.files, folder, dataset.recipe.splits.test)
     except (OSError, ValueError, CorruptArtefact, pa.ArrowException) as error:
         reason = f"no subgroups: the metadata of its shards cannot be read ({error})"
-        return make_test_set(images, None, num_resamples), [reason], True
-    return make_test_set(images, metadata, num_resamples), [], unread
+        return make_test_set(images, None), [reason], True
+    return make_test_set(images, metadata), [], unread
 
 
 def _group_sizes(source: str, tests: TestSet | None) -> list[GroupSizeRow]:

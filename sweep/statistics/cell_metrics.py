@@ -1,4 +1,4 @@
-"""What do the saved predictions of a dataset's cells say: AUROC under resampling, AUPRC, calibration, subgroups?"""
+"""What do the saved predictions of a dataset's cells say: placements, AUPRC, calibration, subgroups?"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +10,8 @@ import pyarrow as pa
 from datasets_io.corpus.read import read_manifest, read_table
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import ReadFiles
-from sweep.statistics.bootstrap import Resamples, draw_resamples, presort, resampled_aurocs
-from sweep.statistics.combined_test import patient_influence
-from sweep.statistics.subgroups import METADATA, Attribute, GroupMacros, attributes_of, group_macros, group_names
+from sweep.statistics.placements import Classes, Placed, classes_of, place, presort
+from sweep.statistics.subgroups import METADATA, Attribute, attributes_of, group_names, place_groups
 from sweep.store.predictions import Predictions, TestImages, UnusablePredictions, read_predictions
 from sweep.store.records import CellResult
 from sweep.store.store import ReadStore
@@ -35,29 +34,28 @@ class TestSet:
     __test__ = False  # no test class, whatever its name says to pytest
 
     images: TestImages
-    resamples: Resamples
+    classes: Classes
     attributes: tuple[Attribute, ...]
 
 
 @dataclass(frozen=True)
 class CellMetrics:
-    """What the predictions of one cell say. resampled: (F, num) AUROCs of the resamples, NaN where undefined.
+    """What the predictions of one cell say. placed: AUROCs, and what each patient moves them by.
 
-    qualities: name of a measure -> (F,), NaN where undefined. groups: for each attribute of the test set.
-    influence: (P,) of the test patients on the macro AUROC, as `patient_influence` gives it.
+    qualities: name of a measure -> (F,), NaN where undefined. groups: for each attribute of the test set, for each of
+    its compared groups, the same as placed of the attribute's findings.
     """
 
-    resampled: np.ndarray
+    placed: Placed
     qualities: Mapping[str, np.ndarray]
-    groups: tuple[GroupMacros, ...]
-    influence: np.ndarray
+    groups: tuple[tuple[Placed, ...], ...]
 
 
-def make_test_set(images: TestImages, metadata: pa.Table | None, num_resamples: int, seed: int = 0) -> TestSet:
-    """The test images with their resamples and groups. metadata: as `read_metadata` gives, None without subgroups."""
+def make_test_set(images: TestImages, metadata: pa.Table | None) -> TestSet:
+    """The test images with their classes and groups. metadata: as `read_metadata` gives, None without subgroups."""
     names = {} if metadata is None else group_names(metadata, images.image_ids)
     attributes = attributes_of(names, images.patient_ids, images.labels, images.known)
-    return TestSet(images, draw_resamples(images.patient_ids, num_resamples, seed), attributes)
+    return TestSet(images, classes_of(images.labels, images.known, images.patient_ids), attributes)
 
 
 def cell_metrics(tests: TestSet, predictions: Predictions, result: CellResult) -> CellMetrics:
@@ -76,16 +74,11 @@ def cell_metrics(tests: TestSet, predictions: Predictions, result: CellResult) -
                 f"{found.finding}"
             )
     orders, probabilities = presort(scores), predictions.probabilities
-    patients, num_patients = tests.resamples.patients, tests.resamples.num_patients
     return CellMetrics(
-        resampled_aurocs(scores, images.labels, images.known, tests.resamples, orders),
+        place(scores, tests.classes, orders),
         {name: _by_finding(measure, scores, images) for name, measure in OF_SCORES.items()}
         | {name: _by_finding(measure, probabilities, images) for name, measure in OF_PROBABILITIES.items()},
-        tuple(
-            group_macros(attribute, scores, images.labels, images.known, tests.resamples, orders)
-            for attribute in tests.attributes
-        ),
-        patient_influence(scores, images.labels, images.known, patients, num_patients, orders),
+        tuple(place_groups(attribute, scores, orders) for attribute in tests.attributes),
     )
 
 

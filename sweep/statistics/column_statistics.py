@@ -1,6 +1,6 @@
 """What can be said of one column of the table (dataset, protocol, percentage): the rows of all statistics.
 
-Shapes: F findings of the dataset, `num` resamples of its test patients.
+Shapes: F findings of the dataset, P patients of its test images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
-from sweep.statistics.bootstrap import percentile_interval
 from sweep.statistics.cell_metrics import QUALITIES, CellMetrics, TestSet
 from sweep.statistics.combined_test import ErrorPart, patient_part
 from sweep.statistics.comparisons import Comparisons, Seeds, cells_by_method
+from sweep.statistics.patient_intervals import PatientInterval, difference_interval, gap_interval, mean_interval
+from sweep.statistics.placements import Placed, macro_influence
 from sweep.statistics.row_types import FindingDifferenceRow, GapRow, IntervalRow, MetricRow, SubgroupRow
-from sweep.statistics.subgroups import Attribute, GroupMacros, widest_gap
+from sweep.statistics.subgroups import Attribute, widest_gap
 from sweep.statistics.summaries import Column, auroc_of
 from sweep.statistics.summary import MACRO_DEFINED, MACROS, Summary, findings_of_macro
 from sweep.store.records import CellResult
@@ -33,18 +34,16 @@ def over_seeds(vectors: Mapping[Seeds, np.ndarray]) -> np.ndarray:
     return mean
 
 
-def patients_interval(values: np.ndarray) -> tuple[float | None, float | None, int, int]:
-    """patients_low, patients_high, resamples_defined, resamples: the last four columns of most files.
+def over_seeds_placed(placed: Mapping[Seeds, Placed]) -> Placed:
+    """The same mean of AUROCs and of what each patient moves them by. placed: one or more on the same images."""
+    return Placed(
+        over_seeds({seeds: one.aurocs for seeds, one in placed.items()}),
+        over_seeds({seeds: one.influence for seeds, one in placed.items()}),
+    )
 
-    values: (num,) of a statistic in each resample, NaN where it is undefined.
-    """
-    interval = percentile_interval(values)
-    return interval.low, interval.high, interval.defined, interval.num
 
-
-def optional_patients_interval(values: np.ndarray | None) -> tuple[float | None, float | None, int | None, int | None]:
-    """As `patients_interval`; all None without resamples."""
-    return (None, None, None, None) if values is None else patients_interval(values)
+NO_SUCH_MEAN = PatientInterval(None, None, "no finding of the mean has an AUROC", None)
+NOT_AT_HAND = PatientInterval(None, None, "predictions are not at hand", None)
 
 
 @dataclass(frozen=True)
@@ -124,12 +123,12 @@ class ColumnStatistics:
         return cells_by_method(self.cells)
 
     @cached_property
-    def _means(self) -> dict[tuple[str, tuple[Seeds, ...]], np.ndarray]:
-        # Filled by `resampled`: a method is compared with all others, mostly over the same seeds.
+    def _means(self) -> dict[tuple[str, tuple[Seeds, ...]], Placed]:
+        # Filled by `placed`: a method is compared with all others, mostly over the same seeds.
         return {}
 
-    def resampled(self, method: str, places: Sequence[Seeds]) -> np.ndarray | None:
-        """(F, num) AUROCs in each resample, the mean over the cells at these seeds.
+    def placed(self, method: str, places: Sequence[Seeds]) -> Placed | None:
+        """AUROCs and what each patient moves them by, the mean over the cells at these seeds.
 
         None without seeds, and unless the predictions of all these cells are at hand.
         """
@@ -138,7 +137,7 @@ class ColumnStatistics:
         if not places or any(cells[place].key not in self.measures for place in places):
             return None
         if key not in self._means:
-            self._means[key] = over_seeds({place: self.measures[cells[place].key].resampled for place in places})
+            self._means[key] = over_seeds_placed({place: self.measures[cells[place].key].placed for place in places})
         return self._means[key]
 
     def patient_part(self, first: str, second: str) -> ErrorPart | None:
@@ -147,21 +146,22 @@ class ColumnStatistics:
         None without such seeds, unless the predictions of all these cells are at hand, and where
         `combined_test.patient_part` has none.
         """
-        a, b = self.finished.get(first, {}), self.finished.get(second, {})
-        shared = sorted(a.keys() & b.keys())
-        if not shared or any(cell[seeds].key not in self.measures for cell in (a, b) for seeds in shared):
+        a, b, _ = on_shared_seeds(self, first, second)
+        if a is None or b is None or self.tests is None:
             return None
-        # The influence of a mean is the mean of the influences, and that of a difference their difference.
-        influence = {s: self.measures[a[s].key].influence - self.measures[b[s].key].influence for s in shared}
-        return patient_part(over_seeds(influence))
+        difference = Placed(a.aurocs - b.aurocs, a.influence - b.influence)
+        return patient_part(macro_influence(difference, self.tests.classes))
 
-    def value_of(self, resampled: np.ndarray, value: str) -> np.ndarray:
-        """(num,) of a finding or of a macro that has members, NaN where one of its findings is undefined.
-
-        resampled: (F, num) AUROCs, or differences of them.
-        """
-        mean: np.ndarray = resampled[self._rows_of(value)].mean(axis=0)
-        return mean
+    def interval(self, placed: Placed | None, value: str, subtracted: Placed | None = None) -> PatientInterval:
+        """Over patients, of a finding or a macro: of placed, or of placed - subtracted where that is given."""
+        if not self.members[value]:
+            return NO_SUCH_MEAN
+        if placed is None or self.tests is None:
+            return NOT_AT_HAND
+        classes, names, rows = self.tests.classes, self.tests.images.findings, self._rows_of(value)
+        if subtracted is None:
+            return mean_interval(placed, classes, names, rows)
+        return difference_interval(placed, subtracted, classes, names, rows)
 
 
 def interval_rows(column: ColumnStatistics) -> list[IntervalRow]:
@@ -170,13 +170,12 @@ def interval_rows(column: ColumnStatistics) -> list[IntervalRow]:
     rows = []
     for method, display in column.methods:
         # Over the finished cells, as the mean is; a method whose predictions are not all at hand has no interval.
-        resampled = column.resampled(method, list(column.finished.get(method, ())))
+        placed = column.placed(method, list(column.finished.get(method, ())))
         for value, members in column.members.items():
             s = column.summary(method, value)
             both = s.both_seeds
             n_pos, n_neg = counts.get(value, (None, None))
-            values = column.value_of(resampled, value) if resampled is not None and members else None
-            low, high, defined, num = optional_patients_interval(values)
+            over_patients = column.interval(placed, value)
             rows.append(
                 IntervalRow(
                     *column.place,
@@ -195,10 +194,10 @@ def interval_rows(column: ColumnStatistics) -> list[IntervalRow]:
                     sd_pretraining=None if both is None else both.sd_pretraining,
                     sd_downstream=None if both is None else both.sd_downstream,
                     ci95_both_seeds=None if both is None else both.ci95,
-                    patients_low=low,
-                    patients_high=high,
-                    resamples_defined=defined,
-                    resamples=num,
+                    patients_low=over_patients.low,
+                    patients_high=over_patients.high,
+                    patients_note=over_patients.note,
+                    fewest_patients=over_patients.fewest_patients,
                     missing=s.missing,
                     failed=s.failed,
                     undefined=s.undefined,
@@ -245,10 +244,10 @@ def metric_rows(column: ColumnStatistics) -> list[MetricRow]:
 
 def on_shared_seeds(
     column: ColumnStatistics, first: str, second: str
-) -> tuple[np.ndarray | None, np.ndarray | None, tuple[Seeds, ...]]:
-    """(F, num) of two methods over the seeds that both have, and these."""
+) -> tuple[Placed | None, Placed | None, tuple[Seeds, ...]]:
+    """Two methods over the seeds that both have, and these."""
     shared = tuple(sorted(column.finished.get(first, {}).keys() & column.finished.get(second, {}).keys()))
-    return column.resampled(first, shared), column.resampled(second, shared), shared
+    return column.placed(first, shared), column.placed(second, shared), shared
 
 
 def finding_difference_rows(column: ColumnStatistics) -> list[FindingDifferenceRow]:
@@ -267,7 +266,7 @@ def finding_difference_rows(column: ColumnStatistics) -> list[FindingDifferenceR
             differences = {
                 seeds: np.array(_defined(ours[seeds], finding) - _defined(theirs[seeds], finding)) for seeds in shared
             }
-            low, high, defined, num = patients_interval(column.value_of(a - b, finding))
+            over_patients = column.interval(a, finding, b)
             rows.append(
                 FindingDifferenceRow(
                     *column.place,
@@ -276,10 +275,10 @@ def finding_difference_rows(column: ColumnStatistics) -> list[FindingDifferenceR
                     reference=reference,
                     num_cells=len(shared),
                     difference=float(over_seeds(differences)),
-                    patients_low=low,
-                    patients_high=high,
-                    resamples_defined=defined,
-                    resamples=num,
+                    patients_low=over_patients.low,
+                    patients_high=over_patients.high,
+                    patients_note=over_patients.note,
+                    fewest_patients=over_patients.fewest_patients,
                 )
             )
     return rows
@@ -297,6 +296,7 @@ def subgroup_rows(column: ColumnStatistics) -> tuple[list[SubgroupRow], list[Gap
     gaps: list[GapRow] = []
     if column.tests is None:
         return rows, gaps
+    names = column.tests.images.findings
     for method, display in column.methods:
         cells = column.finished.get(method, {})
         if not cells or any(cell.key not in column.measures for cell in cells.values()):
@@ -304,62 +304,71 @@ def subgroup_rows(column: ColumnStatistics) -> tuple[list[SubgroupRow], list[Gap
         # The groups of a cell's measures stand in the order of the test set's attributes.
         for number, attribute in enumerate(column.tests.attributes):
             if attribute.compared:
-                parts = {seeds: column.measures[cell.key].groups[number] for seeds, cell in cells.items()}
-                groups, gap = _attribute_rows(column.place, method, display, attribute, parts)
+                parts = [
+                    {seeds: column.measures[cell.key].groups[number][g] for seeds, cell in cells.items()}
+                    for g in range(len(attribute.compared))
+                ]
+                placed = [over_seeds_placed(part) for part in parts]
+                findings = [name for name, used in zip(names, attribute.findings, strict=True) if used]
+                groups, gap = _attribute_rows((*column.place, method, display), attribute, findings, placed, len(cells))
                 rows += groups
                 gaps += gap
     return rows, gaps
 
 
 def _attribute_rows(
-    place: tuple[str, str, int], method: str, display: str, attribute: Attribute, parts: Mapping[Seeds, GroupMacros]
+    head: tuple[str, str, int, str, str],
+    attribute: Attribute,
+    findings: Sequence[str],
+    placed: Sequence[Placed],
+    num_cells: int,
 ) -> tuple[list[SubgroupRow], list[GapRow]]:
-    """Of one method and attribute: a row for each compared group, and the gap where there are two groups or more."""
-    values = over_seeds({seeds: part.values for seeds, part in parts.items()})  # (groups,)
-    resampled = over_seeds({seeds: part.resampled for seeds, part in parts.items()})  # (groups, num)
-    num_findings = int(attribute.findings.sum())
+    """Of one method and attribute: a row for each compared group, and the gap where there are two groups or more.
+
+    head: place, method and display name, the first fields of both kinds of rows. findings: names of the attribute's
+    findings; placed: of each compared group, the mean over num_cells cells.
+    """
+    values = np.array([group.aurocs.mean() for group in placed])
+    num_findings = len(findings)
     assert attribute.fewest_positives is not None, f"{attribute.name}: compared groups have positives"
     rows: list[SubgroupRow] = []
     for g, group in enumerate(attribute.compared):
         size = attribute.groups.index(group)
-        low, high, defined, num = patients_interval(resampled[g])
+        over_patients = mean_interval(placed[g], attribute.classes[g], findings, range(num_findings))
         rows.append(
             SubgroupRow(
-                *place,
-                method=method,
-                display_name=display,
+                *head,
                 attribute=attribute.name,
                 group=group,
                 n_images=attribute.num_images[size],
                 n_patients=attribute.num_patients[size],
                 n_findings=num_findings,
                 fewest_positives=attribute.fewest_positives,
-                num_cells=len(parts),
+                num_cells=num_cells,
                 macro_auroc=float(values[g]),
-                patients_low=low,
-                patients_high=high,
-                resamples_defined=defined,
-                resamples=num,
+                patients_low=over_patients.low,
+                patients_high=over_patients.high,
+                patients_note=over_patients.note,
+                fewest_patients=over_patients.fewest_patients,
             )
         )
     if len(attribute.compared) < 2:
         return rows, []
     highest, lowest = widest_gap(values)
-    # The two groups stay those of the estimate: in a resample another pair may be widest, which is not looked for.
-    low, high, defined, num = patients_interval(resampled[highest] - resampled[lowest])
+    # The two groups stay those of the estimate: with other patients another pair may be widest.
+    first, second = ((placed[g], attribute.classes[g]) for g in (highest, lowest))
+    over_patients = gap_interval(first, second, findings)
     gap = GapRow(
-        *place,
-        method=method,
-        display_name=display,
+        *head,
         attribute=attribute.name,
         highest=attribute.compared[highest],
         lowest=attribute.compared[lowest],
         n_findings=num_findings,
-        num_cells=len(parts),
+        num_cells=num_cells,
         gap=float(values[highest] - values[lowest]),
-        patients_low=low,
-        patients_high=high,
-        resamples_defined=defined,
-        resamples=num,
+        patients_low=over_patients.low,
+        patients_high=over_patients.high,
+        patients_note=over_patients.note,
+        fewest_patients=over_patients.fewest_patients,
     )
     return rows, [gap]

@@ -55,7 +55,7 @@ def seed_parts(groups: Sequence[Mapping[int, float]]) -> tuple[ErrorPart, ...]:
 def patient_part(influence: np.ndarray) -> ErrorPart | None:
     """What patients do to a difference of AUROCs. None where it is not known: a class rests on one patient.
 
-    influence: (P,) of the difference, as `patient_influence` gives it for each method. se^2 = sum of its squares. The
+    influence: (P,) of the difference, as `placements.macro_influence` gives it. se^2 = sum of its squares. The
     degrees of freedom are one less than the effective number of patients, (sum of squares)^2 / (sum of fourth powers):
     three positives that decide alone are worth two degrees, whatever the number of patients.
     """
@@ -99,56 +99,3 @@ def combined_p(difference: float, parts: Sequence[ErrorPart]) -> float:
         else:
             high = middle
     return math.exp(high)
-
-
-def patient_influence(
-    scores: np.ndarray,
-    labels: np.ndarray,
-    known: np.ndarray,
-    patients: np.ndarray,
-    num_patients: int,
-    orders: np.ndarray,
-) -> np.ndarray:
-    """(P,) what each patient adds to the error of a cell's macro AUROC, the mean over findings with both classes.
-
-    scores, labels, known: (N, F); patients: (N,) number of each image's patient, below P = num_patients; orders: (F, N)
-    rows by rising score. The sum of squares estimates the variance of the macro AUROC (DeLong et al., 1988, with the
-    images of a patient added up first, as Obuchowski, 1997): a placement is the share of the other class that an image
-    is on the right side of, ties 1/2, and its deviation from the AUROC is divided by the images of its class. The
-    variance within a class is inflated by I / (I - 1) for the I patients that it comes from; NaN where one is alone,
-    for one patient says nothing about how patients vary. A mean of macros has the mean of their influences, a
-    difference their difference.
-    """
-    both = [f for f in range(scores.shape[1]) if _has_both(labels[known[:, f], f])]
-    if not both:
-        return np.full(num_patients, np.nan)
-    total = np.zeros(num_patients)
-    for f in both:
-        order = orders[f][known[orders[f], f]]
-        values, positive, who = scores[order, f], labels[order, f] == 1, patients[order]
-        sides = (values[positive], values[~positive])  # each in rising order
-        share_of_positives = _share_below(sides[0], sides[1])
-        share_of_negatives = 1 - _share_below(sides[1], sides[0])
-        auroc = share_of_positives.mean()
-        total += _of_class(who[positive], share_of_positives - auroc, num_patients)
-        total += _of_class(who[~positive], share_of_negatives - auroc, num_patients)
-    return total / len(both)
-
-
-def _has_both(labels: np.ndarray) -> bool:
-    return bool((labels == 1).any() and (labels == 0).any())
-
-
-def _share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Share of the others below each value, ties 1/2; both in rising order."""
-    below: np.ndarray = (others.searchsorted(values) + others.searchsorted(values, "right")) / (2 * len(others))
-    return below
-
-
-def _of_class(who: np.ndarray, deviations: np.ndarray, num_patients: int) -> np.ndarray:
-    """(P,) of the images of one class."""
-    sums = np.bincount(who, deviations, num_patients)
-    num = len(np.unique(who))
-    inflation = math.sqrt(num / (num - 1)) if num > 1 else math.nan
-    influence: np.ndarray = inflation * sums / len(who)
-    return influence

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sweep.statistics.column_statistics import ColumnStatistics, on_shared_seeds, optional_patients_interval
+from sweep.statistics.column_statistics import NOT_AT_HAND, ColumnStatistics, on_shared_seeds
 from sweep.statistics.comparisons import Comparisons
 from sweep.statistics.row_types import ComparisonRow
 from sweep.statistics.summary import MACRO_DEFINED
@@ -17,12 +17,8 @@ def comparison_rows(column: ColumnStatistics) -> list[ComparisonRow]:
     rows = []
     for tested in column.comparisons.tested[column.place]:
         c = tested.comparison
-        values = None
-        if column.members[MACRO_DEFINED]:
-            # Within each resample, so that what makes its patients easy or hard for both cancels out.
-            a, b, _ = on_shared_seeds(column, c.first, c.second)
-            values = None if a is None or b is None else column.value_of(a - b, MACRO_DEFINED)
-        low, high, defined, num = optional_patients_interval(values)
+        a, b, _ = on_shared_seeds(column, c.first, c.second)
+        over_patients = NOT_AT_HAND if b is None else column.interval(a, MACRO_DEFINED, b)
         part = column.patient_part(c.first, c.second)
         rows.append(
             ComparisonRow(
@@ -38,10 +34,10 @@ def comparison_rows(column: ColumnStatistics) -> list[ComparisonRow]:
                 p_holm=c.p_holm,
                 wilcoxon_p=c.wilcoxon_p,
                 wilcoxon_p_holm=c.wilcoxon_p_holm,
-                patients_low=low,
-                patients_high=high,
-                resamples_defined=defined,
-                resamples=num,
+                patients_low=over_patients.low,
+                patients_high=over_patients.high,
+                patients_note=over_patients.note,
+                fewest_patients=over_patients.fewest_patients,
                 left_out=tested.left_out,
                 p_holm_table=c.p_holm_table,
                 patients_se=None if part is None else part.se,

@@ -5,9 +5,9 @@ Columns that several files share:
   were used, in percent. attribute, group: how test images are grouped.
 - method: name of an encoder row; display_name: the same as tables print it.
 - n_pos, n_neg: test images whose label of the finding is known to be 1, to be 0; empty for a macro.
-- patients_low, patients_high: 95% percentile interval of the row's number under resampling of the test patients, the
-  models being given; resamples_defined: of so many resamples, in which the number is defined. Empty where predictions
-  are not at hand; low and high too where fewer than a tenth of the resamples are defined.
+- patients_low, patients_high: 95% interval of the row's number over test patients, the models being given
+  (sweep.statistics.patient_intervals); patients_note: why there is none, else empty. fewest_patients: smallest
+  effective number of patients of one class, positive or negative, in any finding of the number.
 AUROCs, their differences and standard deviations are in the unit of AUROC, [0, 1], not in percent. p-values lie in
 [0, 1]. An empty field is a number that is not defined or not at hand, never zero.
 """
@@ -51,8 +51,8 @@ class IntervalRow:
     # Over patients.
     patients_low: float | None
     patients_high: float | None
-    resamples_defined: int | None
-    resamples: int | None
+    patients_note: str
+    fewest_patients: float | None
     # Seeds that were asked for and are not in the mean.
     missing: tuple[str, ...]
     failed: tuple[str, ...]
@@ -92,11 +92,11 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """first - second in macro AUROC: of comparisons.Tested, and the interval under resampling of the patients.
+    """first - second in macro AUROC: of comparisons.Tested, and the interval over patients.
 
     family: `against the reference` or `all pairs`. difference is over the n shared seeds (pretraining seeds where
     several vary); ci95: half-width of its t-interval. t, p: of the paired t-test over seeds; wilcoxon_p: of the
-    signed-rank test. patients_low, patients_high: both methods on the same resamples. left_out: seeds that not both
+    signed-rank test. patients_low, patients_high: both methods on the same patients. left_out: seeds that not both
     methods have. patients_se, patients_freedom: standard error over patients, and its degrees of freedom. ci95_both,
     p_both: over seeds and patients together (sweep/statistics/combined_test.py); sentences go by p_both_holm_table.
     *_holm: with Holm's correction within a family of one column; *_holm_table: over that family in all columns of all
@@ -121,8 +121,8 @@ class ComparisonRow:
     # Over patients.
     patients_low: float | None
     patients_high: float | None
-    resamples_defined: int | None
-    resamples: int | None
+    patients_note: str
+    fewest_patients: float | None
     left_out: tuple[str, ...]
     # Newer columns come last, so that whoever reads columns by number still finds them.
     p_holm_table: float | None = None
@@ -138,7 +138,7 @@ class ComparisonRow:
 class FindingDifferenceRow:
     """AUROC of one finding, method - reference, over the num_cells seeds that both have, with its interval.
 
-    patients_low, patients_high: both methods on the same resamples. There is no p-value.
+    patients_low, patients_high: both methods on the same patients. There is no p-value.
     """
 
     dataset: str
@@ -152,8 +152,8 @@ class FindingDifferenceRow:
     difference: float
     patients_low: float | None
     patients_high: float | None
-    resamples_defined: int
-    resamples: int
+    patients_note: str
+    fewest_patients: float | None
 
 
 @dataclass(frozen=True)
@@ -202,8 +202,8 @@ class SubgroupRow:
     macro_auroc: float
     patients_low: float | None
     patients_high: float | None
-    resamples_defined: int
-    resamples: int
+    patients_note: str
+    fewest_patients: float | None
 
 
 @dataclass(frozen=True)
@@ -227,8 +227,8 @@ class GapRow:
     gap: float
     patients_low: float | None
     patients_high: float | None
-    resamples_defined: int
-    resamples: int
+    patients_note: str
+    fewest_patients: float | None
 
 
 @dataclass(frozen=True)

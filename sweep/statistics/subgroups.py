@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from sweep.statistics.bootstrap import Resamples, resampled_aurocs
-from trainables.evaluation.metrics import auroc_per_finding
+from sweep.statistics.placements import Classes, Placed, classes_of, place
 
 METADATA = ("image_id", "sex", "age", "view_position")
 UNKNOWN = "unknown"
@@ -28,7 +27,7 @@ class Attribute:
     value; the others (unknown, fewer than 20 images, one class only in half of the findings) are counted only.
     findings: (F,) bool, those with both classes in every compared group: all groups are measured on the same ones.
     num_images, num_patients: of each group. fewest_positives: smallest count of positives of a used finding in a
-    compared group.
+    compared group. classes: of the images of each compared group, for these findings.
     """
 
     name: str
@@ -39,11 +38,7 @@ class Attribute:
     num_images: tuple[int, ...]
     num_patients: tuple[int, ...]
     fewest_positives: int | None
-
-    def mask(self, group: str) -> np.ndarray:
-        """(N,) bool: the images of a group. Raises ValueError for a group that is not in groups."""
-        inside: np.ndarray = self.codes == self.groups.index(group)
-        return inside
+    classes: tuple[Classes, ...]
 
 
 def age_band(age: int | None) -> str:
@@ -97,52 +92,29 @@ def _attribute(
             compared.append(group)
             shared &= both
             fewest.append(positives[inside].sum(axis=0))
+    compared = compared if shared.any() else []
+    inside = [codes == groups.index(group) for group in compared]
     return Attribute(
         name,
         tuple(groups),
         codes,
-        tuple(compared) if shared.any() else (),
+        tuple(compared),
         shared,
         tuple(int((codes == code).sum()) for code in range(len(groups))),
         tuple(len(set(patient_ids[codes == code])) for code in range(len(groups))),
-        int(min(counts[shared].min() for counts in fewest)) if compared and shared.any() else None,
+        int(min(counts[shared].min() for counts in fewest)) if compared else None,
+        # Images of other groups are left out as unknown labels are.
+        tuple(classes_of(labels[:, shared], known[:, shared] & member[:, None], patient_ids) for member in inside),
     )
 
 
-@dataclass(frozen=True)
-class GroupMacros:
-    """Macro AUROC in [0, 1] of one cell in the compared groups of one attribute.
+def place_groups(attribute: Attribute, scores: np.ndarray, orders: np.ndarray) -> tuple[Placed, ...]:
+    """AUROC of each of the attribute's findings within each compared group, and what each patient moves it by.
 
-    values: (groups,); resampled: (groups, num) of the same in each resample, NaN where a finding lacks a class.
-    """
-
-    values: np.ndarray
-    resampled: np.ndarray
-
-
-def group_macros(
-    attribute: Attribute,
-    scores: np.ndarray,
-    labels: np.ndarray,
-    known: np.ndarray,
-    resamples: Resamples,
-    orders: np.ndarray | None = None,
-) -> GroupMacros:
-    """Measure one cell in each compared group. The groups share the resamples of patients.
-
-    scores, labels, known: (N, F) of the cell; orders: (F, N), of `presort` on these scores, None to sort them here.
+    scores: (N, F) of a cell; orders: (F, N), of `presort` on them.
     """
     used = attribute.findings
-    scores, labels, known = scores[:, used], labels[:, used], known[:, used]
-    orders = None if orders is None else orders[used]
-    values, resampled = [], []
-    for group in attribute.compared:
-        inside = attribute.mask(group)
-        findings = auroc_per_finding(scores[inside], labels[inside], known[inside])
-        values.append(np.array([finding.auroc for finding in findings], dtype=np.float64).mean())
-        within = known & inside[:, None]  # images of other groups are left out as unknown labels are
-        resampled.append(resampled_aurocs(scores, labels, within, resamples, orders).mean(axis=0))
-    return GroupMacros(np.array(values), np.array(resampled).reshape(len(values), resamples.num))
+    return tuple(place(scores[:, used], classes, orders[used]) for classes in attribute.classes)
 
 
 def widest_gap(values: np.ndarray) -> tuple[int, int]:

@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from sweep.statistics import patient_intervals
 from sweep.statistics.analysis import FILES, analyse
-from sweep.statistics.bootstrap import draw_resamples
+from sweep.statistics.patient_intervals import difference_interval, mean_interval
+from sweep.statistics.placements import Placed, classes_of, place
 from sweep.studies import check_study
 from sweep.studies.plan import Plan
 from tests.sweep.saved_study import FINDINGS, NUM_IMAGES, make, save_all, save_shards
 from trainables.evaluation.metrics import auroc_per_finding
 
-RESAMPLES = 70
 DEFINED = FINDINGS[:6]  # mass has no positive
 
 
 def run(saved, **options):
-    return analyse(saved.study, saved.plan, saved.results(), saved.store, num_resamples=RESAMPLES, **options)
+    return analyse(saved.study, saved.plan, saved.results(), saved.store, **options)
 
 
 def row(rows, **wanted):
@@ -29,17 +30,20 @@ def row(rows, **wanted):
     return found[0]
 
 
-def by_scikit_learn(saved, method, finding, seeds=(0, 1, 2)):
-    """The mean over seeds of scikit-learn's AUROC in each resample: (RESAMPLES,), NaN where undefined."""
-    resamples = draw_resamples(saved.patient_ids, RESAMPLES)
-    f, means = FINDINGS.index(finding), []
-    for r in range(RESAMPLES):
-        rows = resamples.rows(r)
-        rows = rows[saved.known[rows, f]]
-        labels = saved.labels[rows, f]
-        scores = [saved.probabilities(saved.cell(method, seed))[rows, f] for seed in seeds]
-        means.append(np.mean([roc_auc_score(labels, s) for s in scores]) if 0 < labels.sum() < len(labels) else np.nan)
-    return np.array(means)
+def over_patients(saved, method, findings, seeds=(0, 1, 2), minus=None):
+    """Its interval by the functions that are tested by themselves, on the mean over seeds; of method - minus."""
+    classes = classes_of(saved.labels, saved.known, saved.patient_ids)
+
+    def mean(name):
+        placed = [place(saved.probabilities(saved.cell(name, seed)), classes) for seed in seeds]
+        return Placed(np.mean([p.aurocs for p in placed], axis=0), np.mean([p.influence for p in placed], axis=0))
+
+    rows = [FINDINGS.index(finding) for finding in findings]
+    if minus is None:
+        found = mean_interval(mean(method), classes, FINDINGS, rows)
+    else:
+        found = difference_interval(mean(method), mean(minus), classes, FINDINGS, rows)
+    return found.low, found.high
 
 
 @pytest.fixture(scope="module")
@@ -60,39 +64,64 @@ def test_an_interval_over_patients_is_that_of_the_printed_mean_over_seeds(comple
     ]
     assert ours.mean == pytest.approx(np.mean(truth), abs=1e-12) and ours.sd == pytest.approx(np.std(truth, ddof=1))
     assert (ours.n, ours.interval, ours.varies, ours.n_findings) == (3, "t", "downstream seeds", 1)
-    resampled = by_scikit_learn(saved, "clip", "edema")
-    assert (ours.patients_low, ours.patients_high) == pytest.approx(np.quantile(resampled, (0.025, 0.975)), abs=1e-12)
-    assert (ours.resamples_defined, ours.resamples) == (RESAMPLES, RESAMPLES)
-
-
-def test_a_macro_has_its_findings_together_in_each_resample(complete):
-    saved, analysis = complete
-    per_finding = np.array([by_scikit_learn(saved, "clip", finding) for finding in DEFINED])
-    macro = per_finding.mean(axis=0)  # NaN where hernia's four positives were not drawn
-    ours = row(analysis.intervals, method="clip", value="macro_defined")
-    assert ours.n_findings == 6 and ours.resamples_defined == (~np.isnan(macro)).sum() < RESAMPLES
-    expected = np.nanquantile(macro, (0.025, 0.975))
+    expected = over_patients(saved, "clip", ["edema"])
     assert (ours.patients_low, ours.patients_high) == pytest.approx(expected, abs=1e-12)
+    assert ours.patients_low < ours.mean < ours.patients_high and ours.patients_note == ""
+    # Images 2 i and 2 i + 1 are of one patient, so there are fewer positive patients than images.
+    assert 10 <= ours.fewest_patients < ours.n_pos
+
+
+def test_a_macro_has_its_findings_together_and_none_with_one_that_has_few_patients(complete):
+    saved, analysis = complete
+    ours = row(analysis.intervals, method="clip", value="macro_defined")
+    assert ours.n_findings == 6 and ours.mean is not None  # hernia has four positives
+    assert (ours.patients_low, ours.patients_high) == (None, None)
+    assert ours.patients_note == "fewer than 10 positive patients: hernia" and ours.fewest_patients <= 4
     for value in ("macro_10_positives", "macro_competition"):
         five = row(analysis.intervals, method="clip", value=value)
-        assert (five.n_findings, five.resamples_defined) == (5, RESAMPLES)
+        expected = over_patients(saved, "clip", FINDINGS[:5])
+        assert five.n_findings == 5 and (five.patients_low, five.patients_high) == pytest.approx(expected, abs=1e-12)
         means = [row(analysis.intervals, method="clip", value=f).mean for f in FINDINGS[:5]]
         assert five.mean == pytest.approx(np.mean(means))
 
 
-def test_methods_are_compared_on_the_same_resamples(complete):
+def test_methods_are_compared_on_the_same_patients(complete):
     saved, analysis = complete
-    difference = by_scikit_learn(saved, "clip", "edema") - by_scikit_learn(saved, "imagenet", "edema")
     ours = row(analysis.finding_differences, method="clip", finding="edema")
     assert ours.reference == analysis.reference == "imagenet" and ours.num_cells == 3
-    assert (ours.patients_low, ours.patients_high) == pytest.approx(np.quantile(difference, (0.025, 0.975)), abs=1e-12)
+    expected = over_patients(saved, "clip", ["edema"], minus="imagenet")
+    assert (ours.patients_low, ours.patients_high) == pytest.approx(expected, abs=1e-12)
     means = {m: row(analysis.intervals, method=m, value="edema").mean for m in ("clip", "imagenet")}
     assert ours.difference == pytest.approx(means["clip"] - means["imagenet"])
     pair = row(analysis.comparisons, family="all pairs", first="imagenet", second="clip")
     against = row(analysis.comparisons, family="against the reference", first="clip", second="imagenet")
-    assert against.patients_low == pytest.approx(-pair.patients_high)
+    # Over macro_defined, which holds hernia.
+    assert against.patients_low is pair.patients_low is None
+    assert against.patients_note == pair.patients_note == "fewer than 10 positive patients: hernia"
     assert against.difference == pytest.approx(-pair.difference) and against.n == 3 and against.left_out == ()
-    assert against.resamples_defined == row(analysis.intervals, method="clip", value="macro_defined").resamples_defined
+
+
+def test_where_enough_patients_carry_them_differences_and_gaps_have_intervals(complete, with_metadata, monkeypatch):
+    """The small study has too few: with lower bounds the rows are to hold the intervals of the right methods."""
+    for name in ("FEWEST_PATIENTS", "FEWEST_IN_ALL", "FEWEST_IN_DIFFERENCE"):
+        monkeypatch.setattr(patient_intervals, name, 1)
+    saved, _ = complete
+    analysis = run(saved)
+    ours = row(analysis.finding_differences, method="clip", finding="edema")
+    expected = over_patients(saved, "clip", ["edema"], minus="imagenet")
+    assert (ours.patients_low, ours.patients_high) == pytest.approx(expected, abs=1e-12)
+    assert ours.patients_low < ours.difference < ours.patients_high and ours.patients_note == ""
+    pair = row(analysis.comparisons, family="all pairs", first="imagenet", second="clip")
+    against = row(analysis.comparisons, family="against the reference", first="clip", second="imagenet")
+    expected = over_patients(saved, "clip", DEFINED, minus="imagenet")
+    assert (against.patients_low, against.patients_high) == pytest.approx(expected, abs=1e-12)
+    assert against.patients_low == pytest.approx(-pair.patients_high)
+    saved, _, _ = with_metadata
+    grouped = run(saved, folders={"chexpert": "data/chexpert-test"})
+    gap = row(grouped.gaps, method="clip", attribute="sex")
+    assert gap.patients_low < gap.gap < gap.patients_high
+    women = row(grouped.subgroups, method="clip", attribute="sex", group="F")
+    assert women.patients_low < women.macro_auroc < women.patients_high
 
 
 def test_metrics_are_means_over_seeds(complete):
@@ -112,7 +141,8 @@ def test_metrics_are_means_over_seeds(complete):
 def test_a_finding_without_positives_is_undefined_and_named(complete):
     _, analysis = complete
     mass = row(analysis.intervals, method="clip", value="mass")
-    assert (mass.mean, mass.ci95, mass.patients_low, mass.n_pos, mass.resamples_defined) == (None, None, None, 0, 0)
+    assert (mass.mean, mass.ci95, mass.patients_low, mass.n_pos, mass.fewest_patients) == (None, None, None, 0, 0)
+    assert mass.patients_note == "fewer than 10 positive patients: mass"
     assert mass.undefined == ("0", "1", "2")
     assert row(analysis.metrics, method="clip", finding="mass").auprc is None
     assert not [r for r in analysis.finding_differences if r.finding == "mass"]
@@ -139,6 +169,9 @@ def test_files_hold_every_row_and_read_back(complete):
     assert float(first["patients_high"]) == ours.patients_high
     undefined = next(r for r in read["intervals.csv"] if r["method"] == "clip" and r["value"] == "mass")
     assert undefined["mean"] == "" and undefined["undefined"] == "0 1 2"
+    assert (
+        undefined["patients_low"] == undefined["patients_high"] == "" and "fewer than 10" in undefined["patients_note"]
+    )
 
 
 def test_the_number_of_threads_changes_nothing(complete):
@@ -156,13 +189,13 @@ def test_missing_and_failed_cells_are_named_and_their_partners_not_averaged_over
     assert (clip.n, clip.missing, clip.failed) == (2, ("1",), ())
     assert row(analysis.intervals, method="simclr", value="edema").failed == ("0",)
     edema = row(analysis.intervals, method="clip", value="edema")
-    expected = np.quantile(by_scikit_learn(saved, "clip", "edema", (0, 2)), (0.025, 0.975))
+    expected = over_patients(saved, "clip", ["edema"], (0, 2))
     assert (edema.patients_low, edema.patients_high) == pytest.approx(expected, abs=1e-12)
     pair = row(analysis.comparisons, family="all pairs", first="clip", second="simclr")
     assert (pair.n, pair.left_out) == (1, ("0", "1"))
-    difference = by_scikit_learn(saved, "clip", "edema", (0, 2)) - by_scikit_learn(saved, "imagenet", "edema", (0, 2))
+    expected = over_patients(saved, "clip", ["edema"], (0, 2), "imagenet")
     shared = row(analysis.finding_differences, method="clip", finding="edema")
-    assert shared.num_cells == 2 and shared.patients_low == pytest.approx(np.quantile(difference, 0.025), abs=1e-12)
+    assert shared.num_cells == 2 and (shared.patients_low, shared.patients_high) == pytest.approx(expected, abs=1e-12)
     assert analysis.ranks[0].methods_left_out == ("clip", "simclr")
     assert "1 of 9 cells are missing; means are over the others and name them." in analysis.notes
     assert "1 of 9 cells are failed; means are over the others and name them." in analysis.notes
@@ -188,9 +221,13 @@ def test_predictions_that_cannot_be_used_are_named_and_nothing_is_made_of_them(t
     assert "of other images" in reasons[wrong[2].key] and len(reasons) == 3
     assert any(note.startswith("3 finished cells have predictions that were not used") for note in analysis.notes)
     clip = row(analysis.intervals, method="clip", value="macro_defined")
-    assert clip.n == 3 and clip.ci95 > 0 and (clip.patients_low, clip.resamples) == (None, None)
+    assert (
+        clip.n == 3
+        and clip.ci95 > 0
+        and (clip.patients_low, clip.patients_note) == (None, "predictions are not at hand")
+    )
     assert row(analysis.metrics, method="clip", finding="edema").n == 2
-    assert row(analysis.intervals, method="imagenet", value="macro_defined").patients_low is not None
+    assert row(analysis.intervals, method="imagenet", value="macro_competition").patients_low is not None
     assert not [r for r in analysis.finding_differences if r.method == "clip"]
 
 
@@ -251,7 +288,8 @@ def test_several_pretrainings_are_what_varies_and_both_intervals_are_given(tmp_p
     analysis = run(saved)
     clip = row(analysis.intervals, method="clip", value="macro_defined")
     assert (clip.n, clip.varies) == (2, "pretraining seeds") and clip.ci95_both_seeds > 0
-    assert clip.sd_pretraining is not None and clip.patients_low < clip.mean < clip.patients_high
+    five = row(analysis.intervals, method="clip", value="macro_competition")
+    assert clip.sd_pretraining is not None and five.patients_low < five.mean < five.patients_high
     assert "2 pretraining seeds (0, 1)" in analysis.varies
 
 
@@ -291,14 +329,14 @@ def test_a_subgroup_is_measured_on_its_images(with_metadata):
         )
     assert women.macro_auroc == pytest.approx(np.mean(values), abs=1e-12)
     assert (women.n_findings, women.num_cells, women.n_images) == (6, 3, 79)
-    assert women.fewest_positives == 2 and women.patients_low < women.macro_auroc < women.patients_high
-    assert women.resamples_defined < women.resamples == RESAMPLES
+    assert (women.fewest_positives, women.patients_low) == (2, None)
+    assert "fewer than 10 positive patients: hernia" in women.patients_note and women.fewest_patients <= 2
     men, gap = (
         row(analysis.subgroups, method="clip", attribute="sex", group="M"),
         row(analysis.gaps, method="clip", attribute="sex"),
     )
     assert gap.gap == pytest.approx(abs(women.macro_auroc - men.macro_auroc))
-    assert {gap.highest, gap.lowest} == {"F", "M"} and gap.patients_low <= gap.gap <= gap.patients_high
+    assert {gap.highest, gap.lowest} == {"F", "M"} and gap.patients_low is gap.patients_high is None
 
 
 def test_unknown_and_small_groups_are_counted_and_not_compared(with_metadata):

@@ -6,22 +6,30 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from sweep.statistics.bootstrap import delong_variance, draw_resamples, presort, resampled_aurocs
 from sweep.statistics.combined_test import (
     SMALLEST_P,
     ErrorPart,
     combined_half_width,
     combined_p,
-    patient_influence,
     patient_part,
     seed_parts,
 )
+from sweep.statistics.placements import classes_of, macro_influence, place
+from trainables.evaluation.metrics import auroc
 
 
 def influence_of(scores, labels, known=None, patients=None):
     known = np.ones(labels.shape, bool) if known is None else known
     patients = np.arange(len(labels)) if patients is None else patients
-    return patient_influence(scores, labels, known, patients, int(patients.max()) + 1, presort(scores))
+    classes = classes_of(labels, known, patients)
+    return macro_influence(place(scores, classes), classes)
+
+
+def delong_variance(scores, labels):
+    """Of one finding, by the definition: placements as means over all pairs."""
+    ours, others = scores[labels == 1].astype(float), scores[labels == 0].astype(float)
+    right = (ours[:, None] > others).astype(float) + (ours[:, None] == others) / 2
+    return right.mean(axis=1).var(ddof=1) / len(ours) + right.mean(axis=0).var(ddof=1) / len(others)
 
 
 def scored(num=120, findings=3, seed=0):
@@ -99,8 +107,12 @@ def test_the_macro_of_clustered_images_with_unknown_labels_agrees_with_the_boots
     scores, labels = scores + 0.5 * np.repeat(rng.normal(size=(200, 3)), 3, axis=0), labels
     scores, known, patients = scores.astype(np.float32), rng.random(labels.shape) < 0.8, np.arange(600) // 3
     part = patient_part(influence_of(scores, labels, known, patients))
-    resamples = draw_resamples(patients, 1000)
-    macros = resampled_aurocs(scores, labels, known, resamples, presort(scores)).mean(axis=0)
+    macros = []
+    for _ in range(1000):
+        drawn = (3 * rng.integers(0, 200, 200)[:, None] + np.arange(3)).ravel()
+        parts = [(scores[drawn, f], labels[drawn, f], known[drawn, f]) for f in range(3)]
+        macros.append([auroc(*each) for each in parts])
+    macros = np.mean(macros, axis=1)
     assert part.se == pytest.approx(macros.std(ddof=1), rel=0.08) and 30 < part.freedom < 200
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sweep.statistics.bootstrap import draw_resamples
-from sweep.statistics.subgroups import age_band, attributes_of, group_macros, group_names, widest_gap
+from sweep.statistics.placements import classes_of, place, presort
+from sweep.statistics.subgroups import age_band, attributes_of, group_names, place_groups, widest_gap
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,25 @@ def test_unknown_labels_are_no_class():
 def test_without_any_usable_finding_nothing_is_compared():
     found = attribute(["F"] * 25 + ["M"] * 25, np.zeros((50, 2)))
     assert found.compared == () and found.fewest_positives is None
-    images = np.zeros((50, 2)), np.zeros((50, 2), np.int8), np.ones((50, 2), bool)
-    macros = group_macros(found, *images, draw_resamples(np.arange(50), 8))
-    assert macros.values.shape == (0,) and macros.resampled.shape == (0, 8)
+    scores = np.zeros((50, 2))
+    assert found.classes == () and place_groups(found, scores, presort(scores)) == ()
+
+
+def test_a_group_is_placed_on_its_own_images():
+    rng = np.random.default_rng(0)
+    groups, labels, scores = (
+        ["F", "M"] * 50,
+        np.tile([[1, 0], [1, 1], [0, 1], [0, 0], [1, 0]], (20, 1)),
+        rng.random((100, 2)),
+    )
+    found = attribute(groups, labels)
+    women, men = place_groups(found, scores, presort(scores))
+    for placed, classes, first in ((women, found.classes[0], 0), (men, found.classes[1], 1)):
+        patients = [f"p{i // 2}" for i in range(first, 100, 2)]
+        alone = place(scores[first::2], classes_of(labels[first::2], np.ones((50, 2), bool), patients))
+        np.testing.assert_allclose(placed.aurocs, alone.aurocs, atol=1e-15)
+        np.testing.assert_allclose(placed.influence, alone.influence, atol=1e-15)
+        assert classes.num_patients == 50
 
 
 def test_the_gap_is_between_the_highest_and_the_lowest():
