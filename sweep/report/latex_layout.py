@@ -17,7 +17,7 @@ SPARE = 1.0  # pt of a line that are not planned with: TeX rounds
 LEAST_LABEL, MOST_WORD = 48.0 / TYPE_SIZE, 80.0 / TYPE_SIZE  # labels: broken inside of words that are wider than this
 LEAST_HEADER = 34.0 / TYPE_SIZE  # headers are broken at spaces and signs into lines not narrower than this
 MARK = 0.8  # width of a footnote's letter
-INDENT = 1.1  # \quad
+INDENT = 0.55  # \enspace, before the labels of the lines below a row
 MOST_LABEL_LINES = 2  # beyond, what a label has in parentheses goes into a note
 # Where a cell such as `70.00 ± 2.48 (± 1.30)` may be broken into lines; the first that fits best is taken.
 BREAKS = (r"(?!)", r" (?=\(|to )", r" (?=±)", r" (?=\(|to |±)")
@@ -89,6 +89,10 @@ class Block:
         """The label as it is broken."""
         return wrap(row.label, self.label_width)
 
+    def reference_lines(self, label: str) -> tuple[str, ...]:
+        """The label of a line below a row, which is indented, as it is broken."""
+        return wrap(label, self.label_width - INDENT)
+
     def header_lines(self, section: LatexSection) -> list[tuple[str, ...]]:
         """The header of each column, of the labels' first, as it is broken."""
         columns = zip(section.header[self.first : self.last], self.widths, strict=True)
@@ -102,7 +106,8 @@ class Block:
         """How many lines a row and what stands below it take."""
         cells = [len(self.cell_lines(cell.text)) for cell in row.cells[self.first : self.last]]
         references = [
-            max(len(self.cell_lines(text)) for text in texts[self.first : self.last]) for _, texts in row.references
+            max(len(self.reference_lines(label)), *(len(self.cell_lines(t)) for t in texts[self.first : self.last]))
+            for label, texts in row.references
         ]
         return max(len(self.label_lines(row)), *cells) + sum(references)
 
@@ -152,8 +157,9 @@ def _widest_word(table: LatexTable) -> float:
     texts = [
         text for section in table.sections for text in (section.label_header, *(row.label for row in section.rows))
     ]
+    texts += [label for section in table.sections for row in section.rows for label, _ in row.references]
     words = [part for text in texts for word in text.split() for part in pieces(word, len(word))]
-    return min(MOST_WORD, max(map(width_of, words), default=0.0))
+    return min(MOST_WORD, INDENT + max(map(width_of, words), default=0.0))
 
 
 def _column_width(table: LatexTable, column: int, broken: str) -> float:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import groupby, zip_longest
 from math import ceil
 
@@ -82,7 +83,7 @@ class _Part:
     def all_notes(self) -> tuple[str, ...]:
         """The footnotes of the letters in this part, as one paragraph, and the other notes."""
         used = {mark for piece in self.pieces for mark in piece.marks}
-        texts = [f"[{mark}] {text}." for mark, text in self.marked.items() if mark in used]
+        texts = [f"[{mark}] {text.rstrip('.')}." for mark, text in self.marked.items() if mark in used]
         return (" ".join(texts), *self.notes) if texts else self.notes
 
 
@@ -119,7 +120,8 @@ def _piece(block: Block, section: LatexSection, row: LatexRow, place: tuple[int,
     lines = _lines([list(map(latex, block.label_lines(row))), *(_value(block, cell) for cell in row.cells[columns])])
     for label, texts in row.references:
         values = [[latex(minus(line)) for line in block.cell_lines(text)] for text in texts[columns]]
-        lines += _lines([[rf"\quad {latex(label)}"], *values])
+        labels = [rf"\enspace {latex(line)}" for line in block.reference_lines(label)]
+        lines += _lines([labels, *values])
     several = len(lines) > 1 + len(row.references)  # rows of several lines need a space between them
     return _Piece(
         place,
@@ -189,12 +191,12 @@ def _with_notes(parts: list[_Part], notes: Sequence[str], limit: float) -> list[
 
 
 def _halves(note: str, limit: float) -> list[str]:
-    """A note in pieces of at most a page, broken between words."""
-    words = note.split()
-    if _note_height(note) <= limit or len(words) < 2:
+    """A note in pieces of at most a page: broken between words, and inside of one that is higher than a page."""
+    if _note_height(note) <= limit:
         return [note]
-    middle = len(words) // 2
-    return _halves(" ".join(words[:middle]), limit) + _halves(" ".join(words[middle:]), limit)
+    middle = note.rfind(" ", 0, len(note) // 2)
+    middle = middle if middle > 0 else len(note) // 2
+    return _halves(note[:middle].strip(), limit) + _halves(note[middle:].strip(), limit)
 
 
 def _caption_height(caption: str) -> float:
@@ -202,6 +204,7 @@ def _caption_height(caption: str) -> float:
     return lines * CAPTION_LEADING + CAPTION_SKIPS
 
 
+@cache
 def _note_height(note: str) -> float:
     return ceil(width_of(note) * TYPE_SIZE / (FILLED * TEXT_WIDTH)) * LEADING + NOTE_SKIP
 

@@ -254,8 +254,8 @@ class Table:
 
     def _latex_row(self, row: Row, label: str, group: str) -> LatexRow:
         cells = tuple(LatexCell(entry.text, entry.best, entry.mark) for entry in row.entries)
-        references = reference_rows(row) if self.published else []
-        return LatexRow(label, cells, group, tuple((name, tuple(texts)) for name, texts in references))
+        references = tuple((name, tuple(texts)) for name, texts in reference_rows(row))
+        return LatexRow(label, cells, group, references)
 
 
 def grouped(rows: tuple[Row, ...]) -> list[tuple[str, list[Row]]]:

@@ -48,7 +48,7 @@ def tabular_widths(text: str) -> list[float]:
 def _width(cell: str) -> float:
     marks = re.findall(r"\$\^\{([a-z]+)\}\$", cell)
     bold = 1.154 if r"\textbf" in cell else 1.0
-    plain = re.sub(r"\$\^\{[a-z]+\}\$", "", cell).replace(r"\textbf", "").replace(r"\quad", "W")
+    plain = re.sub(r"\$\^\{[a-z]+\}\$", "", cell).replace(r"\textbf", "").replace(r"\enspace ", "1")
     plain = re.sub(r"\\text\w+\{\}", "a", plain)
     plain = re.sub(r"\\([&%$#_{}])", lambda found: "b" if found[1] in "{}" else found[1], plain.replace(r"\$", "S"))
     plain = re.sub(r"\\\W\{(\w)\}|\\[a-zA-Z]\{(\w)\}", lambda found: found[1] or found[2], plain)

@@ -1,6 +1,6 @@
 """All tables of the whole preset `paper` with made-up results: nothing is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -8,7 +8,7 @@ from made_up_study import number, plan_of, results_of, without
 
 from datasets_io.sources import chexpert, nih_cxr14
 from sweep.report.finding_table import FindingTable, finding_tables, narrowed, paper_columns
-from sweep.report.latex_layout import LatexTable
+from sweep.report.latex_layout import LatexRow, LatexTable
 from sweep.report.main_table import Table, table1
 from sweep.report.numbering import notes_of, numbered_layouts
 from sweep.statistics.summaries import study_summaries
@@ -77,17 +77,25 @@ def paper_tables(
 
 def with_second_uncertainty(table: LatexTable) -> LatexTable:
     """The table with a second half-width in every cell that has one: `70.00 ± 2.48 (± 10.55)`."""
-    sections = []
-    for section in table.sections:
-        rows = [
-            replace(
-                row,
-                cells=tuple(
-                    replace(cell, text=f"{cell.text} (± 10.55)" if "±" in cell.text else cell.text)
-                    for cell in row.cells
-                ),
-            )
-            for row in section.rows
-        ]
-        sections.append(replace(section, rows=tuple(rows)))
+
+    def second(row: LatexRow) -> LatexRow:
+        texts = [f"{cell.text} (± 10.55)" if "±" in cell.text else cell.text for cell in row.cells]
+        cells = (replace(cell, text=text) for cell, text in zip(row.cells, texts, strict=True))
+        return replace(row, cells=tuple(cells))
+
+    return _with_rows(table, second)
+
+
+def with_line_over_patients(table: LatexTable) -> LatexTable:
+    """The table with an interval over patients below every row."""
+
+    def below(row: LatexRow) -> LatexRow:
+        texts = tuple("58.88 to 100.00" if "±" in cell.text else "" for cell in row.cells)
+        return replace(row, references=(("over patients", texts), *row.references))
+
+    return _with_rows(table, below)
+
+
+def _with_rows(table: LatexTable, change: Callable[[LatexRow], LatexRow]) -> LatexTable:
+    sections = (replace(section, rows=tuple(map(change, section.rows))) for section in table.sections)
     return replace(table, sections=tuple(sections))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from latex_width import height, tabular_widths, type_sizes
-from paper_tables import EXTREME_NAMES, paper_tables, with_second_uncertainty
+from paper_tables import EXTREME_NAMES, paper_tables, with_line_over_patients, with_second_uncertainty
 
 from sweep.report.latex_layout import (
     TEXT_HEIGHT,
@@ -31,6 +31,9 @@ CASES: dict[str, Callable[[], list[str]]] = {
     "two uncertainties": lambda: [latex_table(with_second_uncertainty(t.for_latex())) for t in paper_tables(False)],
     "two uncertainties, published": lambda: [
         latex_table(with_second_uncertainty(t.for_latex())) for t in paper_tables(True)
+    ],
+    "a line over patients": lambda: [
+        latex_table(with_line_over_patients(t.for_latex())) for p in (False, True) for t in paper_tables(p)
     ],
     "extreme names": lambda: [table.latex() for table in paper_tables(True, EXTREME_NAMES, LONG_SETS)],
     "many rows": lambda: [
@@ -87,13 +90,13 @@ def test_every_value_and_name_is_in_the_text_once(texts):
     table = paper_tables(True)[0]
     values = [entry.text for section in table.sections for row in section.rows for entry in row.entries]
     text = texts("published")[0]
-    lines = [line for line in text.splitlines() if line.endswith(r"\\") and r"\quad" not in line]
+    lines = [line for line in text.splitlines() if line.endswith(r"\\") and r"\enspace" not in line]
     cells = [cell.strip() for line in lines for cell in line.removesuffix(r"\\").split(" & ")[1:]]
     means = sorted(re.search(r"\d\d\.\d\d", cell)[0] for cell in cells if re.search(r"\d\d\.\d\d", cell))
     assert means == sorted(value.split(" ")[0] for value in values if value != "-")
     assert (
-        text.count(r"\quad published")
-        == text.count(r"\quad difference")
+        text.count(r"\enspace published")
+        == text.count(r"\enspace difference")
         == sum(any(entry.published for entry in row.entries) for section in table.sections for row in section.rows)
     )
 
