@@ -122,7 +122,7 @@ def _piece(block: Block, section: LatexSection, row: LatexRow, place: tuple[int,
         values = [[latex(minus(line)) for line in block.cell_lines(text)] for text in texts[columns]]
         labels = [rf"\enspace {latex(line)}" for line in block.reference_lines(label)]
         lines += _lines([labels, *values])
-    several = len(lines) > 1 + len(row.references)  # rows of several lines need a space between them
+    several = len(lines) > 1  # rows of several lines need a space between them
     return _Piece(
         place,
         len(block.widths),

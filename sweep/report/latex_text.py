@@ -123,7 +123,8 @@ def _glyph(char: str) -> tuple[str, int]:
         return " ", WIDTHS[" "]
     if category in ("Cc", "Cf"):  # control characters are not seen anywhere
         return "", 0
-    base, *marks = unicodedata.normalize("NFD", char)
+    decomposed = unicodedata.normalize("NFD", char)
+    base, marks = decomposed[0], decomposed[1:]
     if marks and base.isascii() and all(mark in _ACCENTS for mark in marks):
         text, width = _glyph(base)
         for mark in marks:

@@ -125,7 +125,7 @@ def test_widths_are_bounds_and_near_what_latex_measures(tmp_path: Path):
     lines = [
         rf"\sbox0{{{style}{latex(text)}}}\typeout{{W=\the\wd0}}" for text in texts for style in ("", r"\bfseries ")
     ]
-    log = compiled([r"\fontsize{8}{9.5}\selectfont", *lines, "x"], tmp_path)
+    log = compiled(["\n".join([r"\fontsize{8}{9.5}\selectfont", *lines, "x"])], tmp_path)
     widths = [float(found) / 8 for found in re.findall(r"W=([\d.]+)pt", log)]
     assert len(widths) == len(lines)
     for i, text in enumerate(texts):
