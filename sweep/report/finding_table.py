@@ -4,18 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from sweep.report.latex_layout import LatexCell, LatexRow, LatexSection, LatexTable, short_names
+from sweep.report.latex_table import latex_table
+from sweep.report.latex_text import latex_label
 from sweep.report.main_table import OVER_PATIENTS, PATIENTS_CAPTION, absence
 from sweep.report.partial import captioned, partial_note
 from sweep.report.published import SOURCE, SWAPPED_TABLES, PublishedFinding, Shown, is_shown, published_findings
 from sweep.report.published_values import MEANS, PER_FINDING_COLUMNS, PER_FINDING_ROWS
 from sweep.report.table_text import (
     NO_VALUE,
-    latex,
-    latex_label,
-    latex_notes,
-    latex_number,
-    latex_row,
-    latex_value,
     letter,
     markdown,
     markdown_row,
@@ -31,7 +28,6 @@ from sweep.store.records import CellResult, Place
 from sweep.studies.layout import PAPER_BATCH_SIZE, TableLayout, what_varies
 
 PROTOCOL = "FT"  # the paper prints findings under fine-tuning alone
-MANY_METHODS = 6  # beyond these LaTeX sets the table small: 13 columns of mean ± interval are wider than a page
 # (dataset, label_percent) -> the paper's number.
 TABLE_NUMBERS = {column: number for number, column in PER_FINDING_COLUMNS.items()}
 UNDEFINED = "undefined, one class only in the test images"
@@ -325,27 +321,33 @@ class FindingTable:
         return "\n".join(lines).rstrip() + "\n"
 
     def latex(self) -> str:
-        """A table environment that needs \\usepackage{booktabs} and nothing else; many methods are set small."""
-        wide = len(self.methods) > MANY_METHODS
-        lines = [
-            r"% \usepackage{booktabs}",
-            r"\begin{table}[t]",
-            r"\centering",
-            rf"\caption{{{latex(self.caption)}}}",
-            rf"\label{{tab:{latex_label(self.study, self.file_stem)}}}",
-            *([r"\tiny\setlength{\tabcolsep}{2pt}"] if wide else []),
-            rf"\begin{{tabular}}{{@{{}}lrr{'c' * len(self.methods)}@{{}}}}",
-            r"\toprule",
-            latex_row(map(latex, self.header)),
-            r"\midrule",
-        ]
-        for row in self.rows:
-            lines += [r"\midrule"] if row.display == MEAN_ROW else []  # above the rows of the means
-            values = [latex_value(entry.text, entry.best, entry.mark) for entry in row.entries]
-            lines.append(latex_row((latex(row.display), *counts_of(row), *values)))
-            lines += [latex_row((rf"\quad {n}", *map(latex_number, texts))) for n, texts in reference_of(row)]
-        lines += [r"\bottomrule", r"\end{tabular}", *latex_notes(self.footnotes)]
-        return "\n".join([*lines, r"\end{table}"]) + "\n"
+        """For a document that loads booktabs: as many `table` environments as the page of an article asks for."""
+        return latex_table(self.for_latex())
+
+    def for_latex(self) -> LatexTable:
+        """What the LaTeX form says: headers are short, and what is left out of them stands in notes."""
+        methods, notes = short_names([display for _, display in self.methods])
+        rows = tuple(
+            LatexRow(
+                row.display,
+                (
+                    *map(LatexCell, counts_of(row)),
+                    *(LatexCell(entry.text, entry.best, entry.mark) for entry in row.entries),
+                ),
+                "findings" if row.finding else "mean",
+                tuple((name, tuple(texts)) for name, texts in reference_of(row)),
+            )
+            for row in self.rows
+        )
+        # The caption has the whole word: it is wider than the numbers below it.
+        header = (self.header[1].replace("Prevalence", "Prev."), self.header[2], *methods)
+        return LatexTable(
+            latex_label(self.study, self.file_stem),
+            f"Study {self.study}: AUROC of each finding, {self.dataset_display}, FT ({self.label_percent}%)",
+            self.caption,
+            (LatexSection("", self.header[0], header, rows),),
+            (*self.footnotes, *notes),
+        )
 
     def csv(self) -> str:
         """One row a finding and method: mean, ci95 and sd in percent, n, and what is absent."""

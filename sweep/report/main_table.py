@@ -3,16 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sweep.report.latex_layout import LatexCell, LatexRow, LatexSection, LatexTable, short_names
+from sweep.report.latex_table import latex_table
+from sweep.report.latex_text import latex_label
 from sweep.report.partial import captioned, partial_note
 from sweep.report.published import SOURCE, PublishedMean, Shown, is_shown, published_mean
 from sweep.report.table_text import (
     NO_VALUE,
-    latex,
-    latex_label,
-    latex_notes,
-    latex_number,
-    latex_row,
-    latex_value,
     letter,
     markdown,
     markdown_row,
@@ -270,33 +267,38 @@ class Table:
         return csv_text(header, rows)
 
     def latex(self) -> str:
-        """A table environment that needs \\usepackage{booktabs} and nothing else."""
-        width = len(self.layout.columns)
-        label = latex_label(self.layout.study, f"table{self.name}")
-        lines = [
-            r"% \usepackage{booktabs}",
-            r"\begin{table}[t]",
-            r"\centering",
-            rf"\caption{{{latex(self.caption)}}}",
-            rf"\label{{tab:{label}}}",
-            rf"\begin{{tabular}}{{@{{}}l{'c' * width}@{{}}}}",
-            r"\toprule",
-        ]
-        for i, section in enumerate(self.sections):
-            lines += [r"\midrule"] if i else []
-            lines.append(rf"Methods & \multicolumn{{{width}}}{{c}}{{{latex(section.display)} (AUROC)}} \\")
-            lines.append(rf"\cmidrule(l){{2-{width + 1}}}")  # columns count from 1, and the first holds the names
-            lines.append(latex_row(("", *map(latex, self.layout.column_titles))))
-            for _, rows in grouped(section.rows):  # groups are set apart by rules, without titles
-                lines.append(r"\midrule")
-                for row in rows:
-                    values = [latex_value(entry.text, entry.best, entry.mark) for entry in row.entries]
-                    lines.append(latex_row((latex(row.display), *values)))
-                    for name, texts in reference_rows(row):
-                        lines.append(latex_row((rf"\quad {name}", *map(latex_number, texts))))
-        lines += [r"\bottomrule", r"\end{tabular}"]
-        lines += latex_notes(self.footnotes)
-        return "\n".join([*lines, r"\end{table}"]) + "\n"
+        """For a document that loads booktabs: as many `table` environments as the page of an article asks for."""
+        return latex_table(self.for_latex())
+
+    def for_latex(self) -> LatexTable:
+        """What the LaTeX form says: labels are short, and what is left out of them stands in notes."""
+        labels, notes = short_names([display for _, display, _ in self.layout.rows])
+        label_of = {name: label for (name, _, _), label in zip(self.layout.rows, labels, strict=True)}
+        sections = tuple(
+            LatexSection(
+                f"{section.display} (AUROC)",
+                "Methods",
+                self.layout.column_titles,
+                tuple(
+                    self._latex_row(row, label_of[row.name], group)
+                    for group, rows in grouped(section.rows)  # groups are set apart by rules, without titles
+                    for row in rows
+                ),
+            )
+            for section in self.sections
+        )
+        return LatexTable(
+            latex_label(self.layout.study, f"table{self.name}"),
+            f"Study {self.layout.study}: macro AUROC",
+            self.caption,
+            sections,
+            (*self.footnotes, *notes),
+        )
+
+    def _latex_row(self, row: Row, label: str, group: str) -> LatexRow:
+        cells = tuple(LatexCell(entry.text, entry.best, entry.mark) for entry in row.entries)
+        references = tuple((name, tuple(texts)) for name, texts in reference_rows(row))
+        return LatexRow(label, cells, group, references)
 
 
 def grouped(rows: tuple[Row, ...]) -> list[tuple[str, list[Row]]]:

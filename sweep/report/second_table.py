@@ -36,9 +36,7 @@ def second_table(
     beside = [dataset for dataset in of_second_tests if is_shown(published, dataset)]
     marks = marks_of(summary for _, _, summaries in shown for summary in summaries.values())
     sections: tuple[TableSection, ...] = tuple(
-        section_of(dataset, title, layout, summaries, marks, beside, {})
-        for dataset, title, summaries in shown
-        for dataset, title, summaries in shown
+        section_of(dataset, title, layout, summaries, marks, beside, {}) for dataset, title, summaries in shown
     )
     footnotes = footnotes_of(marks) + ((published_note(number),) if beside else ())
     caption = captioned(_caption(layout, number), partial_note(means.layout, means.results))

@@ -1,6 +1,6 @@
-"""How is a table's text written: numbers in percent, Markdown and LaTeX cells whose special signs are escaped."""
+"""How is a table's text written: numbers in percent, Markdown cells whose special signs are escaped."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 NO_VALUE = "-"
 
@@ -40,58 +40,3 @@ def markdown_value(text: str, best: bool, mark: str) -> str:
     """A number: bold where it is the best, with the letter of its footnote where it has one."""
     text = f"**{text}**" if best else text
     return f"{text} [{mark}]" if mark else text
-
-
-LATEX_ESCAPES = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "±": r"$\pm$",
-        "×": r"$\times$",
-        "<": "$<$",
-        ">": "$>$",
-        "[": "{[}",  # a row that begins with [ would be the optional argument of the \\ before it
-        "\n": " ",
-    }
-)
-
-
-def latex(text: str) -> str:
-    """Text with LaTeX's special characters escaped, needing no package."""
-    return text.translate(LATEX_ESCAPES)
-
-
-def latex_number(text: str) -> str:
-    """A number as text, its sign a minus instead of a hyphen; `-` alone, for no value, stays as it is."""
-    return "$-$" + latex(text[1:]) if text.startswith("-") and text != NO_VALUE else latex(text)
-
-
-def latex_row(cells: Iterable[str]) -> str:
-    """One line of a tabular; the cells are escaped already."""
-    return " & ".join(cells) + r" \\"
-
-
-def latex_value(text: str, best: bool, mark: str) -> str:
-    """As `markdown_value`; the text is escaped here."""
-    text = latex(text)
-    if best:
-        text = rf"\textbf{{{text}}}"
-    return rf"{text}$^{{{mark}}}$" if mark else text
-
-
-def latex_label(*parts: str) -> str:
-    """What LaTeX takes as the name of a label."""
-    return "-".join("".join(c for c in part if c.isalnum() or c in "-_") or "study" for part in parts)
-
-
-def latex_notes(notes: Sequence[str]) -> list[str]:
-    """Footnotes below a tabular, a small paragraph each."""
-    return [rf"\par\smallskip{{\footnotesize\raggedright {latex(note)}\par}}" for note in notes]

@@ -66,11 +66,18 @@ class Saved:
 
 
 def make(
-    storage, methods=("imagenet", "clip", "simclr"), seeds=(0, 1, 2), pretrain_seeds=(0,), protocols=("LP",), study=None
+    storage,
+    methods=("imagenet", "clip", "simclr"),
+    seeds=(0, 1, 2),
+    pretrain_seeds=(0,),
+    protocols=("LP",),
+    study=None,
+    hernias=4,
 ):
-    """A study on one dataset without any cell saved: hernia has 4 positives, mass none, one label in ten is unknown.
+    """A study on one dataset without any cell saved: hernia has few positives, mass none, one label in ten is unknown.
 
-    study: another one, whose datasets then all have these test images.
+    study: another one, whose datasets then all have these test images. hernias: 4 are too few for an interval over
+    patients, of hernia and of the macro.
     """
     base = demo()
     study = study or replace(
@@ -88,7 +95,8 @@ def make(
     labels = (rng.random((NUM_IMAGES, len(FINDINGS))) < 0.3).astype(np.int8)
     known = rng.random(labels.shape) < 0.9
     labels[:, 5], labels[:, 6] = 0, 0
-    labels[10:14, 5], known[10:14, 5] = 1, True
+    rare = slice(10, 10 + hernias)
+    labels[rare, 5], known[rare, 5] = 1, True
     image_ids = [f"image{i}" for i in range(NUM_IMAGES)]
     patients = np.array([f"patient{i}" for i in rng.integers(0, 90, NUM_IMAGES)])
     return Saved(study, plan, Store(str(storage)), labels, known, image_ids, patients)

@@ -43,8 +43,8 @@ const latexText = (text) => String(text).replace(/[\\&%$#_{}~^±−×<>[]/g, (si
 
 function latexTable(caption, label, columns, lines) {
   return [
-    "% \\usepackage{booktabs}", "\\begin{table}[t]", "\\centering", `\\caption{${latexText(caption)}}`,
-    `\\label{tab:${label.replace(/[^A-Za-z0-9_-]/g, "")}}`, `\\begin{tabular}{@{}${columns}@{}}`, "\\toprule", ...lines,
+    "% \\usepackage{booktabs}", "\\begin{table}[tp]", "\\centering", `\\caption{${latexText(caption)}}`,
+    `\\label{tab:${label.replace(/[^A-Za-z0-9_-]/g, "")}}`, "\\fontsize{8}{9.5}\\selectfont\\setlength{\\tabcolsep}{2pt}", `\\begin{tabular}{@{}${columns}@{}}`, "\\toprule", ...lines,
     "\\bottomrule", "\\end{tabular}", "\\end{table}", "",
   ].join("\n");
 }

@@ -56,10 +56,10 @@ def test_a_part_of_a_study_says_so_everywhere(tmp_path):
     assert f'<p class="part" role="note">{note}</p>' in files["report.html"].split("<section")[1]
     assert "All 60 cells of this part finished" in files["report.html"]
     tables = [name.removesuffix(".tex") for name in files if name.endswith(".tex")]
-    assert len(tables) == 7  # Table 1, and one for each of two datasets and three shares of labels
+    assert len(tables) == 8  # Tables 1 and 1b, and one for each of two datasets and three shares of labels
     for name in tables:
         assert files[f"{name}.md"].startswith(f"{note} Study demo: ")
-        assert rf"\caption{{{note} Study demo: " in files[f"{name}.tex"]
+        assert rf"]{{\raggedright {note} Study demo: " in files[f"{name}.tex"]
     assert files["report.html"].count(f'<p class="caption">{note} Study demo: ') >= 7
     assert json.loads(files["study.json"])["part"] == note
 
@@ -71,7 +71,7 @@ def test_cells_that_are_missing_or_failed_make_a_report_partial_too(tmp_path):
     results[3:5] = [without(results[3]), without(results[4], "failed")]
     note = "Not the whole study: 88 of 90 cells are finished (1 failed, 1 missing): numbers may still change."
     files = written(tmp_path, study, plan, results)
-    assert files["table1.md"].startswith(note) and rf"\caption{{{note}" in files["table2.tex"]
+    assert files["table1.md"].startswith(note) and rf"]{{\raggedright {note}" in files["table2.tex"]
     assert files["report.md"].splitlines()[2] == f"**{note}**" and f">{note}</p>" in files["report.html"]
 
 

@@ -59,7 +59,7 @@ def test_status_counts_and_times_what_is_there(uri):
         result = {"macro_auroc": 0.7, "findings": [], "seconds": 2.0, "history": []}
         publish(store.files, store.folder(cell), {}, result)
     seen = open_reader("demo", uri).read(time.time())
-    assert (seen.cells.done, seen.cells.total, seen.encoders.left) == (3, 650, 13)
+    assert (seen.cells.done, seen.cells.total, seen.encoders.left) == (3, 650, 17)
     assert seen.pace.per_hour > 0 and 0 <= seen.idle < 300
     assert open_reader(None, uri).read(time.time()).cells.done == 3
 
