@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.common import in_turn, report, row
 from datasets_io.fingerprint import canonical_json, fingerprint
 from datasets_io.storage.artefacts import RESULT, seal
-from sweep.report.main_table import table1
+from sweep.report.tables.main_table import table1
 from sweep.statistics.summaries import study_summaries
 from sweep.store.csv_files import findings_csv, results_csv
 from sweep.store.records import CellResult

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sweep.cli.display import TableRows
-from sweep.report.table_text import mean_and_interval, percent
+from sweep.report.tables.table_text import mean_and_interval, percent
 from sweep.statistics.summaries import Summaries, study_summaries
 from sweep.statistics.summary import Summary
 from sweep.store.records import CellResult

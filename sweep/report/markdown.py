@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from sweep.report.cached_parts import CachedParts, describe
-from sweep.report.finding_table import FindingTable
-from sweep.report.main_table import Table
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.precision import precision_lines
 from sweep.report.provenance import compute_hours_of, software
+from sweep.report.tables.finding_table import FindingTable
+from sweep.report.tables.main_table import Table
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
 from sweep.studies.plan import NOT_BUILT

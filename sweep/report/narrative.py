@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sweep.report.table_text import mean_and_interval, patients_range, percent
+from sweep.report.tables.table_text import mean_and_interval, patients_range, percent
 from sweep.statistics.comparisons import ALPHA, Comparisons
 from sweep.statistics.inference import ROUNDING, Comparison
 from sweep.statistics.summaries import Column, Summaries

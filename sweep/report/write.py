@@ -8,8 +8,6 @@ from rich.markup import escape
 
 from sweep.figures.drawing import Drawing
 from sweep.report.cached_parts import FIGURES, QUICK, cached_parts_of
-from sweep.report.finding_table import finding_tables, narrowed, paper_columns
-from sweep.report.main_table import Table, table1
 from sweep.report.markdown import report_markdown
 from sweep.report.narrative import narrative_of
 from sweep.report.numbering import notes_of, numbered_layouts
@@ -17,7 +15,9 @@ from sweep.report.page.page import report_page
 from sweep.report.partial import partial_note
 from sweep.report.provenance import provenance
 from sweep.report.published import published_notes, shown_sections
-from sweep.report.second_table import second_table
+from sweep.report.tables.finding_table import finding_tables, narrowed, paper_columns
+from sweep.report.tables.main_table import Table, table1
+from sweep.report.tables.second_table import second_table
 from sweep.statistics.comparisons import compare_methods, with_patients
 from sweep.statistics.over_patients import OverPatients, over_patients_of
 from sweep.statistics.summaries import Summaries, study_summaries

@@ -14,13 +14,13 @@ from datasets_io.fingerprint import plain
 from sweep.figures.drawing import Drawing
 from sweep.report.best_rows import best_rows
 from sweep.report.cached_parts import QUICK, CachedParts, describe
-from sweep.report.finding_table import FindingTable
-from sweep.report.main_table import Table
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.page.cells import cells_value, logs_value, recipes_value
 from sweep.report.page.tables import page_tables
 from sweep.report.partial import partial_note
 from sweep.report.provenance import compute_hours_of, software
+from sweep.report.tables.finding_table import FindingTable
+from sweep.report.tables.main_table import Table
 from sweep.statistics.comparisons import Comparisons
 from sweep.store.snapshot import Snapshot
 from sweep.studies.plan import NOT_BUILT

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweep.report.finding_table import MEAN_ROWS, FindingEntry, FindingTable, counts_of, reference_of
-from sweep.report.main_table import Entry, Table, grouped, reference_rows
-from sweep.report.table_text import NO_VALUE, percent
+from sweep.report.tables.finding_table import MEAN_ROWS, FindingEntry, FindingTable, counts_of, reference_of
+from sweep.report.tables.main_table import Entry, Table, grouped, reference_rows
+from sweep.report.tables.table_text import NO_VALUE, percent
 
 MOST_ROWS = 400  # of a table: more would make the page slow to open, and the CSV file has them
 ALL_METHODS = "All methods"  # page.html asks for this text too

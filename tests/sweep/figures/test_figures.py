@@ -22,7 +22,7 @@ from sweep.figures import curves, draw, feature_maps, forest, heat_map, pretrain
 from sweep.figures.draw import draw_all, drawing_in_background
 from sweep.figures.drawing import inline_svg
 from sweep.figures.style import GREY_SCALE, LINES, MARKERS, PALETTE
-from sweep.report.finding_table import finding_tables
+from sweep.report.tables.finding_table import finding_tables
 from sweep.statistics.combined_test import ErrorPart
 from sweep.statistics.comparisons import with_patients
 from sweep.statistics.inference import holm

@@ -7,10 +7,10 @@ from functools import cache
 from made_up_study import number, plan_of, results_of, without
 
 from datasets_io.sources import chexpert, nih_cxr14
-from sweep.report.finding_table import FindingTable, finding_tables, narrowed, paper_columns
-from sweep.report.latex_layout import LatexRow, LatexTable
-from sweep.report.main_table import Table, table1
 from sweep.report.numbering import notes_of, numbered_layouts
+from sweep.report.tables.finding_table import FindingTable, finding_tables, narrowed, paper_columns
+from sweep.report.tables.latex_layout import LatexRow, LatexTable
+from sweep.report.tables.main_table import Table, table1
 from sweep.statistics.summaries import study_summaries
 from sweep.store.records import CellResult
 from sweep.studies.presets import paper

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweep.report.finding_table import finding_tables, narrowed, paper_columns
+from sweep.report.tables.finding_table import finding_tables, narrowed, paper_columns
 from sweep.statistics.summaries import make_summaries
 from sweep.store.records import CellResult
 from sweep.studies.layout import TableLayout

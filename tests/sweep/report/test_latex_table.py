@@ -8,7 +8,7 @@ import pytest
 from latex_width import height, tabular_widths, type_sizes
 from paper_tables import EXTREME_NAMES, paper_tables, with_line_over_patients, with_second_uncertainty
 
-from sweep.report.latex_layout import (
+from sweep.report.tables.latex_layout import (
     TEXT_HEIGHT,
     TEXT_WIDTH,
     LatexCell,
@@ -18,8 +18,8 @@ from sweep.report.latex_layout import (
     evenly,
     short_names,
 )
-from sweep.report.latex_table import caption_and_notes, latex_table
-from sweep.report.latex_text import breakable, latex, latex_label, width_of, wrap
+from sweep.report.tables.latex_table import caption_and_notes, latex_table
+from sweep.report.tables.latex_text import breakable, latex, latex_label, width_of, wrap
 
 SMALLEST = 8.0  # pt: what \footnotesize is in an article of 10 pt
 LONG_SETS = ("CheXpert_valid & 'the one of the radiologists', frontal and lateral, " * 2, "N" * 120)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sweep.report.live import live_table
-from sweep.report.main_table import table1
+from sweep.report.tables.main_table import table1
 from sweep.statistics.summaries import make_summaries
 from sweep.store.records import CellResult
 from sweep.studies.layout import TableLayout

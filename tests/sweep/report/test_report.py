@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from datasets_io.sources.nih_cxr14 import NihOptions
 from datasets_io.storage.disk import Disk
 from sweep.report.__main__ import app
-from sweep.report.finding_table import finding_tables
-from sweep.report.main_table import table1
 from sweep.report.numbering import numbered_layouts
 from sweep.report.provenance import ComputeHours, compute_hours_of
+from sweep.report.tables.finding_table import finding_tables
+from sweep.report.tables.main_table import table1
 from sweep.report.write import write_report
 from sweep.statistics.summaries import make_summaries
 from sweep.store.csv_files import findings_csv

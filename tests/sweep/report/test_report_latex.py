@@ -11,9 +11,9 @@ import pytest
 from made_up_study import plan_of, results_of, small, without
 from test_latex_table import CASES
 
-from sweep.report.finding_table import finding_tables, narrowed, paper_columns
-from sweep.report.latex_text import latex, width_of
-from sweep.report.main_table import table1
+from sweep.report.tables.finding_table import finding_tables, narrowed, paper_columns
+from sweep.report.tables.latex_text import latex, width_of
+from sweep.report.tables.main_table import table1
 from sweep.statistics.summaries import study_summaries
 
 ENGINE = next((name for name in ("pdflatex", "lualatex", "xelatex", "tectonic") if shutil.which(name)), None)

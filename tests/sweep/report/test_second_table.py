@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from sweep.report.finding_table import MEAN_ROW, MEAN_ROW_10, finding_tables
-from sweep.report.main_table import table1
 from sweep.report.page.tables import page_tables
 from sweep.report.precision import mixed_precision, precision_lines
-from sweep.report.second_table import second_table
+from sweep.report.tables.finding_table import MEAN_ROW, MEAN_ROW_10, finding_tables
+from sweep.report.tables.main_table import table1
+from sweep.report.tables.second_table import second_table
 from sweep.statistics.summaries import make_summaries
 from sweep.store.csv_files import RESULTS_HEADER, results_csv
 from sweep.store.records import CellResult, EncoderDetail, without_nan

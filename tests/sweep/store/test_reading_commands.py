@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from datasets_io.storage.artefacts import quarantine
 from sweep.report import write
 from sweep.report.cached_parts import cached_parts_of
-from sweep.report.main_table import absence
+from sweep.report.tables.main_table import absence
 from sweep.statistics.summary import summarise
 from sweep.status import __main__ as status
 from sweep.store.damage import Damage

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sweep.report.latex_layout import LatexCell, LatexRow, LatexSection, LatexTable, short_names
-from sweep.report.latex_table import latex_table
-from sweep.report.latex_text import latex_label
 from sweep.report.partial import captioned, partial_note
 from sweep.report.published import SOURCE, PublishedMean, Shown, is_shown, published_mean
-from sweep.report.table_text import (
+from sweep.report.tables.latex_layout import LatexCell, LatexRow, LatexSection, LatexTable, short_names
+from sweep.report.tables.latex_table import latex_table
+from sweep.report.tables.latex_text import latex_label
+from sweep.report.tables.table_text import (
     NO_VALUE,
     letter,
     markdown,

@@ -4,14 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweep.report.latex_layout import LatexCell, LatexRow, LatexSection, LatexTable, short_names
-from sweep.report.latex_table import latex_table
-from sweep.report.latex_text import latex_label
-from sweep.report.main_table import OVER_PATIENTS, PATIENTS_CAPTION, absence
 from sweep.report.partial import captioned, partial_note
 from sweep.report.published import SOURCE, SWAPPED_TABLES, PublishedFinding, Shown, is_shown, published_findings
 from sweep.report.published_values import MEANS, PER_FINDING_COLUMNS, PER_FINDING_ROWS
-from sweep.report.table_text import (
+from sweep.report.tables.latex_layout import LatexCell, LatexRow, LatexSection, LatexTable, short_names
+from sweep.report.tables.latex_table import latex_table
+from sweep.report.tables.latex_text import latex_label
+from sweep.report.tables.main_table import OVER_PATIENTS, PATIENTS_CAPTION, absence
+from sweep.report.tables.table_text import (
     NO_VALUE,
     letter,
     markdown,

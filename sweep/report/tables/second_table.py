@@ -6,9 +6,9 @@ studies instead of images, where studies have several; and the macro on a second
 
 from collections.abc import Iterator
 
-from sweep.report.main_table import Table, TableSection, footnotes_of, marks_of, published_note, section_of
 from sweep.report.partial import captioned, partial_note
 from sweep.report.published import Shown, is_shown
+from sweep.report.tables.main_table import Table, TableSection, footnotes_of, marks_of, published_note, section_of
 from sweep.statistics.summaries import ALSO_TEST, Summaries
 from sweep.statistics.summary import FEW_POSITIVES, MACRO_10_POSITIVES, STUDY_MACROS, Summary, findings_of_macro
 from sweep.store.records import Place

@@ -7,7 +7,7 @@ from functools import cache
 from itertools import groupby, zip_longest
 from math import ceil
 
-from sweep.report.latex_layout import (
+from sweep.report.tables.latex_layout import (
     GAP,
     LEADING,
     TEXT_HEIGHT,
@@ -21,7 +21,7 @@ from sweep.report.latex_layout import (
     blocks_of,
     evenly,
 )
-from sweep.report.latex_text import breakable, latex, width_of, wrap
+from sweep.report.tables.latex_text import breakable, latex, width_of, wrap
 
 NEEDS = (
     r"% Needs \usepackage{booktabs} and nothing else. Fits \documentclass{article} on letter or A4 paper,",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from sweep.report.latex_text import pieces, width_of, wrap
+from sweep.report.tables.latex_text import pieces, width_of, wrap
 
 # What a plain \documentclass{article} has at 10 pt, on letter paper and on A4, which is higher; in pt. It has more at
 # 11 and 12 pt. The type is set in pt too, so that what fits at 10 pt fits at these.
