@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweep.report.tables.finding_table import MEAN_ROWS, FindingEntry, FindingTable, counts_of, reference_of
+from sweep.report.tables.finding_rows import FindingEntry, counts_of, reference_of
+from sweep.report.tables.finding_table import MEAN_ROWS, FindingTable
 from sweep.report.tables.main_table import Entry, Table, grouped, reference_rows
 from sweep.report.tables.table_text import NO_VALUE, percent
 
