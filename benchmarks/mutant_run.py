@@ -31,7 +31,7 @@ LIBRARIES = (
 )  # fmt: skip
 # unraisableexception collects garbage twice, over all that the libraries made: most of a child's time.
 PLUGINS = ("cacheprovider", "faulthandler", "threadexception", "unraisableexception")
-WALL_SECONDS = 300  # of a mutant that waits for something for ever
+WALL_SECONDS = 1800  # of a mutant that waits for something for ever
 SPARE_BYTES = 6 << 30  # of address space, for a mutant that asks for terabytes
 SPARE_CPU_SECONDS = 10
 

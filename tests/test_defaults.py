@@ -29,12 +29,13 @@ PACKAGES = (
     "datasets_io.synthetic.plan", "sweep.studies", "trainables.evaluation", "trainables.networks",
     "trainables.objectives", "trainables.protocols", "trainables.recipe", "trainables.views",
 )  # fmt: skip
+CHANGEABLE = ["BestHeads", "Counter"]  # not frozen: heads as they are trained, and what has been counted
 SCALARS = (bool, int, float, str, type(None))
 
 
-def modules() -> list[ModuleType]:
+def modules(packages: tuple[str, ...] = PACKAGES) -> list[ModuleType]:
     found = []
-    for name in PACKAGES:
+    for name in packages:
         module = importlib.import_module(name)
         below = pkgutil.iter_modules(getattr(module, "__path__", []), f"{name}.")
         found += [module, *(importlib.import_module(info.name) for info in below)]
@@ -124,6 +125,15 @@ def test_what_is_written_down_is_there():
 def test_an_integer_in_a_floats_place_is_another_value():
     """1 == 1.0 in Python; in a key they differ."""
     assert json.dumps(golden(), sort_keys=True) == json.dumps(FOUND, sort_keys=True)
+
+
+def test_what_decides_a_result_cannot_be_changed():
+    """Frozen: recipes, as hashing needs it, and plans and results, which many hold."""
+    packages = (*PACKAGES, "sweep.statistics", "sweep.engine.schedule")
+    found = ((module, kind) for module in modules(packages) for kind in vars(module).values())
+    kinds = {kind for module, kind in found if dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__}
+    changeable = sorted(kind.__qualname__ for kind in kinds if not kind.__dataclass_params__.frozen)
+    assert len(kinds) > 60 and changeable == CHANGEABLE
 
 
 def text(value: Any, indent: int = 1) -> str:

@@ -3,8 +3,9 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from sweep.statistics.bootstrap import draw_resamples
+from sweep.statistics.bootstrap import draw_resamples, presort
 from sweep.statistics.subgroups import age_band, attributes_of, group_macros, group_names, widest_gap
 
 
@@ -90,3 +91,65 @@ def test_without_any_usable_finding_nothing_is_compared():
 
 def test_the_gap_is_between_the_highest_and_the_lowest():
     assert widest_gap(np.array([0.7, 0.9, 0.6])) == (1, 2)
+
+
+@pytest.mark.parametrize(("age", "band"), [(1, "0-19"), (39, "20-39"), (40, "40-59"), (60, "60-79"), (81, "80+")])
+def test_the_ends_of_a_band_are_in_it(age, band):
+    assert age_band(age) == band
+
+
+def test_a_group_with_half_of_the_findings_is_compared_and_one_with_fewer_is_not():
+    labels = np.zeros((60, 5), np.int8)
+    labels[0:20:2, :4] = 1  # the first group has both classes of four, the fifth finding has no positive at all
+    labels[20:40:2, :2] = 1  # the second of two, half of four
+    labels[40:60:2, :1] = 1  # the third of one
+    found = attribute(["A"] * 20 + ["B"] * 20 + ["C"] * 20, labels)
+    assert found.compared == ("A", "B") and found.findings.tolist() == [True, True, False, False, False]
+    assert found.fewest_positives == 10 and found.num_images == (20, 20, 20)
+    thirds = attribute(["A"] * 20 + ["B"] * 20 + ["C"] * 20, labels[:, [0, 1, 2]])
+    assert thirds.compared == ("A", "B"), "one of three is less than half"
+
+
+def test_groups_without_a_finding_in_common_are_not_compared():
+    labels = np.zeros((40, 4), np.int8)
+    labels[:20:2, :2] = 1
+    labels[20::2, 2:] = 1
+    found = attribute(["A"] * 20 + ["B"] * 20, labels)
+    assert found.compared == () and found.fewest_positives is None and not found.findings.any()
+
+
+def test_codes_labels_and_masks_of_groups_agree():
+    found = attribute(["unknown", "M", "F", "M"], [[1], [0], [1], [0]])
+    assert found.groups == ("F", "M", "unknown") and found.codes.tolist() == [2, 1, 0, 1]
+    assert found.mask("M").tolist() == [False, True, False, True]
+    assert (found.num_images, found.num_patients) == ((1, 2, 1), (1, 2, 1))
+    with pytest.raises(ValueError):
+        found.mask("other")
+
+
+@pytest.mark.parametrize("sorted_before", [True, False])
+def test_a_groups_macro_is_that_of_its_own_images_and_its_resamples_those_of_all_patients(sorted_before):
+    rng = np.random.default_rng(0)
+    groups = ["F", "M"] * 60
+    labels = (rng.random((120, 3)) < 0.4).astype(np.int8)
+    labels[1::2, 2] = 0  # no man has the third finding: nobody is measured on it
+    known = rng.random((120, 3)) < 0.9
+    scores = rng.random((120, 3)) + 0.5 * labels
+    patients = np.array([f"p{i // 4}" for i in range(120)])
+    found = attributes_of({"sex": groups}, patients, labels, known)[0]
+    assert found.compared == ("F", "M") and found.findings.tolist() == [True, True, False]
+    resamples = draw_resamples(patients, 70)
+    orders = presort(scores) if sorted_before else None
+    macros = group_macros(found, scores, labels, known, resamples, orders)
+
+    def of(chosen: np.ndarray) -> float:
+        kept = [chosen[known[chosen, f]] for f in (0, 1)]
+        return float(np.mean([roc_auc_score(labels[rows, f], scores[rows, f]) for f, rows in enumerate(kept)]))
+
+    for place, first in enumerate((0, 1)):
+        rows = np.arange(first, 120, 2)
+        assert macros.values[place] == pytest.approx(of(rows), abs=1e-12)
+        for r in (0, 69):
+            drawn = resamples.rows(r)
+            assert macros.resampled[place, r] == pytest.approx(of(drawn[drawn % 2 == first]), abs=1e-12)
+    assert macros.resampled.shape == (2, 70)

@@ -7,6 +7,7 @@ milliseconds.
 
 import math
 from collections import deque
+from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
@@ -14,32 +15,38 @@ from small import HEAD, batch, build, pair, rows_of, small_config
 from torch import Tensor, nn
 from torch.nn import functional
 
+from datasets_io.fingerprint import derive_seed
 from trainables.batch import SSL_1, SSL_2
 from trainables.networks.heads import HeadSpec, unit
 from trainables.objectives import clip, simclr, vicreg
 from trainables.objectives.barlow_twins import BarlowTwinsConfig, standardise
-from trainables.objectives.base import check_temperature, mean_over_pairs, views_of
+from trainables.objectives.base import BuildContext, check_temperature, mean_over_pairs, views_of
 from trainables.objectives.clip import ClipConfig, report_identity
 from trainables.objectives.convirt import ConvirtConfig
 from trainables.objectives.joint import ALL_PAIRS, JointConfig, JointSettings
 from trainables.objectives.mocov2 import MocoV2Config, queue_size_for
 from trainables.objectives.simclr import SimClrConfig
 from trainables.objectives.vicreg import VicRegConfig
+from trainables.registry import IMAGE_IMAGE, IMAGE_TEXT
+
+
+def be_worker(monkeypatch: pytest.MonkeyPatch, rank: int) -> deque[Tensor]:
+    """This process is one of two workers; what the other sends is taken from the queue, a tensor for each exchange."""
+    sent: deque[Tensor] = deque()
+
+    def all_gather(parts: list[Tensor], local: Tensor) -> None:
+        parts[1 - rank].copy_(sent.popleft())
+        parts[rank].copy_(local)
+
+    for name, value in (("is_initialized", True), ("get_world_size", 2), ("get_rank", rank)):
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+    monkeypatch.setattr(torch.distributed, "all_gather", all_gather)
+    return sent
 
 
 @pytest.fixture
 def second_of_two(monkeypatch) -> deque[Tensor]:
-    """This process is rank 1 of 2; what rank 0 sends is taken from the queue, one tensor for each exchange."""
-    sent: deque[Tensor] = deque()
-
-    def all_gather(parts: list[Tensor], local: Tensor) -> None:
-        parts[0].copy_(sent.popleft())
-        parts[1].copy_(local)
-
-    for name, value in (("is_initialized", lambda: True), ("get_world_size", lambda: 2), ("get_rank", lambda: 1)):
-        monkeypatch.setattr(torch.distributed, name, value)
-    monkeypatch.setattr(torch.distributed, "all_gather", all_gather)
-    return sent
+    return be_worker(monkeypatch, 1)
 
 
 # -- contrastive losses on the second worker -------------------------------------------------------
@@ -72,29 +79,27 @@ def test_simclrs_own_queries_are_the_second_workers(second_of_two):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_mocos_keys_of_the_second_worker_are_its_own(second_of_two, training):
+@pytest.mark.parametrize("rank", [0, 1])
+def test_mocos_keys_are_those_of_the_workers_own_images(monkeypatch, training, rank):
     """Without batch norm the order in which keys are computed changes no key."""
     model = build(small_config("mocov2", head=HeadSpec((9, 6), act="relu"), key_bn_splits=4), make=Plain)
     model.train(training)
     objective, images = model.objective, batch().views[SSL_1]
     with torch.no_grad():
         expected = unit(objective.key_head(objective.key_backbone(images)))
-    seen = []
+    seen: list[Tensor] = []
     objective.key_backbone.register_forward_hook(lambda module, args, out: seen.append(args[0]))
-    second_of_two.append(images[:4])
-    if training:
-        # Rank 0 sends the keys of the first half of the shuffled batch; the order is of seed and step alone.
-        generator = torch.Generator().manual_seed(order_seed(objective))
-        order = torch.randperm(8, generator=generator)
-        second_of_two.append(expected[order[:4]])
-    keys = objective.keys(images[4:])
-    assert torch.allclose(keys, expected[4:], rtol=0, atol=1e-12)
-    assert torch.equal(seen[0], images[order[4:]] if training else images[4:])
+    sent = be_worker(monkeypatch, rank)
+    own, other = (slice(0, 4), slice(4, 8)) if rank == 0 else (slice(4, 8), slice(0, 4))
+    # The other worker sends its images, then the keys of its half of the shuffled batch, of seed and step alone.
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(order_seed(objective)))
+    sent.extend([images[other], expected[order[other]]] if training else [])
+    keys = objective.keys(images[own])
+    assert torch.allclose(keys, expected[own], rtol=0, atol=1e-12) and not sent
+    assert torch.equal(seen[0], images[order[own]] if training else images[own])
 
 
 def order_seed(objective: nn.Module) -> int:
-    from datasets_io.fingerprint import derive_seed
-
     return derive_seed(objective.seed, "shuffle_bn", int(objective.step))
 
 
@@ -145,17 +150,25 @@ def test_vicregs_terms_have_their_weights():
     assert {name: float(v) for name, v in found.items()} == pytest.approx({n: float(v) for n, v in terms.items()})
 
 
-@pytest.mark.parametrize(("rows", "width"), [(70, 130), (130, 1100), (130, 70)])
+@pytest.mark.parametrize(("rows", "width"), [(70, 130), (130, 1100), (130, 70), (1030, 3)])
 def test_blocks_of_the_covariance_make_the_whole(rows, width):
     """More rows than a block of the Gram matrix has, and more columns than a block of the gradient."""
     z = pair(rows, width)[0].requires_grad_()
-    vicreg.covariance_term(z).backward()
+    (3 * vicreg.covariance_term(z)).backward()
     plain = z.detach().clone().requires_grad_()
     covariance = torch.cov(plain.T)
     value = (covariance.square().sum() - covariance.diagonal().square().sum()) / width
-    value.backward()
+    (3 * value).backward()
     assert float(vicreg.covariance_term(z.detach())) == pytest.approx(float(value.detach()), rel=1e-10)
     assert torch.allclose(z.grad, plain.grad, rtol=0, atol=1e-10)
+
+
+def test_vicregs_covariance_is_differentiated_once():
+    z = pair(4, 3)[0].requires_grad_()
+    weight = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(weight * vicreg.covariance_term(z), z, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
 
 
 def test_barlow_twins_standardises_with_its_epsilon():
@@ -174,9 +187,7 @@ def test_barlow_twins_weighs_the_redundancy():
     assert float(losses["barlow_invariance"]) == pytest.approx(float(((1 - correlation.diagonal()) ** 2).sum()))
 
 
-def build_context(width: int):
-    from trainables.objectives.base import BuildContext
-
+def build_context(width: int) -> BuildContext:
     return BuildContext(Plain(), width, 8, 100, 5)
 
 
@@ -220,6 +231,13 @@ def test_each_part_of_a_joint_method_needs_what_it_reads():
     assert not (VicRegConfig.needs_text or BarlowTwinsConfig.needs_text)
     for pairs in ("two", "all"):
         assert JointSettings(ssl_pairs=pairs).ssl_pairs == pairs
+
+
+@pytest.mark.parametrize("kind", [*IMAGE_TEXT.values(), *IMAGE_IMAGE.values()])
+def test_a_configuration_is_frozen_and_knows_what_was_released(kind):
+    with pytest.raises(FrozenInstanceError):
+        kind().version = 2
+    assert kind().released() == kind.released() and isinstance(kind.released(), kind)
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 2])
