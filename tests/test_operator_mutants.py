@@ -1,4 +1,4 @@
-"""Would the tests notice one wrong operator? A fixed sample of the mutants of the pure modules, and the known survivors.
+"""Would the tests notice one wrong operator? A fixed sample of mutants of the pure modules, and the known survivors.
 
 `python -m benchmarks.mutants` runs all of them; golden/surviving_mutants.json lists those that no test can notice.
 """

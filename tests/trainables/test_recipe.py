@@ -83,6 +83,8 @@ def test_a_recipe_keeps_its_key_and_another_value_has_another():
 
 
 def test_recipes_cannot_be_changed():
-    kinds = [kind for kind in vars(recipe).values() if dataclasses.is_dataclass(kind) and kind.__module__ == recipe.__name__]
+    kinds = [
+        kind for kind in vars(recipe).values() if dataclasses.is_dataclass(kind) and kind.__module__ == recipe.__name__
+    ]
     assert len(kinds) >= 10
     assert all(kind.__dataclass_params__.frozen for kind in kinds), "what is hashed must stay what it was"

@@ -5,14 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from sweep.studies import demo
-from sweep.studies.forecast import (
-    FLOPS_PER_SECOND,
-    Forecast,
-    forecast,
-    forward_flops,
-    key_views,
-    text_flops,
-)
+from sweep.studies.forecast import FLOPS_PER_SECOND, Forecast, forecast, forward_flops, key_views, text_flops
 from sweep.studies.plan import make_plan
 from trainables.networks.text import HuggingFaceText, TinyText
 from trainables.objectives.clip import ClipConfig
