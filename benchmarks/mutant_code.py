@@ -49,6 +49,7 @@ _BOOTSTRAP = (  # without the simulations of coverage, ten seconds for each muta
     "--deselect=tests/sweep/statistics/test_bootstrap.py::test_a_95_percent_interval_covers_93_to_97_percent",
     "--deselect=tests/sweep/statistics/test_bootstrap.py::test_a_difference_on_the_same_resamples_covers_too_and_is_narrower_than_on_others",
 )
+_PLACES = "tests/sweep/statistics/test_places_and_ranks.py"
 _RETRIEVAL = "tests/trainables/evaluation/test_knn_zero_shot_retrieval.py"
 MODULES: dict[str, tuple[str, ...]] = {
     "datasets_io/corpus/label_subsets.py": ("tests/datasets_io/corpus/test_label_subsets.py",),
@@ -62,10 +63,10 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sweep/engine/schedule.py": ("tests/sweep/engine/test_schedule.py", _FROZEN),
     "sweep/statistics/auroc_kernel.py": _BOOTSTRAP,
     "sweep/statistics/bootstrap.py": _BOOTSTRAP,
-    "sweep/statistics/comparisons.py": ("tests/sweep/statistics/test_comparisons.py", _FROZEN),
+    "sweep/statistics/comparisons.py": ("tests/sweep/statistics/test_comparisons.py", _PLACES, _FROZEN),
     "sweep/statistics/inference.py": ("tests/sweep/statistics/test_inference.py", _FROZEN),
     "sweep/statistics/subgroups.py": ("tests/sweep/statistics/test_subgroups.py", _FROZEN),
-    "sweep/statistics/summary.py": ("tests/sweep/statistics/test_summary.py", _FROZEN),
+    "sweep/statistics/summary.py": ("tests/sweep/statistics/test_summary.py", _PLACES, _FROZEN),
     "sweep/studies/cell.py": ("tests/sweep/studies/test_plan.py", "tests/test_keys.py", _FROZEN),
     "sweep/studies/forecast.py": ("tests/sweep/studies/test_forecast.py", _FROZEN),
     "sweep/studies/layout.py": ("tests/sweep/studies/test_layout.py", _FROZEN),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from sweep.engine import schedule
 from sweep.engine.schedule import (
     ClusterResources,
     ReadyTasks,
@@ -260,3 +261,41 @@ def test_what_lands_twice_or_unasked_changes_nothing():
     assert ready.claim_early({"e1": 0}) == 0
     ready.landed("e1")
     assert ready.waiting == 2, "a task that was handed out early is not ready a second time"
+
+
+def test_of_tasks_of_several_shares_the_first_that_is_ready_is_claimed():
+    jobs = [ScheduledJob((), (), share, 1.0) for share in (1.0, 0.5, 0.5, 1.0)]
+    assert [ReadyTasks(jobs).claim(1.0), ReadyTasks(jobs).claim(0.5)] == [0, 1]
+    ready = ReadyTasks([ScheduledJob((), (), share, 1.0) for share in (0.5, 1.0, 0.5, 0.5)])
+    assert [ready.claim(1.0) for _ in range(5)] == [0, 1, 2, 3, None]
+
+
+def test_what_is_lost_takes_along_what_waits_for_its_results_only():
+    jobs = [
+        ScheduledJob(("e",), ("x",), 1.0, 1.0),
+        ScheduledJob(("x",), ("y",), 1.0, 1.0),
+        ScheduledJob(("y",), (), 1.0, 1.0),
+        ScheduledJob(("other",), (), 1.0, 1.0),
+    ]
+    ready = ReadyTasks(jobs)
+    ready.lost("e")
+    assert ready.waiting == 1
+    ready.landed("other")
+    assert ready.claim(1.0) == 3
+
+
+def test_beside_groups_on_parts_of_gpus_cells_get_what_is_left():
+    shape = shape_of(Resources(gpus_per_worker=0.5, pretrain_workers=2), ClusterResources(4, 16), 1)
+    assert capacity(shape, ClusterResources(4, 16), 3) == 1.0
+
+
+def test_groups_on_cores_are_whole_and_a_cell_gets_at_least_the_machine():
+    shape = shape_of(Resources(cpus_per_worker=2, pretrain_workers=2), ClusterResources(0, 18), 1)
+    assert groups_wanted(shape, ClusterResources(0, 18), 9) == 2
+    assert shape_of(Resources(cpus_per_cell=2), ClusterResources(0, 1), 0).cell_cpus == pytest.approx(0.98)
+
+
+def test_what_is_stated_of_cells_on_gpus_is_what_it_was():
+    assert schedule.GPU_SHARE == {1: 0.25, 10: 0.5}
+    assert (schedule.BYTES_PER_PIXEL, schedule.FIXED_BYTES, schedule.GPU_BYTES) == (1200, 2 * 2**30, 16 * 2**30)
+    assert (schedule.GROUP_CPU, schedule.BESIDE_CELL_CPU) == (0.001, 0.02)

@@ -3,9 +3,8 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from sklearn.metrics import roc_auc_score
 
-from sweep.statistics.bootstrap import draw_resamples, presort
+from sweep.statistics.bootstrap import draw_resamples
 from sweep.statistics.subgroups import age_band, attributes_of, group_macros, group_names, widest_gap
 
 
@@ -127,29 +126,10 @@ def test_codes_labels_and_masks_of_groups_agree():
         found.mask("other")
 
 
-@pytest.mark.parametrize("sorted_before", [True, False])
-def test_a_groups_macro_is_that_of_its_own_images_and_its_resamples_those_of_all_patients(sorted_before):
-    rng = np.random.default_rng(0)
-    groups = ["F", "M"] * 60
-    labels = (rng.random((120, 3)) < 0.4).astype(np.int8)
-    labels[1::2, 2] = 0  # no man has the third finding: nobody is measured on it
-    known = rng.random((120, 3)) < 0.9
-    scores = rng.random((120, 3)) + 0.5 * labels
-    patients = np.array([f"p{i // 4}" for i in range(120)])
-    found = attributes_of({"sex": groups}, patients, labels, known)[0]
-    assert found.compared == ("F", "M") and found.findings.tolist() == [True, True, False]
-    resamples = draw_resamples(patients, 70)
-    orders = presort(scores) if sorted_before else None
-    macros = group_macros(found, scores, labels, known, resamples, orders)
-
-    def of(chosen: np.ndarray) -> float:
-        kept = [chosen[known[chosen, f]] for f in (0, 1)]
-        return float(np.mean([roc_auc_score(labels[rows, f], scores[rows, f]) for f, rows in enumerate(kept)]))
-
-    for place, first in enumerate((0, 1)):
-        rows = np.arange(first, 120, 2)
-        assert macros.values[place] == pytest.approx(of(rows), abs=1e-12)
-        for r in (0, 69):
-            drawn = resamples.rows(r)
-            assert macros.resampled[place, r] == pytest.approx(of(drawn[drawn % 2 == first]), abs=1e-12)
-    assert macros.resampled.shape == (2, 70)
+def test_a_group_of_positives_alone_has_no_auroc():
+    labels = np.array([[1], [0]] * 10 + [[1]] * 20)
+    assert attribute(["A"] * 20 + ["B"] * 20, labels).compared == ("A",)
+    known = np.ones((40, 1), bool)
+    known[20:30] = False
+    labels[20:30] = 0  # what is not known is no negative
+    assert attribute(["A"] * 20 + ["B"] * 20, labels, known).compared == ("A",)

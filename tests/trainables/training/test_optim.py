@@ -84,7 +84,8 @@ def test_the_rate_warms_up_then_falls_as_a_cosine_to_zero():
 
 
 def test_without_warm_up_the_first_step_has_the_peak_and_a_run_of_one_step_is_no_division_by_zero():
-    assert learning_rate(2.0, 0, 10, "cosine") == 2.0
+    assert learning_rate(2.0, 0, 10, "cosine") == 2.0 and learning_rate(2.0, 5, 10, "cosine") == pytest.approx(1.0)
+    assert learning_rate(2.0, 1, 1, "cosine") == pytest.approx(0.0)
     assert learning_rate(2.0, 4, 4, "cosine", 4) == 2.0, "all steps were warm-up"
 
 
