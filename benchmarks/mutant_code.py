@@ -44,11 +44,6 @@ _FROZEN = "tests/test_defaults.py::test_what_decides_a_result_cannot_be_changed"
 _DEFAULTS = "tests/test_defaults.py::test_an_integer_in_a_floats_place_is_another_value"
 _LOSSES = "tests/trainables/objectives/test_objectives.py"
 _SMALL = "tests/trainables/objectives/test_formulas.py"
-_BOOTSTRAP = (  # without the simulations of coverage, ten seconds for each mutant
-    "tests/sweep/statistics/test_bootstrap.py",
-    "--deselect=tests/sweep/statistics/test_bootstrap.py::test_a_95_percent_interval_covers_93_to_97_percent",
-    "--deselect=tests/sweep/statistics/test_bootstrap.py::test_a_difference_on_the_same_resamples_covers_too_and_is_narrower_than_on_others",
-)
 _PLACES = "tests/sweep/statistics/test_places_and_ranks.py"
 _RETRIEVAL = "tests/trainables/evaluation/test_knn_zero_shot_retrieval.py"
 MODULES: dict[str, tuple[str, ...]] = {
@@ -61,8 +56,6 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "datasets_io/sources/splits.py": ("tests/datasets_io/sources/test_splits.py",),
     "sweep/engine/schedule.py": ("tests/sweep/engine/test_schedule.py", _FROZEN),
-    "sweep/statistics/auroc_kernel.py": _BOOTSTRAP,
-    "sweep/statistics/bootstrap.py": _BOOTSTRAP,
     "sweep/statistics/comparisons.py": ("tests/sweep/statistics/test_comparisons.py", _PLACES, _FROZEN),
     "sweep/statistics/inference.py": ("tests/sweep/statistics/test_inference.py", _FROZEN),
     "sweep/statistics/subgroups.py": ("tests/sweep/statistics/test_subgroups.py", _FROZEN),
