@@ -41,15 +41,15 @@ def write_survivors(survivors: dict[Name, str], path: Path = SURVIVORS) -> None:
 
 def outcomes(mutants: Sequence[Mutant], processes: int) -> list[tuple[Mutant, Outcome]]:
     """Raises RuntimeError where a module's tests do not pass without a mutant: every mutant would seem to be killed."""
-    modules = sorted({mutant.module for mutant in mutants})
-    tasks = [Task(module, MODULES[module]) for module in modules]
-    seconds: dict[str, float] = {}
+    # Several modules share their tests, which then run once.
+    tasks = list({MODULES[m.module]: Task(m.module, MODULES[m.module]) for m in mutants}.values())
+    seconds: dict[tuple[str, ...], float] = {}
     for index, outcome in run(tasks, processes):
         if not outcome.passed:
-            raise RuntimeError(f"the tests of {modules[index]} do not pass as they are:\n{outcome.said}")
-        seconds[modules[index]] = outcome.cpu_seconds
+            raise RuntimeError(f"the tests of {tasks[index].module} do not pass as they are:\n{outcome.said}")
+        seconds[tasks[index].tests] = outcome.cpu_seconds
     plain = [Task(m.module, MODULES[m.module], m.source) for m in mutants]
-    limited = [replace(task, cpu_seconds=int(4 * seconds[task.module] + SPARE_CPU_SECONDS)) for task in plain]
+    limited = [replace(task, cpu_seconds=int(4 * seconds[task.tests] + SPARE_CPU_SECONDS)) for task in plain]
     found = []
     for number, (index, outcome) in enumerate(run(limited, processes)):
         found.append((mutants[index], outcome))

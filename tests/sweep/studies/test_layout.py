@@ -67,6 +67,11 @@ def test_a_row_whose_objective_is_unknown_goes_by_its_own_name():
     assert layout.paper_names(["mine"]) == {"mine": ("mine", 64)}
 
 
+def test_a_layout_is_of_one_pretraining_and_t_intervals_unless_it_says_otherwise():
+    plain = TableLayout((), (), (), (0,))
+    assert (plain.pretrain_seeds, plain.interval, plain.study, plain.paper_rows) == ((0,), "t", "", ())
+
+
 def test_captions_say_over_which_seeds_a_mean_is():
     one = what_varies(EMPTY)
     assert one.startswith("n = 2 downstream seeds (0, 1); every method was pretrained once (seed 4)")
