@@ -1,5 +1,6 @@
 """Identity: equal values have equal keys, different values have different ones, and vague values are refused."""
 
+import hashlib
 from dataclasses import dataclass, field, make_dataclass
 from itertools import combinations
 from typing import Any
@@ -128,3 +129,13 @@ def test_a_place_stays_outside_and_a_plain_default_is_written():
         place: str = field(default="", metadata={"hashed": False})
 
     assert hashed_fields(Recipe(place="/somewhere")) == ("size",)
+
+
+def test_a_seed_of_a_stream_is_63_bits_of_the_hash_of_its_names():
+    digest = hashlib.sha256(b'[3,"order",7]').digest()
+    assert derive_seed(3, "order", 7) == int.from_bytes(digest[:8], "big") // 2 < 2**63
+
+
+def test_before_is_said_by_name():
+    with pytest.raises(TypeError):
+        added(1, 2)

@@ -1,10 +1,13 @@
 """The registry: the paper's eleven methods, more by product, and errors that name what is known."""
 
+from dataclasses import replace
+
 import pytest
 
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.joint import JointConfig, JointSettings
 from trainables.objectives.simclr import SimClrConfig
+from trainables.protocols.base import Phase
 from trainables.registry import (
     IMAGE_IMAGE,
     IMAGE_TEXT,
@@ -70,3 +73,15 @@ def test_only_an_image_text_part_before_an_image_image_part_is_a_joint(method):
 
 def test_protocols_are_known_by_their_own_names():
     assert PROTOCOLS.keys() == {"LPFT", "LP", "FT"} and all(PROTOCOLS[name].name == name for name in PROTOCOLS)
+
+
+def test_a_protocols_cells_train_its_last_phase_and_only_frozen_backbones_share_a_job():
+    assert {name: protocol.last_phase.trains for name, protocol in PROTOCOLS.items()} == {
+        "LPFT": "all",
+        "LP": "head",
+        "FT": "all",
+    }
+    assert [name for name, protocol in PROTOCOLS.items() if protocol.seeds_together] == ["LP"]
+    assert [phase.trains for phase in PROTOCOLS["LPFT"].phases] == ["head", "all"]
+    three = replace(PROTOCOLS["LPFT"], phases=(*PROTOCOLS["LPFT"].phases, Phase("head")))
+    assert three.last_phase.trains == "head" and three.seeds_together

@@ -77,3 +77,49 @@ def test_the_hash_is_of_the_ids():
 def test_a_sampler_without_its_array_is_refused_by_name(sampler, needed):
     with pytest.raises(ValueError, match=f"{sampler}.* without {needed}"):
         label_subset(100, 10, seed=0, sampler=sampler)
+
+
+@pytest.mark.parametrize("percent", [10, 30])
+def test_stratified_keeps_the_share_of_each_of_many_combinations(percent):
+    """Three combinations and more: with two, ranks that were given to the wrong ones would still be even."""
+    labels = np.array([[0, 0]] * 500 + [[0, 1]] * 300 + [[1, 0]] * 150 + [[1, 1]] * 50)
+    for seed in range(5):
+        chosen = label_subset(1000, percent, seed, "stratified", labels=labels)
+        for values in np.unique(labels, axis=0):
+            members = (labels == values).all(axis=1)
+            assert abs(members[chosen].sum() - members.sum() * percent / 100) <= 1, values
+
+
+def test_stratified_draws_a_combination_of_one_image_as_often_as_its_share():
+    labels = np.array([[1]] + [[0]] * 99)
+    drawn = [0 in label_subset(100, 30, seed, "stratified", labels=labels) for seed in range(200)]
+    assert 40 <= sum(drawn) <= 80, "30% of 200, four standard errors either way"
+
+
+def test_the_whole_is_taken_without_any_draw_and_nearly_all_is_not():
+    for sampler in ("image", "patient", "stratified"):
+        assert np.array_equal(label_subset(50, 100, 0, sampler), np.arange(50)), "needs no patients and no labels"
+    assert len(label_subset(200, 99, 0)) == 198
+
+
+@pytest.mark.parametrize("sampler", ["image", "patient", "stratified"])
+def test_indices_are_sorted_and_every_image_may_be_drawn(sampler):
+    patients, labels = np.array([f"p{i // 3}" for i in range(60)]), np.arange(60)[:, None] % 2
+    seen: set[int] = set()
+    for seed in range(60):
+        chosen = label_subset(60, 10, seed, sampler, patients, labels)
+        assert (np.diff(chosen) > 0).all()
+        seen |= set(chosen.tolist())
+    assert seen == set(range(60))
+
+
+def test_patients_are_taken_whole_but_for_the_last_one():
+    patients = np.array([f"p{i % 25}" for i in range(100)])  # four images each, far apart
+    for seed in range(10):
+        chosen = patients[label_subset(100, 10, seed, "patient", patients)]
+        counts = sorted(np.unique(chosen, return_counts=True)[1])
+        assert counts == [2, 4, 4]
+
+
+def test_the_hash_is_sha256_of_the_lines():
+    assert ids_sha256(["a", "b"]) == "7e18f737311b2dc3b2f269dd78396b0351f14fb66efa879f768cb23181883c78"

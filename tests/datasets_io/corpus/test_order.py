@@ -69,3 +69,32 @@ def test_worker_rows_are_disjoint_and_complete():
     place = np.arange(100)
     parts = np.stack([worker_rows(place, 20, rank, 4) for rank in range(4)])
     assert (parts.sum(axis=0) == 1).all() and (parts.sum(axis=1) == 25).all()
+
+
+def test_a_window_holds_the_kept_rows_of_its_groups_and_closes_when_it_is_full():
+    groups, kept = [2, 5, 3, 4, 1, 6], np.ones(21, dtype=bool)
+    kept[[0, 9, 10, 14]] = False
+    starts = [0, 2, 7, 10, 14, 15, 21]
+    for seed in range(20):
+        for window_rows in (1, 4, 7, 100):
+            made = list(windows(groups, kept, seed, 3, window_rows))
+            assert sorted(group for window in made for group in window.groups) == list(range(6))
+            for window in made:
+                rows = {row for group in window.groups for row in range(starts[group], starts[group + 1]) if kept[row]}
+                assert len(window.rows) == len(rows) and set(window.rows.tolist()) == rows
+            for window in made[:-1]:
+                sizes = [int(kept[starts[g] : starts[g + 1]].sum()) for g in window.groups]
+                assert sum(sizes) >= window_rows > sum(sizes[:-1]), "closed by the first group that fills it"
+            assert [window.offset for window in made] == [sum(len(w.rows) for w in made[:i]) for i in range(len(made))]
+
+
+def test_a_window_that_is_filled_exactly_is_closed():
+    sizes = [len(window.rows) for window in windows([2, 2, 2, 2], np.ones(8, dtype=bool), 0, 0, 4)]
+    assert sizes == [4, 4]
+
+
+def test_the_places_of_a_worker_are_its_slice_of_every_batch():
+    """8 rows a batch and 2 workers: rank 1 has the places 4 to 7, 12 to 15, ..."""
+    found = np.flatnonzero(worker_rows(np.arange(24), 8, 1, 2)).tolist()
+    assert found == [4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23]
+    assert np.flatnonzero(worker_rows(np.arange(12), 6, 0, 3)).tolist() == [0, 1, 6, 7]

@@ -85,6 +85,33 @@ def test_weights_sum_to_one_whatever_the_lengths():
         assert (first[1:] <= (first + count)[:-1]).all(), "a source pixel is not seen: smallest and largest need all"
 
 
+def test_taps_begin_and_end_where_pillows_do_and_are_filled_up_to_eights():
+    """Pillow's int(centre - support + 0.5) and int(centre + support + 0.5), centres being (i + 1/2) x scale."""
+    halved = shrink.taps(10, 5)  # scale and support 2, centres 1, 3, 5, 7, 9
+    assert halved.first.tolist() == [0, 1, 3, 5, 7] and (halved.first + halved.counts).tolist() == [3, 5, 7, 9, 10]
+    assert halved.weights.shape == (5, 8)
+    # |place + 1/2 - centre| is 1.5, 0.5, 0.5, 1.5 of the four pixels: weights 1/8, 3/8, 3/8, 1/8 of 2^16.
+    assert halved.weights[1].tolist() == [8192, 24576, 24576, 8192, 0, 0, 0, 0]
+    for length, size in [(32, 8), (33, 8), (36, 8), (3056, 224), (100, 224)]:
+        first, counts, weights = shrink.taps(length, size)
+        assert weights.shape[1] % 8 == 0 and 0 <= weights.shape[1] - counts.max() < 8
+        scale = length / size
+        centre, support = (np.arange(size) + 0.5) * scale, max(scale, 1.0)
+        assert first.tolist() == [max(0, int(c - support + 0.5)) for c in centre]
+        assert (first + counts).tolist() == [min(length, int(c + support + 0.5)) for c in centre]
+    assert shrink.taps(32, 8).counts.max() == 8 == shrink.taps(32, 8).weights.shape[1]
+
+
+def test_a_picture_fits_up_to_63_times_the_size():
+    """Twice 63 source pixels and two more are 128 taps."""
+    for rows, columns in ((630, 5), (5, 630)):
+        assert shrink.fits(rows, columns, 10)
+    for rows, columns in ((631, 5), (5, 631)):
+        assert not shrink.fits(rows, columns, 10)
+    with pytest.raises(TypeError):
+        shrink.shrink_sums(np.zeros((8, 8), np.uint8), 8, False, 8)
+
+
 def test_thin_pictures_that_the_integers_do_not_reach_are_shrunk_too():
     strip = drawn(12, 9000, 12, 3, True)
     assert not shrink.fits(*strip.shape, 64)

@@ -1,11 +1,13 @@
 """Splits by patient."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets_io.schema import ArchiveError, Record
-from datasets_io.sources.splits import check_splits, hash_split
+from datasets_io.sources.splits import check_splits, hash_share, hash_split
 
 PARTS = (("train", 7), ("val", 1), ("test", 2))
 
@@ -37,3 +39,31 @@ def test_a_patient_in_two_splits_is_an_error_with_an_example():
         check_splits([record("1", "train"), record("1", "test"), record("2", "val")])
     with pytest.raises(ArchiveError, match="allowed: train, val, test"):
         check_splits([record("1", "dev")])
+
+
+def test_a_share_is_the_first_64_bits_of_the_hash_as_a_fraction():
+    digest = hashlib.sha256(b"stream\np1").digest()
+    share = hash_share("p1", "stream")
+    assert share == int.from_bytes(digest[:8], "big") / 2**64 and 0 <= share < 1
+
+
+def test_parts_lie_one_after_the_other_and_one_without_weight_is_never_drawn():
+    for number in range(200):
+        patient = f"p{number}"
+        share = hash_share(patient, "s")
+        expected = "a" if share < 0.5 else "b" if share < 0.75 else "c"
+        assert hash_split(patient, "s", (("a", 2), ("never", 0), ("b", 1), ("c", 1))) == expected
+
+
+def test_a_place_at_the_end_of_the_line_is_of_the_last_part():
+    """As rounding can give it; here the line has no length, and a part begins where the one before it ends."""
+    assert hash_split("p", "s", (("a", 0), ("b", 0), ("c", 0))) == "c"
+
+
+def test_the_example_is_the_first_patient_and_only_crossing_patients_count():
+    rows = [record("3", "val"), record("3", "test"), record("2", "test"), record("2", "val"), record("2", "train")]
+    with pytest.raises(ArchiveError, match=r"2 of 3 patients .*patient 2 in train and val and test"):
+        check_splits([*rows, record("1", "val"), record("1", "val")])
+    with pytest.raises(ArchiveError, match="image 4nowhere has split 'nowhere'"):
+        check_splits([record("4", "nowhere")])
+    check_splits([])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from sweep.engine import schedule
 from sweep.engine.schedule import (
     ClusterResources,
     ReadyTasks,
@@ -12,10 +13,12 @@ from sweep.engine.schedule import (
     gpu_share,
     groups_in_order,
     groups_wanted,
+    longest_first,
     shape_of,
 )
 from sweep.studies import demo, paper
-from sweep.studies.plan import make_plan
+from sweep.studies.forecast import forecast
+from sweep.studies.plan import make_plan, starts_from
 from trainables.recipe import Resources
 
 COUNTS = {name: {"train": 1000, "val": 100, "test": 100} for name in ("mimic_cxr", "chexpert", "nih_cxr14")}
@@ -145,3 +148,154 @@ def test_seeds_change_no_order_within_a_kind():
     first = groups_in_order(plan.cells, plan.cells, COUNTS)
     again = groups_in_order(tuple(reversed(plan.cells)), plan.cells, COUNTS)
     assert [{c.key for c in group} for group, _ in first] == [{c.key for c in group} for group, _ in again]
+
+
+# -- the arithmetic of the policy ------------------------------------------------------------------
+
+
+def test_workers_of_a_group_are_as_many_as_gpus_up_to_four_and_at_least_one():
+    assert [shape_of(Resources(), ClusterResources(gpus, 16), 0).workers for gpus in (1, 3, 4, 9)] == [1, 3, 4, 4]
+    assert shape_of(Resources(), ClusterResources(0.5, 16), 0).workers == 1
+    halves = shape_of(Resources(gpus_per_worker=0.5, cpus_per_worker=3), ClusterResources(1, 16), 1)
+    assert halves.workers == 2 and halves.per_worker == 0.5 and halves.worker_bundle == {"CPU": 3.0, "GPU": 0.5}
+    assert shape_of(Resources(pretrain_workers=2), ClusterResources(8, 16), 1).workers == 2
+    assert shape_of(Resources(), ClusterResources(0, 64), 1).workers == 1
+
+
+def test_a_group_on_cores_takes_those_of_its_workers():
+    shape = shape_of(Resources(cpus_per_worker=2, pretrain_workers=2), ClusterResources(0, 17), 1)
+    assert shape.per_worker == 2.0 and shape.worker_bundle == {"CPU": 0.001}
+    # 8 workers of 2 cores fit on 17: half of the 4 groups, since cells come as soon as encoders land.
+    assert groups_wanted(shape, ClusterResources(0, 17), 9) == 2
+    assert groups_wanted(shape, ClusterResources(0, 1), 9) == 1, "one group runs, however small the machine"
+    with pytest.raises(ValueError, match="needs 2 workers"):
+        shape_of(Resources(cpus_per_worker=2, pretrain_workers=2), ClusterResources(0, 3), 1)
+    assert shape_of(Resources(cpus_per_worker=2, pretrain_workers=2), ClusterResources(0, 4), 1).workers == 2
+
+
+def test_cells_on_cores_are_a_little_smaller_than_their_cores():
+    shape = shape_of(Resources(cpus_per_cell=2), ClusterResources(0, 8), 1)
+    assert shape.cell_cpus == pytest.approx(2 * 0.98) and shape.cpus_per_cell == 2
+    assert capacity(shape, ClusterResources(0, 9), 3) == 4.0 and capacity(shape, ClusterResources(0, 1), 0) == 1.0
+    crowded = shape_of(Resources(max_concurrent_cells=16), ClusterResources(0, 8), 1)
+    assert crowded.cell_cpus == pytest.approx(0.5 * 0.98) and crowded.most_cells == 16
+
+
+def test_cells_may_be_on_cores_beside_pretraining_on_gpus_and_the_other_way_round():
+    machines = ClusterResources(4, 16)
+    cells_on_cores = shape_of(Resources(gpus_per_cell=0), machines, 1)
+    assert not cells_on_cores.on_gpus and cells_on_cores.worker_bundle == {"CPU": 1.0, "GPU": 1.0}
+    assert groups_wanted(cells_on_cores, machines, 5) == 1 and capacity(cells_on_cores, machines, 1) == 16.0
+    groups_on_cores = shape_of(Resources(gpus_per_worker=0), machines, 1)
+    assert groups_on_cores.on_gpus and groups_on_cores.worker_bundle == {"CPU": 0.001}
+    assert groups_wanted(groups_on_cores, machines, 9) == 8 and capacity(groups_on_cores, machines, 8) == 4.0
+    assert shape_of(Resources(), ClusterResources(0, 1), 0).on_gpus is False
+    assert shape_of(Resources(), ClusterResources(1, 1), 0).cell_cpus == 1.0, "the whole core beside a GPU"
+
+
+def test_cells_never_get_fewer_than_no_gpus():
+    shape = shape_of(Resources(), ClusterResources(8, 16), 1)
+    assert capacity(shape, ClusterResources(2, 16), 1) == 0.0
+
+
+def test_a_cells_memory_is_what_its_images_need():
+    """64 x 224^2 x 1200 bytes and 2 GiB of 16 GiB are 0.35: half a GPU, and a quarter with 8 images."""
+    plan = make_plan(paper(), dict.fromkeys(COUNTS, "x"), {})
+    cell = next(c for c in plan.cells if (c.protocol, c.label_percent) == ("FT", 1))
+    shares = {n: gpu_share(Resources(), replace(cell, recipe=replace(cell.recipe, batch_size=n))) for n in
+              (1, 32, 36, 64, 106, 108, 512)}  # fmt: skip
+    # (n x 60,211,200 + 2^31) / 2^34 is 0.2374, 0.2512, 0.4965 and 0.5035 at 32, 36, 106 and 108.
+    assert shares == {1: 0.25, 32: 0.25, 36: 0.5, 64: 0.5, 106: 0.5, 108: 1.0, 512: 1.0}
+    other = replace(cell, label_percent=5, recipe=replace(cell.recipe, batch_size=1))
+    assert gpu_share(Resources(), other) == 1.0, "a percentage without an estimate has a GPU of its own"
+
+
+def test_long_pretrainings_start_first_and_equal_ones_by_name():
+    plan = make_plan(demo(), dict.fromkeys(COUNTS, "x"), {})
+    encoders = [e for e in plan.encoders if e.corpus]
+    longer = replace(encoders[3], recipe=replace(encoders[3].recipe, num_epochs=50))
+    order = longest_first([*encoders[:3], longer], COUNTS)
+    assert order[0] is longer
+    twins = [replace(longer, row=name) for name in ("b", "a", "c")]
+    assert [run.row for run in longest_first(twins, COUNTS)] == ["a", "b", "c"]
+
+
+def test_work_behind_a_probe_is_that_of_the_longest_cell_that_starts_from_it():
+    plan = make_plan(demo(), dict.fromkeys(COUNTS, "x"), {})
+    made = groups_in_order(plan.cells, plan.cells, COUNTS)
+    works = {group[0].key: work for group, work in made}
+    starts = starts_from(plan.cells)
+    chains = []
+    for group, work in made:
+        keys = {cell.key for cell in group}
+        chains.append(work + max((works[cell.key] for cell in plan.cells
+                                  if cell.key in starts and starts[cell.key].key in keys), default=0.0))  # fmt: skip
+    assert chains == sorted(chains, reverse=True) and len(set(chains)) > 3
+    assert all(work == forecast((), group, COUNTS).flops for group, work in made)
+    equal = [str(group[0]) for (group, _), chain in zip(made, chains, strict=True) if chain == chains[-1]]
+    assert equal == sorted(equal) and len(equal) > 1, "by name where the work is equal"
+
+
+def test_the_first_task_of_those_that_fit_is_claimed_and_a_full_machine_takes_none():
+    ready = ReadyTasks(tasks(), landed=("e1", "lp", "e2"))
+    assert ready.claim(0.0) is None and ready.waiting == 4
+    assert ready.claim(0.75 + 0.25 - 1e-12) == 0, "sums of shares in floating point lose a little"
+    assert ready.claim(1 - 1e-8) == 2 and ready.claim(10) == 1
+
+
+def test_of_coming_encoders_the_task_of_the_first_is_handed_out():
+    jobs = [ScheduledJob(("a", "b"), (), 1.0, 1.0), ScheduledJob(("b",), (), 1.0, 1.0), ScheduledJob(("c",), (), 1, 1)]
+    ready = ReadyTasks(jobs)
+    assert ready.claim_early({"b": 2, "a": 1}) == 0, "of two that are ready together the first"
+    assert ready.claim_early({"b": 2, "c": 0}) == 2
+    assert ready.claim_early({"a": 0}) is None
+
+
+def test_what_lands_twice_or_unasked_changes_nothing():
+    ready = ReadyTasks(tasks())
+    for name in ("e2", "e2", "nobody asked"):
+        ready.landed(name)
+    ready.lost("nobody asked")
+    ready.lost("e2")
+    assert ready.claim(10) == 3 and ready.claim(10) is None and ready.waiting == 3
+    assert ready.claim_early({"e1": 0}) == 0
+    ready.landed("e1")
+    assert ready.waiting == 2, "a task that was handed out early is not ready a second time"
+
+
+def test_of_tasks_of_several_shares_the_first_that_is_ready_is_claimed():
+    jobs = [ScheduledJob((), (), share, 1.0) for share in (1.0, 0.5, 0.5, 1.0)]
+    assert [ReadyTasks(jobs).claim(1.0), ReadyTasks(jobs).claim(0.5)] == [0, 1]
+    ready = ReadyTasks([ScheduledJob((), (), share, 1.0) for share in (0.5, 1.0, 0.5, 0.5)])
+    assert [ready.claim(1.0) for _ in range(5)] == [0, 1, 2, 3, None]
+
+
+def test_what_is_lost_takes_along_what_waits_for_its_results_only():
+    jobs = [
+        ScheduledJob(("e",), ("x",), 1.0, 1.0),
+        ScheduledJob(("x",), ("y",), 1.0, 1.0),
+        ScheduledJob(("y",), (), 1.0, 1.0),
+        ScheduledJob(("other",), (), 1.0, 1.0),
+    ]
+    ready = ReadyTasks(jobs)
+    ready.lost("e")
+    assert ready.waiting == 1
+    ready.landed("other")
+    assert ready.claim(1.0) == 3
+
+
+def test_beside_groups_on_parts_of_gpus_cells_get_what_is_left():
+    shape = shape_of(Resources(gpus_per_worker=0.5, pretrain_workers=2), ClusterResources(4, 16), 1)
+    assert capacity(shape, ClusterResources(4, 16), 3) == 1.0
+
+
+def test_groups_on_cores_are_whole_and_a_cell_gets_at_least_the_machine():
+    shape = shape_of(Resources(cpus_per_worker=2, pretrain_workers=2), ClusterResources(0, 18), 1)
+    assert groups_wanted(shape, ClusterResources(0, 18), 9) == 2
+    assert shape_of(Resources(cpus_per_cell=2), ClusterResources(0, 1), 0).cell_cpus == pytest.approx(0.98)
+
+
+def test_what_is_stated_of_cells_on_gpus_is_what_it_was():
+    assert schedule.GPU_SHARE == {1: 0.25, 10: 0.5}
+    assert (schedule.BYTES_PER_PIXEL, schedule.FIXED_BYTES, schedule.GPU_BYTES) == (1200, 2 * 2**30, 16 * 2**30)
+    assert (schedule.GROUP_CPU, schedule.BESIDE_CELL_CPU) == (0.001, 0.02)

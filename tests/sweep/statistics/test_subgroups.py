@@ -106,3 +106,46 @@ def test_a_group_is_placed_on_its_own_images():
 
 def test_the_gap_is_between_the_highest_and_the_lowest():
     assert widest_gap(np.array([0.7, 0.9, 0.6])) == (1, 2)
+
+
+@pytest.mark.parametrize(("age", "band"), [(1, "0-19"), (39, "20-39"), (40, "40-59"), (60, "60-79"), (81, "80+")])
+def test_the_ends_of_a_band_are_in_it(age, band):
+    assert age_band(age) == band
+
+
+def test_a_group_with_half_of_the_findings_is_compared_and_one_with_fewer_is_not():
+    labels = np.zeros((60, 5), np.int8)
+    labels[0:20:2, :4] = 1  # the first group has both classes of four, the fifth finding has no positive at all
+    labels[20:40:2, :2] = 1  # the second of two, half of four
+    labels[40:60:2, :1] = 1  # the third of one
+    found = attribute(["A"] * 20 + ["B"] * 20 + ["C"] * 20, labels)
+    assert found.compared == ("A", "B") and found.findings.tolist() == [True, True, False, False, False]
+    assert found.fewest_positives == 10 and found.num_images == (20, 20, 20)
+    thirds = attribute(["A"] * 20 + ["B"] * 20 + ["C"] * 20, labels[:, [0, 1, 2]])
+    assert thirds.compared == ("A", "B"), "one of three is less than half"
+
+
+def test_groups_without_a_finding_in_common_are_not_compared():
+    labels = np.zeros((40, 4), np.int8)
+    labels[:20:2, :2] = 1
+    labels[20::2, 2:] = 1
+    found = attribute(["A"] * 20 + ["B"] * 20, labels)
+    assert found.compared == () and found.fewest_positives is None and not found.findings.any()
+
+
+def test_codes_labels_and_masks_of_groups_agree():
+    found = attribute(["unknown", "M", "F", "M"], [[1], [0], [1], [0]])
+    assert found.groups == ("F", "M", "unknown") and found.codes.tolist() == [2, 1, 0, 1]
+    assert found.mask("M").tolist() == [False, True, False, True]
+    assert (found.num_images, found.num_patients) == ((1, 2, 1), (1, 2, 1))
+    with pytest.raises(ValueError):
+        found.mask("other")
+
+
+def test_a_group_of_positives_alone_has_no_auroc():
+    labels = np.array([[1], [0]] * 10 + [[1]] * 20)
+    assert attribute(["A"] * 20 + ["B"] * 20, labels).compared == ("A",)
+    known = np.ones((40, 1), bool)
+    known[20:30] = False
+    labels[20:30] = 0  # what is not known is no negative
+    assert attribute(["A"] * 20 + ["B"] * 20, labels, known).compared == ("A",)

@@ -1,5 +1,6 @@
 """The plan: every cell once, keys that move with all that decides a value, and what is left after any stop."""
 
+import gc
 from collections import Counter
 from dataclasses import replace
 
@@ -217,3 +218,60 @@ def test_unknown_study_names_the_known_ones(tmp_path):
 def test_names_are_readable(plan):
     assert str(plan.cells[0]) == "random-p0-chexpert-LPFT100-s0"
     assert isinstance(plan.cells[0], Cell)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"interval": "normal"}, "has interval 'normal'; allowed: t, z"),
+        ({"protocols": ("LP", "KNN")}, "has no protocol 'KNN'; known: "),
+        ({"protocols": ("FT", "LPFT")}, "protocol LPFT starts from LP: add LP"),
+        ({"rows": demo().rows[:1] + demo().rows[2:3]}, "clip starts from 'imagenet', which is no row of study 'demo'"),
+    ],
+)
+def test_a_study_that_cannot_be_planned_is_refused_with_what_is_allowed(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check_study(replace(demo(), **changes))
+
+
+def test_a_study_may_do_without_what_it_does_not_need():
+    rows = demo().rows
+    check_study(replace(demo(), interval="z", protocols=("FT",)))
+    check_study(replace(demo(), rows=(rows[0], rows[2]), hidden_rows=(rows[1],)))
+    images_only = tuple(row for row in rows if row.name in ("random", "imagenet", "simclr"))
+    check_study(replace(demo(), rows=images_only, corpus=replace(demo().corpus, source="nih_cxr14")))
+    plan = make_plan(replace(demo(), rows=(rows[0], rows[2]), hidden_rows=(rows[1],)), FINGERPRINTS, {})
+    assert [str(e) for e in plan.encoders] == ["random-p0", "imagenet-p0", "clip-p0"] and len(plan.cells) == 100
+
+
+def test_planning_leaves_pythons_collector_as_it_was():
+    try:
+        for turn in (gc.enable, gc.disable):
+            turn()
+            before = gc.isenabled()
+            make_plan(demo(), FINGERPRINTS, {})
+            assert gc.isenabled() == before
+    finally:
+        gc.enable()
+
+
+def test_what_failed_or_is_damaged_is_told_apart_from_what_is_done(plan):
+    first, clip = plan.cells[0], next(e for e in plan.encoders if e.row == "clip")
+    done = {first.key, clip.key}
+    left = pending(plan, done, {first.key, clip.key})
+    assert left.failed_cells == () == left.failed_encoders, "a result counts more than an earlier failure"
+    assert first.key not in {cell.key for cell in left.cells} and not left.blocked
+    everything = {item.key for item in plan.items}
+    again = pending(plan, everything - {clip.key}, set(), {clip.key})
+    assert again.encoders == (clip,) and again.cells == () and again.items == [clip] and not again.nothing
+    only_a_cell = pending(plan, everything - {first.key}, set())
+    assert only_a_cell.cells == (first,) and only_a_cell.encoders == () and not only_a_cell.nothing
+
+
+def test_an_encoder_knows_its_corpus_its_parent_and_its_network(plan):
+    runs = {e.row: e for e in plan.encoders}
+    assert [runs[row].needs_corpus for row in ("random", "imagenet", "clip")] == [False, False, True]
+    assert runs["clip"].parent is runs["imagenet"] and runs["imagenet"].parent is None
+    assert replace(runs["clip"], parent=None).key != runs["clip"].key
+    other = replace(runs["clip"].recipe, backbone=replace(runs["clip"].recipe.backbone, image_size=64))
+    assert runs["clip"].backbone_key == runs["random"].backbone_key != replace(runs["clip"], recipe=other).backbone_key

@@ -126,3 +126,62 @@ def test_equal_reports_are_one_candidate():
     assert texts == ["a", "b", "c"] and own.tolist() == [0, 1, 0, 2]
     with pytest.raises(ValueError, match="at least 2"):
         recall(unit(3, 2, 0), unit(1, 2, 0), np.zeros(3, int))
+
+
+def test_where_no_neighbours_label_is_known_the_share_of_positives_stands():
+    train = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.1, 1.0], [0.2, 1.0]])
+    targets = np.array([[1, 1], [1, 0], [0, 0], [1, 0]], np.float32)
+    known = np.array([[False, False], [True, False], [True, False], [True, True]])
+    with np.errstate(all="raise"):  # nothing is divided by 0 on the way
+        found = knn_probabilities(train, targets, known, train[:1], neighbours=1)
+    assert found == pytest.approx(np.array([[2 / 3, 0.0]]))
+    known[3, 1], known[1, 1], targets[1, 1] = False, True, 1
+    assert knn_probabilities(train, targets, known, train[:1], neighbours=1)[0, 1] == 1.0, "one known label, a positive"
+
+
+def test_an_images_rank_counts_every_other_image_the_first_one_too():
+    images = torch.tensor([[0.8, 0.6], [0.6, 0.8]], dtype=torch.float64)
+    texts = torch.tensor([[1.0, 0.0], [0.9, 0.1]], dtype=torch.float64)
+    found = recall(images, texts, np.array([0, 1]))
+    # The second report is nearer to the first image (0.78) than to its own (0.62); so is the first report.
+    assert found.text_to_image == (0.5, 1.0, 1.0) and found.image_to_text == (1.0, 1.0, 1.0)
+    assert found.chance_image_to_text == (0.5, 1.0, 1.0) and found.chance_text_to_image == (0.5, 1.0, 1.0)
+
+
+def test_chance_is_certain_where_more_are_drawn_than_there_are_misses():
+    """Of three images two are of the first report: two draws of three hold one of them surely."""
+    found = recall(unit(3, 4, 0), unit(2, 4, 1), np.array([0, 0, 1]))
+    assert found.chance_text_to_image == pytest.approx(((2 / 3 + 1 / 3) / 2, 1.0, 1.0))
+
+
+def test_one_image_or_one_report_cannot_be_searched():
+    for images, texts in ((1, 2), (2, 1)):
+        with pytest.raises(ValueError, match=f"at least 2 images and 2 different reports: {images} and {texts}"):
+            recall(unit(images, 3, 0), unit(texts, 3, 1), np.zeros(images, int))
+
+
+def test_ties_count_against_a_hit_in_both_directions():
+    collapsed = torch.ones(50, 4, dtype=torch.float64) / 2
+    assert recall(collapsed, collapsed, np.arange(50)).text_to_image == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("block", [1, 7, 59])
+def test_blocks_change_nothing(monkeypatch, block):
+    images, texts, own = unit(60, 6, 0), unit(40, 6, 1), np.arange(60) % 40
+    whole = recall(images, texts, own), knn_probabilities(texts, np.eye(40, 2), np.ones((40, 2), bool), images)
+    for module in ("retrieval", "knn"):
+        monkeypatch.setattr(f"trainables.evaluation.{module}.BLOCK", block)
+    assert recall(images, texts, own) == whole[0]
+    again = knn_probabilities(texts, np.eye(40, 2), np.ones((40, 2), bool), images)
+    assert np.allclose(again, whole[1], rtol=0, atol=1e-6)
+
+
+def test_absent_prompts_are_the_second_of_each_pair_and_opposite_ones_give_no_division_by_zero():
+    def embed(texts):
+        return torch.stack([torch.tensor([1.0, 0.0]) if text.startswith(("no ", "there is no")) else
+                            torch.tensor([0.0, 1.0]) for text in texts])  # fmt: skip
+
+    present, absent = class_embeddings(embed, ("edema",))
+    assert present.tolist() == [[0.0, 1.0]] and absent[0, 0] > 0.9
+    opposite = lambda texts: torch.tensor([[1.0, 0.0], [-1.0, 0.0]])  # noqa: E731
+    assert torch.equal(class_embeddings(opposite, ("no_finding",))[0], torch.zeros(1, 2))

@@ -84,3 +84,17 @@ def test_unit_rows_have_length_one_in_float32_or_wider(given, found):
     z = unit(torch.randn(5, 7).to(given))
     assert z.dtype == found
     assert float((z.norm(dim=1) - 1).abs().max()) < 1e-6
+
+
+def test_the_last_norm_has_the_last_width():
+    head = Head(HeadSpec((5, 6, 4), out_norm="layer"), 7)
+    assert head(torch.randn(3, 7)).shape == (3, 4) and head.out_norm.normalized_shape == (4,)
+
+
+def test_the_narrowest_and_the_shortest_heads_that_there_are():
+    assert Head(HeadSpec((1,)), 3)(torch.randn(2, 3)).shape == (2, 1)
+    wide = Head(HeadSpec((8, 4, 8), residual=True), 3)
+    assert wide(torch.randn(2, 3)).shape == (2, 8), "only the first and the last width must agree"
+    for dims in ((8,), (8, 8, 4)):
+        with pytest.raises(ValueError, match=r"needs 2\+ layers with equal first and last widths"):
+            HeadSpec(dims, residual=True)

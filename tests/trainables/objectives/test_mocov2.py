@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from datasets_io.fingerprint import derive_seed
 from trainables.batch import SSL_1, SSL_2
-from trainables.networks.heads import unit
+from trainables.networks.heads import HeadSpec, unit
 from trainables.objectives.mocov2 import MocoV2Config, info_nce, key_groups_per_worker, queue_size_for
 
 
@@ -211,3 +211,24 @@ def test_one_way_moco_sends_only_queries_through_the_backbone():
     counts = [int(b) for name, b in model.backbone.named_buffers() if name.endswith("num_batches_tracked")]
     assert counts == [1, 1]
     assert [name for name, _ in model.objective.named_buffers() if "queue" in name] == ["queue_ssl_2"]
+
+
+def test_the_copy_takes_no_gradient_before_or_after_a_step():
+    model = build(small_config("mocov2")).train()
+    copies = [*model.objective.key_backbone.parameters(), *model.objective.key_head.parameters()]
+    total(model(batch())).backward()
+    model.objective.after_step(model.backbone)
+    assert copies and not any(p.requires_grad or p.grad is not None for p in copies)
+    assert not model.objective.get_buffer("queue_ssl_1").requires_grad
+    images = batch().views[SSL_1].requires_grad_()
+    assert not model.objective.keys(images).requires_grad
+
+
+def test_the_queue_is_as_wide_as_the_heads_last_layer():
+    model = build(small_config("mocov2", head=HeadSpec((9, 7, 6), norm="batch", act="relu")))
+    assert model.objective.get_buffer("queue_ssl_1").shape == (20, 6)
+
+
+def test_a_queues_size_is_a_whole_number():
+    sizes = [queue_size_for(MocoV2Config(), 8, images) for images in (39, 41)]
+    assert sizes == [16, 16] and all(isinstance(size, int) for size in sizes)

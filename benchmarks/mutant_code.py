@@ -1,0 +1,202 @@
+"""Which mutants does a pure module have, and which tests are its own? Mutation operators are cosmic-ray's.
+
+A mutant is the module with one operator, comparison, number or keyword replaced. Of cosmic-ray's operators those are
+taken whose mutants say something: each arithmetic operator becomes its opposite, not all eleven others, most of which
+raise TypeError at once (selective mutation: Offutt et al., 1996). Annotations are not mutated: they do nothing.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import parso
+from cosmic_ray.ast import ast_nodes
+from cosmic_ray.plugins import get_operator
+
+ROOT = Path(__file__).resolve().parents[1]
+BINARY = (
+    "Add_Sub Sub_Add Mul_Div Div_Mul FloorDiv_Div FloorDiv_Mul Mod_FloorDiv Pow_Mul RShift_LShift LShift_RShift "
+    "BitOr_BitAnd BitAnd_BitOr BitXor_BitAnd"
+)
+COMPARISONS = "Eq_NotEq NotEq_Eq Lt_LtE Lt_GtE LtE_Lt LtE_Gt Gt_GtE Gt_LtE GtE_Gt GtE_Lt Is_IsNot IsNot_Is"
+OPERATORS = (
+    *(f"ReplaceBinaryOperator_{pair}" for pair in BINARY.split()),
+    *(f"ReplaceComparisonOperator_{pair}" for pair in COMPARISONS.split()),
+    *(f"ReplaceUnaryOperator_{pair}" for pair in ("USub_UAdd", "Delete_Not", "Delete_Invert")),
+    "AddNot",
+    "ReplaceTrueWithFalse",
+    "ReplaceFalseWithTrue",
+    "ReplaceAndWithOr",
+    "ReplaceOrWithAnd",
+    "ReplaceBreakWithContinue",
+    "ReplaceContinueWithBreak",
+    "ExceptionReplacer",
+    "NumberReplacer",
+    "RemoveDecorator",
+    "ZeroIterationForLoop",
+)
+
+# Module -> what pytest is given: its own tests, without those that start an interpreter, which would have no mutant.
+_FROZEN = "tests/test_defaults.py::test_what_decides_a_result_cannot_be_changed"
+_DEFAULTS = "tests/test_defaults.py::test_an_integer_in_a_floats_place_is_another_value"
+_LOSSES = "tests/trainables/objectives/test_objectives.py"
+_SMALL = "tests/trainables/objectives/test_formulas.py"
+_PLACES = "tests/sweep/statistics/test_places_and_ranks.py"
+_RETRIEVAL = "tests/trainables/evaluation/test_knn_zero_shot_retrieval.py"
+MODULES: dict[str, tuple[str, ...]] = {
+    "datasets_io/corpus/label_subsets.py": ("tests/datasets_io/corpus/test_label_subsets.py",),
+    "datasets_io/corpus/order.py": ("tests/datasets_io/corpus/test_order.py", _FROZEN),
+    "datasets_io/fingerprint.py": ("tests/datasets_io/test_fingerprint.py",),
+    "datasets_io/pixels/shrink.py": (
+        "tests/datasets_io/pixels/test_shrink.py",
+        "--deselect=tests/datasets_io/pixels/test_shrink.py::test_without_a_folder_to_keep_it_in_the_kernel_is_compiled_all_the_same",
+    ),
+    "datasets_io/sources/splits.py": ("tests/datasets_io/sources/test_splits.py",),
+    "sweep/engine/schedule.py": ("tests/sweep/engine/test_schedule.py", _FROZEN),
+    "sweep/statistics/comparisons.py": ("tests/sweep/statistics/test_comparisons.py", _PLACES, _FROZEN),
+    "sweep/statistics/inference.py": ("tests/sweep/statistics/test_inference.py", _FROZEN),
+    "sweep/statistics/subgroups.py": ("tests/sweep/statistics/test_subgroups.py", _FROZEN),
+    "sweep/statistics/summary.py": ("tests/sweep/statistics/test_summary.py", _PLACES, _FROZEN),
+    "sweep/studies/cell.py": ("tests/sweep/studies/test_plan.py", "tests/test_keys.py", _FROZEN),
+    "sweep/studies/forecast.py": ("tests/sweep/studies/test_forecast.py", _FROZEN),
+    "sweep/studies/layout.py": ("tests/sweep/studies/test_layout.py", _FROZEN),
+    "sweep/studies/plan.py": ("tests/sweep/studies/test_plan.py", _FROZEN),
+    "sweep/studies/study.py": ("tests/sweep/studies/test_plan.py", _DEFAULTS, _FROZEN),
+    "sweep/studies/tunable.py": (
+        "tests/sweep/tune/test_search.py",
+        "--deselect=tests/sweep/tune/test_search.py::test_the_table_and_the_figure_show_every_trial",
+        _DEFAULTS,
+        _FROZEN,
+    ),
+    "trainables/evaluation/knn.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
+    "trainables/evaluation/metrics.py": ("tests/trainables/evaluation/test_metrics.py", _FROZEN),
+    "trainables/evaluation/retrieval.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
+    "trainables/evaluation/zero_shot.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
+    "trainables/networks/heads.py": ("tests/trainables/networks/test_heads.py", _DEFAULTS, _FROZEN),
+    "trainables/objectives/barlow_twins.py": (_SMALL, _DEFAULTS, _FROZEN, _LOSSES),
+    "trainables/objectives/base.py": (_SMALL, _FROZEN, _LOSSES),
+    "trainables/objectives/clip.py": (_SMALL, _DEFAULTS, _FROZEN, _LOSSES),
+    "trainables/objectives/convirt.py": (_SMALL, _DEFAULTS, _FROZEN),
+    "trainables/objectives/joint.py": (_SMALL, _DEFAULTS, _FROZEN, _LOSSES),
+    "trainables/objectives/mocov2.py": (_SMALL, "tests/trainables/objectives/test_mocov2.py", _DEFAULTS, _FROZEN),
+    "trainables/objectives/simclr.py": (_SMALL, _DEFAULTS, _FROZEN, _LOSSES),
+    "trainables/objectives/vicreg.py": (_SMALL, _DEFAULTS, _FROZEN, _LOSSES),
+    "trainables/protocols/base.py": ("tests/trainables/test_registry.py", _DEFAULTS, _FROZEN),
+    "trainables/recipe.py": ("tests/trainables/test_recipe.py", _DEFAULTS),
+    "trainables/registry.py": ("tests/trainables/test_registry.py",),
+    "trainables/training/optim.py": ("tests/trainables/training/test_optim.py",),
+    "trainables/views/parameters.py": ("tests/trainables/views/test_views.py", _DEFAULTS, _FROZEN),
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake in a module, with the whole source that has it.
+
+    module: path below the project's root; where: the function or class, dotted, or `module`; line: of today's source.
+    before and after: the line without its indentation, as it is and with the mistake ("" where it is gone).
+    """
+
+    module: str
+    where: str
+    before: str
+    after: str
+    line: int
+    source: str
+
+    @property
+    def name(self) -> tuple[str, str, str, str]:
+        """What stays when lines above it come and go."""
+        return self.module, self.where, self.before, self.after
+
+    @property
+    def rank(self) -> str:
+        """A hash that puts mutants into an order that looks random and is the same everywhere."""
+        return hashlib.sha256("\n".join(self.name).encode()).hexdigest()
+
+
+def mutants_of(module: str) -> list[Mutant]:
+    """All mutants of a module (its path below the root), each source once, in the order of their lines."""
+    source = (ROOT / module).read_text(encoding="utf-8")
+    quiet, owners = quiet_places(source), owners_of(source)
+    lines, seen = source.splitlines(), {source}
+    found = []
+    for (line, column), mutated, gone in mutated_sources(source):
+        if mutated in seen or any(start <= (line, column) < stop for start, stop in quiet) or not compiles(mutated):
+            continue
+        seen.add(mutated)
+        after = "" if gone else mutated.splitlines()[line - 1].strip()
+        found.append(Mutant(module, owners.get(line, "module"), lines[line - 1].strip(), after, line, mutated))
+    return sorted(found, key=lambda mutant: (mutant.line, mutant.after))
+
+
+def mutated_sources(source: str) -> Iterator[tuple[tuple[int, int], str, bool]]:
+    """((line, column), source with one mutation, whether the node was taken out), operator by operator.
+
+    The tree is parsed once, changed in place and put back: cosmic-ray's own mutate_code parses it for each mutant.
+    """
+    tree = parso.parse(source)
+    nodes = list(ast_nodes(tree))
+    for name in OPERATORS:
+        operator = get_operator(f"core/{name}")()
+        for node in nodes:
+            for index, (start, _) in enumerate(operator.mutation_positions(node)):
+                yield start, *_mutated(tree, node, operator, index)
+
+
+def _mutated(tree: Any, node: Any, operator: Any, index: int) -> tuple[str, bool]:
+    children = list(getattr(node, "children", ()))
+    values = [(leaf, leaf.value) for leaf in (node, *children) if hasattr(leaf, "value")]
+    siblings = list(node.parent.children)
+    new = operator.mutate(node, index)
+    node.parent.children = [s if s is not node else new for s in siblings if s is not node or new is not None]
+    text = tree.get_code()
+    node.parent.children = siblings
+    if children:
+        node.children = children
+    for leaf, value in values:
+        leaf.value = value
+    return text, new is None
+
+
+def quiet_places(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """((line, column), (line, column)) from and up to which code does nothing: annotations, imports for types."""
+    nodes: list[ast.AST] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            nodes += [node.returns] if node.returns else []
+        elif isinstance(node, ast.arg | ast.AnnAssign):
+            nodes += [node.annotation] if node.annotation else []
+        elif isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            nodes.append(node)
+    return [((n.lineno, n.col_offset), (n.end_lineno, n.end_col_offset)) for n in nodes]  # type: ignore[attr-defined]
+
+
+def compiles(source: str) -> bool:
+    """A mutant that does not is no mutant: every test would notice it."""
+    try:
+        compile(source, "mutant", "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
+def owners_of(source: str) -> dict[int, str]:
+    """Line -> the dotted name of the innermost function or class that it stands in; lines outside are left out."""
+    owners: dict[int, str] = {}
+
+    def visit(node: ast.AST, names: tuple[str, ...]) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                first = min([child.lineno, *(decorator.lineno for decorator in child.decorator_list)])
+                lines = range(first, (child.end_lineno or first) + 1)
+                owners.update(dict.fromkeys(lines, ".".join((*names, child.name))))
+                visit(child, (*names, child.name))
+            else:
+                visit(child, names)
+
+    visit(ast.parse(source), ())
+    return owners

@@ -1,0 +1,137 @@
+"""How are a module's own tests run against a mutant of it? In a forked process, so that libraries are imported once.
+
+A child imports the project anew with the mutant in the module's place: default values and names that other modules
+took over are those of the mutant. cosmic-ray's own runner starts an interpreter for each mutant, ten seconds with
+torch, and writes the mutant over the file.
+"""
+
+import faulthandler
+import gc
+import importlib
+import importlib.util
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import hypothesis
+
+from benchmarks.mutant_code import ROOT
+
+# What the tests import beside the project. Nothing breaks where one is missing here: each child is slower then.
+LIBRARIES = (
+    "pytest", "numpy", "scipy.stats", "scipy.special", "pandas", "pyarrow.parquet", "sklearn.metrics",
+    "sklearn.neighbors", "torch", "torchvision.transforms.v2", "timm", "transformers", "numba", "PIL.Image", "pydicom",
+    "torchmetrics.functional.classification", "lightly.loss", "open_clip.loss", "matplotlib.figure", "rich.console",
+    "hypothesis.strategies", "filelock", "imagecodecs", "torch.utils.data", "torch._dynamo",
+    "transformers.models.bert.modeling_bert",
+)  # fmt: skip
+# unraisableexception collects garbage twice, over all that the libraries made: most of a child's time.
+PLUGINS = ("cacheprovider", "faulthandler", "threadexception", "unraisableexception")
+WALL_SECONDS = 1800  # of a mutant that waits for something for ever
+SPARE_BYTES = 6 << 30  # of address space, for a mutant that asks for terabytes
+SPARE_CPU_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Task:
+    """Tests to be run with a source in a module's place; source None: the module as it is. module: path from ROOT."""
+
+    module: str
+    tests: tuple[str, ...]
+    source: str | None = None
+    cpu_seconds: int = 120
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """passed: whether no test noticed. said: the end of what pytest printed."""
+
+    passed: bool
+    cpu_seconds: float
+    said: str
+
+
+class InPlace:
+    """Finds one module of the project in another file."""
+
+    def __init__(self, name: str, path: Path):
+        self.name, self.path = name, path
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """As sys.meta_path asks for it."""
+        return importlib.util.spec_from_file_location(name, self.path) if name == self.name else None
+
+
+def import_libraries() -> None:
+    """Import what children share. Settings make hypothesis draw the same examples in each child, and shrink none."""
+    for name in LIBRARIES:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+    hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None, phases=phases)
+    hypothesis.settings.load_profile("mutants")
+    gc.freeze()  # children do not look through the libraries for garbage, which would copy their memory, too
+
+
+def run(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, Outcome]]:
+    """(index of the task, outcome) as they end, so many at once. Call import_libraries before."""
+    running: dict[int, int] = {}
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        left = iter(range(len(tasks)))
+        while True:
+            while len(running) < processes and (index := next(left, None)) is not None:
+                sys.stdout.flush()
+                pid = os.fork()
+                if pid == 0:
+                    _child(tasks[index], Path(folder, str(index)))
+                running[pid] = index
+            if not running:
+                return
+            pid, status, used = os.wait4(-1, 0)
+            if (index := running.pop(pid, -1)) < 0:
+                continue  # a child of another part of the program
+            said = Path(folder, str(index), "said").read_text(errors="replace")
+            yield index, Outcome(os.waitstatus_to_exitcode(status) == 0, used.ru_utime + used.ru_stime, said[-3000:])
+
+
+def _child(task: Task, folder: Path) -> None:
+    """Never returns: the exit code is pytest's, or minus a signal's where a limit was reached."""
+    code = 99
+    try:
+        folder.mkdir()
+        output = os.open(folder / "said", os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        _limit(task.cpu_seconds)
+        if task.source is not None:
+            # A file of its own: numba keeps machine code by a file's path and time, and must not find the original's.
+            path = folder / Path(task.module).name
+            path.write_text(task.source, encoding="utf-8")
+            name = task.module.removesuffix(".py").replace("/", ".")
+            sys.meta_path.insert(0, InPlace(name, path))  # type: ignore[arg-type]  # it has what is asked of a finder
+        import pytest
+
+        os.chdir(ROOT)
+        off = [part for plugin in PLUGINS for part in ("-p", f"no:{plugin}")]
+        flags = ["-x", "--tb=line", "--no-header", "-W", "ignore", f"--basetemp={folder / 'tmp'}"]
+        code = int(pytest.main([*flags, *off, *task.tests]))
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def _limit(cpu_seconds: int) -> None:
+    """A mutant that never ends is ended, and one that fills the memory gets a MemoryError."""
+    faulthandler.dump_traceback_later(WALL_SECONDS, exit=True, file=sys.__stderr__)
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + SPARE_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
