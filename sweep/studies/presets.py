@@ -210,7 +210,7 @@ def demo() -> Study:
         optimizer=OptimizerSpec("adamw", 2e-3, (0.9, 0.98)),
         text=TinyText(layers=1, dropout=0.0),
         views=(),
-        num_epochs=5,
+        num_epochs=12,
         global_batch_size=32,
         patience=None,
     )
@@ -233,7 +233,13 @@ def demo() -> Study:
             *_pretraining(PAPER_METHODS, base, JointSettings(), common, jitter_p=0.5),
         ),
         synthetic=SyntheticSpec(
-            corpus_train=800, chexpert_train=280, chexpert_valid=200, nih_train_val=280, nih_test=240
+            corpus_train=1200,
+            chexpert_train=480,
+            chexpert_valid=240,
+            nih_train_val=520,
+            nih_test=240,
+            contrast=1.2,
+            noise=1.5,
         ),
         resources=Resources(checkpoint_every_steps=200),
         deviations=(
@@ -246,11 +252,12 @@ def demo() -> Study:
 
 def _demo_datasets(size: int) -> tuple[Dataset, ...]:
     """The demo's two datasets, with images of this size."""
-    fast = OptimizerSpec("adam", 2e-3, (0.9, 0.999))
+    # What fewer labels cost shows where fine-tuning takes enough steps on them, and keeps what pretraining learned.
+    fast = OptimizerSpec("adam", 1e-3, (0.9, 0.999))
     view = EvalSpec(size=size, flip_p=0.5)
     nih = DownstreamRecipe(
         4,
-        32,
+        8,
         "val_loss",
         replace(view, flip_p=0.0),
         optimizer=fast,
