@@ -133,13 +133,10 @@ def test_groups_without_a_finding_in_common_are_not_compared():
     assert found.compared == () and found.fewest_positives is None and not found.findings.any()
 
 
-def test_codes_labels_and_masks_of_groups_agree():
+def test_codes_and_labels_of_groups_agree():
     found = attribute(["unknown", "M", "F", "M"], [[1], [0], [1], [0]])
     assert found.groups == ("F", "M", "unknown") and found.codes.tolist() == [2, 1, 0, 1]
-    assert found.mask("M").tolist() == [False, True, False, True]
     assert (found.num_images, found.num_patients) == ((1, 2, 1), (1, 2, 1))
-    with pytest.raises(ValueError):
-        found.mask("other")
 
 
 def test_a_group_of_positives_alone_has_no_auroc():

@@ -3,7 +3,15 @@
 from dataclasses import replace
 
 from sweep.studies import demo, paper
-from sweep.studies.layout import TableLayout, layout_of, method_of, reference_row, what_varies
+from sweep.studies.layout import (
+    LARGE_BATCHES,
+    PAPER_BATCH_SIZE,
+    TableLayout,
+    layout_of,
+    method_of,
+    reference_row,
+    what_varies,
+)
 from sweep.studies.plan import make_plan, parse_only
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.joint import JointConfig
@@ -83,3 +91,7 @@ def test_others_are_compared_with_imagenet_or_the_first_baseline():
     rows = [("clip", "image-text"), ("random", "baseline"), ("imagenet", "baseline")]
     assert reference_row(rows) == "imagenet" and reference_row(rows[:2]) == "random"
     assert reference_row(rows[:1]) is None and reference_row([("imagenet", "other")]) is None
+
+
+def test_the_batches_are_those_of_the_papers_tables_1_8_and_9():
+    assert (PAPER_BATCH_SIZE, *LARGE_BATCHES) == (256, 1024, 2048)

@@ -241,7 +241,8 @@ def test_a_study_may_do_without_what_it_does_not_need():
     images_only = tuple(row for row in rows if row.name in ("random", "imagenet", "simclr"))
     check_study(replace(demo(), rows=images_only, corpus=replace(demo().corpus, source="nih_cxr14")))
     plan = make_plan(replace(demo(), rows=(rows[0], rows[2]), hidden_rows=(rows[1],)), FINGERPRINTS, {})
-    assert [str(e) for e in plan.encoders] == ["random-p0", "imagenet-p0", "clip-p0"] and len(plan.cells) == 100
+    random = [f"random-p0-s{seed}" for seed in range(5)]
+    assert [str(e) for e in plan.encoders] == [*random, "imagenet-p0", "clip-p0"] and len(plan.cells) == 100
 
 
 def test_planning_leaves_pythons_collector_as_it_was():
