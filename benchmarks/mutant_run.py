@@ -35,6 +35,7 @@ PLUGINS = ("cacheprovider", "faulthandler", "threadexception", "unraisableexcept
 WALL_SECONDS = 1800  # of a mutant that waits for something for ever
 SPARE_BYTES = 6 << 30  # of address space, for a mutant that asks for terabytes
 SPARE_CPU_SECONDS = 10
+NOT_RUN = 99  # of a child that could not run its tests: no exit code of pytest's
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,11 @@ def import_libraries() -> None:
 
 
 def run(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, Outcome]]:
-    """(index of the task, outcome) as they end, so many at once. Call import_libraries before."""
+    """(index of the task, outcome) as they end, so many at once. Call import_libraries before.
+
+    Raises RuntimeError where tests could not be run at all, as in a checkout that is taken away meanwhile: nothing
+    noticed the mutant then.
+    """
     running: dict[int, int] = {}
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         left = iter(range(len(tasks)))
@@ -97,18 +102,22 @@ def run(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, Outcome]]:
             pid, status, used = os.wait4(-1, 0)
             if (index := running.pop(pid, -1)) < 0:
                 continue  # a child of another part of the program
-            said = Path(folder, str(index), "said").read_text(errors="replace")
-            yield index, Outcome(os.waitstatus_to_exitcode(status) == 0, used.ru_utime + used.ru_stime, said[-3000:])
+            output, code = Path(folder, str(index), "said"), os.waitstatus_to_exitcode(status)
+            said = output.read_text(errors="replace")[-3000:] if output.exists() else "it printed nothing"
+            if code == NOT_RUN:
+                raise RuntimeError(f"the tests of {tasks[index].module} could not be run: {said}")
+            yield index, Outcome(code == 0, used.ru_utime + used.ru_stime, said)
 
 
 def _child(task: Task, folder: Path) -> None:
-    """Never returns: the exit code is pytest's, or minus a signal's where a limit was reached."""
-    code = 99
+    """Never returns: the exit code is pytest's, minus a signal's where a limit was reached, or NOT_RUN."""
+    code = NOT_RUN
     try:
         folder.mkdir()
         output = os.open(folder / "said", os.O_WRONLY | os.O_CREAT)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        os.chdir(ROOT)
         _limit(task.cpu_seconds)
         if task.source is not None:
             # A file of its own: numba keeps machine code by a file's path and time, and must not find the original's.
@@ -118,13 +127,21 @@ def _child(task: Task, folder: Path) -> None:
             sys.meta_path.insert(0, InPlace(name, path))  # type: ignore[arg-type]  # it has what is asked of a finder
         import pytest
 
-        os.chdir(ROOT)
         off = [part for plugin in PLUGINS for part in ("-p", f"no:{plugin}")]
         flags = ["-x", "--tb=line", "--no-header", "-W", "ignore", f"--basetemp={folder / 'tmp'}"]
-        code = int(pytest.main([*flags, *off, *task.tests]))
+        ended = int(pytest.main([*flags, *off, *task.tests]))
+        # Where the tests are gone, pytest ends as it does at a mutant that cannot be imported.
+        code = ended if all(_file(test).is_file() for test in (*task.tests, task.module)) else NOT_RUN
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}")
     finally:
         sys.stdout.flush()
         os._exit(code)
+
+
+def _file(test: str) -> Path:
+    """Of what pytest is given: a path, path::name or --deselect=path::name below ROOT."""
+    return ROOT / test.removeprefix("--deselect=").split("::")[0]
 
 
 def _limit(cpu_seconds: int) -> None:

@@ -1,9 +1,10 @@
-"""How often do the 95% intervals over patients hold the truth, and how long do they take?
+"""How often do intervals over patients hold the truth, and how often do a report's words tell equal methods apart?
 
 python -m benchmarks.statistics [--quick]. One JSON line for each figure on stdout, a table on stderr. For each
 simulated test set of benchmarks/coverage.py: coverage over all shapes of scores and AUROCs, the lowest, mean and
 highest of them; `given` is the share of test sets that get an interval. The standard error of a coverage of 0.95 in
-2,000 repeats is 0.005, so that the extremes of 28 lie 0.01 further apart than those of the true coverages.
+2,000 repeats is 0.005, so that the extremes of 28 lie 0.01 further apart than those of the true coverages. Then the
+false positives of benchmarks/statistics_words.py, and what the intervals take.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 
 import numpy as np
 
+from benchmarks import statistics_words
 from benchmarks.common import in_turn, report, row
 from benchmarks.coverage import (
     Coverage,
@@ -28,7 +30,7 @@ from sweep.statistics.patient_intervals import mean_interval
 from sweep.statistics.placements import classes_of, place, presort
 from trainables.evaluation.metrics import auroc_per_finding
 
-NUM_IMAGES, IMAGES_PER_PATIENT, ROUNDS, REPEATS = 25_000, 2, 15, 2000
+NUM_IMAGES, IMAGES_PER_PATIENT, ROUNDS, REPEATS, STUDIES = 25_000, 2, 15, 2000, 4000
 TOLERANCE = 1e-12
 
 
@@ -83,7 +85,7 @@ def speed(num_images: int, rounds: int) -> list[dict]:
     ]
 
 
-def figures(repeats: int, num_images: int, rounds: int) -> list[dict]:
+def figures(repeats: int, num_images: int, rounds: int, studies: int) -> list[dict]:
     rows = speed(num_images, rounds)
     named: list[tuple[str, dict[str, Design]]] = [("", designs_of_findings()), ("macro of ", designs_of_macros())]
     for prefix, designs in named:
@@ -93,14 +95,14 @@ def figures(repeats: int, num_images: int, rounds: int) -> list[dict]:
         rows += coverages(f"difference, {name}", scan_differences(design, repeats, number))
     for number, (name, design) in enumerate(designs_of_gaps().items()):
         rows += coverages(f"gap, {name} each", scan_gaps(design, repeats, number))
-    return rows
+    return rows + statistics_words.figures(studies)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.statistics", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repeats: checks that it works")
     quick = parser.parse_args(arguments).quick
-    report(figures(3, 500, 2) if quick else figures(REPEATS, NUM_IMAGES, ROUNDS))
+    report(figures(3, 500, 2, 10) if quick else figures(REPEATS, NUM_IMAGES, ROUNDS, STUDIES))
     return 0
 
 

@@ -1,18 +1,16 @@
 """How often does a report tell equal methods apart? Simulated studies: one checkpoint, several seeds, one test set.
 
-python -m benchmarks.statistics_words [--quick]. One JSON line for each figure on stdout, a table on stderr. Both rows
-have the same AUROC among all patients and over all seeds, so whatever tells them apart is wrong; at most 5% of the
-studies may. Each figure stands beside what a paired t-test over seeds alone says of the same studies.
+Printed by python -m benchmarks.statistics. Both rows have the same AUROC among all patients and over all seeds, so
+whatever tells them apart is wrong; at most 5% of the studies may. Each figure stands beside what a paired t-test over
+seeds alone says of the same studies.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.common import report, row
+from benchmarks.common import row
 from sweep.report.narrative import TOLD, verdict
 from sweep.statistics.combined_test import patient_part
 from sweep.statistics.comparisons import AGAINST_REFERENCE, ALPHA, Tested, compare_methods, with_patients
@@ -127,17 +125,5 @@ def figures(repeats: int, cases: Sequence[Studies] = CASES) -> list[dict]:
         words, t_tests = false_positives(studies, repeats)
         for who, share in (("words", words), ("paired_t_tests_over_seeds", t_tests)):
             name = f"equal_rows_told_apart_by_{who}_{studies.name}_{repeats}_studies"
-            rows.append(row("statistics_words", name, "%", 100 * share))
+            rows.append(row("statistics", name, "%", 100 * share))
     return rows
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.statistics_words", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few studies: checks that it works")
-    quick = parser.parse_args(arguments).quick
-    report(figures(20 if quick else 4000))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,7 +15,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 
 from benchmarks.mutant_code import MODULES, OPERATORS, Mutant, mutants_of, mutated_sources
-from benchmarks.mutant_run import Outcome
+from benchmarks.mutant_run import Outcome, Task, run
 from benchmarks.mutants import main, outcomes, read_survivors, write_survivors
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,6 +84,14 @@ def test_tests_that_fail_as_they_are_are_no_proof(monkeypatch):
     monkeypatch.setattr("benchmarks.mutants.run", lambda tasks, processes: iter([(0, Outcome(False, 1.0, "1 failed"))]))
     with pytest.raises(RuntimeError, match=f"the tests of {module} do not pass as they are"):
         outcomes(all_mutants()[module][:1], 1)
+
+
+@pytest.mark.parametrize("gone", ["root", "tests"])
+def test_a_checkout_that_is_gone_notices_no_mutant(gone, tmp_path, monkeypatch):
+    (tmp_path / "m.py").write_text("A = 1\n")
+    monkeypatch.setattr("benchmarks.mutant_run.ROOT", tmp_path / "none" if gone == "root" else tmp_path)
+    with pytest.raises(RuntimeError, match=r"the tests of m\.py could not be run"):
+        list(run([Task("m.py", ("test_m.py",), "A = 2\n")], 1))
 
 
 def test_the_list_of_survivors_is_read_as_it_was_written(tmp_path):

@@ -38,7 +38,7 @@ def macro_tables(data: Snapshot, means: Summaries, patients: OverPatients) -> tu
     tables: list[Table | None] = []
     for number, layout in numbered_layouts(data.study, data.plan).items():
         tables.append(table1(means, layout, published, notes, number, patients))
-        tables.append(second_table(means, layout, number, published))
+        tables.append(second_table(means, layout, number, published, patients))
     return tuple(table for table in tables if table is not None)
 
 

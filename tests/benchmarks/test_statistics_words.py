@@ -1,11 +1,8 @@
 """Do the report's words tell equal rows apart in at most 5% of simulated studies, where a t-test does in most?"""
 
-import json
-
 import pytest
 
-from benchmarks import statistics_words
-from benchmarks.statistics_words import CASES, Studies, false_positives
+from benchmarks.statistics_words import CASES, Studies, false_positives, figures
 
 REPEATS = 120  # so that more than 5% by more than two standard errors is 11 studies
 
@@ -27,8 +24,7 @@ def test_checkpoints_that_differ_are_told_apart():
     assert false_positives(differing, 20)[0] > 0.5
 
 
-def test_quick(capsys):
-    assert statistics_words.main(["--quick"]) == 0
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(rows) == 2 * len(CASES) and {row["benchmark"] for row in rows} == {"statistics_words"}
+def test_every_case_is_a_figure_of_the_statistics():
+    rows = figures(2)
+    assert len(rows) == 2 * len(CASES) and {row["benchmark"] for row in rows} == {"statistics"}
     assert {row["unit"] for row in rows} == {"%"} and all(0 <= row["ours"] <= 100 for row in rows)

@@ -11,7 +11,7 @@ from sweep.report.tables.finding_rows import FindingEntry, FindingRow, counts_of
 from sweep.report.tables.latex_layout import LatexCell, LatexRow, LatexSection, LatexTable, short_names
 from sweep.report.tables.latex_table import latex_table
 from sweep.report.tables.latex_text import latex_label
-from sweep.report.tables.main_table import PATIENTS_CAPTION, absence
+from sweep.report.tables.main_table import PATIENTS_CAPTION, absence, no_interval_notes
 from sweep.report.tables.table_text import letter, markdown, markdown_row, markdown_value
 from sweep.statistics.over_patients import OverPatients
 from sweep.statistics.summaries import Summaries
@@ -51,22 +51,17 @@ def finding_tables(
     published: where the paper's values and the differences stand below ours. The paper's numbering runs over
     percentages first, so 100% comes before 10% and 1%. patients: the intervals over patients.
     """
-    intervals = {} if patients is None else patients.intervals
+    patients = OverPatients() if patients is None else patients
     columns = sorted((share for protocol, share in means.layout.columns if protocol == PROTOCOL), reverse=True)
     return tuple(
-        _table(means, dataset, display, label_percent, published, intervals)
+        _table(means, dataset, display, label_percent, published, patients)
         for label_percent in columns
         for dataset, display in means.layout.datasets
     )
 
 
 def _table(
-    means: Summaries,
-    dataset: str,
-    display: str,
-    label_percent: int,
-    published: Shown,
-    intervals: Mapping[tuple[Place, str], tuple[float, float]],
+    means: Summaries, dataset: str, display: str, label_percent: int, published: Shown, patients: OverPatients
 ) -> "FindingTable":
     # Rows are the findings of the cells that are done, so that a table before the first one is empty.
     layout, column = means.layout, (PROTOCOL, label_percent)
@@ -89,11 +84,24 @@ def _table(
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items())
     number = TABLE_NUMBERS.get((dataset, label_percent))
     footnotes += _notes(rows, number if reference else None)
-    rows = [_with_patients(row, methods, (dataset, *column), intervals) for row in rows]
-    caption = _caption(layout, display, label_percent, bool(intervals))
+    rows = [_with_patients(row, methods, (dataset, *column), patients.intervals) for row in rows]
+    # The mean's reason names each of its findings that has no interval of its own.
+    places = [(name, dataset, *column) for name, _ in methods]
+    no_intervals = no_interval_notes(patients.why_none(places, MACRO_DEFINED))
+    caption = _caption(layout, display, label_percent, bool(patients.intervals))
     caption = captioned(caption, partial_note(layout, means.results))
     return FindingTable(
-        number, dataset, display, label_percent, methods, tuple(rows), caption, footnotes, bool(reference), layout.study
+        number,
+        dataset,
+        display,
+        label_percent,
+        methods,
+        tuple(rows),
+        caption,
+        footnotes + no_intervals,
+        no_intervals,
+        bool(reference),
+        layout.study,
     )
 
 
@@ -104,7 +112,7 @@ def _with_patients(
     intervals: Mapping[tuple[Place, str], tuple[float, float]],
 ) -> FindingRow:
     """place: dataset, protocol, label_percent."""
-    value = row.finding or MACRO_DEFINED
+    value = row.finding or (MACRO_10_POSITIVES if row.display == MEAN_ROW_10 else MACRO_DEFINED)
     entries = (
         replace(entry, patients=intervals.get(((name, *place), value)))
         for (name, _), entry in zip(methods, row.entries, strict=True)
@@ -123,7 +131,7 @@ def narrowed(table: "FindingTable", names: Sequence[str]) -> "FindingTable":
         shown = zip(_entries(summaries, marks, published), kept.values(), strict=True)
         rows.append(replace(row, entries=tuple(replace(entry, patients=own.patients) for entry, own in shown)))
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items())
-    footnotes += _notes(rows, table.number if table.published else None)
+    footnotes += _notes(rows, table.number if table.published else None) + table.no_intervals
     methods = tuple(method for method in table.methods if method[0] in names)
     return replace(table, methods=methods, rows=tuple(rows), footnotes=footnotes)
 
@@ -219,7 +227,8 @@ def _published_note(number: int) -> str:
 class FindingTable:
     """A finished table of findings by methods. `number` is the paper's, None where the paper has no such table.
 
-    methods: (row, display name) of each column; published: whether the paper's values stand below ours.
+    methods: (row, display name) of each column; no_intervals: those of the footnotes that say why values have no
+    interval over patients; published: whether the paper's values stand below ours.
     """
 
     number: int | None
@@ -230,6 +239,7 @@ class FindingTable:
     rows: tuple[FindingRow, ...]
     caption: str
     footnotes: tuple[str, ...]
+    no_intervals: tuple[str, ...]
     published: bool
     study: str
 

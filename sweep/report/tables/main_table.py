@@ -96,7 +96,7 @@ def table1(
     differences stand below ours. notes: further footnotes; number: the paper's number of the table. patients: the
     intervals over patients.
     """
-    intervals = {} if patients is None else patients.intervals
+    patients = OverPatients() if patients is None else patients
     layout = means.layout if layout is None else layout
     # All of them before any section: footnotes are lettered in the order of the whole table.
     summaries: dict[Place, Summary] = {
@@ -106,9 +106,14 @@ def table1(
         for column in layout.columns
     }
     marks = marks_of(summaries.values())
+    intervals = patients.intervals
     sections = tuple(section_of(*each, layout, summaries, marks, published, intervals) for each in layout.datasets)
     any_published = any(is_shown(published, dataset) for dataset, _ in layout.datasets)
-    footnotes = footnotes_of(marks) + tuple(notes) + ((published_note(number),) if any_published else ())
+    footnotes = footnotes_of(marks) + tuple(notes)
+    for dataset, display in layout.datasets:
+        places = [place for place in summaries if place[1] == dataset]
+        footnotes += no_interval_notes(patients.why_none(places, MACRO_DEFINED), f" on {display}")
+    footnotes += (published_note(number),) if any_published else ()
     caption = captioned(_caption(layout, means.results, bool(intervals)), partial_note(means.layout, means.results))
     return Table(caption, layout, sections, footnotes, any_published, number)
 
@@ -119,6 +124,11 @@ def published_note(number: int) -> str:
         f"Published: {SOURCE}, Table {number}, as printed, for reference. Its text does not say whether its intervals "
         "are t or z. Difference: ours minus published, in percentage points."
     )
+
+
+def no_interval_notes(reasons: Iterable[str], where: str = "") -> tuple[str, ...]:
+    """Footnotes that say why values have no interval over patients. where: appended to what has none."""
+    return tuple(f"No interval over patients{where}: {reason}." for reason in reasons)
 
 
 def absence(summary: Summary, undefined: str = "no finding defined") -> str:

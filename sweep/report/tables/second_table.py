@@ -8,9 +8,25 @@ from collections.abc import Iterator
 
 from sweep.report.partial import captioned, partial_note
 from sweep.report.published import Shown, is_shown
-from sweep.report.tables.main_table import Table, TableSection, footnotes_of, marks_of, published_note, section_of
+from sweep.report.tables.main_table import (
+    PATIENTS_CAPTION,
+    Table,
+    TableSection,
+    footnotes_of,
+    marks_of,
+    published_note,
+    section_of,
+)
+from sweep.statistics.over_patients import OverPatients
 from sweep.statistics.summaries import ALSO_TEST, Summaries
-from sweep.statistics.summary import FEW_POSITIVES, MACRO_10_POSITIVES, STUDY_MACROS, Summary, findings_of_macro
+from sweep.statistics.summary import (
+    FEW_POSITIVES,
+    MACRO_10_POSITIVES,
+    MACRO_DEFINED,
+    STUDY_MACROS,
+    Summary,
+    findings_of_macro,
+)
 from sweep.store.records import Place
 from sweep.studies.layout import TableLayout, what_varies
 
@@ -18,9 +34,13 @@ OF_STUDIES = {"max": "maximum", "mean": "mean"}
 
 
 def second_table(
-    means: Summaries, layout: TableLayout | None = None, number: int = 1, published: Shown = False
+    means: Summaries,
+    layout: TableLayout | None = None,
+    number: int = 1,
+    published: Shown = False,
+    patients: OverPatients | None = None,
 ) -> Table | None:
-    """The table beside Table `number`; None where the macro over images says it all. layout, published: as of `table1`.
+    """The table beside Table `number`; None where the macro over images says it all. layout, ...: as of `table1`.
 
     The paper has no such means: its values stand beside those of second test images only, where they are its own.
     """
@@ -34,12 +54,13 @@ def second_table(
         return None
     of_second_tests = [dataset for dataset, _, _ in shown if f"/{ALSO_TEST}" in dataset]
     beside = [dataset for dataset in of_second_tests if is_shown(published, dataset)]
+    intervals = _intervals(OverPatients() if patients is None else patients)
     marks = marks_of(summary for _, _, summaries in shown for summary in summaries.values())
     sections: tuple[TableSection, ...] = tuple(
-        section_of(dataset, title, layout, summaries, marks, beside, {}) for dataset, title, summaries in shown
+        section_of(dataset, title, layout, summaries, marks, beside, intervals) for dataset, title, summaries in shown
     )
     footnotes = footnotes_of(marks) + ((published_note(number),) if beside else ())
-    caption = captioned(_caption(layout, number), partial_note(means.layout, means.results))
+    caption = captioned(_caption(layout, number, bool(intervals)), partial_note(means.layout, means.results))
     return Table(caption, layout, sections, footnotes, bool(beside), number, is_second=True)
 
 
@@ -73,12 +94,23 @@ def _summaries(means: Summaries, layout: TableLayout, dataset: str, value: str) 
     }
 
 
-def _caption(layout: TableLayout, number: int) -> str:
+def _intervals(patients: OverPatients) -> dict[tuple[Place, str], tuple[float, float]]:
+    """Those over patients, by the places of this table; of studies and second test images there are none."""
+    return {
+        ((row, f"{dataset}/{value}", protocol, share), MACRO_DEFINED): interval
+        for ((row, dataset, protocol, share), value), interval in patients.intervals.items()
+        if value == MACRO_10_POSITIVES
+    }
+
+
+def _caption(layout: TableLayout, number: int, patients: bool) -> str:
+    """patients: whether there are intervals over patients."""
     return (
         f"Study {layout.study}: other means of the cells of Table {number}, macro AUROC in percent, mean ± half-width "
-        f"of the 95% {layout.interval}-interval over {what_varies(layout)}. With fewer than {FEW_POSITIVES} positives "
-        "single test images decide a finding's AUROC, and with it the macro over all. Per study: the scores of a "
-        "study's images become one, their maximum as in CheXpert's competition or the mean of their probabilities. "
-        "Images of another split: predicted by the same networks, and neither trained on nor used to pick an epoch. "
+        f"of the 95% {layout.interval}-interval over {what_varies(layout)}. {PATIENTS_CAPTION if patients else ''}"
+        f"With fewer than {FEW_POSITIVES} positives single test images decide a finding's AUROC, and "
+        "with it the macro over all. Per study: the scores of a study's images become one, their maximum as in "
+        "CheXpert's competition or the mean of their probabilities. Images of another split: predicted by the "
+        "same networks, and neither trained on nor used to pick an epoch. "
         "Bold: best of a column, among the means over the most seeds."
     )

@@ -212,6 +212,18 @@ def test_each_mean_has_both_intervals_named_in_tables_page_and_sentences(report_
     )
 
 
+def test_why_a_mean_has_no_interval_over_patients_is_the_same_in_tables_page_and_csv(report):
+    _, files = report
+    reasons = {
+        line["patients_note"]
+        for line in rows_of(files["intervals.csv"])
+        if (line["dataset"], line["value"]) == ("nih_cxr14", "macro_defined")
+    }
+    assert reasons == {"fewer than 10 positive patients: hernia"}
+    for name in ("table1.md", "report.html"):
+        assert "No interval over patients on NIH-ChestX-Ray14: fewer than 10 positive patients: hernia." in files[name]
+
+
 def test_ranks_are_the_same_in_words_csv_and_figure(report):
     data, files = report
     ranks = {

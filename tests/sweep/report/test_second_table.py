@@ -9,9 +9,10 @@ import pytest
 
 from sweep.report.page.tables import page_tables
 from sweep.report.precision import mixed_precision, precision_lines
-from sweep.report.tables.finding_table import MEAN_ROW, MEAN_ROW_10, finding_tables
+from sweep.report.tables.finding_table import MEAN_ROW, MEAN_ROW_10, finding_tables, narrowed
 from sweep.report.tables.main_table import table1
 from sweep.report.tables.second_table import second_table
+from sweep.statistics.over_patients import OverPatients
 from sweep.statistics.summaries import make_summaries
 from sweep.store.csv_files import RESULTS_HEADER, results_csv
 from sweep.store.records import CellResult, EncoderDetail, without_nan
@@ -69,6 +70,36 @@ def test_the_macro_without_rare_findings_and_those_over_studies_stand_beside_the
     assert {row["dataset"] for row in rows} == {
         f"chexpert/{value}" for value in ("macro_10_positives", "macro_study_max", "macro_study_mean")
     }
+
+
+def test_the_macro_without_rare_findings_has_its_interval_and_the_others_none():
+    """In Table 1b, and in the row of that mean in the table of findings: each mean its own."""
+    place = ("clip", "chexpert", "FT", 100)
+    reason = "fewer than 10 positive patients: fracture"
+    patients = OverPatients({(place, "macro_10_positives"): (0.7, 0.8)}, {}, {(place, "macro_defined"): reason})
+    means = make_summaries(LAYOUT, results())
+    table = second_table(means, patients=patients)
+    of_clip = [section.rows[1].entries for section in table.sections]
+    assert [[entry.patients for entry in entries] for entries in of_clip] == [[None, (0.7, 0.8)]] + 2 * [[None, None]]
+    assert "70.00 to 80.00" in table.markdown() and "over patients: 95% interval" in table.caption
+    findings = finding_tables(means, patients=patients)[0]
+    assert {row.display: row.entries[1].patients for row in findings.rows if row.entries[1].patients} == {
+        MEAN_ROW_10: (0.7, 0.8)
+    }
+
+
+def test_tables_say_why_a_mean_has_no_interval_over_patients():
+    reason = "fewer than 10 positive patients: fracture"
+    places = [(row, "chexpert", protocol, 100) for row, _, _ in LAYOUT.rows for protocol, _ in LAYOUT.columns]
+    patients = OverPatients({}, {}, {(place, "macro_defined"): reason for place in places})
+    means = make_summaries(LAYOUT, results())
+    assert table1(means, patients=patients).footnotes == (f"No interval over patients on CheXpert: {reason}.",)
+    on_chexpert, on_nih = finding_tables(means, patients=patients)
+    assert on_chexpert.footnotes[-1] == f"No interval over patients: {reason}."
+    assert narrowed(on_chexpert, ["clip"]).footnotes[-1] == on_chexpert.footnotes[-1]
+    assert not any("No interval" in note for note in on_nih.footnotes)
+    assert f"- No interval over patients: {reason}." in on_chexpert.markdown()
+    assert reason in table1(means, patients=patients).latex()
 
 
 def test_without_rare_findings_and_with_one_image_a_study_there_is_no_second_table():
