@@ -41,11 +41,15 @@ const LATEX = {
 };
 const latexText = (text) => String(text).replace(/[\\&%$#_{}~^±−×<>[]/g, (sign) => LATEX[sign]).replace(/\s+/g, " ").trim();
 
+// The tabular is put into a box and made smaller where it is wider than the text or higher than four fifths of it.
 function latexTable(caption, label, columns, lines) {
   return [
-    "% \\usepackage{booktabs}", "\\begin{table}[tp]", "\\centering", `\\caption{${latexText(caption)}}`,
-    `\\label{tab:${label.replace(/[^A-Za-z0-9_-]/g, "")}}`, "\\fontsize{8}{9.5}\\selectfont\\setlength{\\tabcolsep}{2pt}", `\\begin{tabular}{@{}${columns}@{}}`, "\\toprule", ...lines,
-    "\\bottomrule", "\\end{tabular}", "\\end{table}", "",
+    "% \\usepackage{booktabs,graphicx}", "\\begin{table}[tp]", "\\centering", `\\caption{${latexText(caption)}}`,
+    `\\label{tab:${label.replace(/[^A-Za-z0-9_-]/g, "")}}`, "\\fontsize{8}{9.5}\\selectfont\\setlength{\\tabcolsep}{2pt}",
+    `\\sbox0{\\begin{tabular}{@{}${columns}@{}}`, "\\toprule", ...lines, "\\bottomrule", "\\end{tabular}}%",
+    "\\ifdim\\wd0>\\textwidth\\sbox0{\\resizebox{\\textwidth}{!}{\\usebox0}}\\fi",
+    "\\ifdim\\dimexpr\\ht0+\\dp0\\relax>.8\\textheight\\sbox0{\\resizebox*{!}{.8\\textheight}{\\usebox0}}\\fi",
+    "\\usebox0", "\\end{table}", "",
   ].join("\n");
 }
 const latexLine = (cells) => `${cells.join(" & ")} \\\\`;

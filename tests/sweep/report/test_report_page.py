@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from made_up_report import data_of
 from made_up_study import plan_of, results_of, small, without
+from test_report_latex import PAPERS, compiled, does_not_fit, needs_latex
 
 from sweep.report.write import write_report
 from sweep.store.report_folder import ReportFolder
@@ -170,6 +171,21 @@ def test_a_touched_table_is_copied_as_it_is_shown(opened):
     one(opened, "#panel-table1 .latex").click()
     text = clipboard(opened)
     assert r"\textbf{" in text and r"$\pm$" in text and re.search(r"[^\x00-\x7f]", text) is None
+
+
+@needs_latex
+def test_what_is_copied_of_a_sorted_table_and_of_a_page_of_cells_fits_a_page(opened, tmp_path):
+    texts = []
+    for panel, sort in (("table1", 1), ("table2", 1), ("table4", 2)):
+        one(opened, f"#tab-{panel}").click()
+        one(opened, f"#panel-{panel} thead th:nth-child({sort}) button").click()
+        one(opened, f"#panel-{panel} .latex").click()
+        texts.append(clipboard(opened))
+    one(opened, "#cells-latex").click()
+    texts.append(clipboard(opened))
+    assert len(set(texts)) == 4 and all(text.count(r"\begin{tabular}") == 1 for text in texts)
+    for paper in PAPERS:
+        assert does_not_fit(compiled(texts, tmp_path, paper, "booktabs,graphicx")) == []
 
 
 def test_cells_are_filtered_paged_and_opened_by_keyboard(opened):
