@@ -1,5 +1,6 @@
 """What every test may ask for, and which tests share a process."""
 
+import gc
 import json
 import os
 import shutil
@@ -86,6 +87,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported until now is not searched for garbage again: it holds a million objects."""
+    import hypothesis  # noqa: F401  # which asks who holds a generator, as pytest ends, and is told of nobody frozen
+
+    gc.freeze()
 
 
 def group_of(nodeid: str) -> str:

@@ -82,7 +82,9 @@ def drawing_in_background(
     if processes == 1 or not left:
         yield partial(draw_here, kept=kept)
         return
-    context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may wait for ever
+    # A fork of this process, which has threads, may wait for ever; of a server that only imported it starts at once.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     with ProcessPoolExecutor(processes, context, _open, (view.without_logs(),)) as pool:
         try:  # from the end: the maps of features, which take longest, are there
             begun = {place: pool.submit(_draw_one, place) for place in reversed(left)}

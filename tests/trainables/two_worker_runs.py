@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 from small import BATCH_SIZE, batch, build, gradients, rows_of, small_config
 from small_pretraining import pretrain, published, recipe_of
 from torch import Tensor
+from worker_processes import run_workers
 
 from trainables.networks.heads import HeadSpec
 from trainables.networks.normalisation import convert_to_global
@@ -191,7 +191,7 @@ class TwoWorkers:
 def two_workers() -> TwoWorkers:
     """One launch serves all tests of a session."""
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_worker, (folder,), nprocs=2)
+        run_workers(_worker, (folder,), 2)
         content = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(2)]
         pretrained = {method: read_pretrained(f"{folder}/{method}") for method in PRETRAINED}
     outcomes = tuple({name: Outcome(**parts) for name, parts in one.items()} for one in content)

@@ -1,12 +1,17 @@
 """What a plan costs: counted by hand on small numbers of images."""
 
+import subprocess
+import sys
 from dataclasses import fields, replace
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from sweep.studies import demo
 from sweep.studies.forecast import FLOPS_PER_SECOND, Forecast, forecast, forward_flops, key_views, text_flops
 from sweep.studies.plan import make_plan
+from trainables.networks.backbones import build_backbone
 from trainables.networks.text import HuggingFaceText, TinyText
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.joint import JointConfig
@@ -37,6 +42,18 @@ def test_a_network_is_counted_as_it_is():
     assert forward_flops(BackboneSpec("resnet50.tv_in1k")) == pytest.approx(2 * 4.09e9, rel=0.01)
     small, large = (forward_flops(BackboneSpec("demo_cnn", size)) for size in (32, 64))
     assert large == pytest.approx(4 * small, rel=0.05) and isinstance(small, float)
+
+
+def test_a_small_network_is_counted_as_torch_counts_and_without_its_compiler():
+    counter = (
+        "import sys, torch\nfrom sweep.studies.forecast import forward_flops\n"
+        "from trainables.recipe import BackboneSpec\n"
+        "print(forward_flops(BackboneSpec('demo_cnn', 48)), 'torch._dynamo' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", counter], capture_output=True, text=True, check=True).stdout.split()
+    with FlopCounterMode(display=False) as torchs, torch.no_grad():
+        build_backbone(BackboneSpec("demo_cnn", 48), 0).eval()(torch.zeros(1, 3, 48, 48))
+    assert said == [str(float(torchs.get_total_flops())), "False"]
 
 
 def test_hours_are_work_over_the_devices_rate():

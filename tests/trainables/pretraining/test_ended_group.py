@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 from small_pretraining import recipe_of
+from worker_processes import run_workers
 
 from datasets_io.storage.files import Files
 from trainables.pretraining import worker_group
@@ -33,7 +33,7 @@ def _worker(rank: int, folder: str) -> None:
 
 
 def test_the_group_starts_again_and_the_run_has_not_failed(tmp_path):
-    torch.multiprocessing.spawn(_worker, (str(tmp_path),), nprocs=2)
+    run_workers(_worker, (str(tmp_path),), 2)
     files = Files(str(tmp_path / "storage"))
     assert (tmp_path / "raised-0").exists() and (tmp_path / "raised-1").exists()
     assert not [path for path in files.list("encoders") if path.endswith("failed.json")]

@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.multiprocessing
 from small_pretraining import NUM_EPOCHS, STEPS_PER_EPOCH, pretrain, published, recipe_of
+from worker_processes import run_workers
 
 from datasets_io.storage.artefacts import is_done
 from datasets_io.storage.files import Files
@@ -87,7 +88,7 @@ def _die(_: int, storage: str) -> None:
 
 def test_a_process_that_ends_is_resumed_by_another(tmp_path):
     with pytest.raises(torch.multiprocessing.ProcessExitedException) as ended:
-        torch.multiprocessing.spawn(_die, (str(tmp_path / "killed"),), nprocs=1)
+        run_workers(_die, (str(tmp_path / "killed"),), 1)
     assert ended.value.exit_code == 13
     for folder in ("killed", "whole"):
         pretrain("clip+mocov2", tmp_path / folder)

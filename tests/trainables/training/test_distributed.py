@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 from torch import Tensor, nn
+from worker_processes import run_workers
 
 from trainables.networks.normalisation import GlobalBatchNorm
 from trainables.training import distributed
@@ -89,7 +89,7 @@ def _worker(rank: int, folder: str) -> None:
 def workers() -> list[dict[str, Found]]:
     """One launch serves all tests of this file."""
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_worker, (folder,), nprocs=WORLD)
+        run_workers(_worker, (folder,), WORLD)
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
 
 
