@@ -46,7 +46,19 @@ _LOSSES = "tests/trainables/objectives/test_objectives.py"
 _SMALL = "tests/trainables/objectives/test_formulas.py"
 _PLACES = "tests/sweep/statistics/test_places_and_ranks.py"
 _RETRIEVAL = "tests/trainables/evaluation/test_knn_zero_shot_retrieval.py"
+_PATIENTS = "tests/sweep/statistics/test_patient_intervals.py"
+_COMBINED = "tests/sweep/statistics/test_combined_test.py"
+_PLACED = "tests/sweep/statistics/test_placements.py"
+_COLUMN = "tests/sweep/statistics/test_column_statistics.py"
+_PAIRS = "tests/datasets_io/corpus/test_batch_pairs.py"
+_SCORES = "tests/trainables/evaluation/test_test_scores.py"
 MODULES: dict[str, tuple[str, ...]] = {
+    "datasets_io/corpus/batch_pairs.py": (
+        f"{_PAIRS}::test_one_window_is_uniform_and_the_archives_order_is_not",
+        f"{_PAIRS}::test_small_corpora",
+        f"{_PAIRS}::test_the_defaults_are_those_of_a_pretraining",
+        _FROZEN,
+    ),
     "datasets_io/corpus/label_subsets.py": ("tests/datasets_io/corpus/test_label_subsets.py",),
     "datasets_io/corpus/order.py": ("tests/datasets_io/corpus/test_order.py", _FROZEN),
     "datasets_io/fingerprint.py": ("tests/datasets_io/test_fingerprint.py",),
@@ -56,10 +68,33 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "datasets_io/sources/splits.py": ("tests/datasets_io/sources/test_splits.py",),
     "sweep/engine/schedule.py": ("tests/sweep/engine/test_schedule.py", _FROZEN),
+    "sweep/statistics/column_statistics.py": (_COLUMN, _FROZEN),
+    "sweep/statistics/combined_test.py": (
+        _COMBINED,
+        f"--deselect={_COMBINED}::test_equal_rows_are_told_apart_in_at_most_one_study_of_twenty_whatever_dominates",
+        f"--deselect={_COMBINED}::test_the_macro_of_clustered_images_with_unknown_labels_agrees_with_the_bootstrap",
+        _FROZEN,
+    ),
+    "sweep/statistics/comparison_rows.py": (_COLUMN,),
     "sweep/statistics/comparisons.py": ("tests/sweep/statistics/test_comparisons.py", _PLACES, _FROZEN),
     "sweep/statistics/inference.py": ("tests/sweep/statistics/test_inference.py", _FROZEN),
+    "sweep/statistics/over_patients.py": ("tests/sweep/statistics/test_over_patients.py", _FROZEN),
+    "sweep/statistics/patient_intervals.py": (
+        _PATIENTS,
+        # Simulations of the coverage, half a minute; a wrong formula is noticed by the others.
+        f"--deselect={_PATIENTS}::test_a_finding_is_covered",
+        f"--deselect={_PATIENTS}::test_a_finding_with_200_positives_is_covered",
+        f"--deselect={_PATIENTS}::test_a_macro_is_covered",
+        f"--deselect={_PATIENTS}::test_a_difference_on_the_same_patients_is_covered",
+        f"--deselect={_PATIENTS}::test_a_gap_between_two_groups_is_covered",
+        _FROZEN,
+    ),
+    "sweep/statistics/placement_kernel.py": (_PLACED,),
+    "sweep/statistics/placements.py": (_PLACED, _FROZEN),
     "sweep/statistics/subgroups.py": ("tests/sweep/statistics/test_subgroups.py", _FROZEN),
+    "sweep/statistics/summaries.py": ("tests/sweep/statistics/test_summaries.py", _FROZEN),
     "sweep/statistics/summary.py": ("tests/sweep/statistics/test_summary.py", _PLACES, _FROZEN),
+    "sweep/status/eta.py": ("tests/sweep/status/test_eta.py",),
     "sweep/studies/cell.py": ("tests/sweep/studies/test_plan.py", "tests/test_keys.py", _FROZEN),
     "sweep/studies/forecast.py": ("tests/sweep/studies/test_forecast.py", _FROZEN),
     "sweep/studies/layout.py": ("tests/sweep/studies/test_layout.py", _FROZEN),
@@ -71,9 +106,14 @@ MODULES: dict[str, tuple[str, ...]] = {
         _DEFAULTS,
         _FROZEN,
     ),
+    "sweep/tune/rungs.py": ("tests/sweep/tune/test_search.py::test_rungs_are_three_times_as_far_each_time",),
     "trainables/evaluation/knn.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
     "trainables/evaluation/metrics.py": ("tests/trainables/evaluation/test_metrics.py", _FROZEN),
     "trainables/evaluation/retrieval.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
+    "trainables/evaluation/study_scores.py": (
+        f"{_SCORES}::test_studies_are_scored_by_the_maximum_and_by_the_mean_of_probabilities",
+        f"{_SCORES}::test_where_each_study_has_one_image_there_is_nothing_to_add",
+    ),
     "trainables/evaluation/zero_shot.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
     "trainables/networks/heads.py": ("tests/trainables/networks/test_heads.py", _DEFAULTS, _FROZEN),
     "trainables/objectives/barlow_twins.py": (_SMALL, _DEFAULTS, _FROZEN, _LOSSES),
