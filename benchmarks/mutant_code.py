@@ -51,9 +51,16 @@ _PATIENTS = "tests/sweep/statistics/test_patient_intervals.py"
 _COMBINED = "tests/sweep/statistics/test_combined_test.py"
 _PLACED = "tests/sweep/statistics/test_placements.py"
 _COLUMN = "tests/sweep/statistics/test_column_statistics.py"
+_SPEED = "tests/sweep/monitoring/test_throughput.py"
+_NEAR = "tests/datasets_io/build/test_near_duplicates.py"
 _PAIRS = "tests/datasets_io/corpus/test_batch_pairs.py"
 _SCORES = "tests/trainables/evaluation/test_test_scores.py"
 MODULES: dict[str, tuple[str, ...]] = {
+    "datasets_io/build/near_duplicates.py": (
+        _NEAR,
+        f"--deselect={_NEAR}::test_copies_of_real_radiographs_are_found_and_other_patients_are_not",
+        f"--deselect={_NEAR}::test_two_versions_of_one_radiograph_are_found_among_hundreds",
+    ),
     "datasets_io/corpus/batch_pairs.py": (
         f"{_PAIRS}::test_one_window_is_uniform_and_the_archives_order_is_not",
         f"{_PAIRS}::test_three_row_groups_in_every_order_that_can_be_drawn",
@@ -70,6 +77,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "datasets_io/sources/splits.py": ("tests/datasets_io/sources/test_splits.py",),
     "sweep/engine/schedule.py": ("tests/sweep/engine/test_schedule.py", _FROZEN),
+    "sweep/monitoring/throughput.py": (_SPEED, f"--deselect={_SPEED}::test_prometheus_gets_them_from_rays_exporter"),
     "sweep/statistics/column_statistics.py": (_COLUMN, _FROZEN),
     "sweep/statistics/combined_test.py": (
         _COMBINED,
@@ -109,8 +117,10 @@ MODULES: dict[str, tuple[str, ...]] = {
         _FROZEN,
     ),
     "sweep/tune/rungs.py": ("tests/sweep/tune/test_search.py::test_rungs_are_three_times_as_far_each_time",),
+    "trainables/evaluation/grad_cam.py": ("tests/trainables/evaluation/test_grad_cam.py",),
     "trainables/evaluation/knn.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
     "trainables/evaluation/metrics.py": ("tests/trainables/evaluation/test_metrics.py", _FROZEN),
+    "trainables/evaluation/probe.py": ("tests/trainables/evaluation/test_probe.py", _FROZEN),
     "trainables/evaluation/retrieval.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
     "trainables/evaluation/study_scores.py": (
         f"{_SCORES}::test_studies_are_scored_by_the_maximum_and_by_the_mean_of_probabilities",
@@ -129,6 +139,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "trainables/protocols/base.py": ("tests/trainables/test_registry.py", _DEFAULTS, _FROZEN),
     "trainables/recipe.py": ("tests/trainables/test_recipe.py", _DEFAULTS),
     "trainables/registry.py": ("tests/trainables/test_registry.py",),
+    "trainables/training/gradient_cache.py": ("tests/trainables/training/test_gradient_cache.py",),
     "trainables/training/optim.py": ("tests/trainables/training/test_optim.py",),
     "trainables/views/parameters.py": ("tests/trainables/views/test_views.py", _DEFAULTS, _FROZEN),
 }

@@ -60,6 +60,12 @@ def test_a_mean_is_made_once_for_each_place_and_value():
     assert kept == {}, "another study's means are its own"
 
 
+def test_what_was_asked_for_before_is_no_part_of_the_value():
+    asked, fresh = make_summaries(LAYOUT, CELLS), make_summaries(LAYOUT, CELLS)
+    asked.of("clip", "nih", COLUMN)
+    assert asked == fresh and "_made" not in repr(asked)
+
+
 def test_only_rows_with_every_seed_are_complete():
     assert SUMMARIES.complete("nih", COLUMN) == {"clip": pytest.approx(0.8)}
     assert SUMMARIES.complete("nih", OTHER) == {} == SUMMARIES.complete("nih", COLUMN, "f1")
