@@ -64,6 +64,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "datasets_io/corpus/batch_pairs.py": (
         f"{_PAIRS}::test_one_window_is_uniform_and_the_archives_order_is_not",
         f"{_PAIRS}::test_three_row_groups_in_every_order_that_can_be_drawn",
+        f"{_PAIRS}::test_a_row_group_of_one_row_has_no_pair_and_takes_none_from_the_others",
+        f"{_PAIRS}::test_unequal_groups_have_the_same_number_in_every_manifest",
         f"{_PAIRS}::test_small_corpora",
         f"{_PAIRS}::test_the_defaults_are_those_of_a_pretraining",
         _FROZEN,

@@ -74,16 +74,28 @@ def every_order(group_rows, kept, window):
 @pytest.mark.parametrize("batch", [2, 3, 4, 5, 6])
 def test_three_row_groups_in_every_order_that_can_be_drawn(window, batch):
     """Each has two rows that take part, so the formula is exact; behind the last whole batch rows are left out."""
-    group_rows, owners = [3, 2, 2], np.array([0, 0, 0, 1, 1, 0, 1])
+    group_rows, owners = [3, 2, 2], np.array([3, 3, 3, 0, 0, 3, 0])
     kept = np.array([True, False, True, True, True, True, True])
     counts = []
     for order in every_order(group_rows, kept, window):
         batches = [owners[list(order[start : start + batch])] for start in range(0, 6 - batch + 1, batch)]
-        sizes = np.array([np.bincount(rows, minlength=2) for rows in batches])
+        sizes = np.array([np.bincount(rows, minlength=4) for rows in batches])
         counts.append((sizes * (sizes - 1) / 2).sum() / len(batches))
     found = batch_pairs(group_rows, kept, owners, window, batch)
     assert found.expected == pytest.approx(np.mean(counts), rel=1e-12)
     assert found.uniform == pytest.approx(6 * batch * (batch - 1) / (6 * 5), rel=1e-12)
+
+
+def test_a_row_group_of_one_row_has_no_pair_and_takes_none_from_the_others():
+    groups, kept, owners = [1, 16, 16, 16], np.ones(49, bool), np.arange(49) // 4
+    mean, error = counted(groups, kept, owners, 1, 8)
+    assert batch_pairs(groups, kept, owners, 1, 8).expected == pytest.approx(mean, rel=0.03, abs=4 * error)
+
+
+def test_unequal_groups_have_the_same_number_in_every_manifest():
+    """Of them a few epochs are averaged: always the same ones, so that a corpus built again says the same."""
+    found = batch_pairs([5, 2, 9, 4], np.ones(20, bool), np.arange(20) // 2, 6, 7)
+    assert found.expected == pytest.approx(1.7752759738539934, rel=1e-12)
 
 
 def test_small_corpora():

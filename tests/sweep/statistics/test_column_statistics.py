@@ -170,6 +170,14 @@ def test_a_macro_of_no_finding_has_no_quality():
     assert found.quality("clip", "brier", "edema").n == 2
 
 
+def test_a_finding_of_which_no_label_is_known_has_no_prevalence():
+    known = IMAGES.known & [True, True, False]
+    images = replace(IMAGES, known=known)
+    results = [replace(result(c), findings=auroc_per_finding(SCORES[c], images.labels, known, FINDINGS)) for c in CELLS]
+    mass = row(metric_rows(column(results, {}, make_test_set(images, None))), method="clip", finding="mass")
+    assert (mass.n_pos, mass.n_neg, mass.prevalence, mass.brier) == (0, 0, None, None)
+
+
 def test_comparisons_are_of_both_methods_on_the_same_patients():
     rows = comparison_rows(column())
     assert [(r.family, r.first, r.second) for r in rows] == [
