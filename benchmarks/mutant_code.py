@@ -60,6 +60,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         _NEAR,
         f"--deselect={_NEAR}::test_copies_of_real_radiographs_are_found_and_other_patients_are_not",
         f"--deselect={_NEAR}::test_two_versions_of_one_radiograph_are_found_among_hundreds",
+        _FROZEN,
     ),
     "datasets_io/corpus/batch_pairs.py": (
         f"{_PAIRS}::test_one_window_is_uniform_and_the_archives_order_is_not",
@@ -106,7 +107,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sweep/statistics/subgroups.py": ("tests/sweep/statistics/test_subgroups.py", _FROZEN),
     "sweep/statistics/summaries.py": ("tests/sweep/statistics/test_summaries.py", _FROZEN),
     "sweep/statistics/summary.py": ("tests/sweep/statistics/test_summary.py", _PLACES, _FROZEN),
-    "sweep/status/eta.py": ("tests/sweep/status/test_eta.py",),
+    "sweep/status/eta.py": ("tests/sweep/status/test_eta.py", _FROZEN),
     "sweep/studies/cell.py": ("tests/sweep/studies/test_plan.py", "tests/test_keys.py", _FROZEN),
     "sweep/studies/forecast.py": ("tests/sweep/studies/test_forecast.py", _FROZEN),
     "sweep/studies/layout.py": ("tests/sweep/studies/test_layout.py", _FROZEN),
