@@ -144,7 +144,12 @@ MODULES: dict[str, tuple[str, ...]] = {
     "trainables/registry.py": ("tests/trainables/test_registry.py",),
     "trainables/training/gradient_cache.py": ("tests/trainables/training/test_gradient_cache.py",),
     "trainables/training/optim.py": ("tests/trainables/training/test_optim.py",),
-    "trainables/views/parameters.py": ("tests/trainables/views/test_views.py", _DEFAULTS, _FROZEN),
+    "trainables/views/parameters.py": (
+        "tests/trainables/views/test_parameters.py",
+        "tests/trainables/views/test_views.py",
+        _DEFAULTS,
+        _FROZEN,
+    ),
 }
 
 

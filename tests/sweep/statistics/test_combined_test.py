@@ -142,6 +142,6 @@ def test_p_has_a_smallest_value_and_is_right_above_it():
     part = ErrorPart(1.0, math.inf)
     for p in (1.5e-30, 1e-20, 0.3):
         assert combined_p(combined_half_width([part], 1 - p) if p > 0.1 else -stdtrit(1e9, p / 2), [part]) == (
-            pytest.approx(p, rel=1e-9)
+            pytest.approx(p, rel=1e-9, abs=0)
         )
     assert combined_p(-stdtrit(1e9, 0.45e-30), [part]) == SMALLEST_P
