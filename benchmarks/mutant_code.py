@@ -9,6 +9,7 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,30 @@ _LOSSES = "tests/trainables/objectives/test_objectives.py"
 _SMALL = "tests/trainables/objectives/test_formulas.py"
 _PLACES = "tests/sweep/statistics/test_places_and_ranks.py"
 _RETRIEVAL = "tests/trainables/evaluation/test_knn_zero_shot_retrieval.py"
+_PATIENTS = "tests/sweep/statistics/test_patient_intervals.py"
+_COMBINED = "tests/sweep/statistics/test_combined_test.py"
+_PLACED = "tests/sweep/statistics/test_placements.py"
+_COLUMN = "tests/sweep/statistics/test_column_statistics.py"
+_SPEED = "tests/sweep/monitoring/test_throughput.py"
+_NEAR = "tests/datasets_io/build/test_near_duplicates.py"
+_PAIRS = "tests/datasets_io/corpus/test_batch_pairs.py"
+_SCORES = "tests/trainables/evaluation/test_test_scores.py"
 MODULES: dict[str, tuple[str, ...]] = {
+    "datasets_io/build/near_duplicates.py": (
+        _NEAR,
+        f"--deselect={_NEAR}::test_copies_of_real_radiographs_are_found_and_other_patients_are_not",
+        f"--deselect={_NEAR}::test_two_versions_of_one_radiograph_are_found_among_hundreds",
+        _FROZEN,
+    ),
+    "datasets_io/corpus/batch_pairs.py": (
+        f"{_PAIRS}::test_one_window_is_uniform_and_the_archives_order_is_not",
+        f"{_PAIRS}::test_three_row_groups_in_every_order_that_can_be_drawn",
+        f"{_PAIRS}::test_a_row_group_of_one_row_has_no_pair_and_takes_none_from_the_others",
+        f"{_PAIRS}::test_unequal_groups_have_the_same_number_in_every_manifest",
+        f"{_PAIRS}::test_small_corpora",
+        f"{_PAIRS}::test_the_defaults_are_those_of_a_pretraining",
+        _FROZEN,
+    ),
     "datasets_io/corpus/label_subsets.py": ("tests/datasets_io/corpus/test_label_subsets.py",),
     "datasets_io/corpus/order.py": ("tests/datasets_io/corpus/test_order.py", _FROZEN),
     "datasets_io/fingerprint.py": ("tests/datasets_io/test_fingerprint.py",),
@@ -56,10 +80,34 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "datasets_io/sources/splits.py": ("tests/datasets_io/sources/test_splits.py",),
     "sweep/engine/schedule.py": ("tests/sweep/engine/test_schedule.py", _FROZEN),
+    "sweep/monitoring/throughput.py": (_SPEED, f"--deselect={_SPEED}::test_prometheus_gets_them_from_rays_exporter"),
+    "sweep/statistics/column_statistics.py": (_COLUMN, _FROZEN),
+    "sweep/statistics/combined_test.py": (
+        _COMBINED,
+        f"--deselect={_COMBINED}::test_equal_rows_are_told_apart_in_at_most_one_study_of_twenty_whatever_dominates",
+        f"--deselect={_COMBINED}::test_the_macro_of_clustered_images_with_unknown_labels_agrees_with_the_bootstrap",
+        _FROZEN,
+    ),
+    "sweep/statistics/comparison_rows.py": (_COLUMN,),
     "sweep/statistics/comparisons.py": ("tests/sweep/statistics/test_comparisons.py", _PLACES, _FROZEN),
     "sweep/statistics/inference.py": ("tests/sweep/statistics/test_inference.py", _FROZEN),
+    "sweep/statistics/over_patients.py": ("tests/sweep/statistics/test_over_patients.py", _FROZEN),
+    "sweep/statistics/patient_intervals.py": (
+        _PATIENTS,
+        # Simulations of the coverage, half a minute; a wrong formula is noticed by the others.
+        f"--deselect={_PATIENTS}::test_a_finding_is_covered",
+        f"--deselect={_PATIENTS}::test_a_finding_with_200_positives_is_covered",
+        f"--deselect={_PATIENTS}::test_a_macro_is_covered",
+        f"--deselect={_PATIENTS}::test_a_difference_on_the_same_patients_is_covered",
+        f"--deselect={_PATIENTS}::test_a_gap_between_two_groups_is_covered",
+        _FROZEN,
+    ),
+    "sweep/statistics/placement_kernel.py": (_PLACED,),
+    "sweep/statistics/placements.py": (_PLACED, _FROZEN),
     "sweep/statistics/subgroups.py": ("tests/sweep/statistics/test_subgroups.py", _FROZEN),
+    "sweep/statistics/summaries.py": ("tests/sweep/statistics/test_summaries.py", _FROZEN),
     "sweep/statistics/summary.py": ("tests/sweep/statistics/test_summary.py", _PLACES, _FROZEN),
+    "sweep/status/eta.py": ("tests/sweep/status/test_eta.py", _FROZEN),
     "sweep/studies/cell.py": ("tests/sweep/studies/test_plan.py", "tests/test_keys.py", _FROZEN),
     "sweep/studies/forecast.py": ("tests/sweep/studies/test_forecast.py", _FROZEN),
     "sweep/studies/layout.py": ("tests/sweep/studies/test_layout.py", _FROZEN),
@@ -71,9 +119,16 @@ MODULES: dict[str, tuple[str, ...]] = {
         _DEFAULTS,
         _FROZEN,
     ),
+    "sweep/tune/rungs.py": ("tests/sweep/tune/test_search.py::test_rungs_are_three_times_as_far_each_time",),
+    "trainables/evaluation/grad_cam.py": ("tests/trainables/evaluation/test_grad_cam.py",),
     "trainables/evaluation/knn.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
     "trainables/evaluation/metrics.py": ("tests/trainables/evaluation/test_metrics.py", _FROZEN),
+    "trainables/evaluation/probe.py": ("tests/trainables/evaluation/test_probe.py", _FROZEN),
     "trainables/evaluation/retrieval.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
+    "trainables/evaluation/study_scores.py": (
+        f"{_SCORES}::test_studies_are_scored_by_the_maximum_and_by_the_mean_of_probabilities",
+        f"{_SCORES}::test_where_each_study_has_one_image_there_is_nothing_to_add",
+    ),
     "trainables/evaluation/zero_shot.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
     "trainables/networks/heads.py": ("tests/trainables/networks/test_heads.py", _DEFAULTS, _FROZEN),
     "trainables/objectives/barlow_twins.py": (_SMALL, _DEFAULTS, _FROZEN, _LOSSES),
@@ -87,8 +142,14 @@ MODULES: dict[str, tuple[str, ...]] = {
     "trainables/protocols/base.py": ("tests/trainables/test_registry.py", _DEFAULTS, _FROZEN),
     "trainables/recipe.py": ("tests/trainables/test_recipe.py", _DEFAULTS),
     "trainables/registry.py": ("tests/trainables/test_registry.py",),
+    "trainables/training/gradient_cache.py": ("tests/trainables/training/test_gradient_cache.py",),
     "trainables/training/optim.py": ("tests/trainables/training/test_optim.py",),
-    "trainables/views/parameters.py": ("tests/trainables/views/test_views.py", _DEFAULTS, _FROZEN),
+    "trainables/views/parameters.py": (
+        "tests/trainables/views/test_parameters.py",
+        "tests/trainables/views/test_views.py",
+        _DEFAULTS,
+        _FROZEN,
+    ),
 }
 
 
@@ -121,14 +182,19 @@ class Mutant:
 def mutants_of(module: str) -> list[Mutant]:
     """All mutants of a module (its path below the root), each source once, in the order of their lines."""
     source = (ROOT / module).read_text(encoding="utf-8")
-    quiet, owners = quiet_places(source), owners_of(source)
+    quiet, owners, statements = quiet_places(source), owners_of(source), statements_of(source)
     lines, seen = source.splitlines(), {source}
     found = []
     for (line, column), mutated, gone in mutated_sources(source):
-        if mutated in seen or any(start <= (line, column) < stop for start, stop in quiet) or not compiles(mutated):
+        if mutated in seen or any(start <= (line, column) < stop for start, stop in quiet):
+            continue
+        mutated_lines = mutated.splitlines()
+        first, last = next(span for span in statements if span[0] <= line <= span[1])
+        # The statement alone: to compile the whole module for each of its mutants would take most of the time.
+        if not compiles("\n".join(mutated_lines[first - 1 : last + len(mutated_lines) - len(lines)])):
             continue
         seen.add(mutated)
-        after = "" if gone else mutated.splitlines()[line - 1].strip()
+        after = "" if gone else mutated_lines[line - 1].strip()
         found.append(Mutant(module, owners.get(line, "module"), lines[line - 1].strip(), after, line, mutated))
     return sorted(found, key=lambda mutant: (mutant.line, mutant.after))
 
@@ -136,30 +202,32 @@ def mutants_of(module: str) -> list[Mutant]:
 def mutated_sources(source: str) -> Iterator[tuple[tuple[int, int], str, bool]]:
     """((line, column), source with one mutation, whether the node was taken out), operator by operator.
 
-    The tree is parsed once, changed in place and put back: cosmic-ray's own mutate_code parses it for each mutant.
+    The tree is parsed once and the mutated node's text put into the source: cosmic-ray's own mutate_code parses it for
+    each mutant.
     """
-    tree = parso.parse(source)
-    nodes = list(ast_nodes(tree))
+    starts = [0, *accumulate(len(line) for line in parso.split_lines(source, keepends=True))]
+    nodes = list(ast_nodes(parso.parse(source)))
     for name in OPERATORS:
         operator = get_operator(f"core/{name}")()
         for node in nodes:
             for index, (start, _) in enumerate(operator.mutation_positions(node)):
-                yield start, *_mutated(tree, node, operator, index)
+                (row, column), (last_row, last_column) = node.get_start_pos_of_prefix(), node.end_pos
+                first, last = starts[row - 1] + column, starts[last_row - 1] + last_column
+                text = _mutated(node, operator, index)
+                yield start, source[:first] + (text or "") + source[last:], text is None
 
 
-def _mutated(tree: Any, node: Any, operator: Any, index: int) -> tuple[str, bool]:
+def _mutated(node: Any, operator: Any, index: int) -> str | None:
+    """The code of a mutated node, None where it is taken out. The node is as before afterwards."""
     children = list(getattr(node, "children", ()))
     values = [(leaf, leaf.value) for leaf in (node, *children) if hasattr(leaf, "value")]
-    siblings = list(node.parent.children)
     new = operator.mutate(node, index)
-    node.parent.children = [s if s is not node else new for s in siblings if s is not node or new is not None]
-    text = tree.get_code()
-    node.parent.children = siblings
+    text: str | None = None if new is None else new.get_code()
     if children:
         node.children = children
     for leaf, value in values:
         leaf.value = value
-    return text, new is None
+    return text
 
 
 def quiet_places(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -173,6 +241,12 @@ def quiet_places(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         elif isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
             nodes.append(node)
     return [((n.lineno, n.col_offset), (n.end_lineno, n.end_col_offset)) for n in nodes]  # type: ignore[attr-defined]
+
+
+def statements_of(source: str) -> list[tuple[int, int]]:
+    """(first line, last line) of each statement of a module, with what stands above it, up to the one before."""
+    last_lines = [node.end_lineno or node.lineno for node in ast.parse(source).body]
+    return [(before + 1, last) for before, last in pairwise([0, *last_lines])]
 
 
 def compiles(source: str) -> bool:

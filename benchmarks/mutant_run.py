@@ -10,12 +10,14 @@ import gc
 import importlib
 import importlib.util
 import os
+import re
 import resource
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
+from itertools import groupby
 from pathlib import Path
 
 import hypothesis
@@ -55,6 +57,11 @@ class Outcome:
     passed: bool
     cpu_seconds: float
     said: str
+
+    @property
+    def failed_tests(self) -> tuple[str, ...]:
+        """Ids of the tests that failed, as pytest's summary names them; none where their file could not be imported."""
+        return tuple(re.findall(r"^FAILED (\S+::.+?)(?: - .*)?$", self.said, re.MULTILINE))
 
 
 class InPlace:
@@ -119,24 +126,33 @@ def _child(task: Task, folder: Path) -> None:
         os.dup2(output, 2)
         os.chdir(ROOT)
         _limit(task.cpu_seconds)
+        name, path = task.module.removesuffix(".py").replace("/", "."), folder / Path(task.module).name
         if task.source is not None:
             # A file of its own: numba keeps machine code by a file's path and time, and must not find the original's.
-            path = folder / Path(task.module).name
             path.write_text(task.source, encoding="utf-8")
-            name = task.module.removesuffix(".py").replace("/", ".")
             sys.meta_path.insert(0, InPlace(name, path))  # type: ignore[arg-type]  # it has what is asked of a finder
         import pytest
 
         off = [part for plugin in PLUGINS for part in ("-p", f"no:{plugin}")]
         flags = ["-x", "--tb=line", "--no-header", "-W", "ignore", f"--basetemp={folder / 'tmp'}"]
-        ended = int(pytest.main([*flags, *off, *task.tests]))
+        flags += ["-o", "python_files=test_*.py"]  # else pytest itself imports a module whose name ends with _test
+        # File by file, since importing the next one's tests costs more than the first one's need to notice a mutant.
+        ended = next((code for part in by_file(task.tests) if (code := int(pytest.main([*flags, *off, *part])))), 0)
         # Where the tests are gone, pytest ends as it does at a mutant that cannot be imported.
         code = ended if all(_file(test).is_file() for test in (*task.tests, task.module)) else NOT_RUN
+        if task.source is not None and ended == 0 and getattr(sys.modules.get(name), "__file__", "") != str(path):
+            print(f"they do not import the mutant of {name}")
+            code = NOT_RUN
     except Exception as error:
         print(f"{type(error).__name__}: {error}")
     finally:
         sys.stdout.flush()
         os._exit(code)
+
+
+def by_file(tests: Sequence[str]) -> list[list[str]]:
+    """What pytest is given, cut where the next file begins. Tests of one file stand side by side."""
+    return [list(part) for _, part in groupby(tests, _file)]
 
 
 def _file(test: str) -> Path:

@@ -129,7 +129,8 @@ def test_an_integer_in_a_floats_place_is_another_value():
 
 def test_what_decides_a_result_cannot_be_changed():
     """Frozen: recipes, as hashing needs it, and plans and results, which many hold."""
-    packages = (*PACKAGES, "sweep.statistics", "sweep.engine.schedule")
+    others = ("sweep.engine.schedule", "sweep.monitoring.throughput", "sweep.statistics", "sweep.status.eta")
+    packages = (*PACKAGES, *others, "datasets_io.build.near_duplicates")
     found = ((module, kind) for module in modules(packages) for kind in vars(module).values())
     kinds = {kind for module, kind in found if dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__}
     changeable = sorted(kind.__qualname__ for kind in kinds if not kind.__dataclass_params__.frozen)

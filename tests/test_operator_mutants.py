@@ -94,6 +94,22 @@ def test_a_checkout_that_is_gone_notices_no_mutant(gone, tmp_path, monkeypatch):
         list(run([Task("m.py", ("test_m.py",), "A = 2\n")], 1))
 
 
+def test_a_mutant_that_no_test_imports_is_no_survivor(tmp_path, monkeypatch, capfd):
+    """pytest imports a module called *_test.py itself, from where it lies, where its own patterns say so."""
+    monkeypatch.setattr("benchmarks.mutant_run.ROOT", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a_mutant_test.py").write_text("A = 1\n")
+    (tmp_path / "test_mutant.py").write_text("from a_mutant_test import A\n\ndef test():\n    assert A == 1\n")
+    (tmp_path / "test_none.py").write_text("def test():\n    assert True\n")
+    tasks = [Task("a_mutant_test.py", ("test_mutant.py",), source) for source in ("A = 2\n", "A = 1 + 0\n")]
+    with capfd.disabled():  # the children's output is their own
+        first, second = (outcome for _, outcome in sorted(run(tasks, 1), key=lambda pair: pair[0]))
+        assert (first.passed, second.passed) == (False, True)
+        assert first.failed_tests == ("test_mutant.py::test",) and second.failed_tests == ()
+        with pytest.raises(RuntimeError, match=r"they do not import the mutant of a_mutant_test"):
+            list(run([Task("a_mutant_test.py", ("test_none.py",), "A = 2\n")], 1))
+
+
 def test_the_list_of_survivors_is_read_as_it_was_written(tmp_path):
     survivors = {("a.py", "f", "x + 1", "x - 1"): "x is 0", ("b.py", "module", "A = 1", "A = 2"): "why"}
     write_survivors(survivors, tmp_path / "list.json")

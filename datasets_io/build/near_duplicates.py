@@ -132,5 +132,5 @@ def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _result(hashes: np.ndarray, codes: np.ndarray, complete: bool) -> NearPairs:
-    rows = np.stack([codes // max(1, len(hashes)), codes % max(1, len(hashes))], axis=1)
+    rows = np.stack(np.divmod(codes, len(hashes)), axis=1)  # without hashes there is no code, and nothing is divided
     return NearPairs(rows, _distance(hashes[rows[:, 0]], hashes[rows[:, 1]]), complete)

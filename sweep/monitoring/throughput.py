@@ -60,8 +60,9 @@ class Throughput:
         for outcome in progress.cells:
             self._end(outcome.key, outcome.status)
         self.samples.append((now, self._sum(lambda load: load.images)))
-        # The first sample is the last that is older than the window, so that the speed is over the whole of it.
-        while len(self.samples) > 2 and now - self.samples[1][0] >= WINDOW_SECONDS:
+        # The first sample is the last that is older than the window, so that the speed is over the whole of it. The
+        # newest one is of now, so there always is another behind the first.
+        while now - self.samples[1][0] >= WINDOW_SECONDS:
             self.samples.popleft()
 
     def _end(self, key: str, status: str) -> None:

@@ -43,8 +43,7 @@ def seed_parts(groups: Sequence[Mapping[int, float]]) -> tuple[ErrorPart, ...]:
         return ()
     else:
         kinds = [values, [mean_of_some([group[seed] for group in groups]) for seed in groups[0]]]
-        kinds = [kind for kind in kinds if len(kind) > 1]
-    spreads = [(sd(kind), kind) for kind in kinds]
+    spreads = [(sd(kind), kind) for kind in kinds]  # None for a kind of one seed, which varies by nothing that is known
     return tuple(
         ErrorPart(spread / math.sqrt(len(kind)), len(kind) - 1)
         for spread, kind in spreads

@@ -211,7 +211,7 @@ def _wilcoxon_normal(differences: Sequence[float]) -> float:
     ranks = rankdata([abs(difference) for difference in differences])
     observed = sum(rank for rank, difference in zip(ranks, differences, strict=True) if difference > 0)
     z = (observed - ranks.sum() / 2) / math.sqrt(float((ranks**2).sum()) / 4)
-    return min(1.0, 2 * float(ndtr(-abs(z))))
+    return 2 * float(ndtr(-abs(z)))
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:

@@ -39,20 +39,19 @@ def maps_and_features(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tens
     caught: list[Tensor] = []
 
     def keep(value: Tensor) -> Tensor:
-        # Weights may be frozen: the map itself asks for the gradient.
-        value = _channels_first(value, network)
-        leaf = value if value.requires_grad else value.requires_grad_()
-        caught.append(leaf)
-        return leaf
+        # Swin and its like keep channels last: the map is turned, and the network goes on with it as it was.
+        last = value.shape[1] != network.num_features and value.shape[-1] == network.num_features
+        maps = value.permute(0, 3, 1, 2) if last else value
+        maps = maps if maps.requires_grad else maps.requires_grad_()  # weights may be frozen: the map itself asks
+        caught.append(maps)
+        return maps.permute(0, 2, 3, 1) if last else maps
 
     if hasattr(network, "forward_features") and hasattr(network, "forward_head"):
         maps = network.forward_features(images)
         if maps.ndim != 4:
             raise ValueError(f"{type(network).__name__} has no map of places: its features are {tuple(maps.shape)}")
-        # Swin and its like keep channels last: keep() turns the map, and the head takes it as it was.
-        last = maps.shape[1] != network.num_features and maps.shape[-1] == network.num_features
-        maps = keep(maps)
-        return maps, network.forward_head(maps.permute(0, 2, 3, 1) if last else maps)
+        features = network.forward_head(keep(maps))
+        return caught[0], features
     if not hasattr(network, "layers"):
         raise ValueError(f"{type(network).__name__} has no `layers` whose output is a map: no Grad-CAM")
     handle = network.layers.register_forward_hook(lambda module, inputs, output: keep(output))
@@ -61,13 +60,6 @@ def maps_and_features(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tens
     finally:
         handle.remove()
     return caught[0], features
-
-
-def _channels_first(maps: Tensor, network: Any) -> Tensor:
-    """(B, C, h, w) of a map that may be (B, h, w, C)."""
-    if maps.shape[1] != network.num_features and maps.shape[-1] == network.num_features:
-        return maps.permute(0, 3, 1, 2)
-    return maps
 
 
 def _transformer_maps(network: Any, images: Tensor) -> tuple[Tensor, Tensor]:

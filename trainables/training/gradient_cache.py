@@ -56,7 +56,7 @@ def num_chunks(global_batch_size: int, chunk: int, workers: int) -> int:
             f"gradient_cache_chunk is {chunk}: global_batch_size {global_batch_size} must be a multiple of it"
         )
     count = max(1, global_batch_size // chunk)
-    if global_batch_size // workers % count:
+    if global_batch_size % (workers * count):
         raise ValueError(
             f"global_batch_size {global_batch_size} / {workers} workers / {count} chunks of {chunk} = "
             f"{global_batch_size / workers / count:g} images: it must be a whole number; choose another "

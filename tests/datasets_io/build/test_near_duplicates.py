@@ -5,7 +5,9 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.fft import dctn
 
+from datasets_io.build import near_duplicates
 from datasets_io.build.near_duplicates import (
     MAX_DISTANCE,
     WORDS,
@@ -58,6 +60,44 @@ def test_every_distance_up_to_the_largest_is_found_and_no_larger_one():
         other.view(np.uint16)[:count] ^= 1 << np.uint16(3)
         near = near_pairs(np.stack([first, other]), np.array([0, 2]))
         assert len(near.rows) == (count <= MAX_DISTANCE), count
+
+
+@pytest.mark.parametrize("chunk", [1, 7])
+def test_chunks_of_pairs_together_are_all_pairs(chunk, monkeypatch):
+    monkeypatch.setattr(near_duplicates, "CHUNK_PAIRS", chunk)
+    generator = np.random.default_rng(8)
+    seeds = generator.integers(0, 2**64, (3, WORDS), dtype=np.uint64)
+    hashes = np.stack([flipped(seeds[n % 3], int(generator.integers(0, 12)), generator) for n in range(24)])
+    splits = generator.integers(0, 3, 24)
+    assert {tuple(row) for row in near_pairs(hashes, splits).rows.tolist()} == all_pairs(hashes, splits)
+
+
+def test_pairs_and_images_by_hand():
+    """Six alike: three of train, two of val, one of test; 15 bits differ from them in the seventh, 16 in the eighth."""
+    hashes = np.zeros((8, WORDS), np.uint64)
+    hashes[6, 0], hashes[7, 0] = 2**15 - 1, 2**16 - 1
+    splits = np.array([0, 0, 0, 1, 1, 2, 2, 1])
+    near = near_pairs(hashes, splits)
+    # Of train 3 x 2 with val, 3 with test and 3 with the seventh; of val 2 with test, 3 with the seventh (one bit lies
+    # between the last two).
+    assert count_near_pairs(near, splits) == {
+        "pairs": {"train-val": 6, "train-test": 6, "val-test": 5},
+        "images": {"train": 3, "val": 3, "test": 2},
+        "complete": True,
+        "max_distance": 15,
+    }
+    whole, cut = (near_pairs(hashes, splits, max_pairs=count) for count in (17, 16))
+    assert (whole.complete, len(whole.rows), cut.complete, len(cut.rows)) == (True, 17, False, 16)
+
+
+def test_a_hash_is_the_signs_of_the_lowest_frequencies_along_their_diagonals():
+    pictures = np.random.default_rng(9).integers(0, 3, (3, 40, 40), dtype=np.uint8)
+    pictures[2] = 0
+    for picture, found in zip(pictures, picture_hashes(pictures), strict=True):
+        lowest = dctn(picture.astype(float), type=2)[:16, :16]
+        assert (np.abs(lowest) > 1e-3).all() or not picture.any()
+        bits = [lowest[u, (place - u) % 16] > 0 for place in range(16) for u in range(16)]
+        assert found.tobytes() == np.packbits(bits).tobytes()
 
 
 def test_nothing_and_one_split_have_no_pairs():

@@ -1,5 +1,7 @@
 """Pairs of one study in a batch: the formula against epochs that are drawn and counted."""
 
+from itertools import permutations, product
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,46 @@ def test_one_window_is_uniform_and_the_archives_order_is_not():
     assert whole.expected == pytest.approx(whole.uniform, rel=1e-12)
     assert batch_pairs(GROUPS, kept, ARCHIVE, 1, 16).expected > 5 * whole.uniform
     assert batch_pairs(GROUPS, kept, np.arange(N), 1, 16) == BatchPairs(0.0, 0.0), "every image its own study"
+
+
+def every_order(group_rows, kept, window):
+    """Every epoch that can be drawn: row groups in any order, cut into windows, each window in any order."""
+    starts = np.cumsum([0, *group_rows])
+    for groups in permutations(range(len(group_rows))):
+        parts, rows = [], []
+        for group in groups:
+            rows += [row for row in range(starts[group], starts[group + 1]) if kept[row]]
+            if len(rows) >= window:
+                parts, rows = [*parts, rows], []
+        yield from (sum(order, ()) for order in product(*(permutations(part) for part in (*parts, rows))))
+
+
+@pytest.mark.parametrize("window", [1, 3, 6])
+@pytest.mark.parametrize("batch", [2, 3, 4, 5, 6])
+def test_three_row_groups_in_every_order_that_can_be_drawn(window, batch):
+    """Each has two rows that take part, so the formula is exact; behind the last whole batch rows are left out."""
+    group_rows, owners = [3, 2, 2], np.array([3, 3, 3, 0, 0, 3, 0])
+    kept = np.array([True, False, True, True, True, True, True])
+    counts = []
+    for order in every_order(group_rows, kept, window):
+        batches = [owners[list(order[start : start + batch])] for start in range(0, 6 - batch + 1, batch)]
+        sizes = np.array([np.bincount(rows, minlength=4) for rows in batches])
+        counts.append((sizes * (sizes - 1) / 2).sum() / len(batches))
+    found = batch_pairs(group_rows, kept, owners, window, batch)
+    assert found.expected == pytest.approx(np.mean(counts), rel=1e-12)
+    assert found.uniform == pytest.approx(6 * batch * (batch - 1) / (6 * 5), rel=1e-12)
+
+
+def test_a_row_group_of_one_row_has_no_pair_and_takes_none_from_the_others():
+    groups, kept, owners = [1, 16, 16, 16], np.ones(49, bool), np.arange(49) // 4
+    mean, error = counted(groups, kept, owners, 1, 8)
+    assert batch_pairs(groups, kept, owners, 1, 8).expected == pytest.approx(mean, rel=0.03, abs=4 * error)
+
+
+def test_unequal_groups_have_the_same_number_in_every_manifest():
+    """Of them a few epochs are averaged: always the same ones, so that a corpus built again says the same."""
+    found = batch_pairs([5, 2, 9, 4], np.ones(20, bool), np.arange(20) // 2, 6, 7)
+    assert found.expected == pytest.approx(1.7752759738539934, rel=1e-12)
 
 
 def test_small_corpora():

@@ -71,6 +71,30 @@ def test_speed_is_of_the_last_minutes_and_falls_to_nothing():
     assert throughput.read(1020.0 + 9 * WINDOW_SECONDS)["images_per_second"] == 0
 
 
+def test_speed_is_from_the_last_sample_that_is_five_minutes_old():
+    throughput = a_throughput()
+    images = throughput.loads[ENCODERS["simclr"]].images
+
+    def speed(moment: float, step: int) -> float:
+        event = Progress(ENCODERS["simclr"], "running", step=step, total_steps=100)
+        throughput.update(ProgressSnapshot([event], []), moment)
+        return throughput.read(moment)["images_per_second"] / images
+
+    assert speed(1100.5, 10) == pytest.approx(0.1 / 100.5) and speed(1200.0, 30) == pytest.approx(0.3 / 200)
+    assert speed(1400.0, 60) == pytest.approx(0.6 / 400), "no other sample is five minutes old"
+    assert speed(1500.0, 70) == pytest.approx(0.4 / 300)
+    assert speed(1900.0, 90) == pytest.approx(0.2 / 400), "one that is older, since none in between is"
+    assert speed(2300.0, 95) == pytest.approx(0.05 / 400)
+
+
+def test_the_last_event_of_an_encoder_ends_it_and_one_without_steps_says_nothing():
+    throughput = a_throughput()
+    throughput.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "running")], []), 1010.0)
+    assert throughput.shares()["simclr-p0"] == 0.0
+    throughput.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "done", step=50, total_steps=100)], []), 1020.0)
+    assert throughput.shares()["simclr-p0"] == 1.0 and throughput.read(1020.0)["encoders_done"] == 1
+
+
 def test_a_restarted_encoder_does_not_go_backwards():
     throughput = a_throughput()
     for step in (60, 40):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
+from scipy.special import stdtrit
 
 from sweep.statistics.combined_test import (
     SMALLEST_P,
@@ -128,3 +129,19 @@ def test_a_class_of_one_patient_leaves_the_part_unknown_and_few_are_few_degrees_
     assert patient_part(influence_of(scores, labels)).freedom < 2
     assert patient_part(influence_of(scores, np.zeros_like(labels))) is None
     assert patient_part(np.zeros(9)) == ErrorPart(0.0, math.inf)
+
+
+def test_the_part_of_patients_by_hand():
+    # Squares of 1, 4 and 9: their sum squared is 196, the sum of their squares 98, so 2 patients' worth, one degree.
+    part = patient_part(np.array([0.01, -0.02, 0.0, 0.03]))
+    assert (part.se, part.freedom) == pytest.approx((math.sqrt(14) / 100, 1.0), rel=1e-12)
+    assert patient_part(np.array([0.1, 0.001])).freedom == 0.1, "one patient alone has no degree, but some interval"
+
+
+def test_p_has_a_smallest_value_and_is_right_above_it():
+    part = ErrorPart(1.0, math.inf)
+    for p in (1.5e-30, 1e-20, 0.3):
+        assert combined_p(combined_half_width([part], 1 - p) if p > 0.1 else -stdtrit(1e9, p / 2), [part]) == (
+            pytest.approx(p, rel=1e-9, abs=0)
+        )
+    assert combined_p(-stdtrit(1e9, 0.45e-30), [part]) == SMALLEST_P

@@ -1,6 +1,7 @@
 """Are intervals and tests right: against scipy, by coverage, and at the edges where nothing can be said."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sweep.statistics.inference import (
     half_width,
     holm,
     mean,
+    negligible,
     sd,
     t_interval,
     two_way,
@@ -122,6 +124,36 @@ def test_wilcoxon_equals_scipy_with_ties_and_zeros(n, decimals):
         assert wilcoxon(differences.tolist()) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    "differences", [(1, 2, -2, -3), (1, -1), (1, 1, -2, 3, 3), (-1, 2, 2, 2, -4, 5), (0.5,), (3, -3, 0)]
+)
+def test_wilcoxon_counts_the_ways_to_sign_the_ranks(differences):
+    kept = [d for d in differences if d]
+    ranks = scipy.stats.rankdata(np.abs(kept))
+    sums = [
+        sum(r for r, s in zip(ranks, signs, strict=True) if s) for signs in product((False, True), repeat=len(kept))
+    ]
+    observed = sum(r for r, d in zip(ranks, kept, strict=True) if d > 0)
+    tails = sum(s <= observed for s in sums), sum(s >= observed for s in sums)
+    assert wilcoxon(differences) == min(1.0, 2 * min(tails) / 2 ** len(kept))
+
+
+def test_up_to_fifty_differences_are_counted_and_more_go_by_the_normal_distribution():
+    fifty, more = list(range(1, 51)), list(range(1, 52))
+    assert wilcoxon(fifty) == 2 / 2**50
+    z = (sum(more) / 2) / math.sqrt(sum(rank**2 for rank in more) / 4)
+    assert wilcoxon(more) == pytest.approx(2 * scipy.stats.norm.sf(z), rel=1e-9)
+    balanced = [rank * (1 if rank in (1, 4) or rank % 4 in (2, 3) else -1) for rank in range(1, 53)]
+    assert 0.9 < wilcoxon(balanced) <= 1.0
+
+
+def test_what_is_rounding_makes_no_difference_and_what_is_more_does():
+    assert wilcoxon([4e-13]) is None and wilcoxon([4e-12]) == 1.0 and wilcoxon([6e-13]) == 1.0
+    assert negligible(1e-13, [0.5]) and not negligible(1.5e-13, [0.5, 1.0])
+    assert negligible(0.9e-12, [0.5, -10.0]) and not negligible(1.1e-12, [10.0])
+    assert sd([1.0, 3.0]) == math.sqrt(2)
+
+
 def test_five_seeds_cannot_bring_wilcoxon_below_one_sixteenth():
     assert wilcoxon([0.01, 0.02, 0.03, 0.04, 0.05]) == 2 / 2**5
     assert wilcoxon([0.0, 0.0]) is None and wilcoxon([]) is None
@@ -183,3 +215,41 @@ def test_differences_that_vary_by_rounding_alone_are_constant(difference):
     assert test.wilcoxon_p == (None if difference == 0 else 2 / 2**5)
     small = from_differences("a", "b", [difference + step for step in (0.0, 1e-9, 2e-9)])
     assert small.p is not None and small.t is not None
+
+
+def crossed(a, b, e):
+    """Groups of effects of pretrainings, of downstream seeds and of both: (P,), (S,), (P, S)."""
+    return (np.asarray(a, float)[:, None] + np.asarray(b, float) + np.asarray(e, float)).tolist()
+
+
+NOISE = np.array([[1, 1, -2], [-1, -1, 2], [2, -1, -1], [-2, 1, 1.0]])  # rows and columns add up to 0: E = 4
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "largest", "freedom"),
+    [
+        ((1, -1, 0, 0), (0, 0, 0), 4.0, 6),  # A = 2, B = 0: E stands alone
+        ((3, -3, 0, 0), (0.5, -0.5, 0), 18.0, 3),  # A = 18, B = 1
+        ((0.5, -0.5, 0, 0), (3, -3, 0), 36.0, 2),  # A = 0.5, B = 36
+        ((0, 0, 0, 0), (0, 0, 0), 4.0, 6),
+    ],
+)
+def test_where_the_sum_falls_below_a_part_that_part_alone_is_the_estimate(a, b, largest, freedom):
+    """Four pretrainings and three seeds, so each part has degrees of freedom of its own: 3, 2 and 6."""
+    found = two_way(crossed(a, b, NOISE))
+    assert found.freedom == freedom
+    assert found.ci95 == pytest.approx(scipy.stats.t.ppf(0.975, freedom) * math.sqrt(largest / 12), rel=1e-9)
+    assert found.sd_residual == pytest.approx(2.0) and found.mean == pytest.approx(0, abs=1e-15)
+
+
+def test_where_the_sum_is_as_large_as_its_largest_part_its_own_degrees_of_freedom_count():
+    found = two_way(crossed((-2, 0, 2), (-1, 0, 1), [[1, 1, -2], [-1, -1, 2], [0, 0, 0]]))  # A = 12, B = E = 3
+    assert found.freedom == pytest.approx(12**2 / (12**2 / 2 + 3**2 / 2 + 3**2 / 4), rel=1e-12)
+    assert found.ci95 == pytest.approx(scipy.stats.t.ppf(0.975, found.freedom) * math.sqrt(12 / 9), rel=1e-9)
+
+
+def test_equal_values_in_every_cell_have_an_interval_of_no_width():
+    found = two_way([[0.5, 0.5], [0.5, 0.5]])
+    assert (found.mean, found.ci95, found.freedom) == (0.5, 0.0, 1.0)
+    assert (found.sd_pretraining, found.sd_downstream, found.sd_residual) == (0.0, 0.0, 0.0)
+    assert two_way([]) is None and two_way([[1.0, 2.0]]) is None and two_way([[1.0], [2.0]]) is None

@@ -5,6 +5,7 @@ prints it with more repeats. Here each of the 28 has few, so the margin is wide 
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,6 +118,143 @@ def test_one_finding_is_the_formula_written_out():
     expected = norm.cdf([norm.ppf(centre) - half, norm.ppf(centre) + half])
     assert (interval.low, interval.high) == pytest.approx(expected, abs=1e-12)
     assert interval.fewest_patients == 12
+
+
+def by_the_formula(terms, add=True):
+    """(estimate, centre, half-width in AUROC) of a sum of findings, as the module says it, one finding after the other.
+
+    terms: (placed, classes, rows, weight) of each set of images.
+    """
+    total = np.zeros(terms[0][1].num_patients)
+    for placed, classes, rows, weight in terms:
+        for row in rows:
+            total[classes.patients] += weight * placed.influence[row]
+    estimate, found = 0.0, []
+    for placed, classes, rows, weight in terms:
+        for row in rows:
+            moved, (m, n) = weight * placed.influence[row], classes.sizes[row]
+            estimate += weight * placed.aurocs[row]
+            squares, d = moved**2, weight * (placed.aurocs[row] - 0.5)
+            v_pos, v_neg = squares[classes.positive[row]].sum(), squares[~classes.positive[row]].sum()
+            a, shift, own = 0.0, 0.0, v_pos + v_neg
+            if add:
+                a = d**2 / (m + 1) ** 2 + d**2 / (n + 1) ** 2 - v_pos / m - v_neg / n
+                with_pos, with_neg = v_pos - v_pos / m + (d / (m + 1)) ** 2, v_neg - v_neg / n + (d / (n + 1)) ** 2
+                own = with_pos + with_neg
+                shift = -d * (with_pos / (m + 1) + with_neg / (n + 1)) / own
+            found.append((a, shift, own, (moved * total[classes.patients]).sum(), v_pos, v_neg, m, n))
+    variance = whole = (total**2).sum() + sum(a for a, *_ in found)
+    centre = estimate
+    for a, shift, own, covariance, *_ in found:
+        correlation = min(1.0, (covariance + a) ** 2 / (own * whole))
+        centre, variance = centre + correlation * shift, variance - (1 - correlation) * a
+    parts = [v for _, _, _, _, p, n, _, _ in found for v in (p, n)]
+    sizes = [size for *_, m, n in found for size in (m, n)]
+    freedom = sum(parts) ** 2 / sum(v**2 / size for v, size in zip(parts, sizes, strict=True)) + 10
+    return estimate, centre, t.ppf(0.975, freedom) * math.sqrt(variance)
+
+
+def on_probit(estimate, centre, half):
+    half /= norm.pdf(norm.ppf(centre))
+    low, high = norm.cdf([norm.ppf(centre) - half, norm.ppf(centre) + half])
+    return min(low, estimate), max(high, estimate)
+
+
+def made(num, positives, strength, seed, num_patients=None):
+    """Scores of several findings, with num_patients of several images each; positives: how many of each finding."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((num, len(positives)), np.int8)
+    for f, count in enumerate(positives):
+        labels[rng.permutation(num)[:count], f] = 1
+    patients = np.arange(num) if num_patients is None else rng.integers(0, num_patients, num)
+    scores = rng.normal(size=labels.shape) + rng.normal(size=(num, 1)) + np.array(strength) * labels
+    classes = classes_of(labels, rng.random(labels.shape) < 0.97, patients)
+    return place(scores, classes), classes, scores
+
+
+@pytest.mark.parametrize(
+    ("positives", "strength"),
+    [((60, 20, 110), (1.0, 3.0, 0.3)), ((40, 60), (0.0, 0.1)), ((15,), (6.0,)), ((30, 300, 45), (2.5, 4.0, 5.0))],
+)
+@pytest.mark.parametrize("num_patients", [None, 250])
+def test_a_mean_of_unequal_findings_is_the_formula(positives, strength, num_patients):
+    placed, classes, _ = made(400, positives, strength, 13, num_patients)
+    rows = range(len(positives))
+    found = mean_interval(placed, classes, ["f"] * len(positives), rows)
+    expected = on_probit(*by_the_formula([(placed, classes, rows, 1 / len(positives))]))
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-11) and found.note == ""
+
+
+def test_copies_of_a_finding_at_chance_are_correlated_by_no_more_than_one():
+    placed, classes, _ = made(200, (60,), (0.0,), 14)
+    copied = Placed(np.repeat(placed.aurocs, 2), np.repeat(placed.influence, 2, axis=0))
+    many = replace(classes, positive=np.repeat(classes.positive, 2, axis=0), sizes=np.repeat(classes.sizes, 2, axis=0))
+    found = mean_interval(copied, many, ["a", "b"], (0, 1))
+    expected = on_probit(*by_the_formula([(copied, many, (0, 1), 0.5)]))
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-13)
+
+
+def test_thousands_of_patients_and_an_auroc_near_one_are_the_formula_too():
+    placed, classes, _ = made(4000, (400,), (5.0,), 15)
+    found = mean_interval(placed, classes, ["f"], (0,))
+    assert placed.aurocs[0] > 0.99 and found.high - found.low < 0.01
+    assert (found.low, found.high) == pytest.approx(
+        on_probit(*by_the_formula([(placed, classes, (0,), 1.0)])), abs=1e-13
+    )
+
+
+def test_a_difference_of_several_findings_is_the_formula_without_patients_at_chance():
+    placed, classes, scores = made(500, (150, 120, 200), (1.0, 2.0, 0.5), 16)
+    other = place(scores + np.random.default_rng(17).normal(size=scores.shape), classes)
+    rows, names = (0, 2), ["a", "b", "c"]
+    found = difference_interval(placed, other, classes, names, rows)
+    difference = Placed(placed.aurocs - other.aurocs, placed.influence - other.influence)
+    _, centre, half = by_the_formula([(difference, classes, rows, 0.5)], add=False)
+    assert centre == pytest.approx(np.mean([placed.aurocs[f] - other.aurocs[f] for f in rows]), abs=1e-15)
+    assert (found.low, found.high) == pytest.approx((centre - half, centre + half), abs=1e-12) and found.note == ""
+
+
+def test_a_gap_of_several_findings_is_the_formula_with_a_patient_at_chance_in_each_class_of_both():
+    first, classes, _ = made(600, (150, 220), (1.0, 3.0), 18)
+    second, others, _ = made(600, (300, 130), (0.5, 1.5), 19)
+    found = gap_interval((first, classes), (second, others), ["a", "b"])
+    terms = [(first, classes, (0, 1), 0.5), (second, others, (0, 1), -0.5)]
+    estimate, centre, half = by_the_formula(terms)
+    assert estimate == pytest.approx(first.aurocs.mean() - second.aurocs.mean(), abs=1e-15)
+    assert (found.low, found.high) == pytest.approx((centre - half, centre + half), abs=1e-12) and found.note == ""
+
+
+def test_a_difference_of_aurocs_ends_at_one_and_minus_one():
+    labels = np.repeat([1, 0], [120, 130])
+    best, worst = one(labels, labels), one(-labels, labels)
+    assert gap_interval(best, worst, ["f"]).high == 1.0 and gap_interval(worst, best, ["f"]).low == -1.0
+    assert -1.0 < gap_interval(worst, best, ["f"]).high < -0.9 and 0.9 < gap_interval(best, worst, ["f"]).low < 1.0
+
+
+@pytest.mark.parametrize(("spread", "note"), [(1e-12, "no patient moves it"), (1.1e-12, ""), (1e-7, "")])
+def test_a_standard_error_up_to_rounding_is_none(spread, note):
+    labels = np.repeat([1, 0], [100, 200])
+    _, classes = one(labels, labels)
+    moved = np.zeros((1, 300))
+    moved[0, 7] = spread
+    nothing = Placed(np.array([0.5]), np.zeros((1, 300)))
+    found = difference_interval(Placed(np.array([0.5]), moved), nothing, classes, ["f"], (0,))
+    assert found.note == note and (found.low is None) == bool(note)
+
+
+def test_the_fewest_patients_are_enough():
+    def note(positives, negatives, differs=False):
+        labels = np.repeat([1, 0], [positives, negatives])
+        (a, classes), (b, _) = (one(np.random.default_rng(s).normal(size=len(labels)), labels) for s in (0, 1))
+        return (
+            difference_interval(a, b, classes, ["f"], [0]) if differs else mean_interval(a, classes, ["f"], [0])
+        ).note
+
+    assert note(10, 40) == note(40, 10) == "" == note(100, 250, differs=True) == note(250, 100, differs=True)
+    assert note(9, 300) == "fewer than 10 positive patients: f" and note(39, 10) == "fewer than 50 patients: f"
+    assert note(4, 12) == "fewer than 10 positive patients: f", "each finding is named for one reason"
+    for few in ((99, 250), (250, 99)):
+        assert note(*few, differs=True) == "fewer than 100 patients of the rarer class carry the difference"
 
 
 def test_a_mean_of_equal_findings_is_that_finding_and_of_many_independent_ones_the_normal_interval():

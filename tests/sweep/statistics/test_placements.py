@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from sweep.statistics.placements import classes_of, place, presort
+from sweep.statistics.placements import classes_of, macro_influence, place, presort
 from trainables.evaluation.metrics import auroc
 
 
@@ -59,7 +59,8 @@ def test_equals_auroc_for_any_small_set(images):
     if expected is None:
         assert np.isnan(ours.aurocs[0]) and (ours.influence == 0).all()
     else:
-        assert ours.aurocs[0] == pytest.approx(expected, abs=1e-12) and np.isfinite(ours.influence).all()
+        assert ours.aurocs[0] == pytest.approx(expected, abs=1e-12)
+        np.testing.assert_allclose(ours.influence[0], by_definition(scores, labels, patients)[1], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("decimals", [0, 7])
@@ -95,6 +96,49 @@ def test_the_effective_number_of_patients_is_that_of_kish():
     # Positive images: a has 3, b and c 1: 25 / 11. Negative images: c, d and e have 1 each.
     np.testing.assert_allclose(classes.sizes, [[25 / 11, 3]])
     assert classes.positive.tolist() == [[True, True, True, False, False]] and classes.num_patients == 5
+
+
+def test_an_image_without_a_part_has_no_code_and_one_patient_is_one():
+    labels, known = np.array([[1, 0], [0, 1], [1, 1], [0, 0]]), np.array([[1, 0], [0, 0], [1, 1], [0, 0]], bool)
+    classes = classes_of(labels, known, np.array(["b", "a", "c", "d"]))
+    assert classes.codes.tolist() == [[1, -1], [-1, -1], [1, 1], [-1, -1]]
+    assert classes.patients.tolist() == [1, 2] and classes.rows[[0, 2]].tolist() == [0, 1] and (classes.rows >= 0).all()
+    assert classes.sizes.tolist() == [[2, 0], [1, 0]] and classes.positive.tolist() == [[True, True], [False, True]]
+    alone = classes_of([[1], [0], [1]], np.ones((3, 1)), ["a", "a", "a"])
+    assert alone.sizes.tolist() == [[1, 1]] and alone.positive.tolist() == [[True]]
+
+
+@pytest.mark.parametrize("num_findings", [0, 3])
+def test_without_an_image_that_has_a_part_shapes_stay(num_findings):
+    shape = 5, num_findings
+    classes = classes_of(np.zeros(shape), np.zeros(shape), np.arange(5))
+    assert classes.positive.shape == (num_findings, 0) and classes.sizes.shape == (num_findings, 2)
+    placed = place(np.zeros(shape), classes)
+    assert placed.influence.shape == (num_findings, 0) and placed.aurocs.shape == (num_findings,)
+
+
+def test_a_mean_over_findings_is_moved_by_the_mean_of_what_moves_each_that_is_defined():
+    rng = np.random.default_rng(12)
+    labels, known = rng.integers(0, 2, (40, 3)).astype(np.int8), np.ones((40, 3), bool)
+    labels[:, 1], known[:4] = 0, False  # the second finding has no positive, and two patients no part
+    patients = np.arange(40) // 2
+    classes = classes_of(labels, known, patients)
+    placed = place(rng.normal(size=(40, 3)) + labels, classes)
+    moved = macro_influence(placed, classes)
+    assert moved.shape == (20,) and (moved[:2] == 0).all()
+    np.testing.assert_allclose(moved[2:], (placed.influence[0] + placed.influence[2]) / 2, rtol=1e-15)
+    assert np.isnan(macro_influence(place(np.zeros((40, 3)), classes_of(labels * 0, known, patients)), classes)).all()
+
+
+@pytest.mark.parametrize(("positives", "known"), [([0], False), ([0, 1], False), ([0, 2], True), ([0, 1, 2], True)])
+def test_a_class_of_one_patient_says_nothing_of_patients_and_one_of_two_does(positives, known):
+    """Images 0 and 1 are of one patient, image 2 of another one; two patients with 2 and 1 images are 9 / 5."""
+    labels = np.zeros((12, 1), np.int8)
+    labels[positives] = 1
+    for sign in (labels, 1 - labels):
+        classes = classes_of(sign, np.ones((12, 1)), np.array([0, 0, *range(1, 11)]))
+        moved = macro_influence(place(np.arange(12.0)[:, None] % 5, classes), classes)
+        assert moved.shape == (11,) and np.isfinite(moved).all() == known == np.isfinite(moved).any()
 
 
 def test_a_subset_of_images_is_asked_for_by_known_and_keeps_the_numbers_of_its_patients():

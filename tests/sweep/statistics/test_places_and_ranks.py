@@ -6,18 +6,32 @@ import numpy as np
 import pytest
 from made_up_study import number, plan_of, results_of, small, without
 
+from sweep.statistics.combined_test import ErrorPart
 from sweep.statistics.comparisons import (
     AGAINST_REFERENCE,
     ALL_PAIRS,
+    ALPHA,
     cells_by_method,
     compare_column,
     compare_methods,
     critical_difference,
     rank_methods,
+    with_patients,
 )
-from sweep.statistics.summaries import study_summaries
-from sweep.statistics.summary import DOWNSTREAM, PRETRAINING, Summary, best_of, by_place, defined_findings, summarise
+from sweep.statistics.over_patients import OverPatients
+from sweep.statistics.summaries import make_summaries, study_summaries
+from sweep.statistics.summary import (
+    DOWNSTREAM,
+    PRETRAINING,
+    Summary,
+    best_of,
+    by_place,
+    defined_findings,
+    independent_values,
+    summarise,
+)
 from sweep.store.records import CellResult
+from sweep.studies.layout import TableLayout, table1_layout
 from trainables.evaluation.metrics import FindingAuroc
 
 
@@ -97,6 +111,11 @@ def test_what_varies_is_pretraining_unless_fixed_weights_were_evaluated_again():
     assert (one_left.varies, one_left.n, one_left.mean) == (PRETRAINING, 1, pytest.approx(0.75))
 
 
+def test_values_that_differ_by_the_rounding_are_one_set_of_weights():
+    assert independent_values([{0: 0.0, 1: 0.5}, {0: 1e-13, 1: 0.5}])[0] == DOWNSTREAM
+    assert independent_values([{0: 0.0, 1: 0.5}, {0: 2e-13, 1: 0.5}])[0] == PRETRAINING
+
+
 @pytest.mark.parametrize("absent", [0, 1, 2])
 def test_the_interval_over_both_seeds_needs_every_value(absent):
     cells = [cell("clip", s, number(p, s), p=p) for p in range(3) for s in range(2)]
@@ -145,6 +164,41 @@ def test_a_studys_comparisons_are_of_every_column_and_its_ranks_of_all_and_each(
     assert [ranks.scope for ranks in columns] == list(summaries.layout.column_titles)
     assert all(ranks.num_blocks == 4 for ranks in columns), "two datasets, two defined findings each"
     assert all(name[-1] != "hernia" for ranks in columns for name in ranks.blocks)
+
+
+def test_a_pair_is_found_in_either_order_and_table_1_is_the_layouts():
+    study = small()
+    plan = plan_of(study)
+    found = compare_methods(study_summaries(study, plan, results_of(study, plan)))
+    dataset, column = found.summaries.layout.datasets[0][0], ("FT", 10)
+    pair = found.pair(dataset, column, "simclr", "clip")
+    assert pair == found.pair(dataset, column, "clip", "simclr") and {pair.first, pair.second} == {"clip", "simclr"}
+    (tested,) = [
+        t.comparison
+        for t in found.tested[dataset, *column]
+        if t.family == ALL_PAIRS and {t.comparison.first, t.comparison.second} == {"clip", "simclr"}
+    ]
+    assert pair is tested and found.pair(dataset, column, "imagenet", "clip").p_holm == pytest.approx(
+        next(t.comparison.p_holm for t in found.tested[dataset, *column]
+             if t.family == ALL_PAIRS and (t.comparison.first, t.comparison.second) == ("imagenet", "clip"))
+    )  # fmt: skip
+    assert found.pair(dataset, column, "clip", "vicreg") is None is found.pair("nowhere", column, "clip", "simclr")
+    assert found.table1 == table1_layout(found.summaries.layout)
+    assert critical_difference(3, 5) == critical_difference(3, 5, ALPHA), "sentences and ranks go by one level"
+
+
+def test_the_test_over_both_needs_both_parts_and_keeps_the_order_of_the_tests():
+    cells = [cell(m, s, number(m, s)) for m in ("imagenet", "clip", "simclr") for s in range(3 if m != "simclr" else 1)]
+    rows = tuple((m, m, "baseline" if m == "imagenet" else "ours") for m in ("imagenet", "clip", "simclr"))
+    layout = TableLayout(rows, (("chexpert", "C"),), (("FT", 10),), (0, 1, 2))
+    before = compare_methods(make_summaries(layout, cells))
+    pairs = [(t.comparison.first, t.comparison.second) for t in before.tested["chexpert", "FT", 10]]
+    parts = {("chexpert", "FT", 10, *pair): ErrorPart(0.01 * (i + 1), 50.0) for i, pair in enumerate(pairs)}
+    after = with_patients(before, OverPatients(parts=parts)).tested["chexpert", "FT", 10]
+    for (place, part), old, new in zip(parts.items(), before.tested["chexpert", "FT", 10], after, strict=True):
+        assert (new.family, new.comparison.first, new.comparison.second) == (old.family, *place[3:])
+        assert new.comparison.patients_se == part.se
+        assert (new.comparison.ci95_both is None) == ("simclr" in place), "one shared seed says nothing of seeds"
 
 
 # -- ranks -----------------------------------------------------------------------------------------

@@ -42,6 +42,31 @@ def test_a_night_without_work_is_not_counted_as_slowness():
     assert found.per_hour == pytest.approx(60) and found.since == 40_000
 
 
+@pytest.mark.parametrize(
+    ("seconds", "gap", "cut"), [(1, 120, False), (1, 120.5, True), (100, 149, False), (100, 151, True)]
+)
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (1, 3), (2, 1), (3, 2)])
+def test_a_pause_is_longer_than_two_minutes_and_than_one_and_a_half_of_the_longest_piece(
+    seconds, gap, cut, before, after
+):
+    early = one_after_the_other(FT, seconds, before, start=0)
+    late = one_after_the_other(FT, seconds, after, start=seconds * before + gap)
+    assert last_run([*early, *late]) == (late if cut else [*early, *late])
+    much_later = one_after_the_other(FT, seconds, 2, start=50_000)
+    assert last_run([*early, *late, *much_later]) == much_later
+
+
+def test_work_of_half_a_second_is_as_fast_as_it_is_and_of_none_no_error():
+    assert estimate([Piece(FT, 0.5, 1000.5)], []).per_hour == pytest.approx(7200)
+    assert estimate([Piece(FT, 1e-9, 1e9)], [Piece(FT)]).left is not None, "a clock that has not moved"
+    assert Piece(FT) == Piece(FT, 0.0, 0.0)
+
+
+def test_any_cell_tells_more_than_none():
+    assert expected_seconds(LP, [Piece(FT, 100, 100)]) == 100
+    assert expected_seconds(LP, [Piece(FT, 100, 100), Piece(("cell", True, 1), 6, 106), Piece(LP[:1], 2, 108)]) == 6
+
+
 def test_a_long_piece_among_short_ones_is_no_pause():
     timed = [*one_after_the_other(LP, 1, 3, start=0), Piece(FT, 5000, 5000), Piece(LP, 1, 5001)]
     assert last_run(timed) == timed
@@ -61,7 +86,21 @@ def test_kinds_of_a_study_share_what_makes_them_alike():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "unknown"), (12.4, "12 s"), (200, "3 min"), (15_600, "4 h 20 min"), (183_600, "2 d 3 h")],
+    [
+        (None, "unknown"),
+        (12.4, "12 s"),
+        (200, "3 min"),
+        (15_600, "4 h 20 min"),
+        (183_600, "2 d 3 h"),
+        (99, "99 s"),
+        (100, "2 min"),
+        (99 * 60, "99 min"),
+        (100 * 60, "1 h 40 min"),
+        (47 * 3600 + 3540, "47 h 59 min"),
+        (48 * 3600, "2 d 0 h"),
+        (70 * 3600, "2 d 22 h"),
+        (74 * 3600, "3 d 2 h"),
+    ],
 )
 def test_times_are_spoken(seconds, text):
     assert duration_text(seconds) == text

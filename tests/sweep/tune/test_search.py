@@ -92,7 +92,9 @@ def test_the_written_file_is_a_study_that_sweep_run_takes(tmp_path):
     assert "0.7500" in runpy.run_path(str(path))["__doc__"]
 
 
-@pytest.mark.parametrize(("num_epochs", "rungs"), [(1, ()), (3, (1,)), (8, (1, 3)), (50, (5, 15, 45)), (9, (1, 3))])
+@pytest.mark.parametrize(
+    ("num_epochs", "rungs"), [(1, ()), (3, (1,)), (8, (1, 3)), (50, (5, 15, 45)), (9, (1, 3)), (18, (2, 6))]
+)
 def test_rungs_are_three_times_as_far_each_time(num_epochs, rungs):
     assert rungs_of(num_epochs) == rungs
 

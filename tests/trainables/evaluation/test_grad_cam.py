@@ -83,3 +83,75 @@ def test_a_network_without_places_is_refused():
 def test_a_map_that_is_0_everywhere_stays_0():
     assert float(enlarged(torch.zeros(1, 3, 3), 9).abs().max()) == 0
     assert float(enlarged(torch.rand(2, 3, 3), 9).amax()) == 1
+
+
+class Blocks(nn.Module):
+    """A vision transformer of three blocks on four tokens, with class tokens before them where it says how many."""
+
+    def __init__(self, prefix: int | None):
+        super().__init__()
+        self.patch_embed = nn.Identity()
+        self.blocks = nn.ModuleList([nn.Linear(3, 3) for _ in range(3)])
+        self.count = prefix or 0
+        if prefix is not None:
+            self.num_prefix_tokens = prefix
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens.sum(dim=1)
+
+
+@pytest.mark.parametrize("prefix", [None, 0, 2])
+def test_the_map_of_a_transformer_is_the_patches_that_enter_its_last_block(prefix):
+    torch.manual_seed(0)
+    network, tokens = Blocks(prefix), torch.randn(2, 4 + (prefix or 0), 3)
+    maps, features = maps_and_features(network, tokens)
+    entering = network.blocks[1](network.blocks[0](tokens))[:, prefix or 0 :]
+    assert torch.equal(maps.flatten(2).transpose(1, 2), entering) and maps.shape == (2, 3, 2, 2)
+    assert torch.allclose(features, network(tokens))
+
+
+class Map(nn.Module):
+    """Features are the mean over places of a map of four channels, which stand first or last."""
+
+    num_features = 4
+
+    def __init__(self, last: bool):
+        super().__init__()
+        self.places = (1, 2) if last else (2, 3)
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    def forward_head(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(dim=self.places)
+
+
+class Layers(Map):
+    """The same with `layers`, whose output is the map, and without timm's way to make features of it."""
+
+    forward_head = property()  # as if there were none
+
+    def __init__(self, last: bool):
+        super().__init__(last)
+        self.layers = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x * 2).mean(dim=self.places)
+
+
+@pytest.mark.parametrize("network", [Map, Layers])
+@pytest.mark.parametrize("shape", [(2, 4, 3, 5), (2, 4, 3, 4), (4, 4, 5, 4), (4, 4, 4, 4), (2, 3, 5, 4), (4, 3, 4, 4)])
+def test_a_map_has_its_channels_first_whatever_its_sides_are(network, shape):
+    last = shape[1] != 4
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    maps, features = maps_and_features(network(last), x)
+    assert torch.equal(maps, 2 * (x.permute(0, 3, 1, 2) if last else x))
+    assert torch.equal(features, (2 * x).mean(dim=(1, 2) if last else (2, 3)))
+
+
+def test_an_enlarged_map_is_interpolated_between_the_centres_of_its_places_and_ends_at_one():
+    found = enlarged(torch.tensor([[[0.0, 1.0], [0.0, 1.0]], [[8.0, 0.0], [8.0, 0.0]]]), 4)
+    assert torch.equal(found[0], torch.tensor([0.0, 0.25, 0.75, 1.0]).expand(4, 4))
+    assert torch.equal(found[1], torch.tensor([1.0, 0.75, 0.25, 0.0]).expand(4, 4))

@@ -11,6 +11,7 @@ from scipy.stats import mannwhitneyu
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 from torchmetrics.functional.classification import binary_average_precision, binary_calibration_error
 
+from trainables.evaluation import metrics
 from trainables.evaluation.metrics import (
     FindingAuroc,
     auroc,
@@ -165,6 +166,39 @@ def test_calibration_error_by_hand():
     # Two bins: |0.4 - 1| of the lower, |1.8 - 2| of the upper one, over four images.
     assert calibration_error(probabilities, labels, 2) == pytest.approx((0.6 + 0.2) / 4)
     assert calibration_error(np.array([1.0, 1.0]), np.array([1, 1])) == 0.0
+
+
+def test_each_bin_counts_for_itself_and_the_last_one_holds_its_upper_end():
+    assert calibration_error(np.array([0.1, 0.9]), np.array([1, 0]), 2) == pytest.approx(0.9)
+    # 0.9 and 1.0 are of one bin, where one is 0.1 too low and the other 1 too high.
+    assert calibration_error(np.array([0.9, 1.0]), np.array([1, 0]), 2) == pytest.approx(0.9 / 2)
+    assert calibration_error(np.array([0.5, 0.6]), np.array([1, 0]), 2) == pytest.approx(0.1 / 2), "a lower edge is in"
+
+
+def test_there_are_fifteen_bins_by_default():
+    rng = np.random.default_rng(4)
+    probabilities, labels = rng.random(300), rng.integers(0, 2, 300)
+    found = [calibration_error(probabilities, labels, bins) for bins in (14, 15, 16)]
+    assert calibration_error(probabilities, labels) == found[1] and len(set(found)) == 3
+
+
+def test_threads_find_what_one_finds(monkeypatch):
+    rng = np.random.default_rng(5)
+    scores, labels = rng.normal(size=(50, 6)), rng.integers(0, 2, (50, 6))
+    alone = auroc_per_finding(scores, labels)
+    monkeypatch.setattr(metrics, "THREADS_PAY", 1)
+    assert auroc_per_finding(scores, labels) == alone
+
+
+def test_what_is_wrong_is_named_by_its_first_place():
+    with pytest.raises(ValueError, match=r"finding 1: label 3 in row 1"):
+        auroc_per_finding(np.zeros((3, 2)), np.array([[1, 0], [0, 3], [2, 1]]))
+    with pytest.raises(ValueError, match="3 findings for 2 columns"):
+        auroc_per_finding(np.zeros((1, 2)), np.zeros((1, 2)), findings=("a", "b", "c"))
+    with pytest.raises(ValueError, match=r"known \(3, 1\)"):
+        auroc_per_finding(np.zeros((3, 2)), np.zeros((3, 2)), np.ones((3, 1)))
+    with pytest.raises(ValueError, match=r"such as 1\.5"):
+        brier(np.array([0.5, 1.5, -2.0]), np.array([0, 1, 1]))
 
 
 def test_nothing_to_measure_has_no_number():

@@ -7,12 +7,20 @@ import pytest
 import torch
 
 from trainables.evaluation.dataset import Part, is_carved, targets_of
-from trainables.evaluation.probe import HeadSettings, cache_features, train_heads
-from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, masked_bce, new_head
+from trainables.evaluation.probe import BestHeads, HeadSettings, _check, _epoch, cache_features, train_heads
+from trainables.evaluation.supervised import (
+    LabelledImages,
+    Supervised,
+    TrainingSettings,
+    epoch_rows,
+    masked_bce,
+    new_head,
+)
 from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.protocols import fine_tune, linear_probe
 from trainables.recipe import BackboneSpec, DownstreamRecipe, LabelPolicy, OptimizerSpec
 from trainables.training.checkpoint import copy_state
+from trainables.training.loop import TrainingDiverged
 from trainables.training.precision import Compute
 from trainables.views.evaluation import EvalSpec
 
@@ -113,6 +121,46 @@ def test_seeds_do_not_touch_each_other(backbone):
     three = HeadSettings(RECIPE, (5, 7, 9), 4, RECIPE.optimizer)
     together = train_heads(features, train, val, whole * 3, three)[1]
     torch.testing.assert_close(alone.weight, together.weight, rtol=0, atol=1e-7)
+
+
+class Weights:
+    """Two heads of one finding and one feature."""
+
+    def __init__(self, value: float):
+        self.weight, self.bias = torch.full((2, 1, 1), value), torch.full((2, 1, 1), value)
+
+
+def test_of_equal_scores_the_first_epoch_is_kept_and_a_seed_without_a_score_is_named():
+    best = BestHeads((5, 7))
+    kept = [best.offer(0, Weights(epoch), {"epoch": epoch, "score": score}) for epoch, score in enumerate((1, 2, 2, 1))]
+    assert kept == [True, True, False, False]
+    with pytest.raises(TrainingDiverged, match=r"no epoch of seeds \[7\] has a score"):
+        best.results()
+    assert not best.offer(1, Weights(0), {"epoch": 0, "score": float("nan")})
+    best.offer(1, Weights(3), {"epoch": 1, "score": 0.0})
+    first, second = best.results()
+    assert (first.best_epoch, float(first.weight), float(first.bias), len(first.history)) == (1, 1.0, 1.0, 4)
+    assert (second.best_epoch, float(second.weight), len(second.history)) == (1, 3.0, 2)
+
+
+def test_a_loss_that_is_not_finite_is_told_with_the_epoch_before():
+    best, total = BestHeads((5, 7)), torch.tensor([1.0, float("inf")])
+    with pytest.raises(TrainingDiverged, match=r"epoch 0 for seeds \[7\].*none: first epoch"):
+        _check(total, best, 0)
+    for epoch in range(3):
+        best.offer(1, Weights(0), {"epoch": epoch, "score": 0.5})
+    with pytest.raises(TrainingDiverged, match=r"means: \{7: \{'epoch': 2, 'score': 0.5\}\}"):
+        _check(total, best, 3)
+    _check(torch.zeros(2), best, 3)
+
+
+def test_the_known_entries_of_a_batch_share_its_mean():
+    """Batches of two images and two findings with four, one and no known labels."""
+    known = torch.tensor([[1, 1], [1, 1], [0, 1], [0, 0], [0, 0], [0, 0]], dtype=torch.bool)
+    settings = HeadSettings(replace(RECIPE, batch_size=2), (0,), 1, FAST)
+    order = epoch_rows(6, 0, 0)
+    seen = _epoch(settings, [np.argsort(order)], 0, torch.zeros(6, 2), known)  # so that they come as they are here
+    assert seen.shares[0].tolist() == [[0.25, 0.25], [0.25, 0.25], [0, 1], [0, 0], [0, 0], [0, 0]]
 
 
 def test_a_probe_leaves_the_backbone_bit_identical_and_fine_tuning_does_not(backbone):

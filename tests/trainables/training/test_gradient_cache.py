@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from trainables.networks.text import TinyText
 from trainables.registry import METHODS
+from trainables.training import gradient_cache
 from trainables.training.gradient_cache import cached_backward, chunks_of, num_chunks
 
 TOLERANCE = 1e-10
@@ -124,9 +125,20 @@ def test_the_chunks_of_two_workers_together_are_those_of_one():
         ((8, 3, 1), "gradient_cache_chunk is 3: global_batch_size 8 must be a multiple"),
         ((8, 0, 1), "gradient_cache_chunk is 0"),
         ((8, 2, 4), r"8 / 4 workers / 4 chunks of 2 = 0.5 images"),
+        ((9, 9, 2), r"9 / 2 workers / 1 chunks of 9 = 4.5 images"),
+        ((10, 5, 4), r"10 / 4 workers / 2 chunks of 5 = 1.25 images"),
     ],
 )
 def test_chunks_that_do_not_come_out_even_are_refused_with_the_equation(sizes, message):
     with pytest.raises(ValueError, match=message):
         num_chunks(*sizes)
     assert num_chunks(1024, 256, 4) == 4 and num_chunks(8, 100, 2) == 1
+
+
+def test_each_device_gets_the_state_of_its_own_generator_back(monkeypatch):
+    restored = []
+    monkeypatch.setattr(torch.cuda, "set_rng_state", restored.append)
+    state = torch.get_rng_state()
+    torch.rand(3)
+    gradient_cache._restore((state, "the GPU's"), batch())
+    assert restored == ["the GPU's"] and torch.equal(torch.get_rng_state(), state)

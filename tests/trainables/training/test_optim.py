@@ -70,6 +70,30 @@ def test_many_heads_at_once_take_the_steps_of_each_alone(name, decay, exclude):
     assert torch.allclose(bias, by_formula(spec, start[1], [b for _, b in gradients], spared), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("decay", [1.0, 0.3])
+@pytest.mark.parametrize("exclude", [True, False])
+def test_each_head_has_a_rate_of_its_own_where_it_is_asked_for(exclude, decay):
+    spec = replace(SPEC, name="adamw", weight_decay=decay, exclude_norm_bias=exclude)
+    weight, bias = drawn(0, 3, 2, 2), drawn(1, 3, 2)
+    start, scales = (weight.clone(), bias.clone()), (1.0, 0.5, 0.125)
+    optimizer = HeadsOptimizer(spec, weight, bias, own_rates=True)
+    optimizer.set_rate_scales(scales)
+    gradients = [(drawn(30 + t, 3, 2, 2), drawn(40 + t, 3, 2)) for t in range(3)]
+    for of_weight, of_bias in gradients:
+        optimizer.gradients[0].copy_(of_weight)
+        optimizer.gradients[1].copy_(of_bias)
+        optimizer.step()
+    for head, scale in enumerate(scales):
+        own, spared = replace(spec, learning_rate=spec.learning_rate * scale), 0.0 if exclude else decay
+        expected = by_formula(own, start[0][head], [w[head] for w, _ in gradients], decay)
+        assert torch.allclose(weight[head], expected, rtol=0, atol=1e-12)
+        expected = by_formula(own, start[1][head], [b[head] for _, b in gradients], spared)
+        assert torch.allclose(bias[head], expected, rtol=0, atol=1e-12)
+    with pytest.raises(AssertionError, match="one rate a head"):
+        HeadsOptimizer(spec, weight, bias).set_rate_scales(scales)
+    HeadsOptimizer(spec, weight, bias).set_rate_scales((0.5,))
+
+
 def test_an_unknown_optimiser_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="'sgd'; allowed: adam, adamw"):
         build_optimizer(replace(SPEC, name="sgd"), [nn.Linear(1, 1)])
