@@ -248,7 +248,7 @@ def _tests(dataset: DatasetSummaries) -> list[str]:
     if not tested:
         return [
             f"{dataset.display}: no difference from {name} is claimed, since none could be tested: that takes two "
-            "seeds that both rows have, and their predictions for two patients or more of each class of each finding."
+            "seeds that both rows have, and their predictions for three patients or more of each class of each finding."
         ]
     over_table = _above_and_below(test for test in tested.values() if verdict(test) == TOLD)
     within = _above_and_below(t for t in tested.values() if t.p_both_holm is not None and t.p_both_holm < ALPHA)
