@@ -140,7 +140,7 @@ def narrative_of(comparisons: Comparisons) -> tuple[Sentence, ...]:
             sentences += [Sentence(ANSWER, text, dataset.display) for text in _best_by_column(dataset)]
             details = (*_tests(dataset), *_reports(dataset), *_joint(dataset), *_few_labels(dataset))
             sentences += [Sentence(DETAIL, text, dataset.display) for text in details]
-        else:
+        elif all(r.status != Status.DONE for r in means.results if r.dataset == dataset.source):
             sentences.append(Sentence(CAUTION, f"No cell on {dataset.display} is finished.", dataset.display))
     return (*sentences, *(Sentence(CAUTION, text) for text in cautions(means)))
 
@@ -163,20 +163,49 @@ def _best_overall(comparisons: Comparisons) -> list[str]:
     if distance is None:  # one row has no rank, and one column is a table of its own
         return []
     names = {name: display for name, display, _ in layout.rows}
-    others, best = len(ranks.methods) - 1, ranks.mean_ranks[0]
-    near = sum(rank - best < distance for rank in ranks.mean_ranks[1:])
+    best = [m for m, rank in zip(ranks.methods, ranks.mean_ranks, strict=True) if rank == ranks.mean_ranks[0]]
+    others = ranks.methods[len(best) :]
+    near = sum(rank - ranks.mean_ranks[0] < distance for rank in ranks.mean_ranks[len(best) :])
     datasets = listed([display for _, display in layout.datasets])
     text = (
         f"Over {ranks.num_blocks} columns of Table 1 ({datasets}), the best mean rank is that of "
-        f"{names[ranks.methods[0]]}, {best:.1f} of {len(ranks.methods)}; {near} of the {others} other rows "
-        f"lie{'s' * (near == 1)} within the critical difference ({distance:.1f} ranks) and cannot be told from it."
+        f"{listed([names[name] for name in best])}, {ranks.mean_ranks[0]:.1f} of {len(ranks.methods)}"
     )
+    if others:
+        text += (
+            f"; within the critical difference ({distance:.1f} ranks) {'lies' if near == 1 else 'lie'} {near} of the "
+            f"{counted(len(others), 'other row')}. Columns share test images and encoders, so ranks tell no rows "
+            "apart. "
+        )
+        # Of rows that tie, none is the one that others could be told from.
+        text += _told_in_columns(comparisons, best[0], others) if len(best) == 1 else "Several rows share that rank."
+    else:
+        text += ": all rows share it."
     if ranks.methods_left_out:
         absent = [names[name] for name in ranks.methods_left_out]
         text += f" Without a complete column, and so not ranked: {listed(absent)}."
     if ranks.blocks_left_out:
         text += f" Left out, since some row lacks a seed there: {counted(ranks.blocks_left_out, 'column')}."
     return [text]
+
+
+def _told_in_columns(comparisons: Comparisons, row: str, others: Sequence[str]) -> str:
+    """From how many other rows one is told in any column, as the higher and as the lower one: a sentence."""
+    layout = comparisons.table1
+    places = [(source, column, other) for source, _ in layout.datasets for column in layout.columns for other in others]
+    tests = [(other, comparisons.pair(source, column, row, other)) for source, column, other in places]
+    if all(verdict(test) == NOT_TESTED for _, test in tests):
+        return "No difference from another row could be tested, so it cannot be told from any."
+    above: set[str] = set()
+    below: set[str] = set()
+    for other, test in tests:
+        if test is not None and test.difference is not None and verdict(test) == TOLD:
+            (above if (test.difference > 0) == (test.first == row) else below).add(other)
+    lower = f", and from {len(below)} as the lower one" if below else ""
+    return (
+        f"Seeds and patients together tell it from {len(above)} of them in some column as the higher one{lower}; from "
+        f"{len(set(others) - above - below)} it cannot be told in any."
+    )
 
 
 def counted(number: int, noun: str) -> str:
@@ -220,7 +249,7 @@ def _tests(dataset: DatasetSummaries) -> list[str]:
     if not tested:
         return [
             f"{dataset.display}: no difference from {name} is claimed, since none could be tested: that takes two "
-            "seeds that both rows have, and their predictions for two patients or more of each class of each finding."
+            "seeds that both rows have, and their predictions for three patients or more of each class of each finding."
         ]
     over_table = _above_and_below(test for test in tested.values() if verdict(test) == TOLD)
     within = _above_and_below(t for t in tested.values() if t.p_both_holm is not None and t.p_both_holm < ALPHA)
@@ -294,6 +323,8 @@ def _few_labels(dataset: DatasetSummaries) -> list[str]:
         return []
     target = dataset.mean(reference, ("FT", shares[-1]))
     methods = [name for name, _, group in dataset.layout.rows if group != BASELINE]
+    if not methods:
+        return []
     for share in shares[:-1]:
         column = ("FT", share)
         rows = dataset.best(column, complete_rows(dataset, methods, column))
@@ -303,6 +334,8 @@ def _few_labels(dataset: DatasetSummaries) -> list[str]:
                 f"({percent(dataset.mean(rows[0], column))}) reaches that of {dataset.name(reference)} with "
                 f"{shares[-1]}% ({percent(target)}); columns are not tested against each other."
             ]
+    if any(len(complete_rows(dataset, methods, ("FT", share))) < len(methods) for share in shares[:-1]):
+        return []  # one that is not there yet might reach it
     name = dataset.name(reference)
     return [f"{dataset.display}: with fewer labels no mean reaches that of {name} with {shares[-1]}% of them."]
 
@@ -322,8 +355,13 @@ def cautions(means: Summaries) -> list[str]:
             f"{counts[Status.FAILED]:,} failed and {counts[Status.MISSING]:,} are missing; "
             "means are over the finished seeds, and marked."
         )
-    if len(layout.seeds) < 2:
-        texts.append("There is one seed: no interval and no test is possible.")
+    if len(layout.seeds) < 2 and len(layout.pretrain_seeds) < 2:
+        texts.append("There is one seed: no interval over seeds and no test is possible.")
+    elif len(layout.seeds) < 2:
+        texts.append(
+            "There is one downstream seed: intervals and tests are over pretrainings, and do not cover other draws of "
+            "the labelled images."
+        )
     if len(layout.pretrain_seeds) == 1:
         texts.append(
             "Each method was pretrained once: intervals and tests do not cover the variance of pretraining. What is "

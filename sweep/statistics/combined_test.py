@@ -52,7 +52,7 @@ def seed_parts(groups: Sequence[Mapping[int, float]]) -> tuple[ErrorPart, ...]:
 
 
 def patient_part(influence: np.ndarray) -> ErrorPart | None:
-    """What patients do to a difference of AUROCs. None where it is not known: a class rests on one patient.
+    """What patients do to a difference of AUROCs. None where it is not known: a class has too few patients.
 
     influence: (P,) of the difference, as `placements.macro_influence` gives it. se^2 = sum of its squares. The
     degrees of freedom are one less than the effective number of patients, (sum of squares)^2 / (sum of fourth powers):

@@ -81,8 +81,10 @@ def text_of(found, layout=LAYOUT, se=PATIENTS) -> str:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "Over 3 columns of Table 1 (CheXpert), the best mean rank is that of CLIP, 2.0 of 5; 4 of the 4 other rows lie "
-        "within the critical difference (3.5 ranks) and cannot be told from it.",
+        "Over 3 columns of Table 1 (CheXpert), the best mean rank is that of CLIP, 2.0 of 5; within the critical "
+        "difference (3.5 ranks) lie 4 of the 4 other rows. Columns share test images and encoders, so ranks tell no "
+        "rows apart. Seeds and patients together tell it from 4 of them in some column as the higher one, and from 3 "
+        "as the lower one; from 0 it cannot be told in any.",
         "CheXpert: the highest mean macro AUROC (%) is that of CLIP under LP (80.00 ± 2.52 over seeds; 78.00 to 81.00 "
         "over patients; 1 other row cannot be told from it) and FT (1%) (82.00 ± 2.52 over seeds; 80.00 to 83.00 over "
         "patients; told from every other row); VICReg under FT (100%) (85.00 ± 2.86 over seeds; 83.00 to 86.00 over "
@@ -124,7 +126,69 @@ def test_incomplete_columns_are_in_no_rank_and_no_comparison_of_methods():
 def test_with_one_seed_nothing_is_tested():
     text = text_of([r for r in results() if r.seed == 0], replace(LAYOUT, seeds=(0,)))
     assert "no difference from ImageNet Init. is claimed, since none could be tested" in text
-    assert "There is one seed: no interval and no test is possible." in text
+    assert "There is one seed: no interval over seeds and no test is possible." in text
+    assert "No difference from another row could be tested, so it cannot be told from any." in text
+
+
+def test_one_downstream_seed_of_several_pretrainings_has_intervals_and_tests():
+    """The report said that none is possible, below a table that had both."""
+    found = [
+        replace(r, pretrain_seed=p, macro_auroc=r.macro_auroc + WOBBLE[r.encoder][p])
+        for p in (0, 1, 2)
+        for r in results()
+        if r.seed == 0
+    ]
+    text = text_of(found, replace(LAYOUT, seeds=(0,), pretrain_seeds=(0, 1, 2)))
+    assert "12 of 12 means of methods are higher" in text and "There is one seed" not in text
+    assert "There is one downstream seed: intervals and tests are over pretrainings" in text
+
+
+def test_a_row_that_leads_every_column_on_the_same_patients_is_not_told_apart_by_its_rank():
+    """Equal checkpoints rank alike in all columns of a test set: Nemenyi's test takes each column for a new sample."""
+    levels = {row: (0.8 - 0.02 * i,) * 3 for i, row in enumerate(LEVELS)}
+    columns = tuple((protocol, percent) for protocol in ("LP", "FT") for percent in (100, 10, 1))
+    layout = replace(LAYOUT, columns=columns)
+    found = [
+        replace(r, protocol=protocol, label_percent=percent, key=f"{r.encoder}{protocol}{percent}{r.seed}")
+        for protocol, percent in columns
+        for r in results(levels)
+        if r.protocol == "LP"
+    ]
+    comparisons = compared(found, layout, se=0.2)
+    ranks = comparisons.ranks[0]
+    assert ranks.mean_ranks[-1] - ranks.mean_ranks[0] > ranks.critical_difference  # the rank test tells them apart
+    headline = narrative_of(comparisons)[0].text
+    assert "tell it from 0 of them in some column as the higher one; from 4 it cannot be told in any." in headline
+    assert "from 3 of them in some column as the higher one; from 1" in narrative_of(compared(found, layout))[0].text
+
+
+def test_rows_that_share_the_best_rank_are_all_named():
+    same = {row: (0.7,) * 3 for row in LEVELS}
+    assert narrative_of(compared([replace(r, macro_auroc=0.7) for r in results(same)]))[0].text == (
+        "Over 3 columns of Table 1 (CheXpert), the best mean rank is that of ImageNet Init., CLIP, VICReg, SimCLR and "
+        "SimCLR-CLIP, 3.0 of 5: all rows share it."
+    )
+    two = [replace(r, macro_auroc=0.7 + 0.1 * (r.encoder in ("clip", "vicreg"))) for r in results(same)]
+    headline = narrative_of(compared(two))[0].text
+    assert "that of CLIP and VICReg, 1.5 of 5; within" in headline and headline.endswith(
+        "Several rows share that rank."
+    )
+
+
+def test_what_fewer_labels_reach_is_not_said_before_they_are_there():
+    """Without the cells the sentence said that no mean reaches it."""
+    few = results(dict(LEVELS, clip=(0.80, 0.79, 0.81)))
+    for gone in ("clip", "simclr"):
+        found = [r for r in few if (r.encoder, r.label_percent, r.seed) != (gone, 1, 0)]
+        assert "with fewer labels no mean" not in text_of(found)
+    baselines = [r for r in few if r.encoder == "imagenet"]
+    assert "with fewer labels" not in text_of(baselines, replace(LAYOUT, rows=LAYOUT.rows[:1]))
+
+
+def test_finished_cells_without_an_auroc_are_not_called_unfinished():
+    undefined = (FindingAuroc("edema", None, 0, 100),)
+    text = text_of([replace(r, macro_auroc=None, findings=undefined) for r in results()])
+    assert "is finished" not in text and "CheXpert: no finding has both classes in the test images" in text
 
 
 def test_answers_have_the_lead_and_the_test_against_the_baseline():

@@ -239,8 +239,9 @@ def test_ranks_are_the_same_in_words_csv_and_figure(report):
     assert f"Over 6 columns of Table 1 ({datasets}), the best mean rank is that of " in files["report.md"]
     near = sum(rank - ranks[best] < numbers["critical_difference"] for rank in ranks.values()) - 1
     assert (
-        f"that of {displays[best]}, {ranks[best]:.1f} of {len(ranks)}; {near} of the {len(ranks) - 1} other rows "
-        in files["report.md"]
+        f"that of {displays[best]}, {ranks[best]:.1f} of {len(ranks)}; within the critical difference "
+        f"({numbers['critical_difference']:.1f} ranks) lie{'s' * (near == 1)} {near} of the {len(ranks) - 1} other "
+        "rows. Columns share " in files["report.md"]
     )
     assert "Left out, since some row lacks a seed there: 4 columns." in files["report.md"]
 
