@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from ray import tune
 
 from benchmarks.common import in_turn, report, row
 from benchmarks.own_ray import own_ray
@@ -102,6 +101,7 @@ def overhead(plan: Plan, store: Store, folders: dict[str, str], rounds: int) -> 
 
 def plain_grid(jobs: list[DownstreamJob], store: Store, root: Path) -> float:
     """Seconds of the jobs as a Tune grid without reuse of processes."""
+    from ray import tune  # here, as in benchmarks/objectives.py
 
     def trial(config: dict, jobs: list[DownstreamJob], storage: str) -> None:
         torch.set_num_threads(1)

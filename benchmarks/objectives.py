@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from lightly.loss import NTXentLoss
-from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
@@ -123,6 +121,10 @@ def contrastive(size: Size) -> list[dict]:
     temperature, rows = 0.1, []
     views = normal(size.batch, 128), normal(size.batch, 128, seed=1)
     pairs = normal(size.batch, 512), normal(size.batch, 512, seed=1)
+    # Here, since every process of the tests imports this file: they take a second or two.
+    from lightly.loss import NTXentLoss
+    from open_clip.loss import ClipLoss
+
     lightly, open_clip = NTXentLoss(temperature), ClipLoss()
     scale = torch.tensor(1 / temperature)
 

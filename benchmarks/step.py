@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from lightly.loss import NTXentLoss, VICRegLoss
-from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
 from benchmarks.common import in_turn, report, row
@@ -89,6 +87,9 @@ def ours(task: Pretraining, batch: Batch) -> Callable[[], None]:
 
 def plain_losses(method: str) -> Callable[[nn.Module, nn.Module, Batch], Tensor]:
     """The loss of a copy of our networks by the libraries' parts."""
+    from lightly.loss import NTXentLoss, VICRegLoss  # here, as in benchmarks/objectives.py
+    from open_clip.loss import ClipLoss
+
     ntxent, vicreg, clip = NTXentLoss(temperature=0.1), VICRegLoss(), ClipLoss()
     scale = torch.tensor(1 / 0.07)
 
