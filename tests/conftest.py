@@ -52,6 +52,8 @@ GROUPS = {
     "trainables/networks/test_real_weights.py::test_pretraining": "pretraining from real weights",
 }
 
+gc.disable()  # until all is collected: what is imported stays
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: a thread each, for what these start as well
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -90,10 +92,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported until now is not searched for garbage again: it holds a million objects."""
+    """What was imported until now is never searched for garbage: it holds a million objects."""
     import hypothesis  # noqa: F401  # which asks who holds a generator, as pytest ends, and is told of nobody frozen
 
     gc.freeze()
+    gc.enable()
 
 
 def group_of(nodeid: str) -> str:
