@@ -112,7 +112,12 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sweep/studies/forecast.py": ("tests/sweep/studies/test_forecast.py", _FROZEN),
     "sweep/studies/layout.py": ("tests/sweep/studies/test_layout.py", _FROZEN),
     "sweep/studies/plan.py": ("tests/sweep/studies/test_plan.py", _FROZEN),
-    "sweep/studies/study.py": ("tests/sweep/studies/test_plan.py", _DEFAULTS, _FROZEN),
+    "sweep/studies/study.py": (
+        "tests/sweep/studies/test_plan.py",
+        "tests/sweep/studies/test_study_fingerprint.py",
+        _DEFAULTS,
+        _FROZEN,
+    ),
     "sweep/studies/tunable.py": (
         "tests/sweep/tune/test_search.py",
         "--deselect=tests/sweep/tune/test_search.py::test_the_table_and_the_figure_show_every_trial",
