@@ -80,7 +80,11 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "datasets_io/sources/splits.py": ("tests/datasets_io/sources/test_splits.py",),
     "sweep/engine/schedule.py": ("tests/sweep/engine/test_schedule.py", _FROZEN),
-    "sweep/monitoring/throughput.py": (_SPEED, f"--deselect={_SPEED}::test_prometheus_gets_them_from_rays_exporter"),
+    "sweep/monitoring/throughput.py": (
+        _SPEED,
+        f"--deselect={_SPEED}::test_prometheus_gets_them_from_rays_exporter",
+        _FROZEN,
+    ),
     "sweep/statistics/column_statistics.py": (_COLUMN, _FROZEN),
     "sweep/statistics/combined_test.py": (
         _COMBINED,
