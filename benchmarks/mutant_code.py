@@ -80,7 +80,11 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "datasets_io/sources/splits.py": ("tests/datasets_io/sources/test_splits.py",),
     "sweep/engine/schedule.py": ("tests/sweep/engine/test_schedule.py", _FROZEN),
-    "sweep/monitoring/throughput.py": (_SPEED, f"--deselect={_SPEED}::test_prometheus_gets_them_from_rays_exporter"),
+    "sweep/monitoring/throughput.py": (
+        _SPEED,
+        f"--deselect={_SPEED}::test_prometheus_gets_them_from_rays_exporter",
+        _FROZEN,
+    ),
     "sweep/statistics/column_statistics.py": (_COLUMN, _FROZEN),
     "sweep/statistics/combined_test.py": (
         _COMBINED,
@@ -112,7 +116,12 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sweep/studies/forecast.py": ("tests/sweep/studies/test_forecast.py", _FROZEN),
     "sweep/studies/layout.py": ("tests/sweep/studies/test_layout.py", _FROZEN),
     "sweep/studies/plan.py": ("tests/sweep/studies/test_plan.py", _FROZEN),
-    "sweep/studies/study.py": ("tests/sweep/studies/test_plan.py", _DEFAULTS, _FROZEN),
+    "sweep/studies/study.py": (
+        "tests/sweep/studies/test_plan.py",
+        "tests/sweep/studies/test_study_fingerprint.py",
+        _DEFAULTS,
+        _FROZEN,
+    ),
     "sweep/studies/tunable.py": (
         "tests/sweep/tune/test_search.py",
         "--deselect=tests/sweep/tune/test_search.py::test_the_table_and_the_figure_show_every_trial",

@@ -88,3 +88,10 @@ def test_recipes_cannot_be_changed():
     ]
     assert len(kinds) >= 10
     assert all(kind.__dataclass_params__.frozen for kind in kinds), "what is hashed must stay what it was"
+
+
+@pytest.mark.parametrize("split", ["test", "val", "train"])
+def test_a_second_split_neither_trains_nor_picks_nor_is_the_first(split):
+    with pytest.raises(ValueError, match=f"also_test is '{split}'"):
+        SplitRecipe(also_test=split)
+    assert SplitRecipe(val="carved", also_test="val").also_test == "val" and SplitRecipe().also_test is None

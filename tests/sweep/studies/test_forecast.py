@@ -124,6 +124,14 @@ def test_fine_tuning_trains_on_the_labelled_share_and_evaluates_every_epoch():
     assert of_cells("FT", 10, 3) == of_cells("FT", 10) + of_cells("FT", 10) + of_cells("FT", 10)
 
 
+@pytest.mark.parametrize(("percent", "val"), [(1, 1), (10, 9), (100, 99)])
+def test_where_the_labels_for_validation_are_few_too_only_their_images_are_evaluated(percent, val):
+    cells = [c for c in PLAN.cells if (c.dataset, c.protocol, c.label_percent) == ("chexpert", "FT", percent)][:1]
+    cells = [replace(c, recipe=replace(c.recipe, budget_validation=True)) for c in cells]
+    found = forecast((), cells, {"chexpert": {"train": 505, "val": 99, "test": 30}})
+    assert found.forward_passes == cells[0].recipe.num_epochs * (val + 30)
+
+
 def test_one_percent_of_few_images_is_one():
     cells = [c for c in PLAN.cells if (c.dataset, c.label_percent, c.encoder.row) == ("nih_cxr14", 1, "clip")][:1]
     assert forecast((), cells, COUNTS).training_passes == cells[0].recipe.num_epochs

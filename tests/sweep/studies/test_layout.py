@@ -10,7 +10,9 @@ from sweep.studies.layout import (
     layout_of,
     method_of,
     reference_row,
+    table1_layout,
     what_varies,
+    with_rows,
 )
 from sweep.studies.plan import make_plan, parse_only
 from trainables.objectives.clip import ClipConfig
@@ -91,6 +93,24 @@ def test_others_are_compared_with_imagenet_or_the_first_baseline():
     rows = [("clip", "image-text"), ("random", "baseline"), ("imagenet", "baseline")]
     assert reference_row(rows) == "imagenet" and reference_row(rows[:2]) == "random"
     assert reference_row(rows[:1]) is None and reference_row([("imagenet", "other")]) is None
+
+
+ROWS = (("random", "Random", "baseline"), ("a", "random", "image-image"), ("b", "B", "image-image"))
+PAPER = (("random", "random", 256), ("a", "simclr", 256), ("b", "simclr", 1024))
+THREE = replace(EMPTY, rows=ROWS, paper_rows=PAPER)
+
+
+def test_some_rows_of_a_layout_are_chosen_by_name_and_baselines_have_the_batch_that_they_are_shown_beside():
+    found = with_rows(THREE, ("b", "random"), baseline_batch=1024)
+    assert found == replace(THREE, rows=(ROWS[0], ROWS[2]), paper_rows=(("random", "random", 1024), PAPER[2]))
+    assert with_rows(THREE, ["random", "a"]) == replace(THREE, rows=ROWS[:2], paper_rows=PAPER[:2])
+
+
+def test_table_1_has_no_large_batches_unless_there_is_nothing_else():
+    assert table1_layout(THREE) == with_rows(THREE, ("random", "a"))
+    large = with_rows(THREE, ("random", "b"))
+    assert table1_layout(large) is large, "baselines alone would be no comparison"
+    assert table1_layout(with_rows(THREE, ("b",))).rows == (ROWS[2],)
 
 
 def test_the_batches_are_those_of_the_papers_tables_1_8_and_9():

@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from datasets_io.fingerprint import fingerprint
 from sweep.studies import Study, demo, study_fingerprint
 from sweep.studies.study import NOT_IN_FINGERPRINT
 
@@ -43,3 +44,11 @@ def test_fields_that_joined_leave_it_at_their_defaults():
         len({study_fingerprint(s) for s in (demo(), one, replace(one, interval="t"), replace(one, hidden_rows=()))})
         == 3
     )
+
+
+def test_a_field_at_its_default_is_not_in_the_fingerprint_so_that_fields_can_join():
+    plain = replace(demo(), hidden_rows=())
+    always = [plain.corpus, list(plain.datasets), list(plain.rows), list(plain.seeds), list(plain.protocols)]
+    assert study_fingerprint(plain) == fingerprint(always)
+    changed = replace(plain, interval="z", pretrain_seeds=(0, 1))
+    assert study_fingerprint(changed) == fingerprint([*always, {"pretrain_seeds": (0, 1), "interval": "z"}])

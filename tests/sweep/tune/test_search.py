@@ -59,6 +59,22 @@ def test_temperatures_are_searched_by_their_logarithm_and_c_is_not():
     assert TEMPERATURE.log and not JOINT_WEIGHT.log
 
 
+def test_the_ranges_hold_the_papers_values_and_their_own_ends():
+    assert (TEMPERATURE.low, TEMPERATURE.high, JOINT_WEIGHT.low, JOINT_WEIGHT.high) == (0.01, 1.0, 0.05, 2.0)
+    for one in (TEMPERATURE, JOINT_WEIGHT):
+        assert one.holds(one.low) and one.holds(one.high)
+        assert not one.holds(one.low - 1e-9) and not one.holds(one.high + 1e-9)
+
+
+def test_what_is_not_set_stays():
+    objective = objective_config("clip+simclr", {}, JointSettings())
+    before = values_of(objective)
+    assert values_of(with_values(objective, {"clip.temperature": 0.2})) == before | {"clip.temperature": 0.2}
+    assert (
+        values_of(with_values(objective, {"c": 0.5})) == before | {"c": 0.5} and with_values(objective, {}) == objective
+    )
+
+
 @pytest.mark.parametrize(
     ("method", "message"),
     [("clap", "pretrains no method 'clap'"), ("imagenet", "pretrains no method"), ("vicreg", "nothing to tune")],

@@ -34,6 +34,9 @@ def test_where_no_try_fits_the_crop_is_central(height, width, ratio, crop):
 
 def test_a_crop_has_a_pixel_at_least():
     assert torch.unique(crops(2, 2, 0.01, (0.9, 1.1)), dim=0).tolist() == [[0, 0, 2, 2]], "none fits that has none"
+    # Two pixels by a quarter of one, which is none: the central crop that is nine times as wide as high, or as high.
+    assert torch.unique(crops(4, 30, 0.5 / 120, (9.0, 9.0)), dim=0).tolist() == [[0, 0, 3, 30]]
+    assert torch.unique(crops(30, 4, 0.5 / 120, (1 / 9, 1 / 9)), dim=0).tolist() == [[0, 0, 30, 3]]
     small = crops(3, 3, 1 / 9, (0.99, 1.01))
     assert (small[:, 2:] == 1).all() and small[:, 0].unique().tolist() == small[:, 1].unique().tolist() == [0, 1, 2]
 
