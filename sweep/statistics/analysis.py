@@ -49,8 +49,8 @@ from trainables.evaluation.metrics import FindingAuroc
 # Raise it with any change that moves a number, a name or a note of the statistics: here and in summaries, comparisons,
 # column_statistics, comparison_rows, combined_test, placements, patient_intervals, cell_metrics, subgroups, inference,
 # summary and trainables.evaluation.metrics. A report keeps what was made by the same version from the same results.
-# 2: intervals over patients by clustered placements, tests over seeds and patients together, logits. 3: no test over both
-# where a class has fewer than three patients.
+# 2: intervals over patients by clustered placements, tests over seeds and patients together, logits. 3: no test over
+# both where a class has fewer than three patients.
 VERSION = 3
 # Name of a file -> the class of its rows, and the attribute of Analysis that holds them.
 FILES: dict[str, tuple[type, str]] = {
