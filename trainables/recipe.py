@@ -211,7 +211,7 @@ class DownstreamRecipe:
     subset: `image`, `patient` or `stratified` sampling of the labelled percentage.
     `linear_probe_optimizer` and `linear_probe_epochs`: of a linear probe, where it has its own.
     `budget_validation`: the epoch is picked on label_percent of the validation images too, drawn by the same sampler
-    and seed: else 1% of the labels for training is chosen among by all labels of validation, ten times as many.
+    and seed: else an epoch on 1% of the labels is picked by all labels of validation, mostly many times as many.
     Raises ValueError for an unknown select_by.
     """
 
