@@ -196,7 +196,7 @@ def _told_in_columns(comparisons: Comparisons, row: str, others: Sequence[str]) 
     tests = [(other, comparisons.pair(source, column, row, other)) for source, column, other in places]
     if all(verdict(test) == NOT_TESTED for _, test in tests):
         return "No difference from another row could be tested, so it cannot be told from any."
-    above, below = set(), set()
+    above, below = set[str](), set[str]()
     for other, test in tests:
         if test is not None and test.difference is not None and verdict(test) == TOLD:
             (above if (test.difference > 0) == (test.first == row) else below).add(other)

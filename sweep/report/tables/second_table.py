@@ -65,7 +65,7 @@ def second_table(
     footnotes = footnotes_of(marks)
     for dataset, title, summaries in shown:
         source, _, value = dataset.partition("/")
-        places = [(name, source, *column) for name, _, *column in summaries]
+        places = [(name, source, protocol, share) for name, _, protocol, share in summaries]
         footnotes += no_interval_notes(patients.why_none(places, value), f" on {title}")
     footnotes += (published_note(number),) if beside else ()
     caption = captioned(_caption(layout, number, bool(intervals)), partial_note(means.layout, means.results))
