@@ -211,7 +211,7 @@ class DownstreamRecipe:
     subset: `image`, `patient` or `stratified` sampling of the labelled percentage.
     `linear_probe_optimizer` and `linear_probe_epochs`: of a linear probe, where it has its own.
     `budget_validation`: the epoch is picked on label_percent of the validation images too, drawn by the same sampler
-    and seed: else 1% of the labels for training is chosen among by all labels of validation, ten times as many.
+    and seed: else an epoch on 1% of the labels is picked by all labels of validation, mostly many times as many.
     Raises ValueError for an unknown select_by.
     """
 
@@ -251,7 +251,8 @@ class Resources:
     None means: decide from what Ray sees. `resident_bytes`: a corpus up to this size is kept in a
     worker's memory after one pass; a larger one streams in every epoch, in the same order.
     precision: `float32`, `bfloat16`, `float16`, or `auto`: float32 on a CPU, on a GPU the half precision it has. It
-    moves the last digits of a result, which keeps the name of its format; a report that mixes them says so.
+    moves a result by its rounding, which fine-tuning amplifies to tenths of a point; each result keeps the name of its
+    format, and a report that mixes them says so.
     compile: torch.compile of image networks; pays on GPUs after minutes of compiling.
     cell_time_limit_seconds: a cell that takes longer counts as hanging and is tried again; None: from its forecast.
     keep_tuned_weights: store the tuned network of the first seed of protocols that go on from another one (LPFT), for

@@ -31,9 +31,15 @@ def numbered_layouts(study: Study, plan: Plan) -> dict[int, TableLayout]:
 
 
 def notes_of(study: Study, results: Sequence[CellResult], encoders: Sequence[EncoderDetail] = ()) -> tuple[str, ...]:
-    """Deviations of the study, number formats that are mixed, and findings that have no AUROC on a test set."""
+    """Deviations of the study, mixed number formats, images that are enlarged, and findings that have no AUROC."""
     notes = [*study.deviations, *mixed_precision(study, results, encoders)]
     for dataset in study.datasets:
+        stored, wanted = dataset.build.image_size, dataset.recipe.eval_spec.stored_size
+        if stored < wanted:
+            notes.append(
+                f"{dataset.display}: images are stored at {stored} pixels and enlarged to {wanted} before they are "
+                f"cropped or shown, so they lack fine detail; BuildSpec(image_size={wanted}) has it."
+            )
         if dataset.recipe.splits.selects_on_test:
             notes.append(f"{dataset.display}: the epoch is selected on the images that are reported.")
         undefined = sorted(

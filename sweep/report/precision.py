@@ -1,7 +1,8 @@
 """In which number formats was a study computed, and what must be said where there are several?
 
 Precision is how a study is run (`Resources.precision`), so it is in no key: what one machine has computed is used on
-another. It moves AUROCs in their last digits, and so each result says its own, and no table mixes them without a word.
+another. It moves AUROCs by its rounding, which fine-tuning amplifies to tenths of a point, and so each result says its
+own, and no table mixes them without a word.
 """
 
 from collections import Counter
@@ -36,7 +37,8 @@ def mixed_precision(study: Study, results: Sequence[CellResult], encoders: Seque
     means = f" Means over seeds of several: {'; '.join(places[:MOST_PLACES])}{more}." if places else ""
     (line,) = precision_lines(results, encoders)
     return [
-        f"Computed in several {line}. Differences between them are of rounding, not of methods: results.csv has each "
+        f"Computed in several {line}. Differences between them are of rounding, not of methods, and may be tenths of a "
+        f"point: results.csv has each "
         f"cell's format, and Resources(precision=...) fixes one for what is still to be computed.{means}"
     ]
 

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from datasets_io.fingerprint import canonical_json
-from sweep.statistics.summary import MACRO_DEFINED, MACROS, STUDY_MACROS, Summary, by_place, macro_auroc, summarise
+from sweep.statistics.summary import (
+    MACRO_10_POSITIVES,
+    MACRO_DEFINED,
+    MACROS,
+    STUDY_MACROS,
+    Summary,
+    by_place,
+    macro_auroc,
+    summarise,
+)
 from sweep.store.records import CellResult, Place, without_nan
 from sweep.store.status_names import Status
 from sweep.studies.layout import TableLayout, layout_of
@@ -15,7 +24,9 @@ from sweep.studies.study import Study
 from trainables.evaluation.metrics import FindingAuroc
 
 Column = tuple[str, int]  # protocol, label_percent
-ALSO_TEST = "macro_also_test_"  # with the name of a split behind it: the macro over the defined findings of its images
+# With the name of a split behind it: the macro over the defined findings of its images, and over those of them with at
+# least 10 positives there.
+ALSO_TEST, ALSO_TEST_10 = "macro_also_test_", "macro_10_positives_also_test_"
 
 
 @dataclass(frozen=True)
@@ -111,7 +122,7 @@ def study_summaries(study: Study, plan: Plan, results: Iterable[CellResult]) -> 
 def auroc_of(cell: CellResult, value: str) -> float | None:
     """A finished cell's AUROC in [0, 1] of a finding or of a macro; None where it is undefined.
 
-    value: a finding, or one of MACROS or STUDY_MACROS, or ALSO_TEST and the name of a second test split.
+    value: a finding, or one of MACROS or STUDY_MACROS, or ALSO_TEST or ALSO_TEST_10 with a second test split behind.
     """
     # The macro over the defined findings is stored with the result, the others are computed from its findings.
     if value == MACRO_DEFINED:
@@ -120,6 +131,7 @@ def auroc_of(cell: CellResult, value: str) -> float | None:
         return macro_auroc(value, cell.findings)
     if value in STUDY_MACROS:
         return macro_auroc(MACRO_DEFINED, dict(cell.studies).get(STUDY_MACROS[value], ()))
-    if value.startswith(ALSO_TEST):
-        return macro_auroc(MACRO_DEFINED, dict(cell.also_test).get(value.removeprefix(ALSO_TEST), ()))
+    for prefix, kind in ((ALSO_TEST, MACRO_DEFINED), (ALSO_TEST_10, MACRO_10_POSITIVES)):
+        if value.startswith(prefix):
+            return macro_auroc(kind, dict(cell.also_test).get(value.removeprefix(prefix), ()))
     return next((finding.auroc for finding in cell.findings if finding.finding == value), None)

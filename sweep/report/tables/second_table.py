@@ -1,7 +1,8 @@
 """What stands beside a study's Tables 1, 8 and 9: other means of the same cells, in a table of its own (`table1b`).
 
 The macro over findings with at least 10 positives, where findings of the macro hang on single test images; macros over
-studies instead of images, where studies have several; and the macro on a second test split, where the recipe names one.
+studies instead of images, where studies have several; and both macros on a second test split, where the recipe names
+one.
 """
 
 from collections.abc import Iterator
@@ -14,11 +15,12 @@ from sweep.report.tables.main_table import (
     TableSection,
     footnotes_of,
     marks_of,
+    no_interval_notes,
     published_note,
     section_of,
 )
 from sweep.statistics.over_patients import OverPatients
-from sweep.statistics.summaries import ALSO_TEST, Summaries
+from sweep.statistics.summaries import ALSO_TEST, ALSO_TEST_10, Summaries
 from sweep.statistics.summary import (
     FEW_POSITIVES,
     MACRO_10_POSITIVES,
@@ -54,12 +56,18 @@ def second_table(
         return None
     of_second_tests = [dataset for dataset, _, _ in shown if f"/{ALSO_TEST}" in dataset]
     beside = [dataset for dataset in of_second_tests if is_shown(published, dataset)]
-    intervals = _intervals(OverPatients() if patients is None else patients)
+    patients = OverPatients() if patients is None else patients
+    intervals = _intervals(patients)
     marks = marks_of(summary for _, _, summaries in shown for summary in summaries.values())
     sections: tuple[TableSection, ...] = tuple(
         section_of(dataset, title, layout, summaries, marks, beside, intervals) for dataset, title, summaries in shown
     )
-    footnotes = footnotes_of(marks) + ((published_note(number),) if beside else ())
+    footnotes = footnotes_of(marks)
+    for dataset, title, summaries in shown:
+        source, _, value = dataset.partition("/")
+        places = [(name, source, protocol, share) for name, _, protocol, share in summaries]
+        footnotes += no_interval_notes(patients.why_none(places, value), f" on {title}")
+    footnotes += (published_note(number),) if beside else ()
     caption = captioned(_caption(layout, number, bool(intervals)), partial_note(means.layout, means.results))
     return Table(caption, layout, sections, footnotes, bool(beside), number, is_second=True)
 
@@ -84,6 +92,10 @@ def _values(means: Summaries, dataset: str, display: str) -> Iterator[tuple[str,
         num_defined = sum(finding.auroc is not None for finding in found)
         counted = f"{num_defined} of {len(found)} findings"
         yield f"{ALSO_TEST}{split}", f"{display}, images of {split}, which choose nothing, {counted}"
+        many = findings_of_macro(MACRO_10_POSITIVES, found)
+        if many and len(many) < num_defined:
+            count = f"the {len(many)} of {num_defined} findings with at least {FEW_POSITIVES} positives"
+            yield f"{ALSO_TEST_10}{split}", f"{display}, images of {split}, {count}"
 
 
 def _summaries(means: Summaries, layout: TableLayout, dataset: str, value: str) -> dict[Place, Summary]:
@@ -112,5 +124,5 @@ def _caption(layout: TableLayout, number: int, patients: bool) -> str:
         "with it the macro over all. Per study: the scores of a study's images become one, their maximum as in "
         "CheXpert's competition or the mean of their probabilities. Images of another split: predicted by the "
         "same networks, and neither trained on nor used to pick an epoch. "
-        "Bold: best of a column, among the means over the most seeds."
+        "Bold: highest of a column, among the means over the most seeds; it need not be told from the others."
     )

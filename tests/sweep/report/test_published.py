@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from sweep.report.numbering import notes_of
 from sweep.report.published import published_findings, published_mean, published_notes, shown_sections
 from sweep.report.published_values import COLUMNS, MEANS, PER_FINDING
 from sweep.studies import STUDIES
@@ -150,3 +151,14 @@ def test_every_finding_and_prevalence_is_the_papers(lines, table):
             *aurocs, prevalence = map(float, values)
             found[name] = (tuple(aurocs), prevalence)
     assert found == PER_FINDING[table] and list(found) == list(PER_FINDING[table])
+
+
+@pytest.mark.parametrize("name", ["paper", "released", "strict", "demo"])
+def test_notes_say_where_images_are_enlarged_before_the_crop_and_no_preset_does(name):
+    """A study file's BuildSpec("chexpert") is of 224 pixels, of which the paper's crop takes the central 196."""
+    study = STUDIES[name]()
+    assert not any("enlarged" in note for note in notes_of(study, []))
+    first = study.datasets[0]
+    small = replace(first, build=replace(first.build, image_size=first.recipe.eval_spec.stored_size - 1))
+    found = [note for note in notes_of(replace(study, datasets=(small, *study.datasets[1:])), []) if "enlarged" in note]
+    assert len(found) == 1 and found[0].startswith(f"CheXpert: images are stored at {small.build.image_size} pixels")

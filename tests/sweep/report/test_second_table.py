@@ -102,6 +102,15 @@ def test_tables_say_why_a_mean_has_no_interval_over_patients():
     assert reason in table1(means, patients=patients).latex()
 
 
+def test_the_second_table_says_why_its_mean_has_no_interval_over_patients():
+    """Ten positive images may be of fewer than ten patients."""
+    reason = "fewer than 10 positive patients: mass"
+    patients = OverPatients({}, {}, {(("clip", "chexpert", "FT", 100), "macro_10_positives"): reason})
+    assert second_table(make_summaries(LAYOUT, results()), patients=patients).footnotes == (
+        f"No interval over patients on CheXpert, the 2 of 3 findings with at least 10 positives: {reason}.",
+    )
+
+
 def test_without_rare_findings_and_with_one_image_a_study_there_is_no_second_table():
     only_nih = replace(LAYOUT, datasets=LAYOUT.datasets[1:])
     assert second_table(make_summaries(only_nih, [r for r in results() if r.dataset == "nih_cxr14"])) is None

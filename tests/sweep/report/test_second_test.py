@@ -6,7 +6,9 @@ import pytest
 from made_up_report import data_of
 from made_up_study import plan_of, results_of, small
 
+from sweep.report.tables.second_table import second_table
 from sweep.report.write import write_report
+from sweep.statistics.summaries import study_summaries
 from sweep.store.records import without_nan
 from sweep.store.report_folder import ReportFolder
 from sweep.studies import Study
@@ -51,6 +53,21 @@ def test_it_has_a_section_with_the_papers_values(files):
     assert lines[place + 1].startswith("| &nbsp;&nbsp;published | 77.35 ± 0.61 | 62.91 ± 0.62 |")
     assert lines[place + 2].startswith("| &nbsp;&nbsp;difference | -6.35 | +8.09 |")
     assert "Published: Huang et al., MIDL 2023, Table 1, as printed" in table
+
+
+def test_findings_that_hang_on_few_of_its_images_are_left_out_of_a_mean_beside(files):
+    """On valid.csv two findings have one positive image each: that is where the second mean was missing."""
+    study = strict_like()
+    found = [
+        replace(r, also_test=tuple((name, (*some, FindingAuroc("mass", 0.2, 1, 99))) for name, some in r.also_test))
+        for r in results_with_second(study, plan_of(study))
+    ]
+    means = study_summaries(study, plan_of(study), found)
+    sections = {section.dataset: section for section in second_table(means).sections}
+    both = [sections[f"chexpert/{value}_also_test_val"] for value in ("macro", "macro_10_positives")]
+    assert [section.rows[0].entries[0].summary.mean for section in both] == pytest.approx([0.455, 0.71])
+    assert both[1].display == "CheXpert, images of val, the 1 of 2 findings with at least 10 positives"
+    assert "images of val, the " not in files["table1b.md"]  # where none is rare
 
 
 def test_no_difference_is_taken_between_other_test_images(files):
