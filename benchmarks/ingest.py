@@ -174,7 +174,7 @@ def compressed(scale: Scale, folder: Path) -> list[dict]:
         path = write(folder / f"{name}.dcm", picture, syntax, stream)
         sides = {"ours": lambda: decode_file(path, spec), "least": lambda: decode(stream)}  # noqa: B023, used at once
         if codec := codec_of_pydicom(path, syntax):
-            sides["plain"] = lambda: plain_script(path, codec)  # noqa: B023
+            sides["plain"] = lambda: plain_script(path, codec)  # noqa: B023, used at once
         seconds = in_turn(sides, scale.compressed_rounds, clock=time.process_time)  # gdcm uses two cores for JPEG 2000
         rate = {side: 1 / value for side, value in seconds.items()}
         rows.append(

@@ -249,6 +249,7 @@ def quiet_places(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
             nodes += [node.annotation] if node.annotation else []
         elif isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
             nodes.append(node)
+    # Each of these kinds has a place; ast.AST, their base class, declares none.
     return [((n.lineno, n.col_offset), (n.end_lineno, n.end_col_offset)) for n in nodes]  # type: ignore[attr-defined]
 
 

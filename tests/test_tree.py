@@ -262,6 +262,40 @@ def test_contributing_shows_every_subpackage_and_what_it_may_import():
     assert table_of_contributing((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")) == LAW
 
 
+# -- ignored findings ------------------------------------------------------------------------------------
+
+# What of a finding is ignored, and what follows on the line: the reason, if it is not the comment on the line above.
+IGNORE = re.compile(
+    r"#\s*(?:noqa|type:\s*ignore|ruff:|mypy:|pragma:)(?P<codes>: ?[A-Z]+\d+|\[[a-z, -]+\])?(?P<rest>.*)"
+)
+
+
+def without_reason(text: str) -> list[str]:
+    """The lines of a source text that ignore a finding without naming it, or without saying why."""
+    lines = text.splitlines()
+    found = []
+    for above, line in zip(["", *lines], lines, strict=False):
+        ignore = IGNORE.search(line)
+        if ignore and not (ignore["codes"] and (re.search(r"\w", ignore["rest"]) or above.lstrip().startswith("#"))):
+            found.append(line)
+    return found
+
+
+def test_each_ignored_finding_is_named_and_has_its_reason():
+    others = [path for folder in ("tests", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.py")]
+    texts = {path: path.read_text(encoding="utf-8") for path in (*FILES, *others) if path != Path(__file__)}
+    found = {str(path.relative_to(ROOT)): without_reason(text) for path, text in texts.items()}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+def test_an_ignore_without_a_name_or_a_reason_is_noticed():
+    bare = ["a = b  # noqa", "a = b  # type: ignore  # a reason", "a = b  # type: ignore[misc]", "a = b  # noqa: E731"]
+    assert without_reason("\n".join(bare)) == bare
+    assert (
+        without_reason("a = b  # type: ignore[misc]  # why\n# why\nc = d  # noqa: E731\ne = f  # noqa: F401, why") == []
+    )
+
+
 # -- sizes ---------------------------------------------------------------------------------------------
 
 MOST_LINES, MEDIAN_LINES = 400, 150  # of a file

@@ -94,7 +94,7 @@ def count_near_pairs(near: NearPairs, splits: np.ndarray) -> dict[str, object]:
 
 
 def hash_text(words: np.ndarray) -> str:
-    """One picture's hash as 64 hex digits."""
+    """One picture's hash, (WORDS,) uint64, as 64 hex digits."""
     return words.tobytes().hex()
 
 

@@ -79,7 +79,10 @@ def _pairs(counts: np.ndarray) -> float:
 
 
 def describe(row_groups: list[int], kept: np.ndarray, studies: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
-    """counts["batches"] of a manifest, at the defaults of a pretraining: pairs of one study and of one patient."""
+    """counts["batches"] of a manifest, at the defaults of a pretraining: pairs of one study and of one patient.
+
+    row_groups, kept: as `batch_pairs` takes them. studies, patients: (N,), the ids of the rows.
+    """
     found = {"study": batch_pairs(row_groups, kept, studies), "patient": batch_pairs(row_groups, kept, patients)}
     # Four digits: what is beyond them says nothing, and could come out otherwise on another processor.
     pairs = {

@@ -43,7 +43,7 @@ class ImageSet:
         return len(self.pixels)
 
     def take(self, rows: np.ndarray) -> "ImageSet":
-        """The rows asked for, in that order; pixels are copied."""
+        """The rows at K places, (K,) integers, in that order; pixels are copied."""
         return ImageSet(
             self.pixels[rows],
             self.labels[rows],
@@ -244,7 +244,10 @@ class StreamPlan:
         return index.num_kept // self.global_batch_size
 
     def rows_by_window(self, index: CorpusIndex, start_step: int) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-        """(row groups, this worker's rows in their order) from `start_step` to the end of the last epoch."""
+        """(row groups, this worker's rows in their order) from `start_step` to the end of the last epoch.
+
+        Rows are (K,) int64 indices into the split, at least one.
+        """
         steps = self.steps_per_epoch(index)
         for epoch in range(start_step // steps, self.num_epochs):
             first = start_step % steps * self.global_batch_size if epoch == start_step // steps else 0

@@ -179,7 +179,7 @@ def _tables(stream: _Stream, start_step: int) -> Iterator[pa.Table]:
     dataset.context.execution_options.preserve_order = True
     dataset.context.enable_progress_bars = False
     # The base class lies in a private module of Ray; CalmSteps has its methods instead.
-    dataset.context.custom_execution_callback_classes = [CalmSteps]  # type: ignore[list-item]
+    dataset.context.custom_execution_callback_classes = [CalmSteps]  # type: ignore[list-item]  # see above
     # Beside the process that trains, so that batches pass through the memory of one machine.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     pipeline = _Pipeline.options(scheduling_strategy=here).remote(dataset)  # type: ignore[attr-defined]  # ray.remote adds it

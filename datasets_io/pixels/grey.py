@@ -92,7 +92,8 @@ def to_bytes(grey: np.ndarray, spec: PixelSpec, inverted: bool = False) -> np.nd
     """(rows, columns) of any real type -> (image_size, image_size) uint8, smallest 0 and largest 255.
 
     inverted: MONOCHROME1. It is done on the full picture in the type of its values, so that the MONOCHROME1
-    and the MONOCHROME2 file of one picture give equal bytes.
+    and the MONOCHROME2 file of one picture give equal bytes. Raises PixelError for a constant picture and for values
+    that are not finite.
     """
     if spec.intensity != "jpg" and grey.dtype.kind in "iu" and grey.dtype.itemsize <= 2:
         unsigned = np.ascontiguousarray(grey, grey.dtype.newbyteorder("=")).view(f"u{grey.dtype.itemsize}")

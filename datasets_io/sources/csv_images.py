@@ -79,7 +79,7 @@ def _ids(options: CsvOptions) -> Callable[[str, str], str]:
 
 
 def findings_in(raw: Path, options: CsvOptions) -> tuple[str, ...]:
-    """The label columns of the csv, in its order, in snake_case."""
+    """The label columns of the csv, in its order, in snake_case. Raises ArchiveError where two become one name."""
     table = _table(raw, options)
     findings = tuple(snake_case(name) for name in _label_columns(table))
     if "" in findings or len(set(findings)) != len(findings):

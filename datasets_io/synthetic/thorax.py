@@ -96,11 +96,11 @@ class Scene:
         return side * (a.lung_x + 0.45 * a.lung_width * (sign.place[0] + 0.25)), height
 
     def lung_u(self, side: int) -> np.ndarray:
-        """-1 at the inner wall of a lung, 1 at the outer wall."""
+        """(size, size), of each pixel: -1 at the inner wall of a lung, 1 at the outer wall."""
         return (side * self.x - self.anatomy.lung_x) / self.anatomy.lung_width
 
     def cover(self, mask: np.ndarray, grey: float = TISSUE + 0.08) -> None:
-        """Mix towards a grey value; mask: share from 0 to 1 where the contrast is 1."""
+        """Mix towards a grey value; mask: (size, size), share from 0 to 1 where the contrast is 1."""
         self.image += np.minimum(mask * self.contrast, 1) * (grey - self.image)
 
 
@@ -118,7 +118,7 @@ def _places(size: int, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
 
 
 def soft(distance: np.ndarray, width: float) -> np.ndarray:
-    """1 inside (distance < 0), 0 outside, over an edge of this width."""
+    """1 inside (distance < 0), 0 outside, over an edge of this width; of any shape, in the unit of the distance."""
     return np.clip(0.5 - distance / np.float32(width), 0, 1)
 
 

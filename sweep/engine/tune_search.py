@@ -45,7 +45,7 @@ class ReadyJobs(Searcher):
         self.refreshed_at = -REFRESH_SECONDS
 
     # Ray's type of this method leaves out FINISHED, which its documentation has a Searcher return.
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # see above
         """The config of the next trial, by which run_trial finds its job; as Searcher wants it."""
         self._refresh()
         used = sum(self.work.tasks[i].share for i in self.running.values())

@@ -42,7 +42,8 @@ def separation(features: np.ndarray, second: np.ndarray, patients: np.ndarray) -
 def classifier_auroc(features: np.ndarray, second: np.ndarray, patients: np.ndarray) -> float | None:
     """AUROC in [0, 1] of a logistic regression on standardised features, the mean over 5 folds.
 
-    All images of a patient are in one fold. None for fewer than 5 patients of a set.
+    features: (N, D); second: (N,) bool, of the second set; patients: (N,) ids. All images of a patient are in one fold.
+    None for fewer than 5 patients of a set.
     """
     groups = np.unique(patients, return_inverse=True)[1]
     fewest = min(len(np.unique(groups[second])), len(np.unique(groups[~second])))
@@ -65,8 +66,9 @@ def knn_mixing(
 ) -> float | None:
     """Share of the nearest neighbours by cosine that come from the other set, over the share by chance.
 
-    0 is apart, 1 mixed. A patient's images are no neighbours of each other, since they are near for another reason.
-    neighbours: how many of each image. None for fewer images than that, or of one set alone.
+    features, second, patients: as in classifier_auroc. 0 is apart, 1 mixed. A patient's images are no
+    neighbours of each other, since they are near for another reason. neighbours: how many of each image.
+    None for fewer images than that, or of one set alone.
     """
     count = len(features)
     groups = np.unique(patients, return_inverse=True)[1]

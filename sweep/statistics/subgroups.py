@@ -118,5 +118,5 @@ def place_groups(attribute: Attribute, scores: np.ndarray, orders: np.ndarray) -
 
 
 def widest_gap(values: np.ndarray) -> tuple[int, int]:
-    """Places of the highest and of the lowest of two or more groups, the first of equal ones."""
+    """Places of the highest and of the lowest of two or more groups' values, (G,), the first of equal ones."""
     return int(np.argmax(values)), int(np.argmin(values))

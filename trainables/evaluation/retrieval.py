@@ -70,6 +70,6 @@ def _chance(total: int, hits: int, drawn: int) -> float:
 
 
 def distinct(reports: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """The different reports in the order of their first image, and which of them each image has."""
+    """The different reports in the order of their first image, and which of them each image has, (N,) int64."""
     places = {text: place for place, text in enumerate(dict.fromkeys(reports))}
     return list(places), np.array([places[text] for text in reports], dtype=np.int64)

@@ -130,7 +130,10 @@ class Supervised:
                 yield images, targets, known
 
     def backward(self, batch: tuple[Tensor, Tensor, Tensor], step: int) -> dict[str, Tensor]:
-        """Add the gradient of the batch's masked cross-entropy; the loss, detached, as `bce`."""
+        """Add the gradient of the batch's masked cross-entropy; the loss, detached, as `bce`.
+
+        batch: images, targets and known, as `stream` yields them.
+        """
         images, targets, known = batch
         # Dropout in the backbone draws from the step's own stream, so that what ran before changes nothing.
         seed_step(derive_seed(self.seed, "downstream_step", step), self.device)

@@ -75,5 +75,5 @@ def unit(z: Tensor) -> Tensor:
 
 
 def at_least_float32(z: Tensor) -> Tensor:
-    """float16 and bfloat16 become float32; float32 and float64 (of tests) stay as they are."""
+    """float16 and bfloat16 of any shape become float32; float32 and float64 (of tests) stay as they are."""
     return z if z.dtype == torch.float64 else z.float()

@@ -58,7 +58,10 @@ class GlobalBatchNorm(_BatchNorm):
             raise ValueError(f"batch norm takes (N, C, ...), got {tuple(x.shape)}")
 
     def forward(self, x: Tensor) -> Tensor:
-        """In training by the statistics of the rows of all workers, else by the running ones."""
+        """(N, C, ...) -> the same; in training by the statistics of the rows of all workers, else by the running ones.
+
+        Raises ValueError for fewer than two axes.
+        """
         self._check_input_dim(x)
         if not self.training or distributed.world_size() == 1:
             return self.followed(super().forward(x))

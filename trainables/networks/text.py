@@ -199,7 +199,10 @@ class TextTower(nn.Module):
         return torch.cat(parts)[torch.argsort(order)]
 
     def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """One vector for each text: its first token's last hidden state, or the maximum over its tokens' ones."""
+        """One vector for each text: its first token's last hidden state, or the maximum over its tokens' ones.
+
+        input_ids, attention_mask: (b, L) -> (b, width).
+        """
         states: Tensor = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling == "cls":
             return states[:, 0]

@@ -64,11 +64,14 @@ class Objective(nn.Module):
         return self.project({name: backbone(batch.views[name]) for name in self.feature_views}, batch)
 
     def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Features (b, D) of each view -> named tensors whose first axis is this worker's b images."""
+        """Features (b, D) of each view -> named tensors whose first axis is this worker's b images; to override."""
         raise TypeError(f"{type(self).__name__} must define project")
 
     def losses(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What `project` gave -> named scalars, weights applied. Gathers over workers where the method needs it."""
+        """What `project` gave -> named scalars, weights applied. Gathers over workers where the method needs it.
+
+        To override.
+        """
         raise TypeError(f"{type(self).__name__} must define losses")
 
     def forward(self, backbone: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -119,5 +122,5 @@ class PairObjective(Objective, Generic[ConfigT]):
         return mean_over_pairs([self.pair_losses(embeddings[a], embeddings[b]) for a, b in self.pairs])
 
     def pair_losses(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
-        """Named losses of one pair: a, b are (b, D), row i of both from one image."""
+        """Named losses of one pair: a, b are (b, D), row i of both from one image; to override."""
         raise TypeError(f"{type(self).__name__} must define pair_losses")

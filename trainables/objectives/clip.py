@@ -75,7 +75,10 @@ class ImageText(Objective):
             self.log_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature)))
 
     def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """`image` and `text`, (b, E) of unit length, and with multi_positive `same_report`, (b,) int64."""
+        """`image` and `text`, (b, E) of unit length, and with multi_positive `same_report`, (b,) int64.
+
+        Raises ValueError for a batch without tokens.
+        """
         if batch.input_ids is None or batch.attention_mask is None:
             raise ValueError(f"{self.config.display} reads reports, and the batch has no tokens of any")
         text = self.text_head(self.text(batch.input_ids, batch.attention_mask))

@@ -51,7 +51,10 @@ class VicReg(PairObjective[VicRegConfig]):
     """An expander and the three terms on its outputs; variances and covariances are of the global batch."""
 
     def pair_losses(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
-        """Bardes et al. (2022), eq. 6: weighted invariance, variance and covariance, each under its own name."""
+        """Bardes et al. (2022), eq. 6: weighted invariance, variance and covariance, each under its own name.
+
+        a, b: (b, D), the expander's outputs of this worker's images.
+        """
         c, a, b = self.config, at_least_float32(a), at_least_float32(b)
         all_a, all_b = gather_with_grad(a), gather_with_grad(b)  # statistics are of the global batch
         spread = variance_term(all_a, c.gamma, c.epsilon) + variance_term(all_b, c.gamma, c.epsilon)

@@ -49,7 +49,7 @@ def gather_with_grad(local: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gather(local: Tensor) -> Tensor:
-    """As gather_with_grad, without gradient: for keys, targets and identities."""
+    """(b, ...) -> (B, ...) as gather_with_grad, without gradient: for keys, targets and identities."""
     if world_size() == 1:
         return local
     parts = [torch.empty_like(local) for _ in range(world_size())]
@@ -58,7 +58,7 @@ def gather(local: Tensor) -> Tensor:
 
 
 def mean(value: Tensor) -> Tensor:
-    """Mean over workers, without gradient."""
+    """Mean over workers of a tensor of any shape, equal on all workers, without gradient."""
     if world_size() == 1:
         return value.detach()
     total = value.detach().clone()

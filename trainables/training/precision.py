@@ -58,6 +58,6 @@ def resolve(precision: str, device: torch.device) -> Compute:
 
 
 def scaled_sum(losses: dict[str, Tensor], scaler: torch.amp.GradScaler | None) -> Tensor:
-    """What backward starts from: the total, multiplied up where gradients are float16."""
+    """What backward starts from: the total of scalar losses, multiplied up where gradients are float16."""
     total = reduce(add, losses.values())
     return total if scaler is None else scaler.scale(total)

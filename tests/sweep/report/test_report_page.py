@@ -15,9 +15,9 @@ from sweep.report.write import write_report
 from sweep.store.report_folder import ReportFolder
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install '.[test]'")
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402  # the test is skipped where there is none
+from selenium.webdriver.common.by import By  # noqa: E402  # as above
+from selenium.webdriver.common.keys import Keys  # noqa: E402  # as above
 
 FLAGS = (
     "--headless",

@@ -183,5 +183,5 @@ def test_absent_prompts_are_the_second_of_each_pair_and_opposite_ones_give_no_di
 
     present, absent = class_embeddings(embed, ("edema",))
     assert present.tolist() == [[0.0, 1.0]] and absent[0, 0] > 0.9
-    opposite = lambda texts: torch.tensor([[1.0, 0.0], [-1.0, 0.0]])  # noqa: E731
+    opposite = lambda texts: torch.tensor([[1.0, 0.0], [-1.0, 0.0]])  # noqa: E731  one line of a test
     assert torch.equal(class_embeddings(opposite, ("no_finding",))[0], torch.zeros(1, 2))
