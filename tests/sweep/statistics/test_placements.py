@@ -130,9 +130,12 @@ def test_a_mean_over_findings_is_moved_by_the_mean_of_what_moves_each_that_is_de
     assert np.isnan(macro_influence(place(np.zeros((40, 3)), classes_of(labels * 0, known, patients)), classes)).all()
 
 
-@pytest.mark.parametrize(("positives", "known"), [([0], False), ([0, 1], False), ([0, 2], True), ([0, 1, 2], True)])
-def test_a_class_of_one_patient_says_nothing_of_patients_and_one_of_two_does(positives, known):
-    """Images 0 and 1 are of one patient, image 2 of another one; two patients with 2 and 1 images are 9 / 5."""
+@pytest.mark.parametrize(
+    ("positives", "known"),
+    [([0], False), ([0, 1], False), ([0, 2], False), ([2, 3], False), ([0, 1, 2, 3], False), ([2, 3, 4], True)],
+)
+def test_classes_of_fewer_than_three_patients_say_nothing_of_patients(positives, known):
+    """Images 0 and 1 are of one patient, each other one of its own; 2, 1 and 1 images are of 16 / 6 patients."""
     labels = np.zeros((12, 1), np.int8)
     labels[positives] = 1
     for sign in (labels, 1 - labels):
