@@ -1,43 +1,67 @@
-"""What --dry-run prints: the plan, what is done, what is left, and what it will cost."""
+"""What --dry-run prints: the plan, what is done, what is damaged, what is left, and what it will cost."""
+
+from collections.abc import Mapping
 
 from datasets_io.build.spec import options_of
 from datasets_io.corpus.manifest import Manifest
-from datasets_io.corpus.read import read_manifest
 from datasets_io.sources.registry import get_source
 from sweep.cli.display import Display
+from sweep.store.damage import Damage
+from sweep.store.results import ResultReader, encoder_details
+from sweep.store.shard_checks import open_sources
 from sweep.store.shards import DataPlan
 from sweep.store.snapshot import fingerprints_of
-from sweep.store.store import Store
-from sweep.studies.cell import Cell, EncoderRun
+from sweep.store.store import ReadStore
 from sweep.studies.forecast import FLOPS_PER_SECOND, Forecast, forecast
 from sweep.studies.plan import Pending, Plan, make_plan, pending
 from sweep.studies.study import Study
 
+MOST_DAMAGE_LINES = 10  # sweep.status --json has them all
+
 
 def print_plan(
-    study: Study, plans: dict[str, DataPlan], store: Store, only: dict[str, tuple[str, ...]], display: Display
+    study: Study, plans: dict[str, DataPlan], store: ReadStore, only: dict[str, tuple[str, ...]], display: Display
 ) -> int:
     """Print the plan; write nothing. only: field of a cell -> its values. Returns exit code 0."""
-    built = {s: read_manifest(store.files, p.folder) for s, p in plans.items() if p.built and p.folder is not None}
+    store = ReadStore(store.uri)  # a Store would put what is damaged into quarantine
+    sources = open_sources(store, {s: p.folder for s, p in plans.items() if p.built and p.folder is not None})
+    built = sources.manifests
     plan = make_plan(study, fingerprints_of(study, built), only)
-    done, failed = store.done_and_failed()
-    items: tuple[EncoderRun | Cell, ...] = (*plan.encoders, *plan.cells)
-    left = pending(
-        plan, {i.key for i in items if store.folder(i) in done}, {i.key for i in items if store.folder(i) in failed}
-    )
+    left, damaged = _left(study, plan, store)
     display.say(f"study {study.name}: {study.title}")
     counts = {}
     for source, data in plans.items():
         counts[source] = _counts(source, data, built, study)
         display.say(_data_line(source, data, counts[source]))
-    for line in _plan_lines(plan, left):
+    for line in (*_plan_lines(plan, left), *_damage_lines((*sources.damage, *damaged))):
         display.say(line)
     for line in _cost_lines(forecast(left.encoders, left.cells, counts)):
         display.say(line)
     return 0
 
 
-def _counts(source: str, data: DataPlan, built: dict[str, Manifest], study: Study) -> dict[str, int]:
+def _left(study: Study, plan: Plan, store: ReadStore) -> tuple[Pending, tuple[Damage, ...]]:
+    """What sweep.run would compute, and what of it has a damaged result, which counts as open as it does there."""
+    done, failed = store.done_and_failed()
+    reader = ResultReader(study, plan, store)
+    reader.collect()
+    damage = (*encoder_details(plan, store)[1], *reader.damage.values())
+    damaged = {found.folder for found in damage}
+    done -= damaged
+    # Also where no open cell needs it; one that was damaged before lies in quarantine.
+    quarantined = store.quarantined()
+    again = {run.key for run in plan.encoders if store.folder(run) in damaged or f"{run}-{run.key}" in quarantined}
+    keys_done, keys_failed = ({item.key for item in plan.items if store.folder(item) in f} for f in (done, failed))
+    return pending(plan, keys_done, keys_failed, again), damage
+
+
+def _damage_lines(damage: tuple[Damage, ...]) -> list[str]:
+    lines = [f"  damaged: {found.line}" for found in damage[:MOST_DAMAGE_LINES]]
+    more = len(damage) - MOST_DAMAGE_LINES
+    return [*lines, f"  and {more} more that are damaged: sweep.status --json has them all"] if more > 0 else lines
+
+
+def _counts(source: str, data: DataPlan, built: Mapping[str, Manifest], study: Study) -> dict[str, int]:
     if source in built:
         return {split: part["images"] for split, part in built[source].counts["splits"].items()}
     if data.raw is None:

@@ -20,6 +20,7 @@ from sweep.engine.driver import Work
 from sweep.export import __main__ as export
 from sweep.monitoring.sinks import SinkOptions
 from sweep.report import __main__ as report
+from sweep.run import __main__ as run
 from sweep.status import __main__ as status
 from sweep.store.results import ResultReader
 from sweep.store.store import ReadStore, Store
@@ -42,7 +43,7 @@ class Whole:
         self.study_file.write_text(STUDY)
         study = small_study(protocols=("LP",), rows=("imagenet", "simclr"))
         made = train(replace(study, training_free=("knn",)), folder)
-        self.plan, self.folders = made.plan, made.data_folders
+        self.plan, self.folders, self.raw = made.plan, made.data_folders, made.raw
         self.storage = Path(made.store.files.root)
 
 
@@ -96,12 +97,15 @@ class Case:
     def run(self, command: str, *more: str):
         study = ["--study", str(self.whole.study_file)]
         storage = ["--storage", str(self.storage)]
+        # Of synthetic archives elsewhere the command cannot know which shards are theirs.
+        raw = [text for source, path in self.whole.raw.items() for text in ("--raw", f"{source}={path}")]
         app, arguments = {
             "report": (report.app, [*storage, *study]),
             "status": (status.app, [*storage, *study]),
             "export": (export.app, ["simclr", *storage, *study, "--to", str(self.out)]),
             "training_free": (training_free.app, [*storage, *study]),
             "doctor": (doctor_main.app, [*storage, *study]),
+            "dry_run": (run.app, [*storage, *study, *raw, "--dry-run"]),
             "list": (list_names.app, ["studies"]),
         }[command]
         done = CliRunner().invoke(app, [*arguments, *more], env={"COLUMNS": "400", "NO_COLOR": "1"})

@@ -161,11 +161,6 @@ def breakable(text: str, longest: int = 24) -> str:
     return " ".join(words)
 
 
-def latex_number(text: str) -> str:
-    """A number as text, its sign a minus instead of a hyphen; `-` alone, for no value, stays as it is."""
-    return "$-$" + latex(text[1:]) if re.match(r"-[\d.]", text) else latex(text)
-
-
 def latex_label(*parts: str) -> str:
     """What LaTeX takes as the name of a label: letters and digits of ASCII, `-` and `_`."""
     return "-".join(re.sub(r"[^A-Za-z0-9_-]", "", part) or "study" for part in parts)

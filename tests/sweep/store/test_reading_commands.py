@@ -91,6 +91,7 @@ def test_the_others_read_a_storage_that_cannot_be_written(read_only):
     done = read_only.run("export")
     assert done.exit_code == 0 and (read_only.out / "model.safetensors").exists(), done.output
     assert read_only.run("list").exit_code == 0
+    assert "8 in all, 8 done, 0 left" in read_only.run("dry_run").output
     done = read_only.run("doctor", "--json")
     found = {check["name"]: check for check in json.loads(done.stdout)}
     assert done.exit_code == 3 and "Read-only file system" in found["storage"]["found"]
@@ -165,6 +166,9 @@ def test_a_damaged_encoder_is_named_by_each_command(case, what):
     assert path in seen["damaged"][0]["error"] and "run sweep.run again" in seen["damaged"][0]["error"]
     assert (seen["encoders"]["done"], seen["encoders"]["left"], seen["encoders"]["blocked"]) == (1, 1, 0)
     assert len(lines_with(case.run("status").output, "damaged simclr-p0: ")) == 1
+    done = case.run("dry_run")
+    assert done.exit_code == 0 and len(lines_with(done.output, f"damaged: simclr-p0: {path}")) == 1, done.output
+    assert "encoder runs: 2 in all, 1 done, 1 left" in done.output and "cells: 8 in all, 8 done, 0 left" in done.output
     done = case.run("export")
     assert done.exit_code == 2 and done.output.count("\n") == 1 and path in done.output and not case.out.exists()
     assert not case.changed()
@@ -227,6 +231,9 @@ def test_a_damaged_cell_is_named_and_in_no_mean(case, what, quick_figures):
         seen = json.loads(case.run("status", "--json").stdout)
         assert [d["name"] for d in seen["damaged"]] == [str(case.cell)] and path in seen["damaged"][0]["error"]
         assert (seen["cells"]["done"], seen["cells"]["left"]) == (7, 1)
+        done = case.run("dry_run")
+        assert len(lines_with(done.output, f"damaged: {case.cell}: {path}")) == 1, done.output
+        assert "cells: 8 in all, 7 done, 1 left" in done.output
         done = case.run("export")
         assert done.exit_code == 0 and len(lines_with(done.output, path)) == 1
         card = (case.out / "README.md").read_text()

@@ -41,6 +41,9 @@ def test_a_damaged_shard_is_named_by_each_command(case, what, quick_figures):
         assert [d["name"] for d in seen["damaged"]] == ["data chexpert"] and path in seen["damaged"][0]["error"]
         assert f"remove {case.whole.folders['chexpert']}" in seen["damaged"][0]["error"]
         assert seen["cells"]["done"] == 8, "what was computed before stays done"
+        done = case.run("dry_run")
+        assert done.exit_code == 0 and len(lines_with(done.output, f"damaged: data chexpert: {path}")) == 1
+        assert "8 in all, 8 done, 0 left" in done.output
         done = case.run("export")
         assert done.exit_code == 0 and len(lines_with(done.output, path)) == 1
         checks = {c["name"]: c for c in json.loads(case.run("doctor", "--json").stdout)}
@@ -72,6 +75,8 @@ def test_a_damaged_manifest_is_named_by_each_command(case, what):
     case.begin()
     seen = json.loads(case.run("status", "--json").stdout)
     assert [d["name"] for d in seen["damaged"]] == ["data chexpert"] and path in seen["damaged"][0]["error"]
+    done = case.run("dry_run")
+    assert done.exit_code == 2 and len(lines_with(done.output, path)) == 1, done.output
     assert any("counts as left" in note for note in seen["notes"]) and seen["cells"]["done"] == 4
     assert not any("not built" in note for note in seen["notes"])
     done = case.run("export")
