@@ -155,8 +155,8 @@ def _shared_pixels(files: ReadFiles, folder: str, manifest: Manifest, split: str
 
 def _write_array(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:
     """Write blocks as one .npy, which appears when it is whole. The caller holds the lock of `target`."""
-    for leftover in target.parent.glob(f".{target.name}-*"):
-        leftover.unlink()  # of a writer that was killed
+    for orphan in target.parent.glob(f".{target.name}-*"):
+        orphan.unlink()  # of a writer that was killed
     temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     try:
         array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)

@@ -137,7 +137,7 @@ def _stands(files: Files, folder: str, entries: dict[str, Any]) -> bool:
     try:
         first = open_artefacts(files, folder)
     except CorruptArtefact as error:
-        put_aside(files, f"{folder}/{RESULT}", str(error))
+        move_to_quarantine(files, f"{folder}/{RESULT}", str(error))
         return False
     except FileNotFoundError:
         return False
@@ -198,10 +198,10 @@ def quarantine(files: Files, folder: str) -> str | None:
         why = problems(files, folder)
     except FileNotFoundError:
         return None
-    return put_aside(files, folder, "; ".join(why)) if why else None
+    return move_to_quarantine(files, folder, "; ".join(why)) if why else None
 
 
-def put_aside(files: Files, path: str, why: str) -> str:
+def move_to_quarantine(files: Files, path: str, why: str) -> str:
     """Move a damaged file or folder to quarantine, with the reason beside it. Where it lies then."""
     # Of a path only 150 characters, so that the name stays below a file system's 255 bytes; why.json has it all.
     name = path.replace("/", "-")[:150]

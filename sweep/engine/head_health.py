@@ -32,10 +32,10 @@ def _lost(error: Exception) -> ClusterLost:
 
 
 @contextmanager
-def watched_head(leave: Callable[[ClusterLost], NoReturn]) -> Iterator[None]:
-    """For a call that waits inside of Ray for a lost head, where no exception reaches it: `leave` ends the process.
+def watched_head(on_lost: Callable[[ClusterLost], NoReturn]) -> Iterator[None]:
+    """For a call that waits inside of Ray for a lost head, where no exception reaches it: `on_lost` ends the process.
 
-    `leave` is called in another thread.
+    `on_lost` is called in another thread.
     """
     over, head = threading.Event(), HeadMonitor()
 
@@ -44,7 +44,7 @@ def watched_head(leave: Callable[[ClusterLost], NoReturn]) -> Iterator[None]:
             try:
                 head.check()
             except ConnectionError as error:
-                leave(_lost(error))
+                on_lost(_lost(error))
 
     threading.Thread(target=poll, name="radsweep-head", daemon=True).start()
     try:

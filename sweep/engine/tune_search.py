@@ -41,7 +41,7 @@ class ReadyJobs(Searcher):
         self.running: dict[str, int] = {}
         self.settled: set[str] = set()
         self.order = {folder: place for place, folder in enumerate(work.pretrainings)}
-        self.beside = self.room = 0.0
+        self.fitting = self.offered = 0.0  # how much of the cells' capacity fits, and how much Tune is given: _measure
         self.refreshed_at = -REFRESH_SECONDS
 
     # Ray's type of this method leaves out FINISHED, which its documentation has a Searcher return.
@@ -49,9 +49,9 @@ class ReadyJobs(Searcher):
         """The config of the next trial, by which run_trial finds its job; as Searcher wants it."""
         self._refresh()
         used = sum(self.work.tasks[i].share for i in self.running.values())
-        number = self.ready.claim(self.room - used)
+        number = self.ready.claim(self.offered - used)
         early = False
-        if number is None and not self.work.shape.on_gpus and used < self.room:
+        if number is None and not self.work.shape.on_gpus and used < self.offered:
             # A process that is let go costs ten seconds of a core to start again: on cores it waits for its encoder.
             number, early = self.ready.claim_early(self.order), True
         if number is not None:
@@ -108,11 +108,11 @@ class ReadyJobs(Searcher):
         """Pretraining needs all its workers at once: cells leave room for it until the last encoder is there."""
         machines, shape = resources_at_most(), self.work.shape
         left = sum(folder not in self.settled for folder in self.work.pretrainings)
-        self.beside = capacity(shape, machines, groups_wanted(shape, machines, left))
+        self.fitting = capacity(shape, machines, groups_wanted(shape, machines, left))
         # One more than fit: Tune keeps a process for the next trial only where one is waiting. Where room is held back
         # for pretraining, or the user set a limit, it would be one cell too many.
-        held_back = left and self.beside < capacity(shape, machines, 0)
-        self.room = self.beside if held_back or shape.most_cells else self.beside + 1
+        held_back = left and self.fitting < capacity(shape, machines, 0)
+        self.offered = self.fitting if held_back or shape.most_cells else self.fitting + 1
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the store is the record of what is done."""
@@ -135,7 +135,7 @@ class StartAwareScheduler(FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: "TuneController") -> Trial | None:
         """The trial for the process that is free."""
         trials = tune_controller.get_trials()
-        free = self.searcher.beside - sum(_share(trial) for trial in trials if trial.status == Trial.RUNNING)
+        free = self.searcher.fitting - sum(_share(trial) for trial in trials if trial.status == Trial.RUNNING)
         for trial in trials:
             if trial.status == Trial.PENDING:
                 free -= _share(trial)

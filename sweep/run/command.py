@@ -174,15 +174,15 @@ def _run_plan(request: Request, study: "Study", work: "Work") -> int:
 def _redo(work: "Work", key: str) -> None:
     """Compute one cell again; also when that is interrupted, it has a result afterwards if it had one before."""
     from sweep.engine.driver import work_through
-    from sweep.run.redo import find_cell, part_of, set_aside, settle
+    from sweep.run.redo import find_cell, part_of, settle, supersede
 
     try:
         cell = find_cell(work.plan, key)
     except ValueError as error:
         raise BadInput(error) from error
-    aside = set_aside(work.store, cell)
+    redo = supersede(work.store, cell)
     try:
         work_through(replace(work, plan=part_of(work.plan, cell)))
     finally:
-        for line in settle(work.store, aside):
+        for line in settle(work.store, redo):
             work.display.say(line)

@@ -1,4 +1,4 @@
-"""How is one cell computed again: its result is put aside, and compared with the new one or put back."""
+"""How is one cell computed again: its result is superseded, compared with the new one, or restored."""
 
 from dataclasses import dataclass
 
@@ -41,7 +41,7 @@ def part_of(plan: Plan, cell: Cell) -> Plan:
     return Plan(tuple(run for run in plan.encoders if run.key in needed), cells)
 
 
-def set_aside(store: Store, cell: Cell) -> Redo:
+def supersede(store: Store, cell: Cell) -> Redo:
     """Make a cell one that is left to do. Its result is kept as superseded.json until the new one is there."""
     folder = store.folder(cell)
     store.forget_failure(cell)

@@ -133,7 +133,7 @@ def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, displa
     def remove_logs() -> None:
         trial_store.store.files.remove(f"{LOGS}/{name}")
 
-    def leave(error: ClusterLost) -> NoReturn:
+    def on_lost(error: ClusterLost) -> NoReturn:
         # In a thread, while the main one waits within Ray for ever: what the context managers would do is done here.
         with suppress(OSError):
             remove_logs()
@@ -147,7 +147,7 @@ def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, displa
         at_once, ended = _trials_at_once(machines, bundle), len(trial_store.ended())
         display.say(f"{ended} trials have ended, {trials - ended} to do, {at_once} at once; {search.run.row}")
         tuner = _tuner(search, trial_store, trials, at_once, bundle, name, display)
-        with named_loss(), watched_head(leave):
+        with named_loss(), watched_head(on_lost):
             tuner.fit()
     finally:
         stop_ray()

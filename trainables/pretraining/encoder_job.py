@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import fingerprint
-from datasets_io.storage.artefacts import is_done, open_artefacts, publish, put_aside, record_failure
+from datasets_io.storage.artefacts import is_done, move_to_quarantine, open_artefacts, publish, record_failure
 from datasets_io.storage.files import Files
 from trainables.events import Progress
 from trainables.pretraining.initial import make_initial
@@ -220,7 +220,7 @@ def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
     if hashlib.sha256(data).digest() == digest:
         return task.load_state(data)
     if distributed.rank() == 0:
-        put_aside(files, path, "its sha256 differs")
+        move_to_quarantine(files, path, "its sha256 differs")
     return LoopState()
 
 

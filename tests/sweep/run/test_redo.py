@@ -1,10 +1,10 @@
-"""Does a redone cell step aside, get compared, and come back where the new computation failed?"""
+"""Does a redone cell give way, get compared, and come back where the new computation failed?"""
 
 import pytest
 from made_up_study import plan_of, small
 
 from datasets_io.storage.artefacts import publish, record_failure
-from sweep.run.redo import find_cell, part_of, set_aside, settle
+from sweep.run.redo import find_cell, part_of, settle, supersede
 from sweep.store.store import Store
 from trainables.registry import PROTOCOLS
 
@@ -40,38 +40,38 @@ def test_only_the_cell_and_what_it_starts_from_are_planned():
 
 def test_while_it_is_redone_a_cell_is_left_to_do(store):
     finish(store)
-    set_aside(store, CELL)
+    supersede(store, CELL)
     assert store.folder(CELL) not in store.done_and_failed()[0]
     assert "superseded.json" in names(store)
 
 
 def test_an_equal_result_is_said_to_be_equal(store):
     finish(store)
-    aside = set_aside(store, CELL)
+    redo = supersede(store, CELL)
     finish(store)
-    assert "computed again and equal: macro AUROC 0.8" in settle(store, aside)[0]
+    assert "computed again and equal: macro AUROC 0.8" in settle(store, redo)[0]
     assert "superseded.json" not in names(store)
 
 
 @pytest.mark.parametrize(("predictions", "value"), [(b"q", 0.8), (b"q", 0.7)])
 def test_another_result_is_said_to_differ_with_both_values(store, predictions, value):
     finish(store)
-    aside = set_aside(store, CELL)
+    redo = supersede(store, CELL)
     finish(store, predictions, value)
-    text = settle(store, aside)[0]
+    text = settle(store, redo)[0]
     assert "not equal" in text and f"macro AUROC {value}, before 0.8; other predictions" in text
 
 
 def test_where_it_fails_the_earlier_result_comes_back(store):
     finish(store)
     before = store.open(CELL).result
-    aside = set_aside(store, CELL)
+    redo = supersede(store, CELL)
     record_failure(store.files, store.folder(CELL), "ValueError: no", "Traceback")
-    assert settle(store, aside) == [f"{CELL}: not computed again: ValueError: no; its earlier result stands"]
+    assert settle(store, redo) == [f"{CELL}: not computed again: ValueError: no; its earlier result stands"]
     assert store.open(CELL).result == before and store.failure(CELL) is None
 
 
 def test_a_cell_without_a_result_is_computed_for_the_first_time(store):
-    aside = set_aside(store, CELL)
+    redo = supersede(store, CELL)
     finish(store)
-    assert settle(store, aside) == [f"{CELL}: computed; there was no earlier result"]
+    assert settle(store, redo) == [f"{CELL}: computed; there was no earlier result"]
