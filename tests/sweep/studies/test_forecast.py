@@ -54,6 +54,7 @@ def test_a_small_network_is_counted_as_torch_counts_and_without_its_compiler():
     with FlopCounterMode(display=False) as torchs, torch.no_grad():
         build_backbone(BackboneSpec("demo_cnn", 48), 0).eval()(torch.zeros(1, 3, 48, 48))
     assert said == [str(float(torchs.get_total_flops())), "False"]
+    assert forward_flops(BackboneSpec("demo_cnn", 48)) == torchs.get_total_flops()
 
 
 def test_hours_are_work_over_the_devices_rate():
