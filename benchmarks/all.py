@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.page import page, this_machine
+from benchmarks.shared.page import page, this_machine
 
 NAMES = (
     "probe",

@@ -17,7 +17,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks.common import report, row
+from benchmarks.shared.common import report, row
 from datasets_io.storage.artefacts import RESULT
 
 LIMIT_SECONDS, READ_SECONDS = 300.0, 10.0

@@ -26,7 +26,7 @@ from pydicom import uid
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder
 
-from benchmarks.common import in_turn, report, row
+from benchmarks.shared.common import in_turn, report, row
 from datasets_io.build import BuildSpec, build
 from datasets_io.pixels.codecs import NAME as OUR_CODEC
 from datasets_io.pixels.decode import decode_file

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.common import in_turn, report, row
+from benchmarks.shared.common import in_turn, report, row
 from trainables.evaluation.metrics import auroc_per_finding
 
 NUM_IMAGES, NUM_FINDINGS, ROUNDS = 25_000, 14, 15

@@ -18,8 +18,8 @@ from pathlib import Path
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # each child would load a dozen plugins
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from benchmarks.mutant_code import MODULES, ROOT, Mutant, mutants_of
-from benchmarks.mutant_run import SPARE_CPU_SECONDS, Outcome, Task, import_libraries, run
+from benchmarks.mutation.mutant_code import MODULES, ROOT, Mutant, mutants_of
+from benchmarks.mutation.mutant_run import SPARE_CPU_SECONDS, Outcome, Task, import_libraries, run
 
 SURVIVORS = ROOT / "tests" / "golden" / "surviving_mutants.json"
 Name = tuple[str, str, str, str]  # Mutant.name

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from benchmarks.common import in_turn, report, row
+from benchmarks.shared.common import in_turn, report, row
 from benchmarks.views import one_core
 from trainables.networks.heads import unit
 from trainables.networks.text import TextTower, TinyText

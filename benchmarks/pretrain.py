@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common import report, row
-from benchmarks.own_ray import own_ray
-from benchmarks.small_storage import built, image_counts, trivial_study
+from benchmarks.shared.common import report, row
+from benchmarks.shared.own_ray import own_ray
+from benchmarks.shared.small_storage import built, image_counts, trivial_study
 from benchmarks.views import one_core
 from datasets_io.corpus.read import read_manifest
 from datasets_io.storage.files import Files

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.common import in_turn, report, row
+from benchmarks.shared.common import in_turn, report, row
 from benchmarks.views import one_core
 from sweep.studies import paper
 from trainables.evaluation.dataset import Part

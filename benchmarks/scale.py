@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks.common import in_turn, report, row
+from benchmarks.shared.common import in_turn, report, row
 from datasets_io.fingerprint import canonical_json, fingerprint
 from datasets_io.storage.artefacts import RESULT, seal
 from sweep.report.tables.main_table import table1

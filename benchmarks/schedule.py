@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from benchmarks.common import report, row
+from benchmarks.shared.common import report, row
 from sweep.engine.schedule import (
     ClusterResources,
     ReadyTasks,

@@ -1,10 +1,10 @@
 """How often do intervals over patients hold the truth, and how often do a report's words tell equal methods apart?
 
 python -m benchmarks.statistics [--quick]. One JSON line for each figure on stdout, a table on stderr. For each
-simulated test set of benchmarks/coverage.py: coverage over all shapes of scores and AUROCs, the lowest, mean and
-highest of them; `given` is the share of test sets that get an interval. The standard error of a coverage of 0.95 in
-2,000 repeats is 0.005, so that the extremes of 28 lie 0.01 further apart than those of the true coverages. Then the
-false positives of benchmarks/statistics_words.py, and what the intervals take.
+simulated test set of benchmarks/simulations/coverage.py: coverage over all shapes of scores and AUROCs, the lowest,
+mean and highest of them; `given` is the share of test sets that get an interval. The standard error of a coverage of
+0.95 in 2,000 repeats is 0.005, so that the extremes of 28 lie 0.01 further apart than those of the true coverages. Then
+the false positives of benchmarks/simulations/statistics_words.py, and what the intervals take.
 """
 
 import argparse
@@ -12,9 +12,10 @@ import sys
 
 import numpy as np
 
-from benchmarks import statistics_words
-from benchmarks.common import in_turn, report, row
-from benchmarks.coverage import (
+from benchmarks.metrics import NUM_FINDINGS, made_up_scores
+from benchmarks.shared.common import in_turn, report, row
+from benchmarks.simulations import statistics_words
+from benchmarks.simulations.coverage import (
     Coverage,
     Design,
     designs_of_differences,
@@ -25,7 +26,6 @@ from benchmarks.coverage import (
     scan_differences,
     scan_gaps,
 )
-from benchmarks.metrics import NUM_FINDINGS, made_up_scores
 from sweep.statistics.patient_intervals import mean_interval
 from sweep.statistics.placements import classes_of, place, presort
 from trainables.evaluation.metrics import auroc_per_finding

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import in_turn, report, row
+from benchmarks.shared.common import in_turn, report, row
 from benchmarks.views import one_core
 from datasets_io.corpus.read import CorpusBatch, CorpusIndex
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2, Batch

@@ -14,9 +14,9 @@ import pytest
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 
-from benchmarks.mutant_code import MODULES, OPERATORS, Mutant, mutants_of, mutated_sources
-from benchmarks.mutant_run import Outcome, Task, run
 from benchmarks.mutants import main, outcomes, read_survivors, write_survivors
+from benchmarks.mutation.mutant_code import MODULES, OPERATORS, Mutant, mutants_of, mutated_sources
+from benchmarks.mutation.mutant_run import Outcome, Task, run
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = 1  # mutant of each module
@@ -68,7 +68,7 @@ def test_mutants_are_those_that_cosmic_ray_makes():
 
 def test_annotations_are_not_mutated_and_names_outlive_moved_lines(tmp_path, monkeypatch):
     text = "def f(x: int | None = 3) -> float | None:\n    y: int | str = x + 1\n    return y\n"
-    monkeypatch.setattr("benchmarks.mutant_code.ROOT", tmp_path)
+    monkeypatch.setattr("benchmarks.mutation.mutant_code.ROOT", tmp_path)
     (tmp_path / "m.py").write_text(text)
     (tmp_path / "n.py").write_text("import os\n\n" + text)
     first, moved = mutants_of("m.py"), mutants_of("n.py")
@@ -89,14 +89,14 @@ def test_tests_that_fail_as_they_are_are_no_proof(monkeypatch):
 @pytest.mark.parametrize("gone", ["root", "tests"])
 def test_a_checkout_that_is_gone_notices_no_mutant(gone, tmp_path, monkeypatch):
     (tmp_path / "m.py").write_text("A = 1\n")
-    monkeypatch.setattr("benchmarks.mutant_run.ROOT", tmp_path / "none" if gone == "root" else tmp_path)
+    monkeypatch.setattr("benchmarks.mutation.mutant_run.ROOT", tmp_path / "none" if gone == "root" else tmp_path)
     with pytest.raises(RuntimeError, match=r"the tests of m\.py could not be run"):
         list(run([Task("m.py", ("test_m.py",), "A = 2\n")], 1))
 
 
 def test_a_mutant_that_no_test_imports_is_no_survivor(tmp_path, monkeypatch, capfd):
     """pytest imports a module called *_test.py itself, from where it lies, where its own patterns say so."""
-    monkeypatch.setattr("benchmarks.mutant_run.ROOT", tmp_path)
+    monkeypatch.setattr("benchmarks.mutation.mutant_run.ROOT", tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "a_mutant_test.py").write_text("A = 1\n")
     (tmp_path / "test_mutant.py").write_text("from a_mutant_test import A\n\ndef test():\n    assert A == 1\n")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.roofline import MACHINES, roofline
+from benchmarks.shared.roofline import MACHINES, roofline
 from sweep.studies import demo, paper
 from sweep.studies.forecast import FLOPS_PER_SECOND, TOKENS, Forecast, forecast, forward_flops, key_views, text_flops
 from sweep.studies.plan import make_plan

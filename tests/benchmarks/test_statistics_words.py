@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.statistics_words import CASES, Studies, false_positives, figures
+from benchmarks.simulations.statistics_words import CASES, Studies, false_positives, figures
 
 REPEATS = 120  # so that more than 5% by more than two standard errors is 11 studies
 

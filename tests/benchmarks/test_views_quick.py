@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.common import in_turn, row
+from benchmarks.shared.common import in_turn, row
 from benchmarks.view_peers import kornia_peer, pillow_peer, torchvision_peer
 from benchmarks.views import KINDS, made_up_images, main
 

@@ -1,7 +1,7 @@
 """Do intervals over patients hold the truth as often as they say, and is there none where they would not?
 
-Coverage is that of benchmarks/coverage.py: seven shapes of scores at four AUROCs. `python -m benchmarks.statistics`
-prints it with more repeats. Here each of the 28 has few, so the margin is wide for each and narrow for their mean.
+Coverage is that of benchmarks/simulations/coverage.py: seven shapes of scores at four AUROCs. It is printed with more
+repeats by `python -m benchmarks.statistics`. Here each of the 28 has few, so the margin is wide for each and narrow for their mean.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from benchmarks.coverage import (
+from benchmarks.simulations.coverage import (
     Design,
     coverage_of,
     designs_of_findings,

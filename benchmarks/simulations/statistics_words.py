@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.common import row
+from benchmarks.shared.common import row
 from sweep.report.narrative import TOLD, verdict
 from sweep.statistics.combined_test import patient_part
 from sweep.statistics.comparisons import AGAINST_REFERENCE, ALPHA, Tested, compare_methods, with_patients

@@ -17,7 +17,7 @@ import parso
 from cosmic_ray.ast import ast_nodes
 from cosmic_ray.plugins import get_operator
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BINARY = (
     "Add_Sub Sub_Add Mul_Div Div_Mul FloorDiv_Div FloorDiv_Mul Mod_FloorDiv Pow_Mul RShift_LShift LShift_RShift "
     "BitOr_BitAnd BitAnd_BitOr BitXor_BitAnd"

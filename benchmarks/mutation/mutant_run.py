@@ -22,7 +22,7 @@ from pathlib import Path
 
 import hypothesis
 
-from benchmarks.mutant_code import ROOT
+from benchmarks.mutation.mutant_code import ROOT
 
 # What the tests import beside the project. Nothing breaks where one is missing here: each child is slower then.
 LIBRARIES = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.roofline import MACHINES, Roofline, roofline
+from benchmarks.shared.roofline import MACHINES, Roofline, roofline
 from sweep.studies import paper
 from sweep.studies.forecast import FLOPS_PER_SECOND, TOKENS, Forecast, forecast
 from sweep.studies.plan import make_plan

@@ -1,0 +1,1 @@
+"""What do several benchmarks use: timing, lines of figures, the page, small storages, the limit of a machine?"""
