@@ -195,7 +195,7 @@ def _told_in_columns(comparisons: Comparisons, row: str, others: Sequence[str]) 
     places = [(source, column, other) for source, _ in layout.datasets for column in layout.columns for other in others]
     tests = [(other, comparisons.pair(source, column, row, other)) for source, column, other in places]
     if all(verdict(test) == NOT_TESTED for _, test in tests):
-        return "No difference from another row could be tested, so it cannot be told from any."
+        return "No difference from another row was tested, so it is told from none of them."
     above: set[str] = set()
     below: set[str] = set()
     for other, test in tests:

@@ -38,8 +38,8 @@ def mixed_precision(study: Study, results: Sequence[CellResult], encoders: Seque
     (line,) = precision_lines(results, encoders)
     return [
         f"Computed in several {line}. Differences between them are of rounding, not of methods, and may be tenths of a "
-        f"point: results.csv has each "
-        f"cell's format, and Resources(precision=...) fixes one for what is still to be computed.{means}"
+        "point: results.csv has each cell's format, and Resources(precision=...) fixes one for what is still to be "
+        f"computed.{means}"
     ]
 
 

@@ -59,7 +59,7 @@ class Forecast:
 
 @lru_cache(maxsize=32)
 def forward_flops(spec: BackboneSpec) -> float:
-    """FLOPs of one image through a backbone, counted without computing anything."""
+    """FLOPs of one image through a backbone, counted; only the project's own small ones are computed for it."""
     if spec.name in OWN_BACKBONES:
         return _flops_of_layers(build_backbone(spec, seed=0), torch.zeros(1, 3, spec.image_size, spec.image_size))
     # On the meta device tensors have shapes and no numbers: operations are counted, none is computed.

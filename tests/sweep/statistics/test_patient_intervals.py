@@ -1,7 +1,8 @@
 """Do intervals over patients hold the truth as often as they say, and is there none where they would not?
 
 Coverage is that of benchmarks/simulations/coverage.py: seven shapes of scores at four AUROCs. It is printed with more
-repeats by `python -m benchmarks.statistics`. Here each of the 28 has few, so the margin is wide for each and narrow for their mean.
+repeats by `python -m benchmarks.statistics`. Here each of the 28 has few, so the margin is wide for each and narrow for
+their mean.
 """
 
 import math
