@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from trainables.views.parameters import ViewParameters, ViewSpec
-from trainables.views.render import IMAGENET_MEAN, IMAGENET_STD
+from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
 class PillowBlur:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 from datasets_io.fingerprint import added, fingerprint
 from trainables.views.evaluation import EvalSpec
 from trainables.views.parameters import ViewSpec
+from trainables.views.preprocessing import Preprocessing
 
 
 class ObjectiveConfig(Protocol):
@@ -29,12 +30,14 @@ class BackboneSpec:
     """An image network by its timm name, `demo_cnn`, or `transformers`. `options` go to timm.create_model by keyword.
 
     `transformers` is a Hugging Face image network: its options are `config`, the JSON of its configuration, and
-    `pooling` (trainables/networks/hugging_face_images.py).
+    `pooling` (trainables/networks/hugging_face_images.py). preprocessing: how the network was trained to be fed; None:
+    squares of image_size, cropped and normalised as the data set's EvalSpec says.
     """
 
     name: str
     image_size: int = 224
     options: tuple[tuple[str, Any], ...] = ()
+    preprocessing: Preprocessing | None = added(None)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from sweep.studies.cell import EncoderRun
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES, build_backbone
 from trainables.recipe import BackboneSpec
 from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
-from trainables.views.render import IMAGENET_MEAN, IMAGENET_STD
+from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TEXT_FILES = ("objective.safetensors", "tokenizer.json")

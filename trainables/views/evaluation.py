@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.views.render import IMAGENET_MEAN, IMAGENET_STD, normalise
+from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from trainables.views.render import normalise
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from torch import Tensor
 from trainables.views.on_accelerator import render_torch
 from trainables.views.on_cpu import render_opencv
 from trainables.views.parameters import ViewParameters
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
 def render(parameters: ViewParameters, pixels: Tensor | np.ndarray, *, device_path: bool | None = None) -> Tensor:

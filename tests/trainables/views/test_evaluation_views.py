@@ -17,7 +17,7 @@ from trainables.views.evaluation import (
     released_chexpert,
     released_nih,
 )
-from trainables.views.render import IMAGENET_MEAN, IMAGENET_STD
+from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 CPU = torch.device("cpu")
 NORMALISE = v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)

@@ -22,7 +22,8 @@ from trainables.views.parameters import (
     ssl_view_1,
     ssl_view_2,
 )
-from trainables.views.render import IMAGENET_MEAN, IMAGENET_STD, normalise, render
+from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from trainables.views.render import normalise, render
 
 KINDS = {"multi_modal": multi_modal_view, "ssl_1": ssl_view_1, "ssl_2": ssl_view_2}
 PATHS = pytest.mark.parametrize("device_path", [False, True], ids=["cpu", "device"])
