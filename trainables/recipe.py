@@ -215,7 +215,8 @@ class DownstreamRecipe:
     `linear_probe_optimizer` and `linear_probe_epochs`: of a linear probe, where it has its own.
     `budget_validation`: the epoch is picked on label_percent of the validation images too, drawn by the same sampler
     and seed: else an epoch on 1% of the labels is picked by all labels of validation, mostly many times as many.
-    Raises ValueError for an unknown select_by.
+    findings: those of the source's that are trained, evaluated and reported, in this order; None: all of them.
+    Raises ValueError for an unknown select_by, and for findings that are no tuple, none or twice the same.
     """
 
     num_epochs: int
@@ -235,8 +236,13 @@ class DownstreamRecipe:
     # lr_plateau_factor too, and labels of carved validation mean what they mean in training.
     version: int = 2
     budget_validation: bool = added(False)
+    findings: tuple[str, ...] | None = added(None)
 
     def __post_init__(self) -> None:
+        if self.findings is not None and (
+            not isinstance(self.findings, tuple) or not self.findings or len(set(self.findings)) < len(self.findings)
+        ):
+            raise ValueError(f"findings is {self.findings!r}; allowed: a tuple of one or more names, or None for all")
         if self.select_by not in ("val_auroc", "val_loss"):
             raise ValueError(f"select_by is {self.select_by!r}; allowed: 'val_auroc', 'val_loss'")
 

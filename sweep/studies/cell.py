@@ -13,8 +13,8 @@ from trainables.recipe import DownstreamRecipe
 class EncoderRun:
     """One encoder: a row of the table for one pretraining seed.
 
-    recipe: an EncoderRecipe, or a frozen dataclass of a study file with a `backbone`. `corpus` and `data_fingerprint`
-    are None for rows that see no corpus; `parent` is the encoder whose weights it starts from.
+    recipe: an EncoderRecipe, or a frozen dataclass of a study file with a `backbone`. `corpus`, the name of its use in
+    the study, and `data_fingerprint` are None for rows that see no corpus; `parent` is the encoder whose weights it starts from.
     network_seed: the downstream seed that draws this network, for a row whose network each seed draws anew
     (RandomInit): its cells are those of this seed. None: one network serves all downstream seeds.
     """
@@ -68,7 +68,11 @@ def _json_up_to_seed(*parts: str | int) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """One evaluation: encoder x dataset x protocol x label percentage x seed."""
+    """One evaluation: encoder x dataset x protocol x label percentage x seed.
+
+    dataset: the name of its use in the study (`Dataset.instance`). build: label of the shards that it reads, where the
+    dataset has several for different rows; None: the dataset's name. data_fingerprint is theirs.
+    """
 
     encoder: EncoderRun
     dataset: str
@@ -77,6 +81,12 @@ class Cell:
     seed: int
     recipe: DownstreamRecipe
     data_fingerprint: str
+    build: str | None = None
+
+    @property
+    def shards(self) -> str:
+        """Label of the build that it reads: what folders, manifests and counts are kept under."""
+        return self.dataset if self.build is None else self.build
 
     # The fingerprint of ["cell", encoder's key, dataset, data, protocol, percentage, seed, recipe's key]. The text is
     # put together by hand, since json.dumps of eight parts a hundred thousand times would be half of planning.

@@ -13,7 +13,7 @@ def part_of(study: Study, plan: Plan) -> str:
     cells = plan.cells
     kinds = (
         ("row", {row.name for row in study.rows}, {cell.encoder.row for cell in cells}),
-        ("dataset", {dataset.source for dataset in study.datasets}, {cell.dataset for cell in cells}),
+        ("dataset", {dataset.instance for dataset in study.datasets}, {cell.dataset for cell in cells}),
         (
             "column",
             {(name, percent) for name in study.protocols for percent in PROTOCOLS[name].label_percents},

@@ -89,9 +89,10 @@ def targets_of(labels: np.ndarray, policy: LabelPolicy, evaluation: bool) -> tup
 def load_parts(files: ReadFiles, folder: str, manifest: Manifest, recipe: DownstreamRecipe) -> Parts:
     """The parts that a recipe makes of a dataset's splits, by its label policy.
 
-    files, folder, manifest: the dataset as it is built in the storage. Raises ValueError where a part has no image.
+    files, folder, manifest: the dataset as it is built in the storage. Raises ValueError where a part has no image, and
+    for a finding of the recipe that the dataset does not have.
     """
-    splits = recipe.splits
+    splits, columns = recipe.splits, _columns(manifest, recipe)
     opened: dict[str, ImageSet] = {}  # a split that plays two parts is opened once
 
     def get(split: str) -> ImageSet:
@@ -110,11 +111,11 @@ def load_parts(files: ReadFiles, folder: str, manifest: Manifest, recipe: Downst
         val_source = get(splits.val)
         val_rows = np.arange(len(val_source))
     parts = Parts(
-        _part(train, train_rows, recipe, evaluation=False),
-        _part(val_source, val_rows, recipe, evaluation=splits.val != "carved"),
-        _whole(get(splits.test), recipe),
-        manifest.findings,
-        _whole(get(splits.also_test), recipe) if splits.also_test is not None else None,
+        _part(train, train_rows, recipe, columns, evaluation=False),
+        _part(val_source, val_rows, recipe, columns, evaluation=splits.val != "carved"),
+        _whole(get(splits.test), recipe, columns),
+        manifest.findings if recipe.findings is None else recipe.findings,
+        _whole(get(splits.also_test), recipe, columns) if splits.also_test is not None else None,
     )
     for name in ("train", "val", "test", "also_test"):
         part: Part | None = getattr(parts, name)
@@ -123,17 +124,31 @@ def load_parts(files: ReadFiles, folder: str, manifest: Manifest, recipe: Downst
     return parts
 
 
-def _whole(images: ImageSet, recipe: DownstreamRecipe) -> Part:
-    return _part(images, np.arange(len(images)), recipe, evaluation=True)
+def _columns(manifest: Manifest, recipe: DownstreamRecipe) -> list[int] | None:
+    """Places of the recipe's findings among the dataset's, None for all. Raises ValueError for one that is not there."""
+    if recipe.findings is None:
+        return None
+    if unknown := [name for name in recipe.findings if name not in manifest.findings]:
+        raise ValueError(f"{manifest.source} has no finding {unknown[0]!r}; it has {', '.join(manifest.findings)}")
+    return [manifest.findings.index(name) for name in recipe.findings]
 
 
-def _part(images: ImageSet, rows: np.ndarray, recipe: DownstreamRecipe, evaluation: bool) -> Part:
+def _whole(images: ImageSet, recipe: DownstreamRecipe, columns: list[int] | None) -> Part:
+    return _part(images, np.arange(len(images)), recipe, columns, evaluation=True)
+
+
+def _part(
+    images: ImageSet, rows: np.ndarray, recipe: DownstreamRecipe, columns: list[int] | None, evaluation: bool
+) -> Part:
     if recipe.frontal_only:
         lateral = np.isin(images.view_positions[rows].astype(str), LATERAL_VIEWS)
         rows = rows[~lateral]
     whole = len(rows) == len(images)
     pixels = images.pixels if whole else _rows_of(images.pixels, rows)  # all rows, in order: nothing to select
-    targets, known = targets_of(images.labels[rows], recipe.label_policy, evaluation)
+    labels = images.labels[rows]
+    if columns is not None:
+        labels = np.ascontiguousarray(labels[:, columns])
+    targets, known = targets_of(labels, recipe.label_policy, evaluation)
     ids = (images.image_ids[rows], images.patient_ids[rows], images.study_ids[rows])
     return Part(pixels, targets, known, *ids)
 
