@@ -98,15 +98,15 @@ def studies() -> list[Row]:
     for name, make in STUDIES.items():
         study = make()
         # Counting cells needs no data: any fingerprint does.
-        plan = make_plan(study, {spec.source: "any" for spec in study.builds()}, {})
+        plan = make_plan(study, {build.label: "any" for build in study.data_builds()}, {})
         rows.append(
             {
                 "study": name,
                 "title": study.title,
                 "encoders": len(plan.encoders),
                 "cells": len(plan.cells),
-                "corpus": study.corpus.source,
-                "datasets": [dataset.source for dataset in study.datasets],
+                "corpus": study.corpus_instance,
+                "datasets": [dataset.instance for dataset in study.datasets],
             }
         )
     return rows

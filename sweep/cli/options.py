@@ -24,7 +24,8 @@ Raw = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SOURCE=DIR",
-        help="A raw archive as it was downloaded, e.g. mimic_cxr=/data/MIMIC-CXR. Repeat for each.",
+        help="A raw archive as it was downloaded, e.g. mimic_cxr=/data/MIMIC-CXR. Repeat for each. Where a study "
+        "uses a source several times: NAME=DIR for one of them.",
     ),
 ]
 RawOfRun = Annotated[

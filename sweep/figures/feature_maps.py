@@ -65,10 +65,9 @@ def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
     rows = [row for row in view.rows if row.name in wanted]
     if not rows:
         raise CannotDraw(f"This study has none of the methods {', '.join(wanted)}.")
-    corpus = view.study.corpus.source
-    for source in (corpus, *(dataset.source for dataset in view.datasets)):
-        if source not in view.data_folders:
-            raise CannotDraw(f"The storage has no shards of {source}, whose images are needed.")
+    corpus = view.study.corpus_instance
+    if corpus not in view.data_folders:
+        raise CannotDraw(f"The storage has no shards of {corpus}, whose images are needed.")
     panels, absent = _panels(view, rows, corpus)
     if not panels:
         raise CannotDraw(f"No encoder of {', '.join(row.display for row in rows)} is finished yet.")
@@ -78,7 +77,7 @@ def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
         axes = figure.subplots(tall, wide, squeeze=False)
         for i, dataset in enumerate(view.datasets):
             for j, row in enumerate(rows):
-                _scatter(axes[i, j], panels.get((row.name, dataset.source)), f"{dataset.display}, {row.display}")
+                _scatter(axes[i, j], panels.get((row.name, dataset.instance)), f"{dataset.display}, {row.display}")
         _legend(figure, view)
         shown = {
             f"{row} {dataset}": {
@@ -108,14 +107,19 @@ def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[t
     """(row, dataset) -> its map, and the names of those whose encoder is not finished."""
     inputs: list[_MapInputs] = []
     absent = []
+    samples: dict[tuple[str, bool], ImageSample] = {}
+
+    def sampled(folder: str, frontal: bool) -> ImageSample:
+        if (folder, frontal) not in samples:
+            samples[folder, frontal] = sample_images(view.store.files, folder, MOST, seed=0, frontal_only=frontal)
+        return samples[folder, frontal]
+
     for dataset in view.datasets:
         frontal = dataset.recipe.frontal_only
-        ours, theirs = (
-            sample_images(view.store.files, view.data_folders[source], MOST, seed=0, frontal_only=frontal)
-            for source in (corpus, dataset.source)
-        )
-        ours, theirs = equally_many(ours, theirs)
         for row in rows:
+            # Before any network is loaded: what is missing is said at once.
+            theirs = sampled(view.folder_of(row, dataset), frontal)
+            ours, theirs = equally_many(sampled(view.data_folders[corpus], frontal), theirs)
             found = _network(view, row, dataset)
             if found is None:
                 absent.append(f"{row.display} on {dataset.display}")
@@ -164,7 +168,7 @@ def _panel(given: _MapInputs) -> Panel:
     patients = np.array([f"{part.source}/{patient}" for part in parts for patient in part.patient_ids])
     numbers = separation(features, is_second, patients)
     held_out = int(given.first.held_out.sum()), int(given.second.held_out.sum())
-    return Panel(given.row, given.dataset.source, given.kind, tsne(features), is_second, numbers, held_out)
+    return Panel(given.row, given.dataset.instance, given.kind, tsne(features), is_second, numbers, held_out)
 
 
 def _scatter(axis: Axes, panel: Panel | None, title: str) -> None:
@@ -188,7 +192,7 @@ def _scatter(axis: Axes, panel: Panel | None, title: str) -> None:
 
 
 def _legend(figure: Figure, view: View) -> None:
-    corpus = DISPLAYS.get(view.study.corpus.source, view.study.corpus.source)
+    corpus = DISPLAYS.get(view.study.corpus_instance, view.study.corpus_instance)
     downstream = " or ".join(dataset.display for dataset in view.datasets)
     labels = {CORPUS_COLOR: f"{corpus} (pretraining)", DATASET_COLOR: f"{downstream} (evaluation)"}
     handles = [

@@ -1,6 +1,6 @@
 """Which regions raise a finding's logit: inputs, Grad-CAM maps, probabilities, as the paper's Figures 3 and 4."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,7 +59,7 @@ class Example:
 
 def name_of(dataset: Dataset) -> str:
     """`grad_cam_chexpert`: the figure's name, and that of its file."""
-    return f"grad_cam_{dataset.source}"
+    return f"grad_cam_{dataset.instance}"
 
 
 def title_of(dataset: Dataset) -> str:
@@ -75,17 +75,20 @@ def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
     models = models_of(view, dataset)
     if not models:
         raise CannotDraw(f"No network on {dataset.display} is stored: neither a finished linear probe nor a tuned one.")
-    test, findings = test_part(view, dataset)
+    tests = test_parts(view, dataset, models)
+    test, findings = next(iter(tests.values()))
     spec = dataset.recipe.eval_spec
-    examples = choose(test, findings, boxes, spec, derive_seed(0, "grad_cam", dataset.source))
+    examples = choose(test, findings, boxes, spec, derive_seed(0, "grad_cam", dataset.instance))
     if not examples:
         raise CannotDraw(f"No test image of {dataset.display} has a finding that is known to be present.")
     rows = np.array([example.row for example in examples])
     asked = torch.tensor([example.finding for example in examples])
-    images = prepare(spec, test.pixels[rows], None, torch.device("cpu"))
     # The same crop without normalisation, for the eye: one of the three equal channels, (B, S, S) in [0, 1].
     grey = prepare(replace(spec, normalise=False), test.pixels[rows], None, torch.device("cpu"))[:, 0].numpy()
-    explained = {name: grad_cam(model.backbone, model.head, images, asked) for name, model in models.items()}
+    explained = {}
+    for name, model in models.items():
+        images = prepare(spec, tests[name][0].pixels[rows], None, torch.device("cpu"))
+        explained[name] = grad_cam(model.backbone, model.head, images, asked)
     with style():
         tall, wide = len(examples), len(models) + 1
         figure = new_figure(1.62 * wide + 1.25, 1.86 * tall + 0.3)
@@ -109,13 +112,17 @@ def models_of(view: View, dataset: Dataset) -> dict[str, CellModel]:
     return {name: model for name, model in found.items() if model is not None}
 
 
-def test_part(view: View, dataset: Dataset) -> tuple[Part, tuple[str, ...]]:
-    """The test images of a dataset and the names of its findings. Raises CannotDraw where its shards are not there."""
-    folder = view.data_folders.get(dataset.source)
-    if folder is None:
-        raise CannotDraw(f"The storage has no shards of {dataset.source}, whose images are needed.")
-    parts = load_parts(view.store.files, folder, read_manifest(view.store.files, folder), dataset.recipe)
-    return parts.test, parts.findings
+def test_parts(view: View, dataset: Dataset, names: Iterable[str]) -> dict[str, tuple[Part, tuple[str, ...]]]:
+    """Row name -> the test images of a dataset in the form that the row reads, and the names of its findings.
+
+    The images are the same for all rows. Raises CannotDraw where the shards are not there.
+    """
+    folders = {row.name: view.folder_of(row, dataset) for row in view.rows if row.name in set(names)}
+    opened: dict[str, tuple[Part, tuple[str, ...]]] = {}
+    for folder in dict.fromkeys(folders.values()):
+        parts = load_parts(view.store.files, folder, read_manifest(view.store.files, folder), dataset.recipe)
+        opened[folder] = parts.test, parts.findings
+    return {name: opened[folders[name]] for name in names}
 
 
 def choose(test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], spec: EvalSpec, seed: int) -> list[Example]:

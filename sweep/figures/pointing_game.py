@@ -11,7 +11,7 @@ from datasets_io.fingerprint import derive_seed
 from datasets_io.sources.nih_boxes import BOX_LIST, Box
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.forest import GROUP_COLORS, GROUP_MARKERS
-from sweep.figures.grad_cam_panels import box_in_view, models_of, test_part
+from sweep.figures.grad_cam_panels import box_in_view, models_of, test_parts
 from sweep.figures.style import FOREGROUND, MUTED, short_name
 from sweep.figures.view import View
 from sweep.studies.study import Dataset
@@ -59,6 +59,16 @@ class PointingGame:
         return next(iter(self.by_row.values())).chance
 
 
+def name_of(dataset: Dataset) -> str:
+    """The figure's name, and that of its file: of another use of NIH's archive with the use's own name."""
+    return NAME if dataset.name is None else f"{NAME}_{dataset.instance}"
+
+
+def title_of(dataset: Dataset) -> str:
+    """The figure's title."""
+    return TITLE if dataset.name is None else f"{TITLE}, {dataset.display}"
+
+
 def game_of(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> PointingGame:
     """Explain the boxed findings of test images by each network, and count the hits.
 
@@ -67,12 +77,13 @@ def game_of(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> PointingGam
     if not boxes:
         raise CannotDraw(
             f"{BOX_LIST} is not at hand: it is read from the raw archive of {dataset.display}, given with "
-            f"--raw {dataset.source}=DIR."
+            f"--raw {dataset.instance}=DIR."
         )
     models = models_of(view, dataset)
     if not models:
         raise CannotDraw(f"No network on {dataset.display} is stored: neither a finished linear probe nor a tuned one.")
-    test, findings = test_part(view, dataset)
+    tests = test_parts(view, dataset, models)
+    test, findings = next(iter(tests.values()))
     spec = dataset.recipe.eval_spec
     usable = targets(test, findings, boxes, spec)
     if not usable:
@@ -83,7 +94,7 @@ def game_of(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> PointingGam
         # A sample that is the same each time, in the list's order.
         chosen = np.random.default_rng(derive_seed(0, "pointing_game")).permutation(listed)[:MOST_ON_CPU]
         usable = [usable[i] for i in sorted(chosen)]
-    found = {name: hits_of(model, test, usable, spec, device) for name, model in models.items()}
+    found = {name: hits_of(model, tests[name][0], usable, spec, device) for name, model in models.items()}
     return PointingGame(found, len(usable), listed)
 
 
@@ -106,7 +117,7 @@ def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
         axis.set_xlim(0, 100)
         axis.set_xlabel("maps whose highest point lies in the box (%)")
         axis.grid(axis="y", visible=False)
-        return finished(NAME, TITLE, _caption(game), figure, _numbers(game))
+        return finished(name_of(dataset), title_of(dataset), _caption(game), figure, _numbers(game))
 
 
 def _numbers(game: PointingGame) -> dict[str, object]:

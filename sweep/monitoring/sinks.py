@@ -56,7 +56,7 @@ class Sinks:
         counts: Mapping[str, Mapping[str, int]],
         say: Callable[[str], None],
     ):
-        """pending: what this pass does; done: folders that were finished before; counts: source -> split -> images."""
+        """pending: what this pass does; done: folders that were finished before; counts: of `forecast`."""
         self.say = say
         planned: tuple[EncoderRun | Cell, ...] = (*plan.encoders, *plan.cells)
         items = {item.key: item for item in planned}

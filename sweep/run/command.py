@@ -28,7 +28,7 @@ CHAOS_FAULTS = 8
 
 @dataclass(frozen=True)
 class CheckedInput:
-    """What a request means: its study, its storage, where each source's data comes from, and the part asked for.
+    """What a request means: its study, its storage, where each build's data comes from, and the part asked for.
 
     only: field of a cell -> its values.
     """
@@ -92,7 +92,7 @@ def check_input(request: Request) -> CheckedInput:
         check_backbone(row.recipe.backbone)
     make_plan(study, fingerprints_of(study, {}), only)  # refuses what does not fit together
     store = Store(request.storage)
-    data = plan_data(study, parse_raw(list(request.raw)), store)
+    data = plan_data(study, parse_raw(list(request.raw), study), store)
     check_data(study, data, store)
     return CheckedInput(study, store, data, only)
 
@@ -104,15 +104,16 @@ def _build_and_run(request: Request, checked: CheckedInput, sinks: "SinkOptions"
     from sweep.report.live import live_tables
     from sweep.store.results import ResultReader
     from sweep.store.shards import manifests
+    from sweep.store.snapshot import fingerprints_of
     from sweep.studies.plan import make_plan
 
     study, store = checked.study, checked.store
     try:
         folders = build_data(study, checked.data, store, partial(display.bar, unit="images"), display.say)
-    except ArchiveError as error:
+    except (ArchiveError, ValueError) as error:  # ValueError: builds that cannot stand beside each other
         raise BadInput(error) from error
     built = manifests(folders, store)
-    plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, checked.only)
+    plan = make_plan(study, fingerprints_of(study, built), checked.only)
     if request.retry_failed:
         _forget_failures(plan, store)
     reader = ResultReader(study, plan, store)

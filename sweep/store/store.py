@@ -48,9 +48,9 @@ class ReadStore:
         return f"{kind}/{item}-{item.key}"
 
     @staticmethod
-    def training_free_folder(kind: str, run: EncoderRun, source: str, key: str) -> str:
+    def training_free_folder(kind: str, run: EncoderRun, dataset: str, key: str) -> str:
         """Of a number without training; kind: `knn`, `zero_shot` or `retrieval`."""
-        return f"{TRAINING_FREE}/{kind}-{run}-{source}-{key}"
+        return f"{TRAINING_FREE}/{kind}-{run}-{dataset}-{key}"
 
     def report_path(self, study: str, name: str) -> str:
         """Of a file of a study's report."""

@@ -14,7 +14,8 @@ class EncoderRun:
     """One encoder: a row of the table for one pretraining seed.
 
     recipe: an EncoderRecipe, or a frozen dataclass of a study file with a `backbone`. `corpus`, the name of its use in
-    the study, and `data_fingerprint` are None for rows that see no corpus; `parent` is the encoder whose weights it starts from.
+    the study, and `data_fingerprint` are None for rows that see no corpus; `parent` is the encoder whose weights it
+    starts from.
     network_seed: the downstream seed that draws this network, for a row whose network each seed draws anew
     (RandomInit): its cells are those of this seed. None: one network serves all downstream seeds.
     """

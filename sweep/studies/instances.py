@@ -32,14 +32,17 @@ def check_uses(study: str, corpus: Use, datasets: Sequence[Use]) -> None:
         _check_findings(study, use)
     _check_corpus(study, corpus, datasets)
     # Without regard to case: some file systems have none.
-    for attribute, text, kept in (("name", [d.name for d in datasets], "kept"), ("display", _displays(datasets), "shown")):
-        if twice := _twice(text):
-            sources = sorted({d.spec.source for d, own in zip(datasets, text, strict=True) if own.casefold() == twice})
-            own = next(one for one in text if one.casefold() == twice)
-            example = f"{own}_2" if attribute == "name" else f"{own}, second"
+    displays = [dataset.display or dataset.name for dataset in datasets]
+    for what, texts, kept in (("name", [d.name for d in datasets], "kept"), ("display", displays, "shown")):
+        if twice := _twice(texts):
+            sources = sorted(
+                {d.spec.source for d, text in zip(datasets, texts, strict=True) if text.casefold() == twice}
+            )
+            own = next(text for text in texts if text.casefold() == twice)
+            example = f"{own}_2" if what == "name" else f"{own}, second"
             raise ValueError(
-                f"study {study!r} has two datasets of {' and '.join(sources)} with the {attribute} {own!r}, and results "
-                f"of one would be {kept} as the other's: give each its own, such as Dataset({attribute}={example!r}, ...)"
+                f"study {study!r} has two datasets of {' and '.join(sources)} with the {what} {own!r}, and results of "
+                f"one would be {kept} as the other's: give each its own, such as Dataset({what}={example!r}, ...)"
             )
 
 
@@ -74,10 +77,6 @@ def _check_corpus(study: str, corpus: Use, datasets: Sequence[Use]) -> None:
                 f"{dataset.name!r}, and builds them differently ({corpus.spec} and {dataset.spec}): "
                 f"give one a name of its own, such as Dataset(name={dataset.name + '_test'!r}, ...)"
             )
-
-
-def _displays(datasets: Iterable[Use]) -> list[str]:
-    return [dataset.display or dataset.name for dataset in datasets]
 
 
 def _twice(texts: Iterable[str]) -> str | None:

@@ -78,8 +78,9 @@ def parse_only(values: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def make_plan(study: Study, fingerprints: Mapping[str, str], only: Only) -> Plan:
     """The product of the study's rows, datasets, protocols, percentages and seeds, as far as `only` allows.
 
-    fingerprints: label of a build -> fingerprint of its shards, for every build that the study reads. only: as parse_only gives it;
-    what chosen cells start from is added. Raises ValueError for a value of `only` that the study does not have.
+    fingerprints: label of a build -> fingerprint of its shards, for every build that the study reads. only: as
+    parse_only gives it; what chosen cells start from is added. Raises ValueError for a value of `only` that the
+    study does not have.
     """
     _check_only(study, only)
     encoders = _encoders(study, fingerprints)

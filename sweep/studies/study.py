@@ -1,5 +1,6 @@
 """What is a study: rows, datasets, seeds and protocols in one frozen value, checked before any data is seen."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -114,6 +115,11 @@ class Study:
                 build = self.build_read(row.recipe.backbone, dataset)
                 found.setdefault(build.label, build)
         return tuple(found.values())
+
+    def any_build(self, dataset: Dataset, among: Collection[str]) -> str | None:
+        """Label of one of a dataset's builds that is among these, None where none is: all hold the same images."""
+        labels = (build.label for build in self.data_builds() if build.instance == dataset.instance)
+        return next((label for label in labels if label in among), None)
 
     def _declared(self, dataset: Dataset) -> BuildSpec:
         return replace(dataset.build, order="hash") if dataset.source == self.corpus.source else dataset.build

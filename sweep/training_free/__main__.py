@@ -60,7 +60,7 @@ def _compute_and_write(data: Snapshot, kinds: tuple[str, ...], folder: ReportFol
     own = damage_of(data, kinds)
     folder.write("training_free.csv", csv_text(HEADER, rows_of(data, kinds, own)))
     typer.echo(folder.write("training_free.md", table_markdown(data, kinds, own)))
-    used = {data_name(item.source) for item in items_of(data, kinds)} | {str(run) for run in data.plan.encoders}
+    used = {data_name(item.build) for item in items_of(data, kinds)} | {str(run) for run in data.plan.encoders}
     return [*(found for name, found in data.damage.items() if name in used), *own.values()], _is_complete(data, kinds)
 
 

@@ -47,9 +47,10 @@ MEND = "run sweep.training_free again, which computes it again once its encoder 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to compute: a kind, an encoder, and the source it is measured on.
+    """One thing to compute: a kind, an encoder, and the data set it is measured on, or the corpus.
 
-    key: over all that its result depends on; folder: where that is kept in the storage.
+    source: that one's name in the study; build: label of the shards that are read. key: over all that its result
+    depends on; folder: where that is kept in the storage.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Item:
     source: str
     key: str
     folder: str
+    build: str
 
 
 def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]:
@@ -76,9 +78,12 @@ def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]
             if isinstance(run.recipe, RandomInit) and run.network_seed is None:  # a pretraining starts from it: no row
                 continue
             if kind == "retrieval":
-                items.append(_item(data, kind, run, data.study.corpus.source, None))
+                corpus = data.study.corpus_instance
+                items.append(_item(data, kind, run, corpus, None, corpus))
             else:
-                items += [_item(data, kind, run, d.source, d.recipe) for d in data.study.datasets]
+                for d in data.study.datasets:
+                    build = data.study.build_read(run.recipe.backbone, d).label
+                    items.append(_item(data, kind, run, d.instance, d.recipe, build))
     return items
 
 
@@ -93,11 +98,11 @@ def reads_reports(recipe: object) -> bool:
     return isinstance(recipe, PretrainRecipe) and image_text_part(recipe.objective) is not None
 
 
-def _item(data: Snapshot, kind: str, run: EncoderRun, source: str, recipe: DownstreamRecipe | None) -> Item:
+def _item(data: Snapshot, kind: str, run: EncoderRun, source: str, recipe: DownstreamRecipe | None, build: str) -> Item:
     # Also of data that are not built: the item is then listed, and has another key than once they are.
-    built = fingerprint_of(source, data.manifests)
+    built = fingerprint_of(build, data.manifests)
     key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe.key if recipe else None])
-    return Item(kind, run, source, key, data.store.training_free_folder(kind, run, source, key))
+    return Item(kind, run, source, key, data.store.training_free_folder(kind, run, source, key), build)
 
 
 def compute_all(data: Snapshot, kinds: tuple[str, ...] | None = None, show: Callable[[str], None] = print) -> int:
@@ -111,7 +116,7 @@ def compute_all(data: Snapshot, kinds: tuple[str, ...] | None = None, show: Call
     done, _ = data.store.done_and_failed()
     computed = 0
     for item in items_of(data, kinds):
-        ready = data.store.folder(item.run) in done and item.source in data.data_folders
+        ready = data.store.folder(item.run) in done and item.build in data.data_folders
         if not ready or str(item.run) in data.damage or isinstance(_kept(data, item, sizes), Artefacts):
             continue
         try:
@@ -142,7 +147,7 @@ def _parts(store: ReadStore, folder: str, recipe: DownstreamRecipe) -> Parts:
 
 
 def _recipe_of(data: Snapshot, source: str) -> DownstreamRecipe:
-    return next(dataset.recipe for dataset in data.study.datasets if dataset.source == source)
+    return next(dataset.recipe for dataset in data.study.datasets if dataset.instance == source)
 
 
 def _labelled(parts: Parts, scores: np.ndarray, kind: str) -> Measured:
@@ -157,7 +162,7 @@ def _labelled(parts: Parts, scores: np.ndarray, kind: str) -> Measured:
 def _knn(data: Snapshot, item: Item, device: torch.device) -> Measured:
     """Labels of the nearest training images, all of them with their labels."""
     recipe = _recipe_of(data, item.source)
-    parts = _parts(data.store, data.data_folders[item.source], recipe)
+    parts = _parts(data.store, data.data_folders[item.build], recipe)
     backbone = load_backbone(data.store.files, data.store.folder(item.run), item.run.recipe.backbone)
     train, test = (
         torch.from_numpy(image_features(backbone, recipe.eval_spec, part.pixels, device))
@@ -170,7 +175,7 @@ def _knn(data: Snapshot, item: Item, device: torch.device) -> Measured:
 def _zero_shot(data: Snapshot, item: Item, device: torch.device) -> Measured:
     """A prompt for a finding against one for its absence; no label of the data set is read but to measure."""
     recipe = _recipe_of(data, item.source)
-    parts = _parts(data.store, data.data_folders[item.source], recipe)
+    parts = _parts(data.store, data.data_folders[item.build], recipe)
     model = load_image_text(data.store.open(item.run), item.run.recipe, device)
     present, absent = zero_shot.class_embeddings(model.texts, parts.findings)
     images = model.images(recipe.eval_spec, parts.test.pixels)
@@ -179,7 +184,7 @@ def _zero_shot(data: Snapshot, item: Item, device: torch.device) -> Measured:
 
 def _retrieval(data: Snapshot, item: Item, device: torch.device) -> Measured:
     """On the corpus's test images that have a report; on its validation images where it has none for testing."""
-    folder = data.data_folders[item.source]
+    folder = data.data_folders[item.build]
     manifest = read_manifest(data.store.files, folder)
     counts = manifest.counts["splits"]
     # Held-out images that the encoder was not pretrained on, so that no report was learned by heart.
@@ -256,7 +261,7 @@ def table_markdown(
     """
     means: dict[tuple[str, str], float | None] = {}
     columns: dict[str, None] = {}
-    displays = {d.source: d.display for d in data.study.datasets}
+    displays = {d.instance: d.display for d in data.study.datasets}
     for (method, kind, source, measure), mean in means_of(rows_of(data, kinds, damage)).items():
         name = measure.replace("_", " ") if kind == "retrieval" else f"{kind} {displays.get(source, source)}"
         columns[name] = None
@@ -275,5 +280,5 @@ def table_markdown(
 def _is_complete(data: Snapshot, kinds: tuple[str, ...]) -> bool:
     """Whether every number is there whose encoder is finished and whose data are built."""
     done, sizes = data.store.done_and_failed()[0], data.store.files.sizes(TRAINING_FREE)
-    wanted = [i for i in items_of(data, kinds) if data.store.folder(i.run) in done and i.source in data.data_folders]
+    wanted = [i for i in items_of(data, kinds) if data.store.folder(i.run) in done and i.build in data.data_folders]
     return all(isinstance(_kept(data, item, sizes), Artefacts) for item in wanted)

@@ -125,7 +125,7 @@ def load_parts(files: ReadFiles, folder: str, manifest: Manifest, recipe: Downst
 
 
 def _columns(manifest: Manifest, recipe: DownstreamRecipe) -> list[int] | None:
-    """Places of the recipe's findings among the dataset's, None for all. Raises ValueError for one that is not there."""
+    """Places of the recipe's findings among the dataset's, None for all. Raises ValueError for an unknown one."""
     if recipe.findings is None:
         return None
     if unknown := [name for name in recipe.findings if name not in manifest.findings]:
