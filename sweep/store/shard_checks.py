@@ -36,9 +36,9 @@ class Sources:
 def open_sources(store: ReadStore, folders: Mapping[str, str], whole: set[str] | None = None) -> Sources:
     """Read every manifest and the footer of every shard; with a thorough store all bytes of held-out shards too.
 
-    folders: label of a build -> folder of its shards. whole: paths of shards that were found whole before; they are not
-    checked again, and new ones are added. A build whose folder is gone by now is in neither folders, manifests nor damage.
-    Raises NewerSchema for a manifest that a newer version wrote.
+    folders: label of a build -> folder of its shards. whole: paths of shards that were found whole before; they are
+    not checked again, and new ones are added. A build whose folder is gone by now is in neither folders, manifests nor
+    damage. Raises NewerSchema for a manifest that a newer version wrote.
     """
     whole = set() if whole is None else whole
     manifests: dict[str, Manifest] = {}
