@@ -156,14 +156,14 @@ def check_study(study: Study) -> None:
 
 # Fields of a Study that decide no number: what it is called, how it is run and shown. Its synthetic archives do, and
 # are in the fingerprint of the data, which stands beside the study's.
-NOT_IN_FINGERPRINT = ("name", "title", "resources", "deviations", "show_published", "synthetic")
+NOT_IN_FINGERPRINT = ("name", "title", "resources", "deviations", "show_published", "synthetic", "corpus_name")
 
 
 def study_fingerprint(study: Study) -> str:
     """Over all that decides a study's numbers but its data, 12 hex digits: printed in reports."""
     always = [study.corpus, list(study.datasets), list(study.rows), list(study.seeds), list(study.protocols)]
     # By name, and only where they differ from a Study's defaults: the printed fingerprint stays when a field joins.
-    named = ("pretrain_seeds", "hidden_rows", "interval", "training_free", "corpus_name")
+    named = ("pretrain_seeds", "hidden_rows", "interval", "training_free")
     defaults = {field.name: field.default for field in fields(Study)}
     values = {name: getattr(study, name) for name in named}
     joined = {name: value for name, value in values.items() if value != defaults[name]}
