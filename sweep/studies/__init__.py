@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trainables.objectives.mocov2 import MocoV2Config
     from trainables.objectives.simclr import SimClrConfig
     from trainables.objectives.vicreg import VicRegConfig
+    from trainables.recipe import LabelPolicy, SplitRecipe
     from trainables.views.evaluation import EvalSpec
     from trainables.views.parameters import ViewSpec
 
@@ -35,8 +36,10 @@ __all__ = [
     "HeadSpec",
     "JointConfig",
     "JointSettings",
+    "LabelPolicy",
     "MocoV2Config",
     "SimClrConfig",
+    "SplitRecipe",
     "Study",
     "SyntheticSpec",
     "VicRegConfig",
@@ -65,6 +68,7 @@ _HOMES = {
     "trainables.objectives.mocov2": ("MocoV2Config",),
     "trainables.objectives.simclr": ("SimClrConfig",),
     "trainables.objectives.vicreg": ("VicRegConfig",),
+    "trainables.recipe": ("LabelPolicy", "SplitRecipe"),
     "trainables.views.evaluation": ("EvalSpec",),
     "trainables.views.parameters": ("ViewSpec",),
 }

@@ -1,12 +1,13 @@
 """May a study use one source several times: under names of their own, and in the forms that its rows need?"""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from datasets_io.build.spec import BuildSpec
 from datasets_io.sources.csv_images import CsvOptions
-from sweep.studies import STUDIES, Dataset, EncoderRow, check_study, demo
+from sweep.studies import STUDIES, Dataset, EncoderRow, check_study, demo, load_study
 from sweep.studies.layout import layout_of
 from sweep.studies.plan import make_plan, parse_only
 from trainables.recipe import BackboneSpec, LabelPolicy, RandomInit
@@ -128,6 +129,15 @@ def test_another_row_moves_no_key(rows):
     assert {str(run): run.key for run in before.encoders}.items() <= {
         str(run): run.key for run in after.encoders
     }.items()
+
+
+def test_the_study_of_the_documentation_is_one(tmp_path):
+    text = (Path(__file__).resolve().parents[3] / "docs" / "data.md").read_text()
+    section = text.partition("## One source several times")[2]
+    (tmp_path / "policies.py").write_text(section.partition("```python\n")[2].partition("```")[0])
+    study = load_study(str(tmp_path / "policies.py"))
+    assert [dataset.instance for dataset in study.datasets] == ["chexpert", "zeros", "five"]
+    assert study.datasets[1].recipe.label_policy.uncertain == "zeros" and len(study.datasets[2].recipe.findings) == 5
 
 
 @pytest.mark.parametrize("name", sorted(STUDIES))
