@@ -22,6 +22,8 @@ VERSION = 2  # raise it when the bytes of any picture change
 INTENSITIES = ("minmax", "jpg", "voi")
 MAX_PIXELS = 6_000 * 6_000  # the largest chest detectors have about 4,300 x 3,500
 MAX_FILE_BYTES = 256 << 20
+SHAPES = ("square", "aspect")
+MIN_SIZE, MAX_SIZE = 8, 2048  # allowed sides of a stored picture, in pixels
 STAGES = ("index", "read", "header", "policy", "decode", "pixels")
 
 
@@ -37,16 +39,20 @@ class PixelError(Exception):
 class PixelSpec:
     """What the bytes of a picture depend on. modalities: the DICOM modalities accepted; empty for all.
 
-    image_size: side of the square picture in pixels. Raises ValueError for a size or intensity that is not allowed.
+    image_size: side of the square picture in pixels, with shape "aspect" the shorter side of one that keeps its ratio.
+    Raises ValueError for a size, intensity or shape that is not allowed.
     """
 
     image_size: int
     intensity: str = "minmax"
     modalities: tuple[str, ...] = ()
+    shape: str = "square"
 
     def __post_init__(self) -> None:
-        if not 8 <= self.image_size <= 2048:
-            raise ValueError(f"image_size is {self.image_size}; allowed: 8 to 2048 pixels")
+        if not MIN_SIZE <= self.image_size <= MAX_SIZE:
+            raise ValueError(f"image_size is {self.image_size}; allowed: {MIN_SIZE} to {MAX_SIZE} pixels")
+        if self.shape not in SHAPES:
+            raise ValueError(f"shape is {self.shape!r}; allowed: {', '.join(SHAPES)}")
         if self.intensity not in INTENSITIES:
             raise ValueError(f"intensity is {self.intensity!r}; allowed: {', '.join(INTENSITIES)}")
 

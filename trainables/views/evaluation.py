@@ -1,6 +1,6 @@
 """How images are prepared for a classifier: resize, crop, mirror, normalise; several crops in a test where asked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,6 +44,19 @@ class EvalSpec:
     def stored_size(self) -> int:
         """The side at which a dataset is built so that no image is enlarged: the largest that a crop is cut from."""
         return max(self.size, self.resize or 0, self.test_resize or 0)
+
+    def at_size(self, size: int) -> "EvalSpec":
+        """The same for a network that sees another size: what crops are cut from is scaled in proportion."""
+        if size == self.size:
+            return self
+        return replace(self, size=size, resize=self._scaled(self.resize, size), test_resize=self.test_side(size))
+
+    def test_side(self, size: int) -> int | None:
+        """The side that ten crops of `size` are cut from, in proportion to `test_resize`; None where that is None."""
+        return self._scaled(self.test_resize, size)
+
+    def _scaled(self, side: int | None, size: int) -> int | None:
+        return None if side is None else max(size, round(side * size / self.size))
 
 
 def paper_chexpert(size: int) -> EvalSpec:
