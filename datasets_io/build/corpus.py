@@ -88,7 +88,7 @@ def build(
     check_splits(records)
     kept, index_rejects = _index_rejects(records)
     raw_bytes = _check_present(kept, raw, max_rejects)
-    pixels = PixelSpec(spec.image_size, spec.intensity, source.modalities)
+    pixels = PixelSpec(spec.image_size, spec.intensity, source.modalities, spec.shape)
     job = ShardJob(str(raw), files.uri, folder, findings, pixels)
     files.remove_orphans(folder)
     tasks = plan_shards(kept, order)

@@ -21,7 +21,9 @@ from sweep.figures.style import PALETTE
 from sweep.figures.view import View
 from sweep.studies.study import Dataset, EncoderRow
 from trainables.evaluation.cell_model import FROZEN, TUNED, load_backbone
+from trainables.evaluation.dataset import backbone_input
 from trainables.evaluation.encoder_features import ImageSample, equally_many, image_features, sample_images
+from trainables.views.backbone_input import BackboneInput
 
 VERSION = 2  # of this file, separation.py and models.py
 MOST = 10_000  # images of a set, as in the paper
@@ -101,30 +103,31 @@ class _MapInputs:
     kind: str
     first: ImageSample
     second: ImageSample
+    sees: BackboneInput
 
 
 def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[tuple[str, str], Panel], list[str]]:
     """(row, dataset) -> its map, and the names of those whose encoder is not finished."""
     inputs: list[_MapInputs] = []
     absent = []
-    samples: dict[tuple[str, bool], ImageSample] = {}
-
-    def sampled(folder: str, frontal: bool) -> ImageSample:
-        if (folder, frontal) not in samples:
-            samples[folder, frontal] = sample_images(view.store.files, folder, MOST, seed=0, frontal_only=frontal)
-        return samples[folder, frontal]
-
     for dataset in view.datasets:
         frontal = dataset.recipe.frontal_only
+        samples: dict[BackboneInput, tuple[ImageSample, ImageSample]] = {}
         for row in rows:
             # Before any network is loaded: what is missing is said at once.
-            theirs = sampled(view.folder_of(row, dataset), frontal)
-            ours, theirs = equally_many(sampled(view.data_folders[corpus], frontal), theirs)
+            folder = view.folder_of(row.recipe.backbone, dataset)
             found = _network(view, row, dataset)
             if found is None:
                 absent.append(f"{row.display} on {dataset.display}")
                 continue
-            inputs.append(_MapInputs(row.name, dataset, *found, ours, theirs))
+            sees = backbone_input(row.recipe.backbone, dataset.recipe)
+            if sees not in samples:  # networks that are fed alike share their samples
+                first, second = (
+                    sample_images(view.store.files, place, MOST, 0, frontal, sees)
+                    for place in (view.data_folders[corpus], folder)
+                )
+                samples[sees] = equally_many(first, second)
+            inputs.append(_MapInputs(row.name, dataset, *found, *samples[sees], sees))
     # Each map is computed by one thread, matrix products too: shared out among threads they differ in their last bit
     # with what else is going on, and t-SNE makes another map of that.
     with threadpool_limits(1):
@@ -160,9 +163,8 @@ def _network(view: View, row: EncoderRow, dataset: Dataset) -> tuple[nn.Module, 
 def _panel(given: _MapInputs) -> Panel:
     """Compute a map: features (N, D), their numbers, and their t-SNE."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    spec = given.dataset.recipe.eval_spec
     parts = given.first, given.second
-    features = np.concatenate([image_features(given.backbone, spec, part.pixels, device) for part in parts])
+    features = np.concatenate([image_features(given.backbone, given.sees, part.pixels, device) for part in parts])
     is_second = np.repeat([False, True], [len(part) for part in parts])
     # Two sets may use one id for two people.
     patients = np.array([f"{part.source}/{patient}" for part in parts for patient in part.patient_ids])

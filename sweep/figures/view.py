@@ -19,6 +19,7 @@ from sweep.store.store import ReadStore
 from sweep.studies.layout import TableLayout
 from sweep.studies.plan import Plan
 from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study
+from trainables.recipe import BackboneSpec
 from trainables.registry import PROTOCOLS
 
 GROUP_TITLES = {BASELINE: "Baselines", "image-text": "Image-text", "image-image": "Image-image", "joint": "Joint"}
@@ -112,9 +113,9 @@ class View:
         """Rows of all other groups."""
         return tuple(row for row in self.rows if row.group != BASELINE)
 
-    def folder_of(self, row: EncoderRow, dataset: Dataset) -> str:
-        """Folder of the shards that a row's cells read. Raises CannotDraw where they are not in the storage."""
-        label = self.study.build_read(row.recipe.backbone, dataset).label
+    def folder_of(self, backbone: BackboneSpec, dataset: Dataset) -> str:
+        """Folder of the shards that a network's cells read. Raises CannotDraw where they are not in the storage."""
+        label = self.study.build_read(backbone, dataset).label
         if label not in self.data_folders:
             raise CannotDraw(f"The storage has no shards of {label}, whose images are needed.")
         return self.data_folders[label]

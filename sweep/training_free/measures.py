@@ -27,11 +27,12 @@ from sweep.studies.cell import EncoderRun
 from trainables.evaluation import knn, retrieval, zero_shot
 from trainables.evaluation.cell_job import LOGIT, PROBABILITY, predictions_parquet
 from trainables.evaluation.cell_model import load_backbone
-from trainables.evaluation.dataset import Parts, load_parts
+from trainables.evaluation.dataset import Parts, backbone_input, load_parts
 from trainables.evaluation.encoder_features import image_features
 from trainables.evaluation.image_text import image_text_part, load_image_text
 from trainables.evaluation.metrics import auroc_per_finding, macro
 from trainables.recipe import DownstreamRecipe, PretrainRecipe, RandomInit
+from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation import EvalSpec
 
 Contents = dict[str, bytes]  # name of a file -> what is in it
@@ -142,8 +143,8 @@ def _headline(result: dict[str, Any]) -> str:
 
 # Items of one kind come encoder by encoder, each on every data set: the two of the paper stay in memory.
 @lru_cache(maxsize=2)
-def _parts(store: ReadStore, folder: str, recipe: DownstreamRecipe) -> Parts:
-    return load_parts(store.files, folder, read_manifest(store.files, folder), recipe)
+def _parts(store: ReadStore, folder: str, recipe: DownstreamRecipe, sees: BackboneInput) -> Parts:
+    return load_parts(store.files, folder, read_manifest(store.files, folder), recipe, sees)
 
 
 def _recipe_of(data: Snapshot, source: str) -> DownstreamRecipe:
@@ -162,11 +163,11 @@ def _labelled(parts: Parts, scores: np.ndarray, kind: str) -> Measured:
 def _knn(data: Snapshot, item: Item, device: torch.device) -> Measured:
     """Labels of the nearest training images, all of them with their labels."""
     recipe = _recipe_of(data, item.source)
-    parts = _parts(data.store, data.data_folders[item.build], recipe)
+    sees = backbone_input(item.run.recipe.backbone, recipe)
+    parts = _parts(data.store, data.data_folders[item.build], recipe, sees)
     backbone = load_backbone(data.store.files, data.store.folder(item.run), item.run.recipe.backbone)
     train, test = (
-        torch.from_numpy(image_features(backbone, recipe.eval_spec, part.pixels, device))
-        for part in (parts.train, parts.test)
+        torch.from_numpy(image_features(backbone, sees, part.pixels, device)) for part in (parts.train, parts.test)
     )
     # Probabilities: where all neighbours agree they are 0 or 1, which no logit is.
     return _labelled(parts, knn.knn_probabilities(train, parts.train.targets, parts.train.known, test), PROBABILITY)
@@ -175,10 +176,11 @@ def _knn(data: Snapshot, item: Item, device: torch.device) -> Measured:
 def _zero_shot(data: Snapshot, item: Item, device: torch.device) -> Measured:
     """A prompt for a finding against one for its absence; no label of the data set is read but to measure."""
     recipe = _recipe_of(data, item.source)
-    parts = _parts(data.store, data.data_folders[item.build], recipe)
+    sees = backbone_input(item.run.recipe.backbone, recipe)
+    parts = _parts(data.store, data.data_folders[item.build], recipe, sees)
     model = load_image_text(data.store.open(item.run), item.run.recipe, device)
     present, absent = zero_shot.class_embeddings(model.texts, parts.findings)
-    images = model.images(recipe.eval_spec, parts.test.pixels)
+    images = model.images(sees, parts.test.pixels)
     return _labelled(parts, zero_shot.zero_shot_logits(images, present, absent, model.scale), LOGIT)
 
 
@@ -189,13 +191,14 @@ def _retrieval(data: Snapshot, item: Item, device: torch.device) -> Measured:
     counts = manifest.counts["splits"]
     # Held-out images that the encoder was not pretrained on, so that no report was learned by heart.
     split = "test" if counts["test"]["with_impression"] else "val"
-    images = open_split(data.store.files, folder, manifest, split)
+    backbone = item.run.recipe.backbone
+    sees = BackboneInput(EvalSpec(backbone.image_size), own=backbone.preprocessing)
+    images = open_split(data.store.files, folder, manifest, split, sees.fit(manifest.shape))
     pairs = [(row, text) for row, text in enumerate(images.impressions) if text][:MOST_PAIRS]
     rows = [row for row, _ in pairs]
     texts, own = retrieval.distinct([text for _, text in pairs])
     model = load_image_text(data.store.open(item.run), item.run.recipe, device)
-    spec = EvalSpec(size=item.run.recipe.backbone.image_size)
-    found = retrieval.recall(model.images(spec, images.pixels[rows]), model.texts(texts), own)
+    found = retrieval.recall(model.images(sees, images.pixels[rows]), model.texts(texts), own)
     return {}, {"split": split, **asdict(found)}
 
 

@@ -107,11 +107,15 @@ def prepare_test(spec: EvalSpec, pixels: np.ndarray, device: torch.device) -> Te
         return prepare(spec, pixels, None, device)
     assert spec.test_resize is not None, "EvalSpec refuses ten_crop without it"
     grey = _resized(pixels, spec.test_resize, device)
-    last = spec.test_resize - spec.size  # where the last crop along an axis begins
-    corners = [(0, 0), (0, last), (last, 0), (last, last), _centre(grey, spec.size)]
+    return torch.stack([_finish(spec, crop) for crop in ten_crops(grey, spec.size)], dim=1)
+
+
+def ten_crops(grey: Tensor, size: int) -> list[Tensor]:
+    """(B, T, T) -> ten of (B, size, size): corners and centre, then those of the mirror image, as torchvision's."""
+    last = grey.shape[1] - size  # where the last crop along an axis begins
+    corners = [(0, 0), (0, last), (last, 0), (last, last), _centre(grey, size)]
     # Crops of the mirror image, and not mirrored crops: an odd margin puts their centres one pixel apart.
-    crops = [_crop(image, y, x, spec.size) for image in (grey, grey.flip(-1)) for y, x in corners]
-    return torch.stack([_finish(spec, crop) for crop in crops], dim=1)
+    return [_crop(image, y, x, size) for image in (grey, grey.flip(-1)) for y, x in corners]
 
 
 def _resized(pixels: np.ndarray, side: int, device: torch.device) -> Tensor:

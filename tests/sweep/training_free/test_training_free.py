@@ -22,6 +22,7 @@ from sweep.training_free.measures import compute_all, items_of, rows_of, table_m
 from trainables.batch import MULTI_MODAL, Batch
 from trainables.evaluation.image_text import load_image_text
 from trainables.evaluation.metrics import auroc_per_finding, macro
+from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation import EvalSpec, prepare
 
 KINDS = ("knn", "zero_shot", "retrieval")
@@ -96,7 +97,7 @@ def test_the_loaded_space_is_the_one_that_was_trained(data):
     batch = Batch({MULTI_MODAL: prepare(spec, pixels, None, torch.device("cpu"))}, ids, mask)
     with torch.no_grad():
         expected = model.objective(model.backbone, batch)["clip"]
-    logits = model.scale * model.images(spec, pixels) @ model.texts(texts).T
+    logits = model.scale * model.images(BackboneInput(spec), pixels) @ model.texts(texts).T
     target = torch.arange(len(rows))
     cross = torch.nn.functional.cross_entropy
     assert float((cross(logits, target) + cross(logits.T, target)) / 2) == pytest.approx(float(expected), abs=1e-4)
