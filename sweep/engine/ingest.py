@@ -16,7 +16,7 @@ from sweep.store.lease import Lease
 from sweep.store.same_images import check_same_images
 from sweep.store.shards import DataPlan, built_folders, manifests, plan_data, synthetic_root
 from sweep.store.store import ReadStore, Store
-from sweep.studies.instances import check_findings
+from sweep.studies.instances import finding_problems
 from sweep.studies.study import Study
 from trainables.recipe import PretrainRecipe
 
@@ -64,7 +64,9 @@ def _check_findings(study: Study, plans: Mapping[str, DataPlan], built: Mapping[
                 known = find(plan.raw, options_of(plan.spec))
             else:
                 continue
-            check_findings(dataset.recipe.findings or (), known, f"study {study.name!r}, dataset {dataset.instance}")
+            where = f"study {study.name!r}, dataset {dataset.instance}"
+            for problem in finding_problems(dataset.recipe.findings or (), known, where):
+                raise ValueError(problem)
 
 
 def _check_sizes(corpus: str, recipes: dict[str, PretrainRecipe], train: int, val: int, what: str) -> None:

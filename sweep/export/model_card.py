@@ -71,10 +71,11 @@ def _origin(data: Snapshot, run: EncoderRun, artefacts: Artefacts) -> list[str]:
     result = artefacts.result
     manifest = data.manifests.get(run.corpus) if run.corpus else None
     found = f", data fingerprint `{manifest.fingerprint}`" if manifest else ""
+    source = "" if run.corpus == data.study.corpus.source else f" (source {data.study.corpus.source})"
     epoch = result.get("best_epoch")  # counted from 0
     kept = f", epoch {epoch + 1} of {len(result['history'])} kept by validation loss" if epoch is not None else ""
     return [
-        f"Pretrained on {result['num_train_images']:,} images of `{run.corpus}`{found}; pretraining seed "
+        f"Pretrained on {result['num_train_images']:,} images of `{run.corpus}`{source}{found}; pretraining seed "
         f"{run.pretrain_seed}, global batch {run.recipe.global_batch_size}{kept}; started from row "
         f"`{run.recipe.initial}`."
     ]

@@ -82,6 +82,7 @@ def check_input(request: Request) -> CheckedInput:
     from sweep.store.shards import parse_raw, plan_data
     from sweep.store.snapshot import fingerprints_of
     from sweep.store.store import Store
+    from sweep.studies.part import with_asked_rows
     from sweep.studies.plan import make_plan, parse_only
     from sweep.studies.presets import load_study
     from trainables.networks.backbones import check_backbone
@@ -92,8 +93,9 @@ def check_input(request: Request) -> CheckedInput:
         check_backbone(row.recipe.backbone)
     make_plan(study, fingerprints_of(study, {}), only)  # refuses what does not fit together
     store = Store(request.storage)
-    data = plan_data(study, parse_raw(list(request.raw), study), store)
-    check_data(study, data, store)
+    asked = with_asked_rows(study, only)  # builds that only other rows read hold nothing up
+    data = plan_data(asked, parse_raw(list(request.raw), study), store)
+    check_data(asked, data, store)
     return CheckedInput(study, store, data, only)
 
 
@@ -105,11 +107,13 @@ def _build_and_run(request: Request, checked: CheckedInput, sinks: "SinkOptions"
     from sweep.store.results import ResultReader
     from sweep.store.shards import manifests
     from sweep.store.snapshot import fingerprints_of
+    from sweep.studies.part import with_asked_rows
     from sweep.studies.plan import make_plan
 
     study, store = checked.study, checked.store
     try:
-        folders = build_data(study, checked.data, store, partial(display.bar, unit="images"), display.say)
+        asked = with_asked_rows(study, checked.only)
+        folders = build_data(asked, checked.data, store, partial(display.bar, unit="images"), display.say)
     except (ArchiveError, ValueError) as error:  # ValueError: builds that cannot stand beside each other
         raise BadInput(error) from error
     built = manifests(folders, store)

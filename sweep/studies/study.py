@@ -9,7 +9,7 @@ from datasets_io.fingerprint import added, fingerprint
 from datasets_io.sources.registry import get_source
 from datasets_io.synthetic.plan import SyntheticSpec
 from sweep.studies.builds import Build, build_of
-from sweep.studies.instances import Use, check_uses
+from sweep.studies.instances import Use, use_problems
 from sweep.studies.needed_form import needed_form
 from trainables.recipe import BackboneSpec, DownstreamRecipe, PretrainRecipe, Resources
 from trainables.registry import PROTOCOLS
@@ -91,6 +91,12 @@ class Study:
         return self.corpus.source if self.corpus_name is None else self.corpus_name
 
     @property
+    def uses(self) -> tuple[Use, ...]:
+        """The corpus, then the datasets, as they are told apart."""
+        datasets = (Use(d.instance, d.build, d.display, d.recipe.findings) for d in self.datasets)
+        return (Use(self.corpus_instance, self.corpus), *datasets)
+
+    @property
     def instances(self) -> dict[str, str]:
         """Name of each use of a source -> the source: the corpus, then the datasets."""
         return {self.corpus_instance: self.corpus.source, **{d.instance: d.source for d in self.datasets}}
@@ -127,11 +133,8 @@ class Study:
 
 def check_study(study: Study) -> None:
     """Check what can be wrong before any data is read. Raises ValueError with what is allowed."""
-    check_uses(
-        study.name,
-        Use(study.corpus_instance, study.corpus),
-        [Use(d.instance, d.build, d.display, d.recipe.findings) for d in study.datasets],
-    )
+    for problem in use_problems(study.name, study.uses):
+        raise ValueError(problem)
     names = {row.name for row in study.rows + study.hidden_rows}
     if study.interval not in INTERVALS:
         raise ValueError(f"study {study.name!r} has interval {study.interval!r}; allowed: {', '.join(INTERVALS)}")

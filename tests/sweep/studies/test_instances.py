@@ -9,6 +9,7 @@ from datasets_io.build.spec import BuildSpec
 from datasets_io.sources.csv_images import CsvOptions
 from sweep.studies import STUDIES, Dataset, EncoderRow, check_study, demo, load_study
 from sweep.studies.layout import layout_of
+from sweep.studies.part import with_asked_rows
 from sweep.studies.plan import make_plan, parse_only
 from trainables.recipe import BackboneSpec, LabelPolicy, RandomInit
 from trainables.views.preprocessing import Preprocessing
@@ -86,7 +87,7 @@ def test_the_corpus_and_a_dataset_of_one_source_are_one_build_or_have_names():
     assert {run.corpus for run in plan_of(named).encoders} == {None, "inside"}
 
 
-@pytest.mark.parametrize("name", ["", "..", "../mine", "a b", "a/b", "übung", "a=b"])
+@pytest.mark.parametrize("name", ["", "..", "../mine", "a b", "-a", "a/b", "übung", "a=b"])
 def test_a_name_is_part_of_paths(name):
     refused(replace(BASE, datasets=(replace(NIH, name=name),)), repr(name), "letters, digits, _ and -")
     refused(replace(BASE, corpus_name=name), repr(name), "letters, digits, _ and -")
@@ -119,6 +120,15 @@ def test_a_row_that_needs_another_form_reads_a_build_of_its_own():
     read = {(cell.encoder.row, cell.dataset): cell.shards for cell in plan.cells}
     assert [read[row, "u-zeros"] for row in ("simclr", "row 0", "row 1")] == labels[4:]
     assert all(cell.data_fingerprint == cell.shards for cell in plan.cells), "of the build that is read"
+
+
+def test_rows_that_are_not_asked_for_need_no_build():
+    study = with_rows(BASE, FED)
+    assert len(study.data_builds()) == 5
+    part = with_asked_rows(study, {"method": ("clip+simclr",)})
+    assert [row.name for row in part.rows] == ["imagenet", "clip+simclr"], "and what it starts from"
+    assert [build.label for build in part.data_builds()] == ["mimic_cxr", "chexpert", "nih_cxr14"]
+    assert with_asked_rows(study, {"seed": ("0",)}) == study
 
 
 @pytest.mark.parametrize("rows", [(FED,), (BackboneSpec("resnet50", 512), FED)])
