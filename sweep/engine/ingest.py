@@ -14,7 +14,7 @@ from datasets_io.synthetic.archives import write_archives
 from sweep.store.damage import DATA
 from sweep.store.lease import Lease
 from sweep.store.same_images import check_same_images
-from sweep.store.shards import DataPlan, built_folders, manifests, plan_data, synthetic_root
+from sweep.store.shards import DataPlan, built_folders, manifests, naming, plan_data, synthetic_root
 from sweep.store.store import ReadStore, Store
 from sweep.studies.instances import finding_problems
 from sweep.studies.study import Study
@@ -32,9 +32,10 @@ def check_data(study: Study, plans: dict[str, DataPlan], store: ReadStore) -> No
     """
     built = manifests(built_folders(plans), store)  # a damaged one is named before any work
     listed: dict[tuple[BuildSpec, Path], list[Record]] = {}
-    for plan in plans.values():
+    for label, plan in plans.items():
         if not plan.built and plan.raw is not None and (plan.spec, plan.raw) not in listed:  # several labels, one build
-            listed[plan.spec, plan.raw] = check_archive(plan.spec, plan.raw)
+            with naming(label, plan.spec):
+                listed[plan.spec, plan.raw] = check_archive(plan.spec, plan.raw)
     _check_findings(study, plans, built)
     check_same_images(study, built_folders(plans), built, store.files)
     recipes = {row.name: row.recipe for row in study.rows if isinstance(row.recipe, PretrainRecipe)}

@@ -100,7 +100,6 @@ def check_input(request: Request) -> CheckedInput:
 
 
 def _build_and_run(request: Request, checked: CheckedInput, sinks: "SinkOptions", display: "Display") -> int:
-    from datasets_io.schema import ArchiveError
     from sweep.engine.driver import Work
     from sweep.engine.ingest import build_data
     from sweep.report.live import live_tables
@@ -114,7 +113,7 @@ def _build_and_run(request: Request, checked: CheckedInput, sinks: "SinkOptions"
     try:
         asked = with_asked_rows(study, checked.only)
         folders = build_data(asked, checked.data, store, partial(display.bar, unit="images"), display.say)
-    except (ArchiveError, ValueError) as error:  # ValueError: builds that cannot stand beside each other
+    except ValueError as error:  # an archive that is not whole, or builds that cannot stand beside each other
         raise BadInput(error) from error
     built = manifests(folders, store)
     plan = make_plan(study, fingerprints_of(study, built), checked.only)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from datasets_io.build.spec import BuildSpec, data_folder, identity_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest
 from datasets_io.corpus.read import local_cache, read_manifest
 from datasets_io.fingerprint import fingerprint
+from datasets_io.schema import ArchiveError
 from datasets_io.sources.registry import SOURCES, get_source
 from datasets_io.synthetic.archives import is_written
 from sweep.store.damage import DATA, data_damage
@@ -173,7 +175,11 @@ def plan_data(study: Study, raw: Mapping[str, Path], store: ReadStore) -> dict[s
     # Synthetic data stands in only where no archive is named.
     if not raw and study.synthetic is not None:
         return _plan_synthetic(study, store, builds)
-    found = {b.label: _plan_of(b.spec, archives[b.instance], store) for b in builds if b.instance in archives}
+    found: dict[str, DataPlan] = {}
+    for build in builds:
+        if build.instance in archives:
+            with naming(build.label, build.spec):
+                found[build.label] = _plan_of(build.spec, archives[build.instance], store)
     for build in builds:  # in a second pass: an archive that is not whole is named before a build that is not there
         if build.label not in found:
             recorded = _recorded(study, build.label, builds_of(store, build.spec), store)
@@ -181,6 +187,17 @@ def plan_data(study: Study, raw: Mapping[str, Path], store: ReadStore) -> dict[s
             folder = recorded[0] if unclear and recorded else _one_build(study, store, build)
             found[build.label] = DataPlan(build.spec, None, folder, True)
     return {build.label: found[build.label] for build in builds}
+
+
+@contextmanager
+def naming(label: str, spec: BuildSpec) -> Iterator[None]:
+    """An ArchiveError of the block names the build, where the source's name, which it may have, does not tell it."""
+    try:
+        yield
+    except ArchiveError as error:
+        if label == spec.source:
+            raise
+        raise ArchiveError(f"{label}: {error}") from error
 
 
 def _plan_of(spec: BuildSpec, raw: Path, store: ReadStore) -> DataPlan:

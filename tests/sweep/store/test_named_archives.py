@@ -1,6 +1,7 @@
 """Which archive does each use of a source read: --raw NAME=DIR, SOURCE=DIR, earlier builds, the last report?"""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from csv_archives import write_archive
 
 from datasets_io.build import build
 from datasets_io.build.spec import BuildSpec
+from datasets_io.schema import ArchiveError
 from datasets_io.sources.csv_images import CsvOptions
 from datasets_io.synthetic.archives import write_archives
 from datasets_io.synthetic.plan import SyntheticSpec
@@ -114,6 +116,15 @@ def test_findings_of_a_csv_are_checked_before_any_work(store, raw):
         store,
         *values(raw, *raw),
     )
+
+
+def test_an_archive_that_is_not_whole_is_named_by_its_use(store, raw, tmp_path):
+    lacking = replace(STUDY, datasets=(replace(OUTSIDE, build=replace(PIXELS, options=CsvOptions("none.csv"))),))
+    with pytest.raises(ArchiveError, match=r"^outside: .* has no none\.csv"):
+        run(lacking, store, *values(raw, *raw))
+    shutil.copy(f"{raw['outside']}/images.csv", tmp_path)
+    with pytest.raises(ArchiveError, match=r"^outside: 20 of 20 listed images are not below"):
+        run(STUDY, store, *values(raw, "inside"), f"outside={tmp_path}")
 
 
 def test_a_synthetic_study_has_no_csv(store):
