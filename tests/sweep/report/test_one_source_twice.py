@@ -4,9 +4,11 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from csv_archives import write_archive
 from trained_storage import Trained, small_study, train
@@ -16,10 +18,13 @@ from datasets_io.sources.csv_images import CsvOptions
 from sweep.report.write import write_report
 from sweep.store.report_folder import ReportFolder
 from sweep.store.results import ResultReader
+from sweep.store.same_images import check_same_images
 from sweep.store.shard_checks import open_sources
+from sweep.store.shards import manifests
 from sweep.store.snapshot import OpenedStudy, Origin
-from sweep.studies import Dataset, Study, check_study
-from trainables.recipe import LabelPolicy
+from sweep.studies import Dataset, EncoderRow, Study, check_study
+from trainables.recipe import BackboneSpec, LabelPolicy, RandomInit
+from trainables.views.preprocessing import Preprocessing
 
 SMALL = small_study(protocols=("LP",))
 
@@ -142,3 +147,26 @@ def test_a_csv_is_the_corpus_and_another_one_the_dataset(tmp_path):
     assert {cell.data_fingerprint for cell in made.plan.cells} == {value["data"]["outside"]["fingerprint"]}
     assert made.store.open(made.plan.cells[0]).result["num_train_images"] == 30
     assert {name for name, _ in table_of(files)} == {"outside"}
+
+
+def test_rows_that_read_other_forms_of_one_set_have_the_same_images_and_labels(tmp_path):
+    forms = {
+        "square": BackboneSpec("demo_cnn", 32),
+        "larger": BackboneSpec("demo_cnn", 48),
+        "aspect": BackboneSpec("demo_cnn", 40, preprocessing=Preprocessing(40, "shortest")),
+    }
+    rows = tuple(EncoderRow(name, name.title(), "baseline", RandomInit(spec)) for name, spec in forms.items())
+    study = replace(csv_study(), rows=rows, protocols=("FT",), seeds=(0,))
+    archive = write_archive(tmp_path / "raw", images=50, seed=1, table="outside.csv")
+    shutil.copy(archive / "outside.csv", archive / "images.csv")
+    made = train(study, tmp_path / "run", {"csv_images": archive})
+    assert list(made.data_folders) == ["inside", "outside", "outside (48)", "outside (aspect, 256)"]
+    check_same_images(study, made.data_folders, manifests(made.data_folders, made.store), made.store.files)
+    found = {(cell.encoder.row, cell.label_percent): made.store.open(cell) for cell in made.plan.cells}
+    for percent in (1, 10, 100):
+        assert len({found[name, percent].result["subset_sha256"] for name in forms}) == 1, percent
+    ids = [pq.read_table(io.BytesIO(one.read("predictions.parquet")))["image_id"].to_pylist() for one in found.values()]
+    assert all(one == ids[0] for one in ids) and len(ids[0]) == 10
+    assert len({cell.data_fingerprint for cell in made.plan.cells}) == 3
+    files = report_of(made)
+    assert all(f"- {label}: fingerprint " in files["report.md"] for label in made.data_folders)
