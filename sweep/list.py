@@ -8,6 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from datasets_io.nearest import did_you_mean
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
@@ -42,7 +43,7 @@ def list_command(
 def rows_of(kind: str) -> list[Row]:
     """The rows of one list. Raises BadInput for a kind that there is not."""
     if kind not in KINDS:
-        raise BadInput(f"there is no list of {kind!r}; allowed: {', '.join(KINDS)}")
+        raise BadInput(f"there is no list of {kind!r}; allowed: {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
     return {"methods": methods, "datasets": datasets, "studies": studies, "protocols": protocols}[kind]()
 
 

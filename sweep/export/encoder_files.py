@@ -8,6 +8,7 @@ from typing import Any
 import timm
 from torch import Tensor
 
+from datasets_io.nearest import did_you_mean
 from datasets_io.storage.artefacts import Artefacts, CorruptArtefact
 from sweep.export.model_card import model_card
 from sweep.store.damage import RUN_AGAIN_READING, Damage, data_name
@@ -42,8 +43,9 @@ def find_encoder(data: Snapshot, name: str) -> EncoderRun:
     for run in runs:  # `random-p0`, where each downstream seed has drawn a network
         if name == f"{run.row}-p{run.pretrain_seed}":
             return run
-    known = ", ".join(dict.fromkeys(run.row for run in data.plan.encoders))
-    raise BadInput(f"study {data.study.name!r} has no encoder {name!r}; it has {known}")
+    known = dict.fromkeys(run.row for run in data.plan.encoders)
+    hint = did_you_mean(name, (*known, *map(str, runs)))
+    raise BadInput(f"study {data.study.name!r} has no encoder {name!r}; it has {', '.join(known)}{hint}")
 
 
 def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:

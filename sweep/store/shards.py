@@ -9,6 +9,7 @@ from datasets_io.build.spec import BuildSpec, data_folder, identity_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest
 from datasets_io.corpus.read import local_cache, read_manifest
 from datasets_io.fingerprint import fingerprint
+from datasets_io.nearest import did_you_mean
 from datasets_io.sources.registry import get_source
 from datasets_io.synthetic.archives import is_written
 from sweep.store.damage import DATA, data_damage
@@ -109,7 +110,8 @@ def plan_data(study: Study, raw: dict[str, Path], store: ReadStore) -> dict[str,
     specs = {spec.source: spec for spec in study.builds()}
     unused = sorted(set(raw) - set(specs))
     if unused:
-        raise ValueError(f"study {study.name!r} does not read {', '.join(unused)}; it reads {', '.join(specs)}")
+        hint = did_you_mean(unused[0], specs)
+        raise ValueError(f"study {study.name!r} does not read {', '.join(unused)}; it reads {', '.join(specs)}{hint}")
     found: dict[str, DataPlan] = {}
     for source, spec in specs.items():
         if source in raw:

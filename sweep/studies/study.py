@@ -1,16 +1,16 @@
-"""What is a study: rows, datasets, seeds and protocols in one frozen value, checked before any data is seen."""
+"""What is a study: rows, datasets, seeds and protocols in one frozen value that checks/ can check."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from datasets_io.build.spec import BuildSpec
 from datasets_io.fingerprint import fingerprint
-from datasets_io.sources.registry import get_source
 from datasets_io.synthetic.plan import SyntheticSpec
-from trainables.recipe import DownstreamRecipe, PretrainRecipe, Resources
-from trainables.registry import PROTOCOLS
+from trainables.recipe import DownstreamRecipe, Resources
 
 BASELINE = "baseline"  # the group of rows that others are compared with
+TRAINING_FREE = ("knn", "zero_shot", "retrieval")  # columns without training (sweep/training_free/measures.py)
+NEEDS_REPORTS = ("zero_shot", "retrieval")  # those of them that ask a text tower
 INTERVALS = ("t", "z")  # Student's t with n - 1 degrees of freedom, or the normal distribution's 1.96
 
 
@@ -77,32 +77,6 @@ class Study:
         # dataset of the corpus's source is that build too; all others keep their order, and so their label subsets.
         specs = (self.corpus, *(dataset.build for dataset in self.datasets))
         return tuple(replace(spec, order="hash") if spec.source == self.corpus.source else spec for spec in specs)
-
-
-def check_study(study: Study) -> None:
-    """Check what can be wrong before any data is read. Raises ValueError with what is allowed."""
-    names = {row.name for row in study.rows + study.hidden_rows}
-    if study.interval not in INTERVALS:
-        raise ValueError(f"study {study.name!r} has interval {study.interval!r}; allowed: {', '.join(INTERVALS)}")
-    corpus = get_source(study.corpus.source)
-    for protocol in study.protocols:
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"study {study.name!r} has no protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
-        start = PROTOCOLS[protocol].starts_from  # LPFT begins with the head that LP has trained
-        if start is not None and start not in study.protocols:
-            raise ValueError(f"protocol {protocol} starts from {start}: add {start} to the study's protocols")
-    for dataset in study.datasets:
-        get_source(dataset.source)
-    for row in study.rows:
-        if not isinstance(row.recipe, PretrainRecipe):
-            continue
-        if row.recipe.initial not in names:
-            raise ValueError(f"{row.name} starts from {row.recipe.initial!r}, which is no row of study {study.name!r}")
-        if row.recipe.objective.needs_text and not corpus.has_reports:
-            raise ValueError(
-                f"method {row.name!r} reads reports, but corpus {corpus.name!r} has none; take a corpus with "
-                "reports (mimic_cxr, or csv_images with a report column) or leave this method out"
-            )
 
 
 # Fields of a Study that decide no number: what it is called, how it is run and shown. Its synthetic archives do, and

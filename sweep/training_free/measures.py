@@ -17,6 +17,7 @@ import torch
 
 from datasets_io.corpus.read import open_split, read_manifest
 from datasets_io.fingerprint import fingerprint
+from datasets_io.nearest import did_you_mean
 from datasets_io.storage.artefacts import Artefacts, is_done, open_artefacts, publish
 from datasets_io.storage.files import Files
 from sweep.store.damage import Damage
@@ -85,7 +86,9 @@ def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]
 def _check_kinds(kinds: Iterable[str]) -> None:
     for kind in kinds:
         if kind not in KINDS:
-            raise BadInput(f"there is no training-free kind {kind!r}; known: {', '.join(KINDS)}")
+            raise BadInput(
+                f"there is no training-free kind {kind!r}; known: {', '.join(KINDS)}{did_you_mean(kind, KINDS)}"
+            )
 
 
 def reads_reports(recipe: object) -> bool:
