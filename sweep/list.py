@@ -12,7 +12,7 @@ from datasets_io.nearest import did_you_mean
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
-from sweep.cli.options import AsJson
+from sweep.cli.options import AsJson, Command
 from sweep.studies.bad_input import BadInput
 
 Row = dict[str, object]  # column -> value: text, number, truth value, or a list of texts
@@ -21,7 +21,7 @@ KINDS = ("methods", "datasets", "studies", "protocols")
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-@app.command(epilog="For example: python -m sweep.list methods")
+@app.command(cls=Command, epilog="For example: python -m sweep.list methods")
 def list_command(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")], as_json: AsJson = False
 ) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.storage.artefacts import Artefacts, CorruptArtefact
+from datasets_io.storage.files import file_in_the_way
 from sweep.export.model_card import model_card
 from sweep.store.damage import RUN_AGAIN_READING, Damage, data_name
 from sweep.store.snapshot import Snapshot
@@ -58,6 +59,8 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     done, _ = data.store.done_and_failed()
     if data.store.folder(run) not in done:
         raise BadInput(f"encoder {run} is not finished in {data.store.uri}")
+    if (file := file_in_the_way(folder)) is not None:
+        raise BadInput(f"--to {folder}: {file} is a file; give a new folder")
     if folder.exists() and any(folder.iterdir()):
         raise BadInput(f"{folder} is not empty: give a new folder, so that nothing in it is replaced")
     if str(run) in data.damage:

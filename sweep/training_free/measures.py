@@ -66,7 +66,7 @@ def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]
     Raises BadInput for a kind that is not one of KINDS.
     """
     kinds = data.study.training_free if kinds is None else kinds
-    _check_kinds(kinds)
+    check_kinds(kinds)
     rows = {row.name for row in data.study.rows}
     items = []
     for kind in kinds:
@@ -83,7 +83,8 @@ def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]
     return items
 
 
-def _check_kinds(kinds: Iterable[str]) -> None:
+def check_kinds(kinds: Iterable[str]) -> None:
+    """Raise BadInput for a kind that is not one of KINDS."""
     for kind in kinds:
         if kind not in KINDS:
             raise BadInput(
@@ -275,8 +276,8 @@ def table_markdown(
     return "\n".join(lines) + "\n"
 
 
-def _is_complete(data: Snapshot, kinds: tuple[str, ...]) -> bool:
-    """Whether every number is there whose encoder is finished and whose data are built."""
+def is_complete(data: Snapshot, kinds: tuple[str, ...] | None = None) -> bool:
+    """Whether every number is there whose encoder is finished and whose data are built. kinds: as of `items_of`."""
     done, sizes = data.store.done_and_failed()[0], data.store.files.sizes(TRAINING_FREE)
     wanted = [i for i in items_of(data, kinds) if data.store.folder(i.run) in done and i.source in data.data_folders]
     return all(isinstance(_kept(data, item, sizes), Artefacts) for item in wanted)

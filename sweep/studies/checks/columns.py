@@ -27,7 +27,7 @@ def column_problems(study: Study) -> Iterator[str]:
     for name in ("rows", "datasets", "protocols", "seeds", "pretrain_seeds"):
         if not getattr(study, name):
             yield f"{title} has no {name}: there would be nothing to compute; give at least one"
-    for name in ("datasets", "protocols", "seeds", "pretrain_seeds", "training_free"):
+    for name in ("protocols", "seeds", "pretrain_seeds", "training_free"):
         yield from _repeated(f"{title}: {name}", getattr(study, name))
     yield from _seeds(title, study)
     yield from _unknown(title, "protocol", study.protocols, PROTOCOLS)
@@ -45,8 +45,7 @@ def column_problems(study: Study) -> Iterator[str]:
 def _repeated(what: str, values: Iterable[object]) -> Iterator[str]:
     for value, count in Counter(values).items():
         if count > 1:  # each would be computed and counted as often
-            shown = f"dataset {value.display!r}" if isinstance(value, Dataset) else repr(value)
-            yield f"{what} has {shown} {count} times: leave the others out"
+            yield f"{what} has {value!r} {'twice' if count == 2 else f'{count} times'}: once is enough"
 
 
 def _seeds(title: str, study: Study) -> Iterator[str]:

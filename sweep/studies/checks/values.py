@@ -7,7 +7,6 @@ light where it is used, after hours, and with a traceback.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -25,6 +24,7 @@ def value_problems(study: Study) -> list[str]:
         return found
     rows = (*study.rows, *study.hidden_rows)
     found = [text for row in rows for text in _of_recipe(row)]
+    others: list[tuple[str, str, object]]
     others = [(_title(study), "corpus", study.corpus), (_title(study), "synthetic", study.synthetic)]
     for dataset in study.datasets:
         others += [(_title(dataset), "build", dataset.build), (_title(dataset), "recipe", dataset.recipe)]
@@ -45,7 +45,6 @@ def _of_fields(value: Any, title: str, path: str) -> Iterator[str]:
         yield from _of_value(getattr(value, field.name), hints.get(field.name, Any), title, place)
 
 
-@cache
 def _hints(kind: type) -> dict[str, Any]:
     """Field -> its type; empty for a class of a study file whose types cannot be resolved."""
     try:
@@ -110,17 +109,21 @@ def _called_arm(kind: Any) -> str:
         if args[1:] == (...,):
             return f"a tuple, each item {_called(args[0])}"
         return f"a tuple of {len(args)} ({', '.join(map(_called, args))})"
-    return f"a {getattr(kind, '__name__', kind)}"
+    name = getattr(kind, "__name__", str(kind))
+    return "anything" if kind is Any else f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def _advice(value: Any, hint: Any, place: str) -> str:
     """How the same is written as a tuple, for what was meant as one."""
-    if not any(get_origin(arm) is tuple for arm in _arms(hint)):
+    wanted = next((arm for arm in _arms(hint) if get_origin(arm) is tuple), None)
+    if wanted is None:
         return ""
     name = place.rpartition(".")[2]
+    if isinstance(value, dict):
+        return f": write {name}=tuple({name}.items())"
     if isinstance(value, list) and len(repr(value)) <= 60:
         return f": write {name}={tuple(value)!r}"
-    if type(value) in (int, str):
+    if _fits(value, get_args(wanted)[0]):
         return f": write {name}=({value!r},)"
     return ": tuple(...) makes one of what can be counted up" if hasattr(value, "__iter__") else ""
 
@@ -148,6 +151,8 @@ def _without_identity(value: Any, title: str, place: str) -> Iterator[str]:
         inner, name = _first_unhashable(value, place)
         shown = repr(inner) if len(repr(inner)) <= 60 else f"a {type(inner).__name__}"
         advice = "write it as a tuple" if isinstance(inner, (list, dict, set)) else str(error)
+        if isinstance(inner, type):
+            advice = f"it is a class: make one of it, {inner.__name__}(...)"
         yield f"{title}: {name} is {shown}, which has no identity that a result could be stored under: {advice}"
 
 
