@@ -25,8 +25,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 @app.command(
     cls=Command,
     epilog="Run it again to go on after any stop: what is finished is never computed again. Exit codes: 0 all "
-    "cells valid; 2 bad input, before any work; 3 some cells failed, or the storage or cluster was lost; "
-    "130 interrupted.",
+    "cells valid; 2 bad input, before any work; 3 some cells or training-free columns failed, or the storage "
+    "or cluster was lost; 130 interrupted.",
 )
 def run(
     study: Study = DEFAULT_STUDY,

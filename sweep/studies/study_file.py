@@ -1,5 +1,6 @@
 """Which study does a Python file define? What goes wrong in it is a sentence with the file's line, and no traceback."""
 
+import builtins
 import re
 import runpy
 import sys
@@ -71,23 +72,25 @@ def _said(error: BaseException) -> str:
         return f"{text}: install it, or name the folder of your own modules in PYTHONPATH"
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}"
-    # Python knows the nearest name of a module or a variable, and tells it where it prints a traceback.
-    if meant := re.search(r"\. Did you mean: ('[^']+')\?", _printed(error)):
-        return f"{type(error).__name__}: {text}; did you mean {meant[1]}?"
-    return f"{type(error).__name__}: {text}{_nearest_field(text)}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text}{_meant(error, text)}" if text else type(error).__name__
 
 
-def _printed(error: BaseException) -> str:
-    return "".join(traceback.TracebackException.from_exception(error).format_exception_only())
+def _meant(error: BaseException, text: str) -> str:
+    """The nearest name to one that is not there: of a module, an object, the file, or a field of one of our classes."""
+    if isinstance(error, AttributeError) and error.name is not None:
+        return did_you_mean(error.name, dir(error.obj))
+    if isinstance(error, NameError) and error.name is not None:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        return did_you_mean(error.name, [*frame.f_locals, *frame.f_globals, *dir(builtins)])
+    if found := re.match("cannot import name '(.+?)' from '(.+?)'", text):
+        return did_you_mean(found[1], getattr(sys.modules.get(found[2]), "__all__", dir(sys.modules.get(found[2]))))
+    if found := re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text):
+        return did_you_mean(found[2], _fields_of(found[1]))
+    return ""
 
 
-def _nearest_field(text: str) -> str:
-    """For `Study.__init__() got an unexpected keyword argument 'seed'`: the field that is nearest to it."""
-    found = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text)
-    if found is None:
-        return ""
-    # The text names the class alone: one of the modules that are loaded has it.
-    loaded = [module for name, module in sys.modules.items() if name.startswith(PACKAGES)]
-    kind = next((vars(module)[found[1]] for module in loaded if found[1] in vars(module)), None)
-    known = [field.name for field in fields(kind)] if isinstance(kind, type) and is_dataclass(kind) else []
-    return did_you_mean(found[2], known)
+def _fields_of(name: str) -> list[str]:
+    """Of the dataclass of this name, which an error names without its module; empty where none is loaded."""
+    loaded = [vars(module).get(name) for path, module in sys.modules.items() if path.startswith(PACKAGES)]
+    kind = next((kind for kind in loaded if isinstance(kind, type) and is_dataclass(kind)), None)
+    return [] if kind is None else [field.name for field in fields(kind)]
