@@ -71,14 +71,15 @@ LAW: dict[str, dict[str, set[str]]] = {
     "datasets_io": {
         "schema": set(),
         "fingerprint": set(),
+        "nearest": set(),
         "compiled": set(),
         "local_ray": set(),
         "ray_private": set(),
         "storage": set(),
-        "sources": {"schema"},
+        "sources": {"schema", "nearest"},
         "pixels": {"schema", "compiled"},
         "corpus": {"schema", "fingerprint", "storage"},
-        "build": {"schema", "fingerprint", "local_ray", "storage", "sources", "pixels", "corpus"},
+        "build": {"schema", "fingerprint", "nearest", "local_ray", "storage", "sources", "pixels", "corpus"},
         "synthetic": {"schema", "fingerprint", "sources"},
     },
     "trainables": {

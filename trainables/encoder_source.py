@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainables.networks.backbones import HUGGING_FACE, build_backbone, read_weights
+from trainables.networks.backbones import HUGGING_FACE, build_backbone, read_weights, similar_names
 from trainables.recipe import BackboneSpec, EncoderSource
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -24,8 +24,7 @@ def from_timm(name: str, image_size: int = 224, sha256: str | None = None) -> En
     import timm
 
     if not timm.is_model(name):
-        similar = ", ".join(timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]) or "see timm.list_models()"
-        raise ValueError(f"timm has no model {name!r}; similar: {similar}")
+        raise ValueError(f"timm has no model {name!r}{similar_names(name)}")
     return EncoderSource(BackboneSpec(name, image_size), sha256)
 
 

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 from datasets_io.fingerprint import added, fingerprint
+from datasets_io.nearest import did_you_mean
 from trainables.views.evaluation import EvalSpec
 from trainables.views.parameters import ViewSpec
 from trainables.views.preprocessing import Preprocessing
@@ -141,7 +142,8 @@ class PretrainRecipe:
 
     def __post_init__(self) -> None:
         if self.schedule not in ("cosine", "constant"):
-            raise ValueError(f"schedule is {self.schedule!r}; allowed: 'cosine', 'constant'")
+            hint = did_you_mean(self.schedule, ("cosine", "constant"))
+            raise ValueError(f"schedule is {self.schedule!r}; allowed: 'cosine', 'constant'{hint}")
         # Contrastive losses need a negative, batch norm and variances a second row.
         if self.global_batch_size < 2:
             raise ValueError(f"global_batch_size is {self.global_batch_size}; every objective needs at least 2 images")
@@ -170,9 +172,11 @@ class LabelPolicy:
 
     def __post_init__(self) -> None:
         if self.uncertain not in ("ones", "zeros", "ignore"):
-            raise ValueError(f"uncertain is {self.uncertain!r}; allowed: 'ones', 'zeros', 'ignore'")
+            hint = did_you_mean(self.uncertain, ("ones", "zeros", "ignore"))
+            raise ValueError(f"uncertain is {self.uncertain!r}; allowed: 'ones', 'zeros', 'ignore'{hint}")
         if self.blank not in ("zeros", "ignore"):
-            raise ValueError(f"blank is {self.blank!r}; allowed: 'zeros', 'ignore'")
+            hint = did_you_mean(self.blank, ("zeros", "ignore"))
+            raise ValueError(f"blank is {self.blank!r}; allowed: 'zeros', 'ignore'{hint}")
 
 
 @dataclass(frozen=True)
@@ -244,7 +248,8 @@ class DownstreamRecipe:
         ):
             raise ValueError(f"findings is {self.findings!r}; allowed: a tuple of one or more names, or None for all")
         if self.select_by not in ("val_auroc", "val_loss"):
-            raise ValueError(f"select_by is {self.select_by!r}; allowed: 'val_auroc', 'val_loss'")
+            hint = did_you_mean(self.select_by, ("val_auroc", "val_loss"))
+            raise ValueError(f"select_by is {self.select_by!r}; allowed: 'val_auroc', 'val_loss'{hint}")
 
     # Kept with the recipe: the cells of a dataset, a hundred thousand in a large study, share one recipe object.
     @cached_property

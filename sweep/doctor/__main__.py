@@ -14,7 +14,7 @@ from rich.table import Table
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, errors_as_sentences
 from sweep.cli.logging import silence_libraries
-from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, AsJson, Storage
+from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, AsJson, Command, Storage
 from sweep.doctor.check import FAIL, OK, WARN, Check, guarded
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 
 
 @app.command(
+    cls=Command,
     epilog="Exit codes: 0 nothing fails, 2 bad input, 3 something fails. For example: "
-    "python -m sweep.doctor --study paper --storage s3://bucket/results --raw chexpert=/data/CheXpert-v1.0"
+    "python -m sweep.doctor --study paper --storage s3://bucket/results --raw chexpert=/data/CheXpert-v1.0",
 )
 def doctor(
     cluster: Annotated[

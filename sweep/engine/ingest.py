@@ -16,7 +16,7 @@ from sweep.store.lease import Lease
 from sweep.store.same_images import check_same_images
 from sweep.store.shards import DataPlan, built_folders, manifests, naming, plan_data, synthetic_root
 from sweep.store.store import ReadStore, Store
-from sweep.studies.instances import finding_problems
+from sweep.studies.checks.instances import finding_problems
 from sweep.studies.study import Study
 from trainables.recipe import PretrainRecipe
 

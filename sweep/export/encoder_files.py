@@ -8,7 +8,9 @@ from typing import Any
 import timm
 from torch import Tensor
 
+from datasets_io.nearest import did_you_mean
 from datasets_io.storage.artefacts import Artefacts, CorruptArtefact
+from datasets_io.storage.files import file_in_the_way
 from sweep.export.model_card import model_card
 from sweep.store.damage import RUN_AGAIN_READING, Damage, data_name
 from sweep.store.snapshot import Snapshot
@@ -42,8 +44,9 @@ def find_encoder(data: Snapshot, name: str) -> EncoderRun:
     for run in runs:  # `random-p0`, where each downstream seed has drawn a network
         if name == f"{run.row}-p{run.pretrain_seed}":
             return run
-    known = ", ".join(dict.fromkeys(run.row for run in data.plan.encoders))
-    raise BadInput(f"study {data.study.name!r} has no encoder {name!r}; it has {known}")
+    known = dict.fromkeys(run.row for run in data.plan.encoders)
+    hint = did_you_mean(name, (*known, *map(str, runs)))
+    raise BadInput(f"study {data.study.name!r} has no encoder {name!r}; it has {', '.join(known)}{hint}")
 
 
 def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
@@ -56,6 +59,8 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     done, _ = data.store.done_and_failed()
     if data.store.folder(run) not in done:
         raise BadInput(f"encoder {run} is not finished in {data.store.uri}")
+    if (file := file_in_the_way(folder)) is not None:
+        raise BadInput(f"--to {folder}: {file} is a file; give a new folder")
     if folder.exists() and any(folder.iterdir()):
         raise BadInput(f"{folder} is not empty: give a new folder, so that nothing in it is replaced")
     if str(run) in data.damage:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sweep.engine.driver import Work
     from sweep.monitoring.sinks import SinkOptions
     from sweep.store.shards import DataPlan
+    from sweep.store.snapshot import Snapshot
     from sweep.store.store import Store
     from sweep.studies.cell import Cell, EncoderRun
     from sweep.studies.plan import Plan
@@ -162,17 +163,29 @@ def _run_plan(request: Request, study: "Study", work: "Work") -> int:
     display.tables = lambda: live_tables(study, plan, results)
     origin, sources = Origin(request.study, request.storage, request.raw), Sources(work.data_folders, work.manifests)
     data = OpenedStudy(study, plan, store, origin, sources).snapshot(results, work.reader.details)
-    if study.training_free:
-        from sweep.training_free.measures import compute_all
-
-        compute_all(data, show=display.say)
+    complete = not study.training_free or _compute_training_free(data, display)
     paths = write_report(data, ReportFolder.of_study(store, study.name))
     if display.live is None:  # on a terminal they stand below the bars already
         for table in live_tables(study, plan, results):
             display.say_table(table)
     for line in summary_lines(data, paths, time.monotonic() - request.started):
         display.say(line)
-    return EXIT_OK if all(result.status == Status.DONE for result in results) else EXIT_SOME_FAILED
+    done = all(result.status == Status.DONE for result in results)
+    return EXIT_OK if done and complete else EXIT_SOME_FAILED
+
+
+def _compute_training_free(data: "Snapshot", display: "Display") -> bool:
+    """Columns without training; whether all are there. Whatever fails there is said, and the report is written."""
+    from sweep.training_free.measures import compute_all, is_complete
+
+    try:
+        compute_all(data, show=display.say)
+        return is_complete(data)
+    except OSError:  # of the storage, where the report could not be written either
+        raise
+    except Exception as error:
+        display.say(f"columns without training failed: {type(error).__name__}: {error}")
+        return False
 
 
 def _redo(work: "Work", key: str) -> None:

@@ -10,6 +10,7 @@ from datasets_io.build.spec import BuildSpec, data_folder, identity_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest
 from datasets_io.corpus.read import local_cache, read_manifest
 from datasets_io.fingerprint import fingerprint
+from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.registry import SOURCES, get_source
 from datasets_io.synthetic.archives import is_written
@@ -17,7 +18,6 @@ from sweep.store.damage import DATA, data_damage
 from sweep.store.shard_checks import whole_manifest
 from sweep.store.store import RAW, ReadStore
 from sweep.studies.builds import Build
-from sweep.studies.instances import nearest
 from sweep.studies.study import Study
 
 
@@ -120,15 +120,15 @@ def parse_raw(values: Sequence[str], study: Study | None = None) -> dict[str, Pa
 
 
 def _check_source(name: str, study: Study | None) -> None:
-    known = list(SOURCES)
-    if name in known:
+    if name in SOURCES:
         return
-    try:
-        get_source(name)
-    except ValueError as error:
-        reads = f"; study {study.name!r} reads {_listed(study)}" if study is not None else ""
-        near = nearest(name, [*(study.instances if study is not None else ()), *known])
-        raise ValueError(f"--raw {name}: {error}{reads}{near}") from error
+    reads, known = "", set(SOURCES)
+    if study is not None:
+        reads, known = f"; study {study.name!r} reads {_listed(study)}", known | set(study.instances)
+    raise ValueError(
+        f"--raw {name}: there is no source {name!r}; known: {', '.join(sorted(SOURCES))}{reads}"
+        f"{did_you_mean(name, sorted(known))}"
+    )
 
 
 def _listed(study: Study) -> str:
@@ -152,7 +152,8 @@ def archives_of(study: Study, raw: Mapping[str, Path]) -> dict[str, Path]:
         own = [instance for instance, source in study.instances.items() if source == unused[0]]
         raise ValueError(f"--raw {unused[0]} is read by nothing: {' and '.join(own)} have archives of their own")
     if unused:
-        raise ValueError(f"study {study.name!r} does not read {', '.join(unused)}; it reads {_listed(study)}")
+        hint = did_you_mean(unused[0], study.instances)
+        raise ValueError(f"study {study.name!r} does not read {', '.join(unused)}; it reads {_listed(study)}{hint}")
     return found
 
 

@@ -16,7 +16,7 @@ from datasets_io.storage.artefacts import (
     open_artefacts,
     quarantine,
 )
-from datasets_io.storage.files import Files, ReadFiles
+from datasets_io.storage.files import Files, ReadFiles, file_in_the_way
 from sweep.store.damage import RUN_AGAIN, RUN_AGAIN_READING, Damage
 from sweep.studies.cell import EncoderRun, Item
 
@@ -37,7 +37,11 @@ class ReadStore:
     def __init__(self, uri: str, thorough: bool = False):
         if not uri.strip():
             raise ValueError("--storage is empty; give a folder or a URI such as s3://bucket/radsweep")
+        if found := re.match("([a-z][a-z0-9]+):/(?!/)(.*)", uri):  # one slash: pyarrow would take it for a folder
+            raise ValueError(f"--storage {uri!r} is no URI; did you mean '{found[1]}://{found[2]}'?")
         self.files = ReadFiles(uri)
+        if self.files.is_local and (file := file_in_the_way(self.files.root)) is not None:
+            raise ValueError(f"--storage {uri}: {file} is a file; give a folder, which is made where it is not there")
         self.uri = uri if "://" in uri else self.files.root
         self.thorough = thorough
 

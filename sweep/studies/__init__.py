@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datasets_io.synthetic.plan import SyntheticSpec
+    from sweep.studies.checks import check_study
     from sweep.studies.presets import STUDIES, demo, load_study, paper, released, strict
-    from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study, check_study, study_fingerprint
+    from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study, study_fingerprint
     from sweep.studies.tunable import tuned
     from trainables.networks.heads import HeadSpec
     from trainables.objectives.barlow_twins import BarlowTwinsConfig
@@ -56,8 +57,9 @@ __all__ = [
 # Module -> the names that this package takes from it once they are asked for.
 _HOMES = {
     "datasets_io.synthetic.plan": ("SyntheticSpec",),
+    "sweep.studies.checks": ("check_study",),
     "sweep.studies.presets": ("STUDIES", "demo", "load_study", "paper", "released", "strict"),
-    "sweep.studies.study": ("BASELINE", "Dataset", "EncoderRow", "Study", "check_study", "study_fingerprint"),
+    "sweep.studies.study": ("BASELINE", "Dataset", "EncoderRow", "Study", "study_fingerprint"),
     "sweep.studies.tunable": ("tuned",),
     # What a recipe is made of, for study files: these modules may move, this path stays.
     "trainables.networks.heads": ("HeadSpec",),

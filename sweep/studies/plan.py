@@ -4,9 +4,9 @@ import gc
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from itertools import groupby
 
+from datasets_io.nearest import did_you_mean
 from sweep.studies.cell import Cell, EncoderRun, Item
 from sweep.studies.study import EncoderRow, Study
 from trainables.recipe import PretrainRecipe, RandomInit
@@ -70,7 +70,8 @@ def parse_only(values: Iterable[str]) -> dict[str, tuple[str, ...]]:
                     f"--only {text!r} is not FIELD=VALUE,...; for example --only seed=0,1 or seed=0,1,method=clip"
                 )
             if field not in ONLY_FIELDS:
-                raise ValueError(f"--only knows no field {field!r}; allowed: {', '.join(ONLY_FIELDS)}")
+                hint = did_you_mean(field, ONLY_FIELDS)
+                raise ValueError(f"--only knows no field {field!r}; allowed: {', '.join(ONLY_FIELDS)}{hint}")
             only[field] = (*only.get(field, ()), value)
     return only
 
@@ -195,8 +196,7 @@ def _check_only(study: Study, only: Only) -> None:
     for field, values in only.items():
         for value in values:
             if value not in allowed[field]:
-                close = get_close_matches(value, allowed[field], 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
+                hint = did_you_mean(value, allowed[field])
                 raise ValueError(
                     f"study {study.name!r} has no {field} {value!r}; it has {', '.join(allowed[field])}{hint}"
                 )

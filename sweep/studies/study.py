@@ -1,4 +1,4 @@
-"""What is a study: rows, datasets, seeds and protocols in one frozen value, checked before any data is seen."""
+"""What is a study: rows, datasets, seeds and protocols in one frozen value that checks/ can check."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
@@ -6,15 +6,14 @@ from typing import Any
 
 from datasets_io.build.spec import BuildSpec
 from datasets_io.fingerprint import added, fingerprint
-from datasets_io.sources.registry import get_source
 from datasets_io.synthetic.plan import SyntheticSpec
 from sweep.studies.builds import Build, build_of
-from sweep.studies.instances import Use, use_problems
 from sweep.studies.needed_form import needed_form
-from trainables.recipe import BackboneSpec, DownstreamRecipe, PretrainRecipe, Resources
-from trainables.registry import PROTOCOLS
+from trainables.recipe import BackboneSpec, DownstreamRecipe, Resources
 
 BASELINE = "baseline"  # the group of rows that others are compared with
+TRAINING_FREE = ("knn", "zero_shot", "retrieval")  # columns without training (sweep/training_free/measures.py)
+NEEDS_REPORTS = ("zero_shot", "retrieval")  # those of them that ask a text tower
 INTERVALS = ("t", "z")  # Student's t with n - 1 degrees of freedom, or the normal distribution's 1.96
 
 
@@ -91,12 +90,6 @@ class Study:
         return self.corpus.source if self.corpus_name is None else self.corpus_name
 
     @property
-    def uses(self) -> tuple[Use, ...]:
-        """The corpus, then the datasets, as they are told apart."""
-        datasets = (Use(d.instance, d.build, d.display, d.recipe.findings) for d in self.datasets)
-        return (Use(self.corpus_instance, self.corpus), *datasets)
-
-    @property
     def instances(self) -> dict[str, str]:
         """Name of each use of a source -> the source: the corpus, then the datasets."""
         return {self.corpus_instance: self.corpus.source, **{d.instance: d.source for d in self.datasets}}
@@ -129,32 +122,6 @@ class Study:
 
     def _declared(self, dataset: Dataset) -> BuildSpec:
         return replace(dataset.build, order="hash") if dataset.source == self.corpus.source else dataset.build
-
-
-def check_study(study: Study) -> None:
-    """Check what can be wrong before any data is read. Raises ValueError with what is allowed."""
-    for problem in use_problems(study.name, study.uses):
-        raise ValueError(problem)
-    names = {row.name for row in study.rows + study.hidden_rows}
-    if study.interval not in INTERVALS:
-        raise ValueError(f"study {study.name!r} has interval {study.interval!r}; allowed: {', '.join(INTERVALS)}")
-    corpus = get_source(study.corpus.source)
-    for protocol in study.protocols:
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"study {study.name!r} has no protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
-        start = PROTOCOLS[protocol].starts_from  # LPFT begins with the head that LP has trained
-        if start is not None and start not in study.protocols:
-            raise ValueError(f"protocol {protocol} starts from {start}: add {start} to the study's protocols")
-    for row in study.rows:
-        if not isinstance(row.recipe, PretrainRecipe):
-            continue
-        if row.recipe.initial not in names:
-            raise ValueError(f"{row.name} starts from {row.recipe.initial!r}, which is no row of study {study.name!r}")
-        if row.recipe.objective.needs_text and not corpus.has_reports:
-            raise ValueError(
-                f"method {row.name!r} reads reports, but corpus {corpus.name!r} has none; take a corpus with "
-                "reports (mimic_cxr, or csv_images with a report column) or leave this method out"
-            )
 
 
 # Fields of a Study that decide no number: what it is called, how it is run and shown. Its synthetic archives do, and

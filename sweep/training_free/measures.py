@@ -17,6 +17,7 @@ import torch
 
 from datasets_io.corpus.read import open_split, read_manifest
 from datasets_io.fingerprint import fingerprint
+from datasets_io.nearest import did_you_mean
 from datasets_io.storage.artefacts import Artefacts, is_done, open_artefacts, publish
 from datasets_io.storage.files import Files
 from sweep.store.damage import Damage
@@ -68,7 +69,7 @@ def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]
     Raises BadInput for a kind that is not one of KINDS.
     """
     kinds = data.study.training_free if kinds is None else kinds
-    _check_kinds(kinds)
+    check_kinds(kinds)
     rows = {row.name for row in data.study.rows}
     items = []
     for kind in kinds:
@@ -88,10 +89,13 @@ def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]
     return items
 
 
-def _check_kinds(kinds: Iterable[str]) -> None:
+def check_kinds(kinds: Iterable[str]) -> None:
+    """Raise BadInput for a kind that is not one of KINDS."""
     for kind in kinds:
         if kind not in KINDS:
-            raise BadInput(f"there is no training-free kind {kind!r}; known: {', '.join(KINDS)}")
+            raise BadInput(
+                f"there is no training-free kind {kind!r}; known: {', '.join(KINDS)}{did_you_mean(kind, KINDS)}"
+            )
 
 
 def reads_reports(recipe: object) -> bool:
@@ -280,8 +284,8 @@ def table_markdown(
     return "\n".join(lines) + "\n"
 
 
-def _is_complete(data: Snapshot, kinds: tuple[str, ...]) -> bool:
-    """Whether every number is there whose encoder is finished and whose data are built."""
+def is_complete(data: Snapshot, kinds: tuple[str, ...] | None = None) -> bool:
+    """Whether every number is there whose encoder is finished and whose data are built. kinds: as of `items_of`."""
     done, sizes = data.store.done_and_failed()[0], data.store.files.sizes(TRAINING_FREE)
     wanted = [i for i in items_of(data, kinds) if data.store.folder(i.run) in done and i.build in data.data_folders]
     return all(isinstance(_kept(data, item, sizes), Artefacts) for item in wanted)

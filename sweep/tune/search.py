@@ -48,6 +48,8 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
     from sweep.studies.tunable import search_row
 
     study, store = load_study(study_name), Store(storage)
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise ValueError(f"--out {out} cannot be written: give a file, in a folder that is there")
     row = search_row(study, method)
     plans = plan_data(study, parse_raw(raw, study), store)
     check_data(study, plans, store)

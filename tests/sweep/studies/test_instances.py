@@ -44,7 +44,7 @@ def refused(study, *parts):
 def test_two_datasets_of_one_source_need_names():
     policies = (CHEXPERT, replace(CHEXPERT, display="CheXpert, U-Zeros", recipe=ZEROS))
     refused(
-        replace(BASE, name="two", datasets=policies), "'two'", "two datasets of chexpert", "Dataset(name='chexpert_2'"
+        replace(BASE, name="two", datasets=policies), "'two'", "2 datasets of chexpert", "Dataset(name='chexpert_2'"
     )
     check_study(ONES_AND_ZEROS)
 
@@ -95,8 +95,8 @@ def test_a_name_is_part_of_paths(name):
 
 def test_a_name_is_of_one_use_and_no_other_source():
     refused(replace(BASE, datasets=(replace(NIH, name="chexpert"),)), "'chexpert', which is another source's name")
-    refused(replace(BASE, datasets=(CSV, replace(NIH, name="Outside"))), "two datasets", "name 'outside'")
-    refused(replace(BASE, datasets=(CSV, replace(NIH, display="outside"))), "two datasets", "display 'Outside'")
+    refused(replace(BASE, datasets=(CSV, replace(NIH, name="Outside"))), "2 datasets", "name 'outside'")
+    refused(replace(BASE, datasets=(CSV, replace(NIH, display="Outside"))), "2 datasets displayed as 'Outside'")
 
 
 def test_findings_are_known_ones():
