@@ -16,6 +16,7 @@ from datasets_io.build.spec import BuildSpec
 from datasets_io.build.verify import verify
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.pixels.grey import INTENSITIES
+from datasets_io.schema import MAX_RATIO, SHAPES
 from datasets_io.sources.registry import SOURCES, SourceOptions, get_source
 from datasets_io.storage.files import Files
 
@@ -31,11 +32,20 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("source", metavar="SOURCE", help=f"one of {', '.join(sorted(SOURCES))}")
     flags.add_argument("--raw", required=True, type=Path, metavar="DIR", help="the archive's folder")
     flags.add_argument("--storage", required=True, metavar="URI", help="where results are kept: a path, s3://, gs://")
-    flags.add_argument("--image-size", type=int, default=224, metavar="PIXELS", help="of a side (224)")
+    flags.add_argument(
+        "--image-size",
+        type=int,
+        default=224,
+        metavar="PIXELS",
+        help="of a side; of the shorter one with --shape aspect (224)",
+    )
     flags.add_argument(
         "--intensity", choices=INTENSITIES, default="minmax", help="how DICOM values become grey levels (minmax)"
     )
     flags.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the source")
+    flags.add_argument(
+        "--shape", choices=SHAPES, default="square", help="square, or aspect to keep each picture's ratio (square)"
+    )
     flags.add_argument(
         "--order",
         choices=ORDERS,
@@ -70,7 +80,7 @@ def main(arguments: list[str]) -> int:
 
 def _run(flags: argparse.Namespace) -> int:
     options = _options(flags.source, flags.option)
-    spec = BuildSpec(flags.source, flags.image_size, flags.intensity, options, flags.order)
+    spec = BuildSpec(flags.source, flags.image_size, flags.intensity, options, flags.order, flags.shape)
     files = Files(flags.storage)
     with _Bar() as bar:
         manifest = build(
@@ -116,6 +126,8 @@ def summary(manifest: Manifest, place: str) -> list[str]:
             for owner, each in batches["pairs_of_one"].items()
         ]
         lines.append(f"a batch of {batches['batch_size']}, windows of {batches['window']:,}: {', '.join(pairs)}")
+    if squeezed := counts.get("squeezed"):
+        lines.append(f"{squeezed:,} images are longer than {MAX_RATIO} times their width: squeezed to that")
     lines += [f"  {count:,} x {reason}" for reason, count in manifest.reject_reasons.items()]
     return lines + [f"note: {note}" for note in manifest.notes]
 

@@ -85,6 +85,11 @@ def check_study(study: Study) -> None:
     if study.interval not in INTERVALS:
         raise ValueError(f"study {study.name!r} has interval {study.interval!r}; allowed: {', '.join(INTERVALS)}")
     corpus = get_source(study.corpus.source)
+    if study.corpus.shape != "square":
+        raise ValueError(
+            f"the corpus of study {study.name!r} has shape {study.corpus.shape!r}: encoders are pretrained on squares; "
+            "leave BuildSpec.shape of the corpus out"
+        )
     for protocol in study.protocols:
         if protocol not in PROTOCOLS:
             raise ValueError(f"study {study.name!r} has no protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")

@@ -98,10 +98,10 @@ def of_open_clip(config: Mapping[str, Any], size: int | None = None) -> Preproce
     Raises ValueError for an input that is no square.
     """
     sides = config.get("size") or size or 224
-    sides = (sides, sides) if isinstance(sides, int) else sides
+    height, width = (sides, sides) if isinstance(sides, int) else sides
     mode = config.get("resize_mode") or "shortest"
     return Preprocessing(
-        _square(*sides, "size"),
+        _square(height, width, "size"),
         _known(mode, ("shortest", "longest", "squash"), "resize_mode"),
         interpolation=_interpolation(config.get("interpolation") or "bicubic"),
         fill=int(config.get("fill_color") or 0),
