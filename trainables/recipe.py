@@ -32,13 +32,26 @@ class BackboneSpec:
 
     `transformers` is a Hugging Face image network: its options are `config`, the JSON of its configuration, and
     `pooling` (trainables/networks/hugging_face_images.py). preprocessing: how the network was trained to be fed; None:
-    squares of image_size, cropped and normalised as the data set's EvalSpec says.
+    squares of image_size, cropped and normalised as the data set's EvalSpec says, in proportion at another size.
+    Raises ValueError where both name a size and differ.
     """
 
     name: str
     image_size: int = 224
     options: tuple[tuple[str, Any], ...] = ()
     preprocessing: Preprocessing | None = added(None)
+
+    def __post_init__(self) -> None:
+        if self.preprocessing is not None and self.preprocessing.size != self.image_size:
+            raise ValueError(
+                f"BackboneSpec.image_size is {self.image_size} and preprocessing.size {self.preprocessing.size}, but a "
+                "network sees one size; Preprocessing.at_size gives the same preprocessing at another"
+            )
+
+    @property
+    def channels(self) -> int:
+        """Of the images that the network takes: 1 or 3."""
+        return 3 if self.preprocessing is None else self.preprocessing.channels
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from datasets_io.build.verify import verify
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.nearest import did_you_mean
 from datasets_io.pixels.grey import INTENSITIES
+from datasets_io.schema import MAX_RATIO, SHAPES
 from datasets_io.sources.registry import SOURCES, SourceOptions, get_source
 from datasets_io.storage.files import Files, file_in_the_way
 
@@ -36,7 +37,13 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--storage", required=True, type=_value, metavar="URI", help="where results are kept: a path, s3://, gs://"
     )
-    flags.add_argument("--image-size", type=int, default=224, metavar="PIXELS", help="of a side (224)")
+    flags.add_argument(
+        "--image-size",
+        type=int,
+        default=224,
+        metavar="PIXELS",
+        help="of a side; of the shorter one with --shape aspect (224)",
+    )
     flags.add_argument(
         "--intensity",
         type=partial(_one_of, INTENSITIES),
@@ -46,6 +53,13 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument(
         "--option", action="append", type=_value, default=[], metavar="NAME=VALUE", help="an option of the source"
+    )
+    flags.add_argument(
+        "--shape",
+        type=partial(_one_of, SHAPES),
+        choices=SHAPES,
+        default="square",
+        help="square, or aspect to keep each picture's ratio (square)",
     )
     flags.add_argument(
         "--order",
@@ -98,7 +112,7 @@ def main(arguments: list[str]) -> int:
 
 def _run(flags: argparse.Namespace) -> int:
     options = _options(flags.source, flags.option)
-    spec = BuildSpec(flags.source, flags.image_size, flags.intensity, options, flags.order)
+    spec = BuildSpec(flags.source, flags.image_size, flags.intensity, options, flags.order, flags.shape)
     files = Files(flags.storage)
     if files.is_local and (file := file_in_the_way(files.root)) is not None:
         raise ValueError(f"--storage {flags.storage}: {file} is a file; give a folder")
@@ -153,6 +167,8 @@ def summary(manifest: Manifest, place: str) -> list[str]:
             for owner, each in batches["pairs_of_one"].items()
         ]
         lines.append(f"a batch of {batches['batch_size']}, windows of {batches['window']:,}: {', '.join(pairs)}")
+    if squeezed := counts.get("squeezed"):
+        lines.append(f"{squeezed:,} images are longer than {MAX_RATIO} times their width: squeezed to that")
     lines += [f"  {count:,} x {reason}" for reason, count in manifest.reject_reasons.items()]
     return lines + [f"note: {note}" for note in manifest.notes]
 

@@ -290,8 +290,10 @@ def corpus_index(
 ) -> CorpusIndex:
     """The index of a split: reads reports, not pixels. require_impression: rows without one do not take part.
 
-    Raises CorruptArtefact for a damaged shard.
+    Raises CorruptArtefact for a damaged shard, ValueError where its pictures are no squares.
     """
+    if manifest.shape != "square":
+        raise ValueError(f"{folder} keeps the ratio of its pictures: encoders are pretrained on squares; build it anew")
     table = read_table(files, folder, manifest, split, ["report_impression"])
     reports = table["report_impression"].to_pylist()
     kept = np.array([bool(report) or not require_impression for report in reports], dtype=bool)

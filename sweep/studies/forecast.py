@@ -61,11 +61,13 @@ class Forecast:
 def forward_flops(spec: BackboneSpec) -> float:
     """FLOPs of one image through a backbone, counted; only the project's own small ones are computed for it."""
     if spec.name in OWN_BACKBONES:
-        return _flops_of_layers(build_backbone(spec, seed=0), torch.zeros(1, 3, spec.image_size, spec.image_size))
+        return _flops_of_layers(
+            build_backbone(spec, seed=0), torch.zeros(1, spec.channels, spec.image_size, spec.image_size)
+        )
     # On the meta device tensors have shapes and no numbers: operations are counted, none is computed.
     with torch.device("meta"):
         backbone = build_backbone(spec, seed=0)
-        images = torch.empty(1, 3, spec.image_size, spec.image_size)
+        images = torch.empty(1, spec.channels, spec.image_size, spec.image_size)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             backbone.eval()(images)
     return float(counter.get_total_flops())

@@ -9,13 +9,16 @@ from datasets_io.sources.registry import SOURCES, get_source
 from sweep.studies.study import Dataset, Study
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")  # part of paths, of --only dataset=NAME and of --raw NAME=DIR
-    r"[A-Za-z0-9_][A-Za-z0-9_-]*"
-)  # a name is part of paths, of --only dataset=NAME and --raw NAME=DIR
 
 
 def instance_problems(study: Study) -> Iterator[str]:
     """A sentence for each use of a source whose results would be kept as another's, or that cannot be evaluated."""
     yield from _name(study, study.corpus_instance, study.corpus.source)
+    if study.corpus.shape != "square":
+        yield (
+            f"the corpus of study {study.name!r} has shape {study.corpus.shape!r}: encoders are pretrained on squares; "
+            "leave BuildSpec.shape of the corpus out"
+        )
     for dataset in study.datasets:
         yield from _name(study, dataset.instance, dataset.source)
         known = get_source(dataset.source).findings

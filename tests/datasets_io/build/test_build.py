@@ -357,6 +357,7 @@ def test_the_flags_are_these():
         "--raw",
         "--storage",
         "--image-size",
+        "--shape",
         "--intensity",
         "--option",
         "--order",

@@ -38,7 +38,7 @@ def data(tmp_path_factory) -> Snapshot:
     ViTModel(VIT).save_pretrained(folder / "vit")
     rows = (
         EncoderRow("resnet", "ResNet-18", BASELINE, RandomInit(RESNET)),
-        EncoderRow("vit", "A ViT made elsewhere", BASELINE, from_folder(folder / "vit", 64)),
+        EncoderRow("vit", "A ViT made elsewhere", BASELINE, from_folder(folder / "vit", 64, preprocessing="dataset")),
         EncoderRow("own", "Demo network", BASELINE, RandomInit(BackboneSpec("demo_cnn", 64))),
     )
     study = replace(demo(), rows=rows, seeds=(0, 1, 2), pretrain_seeds=(0, 1))

@@ -151,7 +151,7 @@ def test_uses_of_a_synthetic_archive_share_it(store):
 
 
 def test_a_row_that_needs_another_form_has_a_build_of_the_same_images(store, raw):
-    wide = RandomInit(BackboneSpec("resnet18", 32, preprocessing=Preprocessing(48, "squash")))
+    wide = RandomInit(BackboneSpec("resnet18", 48, preprocessing=Preprocessing(48, "squash")))
     study = replace(STUDY, rows=(*STUDY.rows, EncoderRow("wide", "Wide", "baseline", wide)))
     plans = plan_data(study, parse_raw(values(raw, *raw), study), store)
     assert list(plans) == ["inside", "outside", "outside (aspect, 256)"]

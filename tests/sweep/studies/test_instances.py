@@ -87,6 +87,10 @@ def test_the_corpus_and_a_dataset_of_one_source_are_one_build_or_have_names():
     assert {run.corpus for run in plan_of(named).encoders} == {None, "inside"}
 
 
+def test_a_corpus_is_stored_in_squares():
+    refused(replace(BASE, corpus=replace(BASE.corpus, shape="aspect")), "the corpus of study 'demo' has shape 'aspect'")
+
+
 @pytest.mark.parametrize("name", ["", "..", "../mine", "a b", "-a", "a/b", "übung", "a=b"])
 def test_a_name_is_part_of_paths(name):
     refused(replace(BASE, datasets=(replace(NIH, name=name),)), repr(name), "letters, digits, _ and -")
