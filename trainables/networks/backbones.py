@@ -3,14 +3,13 @@
 timm and transformers take two seconds to import, in each process of a sweep: only where a network of theirs is asked.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from trainables.networks.weights_file import read_weights
 from trainables.recipe import BackboneSpec, ImageNetInit
 from trainables.training.devices import seeded
 
@@ -123,24 +122,6 @@ def load_imagenet(init: ImageNetInit, seed: int) -> nn.Module:
         )
     backbone.load_state_dict({name: tensors.get(name, wanted[name]) for name in wanted})
     return backbone
-
-
-def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
-    """Tensors of a .safetensors or a .pth file (read with weights_only, so no code in it runs), on the CPU.
-
-    Raises ValueError where there is no file, or its sha256 is another than the one given.
-    """
-    if not path.is_file():
-        raise ValueError(f"weights file {path} does not exist")
-    if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise ValueError(f"weights file {path} is not the one the recipe names: its sha256 differs from {sha256}")
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    # Training scripts wrap the weights: {"state_dict": {...}, "epoch": ...}, or {"model": {...}}.
-    for inner in ("state_dict", "model"):
-        content = content.get(inner, content)
-    return dict(content)
 
 
 def _rename_by_order(backbone: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
