@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.networks.backbones import HUGGING_FACE, build_backbone
-from trainables.networks.weights_choice import fitted
-from trainables.networks.weights_file import read_weights
+from trainables.networks.weights_choice import check_finite, fitted
+from trainables.networks.weights_file import file_sha256, read_tensors
 from trainables.recipe import BackboneSpec, EncoderSource
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -32,13 +32,22 @@ def from_timm(name: str, image_size: int = 224, sha256: str | None = None) -> En
 
 
 def from_file(
-    path: str | Path, backbone: str | BackboneSpec, image_size: int = 224, prefix: str | None = None
+    path: str | Path,
+    backbone: str | BackboneSpec,
+    image_size: int = 224,
+    prefix: str | None = None,
+    part: str | None = None,
 ) -> EncoderSource:
-    """A state dict for a network that timm can build: .safetensors, or .pth and .pt, of which no code is run.
+    """A state dict for a network that timm can build: safetensors or a file of torch.save, of which no code is run.
 
-    backbone: timm's name of the network, or a whole specification; prefix: what stands before its names in the file,
-    None finds it. Raises ValueError where there is no file.
+    backbone: timm's name of the network, or a whole specification. prefix: what stands before its names in the file, or
+    the beginning of it; None finds it where one network fits. part="teacher" is prefix="teacher.". Raises ValueError
+    where there is no file, and for a prefix and a part that differ.
     """
+    if part is not None:
+        if prefix not in (None, f"{part}."):
+            raise ValueError(f"from_file has prefix={prefix!r} and part={part!r}: give one of them")
+        prefix = f"{part}."
     spec = backbone if isinstance(backbone, BackboneSpec) else BackboneSpec(backbone, image_size)
     return EncoderSource(spec, file_sha256(Path(path)), str(Path(path).expanduser().resolve()), prefix)
 
@@ -58,15 +67,6 @@ def from_folder(folder: str | Path, image_size: int = 224, pooling: str = "auto"
     config = json.dumps(json.loads((folder / "config.json").read_text()), sort_keys=True)
     spec = BackboneSpec(HUGGING_FACE, image_size, (("config", config), ("pooling", pooling)))
     return EncoderSource(spec, file_sha256(found[0]), str(found[0]))
-
-
-def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes, read in pieces. Raises ValueError where there is none."""
-    path = path.expanduser()
-    if not path.is_file():
-        raise ValueError(f"weights file {path} does not exist")
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:
@@ -92,7 +92,9 @@ def load_source(source: EncoderSource) -> nn.Module:
 
         return load_image_network(dict(source.backbone.options), path.parent)
     backbone = build_backbone(source.backbone, seed=0)
-    backbone.load_state_dict(fitted(backbone, read_weights(path), source))
+    tensors = fitted(backbone, source.backbone.name, read_tensors(path), source.path, source.prefix)
+    check_finite(tensors, str(path))
+    backbone.load_state_dict(tensors)
     return backbone
 
 
