@@ -47,7 +47,7 @@ def fitted(
     wanted = backbone.state_dict()
     tried: list[Fit] = []
     for candidates in _candidates(prefix, wanted, tensors):
-        fits = []
+        fits: list[Fit] = []
         for candidate in candidates:
             found = _best(candidate, backbone, name, wanted, tensors)
             tried.append(found)
@@ -171,8 +171,8 @@ def _refuse_averages(chosen: Fit, wanted: dict[str, Tensor], tensors: dict[str, 
     if large:
         raise ValueError(
             f"{place} holds a moving average of the weights in {large[0]!r}, under names that do not fit, beside "
-            f"the raw weights: to take the raw ones say {_choices([chosen.prefix])}; for the average save it as a state "
-            "dict of the network"
+            f"the raw weights: to take the raw ones say {_choices([chosen.prefix])}; for the average save it "
+            "as a state dict of the network"
         )
 
 

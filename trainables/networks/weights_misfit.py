@@ -101,9 +101,9 @@ def _window(backbone: nn.Module, name: str, tensors: dict[str, Tensor]) -> str:
             theirs, ours = ((math.isqrt(each.shape[0]) + 1) // 2 for each in (tensors[one], value))
             if theirs != ours:
                 return (
-                    f"its windows are of {theirs} x {theirs} places, the network's of {ours} x {ours}: give a network with "
-                    f"that window and its size, as in BackboneSpec({name!r}, size, (('img_size', size), ('window_size', "
-                    f"{theirs})))"
+                    f"its windows are of {theirs} x {theirs} places, the network's of {ours} x {ours}: give a network "
+                    f"with that window and its size, as in BackboneSpec({name!r}, size, (('img_size', size), "
+                    f"('window_size', {theirs})))"
                 )
     return ""
 
