@@ -12,10 +12,15 @@ from torch import Tensor, nn
 
 from trainables.networks.backbones import HUGGING_FACE, build_backbone
 from trainables.networks.weights_choice import check_finite, fitted
-from trainables.networks.weights_file import file_sha256, read_tensors
+from trainables.networks.weights_file import read_tensors
+from trainables.networks.weights_folder import (
+    folder_weights,
+    image_tower,
+    is_open_clip,
+    open_clip_tower,
+    weights_sha256,
+)
 from trainables.recipe import BackboneSpec, EncoderSource
-
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def from_timm(name: str, image_size: int = 224, sha256: str | None = None) -> EncoderSource:
@@ -49,24 +54,28 @@ def from_file(
             raise ValueError(f"from_file has prefix={prefix!r} and part={part!r}: give one of them")
         prefix = f"{part}."
     spec = backbone if isinstance(backbone, BackboneSpec) else BackboneSpec(backbone, image_size)
-    return EncoderSource(spec, file_sha256(Path(path)), str(Path(path).expanduser().resolve()), prefix)
+    path = Path(path).expanduser().resolve()
+    return EncoderSource(spec, weights_sha256(path), str(path), prefix)
 
 
 def from_folder(folder: str | Path, image_size: int = 224, pooling: str = "auto") -> EncoderSource:
-    """A folder that Hugging Face's AutoModel loads: config.json and model.safetensors (or pytorch_model.bin).
+    """A folder that Hugging Face's AutoModel loads: config.json and model.safetensors (or pytorch_model.bin), or parts.
 
-    pooling: `auto`, `cls` or `mean` (hugging_face_images). Raises ValueError where a file is missing.
+    Of two towers (CLIP, SigLIP) it is the image tower's. open_clip's folder gives timm's network of its image tower, of
+    its own size and pooling. pooling: `auto`, `cls` or `mean` (hugging_face_images). Raises ValueError where a file is
+    missing or no file of weights.
     """
     folder = Path(folder).expanduser().resolve()
+    if is_open_clip(folder):
+        spec, weights, prefix = open_clip_tower(folder)
+        return EncoderSource(spec, weights_sha256(weights), str(weights), prefix)
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} has no config.json: give a folder that transformers' save_pretrained wrote")
-    found = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
-    if not found:
-        raise ValueError(f"{folder} has none of {', '.join(WEIGHT_FILES)}; merge weights that are in several shards")
+    weights = folder_weights(folder)
     # As sorted JSON text the configuration is hashable, and the same whatever blanks the file has.
-    config = json.dumps(json.loads((folder / "config.json").read_text()), sort_keys=True)
+    config = json.dumps(image_tower(json.loads((folder / "config.json").read_text())), sort_keys=True)
     spec = BackboneSpec(HUGGING_FACE, image_size, (("config", config), ("pooling", pooling)))
-    return EncoderSource(spec, file_sha256(found[0]), str(found[0]))
+    return EncoderSource(spec, weights_sha256(weights), str(weights))
 
 
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:
@@ -85,12 +94,14 @@ def load_source(source: EncoderSource) -> nn.Module:
     if source.path is None:
         return _from_timm(source)
     path = Path(source.path)
-    if file_sha256(path) != source.sha256:
+    if weights_sha256(path) != source.sha256:
         raise ValueError(f"weights file {path} is not the one that the study names: its sha256 is not {source.sha256}")
     if source.backbone.name == HUGGING_FACE:
         from trainables.networks.hugging_face_images import load_image_network
 
-        return load_image_network(dict(source.backbone.options), path.parent)
+        network = load_image_network(dict(source.backbone.options), path.parent)
+        check_finite(network.state_dict(), str(path.parent))
+        return network
     backbone = build_backbone(source.backbone, seed=0)
     tensors = fitted(backbone, source.backbone.name, read_tensors(path), source.path, source.prefix)
     check_finite(tensors, str(path))
@@ -109,6 +120,7 @@ def _from_timm(source: EncoderSource) -> nn.Module:
             f"cannot get the weights of {name!r} from timm ({type(error).__name__}: {error}); on a machine without a "
             "network copy timm's cache here, or give the file with from_file"
         ) from error
+    check_finite(backbone.state_dict(), f"timm's weights of {name!r}")
     found = tensors_sha256(backbone.state_dict())
     if source.sha256 not in (None, found):
         raise ValueError(f"timm's weights of {name!r} have sha256 {found}, the study names {source.sha256}")

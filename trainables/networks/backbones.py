@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.networks.weights_file import read_weights
+from trainables.networks.weights_choice import check_finite, fitted
+from trainables.networks.weights_file import read_tensors, read_weights
 from trainables.recipe import BackboneSpec, ImageNetInit
 from trainables.training.devices import seeded
 
@@ -108,10 +109,14 @@ def load_imagenet(init: ImageNetInit, seed: int) -> nn.Module:
                 "on a machine without a network set ImageNetInit.weights_file to a local .safetensors or .pth file"
             ) from error
     backbone = build_backbone(spec, seed)
-    tensors = read_weights(Path(init.weights_file), init.file_sha256)
+    path = Path(init.weights_file)
+    if not init.by_order:
+        tensors = fitted(backbone, spec.name, read_tensors(path, init.file_sha256), init.weights_file)
+        check_finite(tensors, init.weights_file)
+        backbone.load_state_dict(tensors)
+        return backbone
     # For files whose names come from another library: the same layers in the same order.
-    if init.by_order:
-        tensors = _rename_by_order(backbone, tensors)
+    tensors = _rename_by_order(backbone, read_weights(path, init.file_sha256))
     wanted = backbone.state_dict()
     missing = sorted(name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked"))
     wrong = sorted(name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape)

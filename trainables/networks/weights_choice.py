@@ -45,25 +45,28 @@ def fitted(
     and none was asked for.
     """
     wanted = backbone.state_dict()
+    if prefix and not any(_asked(prefix, tensors)):
+        parts = sorted({one.split(".")[0] for one in tensors})
+        raise ValueError(f"{place} has nothing under {prefix!r}; its parts are {parts[:10]}{'...' * (len(parts) > 10)}")
     tried: list[Fit] = []
     for candidates in _candidates(prefix, wanted, tensors):
         fits: list[Fit] = []
         for candidate in candidates:
-            found = _best(candidate, backbone, name, wanted, tensors)
-            tried.append(found)
-            fits += [found] if found.fits and not any(_equal(found, other) for other in fits) else []
-        if len(fits) > 1:
+            tried.append(_best(candidate, backbone, name, wanted, tensors))
+            fits += [tried[-1]] if tried[-1].fits else []
+        different = [fit for i, fit in enumerate(fits) if not any(_equal(fit, other) for other in fits[:i])]
+        if len(different) > 1:
             raise ValueError(
-                f"{place} holds {len(fits)} networks that fit {name!r} and differ: "
-                f"{_choices([fit.prefix for fit in fits])}; say which with prefix or part, as in from_file(..., "
-                f"{_choices([fits[-1].prefix])})"
+                f"{place} holds {len(different)} networks that fit {name!r} and differ: "
+                f"{_choices([fit.prefix for fit in different])}; say which with prefix or part, as in from_file(..., "
+                f"{_choices([different[-1].prefix])})"
             )
         if fits:
             if prefix is None:
-                _refuse_averages(fits[0], wanted, tensors, place)
+                _refuse_averages(fits, wanted, tensors, place)
             return fits[0].tensors
     if not tried:
-        tried = [_best(one, backbone, name, wanted, tensors) for one in _fragments(prefix, wanted, tensors)]
+        tried = [_best(one, backbone, name, wanted, tensors) for one in _fragments(wanted, tensors)]
     nearest = min(tried, key=_distance)
     below = {one[len(nearest.prefix) :]: tensors[one] for one in tensors if one.startswith(nearest.prefix)}
     asked = f" under the prefix {prefix!r}" if prefix else ""
@@ -90,10 +93,13 @@ def _candidates(prefix: str | None, wanted: dict[str, Tensor], tensors: dict[str
     possible = _possible(wanted, tensors)
     if prefix is None:
         return [possible]
-    asked = [f"{wrapper}{prefix}" for wrapper in WRAPPERS]
-    exact = [one for one in asked if any(name.startswith(one) for name in tensors)]
-    below = [one for one in possible if one not in exact and one.startswith(tuple(exact))] if exact else []
-    return [exact, below]
+    exact = _asked(prefix, tensors)
+    return [exact, [one for one in possible if one not in exact and one.startswith(tuple(exact))]]
+
+
+def _asked(prefix: str, tensors: dict[str, Tensor]) -> list[str]:
+    """What of the file a given prefix may mean."""
+    return [one for wrapper in WRAPPERS if any(name.startswith(one := f"{wrapper}{prefix}") for name in tensors)]
 
 
 def _possible(wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> list[str]:
@@ -123,10 +129,10 @@ def _distance(fit: Fit) -> int:
     return len(fit.missing) + len(fit.wrong)
 
 
-def _fragments(prefix: str | None, wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> set[str]:
+def _fragments(wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> set[str]:
     """For an error, of a file that has too little: what stands before the network's first name."""
     first = next(iter(wanted), "")
-    return {prefix or ""} | {one[: -len(first)] for one in tensors if one.endswith(f".{first}")}
+    return {""} | {one[: -len(first)] for one in tensors if one.endswith(f".{first}")}
 
 
 def _match(prefix: str, wanted: dict[str, Tensor], tensors: dict[str, Tensor]) -> Fit:
@@ -159,19 +165,20 @@ def _equal(one: Fit, other: Fit) -> bool:
     )
 
 
-def _refuse_averages(chosen: Fit, wanted: dict[str, Tensor], tensors: dict[str, Tensor], place: str | None) -> None:
-    """Raise ValueError where the file has a moving average that is no network of these names, and it is not `chosen`.
+def _refuse_averages(fits: list[Fit], wanted: dict[str, Tensor], tensors: dict[str, Tensor], place: str | None) -> None:
+    """Raise ValueError where the file has a moving average beside the networks that fit (which are equal).
 
     Some scripts keep it as a list, or only of what was trained: whoever says nothing may not know that it is there.
     """
-    if _average_of(chosen.prefix) is not None:
+    known = {_average_of(fit.prefix) for fit in fits}
+    if _average_of(fits[0].prefix) is not None:
         return
     counts = Counter(part for name in tensors if (part := _average_of(name.rpartition(".")[0])) is not None)
-    large = sorted(part for part, count in counts.items() if count >= len(wanted) / 2)
+    large = sorted(part for part, count in counts.items() if count >= len(wanted) / 2 and part not in known)
     if large:
         raise ValueError(
             f"{place} holds a moving average of the weights in {large[0]!r}, under names that do not fit, beside "
-            f"the raw weights: to take the raw ones say {_choices([chosen.prefix])}; for the average save it "
+            f"the raw weights: to take the raw ones say {_choices([fits[0].prefix])}; for the average save it "
             "as a state dict of the network"
         )
 

@@ -59,7 +59,7 @@ ABLE_TO_HARM = (
     *("ctypes.", "importlib.", "io.", "nt.", "os.", "posix.", "runpy.", "shutil.", "socket.", "subprocess.", "sys."),
 )
 TRUSTED = "Where you trust it, write its tensors once, on a machine of no importance"
-MOST_ITEMS = 2_000_000  # of a file's content: a pickle of a kilobyte can name the same dict more often than that
+MOST_ITEMS = 100_000  # tensors and what holds them: a pickle of a kilobyte can name one dict more often than that
 DEEPEST = 32
 PEEKED = 512  # bytes of a file's beginning, by which its kind is known
 
@@ -112,7 +112,7 @@ def flattened(content: Any, path: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for seen, (name, value) in enumerate(_items("", content, 0)):
         if seen > MOST_ITEMS:
-            raise ValueError(f"weights file {path} names more than {MOST_ITEMS:,} values: no network is meant")
+            raise ValueError(f"weights file {path} names more than {MOST_ITEMS:,} parts: no network is meant")
         if isinstance(value, Tensor):
             if name in found:
                 raise ValueError(f"weights file {path} holds two tensors called {name!r}: save one of them")
@@ -127,6 +127,8 @@ def flattened(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _items(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, (Tensor, dict, list, tuple)):
+        return  # a log of a million losses is no reason to refuse a file
     yield name, value
     if depth > DEEPEST:
         return  # a dict that holds itself
@@ -215,9 +217,11 @@ def _torch_content(path: Path, is_zip: bool) -> Any:
     while True:
         # For torch, a tuple is a stand-in and the name that it stands for.
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            warnings.simplefilter("ignore")  # of pickle protocols and TorchScript: what does not load says so
             try:
-                return torch.load(path, map_location="cpu", weights_only=True)
+                # As a stream: given a path, torch would go by its ending.
+                with open(path, "rb") as stream:
+                    return torch.load(stream, map_location="cpu", weights_only=True)
             except Exception as error:  # the reader's own, and whatever a crafted file makes of it
                 # By its name: the module that it comes from is imported nowhere here.
                 if type(error).__name__ != "UnpicklingError":
@@ -238,7 +242,8 @@ def _is_dropped(name: str) -> bool:
 def _globals_of(path: Path) -> set[str]:
     """Names that a file of the newer format asks for and torch does not know as harmless. Nothing is loaded."""
     try:
-        return set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        with open(path, "rb") as stream:
+            return set(torch.serialization.get_unsafe_globals_in_checkpoint(stream))
     except Exception:  # not a file of torch.save, or damaged: loading says so better
         return set()
 

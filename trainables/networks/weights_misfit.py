@@ -23,13 +23,9 @@ def misfit(backbone: nn.Module, name: str, tensors: dict[str, Tensor], missing: 
         _size(backbone, name, tensors),
         _other_library(tensors) if missing else "",
     )
-    return "; ".join(
-        [
-            f"{len(missing)} of {len(wanted)} tensors missing (first: {missing[:3]}), {len(wrong)} of another shape "
-            f"(first: {shapes})",
-            *filter(None, hints),
-        ]
-    )
+    counts = [f"{len(missing)} of {len(wanted)} tensors missing (first: {missing[:3]})"] if missing else []
+    counts += [f"{len(wrong)} of another shape (first: {shapes})"] if wrong else []
+    return "; ".join([*filter(None, hints), ", ".join(counts)])
 
 
 def _shapes(name: str, given: Tensor | None, wanted: Tensor) -> str:
