@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from trainables.networks.backbones import OWN_BACKBONES
+from trainables.networks.weights_folder import OPEN_CLIP_FILES, WEIGHT_FILES
 from trainables.recipe import BackboneSpec
 from trainables.views.preprocessing import Preprocessing
 from trainables.views.published import of_open_clip, of_timm, of_transformers, processor_of_model
 
 DATASET = "dataset"  # in place of a preprocessing: as the data set's EvalSpec says
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def spec_of(
@@ -29,10 +28,13 @@ def spec_of(
     return BackboneSpec(name, own.size, options, own)
 
 
-def spec_of_timm(name: str, image_size: int | None, own: Preprocessing | str) -> BackboneSpec:
+def spec_of_timm(
+    name: str, image_size: int | None, own: Preprocessing | str, options: tuple[tuple[str, Any], ...] = ()
+) -> BackboneSpec:
     """A network of timm's, built for the size and the channels of its preprocessing; DATASET for the data set's.
 
-    image_size: another size than the preprocessing's, which is scaled in proportion; None: its own.
+    image_size: another size than the preprocessing's, which is scaled in proportion; None: its own. options: further
+    ones of timm.create_model.
     """
     config = {} if name in OWN_BACKBONES else timm_config(name)
     # Positions of such a network are made for one size when it is built; others take any.
@@ -40,7 +42,7 @@ def spec_of_timm(name: str, image_size: int | None, own: Preprocessing | str) ->
     if isinstance(own, str) and image_size is None:
         image_size = made_for
     spec = spec_of(name, image_size, (), own)
-    options: tuple[tuple[str, Any], ...] = (("in_chans", 1),) if spec.channels == 1 else ()
+    options += (("in_chans", 1),) if spec.channels == 1 else ()
     if made_for not in (None, spec.image_size):
         options += (("img_size", spec.image_size),)
     return replace(spec, options=options)

@@ -71,7 +71,8 @@ def test_what_does_not_fit_is_refused_with_names(tmp_path):
         from_file(tmp_path / "none.pth", "resnet18")
     with pytest.raises(ValueError, match="needs the sha256"):
         EncoderSource(BackboneSpec("resnet18"), path="somewhere")
-    two = {f"{part}.{name}": value for part in ("query", "key") for name, value in resnet().state_dict().items()}
+    parts = (("query", resnet()), ("key", resnet(1)))
+    two = {f"{part}.{name}": value for part, model in parts for name, value in model.state_dict().items()}
     save_file({name: value.clone() for name, value in two.items()}, tmp_path / "two.safetensors")
     with pytest.raises(ValueError, match="say which with prefix"):
         load_source(from_file(tmp_path / "two.safetensors", "resnet18"))

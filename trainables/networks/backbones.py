@@ -3,15 +3,15 @@
 timm and transformers take two seconds to import, in each process of a sweep: only where a network of theirs is asked.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from datasets_io.nearest import did_you_mean
+from trainables.networks.weights_choice import check_finite, fitted
+from trainables.networks.weights_file import read_tensors, read_weights
 from trainables.recipe import BackboneSpec, ImageNetInit
 from trainables.training.devices import seeded
 
@@ -116,10 +116,14 @@ def load_imagenet(init: ImageNetInit, seed: int) -> nn.Module:
                 "on a machine without a network set ImageNetInit.weights_file to a local .safetensors or .pth file"
             ) from error
     backbone = build_backbone(spec, seed)
-    tensors = read_weights(Path(init.weights_file), init.file_sha256)
+    path = Path(init.weights_file)
+    if not init.by_order:
+        tensors = fitted(backbone, spec.name, read_tensors(path, init.file_sha256), init.weights_file)
+        check_finite(tensors, init.weights_file)
+        backbone.load_state_dict(tensors)
+        return backbone
     # For files whose names come from another library: the same layers in the same order.
-    if init.by_order:
-        tensors = _rename_by_order(backbone, tensors)
+    tensors = _rename_by_order(backbone, read_weights(path, init.file_sha256))
     wanted = backbone.state_dict()
     missing = sorted(name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked"))
     wrong = sorted(name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape)
@@ -130,24 +134,6 @@ def load_imagenet(init: ImageNetInit, seed: int) -> nn.Module:
         )
     backbone.load_state_dict({name: tensors.get(name, wanted[name]) for name in wanted})
     return backbone
-
-
-def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
-    """Tensors of a .safetensors or a .pth file (read with weights_only, so no code in it runs), on the CPU.
-
-    Raises ValueError where there is no file, or its sha256 is another than the one given.
-    """
-    if not path.is_file():
-        raise ValueError(f"weights file {path} does not exist")
-    if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise ValueError(f"weights file {path} is not the one the recipe names: its sha256 differs from {sha256}")
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    # Training scripts wrap the weights: {"state_dict": {...}, "epoch": ...}, or {"model": {...}}.
-    for inner in ("state_dict", "model"):
-        content = content.get(inner, content)
-    return dict(content)
 
 
 def _rename_by_order(backbone: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
