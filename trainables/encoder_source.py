@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainables.networks.backbones import HUGGING_FACE, build_backbone, read_weights
+from trainables.networks.backbones import HUGGING_FACE, build_backbone, images_of, read_weights
 from trainables.recipe import BackboneSpec, EncoderSource
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+MASKING = ("vit_mae",)  # Hugging Face's models that mask what they see, unless they are told not to
 
 
 def from_timm(name: str, image_size: int = 224, sha256: str | None = None) -> EncoderSource:
@@ -44,7 +45,8 @@ def from_file(
 def from_folder(folder: str | Path, image_size: int = 224, pooling: str = "auto") -> EncoderSource:
     """A folder that Hugging Face's AutoModel loads: config.json and model.safetensors (or pytorch_model.bin).
 
-    pooling: `auto`, `cls` or `mean` (hugging_face_images). Raises ValueError where a file is missing.
+    pooling: `auto`, `cls` or `mean` (hugging_face_images.HuggingFaceBackbone). Raises ValueError where a file is
+    missing.
     """
     folder = Path(folder).expanduser().resolve()
     if not (folder / "config.json").is_file():
@@ -54,7 +56,11 @@ def from_folder(folder: str | Path, image_size: int = 224, pooling: str = "auto"
         raise ValueError(f"{folder} has none of {', '.join(WEIGHT_FILES)}; merge weights that are in several shards")
     # As sorted JSON text the configuration is hashable, and the same whatever blanks the file has.
     config = json.dumps(json.loads((folder / "config.json").read_text()), sort_keys=True)
-    spec = BackboneSpec(HUGGING_FACE, image_size, (("config", config), ("pooling", pooling)))
+    options: tuple[tuple[str, object], ...] = (("config", config), ("pooling", pooling))
+    # Such features are others than those of 0.1.0 (hugging_face_images.VERSION): all other rows keep their keys.
+    if pooling == "mean" or json.loads(config).get("model_type") in MASKING:
+        options += (("version", 2),)
+    spec = BackboneSpec(HUGGING_FACE, image_size, options)
     return EncoderSource(spec, file_sha256(found[0]), str(found[0]))
 
 
@@ -88,7 +94,7 @@ def load_source(source: EncoderSource) -> nn.Module:
     if source.backbone.name == HUGGING_FACE:
         from trainables.networks.hugging_face_images import load_image_network
 
-        return load_image_network(dict(source.backbone.options), path.parent)
+        return load_image_network(dict(source.backbone.options), path.parent, images_of(source.backbone))
     backbone = build_backbone(source.backbone, seed=0)
     backbone.load_state_dict(fitted(backbone, read_weights(path), source))
     return backbone
