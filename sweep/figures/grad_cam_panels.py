@@ -20,10 +20,10 @@ from sweep.figures.view import View
 from sweep.studies.study import Dataset
 from trainables.evaluation.cell_model import FROZEN, TUNED, CellModel
 from trainables.evaluation.dataset import Part, load_parts
-from trainables.evaluation.grad_cam import enlarged, grad_cam
+from trainables.evaluation.grad_cam import NoMap, enlarged, grad_cam
 from trainables.views.evaluation import EvalSpec, prepare
 
-VERSION = 1  # of this file, models.py and trainables.evaluation.grad_cam
+VERSION = 2  # of this file, models.py and trainables.evaluation.grad_cam
 SHOWN = ("imagenet", "clip", "simclr", "clip+simclr")
 # CheXpert's five of the competition, then those that NIH has boxes for.
 PREFERRED = (
@@ -85,9 +85,9 @@ def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
     images = prepare(spec, test.pixels[rows], None, torch.device("cpu"))
     # The same crop without normalisation, for the eye: one of the three equal channels, (B, S, S) in [0, 1].
     grey = prepare(replace(spec, normalise=False), test.pixels[rows], None, torch.device("cpu"))[:, 0].numpy()
-    explained = {name: grad_cam(model.backbone, model.head, images, asked) for name, model in models.items()}
+    explained, unexplained = _explained(models, images, asked)
     with style():
-        tall, wide = len(examples), len(models) + 1
+        tall, wide = len(examples), len(explained) + 1
         figure = new_figure(1.62 * wide + 1.25, 1.86 * tall + 0.3)
         axes = figure.subplots(tall, wide, squeeze=False)
         for i, example in enumerate(examples):
@@ -99,7 +99,25 @@ def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
                     axes[i, j].set_title(_display(view, name), fontsize=9)
         axes[0, 0].set_title("input", fontsize=9)
         numbers = _numbers(examples, findings, test, explained)
-        return finished(name_of(dataset), title_of(dataset), _caption(dataset, models, examples), figure, numbers)
+        return finished(
+            name_of(dataset), title_of(dataset), _caption(dataset, models, examples) + unexplained, figure, numbers
+        )
+
+
+def _explained(models: dict[str, CellModel], images: Tensor, asked: Tensor) -> tuple[Explained, str]:
+    """Maps and logits of the networks that have maps, and what a caption says of the others.
+
+    Raises CannotDraw where none has.
+    """
+    explained, reasons = {}, []
+    for name, model in models.items():
+        try:
+            explained[name] = grad_cam(model.backbone, model.head, images, asked)
+        except NoMap as reason:
+            reasons.append(f" Not shown: {name} ({reason}).")
+    if not explained:
+        raise CannotDraw("".join(reasons).strip())
+    return explained, "".join(reasons)
 
 
 def models_of(view: View, dataset: Dataset) -> dict[str, CellModel]:

@@ -113,8 +113,13 @@ def output_form(model: Any, images: Tensor, output: Any) -> OutputForm:
     network = type(model).__name__
     states = output.get("last_hidden_state") if isinstance(output, Mapping) else None
     if not isinstance(states, Tensor) or states.ndim not in (3, 4) or len(states) != len(images):
+        # A backbone of detectors gives the maps of its stages; others lay the patches of all images in one row.
         found = ", ".join(output) if isinstance(output, Mapping) else type(output).__name__
-        raise ValueError(f"{network} is no image network: it gives no last_hidden_state for each image, but {found}")
+        of = f" of shape {tuple(states.shape)}" if isinstance(states, Tensor) else ""
+        raise ValueError(
+            f"{network} is no image network: of {len(images)} images it gives {found}{of}, and no last_hidden_state "
+            "with a row for each"
+        )
     before, behind, class_token = tokens_of(model)
     if states.ndim == 4:
         # A square image has a square map: its two equal sides say where the channels stand.
