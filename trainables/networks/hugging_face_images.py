@@ -87,7 +87,8 @@ def _new_model(text: str) -> Any:
 def _check_is_of_images(config: Any) -> None:
     """Raise ValueError for a network of texts, of sounds, of images and texts, or one that decodes what it has seen."""
     found = MODEL_MAPPING.get(type(config), None)
-    for kind in found if isinstance(found, tuple) else (found,):
+    kinds: tuple[Any, ...] = found if isinstance(found, tuple) else (found,)
+    for kind in kinds:
         takes = getattr(kind, "main_input_name", "pixel_values")
         if takes != "pixel_values":
             raise ValueError(f"{kind.__name__} is no image network: it takes {takes}, not images alone")

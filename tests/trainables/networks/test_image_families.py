@@ -1,6 +1,7 @@
 """Is every family of image networks of timm and Hugging Face right as a backbone, or refused in a sentence?"""
 
 import json
+
 import pytest
 import timm
 import torch
@@ -87,7 +88,8 @@ def test_a_kind_of_hugging_face_is_right_by_its_first_pooling_and_says_which_it_
         try:
             if form is None:
                 examined(family)
-            form = build_backbone(family.spec, seed=0).form
+                form = build_backbone(family.spec, seed=0).form
+            check_backbone(family.spec)
             assert pooling in form.poolings
         except ValueError as reason:
             assert str(reason).startswith(f"pooling is {pooling!r}, but ") and "; allowed: " in str(reason)
