@@ -26,10 +26,10 @@ SLOW = (
     "test_build.py", "test_throughput.py", "test_actors.py", "test_ray_private.py", "test_training_free.py",
     "test_reading_commands.py", "test_reading_damaged_data.py", "test_picture_figures.py", "test_mutants.py",
     "test_s3.py", "test_report_page.py", "test_status.py", "test_all_quick.py", "test_ingest_quick.py",
-    "test_schedule_quick.py", "test_encoder_source.py", "test_own_encoders.py", "test_pixels_fuzz.py",
-    "test_hangs.py", "test_pixels_torture.py", "test_layouts.py", "test_job_faults.py", "test_store_faults.py",
-    "test_sinks.py", "test_worker.py", "test_distributed.py", "test_export.py", "test_doctor.py", "test_lease.py",
-    "test_signals.py", "test_one_source_twice.py",
+    "test_schedule_quick.py", "test_encoder_source.py", "test_image_families.py", "test_own_encoders.py",
+    "test_pixels_fuzz.py", "test_hangs.py", "test_pixels_torture.py", "test_layouts.py", "test_job_faults.py",
+    "test_store_faults.py", "test_sinks.py", "test_worker.py", "test_distributed.py", "test_export.py",
+    "test_doctor.py", "test_lease.py", "test_signals.py", "test_one_source_twice.py",
 )  # fmt: skip
 
 # Start of a test's id behind tests/ -> the group that shares a process. A file that is not named here is a group.

@@ -18,7 +18,7 @@ from trainables.encoder_specs import (
     spec_of_timm,
     timm_config,
 )
-from trainables.networks.backbones import HUGGING_FACE, build_backbone, similar_names
+from trainables.networks.backbones import HUGGING_FACE, build_backbone, images_of, similar_names
 from trainables.networks.weights_choice import check_finite, fitted
 from trainables.networks.weights_file import read_tensors
 from trainables.networks.weights_folder import (
@@ -31,6 +31,8 @@ from trainables.networks.weights_folder import (
 from trainables.recipe import BackboneSpec, EncoderSource
 from trainables.views.preprocessing import Preprocessing
 from trainables.views.published import of_timm
+
+MASKING = ("vit_mae",)  # Hugging Face's models that mask what they see, unless they are told not to
 
 
 def from_timm(
@@ -88,7 +90,7 @@ def from_folder(
 
     Of two towers (CLIP, SigLIP) it is the image tower's. open_clip's folder gives timm's network of its image tower, of
     its own pooling. image_size: side in pixels of what the network sees, None for that of its preprocessing. pooling:
-    `auto`, `cls` or `mean` (hugging_face_images). preprocessing: None for that of the folder's
+    `auto`, `cls` or `mean` (hugging_face_images.HuggingFaceBackbone). preprocessing: None for that of the folder's
     preprocessor_config.json or open_clip_config.json, DATASET for the data set's. Raises ValueError where a file is
     missing or no file of weights.
     """
@@ -106,8 +108,11 @@ def from_folder(
     whole = json.loads((folder / "config.json").read_text())
     config = json.dumps(image_tower(whole), sort_keys=True)
     own = preprocessing or preprocessing_of_folder(folder, whole.get("model_type"))
-    spec = spec_of(HUGGING_FACE, image_size, (("config", config), ("pooling", pooling)), own)
-    return EncoderSource(spec, weights_sha256(weights), str(weights))
+    options: tuple[tuple[str, object], ...] = (("config", config), ("pooling", pooling))
+    # Such features are others than those of 0.1.0 (hugging_face_images.VERSION): all other rows keep their keys.
+    if pooling == "mean" or whole.get("model_type") in MASKING:
+        options += (("version", 2),)
+    return EncoderSource(spec_of(HUGGING_FACE, image_size, options, own), weights_sha256(weights), str(weights))
 
 
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:
@@ -131,7 +136,7 @@ def load_source(source: EncoderSource) -> nn.Module:
     if source.backbone.name == HUGGING_FACE:
         from trainables.networks.hugging_face_images import load_image_network
 
-        network = load_image_network(dict(source.backbone.options), path.parent)
+        network = load_image_network(dict(source.backbone.options), path.parent, images_of(source.backbone))
         check_finite(network.state_dict(), str(path.parent))
         return network
     backbone = build_backbone(source.backbone, seed=0)

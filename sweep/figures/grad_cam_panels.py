@@ -20,10 +20,10 @@ from sweep.figures.view import View
 from sweep.studies.study import Dataset
 from trainables.evaluation.cell_model import FROZEN, TUNED, CellModel
 from trainables.evaluation.dataset import Part, backbone_input, load_parts
-from trainables.evaluation.grad_cam import enlarged, grad_cam
+from trainables.evaluation.grad_cam import NoMap, enlarged, grad_cam
 from trainables.recipe import BackboneSpec, DownstreamRecipe
 
-VERSION = 1  # of this file, models.py and trainables.evaluation.grad_cam
+VERSION = 2  # of this file, models.py and trainables.evaluation.grad_cam
 SHOWN = ("imagenet", "clip", "simclr", "clip+simclr")
 # CheXpert's five of the competition, then those that NIH has boxes for.
 PREFERRED = (
@@ -83,14 +83,12 @@ def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
         raise CannotDraw(f"No test image of {dataset.display} has a finding that is known to be present.")
     rows = np.array([example.row for example in examples])
     asked = torch.tensor([example.finding for example in examples])
-    explained, views = {}, {}
-    for name, model in models.items():
-        part, _ = parts[name]
-        images = part.images(recipe, rows, None, torch.device("cpu"))
-        explained[name] = grad_cam(model.backbone, model.head, images, asked)
-        views[name] = _View.of(part, recipe, examples)
+    explained, unexplained = _explained(
+        models, {name: part.images(recipe, rows, None, torch.device("cpu")) for name, (part, _) in parts.items()}, asked
+    )
+    views = {name: _View.of(parts[name][0], recipe, examples) for name in explained}
     with style():
-        tall, wide = len(examples), len(models) + 1
+        tall, wide = len(examples), len(explained) + 1
         figure = new_figure(1.62 * wide + 1.25, 1.86 * tall + 0.3)
         axes = figure.subplots(tall, wide, squeeze=False)
         for i, example in enumerate(examples):
@@ -104,7 +102,25 @@ def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
                     axes[i, j].set_title(_display(view, name), fontsize=9)
         axes[0, 0].set_title("input", fontsize=9)
         numbers = _numbers(examples, findings, test, explained)
-        return finished(name_of(dataset), title_of(dataset), _caption(dataset, models, examples), figure, numbers)
+        return finished(
+            name_of(dataset), title_of(dataset), _caption(dataset, models, examples) + unexplained, figure, numbers
+        )
+
+
+def _explained(models: dict[str, CellModel], images: dict[str, Tensor], asked: Tensor) -> tuple[Explained, str]:
+    """Maps and logits of the networks that have maps, and what a caption says of the others. images: of each network.
+
+    Raises CannotDraw where none has.
+    """
+    explained, reasons = {}, []
+    for name, model in models.items():
+        try:
+            explained[name] = grad_cam(model.backbone, model.head, images[name], asked)
+        except NoMap as reason:
+            reasons.append(f" Not shown: {name} ({reason}).")
+    if not explained:
+        raise CannotDraw("".join(reasons).strip())
+    return explained, "".join(reasons)
 
 
 def models_of(view: View, dataset: Dataset) -> dict[str, CellModel]:

@@ -17,10 +17,10 @@ from sweep.figures.view import View
 from sweep.studies.study import Dataset
 from trainables.evaluation.cell_model import CellModel
 from trainables.evaluation.dataset import Part
-from trainables.evaluation.grad_cam import enlarged, grad_cam
+from trainables.evaluation.grad_cam import NoMap, enlarged, grad_cam
 from trainables.recipe import DownstreamRecipe
 
-VERSION = 1  # of this file, grad_cam_panels.py, models.py and trainables.evaluation.grad_cam
+VERSION = 2  # of this file, grad_cam_panels.py, models.py and trainables.evaluation.grad_cam
 NAME, TITLE = "pointing_game", "Pointing game on NIH's boxes"
 MOST_ON_CPU = 128  # boxes: a ResNet-50 explains about ten a second on two cores
 BATCH = 32
@@ -47,11 +47,15 @@ class Pointing:
 
 @dataclass(frozen=True)
 class PointingGame:
-    """What the figure shows. by_row: encoder row -> its network's hits; used of listed boxes of test images."""
+    """What the figure shows. by_row: encoder row -> its network's hits; used of listed boxes of test images.
+
+    unexplained: what a caption says of networks without a map.
+    """
 
     by_row: Mapping[str, Pointing]
     used: int
     listed: int
+    unexplained: str = ""
 
     @property
     def chance(self) -> float:
@@ -96,9 +100,16 @@ def game_of(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> PointingGam
         # A sample that is the same each time, in the list's order.
         chosen = np.random.default_rng(derive_seed(0, "pointing_game")).permutation(listed)[:MOST_ON_CPU]
         usable = [usable[i] for i in sorted(chosen)]
+    reasons = []
     for name, model in models.items():
-        found[name] = hits_of(model, parts[name][0], [seen[name][place] for place in usable], recipe, device)
-    return PointingGame(found, len(usable), listed)
+        try:
+            places = [seen[name][place] for place in usable]
+            found[name] = hits_of(model, parts[name][0], places, recipe, device)
+        except NoMap as reason:
+            reasons.append(f" Not shown: {name} ({reason}).")
+    if not found:
+        raise CannotDraw("".join(reasons).strip())
+    return PointingGame(found, len(usable), listed, "".join(reasons))
 
 
 def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
@@ -120,7 +131,7 @@ def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
         axis.set_xlim(0, 100)
         axis.set_xlabel("maps whose highest point lies in the box (%)")
         axis.grid(axis="y", visible=False)
-        return finished(name_of(dataset), title_of(dataset), _caption(game), figure, _numbers(game))
+        return finished(name_of(dataset), title_of(dataset), _caption(game) + game.unexplained, figure, _numbers(game))
 
 
 def _numbers(game: PointingGame) -> dict[str, object]:

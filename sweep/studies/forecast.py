@@ -1,7 +1,7 @@
 """What a plan costs: images to be read, passes to be made, hours on a stated device."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import group_seeds
-from trainables.networks.backbones import OWN_BACKBONES, build_backbone
+from trainables.networks.backbones import OWN_BACKBONES, build_backbone, check_backbone, images_of
 from trainables.networks.text import TinyText
 from trainables.objectives.mocov2 import MocoV2Config
 from trainables.recipe import BackboneSpec, PretrainRecipe
@@ -59,17 +59,30 @@ class Forecast:
 
 @lru_cache(maxsize=32)
 def forward_flops(spec: BackboneSpec) -> float:
-    """FLOPs of one image through a backbone, counted; only the project's own small ones are computed for it."""
+    """FLOPs of one image through a backbone, counted; only the project's own small ones are computed for it.
+
+    Raises ValueError for a network that does not take images of the size that its specification names.
+    """
     if spec.name in OWN_BACKBONES:
         return _flops_of_layers(
             build_backbone(spec, seed=0), torch.zeros(1, spec.channels, spec.image_size, spec.image_size)
         )
     # On the meta device tensors have shapes and no numbers: operations are counted, none is computed.
-    with torch.device("meta"):
-        backbone = build_backbone(spec, seed=0)
-        images = torch.empty(1, spec.channels, spec.image_size, spec.image_size)
+    check_backbone(spec, replace(images_of(spec), exact=True))
+    try:
+        return _counted_flops(spec, "meta")
+    except (NotImplementedError, RuntimeError):  # a network that reads a number in its forward pass
+        return _counted_flops(spec, "cpu")
+
+
+def _counted_flops(spec: BackboneSpec, device: str) -> float:
+    taken = images_of(spec)
+    with torch.device(device):
+        # Without gradients, which the counter would follow through modules that take and give several tensors.
+        backbone = build_backbone(spec, seed=0).requires_grad_(False).eval()
+        images = torch.zeros(1, taken.channels, taken.size, taken.size)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            backbone.eval()(images)
+            backbone(images)
     return float(counter.get_total_flops())
 
 

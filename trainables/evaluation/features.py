@@ -58,6 +58,23 @@ def test_logits(
     return np.concatenate(rows)
 
 
+def check_finite(backbone: nn.Module, features: Tensor) -> None:
+    """Raise FloatingPointError where features (N, D) of a network are no numbers, with what of it is to blame."""
+    bad = ~torch.isfinite(features).all(dim=-1)
+    if not bad.any():
+        return
+    tensors = backbone.state_dict().items()
+    broken = [name for name, value in tensors if value.is_floating_point() and not torch.isfinite(value).all()]
+    why = (
+        f"its weights are not finite either: {len(broken)} of {len(tensors)} tensors, the first {broken[0]!r}"
+        if broken
+        else "its weights are finite, so it overflows on these images: check how they are fed, or take float32"
+    )
+    raise FloatingPointError(
+        f"the encoder's features are NaN or infinite for {int(bad.sum())} of {bad.numel()} images; {why}"
+    )
+
+
 def mean_of_crops(logits: Tensor) -> Tensor:
     """(B, C, F) logits of an image's crops -> (B, F), the logit of the mean of their C probabilities."""
     if logits.shape[1] == 1:

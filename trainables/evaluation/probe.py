@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.evaluation.dataset import Part
-from trainables.evaluation.features import features_of
+from trainables.evaluation.features import check_finite, features_of
 from trainables.evaluation.supervised import epoch_flips, epoch_rows, epoch_score, masked_bce, new_head
 from trainables.recipe import DownstreamRecipe, OptimizerSpec
 from trainables.training.loop import TrainingDiverged
@@ -54,10 +54,15 @@ class HeadSettings:
 def cache_features(
     backbone: nn.Module, recipe: DownstreamRecipe, train: Part, val: Part, compute: Compute
 ) -> CachedFeatures:
-    """Each distinct pixel content of the training images, and the validation images as they are."""
+    """Each distinct pixel content of the training images, and the validation images as they are.
+
+    Raises FloatingPointError where the network's features are NaN or infinite.
+    """
     flips = contents(recipe.eval_spec)  # one slice, or two where training mirrors images
     slices = [torch.cat(list(features_of(backbone, recipe, train, compute, flipped))) for flipped in flips]
     of_val = torch.cat(list(features_of(backbone, recipe, val, compute)))
+    for features in (*slices, of_val):
+        check_finite(backbone, features)
     return CachedFeatures(torch.stack(slices).float(), of_val.float())
 
 

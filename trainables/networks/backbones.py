@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets_io.nearest import did_you_mean
+from trainables.networks.image_outputs import Images
 from trainables.networks.weights_choice import check_finite, fitted
 from trainables.networks.weights_file import read_tensors, read_weights
 from trainables.recipe import BackboneSpec, ImageNetInit
@@ -51,18 +52,25 @@ OWN_BACKBONES: dict[str, type[nn.Module]] = {"demo_cnn": DemoCnn}
 HUGGING_FACE = "transformers"
 
 
-def check_backbone(spec: BackboneSpec) -> None:
-    """Raise ValueError for a name that neither timm nor this file knows. Needs no weights."""
+def check_backbone(spec: BackboneSpec, images: Images | None = None) -> None:
+    """Raise ValueError for a name that neither timm nor this file knows, and for a network that cannot be a backbone.
+
+    images: what it is to take, where that is known; where not, its own size will do. Needs no weights.
+    """
+    images = images or images_of(spec)
     if spec.name == HUGGING_FACE:
         from trainables.networks.hugging_face_images import check_options
 
-        check_options(dict(spec.options))
+        check_options(dict(spec.options), images)
         return
     if spec.name in OWN_BACKBONES:
         return
     import timm
 
     if timm.is_model(spec.name):
+        from trainables.networks.timm_images import measure
+
+        measure(spec.name, tuple(sorted(spec.options)), images)
         return
     similar = similar_names(spec.name)
     raise ValueError(f"unknown backbone {spec.name!r}; allowed: demo_cnn, transformers, or a timm model name{similar}")
@@ -90,16 +98,22 @@ def build_backbone(spec: BackboneSpec, seed: int) -> nn.Module:
         if spec.name == HUGGING_FACE:
             from trainables.networks.hugging_face_images import build_image_network
 
-            return build_image_network(dict(spec.options))
-        import timm
+            return build_image_network(dict(spec.options), images_of(spec))
+        from trainables.networks.timm_images import create
 
-        return timm.create_model(spec.name, pretrained=False, num_classes=0, **dict(spec.options))
+        return create(spec.name, dict(spec.options), images_of(spec))
+
+
+def images_of(spec: BackboneSpec) -> Images:
+    """What a backbone is given."""
+    return Images(spec.channels, spec.image_size)
 
 
 def feature_dim(backbone: nn.Module) -> int:
-    """Width of a backbone's output. Raises AttributeError for a network without num_features, timm's name for it."""
-    width: Any = backbone.num_features  # nn.Module types every attribute as a tensor or a module
-    return int(width)
+    """Width of a backbone's output, as measured. Raises AttributeError where it is unknown."""
+    # timm's num_features is the width of the last map: MobileNetV3, VGG and others go on with wider layers.
+    width: Any = getattr(backbone, "measured_width", None)
+    return int(backbone.num_features if width is None else width)  # type: ignore[arg-type]  # an int in all of ours
 
 
 def load_imagenet(init: ImageNetInit, seed: int) -> nn.Module:

@@ -17,11 +17,13 @@ from datasets_io.sources.nih_boxes import Box
 from sweep.export.encoder_files import export_encoder, find_encoder
 from sweep.figures import feature_maps, grad_cam_panels, pointing_game
 from sweep.figures.draw import draw_all
+from sweep.figures.drawing import CannotDraw
 from sweep.figures.models import cell_network, first_cell
 from sweep.figures.view import make_view
 from sweep.store.snapshot import Origin, Snapshot
-from trainables.evaluation.cell_model import FROZEN, TUNED
+from trainables.evaluation.cell_model import FROZEN, TUNED, CellModel
 from trainables.evaluation.encoder_features import ImageSample, equally_many, image_features, sample_images
+from trainables.networks.backbones import DemoCnn
 from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation import EvalSpec, paper_chexpert, prepare
 
@@ -219,3 +221,17 @@ def test_a_pretrained_encoder_is_exported_with_its_text_tower_and_numbers(traine
     assert set(made.files) == {"model.safetensors", "objective.safetensors", "tokenizer.json", "README.md"}
     card = (tmp_path / "out" / "README.md").read_text()
     assert "images of `mimic_cxr`" in card and "| CheXpert | LPFT | 100% |" in card and "2 of 2" in card
+
+
+def test_a_network_without_a_map_is_named_below_the_figure_and_hides_no_other():
+    class Flat(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1)[:, :128]
+
+    torch.manual_seed(0)
+    head, images, asked = torch.nn.Linear(128, 2), torch.randn(1, 3, 32, 32), torch.tensor([1])
+    flat, seen = CellModel(Flat(), head, "frozen"), CellModel(DemoCnn().eval(), head, "frozen")
+    explained, said = grad_cam_panels._explained({"flat": flat, "seen": seen}, images, asked)
+    assert list(explained) == ["seen"] and said.startswith(" Not shown: flat (Flat has no `layers`")
+    with pytest.raises(CannotDraw, match="Not shown: flat"):
+        grad_cam_panels._explained({"flat": flat}, images, asked)

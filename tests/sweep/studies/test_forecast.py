@@ -157,3 +157,10 @@ def test_splits_that_a_source_does_not_have_count_nothing():
     cells = [c for c in PLAN.cells if (c.dataset, c.protocol) == ("chexpert", "LP")][:1]
     cells = [replace(cell, recipe=replace(cell.recipe, eval_spec=EvalSpec(32))) for cell in cells]
     assert forecast((), cells, {"chexpert": {"train": 500}}).images_read == 500
+
+
+def test_a_network_that_takes_no_such_images_is_refused_with_what_fits():
+    with pytest.raises(ValueError, match=r"does not take images of 32 x 32 .*option \('img_size', 32\)"):
+        forward_flops(BackboneSpec("vit_tiny_patch16_224", 32))
+    small, large = (forward_flops(BackboneSpec("pit_ti_224", side, (("img_size", side),))) for side in (64, 128))
+    assert 0 < small < large

@@ -6,8 +6,9 @@ import torch
 from small import SmallBackbone
 from torch import nn
 
-from trainables.evaluation.grad_cam import enlarged, grad_cam, maps_and_features
-from trainables.networks.backbones import DemoCnn
+from benchmarks.families import hugging_face_families
+from trainables.evaluation.grad_cam import NoMap, enlarged, grad_cam, maps_and_features
+from trainables.networks.backbones import DemoCnn, build_backbone
 
 
 def head_of(width: int, findings: int = 14) -> nn.Linear:
@@ -155,3 +156,46 @@ def test_an_enlarged_map_is_interpolated_between_the_centres_of_its_places_and_e
     found = enlarged(torch.tensor([[[0.0, 1.0], [0.0, 1.0]], [[8.0, 0.0], [8.0, 0.0]]]), 4)
     assert torch.equal(found[0], torch.tensor([0.0, 0.25, 0.75, 1.0]).expand(4, 4))
     assert torch.equal(found[1], torch.tensor([1.0, 0.75, 0.25, 0.0]).expand(4, 4))
+
+
+def hugging_face(kind: str, pooling: str) -> nn.Module:
+    (family,) = (family for family in hugging_face_families((pooling,)) if family.name == f"{kind} {pooling}")
+    torch.manual_seed(0)
+    return build_backbone(family.spec, seed=0).eval()
+
+
+@pytest.mark.parametrize(("kind", "pooling"), [("resnet", "auto"), ("resnet", "mean"), ("swin", "mean")])
+def test_of_hugging_face_it_is_relu_of_cam_too(kind, pooling):
+    """A mean over the places of the last hidden state, and a linear head."""
+    backbone, images, findings = hugging_face(kind, pooling), torch.randn(2, 3, 64, 64), torch.tensor([1, 2])
+    head = head_of(backbone.num_features)
+    maps, _ = grad_cam(backbone, head, images if kind == "resnet" else images[..., :32, :32], findings)
+    with torch.no_grad():
+        states = backbone.model(pixel_values=images if kind == "resnet" else images[..., :32, :32]).last_hidden_state
+    places = states if kind == "resnet" else states.transpose(1, 2).unflatten(2, (4, 4))
+    expected = cam(backbone, head, places, findings)
+    count = places.shape[2] * places.shape[3]
+    assert count > 1 and float(expected.max()) > 0
+    assert float((maps * count - expected).abs().max() / expected.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [("dinov2_with_registers", 5), ("vit_mae", 1), ("yolos", 1)])
+def test_of_hugging_face_the_map_of_a_transformer_is_the_patches_that_enter_its_last_block(kind, prefix):
+    backbone, images = hugging_face(kind, "cls"), torch.randn(2, 3, 32, 32)
+    maps, features = maps_and_features(backbone, images)
+    with torch.no_grad():
+        told = backbone.form.inputs(images)
+        states = backbone.model(pixel_values=images, output_hidden_states=True, **told).hidden_states
+    entering = states[-2][:, prefix : prefix + 16]
+    assert maps.shape == (2, 16, 4, 4)
+    assert torch.allclose(maps.flatten(2).transpose(1, 2), entering, atol=1e-6)
+    assert torch.allclose(features, backbone(images), atol=1e-6)
+
+
+def test_a_map_that_does_not_reach_the_features_is_no_map():
+    class Beside(Map):
+        def forward_head(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.ones(len(x), 4, requires_grad=True)
+
+    with pytest.raises(NoMap, match="does not reach its features"):
+        grad_cam(Beside(last=False), head_of(4), torch.randn(1, 4, 8, 8), torch.tensor([0]))

@@ -202,3 +202,18 @@ def test_label_policies(policy, targets, known):
 def test_carving_is_by_patient_and_about_the_stated_share():
     carved = [is_carved(f"patient{i:05d}", 10) for i in range(5000)]
     assert 0.08 < sum(carved) / 5000 < 0.12 and carved == [is_carved(f"patient{i:05d}", 10) for i in range(5000)]
+
+
+def test_features_that_are_no_numbers_are_the_encoders_fault_and_not_the_probes(backbone):
+    with torch.no_grad():
+        backbone.layers[3].weight[0, 0, 0, 0] = float("nan")
+    with pytest.raises(
+        FloatingPointError, match=r"for 9 of 9 images; its weights are not finite either: 1 of \d+ .*3\.w"
+    ):
+        cache_features(backbone, RECIPE, part(9, 0), part(5, 1), CPU)
+    overflowing = build_backbone(BackboneSpec("demo_cnn", 32), seed=3)
+    with torch.no_grad():
+        for parameter in overflowing.parameters():
+            parameter.mul_(1e30)
+    with pytest.raises(FloatingPointError, match="its weights are finite, so it overflows"):
+        cache_features(overflowing, RECIPE, part(9, 0), part(5, 1), CPU)
