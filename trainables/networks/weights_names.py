@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 # timm's names for the function of a family that reads its original files.
 FILTERS = ("checkpoint_filter_fn", "_filter_torchvision_pretrained", "_filter_fn")
+TABLE = "relative_position_bias_table"
 # A torchvision ResNet as nn.Sequential(*children): what each number was (RadImageNet, MedKLIP, KAD's res_features).
 RESNET_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 # mmpretrain's VisionTransformer, by its own converter to timm's names.
@@ -54,16 +55,17 @@ def renamed(backbone: nn.Module, name: str, tensors: dict[str, Tensor]) -> Itera
     read = _family_filter(name)
     if read is None:
         return
+    # timm fits these to another window by a grid of its own, not by interpolate.
+    tables = {one: value.shape for one, value in backbone.state_dict().items() if one.endswith(TABLE)}
+    if any(one in known and known[one].shape != shape for one, shape in tables.items()):
+        return
     try:
         # Some filters take names out of the dict that they are given, and one prints.
         with _NoResizing(), contextlib.redirect_stdout(io.StringIO()):
             found = read(dict(known), backbone)
     except Exception:  # a filter that expects another layout fails in ways of its own: this file is not of its kind
         return
-    # Not by interpolate: timm resizes these on a grid of its own.
-    tables = (one for one in found if one.endswith("relative_position_bias_table"))
-    if not any(one in known and known[one].shape != found[one].shape for one in tables):
-        yield {one: value for one, value in found.items() if isinstance(value, Tensor)}
+    yield {one: value for one, value in found.items() if isinstance(value, Tensor)}
 
 
 def _family_filter(name: str) -> Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None:
