@@ -8,6 +8,7 @@ from datasets_io.fingerprint import plain
 from sweep.report.precision import formats
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
+from sweep.studies.inputs import input_line
 from sweep.studies.study import study_fingerprint
 
 # Packages whose version may change a number.
@@ -61,6 +62,7 @@ def provenance(data: Snapshot) -> dict[str, Any]:
         "fingerprint": study_fingerprint(study),
         "deviations": list(study.deviations),
         "recipes": {row.name: plain(row.recipe) for row in study.rows},
+        "inputs": {row.name: input_line(row.recipe.backbone, study) for row in study.rows},
         "datasets": {dataset.source: plain(dataset.recipe) for dataset in study.datasets},
         "data": {
             source: {

@@ -7,6 +7,7 @@ from datasets_io.build.spec import BuildSpec
 from datasets_io.fingerprint import fingerprint
 from datasets_io.sources.registry import get_source
 from datasets_io.synthetic.plan import SyntheticSpec
+from sweep.studies.inherited import inherited
 from trainables.recipe import DownstreamRecipe, PretrainRecipe, Resources
 from trainables.registry import PROTOCOLS
 
@@ -52,7 +53,7 @@ class Study:
     resources: how it is run, which enters no key. show_published: print the paper's numbers beside these.
     hidden_rows: encoders that others start from without being rows themselves. interval: `t` or `z`, of the
     intervals over seeds. training_free: further columns, any of `knn`, `zero_shot` and `retrieval`
-    (sweep/training_free/measures.py).
+    (sweep/training_free/measures.py). A pretraining without a preprocessing has that of the row it starts from.
     """
 
     name: str
@@ -70,6 +71,12 @@ class Study:
     show_published: bool = True
     interval: str = "t"
     training_free: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Part of what the study says, so that whoever reads a row, its key or its recipe sees one thing.
+        hidden = inherited(self.hidden_rows, self.rows)
+        object.__setattr__(self, "rows", inherited(self.rows, hidden))
+        object.__setattr__(self, "hidden_rows", hidden)
 
     def builds(self) -> tuple[BuildSpec, ...]:
         """What is to be built of data: the corpus, ordered by hash, then the datasets."""
