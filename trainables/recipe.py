@@ -26,6 +26,9 @@ class ObjectiveConfig(Protocol):
         ...
 
 
+IMAGE_SIZE = 224
+
+
 @dataclass(frozen=True)
 class BackboneSpec:
     """An image network by its timm name, `demo_cnn`, or `transformers`. `options` go to timm.create_model by keyword.
@@ -33,18 +36,21 @@ class BackboneSpec:
     `transformers` is a Hugging Face image network: its options are `config`, the JSON of its configuration, and
     `pooling` (trainables/networks/hugging_face_images.py). preprocessing: how the network was trained to be fed; None:
     squares of image_size, cropped and normalised as the data set's EvalSpec says, in proportion at another size.
-    Raises ValueError where both name a size and differ.
+    image_size need not be named beside it. Raises ValueError where both are and differ.
     """
 
     name: str
-    image_size: int = 224
+    image_size: int = IMAGE_SIZE
     options: tuple[tuple[str, Any], ...] = ()
     preprocessing: Preprocessing | None = added(None)
 
     def __post_init__(self) -> None:
-        if self.preprocessing is not None and self.preprocessing.size != self.image_size:
+        own = self.preprocessing
+        if own is not None and self.image_size == IMAGE_SIZE:  # not named, or the same
+            object.__setattr__(self, "image_size", own.size)
+        if own is not None and own.size != self.image_size:
             raise ValueError(
-                f"BackboneSpec.image_size is {self.image_size} and preprocessing.size {self.preprocessing.size}, but a "
+                f"BackboneSpec.image_size is {self.image_size} and preprocessing.size {own.size}, but a "
                 "network sees one size; Preprocessing.at_size gives the same preprocessing at another"
             )
 

@@ -102,8 +102,7 @@ def build(
     counts |= {"burned_in": len(outcome.burned_in), "leaks": write_leaks(files, folder, outcome)}
     counts |= {"reports": count_reports(outcome.accepted)} if source.has_reports else {}
     counts |= {"batches": count_batches(outcome.accepted, results)} if order == "hash" else {}
-    if spec.shape == "aspect":
-        counts |= {"squeezed": sum(result.squeezed for result in results)}
+    counts |= {"squeezed": sum(result.squeezed for result in results)} if spec.shape == "aspect" else {}
     shards = tuple(Shard(r.path, r.split, r.rows, r.row_groups, r.sha256) for r in results if r.rows)
     manifest = Manifest(
         source=spec.source,

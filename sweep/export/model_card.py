@@ -4,12 +4,14 @@ import json
 
 from datasets_io.fingerprint import plain
 from datasets_io.storage.artefacts import Artefacts
+from sweep.export.preprocessing_files import timm_fields
 from sweep.statistics.summaries import study_summaries
 from sweep.store.snapshot import Snapshot
 from sweep.studies.cell import EncoderRun
 from sweep.studies.study import BASELINE
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES
 from trainables.recipe import BackboneSpec, PretrainRecipe
+from trainables.views.preprocessing import Preprocessing
 
 
 def model_card(
@@ -87,6 +89,8 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
         f"Images: grey, {size} x {size}, as three equal channels, values in [0, 1] minus ImageNet's mean, divided by "
         "its standard deviation."
     ]
+    if (own := spec.preprocessing) is not None:
+        images = [f"Images: grey, {own}.", *_not_in_files(spec, own, files)]
     text = []
     if "tokenizer.json" in files:
         text = ["", "`objective.safetensors` and `tokenizer.json` hold the projection heads and the text tower."]
@@ -115,6 +119,24 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
             'model = AutoModel.from_pretrained("DIR")',
         ]
     return ["```python", *code, "```", "", *images, *text]
+
+
+def _not_in_files(spec: BackboneSpec, own: Preprocessing, files: tuple[str, ...]) -> list[str]:
+    """A sentence where the library's files cannot say all of it."""
+    if spec.name in OWN_BACKBONES:
+        return []
+    if spec.name == HUGGING_FACE:
+        exact = "preprocessor_config.json" in files and own.resampler != "pillow" and own.rounding == "down"
+        return (
+            []
+            if exact
+            else ["", "transformers' own processors do not do exactly that; prepare images as written here."]
+        )
+    return (
+        []
+        if timm_fields(own)[1]
+        else ["", "timm's own transform does not do exactly that; prepare them as written here."]
+    )
 
 
 def _results(data: Snapshot, run: EncoderRun) -> list[str]:

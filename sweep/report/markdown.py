@@ -12,6 +12,7 @@ from sweep.report.tables.main_table import Table
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
 from sweep.studies.builds import Build
+from sweep.studies.inputs import input_lines
 from sweep.studies.plan import NOT_BUILT
 from sweep.studies.study import study_fingerprint
 
@@ -97,6 +98,7 @@ def _provenance(data: Snapshot) -> list[str]:
     lines = ["## What was run", "", f"- study {data.study.name}, fingerprint {study_fingerprint(data.study)}"]
     lines += [f"- deviation: {text}" for text in data.study.deviations]
     lines += [f"- {data_line(build, data)}" for build in data.study.data_builds()]
+    lines += [f"- images of {names}: {line}" for names, line in input_lines(data.study)]
     lines += [f"- {text}" for text in (*compute_lines(data), *precision_lines(data.results, data.encoders))]
     # A package that is not installed took no part.
     known = {name: number for name, number in software().items() if number}

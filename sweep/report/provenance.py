@@ -10,6 +10,7 @@ from sweep.report.precision import formats
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
 from sweep.studies.builds import Build
+from sweep.studies.inputs import input_line
 from sweep.studies.study import study_fingerprint
 
 # Packages whose version may change a number.
@@ -87,6 +88,7 @@ def provenance(data: Snapshot) -> dict[str, Any]:
         "fingerprint": study_fingerprint(study),
         "deviations": list(study.deviations),
         "recipes": {row.name: plain(row.recipe) for row in study.rows},
+        "inputs": {row.name: input_line(row.recipe.backbone, study) for row in study.rows},
         "corpus": {"name": study.corpus_instance, "source": study.corpus.source},
         "datasets": {dataset.instance: plain(dataset.recipe) for dataset in study.datasets},
         "sources": {dataset.instance: dataset.source for dataset in study.datasets},

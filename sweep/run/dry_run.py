@@ -13,6 +13,7 @@ from sweep.store.shards import DataPlan, built_folders
 from sweep.store.snapshot import fingerprints_of
 from sweep.store.store import ReadStore
 from sweep.studies.forecast import FLOPS_PER_SECOND, Forecast, forecast
+from sweep.studies.inputs import input_lines
 from sweep.studies.plan import Pending, Plan, make_plan, pending
 from sweep.studies.study import Study
 
@@ -33,6 +34,8 @@ def print_plan(
     for label, data in plans.items():
         counts[label] = _counts(label, data, built, study)
         display.say(_data_line(label, data, counts[label]))
+    for names, line in input_lines(study):
+        display.say(f"  images of {names}: {line}")
     for line in (*_plan_lines(plan, left), *_damage_lines((*sources.damage, *damaged))):
         display.say(line)
     for line in _cost_lines(forecast(left.encoders, left.cells, counts)):

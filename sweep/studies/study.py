@@ -8,6 +8,7 @@ from datasets_io.build.spec import BuildSpec
 from datasets_io.fingerprint import added, fingerprint
 from datasets_io.synthetic.plan import SyntheticSpec
 from sweep.studies.builds import Build, build_of
+from sweep.studies.inherited import inherited
 from sweep.studies.needed_form import needed_form
 from trainables.recipe import BackboneSpec, DownstreamRecipe, Resources
 
@@ -65,6 +66,7 @@ class Study:
     hidden_rows: encoders that others start from without being rows themselves. interval: `t` or `z`, of the
     intervals over seeds. training_free: further columns, any of `knn`, `zero_shot` and `retrieval`
     (sweep/training_free/measures.py). corpus_name: of this use of the corpus's source, as `Dataset.name`.
+    A pretraining without a preprocessing has that of the row it starts from.
     """
 
     name: str
@@ -93,6 +95,16 @@ class Study:
     def instances(self) -> dict[str, str]:
         """Name of each use of a source -> the source: the corpus, then the datasets."""
         return {self.corpus_instance: self.corpus.source, **{d.instance: d.source for d in self.datasets}}
+
+    def __post_init__(self) -> None:
+        # Part of what the study says, so that whoever reads a row, its key or its recipe sees one thing. What is no row
+        # is left for check_study, which says so.
+        given = (*self.rows, *self.hidden_rows) if isinstance(self.rows, tuple | list) else (None,)
+        if not all(isinstance(row, EncoderRow) and hasattr(row.recipe, "backbone") for row in given):
+            return
+        hidden = inherited(self.hidden_rows, self.rows)
+        object.__setattr__(self, "rows", inherited(self.rows, hidden))
+        object.__setattr__(self, "hidden_rows", hidden)
 
     def builds(self) -> tuple[BuildSpec, ...]:
         """What is to be built of data: the corpus, ordered by hash, then the datasets."""

@@ -160,6 +160,9 @@ def test_a_weights_file_is_known_by_the_files_beside_it(tmp_path):
 
 
 def test_a_network_sees_one_size():
-    with pytest.raises(ValueError, match=r"image_size is 224 and preprocessing.size 64"):
-        BackboneSpec("resnet18", preprocessing=Preprocessing(64))
+    assert BackboneSpec("resnet18", preprocessing=Preprocessing(64)) == BackboneSpec(
+        "resnet18", 64, (), Preprocessing(64)
+    )
+    with pytest.raises(ValueError, match=r"image_size is 112 and preprocessing.size 64"):
+        BackboneSpec("resnet18", 112, preprocessing=Preprocessing(64))
     assert replace(Preprocessing(64, resize=72), geometry="shortest").at_size(128).resize == 144

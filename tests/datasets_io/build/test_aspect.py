@@ -110,8 +110,8 @@ def test_a_split_is_read_through_what_fits_it_to_a_network(built, archive, monke
     open_split(files, folder, manifest, "train", Fit(replace(own, mean=(0.1,) * 3, channels=3)))
     assert len(list(tmp_path.glob("*.npy"))) == 1
     floats = open_split(files, folder, manifest, "train", Fit(replace(own, resampler="torch_floats"))).pixels
-    # Floats may overshoot where bytes are cut off, and are not rounded.
-    assert floats.dtype == np.float32 and np.abs(np.clip(floats, 0, 1) - images.pixels / 255).max() < 2 / 255
+    # Pillow cuts off between its two passes what bytes cannot hold, of noise often; floats are cut off nowhere.
+    assert floats.dtype == np.float32 and np.abs(np.clip(floats, 0, 1) - images.pixels / 255).mean() < 1 / 255
     assert len(list(tmp_path.glob("*.npy"))) == 2
 
 
