@@ -105,7 +105,8 @@ def _drop_unused(model: Any) -> None:
     """Take out what comes behind the last hidden state: layers that no loss reaches."""
     if hasattr(model, "pooler"):
         model.pooler = None
-    for part in (model, getattr(model, "text_model", None)):
+    parts: tuple[Any, ...] = (model, getattr(model, "text_model", None))
+    for part in parts:
         if isinstance(getattr(part, "head", None), nn.Linear):  # SigLIP's, after its own pooling
             part.head = nn.Identity()
     if hasattr(model.config, "use_cache"):
@@ -118,12 +119,16 @@ def _check_weights(model: nn.Module, report: dict[str, Any], place: str) -> None
     wrong = sorted(str(key if isinstance(key, str) else key[0]) for key in report.get("mismatched_keys", ()))
     wrong = [name for name in wrong if name in tensors]
     if missing or wrong:
-        other = sorted(report.get("unexpected_keys", ()))[:3]
+        found = [
+            f"{len(names)} of {len(tensors)} tensors {what} (first: {', '.join(names[:3])})"
+            for names, what in ((missing, "missing"), (wrong, "of another shape"))
+            if names
+        ]
+        others = sorted(report.get("unexpected_keys", ()))
+        others_said = f"; the file has others, such as {', '.join(others[:3])}" if others else ""
         raise ValueError(
-            f"the weights of {place} do not fit its config.json: {len(missing)} of {len(tensors)} tensors missing "
-            f"(first: {missing[:3]}), {len(wrong)} of another shape (first: {wrong[:3]}), and nothing is trained from "
-            f"random ones; other names in the file: {other}; save the encoder itself with save_pretrained, so that its "
-            "names have no prefix"
+            f"the weights of {place} do not fit its config.json: {', '.join(found)}{others_said}; nothing is trained "
+            "from random ones: save the encoder itself with save_pretrained, whole and without a prefix of its names"
         )
     bad = [name for name, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if bad:

@@ -65,7 +65,9 @@ class HuggingFaceTokenizer:
             stored = _pretrained(config)
         self.stored = stored
         self.backend = Backend.from_str(stored)
-        self.padding: int = self.backend.padding["pad_id"]
+        padding = self.backend.padding
+        assert padding is not None, "to_json says what it pads with"
+        self.padding: int = padding["pad_id"]
         self.backend.no_padding()  # each text is kept without
         self.known: dict[str, list[int]] = {}
 

@@ -23,6 +23,7 @@ from trainables.networks.text import (
     layers_of,
     stored_tokenizer,
 )
+from trainables.networks.text_check import try_text_tower
 from trainables.objectives.convirt import ConvirtConfig
 from trainables.recipe import OptimizerSpec
 from trainables.training.optim import build_optimizer
@@ -221,6 +222,13 @@ def test_a_pretrained_encoder_loads_by_its_folder(mini_lm):
     assert all(torch.equal(one, other) for one, other in zip(tokenizer(texts), stored(texts), strict=True))
     assert mini_lm not in tokenizer.to_json() and stored.to_json() == tokenizer.to_json()
     assert tokenizers.Tokenizer.from_str(tokenizer.to_json()).encode(texts[-1]).ids == ids_of_the_long
+
+
+def test_a_trial_finds_a_real_encoder_right_and_leaves_half_of_it_fixed(mini_lm):
+    found = try_text_tower(HuggingFaceText(mini_lm, max_length=64), 3, True)
+    assert (found.width, found.layers) == (384, 6) and found.trained < found.parameters / 4
+    with pytest.raises(ValueError, match=r"max_length is 513; .* has positions for 512 tokens"):
+        try_text_tower(HuggingFaceText(mini_lm, max_length=513))
 
 
 def test_a_pretrained_encoder_freezes_and_learns(mini_lm):
