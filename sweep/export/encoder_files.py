@@ -17,14 +17,16 @@ from sweep.store.damage import RUN_AGAIN_READING, Damage, data_name
 from sweep.store.snapshot import Snapshot
 from sweep.studies.bad_input import BadInput
 from sweep.studies.cell import EncoderRun
+from trainables.evaluation.exported_text import export_text
+from trainables.evaluation.image_text import image_text_part
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES, build_backbone
-from trainables.recipe import BackboneSpec
+from trainables.recipe import BackboneSpec, PretrainRecipe
 from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.views.preprocessing import Preprocessing
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 PROCESSOR = "preprocessor_config.json"
-TEXT_FILES = ("objective.safetensors", "tokenizer.json")
+HEADS = "objective.safetensors"
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,11 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     spec: BackboneSpec = run.recipe.backbone
     try:
         artefacts = data.store.open(run)
-        tensors, text = weights_from_bytes(artefacts.read("backbone.safetensors")), _text_tower(artefacts)
+        tensors, text = weights_from_bytes(artefacts.read("backbone.safetensors")), _text_tower(artefacts, run)
     except CorruptArtefact as error:
         raise BadInput(f"encoder {run} is damaged: {error.what}: {RUN_AGAIN_READING}") from error
+    except ValueError as error:
+        raise BadInput(f"the text tower of encoder {run} cannot be exported: {error}") from error
     build_backbone(spec, seed=0).load_state_dict(
         tensors
     )  # raises where a tensor is missing, too many or of other shape
@@ -128,9 +132,11 @@ def _timm_config(spec: BackboneSpec, own: Preprocessing) -> dict[str, Any]:
     }
 
 
-def _text_tower(artefacts: Artefacts) -> dict[str, bytes]:
-    """Heads, text tower and tokenizer of a pretraining, as they are stored: for zero-shot use."""
-    return {name: artefacts.read(name) for name in TEXT_FILES if name in artefacts.result["files"]}
+def _text_tower(artefacts: Artefacts, run: EncoderRun) -> dict[str, bytes]:
+    """Heads of a pretraining, and of a method with reports its text tower and tokenizer: for zero-shot use."""
+    if isinstance(run.recipe, PretrainRecipe) and image_text_part(run.recipe.objective) is not None:
+        return export_text(artefacts, run.recipe)
+    return {HEADS: artefacts.read(HEADS)} if HEADS in artefacts.result["files"] else {}
 
 
 def damage_left_out(data: Snapshot, run: EncoderRun) -> list[Damage]:

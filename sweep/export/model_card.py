@@ -93,7 +93,18 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
         images = [f"Images: grey, {own}.", *_not_in_files(spec, own, files)]
     text = []
     if "tokenizer.json" in files:
-        text = ["", "`objective.safetensors` and `tokenizer.json` hold the projection heads and the text tower."]
+        text = [
+            "",
+            "`objective.safetensors`, `text_tower.json` and `tokenizer.json` hold the projection heads, the text tower "
+            "and its tokenizer. With radsweep, texts and features of images become vectors of one space:",
+            "",
+            "```python",
+            "from trainables.evaluation.exported_text import load_text",
+            "",
+            'tower = load_text("DIR")',
+            'texts, images = tower.texts(["no acute process."]), tower.images(features)',
+            "```",
+        ]
     if spec.name in OWN_BACKBONES:
         code = [
             "from safetensors.torch import load_file",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study, study_fingerprint
     from sweep.studies.tunable import tuned
     from trainables.networks.heads import HeadSpec
+    from trainables.networks.text import HuggingFaceText, TinyText, text_from_folder
     from trainables.objectives.barlow_twins import BarlowTwinsConfig
     from trainables.objectives.clip import ClipConfig
     from trainables.objectives.convirt import ConvirtConfig
@@ -35,6 +36,7 @@ __all__ = [
     "EncoderRow",
     "EvalSpec",
     "HeadSpec",
+    "HuggingFaceText",
     "JointConfig",
     "JointSettings",
     "LabelPolicy",
@@ -43,6 +45,7 @@ __all__ = [
     "SplitRecipe",
     "Study",
     "SyntheticSpec",
+    "TinyText",
     "VicRegConfig",
     "ViewSpec",
     "check_study",
@@ -52,6 +55,7 @@ __all__ = [
     "released",
     "strict",
     "study_fingerprint",
+    "text_from_folder",
     "tuned",
 ]
 # Module -> the names that this package takes from it once they are asked for.
@@ -63,6 +67,7 @@ _HOMES = {
     "sweep.studies.tunable": ("tuned",),
     # What a recipe is made of, for study files: these modules may move, this path stays.
     "trainables.networks.heads": ("HeadSpec",),
+    "trainables.networks.text": ("HuggingFaceText", "TinyText", "text_from_folder"),
     "trainables.objectives.barlow_twins": ("BarlowTwinsConfig",),
     "trainables.objectives.clip": ("ClipConfig",),
     "trainables.objectives.convirt": ("ConvirtConfig",),

@@ -1,7 +1,7 @@
 """What a plan costs: images to be read, passes to be made, hours on a stated device."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import group_seeds
 from trainables.networks.backbones import OWN_BACKBONES, build_backbone, check_backbone, images_of
-from trainables.networks.text import TinyText
+from trainables.networks.text import HuggingFaceText, TinyText
 from trainables.objectives.mocov2 import MocoV2Config
 from trainables.recipe import BackboneSpec, PretrainRecipe
 from trainables.registry import PROTOCOLS
@@ -24,7 +24,7 @@ from trainables.views.evaluation import contents
 FLOPS_PER_SECOND = {"V100": 3.0e13, "A100": 6.1e13, "H100": 1.22e14, "CPU core": 1.5e10}
 BACKWARD = 2  # a backward pass costs two forward passes
 TOKENS = 40  # of a report, with the padding that buckets leave: an assumption, about 30 words
-BERT_BASE = (12, 768)  # layers, width: what a text encoder by name is taken for
+BERT_BASE = (12, 768)  # layers, width: what a text encoder is taken for that is known by its name only
 Counts = Mapping[str, Mapping[str, int]]  # label of a build -> split -> images
 
 
@@ -68,7 +68,7 @@ def forward_flops(spec: BackboneSpec) -> float:
             build_backbone(spec, seed=0), torch.zeros(1, spec.channels, spec.image_size, spec.image_size)
         )
     # On the meta device tensors have shapes and no numbers: operations are counted, none is computed.
-    check_backbone(spec, replace(images_of(spec), exact=True))
+    check_backbone(spec, images_of(spec))
     try:
         return _counted_flops(spec, "meta")
     except (NotImplementedError, RuntimeError):  # a network that reads a number in its forward pass
@@ -111,9 +111,13 @@ def text_flops(recipe: PretrainRecipe) -> float:
     # Each takes part in one multiplication and one addition a token: 24 w^2.
     if recipe.text is None:
         return 0.0
-    layers, width = (recipe.text.layers, recipe.text.width) if isinstance(recipe.text, TinyText) else BERT_BASE
+    layers, width = BERT_BASE
+    if isinstance(recipe.text, TinyText):
+        layers, width = recipe.text.layers, recipe.text.width
+    elif isinstance(recipe.text, HuggingFaceText) and recipe.text.size is not None:
+        layers, width = recipe.text.size
     config: Any = getattr(recipe.objective, "image_text", recipe.objective)
-    frozen = config.frozen_layers if config.freeze_embeddings else 0  # with free embeddings gradients pass all layers
+    frozen = min(config.frozen_layers, layers) if config.freeze_embeddings else 0  # else gradients pass all layers
     return float(24.0 * width**2 * TOKENS * ((1 + BACKWARD) * (layers - frozen) + frozen))
 
 

@@ -184,6 +184,7 @@ def _zero_shot(data: Snapshot, item: Item, device: torch.device) -> Measured:
     parts = _parts(data.store, data.data_folders[item.build], recipe, sees)
     model = load_image_text(data.store.open(item.run), item.run.recipe, device)
     present, absent = zero_shot.class_embeddings(model.texts, parts.findings)
+    zero_shot.check_told_apart(present, absent, parts.findings)
     images = model.images(sees, parts.test.pixels)
     return _labelled(parts, zero_shot.zero_shot_logits(images, present, absent, model.scale), LOGIT)
 

@@ -11,7 +11,7 @@ from datasets_io.storage.artefacts import Artefacts
 from trainables.evaluation.dataset import MappedRows
 from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.networks.heads import unit
-from trainables.networks.text import HuggingFaceText, HuggingFaceTokenizer, Tokenizer, WordTokenizer
+from trainables.networks.text import TEXT_TOWER, Tokenizer, stored_tokenizer
 from trainables.objectives.base import BuildContext
 from trainables.objectives.clip import ClipConfig, ImageText
 from trainables.objectives.joint import JointConfig
@@ -68,14 +68,19 @@ def image_text_part(config: object) -> tuple[ClipConfig, str] | None:
 
 
 def load_image_text(encoder: Artefacts, recipe: PretrainRecipe, device: torch.device) -> ImageTextModel:
-    """Raises ValueError for a method that reads no reports, and where a weight of the text tower is not stored."""
+    """Of what is stored alone: a text encoder's folder may be gone.
+
+    Encoders of radsweep 0.1.0 lack text_tower.json, and a tokenizer of Hugging Face: theirs are loaded as in training.
+    Raises ValueError for a method that reads no reports, and where a weight of the text tower is not stored.
+    """
     found = image_text_part(recipe.objective)
     if found is None:
         raise ValueError(f"{type(recipe.objective).__name__} reads no reports: it has no text tower")
     config, prefix = found
     backbone = build_backbone(recipe.backbone, seed=0)
     backbone.load_state_dict(weights_from_bytes(encoder.read("backbone.safetensors")))
-    tokenizer = _tokenizer(recipe, encoder)
+    tokenizer = stored_tokenizer(encoder.read("tokenizer.json").decode(), recipe.text)
+    network = encoder.read(TEXT_TOWER).decode() if TEXT_TOWER in encoder.result["files"] else None
     objective = config.build(
         BuildContext(
             backbone=backbone,
@@ -86,6 +91,7 @@ def load_image_text(encoder: Artefacts, recipe: PretrainRecipe, device: torch.de
             seed=0,
             text_config=recipe.text,
             vocabulary_size=tokenizer.vocabulary_size,
+            text_network=network,
         )
     )
     stored = weights_from_bytes(encoder.read("objective.safetensors"))
@@ -98,9 +104,3 @@ def load_image_text(encoder: Artefacts, recipe: PretrainRecipe, device: torch.de
         raise ValueError(f"{encoder.folder} lacks {len(missing)} weights of text tower or heads (first: {missing[:3]})")
     objective.load_state_dict(own, strict=False)  # buffers such as counters of batches are not stored
     return ImageTextModel(backbone.to(device).eval(), objective.to(device).eval(), tokenizer, device)
-
-
-def _tokenizer(recipe: PretrainRecipe, encoder: Artefacts) -> Tokenizer:
-    if isinstance(recipe.text, HuggingFaceText):
-        return HuggingFaceTokenizer(recipe.text)
-    return WordTokenizer.from_json(encoder.read("tokenizer.json").decode())

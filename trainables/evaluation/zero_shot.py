@@ -8,6 +8,7 @@ from torch import Tensor
 
 VERSION = 2  # 2: AUROCs are of logits, since probabilities near 1 tie in float32
 TEMPLATES = (("{}.", "no {}."), ("findings suggesting {}.", "no evidence of {}."), ("there is {}.", "there is no {}."))
+ONE_VECTOR = 1e-6  # the largest difference, of vectors of length 1, that rounding in float32 makes
 # Findings whose name is no phrase of a report, and the one that is the absence of the others.
 Pairs = tuple[tuple[str, str], ...]
 PROMPTS: dict[str, Pairs] = {
@@ -50,3 +51,18 @@ def class_embeddings(embed: Callable[[Sequence[str]], Tensor], findings: Sequenc
             mean = embed(list(texts)).mean(dim=0)
             side.append(mean / mean.norm().clamp(min=1e-12))
     return torch.stack(sides[0]), torch.stack(sides[1])
+
+
+def check_told_apart(present: Tensor, absent: Tensor, findings: Sequence[str]) -> None:
+    """Raise ValueError where a finding's presence and absence have one vector: all images would tie, at AUROC 0.5.
+
+    present, absent: (F, E), as class_embeddings gives them.
+    """
+    apart = (present - absent).abs().amax(dim=1)
+    one = [finding for finding, distance in zip(findings, apart.tolist(), strict=True) if not distance > ONE_VECTOR]
+    if one:
+        raise ValueError(
+            f"the text tower gives one vector for the presence and the absence of {', '.join(one)}, so that zero-shot "
+            "would say nothing: its prompts are not told apart; check the tower's pooling and tokenizer, and whether "
+            "its training collapsed"
+        )

@@ -4,150 +4,87 @@ transformers takes a second to import: only where a tower of its is built.
 """
 
 import json
-import re
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.networks.text_config import HuggingFaceText, TextConfig, TinyText, text_from_folder
+from trainables.networks.text_network import (
+    build_text_network,
+    check_use,
+    embeddings_of,
+    layers_of,
+    load_text_network,
+    network_json,
+)
+from trainables.networks.text_tokenizers import (
+    PADDING,
+    START,
+    UNKNOWN,
+    HuggingFaceTokenizer,
+    Tokenizer,
+    WordTokenizer,
+    build_tokenizer,
+    stored_tokenizer,
+)
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PADDING, UNKNOWN, START = 0, 1, 2
+# What users and other modules know by this module.
+__all__ = [
+    "PADDING",
+    "START",
+    "TEXT_TOWER",
+    "UNKNOWN",
+    "HuggingFaceText",
+    "HuggingFaceTokenizer",
+    "TextConfig",
+    "TextTower",
+    "TinyText",
+    "Tokenizer",
+    "WordTokenizer",
+    "build_tokenizer",
+    "layers_of",
+    "length_buckets",
+    "stored_tokenizer",
+    "text_from_folder",
+]
 # What a call of one layer costs beside its matrix products, forward and backward, as a number of multiplications: on a
 # CPU core measured at widths of 64, 128 and 384; on a GPU stated: 45 launches of 5 us at 1e14 FLOP/s. Products of few
 # tokens are slower for each: by as much as this many more.
 CALL_PRODUCTS = {"cpu": 1.6e7, "cuda": 4e9}
 FEW_TOKENS = 32
-
-
-@dataclass(frozen=True)
-class HuggingFaceText:
-    """A pretrained text encoder. max_length in tokens; pooling: `cls` of the last layer, or `max` over tokens.
-
-    frozen_dropout: whether layers that are fixed go on dropping units in training, as the released code has it.
-    """
-
-    name_or_path: str
-    max_length: int = 128
-    pooling: str = "cls"
-    frozen_dropout: bool = True
-
-
-@dataclass(frozen=True)
-class TinyText:
-    """A small BERT with random weights and a word-level vocabulary of the corpus: for demos and tests."""
-
-    layers: int = 2
-    width: int = 64
-    heads: int = 2
-    max_length: int = 48
-    max_vocabulary: int = 2000
-    dropout: float = 0.1
-    pooling: str = "cls"
-    frozen_dropout: bool = True
-
-
-TextConfig = HuggingFaceText | TinyText
-
-
-class WordTokenizer:
-    """Lower-case words and punctuation marks by a fixed vocabulary; padded to the longest text of a batch."""
-
-    def __init__(self, words: Sequence[str], max_length: int):
-        self.words, self.max_length = list(words), max_length
-        self.ids = {word: i for i, word in enumerate(self.words, start=START + 1)}
-
-    @property
-    def vocabulary_size(self) -> int:
-        """The words, and padding, unknown and start before them."""
-        return len(self.words) + START + 1
-
-    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """input_ids and attention_mask, (B, T) int64, T <= max_length: the tokens of the batch's longest text."""
-        rows = [[START, *(self.ids.get(w, UNKNOWN) for w in _split(text))][: self.max_length] for text in texts]
-        longest = max(map(len, rows))
-        ids = torch.tensor([row + [PADDING] * (longest - len(row)) for row in rows])
-        return ids, (ids != PADDING).long()
-
-    def to_json(self) -> str:
-        """What from_json makes an equal tokenizer of; it is stored beside the encoder."""
-        return json.dumps({"words": self.words, "max_length": self.max_length})
-
-    @staticmethod
-    def from_json(text: str) -> "WordTokenizer":
-        """The tokenizer that to_json wrote."""
-        return WordTokenizer(**json.loads(text))
-
-
-class HuggingFaceTokenizer:
-    """A pretrained tokenizer; reports repeat, so each text is cut into tokens once."""
-
-    def __init__(self, config: HuggingFaceText):
-        from transformers import AutoTokenizer
-
-        self.config = config
-        self.tokenizer = _load(AutoTokenizer, config.name_or_path, {})
-        self.known: dict[str, list[int]] = {}
-
-    @property
-    def vocabulary_size(self) -> int:
-        """Added tokens included."""
-        return len(self.tokenizer)
-
-    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """input_ids and attention_mask, (B, T) int64, as of WordTokenizer."""
-        new = [text for text in dict.fromkeys(texts) if text not in self.known]
-        if new:
-            found = self.tokenizer(new, truncation=True, max_length=self.config.max_length)["input_ids"]
-            self.known.update(zip(new, found, strict=True))
-        rows = [self.known[text] for text in texts]
-        longest = max(map(len, rows))
-        padding = self.tokenizer.pad_token_id
-        ids = torch.tensor([row + [padding] * (longest - len(row)) for row in rows])
-        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-        return ids, mask
-
-    def to_json(self) -> str:
-        """Which tokenizer it was, for the record: HuggingFaceTokenizer is made from its configuration again."""
-        return json.dumps({"name_or_path": self.config.name_or_path, "max_length": self.config.max_length})
-
-
-Tokenizer = WordTokenizer | HuggingFaceTokenizer
-
-
-def _split(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.lower())
-
-
-def build_tokenizer(config: TextConfig, reports: Sequence[str]) -> Tokenizer:
-    """The pretrained tokenizer, or one whose vocabulary is the reports' commonest words."""
-    if isinstance(config, HuggingFaceText):
-        return HuggingFaceTokenizer(config)
-    # Words of equal count by the alphabet: the vocabulary must not depend on the order of the reports.
-    counts = Counter(word for report in reports for word in _split(report))
-    words = sorted(counts, key=lambda word: (-counts[word], word))[: config.max_vocabulary]
-    return WordTokenizer(words, config.max_length)
+TEXT_TOWER = "text_tower.json"  # beside an encoder's weights: TextTower.to_json
 
 
 class TextTower(nn.Module):
-    """A text encoder and its pooling: (B, T) tokens -> (B, width). Raises ValueError for an unknown pooling.
+    """A text encoder and its pooling: (B, T) tokens -> (B, width).
 
-    vocabulary_size: the tokenizer's, for TinyText, whose embeddings are made for it.
+    vocabulary_size: the tokenizer's; TinyText has its embeddings made for it, a pretrained encoder must have as many.
+    network: what to_json wrote, for weights that are put in afterwards: no pretrained ones are loaded. Raises
+    ValueError for an encoder that does not load whole (load_text_network) or cannot be used so (check_use).
     """
 
-    def __init__(self, config: TextConfig, vocabulary_size: int | None):
+    def __init__(self, config: TextConfig, vocabulary_size: int | None, network: str | None = None):
         super().__init__()
         self.pooling, self.frozen_dropout = config.pooling, config.frozen_dropout
         self.fixed: tuple[nn.Module, ...] = ()
-        if self.pooling not in ("cls", "max"):
-            raise ValueError(f"pooling is {self.pooling!r}; allowed: 'cls', 'max'")
-        self.bert = _tiny_bert(config, vocabulary_size) if isinstance(config, TinyText) else _pretrained(config)
+        if network is not None:
+            self.bert = build_text_network(json.dumps(json.loads(network)["network"]))
+        elif isinstance(config, TinyText):
+            self.bert = _tiny_bert(config, vocabulary_size)
+        else:
+            self.bert = load_text_network(config)
+            check_use(self.bert, config, vocabulary_size)
+
+    def to_json(self) -> str:
+        """The network's configuration and the pooling; it is stored beside the weights."""
+        return json.dumps({"network": json.loads(network_json(self.bert)), "pooling": self.pooling}, sort_keys=True)
 
     @property
     def width(self) -> int:
@@ -167,11 +104,15 @@ class TextTower(nn.Module):
         Fixed parameters take no gradient, so the optimiser, which is built afterwards, does not decay them either.
         Raises ValueError for more layers than the encoder has.
         """
-        blocks = layers_of(self.bert)
-        if not 0 <= layers <= len(blocks):
-            raise ValueError(f"frozen_layers is {layers}; allowed: 0 to {len(blocks)}, the layers of the text encoder")
-        tower: Any = self.bert  # every encoder of transformers has `embeddings`, which its base class does not declare
-        self.fixed = (*list(blocks)[:layers], *([tower.embeddings] if embeddings else []))
+        fixed: list[nn.Module] = []
+        if layers:
+            blocks = layers_of(self.bert)
+            if not 0 <= layers <= len(blocks):
+                raise ValueError(
+                    f"frozen_layers is {layers}; allowed: 0 to {len(blocks)}, the layers of the text encoder"
+                )
+            fixed += list(blocks)[:layers]
+        self.fixed = (*fixed, *(embeddings_of(self.bert) if embeddings else []))
         for module in self.fixed:
             module.requires_grad_(False)
 
@@ -188,7 +129,9 @@ class TextTower(nn.Module):
 
         Texts of about one length pass together: most reports are much shorter than the longest of a batch.
         """
-        lengths = attention_mask.sum(dim=1)
+        # Up to the last token that is no padding, whichever side that is on.
+        places = torch.arange(1, attention_mask.shape[1] + 1, device=attention_mask.device)
+        lengths = (attention_mask * places).amax(dim=1)
         order = torch.argsort(lengths, stable=True)
         parts, start = [], 0
         for count, longest in length_buckets(lengths[order].tolist(), self.call_tokens[input_ids.device.type]):
@@ -199,14 +142,21 @@ class TextTower(nn.Module):
         return torch.cat(parts)[torch.argsort(order)]
 
     def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """One vector for each text: its first token's last hidden state, or the maximum over its tokens' ones.
+        """One vector for each text: a token's last hidden state, or the maximum or mean over its tokens' ones.
 
-        input_ids, attention_mask: (b, L) -> (b, width).
+        input_ids, attention_mask: (b, L) -> (b, width). No padding enters, on whichever side it is.
         """
         states: Tensor = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling == "cls":
-            return states[:, 0]
-        return states.masked_fill(attention_mask[:, :, None] == 0, float("-inf")).amax(dim=1)
+            return states[torch.arange(len(states), device=states.device), attention_mask.argmax(dim=1)]
+        if self.pooling == "last":
+            places = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+            last = (attention_mask * places).argmax(dim=1)
+            return states[torch.arange(len(states), device=states.device), last]
+        real = attention_mask[:, :, None] != 0
+        if self.pooling == "mean":
+            return states.masked_fill(~real, 0).sum(dim=1) / real.sum(dim=1).to(states.dtype)
+        return states.masked_fill(~real, float("-inf")).amax(dim=1)
 
 
 def length_buckets(lengths: Sequence[int], call_tokens: float) -> list[tuple[int, int]]:
@@ -230,18 +180,6 @@ def length_buckets(lengths: Sequence[int], call_tokens: float) -> list[tuple[int
     return buckets[::-1]
 
 
-def layers_of(model: nn.Module) -> nn.ModuleList:
-    """The stack of layers, the nearest to the input first, wherever this kind of model keeps it.
-
-    Raises ValueError for a model without a list of its layers.
-    """
-    config: Any = model.config
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == config.num_hidden_layers:
-            return module
-    raise ValueError(f"{type(model).__name__} has no list of its {config.num_hidden_layers} layers to freeze")
-
-
 def _tiny_bert(config: TinyText, vocabulary_size: int | None) -> "PreTrainedModel":
     from transformers import BertConfig, BertModel
 
@@ -259,25 +197,3 @@ def _tiny_bert(config: TinyText, vocabulary_size: int | None) -> "PreTrainedMode
         attention_probs_dropout_prob=config.dropout,
     )
     return BertModel(settings, add_pooling_layer=False)
-
-
-def _pretrained(config: HuggingFaceText) -> "PreTrainedModel":
-    from transformers import AutoModel
-
-    # Weights are kept in float32 whatever the file holds. A pooler would be a layer that no loss reaches.
-    model: PreTrainedModel = _load(AutoModel, config.name_or_path, {"dtype": torch.float32})
-    if hasattr(model, "pooler"):
-        model.pooler = None  # type: ignore[assignment]  # torch takes None for a part, its types do not say so
-    return model
-
-
-def _load(kind: Any, name: str, options: dict[str, Any]) -> Any:
-    """What `kind`, one of transformers' Auto classes, makes of a name or folder; no code of the folder is run."""
-    try:
-        return kind.from_pretrained(name, trust_remote_code=False, **options)
-    except Exception as error:
-        reason = next(iter(str(error).splitlines()), "")
-        raise ValueError(
-            f"cannot load the text encoder {name!r} ({type(error).__name__}: {reason}); give the "
-            "folder of a downloaded model as HuggingFaceText.name_or_path where the machine is offline"
-        ) from error

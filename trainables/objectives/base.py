@@ -21,7 +21,8 @@ class BuildContext:
     """What an objective may need to know when it is built.
 
     feature_dim: width of the backbone's features; seed: for what the objective draws itself, step by step;
-    text_config and vocabulary_size: None where the method reads no reports.
+    text_config and vocabulary_size: None where the method reads no reports; text_network: of a text tower whose weights
+    are put in afterwards (TextTower).
     """
 
     backbone: nn.Module
@@ -31,6 +32,7 @@ class BuildContext:
     seed: int
     text_config: TextConfig | None = None
     vocabulary_size: int | None = None
+    text_network: str | None = None
 
 
 class ImageImageConfig(Protocol):

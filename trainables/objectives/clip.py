@@ -67,7 +67,7 @@ class ImageText(Objective):
         self.config = config
         if context.text_config is None:
             raise ValueError(f"{config.display} reads reports, but there is no text encoder: set PretrainRecipe.text")
-        self.text = TextTower(context.text_config, context.vocabulary_size)
+        self.text = TextTower(context.text_config, context.vocabulary_size, context.text_network)
         self.text.freeze(config.frozen_layers, config.freeze_embeddings)
         self.image_head = Head(config.image_head, context.feature_dim)
         self.text_head = Head(config.text_head, self.text.width)

@@ -17,6 +17,7 @@ from datasets_io.fingerprint import fingerprint
 from datasets_io.storage.artefacts import is_done, move_to_quarantine, open_artefacts, publish, record_failure
 from datasets_io.storage.files import Files
 from trainables.events import Progress
+from trainables.networks.text import TEXT_TOWER, TextTower
 from trainables.pretraining.initial import make_initial
 from trainables.pretraining.task import Corpus, Pretraining
 from trainables.recipe import EncoderRecipe, PretrainRecipe, Resources
@@ -168,6 +169,8 @@ def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob,
     }
     if task.tokenizer is not None:
         contents["tokenizer.json"] = task.tokenizer.to_json().encode()
+        towers = [part for part in task.model.objective.modules() if isinstance(part, TextTower)]
+        contents[TEXT_TOWER] = towers[0].to_json().encode()
     result = {
         "name": job.name,
         "key": job.key,

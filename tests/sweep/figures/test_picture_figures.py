@@ -218,7 +218,8 @@ def test_a_pretrained_encoder_is_exported_with_its_text_tower_and_numbers(traine
         trained.study, trained.plan, trained.results(), {}, trained.store, Origin("small", trained.store.uri)
     )
     made = export_encoder(data, find_encoder(data, "clip+simclr"), tmp_path / "out")
-    assert set(made.files) == {"model.safetensors", "objective.safetensors", "tokenizer.json", "README.md"}
+    text = {"objective.safetensors", "tokenizer.json", "text_tower.json"}
+    assert set(made.files) == {"model.safetensors", *text, "README.md"}
     card = (tmp_path / "out" / "README.md").read_text()
     assert "images of `mimic_cxr`" in card and "| CheXpert | LPFT | 100% |" in card and "2 of 2" in card
 

@@ -13,6 +13,7 @@ from sweep.studies.forecast import FLOPS_PER_SECOND, Forecast, forecast, forward
 from sweep.studies.plan import make_plan
 from trainables.networks.backbones import build_backbone
 from trainables.networks.text import HuggingFaceText, TinyText
+from trainables.networks.text_config import LOCAL_FOLDER
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.joint import JointConfig
 from trainables.objectives.mocov2 import MocoV2Config
@@ -110,6 +111,10 @@ def test_a_text_tower_costs_24_squared_widths_a_layer_and_token():
     assert text_cost(fixed, tiny) == unit * (3 * 2 + 3)
     assert text_cost(JointConfig(fixed, MocoV2Config()), tiny) == unit * (3 * 2 + 3)
     assert text_cost(ClipConfig(), HuggingFaceText("name")) == 24 * 768**2 * 40 * 3 * 12, "taken for BERT base"
+    folder = HuggingFaceText(LOCAL_FOLDER, content="ab", path="/models/bert", size=(3, 64))
+    assert text_cost(ClipConfig(), folder) == 24 * 64**2 * 40 * 3 * 3, "a folder says its own size"
+    frozen = ClipConfig(frozen_layers=6, freeze_embeddings=True)
+    assert text_cost(frozen, folder) == 24 * 64**2 * 40 * 3, "no less than nothing is trained"
     assert text_cost(ClipConfig(), None) == 0.0 and isinstance(text_cost(free, tiny), float)
     recipe = ENCODERS["clip"].recipe
     assert forecast([ENCODERS["clip"]], (), COUNTS).text_flops == recipe.num_epochs * 1000 * text_flops(recipe)

@@ -7,7 +7,14 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from trainables.evaluation.knn import knn_probabilities
 from trainables.evaluation.retrieval import distinct, recall
-from trainables.evaluation.zero_shot import PROMPTS, TEMPLATES, class_embeddings, prompts_of, zero_shot_logits
+from trainables.evaluation.zero_shot import (
+    PROMPTS,
+    TEMPLATES,
+    check_told_apart,
+    class_embeddings,
+    prompts_of,
+    zero_shot_logits,
+)
 
 
 def unit(rows: int, width: int, seed: int) -> torch.Tensor:
@@ -81,6 +88,15 @@ def test_class_embeddings_are_the_mean_of_the_prompts():
     assert "no evidence of edema." in seen and "normal chest." in seen
     expected = embed([a for a, _ in prompts_of("edema")]).mean(dim=0)
     assert torch.allclose(present[0], expected / expected.norm())
+
+
+def test_one_vector_for_presence_and_absence_is_an_error_with_the_findings():
+    present, absent = unit(3, 4, 0), unit(3, 4, 1)
+    findings = ("edema", "mass", "hernia")
+    check_told_apart(present, absent, findings)
+    absent[1:] = present[1:] + 1e-8
+    with pytest.raises(ValueError, match=r"one vector for the presence and the absence of mass, hernia, so that"):
+        check_told_apart(present, absent, findings)
 
 
 def slow_recall(images, texts, own, k):

@@ -1,10 +1,10 @@
 """Reports as tokens and vectors: what is frozen stays, what is not moves, and padding changes nothing."""
 
 import importlib.metadata
-import json
 from pathlib import Path
 
 import pytest
+import tokenizers
 import torch
 import transformers
 from small import CONFIGS, build, gradients, rows_of
@@ -21,7 +21,9 @@ from trainables.networks.text import (
     WordTokenizer,
     build_tokenizer,
     layers_of,
+    stored_tokenizer,
 )
+from trainables.networks.text_check import try_text_tower
 from trainables.objectives.convirt import ConvirtConfig
 from trainables.recipe import OptimizerSpec
 from trainables.training.optim import build_optimizer
@@ -121,7 +123,7 @@ def padded(ids: Tensor, mask: Tensor, length: int, padding: int = PADDING) -> tu
     return torch.nn.functional.pad(ids, room, value=padding), torch.nn.functional.pad(mask, room)
 
 
-@pytest.mark.parametrize("pooling", ["cls", "max"])
+@pytest.mark.parametrize("pooling", ["cls", "last", "max", "mean"])
 def test_padding_to_the_longest_gives_the_vectors_of_padding_to_the_limit(pooling):
     config = TinyText(layers=2, width=16, heads=2, max_length=20, pooling=pooling)
     tokenizer = build_tokenizer(config, REPORTS)
@@ -135,21 +137,37 @@ def test_padding_to_the_longest_gives_the_vectors_of_padding_to_the_limit(poolin
     assert float((short - alone).detach().abs().max()) < 1e-12
 
 
-def test_pooling_is_the_first_token_or_the_maximum_over_real_ones():
+def test_pooling_is_the_first_or_last_token_or_the_maximum_or_mean_over_real_ones():
     ids, mask = small_batch().input_ids, small_batch().attention_mask
     towers = []
-    for pooling in ("cls", "max"):
+    for pooling in ("cls", "max", "last", "mean"):
         torch.manual_seed(0)
         towers.append(TextTower(TinyText(layers=1, width=16, heads=2, max_length=12, pooling=pooling), 30).eval())
     states = towers[0].bert(input_ids=ids, attention_mask=mask).last_hidden_state
     assert torch.equal(towers[0](ids, mask), states[:, 0])
     by_hand = torch.stack([row[: int(m.sum())].amax(dim=0) for row, m in zip(states, mask, strict=True)])
     assert torch.equal(towers[1](ids, mask), by_hand)
+    rows = [row[: int(m.sum())] for row, m in zip(states, mask, strict=True)]
+    assert torch.equal(towers[2](ids, mask), torch.stack([row[-1] for row in rows]))
+    assert torch.allclose(towers[3](ids, mask), torch.stack([row.mean(dim=0) for row in rows]), atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "last", "max", "mean"])
+def test_padding_on_the_left_enters_no_vector(pooling):
+    """The tower pools a sequence of states that knows no places, so that only the pooling can differ."""
+    torch.manual_seed(0)
+    tower = TextTower(TinyText(layers=1, width=16, heads=2, max_length=12, pooling=pooling, dropout=0.0), 30).double()
+    torch.nn.init.zeros_(tower.bert.embeddings.position_embeddings.weight)
+    left = torch.tensor([[PADDING, PADDING, 5, 6, 7], [3, 4, 5, 6, 7]])
+    right = torch.tensor([[5, 6, 7, PADDING, PADDING], [3, 4, 5, 6, 7]])
+    found = [tower(ids, (ids != PADDING).long()) for ids in (left, right)]
+    assert torch.allclose(found[0], found[1], atol=1e-12) and not torch.allclose(found[0][0], found[0][1])
 
 
 def test_unknown_pooling_is_refused():
-    with pytest.raises(ValueError, match="pooling is 'mean'; allowed: 'cls', 'max'"):
-        TextTower(TinyText(pooling="mean"), 30)
+    for kind in (TinyText, lambda **values: HuggingFaceText("name", **values)):
+        with pytest.raises(ValueError, match="pooling is 'eos'; allowed: 'cls', 'last', 'max', 'mean'"):
+            kind(pooling="eos")
 
 
 # -- the word tokenizer ----------------------------------------------------------------------------
@@ -187,6 +205,7 @@ def test_a_pretrained_encoder_loads_by_its_folder(mini_lm):
     texts = [*REPORTS, "word " * 50]
     ids, mask = tokenizer(texts)
     assert ids.shape[1] == 16
+    ids_of_the_long = ids[-1].tolist()
     reference = transformers.AutoTokenizer.from_pretrained(mini_lm)(
         texts, padding=True, truncation=True, max_length=16, return_tensors="pt"
     )
@@ -196,10 +215,20 @@ def test_a_pretrained_encoder_loads_by_its_folder(mini_lm):
         expected = model(**reference).last_hidden_state[:, 0]
         assert float((tower(ids, mask) - expected).abs().max()) < 1e-5
         ids, mask = tokenizer(REPORTS)
-        long = padded(ids, mask, 16, tokenizer.tokenizer.pad_token_id)
+        long = padded(ids, mask, 16, tokenizer.padding)
         assert float((tower(ids, mask) - tower(*long)).abs().max()) < 1e-5
     assert all(torch.equal(one, other) for one, other in zip(tokenizer(texts), tokenizer(texts), strict=True))
-    assert json.loads(tokenizer.to_json()) == {"name_or_path": mini_lm, "max_length": 16}
+    stored = stored_tokenizer(tokenizer.to_json())
+    assert all(torch.equal(one, other) for one, other in zip(tokenizer(texts), stored(texts), strict=True))
+    assert mini_lm not in tokenizer.to_json() and stored.to_json() == tokenizer.to_json()
+    assert tokenizers.Tokenizer.from_str(tokenizer.to_json()).encode(texts[-1]).ids == ids_of_the_long
+
+
+def test_a_trial_finds_a_real_encoder_right_and_leaves_half_of_it_fixed(mini_lm):
+    found = try_text_tower(HuggingFaceText(mini_lm, max_length=64), 3, True)
+    assert (found.width, found.layers) == (384, 6) and found.trained < found.parameters / 4
+    with pytest.raises(ValueError, match=r"max_length is 513; .* has positions for 512 tokens"):
+        try_text_tower(HuggingFaceText(mini_lm, max_length=513))
 
 
 def test_a_pretrained_encoder_freezes_and_learns(mini_lm):
@@ -229,7 +258,7 @@ def test_other_kinds_of_encoders_load_and_freeze(kind, tmp_path):
             hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2, embedding_size=16, **sizes
         )
     getattr(transformers, f"{kind}Model")(config).half().save_pretrained(tmp_path)
-    tower = TextTower(HuggingFaceText(str(tmp_path)), None)
+    tower = TextTower(HuggingFaceText(str(tmp_path), max_length=16), None)
     tower.freeze(2, True)
     assert tower.width == 16 and next(tower.parameters()).dtype == torch.float32
     out = tower(torch.randint(3, 40, (2, 6)), torch.ones(2, 6, dtype=torch.long))
