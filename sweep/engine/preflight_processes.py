@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES
 from trainables.preflight.check import run_check
@@ -70,7 +71,12 @@ def _server(checks: Sequence[PreflightCheck], limit_seconds: float) -> Iterator[
     cores = len(os.sched_getaffinity(0))
     at_once = max(1, min(cores, MOST_AT_ONCE, len(checks)))
     process = context.Process(target=_serve, args=(tuple(checks), there, at_once, cores // at_once, limit_seconds))
-    process.start()
+    # Blocked in it too, as it inherits the mask: of Ctrl-C the command hears, and ends this process.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     there.close()  # else this end would keep it open after the process's end
     try:
         yield process, here
@@ -92,7 +98,6 @@ def _serve(
     checks: Sequence[PreflightCheck], answers: Connection, at_once: int, threads: int, limit_seconds: float
 ) -> None:
     """Run in the process of its own: fork one for each check, and send (place, verdict) of each as it is made."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C the command hears, and ends this process
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     _silence()
     _import_libraries(checks)
@@ -160,8 +165,7 @@ def _one(check: PreflightCheck, end: Connection, threads: int) -> None:
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with suppress(OSError):  # where memory is short, this process goes and not another
-        with open("/proc/self/oom_score_adj", "w") as stream:
-            stream.write("1000")
+        Path("/proc/self/oom_score_adj").write_text("1000")
     torch.set_num_threads(max(1, threads))
     end.send(run_check(check))
 
@@ -177,12 +181,12 @@ def _silence() -> None:
 def _import_libraries(checks: Sequence[PreflightCheck]) -> None:
     """Once, before the forks. None of them starts a thread when it is imported."""
     import trainables.preflight.encoder
-    import trainables.preflight.pretraining  # noqa: F401
+    import trainables.preflight.pretraining  # noqa: F401, for the forks
 
     names = {check.recipe.backbone.name for check in checks}
     if HUGGING_FACE in names or any(getattr(check.recipe, "text", None) is not None for check in checks):
         with suppress(ImportError):
-            from transformers import AutoModel  # noqa: F401
+            from transformers import AutoModel  # noqa: F401, for the forks
     if names - {HUGGING_FACE, *OWN_BACKBONES}:
         with suppress(ImportError):
-            import timm  # noqa: F401
+            import timm  # noqa: F401, for the forks

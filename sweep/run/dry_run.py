@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
+from rich.markup import escape
+
 from datasets_io.build.spec import options_of
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.sources.registry import get_source
-from rich.markup import escape
-
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_UNFIT
 from sweep.engine.preflight import preflight

@@ -1,5 +1,7 @@
 """Does a step of a pretraining run: objective, backbone, text tower, views and reports together, on a few images?"""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from torch import nn
 
 from datasets_io.corpus.read import CorpusBatch, CorpusIndex
+from trainables.batch import Batch
 from trainables.networks.backbones import OWN_BACKBONES, build_backbone, feature_dim
 from trainables.networks.heads import Head
 from trainables.networks.text import TextTower, TinyText
@@ -89,16 +92,13 @@ def _built(recipe: PretrainRecipe, image_size: int) -> Pretraining:
 
 def _one_step(task: Pretraining, image_size: int) -> tuple[int, int]:
     """Losses and gradients of a few images; bytes that were saved between the two, and how many images."""
-    count = _fewest_images(task.recipe)
-    pixels = np.random.default_rng(0).integers(0, 256, (count, image_size, image_size), dtype=np.uint8)
-    reports = [REPORTS[i % len(REPORTS)] for i in range(count)]
-    with feeding(task.model.backbone, task.recipe.backbone, "pretraining", image_size):
-        batch = task.make_batch(CorpusBatch(pixels, reports), "views", 0, count)
-        if batch.input_ids is not None and batch.attention_mask is not None:
-            for tower in (module for module in task.model.modules() if isinstance(module, TextTower)):
-                check_text_tower(tower, batch.input_ids[:2], batch.attention_mask[:2])
-        task.model.train()
-        kept = (*task.model.parameters(), *task.model.buffers(), *batch.views.values())
+    batch = _batch(task, image_size)
+    view = next(iter(batch.views.values()))
+    with feeding(task.model.backbone, task.recipe.backbone, "pretraining", view.shape[-1]), torch.no_grad():
+        task.model.backbone.eval()(view)
+    task.model.train()
+    kept = (*task.model.parameters(), *task.model.buffers(), *batch.views.values())
+    with _named("has an objective whose step cannot be run"):
         with saved_for_backward(kept) as saved:
             losses = task.model(batch)
         sum(losses.values(), torch.zeros(())).backward()
@@ -106,7 +106,35 @@ def _one_step(task: Pretraining, image_size: int) -> tuple[int, int]:
     if broken:
         raise Misfit(f"has a loss that is NaN or infinite in its first step: {', '.join(broken)}")
     _check_reached(task.model.backbone)
-    return saved.total, count
+    return saved.total, len(view)
+
+
+def _batch(task: Pretraining, image_size: int) -> Batch:
+    """Views of random images and the tokens of REPORTS, which the text towers read."""
+    missing = [name for name in task.model.objective.views if name not in task.views]
+    if missing:
+        raise Misfit(f"has no view {missing[0]!r}, which its objective reads: add it to PretrainRecipe.views")
+    count = _fewest_images(task.recipe)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, image_size, image_size), dtype=np.uint8)
+    reports = [REPORTS[i % len(REPORTS)] for i in range(count)]
+    with _named("cannot make views and tokens of its images and reports"):
+        batch = task.make_batch(CorpusBatch(pixels, reports), "views", 0, count)
+    if batch.input_ids is not None and batch.attention_mask is not None:
+        with _named("has a text tower that cannot read reports"):
+            for tower in (module for module in task.model.modules() if isinstance(module, TextTower)):
+                check_text_tower(tower, batch.input_ids[:2], batch.attention_mask[:2])
+    return batch
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """What is raised within the block, as a Misfit that says what cannot be done."""
+    try:
+        yield
+    except (Misfit, MemoryError):
+        raise
+    except Exception as error:
+        raise Misfit(f"{what}: {first_line(error)}") from error
 
 
 def _check_reached(backbone: nn.Module) -> None:
