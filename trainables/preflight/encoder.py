@@ -100,6 +100,16 @@ def _check_features(backbone: nn.Module, spec: BackboneSpec, dataset: str, eval_
     compute, images = Compute(torch.device("cpu")), evaluation_images(spec, eval_spec, 3)
     features = compute.features(backbone, images)
     width = feature_dim(backbone)
+    if (
+        isinstance(features, Tensor)
+        and features.shape[:1] == (3,)
+        and features.ndim == 2
+        and features.shape[1] != width
+    ):
+        raise Misfit(
+            f"gives vectors of {features.shape[1]} numbers, and its network says that they have {width}: probes would "
+            "work and fine-tuning would not; take another pooling of it, or another network"
+        )
     if not isinstance(features, Tensor) or features.shape != (3, width):
         found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise Misfit(

@@ -100,6 +100,15 @@ class Wide(nn.Module):
         return x
 
 
+class Wider(nn.Module):
+    """Vectors of another width than it says."""
+
+    num_features = 3
+
+    def forward(self, x):
+        return x.mean(dim=3).flatten(1)
+
+
 class Unaware(nn.Module):
     """A network that cannot be run at all."""
 
@@ -114,6 +123,7 @@ class Unaware(nn.Module):
     [
         (Drawing, "other features for the same image each time"),
         (Wide, "gives (3, 3, 32, 32) for 3 images on dataset CheXpert, where one vector of 3"),
+        (Wider, "gives vectors of 96 numbers, and its network says that they have 3"),
         (Unaware, "does not take images of 32 x 32 with 3 channels, as dataset CheXpert shows them (KeyError"),
     ],
 )
