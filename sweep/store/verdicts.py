@@ -53,7 +53,8 @@ def _files_of(check: PreflightCheck) -> list[list[Any]]:
     if isinstance(check, EncoderCheck):
         place = getattr(check.recipe, "path", None) or getattr(check.recipe, "weights_file", None)
     else:
-        place = getattr(check.recipe.text, "name_or_path", None)
+        text = check.recipe.text
+        place = getattr(text, "path", None) or getattr(text, "name_or_path", None)
     return [] if place is None else _stats(Path(place).expanduser())
 
 

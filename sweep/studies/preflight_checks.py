@@ -24,19 +24,18 @@ def checks_of(study: Study, left: Pending) -> dict[str, tuple[PreflightCheck, ..
     for row in dict.fromkeys((*to_make, *open_rows)):
         run = to_make.get(row)
         recipe = run.recipe if run is not None else open_rows[row][0].encoder.recipe
-        checks: list[PreflightCheck] = [_of_features(study, recipe, open_rows.get(row, ()), run is not None)]
+        checks: list[PreflightCheck] = [_of_features(recipe, open_rows.get(row, ()), run is not None)]
         if run is not None and isinstance(recipe, PretrainRecipe):
             checks.append(_of_pretraining(study, run, recipe))
         found[row] = tuple(checks)
     return found
 
 
-def _of_features(study: Study, recipe: InitialRecipe, cells: Iterable[Cell], to_make: bool) -> EncoderCheck:
-    datasets = {cell.dataset for cell in cells}
-    shown = {d.source: (d.display, d.recipe.eval_spec) for d in study.datasets if d.source in datasets}
+def _of_features(recipe: InitialRecipe, cells: Iterable[Cell], to_make: bool) -> EncoderCheck:
+    shown = {cell.dataset: cell.recipe.eval_spec for cell in cells}
     trained = [c.recipe.batch_size for c in cells if PROTOCOLS[c.protocol].last_phase.trains == "all"]
     loaded = recipe if to_make and isinstance(recipe, EncoderSource | ImageNetInit) else RandomInit(recipe.backbone)
-    return EncoderCheck(loaded, tuple(shown.values()), max(trained, default=None))
+    return EncoderCheck(loaded, tuple(shown.items()), max(trained, default=None))
 
 
 def _of_pretraining(study: Study, run: EncoderRun, recipe: PretrainRecipe) -> PretrainingCheck:

@@ -23,14 +23,16 @@ def check_encoder(check: EncoderCheck) -> Verdict:
     """Load it, and feed it blank and random images of each dataset. Raises Misfit."""
     backbone = load_weights(check.recipe)
     _check_parameters(backbone)
-    for dataset, spec in check.datasets:
-        with feeding(backbone, check.recipe.backbone, f"dataset {dataset}", spec.size):
-            _check_features(backbone, check.recipe.backbone, dataset, spec)
-    if check.batch_size is None or not check.datasets:
+    shown = {dataset: evaluation_images(check.recipe.backbone, spec, 3) for dataset, spec in check.datasets}
+    for dataset, images in shown.items():
+        with feeding(backbone, check.recipe.backbone, f"dataset {dataset}", images):
+            _check_features(backbone, dataset, images)
+    if check.batch_size is None or not shown:
         return Verdict()
-    dataset, spec = max(check.datasets, key=lambda named: named[1].size)
-    with feeding(backbone, check.recipe.backbone, f"fine-tuning on {dataset}", spec.size):
-        saved = _train_once(backbone, evaluation_images(check.recipe.backbone, spec, TRAINING_IMAGES))
+    dataset = max(shown, key=lambda name: shown[name].shape[-1])
+    images = shown[dataset][-TRAINING_IMAGES:]
+    with feeding(backbone, check.recipe.backbone, f"fine-tuning on {dataset}", images):
+        saved = _train_once(backbone, images.contiguous())
     return Verdict(
         step_bytes=step_bytes(backbone, saved, TRAINING_IMAGES, check.batch_size), step_images=check.batch_size
     )
@@ -71,8 +73,11 @@ def load_weights(recipe: InitialRecipe) -> nn.Module:
 
 
 @contextmanager
-def feeding(backbone: nn.Module, spec: BackboneSpec, by: str, size: int) -> Iterator[None]:
-    """What a network raises within the block, as a Misfit that says what it takes. by: who shows it images of size."""
+def feeding(backbone: nn.Module, spec: BackboneSpec, by: str, images: Tensor) -> Iterator[None]:
+    """What a network raises within the block, as a Misfit that says what it takes.
+
+    images: (B, C, S, S), what it is shown; by: who shows it them.
+    """
     try:
         yield
     except (Misfit, MemoryError):
@@ -80,7 +85,7 @@ def feeding(backbone: nn.Module, spec: BackboneSpec, by: str, size: int) -> Iter
     except Exception as error:
         if "allocate memory" in str(error):
             raise MemoryError(str(error)) from error
-        raise Misfit(f"{_not_taken(backbone, spec, by, size)} ({first_line(error)})") from error
+        raise Misfit(f"{_not_taken(backbone, spec, by, images)} ({first_line(error)})") from error
 
 
 def _check_parameters(backbone: nn.Module) -> None:
@@ -94,10 +99,10 @@ def _check_parameters(backbone: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _check_features(backbone: nn.Module, spec: BackboneSpec, dataset: str, eval_spec: EvalSpec) -> None:
-    """In eval mode, as cells compute them: a black image and two random ones."""
+def _check_features(backbone: nn.Module, dataset: str, images: Tensor) -> None:
+    """In eval mode, as cells compute them: of a black image and two random ones."""
     backbone.eval()
-    compute, images = Compute(torch.device("cpu")), evaluation_images(spec, eval_spec, 3)
+    compute = Compute(torch.device("cpu"))
     features = compute.features(backbone, images)
     width = feature_dim(backbone)
     if (
@@ -143,20 +148,21 @@ def _train_once(backbone: nn.Module, images: Tensor) -> int:
     return saved.total
 
 
-def _not_taken(backbone: nn.Module, spec: BackboneSpec, by: str, size: int) -> str:
+def _not_taken(backbone: nn.Module, spec: BackboneSpec, by: str, images: Tensor) -> str:
     """What the network takes, as far as it tells, beside what it is shown."""
     channels, side = channels_taken(backbone), size_taken(backbone)
-    if channels is not None and channels != 3:
+    given, size = images.shape[1], images.shape[-1]
+    if channels is not None and channels != given:
         return (
-            f"takes images of {channels} channel{'s' * (channels > 1)}, and {by} shows it 3: leave in_chans at 3, or "
-            "say with BackboneSpec.preprocessing how it wants its images"
+            f"takes images of {channels} channel{'s' * (channels > 1)}, and {by} shows it {given}: leave in_chans as "
+            "it is, or say with BackboneSpec.preprocessing how it wants its images"
         )
     if side is not None and side != size:
         hint = f"show it images of {side} (BuildSpec(image_size={side}) and EvalSpec({side}))"
         if spec.name != HUGGING_FACE:
             hint += f', or give the network the size (options=(("img_size", {size}),) of its BackboneSpec)'
         return f"takes images of {side} x {side}, and {by} shows it {size} x {size}: {hint}"
-    return f"does not take images of {size} x {size} with 3 channels, as {by} shows them"
+    return f"does not take images of {size} x {size} with {given} channels, as {by} shows them"
 
 
 def channels_taken(backbone: nn.Module) -> int | None:

@@ -94,7 +94,7 @@ def _one_step(task: Pretraining, image_size: int) -> tuple[int, int]:
     """Losses and gradients of a few images; bytes that were saved between the two, and how many images."""
     batch = _batch(task, image_size)
     view = next(iter(batch.views.values()))
-    with feeding(task.model.backbone, task.recipe.backbone, "pretraining", view.shape[-1]), torch.no_grad():
+    with feeding(task.model.backbone, task.recipe.backbone, "pretraining", view), torch.no_grad():
         task.model.backbone.eval()(view)
     task.model.train()
     kept = (*task.model.parameters(), *task.model.buffers(), *batch.views.values())

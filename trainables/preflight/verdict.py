@@ -17,7 +17,7 @@ class EncoderCheck:
     """Would this encoder give features of these datasets?
 
     recipe: whose weights are loaded. RandomInit stands for every encoder whose weights come later or are stored
-    already: its network is checked, and is drawn. datasets: display name and evaluation of each.
+    already: its network is checked, and is drawn. datasets: name and evaluation of each.
     batch_size: of a fine-tuning step; None where the backbone is never trained.
     """
 
