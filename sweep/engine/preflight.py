@@ -4,13 +4,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from datasets_io.fingerprint import fingerprint
 from datasets_io.storage.files import Files
 from sweep.cli.display import Display
 from sweep.engine.machine_memory import memory_of_device
 from sweep.store.store import ReadStore
 from sweep.store.unfit import unfit_keys
-from sweep.store.verdicts import read_verdict, write_verdict
+from sweep.store.verdicts import read_verdict, verdict_path, write_verdict
+from sweep.studies.cell import Item
 from sweep.studies.plan import Pending, Plan, pending
 from sweep.studies.preflight_checks import checks_of, with_starts
 from sweep.studies.study import Study
@@ -54,9 +54,17 @@ def left_of(plan: Plan, store: ReadStore, retry_failed: bool = False) -> tuple[P
     retry_failed: what failed for another reason is left too. Damage is not looked for.
     """
     done, failed = store.done_and_failed()
-    left_out = unfit_keys(plan, store, failed)
-    keys_done, keys_failed = ({item.key for item in plan.items if store.folder(item) in f} for f in (done, failed))
-    return pending(plan, keys_done, set() if retry_failed else keys_failed - left_out), left_out
+    keys_done: set[str] = set()
+    failed_items: list[Item] = []
+    for item in plan.items:
+        folder = store.folder(item)
+        if folder in done:
+            keys_done.add(item.key)
+        elif folder in failed:
+            failed_items.append(item)
+    left_out = unfit_keys(failed_items, store)
+    keys_failed = set() if retry_failed else {item.key for item in failed_items} - left_out
+    return pending(plan, keys_done, keys_failed), left_out
 
 
 def preflight(study: Study, left: Pending, store: ReadStore, display: Display, keep: bool) -> Preflight:
@@ -64,7 +72,7 @@ def preflight(study: Study, left: Pending, store: ReadStore, display: Display, k
 
     Raises KeyboardInterrupt where the user asked to stop.
     """
-    by_row = {row: {fingerprint(check): check for check in checks} for row, checks in checks_of(study, left).items()}
+    by_row = {row: {verdict_path(check): check for check in checks} for row, checks in checks_of(study, left).items()}
     distinct = {key: check for checks in by_row.values() for key, check in checks.items()}
     verdicts, new = _verdicts(distinct, store, display)
     found = {row: [verdicts[key] for key in checks] for row, checks in by_row.items()}
@@ -88,7 +96,7 @@ def preflight(study: Study, left: Pending, store: ReadStore, display: Display, k
 def _verdicts(
     checks: Mapping[str, PreflightCheck], store: ReadStore, display: Display
 ) -> tuple[dict[str, Verdict], Sequence[str]]:
-    """Key of a check -> verdict; and the keys of those that are new and worth keeping."""
+    """Path of a check's verdict -> the verdict; and the paths of those that are new and worth keeping."""
     # The small ones take milliseconds, less than a file would. What the others need takes seconds to import.
     from trainables.preflight.check import is_small, run_check
 

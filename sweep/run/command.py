@@ -132,6 +132,8 @@ def _leave_out(plan: "Plan", store: "Store", found: "Preflight") -> None:
     from sweep.engine.preflight import left_of
     from sweep.store.unfit import leave_out, take_back
 
+    if not found.unfit and not store.done_and_failed()[1]:
+        return
     left, left_out = left_of(plan, store)
     take_back(plan, store, left_out)
     leave_out(left, store, found.unfit)

@@ -73,7 +73,8 @@ def _left(study: Study, plan: Plan, store: ReadStore) -> tuple[Pending, tuple[Da
     quarantined = store.quarantined()
     again = {run.key for run in plan.encoders if store.folder(run) in damaged or f"{run}-{run.key}" in quarantined}
     keys_done, keys_failed = ({item.key for item in plan.items if store.folder(item) in f} for f in (done, failed))
-    return pending(plan, keys_done, keys_failed - unfit_keys(plan, store, failed), again), damage
+    unfit = unfit_keys((item for item in plan.items if item.key in keys_failed), store)  # to be tried again
+    return pending(plan, keys_done, keys_failed - unfit, again), damage
 
 
 def _damage_lines(damage: tuple[Damage, ...]) -> list[str]:

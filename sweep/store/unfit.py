@@ -1,6 +1,6 @@
 """Which items did a run leave out because their row does not fit: kept as failures, told from others by their text."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from datasets_io.storage.artefacts import record_failure
 from sweep.store.store import ReadStore, Store
@@ -10,9 +10,9 @@ from sweep.studies.plan import Pending, Plan
 UNFIT = "does not fit: "  # how the error of such a failure begins
 
 
-def unfit_keys(plan: Plan, store: ReadStore, failed: Collection[str]) -> set[str]:
-    """Keys of the items that were left out so. failed: folders of failed items."""
-    return {item.key for item in plan.items if store.folder(item) in failed and _reason(store, item) is not None}
+def unfit_keys(failed: Iterable[Item], store: ReadStore) -> set[str]:
+    """Keys of those failed items that were left out so."""
+    return {item.key for item in failed if _reason(store, item) is not None}
 
 
 def unfit_reasons(failures: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
