@@ -12,7 +12,6 @@ from sweep.studies import demo
 from trainables.encoder_source import from_file, from_folder
 from trainables.networks.backbones import OWN_BACKBONES, build_backbone
 from trainables.networks.heads import HeadSpec
-from trainables.networks.text import TinyText
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.mocov2 import MocoV2Config
 from trainables.preflight.check import is_small, run_check
@@ -185,8 +184,6 @@ def test_a_whole_step_is_tried_with_its_text_tower():
 @pytest.mark.parametrize(
     ("method", "changes", "sentence"),
     [
-        ("clip", {"text": TinyText(width=65)}, "width 65, which 2 heads do not divide"),
-        ("clip", {"text": TinyText(pooling="mean")}, "pooling 'mean'"),
         ("clip", {"objective": ClipConfig(frozen_layers=3)}, "frozen_layers 3; allowed: 0 to 1"),
         ("mocov2", {"objective": MocoV2Config(queue_size=8)}, "queue_size 8 is smaller than global_batch_size 32"),
         ("mocov2", {"objective": MocoV2Config(key_bn_splits=5)}, "key_bn_splits 5 does not fit"),
