@@ -99,6 +99,16 @@ LAW: dict[str, dict[str, set[str]]] = {
         "registry": {"recipe", "objectives", "protocols"},
         "evaluation": {"events", "process", "protocols", "recipe", "views", "training", "networks", "objectives"},
         "pretraining": {"batch", "events", "recipe", "views", "training", "networks", "encoder_source", "objectives"},
+        "preflight": {
+            "batch",
+            "recipe",
+            "views",
+            "training",
+            "networks",
+            "encoder_source",
+            "objectives",
+            "pretraining",
+        },
     },
     "sweep": {
         "cli": set(),

@@ -14,7 +14,7 @@ from datasets_io.storage.files import is_passing
 from datasets_io.storage.schema_version import NewerSchema
 from sweep.cli.signals import EXIT_INTERRUPTED, INTERRUPTS
 
-EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED = 0, 2, 3
+EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_SOME_UNFIT = 0, 2, 3, 4
 
 
 def storage_error_message(error: OSError, storage: str) -> str | None:

@@ -26,6 +26,7 @@ from sweep.store.damage import Damage
 from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
+from sweep.store.unfit import unfit_reasons
 from sweep.studies.part import part_of
 
 MOST_DAMAGE_LINES = 8  # on a terminal; the report and failures.json name all
@@ -33,13 +34,18 @@ MOST_DAMAGE_LINES = 8  # on a terminal; the report and failures.json name all
 
 def macro_tables(data: Snapshot, means: Summaries, patients: OverPatients) -> tuple[Table, ...]:
     """Table 1, and Tables 8 and 9 where the study has their rows; behind each what stands beside it."""
-    notes = notes_of(data.study, data.results, data.encoders) + published_notes(data.study)
+    notes = unfit_notes(data) + notes_of(data.study, data.results, data.encoders) + published_notes(data.study)
     published = shown_sections(data.study)
     tables: list[Table | None] = []
     for number, layout in numbered_layouts(data.study, data.plan).items():
         tables.append(table1(means, layout, published, notes, number, patients))
         tables.append(second_table(means, layout, number, published, patients))
     return tuple(table for table in tables if table is not None)
+
+
+def unfit_notes(data: Snapshot) -> tuple[str, ...]:
+    """A sentence for each row that was left out because it does not fit."""
+    return tuple(f"Left out, since it does not fit: {reason}." for reason in unfit_reasons(data.failures))
 
 
 def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> dict[str, str]:
@@ -92,7 +98,7 @@ def summary_lines(data: Snapshot, paths: Mapping[str, str], seconds: float) -> l
         f"for a terminal: {paths['report.md']}"
     ]
     part = part_of(data.study, data.plan)
-    notes = notes_of(data.study, data.results, data.encoders)
+    notes = tuple(map(escape, unfit_notes(data))) + notes_of(data.study, data.results, data.encoders)
     lines += [f"note: {note}" for note in ((part,) if part else ()) + notes]
     if counts[Status.FAILED] or counts[Status.MISSING]:
         lines.append(

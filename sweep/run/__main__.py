@@ -26,7 +26,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
     cls=Command,
     epilog="Run it again to go on after any stop: what is finished is never computed again. Exit codes: 0 all "
     "cells valid; 2 bad input, before any work; 3 some cells or training-free columns failed, or the storage "
-    "or cluster was lost; 130 interrupted.",
+    "or cluster was lost; 4 as 0, without the rows that --skip-unfit left out; 130 interrupted.",
 )
 def run(
     study: Study = DEFAULT_STUDY,
@@ -36,6 +36,10 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it costs; do nothing.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try what failed before once more, and what is damaged: all is read.")
+    ] = False,
+    skip_unfit: Annotated[
+        bool,
+        typer.Option("--skip-unfit", help="Go on without the rows whose encoder or text tower does not fit the study."),
     ] = False,
     redo: Annotated[
         str | None,
@@ -69,7 +73,17 @@ def run(
     """
     started = time.monotonic()
     request = Request(
-        study, storage, tuple(raw or ()), tuple(only or ()), dry_run, retry_failed, redo, tensorboard, mlflow, started
+        study,
+        storage,
+        tuple(raw or ()),
+        tuple(only or ()),
+        dry_run,
+        retry_failed,
+        skip_unfit,
+        redo,
+        tensorboard,
+        mlflow,
+        started,
     )
     with handled_errors("sweep.run", storage, BadInput, advice=RETRY_ADVICE):
         raise typer.Exit(run_chaos(request) if chaos else run_study(request))

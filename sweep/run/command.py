@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED
+from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, EXIT_SOME_UNFIT
 from sweep.cli.logging import silence_libraries
 from sweep.run.request import Request
 from sweep.studies.bad_input import BadInput
@@ -16,6 +16,7 @@ from sweep.studies.bad_input import BadInput
 if TYPE_CHECKING:
     from sweep.cli.display import Display
     from sweep.engine.driver import Work
+    from sweep.engine.preflight import Preflight
     from sweep.monitoring.sinks import SinkOptions
     from sweep.store.shards import DataPlan
     from sweep.store.snapshot import Snapshot
@@ -41,7 +42,10 @@ class CheckedInput:
 
 
 def run_study(request: Request) -> int:
-    """Run a study to its end. Exit code: 0 if every cell is done, else 3. Raises BadInput before any work."""
+    """Run a study to its end. Exit code: 0 if every cell is done, 4 if all but those of rows that do not fit, else 3.
+
+    Raises BadInput before any work.
+    """
     silence_libraries()
     from sweep.cli.display import Display
     from sweep.monitoring.sinks import SinkOptions
@@ -56,10 +60,10 @@ def run_study(request: Request) -> int:
         if request.dry_run:
             from sweep.run.dry_run import print_plan
 
-            return print_plan(checked.study, checked.data, checked.store, checked.only, display)
+            return print_plan(checked.study, checked.data, checked.store, checked.only, display, request.skip_unfit)
         display.say(f"[bold]radsweep[/bold] study [bold]{checked.study.name}[/bold]: {checked.study.title}")
         display.say(f"storage: {checked.store.uri}")
-        return _build_and_run(request, checked, sinks, display)
+        return _build_and_run(request, checked, sinks, display, _try_encoders(request, checked, display))
 
 
 def run_chaos(request: Request) -> int:
@@ -86,12 +90,9 @@ def check_input(request: Request) -> CheckedInput:
     from sweep.studies.part import with_asked_rows
     from sweep.studies.plan import make_plan, parse_only
     from sweep.studies.presets import load_study
-    from trainables.networks.backbones import check_backbone
 
     study = load_study(request.study)
     only = parse_only(request.only)
-    for row in study.rows:
-        check_backbone(row.recipe.backbone)
     make_plan(study, fingerprints_of(study, {}), only)  # refuses what does not fit together
     store = Store(request.storage)
     asked = with_asked_rows(study, only)  # builds that only other rows read hold nothing up
@@ -100,7 +101,50 @@ def check_input(request: Request) -> CheckedInput:
     return CheckedInput(study, store, data, only)
 
 
-def _build_and_run(request: Request, checked: CheckedInput, sinks: "SinkOptions", display: "Display") -> int:
+def _try_encoders(request: Request, checked: CheckedInput, display: "Display") -> "Preflight":
+    """Whether the networks fit that the plan needs. Raises BadInput with all that do not, unless they are left out."""
+    from sweep.engine.preflight import Preflight, left_of, preflight
+    from sweep.store.shard_checks import open_sources
+    from sweep.store.snapshot import fingerprints_of
+    from sweep.studies.plan import make_plan
+
+    if request.redo is not None:
+        return Preflight()  # of a cell that was computed before
+    study, store = checked.study, checked.store
+    built = {label: plan.folder for label, plan in checked.data.items() if plan.built and plan.folder is not None}
+    plan = make_plan(study, fingerprints_of(study, open_sources(store, built).manifests), checked.only)
+    left, _ = left_of(plan, store, request.retry_failed)
+    found = preflight(study, left, store, display, keep=True)
+    if found.unfit and not request.skip_unfit:
+        raise BadInput(found.refusal)
+    _say_all(found, display)
+    return found
+
+
+def _say_all(found: "Preflight", display: "Display") -> None:
+    from rich.markup import escape
+
+    for sentence in found.unfit.values():
+        display.say(f"[red]left out:[/red] {escape(sentence)}")
+    for warning in found.warnings:
+        display.say(f"warning: {escape(warning)}")
+
+
+def _leave_out(plan: "Plan", store: "Store", found: "Preflight") -> None:
+    """Rows that do not fit count as failed, for every command that reads; those that fit by now no longer do."""
+    from sweep.engine.preflight import left_of
+    from sweep.store.unfit import leave_out, take_back
+
+    if not found.unfit and not store.done_and_failed()[1]:
+        return
+    left, left_out = left_of(plan, store)
+    take_back(plan, store, left_out)
+    leave_out(left, store, found.unfit)
+
+
+def _build_and_run(
+    request: Request, checked: CheckedInput, sinks: "SinkOptions", display: "Display", found: "Preflight"
+) -> int:
     from sweep.engine.driver import Work
     from sweep.engine.ingest import build_data
     from sweep.report.live import live_tables
@@ -120,6 +164,8 @@ def _build_and_run(request: Request, checked: CheckedInput, sinks: "SinkOptions"
     plan = make_plan(study, fingerprints_of(study, built), checked.only)
     if request.retry_failed:
         _forget_failures(plan, store)
+    if request.redo is None:
+        _leave_out(plan, store, found)
     reader = ResultReader(study, plan, store)
     work = Work(
         plan,
@@ -132,7 +178,7 @@ def _build_and_run(request: Request, checked: CheckedInput, sinks: "SinkOptions"
         lambda: live_tables(study, plan, reader.collect()),
         sinks,
     )
-    return _run_plan(request, study, work)
+    return _run_plan(request, study, work, found)
 
 
 def _forget_failures(plan: "Plan", store: "Store") -> None:
@@ -145,7 +191,7 @@ def _forget_failures(plan: "Plan", store: "Store") -> None:
     store.quarantine_damaged(items, thorough=True)
 
 
-def _run_plan(request: Request, study: "Study", work: "Work") -> int:
+def _run_plan(request: Request, study: "Study", work: "Work", found: "Preflight") -> int:
     from sweep.engine.driver import work_through
     from sweep.report.live import live_tables
     from sweep.report.write import summary_lines, write_report
@@ -170,8 +216,10 @@ def _run_plan(request: Request, study: "Study", work: "Work") -> int:
             display.say_table(table)
     for line in summary_lines(data, paths, time.monotonic() - request.started):
         display.say(line)
-    done = all(result.status == Status.DONE for result in results)
-    return EXIT_OK if done and complete else EXIT_SOME_FAILED
+    open_rows = {result.encoder for result in results if result.status != Status.DONE}
+    if not complete or not open_rows <= found.unfit.keys():
+        return EXIT_SOME_FAILED
+    return EXIT_SOME_UNFIT if open_rows else EXIT_OK
 
 
 def _compute_training_free(data: "Snapshot", display: "Display") -> bool:

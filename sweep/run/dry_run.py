@@ -2,28 +2,42 @@
 
 from collections.abc import Mapping
 
+from rich.markup import escape
+
 from datasets_io.build.spec import options_of
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.sources.registry import get_source
 from sweep.cli.display import Display
+from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_UNFIT
+from sweep.engine.preflight import preflight
 from sweep.store.damage import Damage
 from sweep.store.results import ResultReader, encoder_details
 from sweep.store.shard_checks import open_sources
 from sweep.store.shards import DataPlan, built_folders
 from sweep.store.snapshot import fingerprints_of
 from sweep.store.store import ReadStore
+from sweep.store.unfit import unfit_keys
 from sweep.studies.forecast import FLOPS_PER_SECOND, Forecast, forecast
 from sweep.studies.inputs import input_lines
 from sweep.studies.plan import Pending, Plan, make_plan, pending
+from sweep.studies.preflight_checks import without_rows
 from sweep.studies.study import Study
 
 MOST_DAMAGE_LINES = 10  # sweep.status --json has them all
 
 
 def print_plan(
-    study: Study, plans: dict[str, DataPlan], store: ReadStore, only: dict[str, tuple[str, ...]], display: Display
+    study: Study,
+    plans: dict[str, DataPlan],
+    store: ReadStore,
+    only: dict[str, tuple[str, ...]],
+    display: Display,
+    skip_unfit: bool = False,
 ) -> int:
-    """Print the plan; write nothing. only: field of a cell -> its values. Returns exit code 0."""
+    """Print the plan; write nothing. only: field of a cell -> its values.
+
+    Returns the exit code: 0; 2, or with skip_unfit 4, where rows do not fit, which are left out of the forecast.
+    """
     store = ReadStore(store.uri)  # a Store would put what is damaged into quarantine
     sources = open_sources(store, built_folders(plans))
     built = sources.manifests
@@ -38,9 +52,16 @@ def print_plan(
         display.say(f"  images of {names}: {line}")
     for line in (*_plan_lines(plan, left), *_damage_lines((*sources.damage, *damaged))):
         display.say(line)
-    for line in _cost_lines(forecast(left.encoders, left.cells, counts)):
+    found = preflight(study, left, store, display, keep=False)
+    left = without_rows(left, found.unfit)
+    for line in (*_cost_lines(forecast(left.encoders, left.cells, counts)), *found.memory_lines()):
         display.say(line)
-    return 0
+    for warning in found.warnings:
+        display.say(f"  warning: {escape(warning)}")
+    if not found.unfit:
+        return EXIT_OK
+    display.say(f"[red]error:[/red] {escape(found.refusal)}")
+    return EXIT_SOME_UNFIT if skip_unfit else EXIT_BAD_INPUT
 
 
 def _left(study: Study, plan: Plan, store: ReadStore) -> tuple[Pending, tuple[Damage, ...]]:
@@ -55,7 +76,8 @@ def _left(study: Study, plan: Plan, store: ReadStore) -> tuple[Pending, tuple[Da
     quarantined = store.quarantined()
     again = {run.key for run in plan.encoders if store.folder(run) in damaged or f"{run}-{run.key}" in quarantined}
     keys_done, keys_failed = ({item.key for item in plan.items if store.folder(item) in f} for f in (done, failed))
-    return pending(plan, keys_done, keys_failed, again), damage
+    unfit = unfit_keys((item for item in plan.items if item.key in keys_failed), store)  # to be tried again
+    return pending(plan, keys_done, keys_failed - unfit, again), damage
 
 
 def _damage_lines(damage: tuple[Damage, ...]) -> list[str]:

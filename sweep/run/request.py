@@ -8,7 +8,8 @@ class Request:
     """The flags of sweep.run; nothing of them is checked yet.
 
     study: a name or a Python file. raw: SOURCE=DIR for each archive. only: FIELD=VALUE,... for each restriction.
-    redo: the key of the one cell to compute again. tensorboard: a folder; mlflow: the URI of a server.
+    skip_unfit: go on without rows that do not fit. redo: the key of the one cell to compute again.
+    tensorboard: a folder; mlflow: the URI of a server.
     started: `time.monotonic()`, in seconds, when the command began.
     """
 
@@ -18,6 +19,7 @@ class Request:
     only: tuple[str, ...]
     dry_run: bool
     retry_failed: bool
+    skip_unfit: bool
     redo: str | None
     tensorboard: str | None
     mlflow: str | None

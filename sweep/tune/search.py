@@ -55,6 +55,7 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
     check_data(study, plans, store)
     with Display() as display:
         display.say(f"[bold]radsweep[/bold] tunes [bold]{method}[/bold] of study {study.name}; storage: {store.uri}")
+        _try_encoders(study, method, store, display)
         folders = build_data(study, plans, store, partial(display.bar, unit="images"), display.say)
         search, name = _search(study, method, folders, manifests(folders, store), store)
         from sweep.tune.trial_store import TrialStore
@@ -68,6 +69,20 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
                 _run_trials(search, trial_store, trials, display)
         clean_up(store.files)
         return _write(study_name, row, trial_store, out, display)
+
+
+def _try_encoders(study: "Study", method: str, store: "Store", display: "Display") -> None:
+    """Raises ValueError where the method's encoder, or the one that it starts from, does not fit."""
+    from sweep.engine.preflight import left_of, preflight
+    from sweep.store.snapshot import fingerprints_of
+    from sweep.studies.plan import make_plan
+
+    left, _ = left_of(make_plan(study, fingerprints_of(study, {}), {"method": (method,)}), store)
+    found = preflight(study, left, store, display, keep=True)
+    if found.unfit:
+        raise ValueError("; ".join(found.unfit.values()))
+    for warning in found.warnings:
+        typer.echo(f"warning: {warning}")
 
 
 def _search(

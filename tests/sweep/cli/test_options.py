@@ -9,7 +9,7 @@ import typer
 from sweep.cli import options
 
 COMMANDS = {
-    "run": "--study --storage --raw --only --dry-run --retry-failed --redo --chaos --tensorboard --mlflow",
+    "run": "--study --storage --raw --only --dry-run --retry-failed --skip-unfit --redo --chaos --tensorboard --mlflow",
     "report": "--storage --study --raw --only --to --quick",
     "status": "--storage --study --raw --only --watch --tensorboard --json",
     "tune": "--method --study --storage --raw --trials --out",
