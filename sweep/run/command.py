@@ -209,7 +209,7 @@ def _run_plan(request: Request, study: "Study", work: "Work", found: "Preflight"
     display.tables = lambda: live_tables(study, plan, results)
     origin, sources = Origin(request.study, request.storage, request.raw), Sources(work.data_folders, work.manifests)
     data = OpenedStudy(study, plan, store, origin, sources).snapshot(results, work.reader.details)
-    complete = not study.training_free or _compute_training_free(data, display)
+    complete = not study.training_free or compute_columns(data, display)
     paths = write_report(data, ReportFolder.of_study(store, study.name))
     if display.live is None:  # on a terminal they stand below the bars already
         for table in live_tables(study, plan, results):
@@ -222,17 +222,19 @@ def _run_plan(request: Request, study: "Study", work: "Work", found: "Preflight"
     return EXIT_SOME_UNFIT if open_rows else EXIT_OK
 
 
-def _compute_training_free(data: "Snapshot", display: "Display") -> bool:
-    """Columns without training; whether all are there. Whatever fails there is said, and the report is written."""
+def compute_columns(data: "Snapshot", display: "Display") -> bool:
+    """Compute the columns without training; whether all are there. What fails is said, and the report goes on."""
+    from rich.markup import escape
+
     from sweep.training_free.measures import compute_all, is_complete
 
     try:
-        compute_all(data, show=display.say)
+        compute_all(data, show=lambda line: display.say(escape(line)))
         return is_complete(data)
     except OSError:  # of the storage, where the report could not be written either
         raise
     except Exception as error:
-        display.say(f"columns without training failed: {type(error).__name__}: {error}")
+        display.say(escape(f"columns without training failed: {type(error).__name__}: {error}"))
         return False
 
 

@@ -44,6 +44,7 @@ def open_reader(study: str | None, storage: str, raw: Sequence[str] = (), only: 
     loaded = load_study(study) if study else None
     chosen = parse_only(only)
     store = ReadStore(storage)
+    store.check_folder()
     if not store.files.exists(""):
         raise BadInput(f"storage {storage} does not exist: give what sweep.run was given as --storage")
     if loaded is not None:

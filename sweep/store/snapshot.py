@@ -143,6 +143,7 @@ def open_study(
     try:
         study = load_study(study_name)
         store = ReadStore(storage, thorough)
+        store.check_folder()
         if not store.files.exists(""):
             raise ValueError(f"storage {storage} does not exist: give what sweep.run was given as --storage")
         # Keys hold the fingerprints of data, so manifests come first: without one its cells have other keys.

@@ -40,10 +40,13 @@ class ReadStore:
         if found := re.match("([a-z][a-z0-9]+):/(?!/)(.*)", uri):  # one slash: pyarrow would take it for a folder
             raise ValueError(f"--storage {uri!r} is no URI; did you mean '{found[1]}://{found[2]}'?")
         self.files = ReadFiles(uri)
-        if self.files.is_local and (file := file_in_the_way(self.files.root)) is not None:
-            raise ValueError(f"--storage {uri}: {file} is a file; give a folder, which is made where it is not there")
         self.uri = uri if "://" in uri else self.files.root
         self.thorough = thorough
+
+    def check_folder(self) -> None:
+        """Raise ValueError where a file stands in its place: every listing of such a storage would be empty."""
+        if self.files.is_local and (file := file_in_the_way(self.files.root)) is not None:
+            raise ValueError(f"--storage {self.uri}: {file} is a file; give a folder, which is made if it is not there")
 
     @staticmethod
     def folder(item: Item) -> str:
@@ -135,6 +138,7 @@ class Store(ReadStore):
 
     def __init__(self, uri: str):
         super().__init__(uri)
+        self.check_folder()
         self.files = Files(uri)
 
     def open_whole(self, item: Item, sizes: Mapping[str, int]) -> Artefacts | None:

@@ -62,11 +62,11 @@ def _reports(row: EncoderRow, recipe: PretrainRecipe, study: Study) -> Iterator[
 
 def _views(row: EncoderRow, recipe: PretrainRecipe) -> Iterator[str]:
     names = [name for name, _ in recipe.views]
-    for name in recipe.objective.views:
-        if name not in names:
-            had = ", ".join(names) or "none"
-            yield f"row {row.name!r}: the method needs a view {name!r}, and recipe.views has {had}: add it"
-        elif names.count(name) > 1:
+    if missing := [repr(name) for name in recipe.objective.views if name not in names]:
+        had = ", ".join(map(repr, names)) or "none"
+        yield f"row {row.name!r}: the method needs views {', '.join(missing)}, and recipe.views has {had}: add them"
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
             yield f"row {row.name!r}: recipe.views has {name!r} {names.count(name)} times: leave the others out"
 
 

@@ -7,14 +7,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from rich.console import Console
 from trained_storage import small_study, train
 from typer.testing import CliRunner
 
 from datasets_io.corpus.read import open_split, read_manifest
 from datasets_io.storage.artefacts import open_artefacts
 from datasets_io.storage.files import Files
+from sweep.cli.display import Display
 from sweep.export import __main__ as export
 from sweep.figures.draw import draw_all
+from sweep.run.command import compute_columns
 from sweep.store.snapshot import Origin, Snapshot
 from sweep.studies.bad_input import BadInput
 from sweep.training_free import __main__ as training_free
@@ -58,6 +61,15 @@ def test_only_methods_that_read_reports_have_text_columns(data):
     assert ("retrieval", "clip+simclr", "mimic_cxr") in items and len(items) == 3 * 2 + 2 + 1
     with pytest.raises(BadInput, match="known: knn, zero_shot, retrieval"):
         items_of(data, ("knm",))
+
+
+def test_a_sweep_writes_its_report_where_a_column_without_training_fails(data):
+    shown = io.StringIO()
+    display = Display(Console(file=shown))
+    assert not compute_columns(replace(data, study=replace(data.study, training_free=("knm",))), display)
+    assert shown.getvalue().startswith(
+        "columns without training failed: BadInput: there is no training-free kind 'knm'"
+    )
 
 
 def test_everything_is_computed_once(data, lines):
