@@ -110,10 +110,15 @@ def images_of(spec: BackboneSpec) -> Images:
 
 
 def feature_dim(backbone: nn.Module) -> int:
-    """Width of a backbone's output, as measured. Raises AttributeError where it is unknown."""
-    # timm's num_features is the width of the last map: MobileNetV3, VGG and others go on with wider layers.
-    width: Any = getattr(backbone, "measured_width", None)
-    return int(backbone.num_features if width is None else width)  # type: ignore[arg-type]  # an int in all of ours
+    """Width of a backbone's output. Raises AttributeError where it is unknown."""
+    # timm's num_features is the width of the last map: MobileNetV3, VGG and others go on with wider layers. What
+    # build_backbone gives was measured; a network that timm gives with its own weights says its head's input.
+    for name in ("measured_width", "head_hidden_size"):
+        width: Any = getattr(backbone, name, None)
+        if width is not None:
+            return int(width)
+    own: Any = backbone.num_features  # nn.Module types every attribute as a tensor or a module
+    return int(own)
 
 
 def load_imagenet(init: ImageNetInit, seed: int) -> nn.Module:

@@ -173,7 +173,7 @@ def test_of_hugging_face_it_is_relu_of_cam_too(kind, pooling):
     with torch.no_grad():
         states = backbone.model(pixel_values=images if kind == "resnet" else images[..., :32, :32]).last_hidden_state
     places = states if kind == "resnet" else states.transpose(1, 2).unflatten(2, (4, 4))
-    expected = cam(backbone, head, places, findings)
+    expected = cam(backbone, head, places, findings).detach()
     count = places.shape[2] * places.shape[3]
     assert count > 1 and float(expected.max()) > 0
     assert float((maps * count - expected).abs().max() / expected.abs().max()) < 1e-5

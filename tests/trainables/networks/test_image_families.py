@@ -170,6 +170,7 @@ def test_widths_are_those_of_what_comes_out():
     for name, wide, of_map in (("lcnet_035", 1280, 176), ("ghostnet_050", 1280, 480), ("hgnetv2_b0", 2048, 1024)):
         network = build_backbone(BackboneSpec(name, 64), seed=0)
         assert (feature_dim(network), network.num_features) == (wide, of_map)
+        assert feature_dim(timm.create_model(name, num_classes=0)) == wide  # as it comes with timm's own weights
     doubled = build_backbone(BackboneSpec("resnet18", 64, (("global_pool", "catavgmax"),)), seed=0)
     assert feature_dim(doubled) == 1024 == doubled(torch.zeros(2, 3, 64, 64)).shape[1]
     assert feature_dim(backbone_of("textnet", "auto")) == 2048
