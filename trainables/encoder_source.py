@@ -18,6 +18,7 @@ from trainables.networks.weights_folder import (
     image_tower,
     is_open_clip,
     open_clip_tower,
+    read_config,
     weights_sha256,
 )
 from trainables.recipe import BackboneSpec, EncoderSource
@@ -69,11 +70,10 @@ def from_folder(folder: str | Path, image_size: int = 224, pooling: str = "auto"
     if is_open_clip(folder):
         spec, weights, prefix = open_clip_tower(folder)
         return EncoderSource(spec, weights_sha256(weights), str(weights), prefix)
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder} has no config.json: give a folder that transformers' save_pretrained wrote")
+    config_values = image_tower(read_config(folder))
     weights = folder_weights(folder)
     # As sorted JSON text the configuration is hashable, and the same whatever blanks the file has.
-    config = json.dumps(image_tower(json.loads((folder / "config.json").read_text())), sort_keys=True)
+    config = json.dumps(config_values, sort_keys=True)
     spec = BackboneSpec(HUGGING_FACE, image_size, (("config", config), ("pooling", pooling)))
     return EncoderSource(spec, weights_sha256(weights), str(weights))
 
