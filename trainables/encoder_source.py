@@ -26,6 +26,7 @@ from trainables.networks.weights_folder import (
     image_tower,
     is_open_clip,
     open_clip_tower,
+    read_config,
     weights_sha256,
 )
 from trainables.recipe import BackboneSpec, EncoderSource
@@ -101,11 +102,9 @@ def from_folder(
         side = tower.image_size if isinstance(own, str) else None
         spec = spec_of_timm(tower.name, image_size or side, own, tower.options)
         return EncoderSource(spec, weights_sha256(weights), str(weights), prefix)
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder} has no config.json: give a folder that transformers' save_pretrained wrote")
+    whole = read_config(folder)
     weights = folder_weights(folder)
     # As sorted JSON text the configuration is hashable, and the same whatever blanks the file has.
-    whole = json.loads((folder / "config.json").read_text())
     config = json.dumps(image_tower(whole), sort_keys=True)
     own = preprocessing or preprocessing_of_folder(folder, whole.get("model_type"))
     options: tuple[tuple[str, object], ...] = (("config", config), ("pooling", pooling))

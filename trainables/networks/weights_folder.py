@@ -32,6 +32,20 @@ def folder_weights(folder: Path, names: tuple[str, ...] = WEIGHT_FILES) -> Path:
     return found
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """What config.json says. Raises ValueError where it is missing, or no JSON object."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(f"{folder} has no config.json: give a folder that transformers' save_pretrained wrote")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}): copy it again") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds a {type(config).__name__}, not a configuration: copy it again")
+    return config
+
+
 def weights_sha256(path: Path) -> str:
     """Of a file its sha256; of an index the sha256 over its parts' (sorted), so that other shards are other weights.
 

@@ -55,7 +55,8 @@ def _channels(name: str, wanted: dict[str, Tensor], tensors: dict[str, Tensor]) 
     channels = given.shape[1]
     return (
         f"its first convolution takes {channels} channel{'' if channels == 1 else 's'}, the network's "
-        f"{wanted[first].shape[1]}: give BackboneSpec({name!r}, image_size, (('in_chans', {channels}),))"
+        f"{wanted[first].shape[1]}: give BackboneSpec({name!r}, image_size, (('in_chans', {channels}),)) and a "
+        f"preprocessing with channels={channels}"
     )
 
 

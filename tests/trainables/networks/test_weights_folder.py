@@ -109,6 +109,15 @@ def test_weights_of_a_folder_that_are_not_finite_are_named(tmp_path):
         load_source(from_folder(tmp_path, 32))
 
 
+def test_a_damaged_configuration_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"has no config\.json"):
+        from_folder(tmp_path)
+    for text, message in (("{", "is no JSON"), ("[]", "holds a list")):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            from_folder(tmp_path)
+
+
 def open_clip_folder(folder, tensors, **vision) -> None:
     config = {"model_cfg": {"embed_dim": 8, "vision_cfg": {"image_size": 32, **vision}, "text_cfg": {}}}
     (folder / "open_clip_config.json").write_text(json.dumps(config))

@@ -139,8 +139,8 @@ def numbered(own: Weights) -> Weights:
     return {f"{CHILDREN[name.split('.')[0]]}.{name.partition('.')[2]}": value for name, value in own.items()}
 
 
-def half_of(tensors: Weights) -> Weights:
-    return {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
+def half_of(tensors: Weights, kind: torch.dtype) -> Weights:
+    return {name: value.to(kind) if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 LAYOUTS = {
@@ -217,11 +217,12 @@ def test_a_known_layout_gives_the_network_it_was_saved_from(tmp_path, layout):
     check(loaded(tmp_path, save(own), name, options), own)
 
 
-def test_half_precision_is_read_in_the_networks_type(tmp_path):
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_read_in_the_networks_type(tmp_path, kind):
     own = weights("resnet18", NARROW)
-    found = loaded(tmp_path, half_of(own), "resnet18", NARROW)
+    found = loaded(tmp_path, half_of(own, kind), "resnet18", NARROW)
     assert {value.dtype for value in found.values()} == {torch.float32, torch.int64}
-    check(found, {name: value.to(own[name].dtype) for name, value in half_of(own).items()})
+    check(found, {name: value.to(own[name].dtype) for name, value in half_of(own, kind).items()})
 
 
 def ark(first: Weights, second: Weights) -> dict:
