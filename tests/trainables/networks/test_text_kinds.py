@@ -157,6 +157,21 @@ def test_a_folder_is_known_by_its_content(tmp_path):
     assert fingerprint(text_from_folder(again, 16)) == fingerprint(config)
 
 
+def test_weights_in_several_files_are_all_part_of_the_content(tmp_path):
+    network("bert").save_pretrained(tmp_path, max_shard_size="8KB")
+    save_tokenizer(tmp_path)
+    shards = sorted(tmp_path.glob("model-*.safetensors"))
+    assert len(shards) > 1 and not (tmp_path / "model.safetensors").exists()
+    config = text_from_folder(tmp_path, 16)
+    try_text_tower(config)
+    tensors = load_file(shards[-1])
+    save_file({name: value + 1 for name, value in tensors.items()}, shards[-1], metadata={"format": "pt"})
+    assert text_from_folder(tmp_path, 16).content != config.content
+    shards[-1].unlink()
+    with pytest.raises(ValueError, match=rf"lacks '{shards[-1].name}', one of the {len(shards)} files"):
+        text_from_folder(tmp_path, 16)
+
+
 def test_a_name_keeps_the_key_that_it_had():
     hub = HuggingFaceText("microsoft/BiomedVLP-CXR-BERT-general")
     assert (hub.content, hub.path) == (None, None)
