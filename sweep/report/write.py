@@ -26,7 +26,7 @@ from sweep.store.damage import Damage
 from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
-from sweep.store.unfit import unfit_reasons
+from sweep.store.unfit import UNFIT, unfit_reasons
 from sweep.studies.part import part_of
 
 MOST_DAMAGE_LINES = 8  # on a terminal; the report and failures.json name all
@@ -100,9 +100,16 @@ def summary_lines(data: Snapshot, paths: Mapping[str, str], seconds: float) -> l
     part = part_of(data.study, data.plan)
     notes = tuple(map(escape, unfit_notes(data))) + notes_of(data.study, data.results, data.encoders)
     lines += [f"note: {note}" for note in ((part,) if part else ()) + notes]
-    if counts[Status.FAILED] or counts[Status.MISSING]:
+    # A row that does not fit is named above, and --retry-failed would not mend it.
+    left_out = {name for name, failure in data.failures.items() if failure["error"].startswith(UNFIT)}
+    keys = {cell.key for cell in data.plan.cells if left_out & {str(cell.encoder), str(cell)}} if left_out else set()
+    out = Counter(result.status for result in data.results if result.key in keys)
+    failed, missing = (counts[status] - out[status] for status in (Status.FAILED, Status.MISSING))
+    if left_out:
+        lines.append(f"{out[Status.FAILED] + out[Status.MISSING]} cells were left out with the rows that do not fit")
+    if failed or missing:
         lines.append(
-            f"[red]{counts[Status.FAILED]} cells failed, {counts[Status.MISSING]} are missing[/red]; "
+            f"[red]{failed} cells failed, {missing} are missing[/red]; "
             f"why: {paths['failures.json']}; try them again with --retry-failed"
         )
     return lines + damage_lines(data.damage.values())

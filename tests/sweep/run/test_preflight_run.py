@@ -124,6 +124,7 @@ def test_the_other_rows_go_on_and_every_command_says_what_was_left_out(tmp_path,
         assert "Nothing left to do" in done.stdout and ("trying encoders" in done.stdout) == trying
         sentence = "row one_channel takes images of 1 channel"
         assert f"left out: {sentence}" in done.stdout and f"since it does not fit: {sentence}" in done.stdout
+        assert "4 cells were left out" in done.stdout and "--retry-failed" not in done.stdout
     report = (storage / "reports" / "small" / "report.md").read_text()
     assert f"Left out, since it does not fit: {sentence}" in report
     about = json.loads(CliRunner().invoke(status_app, ["--study", study, "--storage", str(storage), "--json"]).stdout)
