@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,14 +23,10 @@ class DoesNotTake(ValueError):
 
 @dataclass(frozen=True)
 class Images:
-    """What a network is to take: squares (B, channels, size, size). exact: this size and no other.
-
-    Where the data set decides what the network sees, the size that a row declares may be another: not exact.
-    """
+    """What a network is to take: squares (B, channels, size, size)."""
 
     channels: int
     size: int
-    exact: bool = True
 
     def blank(self) -> Tensor:
         """Two of them."""
@@ -183,9 +179,7 @@ def measure(make: Callable[[], Any], pooling: str, images: Images) -> Measured:
         return _measured(make, pooling, images)
     except DoesNotTake as error:
         own = _own_size(make)
-        if images.exact or own in (None, images.size):
-            raise DoesNotTake(f"{error}{f'; its configuration says image_size {own}' if own else ''}") from error
-        return measure(make, pooling, replace(images, size=own, exact=True))
+        raise DoesNotTake(f"{error}{f'; its configuration says image_size {own}' if own else ''}") from error
 
 
 def _measured(make: Callable[[], Any], pooling: str, images: Images) -> Measured:

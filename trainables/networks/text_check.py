@@ -20,7 +20,7 @@ PADDED = 1e-3  # the same for padding, which moves sums in float32 further
 
 
 @dataclass(frozen=True)
-class TextTrial:
+class TextFacts:
     """What a text encoder was found to be. width: of its vectors; parameters: their count, trained those of them.
 
     content: the sha256 that a folder is known by, None for others.
@@ -33,7 +33,7 @@ class TextTrial:
     content: str | None
 
 
-def try_text_tower(config: TextConfig, frozen_layers: int = 0, freeze_embeddings: bool = False) -> TextTrial:
+def try_text_tower(config: TextConfig, frozen_layers: int = 0, freeze_embeddings: bool = False) -> TextFacts:
     """Build it and pass texts through it. Raises ValueError, in one sentence, with what does not fit and what does.
 
     No random number is drawn from the caller's generator. frozen_layers, freeze_embeddings: of the objective.
@@ -51,7 +51,7 @@ def try_text_tower(config: TextConfig, frozen_layers: int = 0, freeze_embeddings
         ) from error
 
 
-def try_text_of(recipe: PretrainRecipe) -> TextTrial | None:
+def try_text_of(recipe: PretrainRecipe) -> TextFacts | None:
     """try_text_tower of a pretraining, with its objective's freezing; None for a method that reads no reports."""
     if recipe.text is None or not recipe.objective_needs_text:
         return None
@@ -60,7 +60,7 @@ def try_text_of(recipe: PretrainRecipe) -> TextTrial | None:
 
 
 @torch.no_grad()
-def _try(config: TextConfig, name: str, frozen_layers: int, freeze_embeddings: bool) -> TextTrial:
+def _try(config: TextConfig, name: str, frozen_layers: int, freeze_embeddings: bool) -> TextFacts:
     tokenizer = build_tokenizer(config, TEXTS)
     ids, mask = tokenizer(TEXTS)
     _check_tokens(tokenizer, ids, mask, config, name)
@@ -72,7 +72,7 @@ def _try(config: TextConfig, name: str, frozen_layers: int, freeze_embeddings: b
     if long.shape[1] > config.max_length or not bool(tower(long, long_mask).isfinite().all()):
         raise ValueError(f"{name} gives no vector for a text of max_length={config.max_length} tokens: take a smaller")
     parameters = list(tower.parameters())
-    return TextTrial(
+    return TextFacts(
         tower.width,
         int(tower.bert.config.num_hidden_layers),
         sum(p.numel() for p in parameters),

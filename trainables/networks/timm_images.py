@@ -47,9 +47,6 @@ def measure(name: str, options: tuple[tuple[str, Any], ...], images: Images) -> 
     try:
         network, features = _tried(name, dict(options), images)
     except Exception as error:  # whatever a network raises for a size: it does not take it
-        own = _own_size(name)
-        if not images.exact and own != images.size:
-            return measure(name, options, replace(images, size=own, exact=True))
         raise DoesNotTake(
             f"timm's {name!r} does not take images of {images.size} x {images.size} pixels in {images.channels} "
             f"channels ({type(error).__name__}: {next(iter(str(error).splitlines()), '')})"

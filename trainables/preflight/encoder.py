@@ -13,7 +13,8 @@ from trainables.preflight.memory import saved_for_backward, step_bytes
 from trainables.preflight.verdict import EncoderCheck, Misfit, Verdict, first_line
 from trainables.recipe import BackboneSpec, EncoderSource, ImageNetInit, InitialRecipe
 from trainables.training.precision import Compute
-from trainables.views.evaluation import EvalSpec, prepare
+from trainables.views.backbone_input import BackboneInput
+from trainables.views.evaluation import EvalSpec
 
 TRAINING_IMAGES = 2
 SAME = 1e-4  # of the largest feature: two passes of one image differ by rounding only
@@ -39,14 +40,13 @@ def check_encoder(check: EncoderCheck) -> Verdict:
 
 
 def evaluation_images(backbone: BackboneSpec, spec: EvalSpec, count: int) -> Tensor:
-    """(count, C, S, S): what evaluation makes of a black image and of random ones, stored as the dataset stores them.
-
-    The one place that knows how evaluation feeds a backbone.
-    """
-    side = spec.stored_size
+    """(count, C, S, S): what evaluation makes of a black picture and of random ones, as they are stored for it."""
+    sees = BackboneInput(spec, backbone.image_size, backbone.preprocessing)
+    fit, side = sees.fit("square"), spec.at_size(sees.size).stored_size
     pixels = np.random.default_rng(0).integers(0, 256, (count, side, side), dtype=np.uint8)
     pixels[0] = 0
-    return prepare(spec, pixels, None, torch.device("cpu"))
+    made = pixels if fit is None else np.stack([fit(picture) for picture in pixels])
+    return sees.images(made, None, torch.device("cpu"))
 
 
 def load_weights(recipe: InitialRecipe) -> nn.Module:

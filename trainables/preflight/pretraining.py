@@ -13,11 +13,12 @@ from datasets_io.corpus.read import CorpusBatch, CorpusIndex
 from trainables.batch import Batch
 from trainables.networks.backbones import OWN_BACKBONES, build_backbone, feature_dim
 from trainables.networks.heads import Head
-from trainables.networks.text import TextTower, TinyText
+from trainables.networks.text import TinyText
+from trainables.networks.text_check import try_text_of
 from trainables.objectives.mocov2 import MocoV2Config
 from trainables.preflight.encoder import feeding
 from trainables.preflight.memory import saved_for_backward, step_bytes
-from trainables.preflight.text_tower import REPORTS, check_text_tower, tiny_text_misfit
+from trainables.preflight.text_tower import REPORTS, tiny_text_misfit
 from trainables.preflight.verdict import Misfit, PretrainingCheck, Verdict, first_line
 from trainables.pretraining.task import Corpus, Pretraining
 from trainables.recipe import BackboneSpec, PretrainRecipe, Resources
@@ -35,6 +36,7 @@ def check_pretraining(check: PretrainingCheck) -> Verdict:
         if image_image is None:
             return Verdict()
         recipe = replace(recipe, objective=image_image, text=None)
+    _check_text(recipe)
     task = _built(recipe, check.image_size)
     saved, images = _one_step(task, check.image_size)
     return Verdict(step_bytes=step_bytes(task.model, saved, images, check.step_images), step_images=check.step_images)
@@ -58,6 +60,13 @@ def _check_start(start: BackboneSpec, spec: BackboneSpec) -> None:
             f"{spec.name!r} with {dict(spec.options)}: {len(other)} tensors differ (first: {other[0]}); give both rows "
             "the same BackboneSpec"
         )
+
+
+def _check_text(recipe: PretrainRecipe) -> None:
+    try:
+        try_text_of(recipe)
+    except ValueError as error:
+        raise Misfit(f"has a text encoder that cannot be used: {error}", lasting=False) from error
 
 
 def _check_tiny_text(recipe: PretrainRecipe) -> None:
@@ -110,7 +119,7 @@ def _one_step(task: Pretraining, image_size: int) -> tuple[int, int]:
 
 
 def _batch(task: Pretraining, image_size: int) -> Batch:
-    """Views of random images and the tokens of REPORTS, which the text towers read."""
+    """Views of random images and the tokens of REPORTS."""
     missing = [name for name in task.model.objective.views if name not in task.views]
     if missing:
         raise Misfit(f"has no view {missing[0]!r}, which its objective reads: add it to PretrainRecipe.views")
@@ -119,10 +128,6 @@ def _batch(task: Pretraining, image_size: int) -> Batch:
     reports = [REPORTS[i % len(REPORTS)] for i in range(count)]
     with _named("cannot make views and tokens of its images and reports"):
         batch = task.make_batch(CorpusBatch(pixels, reports), "views", 0, count)
-    if batch.input_ids is not None and batch.attention_mask is not None:
-        with _named("has a text tower that cannot read reports"):
-            for tower in (module for module in task.model.modules() if isinstance(module, TextTower)):
-                check_text_tower(tower, batch.input_ids[:2], batch.attention_mask[:2])
     return batch
 
 
