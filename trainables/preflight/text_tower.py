@@ -1,4 +1,4 @@
-"""Does a text tower give finite, repeatable and different vectors of two reports? The one place that asks it."""
+"""Which reports is a text tower tried with, and what can a small one not do?"""
 
 from trainables.networks.text import TinyText
 
