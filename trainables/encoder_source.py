@@ -25,6 +25,7 @@ from trainables.networks.weights_folder import (
     folder_weights,
     image_tower,
     is_open_clip,
+    known_weights,
     open_clip_tower,
     read_config,
     weights_sha256,
@@ -74,7 +75,7 @@ def from_file(
             raise ValueError(f"from_file has prefix={prefix!r} and part={part!r}: give one of them")
         prefix = f"{part}."
     path = Path(path).expanduser().resolve()
-    digest = weights_sha256(path)
+    digest = known_weights(path)
     spec = backbone
     if not isinstance(spec, BackboneSpec):
         spec = spec_of_timm(spec, image_size, preprocessing or published_beside(path) or DATASET)
@@ -101,7 +102,7 @@ def from_folder(
         own = preprocessing or published_beside(weights) or DATASET
         side = tower.image_size if isinstance(own, str) else None
         spec = spec_of_timm(tower.name, image_size or side, own, tower.options)
-        return EncoderSource(spec, weights_sha256(weights), str(weights), prefix)
+        return EncoderSource(spec, known_weights(weights), str(weights), prefix)
     whole = read_config(folder)
     weights = folder_weights(folder)
     # As sorted JSON text the configuration is hashable, and the same whatever blanks the file has.
@@ -111,7 +112,7 @@ def from_folder(
     # Such features are others than those of 0.1.0 (hugging_face_images.VERSION): all other rows keep their keys.
     if pooling == "mean" or whole.get("model_type") in MASKING:
         options += (("version", 2),)
-    return EncoderSource(spec_of(HUGGING_FACE, image_size, options, own), weights_sha256(weights), str(weights))
+    return EncoderSource(spec_of(HUGGING_FACE, image_size, options, own), known_weights(weights), str(weights))
 
 
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:

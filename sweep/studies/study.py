@@ -56,6 +56,10 @@ class Dataset:
         return self.source if self.name is None else self.name
 
 
+def _is_whole(row: object) -> bool:
+    return isinstance(row, EncoderRow) and isinstance(getattr(row.recipe, "backbone", None), BackboneSpec)
+
+
 @dataclass(frozen=True)
 class Study:
     """A whole configuration. `deviations` are printed with every report; `synthetic` is what stands in for data.
@@ -99,8 +103,7 @@ class Study:
     def __post_init__(self) -> None:
         # Part of what the study says, so that whoever reads a row, its key or its recipe sees one thing. What is no row
         # is left for check_study, which says so.
-        given = (*self.rows, *self.hidden_rows) if isinstance(self.rows, tuple | list) else (None,)
-        if not all(isinstance(row, EncoderRow) and hasattr(row.recipe, "backbone") for row in given):
+        if not all(isinstance(rows, tuple) and all(map(_is_whole, rows)) for rows in (self.rows, self.hidden_rows)):
             return
         hidden = inherited(self.hidden_rows, self.rows)
         object.__setattr__(self, "rows", inherited(self.rows, hidden))

@@ -179,7 +179,7 @@ def measure(make: Callable[[], Any], pooling: str, images: Images) -> Measured:
         return _measured(make, pooling, images)
     except DoesNotTake as error:
         own = _own_size(make)
-        raise DoesNotTake(f"{error}{f'; its configuration says image_size {own}' if own else ''}") from error
+        raise DoesNotTake(f"{error}{f'; its configuration says image_size {own}: give that' if own else ''}") from error
 
 
 def _measured(make: Callable[[], Any], pooling: str, images: Images) -> Measured:

@@ -45,6 +45,13 @@ def measure(name: str, options: tuple[tuple[str, Any], ...], images: Images) -> 
     vector an image.
     """
     try:
+        _create(name, dict(options))
+    except Exception as error:  # whatever a network raises for its options
+        raise ValueError(
+            f"timm cannot build {name!r} with the options {dict(options)} ({type(error).__name__}: "
+            f"{next(iter(str(error).splitlines()), '')}): correct them"
+        ) from error
+    try:
         network, features = _tried(name, dict(options), images)
     except Exception as error:  # whatever a network raises for a size: it does not take it
         raise DoesNotTake(
@@ -65,9 +72,15 @@ def measure(name: str, options: tuple[tuple[str, Any], ...], images: Images) -> 
 
 
 def _tried(name: str, options: dict[str, Any], images: Images) -> tuple[nn.Module, Any]:
+    network = _create(name, options)
     with torch.device("meta"), torch.enable_grad():
-        network = timm.create_model(name, num_classes=0, **options).eval()
         return network, network(images.blank())
+
+
+def _create(name: str, options: dict[str, Any]) -> nn.Module:
+    with torch.device("meta"):
+        network: nn.Module = timm.create_model(name, num_classes=0, **options)
+    return network.eval()
 
 
 def _own_size(name: str) -> int:
@@ -80,7 +93,7 @@ def _what_fits(name: str, options: dict[str, Any], images: Images) -> str:
     if _takes(name, {**options, "img_size": images.size}, images):
         return f"; with the option ('img_size', {images.size}) of its BackboneSpec it does"
     if _takes(name, {**options, "in_chans": images.channels}, images):
-        return f"; with the option ('in_chans', {images.channels}) of its BackboneSpec it does"
+        return f"; with the option ('in_chans', {images.channels}) of its BackboneSpec it does, or with a preprocessing of other channels"
     own = _own_size(name)
     for size in sorted({*COMMON_SIZES, own}):
         if _takes(name, options, replace(images, size=size)):

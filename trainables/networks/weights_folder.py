@@ -46,23 +46,35 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def known_weights(path: Path) -> str:
+    """weights_sha256 of what is to be read. Raises ValueError too where a file, or a part, is no file of weights."""
+    digest = weights_sha256(path)
+    for file in _parts(path):  # a pointer of Git LFS has a sha256 as well
+        kind_of(file)
+    return digest
+
+
 def weights_sha256(path: Path) -> str:
     """Of a file its sha256; of an index the sha256 over its parts' (sorted), so that other shards are other weights.
 
-    Raises ValueError where a part is missing, lies outside of the folder, or is no file of weights.
+    Raises ValueError where one is missing, or lies outside of the folder.
     """
     if not path.name.endswith(INDEX):
-        digest = file_sha256(path)
-        kind_of(path)  # a pointer of Git LFS has a sha256 as well
-        return digest
+        return file_sha256(path)
+    return hashlib.sha256("\n".join(sorted(map(file_sha256, _parts(path)))).encode()).hexdigest()
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files of weights behind a path: itself, or what an index lists."""
+    if not path.name.endswith(INDEX):
+        return [path]
     try:
         parts = sorted(set(json.loads(path.read_text())["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} is no index of weights ({type(error).__name__}): copy it again") from error
     if not parts or any(not isinstance(name, str) or Path(name).name != name for name in parts):
         raise ValueError(f"{path} names parts {parts[:3]}: they must be files beside it")
-    hashes = sorted(weights_sha256(path.parent / name) for name in parts)
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    return [path.parent / name for name in parts]
 
 
 def image_tower(config: dict[str, Any]) -> dict[str, Any]:

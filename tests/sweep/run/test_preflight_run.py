@@ -67,7 +67,7 @@ def misfits(folder: Path) -> dict[str, str]:
     for name, factor in (("nan", float("nan")), ("constant", 0.0)):
         save_file({key: tensor * factor for key, tensor in tensors.items()}, folder / f"{name}.safetensors")
     return {
-        "vit": f'from_folder("{folder}/vit", 32)',
+        "vit": f'from_folder("{folder}/vit", 32, preprocessing="dataset")',
         "one_channel": ONE_CHANNEL,
         "missing": f'EncoderSource(DEMO, "0" * 64, "{folder}/none.safetensors")',
         "nan": f'from_file("{folder}/nan.safetensors", DEMO)',

@@ -295,9 +295,9 @@ def test_a_start_of_another_name_or_of_other_options_with_the_same_tensors_is_no
         )
         study = replace(DEMO, rows=tuple(row for row in rows if row.display == "x" or row.name == "simclr"))
         check_study(study)
-    wider = replace(small, options=(("in_chans", 1),))
+    wider = replace(small, options=(("stem_type", "deep"),))
     rows = (EncoderRow("imagenet", "x", "baseline", RandomInit(wider)), study.rows[1])
-    with pytest.raises(ValueError, match=r"starts from row 'imagenet', whose backbone is resnet18 \{'in_chans': 1\}"):
+    with pytest.raises(ValueError, match=r"'imagenet', whose backbone is resnet18 \{'stem_type': 'deep'\}"):
         check_study(replace(study, rows=rows))
 
 

@@ -74,7 +74,7 @@ def test_a_file_that_is_missing_changed_or_of_other_names_is_a_misfit(tmp_path):
 
 def test_weights_that_are_damaged_are_blamed_on_the_weights(tmp_path):
     broken = saved(tmp_path / "nan.safetensors", lambda n, t: (n, t * float("nan") if n == "layers.3.weight" else t))
-    assert "NaN or infinite weights in 1 of" in of(broken).misfit and "layers.3.weight" in of(broken).misfit
+    assert "tensor layers.3.weight holds 2592 NaN of 2592 values" in of(broken).misfit
     constant = saved(tmp_path / "zero.safetensors", lambda n, t: (n, torch.zeros_like(t)))
     assert "the same features for different images of dataset CheXpert" in of(constant).misfit
     huge = saved(tmp_path / "huge.safetensors", lambda n, t: (n, t * 1e30 if t.ndim == 4 else t))
@@ -137,18 +137,18 @@ def test_a_network_of_another_size_or_channels_says_what_it_takes(tmp_path):
 
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     ViTModel(ViTConfig(image_size=224, patch_size=32, **small)).save_pretrained(tmp_path)
-    verdict = of(from_folder(tmp_path, 32))
-    assert "takes images of 224 x 224, and dataset CheXpert shows it 32 x 32" in verdict.misfit
-    assert "BuildSpec(image_size=224)" in verdict.misfit and "img_size" not in verdict.misfit
+    verdict = of(from_folder(tmp_path, 32, preprocessing="dataset"))
+    assert "ViTModel does not take images of 32 x 32 pixels" in verdict.misfit
+    assert verdict.misfit.endswith("its configuration says image_size 224: give that")
     one = of(RandomInit(BackboneSpec("resnet10t", 32, (("in_chans", 1),))))
-    assert "takes images of 1 channel, and dataset CheXpert shows it 3" in one.misfit
+    assert "does not take images of 32 x 32 pixels in 3 channels" in one.misfit and "('in_chans', 3)" in one.misfit
     vit = of(RandomInit(BackboneSpec("vit_tiny_patch16_224", 32, (("depth", 1),))))
-    assert 'options=(("img_size", 32),)' in vit.misfit
+    assert "with the option ('img_size', 32) of its BackboneSpec it does" in vit.misfit
     assert of(RandomInit(BackboneSpec("vit_tiny_patch16_224", 32, (("depth", 1), ("img_size", 32))))).misfit is None
     unknown = of(RandomInit(BackboneSpec("resnt18", 32)))
     assert "unknown backbone 'resnt18'" in unknown.misfit
     wrong = of(RandomInit(BackboneSpec("resnet10t", 32, (("depht", 1),))))
-    assert "cannot be built as 'resnet10t' at 32 with these options" in wrong.misfit and "depht" in wrong.misfit
+    assert "timm cannot build 'resnet10t' with the options {'depht': 1} (TypeError" in wrong.misfit
 
 
 def test_what_cannot_be_fetched_now_is_not_remembered(monkeypatch):
