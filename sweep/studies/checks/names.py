@@ -43,8 +43,8 @@ def _same_names(study: Study, names: list[str]) -> Iterator[str]:
         other = spelt.setdefault(unicodedata.normalize("NFKC", name).casefold(), name)
         if other != name:
             yield (
-                f"rows {other!r} and {name!r} differ in how letters are written alone, and are one folder on some file systems: "
-                "rename one"
+                f"rows {other!r} and {name!r} differ in how letters are written alone, and are one folder on "
+                "some file systems: rename one"
             )
 
 
