@@ -1,16 +1,17 @@
 """Can each name be a part of a path, and tell what it names from everything else?"""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from sweep.studies.study import Study
 
-# The letters of the presets' names and of what any file system, object store and shell takes as it is. A first letter
-# or digit: `.` and `..` are folders, `.tmp-` marks unfinished files, and what begins with `-` is a flag.
-SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
-ALLOWED = "letters a to z, digits, and _ + - . after the first"
-MOST_LETTERS = 100  # of a name: a file system allows 255 for a folder, which adds dataset, column, seed and key
+# Letters of any alphabet and what the presets' names have: file systems, object stores, --only and shells take it as it
+# is. A first letter or digit: `.` and `..` are folders, `.tmp-` marks unfinished files, what begins with `-` is a flag.
+SAFE = re.compile(r"\w[\w.+-]*")
+ALLOWED = "letters, digits and _, and after the first of them also + - ."
+MOST_BYTES = 100  # of a name: a file system allows 255 for a folder, which adds dataset, column, seed and key
 
 
 def name_problems(study: Study) -> Iterator[str]:
@@ -27,10 +28,10 @@ def name_problems(study: Study) -> Iterator[str]:
 
 def _unsafe(kind: str, name: str) -> Iterator[str]:
     # Folders of the storage are called by it: `../../mine` would be written beside the storage.
-    if not SAFE.fullmatch(name) or name.strip(".") == "":
+    if not SAFE.fullmatch(name):
         yield f"{kind} name {name!r} cannot be a part of a path; allowed: {ALLOWED}"
-    elif len(name) > MOST_LETTERS:
-        yield f"{kind} name {name[:20]!r}... has {len(name)} letters; allowed: {MOST_LETTERS}, for names of folders"
+    elif (size := len(name.encode())) > MOST_BYTES:
+        yield f"{kind} name {name[:20]!r}... has {size} bytes; allowed: {MOST_BYTES}, since folders are called by it"
 
 
 def _same_names(study: Study, names: list[str]) -> Iterator[str]:
@@ -39,11 +40,11 @@ def _same_names(study: Study, names: list[str]) -> Iterator[str]:
             yield f"study {study.name!r} has {count} rows named {name!r}: give each, hidden ones included, its own name"
     spelt: dict[str, str] = {}
     for name in dict.fromkeys(names):
-        other = spelt.setdefault(name.casefold(), name)
+        other = spelt.setdefault(unicodedata.normalize("NFKC", name).casefold(), name)
         if other != name:
             yield (
-                f"rows {other!r} and {name!r} differ in capitals alone, and are one folder on some file systems: "
-                "rename one"
+                f"rows {other!r} and {name!r} differ in how letters are written alone, and are one folder on "
+                "some file systems: rename one"
             )
 
 
