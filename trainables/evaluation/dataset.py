@@ -136,7 +136,8 @@ def load_parts(
 ) -> Parts:
     """The parts that a recipe makes of a dataset's splits, by its label policy, for one network (backbone_input).
 
-    files, folder, manifest: the dataset as it is built in the storage. Raises ValueError where a part has no image.
+    files, folder, manifest: the dataset as it is built in the storage. Raises ValueError where a part has no image, and
+    where its pictures have lost the ratio that the network's geometry needs.
     """
     splits = recipe.splits
     opened: dict[tuple[str, Fit | None], ImageSet] = {}  # a split that plays two parts is opened once
@@ -146,6 +147,7 @@ def load_parts(
     def get(split: str, fit: Fit | None = once) -> ImageSet:
         if (split, fit) not in opened:
             opened[split, fit] = open_split(files, folder, manifest, split, fit)
+            _check_ratio(folder, manifest, opened[split, fit], sees)
         return opened[split, fit]
 
     def whole(split: str) -> Part:
@@ -175,6 +177,17 @@ def load_parts(
         if part is not None and len(part) == 0:
             raise ValueError(f"{folder} has no image for {name} (recipe: {splits}); it has {manifest.counts['splits']}")
     return parts
+
+
+def _check_ratio(folder: str, manifest: Manifest, images: ImageSet, sees: BackboneInput) -> None:
+    own = sees.own
+    if own is None or own.geometry == "squash" or manifest.shape != "square":
+        return
+    if (images.shapes[:, 0] != images.shapes[:, 1]).any():
+        raise ValueError(
+            f"{folder} holds squashed squares, and the encoder's geometry is {own.geometry!r} of pictures in their own "
+            "ratio: build the data with shape='aspect'"
+        )
 
 
 def _part(
