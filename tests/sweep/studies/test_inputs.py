@@ -64,6 +64,10 @@ def test_every_row_has_a_readable_line():
     )
     names = [name for names, _ in input_lines(study) for name in names.split(", ")]
     assert sorted(names) == sorted(row.name for row in study.rows)
+    ((names, line),) = input_lines(demo())
+    assert names.startswith("random, imagenet, ") and line.startswith(
+        "as the data set says: CheXpert, NIH-ChestX-Ray14 32 px: squashed to 32 x 32, bilinear"
+    )
     ((_, line),) = input_lines(paper())
     assert line == (
         "as the data set says: CheXpert 224 px: squashed to 256 x 256, centre 224 cut out, bilinear (torch, floats); "
