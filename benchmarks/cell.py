@@ -31,7 +31,7 @@ from sweep.engine.schedule import groups_in_order
 from sweep.store.store import Store
 from sweep.studies.plan import Plan, pending
 from trainables.evaluation.cell_job import DownstreamJob, run_job
-from trainables.evaluation.dataset import load_parts
+from trainables.evaluation.dataset import backbone_input, load_parts
 from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, new_head
 from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.pretraining.encoder_job import run_initial
@@ -52,7 +52,8 @@ def fine_tuning_jobs(plan: Plan, store: Store, folders: dict[str, str]) -> list[
 def bare_loop(job: DownstreamJob, store: Store) -> Callable[[], float]:
     """The training loop on what is in memory already."""
     recipe = job.recipe
-    parts = load_parts(store.files, job.data_folder, read_manifest(store.files, job.data_folder), recipe)
+    manifest, sees = read_manifest(store.files, job.data_folder), backbone_input(job.backbone, recipe)
+    parts = load_parts(store.files, job.data_folder, manifest, recipe, sees)
 
     def run() -> float:
         backbone = build_backbone(job.backbone, seed=0)

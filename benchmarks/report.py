@@ -26,7 +26,7 @@ def made_up(num_cells: int, folder: str) -> Snapshot:
     base = demo()
     per_seed = len(base.rows) * len(base.datasets) * 5
     study = replace(base, seeds=tuple(range(-(-num_cells // per_seed))))
-    plan = make_plan(study, {spec.source: "made up" for spec in study.builds()}, {})
+    plan = make_plan(study, {build.label: "made up" for build in study.data_builds()}, {})
     random = np.random.default_rng(0)
     displays = {row.name: row.display for row in study.rows}
     results, details = [], {}

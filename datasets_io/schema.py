@@ -32,6 +32,8 @@ VIEW_POSITIONS = frozenset(
 )
 
 
+SHAPES = ("square", "aspect")  # of stored pictures
+MAX_RATIO = 4  # of an aspect picture's sides: the longest films of a chest have 2, a broken header may say anything
 SPLITS = ("train", "val", "test")
 
 # Shards keep what the archive says; a recipe decides what uncertain and blank mean.
@@ -69,7 +71,7 @@ def label_column(finding: str) -> str:
 
 
 def shard_schema(findings: tuple[str, ...]) -> pa.Schema:
-    """Columns of a shard. `pixels` are the image_size x image_size bytes of a grey image, row by row.
+    """Columns of a shard. `pixels` are the bytes of a grey image, row by row, of `stored_shape`.
 
     `original_rows` and `original_columns` are those of the archive's file, in pixels. A shard has rows of one split.
     """
@@ -93,6 +95,21 @@ def shard_schema(findings: tuple[str, ...]) -> pa.Schema:
     ]
     labels = [pa.field(label_column(finding), pa.int8()) for finding in findings]
     return pa.schema([*text, *numbers, *labels, pa.field("pixels", pa.binary(), nullable=False)])
+
+
+def stored_shape(rows: int, columns: int, image_size: int, shape: str) -> tuple[int, int]:
+    """Rows and columns at which a file of this many is stored: a square, or with shape `aspect` in its own ratio.
+
+    Then the shorter side is image_size, or the file's where that is smaller: what is enlarged says nothing new. Of a
+    file longer than MAX_RATIO times its width the longer side is squeezed to that.
+    """
+    if shape == "square":
+        return image_size, image_size
+    short, long = sorted((rows, columns))
+    side = min(image_size, short)
+    # In integers, halves upwards: the shape must not depend on a machine's rounding.
+    longer = MAX_RATIO * side if long > MAX_RATIO * short else (2 * side * long + short) // (2 * short)
+    return (side, longer) if rows <= columns else (longer, side)
 
 
 def known_view(text: str | None) -> str | None:

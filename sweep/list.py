@@ -8,10 +8,11 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from datasets_io.nearest import did_you_mean
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
-from sweep.cli.options import AsJson
+from sweep.cli.options import AsJson, Command
 from sweep.studies.bad_input import BadInput
 
 Row = dict[str, object]  # column -> value: text, number, truth value, or a list of texts
@@ -20,7 +21,7 @@ KINDS = ("methods", "datasets", "studies", "protocols")
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-@app.command(epilog="For example: python -m sweep.list methods")
+@app.command(cls=Command, epilog="For example: python -m sweep.list methods")
 def list_command(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")], as_json: AsJson = False
 ) -> None:
@@ -42,7 +43,7 @@ def list_command(
 def rows_of(kind: str) -> list[Row]:
     """The rows of one list. Raises BadInput for a kind that there is not."""
     if kind not in KINDS:
-        raise BadInput(f"there is no list of {kind!r}; allowed: {', '.join(KINDS)}")
+        raise BadInput(f"there is no list of {kind!r}; allowed: {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
     return {"methods": methods, "datasets": datasets, "studies": studies, "protocols": protocols}[kind]()
 
 
@@ -98,15 +99,15 @@ def studies() -> list[Row]:
     for name, make in STUDIES.items():
         study = make()
         # Counting cells needs no data: any fingerprint does.
-        plan = make_plan(study, {spec.source: "any" for spec in study.builds()}, {})
+        plan = make_plan(study, {build.label: "any" for build in study.data_builds()}, {})
         rows.append(
             {
                 "study": name,
                 "title": study.title,
                 "encoders": len(plan.encoders),
                 "cells": len(plan.cells),
-                "corpus": study.corpus.source,
-                "datasets": [dataset.source for dataset in study.datasets],
+                "corpus": study.corpus_instance,
+                "datasets": [dataset.instance for dataset in study.datasets],
             }
         )
     return rows

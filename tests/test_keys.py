@@ -59,7 +59,7 @@ def hashed_values() -> Iterator[Any]:
         yield from (study.corpus, study.datasets, study.rows, study.hidden_rows, study.synthetic)
     yield from (objective_config(method, {}, JointSettings()) for method in METHODS)
     yield from (BuildSpec(source, options=kind.options()) for source, kind in SOURCES.items())
-    backbone = BackboneSpec("demo_cnn", preprocessing=Preprocessing(32))
+    backbone = BackboneSpec("demo_cnn", 32, preprocessing=Preprocessing(32))
     yield from (RandomInit(backbone), ImageNetInit(backbone), EncoderSource(backbone))
     yield StandInInit(backbone, OptimizerSpec("adam", 1e-3, (0.9, 0.999)))
     yield from (TinyText(), HuggingFaceText("name"), JOINT_WEIGHT, TEMPERATURE)

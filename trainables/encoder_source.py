@@ -10,41 +10,69 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainables.networks.backbones import HUGGING_FACE, build_backbone, read_weights
+from trainables.encoder_specs import (
+    DATASET,
+    WEIGHT_FILES,
+    preprocessing_of_folder,
+    published_beside,
+    spec_of,
+    spec_of_timm,
+    timm_config,
+)
+from trainables.networks.backbones import HUGGING_FACE, build_backbone, read_weights, similar_names
 from trainables.recipe import BackboneSpec, EncoderSource
+from trainables.views.preprocessing import Preprocessing
+from trainables.views.published import of_timm
 
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
-
-def from_timm(name: str, image_size: int = 224, sha256: str | None = None) -> EncoderSource:
+def from_timm(
+    name: str,
+    image_size: int | None = None,
+    sha256: str | None = None,
+    preprocessing: Preprocessing | str | None = None,
+) -> EncoderSource:
     """timm's weights under this name, from its local cache or the network. sha256 pins their content.
 
-    image_size: side in pixels of what the network sees. Raises ValueError for a name that timm does not know.
+    image_size: side in pixels of what the network sees, None for that of the weights. preprocessing: None for that of
+    timm's pretrained_cfg, DATASET for the data set's. Raises ValueError for a name that timm does not know.
     """
     import timm
 
     if not timm.is_model(name):
-        similar = ", ".join(timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]) or "see timm.list_models()"
-        raise ValueError(f"timm has no model {name!r}; similar: {similar}")
-    return EncoderSource(BackboneSpec(name, image_size), sha256)
+        raise ValueError(f"timm has no model {name!r}{similar_names(name)}")
+    return EncoderSource(spec_of_timm(name, image_size, preprocessing or of_timm(timm_config(name))), sha256)
 
 
 def from_file(
-    path: str | Path, backbone: str | BackboneSpec, image_size: int = 224, prefix: str | None = None
+    path: str | Path,
+    backbone: str | BackboneSpec,
+    image_size: int | None = None,
+    prefix: str | None = None,
+    preprocessing: Preprocessing | str | None = None,
 ) -> EncoderSource:
     """A state dict for a network that timm can build: .safetensors, or .pth and .pt, of which no code is run.
 
     backbone: timm's name of the network, or a whole specification; prefix: what stands before its names in the file,
-    None finds it. Raises ValueError where there is no file.
+    None finds it. preprocessing: None for what the files beside it say (published_beside), and where they say nothing
+    for the data set's, as DATASET. Raises ValueError where there is no file.
     """
-    spec = backbone if isinstance(backbone, BackboneSpec) else BackboneSpec(backbone, image_size)
+    spec = backbone
+    if not isinstance(spec, BackboneSpec):
+        spec = spec_of_timm(spec, image_size, preprocessing or published_beside(Path(path).expanduser()) or DATASET)
     return EncoderSource(spec, file_sha256(Path(path)), str(Path(path).expanduser().resolve()), prefix)
 
 
-def from_folder(folder: str | Path, image_size: int = 224, pooling: str = "auto") -> EncoderSource:
+def from_folder(
+    folder: str | Path,
+    image_size: int | None = None,
+    pooling: str = "auto",
+    preprocessing: Preprocessing | str | None = None,
+) -> EncoderSource:
     """A folder that Hugging Face's AutoModel loads: config.json and model.safetensors (or pytorch_model.bin).
 
-    pooling: `auto`, `cls` or `mean` (hugging_face_images). Raises ValueError where a file is missing.
+    image_size: side in pixels of what the network sees, None for that of its preprocessing. pooling: `auto`, `cls` or
+    `mean` (hugging_face_images). preprocessing: None for that of the folder's preprocessor_config.json, DATASET for the
+    data set's. Raises ValueError where a file is missing.
     """
     folder = Path(folder).expanduser().resolve()
     if not (folder / "config.json").is_file():
@@ -54,7 +82,8 @@ def from_folder(folder: str | Path, image_size: int = 224, pooling: str = "auto"
         raise ValueError(f"{folder} has none of {', '.join(WEIGHT_FILES)}; merge weights that are in several shards")
     # As sorted JSON text the configuration is hashable, and the same whatever blanks the file has.
     config = json.dumps(json.loads((folder / "config.json").read_text()), sort_keys=True)
-    spec = BackboneSpec(HUGGING_FACE, image_size, (("config", config), ("pooling", pooling)))
+    own = preprocessing or preprocessing_of_folder(folder, json.loads(config).get("model_type"))
+    spec = spec_of(HUGGING_FACE, image_size, (("config", config), ("pooling", pooling)), own)
     return EncoderSource(spec, file_sha256(found[0]), str(found[0]))
 
 

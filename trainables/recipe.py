@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 from datasets_io.fingerprint import added, fingerprint
+from datasets_io.nearest import did_you_mean
 from trainables.views.evaluation import EvalSpec
 from trainables.views.parameters import ViewSpec
 from trainables.views.preprocessing import Preprocessing
@@ -25,19 +26,38 @@ class ObjectiveConfig(Protocol):
         ...
 
 
+IMAGE_SIZE = 224
+
+
 @dataclass(frozen=True)
 class BackboneSpec:
     """An image network by its timm name, `demo_cnn`, or `transformers`. `options` go to timm.create_model by keyword.
 
     `transformers` is a Hugging Face image network: its options are `config`, the JSON of its configuration, and
     `pooling` (trainables/networks/hugging_face_images.py). preprocessing: how the network was trained to be fed; None:
-    squares of image_size, cropped and normalised as the data set's EvalSpec says.
+    squares of image_size, cropped and normalised as the data set's EvalSpec says, in proportion at another size.
+    image_size need not be named beside it. Raises ValueError where both are and differ.
     """
 
     name: str
-    image_size: int = 224
+    image_size: int = IMAGE_SIZE
     options: tuple[tuple[str, Any], ...] = ()
     preprocessing: Preprocessing | None = added(None)
+
+    def __post_init__(self) -> None:
+        own = self.preprocessing
+        if own is not None and self.image_size == IMAGE_SIZE:  # not named, or the same
+            object.__setattr__(self, "image_size", own.size)
+        if own is not None and own.size != self.image_size:
+            raise ValueError(
+                f"BackboneSpec.image_size is {self.image_size} and preprocessing.size {own.size}, but a "
+                "network sees one size; Preprocessing.at_size gives the same preprocessing at another"
+            )
+
+    @property
+    def channels(self) -> int:
+        """Of the images that the network takes: 1 or 3."""
+        return 3 if self.preprocessing is None else self.preprocessing.channels
 
 
 @dataclass(frozen=True)
@@ -141,7 +161,8 @@ class PretrainRecipe:
 
     def __post_init__(self) -> None:
         if self.schedule not in ("cosine", "constant"):
-            raise ValueError(f"schedule is {self.schedule!r}; allowed: 'cosine', 'constant'")
+            hint = did_you_mean(self.schedule, ("cosine", "constant"))
+            raise ValueError(f"schedule is {self.schedule!r}; allowed: 'cosine', 'constant'{hint}")
         # Contrastive losses need a negative, batch norm and variances a second row.
         if self.global_batch_size < 2:
             raise ValueError(f"global_batch_size is {self.global_batch_size}; every objective needs at least 2 images")
@@ -170,9 +191,11 @@ class LabelPolicy:
 
     def __post_init__(self) -> None:
         if self.uncertain not in ("ones", "zeros", "ignore"):
-            raise ValueError(f"uncertain is {self.uncertain!r}; allowed: 'ones', 'zeros', 'ignore'")
+            hint = did_you_mean(self.uncertain, ("ones", "zeros", "ignore"))
+            raise ValueError(f"uncertain is {self.uncertain!r}; allowed: 'ones', 'zeros', 'ignore'{hint}")
         if self.blank not in ("zeros", "ignore"):
-            raise ValueError(f"blank is {self.blank!r}; allowed: 'zeros', 'ignore'")
+            hint = did_you_mean(self.blank, ("zeros", "ignore"))
+            raise ValueError(f"blank is {self.blank!r}; allowed: 'zeros', 'ignore'{hint}")
 
 
 @dataclass(frozen=True)
@@ -215,7 +238,8 @@ class DownstreamRecipe:
     `linear_probe_optimizer` and `linear_probe_epochs`: of a linear probe, where it has its own.
     `budget_validation`: the epoch is picked on label_percent of the validation images too, drawn by the same sampler
     and seed: else an epoch on 1% of the labels is picked by all labels of validation, mostly many times as many.
-    Raises ValueError for an unknown select_by.
+    findings: those of the source's that are trained, evaluated and reported, in this order; None: all of them.
+    Raises ValueError for an unknown select_by, and for findings that are no tuple, none or twice the same.
     """
 
     num_epochs: int
@@ -235,10 +259,16 @@ class DownstreamRecipe:
     # lr_plateau_factor too, and labels of carved validation mean what they mean in training.
     version: int = 2
     budget_validation: bool = added(False)
+    findings: tuple[str, ...] | None = added(None)
 
     def __post_init__(self) -> None:
+        if self.findings is not None and (
+            not isinstance(self.findings, tuple) or not self.findings or len(set(self.findings)) < len(self.findings)
+        ):
+            raise ValueError(f"findings is {self.findings!r}; allowed: a tuple of one or more names, or None for all")
         if self.select_by not in ("val_auroc", "val_loss"):
-            raise ValueError(f"select_by is {self.select_by!r}; allowed: 'val_auroc', 'val_loss'")
+            hint = did_you_mean(self.select_by, ("val_auroc", "val_loss"))
+            raise ValueError(f"select_by is {self.select_by!r}; allowed: 'val_auroc', 'val_loss'{hint}")
 
     # Kept with the recipe: the cells of a dataset, a hundred thousand in a large study, share one recipe object.
     @cached_property

@@ -1,10 +1,10 @@
 """Which methods and protocols there are: explicit dicts, and the joint methods by product."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from itertools import product
 from typing import Any
 
+from datasets_io.nearest import did_you_mean
 from trainables.objectives.barlow_twins import BarlowTwinsConfig
 from trainables.objectives.base import ImageImageConfig
 from trainables.objectives.clip import ClipConfig
@@ -53,9 +53,7 @@ IMAGE_TEXT_GROUP, IMAGE_IMAGE_GROUP, JOINT_GROUP = "image-text", "image-image", 
 def check_method(method: str) -> None:
     """Raise ValueError with the known names, and the nearest one."""
     if method not in METHODS:
-        close = get_close_matches(method, METHODS, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}{hint}")
+        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}{did_you_mean(method, METHODS)}")
 
 
 def objective_config(method: str, base: Mapping[str, Any], joint: JointSettings) -> ObjectiveConfig:

@@ -34,17 +34,17 @@ def trivial_study(num_rows: int, seeds: int, image_size: int, corpus_train: int 
 
 
 def built(study: Study, root: Path) -> tuple[Store, Plan, dict[str, str]]:
-    """The storage with the study's shards, its plan, and source -> data folder."""
+    """The storage with the study's shards, its plan, and label of a build -> data folder."""
     archives = write_archives(study.synthetic, root / "raw")
     store = Store(str(root / "storage"))
     folders, fingerprints = {}, {}
-    for spec in study.builds():
-        fingerprints[spec.source] = build(spec, archives[spec.source], store.files).fingerprint
-        folders[spec.source] = data_folder(spec, archives[spec.source])
+    for one in study.data_builds():
+        fingerprints[one.label] = build(one.spec, archives[one.source], store.files).fingerprint
+        folders[one.label] = data_folder(one.spec, archives[one.source])
     return store, make_plan(study, fingerprints, {}), folders
 
 
 def image_counts(store: Store, folders: dict[str, str]) -> dict[str, dict[str, int]]:
-    """Source -> images of each split."""
-    splits = {source: read_manifest(store.files, folder).counts["splits"] for source, folder in folders.items()}
-    return {source: {split: part["images"] for split, part in parts.items()} for source, parts in splits.items()}
+    """Label of a build -> images of each split."""
+    splits = {label: read_manifest(store.files, folder).counts["splits"] for label, folder in folders.items()}
+    return {label: {split: part["images"] for split, part in parts.items()} for label, parts in splits.items()}

@@ -3,7 +3,9 @@
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -15,9 +17,11 @@ from datasets_io.build.shards import ORDERS
 from datasets_io.build.spec import BuildSpec
 from datasets_io.build.verify import verify
 from datasets_io.corpus.manifest import Manifest
+from datasets_io.nearest import did_you_mean
 from datasets_io.pixels.grey import INTENSITIES
+from datasets_io.schema import MAX_RATIO, SHAPES
 from datasets_io.sources.registry import SOURCES, SourceOptions, get_source
-from datasets_io.storage.files import Files
+from datasets_io.storage.files import Files, file_in_the_way
 
 OK, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
 
@@ -29,15 +33,37 @@ def parser() -> argparse.ArgumentParser:
         description="Turn a raw archive, as it was downloaded, into Parquet shards. Run again, it resumes.",
     )
     flags.add_argument("source", metavar="SOURCE", help=f"one of {', '.join(sorted(SOURCES))}")
-    flags.add_argument("--raw", required=True, type=Path, metavar="DIR", help="the archive's folder")
-    flags.add_argument("--storage", required=True, metavar="URI", help="where results are kept: a path, s3://, gs://")
-    flags.add_argument("--image-size", type=int, default=224, metavar="PIXELS", help="of a side (224)")
+    flags.add_argument("--raw", required=True, type=_value, metavar="DIR", help="the archive's folder")
     flags.add_argument(
-        "--intensity", choices=INTENSITIES, default="minmax", help="how DICOM values become grey levels (minmax)"
+        "--storage", required=True, type=_value, metavar="URI", help="where results are kept: a path, s3://, gs://"
     )
-    flags.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the source")
+    flags.add_argument(
+        "--image-size",
+        type=int,
+        default=224,
+        metavar="PIXELS",
+        help="of a side; of the shorter one with --shape aspect (224)",
+    )
+    flags.add_argument(
+        "--intensity",
+        type=partial(_one_of, INTENSITIES),
+        choices=INTENSITIES,
+        default="minmax",
+        help="how DICOM values become grey levels (minmax)",
+    )
+    flags.add_argument(
+        "--option", action="append", type=_value, default=[], metavar="NAME=VALUE", help="an option of the source"
+    )
+    flags.add_argument(
+        "--shape",
+        type=partial(_one_of, SHAPES),
+        choices=SHAPES,
+        default="square",
+        help="square, or aspect to keep each picture's ratio (square)",
+    )
     flags.add_argument(
         "--order",
+        type=partial(_one_of, ORDERS),
         choices=ORDERS,
         help="of the images in shards: hash for what encoders are pretrained on (mimic_cxr: hash; others: archive)",
     )
@@ -47,6 +73,22 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument("--verify", action="store_true", help="read all shards again and compare with the manifest")
     return flags
+
+
+def _value(text: str) -> str:
+    """The text of an option. Raises what argparse makes a usage error of, for one that is empty or a flag."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: give a value, or leave it out")
+    if text.startswith("-"):
+        raise argparse.ArgumentTypeError(f"{text!r} looks like a flag; a file or folder of that name is ./{text}")
+    return text
+
+
+def _one_of(allowed: Sequence[str], text: str) -> str:
+    if text not in allowed:
+        hint = did_you_mean(text, allowed)
+        raise argparse.ArgumentTypeError(f"it is {text!r}; allowed: {', '.join(allowed)}{hint}")
+    return text
 
 
 def main(arguments: list[str]) -> int:
@@ -70,11 +112,19 @@ def main(arguments: list[str]) -> int:
 
 def _run(flags: argparse.Namespace) -> int:
     options = _options(flags.source, flags.option)
-    spec = BuildSpec(flags.source, flags.image_size, flags.intensity, options, flags.order)
+    spec = BuildSpec(flags.source, flags.image_size, flags.intensity, options, flags.order, flags.shape)
     files = Files(flags.storage)
+    if files.is_local and (file := file_in_the_way(files.root)) is not None:
+        raise ValueError(f"--storage {flags.storage}: {file} is a file; give a folder")
     with _Bar() as bar:
         manifest = build(
-            spec, flags.raw, files, limit=flags.limit, max_rejects=flags.max_rejects, progress=bar.show, start_ray=True
+            spec,
+            Path(flags.raw),
+            files,
+            limit=flags.limit,
+            max_rejects=flags.max_rejects,
+            progress=bar.show,
+            start_ray=True,
         )
     folder = f"data/{manifest.source}-{manifest.key}"
     print("\n".join(summary(manifest, files.full(folder))))
@@ -94,7 +144,8 @@ def _options(source: str, pairs: list[str]) -> SourceOptions:
         name, equals, value = pair.partition("=")
         if not equals or name not in known:
             allowed = ", ".join(f"{option}=..." for option in known) or "none"
-            raise ValueError(f"--option {pair!r} is no option of {source}; allowed: {allowed}")
+            hint = did_you_mean(name, known)
+            raise ValueError(f"--option {pair!r} is no option of {source}; allowed: {allowed}{hint}")
         values[name] = value
     options: SourceOptions = kind(**values)
     return options
@@ -116,6 +167,8 @@ def summary(manifest: Manifest, place: str) -> list[str]:
             for owner, each in batches["pairs_of_one"].items()
         ]
         lines.append(f"a batch of {batches['batch_size']}, windows of {batches['window']:,}: {', '.join(pairs)}")
+    if squeezed := counts.get("squeezed"):
+        lines.append(f"{squeezed:,} images are longer than {MAX_RATIO} times their width: squeezed to that")
     lines += [f"  {count:,} x {reason}" for reason, count in manifest.reject_reasons.items()]
     return lines + [f"note: {note}" for note in manifest.notes]
 

@@ -24,6 +24,7 @@ from datasets_io.build.shards import (
     make_shard,
     make_shard_row,
     plan_shards,
+    rows_of,
     shard_row,
 )
 from datasets_io.build.side_tables import (
@@ -88,10 +89,10 @@ def build(
     check_splits(records)
     kept, index_rejects = _index_rejects(records)
     raw_bytes = _check_present(kept, raw, max_rejects)
-    pixels = PixelSpec(spec.image_size, spec.intensity, source.modalities)
+    pixels = PixelSpec(spec.image_size, spec.intensity, source.modalities, spec.shape)
     job = ShardJob(str(raw), files.uri, folder, findings, pixels)
     files.remove_orphans(folder)
-    tasks = plan_shards(kept, order)
+    tasks = plan_shards(kept, order, rows_of(pixels)[0])
     results = _make_shards(job, tasks, raw_bytes, _HowRun(files, progress, start_ray))
     # From here to the manifest, which is written last, every step gives the same bytes when it is done again.
     outcome = outcome_of(tasks, results, index_rejects)
@@ -101,6 +102,7 @@ def build(
     counts |= {"burned_in": len(outcome.burned_in), "leaks": write_leaks(files, folder, outcome)}
     counts |= {"reports": count_reports(outcome.accepted)} if source.has_reports else {}
     counts |= {"batches": count_batches(outcome.accepted, results)} if order == "hash" else {}
+    counts |= {"squeezed": sum(result.squeezed for result in results)} if spec.shape == "aspect" else {}
     shards = tuple(Shard(r.path, r.split, r.rows, r.row_groups, r.sha256) for r in results if r.rows)
     manifest = Manifest(
         source=spec.source,

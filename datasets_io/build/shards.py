@@ -15,18 +15,21 @@ from pathlib import Path, PurePosixPath
 from queue import SimpleQueue
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_io.build.near_duplicates import hash_text, picture_hashes
-from datasets_io.pixels.grey import Decoded, PixelError, PixelSpec
+from datasets_io.pixels.grey import Decoded, PixelError, PixelSpec, resize
 from datasets_io.pixels.worker import DecodeWorker
-from datasets_io.schema import SPLITS, Record, label_column, shard_schema
+from datasets_io.schema import MAX_RATIO, SPLITS, Record, label_column, shard_schema
 from datasets_io.storage.files import Files
 
 FORMAT = 2  # raise it when the layout of a shard changes
 RECORDS_PER_SHARD = 1024  # at 224 x 224 a shard has 1024 x 50,176 bytes = 51 MB: a worker holds one
 ROWS_PER_GROUP = 256  # 13 MB: what a reader of a stream takes at a time
+# Pictures that keep their ratio may be large: of 576 x 720 a shard has 512, of 2048 x 2560 as few as 40.
+ASPECT_SHARD_BYTES, ASPECT_GROUP_BYTES = 256 << 20, 64 << 20
 ORDERS = ("archive", "hash")  # in which records are cut into shards; another way to order them gets another name
 LEAVES = "the path leaves the raw folder"
 
@@ -55,6 +58,7 @@ class ShardResult:
 
     digests: 16 hex digits of the SHA-256 of every row's pixels, to count equal pictures; hashes: of
     near_duplicates. burned_in: places of the records whose header says so. archive_state: see `archive_state`.
+    squeezed: how many pictures are longer than MAX_RATIO times their width, of a shape that keeps the ratio.
     """
 
     path: str
@@ -68,10 +72,12 @@ class ShardResult:
     digests: tuple[str, ...]
     hashes: tuple[str, ...]
     archive_state: str
+    squeezed: int = 0
 
     def to_json(self) -> str:
-        """One line, as it is kept beside the shards."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """One line, as it is kept beside the shards; with `squeezed` only where a picture is."""
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name != "squeezed" or value}
+        return json.dumps(values, sort_keys=True)
 
     @staticmethod
     def from_json(text: str | builtins.bytes) -> "ShardResult":  # `bytes` is a field here
@@ -98,13 +104,26 @@ class ShardJob:
     pixels: PixelSpec
 
 
-def plan_shards(records: list[Record], order: str) -> list[ShardTask]:
-    """Cut every split into tasks of RECORDS_PER_SHARD records, in one of ORDERS. Rejects leave a shard shorter."""
+def rows_of(pixels: PixelSpec) -> tuple[int, int]:
+    """Records of a shard and rows of one of its groups."""
+    if pixels.shape == "square":
+        return RECORDS_PER_SHARD, ROWS_PER_GROUP
+    usual = pixels.image_size**2 * 5 // 4  # bytes of a picture of the usual ratio
+    shard, group = ASPECT_SHARD_BYTES // usual, ASPECT_GROUP_BYTES // usual
+    return max(1, min(RECORDS_PER_SHARD, shard)), max(1, min(ROWS_PER_GROUP, group))
+
+
+def plan_shards(records: list[Record], order: str, records_per_shard: int | None = None) -> list[ShardTask]:
+    """Cut every split into tasks of so many records, in one of ORDERS. Rejects leave a shard shorter.
+
+    records_per_shard: None for RECORDS_PER_SHARD.
+    """
     tasks = []
+    size = records_per_shard or RECORDS_PER_SHARD
     for split in SPLITS:
         members = in_order([record for record in records if record.split == split], order)
-        for number, start in enumerate(range(0, len(members), RECORDS_PER_SHARD)):
-            chunk = tuple(members[start : start + RECORDS_PER_SHARD])
+        for number, start in enumerate(range(0, len(members), size)):
+            chunk = tuple(members[start : start + size])
             tasks.append(ShardTask(f"{split}/{number:05d}.parquet", split, chunk))
     return tasks
 
@@ -192,13 +211,14 @@ def _fill(
 ) -> ShardResult:
     """Decode and write row groups of ROWS_PER_GROUP accepted rows; only the last of a shard may be shorter."""
     state = archive_state(job, task)  # before any file is read: a later change shows
-    schema = shard_schema(job.findings)
+    schema, (_, rows_per_group) = shard_schema(job.findings), rows_of(job.pixels)
     groups: list[int] = []
     rows: list[tuple[Record, Decoded]] = []
     refusals: list[Refusal] = []
     burned_in: list[int] = []
     digests: list[str] = []
     hashes: list[str] = []
+    squeezed = 0
     # No compression, dictionary or statistics: greys hardly compress, and the bytes depend on no library's heuristics.
     writer = pq.ParquetWriter(
         sink,
@@ -210,8 +230,8 @@ def _fill(
         write_page_checksum=True,
     )
     with writer:
-        for start in range(0, len(task.records), ROWS_PER_GROUP):
-            records = task.records[start : start + ROWS_PER_GROUP]
+        for start in range(0, len(task.records), rows_per_group):
+            records = task.records[start : start + rows_per_group]
             answers = decoders.decode(job.raw, [record.path for record in records])
             for place, (record, answer) in enumerate(zip(records, answers, strict=True), start):
                 if isinstance(answer, PixelError):
@@ -220,13 +240,14 @@ def _fill(
                 rows.append((record, answer))
                 burned_in += [place] * answer.burned_in  # once or not at all
                 digests.append(hashlib.sha256(answer.pixels.data).hexdigest()[:16])
-                hashes.append(hash_text(picture_hashes(answer.pixels[None])[0]))
+                hashes.append(hash_text(picture_hashes(squared(answer.pixels)[None])[0]))
+                squeezed += job.pixels.shape == "aspect" and is_long(answer.rows, answer.columns)
             # Refusals leave a chunk short: rows wait until a group is full, or no more are to come.
-            last = start + ROWS_PER_GROUP >= len(task.records)
-            while len(rows) >= ROWS_PER_GROUP or (last and rows):
-                groups.append(min(len(rows), ROWS_PER_GROUP))
-                writer.write_table(_table(rows[:ROWS_PER_GROUP], job.findings, schema), row_group_size=ROWS_PER_GROUP)
-                del rows[:ROWS_PER_GROUP]  # no name may keep them while the next ones are decoded
+            last = start + rows_per_group >= len(task.records)
+            while len(rows) >= rows_per_group or (last and rows):
+                groups.append(min(len(rows), rows_per_group))
+                writer.write_table(_table(rows[:rows_per_group], job.findings, schema), row_group_size=rows_per_group)
+                del rows[:rows_per_group]  # no name may keep them while the next ones are decoded
             if advance:
                 advance(len(records))
     size = sink.tell()
@@ -243,7 +264,18 @@ def _fill(
         digests=tuple(digests),
         hashes=tuple(hashes),
         archive_state=state,
+        squeezed=squeezed,
     )
+
+
+def squared(picture: np.ndarray) -> np.ndarray:
+    """(rows, columns) uint8 -> a square: that of a square store, so that near-duplicates are found as there."""
+    return resize(picture, min(picture.shape)) if len(set(picture.shape)) > 1 else picture
+
+
+def is_long(rows: int, columns: int) -> bool:
+    """Whether a file's longer side is more than MAX_RATIO times the shorter one."""
+    return max(rows, columns) > MAX_RATIO * min(rows, columns)
 
 
 def make_shard_row(row: dict[str, str]) -> dict[str, str]:

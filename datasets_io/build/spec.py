@@ -16,9 +16,10 @@ from datasets_io.sources.registry import SourceOptions, get_source
 class BuildSpec:
     """What the bytes of a corpus depend on, besides the archive. options: the source's; None for its defaults.
 
-    image_size: side of the square pictures in pixels. order: `hash` of the image ids, for what encoders are pretrained
-    on, or that of the `archive`; None for the source's own. Raises ValueError for an unknown source, a size, intensity
-    or order that is not allowed, or the options of another source.
+    image_size: side of the square pictures in pixels. shape: `square`, or `aspect` for pictures that keep their own
+    ratio, of which image_size is the shorter side; smaller ones are not enlarged. order: `hash` of the image ids, for
+    what encoders are pretrained on, or that of the `archive`; None for the source's own. Raises ValueError for an
+    unknown source, a size, intensity, order or shape that is not allowed, or the options of another source.
     """
 
     source: str
@@ -26,6 +27,7 @@ class BuildSpec:
     intensity: str = "minmax"
     options: SourceOptions | None = None
     order: str | None = added(None)
+    shape: str = added("square")
 
     def __post_init__(self) -> None:
         kind = get_source(self.source).options
@@ -33,7 +35,7 @@ class BuildSpec:
             raise ValueError(f"options of {self.source} are {self.options!r}; they must be a {kind.__name__}")
         if self.order is not None and self.order not in ORDERS:
             raise ValueError(f"order is {self.order!r}; allowed: {', '.join(ORDERS)}, or None for the source's own")
-        PixelSpec(self.image_size, self.intensity)  # made for its checks
+        PixelSpec(self.image_size, self.intensity, shape=self.shape)  # made for its checks
 
 
 def data_key(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:

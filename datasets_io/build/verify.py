@@ -1,6 +1,7 @@
 """Are a corpus's shards still what its manifest says?"""
 
 import hashlib
+import math
 from collections import Counter
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 from datasets_io.build.side_tables import REJECTS
 from datasets_io.corpus.manifest import Manifest, Shard
 from datasets_io.corpus.shard_file import check_footer, open_shard
+from datasets_io.schema import stored_shape
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import ReadFiles
 
@@ -64,10 +66,16 @@ def _row_problems(parquet: pq.ParquetFile, shard: Shard, manifest: Manifest, see
     groups = tuple(parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups))
     if groups != shard.row_groups or sum(groups) != shard.rows:
         return [f"{shard.path} has row groups {groups}, the manifest says {shard.row_groups}"]
-    table = parquet.read(columns=["image_id", "pixels"])
-    lengths = set(pc.binary_length(table["pixels"]).to_pylist())
-    if lengths != {manifest.image_size**2}:
-        return [f"{shard.path} has pictures of {sorted(lengths)} bytes, not {manifest.image_size**2}"]
+    table = parquet.read(columns=["image_id", "pixels", "original_rows", "original_columns"])
+    lengths = pc.binary_length(table["pixels"]).to_pylist()
+    originals = (table[name].to_pylist() for name in ("original_rows", "original_columns"))
+    wanted = [
+        math.prod(stored_shape(rows, columns, manifest.image_size, manifest.shape))
+        for rows, columns in zip(*originals, strict=True)
+    ]
+    wrong = sorted({(is_, wants) for is_, wants in zip(lengths, wanted, strict=True) if is_ != wants})
+    if wrong:
+        return [f"{shard.path} has pictures of {wrong[0][0]} bytes, not {wrong[0][1]}"]
     for image_id in table["image_id"].to_pylist():
         if image_id in seen:
             return [f"{shard.path} has image {image_id} a second time"]

@@ -51,6 +51,11 @@ class Manifest:
     notes: tuple[str, ...]
     fingerprint: str
 
+    @property
+    def shape(self) -> str:
+        """Of its pictures: `square`, or `aspect`, which keep their own ratio."""
+        return str(self.spec.get("shape", "square"))
+
     def to_json(self) -> str:
         """Readable text, the same for the same content."""
         content = {**dataclasses.asdict(self), SCHEMA_VERSION: MANIFEST_SCHEMA}

@@ -5,26 +5,33 @@ import hashlib
 import os
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard
 from datasets_io.corpus.order import windows, worker_rows
 from datasets_io.corpus.shard_file import open_shard
-from datasets_io.schema import label_column, shard_schema
+from datasets_io.schema import label_column, shard_schema, stored_shape
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import ReadFiles
 
 BLANK = -2  # the code of a blank label in arrays, which cannot hold null
+FITTED_LIMIT = 1 << 20  # the same for pictures that are fitted to a network
 MEMORY_LIMIT = 64 << 20  # a split below this many bytes is read straight into memory
 
 
 @dataclass(frozen=True)
 class ImageSet:
     """One split. pixels: (N, S, S) uint8, perhaps a read-only map of a file; labels: (N, F) int8 raw codes.
+
+    Where pictures were fitted (`open_split`), pixels are as that left them. shapes: (N, 2), rows and columns of the
+    archive's files.
 
     Codes are 1, 0, -1 (uncertain) and BLANK. image_ids, study_ids, patient_ids, view_positions: (N,) object arrays of
     texts, a view position is None where it is unknown; impressions: N texts, None where a report has none.
@@ -38,6 +45,7 @@ class ImageSet:
     patient_ids: np.ndarray
     view_positions: np.ndarray
     impressions: list[str | None]
+    shapes: np.ndarray
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -53,6 +61,7 @@ class ImageSet:
             self.patient_ids[rows],
             self.view_positions[rows],
             [self.impressions[i] for i in rows],
+            self.shapes[rows],
         )
 
 
@@ -108,16 +117,50 @@ def pixels_of(column: pa.ChunkedArray, image_size: int) -> np.ndarray:
     return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
 
-def open_split(files: ReadFiles, folder: str, manifest: Manifest, split: str) -> ImageSet:
+class Fitting(Protocol):
+    """What turns a stored picture into an array of one size, the same for all pictures of a split.
+
+    key: names what it does. keeps: whether a square picture of this side is left as it is.
+    """
+
+    @property
+    def key(self) -> str:
+        """12 hex digits."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """The side of what it makes, in pixels."""
+        ...
+
+    @property
+    def dtype(self) -> type:
+        """Of what it makes."""
+        ...
+
+    def keeps(self, side: int) -> bool:
+        """Whether it leaves a square picture of this side as it is."""
+        ...
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        """(H, W) uint8 -> (size, size) of its type."""
+        ...
+
+
+def open_split(files: ReadFiles, folder: str, manifest: Manifest, split: str, fit: Fitting | None = None) -> ImageSet:
     """A split as arrays, of which the pixels are a file map that all processes of a node share, if they are large.
 
-    Raises CorruptArtefact where a shard is not what its manifest says.
+    fit: what is done to each picture first, once on each node; None: squares as they are stored. Raises ValueError
+    where pictures of several shapes are to be read without it, CorruptArtefact where a shard is not what its manifest
+    says.
     """
+    if fit is None and manifest.shape != "square":
+        raise ValueError(f"{folder} keeps the ratio of its pictures: they need a size to be brought to")
     schema = shard_schema(manifest.findings)
     table = read_table(files, folder, manifest, split, [name for name in schema.names if name != "pixels"])
     raw = [table[label_column(finding)].fill_null(BLANK).to_numpy() for finding in manifest.findings]
     return ImageSet(
-        pixels=_shared_pixels(files, folder, manifest, split, table.num_rows),
+        pixels=_shared_pixels(files, folder, manifest, split, table.num_rows, fit),
         labels=np.stack(raw, axis=1).astype(np.int8) if raw else np.empty((table.num_rows, 0), np.int8),
         findings=manifest.findings,
         image_ids=table["image_id"].to_numpy(zero_copy_only=False),
@@ -125,6 +168,7 @@ def open_split(files: ReadFiles, folder: str, manifest: Manifest, split: str) ->
         patient_ids=table["patient_id"].to_numpy(zero_copy_only=False),
         view_positions=table["view_position"].to_numpy(zero_copy_only=False),
         impressions=table["report_impression"].to_pylist(),
+        shapes=np.stack([table[name].to_numpy() for name in ("original_rows", "original_columns")], axis=1),
     )
 
 
@@ -136,30 +180,38 @@ def local_cache() -> Path:
     return folder
 
 
-def _shared_pixels(files: ReadFiles, folder: str, manifest: Manifest, split: str, num_rows: int) -> np.ndarray:
-    """(N, S, S) uint8 of a split: in memory where it is small, else mapped from the node's cache."""
-    size = manifest.image_size
-    if num_rows * size * size <= MEMORY_LIMIT:
-        blocks = list(_verified_pixels(files, folder, manifest, split))
-        return blocks[0] if len(blocks) == 1 else np.concatenate([np.empty((0, size, size), np.uint8), *blocks])
+def _shared_pixels(
+    files: ReadFiles, folder: str, manifest: Manifest, split: str, num_rows: int, fit: Fitting | None
+) -> np.ndarray:
+    """(N, S, S) of a split: in memory where it is small, else mapped from the node's cache."""
+    if fit is not None and manifest.shape == "square" and fit.keeps(manifest.image_size):
+        fit = None
+    size, dtype = (manifest.image_size, np.uint8) if fit is None else (fit.size, fit.dtype)
+    # What is fitted is kept from a smaller size on: to make it again for each cell costs more than to read a file.
+    limit = MEMORY_LIMIT if fit is None else FITTED_LIMIT
+    if num_rows * size * size * np.dtype(dtype).itemsize <= limit:
+        blocks = list(_verified_pixels(files, folder, manifest, split, fit))
+        return blocks[0] if len(blocks) == 1 else np.concatenate([np.empty((0, size, size), dtype), *blocks])
     # The fingerprint is over every shard's sha256: a file of that name cannot hold other pixels.
-    target = local_cache() / f"{manifest.source}-{manifest.fingerprint}-{split}.npy"
+    name = f"{manifest.source}-{manifest.fingerprint}-{split}" + ("" if fit is None else f"-{fit.key}")
+    target = local_cache() / f"{name}.npy"
     if not target.exists():
         # The trials of a node start together: one writes, the others wait. A writer's death frees the lock.
         with open(target.with_suffix(".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not target.exists():
-                _write_array(target, (num_rows, size, size), _verified_pixels(files, folder, manifest, split))
+                blocks_of = _verified_pixels(files, folder, manifest, split, fit)
+                _write_array(target, (num_rows, size, size), dtype, blocks_of)
     return np.load(target, mmap_mode="r", allow_pickle=False)
 
 
-def _write_array(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:
+def _write_array(target: Path, shape: tuple[int, ...], dtype: type, blocks: Iterator[np.ndarray]) -> None:
     """Write blocks as one .npy, which appears when it is whole. The caller holds the lock of `target`."""
     for orphan in target.parent.glob(f".{target.name}-*"):
         orphan.unlink()  # of a writer that was killed
     temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     try:
-        array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
         done = 0
         for block in blocks:
             array[done : done + len(block)] = block
@@ -170,7 +222,9 @@ def _write_array(target: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarr
         temporary.unlink(missing_ok=True)
 
 
-def _verified_pixels(files: ReadFiles, folder: str, manifest: Manifest, split: str) -> Iterator[np.ndarray]:
+def _verified_pixels(
+    files: ReadFiles, folder: str, manifest: Manifest, split: str, fit: Fitting | None
+) -> Iterator[np.ndarray]:
     """Every shard's (n, S, S). Raises CorruptArtefact where its bytes are not those that the manifest names."""
     for place in shards_of(manifest, split):
         path = f"{folder}/{place.path}"
@@ -178,7 +232,32 @@ def _verified_pixels(files: ReadFiles, folder: str, manifest: Manifest, split: s
         if hashlib.sha256(data).hexdigest() != place.sha256:
             raise CorruptArtefact(f"{path} is damaged (its sha256 differs): remove {folder} and build the corpus again")
         with open_shard(pa.BufferReader(data), manifest.findings, path) as shard:
-            yield pixels_of(shard.read(columns=["pixels"])["pixels"], manifest.image_size)
+            if fit is None:
+                yield pixels_of(shard.read(columns=["pixels"])["pixels"], manifest.image_size)
+            else:
+                yield _fitted(shard, manifest, fit)
+
+
+def _fitted(shard: pq.ParquetFile, manifest: Manifest, fit: Fitting) -> np.ndarray:
+    """(n, size, size): every picture of a shard, one row group in memory at a time."""
+    columns = ["pixels", "original_rows", "original_columns"]
+    found = np.empty((shard.metadata.num_rows, fit.size, fit.size), fit.dtype)
+    done = 0
+    # Libraries that resize let other threads run meanwhile.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for group in range(shard.num_row_groups):
+            for picture in pool.map(fit, pictures_of(shard.read_row_group(group, columns=columns), manifest)):
+                found[done] = picture
+                done += 1
+    return found
+
+
+def pictures_of(table: pa.Table, manifest: Manifest) -> Iterator[np.ndarray]:
+    """(rows, columns) uint8 of each row, whose columns are pixels, original_rows and original_columns."""
+    originals = (table[name].to_pylist() for name in ("original_rows", "original_columns"))
+    for value, rows, columns in zip(table["pixels"], *originals, strict=True):
+        shape = stored_shape(rows, columns, manifest.image_size, manifest.shape)
+        yield np.frombuffer(value.as_buffer(), np.uint8).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -211,8 +290,10 @@ def corpus_index(
 ) -> CorpusIndex:
     """The index of a split: reads reports, not pixels. require_impression: rows without one do not take part.
 
-    Raises CorruptArtefact for a damaged shard.
+    Raises CorruptArtefact for a damaged shard, ValueError where its pictures are no squares.
     """
+    if manifest.shape != "square":
+        raise ValueError(f"{folder} keeps the ratio of its pictures: encoders are pretrained on squares; build it anew")
     table = read_table(files, folder, manifest, split, ["report_impression"])
     reports = table["report_impression"].to_pylist()
     kept = np.array([bool(report) or not require_impression for report in reports], dtype=bool)

@@ -61,11 +61,11 @@ def _decode_picture(path: Path, spec: PixelSpec) -> Decoded:
         # Pillow raises OSError, SyntaxError, ValueError, struct.error and zlib.error for broken files
         raise PixelError("decode", f"Pillow cannot decode the PNG or JPEG ({kind_of(error)})") from None
     if grey.dtype != np.uint8:
-        pixels = to_bytes(grey, PixelSpec(spec.image_size))
+        pixels = to_bytes(grey, PixelSpec(spec.image_size, shape=spec.shape))
     elif grey.min() == grey.max():
         raise PixelError("pixels", "all pixels have the same value")
     else:
-        pixels = resize(grey, spec.image_size)
+        pixels = resize(grey, spec.stored(rows, columns))
     return Decoded(pixels, rows, columns)
 
 

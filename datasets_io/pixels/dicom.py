@@ -145,7 +145,7 @@ def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | Non
         )
     except Exception:  # the reader of whole files says what is wrong
         return None
-    if not simple or not shrink.fits(rows, columns, spec.image_size):
+    if not simple or not shrink.fits(rows, columns, spec.stored(rows, columns)):
         return None
     # Behind the tag: explicit syntaxes have two letters for the type and two zeros, both have the length in 4 bytes.
     known = syntax == _IMPLICIT or stream.read(4) in (b"OW\0\0", b"OB\0\0")

@@ -5,7 +5,8 @@ luma where there are colours -> resize -> scaled so that the smallest value of t
 largest 255. With intensity "jpg" the full picture is scaled to 8 bits and histogram-equalised before the resize,
 as in the official MIMIC-CXR-JPG recipe. A windowed picture is scaled by its own smallest and largest value too.
 PNG and JPEG: 8-bit greys are kept as they are, colours turned to luma, transparency dropped, 16 bits scaled as above.
-Resize: directly to image_size x image_size (the shape is not kept), Pillow's BILINEAR filter, which widens its
+Resize: directly to image_size x image_size (the ratio is not kept), or with shape "aspect" in the picture's own ratio
+(schema.stored_shape), Pillow's BILINEAR filter, which widens its
 support by the scale factor when it shrinks (antialiased): in exact integers for DICOM and PNG of up to 16 bits, with
 intensity "minmax" (shrink.py), in float32 for other types, in uint8 for 8-bit pictures.
 
@@ -18,10 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from datasets_io.schema import SHAPES, stored_shape
+
 VERSION = 2  # raise it when the bytes of any picture change
 INTENSITIES = ("minmax", "jpg", "voi")
 MAX_PIXELS = 6_000 * 6_000  # the largest chest detectors have about 4,300 x 3,500
 MAX_FILE_BYTES = 256 << 20
+MIN_SIZE, MAX_SIZE = 8, 2048  # allowed sides of a stored picture, in pixels
 STAGES = ("index", "read", "header", "policy", "decode", "pixels")
 
 
@@ -37,23 +41,31 @@ class PixelError(Exception):
 class PixelSpec:
     """What the bytes of a picture depend on. modalities: the DICOM modalities accepted; empty for all.
 
-    image_size: side of the square picture in pixels. Raises ValueError for a size or intensity that is not allowed.
+    image_size: side of the square picture in pixels, with shape "aspect" the shorter side of one that keeps its ratio.
+    Raises ValueError for a size, intensity or shape that is not allowed.
     """
 
     image_size: int
     intensity: str = "minmax"
     modalities: tuple[str, ...] = ()
+    shape: str = "square"
 
     def __post_init__(self) -> None:
-        if not 8 <= self.image_size <= 2048:
-            raise ValueError(f"image_size is {self.image_size}; allowed: 8 to 2048 pixels")
+        if not MIN_SIZE <= self.image_size <= MAX_SIZE:
+            raise ValueError(f"image_size is {self.image_size}; allowed: {MIN_SIZE} to {MAX_SIZE} pixels")
+        if self.shape not in SHAPES:
+            raise ValueError(f"shape is {self.shape!r}; allowed: {', '.join(SHAPES)}")
         if self.intensity not in INTENSITIES:
             raise ValueError(f"intensity is {self.intensity!r}; allowed: {', '.join(INTENSITIES)}")
+
+    def stored(self, rows: int, columns: int) -> tuple[int, int]:
+        """Rows and columns of the picture that is made of a file of this many."""
+        return stored_shape(rows, columns, self.image_size, self.shape)
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """pixels: (image_size, image_size) uint8. rows, columns: of the file. burned_in: the header says so."""
+    """pixels: uint8 of the spec's shape. rows, columns: of the file. burned_in: the header says so."""
 
     pixels: np.ndarray
     rows: int
@@ -70,11 +82,12 @@ def check_size(rows: int, columns: int) -> None:
         raise PixelError("policy", f"more than {MAX_PIXELS:,} pixels are declared")
 
 
-def resize(grey: np.ndarray, image_size: int) -> np.ndarray:
-    """(rows, columns) uint8 or float32 -> (image_size, image_size) of the same type, antialiased."""
-    if grey.shape == (image_size, image_size):
+def resize(grey: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+    """(rows, columns) uint8 or float32 -> another shape of the same type, antialiased. size: of a square, or both."""
+    shape = (size, size) if isinstance(size, int) else size
+    if grey.shape == shape:
         return grey
-    return np.asarray(Image.fromarray(grey).resize((image_size, image_size), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(grey).resize(shape[::-1], Image.Resampling.BILINEAR))
 
 
 def equalise(grey: np.ndarray) -> np.ndarray:
@@ -89,7 +102,7 @@ def equalise(grey: np.ndarray) -> np.ndarray:
 
 
 def to_bytes(grey: np.ndarray, spec: PixelSpec, inverted: bool = False) -> np.ndarray:
-    """(rows, columns) of any real type -> (image_size, image_size) uint8, smallest 0 and largest 255.
+    """(rows, columns) of any real type -> uint8 of the spec's shape, smallest 0 and largest 255.
 
     inverted: MONOCHROME1. It is done on the full picture in the type of its values, so that the MONOCHROME1
     and the MONOCHROME2 file of one picture give equal bytes. Raises PixelError for a constant picture and for values
@@ -110,8 +123,8 @@ def to_bytes(grey: np.ndarray, spec: PixelSpec, inverted: bool = False) -> np.nd
     span = np.float32(float(high) - float(low))
     if spec.intensity == "jpg":  # 8 bits and equalised at full size, before the resize
         full = np.rint(values * (255.0 / float(span))).astype(np.uint8)
-        return resize(equalise(full), spec.image_size)
-    small = resize(values.astype(np.float32), spec.image_size)
+        return resize(equalise(full), spec.stored(*grey.shape))
+    small = resize(values.astype(np.float32), spec.stored(*grey.shape))
     return np.clip(np.rint(small * (np.float32(255) / span)), 0, 255).astype(np.uint8)
 
 
@@ -126,9 +139,9 @@ def shrunk(stored: np.ndarray, spec: PixelSpec, inverted: bool, signed: bool, bi
     )
 
     rows, columns = stored.shape
-    if not shrink.fits(rows, columns, spec.image_size):
+    if not shrink.fits(rows, columns, spec.stored(rows, columns)):
         return None
-    sums, low, high = shrink.shrink_sums(stored, spec.image_size, signed=signed, bits=bits)
+    sums, low, high = shrink.shrink_sums(stored, spec.stored(rows, columns), signed=signed, bits=bits)
     if low == high:
         raise PixelError("pixels", "all pixels have the same value")
     # Sums are 2^32 times a value (2^16 for the rows, 2^16 for the columns), so low and high are shifted alike.

@@ -27,10 +27,15 @@ class Taps(NamedTuple):
     weights: np.ndarray
 
 
-def fits(rows: int, columns: int, size: int) -> bool:
+def fits(rows: int, columns: int, size: int | tuple[int, int]) -> bool:
     """Whether shrink_sums is exact enough for this picture; others are thinner than a radiograph or shrunk 64 times."""
     # A target pixel takes 2 x length / size source pixels, and at most 2 more by where the triangle begins and ends.
-    return max(rows, columns) * 2 <= (MAX_TAPS - 2) * size
+    return all(length * 2 <= (MAX_TAPS - 2) * size for length, size in zip((rows, columns), pair(size), strict=True))
+
+
+def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of a size; a single number is the side of a square."""
+    return (size, size) if isinstance(size, int) else size
 
 
 @lru_cache(maxsize=64)
@@ -54,8 +59,10 @@ def taps(length: int, size: int) -> Taps:
     return Taps(first, counts, weights.astype(np.uint32))
 
 
-def shrink_sums(stored: np.ndarray, size: int, *, signed: bool, bits: int) -> tuple[np.ndarray, int, int]:
-    """(rows, columns) -> (size, size) int64 weighted sums, and the smallest and largest value of the whole picture.
+def shrink_sums(
+    stored: np.ndarray, size: int | tuple[int, int], *, signed: bool, bits: int
+) -> tuple[np.ndarray, int, int]:
+    """(rows, columns) -> int64 weighted sums of this size, and the smallest and largest value of the whole picture.
 
     stored: uint8 or uint16, C-contiguous and native; the lowest `bits` of every value count, in two's complement
     where `signed`. Values are shifted by 2^(bits - 1) where signed, sums are 2^32 times a value.
@@ -64,7 +71,7 @@ def shrink_sums(stored: np.ndarray, size: int, *, signed: bool, bits: int) -> tu
     stored.flags.writeable = False  # one compiled version serves arrays in memory and mapped files
     # Two's complement with its highest bit flipped is the value plus 2^(bits - 1): unsigned, in the same order.
     flip, mask = (1 << (bits - 1) if signed else 0), (1 << bits) - 1
-    rows, columns = taps(stored.shape[0], size), taps(stored.shape[1], size)
+    rows, columns = (taps(length, side) for length, side in zip(stored.shape, pair(size), strict=True))
     kind = stored.dtype.type
     if not signed:  # values are stored as they are, unless something else is kept in the bits above
         sums, lowest, highest = _shrink(stored, None, None, *rows, columns.first, columns.weights)
@@ -97,13 +104,13 @@ def _shrink(
 ) -> tuple[np.ndarray, int, int]:
     # Rows first, into one line of uint32 (65,535 x 2^16 fits), then columns of that line, into uint64: the picture is
     # read once, in the order in which it lies in memory. The compiler turns the plain inner loops into vector code.
-    columns, size = stored.shape[1], len(row_first)
-    sums = np.empty((size, size), np.int64)
+    columns, tall, wide = stored.shape[1], len(row_first), len(column_first)
+    sums = np.empty((tall, wide), np.int64)
     line = np.empty(columns + column_weights.shape[1], np.uint32)  # beyond the columns 0, for weights of 0
     lowest = np.full(columns, _value(stored[0, 0], flip, mask), stored.dtype)
     highest = lowest.copy()
     seen = 0
-    for top in range(size):
+    for top in range(tall):
         line[:] = 0
         first, count = row_first[top], row_count[top]
         for i in range(seen, first + count):  # first, row after row: memory brings them into the cache at its best
@@ -127,7 +134,7 @@ def _shrink(
             a, u = stored[first + i], row_weights[top, i]
             for j in range(columns):
                 line[j] += np.uint32(_value(a[j], flip, mask)) * u
-        for left in range(size):
+        for left in range(wide):
             part, weights, total = line[column_first[left] :], column_weights[left], np.uint64(0)
             for i in range(len(weights)):
                 total += np.uint64(part[i]) * np.uint64(weights[i])

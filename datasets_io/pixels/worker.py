@@ -1,12 +1,13 @@
 """How a hostile file can cost at most one row: files are decoded in a child process with time and memory limits.
 
 Protocol, over the child's stdin and stdout: the parent sends one JSON line a file, the child answers with one
-JSON line and, for a picture, image_size^2 bytes. The child's alarms are the kernel's: they end the process even
+JSON line and, for a picture, its bytes. The child's alarms are the kernel's: they end the process even
 inside a native codec. The parent then starts a new child and calls the file a reject. What counts is the time of the
 processor, so that a busy machine rejects what an idle one rejects; a file that is waited for has ten times as long.
 """
 
 import json
+import math
 import os
 import resource
 import signal
@@ -55,7 +56,7 @@ class DecodeWorker:
             raise
         if "reason" in answer:
             raise PixelError(answer["stage"], answer["reason"])
-        pixels = np.frombuffer(data, np.uint8).reshape(self._spec.image_size, self._spec.image_size)
+        pixels = np.frombuffer(data, np.uint8).reshape(self._spec.stored(answer["rows"], answer["columns"]))
         return Decoded(pixels, answer["rows"], answer["columns"], answer["view_position"], answer["burned_in"])
 
     def close(self) -> None:
@@ -74,7 +75,7 @@ class DecodeWorker:
         if not line.endswith(b"\n"):
             raise EOFError
         answer = json.loads(line)
-        size = 0 if "reason" in answer else self._spec.image_size**2
+        size = 0 if "reason" in answer else math.prod(self._spec.stored(answer["rows"], answer["columns"]))
         data = stdout.read(size)
         if len(data) != size:
             raise EOFError
@@ -86,7 +87,7 @@ class DecodeWorker:
         # Children are what runs at once: threads of theirs would only get into each other's way.
         threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        spec = [self._spec.image_size, self._spec.intensity, list(self._spec.modalities)]
+        spec = [self._spec.image_size, self._spec.intensity, list(self._spec.modalities), self._spec.shape]
         limits = [self._time_limit, self._memory_limit]
         child = subprocess.Popen(
             [sys.executable, "-m", "datasets_io.pixels.worker", json.dumps([spec, limits])],
@@ -156,11 +157,11 @@ def serve(spec: PixelSpec, time_limit: float) -> None:
 
 
 def main(arguments: str) -> None:
-    """The child: [[image_size, intensity, modalities], [time limit, memory limit]] as JSON."""
-    (image_size, intensity, modalities), (time_limit, memory_limit) = json.loads(arguments)
+    """The child: [[image_size, intensity, modalities, shape], [time limit, memory limit]] as JSON."""
+    (image_size, intensity, modalities, shape), (time_limit, memory_limit) = json.loads(arguments)
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a patient's picture
-    serve(PixelSpec(image_size, intensity, tuple(modalities)), time_limit)
+    serve(PixelSpec(image_size, intensity, tuple(modalities), shape), time_limit)
 
 
 if __name__ == "__main__":

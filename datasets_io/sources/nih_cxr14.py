@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, Record, known_view
 from datasets_io.sources.archive import (
     read_names,
@@ -58,7 +59,8 @@ class NihOptions:
 
     def __post_init__(self) -> None:
         if self.split not in SPLIT_CHOICES:
-            raise ValueError(f"split is {self.split!r}; allowed: {', '.join(SPLIT_CHOICES)}")
+            hint = did_you_mean(self.split, SPLIT_CHOICES)
+            raise ValueError(f"split is {self.split!r}; allowed: {', '.join(SPLIT_CHOICES)}{hint}")
         if (self.split == "lists") != (self.lists_dir is not None):
             raise ValueError(f"split is {self.split!r}, lists_dir {self.lists_dir!r}: 'lists' alone needs a lists_dir")
 

@@ -5,6 +5,7 @@ from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from datasets_io.nearest import did_you_mean
 from datasets_io.schema import Record
 from datasets_io.sources import chexpert, csv_images, mimic_cxr, nih_cxr14
 
@@ -98,5 +99,7 @@ SOURCES: dict[str, Source] = {
 def get_source(name: str) -> Source:
     """The source of this name. Raises ValueError that lists the known names."""
     if name not in SOURCES:
-        raise ValueError(f"there is no source {name!r}; known: {', '.join(sorted(SOURCES))}")
+        raise ValueError(
+            f"there is no source {name!r}; known: {', '.join(sorted(SOURCES))}{did_you_mean(name, SOURCES)}"
+        )
     return SOURCES[name]

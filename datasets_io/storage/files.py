@@ -82,6 +82,13 @@ def below(uri: str, path: str) -> str:
     return f"{base.rstrip('/')}/{path}{mark}{options}"
 
 
+def file_in_the_way(folder: str | Path) -> str | None:
+    """The file that stands where a local folder, or one above it, would have to be; None where nothing does."""
+    place = Path(folder).expanduser().absolute()
+    there = next((above for above in (place, *place.parents) if os.path.exists(above)), place)
+    return str(there) if os.path.exists(there) and not os.path.isdir(there) else None
+
+
 class ReadFiles:
     """The calls that read one storage root: read, exists, list, sizes, ages. None could change anything below it.
 
@@ -99,7 +106,9 @@ class ReadFiles:
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
 
     def full(self, path: str) -> str:
-        """The path as `self.fs` and error messages name it: below the root."""
+        """The path as `self.fs` and error messages name it. Raises ValueError for one that is not below the root."""
+        if ".." in path.split("/") or path.startswith("/"):
+            raise ValueError(f"{path!r} is not below the storage {self.uri}: nothing is kept outside of it")
         return f"{self.root}/{path}" if path else self.root
 
     def read(self, path: str) -> bytes:

@@ -1,12 +1,41 @@
-"""Which flags do several commands share? Each is declared once, with its type and help; defaults are a command's own.
+"""Which flags do several commands share, and which values does none take? Defaults are a command's own.
 
 A command that computes (run, tune, doctor) is told where the data is and where results go. One that reads what
 sweep.run has made (report, status, export, training_free) is told what sweep.run was told: those types end in OfRun.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+
+class Command(TyperCommand):
+    """A command that takes no flag and no empty text for the value of an option: one was forgotten."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Ends the command with a usage error where a value cannot be one."""
+        # As it was typed: a Path has lost the `./` in front of a dash. Any: typer brings a click of its own.
+        typed, _, _ = self.make_parser(ctx).parse_args(list(args))
+        for parameter in self.get_params(ctx):
+            values = typed.get(parameter.name)
+            for value in values if isinstance(values, (list, tuple)) else (values,):
+                if isinstance(value, str) and (trouble := no_value(parameter.opts[0], value)):
+                    ctx.fail(trouble)
+        return super().parse_args(ctx, args)
+
+
+def no_value(flag: str, text: str) -> str | None:
+    """Why a text cannot be the value of a flag or argument; None where it can."""
+    if not text.strip():
+        return f"{flag} is empty: give a value, or leave it out"
+    if text.startswith("-"):
+        return (
+            f"{flag} needs a value, and {text!r} looks like the next flag: give the value before it (a file or folder "
+            f"of that name is ./{text})"
+        )
+    return None
+
 
 DEFAULT_STUDY, DEFAULT_STORAGE = "demo", "radsweep-results"
 
@@ -24,7 +53,8 @@ Raw = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SOURCE=DIR",
-        help="A raw archive as it was downloaded, e.g. mimic_cxr=/data/MIMIC-CXR. Repeat for each.",
+        help="A raw archive as it was downloaded, e.g. mimic_cxr=/data/MIMIC-CXR. Repeat for each. Where a study "
+        "uses a source several times: NAME=DIR for one of them.",
     ),
 ]
 RawOfRun = Annotated[

@@ -14,7 +14,7 @@ from rich.table import Table
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, errors_as_sentences
 from sweep.cli.logging import silence_libraries
-from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, AsJson, Storage
+from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, AsJson, Command, Storage
 from sweep.doctor.check import FAIL, OK, WARN, Check, guarded
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 
 
 @app.command(
+    cls=Command,
     epilog="Exit codes: 0 nothing fails, 2 bad input, 3 something fails. For example: "
-    "python -m sweep.doctor --study paper --storage s3://bucket/results --raw chexpert=/data/CheXpert-v1.0"
+    "python -m sweep.doctor --study paper --storage s3://bucket/results --raw chexpert=/data/CheXpert-v1.0",
 )
 def doctor(
     cluster: Annotated[
@@ -36,7 +37,10 @@ def doctor(
     storage: Storage = DEFAULT_STORAGE,
     raw: Annotated[
         list[str] | None,
-        typer.Option(metavar="SOURCE=DIR", help="A raw archive: is it complete? No image is read. Repeat for each."),
+        typer.Option(
+            metavar="SOURCE=DIR",
+            help="A raw archive: is it complete? No image is read. Repeat for each. NAME=DIR for one use of a source.",
+        ),
     ] = None,
     study: Annotated[
         str | None, typer.Option(help="Whose data and disk space to check; demo, where neither it nor --raw is given.")
@@ -67,10 +71,10 @@ def examine(study_name: str | None, storage: str, raw_values: list[str], cluster
     from sweep.store.shards import parse_raw
     from sweep.studies.presets import load_study
 
-    raw = parse_raw(raw_values)
-    if study_name is None and not raw:
+    if study_name is None and not raw_values:
         study_name = DEFAULT_STUDY
     study = load_study(study_name) if study_name else None
+    raw = parse_raw(raw_values, study)
     if cluster is not None and not cluster.is_file():
         raise ValueError(f"cluster file {cluster} does not exist")
     checks = guarded("machine", machine_checks)
@@ -92,17 +96,28 @@ def _data_and_disk(study: "Study | None", storage: str, raw: dict[str, Path]) ->
     from sweep.store.store import ReadStore
     from sweep.studies.plan import make_plan
 
-    specs = study.builds() if study else ()
-    checks, counts = check_raw(raw, specs)
     if study is None:
-        return checks
+        return check_raw(raw, ())[0]
+    builds = study.data_builds()
+    archives, others = _by_use(study, raw)
+    # Of the builds of one use any one will do: they read the same archive.
+    checks, found = check_raw(archives | others, study.builds(), {build.instance: build.spec for build in builds})
+    counts = {build.label: found[build.instance] for build in builds if build.instance in found}
     store = ReadStore(storage)
-    usable = {source: folder for source, folder in raw.items() if source in counts}  # check_raw counts no broken one
+    usable = {name: folder for name, folder in archives.items() if name in found}  # check_raw counts no broken one
     data, of_study, built = check_study_data(study, store, usable)
     # Sizes depend on no fingerprint: data that are still to be built may have any.
-    plan = make_plan(study, {spec.source: "any" for spec in specs}, {})
+    plan = make_plan(study, {build.label: "any" for build in builds}, {})
     needs = needs_of(study, plan.encoders, plan.cells, {**counts, **of_study}, built)
     return [*checks, *data, *check_disk(storage, needs)]
+
+
+def _by_use(study: "Study", raw: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Archives by the names of the study's uses of sources, and those that none of them reads, by source."""
+    from sweep.store.shards import archives_of
+
+    read = {name: path for name, path in raw.items() if name in {*study.instances, *study.instances.values()}}
+    return archives_of(study, read), {name: path for name, path in raw.items() if name not in read}
 
 
 def show(checks: list[Check], console: Console | None = None) -> None:

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import torch
 
+from datasets_io.build.spec import BuildSpec
 from datasets_io.corpus.read import MEMORY_LIMIT
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.study import Study
@@ -30,6 +31,12 @@ class Needs:
     storage: int
     cache: int
     purpose: str
+
+
+def picture_bytes(spec: BuildSpec) -> int:
+    """Of one stored image: a byte a pixel. One that keeps its ratio is about a quarter longer than wide."""
+    square = spec.image_size**2
+    return square if spec.shape == "square" else square * 5 // 4
 
 
 @lru_cache(maxsize=32)
@@ -62,31 +69,31 @@ def needs_of(
     built: set[str],
     findings: int = 14,
 ) -> Needs:
-    """encoders, cells: what is left. counts: source -> split -> images; built: sources whose shards are there.
+    """encoders, cells: what is left. counts: label of a build -> split -> images; built: labels that are there.
 
-    findings: labels of each image. A source without counts adds nothing. The sizes are those of uncompressed pixels, so
+    findings: labels of each image. A build without counts adds nothing. The sizes are those of uncompressed pixels, so
     real ones are smaller.
     """
     # One byte a pixel: images are stored as grey, uint8.
     shards = sum(
-        sum(counts.get(spec.source, {}).values()) * (spec.image_size**2 + ROW_BYTES)
-        for spec in study.builds()
-        if spec.source not in built
+        sum(counts.get(build.label, {}).values()) * (picture_bytes(build.spec) + ROW_BYTES)
+        for build in study.data_builds()
+        if build.label not in built
     )
     sizes = [encoder_bytes(run) for run in encoders]
     # Of the largest encoder: a checkpoint is removed when its encoder is published.
     checkpoints = CHECKPOINT_COPIES * max(sizes, default=0)
     results = sum(
-        sum(counts.get(cell.dataset, {}).get(split, 0) for split in _predicted(cell)) * findings * PREDICTION_BYTES
+        sum(counts.get(cell.shards, {}).get(split, 0) for split in _predicted(cell)) * findings * PREDICTION_BYTES
         + RESULT_BYTES
         for cell in cells
     )
     # The corpus's training images are streamed; whatever else is read is cached as a file, once a node.
     cached = [
-        counts.get(spec.source, {}).get(split, 0) * spec.image_size**2
-        for spec in study.builds()
+        counts.get(build.label, {}).get(split, 0) * picture_bytes(build.spec)
+        for build in study.data_builds()
         for split in ("train", "val", "test")
-        if spec.source != study.corpus.source or split == "val"
+        if build.label != study.corpus_instance or split == "val"
     ]
     purpose = f"{len(encoders)} encoders, {len(cells)} cells" + (", shards" if shards else "")
     storage = shards + sum(sizes) + checkpoints + results

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from datasets_io.build.checks import check_archive
 from datasets_io.build.spec import BuildSpec
@@ -16,26 +17,29 @@ from sweep.studies.study import Study
 
 # Images that the complete archives list: MIMIC-CXR 2.x; CheXpert train + valid, and with the later test set; NIH.
 COMPLETE = {"mimic_cxr": (377_110,), "chexpert": (223_648, 224_316), "nih_cxr14": (112_120,)}
-Counts = dict[str, dict[str, int]]  # source -> split -> images
+Counts = dict[str, dict[str, int]]  # source, use or label of a build -> split -> images
 
 
-def check_raw(raw: Mapping[str, Path], specs: Sequence[BuildSpec]) -> tuple[list[Check], Counts]:
+def check_raw(
+    raw: Mapping[str, Path], specs: Sequence[BuildSpec], uses: Mapping[str, BuildSpec] = MappingProxyType({})
+) -> tuple[list[Check], Counts]:
     """The checks of each archive that was given, as a build makes them before it reads an image.
 
-    raw: source -> folder. The counts are of the archives that passed.
+    raw: source, or name of a use in the study -> folder; uses: such a name -> how it is built. The counts, by the names
+    of `raw`, are of the archives that passed.
     """
-    by_source = {spec.source: spec for spec in specs}
+    by_name = {spec.source: spec for spec in specs} | dict(uses)
     checks: list[Check] = []
     counts: Counts = {}
-    for source, folder in raw.items():
-        name = f"archive {source}"
+    for given, folder in raw.items():
+        name, spec = f"archive {given}", by_name[given] if given in by_name else BuildSpec(given)
         try:
-            records = check_archive(by_source.get(source, BuildSpec(source)), folder)
+            records = check_archive(spec, folder)
         except ArchiveError as error:
-            checks.append(Check(name, FAIL, str(error), _how_to_mend(source, folder)))
+            checks.append(Check(name, FAIL, str(error), _how_to_mend(spec.source, folder)))
             continue
-        counts[source] = dict(Counter(record.split for record in records))
-        checks.append(_archive_check(name, source, folder, records, counts[source]))
+        counts[given] = dict(Counter(record.split for record in records))
+        checks.append(_archive_check(name, spec.source, folder, records, counts[given]))
     return checks, counts
 
 
@@ -65,11 +69,12 @@ def _how_to_mend(source: str, folder: Path) -> str:
 def check_study_data(study: Study, store: ReadStore, raw: Mapping[str, Path]) -> tuple[list[Check], Counts, set[str]]:
     """What a study reads and --raw does not give: shards in the storage, or synthetic archives.
 
-    Returns the checks, the images of shards and of synthetic archives, and the sources that are built.
+    raw: name of a use of a source -> folder. Returns the checks, the images of shards and of synthetic archives by
+    label of their build, and the labels of those that are built.
     """
     # Which build is meant is decided from all archives together, or by what the storage has where one is not given.
-    all_given = all(spec.source in raw for spec in study.builds())
-    named = [f"{spec.source}={raw[spec.source]}" for spec in study.builds()] if all_given else []
+    all_given = all(name in raw for name in study.instances)
+    named = [f"{name}={raw[name]}" for name in study.instances] if all_given else []
     try:
         folders = data_folders(study, named, store)
     except ValueError as error:
@@ -78,21 +83,21 @@ def check_study_data(study: Study, store: ReadStore, raw: Mapping[str, Path]) ->
     counts: Counts = {}
     found = open_sources(store, folders)
     damage = {one.name: one for one in found.damage}
-    for spec in study.builds():
-        source = spec.source
-        if source in found.manifests:
-            manifest = found.manifests[source]
-            counts[source] = {split: part["images"] for split, part in manifest.counts["splits"].items()}
-        if one := damage.get(data_name(source)):
-            checks.append(Check(f"shards {source}", FAIL, one.what, one.mend))
-        elif source in found.manifests:
-            checks.append(Check(f"shards {source}", OK, f"{folders[source]}: {_split_text(counts[source])}"))
-        elif source in raw:
+    for build in study.data_builds():
+        label = build.label
+        if label in found.manifests:
+            manifest = found.manifests[label]
+            counts[label] = {split: part["images"] for split, part in manifest.counts["splits"].items()}
+        if one := damage.get(data_name(label)):
+            checks.append(Check(f"shards {label}", FAIL, one.what, one.mend))
+        elif label in found.manifests:
+            checks.append(Check(f"shards {label}", OK, f"{folders[label]}: {_split_text(counts[label])}"))
+        elif build.instance in raw:
             continue  # check_raw has checked the archive
         elif study.synthetic is not None and not raw:
-            counts[source] = study.synthetic.image_counts()[source]
-            checks.append(Check(f"data {source}", OK, f"synthetic, to be made: {_split_text(counts[source])}"))
+            counts[label] = study.synthetic.image_counts()[build.source]
+            checks.append(Check(f"data {label}", OK, f"synthetic, to be made: {_split_text(counts[label])}"))
         else:
-            text = f"study {study.name} reads {source}; no --raw names it and {store.uri} has no shards of it"
-            checks.append(Check(f"data {source}", FAIL, text, f"add --raw {source}=DIR"))
+            text = f"study {study.name} reads {label}; no --raw names it and {store.uri} has no shards of it"
+            checks.append(Check(f"data {label}", FAIL, text, f"add --raw {build.instance}=DIR"))
     return checks, counts, set(found.manifests)

@@ -26,7 +26,7 @@ WAIT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Work:
-    """A plan and where it is run. data_folders, manifests: of each source. tables: what the display shows meanwhile."""
+    """A plan and where it is run. data_folders, manifests: of each build. tables: what the display shows meanwhile."""
 
     plan: Plan
     store: Store
@@ -54,10 +54,10 @@ class Work:
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
-        """Source -> split -> number of images."""
+        """Label of a build -> split -> number of images."""
         return {
-            source: {split: part["images"] for split, part in manifest.counts["splits"].items()}
-            for source, manifest in self.manifests.items()
+            label: {split: part["images"] for split, part in manifest.counts["splits"].items()}
+            for label, manifest in self.manifests.items()
         }
 
 

@@ -81,7 +81,7 @@ class Execution:
         counts: dict[str, dict[str, int]],
         resources: Resources,
     ):
-        """done: folders that are finished; counts: source -> images of each split.
+        """done: folders that are finished; counts: label of a build -> images of each split.
 
         Raises ValueError where a pretraining cannot fit on the cluster.
         """

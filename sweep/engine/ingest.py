@@ -1,16 +1,22 @@
 """Are the shards of a study there? What is missing is checked before any work, and built once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from datasets_io.build.checks import check_archive
 from datasets_io.build.corpus import build
-from datasets_io.corpus.read import read_manifest
+from datasets_io.build.spec import BuildSpec, options_of
+from datasets_io.corpus.manifest import Manifest
+from datasets_io.schema import Record
+from datasets_io.sources.registry import get_source
 from datasets_io.synthetic.archives import write_archives
 from sweep.store.damage import DATA
 from sweep.store.lease import Lease
-from sweep.store.shards import DataPlan, manifests, plan_data, synthetic_root
+from sweep.store.same_images import check_same_images
+from sweep.store.shards import DataPlan, built_folders, manifests, naming, plan_data, synthetic_root
 from sweep.store.store import ReadStore, Store
+from sweep.studies.checks.instances import finding_problems
 from sweep.studies.study import Study
 from trainables.recipe import PretrainRecipe
 
@@ -19,44 +25,67 @@ Show = Callable[[str, int, int], None]  # name, done, total
 
 
 def check_data(study: Study, plans: dict[str, DataPlan], store: ReadStore) -> None:
-    """Check what is to be built, and how much of it there is, before any work.
+    """Check what is to be built, and how much of it there is, before any work. plans: by label of a build.
 
-    Raises ValueError for archives that are not whole, and where a batch is larger than the corpus or validation has
-    less than two images.
+    Raises ValueError for archives that are not whole, where a batch is larger than the corpus or validation has
+    less than two images, for findings that a dataset does not have, and where two builds of one use differ in images.
     """
-    manifests(_built(plans), store)  # a damaged one is named before any work
-    listed = {s: check_archive(p.spec, p.raw) for s, p in plans.items() if not p.built and p.raw is not None}
+    built = manifests(built_folders(plans), store)  # a damaged one is named before any work
+    listed: dict[tuple[BuildSpec, Path], list[Record]] = {}
+    for label, plan in plans.items():
+        if not plan.built and plan.raw is not None and (plan.spec, plan.raw) not in listed:  # several labels, one build
+            with naming(label, plan.spec):
+                listed[plan.spec, plan.raw] = check_archive(plan.spec, plan.raw)
+    _check_findings(study, plans, built)
+    check_same_images(study, built_folders(plans), built, store.files)
     recipes = {row.name: row.recipe for row in study.rows if isinstance(row.recipe, PretrainRecipe)}
-    corpus = plans[study.corpus.source]
+    name = study.corpus_instance
+    corpus = plans[name]
     for required in {recipe.require_impression for recipe in recipes.values()}:
         kind = "with_impression" if required else "images"
-        if corpus.built and corpus.folder is not None:
-            splits = read_manifest(store.files, corpus.folder).counts["splits"]
+        if name in built:
+            splits = built[name].counts["splits"]
             train, val = splits["train"][kind], splits["val"][kind]
         elif corpus.raw is not None:
-            kept = [r.split for r in listed[corpus.spec.source] if r.report_impression or not required]
+            kept = [r.split for r in listed[corpus.spec, corpus.raw] if r.report_impression or not required]
             train, val = kept.count("train"), kept.count("val")
         else:
             continue  # synthetic archives, still to be written
-        _check_sizes(study.corpus.source, recipes, train, val, "images with an impression" if required else "images")
+        _check_sizes(name, recipes, train, val, "images with an impression" if required else "images")
 
 
-def _check_sizes(source: str, recipes: dict[str, PretrainRecipe], train: int, val: int, what: str) -> None:
+def _check_findings(study: Study, plans: Mapping[str, DataPlan], built: Mapping[str, Manifest]) -> None:
+    """Those that recipes name, where the archive says which there are: check_study knows those of other sources."""
+    for dataset in (d for d in study.datasets if d.recipe.findings is not None):
+        for label in (b.label for b in study.data_builds() if b.instance == dataset.instance):
+            plan, find = plans[label], get_source(dataset.source).findings_in
+            if label in built:
+                known = built[label].findings
+            elif find is not None and plan.raw is not None:
+                known = find(plan.raw, options_of(plan.spec))
+            else:
+                continue
+            where = f"study {study.name!r}, dataset {dataset.instance}"
+            for problem in finding_problems(dataset.recipe.findings or (), known, where):
+                raise ValueError(problem)
+
+
+def _check_sizes(corpus: str, recipes: dict[str, PretrainRecipe], train: int, val: int, what: str) -> None:
     for name, recipe in recipes.items():
         if recipe.global_batch_size > train:
             raise ValueError(
                 f"{name}: global_batch_size {recipe.global_batch_size} is larger than the corpus: "
-                f"{source} has {train} training {what}; take a smaller batch or more data"
+                f"{corpus} has {train} training {what}; take a smaller batch or more data"
             )
     if val < 2:
-        raise ValueError(f"{source} has {val} validation {what}; early stopping needs at least 2")
+        raise ValueError(f"{corpus} has {val} validation {what}; early stopping needs at least 2")
 
 
 def build_data(
     study: Study, plans: dict[str, DataPlan], store: Store, show: Show, say: Callable[[str], None]
 ) -> dict[str, str]:
-    """Build what is missing; source -> data folder. Of two drivers the second waits, and finds all built."""
-    if len(built := _built(plans)) == len(plans):
+    """Build what is missing; label of a build -> folder. Of two drivers the second waits, and finds all built."""
+    if len(built := built_folders(plans)) == len(plans):
         return built
     with Lease(store.files) as lease:
         named = False
@@ -68,11 +97,6 @@ def build_data(
         return _build(study, plans, store, show)
 
 
-def _built(plans: dict[str, DataPlan]) -> dict[str, str]:
-    """Source -> folder of its shards, of what is built."""
-    return {source: plan.folder for source, plan in plans.items() if plan.built and plan.folder is not None}
-
-
 def _build(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -> dict[str, str]:
     # Folders are named after what the archives hold, so those of synthetic ones are known once they are written.
     if any(plan.folder is None for plan in plans.values()):
@@ -82,12 +106,14 @@ def _build(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -
         plans = plan_data(study, {}, store)
         check_data(study, plans, store)
     folders: dict[str, str] = {}
-    for source, plan in plans.items():
+    for label, plan in plans.items():
         assert plan.folder is not None, "all archives are there now, so all folders are known"
-        if not plan.built:
+        # Equal specs of one archive have one folder, whatever uses it in the study: the first builds it for all.
+        if not plan.built and plan.folder not in folders.values():
             assert plan.raw is not None, "what is not built has an archive, or plan_data would have refused it"
-            build(plan.spec, plan.raw, store.files, progress=_named(f"ingest {source}", show))
-        folders[source] = plan.folder
+            build(plan.spec, plan.raw, store.files, progress=_named(f"ingest {label}", show))
+        folders[label] = plan.folder
+    check_same_images(study, folders, manifests(folders, store), store.files)
     return folders
 
 

@@ -11,7 +11,7 @@ from trainables.registry import PROTOCOLS
 
 
 def encoder_job(run: EncoderRun, data_folders: dict[str, str]) -> EncoderJob:
-    """The job of an encoder run. data_folders: source -> folder of its shards."""
+    """The job of an encoder run. data_folders: label of a build -> folder of its shards."""
     return EncoderJob(
         str(run),
         run.key,
@@ -32,7 +32,8 @@ def downstream_jobs(
 ) -> tuple[tuple[DownstreamJob, ...], tuple[ScheduledJob, ...]]:
     """Jobs in the order in which they should start, and what each waits for and takes.
 
-    groups: cells that are computed together, with their work in FLOP. data_folders: source -> folder of its shards.
+    groups: cells that are computed together, with their work in FLOP. data_folders: label of a build -> folder of its
+    shards.
     """
     starts = starts_from(all_cells)
     # The networks of all seeds would be many gigabytes, and saliency maps are drawn from one: the first seed's.
@@ -57,7 +58,7 @@ def downstream_jobs(
             first.recipe,
             first.encoder.recipe.backbone,
             Store.folder(first.encoder),
-            data_folders[first.dataset],
+            data_folders[first.shards],
             targets,
         )
         # On cores a job is one of as many as fit, whatever it computes.

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sweep.cli.exit_codes import errors_as_sentences
-from sweep.cli.options import DEFAULT_STUDY, RawOfRun, StorageOfRun, StudyOfRun
+from sweep.cli.options import DEFAULT_STUDY, Command, RawOfRun, StorageOfRun, StudyOfRun
 from sweep.export.encoder_files import damage_left_out, export_encoder, find_encoder
 from sweep.store.snapshot import read_snapshot
 from sweep.studies.bad_input import BadInput
@@ -15,8 +15,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(
+    cls=Command,
     epilog="The storage is only read. Exit codes: 0 exported; 2 bad input, an encoder that is unfinished or "
-    "damaged, or a folder that cannot be written; 3 a disk that is full or away."
+    "damaged, or a folder that cannot be written; 3 a disk that is full or away.",
 )
 def main(
     encoder: Annotated[str, typer.Argument(help="A row of the study (clip), or one of its encoders (clip-p0).")],

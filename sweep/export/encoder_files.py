@@ -8,8 +8,11 @@ from typing import Any
 import timm
 from torch import Tensor
 
+from datasets_io.nearest import did_you_mean
 from datasets_io.storage.artefacts import Artefacts, CorruptArtefact
+from datasets_io.storage.files import file_in_the_way
 from sweep.export.model_card import model_card
+from sweep.export.preprocessing_files import timm_fields, transformers_fields
 from sweep.store.damage import RUN_AGAIN_READING, Damage, data_name
 from sweep.store.snapshot import Snapshot
 from sweep.studies.bad_input import BadInput
@@ -17,9 +20,10 @@ from sweep.studies.cell import EncoderRun
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES, build_backbone
 from trainables.recipe import BackboneSpec
 from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
-from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from trainables.views.preprocessing import Preprocessing
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+PROCESSOR = "preprocessor_config.json"
 TEXT_FILES = ("objective.safetensors", "tokenizer.json")
 
 
@@ -42,8 +46,9 @@ def find_encoder(data: Snapshot, name: str) -> EncoderRun:
     for run in runs:  # `random-p0`, where each downstream seed has drawn a network
         if name == f"{run.row}-p{run.pretrain_seed}":
             return run
-    known = ", ".join(dict.fromkeys(run.row for run in data.plan.encoders))
-    raise BadInput(f"study {data.study.name!r} has no encoder {name!r}; it has {known}")
+    known = dict.fromkeys(run.row for run in data.plan.encoders)
+    hint = did_you_mean(name, (*known, *map(str, runs)))
+    raise BadInput(f"study {data.study.name!r} has no encoder {name!r}; it has {', '.join(known)}{hint}")
 
 
 def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
@@ -56,6 +61,8 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     done, _ = data.store.done_and_failed()
     if data.store.folder(run) not in done:
         raise BadInput(f"encoder {run} is not finished in {data.store.uri}")
+    if (file := file_in_the_way(folder)) is not None:
+        raise BadInput(f"--to {folder}: {file} is a file; give a new folder")
     if folder.exists() and any(folder.iterdir()):
         raise BadInput(f"{folder} is not empty: give a new folder, so that nothing in it is replaced")
     if str(run) in data.damage:
@@ -69,11 +76,15 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     build_backbone(spec, seed=0).load_state_dict(
         tensors
     )  # raises where a tensor is missing, too many or of other shape
-    tensors, config, loads_in = _formats(spec, tensors)
+    own = spec.preprocessing or Preprocessing(spec.image_size)  # without one: squashed, ImageNet's values
+    tensors, config, loads_in = _formats(spec, tensors, own)
     folder.mkdir(parents=True, exist_ok=True)
     contents = {WEIGHTS: weights_to_bytes(tensors)}
     if config is not None:
-        contents[CONFIG] = (json.dumps(config, indent=1, sort_keys=True) + "\n").encode()
+        contents[CONFIG] = _as_json(config)
+    # Of a timm network transformers reads timm's fields in config.json; one's own networks have neither.
+    if spec.name == HUGGING_FACE and (processor := transformers_fields(own)) is not None:
+        contents[PROCESSOR] = _as_json(processor)
     contents |= text
     contents[CARD] = model_card(data, run, spec, artefacts, loads_in, tuple(contents)).encode()
     for name, content in contents.items():
@@ -81,8 +92,12 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     return Export(folder, tuple(contents), loads_in)
 
 
+def _as_json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
 def _formats(
-    spec: BackboneSpec, tensors: dict[str, Tensor]
+    spec: BackboneSpec, tensors: dict[str, Tensor], own: Preprocessing
 ) -> tuple[dict[str, Tensor], dict[str, Any] | None, tuple[str, ...]]:
     """Tensors under the names a library has for them, its config.json, and the libraries that load both."""
     if spec.name == HUGGING_FACE:
@@ -91,14 +106,13 @@ def _formats(
         return {name.removeprefix("model."): value for name, value in tensors.items()}, config, ("transformers",)
     if spec.name in OWN_BACKBONES:
         return tensors, None, ()
-    return tensors, _timm_config(spec), ("timm", "transformers")
+    return tensors, _timm_config(spec, own), ("timm", "transformers")
 
 
-def _timm_config(spec: BackboneSpec) -> dict[str, Any]:
+def _timm_config(spec: BackboneSpec, own: Preprocessing) -> dict[str, Any]:
     """config.json as timm.models.save_for_hf writes it; transformers reads it as a TimmWrapperModel."""
     architecture = spec.name.split(".")[0]  # resnet50.a1_in1k: what follows the point names timm's own weights
     network: Any = timm.create_model(architecture, num_classes=0, **dict(spec.options))  # timm has no class for them
-    size = spec.image_size
     return {
         "architecture": architecture,
         "num_classes": 0,
@@ -106,12 +120,8 @@ def _timm_config(spec: BackboneSpec) -> dict[str, Any]:
         "model_args": dict(spec.options),
         "pretrained_cfg": {
             "num_classes": 0,
-            "input_size": [3, size, size],
             "pool_size": None,
-            "crop_pct": 1.0,  # images are resized to the whole size: nothing is cropped off
-            "interpolation": "bilinear",
-            "mean": list(IMAGENET_MEAN),
-            "std": list(IMAGENET_STD),
+            **timm_fields(own)[0],
             # Names of two of its layers: timm changes these for another number of channels or classes.
             **{name: network.pretrained_cfg.get(name) for name in ("first_conv", "classifier")},
         },

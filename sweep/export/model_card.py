@@ -4,12 +4,14 @@ import json
 
 from datasets_io.fingerprint import plain
 from datasets_io.storage.artefacts import Artefacts
+from sweep.export.preprocessing_files import timm_fields
 from sweep.statistics.summaries import study_summaries
 from sweep.store.snapshot import Snapshot
 from sweep.studies.cell import EncoderRun
 from sweep.studies.study import BASELINE
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES
 from trainables.recipe import BackboneSpec, PretrainRecipe
+from trainables.views.preprocessing import Preprocessing
 
 
 def model_card(
@@ -71,10 +73,11 @@ def _origin(data: Snapshot, run: EncoderRun, artefacts: Artefacts) -> list[str]:
     result = artefacts.result
     manifest = data.manifests.get(run.corpus) if run.corpus else None
     found = f", data fingerprint `{manifest.fingerprint}`" if manifest else ""
+    source = "" if run.corpus == data.study.corpus.source else f" (source {data.study.corpus.source})"
     epoch = result.get("best_epoch")  # counted from 0
     kept = f", epoch {epoch + 1} of {len(result['history'])} kept by validation loss" if epoch is not None else ""
     return [
-        f"Pretrained on {result['num_train_images']:,} images of `{run.corpus}`{found}; pretraining seed "
+        f"Pretrained on {result['num_train_images']:,} images of `{run.corpus}`{source}{found}; pretraining seed "
         f"{run.pretrain_seed}, global batch {run.recipe.global_batch_size}{kept}; started from row "
         f"`{run.recipe.initial}`."
     ]
@@ -86,6 +89,8 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
         f"Images: grey, {size} x {size}, as three equal channels, values in [0, 1] minus ImageNet's mean, divided by "
         "its standard deviation."
     ]
+    if (own := spec.preprocessing) is not None:
+        images = [f"Images: grey, {own}.", *_not_in_files(spec, own, files)]
     text = []
     if "tokenizer.json" in files:
         text = ["", "`objective.safetensors` and `tokenizer.json` hold the projection heads and the text tower."]
@@ -116,12 +121,30 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
     return ["```python", *code, "```", "", *images, *text]
 
 
+def _not_in_files(spec: BackboneSpec, own: Preprocessing, files: tuple[str, ...]) -> list[str]:
+    """A sentence where the library's files cannot say all of it."""
+    if spec.name in OWN_BACKBONES:
+        return []
+    if spec.name == HUGGING_FACE:
+        exact = "preprocessor_config.json" in files and own.resampler != "pillow" and own.rounding == "down"
+        return (
+            []
+            if exact
+            else ["", "transformers' own processors do not do exactly that; prepare images as written here."]
+        )
+    return (
+        []
+        if timm_fields(own)[1]
+        else ["", "timm's own transform does not do exactly that; prepare them as written here."]
+    )
+
+
 def _results(data: Snapshot, run: EncoderRun) -> list[str]:
     """Macro AUROC of this very encoder, by data set and column."""
     # Of one pretraining: the interval is over its downstream seeds, and says nothing of other pretrainings.
     of_study = study_summaries(data.study, data.plan, data.results)
     means = of_study.of_encoder(run.row, run.pretrain_seed, run.network_seed)
-    displays = {dataset.source: dataset.display for dataset in data.study.datasets}
+    displays = {dataset.instance: dataset.display for dataset in data.study.datasets}
     lines = ["| data set | protocol | labels | macro AUROC (%) | sd | seeds |", "|---|---|---|---|---|---|"]
     for row, dataset, protocol, percent in sorted(means.places):
         summary = means.of(row, dataset, (protocol, percent))

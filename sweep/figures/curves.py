@@ -46,8 +46,8 @@ def label_efficiency(view: View) -> LabelEfficiency:
     protocol, percents = _protocol(view)
     rows = {row.name: row for group in _groups(view) for row, _ in _lines(view, group)}
     points = {
-        dataset.source: {
-            name: {percent: _point(view, name, dataset.source, (protocol, percent)) for percent in percents}
+        dataset.instance: {
+            name: {percent: _point(view, name, dataset.instance, (protocol, percent)) for percent in percents}
             for name in rows
         }
         for dataset in view.datasets
@@ -68,7 +68,7 @@ def draw(view: View) -> Drawing:
         axes = figure.subplots(len(view.datasets), len(groups), sharex=True, sharey="row", squeeze=False)
         for i, dataset in enumerate(view.datasets):
             for j, group in enumerate(groups):
-                _panel(axes[i, j], numbers.macro_auroc[dataset.source], _lines(view, group), numbers.label_percents)
+                _panel(axes[i, j], numbers.macro_auroc[dataset.instance], _lines(view, group), numbers.label_percents)
                 group_title = GROUP_TITLES.get(group, group.capitalize())
                 axes[i, j].set_title(f"{dataset.display if j == 0 else ''}\n{group_title}")
             axes[i, 0].set_ylabel("macro AUROC (%)")

@@ -34,7 +34,7 @@ from sweep.statistics import analysis
 from sweep.store.records import CellResult
 from sweep.store.store import ReadStore
 from sweep.studies.plan import Plan
-from sweep.studies.study import Study
+from sweep.studies.study import Dataset, Study
 
 # Figures of tests over patients: they need the statistics that are made from predictions.
 OF_PREDICTIONS = frozenset({forest.NAME})
@@ -53,8 +53,8 @@ def draw_all(
 ) -> dict[str, Drawing]:
     """Every figure, in the order of a report. Never raises: a figure that cannot be drawn says why in `missing`.
 
-    data_folders: source -> folder of its shards in the storage. raw: source -> raw archive, where it is known: NIH's
-    boxes are read from it.
+    data_folders: label of a build -> folder of its shards in the storage. raw: name of a use of a source -> raw
+    archive, where it is known: NIH's boxes are read from it.
     """
     return draw_here(make_view(study, plan, results, store, data_folders, raw))
 
@@ -192,7 +192,7 @@ def _of_pretraining(view: View) -> list[Figure]:
 
 
 def _of_networks(view: View) -> list[Figure]:
-    boxes = _boxes(view)
+    boxes = {dataset.instance: _boxes(view, dataset) for dataset in view.datasets if dataset.source == BOXED}
 
     @cache  # several figures have the same inputs, a file for each encoder and for each cell whose network is shown
     def networks() -> list[object]:
@@ -201,20 +201,21 @@ def _of_networks(view: View) -> list[Figure]:
         return [_encoders(view), view.digests([view.store.folder(cell) for cell in cells_of_networks(view)])]
 
     def inputs() -> list[object]:
-        return [networks(), view.study.corpus.source, sorted(view.data_folders.items()), sorted(view.raw), boxes]
+        return [networks(), view.study.corpus_instance, sorted(view.data_folders.items()), sorted(view.raw), boxes]
 
     figures = [
         Figure(name, title, partial(feature_maps.draw, view, name, title, rows), feature_maps.VERSION, inputs)
         for name, title, rows in feature_maps.FIGURES
     ]
     for dataset in view.datasets:
-        here = boxes if dataset.source == BOXED else ()
+        here = boxes.get(dataset.instance, ())
         m = grad_cam_panels
         cam = partial(m.draw, view, dataset, here)
         figures.append(Figure(m.name_of(dataset), m.title_of(dataset), cam, m.VERSION, inputs))
         if dataset.source == BOXED:
             game, version = partial(pointing_game.draw, view, dataset, here), pointing_game.VERSION
-            figures.append(Figure(pointing_game.NAME, pointing_game.TITLE, game, version, inputs))
+            name, title = pointing_game.name_of(dataset), pointing_game.title_of(dataset)
+            figures.append(Figure(name, title, game, version, inputs))
     return figures
 
 
@@ -231,10 +232,10 @@ def _encoders(view: View) -> list[object]:
     return [view.summaries.digest, view.digests([view.store.folder(run) for run in view.plan.encoders])]
 
 
-def _boxes(view: View) -> tuple[Box, ...]:
-    """The boxes of NIH's archive; none where it is not at hand, or its list is damaged."""
+def _boxes(view: View, dataset: Dataset) -> tuple[Box, ...]:
+    """The boxes of a dataset's archive, NIH's; none where it is not at hand, or its list is damaged."""
     try:
-        return read_boxes(view.raw[BOXED]) if BOXED in view.raw else ()
+        return read_boxes(view.raw[dataset.instance]) if dataset.instance in view.raw else ()
     except ArchiveError:
         return ()
 

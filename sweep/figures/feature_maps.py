@@ -21,7 +21,9 @@ from sweep.figures.style import PALETTE
 from sweep.figures.view import View
 from sweep.studies.study import Dataset, EncoderRow
 from trainables.evaluation.cell_model import FROZEN, TUNED, load_backbone
+from trainables.evaluation.dataset import backbone_input
 from trainables.evaluation.encoder_features import ImageSample, equally_many, image_features, sample_images
+from trainables.views.backbone_input import BackboneInput
 
 VERSION = 2  # of this file, separation.py and models.py
 MOST = 10_000  # images of a set, as in the paper
@@ -65,10 +67,9 @@ def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
     rows = [row for row in view.rows if row.name in wanted]
     if not rows:
         raise CannotDraw(f"This study has none of the methods {', '.join(wanted)}.")
-    corpus = view.study.corpus.source
-    for source in (corpus, *(dataset.source for dataset in view.datasets)):
-        if source not in view.data_folders:
-            raise CannotDraw(f"The storage has no shards of {source}, whose images are needed.")
+    corpus = view.study.corpus_instance
+    if corpus not in view.data_folders:
+        raise CannotDraw(f"The storage has no shards of {corpus}, whose images are needed.")
     panels, absent = _panels(view, rows, corpus)
     if not panels:
         raise CannotDraw(f"No encoder of {', '.join(row.display for row in rows)} is finished yet.")
@@ -78,7 +79,7 @@ def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
         axes = figure.subplots(tall, wide, squeeze=False)
         for i, dataset in enumerate(view.datasets):
             for j, row in enumerate(rows):
-                _scatter(axes[i, j], panels.get((row.name, dataset.source)), f"{dataset.display}, {row.display}")
+                _scatter(axes[i, j], panels.get((row.name, dataset.instance)), f"{dataset.display}, {row.display}")
         _legend(figure, view)
         shown = {
             f"{row} {dataset}": {
@@ -102,6 +103,7 @@ class _MapInputs:
     kind: str
     first: ImageSample
     second: ImageSample
+    sees: BackboneInput
 
 
 def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[tuple[str, str], Panel], list[str]]:
@@ -110,17 +112,22 @@ def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[t
     absent = []
     for dataset in view.datasets:
         frontal = dataset.recipe.frontal_only
-        ours, theirs = (
-            sample_images(view.store.files, view.data_folders[source], MOST, seed=0, frontal_only=frontal)
-            for source in (corpus, dataset.source)
-        )
-        ours, theirs = equally_many(ours, theirs)
+        samples: dict[BackboneInput, tuple[ImageSample, ImageSample]] = {}
         for row in rows:
+            # Before any network is loaded: what is missing is said at once.
+            folder = view.folder_of(row.recipe.backbone, dataset)
             found = _network(view, row, dataset)
             if found is None:
                 absent.append(f"{row.display} on {dataset.display}")
                 continue
-            inputs.append(_MapInputs(row.name, dataset, *found, ours, theirs))
+            sees = backbone_input(row.recipe.backbone, dataset.recipe)
+            if sees not in samples:  # networks that are fed alike share their samples
+                first, second = (
+                    sample_images(view.store.files, place, MOST, 0, frontal, sees)
+                    for place in (view.data_folders[corpus], folder)
+                )
+                samples[sees] = equally_many(first, second)
+            inputs.append(_MapInputs(row.name, dataset, *found, *samples[sees], sees))
     # Each map is computed by one thread, matrix products too: shared out among threads they differ in their last bit
     # with what else is going on, and t-SNE makes another map of that.
     with threadpool_limits(1):
@@ -156,15 +163,14 @@ def _network(view: View, row: EncoderRow, dataset: Dataset) -> tuple[nn.Module, 
 def _panel(given: _MapInputs) -> Panel:
     """Compute a map: features (N, D), their numbers, and their t-SNE."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    spec = given.dataset.recipe.eval_spec
     parts = given.first, given.second
-    features = np.concatenate([image_features(given.backbone, spec, part.pixels, device) for part in parts])
+    features = np.concatenate([image_features(given.backbone, given.sees, part.pixels, device) for part in parts])
     is_second = np.repeat([False, True], [len(part) for part in parts])
     # Two sets may use one id for two people.
     patients = np.array([f"{part.source}/{patient}" for part in parts for patient in part.patient_ids])
     numbers = separation(features, is_second, patients)
     held_out = int(given.first.held_out.sum()), int(given.second.held_out.sum())
-    return Panel(given.row, given.dataset.source, given.kind, tsne(features), is_second, numbers, held_out)
+    return Panel(given.row, given.dataset.instance, given.kind, tsne(features), is_second, numbers, held_out)
 
 
 def _scatter(axis: Axes, panel: Panel | None, title: str) -> None:
@@ -188,7 +194,7 @@ def _scatter(axis: Axes, panel: Panel | None, title: str) -> None:
 
 
 def _legend(figure: Figure, view: View) -> None:
-    corpus = DISPLAYS.get(view.study.corpus.source, view.study.corpus.source)
+    corpus = DISPLAYS.get(view.study.corpus_instance, view.study.corpus_instance)
     downstream = " or ".join(dataset.display for dataset in view.datasets)
     labels = {CORPUS_COLOR: f"{corpus} (pretraining)", DATASET_COLOR: f"{downstream} (evaluation)"}
     handles = [

@@ -46,8 +46,8 @@ def forest_of(view: View) -> Forest:
     differences: dict[str, dict[Column, dict[str, Comparison]]] = {}
     for dataset in view.datasets:
         for column in view.columns:
-            tested = view.comparisons.against_reference(dataset.source, column)
-            differences.setdefault(dataset.source, {})[column] = {row.name: tested[row.name] for row in rows}
+            tested = view.comparisons.against_reference(dataset.instance, column)
+            differences.setdefault(dataset.instance, {})[column] = {row.name: tested[row.name] for row in rows}
     found = [one for by_column in differences.values() for by_row in by_column.values() for one in by_row.values()]
     if all(one.difference is None for one in found):
         raise CannotDraw(f"No method shares a finished seed with {reference.display} yet.")
@@ -64,7 +64,7 @@ def draw(view: View) -> Drawing:
         axes = figure.subplots(tall, wide, sharex="row", sharey=True, squeeze=False)
         for i, dataset in enumerate(view.datasets):
             for j, column in enumerate(view.columns):
-                _panel(axes[i, j], forest.rows, forest.differences[dataset.source][column])
+                _panel(axes[i, j], forest.rows, forest.differences[dataset.instance][column])
                 axes[i, j].set_title(f"{dataset.display if j == 0 else ''}\n{column_title(column)}")
             axes[i, wide // 2].set_xlabel(f"AUROC minus {short_name(forest.reference.display)} (percentage points)")
         return finished(NAME, TITLE, _caption(view, forest), figure, _numbers(forest))

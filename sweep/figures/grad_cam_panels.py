@@ -1,7 +1,7 @@
 """Which regions raise a finding's logit: inputs, Grad-CAM maps, probabilities, as the paper's Figures 3 and 4."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from sweep.figures.style import PALETTE, short_name, spelled
 from sweep.figures.view import View
 from sweep.studies.study import Dataset
 from trainables.evaluation.cell_model import FROZEN, TUNED, CellModel
-from trainables.evaluation.dataset import Part, load_parts
+from trainables.evaluation.dataset import Part, backbone_input, load_parts
 from trainables.evaluation.grad_cam import enlarged, grad_cam
-from trainables.views.evaluation import EvalSpec, prepare
+from trainables.recipe import BackboneSpec, DownstreamRecipe
 
 VERSION = 1  # of this file, models.py and trainables.evaluation.grad_cam
 SHOWN = ("imagenet", "clip", "simclr", "clip+simclr")
@@ -48,7 +48,7 @@ Explained = Mapping[str, tuple[Tensor, Tensor]]  # row name -> its maps (B, h, w
 class Example:
     """One image of the test part and the finding to explain: rows of its pixels and of the findings.
 
-    box: left, top, width, height in shares of the view that the network takes.
+    box: left, top, width, height in shares of the whole image.
     """
 
     row: int
@@ -59,7 +59,7 @@ class Example:
 
 def name_of(dataset: Dataset) -> str:
     """`grad_cam_chexpert`: the figure's name, and that of its file."""
-    return f"grad_cam_{dataset.source}"
+    return f"grad_cam_{dataset.instance}"
 
 
 def title_of(dataset: Dataset) -> str:
@@ -75,26 +75,31 @@ def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
     models = models_of(view, dataset)
     if not models:
         raise CannotDraw(f"No network on {dataset.display} is stored: neither a finished linear probe nor a tuned one.")
-    test, findings = test_part(view, dataset)
-    spec = dataset.recipe.eval_spec
-    examples = choose(test, findings, boxes, spec, derive_seed(0, "grad_cam", dataset.source))
+    recipe = dataset.recipe
+    parts = {name: test_part(view, dataset, model.spec) for name, model in models.items()}
+    test, findings = next(iter(parts.values()))
+    examples = choose(test, findings, boxes, derive_seed(0, "grad_cam", dataset.instance))
     if not examples:
         raise CannotDraw(f"No test image of {dataset.display} has a finding that is known to be present.")
     rows = np.array([example.row for example in examples])
     asked = torch.tensor([example.finding for example in examples])
-    images = prepare(spec, test.pixels[rows], None, torch.device("cpu"))
-    # The same crop without normalisation, for the eye: one of the three equal channels, (B, S, S) in [0, 1].
-    grey = prepare(replace(spec, normalise=False), test.pixels[rows], None, torch.device("cpu"))[:, 0].numpy()
-    explained = {name: grad_cam(model.backbone, model.head, images, asked) for name, model in models.items()}
+    explained, views = {}, {}
+    for name, model in models.items():
+        part, _ = parts[name]
+        images = part.images(recipe, rows, None, torch.device("cpu"))
+        explained[name] = grad_cam(model.backbone, model.head, images, asked)
+        views[name] = _View.of(part, recipe, examples)
     with style():
         tall, wide = len(examples), len(models) + 1
         figure = new_figure(1.62 * wide + 1.25, 1.86 * tall + 0.3)
         axes = figure.subplots(tall, wide, squeeze=False)
         for i, example in enumerate(examples):
-            _input(axes[i, 0], grey[i], example, findings[example.finding])
+            # The input as the first network sees it; each map lies on what its own network sees.
+            _input(axes[i, 0], next(iter(views.values())), i, example, findings[example.finding])
             for j, (name, (maps, logits)) in enumerate(explained.items(), start=1):
                 probability = float(torch.sigmoid(logits[i]))
-                _map(axes[i, j], grey[i], enlarged(maps[i : i + 1], spec.size)[0].numpy(), probability, example)
+                seen = views[name]
+                _map(axes[i, j], seen, i, enlarged(maps[i : i + 1], seen.grey.shape[1])[0].numpy(), probability)
                 if i == 0:
                     axes[i, j].set_title(_display(view, name), fontsize=9)
         axes[0, 0].set_title("input", fontsize=9)
@@ -109,23 +114,39 @@ def models_of(view: View, dataset: Dataset) -> dict[str, CellModel]:
     return {name: model for name, model in found.items() if model is not None}
 
 
-def test_part(view: View, dataset: Dataset) -> tuple[Part, tuple[str, ...]]:
-    """The test images of a dataset and the names of its findings. Raises CannotDraw where its shards are not there."""
-    folder = view.data_folders.get(dataset.source)
-    if folder is None:
-        raise CannotDraw(f"The storage has no shards of {dataset.source}, whose images are needed.")
-    parts = load_parts(view.store.files, folder, read_manifest(view.store.files, folder), dataset.recipe)
+@dataclass(frozen=True)
+class _View:
+    """What one network sees of the examples: grey (B, S, S) in [0, 1], and their boxes in shares of it."""
+
+    grey: np.ndarray
+    boxes: tuple[tuple[float, float, float, float] | None, ...]
+
+    @staticmethod
+    def of(part: Part, recipe: DownstreamRecipe, examples: list[Example]) -> "_View":
+        rows = np.array([example.row for example in examples])
+        boxes = (e.box and part.box_in_view(recipe, e.row, e.box) for e in examples)
+        return _View(part.shown(recipe, rows), tuple(boxes))
+
+
+def test_part(view: View, dataset: Dataset, backbone: BackboneSpec) -> tuple[Part, tuple[str, ...]]:
+    """The test images of a dataset, as a network gets them, and the names of its findings.
+
+    Raises CannotDraw where its shards are not there.
+    """
+    folder = view.folder_of(backbone, dataset)
+    manifest, sees = read_manifest(view.store.files, folder), backbone_input(backbone, dataset.recipe)
+    parts = load_parts(view.store.files, folder, manifest, dataset.recipe, sees)
     return parts.test, parts.findings
 
 
-def choose(test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], spec: EvalSpec, seed: int) -> list[Example]:
+def choose(test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], seed: int) -> list[Example]:
     """A random image for each of some findings that are present, boxed ones first, and one where a finding is absent.
 
     The choice does not depend on what a network predicts. Empty where no finding is present in any image.
     """
     order = np.random.default_rng(seed).permutation(len(test))
     place = {image_id: row for row, image_id in enumerate(test.image_ids.tolist())}
-    boxed = {(place[box.image_id], box.finding): box_in_view(box, spec) for box in boxes if box.image_id in place}
+    boxed = {(place[box.image_id], box.finding): shares(box) for box in boxes if box.image_id in place}
     ranked = [name for name in PREFERRED if name in findings] + [name for name in findings if name not in PREFERRED]
     # Findings with a box first; the sort keeps the order among equals.
     ranked.sort(key=lambda name: not any(finding == name for _, finding in boxed))
@@ -146,36 +167,34 @@ def choose(test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], spec: 
     return examples
 
 
-def box_in_view(box: Box, spec: EvalSpec) -> tuple[float, float, float, float]:
-    """left, top, width, height in shares of the central crop that the network takes; may reach beyond it."""
-    side = spec.resize or spec.size
-    margin = round((side - spec.size) / 2)  # pixels that the crop leaves off at the left and at the top
-    left, top = ((value * side - margin) / spec.size for value in (box.left, box.top))
-    return left, top, box.width * side / spec.size, box.height * side / spec.size
+def shares(box: Box) -> tuple[float, float, float, float]:
+    """left, top, width, height of a box in shares of the whole image."""
+    return box.left, box.top, box.width, box.height
 
 
-def _input(axis: Axes, grey: np.ndarray, example: Example, finding: str) -> None:
-    axis.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
+def _input(axis: Axes, seen: _View, i: int, example: Example, finding: str) -> None:
+    axis.imshow(seen.grey[i], cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
     axis.set_ylabel(f"{spelled(finding)}\n{'present' if example.present else 'absent'}", fontsize=8.5)
     _bare(axis)
-    _outline(axis, example, grey.shape[0])
+    _outline(axis, seen, i)
 
 
-def _map(axis: Axes, grey: np.ndarray, heat: np.ndarray, probability: float, example: Example) -> None:
+def _map(axis: Axes, seen: _View, i: int, heat: np.ndarray, probability: float) -> None:
     # The map's colour is blended in by its height, at most 62%, so that the image stays visible under the maximum.
     share = 0.62 * np.clip(heat, 0, 1)[..., None] ** 0.8
-    picture = (1 - share) * np.repeat(grey[..., None], 3, axis=2) + share * colormaps["inferno"](heat)[..., :3]
+    picture = (1 - share) * np.repeat(seen.grey[i][..., None], 3, axis=2) + share * colormaps["inferno"](heat)[..., :3]
     axis.imshow(np.clip(picture, 0, 1), interpolation="bilinear")
     if heat.max() > 0:  # a map of zeros has no contour, which matplotlib warns of
         axis.contour(heat, levels=[0.5], colors=[EDGE_COLOR], linewidths=1.1)
     axis.set_xlabel(f"p = {probability:.2f}" + ("" if heat.max() > 0 else ", map 0"), fontsize=8.5, labelpad=2)
     _bare(axis)
-    _outline(axis, example, grey.shape[0])
+    _outline(axis, seen, i)
 
 
-def _outline(axis: Axes, example: Example, size: int) -> None:
-    if example.box is not None:
-        left, top, width, height = (value * size for value in example.box)
+def _outline(axis: Axes, seen: _View, i: int) -> None:
+    box = seen.boxes[i]
+    if box is not None:
+        left, top, width, height = (value * seen.grey.shape[1] for value in box)
         axis.add_patch(
             Rectangle((left, top), width, height, fill=False, edgecolor=BOX_COLOR, linewidth=1.5, linestyle=(0, (4, 2)))
         )

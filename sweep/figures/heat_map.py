@@ -79,13 +79,13 @@ def _numbers(view: View, column: Column, blocks: Sequence[HeatMap]) -> dict[str,
     return {
         "column": column_title(column),
         "auroc": {
-            block.dataset.source: {
+            block.dataset.instance: {
                 row.name: dict(zip(block.findings, block.percent[i] / 100, strict=True))
                 for i, row in enumerate(view.rows)
             }
             for block in blocks
         },
-        "n_pos": {block.dataset.source: dict(zip(block.findings, block.n_pos, strict=True)) for block in blocks},
+        "n_pos": {block.dataset.instance: dict(zip(block.findings, block.n_pos, strict=True)) for block in blocks},
     }
 
 
@@ -101,10 +101,10 @@ def table(view: View, source: str, column: Column) -> tuple[list[str], np.ndarra
 
 
 def _block_of(view: View, dataset: Dataset, column: Column) -> HeatMap:
-    findings, percent, n_pos = table(view, dataset.source, column)
+    findings, percent, n_pos = table(view, dataset.instance, column)
     best = np.zeros(percent.shape, dtype=bool)
     for j, finding in enumerate(findings):
-        best[:, j] = best_of([view.summaries.of(row.name, dataset.source, column, finding) for row in view.rows])
+        best[:, j] = best_of([view.summaries.of(row.name, dataset.instance, column, finding) for row in view.rows])
     return HeatMap(dataset, tuple(findings), percent, best, tuple(n_pos))
 
 

@@ -25,7 +25,7 @@ def first_encoder(view: View, row: str) -> EncoderRun:
 def cells_of_networks(view: View) -> list[Cell]:
     """Every cell that `cell_network` may take: those of the first seeds, for each row and data set that is shown."""
     places = [
-        (row.name, dataset.source, *column) for row in view.rows for dataset in view.datasets for column in PREFERRED
+        (row.name, dataset.instance, *column) for row in view.rows for dataset in view.datasets for column in PREFERRED
     ]
     found = (first_cell(view, *place) for place in places)
     return [cell for cell in found if cell is not None]
@@ -38,7 +38,7 @@ def cell_network(view: View, row: EncoderRow, dataset: Dataset, only_tuned: bool
     damaged weights.
     """
     for protocol, percent in PREFERRED:
-        cell = first_cell(view, row.name, dataset.source, protocol, percent)
+        cell = first_cell(view, row.name, dataset.instance, protocol, percent)
         if cell is None:
             continue
         folder, encoder = view.store.folder(cell), view.store.folder(cell.encoder)

@@ -11,14 +11,14 @@ from datasets_io.fingerprint import derive_seed
 from datasets_io.sources.nih_boxes import BOX_LIST, Box
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.forest import GROUP_COLORS, GROUP_MARKERS
-from sweep.figures.grad_cam_panels import box_in_view, models_of, test_part
+from sweep.figures.grad_cam_panels import models_of, shares, test_part
 from sweep.figures.style import FOREGROUND, MUTED, short_name
 from sweep.figures.view import View
 from sweep.studies.study import Dataset
 from trainables.evaluation.cell_model import CellModel
 from trainables.evaluation.dataset import Part
 from trainables.evaluation.grad_cam import enlarged, grad_cam
-from trainables.views.evaluation import EvalSpec, prepare
+from trainables.recipe import DownstreamRecipe
 
 VERSION = 1  # of this file, grad_cam_panels.py, models.py and trainables.evaluation.grad_cam
 NAME, TITLE = "pointing_game", "Pointing game on NIH's boxes"
@@ -55,8 +55,18 @@ class PointingGame:
 
     @property
     def chance(self) -> float:
-        """What a random point reaches, in [0, 1]: the same for all networks, since they have the same boxes."""
+        """What a random point reaches, in [0, 1]: of the first network; all have the same boxes."""
         return next(iter(self.by_row.values())).chance
+
+
+def name_of(dataset: Dataset) -> str:
+    """The figure's name, and that of its file: of another use of NIH's archive with the use's own name."""
+    return NAME if dataset.name is None else f"{NAME}_{dataset.instance}"
+
+
+def title_of(dataset: Dataset) -> str:
+    """The figure's title."""
+    return TITLE if dataset.name is None else f"{TITLE}, {dataset.display}"
 
 
 def game_of(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> PointingGame:
@@ -67,14 +77,17 @@ def game_of(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> PointingGam
     if not boxes:
         raise CannotDraw(
             f"{BOX_LIST} is not at hand: it is read from the raw archive of {dataset.display}, given with "
-            f"--raw {dataset.source}=DIR."
+            f"--raw {dataset.instance}=DIR."
         )
     models = models_of(view, dataset)
     if not models:
         raise CannotDraw(f"No network on {dataset.display} is stored: neither a finished linear probe nor a tuned one.")
-    test, findings = test_part(view, dataset)
-    spec = dataset.recipe.eval_spec
-    usable = targets(test, findings, boxes, spec)
+    recipe = dataset.recipe
+    found: dict[str, Pointing] = {}
+    parts = {name: test_part(view, dataset, model.spec) for name, model in models.items()}
+    seen = {name: targets(*part, boxes, recipe) for name, part in parts.items()}
+    # Networks may see different parts of an image: only boxes that reach into what each of them sees.
+    usable = [place for place in range(len(boxes)) if all(place in own for own in seen.values())]
     if not usable:
         raise CannotDraw(f"None of the {len(boxes)} boxes is of a test image of {dataset.display}.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -83,7 +96,8 @@ def game_of(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> PointingGam
         # A sample that is the same each time, in the list's order.
         chosen = np.random.default_rng(derive_seed(0, "pointing_game")).permutation(listed)[:MOST_ON_CPU]
         usable = [usable[i] for i in sorted(chosen)]
-    found = {name: hits_of(model, test, usable, spec, device) for name, model in models.items()}
+    for name, model in models.items():
+        found[name] = hits_of(model, parts[name][0], [seen[name][place] for place in usable], recipe, device)
     return PointingGame(found, len(usable), listed)
 
 
@@ -106,7 +120,7 @@ def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
         axis.set_xlim(0, 100)
         axis.set_xlabel("maps whose highest point lies in the box (%)")
         axis.grid(axis="y", visible=False)
-        return finished(NAME, TITLE, _caption(game), figure, _numbers(game))
+        return finished(name_of(dataset), title_of(dataset), _caption(game), figure, _numbers(game))
 
 
 def _numbers(game: PointingGame) -> dict[str, object]:
@@ -125,19 +139,24 @@ def _caption(game: PointingGame) -> str:
     )
 
 
-def targets(test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], spec: EvalSpec) -> list[Target]:
-    """(row, finding, box in the view) of the boxes that are of test images and reach into the view."""
-    place = {image_id: row for row, image_id in enumerate(test.image_ids.tolist())}
-    found = []
-    for box in boxes:
-        if box.image_id in place and box.finding in findings:
-            left, top, width, height = box_in_view(box, spec)
+def targets(
+    test: Part, findings: tuple[str, ...], boxes: tuple[Box, ...], recipe: DownstreamRecipe
+) -> dict[int, Target]:
+    """(row, finding, box in the view), by its place in the list, of each box of a test image that is in the view."""
+    rows = {image_id: row for row, image_id in enumerate(test.image_ids.tolist())}
+    found = {}
+    for place, box in enumerate(boxes):
+        if box.image_id in rows and box.finding in findings:
+            row = rows[box.image_id]
+            left, top, width, height = test.box_in_view(recipe, row, shares(box))
             if left < 1 and top < 1 and left + width > 0 and top + height > 0:
-                found.append((place[box.image_id], findings.index(box.finding), (left, top, width, height)))
+                found[place] = row, findings.index(box.finding), (left, top, width, height)
     return found
 
 
-def hits_of(model: CellModel, test: Part, usable: list[Target], spec: EvalSpec, device: torch.device) -> Pointing:
+def hits_of(
+    model: CellModel, test: Part, usable: list[Target], recipe: DownstreamRecipe, device: torch.device
+) -> Pointing:
     """How many of one or more boxes the network's maps point into. A map that is 0 everywhere is no hit.
 
     The network is moved to the device and stays there.
@@ -146,10 +165,10 @@ def hits_of(model: CellModel, test: Part, usable: list[Target], spec: EvalSpec, 
     hits, areas = 0, []  # areas: share of the view that a box covers, what reaches beyond the view cut off
     for start in range(0, len(usable), BATCH):
         part = usable[start : start + BATCH]
-        pixels = test.pixels[np.array([row for row, _, _ in part])]
+        rows = np.array([row for row, _, _ in part])
         asked = torch.tensor([finding for _, finding, _ in part], device=device)
-        maps, _ = grad_cam(backbone, head, prepare(spec, pixels, None, device), asked)
-        large = enlarged(maps, spec.size).cpu().numpy()
+        maps, _ = grad_cam(backbone, head, test.images(recipe, rows, None, device), asked)
+        large = enlarged(maps, test.view_size(recipe)).cpu().numpy()
         for heat, (_, _, box) in zip(large, part, strict=True):
             hits += is_hit(heat, box)
             left, top, width, height = box

@@ -28,7 +28,7 @@ def draw(view: View) -> Drawing:
             f"{ranks.num_blocks}."
         )
     rows = {row.name: row for row in view.rows}
-    displays = {dataset.source: dataset.display for dataset in view.datasets}
+    displays = {dataset.instance: dataset.display for dataset in view.datasets}
     used = [_block_title(block, displays) for block in ranks.blocks]
     with style():
         figure = new_figure(8.6, 1.15 + 0.19 * len(ranks.methods))

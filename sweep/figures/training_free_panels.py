@@ -48,7 +48,7 @@ def measured(view: View) -> dict[str, Series]:
 
     knn and zero_shot have a marker for each data set, retrieval one for each cut, `R@1` to `R@10`.
     """
-    displays = {dataset.source: dataset.display for dataset in view.datasets}
+    displays = {dataset.instance: dataset.display for dataset in view.datasets}
     found: dict[str, dict[str, dict[str, float]]] = {}
     for (method, kind, source, measure), mean in means_of(rows_of(view.snapshot)).items():
         # A retrieval's measure is `image_to_text R@5`: its direction is the panel, its cut the marker.

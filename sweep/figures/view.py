@@ -19,6 +19,7 @@ from sweep.store.store import ReadStore
 from sweep.studies.layout import TableLayout
 from sweep.studies.plan import Plan
 from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study
+from trainables.recipe import BackboneSpec
 from trainables.registry import PROTOCOLS
 
 GROUP_TITLES = {BASELINE: "Baselines", "image-text": "Image-text", "image-image": "Image-image", "joint": "Joint"}
@@ -28,8 +29,8 @@ GROUP_TITLES = {BASELINE: "Baselines", "image-text": "Image-text", "image-image"
 class View:
     """The figures' reading of a snapshot. comparisons: the means and tests of its results, as tables print them.
 
-    data_folders: source -> folder of its shards in the storage; raw: source -> its raw archive, where known. Both may
-    lack sources: figures that read images then say so.
+    data_folders: label of a build -> folder of its shards in the storage; raw: name of a use of a source -> its raw
+    archive, where known. Both may lack some: figures that read images then say so.
     """
 
     snapshot: Snapshot
@@ -52,12 +53,12 @@ class View:
 
     @property
     def data_folders(self) -> Mapping[str, str]:
-        """Source -> folder of its shards in the storage."""
+        """Label of a build -> folder of its shards in the storage."""
         return self.snapshot.data_folders
 
     @property
     def raw(self) -> Mapping[str, Path]:
-        """Source -> its raw archive, where it is at hand."""
+        """Name of a use of a source -> its raw archive, where it is at hand."""
         return self.snapshot.raw
 
     @property
@@ -74,8 +75,8 @@ class View:
     @cached_property
     def datasets(self) -> tuple[Dataset, ...]:
         """The study's datasets that were asked for, in its order."""
-        asked = {source for source, _ in self.layout.datasets}
-        return tuple(dataset for dataset in self.study.datasets if dataset.source in asked)
+        asked = {name for name, _ in self.layout.datasets}
+        return tuple(dataset for dataset in self.study.datasets if dataset.instance in asked)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -111,6 +112,13 @@ class View:
     def methods(self) -> tuple[EncoderRow, ...]:
         """Rows of all other groups."""
         return tuple(row for row in self.rows if row.group != BASELINE)
+
+    def folder_of(self, backbone: BackboneSpec, dataset: Dataset) -> str:
+        """Folder of the shards that a network's cells read. Raises CannotDraw where they are not in the storage."""
+        label = self.study.build_read(backbone, dataset).label
+        if label not in self.data_folders:
+            raise CannotDraw(f"The storage has no shards of {label}, whose images are needed.")
+        return self.data_folders[label]
 
     def without_logs(self) -> "View":
         """As figures need it in another process: they read no training log from here."""
@@ -152,7 +160,7 @@ def make_view(
 ) -> View:
     """From results alone, where nobody has compared them yet."""
     folders = data_folders or {}
-    manifests: dict[str, Manifest] = {source: read_manifest(store.files, folder) for source, folder in folders.items()}
+    manifests: dict[str, Manifest] = {label: read_manifest(store.files, folder) for label, folder in folders.items()}
     origin = Origin(study.name, store.uri)
     snapshot = Snapshot(study, plan, results, manifests, store, origin, data_folders=folders, raw=raw or {})
     return View(snapshot, compare_methods(study_summaries(study, plan, results)))

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+from datasets_io.storage.files import file_in_the_way
 from sweep.monitoring.mlflow_runs import MlflowRuns
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.tensorboard_live import LiveTensorBoard
@@ -39,6 +40,8 @@ class SinkOptions:
 
     def check(self) -> None:
         """Raise ValueError before any work for what cannot be had."""
+        if self.tensorboard is not None and (file := file_in_the_way(self.tensorboard)) is not None:
+            raise ValueError(f"--tensorboard {self.tensorboard}: {file} is a file; give a folder")
         if self.mlflow is not None and find_spec("mlflow") is None:
             raise ValueError("--mlflow needs a package that is not installed: pip install mlflow-skinny")
 
@@ -56,7 +59,7 @@ class Sinks:
         counts: Mapping[str, Mapping[str, int]],
         say: Callable[[str], None],
     ):
-        """pending: what this pass does; done: folders that were finished before; counts: source -> split -> images."""
+        """pending: what this pass does; done: folders that were finished before; counts: of `forecast`."""
         self.say = say
         planned: tuple[EncoderRun | Cell, ...] = (*plan.encoders, *plan.cells)
         items = {item.key: item for item in planned}

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
-from sweep.cli.options import DEFAULT_STUDY, Only, RawOfRun, StorageOfRun, StudyOfRun
+from sweep.cli.options import DEFAULT_STUDY, Command, Only, RawOfRun, StorageOfRun, StudyOfRun
 from sweep.report.write import summary_lines, write_report
 from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import open_study
@@ -21,9 +21,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 
 
 @app.command(
+    cls=Command,
     epilog="Nothing is computed on a cluster and no result is changed: run it at any time, also while a sweep "
     "is going on. Exit codes: 0 the report is written, whatever it says; 2 bad input, or a folder that "
-    "cannot be written; 3 the storage is full or cannot be reached."
+    "cannot be written; 3 the storage is full or cannot be reached.",
 )
 def report(
     storage: StorageOfRun,

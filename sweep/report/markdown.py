@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from sweep.report.cached_parts import CachedParts, describe
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.precision import precision_lines
-from sweep.report.provenance import compute_hours_of, software
+from sweep.report.provenance import compute_hours_of, origin_of, software
 from sweep.report.tables.finding_table import FindingTable
 from sweep.report.tables.main_table import Table
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
+from sweep.studies.builds import Build
+from sweep.studies.inputs import input_lines
 from sweep.studies.plan import NOT_BUILT
 from sweep.studies.study import study_fingerprint
 
@@ -84,9 +86,9 @@ def _left_out(data: Snapshot) -> list[str]:
     lines += [f"- failed: {name}: {failure['error']}" for name, failure in failures[:MOST_FAILURES]]
     if len(failures) > MOST_FAILURES:
         lines.append(f"- and {len(failures) - MOST_FAILURES} more failures, in failures.json")
-    for source, manifest in data.manifests.items():
+    for label, manifest in data.manifests.items():
         for reason, number in manifest.reject_reasons.items():
-            lines.append(f"- {source}: {number:,} images rejected: {reason}")
+            lines.append(f"- {label}: {number:,} images rejected: {reason}")
     # Two lines are the title alone.
     return [*lines, ""] if len(lines) > 2 else [*lines, "Nothing: no failure, no rejected image.", ""]
 
@@ -95,8 +97,8 @@ def _provenance(data: Snapshot) -> list[str]:
     """The study, its data, hours and versions, and the command that makes this report again."""
     lines = ["## What was run", "", f"- study {data.study.name}, fingerprint {study_fingerprint(data.study)}"]
     lines += [f"- deviation: {text}" for text in data.study.deviations]
-    for spec in data.study.builds():
-        lines.append(f"- {data_line(spec.source, data)}")
+    lines += [f"- {data_line(build, data)}" for build in data.study.data_builds()]
+    lines += [f"- images of {names}: {line}" for names, line in input_lines(data.study)]
     lines += [f"- {text}" for text in (*compute_lines(data), *precision_lines(data.results, data.encoders))]
     # A package that is not installed took no part.
     known = {name: number for name, number in software().items() if number}
@@ -105,18 +107,20 @@ def _provenance(data: Snapshot) -> list[str]:
     return lines
 
 
-def data_line(source: str, data: Snapshot) -> str:
-    """Fingerprint and sizes of one source's shards, or that they are damaged or not built yet."""
-    manifest = data.manifests.get(source)
+def data_line(build: Build, data: Snapshot) -> str:
+    """Fingerprint, origin and sizes of one build's shards, or that they are damaged or not built yet."""
+    label, manifest = build.label, data.manifests.get(build.label)
     if manifest is None:
-        return f"{source}: {'damaged' if source in data.damaged_sources else NOT_BUILT + ' yet'}"
+        return f"{label}: {'damaged' if label in data.damaged_sources else NOT_BUILT + ' yet'}"
     splits: Mapping[str, Mapping[str, int]] = manifest.counts["splits"]
     sizes = ", ".join(
         f"{name} {part['images']:,} images of {part['patients']:,} patients"
         for name, part in splits.items()
         if part["images"]
     )
-    return f"{source}: fingerprint {manifest.fingerprint}; {sizes}"
+    return "; ".join(
+        [f"{label}: fingerprint {manifest.fingerprint}", *filter(None, (origin_of(build, manifest), sizes))]
+    )
 
 
 def compute_lines(data: Snapshot) -> list[str]:

@@ -43,7 +43,7 @@ def notes_of(study: Study, results: Sequence[CellResult], encoders: Sequence[Enc
         if dataset.recipe.splits.selects_on_test:
             notes.append(f"{dataset.display}: the epoch is selected on the images that are reported.")
         undefined = sorted(
-            {f.finding for r in results if r.dataset == dataset.source for f in r.findings if f.auroc is None}
+            {f.finding for r in results if r.dataset == dataset.instance for f in r.findings if f.auroc is None}
         )
         if undefined:
             notes.append(f"{dataset.display}: no AUROC for {', '.join(undefined)} (one class only in the test images).")

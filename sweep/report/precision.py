@@ -27,7 +27,7 @@ def mixed_precision(study: Study, results: Sequence[CellResult], encoders: Seque
     mixed = [formats(items) for items in (results, encoders)]
     if all(len(found) < 2 for found in mixed):
         return []
-    displays = {dataset.source: dataset.display for dataset in study.datasets}
+    displays = {dataset.instance: dataset.display for dataset in study.datasets}
     places = [
         f"{cells[0].method}, {displays.get(dataset, dataset)}, {protocol} ({percent}%)"
         for (_, dataset, protocol, percent), cells in by_place(results).items()

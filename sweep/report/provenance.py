@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from datasets_io.corpus.manifest import Manifest
 from datasets_io.fingerprint import plain
 from sweep.report.precision import formats
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
+from sweep.studies.builds import Build
+from sweep.studies.inputs import input_line
 from sweep.studies.study import study_fingerprint
 
 # Packages whose version may change a number.
@@ -53,6 +56,30 @@ def _version(name: str) -> str | None:
         return None
 
 
+def origin_of(build: Build, manifest: Manifest) -> str:
+    """What a build was made of: `source csv_images, table=images.csv; images.csv sha256 0123456789ab`.
+
+    The source where the study calls its use otherwise, the options, and the archive's lists with 12 digits of their
+    SHA-256.
+    """
+    source = [f"source {build.source}"] if build.instance != build.source else []
+    options = [f"{name}={value}" for name, value in manifest.spec.get("options", {}).items()]
+    lists = ", ".join(f"{name} sha256 {digest[:12]}" for name, digest in sorted(manifest.index_files.items()))
+    return "; ".join(part for part in (", ".join([*source, *options]), lists) if part)
+
+
+def _of_manifest(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "source": manifest.source,
+        "build": manifest.spec,
+        "index_files": manifest.index_files,
+        "fingerprint": manifest.fingerprint,
+        "counts": manifest.counts,
+        "notes": list(manifest.notes),
+        "rejects": manifest.reject_reasons,
+    }
+
+
 def provenance(data: Snapshot) -> dict[str, Any]:
     """The value of study.json: what decides the numbers, namely recipes, data fingerprints and versions."""
     study = data.study
@@ -61,15 +88,15 @@ def provenance(data: Snapshot) -> dict[str, Any]:
         "fingerprint": study_fingerprint(study),
         "deviations": list(study.deviations),
         "recipes": {row.name: plain(row.recipe) for row in study.rows},
-        "datasets": {dataset.source: plain(dataset.recipe) for dataset in study.datasets},
+        "inputs": {row.name: input_line(row.recipe.backbone, study) for row in study.rows},
+        "corpus": {"name": study.corpus_instance, "source": study.corpus.source},
+        "datasets": {dataset.instance: plain(dataset.recipe) for dataset in study.datasets},
+        "sources": {dataset.instance: dataset.source for dataset in study.datasets},
+        # By label of a build: one use of a source may have several, and several uses may share one.
         "data": {
-            source: {
-                "fingerprint": m.fingerprint,
-                "counts": m.counts,
-                "notes": list(m.notes),
-                "rejects": m.reject_reasons,
-            }
-            for source, m in data.manifests.items()
+            build.label: {**_of_manifest(data.manifests[build.label]), "name": build.instance}
+            for build in study.data_builds()
+            if build.label in data.manifests
         },
         "resources": plain(study.resources) if study.resources else None,
         "precision": {"cells": formats(data.results), "pretrainings": formats(data.encoders)},

@@ -1,6 +1,6 @@
 """What did the paper print for a row and column, and of the same test images? Reference beside our numbers only."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from datasets_io.build.spec import options_of
@@ -24,7 +24,7 @@ MISPRINTS = {"Enlarged Cardiomeastinum": "Enlarged Cardiomediastinum"}
 SWAPPED_TABLES, SWAPPED = (4, 6), {"Lung Lesion": "Lung Opacity", "Lung Opacity": "Lung Lesion"}
 
 # Which published values stand beside ours: True for all, False for none, or those of these sections of a table, each a
-# dataset's source, or `source/macro_also_test_split` for its second test images.
+# dataset's name, or `name/macro_also_test_split` for its second test images; a mapping says of which source each is.
 Shown = bool | Collection[str]
 
 
@@ -91,28 +91,38 @@ def is_shown(shown: Shown, section: str) -> bool:
     return shown if isinstance(shown, bool) else section in shown
 
 
-def second_section(source: str, split: str) -> str:
-    """Name of the section of a dataset's second test images (SplitRecipe.also_test)."""
-    return f"{source}/{ALSO_TEST}{split}"
+def source_of(shown: Shown, section: str) -> str:
+    """The source of a section of a table, which the paper's values are of: a dataset may have another name."""
+    name = section.partition("/")[0]
+    return shown.get(section, name) if isinstance(shown, Mapping) else name
 
 
-def shown_sections(study: Study) -> frozenset[str]:
-    """Sections whose test images are the paper's, as far as it can be known: elsewhere a difference would be of images.
+def second_section(dataset: str, split: str) -> str:
+    """Name of the section of a dataset's second test images (SplitRecipe.also_test). dataset: its name."""
+    return f"{dataset}/{ALSO_TEST}{split}"
+
+
+def shown_sections(study: Study) -> dict[str, str]:
+    """Sections whose test images are the paper's, as far as it can be known -> their source.
+
+    Elsewhere a difference would be of images, or of findings where a dataset has some of them only.
 
     CheXpert: the frontal images of valid.csv. NIH: a test part of 20% of the patients, by the lists or by another draw.
     """
     if not study.show_published:
-        return frozenset()
+        return {}
     sections = {}
     for dataset in study.datasets:
         splits = dataset.recipe.splits
-        sections[dataset.source] = dataset, splits.test
+        sections[dataset.instance] = dataset, splits.test
         if splits.also_test is not None:
-            sections[second_section(dataset.source, splits.also_test)] = dataset, splits.also_test
-    return frozenset(name for name, (dataset, split) in sections.items() if _papers_images(dataset, split))
+            sections[second_section(dataset.instance, splits.also_test)] = dataset, splits.also_test
+    return {name: dataset.source for name, (dataset, split) in sections.items() if _papers_images(dataset, split)}
 
 
 def _papers_images(dataset: Dataset, split: str) -> bool:
+    if dataset.recipe.findings is not None:
+        return False
     if dataset.source == "chexpert":
         return split == "val" and dataset.recipe.frontal_only
     options = options_of(dataset.build)
@@ -125,11 +135,12 @@ def published_notes(study: Study) -> tuple[str, ...]:
         return ()
     shown, notes = shown_sections(study), []
     for dataset in study.datasets:
-        if dataset.source in MEANS[1] and dataset.source not in shown:
+        if dataset.source in MEANS[1] and dataset.instance not in shown:
             also = dataset.recipe.splits.also_test
-            beside = also is not None and second_section(dataset.source, also) in shown
+            beside = also is not None and second_section(dataset.instance, also) in shown
+            what = "test images" if dataset.recipe.findings is None else "findings"
             notes.append(
-                f"{dataset.display}: the paper's values are of other test images and are not shown here"
+                f"{dataset.display}: the paper's values are of other {what} and are not shown here"
                 + (
                     f"; they stand beside ours on the images of {also}, in the table beside this one."
                     if beside
@@ -137,7 +148,7 @@ def published_notes(study: Study) -> tuple[str, ...]:
                 )
             )
         options = options_of(dataset.build)
-        if dataset.source in shown and isinstance(options, NihOptions) and options.split == "patient_70_10_20":
+        if dataset.instance in shown and isinstance(options, NihOptions) and options.split == "patient_70_10_20":
             notes.append(
                 f"{dataset.display}: the paper's values are of another draw of a 70-10-20 split, so a difference holds "
                 "that of the test images too."

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sweep.engine.driver import Work
     from sweep.monitoring.sinks import SinkOptions
     from sweep.store.shards import DataPlan
+    from sweep.store.snapshot import Snapshot
     from sweep.store.store import Store
     from sweep.studies.cell import Cell, EncoderRun
     from sweep.studies.plan import Plan
@@ -28,7 +29,7 @@ CHAOS_FAULTS = 8
 
 @dataclass(frozen=True)
 class CheckedInput:
-    """What a request means: its study, its storage, where each source's data comes from, and the part asked for.
+    """What a request means: its study, its storage, where each build's data comes from, and the part asked for.
 
     only: field of a cell -> its values.
     """
@@ -82,6 +83,7 @@ def check_input(request: Request) -> CheckedInput:
     from sweep.store.shards import parse_raw, plan_data
     from sweep.store.snapshot import fingerprints_of
     from sweep.store.store import Store
+    from sweep.studies.part import with_asked_rows
     from sweep.studies.plan import make_plan, parse_only
     from sweep.studies.presets import load_study
     from trainables.networks.backbones import check_backbone
@@ -92,27 +94,30 @@ def check_input(request: Request) -> CheckedInput:
         check_backbone(row.recipe.backbone)
     make_plan(study, fingerprints_of(study, {}), only)  # refuses what does not fit together
     store = Store(request.storage)
-    data = plan_data(study, parse_raw(list(request.raw)), store)
-    check_data(study, data, store)
+    asked = with_asked_rows(study, only)  # builds that only other rows read hold nothing up
+    data = plan_data(asked, parse_raw(list(request.raw), study), store)
+    check_data(asked, data, store)
     return CheckedInput(study, store, data, only)
 
 
 def _build_and_run(request: Request, checked: CheckedInput, sinks: "SinkOptions", display: "Display") -> int:
-    from datasets_io.schema import ArchiveError
     from sweep.engine.driver import Work
     from sweep.engine.ingest import build_data
     from sweep.report.live import live_tables
     from sweep.store.results import ResultReader
     from sweep.store.shards import manifests
+    from sweep.store.snapshot import fingerprints_of
+    from sweep.studies.part import with_asked_rows
     from sweep.studies.plan import make_plan
 
     study, store = checked.study, checked.store
     try:
-        folders = build_data(study, checked.data, store, partial(display.bar, unit="images"), display.say)
-    except ArchiveError as error:
+        asked = with_asked_rows(study, checked.only)
+        folders = build_data(asked, checked.data, store, partial(display.bar, unit="images"), display.say)
+    except ValueError as error:  # an archive that is not whole, or builds that cannot stand beside each other
         raise BadInput(error) from error
     built = manifests(folders, store)
-    plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, checked.only)
+    plan = make_plan(study, fingerprints_of(study, built), checked.only)
     if request.retry_failed:
         _forget_failures(plan, store)
     reader = ResultReader(study, plan, store)
@@ -158,17 +163,31 @@ def _run_plan(request: Request, study: "Study", work: "Work") -> int:
     display.tables = lambda: live_tables(study, plan, results)
     origin, sources = Origin(request.study, request.storage, request.raw), Sources(work.data_folders, work.manifests)
     data = OpenedStudy(study, plan, store, origin, sources).snapshot(results, work.reader.details)
-    if study.training_free:
-        from sweep.training_free.measures import compute_all
-
-        compute_all(data, show=display.say)
+    complete = not study.training_free or compute_columns(data, display)
     paths = write_report(data, ReportFolder.of_study(store, study.name))
     if display.live is None:  # on a terminal they stand below the bars already
         for table in live_tables(study, plan, results):
             display.say_table(table)
     for line in summary_lines(data, paths, time.monotonic() - request.started):
         display.say(line)
-    return EXIT_OK if all(result.status == Status.DONE for result in results) else EXIT_SOME_FAILED
+    done = all(result.status == Status.DONE for result in results)
+    return EXIT_OK if done and complete else EXIT_SOME_FAILED
+
+
+def compute_columns(data: "Snapshot", display: "Display") -> bool:
+    """Compute the columns without training; whether all are there. What fails is said, and the report goes on."""
+    from rich.markup import escape
+
+    from sweep.training_free.measures import compute_all, is_complete
+
+    try:
+        compute_all(data, show=lambda line: display.say(escape(line)))
+        return is_complete(data)
+    except OSError:  # of the storage, where the report could not be written either
+        raise
+    except Exception as error:
+        display.say(escape(f"columns without training failed: {type(error).__name__}: {error}"))
+        return False
 
 
 def _redo(work: "Work", key: str) -> None:

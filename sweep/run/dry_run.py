@@ -9,10 +9,11 @@ from sweep.cli.display import Display
 from sweep.store.damage import Damage
 from sweep.store.results import ResultReader, encoder_details
 from sweep.store.shard_checks import open_sources
-from sweep.store.shards import DataPlan
+from sweep.store.shards import DataPlan, built_folders
 from sweep.store.snapshot import fingerprints_of
 from sweep.store.store import ReadStore
 from sweep.studies.forecast import FLOPS_PER_SECOND, Forecast, forecast
+from sweep.studies.inputs import input_lines
 from sweep.studies.plan import Pending, Plan, make_plan, pending
 from sweep.studies.study import Study
 
@@ -24,15 +25,17 @@ def print_plan(
 ) -> int:
     """Print the plan; write nothing. only: field of a cell -> its values. Returns exit code 0."""
     store = ReadStore(store.uri)  # a Store would put what is damaged into quarantine
-    sources = open_sources(store, {s: p.folder for s, p in plans.items() if p.built and p.folder is not None})
+    sources = open_sources(store, built_folders(plans))
     built = sources.manifests
     plan = make_plan(study, fingerprints_of(study, built), only)
     left, damaged = _left(study, plan, store)
     display.say(f"study {study.name}: {study.title}")
     counts = {}
-    for source, data in plans.items():
-        counts[source] = _counts(source, data, built, study)
-        display.say(_data_line(source, data, counts[source]))
+    for label, data in plans.items():
+        counts[label] = _counts(label, data, built, study)
+        display.say(_data_line(label, data, counts[label]))
+    for names, line in input_lines(study):
+        display.say(f"  images of {names}: {line}")
     for line in (*_plan_lines(plan, left), *_damage_lines((*sources.damage, *damaged))):
         display.say(line)
     for line in _cost_lines(forecast(left.encoders, left.cells, counts)):
@@ -61,24 +64,24 @@ def _damage_lines(damage: tuple[Damage, ...]) -> list[str]:
     return [*lines, f"  and {more} more that are damaged: sweep.status --json has them all"] if more > 0 else lines
 
 
-def _counts(source: str, data: DataPlan, built: Mapping[str, Manifest], study: Study) -> dict[str, int]:
-    if source in built:
-        return {split: part["images"] for split, part in built[source].counts["splits"].items()}
+def _counts(label: str, data: DataPlan, built: Mapping[str, Manifest], study: Study) -> dict[str, int]:
+    if label in built:
+        return {split: part["images"] for split, part in built[label].counts["splits"].items()}
     if data.raw is None:
         assert study.synthetic is not None, "without shards and without an archive plan_data would have refused it"
-        return study.synthetic.image_counts()[source]
+        return study.synthetic.image_counts()[data.spec.source]
     # What the archive lists: no image is opened, so some may still be rejected when it is built.
     counts = {"train": 0, "val": 0, "test": 0}
-    for record in get_source(source).read_records(data.raw, options_of(data.spec)):
+    for record in get_source(data.spec.source).read_records(data.raw, options_of(data.spec)):
         counts[record.split] += 1
     return counts
 
 
-def _data_line(source: str, data: DataPlan, counts: dict[str, int]) -> str:
+def _data_line(label: str, data: DataPlan, counts: dict[str, int]) -> str:
     numbers = ", ".join(f"{split} {number:,}" for split, number in counts.items())
     if data.built:
-        return f"  {source}: built ({data.folder}): {numbers}"
-    return f"  {source}: to be built from {data.raw or 'synthetic archives, still to be written'}: {numbers} listed"
+        return f"  {label}: built ({data.folder}): {numbers}"
+    return f"  {label}: to be built from {data.raw or 'synthetic archives, still to be written'}: {numbers} listed"
 
 
 def _plan_lines(plan: Plan, left: Pending) -> list[str]:

@@ -127,9 +127,9 @@ def analyse(
 ) -> Analysis:
     """All statistics of the results; those that need predictions only where the store has them.
 
-    store: None leaves out all that is made from predictions. folders: source -> folder of its shards in the store,
-    for subgroups. threads: for reading and measuring cells; by default four for
-    each processor, since they also wait for the storage. comparisons: of these results, where they are made already.
+    store: None leaves out all that is made from predictions. folders: label of a build -> folder of its shards
+    in the store, for subgroups. threads: for reading and measuring cells; by default four for each processor, since
+    they also wait for the storage. comparisons: of these results, where they are made already.
     Missing, failed and unreadable cells are named in notes and unusable, never raised.
     """
     comparisons = comparisons or compare_methods(study_summaries(study, plan, results))
@@ -144,15 +144,16 @@ def analyse(
     found = Analysis(study.name, what_varies(layout) if results else "no cell was asked for", comparisons.reference)
     with ThreadPoolExecutor(threads or 4 * (os.cpu_count() or 1)) as pool:
         reader = MetricReader(store, {cell.key: cell for cell in plan.cells}, pool) if store is not None else None
-        for dataset in (d for d in study.datasets if any(d.source == source for source, _ in layout.datasets)):
+        for dataset in (d for d in study.datasets if any(d.instance == name for name, _ in layout.datasets)):
             # One test set for all columns: methods are compared on the same patients.
-            own = [result for result in results if result.dataset == dataset.source]
-            tests, reasons, not_read = _test_set(dataset, own, reader, folders or {})
+            own = [result for result in results if result.dataset == dataset.instance]
+            label = study.any_build(dataset, folders or {})
+            tests, reasons, not_read = _test_set(dataset, own, reader, (folders or {}).get(label or ""))
             unread |= not_read
             notes += [f"{dataset.display}: {reason}" for reason in reasons]
-            sizes += _group_sizes(dataset.source, tests)
+            sizes += _group_sizes(dataset.instance, tests)
             for protocol, percent in layout.columns:
-                column, not_used = _column(comparisons, dataset.source, protocol, percent, tests, reader)
+                column, not_used = _column(comparisons, dataset.instance, protocol, percent, tests, reader)
                 unusable |= not_used
                 found = _with_rows(found, column)
                 columns.append(
@@ -180,11 +181,11 @@ def _nan_notes(broken: Sequence[CellResult]) -> list[str]:
 
 
 def _test_set(
-    dataset: Dataset, results: Sequence[CellResult], reader: MetricReader | None, folders: Mapping[str, str]
+    dataset: Dataset, results: Sequence[CellResult], reader: MetricReader | None, folder: str | None
 ) -> tuple[TestSet | None, list[str], bool]:
     """The test set of a dataset, None where no prediction can be read; what is left out, for the notes; and `unread`.
 
-    unread: as in Analysis, of this dataset.
+    folder: of its shards, None where they are not there. unread: as in Analysis, of this dataset.
     """
     if reader is None:
         return None, ["without the storage there are no intervals over patients, calibration or subgroups"], False
@@ -193,7 +194,6 @@ def _test_set(
     if images is None:
         reason = "no cell is finished" if not done else "no finished cell has predictions that can be read"
         return None, [reason], unread
-    folder = folders.get(dataset.source)
     if folder is None:
         return make_test_set(images, None), ["no subgroups: its shards are not in the storage"], unread
     try:
@@ -204,9 +204,9 @@ def _test_set(
     return make_test_set(images, metadata), [], unread
 
 
-def _group_sizes(source: str, tests: TestSet | None) -> list[GroupSizeRow]:
+def _group_sizes(dataset: str, tests: TestSet | None) -> list[GroupSizeRow]:
     return [
-        GroupSizeRow(source, a.name, group, images, patients, group in a.compared)
+        GroupSizeRow(dataset, a.name, group, images, patients, group in a.compared)
         for a in (tests.attributes if tests is not None else ())
         for group, images, patients in zip(a.groups, a.num_images, a.num_patients, strict=True)
     ]
@@ -214,14 +214,14 @@ def _group_sizes(source: str, tests: TestSet | None) -> list[GroupSizeRow]:
 
 def _column(
     comparisons: Comparisons,
-    source: str,
+    dataset: str,
     protocol: str,
     percent: int,
     tests: TestSet | None,
     reader: MetricReader | None,
 ) -> tuple[ColumnStatistics, dict[str, str]]:
     """A column with what its predictions say, and key -> why a finished cell's were not used."""
-    column = ColumnStatistics(comparisons, source, protocol, percent, {}, tests)
+    column = ColumnStatistics(comparisons, dataset, protocol, percent, {}, tests)
     if tests is None or reader is None:
         return column, {}
     measures, unusable = reader.measure(tests, [cell for cell in column.cells if cell.status == Status.DONE])

@@ -1,8 +1,8 @@
 """What are the rows of the statistics' files? One frozen class a file; its fields are the columns, in this order.
 
 Columns that several files share:
-- dataset: source name, such as `chexpert`; protocol: LP, LPFT or FT; label_percent: share of the training labels that
-  were used, in percent. attribute, group: how test images are grouped.
+- dataset: its name in the study, `chexpert` where it has no other; protocol: LP, LPFT or FT; label_percent: share of
+  the training labels that were used, in percent. attribute, group: how test images are grouped.
 - method: name of an encoder row; display_name: the same as tables print it.
 - n_pos, n_neg: test images whose label of the finding is known to be 1, to be 0; empty for a macro.
 - patients_low, patients_high: 95% interval of the row's number over test patients, the models being given

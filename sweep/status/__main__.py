@@ -11,7 +11,7 @@ from rich.live import Live
 
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
-from sweep.cli.options import DEFAULT_STORAGE, AsJson, Only, RawOfRun, StorageOfRun
+from sweep.cli.options import DEFAULT_STORAGE, AsJson, Command, Only, RawOfRun, StorageOfRun
 
 if TYPE_CHECKING:
     from sweep.status.readers import StatusReader
@@ -20,8 +20,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 
 
 @app.command(
+    cls=Command,
     epilog="It only reads, from any machine that reaches the storage, as often as you like. Exit codes: 0 "
-    "whatever it finds, damage included; 2 bad input; 3 the storage cannot be reached."
+    "whatever it finds, damage included; 2 bad input; 3 the storage cannot be reached.",
 )
 def status(
     storage: StorageOfRun = DEFAULT_STORAGE,

@@ -37,13 +37,14 @@ class StatusReader(Protocol):
 
 
 def open_reader(study: str | None, storage: str, raw: Sequence[str] = (), only: Sequence[str] = ()) -> StatusReader:
-    """Of one study, or of the whole storage. raw: SOURCE=DIR; only: FIELD=VALUE,...
+    """Of one study, or of the whole storage. raw: SOURCE=DIR or NAME=DIR; only: FIELD=VALUE,...
 
     Raises BadInput or ValueError for an argument that cannot be used.
     """
     loaded = load_study(study) if study else None
     chosen = parse_only(only)
     store = ReadStore(storage)
+    store.check_folder()
     if not store.files.exists(""):
         raise BadInput(f"storage {storage} does not exist: give what sweep.run was given as --storage")
     if loaded is not None:
@@ -119,9 +120,9 @@ class StudyStatusReader:
         folders = data_folders(self.study, self.raw, self.store)
         sources = open_sources(self.store, folders, self.whole_shards)
         damaged = {found.name for found in sources.damage}
-        without = [spec.source for spec in self.study.builds() if spec.source not in sources.manifests]
-        unreadable = sorted(source for source in without if data_name(source) in damaged)
-        missing = [source for source in without if data_name(source) not in damaged]  # or removed while this reads
+        without = [b.label for b in self.study.data_builds() if b.label not in sources.manifests]
+        unreadable = sorted(label for label in without if data_name(label) in damaged)
+        missing = [label for label in without if data_name(label) not in damaged]  # or removed while this reads
         notes: tuple[str, ...] = (f"{NOT_BUILT} yet: {', '.join(missing)}",) if missing else ()
         if unreadable:
             notes += (

@@ -31,13 +31,13 @@ class Damage:
         return f"{self.name}: {self.sentence}"
 
 
-def data_name(source: str) -> str:
-    """Name of a source's shards as an item: `data chexpert`."""
-    return f"{DATA} {source}"
+def data_name(label: str) -> str:
+    """Name of a build's shards as an item: `data chexpert`."""
+    return f"{DATA} {label}"
 
 
-def data_damage(source: str, folder: str, faults: Sequence[str]) -> Damage:
-    """Of a source's shards. faults: one for each damaged file, at least one."""
+def data_damage(label: str, folder: str, faults: Sequence[str]) -> Damage:
+    """Of a build's shards. faults: one for each damaged file, at least one."""
     more = f" (and {len(faults) - 1} more files of it)" if len(faults) > 1 else ""
     mend = f"remove {folder} and run sweep.run again, which builds it again from the archive"
-    return Damage(data_name(source), folder, faults[0] + more, mend)
+    return Damage(data_name(label), folder, faults[0] + more, mend)

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from datasets_io.storage.files import Files, below
+from datasets_io.storage.files import Files, below, file_in_the_way
 from sweep.store.store import ReadStore
+from sweep.studies.bad_input import BadInput
 
 PROBE = ".can-be-written"  # a file that is written and removed at once
 
@@ -21,8 +22,11 @@ class ReportFolder:
 
     @classmethod
     def elsewhere(cls, uri: str) -> "ReportFolder":
-        """A folder or URI of the reader's choice."""
-        return cls(Files(uri))
+        """A folder or URI of the reader's choice. Raises BadInput where a file stands in its place."""
+        files = Files(uri)
+        if files.is_local and (file := file_in_the_way(files.root)) is not None:
+            raise BadInput(f"--to {uri}: {file} is a file; give a folder, which is made where it is not there")
+        return cls(files)
 
     def check(self) -> None:
         """Raise the OSError of a folder that cannot be written, before hours of work are to be kept there."""

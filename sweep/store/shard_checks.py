@@ -23,7 +23,10 @@ READERS = 8
 
 @dataclass(frozen=True)
 class Sources:
-    """folders: source -> folder of its shards; manifests: of those whose manifest is whole. damage: what is not."""
+    """folders: label of a build -> folder of its shards; manifests: of those whose manifest is whole.
+
+    damage: what is not whole.
+    """
 
     folders: Mapping[str, str]
     manifests: Mapping[str, Manifest]
@@ -33,26 +36,26 @@ class Sources:
 def open_sources(store: ReadStore, folders: Mapping[str, str], whole: set[str] | None = None) -> Sources:
     """Read every manifest and the footer of every shard; with a thorough store all bytes of held-out shards too.
 
-    folders: source -> folder of its shards. whole: paths of shards that were found whole before; they are not checked
-    again, and new ones are added. A source whose folder is gone by now is in neither folders, manifests nor damage.
-    Raises NewerSchema for a manifest that a newer version wrote.
+    folders: label of a build -> folder of its shards. whole: paths of shards that were found whole before; they are
+    not checked again, and new ones are added. A build whose folder is gone by now is in neither folders, manifests nor
+    damage. Raises NewerSchema for a manifest that a newer version wrote.
     """
     whole = set() if whole is None else whole
     manifests: dict[str, Manifest] = {}
     damage: list[Damage] = []
-    for source, folder in folders.items():
+    for label, folder in folders.items():
         try:
             manifest = whole_manifest(store.files, folder)
         except FileNotFoundError:  # removed since it was listed, as one is told to do with damaged data: not built
             continue
         except ValueError as error:
-            damage.append(data_damage(source, folder, [str(error)]))
+            damage.append(data_damage(label, folder, [str(error)]))
             continue
-        manifests[source] = manifest  # also with damaged shards: what was computed on them before stays known
+        manifests[label] = manifest  # also with damaged shards: what was computed on them before stays known
         faults = damaged_shards(store.files, folder, manifest.shards, store.thorough, whole)
         if faults:
-            damage.append(data_damage(source, folder, faults))
-    return Sources({s: folder for s, folder in folders.items() if s in manifests}, manifests, tuple(damage))
+            damage.append(data_damage(label, folder, faults))
+    return Sources({label: folder for label, folder in folders.items() if label in manifests}, manifests, tuple(damage))
 
 
 def whole_manifest(files: ReadFiles, folder: str) -> Manifest:

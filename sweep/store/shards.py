@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,17 +10,20 @@ from datasets_io.build.spec import BuildSpec, data_folder, identity_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest
 from datasets_io.corpus.read import local_cache, read_manifest
 from datasets_io.fingerprint import fingerprint
-from datasets_io.sources.registry import get_source
+from datasets_io.nearest import did_you_mean
+from datasets_io.schema import ArchiveError
+from datasets_io.sources.registry import SOURCES, get_source
 from datasets_io.synthetic.archives import is_written
 from sweep.store.damage import DATA, data_damage
 from sweep.store.shard_checks import whole_manifest
 from sweep.store.store import RAW, ReadStore
+from sweep.studies.builds import Build
 from sweep.studies.study import Study
 
 
 @dataclass(frozen=True)
 class DataPlan:
-    """Where a source of a study comes from.
+    """Where a build of a study comes from.
 
     raw: its archive; None for shards found in the storage, and for synthetic archives that are not written yet.
     folder: of its shards; None where it cannot be known before the archive is written. built: whether they are there.
@@ -32,29 +36,32 @@ class DataPlan:
 
 
 def data_folders(study: Study, raw: Sequence[str], store: ReadStore) -> dict[str, str]:
-    """Source -> folder of its finished shards, damaged ones included; a source that is not built yet is not in it.
+    """Label of a build -> folder of its finished shards, damaged ones included; one that is not built is not in it.
 
     The archives that are named come first, then what the storage has; of several builds that of the last report.
     Raises ValueError where a choice is to be made.
     """
-    named = parse_raw(raw)
+    named = parse_raw(raw, study)
     folders = built_folders(_planned(study, named, store))
-    for spec in study.builds():
-        if spec.source not in folders and spec.source not in named:
+    archives = archives_of(study, named)
+    for build in study.data_builds():
+        if build.label not in folders and build.instance not in archives:
             # A damaged manifest does not say what it was built by: any one is taken, so that the damage is reported.
-            found = builds_of(store, spec) or damaged_builds(store, spec.source)[:1]
-            if len(found) > 1:
+            found = builds_of(store, build.spec)
+            if len(found) > 1 or (found and _share_a_form(study, build)):
                 # Of several builds _one_build raises what to do about it.
-                found = _recorded(study, spec.source, found, store) or [_one_build(study, store, spec)]
+                found = _recorded(study, build.label, found, store) or [_one_build(study, store, build)]
+            found = found or damaged_builds(store, build.source)[:1]
             if found:
-                folders[spec.source] = found[0]
+                folders[build.label] = found[0]
     return folders
 
 
 def raw_archives(study: Study, raw: Sequence[str], store: ReadStore) -> dict[str, Path]:
-    """Source -> its raw archive, where it was named or is synthetic and lies in the storage."""
-    plans = _planned(study, parse_raw(raw), store)
-    return {source: plan.raw for source, plan in plans.items() if plan.raw is not None}
+    """Name of a use of a source -> its raw archive, where it was named or is synthetic and lies in the storage."""
+    plans = _planned(study, parse_raw(raw, study), store)
+    archives = {build.instance: plans[build.label].raw for build in study.data_builds() if build.label in plans}
+    return {name: path for name, path in archives.items() if path is not None}
 
 
 def _planned(study: Study, named: dict[str, Path], store: ReadStore) -> dict[str, DataPlan]:
@@ -64,32 +71,90 @@ def _planned(study: Study, named: dict[str, Path], store: ReadStore) -> dict[str
     return {}
 
 
-def _recorded(study: Study, source: str, folders: Sequence[str], store: ReadStore) -> list[str]:
+def _share_a_form(study: Study, build: Build) -> bool:
+    """Whether another use of its source is built alike, from any archive: a build does not say of which it is.
+
+    Sources with findings of their own read one archive, which all their uses share where none is named.
+    """
+    if get_source(build.source).findings_in is None:
+        return False
+    wanted = identity_of(build.spec)
+    others = (other for other in study.data_builds() if other.instance != build.instance)
+    return any(identity_of(other.spec) == wanted for other in others)
+
+
+def _recorded(study: Study, label: str, folders: Sequence[str], store: ReadStore) -> list[str]:
     """Among several builds the one that the last report of this study was made from, if it is there."""
     path = store.report_path(study.name, "study.json")
     if not store.files.exists(path):
         return []
     try:
-        wanted = json.loads(store.files.read(path))["data"][source]["fingerprint"]
+        wanted = json.loads(store.files.read(path))["data"][label]["fingerprint"]
     except (ValueError, KeyError, TypeError):  # a report can be made again: that it is damaged costs this choice only
         return []
     return [folder for folder, m in _manifests_in(store, folders) if m is not None and m.fingerprint == wanted]
 
 
-def parse_raw(values: Sequence[str]) -> dict[str, Path]:
-    """`mimic_cxr=DIR` -> {"mimic_cxr": Path}. Raises ValueError for another form, an unknown source, no folder."""
+def parse_raw(values: Sequence[str], study: Study | None = None) -> dict[str, Path]:
+    """`mimic_cxr=DIR` -> {"mimic_cxr": Path}. Names are sources, and the study's own names of their uses.
+
+    Raises ValueError for another form, an unknown name, no folder.
+    """
     raw: dict[str, Path] = {}
+    instances = study.instances if study is not None else {}
     for text in values:
-        source, separator, folder = text.partition("=")
+        name, separator, folder = text.partition("=")
         if not separator or not folder:
             raise ValueError(f"--raw {text!r} is not SOURCE=DIR; for example --raw mimic_cxr=/data/MIMIC-CXR")
-        get_source(source)
-        if source in raw:
-            raise ValueError(f"--raw names {source} twice")
-        raw[source] = Path(folder).expanduser()
-        if not raw[source].is_dir():
-            raise ValueError(f"--raw {source}: folder {folder} does not exist")
+        if name not in instances:
+            _check_source(name, study)
+        if name in raw:
+            raise ValueError(
+                f"--raw names {name} twice; where a study uses a source twice, each use has a name: "
+                "Dataset(name=...) or Study(corpus_name=...), and --raw NAME=DIR"
+            )
+        raw[name] = Path(folder).expanduser()
+        if not raw[name].is_dir():
+            raise ValueError(f"--raw {name}: folder {folder} does not exist")
     return raw
+
+
+def _check_source(name: str, study: Study | None) -> None:
+    if name in SOURCES:
+        return
+    reads, known = "", set(SOURCES)
+    if study is not None:
+        reads, known = f"; study {study.name!r} reads {_listed(study)}", known | set(study.instances)
+    raise ValueError(
+        f"--raw {name}: there is no source {name!r}; known: {', '.join(sorted(SOURCES))}{reads}"
+        f"{did_you_mean(name, sorted(known))}"
+    )
+
+
+def _listed(study: Study) -> str:
+    """`inside (csv_images), chexpert`: the names of the study's uses of sources, with the source where it differs."""
+    return ", ".join(name if name == source else f"{name} ({source})" for name, source in study.instances.items())
+
+
+def archives_of(study: Study, raw: Mapping[str, Path]) -> dict[str, Path]:
+    """Name of a use of a source -> the archive that was named for it: its own, else its source's.
+
+    raw: as `parse_raw` gives. Raises ValueError for an archive that no use reads.
+    """
+    found, read = {}, set()
+    for instance, source in study.instances.items():
+        name = instance if instance in raw else source
+        if name in raw:
+            found[instance] = raw[name]
+            read.add(name)
+    unused = sorted(set(raw) - read)
+    if unused and unused[0] in study.instances.values():
+        own = [instance for instance, source in study.instances.items() if source == unused[0]]
+        raise ValueError(f"--raw {unused[0]} is read by nothing: {' and '.join(own)} have archives of their own")
+    if unused:
+        hint = did_you_mean(unused[0], study.instances)
+        raise ValueError(f"study {study.name!r} does not read {', '.join(unused)}; it reads {_listed(study)}{hint}")
+    return found
 
 
 def synthetic_root(study: Study, store: ReadStore) -> Path:
@@ -100,46 +165,65 @@ def synthetic_root(study: Study, store: ReadStore) -> Path:
     return base / RAW / name
 
 
-def plan_data(study: Study, raw: dict[str, Path], store: ReadStore) -> dict[str, DataPlan]:
-    """Source -> where its data comes from. Writes nothing. raw: source -> archive that was named.
+def plan_data(study: Study, raw: Mapping[str, Path], store: ReadStore) -> dict[str, DataPlan]:
+    """Label of a build -> where its data comes from. Writes nothing. raw: as `parse_raw` gives.
 
-    Raises ValueError for an archive that the study does not read, and where the storage lacks a source or has several
-    builds of it.
+    Raises ValueError for an archive that the study does not read, and where the storage lacks a build or has several
+    of it.
     """
-    specs = {spec.source: spec for spec in study.builds()}
-    unused = sorted(set(raw) - set(specs))
-    if unused:
-        raise ValueError(f"study {study.name!r} does not read {', '.join(unused)}; it reads {', '.join(specs)}")
-    found: dict[str, DataPlan] = {}
-    for source, spec in specs.items():
-        if source in raw:
-            folder = data_folder(spec, raw[source])
-            found[source] = DataPlan(spec, raw[source], folder, store.files.exists(f"{folder}/{MANIFEST}"))
+    archives = archives_of(study, raw)
+    builds = study.data_builds()
     # Synthetic data stands in only where no archive is named.
     if not raw and study.synthetic is not None:
-        return _plan_synthetic(study, store, specs)
-    for source, spec in specs.items():
-        if source not in found:
-            found[source] = find_built(study, store, spec)
-    return found
+        return _plan_synthetic(study, store, builds)
+    found: dict[str, DataPlan] = {}
+    for build in builds:
+        if build.instance in archives:
+            with naming(build.label, build.spec):
+                found[build.label] = _plan_of(build.spec, archives[build.instance], store)
+    for build in builds:  # in a second pass: an archive that is not whole is named before a build that is not there
+        if build.label not in found:
+            recorded = _recorded(study, build.label, builds_of(store, build.spec), store)
+            unclear = _share_a_form(study, build)
+            folder = recorded[0] if unclear and recorded else _one_build(study, store, build)
+            found[build.label] = DataPlan(build.spec, None, folder, True)
+    return {build.label: found[build.label] for build in builds}
+
+
+@contextmanager
+def naming(label: str, spec: BuildSpec) -> Iterator[None]:
+    """An ArchiveError of the block names the build, where the source's name, which it may have, does not tell it."""
+    try:
+        yield
+    except ArchiveError as error:
+        if label == spec.source:
+            raise
+        raise ArchiveError(f"{label}: {error}") from error
+
+
+def _plan_of(spec: BuildSpec, raw: Path, store: ReadStore) -> DataPlan:
+    folder = data_folder(spec, raw)
+    return DataPlan(spec, raw, folder, store.files.exists(f"{folder}/{MANIFEST}"))
 
 
 def built_folders(plans: Mapping[str, DataPlan]) -> dict[str, str]:
-    """Source -> folder of its shards, of the sources that are built."""
-    return {source: plan.folder for source, plan in plans.items() if plan.built and plan.folder is not None}
+    """Label of a build -> folder of its shards, of those that are there."""
+    return {label: plan.folder for label, plan in plans.items() if plan.built and plan.folder is not None}
 
 
-def _plan_synthetic(study: Study, store: ReadStore, specs: Mapping[str, BuildSpec]) -> dict[str, DataPlan]:
+def _plan_synthetic(study: Study, store: ReadStore, builds: Sequence[Build]) -> dict[str, DataPlan]:
     assert study.synthetic is not None, "only studies with synthetic data come here"
+    for build in builds:
+        if build.source not in study.synthetic.image_counts():
+            raise ValueError(
+                f"study {study.name!r} needs {build.label}, and there are no synthetic archives of {build.source}: "
+                f"give its folder with --raw {build.instance}=DIR"
+            )
     archives = is_written(study.synthetic, synthetic_root(study, store))
     if archives is None:
         # Folders are named by the archives' content, which is not known yet.
-        return {source: DataPlan(spec, None, None, False) for source, spec in specs.items()}
-    plans = {}
-    for source, spec in specs.items():
-        folder = data_folder(spec, archives[source])
-        plans[source] = DataPlan(spec, archives[source], folder, store.files.exists(f"{folder}/{MANIFEST}"))
-    return plans
+        return {build.label: DataPlan(build.spec, None, None, False) for build in builds}
+    return {build.label: _plan_of(build.spec, archives[build.source], store) for build in builds}
 
 
 def builds_of(store: ReadStore, spec: BuildSpec) -> list[str]:
@@ -173,25 +257,29 @@ def _manifests_in(store: ReadStore, folders: Iterable[str]) -> Iterator[tuple[st
 
 def find_built(study: Study, store: ReadStore, spec: BuildSpec) -> DataPlan:
     """The one build of a source. Raises ValueError where the storage has none that is whole, or more than one."""
-    return DataPlan(spec, None, _one_build(study, store, spec), True)
+    return DataPlan(spec, None, _one_build(study, store, Build(spec.source, spec.source, spec)), True)
 
 
-def _one_build(study: Study, store: ReadStore, spec: BuildSpec) -> str:
-    folders = builds_of(store, spec)
+def _one_build(study: Study, store: ReadStore, build: Build) -> str:
+    folders, give = builds_of(store, build.spec), f"--raw {build.instance}=DIR"
     # A damaged manifest does not say what it was built by: beside a whole build it may be of another study.
-    if not folders and (damaged := damaged_builds(store, spec.source)):
+    if not folders and (damaged := damaged_builds(store, build.source)):
         raise ValueError(
-            f"{damaged[0]}/{MANIFEST} is damaged: remove {damaged[0]} and give {spec.source}'s folder with "
-            f"--raw {spec.source}=DIR, so that it is built again"
+            f"{damaged[0]}/{MANIFEST} is damaged: remove {damaged[0]} and give {build.instance}'s folder with "
+            f"{give}, so that it is built again"
         )
     if not folders:
         raise ValueError(
-            f"study {study.name!r} needs {spec.source}, and {store.uri} has no build of it{_near_miss(store, spec)}: "
-            f"give its folder with --raw {spec.source}=DIR"
+            f"study {study.name!r} needs {build.label}, and {store.uri} has no build of it"
+            f"{_near_miss(store, build.spec)}: give its folder with {give}"
         )
     if len(folders) > 1:
+        raise ValueError(f"{store.uri} has {len(folders)} builds of {build.label}: say which with {give}")
+    if _share_a_form(study, build):
+        alike = [name for name, source in study.instances.items() if source == build.source]
         raise ValueError(
-            f"{store.uri} has {len(folders)} builds of {spec.source}: say which with --raw {spec.source}=DIR"
+            f"study {study.name!r} uses {build.source} as {' and as '.join(alike)}, and {store.uri} does not say which "
+            f"of them its build is of: name the archive of each, {' '.join(f'--raw {name}=DIR' for name in alike)}"
         )
     return folders[0]
 
@@ -209,14 +297,14 @@ def _near_miss(store: ReadStore, spec: BuildSpec) -> str:
 
 
 def manifests(folders: Mapping[str, str], store: ReadStore) -> dict[str, Manifest]:
-    """Source -> manifest of its shards, with the counts that commands print.
+    """Label of a build -> manifest of its shards, with the counts that commands print.
 
     Raises ValueError that says what to do about a damaged one, NewerSchema for one of a newer version.
     """
     found: dict[str, Manifest] = {}
-    for source, folder in folders.items():
+    for label, folder in folders.items():
         try:
-            found[source] = whole_manifest(store.files, folder)
+            found[label] = whole_manifest(store.files, folder)
         except ValueError as error:
-            raise ValueError(data_damage(source, folder, [str(error)]).sentence) from error
+            raise ValueError(data_damage(label, folder, [str(error)]).sentence) from error
     return found

@@ -24,7 +24,7 @@ from sweep.studies.study import Study
 class Origin:
     """How the command was told about this study, so that a report can print commands that work.
 
-    study: a name or a Python file; raw: SOURCE=DIR as given.
+    study: a name or a Python file; raw: SOURCE=DIR or NAME=DIR as given.
     """
 
     study: str
@@ -44,10 +44,10 @@ class Snapshot:
     """All that a storage holds of a study, read once: reports, figures and exports are made from it.
 
     results: one for each cell, in the plan's order; broken: those of them that held NaN, and count as failed.
-    manifests, data_folders: source -> manifest and folder of its shards, of those whose manifest is whole.
-    raw: source -> its raw archive, where it is at hand. encoders: one for each of the plan, in its order.
-    cells: key of a finished cell -> its training. failures: name of an item that failed or is damaged -> error,
-    traceback, and for a damaged one its status. damage: name of an item -> what is damaged in it.
+    manifests, data_folders: label of a build (`Study.data_builds`) -> manifest and folder of its shards, of those whose
+    manifest is whole. raw: name of a use of a source -> its raw archive, where it is at hand. encoders: one for each
+    of the plan, in its order. cells: key of a finished cell -> its training. failures: name of an item that failed or
+    is damaged -> error, traceback, and for a damaged one its status. damage: name of an item -> what is damaged in it.
     """
 
     study: Study
@@ -66,8 +66,8 @@ class Snapshot:
 
     @property
     def damaged_sources(self) -> tuple[str, ...]:
-        """Sources whose shards or manifest are damaged."""
-        return tuple(spec.source for spec in self.study.builds() if data_name(spec.source) in self.damage)
+        """Labels of builds whose shards or manifest are damaged."""
+        return tuple(build.label for build in self.study.data_builds() if data_name(build.label) in self.damage)
 
     @property
     def logs(self) -> str:
@@ -136,13 +136,14 @@ class OpenedStudy:
 def open_study(
     study_name: str, storage: str, raw: Sequence[str] = (), only: Sequence[str] = (), thorough: bool = False
 ) -> OpenedStudy:
-    """A storage that is only read. raw: SOURCE=DIR; only: FIELD=VALUE,...; thorough: as of ReadStore.
+    """A storage that is only read. raw: SOURCE=DIR or NAME=DIR; only: FIELD=VALUE,...; thorough: as of ReadStore.
 
     Raises BadInput for an argument that cannot be used, and for data that a newer version wrote.
     """
     try:
         study = load_study(study_name)
         store = ReadStore(storage, thorough)
+        store.check_folder()
         if not store.files.exists(""):
             raise ValueError(f"storage {storage} does not exist: give what sweep.run was given as --storage")
         # Keys hold the fingerprints of data, so manifests come first: without one its cells have other keys.
@@ -154,13 +155,13 @@ def open_study(
 
 
 def fingerprints_of(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, str]:
-    """Of every source that the study reads; NOT_BUILT for one without a whole manifest."""
-    return {spec.source: fingerprint_of(spec.source, manifests) for spec in study.builds()}
+    """Label of every build that the study reads -> its fingerprint; NOT_BUILT for one without a whole manifest."""
+    return {build.label: fingerprint_of(build.label, manifests) for build in study.data_builds()}
 
 
-def fingerprint_of(source: str, manifests: Mapping[str, Manifest]) -> str:
-    """Of a source's shards, 12 hex digits; NOT_BUILT for one without a whole manifest."""
-    return manifests[source].fingerprint if source in manifests else NOT_BUILT
+def fingerprint_of(label: str, manifests: Mapping[str, Manifest]) -> str:
+    """Of a build's shards, 12 hex digits; NOT_BUILT for one without a whole manifest."""
+    return manifests[label].fingerprint if label in manifests else NOT_BUILT
 
 
 def read_snapshot(study_name: str, storage: str, raw: Sequence[str] = (), only: Sequence[str] = ()) -> Snapshot:

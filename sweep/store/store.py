@@ -16,7 +16,7 @@ from datasets_io.storage.artefacts import (
     open_artefacts,
     quarantine,
 )
-from datasets_io.storage.files import Files, ReadFiles
+from datasets_io.storage.files import Files, ReadFiles, file_in_the_way
 from sweep.store.damage import RUN_AGAIN, RUN_AGAIN_READING, Damage
 from sweep.studies.cell import EncoderRun, Item
 
@@ -37,9 +37,16 @@ class ReadStore:
     def __init__(self, uri: str, thorough: bool = False):
         if not uri.strip():
             raise ValueError("--storage is empty; give a folder or a URI such as s3://bucket/radsweep")
+        if found := re.match("([a-z][a-z0-9]+):/(?!/)(.*)", uri):  # one slash: pyarrow would take it for a folder
+            raise ValueError(f"--storage {uri!r} is no URI; did you mean '{found[1]}://{found[2]}'?")
         self.files = ReadFiles(uri)
         self.uri = uri if "://" in uri else self.files.root
         self.thorough = thorough
+
+    def check_folder(self) -> None:
+        """Raise ValueError where a file stands in its place: every listing of such a storage would be empty."""
+        if self.files.is_local and (file := file_in_the_way(self.files.root)) is not None:
+            raise ValueError(f"--storage {self.uri}: {file} is a file; give a folder, which is made if it is not there")
 
     @staticmethod
     def folder(item: Item) -> str:
@@ -48,9 +55,9 @@ class ReadStore:
         return f"{kind}/{item}-{item.key}"
 
     @staticmethod
-    def training_free_folder(kind: str, run: EncoderRun, source: str, key: str) -> str:
+    def training_free_folder(kind: str, run: EncoderRun, dataset: str, key: str) -> str:
         """Of a number without training; kind: `knn`, `zero_shot` or `retrieval`."""
-        return f"{TRAINING_FREE}/{kind}-{run}-{source}-{key}"
+        return f"{TRAINING_FREE}/{kind}-{run}-{dataset}-{key}"
 
     def report_path(self, study: str, name: str) -> str:
         """Of a file of a study's report."""
@@ -131,6 +138,7 @@ class Store(ReadStore):
 
     def __init__(self, uri: str):
         super().__init__(uri)
+        self.check_folder()
         self.files = Files(uri)
 
     def open_whole(self, item: Item, sizes: Mapping[str, int]) -> Artefacts | None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datasets_io.synthetic.plan import SyntheticSpec
+    from sweep.studies.checks import check_study
     from sweep.studies.presets import STUDIES, demo, load_study, paper, released, strict
-    from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study, check_study, study_fingerprint
+    from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study, study_fingerprint
     from sweep.studies.tunable import tuned
     from trainables.networks.heads import HeadSpec
     from trainables.objectives.barlow_twins import BarlowTwinsConfig
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from trainables.objectives.mocov2 import MocoV2Config
     from trainables.objectives.simclr import SimClrConfig
     from trainables.objectives.vicreg import VicRegConfig
+    from trainables.recipe import LabelPolicy, SplitRecipe
     from trainables.views.evaluation import EvalSpec
     from trainables.views.parameters import ViewSpec
 
@@ -35,8 +37,10 @@ __all__ = [
     "HeadSpec",
     "JointConfig",
     "JointSettings",
+    "LabelPolicy",
     "MocoV2Config",
     "SimClrConfig",
+    "SplitRecipe",
     "Study",
     "SyntheticSpec",
     "VicRegConfig",
@@ -53,8 +57,9 @@ __all__ = [
 # Module -> the names that this package takes from it once they are asked for.
 _HOMES = {
     "datasets_io.synthetic.plan": ("SyntheticSpec",),
+    "sweep.studies.checks": ("check_study",),
     "sweep.studies.presets": ("STUDIES", "demo", "load_study", "paper", "released", "strict"),
-    "sweep.studies.study": ("BASELINE", "Dataset", "EncoderRow", "Study", "check_study", "study_fingerprint"),
+    "sweep.studies.study": ("BASELINE", "Dataset", "EncoderRow", "Study", "study_fingerprint"),
     "sweep.studies.tunable": ("tuned",),
     # What a recipe is made of, for study files: these modules may move, this path stays.
     "trainables.networks.heads": ("HeadSpec",),
@@ -65,6 +70,7 @@ _HOMES = {
     "trainables.objectives.mocov2": ("MocoV2Config",),
     "trainables.objectives.simclr": ("SimClrConfig",),
     "trainables.objectives.vicreg": ("VicRegConfig",),
+    "trainables.recipe": ("LabelPolicy", "SplitRecipe"),
     "trainables.views.evaluation": ("EvalSpec",),
     "trainables.views.parameters": ("ViewSpec",),
 }

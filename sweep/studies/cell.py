@@ -13,8 +13,9 @@ from trainables.recipe import DownstreamRecipe
 class EncoderRun:
     """One encoder: a row of the table for one pretraining seed.
 
-    recipe: an EncoderRecipe, or a frozen dataclass of a study file with a `backbone`. `corpus` and `data_fingerprint`
-    are None for rows that see no corpus; `parent` is the encoder whose weights it starts from.
+    recipe: an EncoderRecipe, or a frozen dataclass of a study file with a `backbone`. `corpus`, the name of its use in
+    the study, and `data_fingerprint` are None for rows that see no corpus; `parent` is the encoder whose weights it
+    starts from.
     network_seed: the downstream seed that draws this network, for a row whose network each seed draws anew
     (RandomInit): its cells are those of this seed. None: one network serves all downstream seeds.
     """
@@ -60,6 +61,17 @@ class EncoderRun:
         return pretraining if self.network_seed is None else f"{pretraining}-s{self.network_seed}"
 
 
+def seen_at(encoder: EncoderRun, recipe: DownstreamRecipe) -> int | None:
+    """The side at which a network sees this dataset, where that is another than EvalSpec's; else None.
+
+    It is part of the keys of such results: they were once computed at EvalSpec's size, whatever the network's was.
+    """
+    backbone = encoder.recipe.backbone
+    if backbone.preprocessing is not None or backbone.image_size == recipe.eval_spec.size:
+        return None
+    return int(backbone.image_size)
+
+
 @lru_cache(maxsize=4096)
 def _json_up_to_seed(*parts: str | int) -> str:
     """The JSON list of these parts, still open: what the keys of a place's seeds have in common."""
@@ -68,7 +80,11 @@ def _json_up_to_seed(*parts: str | int) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """One evaluation: encoder x dataset x protocol x label percentage x seed."""
+    """One evaluation: encoder x dataset x protocol x label percentage x seed.
+
+    dataset: the name of its use in the study (`Dataset.instance`). build: label of the shards that it reads, where the
+    dataset has several for different rows; None: the dataset's name. data_fingerprint is theirs.
+    """
 
     encoder: EncoderRun
     dataset: str
@@ -77,16 +93,25 @@ class Cell:
     seed: int
     recipe: DownstreamRecipe
     data_fingerprint: str
+    build: str | None = None
 
-    # The fingerprint of ["cell", encoder's key, dataset, data, protocol, percentage, seed, recipe's key]. The text is
-    # put together by hand, since json.dumps of eight parts a hundred thousand times would be half of planning.
+    @property
+    def shards(self) -> str:
+        """Label of the build that it reads: what folders, manifests and counts are kept under."""
+        return self.dataset if self.build is None else self.build
+
+    # The fingerprint of ["cell", encoder's key, dataset, data, protocol, percentage, seed, recipe's key], and `seen_at`
+    # where that is a size. The text is put together by hand, since json.dumps of eight parts a hundred thousand times
+    # would be half of planning.
     @cached_property
     def key(self) -> str:
         """First 12 hex digits of a SHA-256 over all that decides its result: folders of the storage end in it."""
         opened = _json_up_to_seed(
             "cell", self.encoder.key, self.dataset, self.data_fingerprint, self.protocol, self.label_percent
         )
-        return hashlib.sha256(f'{opened}{self.seed},"{self.recipe.key}"]'.encode()).hexdigest()[:12]
+        seen = seen_at(self.encoder, self.recipe)
+        size = "" if seen is None else f",{seen}"
+        return hashlib.sha256(f'{opened}{self.seed},"{self.recipe.key}"{size}]'.encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
         encoder = f"{self.encoder.row}-p{self.encoder.pretrain_seed}"  # the seed at the end is a drawn network's too

@@ -25,7 +25,7 @@ FLOPS_PER_SECOND = {"V100": 3.0e13, "A100": 6.1e13, "H100": 1.22e14, "CPU core":
 BACKWARD = 2  # a backward pass costs two forward passes
 TOKENS = 40  # of a report, with the padding that buckets leave: an assumption, about 30 words
 BERT_BASE = (12, 768)  # layers, width: what a text encoder by name is taken for
-Counts = Mapping[str, Mapping[str, int]]  # source -> split -> images
+Counts = Mapping[str, Mapping[str, int]]  # label of a build -> split -> images
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,13 @@ class Forecast:
 def forward_flops(spec: BackboneSpec) -> float:
     """FLOPs of one image through a backbone, counted; only the project's own small ones are computed for it."""
     if spec.name in OWN_BACKBONES:
-        return _flops_of_layers(build_backbone(spec, seed=0), torch.zeros(1, 3, spec.image_size, spec.image_size))
+        return _flops_of_layers(
+            build_backbone(spec, seed=0), torch.zeros(1, spec.channels, spec.image_size, spec.image_size)
+        )
     # On the meta device tensors have shapes and no numbers: operations are counted, none is computed.
     with torch.device("meta"):
         backbone = build_backbone(spec, seed=0)
-        images = torch.empty(1, 3, spec.image_size, spec.image_size)
+        images = torch.empty(1, spec.channels, spec.image_size, spec.image_size)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             backbone.eval()(images)
     return float(counter.get_total_flops())
@@ -109,14 +111,14 @@ def key_views(recipe: PretrainRecipe) -> int:
 
 
 def forecast(encoders: Iterable[EncoderRun], cells: Iterable[Cell], counts: Counts) -> Forecast:
-    """What encoders and cells cost together. counts: source -> {"train": images, "val": ..., "test": ...}."""
+    """What encoders and cells cost together. counts: label of a build -> {"train": images, "val": ..., "test": ...}."""
     total = Forecast()
     for encoder in encoders:
         if isinstance(encoder.recipe, PretrainRecipe):
             assert encoder.corpus is not None, f"{encoder} has a pretraining recipe and no corpus"
             total += _of_pretraining(encoder.recipe, counts[encoder.corpus])
     for group in group_seeds(cells):
-        total += _of_cells(group, counts[group[0].dataset])
+        total += _of_cells(group, counts[group[0].shards])
     return total
 
 

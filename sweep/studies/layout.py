@@ -18,7 +18,7 @@ LARGE_BATCHES = (1024, 2048)  # their appendix E, Tables 8 and 9
 class TableLayout:
     """Rows and columns of a table, in order.
 
-    rows: (name, display name, group) of encoders; datasets: (source, display name); columns: (protocol,
+    rows: (name, display name, group) of encoders; datasets: (name, display name); columns: (protocol,
     label_percent). seeds, pretrain_seeds: what was asked for, so that what is missing can be marked.
     paper_rows: (row name, the paper's method, global batch size) of rows that the paper has under another name or
     with another batch than 256. part: a sentence where this is a part of the study alone, else empty. drawn_rows: names
@@ -61,7 +61,7 @@ def layout_of(study: Study, plan: Plan) -> TableLayout:
     rows = [row for row in study.rows if row.name in asked_rows]
     return TableLayout(
         rows=tuple((row.name, row.display, row.group) for row in rows),
-        datasets=tuple((d.source, d.display) for d in study.datasets if d.source in asked_datasets),
+        datasets=tuple((d.instance, d.display) for d in study.datasets if d.instance in asked_datasets),
         columns=tuple(column for column in columns if column in asked_columns),
         seeds=tuple(sorted({cell.seed for cell in plan.cells})),
         pretrain_seeds=tuple(sorted({cell.encoder.pretrain_seed for cell in plan.cells})),

@@ -1,6 +1,8 @@
 """Is a plan the whole of its study, and what of it was not asked for?"""
 
-from sweep.studies.plan import Plan
+from dataclasses import replace
+
+from sweep.studies.plan import Only, Plan
 from sweep.studies.study import Study
 from trainables.registry import PROTOCOLS
 
@@ -13,7 +15,7 @@ def part_of(study: Study, plan: Plan) -> str:
     cells = plan.cells
     kinds = (
         ("row", {row.name for row in study.rows}, {cell.encoder.row for cell in cells}),
-        ("dataset", {dataset.source for dataset in study.datasets}, {cell.dataset for cell in cells}),
+        ("dataset", {dataset.instance for dataset in study.datasets}, {cell.dataset for cell in cells}),
         (
             "column",
             {(name, percent) for name in study.protocols for percent in PROTOCOLS[name].label_percents},
@@ -29,6 +31,19 @@ def part_of(study: Study, plan: Plan) -> str:
     ]
     without = f", without {', '.join(absent)}" if absent else ""
     return f"Part of study {study.name}: {len(cells):,} of {whole:,} cells were asked for{without}."
+
+
+def with_asked_rows(study: Study, only: Only) -> Study:
+    """The study with the rows that `only` names and those that they start from: what others need is not asked for."""
+    asked = set(only["method"]) if "method" in only else {row.name for row in study.rows}
+    recipes = {row.name: row.recipe for row in study.rows + study.hidden_rows}
+    waiting = list(asked)
+    while waiting:
+        start = getattr(recipes[waiting.pop()], "initial", None)
+        if start is not None and start not in asked:
+            asked.add(start)
+            waiting.append(start)
+    return replace(study, rows=tuple(row for row in study.rows if row.name in asked))
 
 
 def num_cells(study: Study) -> int:

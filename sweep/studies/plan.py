@@ -4,9 +4,9 @@ import gc
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from itertools import groupby
 
+from datasets_io.nearest import did_you_mean
 from sweep.studies.cell import Cell, EncoderRun, Item
 from sweep.studies.study import EncoderRow, Study
 from trainables.recipe import PretrainRecipe, RandomInit
@@ -70,7 +70,8 @@ def parse_only(values: Iterable[str]) -> dict[str, tuple[str, ...]]:
                     f"--only {text!r} is not FIELD=VALUE,...; for example --only seed=0,1 or seed=0,1,method=clip"
                 )
             if field not in ONLY_FIELDS:
-                raise ValueError(f"--only knows no field {field!r}; allowed: {', '.join(ONLY_FIELDS)}")
+                hint = did_you_mean(field, ONLY_FIELDS)
+                raise ValueError(f"--only knows no field {field!r}; allowed: {', '.join(ONLY_FIELDS)}{hint}")
             only[field] = (*only.get(field, ()), value)
     return only
 
@@ -78,8 +79,9 @@ def parse_only(values: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def make_plan(study: Study, fingerprints: Mapping[str, str], only: Only) -> Plan:
     """The product of the study's rows, datasets, protocols, percentages and seeds, as far as `only` allows.
 
-    fingerprints: source name -> fingerprint of its shards, for every source of the study. only: as parse_only gives it;
-    what chosen cells start from is added. Raises ValueError for a value of `only` that the study does not have.
+    fingerprints: label of a build -> fingerprint of its shards, for every build that the study reads. only: as
+    parse_only gives it; what chosen cells start from is added. Raises ValueError for a value of `only` that the
+    study does not have.
     """
     _check_only(study, only)
     encoders = _encoders(study, fingerprints)
@@ -100,6 +102,7 @@ def _every_cell(
     """In the table's order: datasets, rows, pretraining seeds, columns, seeds."""
     for dataset in study.datasets:
         for row in study.rows:
+            build = study.build_read(row.recipe.backbone, dataset).label
             for pretrain_seed in study.pretrain_seeds:
                 for protocol in (p for p in study.protocols if row.protocols is None or p in row.protocols):
                     for percent in PROTOCOLS[protocol].label_percents:
@@ -107,12 +110,13 @@ def _every_cell(
                             network_seed = seed if isinstance(row.recipe, RandomInit) else None
                             yield Cell(
                                 encoders[row.name, pretrain_seed, network_seed],
-                                dataset.source,
+                                dataset.instance,
                                 protocol,
                                 percent,
                                 seed,
                                 dataset.recipe,
-                                fingerprints[dataset.source],
+                                fingerprints[build],
+                                None if build == dataset.instance else build,
                             )
 
 
@@ -146,7 +150,7 @@ def _encoders(study: Study, fingerprints: Mapping[str, str]) -> dict[EncoderPlac
         if place not in made:
             run = EncoderRun(row.name, seed, row.recipe, network_seed=network_seed)
             if isinstance(row.recipe, PretrainRecipe):
-                corpus = study.corpus.source
+                corpus = study.corpus_instance
                 parent = make(rows[row.recipe.initial], seed)
                 run = replace(run, corpus=corpus, data_fingerprint=fingerprints[corpus], parent=parent)
             made[place] = run
@@ -183,7 +187,7 @@ def _check_only(study: Study, only: Only) -> None:
     percents = {str(percent) for name in study.protocols for percent in PROTOCOLS[name].label_percents}
     allowed = {
         "method": [row.name for row in study.rows],
-        "dataset": [d.source for d in study.datasets],
+        "dataset": [d.instance for d in study.datasets],
         "protocol": list(study.protocols),
         "label_percent": sorted(percents, key=int),
         "seed": [str(seed) for seed in study.seeds],
@@ -192,8 +196,7 @@ def _check_only(study: Study, only: Only) -> None:
     for field, values in only.items():
         for value in values:
             if value not in allowed[field]:
-                close = get_close_matches(value, allowed[field], 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
+                hint = did_you_mean(value, allowed[field])
                 raise ValueError(
                     f"study {study.name!r} has no {field} {value!r}; it has {', '.join(allowed[field])}{hint}"
                 )

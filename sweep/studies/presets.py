@@ -1,15 +1,17 @@
 """The whole configurations: demo, paper, released, strict. Each is a function that returns a Study."""
 
-import runpy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from datasets_io.build.spec import BuildSpec
+from datasets_io.nearest import did_you_mean
 from datasets_io.sources.nih_cxr14 import NihOptions
 from datasets_io.synthetic.plan import SyntheticSpec
-from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study, check_study
+from sweep.studies.checks import check_study
+from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study
+from sweep.studies.study_file import study_of_file
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2
 from trainables.networks.heads import HeadSpec
 from trainables.networks.text import HuggingFaceText, TinyText
@@ -281,17 +283,22 @@ def load_study(name: str) -> Study:
     if name in STUDIES:
         study = STUDIES[name]()
     elif name.endswith(".py"):
-        path = Path(name)
-        if not path.is_file():
-            raise ValueError(f"study file {name} does not exist")
-        made = runpy.run_path(str(path)).get("study")
-        if not callable(made):
-            raise ValueError(f"study file {name} must define a function study() that returns sweep.studies.Study")
-        study = made()
-        if not isinstance(study, Study):
-            raise ValueError(f"study() in {name} returned a {type(study).__name__}, not a sweep.studies.Study")
+        study = study_of_file(name)
     else:
-        known = ", ".join(STUDIES)
-        raise ValueError(f"unknown study {name!r}; allowed: {known}, or a Python file that defines study()")
+        raise ValueError(
+            f"unknown study {name!r}; allowed: {', '.join(STUDIES)}, or a Python file that defines study(){_hint(name)}"
+        )
     check_study(study)
     return study
+
+
+def _hint(name: str) -> str:
+    """What was meant by a name that is no study: a file whose name lacks its ending, a folder, or a near name."""
+    if Path(f"{name}.py").expanduser().is_file():
+        return f"; did you mean {name + '.py'!r}?"
+    place = Path(name).expanduser()
+    if place.is_dir():
+        return f"; {name!r} is a folder: give a file of it"
+    if place.is_file():
+        return f"; {name!r} is a file, but its name does not end in .py"
+    return did_you_mean(name, STUDIES)

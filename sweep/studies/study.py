@@ -1,16 +1,20 @@
-"""What is a study: rows, datasets, seeds and protocols in one frozen value, checked before any data is seen."""
+"""What is a study: rows, datasets, seeds and protocols in one frozen value that checks/ can check."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from datasets_io.build.spec import BuildSpec
-from datasets_io.fingerprint import fingerprint
-from datasets_io.sources.registry import get_source
+from datasets_io.fingerprint import added, fingerprint
 from datasets_io.synthetic.plan import SyntheticSpec
-from trainables.recipe import DownstreamRecipe, PretrainRecipe, Resources
-from trainables.registry import PROTOCOLS
+from sweep.studies.builds import Build, build_of
+from sweep.studies.inherited import inherited
+from sweep.studies.needed_form import needed_form
+from trainables.recipe import BackboneSpec, DownstreamRecipe, Resources
 
 BASELINE = "baseline"  # the group of rows that others are compared with
+TRAINING_FREE = ("knn", "zero_shot", "retrieval")  # columns without training (sweep/training_free/measures.py)
+NEEDS_REPORTS = ("zero_shot", "retrieval")  # those of them that ask a text tower
 INTERVALS = ("t", "z")  # Student's t with n - 1 degrees of freedom, or the normal distribution's 1.96
 
 
@@ -31,16 +35,25 @@ class EncoderRow:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One column block of the table: a source's shards and the recipe of its cells."""
+    """One column block of the table: one use of a source, its shards and the recipe of its cells.
+
+    name: of this use, where a study uses the source several times; None: the source's name.
+    """
 
     display: str
     build: BuildSpec
     recipe: DownstreamRecipe
+    name: str | None = added(None)
 
     @property
     def source(self) -> str:
-        """Name of its source, which is the dataset's name in cells and files."""
+        """Name of the source that reads its archive: what the images are of."""
         return self.build.source
+
+    @property
+    def instance(self) -> str:
+        """The dataset's name in cells, files, tables, --only and --raw."""
+        return self.source if self.name is None else self.name
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,8 @@ class Study:
     resources: how it is run, which enters no key. show_published: print the paper's numbers beside these.
     hidden_rows: encoders that others start from without being rows themselves. interval: `t` or `z`, of the
     intervals over seeds. training_free: further columns, any of `knn`, `zero_shot` and `retrieval`
-    (sweep/training_free/measures.py).
+    (sweep/training_free/measures.py). corpus_name: of this use of the corpus's source, as `Dataset.name`.
+    A pretraining without a preprocessing has that of the row it starts from.
     """
 
     name: str
@@ -70,44 +84,57 @@ class Study:
     show_published: bool = True
     interval: str = "t"
     training_free: tuple[str, ...] = ()
+    corpus_name: str | None = None
+
+    def __post_init__(self) -> None:
+        # Part of what the study says, so that whoever reads a row, its key or its recipe sees one thing.
+        hidden = inherited(self.hidden_rows, self.rows)
+        object.__setattr__(self, "rows", inherited(self.rows, hidden))
+        object.__setattr__(self, "hidden_rows", hidden)
+
+    @property
+    def corpus_instance(self) -> str:
+        """The corpus's name in files, reports and --raw."""
+        return self.corpus.source if self.corpus_name is None else self.corpus_name
+
+    @property
+    def instances(self) -> dict[str, str]:
+        """Name of each use of a source -> the source: the corpus, then the datasets."""
+        return {self.corpus_instance: self.corpus.source, **{d.instance: d.source for d in self.datasets}}
 
     def builds(self) -> tuple[BuildSpec, ...]:
         """What is to be built of data: the corpus, ordered by hash, then the datasets."""
         # A pretraining shuffles within windows, which the archive's order would fill with the same few patients. A
         # dataset of the corpus's source is that build too; all others keep their order, and so their label subsets.
-        specs = (self.corpus, *(dataset.build for dataset in self.datasets))
-        return tuple(replace(spec, order="hash") if spec.source == self.corpus.source else spec for spec in specs)
+        return (replace(self.corpus, order="hash"), *(self._declared(dataset) for dataset in self.datasets))
 
+    def build_read(self, backbone: BackboneSpec, dataset: Dataset) -> Build:
+        """The build that the cells of a row and a dataset read. It depends on no other row, and no other dataset."""
+        declared = self._declared(dataset)
+        return build_of(dataset.instance, declared, needed_form(backbone, dataset.recipe.eval_spec, declared))
 
-def check_study(study: Study) -> None:
-    """Check what can be wrong before any data is read. Raises ValueError with what is allowed."""
-    names = {row.name for row in study.rows + study.hidden_rows}
-    if study.interval not in INTERVALS:
-        raise ValueError(f"study {study.name!r} has interval {study.interval!r}; allowed: {', '.join(INTERVALS)}")
-    corpus = get_source(study.corpus.source)
-    for protocol in study.protocols:
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"study {study.name!r} has no protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
-        start = PROTOCOLS[protocol].starts_from  # LPFT begins with the head that LP has trained
-        if start is not None and start not in study.protocols:
-            raise ValueError(f"protocol {protocol} starts from {start}: add {start} to the study's protocols")
-    for dataset in study.datasets:
-        get_source(dataset.source)
-    for row in study.rows:
-        if not isinstance(row.recipe, PretrainRecipe):
-            continue
-        if row.recipe.initial not in names:
-            raise ValueError(f"{row.name} starts from {row.recipe.initial!r}, which is no row of study {study.name!r}")
-        if row.recipe.objective.needs_text and not corpus.has_reports:
-            raise ValueError(
-                f"method {row.name!r} reads reports, but corpus {corpus.name!r} has none; take a corpus with "
-                "reports (mimic_cxr, or csv_images with a report column) or leave this method out"
-            )
+    def data_builds(self) -> tuple[Build, ...]:
+        """Every build that the study reads, each label once: the corpus, then those of each dataset's rows."""
+        corpus = Build(self.corpus_instance, self.corpus_instance, self.builds()[0])
+        found = {corpus.label: corpus}
+        for dataset in self.datasets:
+            for row in self.rows:
+                build = self.build_read(row.recipe.backbone, dataset)
+                found.setdefault(build.label, build)
+        return tuple(found.values())
+
+    def any_build(self, dataset: Dataset, among: Collection[str]) -> str | None:
+        """Label of one of a dataset's builds that is among these, None where none is: all hold the same images."""
+        labels = (build.label for build in self.data_builds() if build.instance == dataset.instance)
+        return next((label for label in labels if label in among), None)
+
+    def _declared(self, dataset: Dataset) -> BuildSpec:
+        return replace(dataset.build, order="hash") if dataset.source == self.corpus.source else dataset.build
 
 
 # Fields of a Study that decide no number: what it is called, how it is run and shown. Its synthetic archives do, and
 # are in the fingerprint of the data, which stands beside the study's.
-NOT_IN_FINGERPRINT = ("name", "title", "resources", "deviations", "show_published", "synthetic")
+NOT_IN_FINGERPRINT = ("name", "title", "resources", "deviations", "show_published", "synthetic", "corpus_name")
 
 
 def study_fingerprint(study: Study) -> str:

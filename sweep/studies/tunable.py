@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from datasets_io.nearest import did_you_mean
 from sweep.studies.study import EncoderRow, Study
 from trainables.objectives.joint import JointConfig
 from trainables.recipe import PretrainRecipe
@@ -34,7 +35,10 @@ def search_row(study: Study, method: str) -> EncoderRow:
     row = next((row for row in study.rows if row.name == method), None)
     pretrained = [row.name for row in study.rows if isinstance(row.recipe, PretrainRecipe)]
     if row is None or row.name not in pretrained:
-        raise ValueError(f"study {study.name!r} pretrains no method {method!r}; it pretrains {', '.join(pretrained)}")
+        hint = did_you_mean(method, pretrained)
+        raise ValueError(
+            f"study {study.name!r} pretrains no method {method!r}; it pretrains {', '.join(pretrained)}{hint}"
+        )
     if not values_of(row.recipe.objective):
         raise ValueError(f"{method} has neither a temperature nor a joint weight: there is nothing to tune")
     return row
@@ -67,7 +71,9 @@ def with_values(objective: Any, values: Mapping[str, float]) -> Any:
     """The objective with these values. Raises ValueError for a name that it does not have."""
     unknown = sorted(set(values) - set(values_of(objective)))
     if unknown:
-        raise ValueError(f"no value {', '.join(unknown)} to set; there are {', '.join(values_of(objective))}")
+        there = values_of(objective)
+        hint = did_you_mean(unknown[0], there)
+        raise ValueError(f"no value {', '.join(unknown)} to set; there are {', '.join(there)}{hint}")
     changed = {
         field: replace(part, temperature=values[_name(part)])
         for field, part in _parts(objective).items()

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, errors_as_sentences
-from sweep.cli.options import DEFAULT_STUDY, RawOfRun, StorageOfRun, StudyOfRun
+from sweep.cli.options import DEFAULT_STUDY, Command, RawOfRun, StorageOfRun, StudyOfRun
 from sweep.store.csv_files import csv_text
 from sweep.store.damage import Damage, data_name
 from sweep.store.report_folder import ReportFolder
@@ -14,10 +14,10 @@ from sweep.studies.bad_input import BadInput
 from sweep.training_free.measures import (
     HEADER,
     KINDS,
-    _check_kinds,
-    _is_complete,
+    check_kinds,
     compute_all,
     damage_of,
+    is_complete,
     items_of,
     rows_of,
     table_markdown,
@@ -28,7 +28,7 @@ EPILOG = "Exit codes: 0; 2 bad input, or a storage that cannot be written; 3 som
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(epilog=EPILOG)
+@app.command(cls=Command, epilog=EPILOG)
 def main(
     storage: StorageOfRun,
     study: StudyOfRun = DEFAULT_STUDY,
@@ -45,7 +45,7 @@ def main(
         kinds = tuple(kind) if kind else opened.study.training_free
         if not kinds:
             raise BadInput(f"study {study!r} asks for none: set Study.training_free, or give --kind {', '.join(KINDS)}")
-        _check_kinds(kinds)
+        check_kinds(kinds)
         folder = ReportFolder.of_study(opened.store, opened.study.name)
         folder.check()
         damage, complete = _compute_and_write(opened.read(), kinds, folder)
@@ -60,8 +60,8 @@ def _compute_and_write(data: Snapshot, kinds: tuple[str, ...], folder: ReportFol
     own = damage_of(data, kinds)
     folder.write("training_free.csv", csv_text(HEADER, rows_of(data, kinds, own)))
     typer.echo(folder.write("training_free.md", table_markdown(data, kinds, own)))
-    used = {data_name(item.source) for item in items_of(data, kinds)} | {str(run) for run in data.plan.encoders}
-    return [*(found for name, found in data.damage.items() if name in used), *own.values()], _is_complete(data, kinds)
+    used = {data_name(item.build) for item in items_of(data, kinds)} | {str(run) for run in data.plan.encoders}
+    return [*(found for name, found in data.damage.items() if name in used), *own.values()], is_complete(data, kinds)
 
 
 if __name__ == "__main__":

@@ -17,21 +17,23 @@ import torch
 
 from datasets_io.corpus.read import open_split, read_manifest
 from datasets_io.fingerprint import fingerprint
+from datasets_io.nearest import did_you_mean
 from datasets_io.storage.artefacts import Artefacts, is_done, open_artefacts, publish
 from datasets_io.storage.files import Files
 from sweep.store.damage import Damage
 from sweep.store.snapshot import Snapshot, fingerprint_of
 from sweep.store.store import TRAINING_FREE, ReadStore
 from sweep.studies.bad_input import BadInput
-from sweep.studies.cell import EncoderRun
+from sweep.studies.cell import EncoderRun, seen_at
 from trainables.evaluation import knn, retrieval, zero_shot
 from trainables.evaluation.cell_job import LOGIT, PROBABILITY, predictions_parquet
 from trainables.evaluation.cell_model import load_backbone
-from trainables.evaluation.dataset import Parts, load_parts
+from trainables.evaluation.dataset import Parts, backbone_input, load_parts
 from trainables.evaluation.encoder_features import image_features
 from trainables.evaluation.image_text import image_text_part, load_image_text
 from trainables.evaluation.metrics import auroc_per_finding, macro
 from trainables.recipe import DownstreamRecipe, PretrainRecipe, RandomInit
+from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation import EvalSpec
 
 Contents = dict[str, bytes]  # name of a file -> what is in it
@@ -47,9 +49,10 @@ MEND = "run sweep.training_free again, which computes it again once its encoder 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to compute: a kind, an encoder, and the source it is measured on.
+    """One thing to compute: a kind, an encoder, and the data set it is measured on, or the corpus.
 
-    key: over all that its result depends on; folder: where that is kept in the storage.
+    source: that one's name in the study; build: label of the shards that are read. key: over all that its result
+    depends on; folder: where that is kept in the storage.
     """
 
     kind: str
@@ -57,6 +60,7 @@ class Item:
     source: str
     key: str
     folder: str
+    build: str
 
 
 def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]:
@@ -65,7 +69,7 @@ def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]
     Raises BadInput for a kind that is not one of KINDS.
     """
     kinds = data.study.training_free if kinds is None else kinds
-    _check_kinds(kinds)
+    check_kinds(kinds)
     rows = {row.name for row in data.study.rows}
     items = []
     for kind in kinds:
@@ -76,16 +80,22 @@ def items_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> list[Item]
             if isinstance(run.recipe, RandomInit) and run.network_seed is None:  # a pretraining starts from it: no row
                 continue
             if kind == "retrieval":
-                items.append(_item(data, kind, run, data.study.corpus.source, None))
+                corpus = data.study.corpus_instance
+                items.append(_item(data, kind, run, corpus, None, corpus))
             else:
-                items += [_item(data, kind, run, d.source, d.recipe) for d in data.study.datasets]
+                for d in data.study.datasets:
+                    build = data.study.build_read(run.recipe.backbone, d).label
+                    items.append(_item(data, kind, run, d.instance, d.recipe, build))
     return items
 
 
-def _check_kinds(kinds: Iterable[str]) -> None:
+def check_kinds(kinds: Iterable[str]) -> None:
+    """Raise BadInput for a kind that is not one of KINDS."""
     for kind in kinds:
         if kind not in KINDS:
-            raise BadInput(f"there is no training-free kind {kind!r}; known: {', '.join(KINDS)}")
+            raise BadInput(
+                f"there is no training-free kind {kind!r}; known: {', '.join(KINDS)}{did_you_mean(kind, KINDS)}"
+            )
 
 
 def reads_reports(recipe: object) -> bool:
@@ -93,11 +103,13 @@ def reads_reports(recipe: object) -> bool:
     return isinstance(recipe, PretrainRecipe) and image_text_part(recipe.objective) is not None
 
 
-def _item(data: Snapshot, kind: str, run: EncoderRun, source: str, recipe: DownstreamRecipe | None) -> Item:
+def _item(data: Snapshot, kind: str, run: EncoderRun, source: str, recipe: DownstreamRecipe | None, build: str) -> Item:
     # Also of data that are not built: the item is then listed, and has another key than once they are.
-    built = fingerprint_of(source, data.manifests)
-    key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe.key if recipe else None])
-    return Item(kind, run, source, key, data.store.training_free_folder(kind, run, source, key))
+    built = fingerprint_of(build, data.manifests)
+    seen = None if recipe is None else seen_at(run, recipe)
+    sizes = [] if seen is None else [seen]
+    key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe.key if recipe else None, *sizes])
+    return Item(kind, run, source, key, data.store.training_free_folder(kind, run, source, key), build)
 
 
 def compute_all(data: Snapshot, kinds: tuple[str, ...] | None = None, show: Callable[[str], None] = print) -> int:
@@ -111,7 +123,7 @@ def compute_all(data: Snapshot, kinds: tuple[str, ...] | None = None, show: Call
     done, _ = data.store.done_and_failed()
     computed = 0
     for item in items_of(data, kinds):
-        ready = data.store.folder(item.run) in done and item.source in data.data_folders
+        ready = data.store.folder(item.run) in done and item.build in data.data_folders
         if not ready or str(item.run) in data.damage or isinstance(_kept(data, item, sizes), Artefacts):
             continue
         try:
@@ -137,12 +149,12 @@ def _headline(result: dict[str, Any]) -> str:
 
 # Items of one kind come encoder by encoder, each on every data set: the two of the paper stay in memory.
 @lru_cache(maxsize=2)
-def _parts(store: ReadStore, folder: str, recipe: DownstreamRecipe) -> Parts:
-    return load_parts(store.files, folder, read_manifest(store.files, folder), recipe)
+def _parts(store: ReadStore, folder: str, recipe: DownstreamRecipe, sees: BackboneInput) -> Parts:
+    return load_parts(store.files, folder, read_manifest(store.files, folder), recipe, sees)
 
 
 def _recipe_of(data: Snapshot, source: str) -> DownstreamRecipe:
-    return next(dataset.recipe for dataset in data.study.datasets if dataset.source == source)
+    return next(dataset.recipe for dataset in data.study.datasets if dataset.instance == source)
 
 
 def _labelled(parts: Parts, scores: np.ndarray, kind: str) -> Measured:
@@ -157,11 +169,11 @@ def _labelled(parts: Parts, scores: np.ndarray, kind: str) -> Measured:
 def _knn(data: Snapshot, item: Item, device: torch.device) -> Measured:
     """Labels of the nearest training images, all of them with their labels."""
     recipe = _recipe_of(data, item.source)
-    parts = _parts(data.store, data.data_folders[item.source], recipe)
+    sees = backbone_input(item.run.recipe.backbone, recipe)
+    parts = _parts(data.store, data.data_folders[item.build], recipe, sees)
     backbone = load_backbone(data.store.files, data.store.folder(item.run), item.run.recipe.backbone)
     train, test = (
-        torch.from_numpy(image_features(backbone, recipe.eval_spec, part.pixels, device))
-        for part in (parts.train, parts.test)
+        torch.from_numpy(image_features(backbone, sees, part.pixels, device)) for part in (parts.train, parts.test)
     )
     # Probabilities: where all neighbours agree they are 0 or 1, which no logit is.
     return _labelled(parts, knn.knn_probabilities(train, parts.train.targets, parts.train.known, test), PROBABILITY)
@@ -170,27 +182,29 @@ def _knn(data: Snapshot, item: Item, device: torch.device) -> Measured:
 def _zero_shot(data: Snapshot, item: Item, device: torch.device) -> Measured:
     """A prompt for a finding against one for its absence; no label of the data set is read but to measure."""
     recipe = _recipe_of(data, item.source)
-    parts = _parts(data.store, data.data_folders[item.source], recipe)
+    sees = backbone_input(item.run.recipe.backbone, recipe)
+    parts = _parts(data.store, data.data_folders[item.build], recipe, sees)
     model = load_image_text(data.store.open(item.run), item.run.recipe, device)
     present, absent = zero_shot.class_embeddings(model.texts, parts.findings)
-    images = model.images(recipe.eval_spec, parts.test.pixels)
+    images = model.images(sees, parts.test.pixels)
     return _labelled(parts, zero_shot.zero_shot_logits(images, present, absent, model.scale), LOGIT)
 
 
 def _retrieval(data: Snapshot, item: Item, device: torch.device) -> Measured:
     """On the corpus's test images that have a report; on its validation images where it has none for testing."""
-    folder = data.data_folders[item.source]
+    folder = data.data_folders[item.build]
     manifest = read_manifest(data.store.files, folder)
     counts = manifest.counts["splits"]
     # Held-out images that the encoder was not pretrained on, so that no report was learned by heart.
     split = "test" if counts["test"]["with_impression"] else "val"
-    images = open_split(data.store.files, folder, manifest, split)
+    backbone = item.run.recipe.backbone
+    sees = BackboneInput(EvalSpec(backbone.image_size), own=backbone.preprocessing)
+    images = open_split(data.store.files, folder, manifest, split, sees.fit(manifest.shape))
     pairs = [(row, text) for row, text in enumerate(images.impressions) if text][:MOST_PAIRS]
     rows = [row for row, _ in pairs]
     texts, own = retrieval.distinct([text for _, text in pairs])
     model = load_image_text(data.store.open(item.run), item.run.recipe, device)
-    spec = EvalSpec(size=item.run.recipe.backbone.image_size)
-    found = retrieval.recall(model.images(spec, images.pixels[rows]), model.texts(texts), own)
+    found = retrieval.recall(model.images(sees, images.pixels[rows]), model.texts(texts), own)
     return {}, {"split": split, **asdict(found)}
 
 
@@ -256,7 +270,7 @@ def table_markdown(
     """
     means: dict[tuple[str, str], float | None] = {}
     columns: dict[str, None] = {}
-    displays = {d.source: d.display for d in data.study.datasets}
+    displays = {d.instance: d.display for d in data.study.datasets}
     for (method, kind, source, measure), mean in means_of(rows_of(data, kinds, damage)).items():
         name = measure.replace("_", " ") if kind == "retrieval" else f"{kind} {displays.get(source, source)}"
         columns[name] = None
@@ -272,8 +286,8 @@ def table_markdown(
     return "\n".join(lines) + "\n"
 
 
-def _is_complete(data: Snapshot, kinds: tuple[str, ...]) -> bool:
-    """Whether every number is there whose encoder is finished and whose data are built."""
+def is_complete(data: Snapshot, kinds: tuple[str, ...] | None = None) -> bool:
+    """Whether every number is there whose encoder is finished and whose data are built. kinds: as of `items_of`."""
     done, sizes = data.store.done_and_failed()[0], data.store.files.sizes(TRAINING_FREE)
-    wanted = [i for i in items_of(data, kinds) if data.store.folder(i.run) in done and i.source in data.data_folders]
+    wanted = [i for i in items_of(data, kinds) if data.store.folder(i.run) in done and i.build in data.data_folders]
     return all(isinstance(_kept(data, item, sizes), Artefacts) for item in wanted)

@@ -48,8 +48,10 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
     from sweep.studies.tunable import search_row
 
     study, store = load_study(study_name), Store(storage)
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise ValueError(f"--out {out} cannot be written: give a file, in a folder that is there")
     row = search_row(study, method)
-    plans = plan_data(study, parse_raw(raw), store)
+    plans = plan_data(study, parse_raw(raw, study), store)
     check_data(study, plans, store)
     with Display() as display:
         display.say(f"[bold]radsweep[/bold] tunes [bold]{method}[/bold] of study {study.name}; storage: {store.uri}")
@@ -73,16 +75,19 @@ def _search(
 ) -> tuple["Search", str]:
     """The search and its name in the storage: another recipe, probe or data is another search."""
     from datasets_io.fingerprint import fingerprint
+    from sweep.store.snapshot import fingerprints_of
     from sweep.store.store import Store
     from sweep.studies.plan import make_plan
     from sweep.studies.tunable import space_of
     from sweep.tune.trial import Search
 
-    plan = make_plan(study, {source: manifest.fingerprint for source, manifest in built.items()}, {})
+    plan = make_plan(study, fingerprints_of(study, built), {})
     run = next(run for run in plan.encoders if run.row == method)
     assert run.corpus is not None, run  # search_row has refused a row that is not pretrained
     _make_initial(run.parent, store)
-    datasets = tuple((dataset.recipe, folders[dataset.source]) for dataset in study.datasets)
+    labels = [study.build_read(run.recipe.backbone, dataset).label for dataset in study.datasets]
+    recipes = [dataset.recipe for dataset in study.datasets]
+    datasets = tuple((recipe, folders[label]) for recipe, label in zip(recipes, labels, strict=True))
     search = Search(
         run,
         folders[run.corpus],
@@ -92,10 +97,10 @@ def _search(
         store.uri,
         study.resources,
     )
-    shards = [built[dataset.source].fingerprint for dataset in study.datasets]
+    shards = [built[label].fingerprint for label in labels]
     space = [[name, r.low, r.high, r.log] for name, r in space_of(run.recipe.objective).items()]
     # Not the number of trials: a larger --trials goes on with the same search.
-    key = fingerprint([VERSION, run.key, [recipe for recipe, _ in datasets], shards, space])
+    key = fingerprint([VERSION, run.key, recipes, shards, space])
     return search, f"tune-{method}-{key}"
 
 

@@ -20,7 +20,7 @@ from trainables.networks.backbones import build_backbone
 from trainables.pretraining.encoder_job import EncoderJob, run_pretraining
 from trainables.pretraining.task import Pretraining
 from trainables.pretraining.worker_group import open_corpus
-from trainables.recipe import DownstreamRecipe, PretrainRecipe, Resources
+from trainables.recipe import BackboneSpec, DownstreamRecipe, PretrainRecipe, Resources
 from trainables.training.checkpoint import weights_from_bytes
 from trainables.training.loop import LoopState
 from trainables.training.precision import Compute, resolve
@@ -66,8 +66,8 @@ class Search:
 
 
 @lru_cache(maxsize=8)  # a trial's process is kept: the next trial finds the images here
-def _parts(storage: str, folder: str, recipe: DownstreamRecipe) -> tuple[Part, Part]:
-    return held_out(Files(storage), folder, recipe)
+def _parts(storage: str, folder: str, recipe: DownstreamRecipe, backbone: BackboneSpec) -> tuple[Part, Part]:
+    return held_out(Files(storage), folder, recipe, backbone)
 
 
 def probe_auroc(search: Search, backbone: torch.nn.Module, compute: Compute) -> float:
@@ -77,7 +77,7 @@ def probe_auroc(search: Search, backbone: torch.nn.Module, compute: Compute) -> 
     """
     values = []
     for recipe, folder in search.datasets:
-        train, val = _parts(search.storage, folder, recipe)
+        train, val = _parts(search.storage, folder, recipe, search.recipe.backbone)
         values.append(validation_auroc(backbone, recipe, train, val, compute))
     defined = [value for value in values if value is not None]
     if not defined:

@@ -71,10 +71,10 @@ def small(folder: Path) -> Small:
     made = study()
     store = Store(str(folder / "storage"))
     raw = write_archives(made.synthetic, folder / "raw")
-    folders = {spec.source: data_folder(spec, raw[spec.source]) for spec in made.builds()}
-    for spec in made.builds():
-        build(spec, raw[spec.source], store.files)
-    fingerprints = {source: read_manifest(store.files, place).fingerprint for source, place in folders.items()}
+    folders = {one.label: data_folder(one.spec, raw[one.source]) for one in made.data_builds()}
+    for one in made.data_builds():
+        build(one.spec, raw[one.source], store.files)
+    fingerprints = {label: read_manifest(store.files, place).fingerprint for label, place in folders.items()}
     plan = make_plan(made, fingerprints, {})
     groups = groups_in_order(pending(plan, set(), set()).cells, plan.cells, COUNTS)
     jobs, _ = downstream_jobs(groups, plan.cells, folders, made.resources, False)

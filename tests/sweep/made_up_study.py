@@ -24,7 +24,7 @@ def small(rows: Iterable[str] = ("random", "imagenet", "clip", "simclr", "clip+s
 
 
 def plan_of(study: Study) -> Plan:
-    return make_plan(study, {spec.source: "made up" for spec in study.builds()}, {})
+    return make_plan(study, {build.label: "made up" for build in study.data_builds()}, {})
 
 
 def number(*parts: object) -> float:

@@ -90,7 +90,7 @@ def make(
         protocols=protocols,
         hidden_rows=base.rows[:2],
     )
-    plan = make_plan(study, {spec.source: "0" * 12 for spec in study.builds()}, {})
+    plan = make_plan(study, {build.label: "0" * 12 for build in study.data_builds()}, {})
     rng = np.random.default_rng(0)
     labels = (rng.random((NUM_IMAGES, len(FINDINGS))) < 0.3).astype(np.int8)
     known = rng.random(labels.shape) < 0.9

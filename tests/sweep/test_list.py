@@ -38,6 +38,7 @@ def test_what_can_be_tuned_is_what_tune_searches():
 def test_another_word_is_refused():
     done = invoke("objectives")
     assert done.exit_code == 2 and "methods, datasets, studies, protocols" in done.output
+    assert "there is no list of 'metods'" in (near := invoke("metods").output) and "; did you mean 'methods'?" in near
 
 
 def test_help_teaches():

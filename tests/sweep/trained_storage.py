@@ -27,7 +27,7 @@ ARCHIVES = SyntheticSpec(
 
 @dataclass(frozen=True)
 class Trained:
-    """raw, data_folders: by source."""
+    """raw: by source or use; data_folders: by label of a build."""
 
     study: Study
     plan: Plan
@@ -52,15 +52,17 @@ def small_study(protocols: tuple[str, ...] = ("LPFT", "LP"), rows: tuple[str, ..
     )
 
 
-def train(study: Study, folder: Path) -> Trained:
-    """Run a study's whole plan, one thing after the other."""
+def train(study: Study, folder: Path, raw: dict[str, Path] | None = None) -> Trained:
+    """Run a study's whole plan, one thing after the other. raw: archives by source or use; else synthetic ones."""
     torch.set_num_threads(1)
     store = Store(str(folder / "storage"))
-    raw = write_archives(study.synthetic, folder / "raw")
-    folders = {spec.source: data_folder(spec, raw[spec.source]) for spec in study.builds()}
-    for spec in study.builds():
-        build(spec, raw[spec.source], store.files)
-    fingerprints = {source: read_manifest(store.files, place).fingerprint for source, place in folders.items()}
+    raw = write_archives(study.synthetic, folder / "raw") if raw is None else raw
+    folders = {}
+    for one in study.data_builds():
+        archive = raw[one.instance if one.instance in raw else one.source]
+        folders[one.label] = data_folder(one.spec, archive)
+        build(one.spec, archive, store.files)
+    fingerprints = {label: read_manifest(store.files, place).fingerprint for label, place in folders.items()}
     plan = make_plan(study, fingerprints, {})
     for run in plan.encoders:
         data, parent = folders.get(run.corpus), store.folder(run.parent) if run.parent else None
@@ -88,7 +90,7 @@ def train(study: Study, folder: Path) -> Trained:
             cell.recipe,
             cell.encoder.recipe.backbone,
             store.folder(cell.encoder),
-            folders[cell.dataset],
+            folders[cell.shards],
             (target,),
         )
         run_job(job, store.uri, Compute(torch.device("cpu")), lambda outcome: None)

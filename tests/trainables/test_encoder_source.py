@@ -93,7 +93,7 @@ def test_code_in_a_pth_does_not_run(tmp_path):
 def test_a_hugging_face_folder_gives_automodels_features(tmp_path, pooling):
     torch.manual_seed(0)
     ViTModel(VIT).save_pretrained(tmp_path)
-    source = from_folder(tmp_path, image_size=32, pooling=pooling)
+    source = from_folder(tmp_path, 32, pooling, "dataset")
     check_backbone(source.backbone)
     output = AutoModel.from_pretrained(tmp_path).eval()(pixel_values=IMAGES)
     states = output.last_hidden_state
@@ -107,9 +107,9 @@ def test_a_classifiers_folder_lends_its_backbone(tmp_path):
     model = ViTForImageClassification(VIT).eval()
     model.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="pooling='cls'"):
-        load_source(from_folder(tmp_path, 32))
+        load_source(from_folder(tmp_path, 32, preprocessing="dataset"))
     states = model.vit(pixel_values=IMAGES).last_hidden_state
-    assert torch.allclose(rebuilt(from_folder(tmp_path, 32, "cls"))(IMAGES), states[:, 0], atol=1e-6)
+    assert torch.allclose(rebuilt(from_folder(tmp_path, 32, "cls", "dataset"))(IMAGES), states[:, 0], atol=1e-6)
 
 
 def test_a_convolutional_folder_pools_its_map(tmp_path):
@@ -118,7 +118,7 @@ def test_a_convolutional_folder_pools_its_map(tmp_path):
     model = AutoModel.from_pretrained(tmp_path).eval()
     expected = model(pixel_values=IMAGES).last_hidden_state.mean(dim=(2, 3))
     for pooling in ("auto", "mean"):
-        assert torch.allclose(rebuilt(from_folder(tmp_path, 32, pooling))(IMAGES), expected, atol=1e-5)
+        assert torch.allclose(rebuilt(from_folder(tmp_path, 32, pooling, "dataset"))(IMAGES), expected, atol=1e-5)
 
 
 def test_a_folder_never_runs_its_own_code(tmp_path):
@@ -131,7 +131,7 @@ def test_a_folder_never_runs_its_own_code(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
     for refuse in (lambda source: check_backbone(source.backbone), load_source):
         with pytest.raises(ValueError, match="cannot build an image network"):
-            refuse(from_folder(tmp_path))
+            refuse(from_folder(tmp_path, preprocessing="dataset"))
     assert not (tmp_path / "ran").exists()
 
 

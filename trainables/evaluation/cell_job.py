@@ -19,7 +19,7 @@ from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.storage.artefacts import CorruptArtefact, is_done, open_artefacts, publish, quarantine, record_failure
 from datasets_io.storage.files import Files
-from trainables.evaluation.dataset import Part, Parts, load_parts
+from trainables.evaluation.dataset import Part, Parts, backbone_input, load_parts
 from trainables.evaluation.features import test_logits
 from trainables.evaluation.metrics import auroc_per_finding, macro
 from trainables.evaluation.probe import HeadSettings, ProbeResult, cache_features, train_heads
@@ -32,6 +32,7 @@ from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec
 from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.training.devices import device_name
 from trainables.training.precision import Compute
+from trainables.views.backbone_input import BackboneInput
 
 # What the scores of a prediction file are: columns begin with it.
 LOGIT, PROBABILITY = "logit", "probability"
@@ -131,7 +132,7 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
     if not waiting:
         return
     try:
-        parts = _parts(storage, job.data_folder, job.recipe)
+        parts = _parts(storage, job.data_folder, job.recipe, backbone_input(job.backbone, job.recipe))
         weights = weights_from_bytes(open_artefacts(files, job.encoder_folder).read("backbone.safetensors"))
         context = JobContext(job, files, parts, weights, compute, emit)
         # With batch norm in eval mode the features of a frozen backbone are constants: computed once for all seeds.
@@ -189,9 +190,9 @@ def _failed(
 
 
 @lru_cache(maxsize=4)  # a trial's process is kept: the next cell of the same dataset finds its images here
-def _parts(storage: str, data_folder: str, recipe: DownstreamRecipe) -> Parts:
+def _parts(storage: str, data_folder: str, recipe: DownstreamRecipe, sees: BackboneInput) -> Parts:
     files = Files(storage)
-    return load_parts(files, data_folder, read_manifest(files, data_folder), recipe)
+    return load_parts(files, data_folder, read_manifest(files, data_folder), recipe, sees)
 
 
 def _head_settings(recipe: DownstreamRecipe) -> tuple[int, OptimizerSpec]:

@@ -15,11 +15,15 @@ TUNED, FROZEN = "tuned", "frozen"
 
 @dataclass(frozen=True)
 class CellModel:
-    """A cell's network in eval mode on the CPU. kind: `tuned`, or `frozen` = the encoder's own backbone."""
+    """A cell's network in eval mode on the CPU. kind: `tuned`, or `frozen` = the encoder's own backbone.
+
+    spec: of its backbone.
+    """
 
     backbone: nn.Module
     head: nn.Linear
     kind: str
+    spec: BackboneSpec
 
 
 def load_backbone(files: ReadFiles, encoder_folder: str, spec: BackboneSpec) -> nn.Module:
@@ -50,4 +54,4 @@ def load_cell_model(files: ReadFiles, cell_folder: str, encoder_folder: str, spe
         return None
     backbone = load_backbone(files, cell_folder if tuned else encoder_folder, spec)
     assert head.in_features == feature_dim(backbone), "a head of another backbone"
-    return CellModel(backbone, head.eval(), TUNED if tuned else FROZEN)
+    return CellModel(backbone, head.eval(), TUNED if tuned else FROZEN, spec)

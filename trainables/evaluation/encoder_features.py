@@ -12,7 +12,7 @@ from datasets_io.fingerprint import derive_seed
 from datasets_io.storage.files import ReadFiles
 from trainables.evaluation.dataset import LATERAL_VIEWS, MappedRows
 from trainables.evaluation.features import EVALUATION_BATCH
-from trainables.views.evaluation import EvalSpec, prepare
+from trainables.views.backbone_input import BackboneInput
 
 HELD_OUT_FIRST = ("test", "val", "train")
 
@@ -62,11 +62,13 @@ def equally_many(first: ImageSample, second: ImageSample) -> tuple[ImageSample, 
     return first.first(count).at(side), second.first(count).at(side)
 
 
-def sample_images(files: ReadFiles, folder: str, count: int, seed: int, frontal_only: bool = True) -> ImageSample:
+def sample_images(
+    files: ReadFiles, folder: str, count: int, seed: int, frontal_only: bool = True, sees: BackboneInput | None = None
+) -> ImageSample:
     """`count` images in random order, fewer only where the set has no more: a pure function of the data and the seed.
 
     Held-out images come first, since networks know the training images: as many training images are drawn as test and
-    val do not have. Lateral views are left out with frontal_only, as in cells.
+    val do not have. Lateral views are left out with frontal_only, as in cells. sees: of the network.
     """
     manifest = read_manifest(files, folder)
     # total: images that take part in the splits so far, more of them than are chosen.
@@ -74,7 +76,7 @@ def sample_images(files: ReadFiles, folder: str, count: int, seed: int, frontal_
     for split in HELD_OUT_FIRST:
         if split == "train" and total >= count:
             break
-        images = open_split(files, folder, manifest, split)
+        images = open_split(files, folder, manifest, split, sees.fit(manifest.shape) if sees else None)
         rows = np.arange(len(images))
         if frontal_only:
             rows = rows[~np.isin(images.view_positions.astype(str), LATERAL_VIEWS)]
@@ -96,18 +98,19 @@ def sample_images(files: ReadFiles, folder: str, count: int, seed: int, frontal_
 @torch.no_grad()
 def image_features(
     backbone: nn.Module,
-    spec: EvalSpec,
+    sees: BackboneInput,
     pixels: np.ndarray | MappedRows,
     device: torch.device,
     batch_size: int = EVALUATION_BATCH,
 ) -> np.ndarray:
     """(N, D) float32 features in eval mode, images prepared as in a test with one crop.
 
-    pixels: (N, S, S) uint8. The backbone is moved to the device and stays there, in eval mode.
+    pixels: (N, S, S) as they were read for this network. The backbone is moved to the device, where it stays,
+    in eval mode.
     """
     backbone = backbone.to(device).eval()
     rows = [
-        backbone(prepare(spec, pixels[start : start + batch_size], None, device)).float().cpu().numpy()
+        backbone(sees.images(pixels[start : start + batch_size], None, device)).float().cpu().numpy()
         for start in range(0, len(pixels), batch_size)
     ]
     return np.concatenate(rows)

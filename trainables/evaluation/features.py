@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from trainables.evaluation.dataset import Part
 from trainables.recipe import DownstreamRecipe
 from trainables.training.precision import Compute
-from trainables.views.evaluation import prepare, prepare_test
 
 EVALUATION_BATCH = 256
 CACHE_FRIENDLY_PIXELS = 1 << 20  # on a CPU a batch of more pixels costs page faults, not less time
@@ -35,8 +34,8 @@ def features_of(
     backbone.eval()
     size = evaluation_batch(part, compute.device)
     for start in range(0, len(part), size):
-        pixels = part.pixels[start : start + size]
-        images = prepare(recipe.eval_spec, pixels, np.full(len(pixels), flipped), compute.device)
+        rows = slice(start, min(start + size, len(part)))
+        images = part.images(recipe, rows, np.full(rows.stop - start, flipped), compute.device)
         yield compute.features(backbone, images)
 
 
@@ -51,7 +50,7 @@ def test_logits(
     rows = []
     size = evaluation_batch(part, compute.device)
     for start in range(0, len(part), size):
-        images = prepare_test(recipe.eval_spec, part.pixels[start : start + size], compute.device)
+        images = part.test_images(recipe, slice(start, start + size), compute.device)
         crops = images.shape[1] if images.ndim == 5 else 1
         features = compute.features(backbone, images.flatten(0, 1) if images.ndim == 5 else images)
         logits = head(features).float()

@@ -17,7 +17,7 @@ from trainables.objectives.clip import ClipConfig, ImageText
 from trainables.objectives.joint import JointConfig
 from trainables.recipe import PretrainRecipe
 from trainables.training.checkpoint import weights_from_bytes
-from trainables.views.evaluation import EvalSpec, prepare
+from trainables.views.backbone_input import BackboneInput
 
 BATCH = 256  # images or texts that pass together; in eval mode the answer does not depend on it
 
@@ -39,11 +39,11 @@ class ImageTextModel:
         return 1 / self.objective.config.temperature
 
     @torch.no_grad()
-    def images(self, spec: EvalSpec, pixels: np.ndarray | MappedRows) -> Tensor:
-        """(N, S, S) uint8 -> (N, E) float32 of unit length, on the CPU."""
+    def images(self, sees: BackboneInput, pixels: np.ndarray | MappedRows) -> Tensor:
+        """(N, S, S) as they were read for this network -> (N, E) float32 of unit length, on the CPU."""
         rows = []
         for start in range(0, len(pixels), BATCH):
-            views = prepare(spec, pixels[start : start + BATCH], None, self.device)
+            views = sees.images(pixels[start : start + BATCH], None, self.device)
             rows.append(unit(self.objective.image_head(self.backbone(views))).float().cpu())
         return torch.cat(rows)
 

@@ -18,7 +18,6 @@ from trainables.training.devices import seed_step, seeded
 from trainables.training.loop import LoopPlan, LoopState, fit
 from trainables.training.optim import build_optimizer
 from trainables.training.precision import Compute, scaled_sum
-from trainables.views.evaluation import prepare
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class Supervised:
         return math.ceil(len(self.rows) / self.recipe.batch_size)
 
     def stream(self, start_step: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Images (B, 3, S, S), targets (B, F) float32 and known (B, F) bool of each step, on the device.
+        """Images (B, C, S, S), targets (B, F) float32 and known (B, F) bool of each step, on the device.
 
         start_step must be the first of an epoch: a cell is never resumed inside one.
         """
@@ -124,7 +123,7 @@ class Supervised:
                 places = order[start : start + self.recipe.batch_size]
                 # places count the labelled images, rows all images of the training part.
                 rows = self.rows[places]
-                images = prepare(self.recipe.eval_spec, self.train_part.pixels[rows], flips[places], self.device)
+                images = self.train_part.images(self.recipe, rows, flips[places], self.device)
                 targets = torch.from_numpy(self.train_part.targets[rows]).to(self.device)
                 known = torch.from_numpy(self.train_part.known[rows]).to(self.device)
                 yield images, targets, known

@@ -8,23 +8,24 @@ from torch import nn
 from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import derive_seed
 from datasets_io.storage.files import Files
-from trainables.evaluation.dataset import Part, load_parts
+from trainables.evaluation.dataset import Part, backbone_input, load_parts
 from trainables.evaluation.probe import HeadSettings, cache_features, train_heads
-from trainables.recipe import DownstreamRecipe, SplitRecipe
+from trainables.recipe import BackboneSpec, DownstreamRecipe, SplitRecipe
 from trainables.training.precision import Compute
 
 SEED = 0
 MAX_TRAIN_IMAGES, MAX_VAL_IMAGES = 10_000, 5_000  # an AUROC of so many moves by less than 0.01
 
 
-def held_out(files: Files, data_folder: str, recipe: DownstreamRecipe) -> tuple[Part, Part]:
-    """(train, validation), both of the training split, without a patient in common.
+def held_out(files: Files, data_folder: str, recipe: DownstreamRecipe, backbone: BackboneSpec) -> tuple[Part, Part]:
+    """(train, validation), both of the training split, without a patient in common, as this network gets them.
 
     The val and test splits of the dataset are not opened, whatever the recipe calls them: what is reported on
     them must choose nothing.
     """
     carved = SplitRecipe(val="carved", test="train", carve_percent=recipe.splits.carve_percent)
-    parts = load_parts(files, data_folder, read_manifest(files, data_folder), replace(recipe, splits=carved))
+    manifest, recipe = read_manifest(files, data_folder), replace(recipe, splits=carved)
+    parts = load_parts(files, data_folder, manifest, recipe, backbone_input(backbone, recipe))
     return _at_most(parts.train, MAX_TRAIN_IMAGES), _at_most(parts.val, MAX_VAL_IMAGES)
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from datasets_io.nearest import did_you_mean
 from trainables.recipe import BackboneSpec, ImageNetInit
 from trainables.training.devices import seeded
 
@@ -63,12 +64,18 @@ def check_backbone(spec: BackboneSpec) -> None:
 
     if timm.is_model(spec.name):
         return
+    similar = similar_names(spec.name)
+    raise ValueError(f"unknown backbone {spec.name!r}; allowed: demo_cnn, transformers, or a timm model name{similar}")
+
+
+def similar_names(name: str) -> str:
+    """The end of a sentence that refuses a name: relatives of timm's, and the nearest of all known names."""
+    import timm
+
     # timm's names begin with their family, as in `efficientnet_b0`: eight letters of it find the relatives.
-    stem = spec.name.split(".")[0][:8]
-    similar = ", ".join(timm.list_models(f"*{stem}*")[:5]) or "see timm.list_models()"
-    raise ValueError(
-        f"unknown backbone {spec.name!r}; allowed: demo_cnn, transformers, or a timm model name; similar: {similar}"
-    )
+    stem = name.split(".")[0]
+    similar = ", ".join(timm.list_models(f"*{stem[:8]}*")[:5]) or "see timm.list_models()"
+    return f"; similar: {similar}{did_you_mean(stem, (*OWN_BACKBONES, HUGGING_FACE, *timm.list_models()))}"
 
 
 def build_backbone(spec: BackboneSpec, seed: int) -> nn.Module:

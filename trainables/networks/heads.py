@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from datasets_io.nearest import did_you_mean
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
@@ -34,7 +36,8 @@ class HeadSpec:
                 f"norm is {self.norm!r} (allowed: 'batch', None), out_norm {self.out_norm!r} (allowed: 'layer', None)"
             )
         if self.act is not None and self.act not in ACTIVATIONS:
-            raise ValueError(f"act is {self.act!r}; allowed: {', '.join(ACTIVATIONS)}, None")
+            hint = did_you_mean(self.act, ACTIVATIONS)
+            raise ValueError(f"act is {self.act!r}; allowed: {', '.join(ACTIVATIONS)}, None{hint}")
         if self.residual and (len(self.dims) < 2 or self.dims[0] != self.dims[-1]):
             raise ValueError(f"a residual head needs 2+ layers with equal first and last widths, got dims={self.dims}")
 

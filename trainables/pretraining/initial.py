@@ -11,6 +11,7 @@ from trainables.networks.backbones import build_backbone, feature_dim, load_imag
 from trainables.recipe import EncoderSource, ImageNetInit, InitialRecipe, RandomInit, StandInInit
 from trainables.training.checkpoint import copy_state
 from trainables.training.optim import build_optimizer
+from trainables.views.backbone_input import scaled
 from trainables.views.render import normalise
 
 
@@ -46,7 +47,8 @@ def _train_stand_in(recipe: StandInInit, seed: int) -> dict[str, Tensor]:
             if len(rows) < 2:  # batch norm in training needs two images
                 continue
             optimizer.zero_grad(set_to_none=True)
-            scores = head(backbone(normalise(images[rows].float() / 255)))
+            grey, own = images[rows].float() / 255, recipe.backbone.preprocessing
+            scores = head(backbone(normalise(grey) if own is None else scaled(own, grey)))
             nn.functional.cross_entropy(scores, targets[rows]).backward()
             optimizer.step()
     return copy_state(backbone)

@@ -24,6 +24,7 @@ from trainables.training.gradient_cache import cached_backward, num_chunks
 from trainables.training.loop import LoopPlan, LoopState, fit
 from trainables.training.optim import build_optimizer
 from trainables.training.precision import resolve, scaled_sum
+from trainables.views.backbone_input import scaled
 from trainables.views.parameters import draw_for_step
 from trainables.views.render import normalise, render
 
@@ -183,11 +184,16 @@ class Pretraining:
         for name, spec in self.views.items():
             seed = derive_seed(self.seed, purpose, name, step)
             parameters = draw_for_step(spec, global_batch_size, size, size, seed).slice(first, first + share)
-            views[name] = normalise(render(parameters, pixels), channels_last=self.device.type == "cuda").to(self.dtype)
+            views[name] = self._normalised(render(parameters, pixels)).to(self.dtype)
         if self.tokenizer is None:
             return Batch(views)
         ids, mask = self.tokenizer(raw.reports)
         return Batch(views, ids.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True))
+
+    def _normalised(self, grey: Tensor) -> Tensor:
+        """(B, S, S) in [0, 1] -> (B, C, S, S), by the backbone's own range, mean and deviation or ImageNet's."""
+        own, last = self.recipe.backbone.preprocessing, self.device.type == "cuda"
+        return normalise(grey, channels_last=last) if own is None else scaled(own, grey, channels_last=last)
 
     # -- what the loop calls --------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from datasets_io.nearest import did_you_mean
 from trainables.recipe import OptimizerSpec
 
 ADAM_EPSILON = 1e-8  # of Kingma and Ba (2015)
@@ -32,6 +33,9 @@ class _AdamW(_Adam, torch.optim.AdamW):
     pass
 
 
+KINDS: dict[str, type[torch.optim.Adam]] = {"adamw": _AdamW, "adam": _Adam}
+
+
 def build_optimizer(spec: OptimizerSpec, modules: Iterable[nn.Module]) -> torch.optim.Optimizer:
     """AdamW or Adam over all parameters that require a gradient, in torch's fused implementation.
 
@@ -49,10 +53,15 @@ def build_optimizer(spec: OptimizerSpec, modules: Iterable[nn.Module]) -> torch.
 
 
 def _kind(spec: OptimizerSpec) -> type[torch.optim.Adam]:
-    kinds: dict[str, type[torch.optim.Adam]] = {"adamw": _AdamW, "adam": _Adam}
-    if spec.name not in kinds:
-        raise ValueError(f"unknown optimiser {spec.name!r}; allowed: {', '.join(sorted(kinds))}")
-    return kinds[spec.name]
+    check_optimizer(spec)
+    return KINDS[spec.name]
+
+
+def check_optimizer(spec: OptimizerSpec) -> None:
+    """Raise ValueError for a name that there is not, with those that there are."""
+    if spec.name not in KINDS:
+        hint = did_you_mean(spec.name, KINDS)
+        raise ValueError(f"unknown optimiser {spec.name!r}; allowed: {', '.join(sorted(KINDS))}{hint}")
 
 
 class HeadsOptimizer:

@@ -7,6 +7,8 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
+from datasets_io.nearest import did_you_mean
+
 KINDS: dict[str, torch.dtype | None] = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
 SMALLEST_SCALE = 2.0**-14  # float16's smallest normal number: gradients scaled below it only lose digits
 
@@ -52,9 +54,16 @@ def resolve(precision: str, device: torch.device) -> Compute:
             precision = "float32"
         else:
             precision = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    if precision not in KINDS:
-        raise ValueError(f"precision is {precision!r}; allowed: auto, {', '.join(KINDS)}")
+    check_precision(precision)
     return Compute(device, KINDS[precision])
+
+
+def check_precision(precision: str) -> None:
+    """Raise ValueError for a word that is neither `auto` nor a number format."""
+    allowed = ("auto", *KINDS)
+    if precision not in allowed:
+        hint = did_you_mean(precision, allowed)
+        raise ValueError(f"precision is {precision!r}; allowed: {', '.join(allowed)}{hint}")
 
 
 def scaled_sum(losses: dict[str, Tensor], scaler: torch.amp.GradScaler | None) -> Tensor:

@@ -1,6 +1,6 @@
 """How images are prepared for a classifier: resize, crop, mirror, normalise; several crops in a test where asked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,6 +44,19 @@ class EvalSpec:
     def stored_size(self) -> int:
         """The side at which a dataset is built so that no image is enlarged: the largest that a crop is cut from."""
         return max(self.size, self.resize or 0, self.test_resize or 0)
+
+    def at_size(self, size: int) -> "EvalSpec":
+        """The same for a network that sees another size: what crops are cut from is scaled in proportion."""
+        if size == self.size:
+            return self
+        return replace(self, size=size, resize=self._scaled(self.resize, size), test_resize=self.test_side(size))
+
+    def test_side(self, size: int) -> int | None:
+        """The side that ten crops of `size` are cut from, in proportion to `test_resize`; None where that is None."""
+        return self._scaled(self.test_resize, size)
+
+    def _scaled(self, side: int | None, size: int) -> int | None:
+        return None if side is None else max(size, round(side * size / self.size))
 
 
 def paper_chexpert(size: int) -> EvalSpec:
@@ -94,11 +107,15 @@ def prepare_test(spec: EvalSpec, pixels: np.ndarray, device: torch.device) -> Te
         return prepare(spec, pixels, None, device)
     assert spec.test_resize is not None, "EvalSpec refuses ten_crop without it"
     grey = _resized(pixels, spec.test_resize, device)
-    last = spec.test_resize - spec.size  # where the last crop along an axis begins
-    corners = [(0, 0), (0, last), (last, 0), (last, last), _centre(grey, spec.size)]
+    return torch.stack([_finish(spec, crop) for crop in ten_crops(grey, spec.size)], dim=1)
+
+
+def ten_crops(grey: Tensor, size: int) -> list[Tensor]:
+    """(B, T, T) -> ten of (B, size, size): corners and centre, then those of the mirror image, as torchvision's."""
+    last = grey.shape[1] - size  # where the last crop along an axis begins
+    corners = [(0, 0), (0, last), (last, 0), (last, last), _centre(grey, size)]
     # Crops of the mirror image, and not mirrored crops: an odd margin puts their centres one pixel apart.
-    crops = [_crop(image, y, x, spec.size) for image in (grey, grey.flip(-1)) for y, x in corners]
-    return torch.stack([_finish(spec, crop) for crop in crops], dim=1)
+    return [_crop(image, y, x, size) for image in (grey, grey.flip(-1)) for y, x in corners]
 
 
 def _resized(pixels: np.ndarray, side: int, device: torch.device) -> Tensor:

@@ -41,17 +41,18 @@ def normalise(
     *,
     channels_last: bool = False,
 ) -> Tensor:
-    """float32 (B, H, W) in [0, 1] -> (B, 3, H, W): the channel is repeated, each with its mean and deviation.
+    """float32 (B, H, W) -> (B, C, H, W): the channel is repeated, for each of the C means, and standard deviations.
 
     channels_last: written in that memory format, equal values, so that a network in it need not copy.
     """
     # (x - m) / s = x (1 / s) + (-m / s): one multiplication and one addition for each value.
     scale = torch.tensor([1 / s for s in std])
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
+    count = len(mean)
     if channels_last:
-        shape, last = (len(grey), *grey.shape[1:], 3), (1, 1, 1, 3)
+        shape, last = (len(grey), *grey.shape[1:], count), (1, 1, 1, count)
     else:
-        shape, last = (len(grey), 3, *grey.shape[1:]), (1, 3, 1, 1)
+        shape, last = (len(grey), count, *grey.shape[1:]), (1, count, 1, 1)
     scale, shift = (c.view(last).to(grey.device, non_blocking=True) for c in (scale, shift))
     value = grey[..., None] if channels_last else grey[:, None]
     if grey.device.type != "cpu":

@@ -61,7 +61,7 @@ def cells_value(data: Snapshot) -> dict[str, Any]:
     }
     # The tables come last: each lookup above has added to them.
     displays = {row.name: row.display for row in data.study.rows}
-    sources = {dataset.source: dataset.display for dataset in data.study.datasets}
+    sources = {dataset.instance: dataset.display for dataset in data.study.datasets}
     return value | {
         "rows": [[name, displays[name]] for name in rows.all()],
         "datasets": [[name, sources[name]] for name in datasets.all()],
@@ -115,5 +115,5 @@ def recipes_value(data: Snapshot) -> dict[str, Any]:
     """Recipes of rows and datasets by name, with all their fields as plain values."""
     return {
         "rows": {row.name: plain(row.recipe) for row in (*data.study.rows, *data.study.hidden_rows)},
-        "datasets": {dataset.source: plain(dataset.recipe) for dataset in data.study.datasets},
+        "datasets": {dataset.instance: plain(dataset.recipe) for dataset in data.study.datasets},
     }

@@ -18,7 +18,7 @@ from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.page.cells import cells_value, logs_value, recipes_value
 from sweep.report.page.tables import page_tables
 from sweep.report.partial import partial_note
-from sweep.report.provenance import compute_hours_of, software
+from sweep.report.provenance import compute_hours_of, origin_of, software
 from sweep.report.tables.finding_table import FindingTable
 from sweep.report.tables.main_table import Table
 from sweep.statistics.comparisons import Comparisons
@@ -74,7 +74,8 @@ def report_page(
         failed_items=_failed(data),
         damaged_sources=data.damaged_sources,
         not_built=NOT_BUILT,
-        sources=[(spec.source, data.manifests.get(spec.source)) for spec in data.study.builds()],
+        sources=[(build.label, data.manifests.get(build.label)) for build in data.study.data_builds()],
+        origins=_origins(data),
         compute=compute_hours_of(data),
         fingerprint=study_fingerprint(data.study),
         versions=software(),
@@ -85,6 +86,12 @@ def report_page(
         script=Markup(_script()),
         data=_json(value),
     )
+
+
+def _origins(data: Snapshot) -> dict[str, str]:
+    """Label of a build -> what it was made of, of those whose manifest is whole."""
+    builds = (build for build in data.study.data_builds() if build.label in data.manifests)
+    return {build.label: origin_of(build, data.manifests[build.label]) for build in builds}
 
 
 def _by_dataset(narrative: Sequence[Sentence]) -> list[tuple[str, list[str]]]:

@@ -5,7 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweep.report.partial import captioned, partial_note
-from sweep.report.published import SOURCE, SWAPPED_TABLES, PublishedFinding, Shown, is_shown, published_findings
+from sweep.report.published import (
+    SOURCE,
+    SWAPPED_TABLES,
+    PublishedFinding,
+    Shown,
+    is_shown,
+    published_findings,
+    source_of,
+)
 from sweep.report.published_values import MEANS, PER_FINDING_COLUMNS, PER_FINDING_ROWS
 from sweep.report.tables.finding_rows import FindingEntry, FindingRow, counts_of, reference_of, shown_range
 from sweep.report.tables.latex_layout import LatexCell, LatexRow, LatexSection, LatexTable, short_names
@@ -66,7 +74,8 @@ def _table(
     # Rows are the findings of the cells that are done, so that a table before the first one is empty.
     layout, column = means.layout, (PROTOCOL, label_percent)
     methods = tuple((name, shown) for name, shown, _ in layout.rows)
-    beside = published_findings(dataset, label_percent) if is_shown(published, dataset) else ()
+    source = source_of(published, dataset)
+    beside = published_findings(source, label_percent) if is_shown(published, dataset) else ()
     reference = {row.finding: row for row in beside}
     counts = _counts(means.cells(name, dataset, column) for name, _ in methods)
     marks: dict[str, str] = {}  # footnote text -> its letter, in order of first use; _entries adds to it
@@ -82,8 +91,9 @@ def _table(
             if any(summary.mean is not None for summary in macro_10.values()):
                 rows.append(FindingRow("", MEAN_ROW_10, None, None, _entries(macro_10, marks, {})))
     footnotes = tuple(f"[{mark}] {text}" for text, mark in marks.items())
+    # The paper's number goes to the use of a source that has its name: two uses are two tables, and two files.
     number = TABLE_NUMBERS.get((dataset, label_percent))
-    footnotes += _notes(rows, number if reference else None)
+    footnotes += _notes(rows, TABLE_NUMBERS.get((source, label_percent)) if reference else None)
     rows = [_with_patients(row, methods, (dataset, *column), patients.intervals) for row in rows]
     # The mean's reason names each of its findings that has no interval of its own.
     places = [(name, dataset, *column) for name, _ in methods]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweep.report.partial import captioned, partial_note
-from sweep.report.published import SOURCE, PublishedMean, Shown, is_shown, published_mean
+from sweep.report.published import SOURCE, PublishedMean, Shown, is_shown, published_mean, source_of
 from sweep.report.tables.latex_layout import LatexCell, LatexRow, LatexSection, LatexTable, short_names
 from sweep.report.tables.latex_table import latex_table
 from sweep.report.tables.latex_text import latex_label
@@ -170,9 +170,9 @@ def section_of(
 ) -> TableSection:
     """The rows of one dataset, of its summaries. marks: as `marks_of` gives, of the whole table's.
 
-    dataset: a source, or `source/value` for another mean of its cells.
+    dataset: its name, or `name/value` for another mean of its cells.
     """
-    source, beside = dataset.partition("/")[0], is_shown(published, dataset)
+    source, beside = source_of(published, dataset), is_shown(published, dataset)
     best = {
         column: best_of([summaries[name, dataset, *column] for name, _, _ in layout.rows]) for column in layout.columns
     }
@@ -195,11 +195,11 @@ def section_of(
 
 
 def published_value(
-    layout: TableLayout, dataset: str, name: str, protocol: str, label_percent: int
+    layout: TableLayout, source: str, name: str, protocol: str, label_percent: int
 ) -> PublishedMean | None:
     """The paper's value for a row and column of a table; None where it has none."""
     method, batch = layout.paper_names([name])[name]
-    return published_mean(dataset, method, protocol, label_percent, batch)
+    return published_mean(source, method, protocol, label_percent, batch)
 
 
 def _caption(layout: TableLayout, results: Sequence[CellResult], patients: bool) -> str:

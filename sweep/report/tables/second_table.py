@@ -8,7 +8,7 @@ one.
 from collections.abc import Iterator
 
 from sweep.report.partial import captioned, partial_note
-from sweep.report.published import Shown, is_shown
+from sweep.report.published import Shown, is_shown, source_of
 from sweep.report.tables.main_table import (
     PATIENTS_CAPTION,
     Table,
@@ -55,7 +55,7 @@ def second_table(
     if not shown:
         return None
     of_second_tests = [dataset for dataset, _, _ in shown if f"/{ALSO_TEST}" in dataset]
-    beside = [dataset for dataset in of_second_tests if is_shown(published, dataset)]
+    beside = {dataset: source_of(published, dataset) for dataset in of_second_tests if is_shown(published, dataset)}
     patients = OverPatients() if patients is None else patients
     intervals = _intervals(patients)
     marks = marks_of(summary for _, _, summaries in shown for summary in summaries.values())

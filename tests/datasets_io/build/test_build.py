@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -357,6 +358,7 @@ def test_the_flags_are_these():
         "--raw",
         "--storage",
         "--image-size",
+        "--shape",
         "--intensity",
         "--option",
         "--order",
@@ -364,6 +366,50 @@ def test_the_flags_are_these():
         "--max-rejects",
         "--verify",
     }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--raw=-x", "--storage", "s"], "--raw: '-x' looks like a flag; a file or folder of that name is ./-x"),
+        (["--raw", "a", "--storage=--verify"], "--storage: '--verify' looks like a flag"),
+        (["--raw", "", "--storage", "s"], "--raw: it is empty: give a value"),
+        (["--raw", "a", "--storage", "s", "--intensity", "minmx"], "allowed: minmax, jpg, voi; did you mean 'minmax'?"),
+        (
+            ["--raw", "a", "--storage", "s", "--order", "hsh"],
+            "it is 'hsh'; allowed: archive, hash; did you mean 'hash'?",
+        ),
+    ],
+)
+def test_a_value_that_none_can_be_is_a_usage_error(arguments, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        parser().parse_args(["chexpert", *arguments])
+    assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["chexprt", "--storage", "s"], "there is no source 'chexprt'; known: chexpert, .*; did you mean 'chexpert'"),
+        (
+            ["nih_cxr14", "--storage", "s", "--option", "splt=lists"],
+            "allowed: split=..., lists_dir=...; did you mean 'spl",
+        ),
+        (
+            ["nih_cxr14", "--storage", "s", "--option", "split=offical"],
+            "split is 'offical'; .*; did you mean 'official'",
+        ),
+        (["chexpert", "--storage", "FILE"], "--storage FILE: .*FILE is a file; give a folder"),
+        (["chexpert", "--storage", "FILE/below"], "--storage FILE/below: .*FILE is a file"),
+    ],
+)
+def test_a_word_or_a_place_that_is_wrong_is_refused_before_any_work(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").write_text("x")
+    assert main([*arguments, "--raw", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert re.search(message, said) and said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]
 
 
 def test_exit_codes_and_one_sentence_for_bad_input(make_csv_archive, tmp_path, capsys):

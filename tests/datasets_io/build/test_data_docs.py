@@ -55,7 +55,7 @@ def test_the_csv_of_a_set_of_ones_own_is_read(tmp_path):
 @pytest.fixture
 def vindr(monkeypatch) -> types.ModuleType:
     """The documented file, and the entry, as if they had been added."""
-    code, entry = [block for kind, block in BLOCKS if kind == "python"]
+    _, code, entry = [block for kind, block in BLOCKS if kind == "python"]  # the first is a study
     module = types.ModuleType("datasets_io.sources.vindr_cxr")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(code, "docs/data.md", "exec"), module.__dict__)

@@ -18,7 +18,7 @@ from datasets_io.storage.artefacts import (
     publish,
     record_failure,
 )
-from datasets_io.storage.files import Files
+from datasets_io.storage.files import Files, file_in_the_way
 
 
 @pytest.fixture
@@ -127,3 +127,22 @@ def test_a_listing_by_names_alone_is_that_with_sizes(tmp_path):
     assert files.list("cells") == paths + linked
     assert files.list("cells", "/result.json") == paths[1:]
     assert files.list("cells", (".bin", "/x")) == [paths[0], linked[-1]]
+
+
+@pytest.mark.parametrize("path", ["../mine", "cells/../../mine", "..", "/etc/mine"])
+def test_nothing_is_read_or_written_outside_of_the_root(tmp_path, path):
+    (tmp_path / "mine").write_text("x")
+    files = Files(str(tmp_path / "storage"))
+    for call in (lambda: files.write(path, b"y"), lambda: files.read(path), lambda: files.write_once(path, b"y")):
+        with pytest.raises(ValueError, match="is not below the storage"):
+            call()
+    assert (tmp_path / "mine").read_text() == "x" and [p.name for p in tmp_path.iterdir()] == ["mine"]
+    files.write("a..b/c..", b"y")  # names that only look like it
+    assert files.list() == ["a..b/c.."]
+
+
+def test_a_file_in_the_place_of_a_folder_is_found(tmp_path):
+    (tmp_path / "file").write_text("x")
+    assert file_in_the_way(tmp_path) is None and file_in_the_way(tmp_path / "new" / "folder") is None
+    for place in (tmp_path / "file", tmp_path / "file" / "below" / "it"):
+        assert file_in_the_way(place) == str(tmp_path / "file")

@@ -5,6 +5,7 @@ import importlib
 import click
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from sweep.cli import options
 
@@ -29,9 +30,13 @@ SHARED = {
 OF_THEIR_OWN = {("status", "--study"), ("doctor", "--study"), ("doctor", "--raw")}
 
 
-def flags_of(command: str) -> dict[str, click.Parameter]:
+def app_of(command: str) -> typer.Typer:
     module = f"sweep.{command}" if command == "list" else f"sweep.{command}.__main__"
-    found = typer.main.get_command(importlib.import_module(module).app)
+    return importlib.import_module(module).app
+
+
+def flags_of(command: str) -> dict[str, click.Parameter]:
+    found = typer.main.get_command(app_of(command))
     return {parameter.opts[0]: parameter for parameter in found.params if parameter.opts[0].startswith("--")}
 
 
@@ -54,3 +59,44 @@ def test_defaults_of_studies_and_storages_are_the_same_everywhere():
         for name, default in (("--study", options.DEFAULT_STUDY), ("--storage", options.DEFAULT_STORAGE)):
             if name in flags and not flags[name].required and flags[name].default is not None:
                 assert flags[name].default == default, f"{command} {name}"
+
+
+def refused(command: str, *arguments: str) -> str:
+    """What a command says that ends with a usage error."""
+    done = CliRunner().invoke(app_of(command), list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert done.exit_code == 2, done.output
+    return " ".join(done.output.replace("│", " ").split())
+
+
+WITH_VALUE = [
+    (command, name)
+    for command in COMMANDS
+    for name, parameter in flags_of(command).items()
+    if not getattr(parameter, "is_flag", False)
+]
+
+
+@pytest.mark.parametrize(("command", "name"), WITH_VALUE)
+def test_a_flag_or_an_empty_text_is_no_value(command, name):
+    """`--storage --dry-run` would else make a folder of that name, and run a whole demo in it."""
+    assert f"{name} needs a value, and '--help' looks like the next flag" in refused(command, name, "--help")
+    for text in (f"{name}=-x", f"{name}=--dry-run"):
+        assert f"{name} needs a value, and" in refused(command, text)
+    for text in ("", " "):
+        assert f"{name} is empty: give a value" in refused(command, name, text)
+
+
+def test_an_argument_is_no_flag_and_no_empty_text_either():
+    assert "encoder is empty" in refused("export", "", "--storage", "x", "--to", "y")
+    assert "kind needs a value, and '-x' looks like" in refused("list", "--", "-x")
+
+
+def test_one_of_several_values_is_looked_at_as_well():
+    assert "--only needs a value, and '--raw'" in refused(
+        "report", "--storage", "x", "--only", "seed=0", "--only", "--raw"
+    )
+
+
+def test_a_folder_that_begins_with_a_dash_is_given_with_its_path():
+    assert options.no_value("--to", "./-x") is None and options.no_value("--to", "a-b") is None
+    assert "(a file or folder of that name is ./-x)" in str(options.no_value("--to", "-x"))

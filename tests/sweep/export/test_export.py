@@ -4,14 +4,17 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
 from made_up_study import plan_of, results_of
+from PIL import Image
 from safetensors.torch import load_file
-from transformers import AutoModel, ViTConfig, ViTModel
+from transformers import AutoImageProcessor, AutoModel, ViTConfig, ViTModel
 
 from sweep.export.encoder_files import export_encoder, find_encoder
+from sweep.export.preprocessing_files import timm_fields, transformers_fields
 from sweep.statistics.summary import summarise
 from sweep.store.snapshot import Origin, Snapshot
 from sweep.store.store import Store
@@ -22,7 +25,14 @@ from trainables.evaluation.cell_model import load_backbone
 from trainables.networks.backbones import build_backbone
 from trainables.pretraining.encoder_job import EncoderJob, run_initial
 from trainables.recipe import BackboneSpec, RandomInit
+from trainables.views.backbone_input import BackboneInput, scaled
+from trainables.views.evaluation import EvalSpec
+from trainables.views.preprocessing import Preprocessing, torchxrayvision
+from trainables.views.published import of_timm, of_transformers
 
+# An encoder that its makers fed in a way of their own, for each library.
+OF_TIMM = Preprocessing(64, "shortest", 73, "bicubic", mean=(0.53, 0.5, 0.5), std=(0.26, 0.25, 0.25))
+OF_TRANSFORMERS = Preprocessing(64, "shortest", 72, "bicubic", "torch_bytes", "down", mean=(0.4,) * 3, std=(0.3,) * 3)
 IMAGES = torch.linspace(-1, 1, 2 * 3 * 64 * 64).view(2, 3, 64, 64)
 RESNET = BackboneSpec("resnet18", 64, (("zero_init_last", False),))
 VIT = ViTConfig(
@@ -32,13 +42,19 @@ VIT = ViTConfig(
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Snapshot:
-    """Three rows that need no pretraining, their encoders finished, their cells' results made up."""
+    """Five rows that need no pretraining, their encoders finished, their cells' results made up."""
     folder = tmp_path_factory.mktemp("export")
     torch.manual_seed(0)
     ViTModel(VIT).save_pretrained(folder / "vit")
     rows = (
         EncoderRow("resnet", "ResNet-18", BASELINE, RandomInit(RESNET)),
-        EncoderRow("vit", "A ViT made elsewhere", BASELINE, from_folder(folder / "vit", 64)),
+        EncoderRow("vit", "A ViT made elsewhere", BASELINE, from_folder(folder / "vit", 64, preprocessing="dataset")),
+        EncoderRow(
+            "fed", "ResNet-18 as its makers fed it", BASELINE, RandomInit(replace(RESNET, preprocessing=OF_TIMM))
+        ),
+        EncoderRow(
+            "hub", "A ViT as its makers fed it", BASELINE, from_folder(folder / "vit", 64, "auto", OF_TRANSFORMERS)
+        ),
         EncoderRow("own", "Demo network", BASELINE, RandomInit(BackboneSpec("demo_cnn", 64))),
     )
     study = replace(demo(), rows=rows, seeds=(0, 1, 2), pretrain_seeds=(0, 1))
@@ -73,7 +89,7 @@ def test_timm_and_transformers_load_a_timm_network(data, tmp_path):
 
 def test_transformers_loads_a_network_of_its_own(data, tmp_path):
     made = export_encoder(data, find_encoder(data, "vit"), tmp_path / "out")
-    assert made.loads_in == ("transformers",)
+    assert made.loads_in == ("transformers",) and "preprocessor_config.json" in made.files
     model, report = AutoModel.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
     assert torch.allclose(model.eval()(pixel_values=IMAGES).pooler_output, stored(data, "vit")(IMAGES), atol=1e-6)
@@ -117,7 +133,8 @@ def test_the_card_has_this_encoders_numbers(data, tmp_path):
 
 
 def test_what_cannot_be_exported_is_said(data, tmp_path):
-    with pytest.raises(BadInput, match="has no encoder 'resnt'; it has resnet, vit, own"):
+    known = "resnet, vit, fed, hub, own"
+    with pytest.raises(BadInput, match=rf"has no encoder 'resnt'; it has {known}; did you mean 'resnet'\?"):
         find_encoder(data, "resnt")
     with pytest.raises(BadInput, match="resnet-p1-s0 is not finished"):
         export_encoder(data, find_encoder(data, "resnet-p1"), tmp_path / "out")
@@ -126,3 +143,83 @@ def test_what_cannot_be_exported_is_said(data, tmp_path):
     with pytest.raises(BadInput, match="is not empty"):
         export_encoder(data, find_encoder(data, "own"), tmp_path / "used")
     assert [path.name for path in (tmp_path / "used").iterdir()] == ["file"]
+
+
+@pytest.fixture(scope="module")
+def radiograph(shared_data) -> Image.Image:
+    """A real one, not square."""
+    path = sorted((shared_data / "real_cxr" / "originals" / "covid").glob("*.jp*"))[0]
+    return Image.open(path).convert("L").resize((150, 131))
+
+
+def own_features(data: Snapshot, name: str, radiograph: Image.Image) -> torch.Tensor:
+    spec = find_encoder(data, name).recipe.backbone
+    sees = BackboneInput(EvalSpec(32), spec.image_size, spec.preprocessing)
+    fit = sees.fit("aspect")
+    assert fit is not None
+    with torch.no_grad():
+        return stored(data, name)(sees.images(fit(np.asarray(radiograph))[None], None, torch.device("cpu")))
+
+
+def test_timm_and_transformers_feed_an_export_as_its_makers_did(data, tmp_path, radiograph):
+    export_encoder(data, find_encoder(data, "fed"), tmp_path / "out")
+    expected, rgb = own_features(data, "fed", radiograph), radiograph.convert("RGB")
+    network = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True, num_classes=0).eval()
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(model=network))
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "out")
+    model = AutoModel.from_pretrained(tmp_path / "out").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(network(transform(rgb)[None]), expected, atol=1e-5, rtol=0)
+        found = model(**processor(rgb, return_tensors="pt")).pooler_output
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"Images: grey, {OF_TIMM}." in card and "not do exactly that" not in card and "ImageNet's mean" not in card
+
+
+def test_transformers_feeds_its_own_network_as_its_makers_did(data, tmp_path, radiograph):
+    made = export_encoder(data, find_encoder(data, "hub"), tmp_path / "out")
+    assert "preprocessor_config.json" in made.files
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "out")
+    model = AutoModel.from_pretrained(tmp_path / "out").eval()
+    with torch.no_grad():
+        found = model(**processor(radiograph.convert("RGB"), return_tensors="pt")).pooler_output
+    torch.testing.assert_close(found, own_features(data, "hub", radiograph), atol=1e-5, rtol=0)
+    # And back: the export is an encoder made elsewhere, fed the same way.
+    again = from_folder(tmp_path / "out").backbone
+    assert again.preprocessing == OF_TRANSFORMERS
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        Preprocessing(64),
+        OF_TIMM,
+        OF_TRANSFORMERS,
+        Preprocessing(224, "squash", 256, mean=(0.5,) * 3, std=(0.5,) * 3),
+        Preprocessing(518, "shortest", 592, "lanczos"),
+        Preprocessing(97, "longest", None, "bicubic", fill=128, mean=(0.5,) * 3),
+        Preprocessing(64, resampler="torch_floats", rounding="down"),
+        Preprocessing(64, high=255.0, mean=(100.0,) * 3, std=(50.0,) * 3),
+        torchxrayvision(),
+        Preprocessing(64, "longest", fill=7),
+        Preprocessing(64, min_max=True),
+    ],
+    ids=str,
+)
+def test_what_files_say_is_read_back_as_it_was(own):
+    fields, exact = timm_fields(own)
+    assert fields["input_size"] == [own.channels, own.size, own.size]
+    if exact:
+        back = of_timm(fields)
+        rounding = "even" if own.resize in (None, own.size) else own.rounding
+        wanted = replace(own, low=0.0, high=1.0, rounding=rounding, mean=back.mean, std=back.std)
+        assert back == wanted
+        grey = torch.linspace(0, 1, 64 * 64).view(1, 64, 64)
+        torch.testing.assert_close(scaled(back, grey), scaled(own, grey), atol=1e-4, rtol=0)
+    processor = transformers_fields(own)
+    if processor is not None:
+        resampler = "torch_bytes" if own.resampler == "torch_floats" else own.resampler
+        back = of_transformers(processor, resampler=resampler)
+        assert replace(back, rounding=own.rounding, low=own.low, high=own.high, mean=own.mean, std=own.std) == own
+    expressible = own.geometry != "cut" and not own.min_max and own.fill in (0, 128)
+    assert (exact or processor is not None) == expressible

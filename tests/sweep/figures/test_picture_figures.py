@@ -22,6 +22,7 @@ from sweep.figures.view import make_view
 from sweep.store.snapshot import Origin, Snapshot
 from trainables.evaluation.cell_model import FROZEN, TUNED
 from trainables.evaluation.encoder_features import ImageSample, equally_many, image_features, sample_images
+from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation import EvalSpec, paper_chexpert, prepare
 
 
@@ -122,9 +123,11 @@ def test_samples_are_seeded_and_leave_training_images_out_where_they_can(trained
     assert (len(filled), int(filled.held_out.sum())) == (outside + 10, outside)
     assert len(sample_images(files, folder, outside, seed=0)) == outside
     backbone = cell_network_of(trained)
-    features = image_features(backbone, EvalSpec(48), whole.pixels, torch.device("cpu"), batch_size=7)
+    features = image_features(backbone, BackboneInput(EvalSpec(48)), whole.pixels, torch.device("cpu"), batch_size=7)
     assert features.shape == (120, 128)
-    assert np.allclose(features, image_features(backbone, EvalSpec(48), whole.pixels, torch.device("cpu")), atol=1e-5)
+    assert np.allclose(
+        features, image_features(backbone, BackboneInput(EvalSpec(48)), whole.pixels, torch.device("cpu")), atol=1e-5
+    )
 
 
 def test_both_sets_of_a_map_are_equally_many_and_equally_sharp():
@@ -170,7 +173,7 @@ def test_a_probe_whose_batch_norm_adapted_is_not_explained_by_another_backbone(v
 
 def test_the_pointing_game_counts_hits(view):
     dataset = view.datasets[1]
-    test, _ = grad_cam_panels.test_part(view, dataset)
+    test, _ = grad_cam_panels.test_part(view, dataset, view.rows[0].recipe.backbone)
     everywhere = tuple(Box(image_id, "mass", 0, 0, 1, 1) for image_id in test.image_ids[:5])
     drawing = pointing_game.draw(view, dataset, everywhere)
     for one in drawing.numbers["accuracy"].values():
@@ -190,9 +193,9 @@ def test_a_point_lies_in_a_box_or_not():
 
 
 def test_a_box_follows_the_resize_and_the_central_crop():
-    box = Box("a", "mass", 0.5, 0.5, 0.25, 0.25)
-    assert grad_cam_panels.box_in_view(box, EvalSpec(224)) == (0.5, 0.5, 0.25, 0.25)
-    left, top, width, height = grad_cam_panels.box_in_view(box, EvalSpec(224, resize=256))
+    box = grad_cam_panels.shares(Box("a", "mass", 0.5, 0.5, 0.25, 0.25))
+    assert BackboneInput(EvalSpec(224)).box_in_view(box) == (0.5, 0.5, 0.25, 0.25)
+    left, top, width, height = BackboneInput(EvalSpec(224, resize=256)).box_in_view(box)
     assert (left, top) == (0.5, 0.5) and width == height == pytest.approx(0.25 * 256 / 224)
 
 

@@ -19,7 +19,7 @@ ROWS = ("random", "imagenet", "clip")
 
 
 def plan_with(study, *only):
-    return make_plan(study, {spec.source: "made up" for spec in study.builds()}, parse_only(only))
+    return make_plan(study, {build.label: "made up" for build in study.data_builds()}, parse_only(only))
 
 
 def written(path, study, plan, results):

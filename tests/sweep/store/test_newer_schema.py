@@ -18,7 +18,7 @@ from sweep.studies.plan import make_plan
 def newer(storage: Path, kind: str) -> Store:
     """A storage with one result of schema_version 2, of the demo whose data is not built."""
     study, store = demo(), Store(str(storage))
-    plan = make_plan(study, {spec.source: "not built" for spec in study.builds()}, {})
+    plan = make_plan(study, {build.label: "not built" for build in study.data_builds()}, {})
     folder = store.folder(plan.cells[0] if kind == "cell" else plan.encoders[0])
     publish(store.files, folder, {"a.bin": b"abc"}, {"macro_auroc": 0.5, "findings": []})
     path = f"{folder}/{RESULT}"

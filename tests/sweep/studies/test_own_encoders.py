@@ -62,7 +62,7 @@ def test_a_study_file_may_bring_one_and_move_it(tmp_path):
         study_file = tmp_path / place / "study.py"
         study_file.write_text(STUDY.format(path=str(path)))
         study = load_study(str(study_file))
-        plan = make_plan(study, {spec.source: "x" for spec in study.builds()}, {"method": ("mine",)})
+        plan = make_plan(study, {build.label: "x" for build in study.data_builds()}, {"method": ("mine",)})
         assert {cell.encoder.row for cell in plan.cells} == {"mine"}
         keys.append({cell.key for cell in plan.cells})
     assert keys[0] == keys[1]

@@ -28,6 +28,7 @@ def test_it_moves_with_what_decides_a_number(name):
 
 def test_it_stays_with_what_does_not():
     others = {"name": "x", "title": "x", "deviations": ("x",), "show_published": True, "synthetic": None}
+    others["corpus_name"] = "x"
     others["resources"] = replace(demo().resources, precision="bfloat16")
     assert set(others) == set(NOT_IN_FINGERPRINT)
     assert study_fingerprint(replace(demo(), **others)) == study_fingerprint(demo())

@@ -7,14 +7,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from rich.console import Console
 from trained_storage import small_study, train
 from typer.testing import CliRunner
 
 from datasets_io.corpus.read import open_split, read_manifest
 from datasets_io.storage.artefacts import open_artefacts
 from datasets_io.storage.files import Files
+from sweep.cli.display import Display
 from sweep.export import __main__ as export
 from sweep.figures.draw import draw_all
+from sweep.run.command import compute_columns
 from sweep.store.snapshot import Origin, Snapshot
 from sweep.studies.bad_input import BadInput
 from sweep.training_free import __main__ as training_free
@@ -22,6 +25,7 @@ from sweep.training_free.measures import compute_all, items_of, rows_of, table_m
 from trainables.batch import MULTI_MODAL, Batch
 from trainables.evaluation.image_text import load_image_text
 from trainables.evaluation.metrics import auroc_per_finding, macro
+from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation import EvalSpec, prepare
 
 KINDS = ("knn", "zero_shot", "retrieval")
@@ -57,6 +61,15 @@ def test_only_methods_that_read_reports_have_text_columns(data):
     assert ("retrieval", "clip+simclr", "mimic_cxr") in items and len(items) == 3 * 2 + 2 + 1
     with pytest.raises(BadInput, match="known: knn, zero_shot, retrieval"):
         items_of(data, ("knm",))
+
+
+def test_a_sweep_writes_its_report_where_a_column_without_training_fails(data):
+    shown = io.StringIO()
+    display = Display(Console(file=shown))
+    assert not compute_columns(replace(data, study=replace(data.study, training_free=("knm",))), display)
+    assert shown.getvalue().startswith(
+        "columns without training failed: BadInput: there is no training-free kind 'knm'"
+    )
 
 
 def test_everything_is_computed_once(data, lines):
@@ -96,7 +109,7 @@ def test_the_loaded_space_is_the_one_that_was_trained(data):
     batch = Batch({MULTI_MODAL: prepare(spec, pixels, None, torch.device("cpu"))}, ids, mask)
     with torch.no_grad():
         expected = model.objective(model.backbone, batch)["clip"]
-    logits = model.scale * model.images(spec, pixels) @ model.texts(texts).T
+    logits = model.scale * model.images(BackboneInput(spec), pixels) @ model.texts(texts).T
     target = torch.arange(len(rows))
     cross = torch.nn.functional.cross_entropy
     assert float((cross(logits, target) + cross(logits.T, target)) / 2) == pytest.approx(float(expected), abs=1e-4)

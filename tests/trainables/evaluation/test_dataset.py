@@ -24,6 +24,7 @@ from trainables.pretraining.encoder_job import EncoderJob, run_initial
 from trainables.protocols import linear_probe
 from trainables.recipe import BackboneSpec, DownstreamRecipe, LabelPolicy, OptimizerSpec, RandomInit, SplitRecipe
 from trainables.training.precision import Compute
+from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation import EvalSpec
 
 CPU = Compute(torch.device("cpu"))
@@ -52,7 +53,7 @@ def built(tmp_path_factory) -> tuple[Files, str]:
 
 def parts_of(built, recipe):
     files, folder = built
-    return load_parts(files, folder, read_manifest(files, folder), recipe)
+    return load_parts(files, folder, read_manifest(files, folder), recipe, BackboneInput(recipe.eval_spec))
 
 
 def raw_labels(built, split, image_ids):

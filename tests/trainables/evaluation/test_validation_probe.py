@@ -61,7 +61,7 @@ def test_validation_is_of_training_patients_and_other_splits_are_never_opened(bu
     assert others
     for shard in others:  # opening one would now fail
         Path(files.full(f"{folder}/{shard.path}")).unlink()
-    train, val = held_out(files, folder, RECIPE)
+    train, val = held_out(files, folder, RECIPE, BackboneSpec("demo_cnn", RECIPE.eval_spec.size))
     assert len(train) > len(val) > 0
     assert not set(train.patient_ids) & set(val.patient_ids)
     assert len(train) + len(val) <= manifest.counts["splits"]["train"]["images"]

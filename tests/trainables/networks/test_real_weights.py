@@ -23,6 +23,7 @@ from trainables.recipe import BackboneSpec, DownstreamRecipe, ImageNetInit, Opti
 from trainables.registry import objective_config
 from trainables.training.loop import LoopState
 from trainables.training.precision import Compute
+from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation import EvalSpec
 from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
 
@@ -59,7 +60,7 @@ def test_a_probe_on_imagenet_features_finds_pneumonia(shared_data, tmp_path, wei
         EvalSpec(224, mean=(0.5,) * 3, std=(0.5,) * 3),
         optimizer=OptimizerSpec("adam", 1e-3, (0.9, 0.999)),
     )
-    parts = load_parts(files_, folder, read_manifest(files_, folder), recipe)
+    parts = load_parts(files_, folder, read_manifest(files_, folder), recipe, BackboneInput(recipe.eval_spec))
     init = ImageNetInit(BackboneSpec("tf_efficientnet_lite0", 224), weights_file=str(weights), by_order=True)
     backbone = load_imagenet(init, seed=0)
     features = cache_features(backbone, recipe, parts.train, parts.val, CPU)

@@ -1,0 +1,80 @@
+"""Is a place that cannot be a folder refused in a sentence, by every command, before anything is written?"""
+
+import importlib
+
+import pytest
+from typer.testing import CliRunner
+
+from sweep.monitoring.sinks import SinkOptions
+from sweep.store.report_folder import ReportFolder
+from sweep.store.store import ReadStore
+from sweep.studies.bad_input import BadInput
+
+COMMANDS = {
+    "run": ["--dry-run"],
+    "report": [],
+    "status": [],
+    "tune": ["--method", "clip"],
+    "export": ["clip", "--to", "new"],
+    "training_free": ["--kind", "knn"],
+}
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+@pytest.mark.parametrize(("command", "more"), COMMANDS.items())
+def test_a_storage_that_is_a_file_is_refused(command, more, place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("x")
+    app = importlib.import_module(f"sweep.{command}.__main__").app
+    done = CliRunner().invoke(app, [*more, "--storage", place])
+    assert (
+        done.exit_code == 2 and f"--storage {tmp_path}/{place}: {tmp_path}/file is a file; give a folder" in done.output
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_uri_with_one_slash_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="'s3:/bucket/a' is no URI; did you mean 's3://bucket/a'"):
+        ReadStore("s3:/bucket/a")
+    assert ReadStore("./s3:/bucket").uri == f"{tmp_path}/s3:/bucket"
+
+
+def test_other_folders_that_are_files_are_refused_as_well(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BadInput, match=r"--to .*file is a file; give a folder"):
+        ReportFolder.elsewhere(str(tmp_path / "file"))
+    with pytest.raises(ValueError, match=r"--tensorboard .*file is a file; give a folder"):
+        SinkOptions(tensorboard=str(tmp_path / "file")).check()
+
+
+@pytest.mark.parametrize("out", ["", "none/mine.py"])
+def test_the_file_of_a_tuned_study_can_be_written(out, tmp_path):
+    """It is written after the search, which takes hours."""
+    app = importlib.import_module("sweep.tune.__main__").app
+    arguments = ["--method", "clip", "--storage", str(tmp_path / "new"), "--out", str(tmp_path / out)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2 and f"--out {tmp_path / out} cannot be written: give a file" in done.output
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "meant"),
+    [
+        ("run", ["--study", "papr"], "paper"),
+        ("run", ["--only", "method=simcrl"], "simclr"),
+        ("run", ["--only", "metod=simclr"], "method"),
+        ("run", ["--raw", "chexpret=/tmp"], "chexpert"),
+        ("doctor", ["--study", "strct"], "strict"),
+        ("status", ["--study", "relesed"], "released"),
+        ("tune", ["--method", "clp"], "clip"),
+        ("export", ["clap", "--to", "new"], "clip"),
+        ("training_free", ["--kind", "zeroshot"], "zero_shot"),
+        ("report", ["--only", "protocol=lpft"], "LPFT"),
+    ],
+)
+def test_a_word_that_is_not_known_is_refused_with_the_nearest_one(command, arguments, meant, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    app = importlib.import_module(f"sweep.{command}.__main__").app
+    done = CliRunner().invoke(app, [*arguments, "--storage", str(tmp_path)])
+    assert done.exit_code == 2 and done.output.endswith(f"; did you mean {meant!r}?\n"), done.output
+    assert list(tmp_path.iterdir()) == []
