@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import torch
 
+from datasets_io.build.spec import BuildSpec
 from datasets_io.corpus.read import MEMORY_LIMIT
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.study import Study
@@ -30,6 +31,12 @@ class Needs:
     storage: int
     cache: int
     purpose: str
+
+
+def picture_bytes(spec: BuildSpec) -> int:
+    """Of one stored image: a byte a pixel. One that keeps its ratio is about a quarter longer than wide."""
+    square = spec.image_size**2
+    return square if spec.shape == "square" else square * 5 // 4
 
 
 @lru_cache(maxsize=32)
@@ -69,7 +76,7 @@ def needs_of(
     """
     # One byte a pixel: images are stored as grey, uint8.
     shards = sum(
-        sum(counts.get(build.label, {}).values()) * (build.spec.image_size**2 + ROW_BYTES)
+        sum(counts.get(build.label, {}).values()) * (picture_bytes(build.spec) + ROW_BYTES)
         for build in study.data_builds()
         if build.label not in built
     )
@@ -83,7 +90,7 @@ def needs_of(
     )
     # The corpus's training images are streamed; whatever else is read is cached as a file, once a node.
     cached = [
-        counts.get(build.label, {}).get(split, 0) * build.spec.image_size**2
+        counts.get(build.label, {}).get(split, 0) * picture_bytes(build.spec)
         for build in study.data_builds()
         for split in ("train", "val", "test")
         if build.label != study.corpus_instance or split == "val"

@@ -61,6 +61,17 @@ class EncoderRun:
         return pretraining if self.network_seed is None else f"{pretraining}-s{self.network_seed}"
 
 
+def seen_at(encoder: EncoderRun, recipe: DownstreamRecipe) -> int | None:
+    """The side at which a network sees this dataset, where that is another than EvalSpec's; else None.
+
+    It is part of the keys of such results: they were once computed at EvalSpec's size, whatever the network's was.
+    """
+    backbone = encoder.recipe.backbone
+    if backbone.preprocessing is not None or backbone.image_size == recipe.eval_spec.size:
+        return None
+    return int(backbone.image_size)
+
+
 @lru_cache(maxsize=4096)
 def _json_up_to_seed(*parts: str | int) -> str:
     """The JSON list of these parts, still open: what the keys of a place's seeds have in common."""
@@ -89,15 +100,18 @@ class Cell:
         """Label of the build that it reads: what folders, manifests and counts are kept under."""
         return self.dataset if self.build is None else self.build
 
-    # The fingerprint of ["cell", encoder's key, dataset, data, protocol, percentage, seed, recipe's key]. The text is
-    # put together by hand, since json.dumps of eight parts a hundred thousand times would be half of planning.
+    # The fingerprint of ["cell", encoder's key, dataset, data, protocol, percentage, seed, recipe's key], and `seen_at`
+    # where that is a size. The text is put together by hand, since json.dumps of eight parts a hundred thousand times
+    # would be half of planning.
     @cached_property
     def key(self) -> str:
         """First 12 hex digits of a SHA-256 over all that decides its result: folders of the storage end in it."""
         opened = _json_up_to_seed(
             "cell", self.encoder.key, self.dataset, self.data_fingerprint, self.protocol, self.label_percent
         )
-        return hashlib.sha256(f'{opened}{self.seed},"{self.recipe.key}"]'.encode()).hexdigest()[:12]
+        seen = seen_at(self.encoder, self.recipe)
+        size = "" if seen is None else f",{seen}"
+        return hashlib.sha256(f'{opened}{self.seed},"{self.recipe.key}"{size}]'.encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
         encoder = f"{self.encoder.row}-p{self.encoder.pretrain_seed}"  # the seed at the end is a drawn network's too

@@ -1,10 +1,9 @@
 """A pretraining that starts from an encoder made elsewhere is fed as that one was, unless it says otherwise."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from trainables.recipe import PretrainRecipe
+from trainables.recipe import BackboneSpec, PretrainRecipe
 from trainables.views.preprocessing import Preprocessing
 
 
@@ -25,14 +24,21 @@ class Row(Protocol):
 R = TypeVar("R", bound=Row)
 
 
-def inherited(rows: tuple[R, ...], others: Iterable[Row] = ()) -> tuple[R, ...]:
+def _is_row(row: object) -> bool:
+    recipe = getattr(row, "recipe", None)
+    return isinstance(getattr(row, "name", None), str) and isinstance(getattr(recipe, "backbone", None), BackboneSpec)
+
+
+def inherited(rows: tuple[R, ...], others: tuple[Row, ...] = ()) -> tuple[R, ...]:
     """The rows, of which a pretraining without a preprocessing has that of the row it starts from, at its own size.
 
     Its weights were trained on images of that mean and deviation, and perhaps of one channel. others: rows that may be
     started from as well.
     """
-    known: dict[str, Row] = {row.name: row for row in others}
-    known |= {row.name: row for row in rows}
+    # What is no row is left as it is: check_study says so in a sentence, and a study is made before it is checked.
+    if not isinstance(rows, tuple) or not isinstance(others, tuple):
+        return rows
+    known: dict[str, Row] = {row.name: row for row in (*others, *rows) if _is_row(row)}
 
     def own(row: Row, seen: tuple[str, ...] = ()) -> Preprocessing | None:
         found: Preprocessing | None = row.recipe.backbone.preprocessing
@@ -42,6 +48,8 @@ def inherited(rows: tuple[R, ...], others: Iterable[Row] = ()) -> tuple[R, ...]:
         return None if start is None else own(start, (*seen, row.name))
 
     def made(row: R) -> R:
+        if not _is_row(row):
+            return row
         backbone = row.recipe.backbone
         found = own(row)
         if found is None or backbone.preprocessing is not None:

@@ -16,8 +16,11 @@ def input_line(backbone: BackboneSpec, study: Study) -> str:
     """One readable line of what a network is given."""
     if backbone.preprocessing is not None:
         return str(backbone.preprocessing)
-    specs = [(dataset.display, dataset.recipe.eval_spec.at_size(backbone.image_size)) for dataset in study.datasets]
-    return "as the data set says: " + "; ".join(f"{display} {of_dataset(spec)}" for display, spec in specs)
+    displays: dict[str, list[str]] = {}  # data sets that say the same stand together
+    for dataset in study.datasets:
+        line = str(of_dataset(dataset.recipe.eval_spec.at_size(backbone.image_size)))
+        displays.setdefault(line, []).append(dataset.display)
+    return "as the data set says: " + "; ".join(f"{', '.join(names)} {line}" for line, names in displays.items())
 
 
 def input_lines(study: Study) -> list[tuple[str, str]]:

@@ -90,6 +90,15 @@ class Study:
     training_free: tuple[str, ...] = ()
     corpus_name: str | None = None
 
+    def __post_init__(self) -> None:
+        # Part of what the study says, so that whoever reads a row, its key or its recipe sees one thing. What is no row
+        # is left for check_study, which says so.
+        if not all(isinstance(rows, tuple) and all(map(_is_whole, rows)) for rows in (self.rows, self.hidden_rows)):
+            return
+        hidden = inherited(self.hidden_rows, self.rows)
+        object.__setattr__(self, "rows", inherited(self.rows, hidden))
+        object.__setattr__(self, "hidden_rows", hidden)
+
     @property
     def corpus_instance(self) -> str:
         """The corpus's name in files, reports and --raw."""
@@ -99,15 +108,6 @@ class Study:
     def instances(self) -> dict[str, str]:
         """Name of each use of a source -> the source: the corpus, then the datasets."""
         return {self.corpus_instance: self.corpus.source, **{d.instance: d.source for d in self.datasets}}
-
-    def __post_init__(self) -> None:
-        # Part of what the study says, so that whoever reads a row, its key or its recipe sees one thing. What is no row
-        # is left for check_study, which says so.
-        if not all(isinstance(rows, tuple) and all(map(_is_whole, rows)) for rows in (self.rows, self.hidden_rows)):
-            return
-        hidden = inherited(self.hidden_rows, self.rows)
-        object.__setattr__(self, "rows", inherited(self.rows, hidden))
-        object.__setattr__(self, "hidden_rows", hidden)
 
     def builds(self) -> tuple[BuildSpec, ...]:
         """What is to be built of data: the corpus, ordered by hash, then the datasets."""

@@ -24,7 +24,7 @@ from sweep.store.damage import Damage
 from sweep.store.snapshot import Snapshot, fingerprint_of
 from sweep.store.store import TRAINING_FREE, ReadStore
 from sweep.studies.bad_input import BadInput
-from sweep.studies.cell import EncoderRun
+from sweep.studies.cell import EncoderRun, seen_at
 from trainables.evaluation import knn, retrieval, zero_shot
 from trainables.evaluation.cell_job import LOGIT, PROBABILITY, predictions_parquet
 from trainables.evaluation.cell_model import load_backbone
@@ -106,7 +106,9 @@ def reads_reports(recipe: object) -> bool:
 def _item(data: Snapshot, kind: str, run: EncoderRun, source: str, recipe: DownstreamRecipe | None, build: str) -> Item:
     # Also of data that are not built: the item is then listed, and has another key than once they are.
     built = fingerprint_of(build, data.manifests)
-    key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe.key if recipe else None])
+    seen = None if recipe is None else seen_at(run, recipe)
+    sizes = [] if seen is None else [seen]
+    key = fingerprint([kind, KINDS[kind], run.key, source, built, recipe.key if recipe else None, *sizes])
     return Item(kind, run, source, key, data.store.training_free_folder(kind, run, source, key), build)
 
 

@@ -137,7 +137,8 @@ def load_parts(
     """The parts that a recipe makes of a dataset's splits, by its label policy, for one network (backbone_input).
 
     files, folder, manifest: the dataset as it is built in the storage. Raises ValueError where a part has no image, and
-    for a finding of the recipe that the dataset does not have.
+    for a finding of the recipe that the dataset does not have, or where its pictures have lost the ratio that the
+    network's geometry needs.
     """
     splits, columns = recipe.splits, _columns(manifest, recipe)
     opened: dict[tuple[str, Fit | None], ImageSet] = {}  # a split that plays two parts is opened once
@@ -147,6 +148,7 @@ def load_parts(
     def get(split: str, fit: Fit | None = once) -> ImageSet:
         if (split, fit) not in opened:
             opened[split, fit] = open_split(files, folder, manifest, split, fit)
+            _check_ratio(folder, manifest, opened[split, fit], sees)
         return opened[split, fit]
 
     def whole(split: str) -> Part:
@@ -185,6 +187,17 @@ def _columns(manifest: Manifest, recipe: DownstreamRecipe) -> list[int] | None:
     if unknown := [name for name in recipe.findings if name not in manifest.findings]:
         raise ValueError(f"{manifest.source} has no finding {unknown[0]!r}; it has {', '.join(manifest.findings)}")
     return [manifest.findings.index(name) for name in recipe.findings]
+
+
+def _check_ratio(folder: str, manifest: Manifest, images: ImageSet, sees: BackboneInput) -> None:
+    own = sees.own
+    if own is None or own.geometry == "squash" or manifest.shape != "square":
+        return
+    if (images.shapes[:, 0] != images.shapes[:, 1]).any():
+        raise ValueError(
+            f"{folder} holds squashed squares, and the encoder's geometry is {own.geometry!r} of pictures in their own "
+            "ratio: build the data with shape='aspect'"
+        )
 
 
 def _part(

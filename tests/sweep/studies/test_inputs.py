@@ -8,7 +8,9 @@ from made_up_study import plan_of
 from small_pretraining import corpus, recipe_of
 
 from datasets_io.corpus.read import CorpusBatch
+from datasets_io.fingerprint import fingerprint
 from sweep.studies import BASELINE, EncoderRow, demo, paper
+from sweep.studies.cell import seen_at
 from sweep.studies.inputs import input_line, input_lines
 from trainables.pretraining.task import Pretraining
 from trainables.recipe import BackboneSpec, PretrainRecipe, RandomInit, Resources
@@ -62,6 +64,10 @@ def test_every_row_has_a_readable_line():
     )
     names = [name for names, _ in input_lines(study) for name in names.split(", ")]
     assert sorted(names) == sorted(row.name for row in study.rows)
+    ((names, line),) = input_lines(demo())
+    assert names.startswith("random, imagenet, ") and line.startswith(
+        "as the data set says: CheXpert, NIH-ChestX-Ray14 32 px: squashed to 32 x 32, bilinear"
+    )
     ((_, line),) = input_lines(paper())
     assert line == (
         "as the data set says: CheXpert 224 px: squashed to 256 x 256, centre 224 cut out, bilinear (torch, floats); "
@@ -90,3 +96,25 @@ def test_views_are_normalised_by_the_backbones_own_values():
     for name, views in by_own.views.items():
         grey = by_imagenet.views[name][:, 0] * 0.229 + 0.485
         torch.testing.assert_close(views[:, 1], (grey - 0.5) / 0.25, atol=1e-4, rtol=0)
+
+
+def test_cells_at_another_size_than_the_data_sets_are_computed_anew():
+    """They were computed at EvalSpec's size: none of these results may be taken for what is computed now."""
+    study = demo()
+    cell = plan_of(study).cells[0]
+    run = cell.encoder
+    larger = replace(run, recipe=replace(run.recipe, backbone=replace(run.recipe.backbone, image_size=96)))
+    assert seen_at(run, cell.recipe) is None and seen_at(larger, cell.recipe) == 96
+    parts = [
+        run.key,
+        cell.dataset,
+        cell.data_fingerprint,
+        cell.protocol,
+        cell.label_percent,
+        cell.seed,
+        cell.recipe.key,
+    ]
+    assert cell.key == fingerprint(["cell", *parts])
+    assert replace(cell, encoder=larger).key == fingerprint(["cell", larger.key, *parts[1:], 96])
+    own = replace(larger, recipe=replace(larger.recipe, backbone=BackboneSpec("demo_cnn", preprocessing=OWN)))
+    assert seen_at(own, cell.recipe) is None  # the encoder's own key says it
