@@ -56,10 +56,6 @@ class Dataset:
         return self.source if self.name is None else self.name
 
 
-def _is_whole(row: object) -> bool:
-    return isinstance(row, EncoderRow) and isinstance(getattr(row.recipe, "backbone", None), BackboneSpec)
-
-
 @dataclass(frozen=True)
 class Study:
     """A whole configuration. `deviations` are printed with every report; `synthetic` is what stands in for data.
@@ -91,10 +87,7 @@ class Study:
     corpus_name: str | None = None
 
     def __post_init__(self) -> None:
-        # Part of what the study says, so that whoever reads a row, its key or its recipe sees one thing. What is no row
-        # is left for check_study, which says so.
-        if not all(isinstance(rows, tuple) and all(map(_is_whole, rows)) for rows in (self.rows, self.hidden_rows)):
-            return
+        # Part of what the study says, so that whoever reads a row, its key or its recipe sees one thing.
         hidden = inherited(self.hidden_rows, self.rows)
         object.__setattr__(self, "rows", inherited(self.rows, hidden))
         object.__setattr__(self, "hidden_rows", hidden)

@@ -94,8 +94,8 @@ def _what_fits(name: str, options: dict[str, Any], images: Images) -> str:
         return f"; with the option ('img_size', {images.size}) of its BackboneSpec it does"
     if _takes(name, {**options, "in_chans": images.channels}, images):
         return (
-            f"; with the option ('in_chans', {images.channels}) of its BackboneSpec it does, or with a preprocessing of "
-            "other channels"
+            f"; with the option ('in_chans', {images.channels}) of its BackboneSpec it does, or with a preprocessing "
+            "of other channels"
         )
     own = _own_size(name)
     for size in sorted({*COMMON_SIZES, own}):
