@@ -36,9 +36,10 @@ def inherited(rows: tuple[R, ...], others: tuple[Row, ...] = ()) -> tuple[R, ...
     started from as well.
     """
     # What is no row is left as it is: check_study says so in a sentence, and a study is made before it is checked.
-    if not isinstance(rows, tuple) or not isinstance(others, tuple):
+    if not all(isinstance(given, tuple) for given in (rows, others)):
         return rows
-    known: dict[str, Row] = {row.name: row for row in (*others, *rows) if _is_row(row)}
+    known: dict[str, Row] = {row.name: row for row in others if _is_row(row)}
+    known |= {row.name: row for row in rows if _is_row(row)}
 
     def own(row: Row, seen: tuple[str, ...] = ()) -> Preprocessing | None:
         found: Preprocessing | None = row.recipe.backbone.preprocessing
