@@ -65,7 +65,7 @@ def measure(name: str, options: tuple[tuple[str, Any], ...], images: Images) -> 
             f"timm's {name!r} gives {found} for an image, not one vector: it has no pooling, or its options "
             f"{dict(options)} took it away; leave out global_pool, or take 'avg'"
         )
-    with torch.device("meta"):
+    with torch.device("meta"), torch.enable_grad():
         features.sum().backward()
     unused = frozenset(parameter for parameter, value in network.named_parameters() if value.grad is None)
     return TimmMeasured(int(features.shape[1]), unused)

@@ -142,7 +142,7 @@ def planned(*names: str):
     study = load_study(SMALL)
     rows = tuple(row for row in base.rows if row.name in names)
     study = replace(study, rows=rows)
-    return study, make_plan(study, {spec.source: "made up" for spec in study.builds()}, {})
+    return study, make_plan(study, {build.label: "made up" for build in study.data_builds()}, {})
 
 
 def test_what_was_left_out_is_tried_again_and_can_be_taken_back(tmp_path):
@@ -209,6 +209,6 @@ def test_snapshots_have_what_was_left_out(tmp_path):
     study = study_file(tmp_path, {"one_channel": ONE_CHANNEL})
     loaded = load_study(study)
     store = Store(str(tmp_path / "storage"))
-    plan = make_plan(loaded, {spec.source: "not built" for spec in loaded.builds()}, {})
+    plan = make_plan(loaded, {build.label: "not built" for build in loaded.data_builds()}, {})
     leave_out(left_of(plan, store)[0], store, {"one_channel": "row one_channel is odd"})
     assert unfit_reasons(read_snapshot(study, str(tmp_path / "storage")).failures) == ("row one_channel is odd",)

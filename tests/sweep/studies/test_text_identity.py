@@ -17,7 +17,7 @@ def keys(text: HuggingFaceText) -> set[str]:
     rows = {row.name: row for row in base.rows}
     clip = replace(rows["clip"], recipe=replace(rows["clip"].recipe, text=text))
     study = replace(base, rows=(rows["random"], rows["imagenet"], clip))
-    plan = make_plan(study, {spec.source: "0" for spec in study.builds()}, {})
+    plan = make_plan(study, {build.label: "0" for build in study.data_builds()}, {})
     return {cell.key for cell in plan.cells if cell.encoder.row == "clip"}
 
 

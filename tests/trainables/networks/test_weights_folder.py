@@ -20,7 +20,7 @@ TOWERS = {"clip": (CLIPModel, CLIPConfig), "siglip": (SiglipModel, SiglipConfig)
 
 def features(folder, **options) -> torch.Tensor:
     with torch.no_grad():
-        return load_source(from_folder(folder, 32, **options)).eval()(IMAGES)
+        return load_source(from_folder(folder, 32, preprocessing="dataset", **options)).eval()(IMAGES)
 
 
 def vit(folder, **options) -> None:
@@ -50,7 +50,7 @@ def test_a_pair_of_towers_whose_weights_have_other_names_is_refused(tmp_path):
     both = {"model_type": "clip", "vision_config": {**VISION, "model_type": "clip_vision_model"}}
     (tmp_path / "config.json").write_text(json.dumps({**config, **both}))
     with pytest.raises(ValueError, match="does not fit its configuration"):
-        load_source(from_folder(tmp_path, 32))
+        load_source(from_folder(tmp_path, 32, preprocessing="dataset"))
 
 
 def test_weights_in_parts_are_the_same_network(tmp_path):
@@ -63,16 +63,16 @@ def test_weights_in_parts_are_the_same_network(tmp_path):
 def test_weights_in_parts_are_known_by_their_content(tmp_path):
     vit(tmp_path / "a", max_shard_size="20KB")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    a, b = (from_folder(tmp_path / name, 32) for name in "ab")
+    a, b = (from_folder(tmp_path / name, 32, preprocessing="dataset") for name in "ab")
     assert a.sha256 == b.sha256
     part = sorted((tmp_path / "b").glob("*.safetensors"))[0]
     save_file({name: value + 1 for name, value in load_file(part).items()}, part, metadata={"format": "pt"})
-    assert from_folder(tmp_path / "b", 32).sha256 != a.sha256
+    assert from_folder(tmp_path / "b", 32, preprocessing="dataset").sha256 != a.sha256
     with pytest.raises(ValueError, match="is not the one that the study names"):
         load_source(b)
     part.unlink()
     with pytest.raises(ValueError, match=rf"{part.name} does not exist"):
-        from_folder(tmp_path / "b", 32)
+        from_folder(tmp_path / "b", 32, preprocessing="dataset")
 
 
 def test_parts_outside_of_the_folder_are_refused(tmp_path):
@@ -80,24 +80,24 @@ def test_parts_outside_of_the_folder_are_refused(tmp_path):
     for names in ({"a": "../w.safetensors"}, {}):
         (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
         with pytest.raises(ValueError, match="must be files beside it"):
-            from_folder(tmp_path, 32)
+            from_folder(tmp_path, 32, preprocessing="dataset")
 
 
 def test_parts_are_known_where_transformers_prefers_them_to_a_bin(tmp_path):
     vit(tmp_path, max_shard_size="20KB")
-    sha256 = from_folder(tmp_path, 32).sha256
+    sha256 = from_folder(tmp_path, 32, preprocessing="dataset").sha256
     torch.save({}, tmp_path / "pytorch_model.bin")
-    assert from_folder(tmp_path, 32).sha256 == sha256
+    assert from_folder(tmp_path, 32, preprocessing="dataset").sha256 == sha256
 
 
 def test_a_pointer_in_the_place_of_weights_is_refused_at_once(tmp_path):
     vit(tmp_path)
     (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(ValueError, match="git lfs pull"):
-        from_folder(tmp_path, 32)
+        from_folder(tmp_path, 32, preprocessing="dataset")
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"has none of model\.safetensors"):
-        from_folder(tmp_path, 32)
+        from_folder(tmp_path, 32, preprocessing="dataset")
 
 
 def test_weights_of_a_folder_that_are_not_finite_are_named(tmp_path):
@@ -106,7 +106,7 @@ def test_weights_of_a_folder_that_are_not_finite_are_named(tmp_path):
     tensors["layernorm.bias"].fill_(float("nan"))
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"layernorm\.bias holds 16 NaN of 16 values"):
-        load_source(from_folder(tmp_path, 32))
+        load_source(from_folder(tmp_path, 32, preprocessing="dataset"))
 
 
 def test_a_damaged_configuration_is_refused(tmp_path):
