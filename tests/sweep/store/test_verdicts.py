@@ -10,6 +10,7 @@ from sweep.store import verdicts
 from sweep.store.verdicts import read_verdict, verdict_path, write_verdict
 from sweep.studies import demo
 from trainables.networks.text import HuggingFaceText
+from trainables.networks.text_config import LOCAL_FOLDER
 from trainables.preflight.verdict import EncoderCheck, PretrainingCheck, Verdict
 from trainables.recipe import BackboneSpec, EncoderSource, RandomInit
 from trainables.views.evaluation import EvalSpec
@@ -70,7 +71,7 @@ def test_a_file_is_known_by_size_and_time_wherever_it_lies(tmp_path):
 
 def test_a_text_towers_folder_is_known_by_its_files(tmp_path):
     recipe = next(row.recipe for row in demo().rows if row.name == "clip")
-    recipe = replace(recipe, text=HuggingFaceText("mine", content="0" * 64, path=str(tmp_path)))
+    recipe = replace(recipe, text=HuggingFaceText(LOCAL_FOLDER, content="0" * 64, path=str(tmp_path)))
     check = PretrainingCheck(recipe, 48, None, 32)
     before = verdict_path(check)
     (tmp_path / "model.safetensors").write_bytes(b"1")

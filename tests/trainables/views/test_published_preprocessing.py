@@ -131,10 +131,8 @@ KINDS: dict[str, Callable[[], tuple[Preprocessing, Callable[[np.ndarray], Tensor
 @pytest.fixture(scope="module")
 def networks() -> dict[int, nn.Module]:
     """Small random networks by their number of channels."""
-    return {
-        channels: build_backbone(BackboneSpec("resnet10t", 96, (("in_chans", channels),)), seed=0).eval()
-        for channels in (1, 3)
-    }
+    grey = BackboneSpec("resnet10t", 96, (("in_chans", 1),), torchxrayvision(96))
+    return {spec.channels: build_backbone(spec, seed=0).eval() for spec in (grey, BackboneSpec("resnet10t", 96))}
 
 
 @pytest.mark.parametrize("kind", KINDS)
