@@ -20,6 +20,7 @@ from trainables.evaluation.exported_text import load_text
 from trainables.evaluation.image_text import load_image_text
 from trainables.networks.text import WordTokenizer, text_from_folder
 from trainables.training.checkpoint import weights_from_bytes
+from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation import EvalSpec
 
 TEXTS = ["No acute process.", "Left pleural effusion.", ""]
@@ -59,10 +60,10 @@ def test_an_export_gives_the_vectors_of_the_storage(row, trained, data, tmp_path
     assert torch.allclose(tower.texts(TEXTS), expected.texts(TEXTS), atol=1e-6)
     assert tower.scale == expected.scale
     pixels = np.random.default_rng(0).integers(0, 256, (2, 48, 48)).astype(np.uint8)
-    spec = EvalSpec(size=run.recipe.backbone.image_size)
+    sees = BackboneInput(EvalSpec(size=run.recipe.backbone.image_size))
     features: list[torch.Tensor] = []
     expected.backbone.register_forward_hook(lambda layer, x, y: features.append(y))
-    assert torch.allclose(expected.images(spec, pixels), tower.images(features[0]), atol=1e-6)
+    assert torch.allclose(expected.images(sees, pixels), tower.images(features[0]), atol=1e-6)
 
     card = (out / "README.md").read_text()
     assert 'load_text("DIR")' in card

@@ -24,6 +24,7 @@ from sweep.store.snapshot import Origin, Snapshot
 from trainables.evaluation.cell_model import FROZEN, TUNED, CellModel
 from trainables.evaluation.encoder_features import ImageSample, equally_many, image_features, sample_images
 from trainables.networks.backbones import DemoCnn
+from trainables.recipe import BackboneSpec
 from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation import EvalSpec, paper_chexpert, prepare
 
@@ -231,8 +232,10 @@ def test_a_network_without_a_map_is_named_below_the_figure_and_hides_no_other():
 
     torch.manual_seed(0)
     head, images, asked = torch.nn.Linear(128, 2), torch.randn(1, 3, 32, 32), torch.tensor([1])
-    flat, seen = CellModel(Flat(), head, "frozen"), CellModel(DemoCnn().eval(), head, "frozen")
-    explained, said = grad_cam_panels._explained({"flat": flat, "seen": seen}, images, asked)
+    spec = BackboneSpec("demo_cnn", 32)
+    flat, seen = CellModel(Flat(), head, "frozen", spec), CellModel(DemoCnn().eval(), head, "frozen", spec)
+    shown = {"flat": images, "seen": images}
+    explained, said = grad_cam_panels._explained({"flat": flat, "seen": seen}, shown, asked)
     assert list(explained) == ["seen"] and said.startswith(" Not shown: flat (Flat has no `layers`")
     with pytest.raises(CannotDraw, match="Not shown: flat"):
-        grad_cam_panels._explained({"flat": flat}, images, asked)
+        grad_cam_panels._explained({"flat": flat}, shown, asked)

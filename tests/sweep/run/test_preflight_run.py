@@ -78,11 +78,11 @@ def misfits(folder: Path) -> dict[str, str]:
 
 
 SENTENCES = {
-    "vit": "takes images of 224 x 224, and dataset",
-    "one_channel": "takes images of 1 channel",
+    "vit": "does not take images of 32 x 32 pixels in 3 channels",
+    "one_channel": "with the option ('in_chans', 3) of its BackboneSpec it does",
     "missing": "does not exist",
-    "nan": "NaN or infinite weights",
-    "prefix": "tensors missing",
+    "nan": "NaN of",
+    "prefix": "has nothing under 'encoder.'",
     "constant": "the same features for different images",
     "unknown": "unknown backbone 'resnt18'",
 }
@@ -110,7 +110,7 @@ def test_all_that_does_not_fit_is_named_together_and_tried_once(tmp_path):
     only = run(study, tmp_path / "new", "--dry-run", "--only", "method=fits,method=random")
     assert only.exit_code == EXIT_OK and "trying encoders" not in only.stdout and "row " not in only.stdout
     one = run(study, storage, "--dry-run", "--only", "method=nan")
-    assert one.exit_code == EXIT_BAD_INPUT and "error: row nan has NaN or infinite weights" in one.stdout
+    assert one.exit_code == EXIT_BAD_INPUT and "error: row nan cannot be loaded: " in one.stdout
     assert not (tmp_path / "new").exists()
 
 
@@ -123,7 +123,7 @@ def test_the_other_rows_go_on_and_every_command_says_what_was_left_out(tmp_path,
         done = run(study, storage, "--skip-unfit", *part)
         assert done.exit_code == EXIT_SOME_UNFIT, done.stdout
         assert "Nothing left to do" in done.stdout and "trying encoders" not in done.stdout
-        sentence = "row one_channel takes images of 1 channel"
+        sentence = "row one_channel cannot be "
         assert f"left out: {sentence}" in done.stdout and f"since it does not fit: {sentence}" in done.stdout
         assert "4 cells were left out" in done.stdout and "--retry-failed" not in done.stdout
     report = (storage / "reports" / "small" / "report.md").read_text()

@@ -164,7 +164,8 @@ def test_a_batch_larger_than_the_corpus_is_refused_before_any_work(tmp_path, sha
     study.write_text(
         "from dataclasses import replace\nfrom sweep.studies import demo\n\n\ndef study():\n    base = demo()\n"
         "    rows = [r if not hasattr(r.recipe, 'patience') else replace(r, recipe=replace(r.recipe, "
-        "global_batch_size=4096)) for r in base.rows]\n    return replace(base, rows=tuple(rows))\n"
+        "global_batch_size=4096)) for r in base.rows if 'mocov2' not in r.name]\n"
+        "    return replace(base, rows=tuple(rows))\n"
     )
     raws = [f"mimic_cxr={real}/MIMIC-CXR", f"chexpert={real}/CheXpert-v1.0-small", f"nih_cxr14={real}/NIH-ChestX-ray14"]
     done = run_here(

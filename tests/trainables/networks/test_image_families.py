@@ -75,7 +75,7 @@ def test_every_third_small_family_of_timm_is_right(name):
 @pytest.mark.parametrize("name", TIMM_REFUSED)
 def test_towers_of_language_models_are_refused_since_they_pool_nothing(name):
     with pytest.raises(ValueError, match="not one vector: it has no pooling"):
-        check_backbone(BackboneSpec(name))
+        check_backbone(BackboneSpec(name, timm.get_pretrained_cfg(name).input_size[1]))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -193,10 +193,11 @@ def test_images_that_do_not_fit_are_refused_with_what_fits(spec, images, match):
     assert isinstance(refusal.value, DoesNotTake) is ("does not take" in match or "option" in match or "size" in match)
 
 
-def test_where_the_data_set_decides_the_size_the_declared_one_may_be_another():
-    """Rows of earlier studies declare 224 and see what the EvalSpec says: they go on."""
-    assert feature_dim(build_backbone(BackboneSpec("test_vit", 64), seed=0)) == 64
-    check_backbone(BackboneSpec(HUGGING_FACE, 224, of_kind("vit", "cls").spec.options))
+def test_a_network_is_tried_at_the_size_that_its_row_declares():
+    with pytest.raises(DoesNotTake, match=r"64 x 64 pixels.*\('img_size', 64\)"):
+        build_backbone(BackboneSpec("vit_tiny_patch16_224", 64), seed=0)
+    with pytest.raises(DoesNotTake, match="224 x 224 pixels"):
+        check_backbone(BackboneSpec(HUGGING_FACE, 224, of_kind("vit", "cls").spec.options))
 
 
 def test_measuring_draws_no_random_number():
