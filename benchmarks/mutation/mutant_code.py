@@ -55,6 +55,9 @@ _SPEED = "tests/sweep/monitoring/test_throughput.py"
 _NEAR = "tests/datasets_io/build/test_near_duplicates.py"
 _PAIRS = "tests/datasets_io/corpus/test_batch_pairs.py"
 _SCORES = "tests/trainables/evaluation/test_test_scores.py"
+_INPUTS = "tests/sweep/studies/test_inputs.py"
+_USES = "tests/sweep/studies/test_instances.py"
+_PREFLIGHT = "tests/sweep/run/test_preflight_run.py"
 MODULES: dict[str, tuple[str, ...]] = {
     "datasets_io/build/near_duplicates.py": (
         _NEAR,
@@ -74,6 +77,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "datasets_io/corpus/label_subsets.py": ("tests/datasets_io/corpus/test_label_subsets.py",),
     "datasets_io/corpus/order.py": ("tests/datasets_io/corpus/test_order.py", _FROZEN),
     "datasets_io/fingerprint.py": ("tests/datasets_io/test_fingerprint.py",),
+    "datasets_io/nearest.py": ("tests/datasets_io/test_nearest.py",),
     "datasets_io/pixels/shrink.py": (
         "tests/datasets_io/pixels/test_shrink.py",
         "--deselect=tests/datasets_io/pixels/test_shrink.py::test_without_a_folder_to_keep_it_in_the_kernel_is_compiled_all_the_same",
@@ -112,11 +116,19 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sweep/statistics/summaries.py": ("tests/sweep/statistics/test_summaries.py", _FROZEN),
     "sweep/statistics/summary.py": ("tests/sweep/statistics/test_summary.py", _PLACES, _FROZEN),
     "sweep/status/eta.py": ("tests/sweep/status/test_eta.py", _FROZEN),
-    "sweep/studies/cell.py": ("tests/sweep/studies/test_plan.py", "tests/test_keys.py", _FROZEN),
+    "sweep/studies/builds.py": (_USES, _FROZEN),
+    "sweep/studies/cell.py": ("tests/sweep/studies/test_plan.py", "tests/test_keys.py", _USES, _INPUTS, _FROZEN),
     "sweep/studies/forecast.py": ("tests/sweep/studies/test_forecast.py", _FROZEN),
+    "sweep/studies/inherited.py": (_INPUTS,),
     "sweep/studies/layout.py": ("tests/sweep/studies/test_layout.py", _FROZEN),
-    "sweep/studies/plan.py": ("tests/sweep/studies/test_plan.py", _FROZEN),
+    "sweep/studies/needed_form.py": ("tests/sweep/studies/test_needed_form.py",),
+    "sweep/studies/plan.py": ("tests/sweep/studies/test_plan.py", _USES, _FROZEN),
+    "sweep/studies/preflight_checks.py": (
+        f"{_PREFLIGHT}::test_each_network_is_tried_as_it_will_be_used",
+        f"{_PREFLIGHT}::test_what_was_left_out_is_tried_again_and_can_be_taken_back",
+    ),
     "sweep/studies/study.py": (
+        _USES,
         "tests/sweep/studies/test_plan.py",
         "tests/sweep/studies/test_study_fingerprint.py",
         _DEFAULTS,
@@ -153,11 +165,17 @@ MODULES: dict[str, tuple[str, ...]] = {
     "trainables/registry.py": ("tests/trainables/test_registry.py",),
     "trainables/training/gradient_cache.py": ("tests/trainables/training/test_gradient_cache.py",),
     "trainables/training/optim.py": ("tests/trainables/training/test_optim.py",),
+    "trainables/views/geometry.py": ("tests/trainables/views/test_geometry.py",),
     "trainables/views/parameters.py": (
         "tests/trainables/views/test_parameters.py",
         "tests/trainables/views/test_views.py",
         _DEFAULTS,
         _FROZEN,
+    ),
+    "trainables/views/preprocessing.py": (
+        "tests/trainables/views/test_preprocessing.py",
+        "tests/trainables/views/test_geometry.py",
+        "tests/test_defaults.py",
     ),
 }
 
