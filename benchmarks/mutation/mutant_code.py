@@ -124,6 +124,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sweep/studies/needed_form.py": ("tests/sweep/studies/test_needed_form.py",),
     "sweep/studies/plan.py": ("tests/sweep/studies/test_plan.py", _USES, _FROZEN),
     "sweep/studies/preflight_checks.py": (
+        "tests/sweep/studies/test_preflight_checks.py",
         f"{_PREFLIGHT}::test_each_network_is_tried_as_it_will_be_used",
         f"{_PREFLIGHT}::test_what_was_left_out_is_tried_again_and_can_be_taken_back",
     ),
@@ -175,7 +176,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "trainables/views/preprocessing.py": (
         "tests/trainables/views/test_preprocessing.py",
         "tests/trainables/views/test_geometry.py",
-        "tests/test_defaults.py",
+        _DEFAULTS,
+        _FROZEN,
     ),
 }
 

@@ -102,7 +102,7 @@ def test_one_vector_for_presence_and_absence_is_an_error_with_the_findings():
     check_told_apart(torch.tensor([[1.1e-6]]), torch.zeros(1, 1), ("edema",))
     with pytest.raises(ValueError, match="the absence of edema"):
         check_told_apart(torch.tensor([[ONE_VECTOR]], dtype=torch.float64), torch.zeros(1, 1), ("edema",))
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         check_told_apart(present, absent, findings[:2])
 
 
