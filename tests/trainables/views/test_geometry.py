@@ -117,6 +117,16 @@ def test_odd_margins_stand_at_the_bottom_and_at_the_right():
     assert (wide == [[0] * 4, [0] * 4, [0] * 4, [9] * 4]).all()
 
 
+@pytest.mark.parametrize(("rounding", "first"), [("even", (0, 2, 2)), ("down", (0, 1, 2)), ("halves", (0, 2, 2))])
+def test_what_is_cut_out_begins_where_the_rounding_says(rounding, first):
+    squares = [np.arange(side, dtype=np.uint8)[:, None] + np.zeros(side, np.uint8) for side in (5, 6, 7)]
+    cut = [fit(Preprocessing(n, resize=len(p), rounding=rounding), p) for n, p in zip((4, 3, 3), squares, strict=True)]
+    assert [tuple(part[:, 0]) for part in cut] == [
+        tuple(range(begin, begin + size)) for begin, size in zip(first, (4, 3, 3), strict=True)
+    ]
+    assert [part.shape for part in cut] == [(4, 4), (3, 3), (3, 3)]
+
+
 def test_areas_share_a_pixel_between_those_that_it_lies_in():
     assert np.array_equal(_areas(4, 2), [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
     assert np.allclose(_areas(3, 2), np.array([[2, 1, 0], [0, 1, 2]]) / 3)

@@ -97,6 +97,7 @@ LINES = {
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_says_what_is_done(line):
     assert str(Preprocessing(8, **LINES[line])).startswith(f"8 px: {line}")
+    assert str(Preprocessing(8, mean=(0.5,) * 3, std=(0.25,) * 3)).endswith("0 to 1, mean 0.5, std 0.25")
 
 
 def test_torchxrayvisions_are_fed_so():
