@@ -142,7 +142,10 @@ MODULES: dict[str, tuple[str, ...]] = {
         _FROZEN,
     ),
     "sweep/tune/rungs.py": ("tests/sweep/tune/test_search.py::test_rungs_are_three_times_as_far_each_time",),
-    "trainables/evaluation/grad_cam.py": ("tests/trainables/evaluation/test_grad_cam.py",),
+    "trainables/evaluation/grad_cam.py": (
+        "tests/trainables/evaluation/test_grad_cam_places.py",
+        "tests/trainables/evaluation/test_grad_cam.py",
+    ),
     "trainables/evaluation/knn.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
     "trainables/evaluation/metrics.py": ("tests/trainables/evaluation/test_metrics.py", _FROZEN),
     "trainables/evaluation/probe.py": ("tests/trainables/evaluation/test_probe.py", _FROZEN),
