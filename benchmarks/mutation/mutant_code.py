@@ -57,7 +57,6 @@ _PAIRS = "tests/datasets_io/corpus/test_batch_pairs.py"
 _SCORES = "tests/trainables/evaluation/test_test_scores.py"
 _INPUTS = "tests/sweep/studies/test_inputs.py"
 _USES = "tests/sweep/studies/test_instances.py"
-_PREFLIGHT = "tests/sweep/run/test_preflight_run.py"
 MODULES: dict[str, tuple[str, ...]] = {
     "datasets_io/build/near_duplicates.py": (
         _NEAR,
@@ -123,11 +122,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sweep/studies/layout.py": ("tests/sweep/studies/test_layout.py", _FROZEN),
     "sweep/studies/needed_form.py": ("tests/sweep/studies/test_needed_form.py",),
     "sweep/studies/plan.py": ("tests/sweep/studies/test_plan.py", _USES, _FROZEN),
-    "sweep/studies/preflight_checks.py": (
-        "tests/sweep/studies/test_preflight_checks.py",
-        f"{_PREFLIGHT}::test_each_network_is_tried_as_it_will_be_used",
-        f"{_PREFLIGHT}::test_what_was_left_out_is_tried_again_and_can_be_taken_back",
-    ),
+    "sweep/studies/preflight_checks.py": ("tests/sweep/studies/test_preflight_checks.py",),
     "sweep/studies/study.py": (
         _USES,
         "tests/sweep/studies/test_plan.py",
