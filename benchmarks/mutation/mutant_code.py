@@ -55,6 +55,8 @@ _SPEED = "tests/sweep/monitoring/test_throughput.py"
 _NEAR = "tests/datasets_io/build/test_near_duplicates.py"
 _PAIRS = "tests/datasets_io/corpus/test_batch_pairs.py"
 _SCORES = "tests/trainables/evaluation/test_test_scores.py"
+_INPUTS = "tests/sweep/studies/test_inputs.py"
+_USES = "tests/sweep/studies/test_instances.py"
 MODULES: dict[str, tuple[str, ...]] = {
     "datasets_io/build/near_duplicates.py": (
         _NEAR,
@@ -74,6 +76,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "datasets_io/corpus/label_subsets.py": ("tests/datasets_io/corpus/test_label_subsets.py",),
     "datasets_io/corpus/order.py": ("tests/datasets_io/corpus/test_order.py", _FROZEN),
     "datasets_io/fingerprint.py": ("tests/datasets_io/test_fingerprint.py",),
+    "datasets_io/nearest.py": ("tests/datasets_io/test_nearest.py",),
     "datasets_io/pixels/shrink.py": (
         "tests/datasets_io/pixels/test_shrink.py",
         "--deselect=tests/datasets_io/pixels/test_shrink.py::test_without_a_folder_to_keep_it_in_the_kernel_is_compiled_all_the_same",
@@ -112,11 +115,16 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sweep/statistics/summaries.py": ("tests/sweep/statistics/test_summaries.py", _FROZEN),
     "sweep/statistics/summary.py": ("tests/sweep/statistics/test_summary.py", _PLACES, _FROZEN),
     "sweep/status/eta.py": ("tests/sweep/status/test_eta.py", _FROZEN),
-    "sweep/studies/cell.py": ("tests/sweep/studies/test_plan.py", "tests/test_keys.py", _FROZEN),
+    "sweep/studies/builds.py": (_USES, _FROZEN),
+    "sweep/studies/cell.py": ("tests/sweep/studies/test_plan.py", "tests/test_keys.py", _USES, _INPUTS, _FROZEN),
     "sweep/studies/forecast.py": ("tests/sweep/studies/test_forecast.py", _FROZEN),
+    "sweep/studies/inherited.py": (_INPUTS,),
     "sweep/studies/layout.py": ("tests/sweep/studies/test_layout.py", _FROZEN),
-    "sweep/studies/plan.py": ("tests/sweep/studies/test_plan.py", _FROZEN),
+    "sweep/studies/needed_form.py": ("tests/sweep/studies/test_needed_form.py",),
+    "sweep/studies/plan.py": ("tests/sweep/studies/test_plan.py", _USES, _FROZEN),
+    "sweep/studies/preflight_checks.py": ("tests/sweep/studies/test_preflight_checks.py",),
     "sweep/studies/study.py": (
+        _USES,
         "tests/sweep/studies/test_plan.py",
         "tests/sweep/studies/test_study_fingerprint.py",
         _DEFAULTS,
@@ -129,7 +137,10 @@ MODULES: dict[str, tuple[str, ...]] = {
         _FROZEN,
     ),
     "sweep/tune/rungs.py": ("tests/sweep/tune/test_search.py::test_rungs_are_three_times_as_far_each_time",),
-    "trainables/evaluation/grad_cam.py": ("tests/trainables/evaluation/test_grad_cam.py",),
+    "trainables/evaluation/grad_cam.py": (
+        "tests/trainables/evaluation/test_grad_cam_places.py",
+        "tests/trainables/evaluation/test_grad_cam.py",
+    ),
     "trainables/evaluation/knn.py": (_RETRIEVAL, _DEFAULTS, _FROZEN),
     "trainables/evaluation/metrics.py": ("tests/trainables/evaluation/test_metrics.py", _FROZEN),
     "trainables/evaluation/probe.py": ("tests/trainables/evaluation/test_probe.py", _FROZEN),
@@ -153,9 +164,16 @@ MODULES: dict[str, tuple[str, ...]] = {
     "trainables/registry.py": ("tests/trainables/test_registry.py",),
     "trainables/training/gradient_cache.py": ("tests/trainables/training/test_gradient_cache.py",),
     "trainables/training/optim.py": ("tests/trainables/training/test_optim.py",),
+    "trainables/views/geometry.py": ("tests/trainables/views/test_geometry.py",),
     "trainables/views/parameters.py": (
         "tests/trainables/views/test_parameters.py",
         "tests/trainables/views/test_views.py",
+        _DEFAULTS,
+        _FROZEN,
+    ),
+    "trainables/views/preprocessing.py": (
+        "tests/trainables/views/test_preprocessing.py",
+        "tests/trainables/views/test_geometry.py",
         _DEFAULTS,
         _FROZEN,
     ),

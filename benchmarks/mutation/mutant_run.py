@@ -30,7 +30,7 @@ LIBRARIES = (
     "sklearn.neighbors", "torch", "torchvision.transforms.v2", "timm", "transformers", "numba", "PIL.Image", "pydicom",
     "torchmetrics.functional.classification", "lightly.loss", "open_clip.loss", "matplotlib.figure", "rich.console",
     "hypothesis.strategies", "filelock", "imagecodecs", "torch.utils.data", "torch._dynamo",
-    "transformers.models.bert.modeling_bert",
+    "transformers.models.bert.modeling_bert", "cv2", "stamina",
 )  # fmt: skip
 # unraisableexception collects garbage twice, over all that the libraries made: most of a child's time.
 PLUGINS = ("cacheprovider", "faulthandler", "threadexception", "unraisableexception")

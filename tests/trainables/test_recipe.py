@@ -17,6 +17,7 @@ from trainables.recipe import (
     SplitRecipe,
 )
 from trainables.views.evaluation import EvalSpec
+from trainables.views.preprocessing import Preprocessing, torchxrayvision
 
 BACKBONE = BackboneSpec("demo_cnn", 32)
 ADAM = OptimizerSpec("adam", 1e-3, (0.9, 0.999))
@@ -95,3 +96,25 @@ def test_a_second_split_neither_trains_nor_picks_nor_is_the_first(split):
     with pytest.raises(ValueError, match=f"also_test is '{split}'"):
         SplitRecipe(also_test=split)
     assert SplitRecipe(val="carved", also_test="val").also_test == "val" and SplitRecipe().also_test is None
+
+
+def test_a_network_sees_one_size_that_need_not_be_said_twice():
+    for size in (96, 224):
+        assert BackboneSpec("resnet18", preprocessing=Preprocessing(size)).image_size == size
+        assert BackboneSpec("resnet18", size, preprocessing=Preprocessing(size)).image_size == size
+    assert BackboneSpec("resnet18").image_size == 224 and BackboneSpec("resnet18", 96).image_size == 96
+    with pytest.raises(ValueError, match=r"image_size is 97 and preprocessing\.size 96, but a network sees one size"):
+        BackboneSpec("resnet18", 97, preprocessing=Preprocessing(96))
+
+
+def test_a_network_takes_three_channels_unless_its_preprocessing_says_one():
+    specs = (BACKBONE, BackboneSpec("a", 32, (), Preprocessing(32)), BackboneSpec("a", preprocessing=torchxrayvision()))
+    assert [spec.channels for spec in specs] == [3, 3, 1]
+
+
+def test_findings_are_a_tuple_of_different_names():
+    for findings in (None, ("edema",), ("edema", "mass")):
+        assert downstream(findings=findings).findings == findings
+    for wrong in ((), [], ["edema"], "edema", ("edema", "mass", "edema")):
+        with pytest.raises(ValueError, match=r"findings is .*; allowed: a tuple of one or more names, or None for all"):
+            downstream(findings=wrong)

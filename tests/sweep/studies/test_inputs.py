@@ -1,6 +1,7 @@
 """Is a network given what the row it starts from was given, and does the plan say so of every row?"""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from datasets_io.corpus.read import CorpusBatch
 from datasets_io.fingerprint import fingerprint
 from sweep.studies import BASELINE, EncoderRow, demo, paper
 from sweep.studies.cell import seen_at
+from sweep.studies.inherited import inherited
 from sweep.studies.inputs import input_line, input_lines
 from trainables.pretraining.task import Pretraining
 from trainables.recipe import BackboneSpec, PretrainRecipe, RandomInit, Resources
@@ -39,6 +41,13 @@ def test_a_pretraining_goes_on_as_its_start_was_fed():
     backbone = replace(rows["clip"].recipe.backbone, preprocessing=named)
     stated = {row.name: row.recipe.backbone.preprocessing for row in study_with(backbone=backbone).rows}
     assert stated["first"] == stated["second"] == named
+
+
+def test_what_is_no_row_is_left_to_the_check():
+    rows = study_with().rows
+    odd = (SimpleNamespace(name="odd", recipe=None), SimpleNamespace(name=1, recipe=rows[0].recipe), "odd", None)
+    assert inherited((*odd, rows[0])) == (*odd, rows[0])
+    assert inherited(list(rows)) == list(rows) and inherited(rows, None) is rows
 
 
 def test_keys_move_with_a_preprocessing_and_only_of_the_rows_that_have_it():

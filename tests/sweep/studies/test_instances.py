@@ -126,6 +126,23 @@ def test_a_row_that_needs_another_form_reads_a_build_of_its_own():
     assert all(cell.data_fingerprint == cell.shards for cell in plan.cells), "of the build that is read"
 
 
+def test_a_build_knows_its_use_and_its_source():
+    study = with_rows(ONES_AND_ZEROS, FED)
+    assert ONES_AND_ZEROS.instances == {"mimic_cxr": "mimic_cxr", "chexpert": "chexpert", "u-zeros": "chexpert"}
+    builds = {build.label: build for build in study.data_builds()}
+    assert [(b.instance, b.source, b.spec.image_size) for b in builds.values()] == [
+        ("mimic_cxr", "mimic_cxr", 32),
+        ("chexpert", "chexpert", 32),
+        ("chexpert", "chexpert", 576),
+        ("u-zeros", "chexpert", 32),
+        ("u-zeros", "chexpert", 576),
+    ]
+    zeros = study.datasets[1]
+    assert study.any_build(zeros, list(builds)) == "u-zeros"
+    assert study.any_build(zeros, ["chexpert", "u-zeros (aspect, 576)"]) == "u-zeros (aspect, 576)"
+    assert study.any_build(zeros, ["chexpert"]) is None
+
+
 def test_rows_that_are_not_asked_for_need_no_build():
     study = with_rows(BASE, FED)
     assert len(study.data_builds()) == 5

@@ -8,6 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from trainables.evaluation.knn import knn_probabilities
 from trainables.evaluation.retrieval import distinct, recall
 from trainables.evaluation.zero_shot import (
+    ONE_VECTOR,
     PROMPTS,
     TEMPLATES,
     check_told_apart,
@@ -97,6 +98,12 @@ def test_one_vector_for_presence_and_absence_is_an_error_with_the_findings():
     absent[1:] = present[1:] + 1e-8
     with pytest.raises(ValueError, match=r"one vector for the presence and the absence of mass, hernia, so that"):
         check_told_apart(present, absent, findings)
+    # The bound itself is still rounding.
+    check_told_apart(torch.tensor([[1.1e-6]]), torch.zeros(1, 1), ("edema",))
+    with pytest.raises(ValueError, match="the absence of edema"):
+        check_told_apart(torch.tensor([[ONE_VECTOR]], dtype=torch.float64), torch.zeros(1, 1), ("edema",))
+    with pytest.raises(ValueError, match="longer"):
+        check_told_apart(present, absent, findings[:2])
 
 
 def slow_recall(images, texts, own, k):

@@ -6,7 +6,7 @@ import torch
 
 from trainables.views.backbone_input import BackboneInput, Fit, scaled
 from trainables.views.evaluation import EvalSpec
-from trainables.views.geometry import fit, resized_shape, start, view_box
+from trainables.views.geometry import _areas, fit, resized_shape, start, view_box
 from trainables.views.preprocessing import Preprocessing, torchxrayvision
 
 RAMP = np.tile(np.arange(120, dtype=np.uint8) * 2, (80, 1))  # 80 rows, 120 columns, brighter to the right
@@ -72,6 +72,67 @@ def test_a_box_is_where_the_network_sees_it():
         found = (columns.min() / 160, rows.min() / 160, np.ptp(columns) / 160, np.ptp(rows) / 160)
         assert found == pytest.approx((left, top, width, height), abs=0.02), geometry
     assert view_box(Preprocessing(64, "squash"), 80, 120) == (0, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "box"),
+    [
+        ({"geometry": "cut", "rounding": "even"}, (80, 121), (20 / 121, 0, 80 / 121, 1)),  # 20.5 to the even side
+        ({"geometry": "cut", "rounding": "down"}, (123, 80), (0, 21 / 123, 1, 80 / 123)),
+        # 96 columns and 64 rows after the resize.
+        ({"geometry": "shortest"}, (80, 120), (16 / 96, 0, 64 / 96, 1)),
+        ({"geometry": "shortest", "resize": 73}, (120, 80), (4 / 73, 22 / 109, 64 / 73, 64 / 109)),  # 4.5 and 22.5
+        # 43 rows of 64: 10 of the 21 missing ones stand above.
+        ({"geometry": "longest"}, (80, 120), (0, -10 / 43, 1, 64 / 43)),
+        ({"geometry": "longest", "resize": 60}, (120, 60), (-17 / 30, -2 / 60, 64 / 30, 64 / 60)),
+        ({"geometry": "squash", "resize": 80}, (90, 50), (0.1, 0.1, 0.8, 0.8)),
+    ],
+)
+def test_a_box_is_exact(values, shape, box):
+    assert view_box(Preprocessing(64, **values), *shape) == pytest.approx(box, abs=1e-12)
+
+
+def test_a_picture_thinner_than_a_pixel_has_one():
+    own = Preprocessing(10, "longest")
+    assert resized_shape(own, 300, 2) == (10, 1) and resized_shape(own, 2, 300) == (1, 10)
+    assert fit(own, np.full((300, 2), 7, np.uint8)).sum() == 70
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+@pytest.mark.parametrize(("resampler", "kind"), [("torch_bytes", np.uint8), ("torch_floats", np.float32)])
+def test_torch_resizes_bytes_or_floats_from_0_to_1(resampler, kind, interpolation):
+    stripes = np.repeat(np.array([[0, 255], [0, 51]], np.uint8), 8, axis=1).repeat(8, axis=0)
+    found = fit(Preprocessing(4, interpolation=interpolation, resampler=resampler), stripes)
+    assert found.dtype == kind and found.shape == (4, 4)
+    scale = 255 if kind == np.float32 else 1
+    assert np.allclose(found[[0, 3], 3] * scale, [255, 51], atol=1e-4) and not found[:, 0].any()
+    assert not found[:, 1].any() == (interpolation == "nearest")  # a filter with antialiasing reaches over the edge
+
+
+def test_odd_margins_stand_at_the_bottom_and_at_the_right():
+    own = Preprocessing(7, resize=4, fill=9)
+    expected = np.pad(np.zeros((4, 4)), [(1, 2), (1, 2)], constant_values=9)
+    assert (fit(own, np.zeros((4, 4), np.uint8)) == expected).all()
+    wide = fit(Preprocessing(4, "shortest", 3, fill=9), np.zeros((3, 6), np.uint8))  # padded below, cut at both sides
+    assert (wide == [[0] * 4, [0] * 4, [0] * 4, [9] * 4]).all()
+
+
+@pytest.mark.parametrize(("rounding", "first"), [("even", (0, 2, 2)), ("down", (0, 1, 2)), ("halves", (0, 2, 2))])
+def test_what_is_cut_out_begins_where_the_rounding_says(rounding, first):
+    squares = [np.arange(side, dtype=np.uint8)[:, None] + np.zeros(side, np.uint8) for side in (5, 6, 7)]
+    cut = [fit(Preprocessing(n, resize=len(p), rounding=rounding), p) for n, p in zip((4, 3, 3), squares, strict=True)]
+    assert [tuple(part[:, 0]) for part in cut] == [
+        tuple(range(begin, begin + size)) for begin, size in zip(first, (4, 3, 3), strict=True)
+    ]
+    assert [part.shape for part in cut] == [(4, 4), (3, 3), (3, 3)]
+
+
+def test_areas_share_a_pixel_between_those_that_it_lies_in():
+    assert np.array_equal(_areas(4, 2), [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
+    assert np.allclose(_areas(3, 2), np.array([[2, 1, 0], [0, 1, 2]]) / 3)
+    assert np.allclose(_areas(2, 4), [[1, 0], [1, 0], [0, 1], [0, 1]])
+    tall = fit(Preprocessing(2, "squash", interpolation="area", resampler="area_floats"), np.eye(4, 6, dtype=np.uint8))
+    assert np.allclose(tall * 255, [[2 / 6, 0], [1 / 6, 1 / 6]])
 
 
 def test_a_square_of_the_wanted_size_is_not_touched():
