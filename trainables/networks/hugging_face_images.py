@@ -139,6 +139,9 @@ def _configuration(text: str) -> Any:
         kind = values.pop("model_type", None) or ("timm_wrapper" if "architecture" in values else None)
         if kind is None:
             raise ValueError("it names no model_type")
+        if isinstance(values.get("model_args"), dict):
+            # timm writes it since 1.0.31, and transformers gives it a second time: its networks have no classes.
+            values["model_args"] = {name: v for name, v in values["model_args"].items() if name != "num_classes"}
         config = AutoConfig.for_model(kind, **_own(values))
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"transformers cannot build an image network from this configuration: {error}") from error
