@@ -227,7 +227,7 @@ def _caption(panels: Mapping[tuple[str, str], Panel], absent: list[str]) -> str:
             squashed.setdefault(panel.squashed, []).append(f"{panel.row} on {panel.dataset}")
     for side, networks_squashed in squashed.items():
         text += (
-            f" For {', '.join(networks_squashed)}, images of both sets were squashed to squares of {side} pixels first, "
-            "as the corpus is stored, and not given as its cells give them: else the stored form would tell the sets."
+            f" For {', '.join(networks_squashed)}, images of both sets were squashed first to squares of {side} pixels"
+            ", as the corpus is stored, and not given as its cells give them: else the stored form would tell the sets."
         )
     return text + (f" Not finished: {', '.join(absent)}." if absent else "")
