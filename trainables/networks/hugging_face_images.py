@@ -150,6 +150,12 @@ def _configuration(text: str) -> Any:
     return config
 
 
+def whole_image_config(text: str) -> dict[str, Any]:
+    """A folder's config.json, of a masked autoencoder with the mask turned off, as its features are computed."""
+    config: dict[str, Any] = json.loads(text)
+    return {**config, "mask_ratio": 0.0} if hasattr(_configuration(text), "mask_ratio") else config
+
+
 def _own(values: dict[str, Any]) -> dict[str, Any]:
     """What of a config.json describes the network. `auto_map` would name code to run."""
     return {name: value for name, value in values.items() if name not in ("auto_map", "transformers_version", "dtype")}
