@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trainables.encoder_specs import (
     DATASET,
+    fed_spec,
     preprocessing_of_folder,
     published_beside,
     spec_of,
@@ -65,10 +66,11 @@ def from_file(
 ) -> EncoderSource:
     """A state dict for a network that timm can build: safetensors or a file of torch.save, of which no code is run.
 
-    backbone: timm's name of the network, or a whole specification. prefix: what stands before its names in the file, or
-    the beginning of it; None finds it where one network fits. part="teacher" is prefix="teacher.". preprocessing: None
-    for what the files beside it say (published_beside), and where they say nothing for the data set's, as DATASET.
-    Raises ValueError where there is no file, and for a prefix and a part that differ.
+    backbone: timm's name of the network, or a specification with its options. prefix: what stands before its names in
+    the file, or the beginning of it; None finds it where one network fits. part="teacher" is prefix="teacher.".
+    preprocessing: None for the specification's, else for what the files beside it say (published_beside), and where
+    they say nothing for the data set's, as DATASET. Raises ValueError where there is no file, for a prefix and a part
+    that differ, and for a size or a preprocessing that is not the specification's.
     """
     if part is not None:
         if prefix not in (None, f"{part}."):
@@ -76,9 +78,10 @@ def from_file(
         prefix = f"{part}."
     path = Path(path).expanduser().resolve()
     digest = known_weights(path)
-    spec = backbone
-    if not isinstance(spec, BackboneSpec):
-        spec = spec_of_timm(spec, image_size, preprocessing or published_beside(path) or DATASET)
+    if isinstance(backbone, BackboneSpec):
+        spec = fed_spec(backbone, image_size, preprocessing, path)
+    else:
+        spec = spec_of_timm(backbone, image_size, preprocessing or published_beside(path) or DATASET)
     return EncoderSource(spec, digest, str(path), prefix)
 
 

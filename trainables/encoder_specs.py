@@ -7,7 +7,7 @@ from typing import Any
 
 from trainables.networks.backbones import OWN_BACKBONES
 from trainables.networks.weights_folder import OPEN_CLIP_FILES, WEIGHT_FILES
-from trainables.recipe import BackboneSpec
+from trainables.recipe import IMAGE_SIZE, BackboneSpec
 from trainables.views.preprocessing import Preprocessing
 from trainables.views.published import of_open_clip, of_timm, of_transformers, processor_of_model
 
@@ -48,6 +48,26 @@ def spec_of_timm(
     return replace(spec, options=options)
 
 
+def fed_spec(spec: BackboneSpec, image_size: int | None, own: Preprocessing | str | None, path: Path) -> BackboneSpec:
+    """A specification with a preprocessing: its own, else the one that is asked for, else published_beside(path).
+
+    At the size that the specification names; 224, which is not told from no size at all, gives way to that of the
+    preprocessing. own: as of spec_of. Raises ValueError for a size or a preprocessing that contradicts it.
+    """
+    if image_size not in (None, spec.image_size):
+        raise ValueError(
+            f"image_size is {image_size}, and that of the BackboneSpec {spec.image_size}: give one of them"
+        )
+    if spec.preprocessing is not None:
+        if own not in (None, spec.preprocessing):
+            raise ValueError("there is a preprocessing, and another one in the BackboneSpec: give one of them")
+        return spec
+    if own is None:
+        own = published_beside(path) or DATASET
+    named = spec.image_size if image_size is not None or spec.image_size != IMAGE_SIZE else None
+    return replace(spec_of(spec.name, named, (), own), options=spec.options)
+
+
 def timm_config(name: str) -> dict[str, Any]:
     """The pretrained_cfg of timm's weights of this name; empty where timm does not know it."""
     import timm
@@ -69,12 +89,22 @@ def published_beside(path: Path) -> Preprocessing | None:
     config = _json(path.with_name("config.json")) or {}
     if (processor := _json(path.with_name("preprocessor_config.json"))) is not None:
         return of_transformers(processor, processor_of_model(config.get("model_type", "")))
-    return of_timm(config["pretrained_cfg"]) if "pretrained_cfg" in config else None
+    return of_timm_folder(config)
+
+
+def of_timm_folder(config: dict[str, Any]) -> Preprocessing | None:
+    """What the config.json of a folder of timm's says; None for another library's."""
+    if "architecture" not in config and "pretrained_cfg" not in config:
+        return None
+    # Older ones have the fields of pretrained_cfg beside the network's name.
+    return of_timm(config.get("pretrained_cfg") or config)
 
 
 def preprocessing_of_folder(folder: Path, model_type: str | None) -> Preprocessing:
     """What a transformers folder says. Raises ValueError where it says nothing, or what cannot be done here."""
     file = _json(folder / "preprocessor_config.json")
+    if file is None and (own := of_timm_folder(_json(folder / "config.json") or {})) is not None:
+        return own
     if file is None:  # newer ones hold it with that of texts
         file = (_json(folder / "processor_config.json") or {}).get("image_processor")
     if file is None:

@@ -105,8 +105,10 @@ def _formats(
 ) -> tuple[dict[str, Tensor], dict[str, Any] | None, tuple[str, ...]]:
     """Tensors under the names a library has for them, its config.json, and the libraries that load both."""
     if spec.name == HUGGING_FACE:
+        from trainables.networks.hugging_face_images import whole_image_config
+
         # The backbone holds the transformers model as `model`; transformers itself knows the names below it.
-        config = json.loads(dict(spec.options)["config"])
+        config = whole_image_config(dict(spec.options)["config"])
         return {name.removeprefix("model."): value for name, value in tensors.items()}, config, ("transformers",)
     if spec.name in OWN_BACKBONES:
         return tensors, None, ()

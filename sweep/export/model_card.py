@@ -116,6 +116,7 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
         ]
     elif spec.name == HUGGING_FACE:
         code = ["from transformers import AutoModel", "", 'model = AutoModel.from_pretrained("DIR")']
+        images += ["", POOLED[dict(spec.options).get("pooling", "auto")]]
     else:
         options = "".join(f", {name}={value!r}" for name, value in spec.options)
         code = [
@@ -130,6 +131,13 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
             'model = AutoModel.from_pretrained("DIR")',
         ]
     return ["```python", *code, "```", "", *images, *text]
+
+
+POOLED = {
+    "auto": "Features: the model's `pooler_output`; where it has none, its class token or the mean of its last map.",
+    "cls": "Features: the class token of `last_hidden_state`.",
+    "mean": "Features: the mean over the patches of `last_hidden_state`, without class and register tokens.",
+}
 
 
 def _not_in_files(spec: BackboneSpec, own: Preprocessing, files: tuple[str, ...]) -> list[str]:

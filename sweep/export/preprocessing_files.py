@@ -23,7 +23,8 @@ def timm_fields(own: Preprocessing) -> tuple[dict[str, Any], bool]:
             pct for pct in (own.size / side, own.size / (side + 0.5)) if math.floor(own.size / pct) == side
         ),
         "crop_mode": CROP_MODES.get(own.geometry, "center"),
-        "interpolation": own.interpolation,
+        # Neither library knows OpenCV's, and they load no file that names it: the mean over a box is the nearest.
+        "interpolation": "box" if own.interpolation == "area" else own.interpolation,
         "mean": list(mean),
         "std": list(std),
     }

@@ -22,10 +22,10 @@ from sweep.figures.view import View
 from sweep.studies.study import Dataset, EncoderRow
 from trainables.evaluation.cell_model import FROZEN, TUNED, load_backbone
 from trainables.evaluation.dataset import backbone_input
-from trainables.evaluation.encoder_features import ImageSample, equally_many, image_features, sample_images
+from trainables.evaluation.encoder_features import ImageSample, image_features, two_samples
 from trainables.views.backbone_input import BackboneInput
 
-VERSION = 2  # of this file, separation.py and models.py
+VERSION = 3  # of this file, separation.py and models.py
 MOST = 10_000  # images of a set, as in the paper
 FIGURES = (
     ("feature_map_figure_2", "Features of two data sets, as the paper's Figure 2", ("clip", "simclr", "clip+simclr")),
@@ -47,7 +47,7 @@ class Panel:
 
     held_out: how many images of the corpus and of the downstream set are not of its training split.
     places: (N, 2) of the t-SNE, without unit; second: (N,) bool, the rows of the downstream set; numbers: of the
-    features, not of the map.
+    features, not of the map. squashed: side of the squares that both sets were brought to first (two_samples).
     """
 
     row: str
@@ -57,6 +57,7 @@ class Panel:
     second: np.ndarray
     numbers: Separation
     held_out: tuple[int, int]
+    squashed: int | None = None
 
 
 def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
@@ -103,6 +104,7 @@ class _MapInputs:
     kind: str
     first: ImageSample
     second: ImageSample
+    squashed: int | None
     sees: BackboneInput
 
 
@@ -112,7 +114,7 @@ def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[t
     absent = []
     for dataset in view.datasets:
         frontal = dataset.recipe.frontal_only
-        samples: dict[BackboneInput, tuple[ImageSample, ImageSample]] = {}
+        samples: dict[BackboneInput, tuple[ImageSample, ImageSample, int | None]] = {}
         for row in rows:
             # Before any network is loaded: what is missing is said at once.
             folder = view.folder_of(row.recipe.backbone, dataset)
@@ -122,11 +124,7 @@ def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[t
                 continue
             sees = backbone_input(row.recipe.backbone, dataset.recipe)
             if sees not in samples:  # networks that are fed alike share their samples
-                first, second = (
-                    sample_images(view.store.files, place, MOST, 0, frontal, sees)
-                    for place in (view.data_folders[corpus], folder)
-                )
-                samples[sees] = equally_many(first, second)
+                samples[sees] = two_samples(view.store.files, view.data_folders[corpus], folder, MOST, frontal, sees)
             inputs.append(_MapInputs(row.name, dataset, *found, *samples[sees], sees))
     # Each map is computed by one thread, matrix products too: shared out among threads they differ in their last bit
     # with what else is going on, and t-SNE makes another map of that.
@@ -170,7 +168,8 @@ def _panel(given: _MapInputs) -> Panel:
     patients = np.array([f"{part.source}/{patient}" for part in parts for patient in part.patient_ids])
     numbers = separation(features, is_second, patients)
     held_out = int(given.first.held_out.sum()), int(given.second.held_out.sum())
-    return Panel(given.row, given.dataset.instance, given.kind, tsne(features), is_second, numbers, held_out)
+    network = given.row, given.dataset.instance, given.kind
+    return Panel(*network, tsne(features), is_second, numbers, held_out, given.squashed)
 
 
 def _scatter(axis: Axes, panel: Panel | None, title: str) -> None:
@@ -222,4 +221,13 @@ def _caption(panels: Mapping[tuple[str, str], Panel], absent: list[str]) -> str:
         "the set, cross-validated by patient (0.5 cannot tell them); mixing, the share of the 15 nearest neighbours "
         "from the other set over that expected by chance (1 mixed, 0 apart)."
     )
+    squashed: dict[int, list[str]] = {}
+    for panel in panels.values():
+        if panel.squashed is not None:
+            squashed.setdefault(panel.squashed, []).append(f"{panel.row} on {panel.dataset}")
+    for side, networks_squashed in squashed.items():
+        text += (
+            f" For {', '.join(networks_squashed)}, images of both sets were squashed first to squares of {side} pixels"
+            ", as the corpus is stored, and not given as its cells give them: else the stored form would tell the sets."
+        )
     return text + (f" Not finished: {', '.join(absent)}." if absent else "")

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from datasets_io.pixels.grey import MAX_SIZE
 from sweep.report.precision import mixed_precision
 from sweep.report.published_values import COLUMNS, GLOBAL_BATCH_SIZE
 from sweep.store.records import CellResult, EncoderDetail
 from sweep.studies.layout import LARGE_BATCHES, TableLayout, layout_of, table1_layout, with_rows
+from sweep.studies.needed_form import needed_side
 from sweep.studies.plan import Plan
-from sweep.studies.study import BASELINE, Study
+from sweep.studies.study import BASELINE, Dataset, Study
 
 TABLE_OF_BATCH = {batch: number for number, batch in GLOBAL_BATCH_SIZE.items()}
 
@@ -34,12 +36,7 @@ def notes_of(study: Study, results: Sequence[CellResult], encoders: Sequence[Enc
     """Deviations of the study, mixed number formats, images that are enlarged, and findings that have no AUROC."""
     notes = [*study.deviations, *mixed_precision(study, results, encoders)]
     for dataset in study.datasets:
-        stored, wanted = dataset.build.image_size, dataset.recipe.eval_spec.stored_size
-        if stored < wanted:
-            notes.append(
-                f"{dataset.display}: images are stored at {stored} pixels and enlarged to {wanted} before they are "
-                f"cropped or shown, so they lack fine detail; BuildSpec(image_size={wanted}) has it."
-            )
+        notes += _enlarged(study, dataset)
         if dataset.recipe.splits.selects_on_test:
             notes.append(f"{dataset.display}: the epoch is selected on the images that are reported.")
         undefined = sorted(
@@ -48,3 +45,23 @@ def notes_of(study: Study, results: Sequence[CellResult], encoders: Sequence[Enc
         if undefined:
             notes.append(f"{dataset.display}: no AUROC for {', '.join(undefined)} (one class only in the test images).")
     return tuple(notes)
+
+
+def _enlarged(study: Study, dataset: Dataset) -> list[str]:
+    """A note for each size to which stored images are enlarged, with the rows whose networks see them so."""
+    rows: dict[tuple[int, int], list[str]] = {}
+    for row in study.rows:
+        backbone = row.recipe.backbone
+        sides = study.build_read(backbone, dataset).spec.image_size, needed_side(backbone, dataset.recipe.eval_spec)
+        rows.setdefault(sides, []).append(row.name)
+    notes = []
+    for (stored, wanted), names in rows.items():
+        if stored >= wanted:
+            continue
+        whose = "" if len(names) == len(study.rows) else f" of {', '.join(names)}"
+        more = f"; BuildSpec(image_size={wanted}) has it" if wanted <= MAX_SIZE else ""
+        notes.append(
+            f"{dataset.display}: images{whose} are stored at {stored} pixels and enlarged to {wanted} before they are "
+            f"cropped or shown, so they lack fine detail{more}."
+        )
+    return notes

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from transformers import AutoModel, Dinov2Config, Dinov2Model, ViTImageProcessor
 
 from datasets_io.fingerprint import fingerprint
-from trainables.encoder_source import from_file, from_folder, from_timm
+from trainables.encoder_source import from_file, from_folder, from_timm, load_source
 from trainables.encoder_specs import DATASET, spec_of_timm
 from trainables.networks.backbones import build_backbone
 from trainables.recipe import BackboneSpec
@@ -157,6 +157,51 @@ def test_a_weights_file_is_known_by_the_files_beside_it(tmp_path):
     assert other == BackboneSpec("resnet10t", 96)
     given = from_file(tmp_path / "mine.safetensors", "resnet10t", preprocessing=torchxrayvision(64)).backbone
     assert given.options == (("in_chans", 1),) and given.channels == 1
+
+
+def test_a_specification_beside_a_configuration_is_fed_by_it(tmp_path):
+    weights = timm.create_model("resnet10t", num_classes=0).state_dict()
+    for name in ("model.safetensors", "mine.safetensors"):
+        save_file(weights, tmp_path / name)
+    # As timm's older folders have it, too.
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet10t", "input_size": [3, 96, 96]}))
+    published = Preprocessing(96, "shortest", 109, "bicubic")
+    own, options = Preprocessing(64), (("drop_rate", 0.0),)
+
+    def spec(backbone, file="model", **given):
+        return from_file(tmp_path / f"{file}.safetensors", backbone, **given).backbone
+
+    assert spec("resnet10t") == BackboneSpec("resnet10t", 96, (), published)
+    assert spec(BackboneSpec("resnet10t", options=options)) == BackboneSpec("resnet10t", 96, options, published)
+    assert spec(BackboneSpec("resnet10t", 192)).preprocessing == published.at_size(192)
+    assert spec(BackboneSpec("resnet10t", 192), preprocessing=DATASET) == BackboneSpec("resnet10t", 192)
+    assert spec(BackboneSpec("resnet10t", 192), "mine") == BackboneSpec("resnet10t", 192)
+    assert spec(BackboneSpec("resnet10t", 48), "mine", preprocessing=own).preprocessing == own.at_size(48)
+    whole = BackboneSpec("resnet10t", 64, (), own)
+    assert spec(whole) == spec(whole, image_size=64, preprocessing=own) == whole
+    with pytest.raises(ValueError, match="another one in the BackboneSpec"):
+        spec(whole, preprocessing=Preprocessing(64, mean=HALF))
+    with pytest.raises(ValueError, match="image_size is 96, and that of the BackboneSpec 64"):
+        spec(whole, image_size=96)
+
+
+def test_a_folder_of_timms_is_fed_by_its_configuration(tmp_path):
+    from timm.models import save_for_hf
+
+    network = timm.create_model("resnet10t", num_classes=0)
+    network.pretrained_cfg.update(input_size=(3, 64, 64), mean=HALF, std=HALF, crop_pct=1.0)
+    save_for_hf(network, tmp_path, safe_serialization=True)
+    source = from_folder(tmp_path)
+    assert source.backbone.preprocessing == Preprocessing(64, "shortest", None, "bicubic", mean=HALF, std=HALF)
+    images = torch.rand(2, 3, 64, 64)
+    assert torch.allclose(load_source(source).eval()(images), network.eval()(images), atol=1e-6)
+
+
+def test_lines_say_what_is_cut_and_what_is_padded():
+    assert "longer side to 88, centre 80 cut out, padded to 80 with 7" in str(Preprocessing(80, "longest", 88, fill=7))
+    assert "longer side to 80, padded to 80 with 7, " in str(Preprocessing(80, "longest", fill=7))
+    assert "shorter side to 70, centre 80 cut out, padded to 80 with 0" in str(Preprocessing(80, "shortest", 70))
+    assert "squashed to 80 x 80, bilinear" in str(Preprocessing(80))
 
 
 def test_a_network_sees_one_size():

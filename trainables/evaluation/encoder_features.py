@@ -7,12 +7,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from datasets_io.corpus.read import open_split, read_manifest
+from datasets_io.corpus.read import open_split, read_manifest, read_table
 from datasets_io.fingerprint import derive_seed
 from datasets_io.storage.files import ReadFiles
 from trainables.evaluation.dataset import LATERAL_VIEWS, MappedRows
 from trainables.evaluation.features import EVALUATION_BATCH
 from trainables.views.backbone_input import BackboneInput
+from trainables.views.evaluation import EvalSpec
 
 HELD_OUT_FIRST = ("test", "val", "train")
 
@@ -60,6 +61,41 @@ def equally_many(first: ImageSample, second: ImageSample) -> tuple[ImageSample, 
     """
     count, side = min(len(first), len(second)), min(first.side, second.side)
     return first.first(count).at(side), second.first(count).at(side)
+
+
+def two_samples(
+    files: ReadFiles, corpus: str, dataset: str, count: int, frontal_only: bool, sees: BackboneInput
+) -> tuple[ImageSample, ImageSample, int | None]:
+    """At most `count` images of the folders of a corpus and of a dataset, as many and as sharp, fitted for a network.
+
+    And the side of the squares that both were squashed to first; None where a network with a preprocessing of its own
+    gets the pictures as its cells do, or has none. A corpus is stored as squares, which its geometry may not want, and
+    perhaps at fewer pixels: what is then different between the sets would be how they are stored.
+    """
+    own, place = sees.own, (corpus, dataset)
+    manifests = [read_manifest(files, folder) for folder in place]
+    stored, side = (manifest.image_size for manifest in manifests)
+    square = manifests[0].shape == "square" and not (own is None or own.geometry == "squash")
+    large = own is None or stored >= (own.resize or own.size) or stored == side
+    if own is None or (large and not (square and _squashed(files, corpus))):
+        first, second = (sample_images(files, folder, count, 0, frontal_only, sees) for folder in place)
+        return *equally_many(first, second), None
+    whole = BackboneInput(EvalSpec(min(stored, side)))
+    first, second = equally_many(*(sample_images(files, folder, count, 0, frontal_only, whole) for folder in place))
+    fit = sees.fit("square")
+    assert fit is not None, "a preprocessing of one's own always fits"
+    fitted = [replace(one, pixels=np.stack([fit(image) for image in one.pixels])) for one in (first, second)]
+    return fitted[0], fitted[1], first.side
+
+
+def _squashed(files: ReadFiles, folder: str) -> bool:
+    """Whether a picture of a store of squares was none in the archive."""
+    manifest = read_manifest(files, folder)
+    for split in HELD_OUT_FIRST:
+        table = read_table(files, folder, manifest, split, ["original_rows", "original_columns"])
+        if (table["original_rows"].to_numpy() != table["original_columns"].to_numpy()).any():
+            return True
+    return False
 
 
 def sample_images(

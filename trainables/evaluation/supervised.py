@@ -138,12 +138,37 @@ class Supervised:
         seed_step(derive_seed(self.seed, "downstream_step", step), self.device)
         if self.frozen:
             with torch.no_grad():
-                features = self.compute.features(self.backbone, images)
+                features = self._features(images)
         else:
-            features = self.compute.features(self.backbone, images)
+            features = self._features(images)
         loss = masked_bce(self.head(features), targets, known)
         scaled_sum({"bce": loss}, self.scaler).backward()
         return {"bce": loss.detach()}
+
+    def _features(self, images: Tensor) -> Tensor:
+        """(B, C, S, S) -> (B, width). Of one image, whose map may end at one place, perhaps without batch statistics.
+
+        The last batch of an epoch may be one image, and a ResNet that sees 32 pixels has one value a channel at its
+        end: of that there is no variance. Its batch norms then take their running statistics, for this batch alone.
+        """
+        if len(images) > 1:
+            return self.compute.features(self.backbone, images)
+        norms = [m for m in self.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+        before = [{name: value.clone() for name, value in norm.named_buffers()} for norm in norms]
+        try:
+            return self.compute.features(self.backbone, images)
+        except ValueError:
+            if not norms:
+                raise
+        for norm, values in zip(norms, before, strict=True):
+            for name, value in norm.named_buffers():  # layers before the one that failed have moved theirs
+                value.copy_(values[name])
+            norm.eval()
+        try:
+            return self.compute.features(self.backbone, images)
+        finally:
+            for norm in norms:
+                norm.train()
 
     def after_step(self) -> None:
         """Nothing: there is neither queue nor momentum copy."""

@@ -139,12 +139,21 @@ def _configuration(text: str) -> Any:
         kind = values.pop("model_type", None) or ("timm_wrapper" if "architecture" in values else None)
         if kind is None:
             raise ValueError("it names no model_type")
+        if isinstance(values.get("model_args"), dict):
+            # timm writes it since 1.0.31, and transformers gives it a second time: its networks have no classes.
+            values["model_args"] = {name: v for name, v in values["model_args"].items() if name != "num_classes"}
         config = AutoConfig.for_model(kind, **_own(values))
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"transformers cannot build an image network from this configuration: {error}") from error
     if hasattr(config, "mask_ratio"):
         config.mask_ratio = 0.0  # of a masked autoencoder: features are of the whole image
     return config
+
+
+def whole_image_config(text: str) -> dict[str, Any]:
+    """A folder's config.json, of a masked autoencoder with the mask turned off, as its features are computed."""
+    config: dict[str, Any] = json.loads(text)
+    return {**config, "mask_ratio": 0.0} if hasattr(_configuration(text), "mask_ratio") else config
 
 
 def _own(values: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from datasets_io.fingerprint import fingerprint
-from trainables.views.evaluation import EvalSpec, prepare, prepare_test, ten_crops
+from trainables.views.evaluation import EvalSpec, as_tensor, prepare, prepare_test, ten_crops
 from trainables.views.geometry import fit, view_box
 from trainables.views.preprocessing import Preprocessing
 from trainables.views.render import normalise
@@ -125,7 +125,7 @@ class BackboneInput:
 
     def _grey(self, pixels: np.ndarray, device: torch.device) -> Tensor:
         """(B, S, S) uint8, or float32 in [0, 1] -> float32 in [0, 1] on the device."""
-        grey = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+        grey = as_tensor(pixels).to(device)
         return grey if grey.dtype == torch.float32 else grey.float() / 255
 
     def _finish(self, grey: Tensor) -> Tensor:

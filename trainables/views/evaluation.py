@@ -118,9 +118,15 @@ def ten_crops(grey: Tensor, size: int) -> list[Tensor]:
     return [_crop(image, y, x, size) for image in (grey, grey.flip(-1)) for y, x in corners]
 
 
+def as_tensor(pixels: np.ndarray) -> Tensor:
+    """The same values on the CPU; of what may not be written, such as a slice of a mapped file, a copy."""
+    # torch warns of such an array, since a tensor cannot be protected.
+    return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+
+
 def _resized(pixels: np.ndarray, side: int, device: torch.device) -> Tensor:
     """uint8 (B, H, W) -> float32 (B, side, side) in [0, 1]: bilinear, smoothed before it shrinks."""
-    grey = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 255
+    grey = as_tensor(pixels).to(device).float() / 255
     if grey.shape[1:] != (side, side):
         grey = functional.interpolate(grey[:, None], (side, side), mode="bilinear", antialias=True)[:, 0]
     return grey

@@ -106,11 +106,11 @@ class Preprocessing:
             "longest": f"longer side to {side}",
             "cut": f"central square resized to {side}",
         }[self.geometry]
-        padded = self.geometry == "longest" or side < self.size
-        if padded:
-            how += f", padded to {self.size} with {self.fill}"
-        elif self.geometry == "shortest" or side > self.size:
+        if side > self.size or self.geometry == "shortest":
             how += f", centre {self.size} cut out"
+        if side < self.size or self.geometry == "longest":
+            # Of a longer side that is cut, the shorter one may still be too short.
+            how += f", padded to {self.size} with {self.fill}"
         library = {"pillow": "Pillow", "torch_bytes": "torch", "torch_floats": "torch, floats", "area_floats": "floats"}
         spread = ", each image stretched by min and max" if self.min_max else ""
         channels = "1 channel" if self.channels == 1 else "3 channels"

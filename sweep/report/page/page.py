@@ -23,6 +23,7 @@ from sweep.report.tables.finding_table import FindingTable
 from sweep.report.tables.main_table import Table
 from sweep.statistics.comparisons import Comparisons
 from sweep.store.snapshot import Snapshot
+from sweep.studies.inputs import input_lines
 from sweep.studies.plan import NOT_BUILT
 from sweep.studies.study import study_fingerprint
 
@@ -76,6 +77,7 @@ def report_page(
         not_built=NOT_BUILT,
         sources=[(build.label, data.manifests.get(build.label)) for build in data.study.data_builds()],
         origins=_origins(data),
+        inputs=input_lines(data.study),
         compute=compute_hours_of(data),
         fingerprint=study_fingerprint(data.study),
         versions=software(),

@@ -11,7 +11,7 @@ import torch
 from made_up_study import plan_of, results_of
 from PIL import Image
 from safetensors.torch import load_file
-from transformers import AutoImageProcessor, AutoModel, ViTConfig, ViTModel
+from transformers import AutoImageProcessor, AutoModel, ViTConfig, ViTMAEConfig, ViTMAEModel, ViTModel
 
 from sweep.export.encoder_files import export_encoder, find_encoder
 from sweep.export.preprocessing_files import timm_fields, transformers_fields
@@ -35,17 +35,17 @@ OF_TIMM = Preprocessing(64, "shortest", 73, "bicubic", mean=(0.53, 0.5, 0.5), st
 OF_TRANSFORMERS = Preprocessing(64, "shortest", 72, "bicubic", "torch_bytes", "down", mean=(0.4,) * 3, std=(0.3,) * 3)
 IMAGES = torch.linspace(-1, 1, 2 * 3 * 64 * 64).view(2, 3, 64, 64)
 RESNET = BackboneSpec("resnet18", 64, (("zero_init_last", False),))
-VIT = ViTConfig(
-    hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=64, patch_size=16
-)
+SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+VIT = ViTConfig(**SMALL, image_size=64, patch_size=16)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Snapshot:
-    """Five rows that need no pretraining, their encoders finished, their cells' results made up."""
+    """Six rows that need no pretraining, their encoders finished, their cells' results made up."""
     folder = tmp_path_factory.mktemp("export")
     torch.manual_seed(0)
     ViTModel(VIT).save_pretrained(folder / "vit")
+    ViTMAEModel(ViTMAEConfig(**SMALL, image_size=64, patch_size=16)).save_pretrained(folder / "mae")
     rows = (
         EncoderRow("resnet", "ResNet-18", BASELINE, RandomInit(RESNET)),
         EncoderRow("vit", "A ViT made elsewhere", BASELINE, from_folder(folder / "vit", 64, preprocessing="dataset")),
@@ -55,6 +55,7 @@ def data(tmp_path_factory) -> Snapshot:
         EncoderRow(
             "hub", "A ViT as its makers fed it", BASELINE, from_folder(folder / "vit", 64, "auto", OF_TRANSFORMERS)
         ),
+        EncoderRow("mae", "A masked autoencoder", BASELINE, from_folder(folder / "mae", 64, "auto", OF_TRANSFORMERS)),
         EncoderRow("own", "Demo network", BASELINE, RandomInit(BackboneSpec("demo_cnn", 64))),
     )
     study = replace(demo(), rows=rows, seeds=(0, 1, 2), pretrain_seeds=(0, 1))
@@ -133,7 +134,7 @@ def test_the_card_has_this_encoders_numbers(data, tmp_path):
 
 
 def test_what_cannot_be_exported_is_said(data, tmp_path):
-    known = "resnet, vit, fed, hub, own"
+    known = "resnet, vit, fed, hub, mae, own"
     with pytest.raises(BadInput, match=rf"has no encoder 'resnt'; it has {known}; did you mean 'resnet'\?"):
         find_encoder(data, "resnt")
     with pytest.raises(BadInput, match="resnet-p1-s0 is not finished"):
@@ -189,6 +190,17 @@ def test_transformers_feeds_its_own_network_as_its_makers_did(data, tmp_path, ra
     assert again.preprocessing == OF_TRANSFORMERS
 
 
+def test_a_masked_autoencoder_is_exported_without_its_mask(data, tmp_path, radiograph):
+    """Its own config.json masks three quarters of each image, other ones each time."""
+    export_encoder(data, find_encoder(data, "mae"), tmp_path / "out")
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "out")
+    model = AutoModel.from_pretrained(tmp_path / "out").eval()
+    with torch.no_grad():
+        found = model(**processor(radiograph.convert("RGB"), return_tensors="pt")).last_hidden_state
+    torch.testing.assert_close(found[:, 0], own_features(data, "mae", radiograph), atol=1e-5, rtol=0)
+    assert found.shape[1] == 17 and "its class token" in (tmp_path / "out" / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     "own",
     [
@@ -209,6 +221,10 @@ def test_transformers_feeds_its_own_network_as_its_makers_did(data, tmp_path, ra
 def test_what_files_say_is_read_back_as_it_was(own):
     fields, exact = timm_fields(own)
     assert fields["input_size"] == [own.channels, own.size, own.size]
+    # Also of what it cannot say whole, such as OpenCV's way, it makes a transform: else nobody could load the folder.
+    image = Image.fromarray(np.zeros((90, 80), np.uint8)).convert("RGB" if own.channels == 3 else "L")
+    made = timm.data.create_transform(**timm.data.resolve_data_config(pretrained_cfg=fields))(image)
+    assert made.shape == (own.channels, own.size, own.size)
     if exact:
         back = of_timm(fields)
         rounding = "even" if own.resize in (None, own.size) else own.rounding

@@ -9,7 +9,9 @@ from sweep.report.numbering import notes_of
 from sweep.report.published import published_findings, published_mean, published_notes, shown_sections
 from sweep.report.published_values import COLUMNS, MEANS, PER_FINDING
 from sweep.studies import STUDIES
+from trainables.recipe import BackboneSpec, RandomInit
 from trainables.registry import display_name
+from trainables.views.preprocessing import Preprocessing
 
 
 @pytest.mark.parametrize(
@@ -162,3 +164,28 @@ def test_notes_say_where_images_are_enlarged_before_the_crop_and_no_preset_does(
     small = replace(first, build=replace(first.build, image_size=first.recipe.eval_spec.stored_size - 1))
     found = [note for note in notes_of(replace(study, datasets=(small, *study.datasets[1:])), []) if "enlarged" in note]
     assert len(found) == 1 and found[0].startswith(f"CheXpert: images are stored at {small.build.image_size} pixels")
+
+
+def test_notes_name_the_rows_of_their_own_size_whose_images_are_enlarged():
+    study = STUDIES["demo"]()
+    first = study.datasets[0]
+    large, whole = Preprocessing(2100, "shortest"), Preprocessing(1024, "shortest")
+    rows = [replace(study.rows[0], name=name, display=name) for name in ("fitting", "large", "larger", "small")]
+    specs = (
+        BackboneSpec("resnet10t", 1024, (), whole),
+        BackboneSpec("resnet10t", 2100, (), large),
+        BackboneSpec("resnet10t", 2100, (), replace(large, geometry="squash")),
+        BackboneSpec("demo_cnn", 24),
+    )
+    rows = [replace(row, recipe=RandomInit(spec)) for row, spec in zip(rows, specs, strict=True)]
+    mixed = replace(study, rows=(*study.rows[:2], *rows), datasets=(first,))
+    found = [note for note in notes_of(mixed, []) if "enlarged" in note]
+    assert len(found) == 1 and found[0].startswith(
+        "CheXpert: images of large, larger are stored at 2048 pixels and enlarged to 2100 before"
+    )
+    assert "BuildSpec" not in found[0]  # none has more
+    # The declared size is too small for those rows alone that read it.
+    tiny = replace(mixed, datasets=(replace(first, build=replace(first.build, image_size=28)),))
+    found = [note for note in notes_of(tiny, []) if "enlarged to 32" in note]
+    assert len(found) == 1 and "images of random, imagenet are stored at 28 pixels" in found[0]
+    assert not [note for note in notes_of(replace(tiny, rows=(rows[0],)), []) if "enlarged" in note]

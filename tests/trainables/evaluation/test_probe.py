@@ -217,3 +217,29 @@ def test_features_that_are_no_numbers_are_the_encoders_fault_and_not_the_probes(
             parameter.mul_(1e30)
     with pytest.raises(FloatingPointError, match="its weights are finite, so it overflows"):
         cache_features(overflowing, RECIPE, part(9, 0), part(5, 1), CPU)
+
+
+def test_one_image_left_over_trains_a_network_that_ends_at_one_place():
+    """As a ResNet of 32 pixels: batch norm has no variance of one value a channel, and raised from within the cell."""
+    norms = torch.nn.BatchNorm2d(4), torch.nn.BatchNorm2d(4)
+    layers = torch.nn.Conv2d(3, 4, 3, stride=2), norms[0], torch.nn.AdaptiveAvgPool2d(1), norms[1], torch.nn.Flatten()
+    network = torch.nn.Sequential(*layers)
+    network.num_features = 4
+    before = copy_state(network)
+    task = supervised(fine_tune.PROTOCOL.last_phase, part(17, 0), part(8, 1), 0, network)
+    network.train()
+    batches = list(task.stream(task.steps_per_epoch * (task.num_epochs - 1)))
+    assert [len(images) for images, _, _ in batches] == [16, 1]
+    task.backward(batches[1], 1)
+    # The statistics are those of before, of the layer that could have moved too; the weights have their gradient.
+    assert all(torch.equal(value, before[name]) for name, value in network.named_buffers())
+    assert all(norm.training for norm in norms) and bool(layers[0].weight.grad.abs().sum() > 0)
+    task.backward(batches[0], 0)
+    assert int(norms[0].num_batches_tracked) == int(norms[1].num_batches_tracked) == 1
+    task.run()
+    # A network whose map is larger takes one image's own statistics, as ever.
+    demo = build_backbone(BackboneSpec("demo_cnn", 32), seed=3)
+    task = supervised(fine_tune.PROTOCOL.last_phase, part(17, 0), part(8, 1), 0, demo)
+    demo.train()
+    task.backward(list(task.stream(0))[1], 1)
+    assert int(demo.layers[1].num_batches_tracked) == 1

@@ -9,6 +9,7 @@ from torchvision.transforms import v2
 from datasets_io.pixels.grey import resize
 from trainables.views.evaluation import (
     EvalSpec,
+    as_tensor,
     contents,
     paper_chexpert,
     paper_nih,
@@ -152,3 +153,15 @@ def test_images_need_not_be_square():
 def test_what_cannot_be_cropped_is_refused(values, name):
     with pytest.raises(ValueError, match=f"EvalSpec.{name} "):
         EvalSpec(48, **values)
+
+
+def test_pixels_that_may_not_be_written_are_copied_and_others_are_not():
+    pixels = np.arange(2 * 8 * 8, dtype=np.uint8).reshape(2, 8, 8)
+    expected = prepare(EvalSpec(8), pixels, None, CPU), as_tensor(pixels)
+    assert expected[1].data_ptr() == pixels.ctypes.data  # no copy where there need be none
+    pixels.flags.writeable = False
+    # torch warns, once a process, of a tensor that lies on such an array.
+    for values in (pixels, pixels[:1], pixels.astype(np.float32)):
+        values.flags.writeable = False
+        assert as_tensor(values).data_ptr() != values.ctypes.data
+    assert torch.equal(prepare(EvalSpec(8), pixels, None, CPU), expected[0])
