@@ -95,3 +95,9 @@ def test_a_second_split_neither_trains_nor_picks_nor_is_the_first(split):
     with pytest.raises(ValueError, match=f"also_test is '{split}'"):
         SplitRecipe(also_test=split)
     assert SplitRecipe(val="carved", also_test="val").also_test == "val" and SplitRecipe().also_test is None
+
+
+@pytest.mark.parametrize("side", [0, -32])
+def test_a_network_sees_at_least_one_pixel(side):
+    with pytest.raises(ValueError, match=f"BackboneSpec.image_size is {side}: "):
+        BackboneSpec("demo_cnn", side)

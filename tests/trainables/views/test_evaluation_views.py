@@ -152,3 +152,18 @@ def test_images_need_not_be_square():
 def test_what_cannot_be_cropped_is_refused(values, name):
     with pytest.raises(ValueError, match=f"EvalSpec.{name} "):
         EvalSpec(48, **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": 0}, "EvalSpec.size is 0"),
+        ({"size": 32, "std": (0.2, 0.2, 0.0)}, "EvalSpec.std is .*: each must be above 0"),
+        ({"size": 32, "std": (0.2, 0.2, -0.2)}, "EvalSpec.std is .*: each must be above 0"),
+        ({"size": 32, "std": (0.2,)}, "EvalSpec.std has 1 values: give one for each of 3 channels"),
+        ({"size": 32, "mean": (0.5, 0.5)}, "EvalSpec.mean has 2 values: give one for each of 3 channels"),
+    ],
+)
+def test_values_that_no_image_can_be_given_with_are_refused_when_they_are_written(values, message):
+    with pytest.raises(ValueError, match=message):
+        EvalSpec(**values)
