@@ -36,7 +36,7 @@ class BackboneSpec:
     `transformers` is a Hugging Face image network: its options are `config`, the JSON of its configuration, and
     `pooling` (trainables/networks/hugging_face_images.py). preprocessing: how the network was trained to be fed; None:
     squares of image_size, cropped and normalised as the data set's EvalSpec says, in proportion at another size.
-    image_size need not be named beside it. Raises ValueError where both are and differ.
+    image_size need not be named beside it. Raises ValueError where both are and differ, and for a side below 1.
     """
 
     name: str
@@ -45,6 +45,9 @@ class BackboneSpec:
     preprocessing: Preprocessing | None = added(None)
 
     def __post_init__(self) -> None:
+        # Of another type check_study says it, with the row.
+        if isinstance(self.image_size, int) and self.image_size < 1:
+            raise ValueError(f"BackboneSpec.image_size is {self.image_size}: the side of a picture is at least 1 pixel")
         own = self.preprocessing
         if own is not None and self.image_size == IMAGE_SIZE:  # not named, or the same
             object.__setattr__(self, "image_size", own.size)

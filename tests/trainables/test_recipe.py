@@ -118,3 +118,9 @@ def test_findings_are_a_tuple_of_different_names():
     for wrong in ((), [], ["edema"], "edema", ("edema", "mass", "edema")):
         with pytest.raises(ValueError, match=r"findings is .*; allowed: a tuple of one or more names, or None for all"):
             downstream(findings=wrong)
+
+
+@pytest.mark.parametrize("side", [0, -32])
+def test_a_network_sees_at_least_one_pixel(side):
+    with pytest.raises(ValueError, match=f"BackboneSpec.image_size is {side}: "):
+        BackboneSpec("demo_cnn", side)

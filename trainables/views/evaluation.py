@@ -18,7 +18,8 @@ class EvalSpec:
     flip_p: probability of mirroring in training. normalise: by mean and std of the weights
     (ImageNet's by default), else values in [0, 1].
     ten_crop: in a test the mean over four corners and the centre, of the image and of its mirror image, resized to
-    `test_resize`. Raises ValueError where a crop would be larger than what it is cut from.
+    `test_resize`. Raises ValueError where a crop would be larger than what it is cut from, for a side below 1, and for
+    a mean or std that are not three numbers, std above 0.
     """
 
     size: int
@@ -31,6 +32,13 @@ class EvalSpec:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"EvalSpec.size is {self.size}: the side of a picture is at least 1 pixel")
+        for name in ("mean", "std"):
+            if len(values := getattr(self, name)) != 3:
+                raise ValueError(f"EvalSpec.{name} has {len(values)} values: give one for each of 3 channels")
+        if not min(self.std) > 0:
+            raise ValueError(f"EvalSpec.std is {self.std}: each must be above 0")
         if not 0 <= self.flip_p <= 1:
             raise ValueError(f"EvalSpec.flip_p is {self.flip_p}: it must be in [0, 1]")
         if self.ten_crop and self.test_resize is None:

@@ -6,6 +6,7 @@ from functools import partial
 from datasets_io.nearest import nearest
 from datasets_io.sources.registry import get_source
 from sweep.studies.study import BASELINE, EncoderRow, Study
+from trainables.networks.text_config import HuggingFaceText, TinyText
 from trainables.objectives.joint import JointConfig
 from trainables.objectives.mocov2 import MocoV2Config, key_groups_per_worker, queue_size_for
 from trainables.recipe import PretrainRecipe, StandInInit
@@ -50,6 +51,8 @@ def _group(row: EncoderRow) -> Iterator[str]:
 def _reports(row: EncoderRow, recipe: PretrainRecipe, study: Study) -> Iterator[str]:
     corpus = get_source(study.corpus.source)
     if not recipe.objective.needs_text:
+        if recipe.text is not None:
+            yield f"row {row.name!r}: the method reads no reports, and recipe.text is {_shown(recipe.text)}: give None"
         return
     if not corpus.has_reports:
         yield (
@@ -58,6 +61,12 @@ def _reports(row: EncoderRow, recipe: PretrainRecipe, study: Study) -> Iterator[
         )
     if recipe.text is None:
         yield f"row {row.name!r}: the method reads reports, and recipe.text is None: give a TinyText or HuggingFaceText"
+    elif not isinstance(recipe.text, (TinyText, HuggingFaceText)):
+        yield f"row {row.name!r}: recipe.text is {_shown(recipe.text)}; it must be a TinyText or HuggingFaceText"
+
+
+def _shown(value: object) -> str:
+    return repr(value) if len(repr(value)) <= 60 else f"a {type(value).__name__}"
 
 
 def _views(row: EncoderRow, recipe: PretrainRecipe) -> Iterator[str]:

@@ -124,7 +124,7 @@ def _advice(value: Any, hint: Any, place: str) -> str:
     if isinstance(value, list) and len(repr(value)) <= 60:
         return f": write {name}={tuple(value)!r}"
     if _fits(value, get_args(wanted)[0]):
-        return f": write {name}=({value!r},)"
+        return f": write {name}=({value!r},)" if len(repr(value)) <= 60 else f": write {name}=(...,), with the comma"
     return ": tuple(...) makes one of what can be counted up" if hasattr(value, "__iter__") else ""
 
 

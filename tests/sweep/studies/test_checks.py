@@ -116,6 +116,14 @@ RECIPES = {
         "row 'simclr' has the backbone resnet18 and starts from row 'imagenet', whose backbone is demo_cnn",
     ),
     "text": (recipe_with("clip", text=None), "row 'clip': the method reads reports, and recipe.text is None"),
+    "a text too many": (
+        recipe_with("mocov2", text=ROWS["clip"].recipe.text),
+        "row 'mocov2': the method reads no reports, and recipe.text is a TinyText: give None",
+    ),
+    "a name for a text": (
+        recipe_with("clip", text="bert-base-uncased"),
+        "row 'clip': recipe.text is 'bert-base-uncased'; it must be a TinyText or HuggingFaceText",
+    ),
     "a view": (
         recipe_with("simclr", views=()),
         "row 'simclr': the method needs views 'ssl_1', 'ssl_2', and recipe.views has none",
@@ -165,6 +173,7 @@ VALUES = {
     "a range": ({"seeds": range(3)}, r"seeds is range\(0, 3\); it must be a tuple.*tuple\(...\) makes one"),
     "a list of rows": ({"rows": list(DEMO.rows)}, "rows is a list; it must be a tuple, each item an EncoderRow"),
     "a text of rows": ({"rows": "clip"}, "rows is 'clip'; it must be a tuple"),
+    "one dataset": ({"datasets": CHEXPERT}, r"datasets is a Dataset; .*: write datasets=\(...,\), with the comma$"),
     "a text of protocols": ({"protocols": "LP"}, r"protocols is 'LP'; .*write protocols=\('LP',\)"),
     "a text of a row's protocols": (rows_with("clip", protocols="LP"), r"row 'clip': protocols is 'LP'"),
     "a text of kinds": ({"training_free": "knn"}, r"training_free is 'knn'; it must be a tuple"),

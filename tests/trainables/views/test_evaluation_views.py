@@ -165,3 +165,18 @@ def test_pixels_that_may_not_be_written_are_copied_and_others_are_not():
         values.flags.writeable = False
         assert as_tensor(values).data_ptr() != values.ctypes.data
     assert torch.equal(prepare(EvalSpec(8), pixels, None, CPU), expected[0])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": 0}, "EvalSpec.size is 0"),
+        ({"size": 32, "std": (0.2, 0.2, 0.0)}, "EvalSpec.std is .*: each must be above 0"),
+        ({"size": 32, "std": (0.2, 0.2, -0.2)}, "EvalSpec.std is .*: each must be above 0"),
+        ({"size": 32, "std": (0.2,)}, "EvalSpec.std has 1 values: give one for each of 3 channels"),
+        ({"size": 32, "mean": (0.5, 0.5)}, "EvalSpec.mean has 2 values: give one for each of 3 channels"),
+    ],
+)
+def test_values_that_no_image_can_be_given_with_are_refused_when_they_are_written(values, message):
+    with pytest.raises(ValueError, match=message):
+        EvalSpec(**values)
