@@ -42,8 +42,9 @@ class HuggingFaceText:
     size: tuple[int, int] | None = field(default=None, metadata={"hashed": False})
 
     def __post_init__(self) -> None:
-        if isinstance(self.name_or_path, Path):  # a folder then, never a name of the hub
-            object.__setattr__(self, "name_or_path", str(self.name_or_path.expanduser().resolve()))
+        given: object = self.name_or_path
+        if isinstance(given, Path):  # a folder then, never a name of the hub
+            object.__setattr__(self, "name_or_path", str(given.expanduser().resolve()))
         check_common(self.pooling, self.max_length)
         if self.content is not None or self.path is not None:
             if self.name_or_path != LOCAL_FOLDER or self.content is None or self.path is None:
