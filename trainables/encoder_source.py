@@ -104,7 +104,7 @@ def from_folder(
         tower, weights, prefix = open_clip_tower(folder)
         own = preprocessing or published_beside(weights) or DATASET
         side = tower.image_size if isinstance(own, str) else None
-        spec = spec_of_timm(tower.name, image_size or side, own, tower.options)
+        spec = spec_of_timm(tower.name, side if image_size is None else image_size, own, tower.options)
         return EncoderSource(spec, known_weights(weights), str(weights), prefix)
     whole = read_config(folder)
     weights = folder_weights(folder)

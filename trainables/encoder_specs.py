@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from datasets_io.nearest import did_you_mean
 from trainables.networks.backbones import OWN_BACKBONES
 from trainables.networks.weights_folder import OPEN_CLIP_FILES, WEIGHT_FILES
 from trainables.recipe import IMAGE_SIZE, BackboneSpec
@@ -23,7 +24,7 @@ def spec_of(
             raise ValueError(
                 f"preprocessing is {own!r}; allowed: a Preprocessing, {DATASET!r} for the data set's, or None"
             )
-        return BackboneSpec(name, image_size or 224, options)
+        return BackboneSpec(name, IMAGE_SIZE if image_size is None else image_size, options)
     own = own if image_size is None else own.at_size(image_size)
     return BackboneSpec(name, own.size, options, own)
 
@@ -69,10 +70,22 @@ def fed_spec(spec: BackboneSpec, image_size: int | None, own: Preprocessing | st
 
 
 def timm_config(name: str) -> dict[str, Any]:
-    """The pretrained_cfg of timm's weights of this name; empty where timm does not know it."""
+    """The pretrained_cfg of timm's weights of this name; empty where timm does not know it.
+
+    Raises ValueError for weights that timm does not have of a network that it knows.
+    """
     import timm
 
-    config: Any = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if not timm.is_model(name):
+        return {}
+    try:
+        config: Any = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # what follows the point names no weights of it
+        network = name.partition(".")[0]
+        known = timm.list_pretrained(f"{network}.*")
+        raise ValueError(
+            f"timm has no weights {name!r}; of {network} it has {', '.join(known) or 'none'}{did_you_mean(name, known)}"
+        ) from error
     return {} if config is None else dict(config.to_dict())
 
 

@@ -211,3 +211,15 @@ def test_a_network_sees_one_size():
     with pytest.raises(ValueError, match=r"image_size is 112 and preprocessing.size 64"):
         BackboneSpec("resnet18", 112, preprocessing=Preprocessing(64))
     assert replace(Preprocessing(64, resize=72), geometry="shortest").at_size(128).resize == 144
+
+
+def test_a_size_of_zero_is_refused_and_not_taken_for_none():
+    with pytest.raises(ValueError, match="image_size is 0: "):
+        spec_of_timm("demo_cnn", 0, DATASET)
+
+
+def test_weights_that_timm_does_not_have_come_with_those_that_it_has():
+    with pytest.raises(
+        ValueError, match=r"no weights 'resnet18.a1_in2k'; of resnet18 it has .*mean 'resnet18.a1_in1k'"
+    ):
+        spec_of_timm("resnet18.a1_in2k", 32, DATASET)

@@ -33,7 +33,7 @@ class HuggingFaceText:
     model's, and for a pooling or length that none has.
     """
 
-    name_or_path: str
+    name_or_path: str  # or a Path, which is then a folder
     max_length: int = 128
     pooling: str = "cls"
     frozen_dropout: bool = True
@@ -42,6 +42,9 @@ class HuggingFaceText:
     size: tuple[int, int] | None = field(default=None, metadata={"hashed": False})
 
     def __post_init__(self) -> None:
+        given: object = self.name_or_path
+        if isinstance(given, Path):  # a folder then, never a name of the hub
+            object.__setattr__(self, "name_or_path", str(given.expanduser().resolve()))
         check_common(self.pooling, self.max_length)
         if self.content is not None or self.path is not None:
             if self.name_or_path != LOCAL_FOLDER or self.content is None or self.path is None:

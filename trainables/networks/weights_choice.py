@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from datasets_io.nearest import did_you_mean
 from trainables.networks.weights_misfit import misfit
 from trainables.networks.weights_names import renamed
 
@@ -47,7 +48,10 @@ def fitted(
     wanted = backbone.state_dict()
     if prefix and not any(_asked(prefix, tensors)):
         parts = sorted({one.split(".")[0] for one in tensors})
-        raise ValueError(f"{place} has nothing under {prefix!r}; its parts are {parts[:10]}{'...' * (len(parts) > 10)}")
+        raise ValueError(
+            f"{place} has nothing under {prefix!r}; its parts are {parts[:10]}{'...' * (len(parts) > 10)}"
+            f"{did_you_mean(prefix.rstrip('.'), parts)}"
+        )
     tried: list[Fit] = []
     for candidates in _candidates(prefix, wanted, tensors):
         fits: list[Fit] = []

@@ -6,7 +6,9 @@ import torch
 
 from trainables.networks.backbones import OWN_BACKBONES
 from trainables.networks.text import TinyText
-from trainables.preflight.verdict import EncoderCheck, Misfit, PreflightCheck, Verdict, first_line
+from trainables.preflight.verdict import EncoderCheck, Misfit, PreflightCheck, PretrainingCheck, Verdict, first_line
+
+SMALL_SIDE = 256
 
 
 def run_check(check: PreflightCheck) -> Verdict:
@@ -30,7 +32,20 @@ def run_check(check: PreflightCheck) -> Verdict:
 
 
 def is_small(check: PreflightCheck) -> bool:
-    """Whether it is of the project's own small networks alone, which are built in milliseconds and cannot crash."""
+    """Whether it is of the project's own small networks alone, which are built in milliseconds and cannot crash.
+
+    On small images: of large ones any network takes seconds, and gigabytes that only a process of its own may take.
+    """
     recipe = check.recipe
     text = getattr(recipe, "text", None)
-    return recipe.backbone.name in OWN_BACKBONES and (text is None or isinstance(text, TinyText))
+    own_networks = recipe.backbone.name in OWN_BACKBONES and (text is None or isinstance(text, TinyText))
+    return own_networks and max(_sides(check)) <= SMALL_SIDE
+
+
+def _sides(check: PreflightCheck) -> list[int]:
+    """Of the pictures that a check makes, in pixels."""
+    own = check.recipe.backbone.preprocessing
+    sides = [check.recipe.backbone.image_size, 0 if own is None else own.resize or own.size]
+    if isinstance(check, PretrainingCheck):
+        return [*sides, check.image_size]
+    return [*sides, *(spec.at_size(check.recipe.backbone.image_size).stored_size for _, spec in check.datasets)]

@@ -37,6 +37,8 @@ class EvalSpec:
         for name in ("mean", "std"):
             if len(values := getattr(self, name)) != 3:
                 raise ValueError(f"EvalSpec.{name} has {len(values)} values: give one for each of 3 channels")
+        if not all(-2 <= value <= 3 for value in self.mean):  # as of Preprocessing
+            raise ValueError(f"EvalSpec.mean is {self.mean}, far from values of 0 to 1: divide mean and std by 255")
         if not min(self.std) > 0:
             raise ValueError(f"EvalSpec.std is {self.std}: each must be above 0")
         if not 0 <= self.flip_p <= 1:

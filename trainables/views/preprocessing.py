@@ -60,6 +60,14 @@ class Preprocessing:
                 raise ValueError(
                     f"Preprocessing.{name} has {len(getattr(self, name))} values for {self.channels} channels"
                 )
+        # Of another scale, as 123.7 beside values of 0 to 1: all images would be nearly one. A little outside is what
+        # some libraries do, such as a mean of 0.5 for -1 to 0.
+        margin = 2 * (self.high - self.low)
+        if not all(self.low - margin <= value <= self.high + margin for value in self.mean):
+            raise ValueError(
+                f"Preprocessing.mean is {self.mean}, far from values of {self.low:g} to {self.high:g}: give both in "
+                "one scale; for a mean and std of values up to 255 that is high=255.0"
+            )
         if min(self.std) <= 0:
             raise ValueError(f"Preprocessing.std is {self.std}: each must be above 0")
 

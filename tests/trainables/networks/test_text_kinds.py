@@ -195,6 +195,13 @@ def test_a_folder_that_changed_after_the_study_was_read_is_refused(tmp_path):
         TextTower(config, None)
 
 
+def test_a_path_is_a_folder_as_its_text_is(tmp_path):
+    folder = saved(tmp_path / "a", "bert")
+    assert HuggingFaceText(Path(folder), 16) == HuggingFaceText(str(folder), 16)
+    with pytest.raises(ValueError, match=r"cannot load the text encoder '.*/none': there is no such folder"):
+        HuggingFaceText(Path("none"))
+
+
 def test_a_folder_that_is_no_models_is_said_at_once(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"there is no such folder; give the folder of a downloaded model"):
         text_from_folder(tmp_path / "none")

@@ -292,6 +292,8 @@ def test_an_unknown_part_is_refused_with_the_parts_there_are(tmp_path):
     own = weights("resnet18", NARROW)
     with pytest.raises(ValueError, match=r"nothing under 'nope\.'; its parts are \['student', 'teacher'\]"):
         loaded(tmp_path, {"student": own, "teacher": own}, "resnet18", NARROW, part="nope")
+    with pytest.raises(ValueError, match=r"nothing under 'techer\.'; .*; did you mean 'teacher'\?"):
+        loaded(tmp_path, {"student": own, "teacher": own}, "resnet18", NARROW, part="techer")
     with pytest.raises(ValueError, match=r"prefix='a\.' and part='b': give one"):
         loaded(tmp_path, own, "resnet18", NARROW, prefix="a.", part="b")
 

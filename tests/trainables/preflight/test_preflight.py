@@ -19,6 +19,7 @@ from trainables.preflight.memory import saved_for_backward, step_bytes
 from trainables.preflight.verdict import VERSION, EncoderCheck, PretrainingCheck, Verdict
 from trainables.recipe import BackboneSpec, EncoderSource, ImageNetInit, RandomInit
 from trainables.views.evaluation import EvalSpec
+from trainables.views.preprocessing import Preprocessing
 
 SPEC = BackboneSpec("demo_cnn", 32)
 DATASETS = (("CheXpert", EvalSpec(32)),)
@@ -169,6 +170,18 @@ def pretraining(method: str, start: BackboneSpec | None = None, **changes) -> Pr
 def test_the_demos_methods_fit_and_no_tower_is_built(method):
     check = pretraining(method, demo().rows[0].recipe.backbone)
     assert is_small(check) and run_check(check).misfit is None
+
+
+def test_a_small_network_of_large_images_is_tried_in_a_process_of_its_own():
+    # 9,000 x 9,000 took 7 GB of the command itself, which another process only loses its verdict by.
+    for large in (
+        EncoderCheck(RandomInit(BackboneSpec("demo_cnn", 9000)), DATASETS),
+        EncoderCheck(RandomInit(BackboneSpec("demo_cnn", preprocessing=Preprocessing(32, "shortest", 3000))), DATASETS),
+        EncoderCheck(RandomInit(SPEC), (("CheXpert", EvalSpec(32, resize=3000)),)),
+        replace(pretraining("simclr"), image_size=3000),
+    ):
+        assert not is_small(large)
+    assert is_small(EncoderCheck(RandomInit(SPEC), DATASETS)) and is_small(pretraining("simclr"))
 
 
 def test_a_whole_step_is_tried_with_its_text_tower():

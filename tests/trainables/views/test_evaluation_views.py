@@ -175,6 +175,7 @@ def test_pixels_that_may_not_be_written_are_copied_and_others_are_not():
         ({"size": 32, "std": (0.2, 0.2, -0.2)}, "EvalSpec.std is .*: each must be above 0"),
         ({"size": 32, "std": (0.2,)}, "EvalSpec.std has 1 values: give one for each of 3 channels"),
         ({"size": 32, "mean": (0.5, 0.5)}, "EvalSpec.mean has 2 values: give one for each of 3 channels"),
+        ({"size": 32, "mean": (123.7, 116.3, 103.5)}, "EvalSpec.mean is .*: divide mean and std by 255"),
     ],
 )
 def test_values_that_no_image_can_be_given_with_are_refused_when_they_are_written(values, message):

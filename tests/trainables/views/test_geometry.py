@@ -24,6 +24,8 @@ RAMP = np.tile(np.arange(120, dtype=np.uint8) * 2, (80, 1))  # 80 rows, 120 colu
         ({"rounding": "up"}, "rounding is 'up'"),
         ({"channels": 1}, "mean has 3 values for 1 channels"),
         ({"low": 1.0}, "black must be below white"),
+        ({"mean": (123.7, 116.3, 103.5)}, "far from values of 0 to 1: .* that is high=255.0"),
+        ({"mean": (-2.1,) * 3}, "mean is .*, far from values of 0 to 1"),
     ],
 )
 def test_what_cannot_be_is_refused(values, reason):
