@@ -29,6 +29,8 @@ from sweep.store.report_folder import ReportFolder
 from sweep.studies.layout import layout_of
 from sweep.studies.plan import Plan
 from trainables.evaluation.metrics import FindingAuroc, macro
+from trainables.recipe import BackboneSpec, RandomInit
+from trainables.views.preprocessing import Preprocessing
 
 KEPT_NAMES = ("results.csv", "findings.csv", "table1.md", "table1.csv", "table1.tex", "study.json", "failures.json")
 
@@ -46,6 +48,17 @@ def test_every_file_is_made_and_old_names_stay(tmp_path):
     assert wanted | set(KEPT_NAMES) | {"report.html", "report.md"} <= set(files)
     assert json.loads(files["study.json"])["study"] == "demo"
     assert "## Table 7" in files["report.md"] and "python -m sweep.report --study demo" in files["report.md"]
+
+
+def test_page_and_text_say_what_each_network_is_given(tmp_path):
+    base = small()
+    own = replace(base.rows[1], name="own", display="Own")
+    spec = BackboneSpec("resnet10t", 48, (), Preprocessing(48, "longest", mean=(0.25,) * 3))
+    own = replace(own, recipe=RandomInit(spec))
+    files = make(tmp_path, replace(base, rows=(*base.rows, own)))
+    for name in ("report.md", "report.html"):
+        assert "48 px: longer side to 48, padded to 48 with 0, bilinear" in files[name], name
+        assert "as the data set says: CheXpert, NIH-ChestX-Ray14 32 px" in files[name], name
 
 
 def test_an_empty_sweep_is_reported_without_a_number(tmp_path):
