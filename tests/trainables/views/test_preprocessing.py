@@ -1,4 +1,4 @@
-"""Does a preprocessing refuse values at exactly their bounds, scale with the network, and say in a line what it does?"""
+"""Does a preprocessing refuse values just outside their bounds, scale with its network, and say what it does?"""
 
 import pytest
 
@@ -32,8 +32,12 @@ def test_black_is_below_white_and_a_deviation_above_0():
 
 def test_a_mean_and_a_deviation_are_given_for_each_channel():
     assert Preprocessing(8, channels=1, mean=(0.5,), std=(0.2,)).channels == 1
-    for mean, std, name in (((0.5,), (0.2,) * 3, "mean"), ((0.5,) * 3, (0.2,), "std"), ((0.5,) * 4, (0.2,) * 3, "mean")):
-        with pytest.raises(ValueError, match=rf"\.{name} has {len(mean if name == 'mean' else std)} values for 3 chan"):
+    for mean, std, name in (
+        ((0.5,), (0.2,) * 3, "mean"),
+        ((0.5,) * 3, (0.2,), "std"),
+        ((0.5,) * 4, (0.2,) * 3, "mean"),
+    ):
+        with pytest.raises(ValueError, match=rf"\.{name} has {len(mean if name == 'mean' else std)} values for 3"):
             Preprocessing(8, mean=mean, std=std)
     for channels in (0, 2, 4):
         with pytest.raises(ValueError, match=f"channels is {channels}; allowed: 1, 3"):
