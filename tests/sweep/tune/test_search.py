@@ -93,7 +93,7 @@ def test_a_tuned_study_differs_in_one_row_and_says_so():
     assert tuned(after, "clip", values(0.1)).name == "paper-tuned"
     with pytest.raises(ValueError, match=r"no value simclr\.temperature"):
         tuned(before, "clip", {"simclr.temperature": 0.2})
-    with pytest.raises(ValueError, match="no value temperatur, x to set; .*; did you mean 'clip.temperature'"):
+    with pytest.raises(ValueError, match=r"no value temperatur, x to set; .*; did you mean 'clip\.temperature'"):
         tuned(before, "clip", {"x": 1.0, "temperatur": 0.2})
 
 

@@ -1,4 +1,4 @@
-"""Does a preprocessing refuse values at exactly their bounds, scale with the network, and say in a line what it does?"""
+"""Does a preprocessing refuse values just outside their bounds, scale with its network, and say what it does?"""
 
 import pytest
 
