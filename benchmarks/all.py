@@ -27,6 +27,7 @@ NAMES = (
     "statistics",
     "ingest",
     "schedule",
+    "preflight",
 )
 
 

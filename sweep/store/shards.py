@@ -255,11 +255,6 @@ def _manifests_in(store: ReadStore, folders: Iterable[str]) -> Iterator[tuple[st
             yield folder, None
 
 
-def find_built(study: Study, store: ReadStore, spec: BuildSpec) -> DataPlan:
-    """The one build of a source. Raises ValueError where the storage has none that is whole, or more than one."""
-    return DataPlan(spec, None, _one_build(study, store, Build(spec.source, spec.source, spec)), True)
-
-
 def _one_build(study: Study, store: ReadStore, build: Build) -> str:
     folders, give = builds_of(store, build.spec), f"--raw {build.instance}=DIR"
     # A damaged manifest does not say what it was built by: beside a whole build it may be of another study.

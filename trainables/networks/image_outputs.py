@@ -206,7 +206,9 @@ def _measured_on(device: str, make: Callable[[], Any], pooling: str, images: Ima
         form = output_form(model, pixels, output)
         form.check(pooling)
         without_pooler(model, pooling)
-        features = form.features(model(pixel_values=pixels, **form.inputs(pixels)), pooling)
+        if form.ordered:
+            output = model(pixel_values=pixels, **form.inputs(pixels))
+        features = form.features(output, pooling)
         features.sum().backward()
     unused = frozenset(name for name, value in model.named_parameters() if value.grad is None)
     return Measured(form, int(features.shape[1]), unused)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from datasets_io.fingerprint import added
+from trainables.networks.weights_folder import WEIGHT_FILES
 
 # The first token that is no padding, the last one, or over all tokens that are none their maximum or mean.
 POOLINGS = ("cls", "last", "max", "mean")
 LOCAL_FOLDER = "a local folder"  # in place of a name: no name of a model has a blank
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.tiktoken", "tekken.json", "bpe.codes")
 TOKENIZER_FILES = (*VOCABULARIES, "tokenizer*", "merges*", "special_tokens_map.json", "added_tokens.json")
 # Who saved a configuration, and from where, says nothing of the network.
@@ -184,7 +184,7 @@ def _configuration(folder: Path) -> dict[str, Any]:
 
 def _weights(folder: Path) -> list[Path]:
     """The files that transformers reads weights from, in the order in which it looks for them."""
-    for name in WEIGHTS:
+    for name in WEIGHT_FILES:
         path = folder / name
         if not path.is_file():
             continue
@@ -195,9 +195,9 @@ def _weights(folder: Path) -> list[Path]:
         if missing:
             raise ValueError(f"{folder} lacks {missing[0]!r}, one of the {len(shards)} files that {name} names")
         return [path, *(folder / shard for shard in shards)]
-    raise ValueError(f"{folder} has no weights: none of {', '.join(WEIGHTS)}")
+    raise ValueError(f"{folder} has no weights: none of {', '.join(WEIGHT_FILES)}")
 
 
 def _files(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
     found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
-    return sorted(found - {folder / name for name in WEIGHTS})
+    return sorted(found - {folder / name for name in WEIGHT_FILES})

@@ -45,14 +45,14 @@ def measure(name: str, options: tuple[tuple[str, Any], ...], images: Images) -> 
     vector an image.
     """
     try:
-        _create(name, dict(options))
+        network = _create(name, dict(options))
     except Exception as error:  # whatever a network raises for its options
         raise ValueError(
             f"timm cannot build {name!r} with the options {dict(options)} ({type(error).__name__}: "
             f"{next(iter(str(error).splitlines()), '')}): correct them"
         ) from error
     try:
-        network, features = _tried(name, dict(options), images)
+        features = _fed(network, images)
     except Exception as error:  # whatever a network raises for a size: it does not take it
         raise DoesNotTake(
             f"timm's {name!r} does not take images of {images.size} x {images.size} pixels in {images.channels} "
@@ -71,16 +71,15 @@ def measure(name: str, options: tuple[tuple[str, Any], ...], images: Images) -> 
     return TimmMeasured(int(features.shape[1]), unused)
 
 
-def _tried(name: str, options: dict[str, Any], images: Images) -> tuple[nn.Module, Any]:
-    network = _create(name, options)
-    with torch.device("meta"), torch.enable_grad():
-        return network, network(images.blank())
-
-
 def _create(name: str, options: dict[str, Any]) -> nn.Module:
     with torch.device("meta"):
         network: nn.Module = timm.create_model(name, num_classes=0, **options)
     return network.eval()
+
+
+def _fed(network: nn.Module, images: Images) -> Any:
+    with torch.device("meta"), torch.enable_grad():
+        return network(images.blank())
 
 
 def _own_size(name: str) -> int:
@@ -106,7 +105,7 @@ def _what_fits(name: str, options: dict[str, Any], images: Images) -> str:
 
 def _takes(name: str, options: dict[str, Any], images: Images) -> bool:
     try:
-        _tried(name, options, images)
+        _fed(_create(name, options), images)
     except Exception:  # as above
         return False
     return True

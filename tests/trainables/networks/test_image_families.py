@@ -200,6 +200,19 @@ def test_a_network_is_tried_at_the_size_that_its_row_declares():
         check_backbone(BackboneSpec(HUGGING_FACE, 224, of_kind("vit", "cls").spec.options))
 
 
+def test_measuring_builds_a_network_once_and_feeds_it_once(monkeypatch):
+    made: list[str] = []
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, **values: made.append(name) or create(name, **values))
+    check_backbone(BackboneSpec("test_resnet", 80))
+    assert made == ["test_resnet"]
+    forward, fed = ViTModel.forward, []
+    monkeypatch.setattr(ViTModel, "forward", lambda self, *a, **v: fed.append(self) or forward(self, *a, **v))
+    config = json.dumps({"model_type": "vit", **VIT, "num_hidden_layers": 1})
+    check_backbone(BackboneSpec(HUGGING_FACE, 32, (("config", config), ("pooling", "cls"))))
+    assert len(fed) == 1
+
+
 def test_measuring_draws_no_random_number():
     torch.manual_seed(5)
     before = torch.get_rng_state()

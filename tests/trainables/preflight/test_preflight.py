@@ -48,6 +48,20 @@ def test_a_network_that_fits_has_no_misfit_and_a_forecast_of_its_memory(tmp_path
     assert of(RandomInit(SPEC), None) == Verdict()  # probed only: nothing of it is trained
 
 
+def test_what_datasets_show_alike_is_fed_once_and_what_they_show_otherwise_each(monkeypatch):
+    fed: list[int] = []
+
+    class Counting(OWN_BACKBONES["demo_cnn"]):
+        def forward(self, x):
+            fed.append(x.shape[-1])
+            return super().forward(x)
+
+    monkeypatch.setitem(OWN_BACKBONES, "demo_cnn", Counting)
+    specs = {"a": EvalSpec(32), "alike": EvalSpec(32), "larger": EvalSpec(48), "other": EvalSpec(32, normalise=False)}
+    assert run_check(EncoderCheck(RandomInit(SPEC), tuple(specs.items()))) == Verdict()
+    assert fed == [32, 32, 48, 48, 32, 32]  # each twice: the second time without the first image
+
+
 def test_what_a_forward_pass_keeps_is_counted_once():
     layer, images = nn.Linear(10, 20, bias=False), torch.rand(4, 10)
     with saved_for_backward((*layer.parameters(), images)) as found:

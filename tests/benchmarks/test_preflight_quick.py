@@ -1,0 +1,25 @@
+"""Does the benchmark of the preflight run, and refuse a row that does not fit?"""
+
+from pathlib import Path
+
+import pytest
+from benchmark_lines import figures_of
+
+import benchmarks.preflight
+from benchmarks.preflight import figures, main
+from trainables.recipe import BackboneSpec, RandomInit
+
+
+def test_quick(capsys):
+    found = figures_of(main, "preflight", capsys)
+    assert set(found) == {"first_2_rows", "second_2_rows"}
+    assert found["second_2_rows"]["ours"] < found["first_2_rows"]["ours"]
+
+
+def test_a_row_that_is_refused_gives_no_figure(monkeypatch):
+    def misfit(folder: Path, quick: bool) -> dict[str, RandomInit]:
+        return {"small": RandomInit(BackboneSpec("demo_cnn", 32, (("in_chans", 1),)))}
+
+    monkeypatch.setattr(benchmarks.preflight, "sources", misfit)
+    with pytest.raises(ArithmeticError):
+        figures(quick=True)
