@@ -30,7 +30,7 @@ SLOW = (
     "test_pixels_fuzz.py", "test_hangs.py", "test_pixels_torture.py", "test_layouts.py", "test_job_faults.py",
     "test_store_faults.py", "test_sinks.py", "test_worker.py", "test_distributed.py", "test_export.py",
     "test_doctor.py", "test_lease.py", "test_signals.py", "test_one_source_twice.py", "test_text_export.py",
-    "test_preflight_run.py", "test_preflight_processes.py",
+    "test_preflight_run.py", "test_preflight_processes.py", "test_preflight_quick.py",
 )  # fmt: skip
 
 # Start of a test's id behind tests/ -> the group that shares a process. A file that is not named here is a group.

@@ -75,7 +75,7 @@ def test_two_label_policies_give_two_right_columns(policies, tmp_path):
     # Each is what a study has that uses the source once, with that policy.
     for name, dataset in zip(found, policies.study.datasets, strict=True):
         alone = replace(policies.study, datasets=(replace(dataset, name=None),))
-        assert means_of(train(alone, tmp_path / name), "chexpert") == found[name], name
+        assert means_of(train(alone, tmp_path / name, policies.raw), "chexpert") == found[name], name
     assert len(set(policies.data_folders.values())) == 2, "all three read one build, beside the corpus's"
 
 
