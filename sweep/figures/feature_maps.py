@@ -125,7 +125,8 @@ def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[t
             sees = backbone_input(row.recipe.backbone, dataset.recipe)
             if sees not in samples:  # networks that are fed alike share their samples
                 samples[sees] = two_samples(view.store.files, view.data_folders[corpus], folder, MOST, frontal, sees)
-            inputs.append(_MapInputs(row.name, dataset, *found, *samples[sees], sees))
+            first, second, squashed = samples[sees]
+            inputs.append(_MapInputs(row.name, dataset, *found, first, second, squashed, sees))
     # Each map is computed by one thread, matrix products too: shared out among threads they differ in their last bit
     # with what else is going on, and t-SNE makes another map of that.
     with threadpool_limits(1):
