@@ -119,9 +119,9 @@ def figures(quick: bool) -> list[dict]:
         made = sources(Path(folder), quick)
         study, store = study_of(made), Store(f"{folder}/storage")
         first, second = tried(study, store), tried(study, store)
+        if first.found.unfit or first.found.warnings:
+            raise ArithmeticError(f"{first.found.unfit or first.found.warnings}")
         kept = len(os.listdir(f"{folder}/storage/{FOLDER}"))
-    if first.found.unfit or first.found.warnings:
-        raise ArithmeticError(f"{first.found.unfit or first.found.warnings}")
     if kept != len(made) or fingerprint(second.found.memory) != fingerprint(first.found.memory):
         raise ArithmeticError(f"{kept} of {len(made)} verdicts are kept, and the second time found other ones")
     return [

@@ -7,7 +7,7 @@ from benchmark_lines import figures_of
 
 import benchmarks.preflight
 from benchmarks.preflight import figures, main
-from trainables.recipe import BackboneSpec, RandomInit
+from trainables.recipe import BackboneSpec, EncoderSource
 
 
 def test_quick(capsys):
@@ -17,9 +17,9 @@ def test_quick(capsys):
 
 
 def test_a_row_that_is_refused_gives_no_figure(monkeypatch):
-    def misfit(folder: Path, quick: bool) -> dict[str, RandomInit]:
-        return {"small": RandomInit(BackboneSpec("demo_cnn", 32, (("in_chans", 1),)))}
+    def misfit(folder: Path, quick: bool) -> dict[str, EncoderSource]:
+        return {"lost": EncoderSource(BackboneSpec("demo_cnn", 32), "0" * 64, str(folder / "lost.safetensors"))}
 
     monkeypatch.setattr(benchmarks.preflight, "sources", misfit)
-    with pytest.raises(ArithmeticError):
+    with pytest.raises(ArithmeticError, match=r"row lost .* does not exist"):
         figures(quick=True)
