@@ -56,15 +56,15 @@ class Chain(nn.Module):
 class Pieces(nn.Module):
     """Tokens of a map by a convolution, with its mean before them, as DINOv3's ConvNeXt gives them."""
 
-    def __init__(self, behind: int = 0) -> None:
+    def __init__(self, before: int, behind: int) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.first, self.last, self.behind = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), behind
+        self.first, self.last, self.before, self.behind = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), before, behind
 
     def forward(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
         patches = self.last(self.first(pixel_values)).flatten(2).transpose(1, 2)
         mean = patches.mean(dim=1, keepdim=True)
-        return {"last_hidden_state": torch.cat([mean, patches, *[mean] * self.behind], dim=1)}
+        return {"last_hidden_state": torch.cat([*[mean] * self.before, patches, *[mean] * self.behind], dim=1)}
 
 
 def linear() -> nn.Linear:
@@ -111,8 +111,34 @@ def test_the_output_that_is_the_last_state_goes_before_a_later_one_of_its_shape(
 
 
 def test_a_layer_that_is_passed_twice_gives_what_it_gave_last():
-    shared, images = linear(), tensor(2, 4, 3)
-    check(HuggingFace(Chain(shared, shared), "tokens", 4), images, as_map(shared(shared(images))))
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shared = linear()
+
+        def forward(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"last_hidden_state": self.shared(self.shared(pixel_values))}
+
+    model, images = Twice(), tensor(2, 4, 3)
+    check(HuggingFace(model, "tokens", 4), images, as_map(model.shared(model.shared(images))))
+
+
+def test_the_last_of_several_blocks_keeps_what_it_takes_beside_the_tokens():
+    class Pairs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.blocks = nn.ModuleList([nn.Bilinear(3, 3, 3) for _ in range(3)])
+
+        def forward(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
+            states = pixel_values
+            for block in self.blocks:
+                states = block(states, states.detach())
+            return {"last_hidden_state": states}
+
+    model, images = Pairs(), tensor(2, 5, 3)
+    first = model.blocks[0](images, images)
+    check(HuggingFace(model, "tokens", 5, 1), images, as_map(model.blocks[1](first, first)[:, 1:]))
 
 
 def test_maps_have_their_channels_first_or_last_as_the_form_says():
@@ -124,10 +150,11 @@ def test_maps_have_their_channels_first_or_last_as_the_form_says():
     check(HuggingFace(Chain(layer), "map_last"), images, layer(images).permute(0, 3, 1, 2))
 
 
-@pytest.mark.parametrize("behind", [0, 2])
-def test_tokens_that_were_a_map_are_taken_as_the_map(behind):
-    model, images = Pieces(behind), tensor(2, 3, 2, 2)
-    check(HuggingFace(model, "tokens", 5 + behind, 1, behind), images, model.last(model.first(images)))
+@pytest.mark.parametrize(("before", "behind"), [(1, 0), (3, 0), (1, 3)])
+def test_tokens_that_were_a_map_are_taken_as_the_map(before, behind):
+    model, images = Pieces(before, behind), tensor(2, 3, 2, 2)
+    network = HuggingFace(model, "tokens", before + 4 + behind, before, behind)
+    check(network, images, model.last(model.first(images)))
 
 
 def refused(network: nn.Module, images: torch.Tensor, why: str) -> None:
@@ -145,6 +172,11 @@ def test_a_network_none_of_whose_outputs_is_a_map_is_refused():
     why = "Net has no layer whose output is a map of its patches"
     refused(HuggingFace(Chain(moved=True), "tokens", 2, 3), tensor(2, 4, 3), why)
     refused(HuggingFace(Chain(nn.Flatten(), nn.Unflatten(1, (4, 3))), "tokens", 2, 1, 3), tensor(2, 4, 3), why)
+    # A pooled map of one place is none of the patches, of which there are none.
+    pooled = Chain(
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(2), nn.Unflatten(2, (1, 1)), nn.Flatten(), nn.Unflatten(1, (1, 3))
+    )
+    refused(HuggingFace(pooled, "tokens", 1, 1), tensor(2, 3, 4, 4), why)
 
 
 class Blocks(nn.Module):
