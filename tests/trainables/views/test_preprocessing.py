@@ -20,7 +20,7 @@ def test_a_fill_is_a_grey_value():
 
 
 def test_black_is_below_white_and_a_deviation_above_0():
-    assert Preprocessing(8, low=0.0, high=1e-6).high == 1e-6
+    assert Preprocessing(8, low=0.0, high=1e-6, mean=(0.0,) * 3).high == 1e-6
     for low, high in ((1.0, 1.0), (2.0, 1.0)):
         with pytest.raises(ValueError, match=f"low is {low} and high {high}: black must be below white"):
             Preprocessing(8, low=low, high=high)
@@ -92,8 +92,8 @@ LINES = {
         "mean": (0.5, 0.5, 0.25),
         "std": (0.5,) * 3,
     },
-    "shorter side to 7, padded to 8 with 0, bilinear": {"geometry": "shortest", "resize": 7},
-    "longer side to 9, padded to 8 with 0, bilinear": {"geometry": "longest", "resize": 9},
+    "shorter side to 7, centre 8 cut out, padded to 8 with 0, bilinear": {"geometry": "shortest", "resize": 7},
+    "longer side to 9, centre 8 cut out, padded to 8 with 0, bilinear": {"geometry": "longest", "resize": 9},
     "central square resized to 8, bilinear (Pillow)": {"geometry": "cut"},
 }
 
