@@ -36,7 +36,8 @@ class BackboneSpec:
     `transformers` is a Hugging Face image network: its options are `config`, the JSON of its configuration, and
     `pooling` (trainables/networks/hugging_face_images.py). preprocessing: how the network was trained to be fed; None:
     squares of image_size, cropped and normalised as the data set's EvalSpec says, in proportion at another size.
-    image_size need not be named beside it. Raises ValueError where both are and differ, and for a side below 1.
+    image_size need not be named beside it: 224, the default, gives way. Raises ValueError for another that differs from
+    the preprocessing's, and for a side below 1.
     """
 
     name: str

@@ -17,7 +17,7 @@ from sweep.run import __main__ as run
 from sweep.status.readers import StudyStatusReader
 from sweep.store import shard_checks, shards
 from sweep.store.shard_checks import open_sources
-from sweep.store.shards import data_folders, find_built, manifests, plan_data
+from sweep.store.shards import data_folders, manifests, plan_data
 from sweep.store.store import ReadStore, Store
 from sweep.studies import demo
 
@@ -61,7 +61,7 @@ def test_a_damaged_build_beside_the_whole_one_that_is_wanted_is_in_nobodys_way(s
 def test_a_damaged_build_is_named_where_there_is_no_whole_one(store, folders):
     path_of(store, folders["chexpert"]).write_bytes(b"cut")
     with pytest.raises(ValueError, match=f"{folders['chexpert']}/{MANIFEST} is damaged: remove .* --raw chexpert=DIR"):
-        find_built(STUDY, store, SPECS["chexpert"])
+        plan_data(STUDY, {}, store)
     assert data_folders(STUDY, (), store) == folders, "so that its damage is reported"
 
 
