@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets_io.fingerprint import added
-from trainables.networks.weights_folder import WEIGHT_FILES
+from trainables.networks.weights_folder import WEIGHT_FILES, folder_weights, read_config, weight_files
 
 # The first token that is no padding, the last one, or over all tokens that are none their maximum or mean.
 POOLINGS = ("cls", "last", "max", "mean")
@@ -170,32 +170,16 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def _configuration(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ValueError(f"{folder} has no config.json: give a folder that transformers' save_pretrained wrote")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}): save the model again with save_pretrained") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} holds no configuration: save the model again with save_pretrained")
-    return {name: value for name, value in values.items() if name not in NOT_OF_THE_NETWORK}
+    return {name: value for name, value in read_config(folder).items() if name not in NOT_OF_THE_NETWORK}
 
 
 def _weights(folder: Path) -> list[Path]:
-    """The files that transformers reads weights from, in the order in which it looks for them."""
-    for name in WEIGHT_FILES:
-        path = folder / name
-        if not path.is_file():
-            continue
-        if not name.endswith(".json"):
-            return [path]
-        shards = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
-        missing = [shard for shard in shards if not (folder / shard).is_file()]
-        if missing:
-            raise ValueError(f"{folder} lacks {missing[0]!r}, one of the {len(shards)} files that {name} names")
-        return [path, *(folder / shard for shard in shards)]
-    raise ValueError(f"{folder} has no weights: none of {', '.join(WEIGHT_FILES)}")
+    """The files that transformers reads weights from: one, or an index and what it lists."""
+    path = folder_weights(folder)
+    files = weight_files(path)
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise ValueError(f"{folder} lacks {missing[0]!r}, one of the {len(files)} files that {path.name} names")
+    return files if files == [path] else [path, *files]
 
 
 def _files(folder: Path, patterns: tuple[str, ...]) -> list[Path]:

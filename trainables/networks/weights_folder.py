@@ -28,7 +28,7 @@ def folder_weights(folder: Path, names: tuple[str, ...] = WEIGHT_FILES) -> Path:
     """The file of weights that is read, or the index of its parts. Raises ValueError where there is none."""
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
-        raise ValueError(f"{folder} has none of {', '.join(names)}: copy the weights into it")
+        raise ValueError(f"{folder} has no weights: none of {', '.join(names)}; copy them into it")
     return found
 
 
@@ -49,7 +49,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def known_weights(path: Path) -> str:
     """weights_sha256 of what is to be read. Raises ValueError too where a file, or a part, is no file of weights."""
     digest = weights_sha256(path)
-    for file in _parts(path):  # a pointer of Git LFS has a sha256 as well
+    for file in weight_files(path):  # a pointer of Git LFS has a sha256 as well
         kind_of(file)
     return digest
 
@@ -61,11 +61,14 @@ def weights_sha256(path: Path) -> str:
     """
     if not path.name.endswith(INDEX):
         return file_sha256(path)
-    return hashlib.sha256("\n".join(sorted(map(file_sha256, _parts(path)))).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(map(file_sha256, weight_files(path)))).encode()).hexdigest()
 
 
-def _parts(path: Path) -> list[Path]:
-    """The files of weights behind a path: itself, or what an index lists."""
+def weight_files(path: Path) -> list[Path]:
+    """The files of weights behind a path: itself, or what an index lists.
+
+    Raises ValueError where the index cannot be read, or names what does not lie beside it.
+    """
     if not path.name.endswith(INDEX):
         return [path]
     try:

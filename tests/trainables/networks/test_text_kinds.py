@@ -325,3 +325,12 @@ def test_vectors_that_no_training_can_use_are_refused(kind, sentence, monkeypatc
     monkeypatch.setattr(text_check, "TextTower", kind)
     with pytest.raises(ValueError, match=f"TinyText.*{sentence}|{sentence}.*TinyText|the vectors.*{sentence}"):
         try_text_tower(TinyText(layers=1, width=16, heads=2, pooling="max", dropout=0.0))
+
+
+def test_an_index_that_names_files_elsewhere_is_refused(tmp_path):
+    folder = saved(tmp_path, "bert")
+    (folder / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    for parts, sentence in (('{"a": "../elsewhere.safetensors"}', "files beside it"), ("[]", "no index of weights")):
+        (folder / "model.safetensors.index.json").write_text(f'{{"weight_map": {parts}}}')
+        with pytest.raises(ValueError, match=sentence):
+            text_from_folder(folder, 16)

@@ -96,7 +96,7 @@ def test_a_pointer_in_the_place_of_weights_is_refused_at_once(tmp_path):
     with pytest.raises(ValueError, match="git lfs pull"):
         from_folder(tmp_path, 32, preprocessing="dataset")
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"has none of model\.safetensors"):
+    with pytest.raises(ValueError, match=r"has no weights: none of model\.safetensors"):
         from_folder(tmp_path, 32, preprocessing="dataset")
 
 
