@@ -22,7 +22,7 @@ from datasets_io.storage.artefacts import RESULT
 
 LIMIT_SECONDS, READ_SECONDS = 300.0, 10.0
 QUICK_ONLY = "method=random,protocol=LP,dataset=nih_cxr14,seed=0"
-QUICK_STUDY = str(Path(__file__).with_name("quick_demo.py"))
+QUICK_STUDY = str(Path(__file__).with_name("shared") / "quick_demo.py")
 
 
 def processes_below(pid: int) -> set[int]:

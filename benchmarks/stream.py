@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.shared.common import report, row
 from benchmarks.shared.own_ray import own_ray
-from benchmarks.view_peers import pillow_peer
+from benchmarks.shared.view_peers import pillow_peer
 from benchmarks.views import least_work, made_up_images, one_core
 from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.corpus.manifest import Manifest

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.shared.common import in_turn, report, row
-from benchmarks.view_peers import kornia_peer, pillow_peer, torchvision_peer, torchvisions_views
+from benchmarks.shared.view_peers import kornia_peer, pillow_peer, torchvision_peer, torchvisions_views
 from trainables.views.parameters import ViewSpec, draw_for_step, multi_modal_view, ssl_view_1, ssl_view_2
 from trainables.views.render import normalise, render
 

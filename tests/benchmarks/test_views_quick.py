@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.shared.common import in_turn, row
-from benchmarks.view_peers import kornia_peer, pillow_peer, torchvision_peer
+from benchmarks.shared.view_peers import kornia_peer, pillow_peer, torchvision_peer
 from benchmarks.views import KINDS, made_up_images, main
 
 FIELDS = {"benchmark", "figure", "unit", "ours", "peer", "peer_name", "speedup", "limit", "limit_name", "of_limit"}

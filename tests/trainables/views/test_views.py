@@ -10,7 +10,7 @@ from scipy.stats import ks_2samp, kstest
 from torchvision import transforms as v1
 from torchvision.transforms.v2 import functional as reference
 
-from benchmarks.view_peers import step_by_step, torchvisions_views
+from benchmarks.shared.view_peers import step_by_step, torchvisions_views
 from trainables.views.on_cpu import useful_kernel
 from trainables.views.parameters import (
     ViewParameters,
