@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Protocol
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import Record
-from datasets_io.sources import chexpert, csv_images, mimic_cxr, nih_cxr14
+from datasets_io.sources import chexpert, csv_images, mimic_cxr, nih_boxes, nih_cxr14
+from datasets_io.sources.regions import Region
 
 
 class SourceOptions(Protocol):
@@ -30,6 +31,8 @@ class Source:
     image that the archive's csv lists, always in the same order; both raise ArchiveError.
     notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all.
     order: of the records in shards, where a BuildSpec names none: "hash" for a source that encoders are pretrained on.
+    read_regions: the boxes and masks that the archive has, in the same order each time; raises ArchiveError.
+    shares_ids_with: sources of which some pictures lie in this archive too, under the same image and patient ids.
     Raise `version` when the records of the same archive change.
 
     The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,
@@ -47,6 +50,8 @@ class Source:
     notes: Callable[[Path, Any], list[str]] = _no_notes
     modalities: tuple[str, ...] = ()
     order: str = "archive"
+    read_regions: Callable[[Path, Any], Iterable[Region]] | None = None
+    shares_ids_with: tuple[str, ...] = ()
 
 
 SOURCES: dict[str, Source] = {
@@ -81,6 +86,7 @@ SOURCES: dict[str, Source] = {
         nih_cxr14.index_files,
         nih_cxr14.read_records,
         notes=nih_cxr14.notes,
+        read_regions=nih_boxes.read_regions,
     ),
     "csv_images": Source(
         "csv_images",
