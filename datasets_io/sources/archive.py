@@ -2,9 +2,12 @@
 
 import csv
 import gzip
+import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError
 
@@ -70,6 +73,26 @@ def read_names(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ArchiveError(f"{path} cannot be read ({error}): copy it again") from error
     return [PurePosixPath(line.split()[0]).name for line in lines if line.strip()]
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file. Raises ArchiveError where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:  # of ValueError are errors in the text and in its encoding
+        raise ArchiveError(f"{path} cannot be read ({error}): copy it again") from error
+
+
+def finite_numbers(row: dict[str, str], columns: tuple[str, ...], path: Path, line: int) -> tuple[float, ...]:
+    """The cells of some columns as numbers. Raises ArchiveError where one is none, or is infinite."""
+    try:
+        values = tuple(float(row[name]) for name in columns)
+    except ValueError:
+        values = (math.nan,)
+    if not all(math.isfinite(value) for value in values):
+        cells = ", ".join(f"{name} {row[name]!r}" for name in columns)
+        raise ArchiveError(f"{path} line {line} has {cells}: numbers are needed; was the file cut or edited?")
+    return values
 
 
 # Whole numbers beside blanks are floats to pandas, which then writes "1.0"; other programs, and people, write "1".

@@ -6,8 +6,20 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from datasets_io.nearest import did_you_mean
-from datasets_io.schema import Record
-from datasets_io.sources import chexpert, csv_images, mimic_cxr, nih_boxes, nih_cxr14
+from datasets_io.schema import SPLITS, Record
+from datasets_io.sources import (
+    chexlocalize,
+    chexpert,
+    csv_images,
+    mimic_cxr,
+    montgomery,
+    nih_boxes,
+    nih_cxr14,
+    rsna_pneumonia,
+    shenzhen,
+    siim_pneumothorax,
+    vindr_cxr,
+)
 from datasets_io.sources.regions import Region
 
 
@@ -27,12 +39,14 @@ class Source:
 
     findings: snake_case, in the order of the archive's csv; empty where `findings_in(raw, options)` tells them.
     options: a frozen dataclass with defaults; a field with metadata {"hashed": False} (a path) is no identity.
-    index_files: the csv and list files whose sha256 identify the archive. read_records: one Record for each
-    image that the archive's csv lists, always in the same order; both raise ArchiveError.
+    index_files: the csv and list files whose sha256 identify the archive, or a folder of texts. read_records: one
+    Record for each image that they list, always in the same order; both raise ArchiveError.
     notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all.
     order: of the records in shards, where a BuildSpec names none: "hash" for a source that encoders are pretrained on.
     read_regions: the boxes and masks that the archive has, in the same order each time; raises ArchiveError.
-    shares_ids_with: sources of which some pictures lie in this archive too, under the same image and patient ids.
+    shares_ids_with: sources of which some pictures lie in this archive too, under the same image and patient ids;
+    shares_pictures_with: those whose pictures do under other ids, so that nothing can tell which. splits: those that
+    the archive can have.
     Raise `version` when the records of the same archive change.
 
     The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,
@@ -52,6 +66,8 @@ class Source:
     order: str = "archive"
     read_regions: Callable[[Path, Any], Iterable[Region]] | None = None
     shares_ids_with: tuple[str, ...] = ()
+    shares_pictures_with: tuple[str, ...] = ()
+    splits: tuple[str, ...] = SPLITS
 
 
 SOURCES: dict[str, Source] = {
@@ -98,6 +114,76 @@ SOURCES: dict[str, Source] = {
         csv_images.read_records,
         findings_in=csv_images.findings_in,
         notes=csv_images.notes,
+    ),
+    "vindr_cxr": Source(
+        "vindr_cxr",
+        vindr_cxr.VERSION,
+        vindr_cxr.FINDINGS,
+        False,
+        vindr_cxr.VindrOptions,
+        vindr_cxr.index_files,
+        vindr_cxr.read_records,
+        notes=vindr_cxr.notes,
+        read_regions=vindr_cxr.read_regions,
+    ),
+    "rsna_pneumonia": Source(
+        "rsna_pneumonia",
+        rsna_pneumonia.VERSION,
+        rsna_pneumonia.FINDINGS,
+        False,
+        rsna_pneumonia.RsnaOptions,
+        rsna_pneumonia.index_files,
+        rsna_pneumonia.read_records,
+        notes=rsna_pneumonia.notes,
+        read_regions=rsna_pneumonia.read_regions,
+        shares_ids_with=("nih_cxr14",),
+    ),
+    "siim_pneumothorax": Source(
+        "siim_pneumothorax",
+        siim_pneumothorax.VERSION,
+        siim_pneumothorax.FINDINGS,
+        False,
+        siim_pneumothorax.SiimOptions,
+        siim_pneumothorax.index_files,
+        siim_pneumothorax.read_records,
+        notes=siim_pneumothorax.notes,
+        read_regions=siim_pneumothorax.read_regions,
+        shares_pictures_with=("nih_cxr14", "rsna_pneumonia"),
+    ),
+    "shenzhen": Source(
+        "shenzhen",
+        shenzhen.VERSION,
+        shenzhen.FINDINGS,
+        False,
+        shenzhen.ShenzhenOptions,
+        shenzhen.index_files,
+        shenzhen.read_records,
+        notes=shenzhen.notes,
+        read_regions=shenzhen.read_regions,
+    ),
+    "montgomery": Source(
+        "montgomery",
+        montgomery.VERSION,
+        montgomery.FINDINGS,
+        False,
+        montgomery.MontgomeryOptions,
+        montgomery.index_files,
+        montgomery.read_records,
+        notes=montgomery.notes,
+        read_regions=montgomery.read_regions,
+    ),
+    "chexlocalize": Source(
+        "chexlocalize",
+        chexlocalize.VERSION,
+        chexlocalize.FINDINGS,
+        False,
+        chexlocalize.ChexlocalizeOptions,
+        chexlocalize.index_files,
+        chexlocalize.read_records,
+        notes=chexlocalize.notes,
+        read_regions=chexlocalize.read_regions,
+        shares_ids_with=("chexpert",),
+        splits=("val", "test"),
     ),
 }
 

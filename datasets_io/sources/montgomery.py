@@ -1,0 +1,50 @@
+"""Montgomery County chest radiographs: which have tuberculosis, and where the lungs are (Jaeger et al., 2014)?
+
+The folder, MontgomerySet, holds CXR_png/MCUCXR_0001_0.png and others, ClinicalReadings/, and in ManualMask/ leftMask/
+and rightMask/ with a picture of the same name for each lung.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets_io.schema import Record
+from datasets_io.sources.nlm_tuberculosis import FINDINGS, NlmSet, index_files_of, notes_of, read_records_of, regions_of
+from datasets_io.sources.regions import Region
+
+VERSION = 1
+FINDINGS = ("tuberculosis",)
+MONTGOMERY = NlmSet("the Montgomery set", "MCUCXR", "montgomery 70-10-20")
+LUNGS = {"ManualMask/leftMask": "left_lung", "ManualMask/rightMask": "right_lung"}
+# Of its readme and of Jaeger et al. (2014): 80 normal images and 58 with tuberculosis.
+PUBLISHED = {"images": 138}
+
+
+@dataclass(frozen=True)
+class MontgomeryOptions:
+    """Nothing to choose."""
+
+
+def index_files(raw: Path, options: MontgomeryOptions) -> list[Path]:
+    """The folder of the readings. Raises ArchiveError."""
+    return index_files_of(MONTGOMERY, raw)
+
+
+def read_records(raw: Path, options: MontgomeryOptions) -> Iterator[Record]:
+    """One Record a reading, in the order of their names. Raises ArchiveError."""
+    return read_records_of(MONTGOMERY, raw)
+
+
+def read_regions(raw: Path, options: MontgomeryOptions) -> Iterator[Region]:
+    """`left_lung` and `right_lung`. Raises ArchiveError."""
+    for folder, finding in LUNGS.items():
+        paths = sorted((raw / folder).glob(f"{MONTGOMERY.prefix}_*.png"))
+        yield from regions_of(raw, ((path.stem, finding, path) for path in paths))
+
+
+def notes(raw: Path, options: MontgomeryOptions) -> list[str]:
+    """That there are no patients and no split, and which lungs are not there."""
+    absent = [
+        f"{folder}/ is not there: no masks of {lung}" for folder, lung in LUNGS.items() if not (raw / folder).is_dir()
+    ]
+    return [*notes_of(MONTGOMERY, raw), *absent]

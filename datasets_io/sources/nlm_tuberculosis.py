@@ -1,0 +1,113 @@
+"""How are the NLM's two tuberculosis sets read, which have no csv: names, readings and masks (Jaeger et al., 2014)?
+
+Both hold CXR_png/<stem>.png and ClinicalReadings/<stem>.txt, and the stem ends with _0 for normal or _1 for
+tuberculosis. The readings list the images, so that a copy that stopped half way does not pass for a smaller set.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datasets_io.schema import ArchiveError, Record
+from datasets_io.sources.archive import require_folder
+from datasets_io.sources.regions import MAX_SIDE, Region, mask_region
+from datasets_io.sources.splits import hash_split
+
+IMAGES, READINGS = "CXR_png", "ClinicalReadings"
+LONGEST_READING = 1 << 16  # bytes; the real ones have some lines
+# "male 45yrs", "Female, 30 yrs", "female20yrs" and "male 11months" of one set; "Patient's Sex: F" and "Patient's Age:
+# 027Y" of the other.
+SEX = re.compile(r"(fe)?male|sex\s*:\s*([fm])", re.IGNORECASE)
+AGE = re.compile(r"(?<!\d)(\d{1,3})(?:\.\d+)?\s*([ymwd]?)(?!\d)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class NlmSet:
+    """name: in messages; prefix: of the stems; stream: of the hash that cuts patients."""
+
+    name: str
+    prefix: str
+    stream: str
+
+
+def index_files_of(kind: NlmSet, raw: Path) -> list[Path]:
+    """The folder of the readings. Raises ArchiveError where a folder or an image's reading is not there."""
+    require_folder(raw, kind.name)
+    for name in (IMAGES, READINGS):
+        if not (raw / name).is_dir():
+            below = sorted(path.parent for path in raw.glob(f"*/{name}"))
+            hint = f"; did you mean --raw {below[0]}?" if below else ": is the archive copied in full?"
+            raise ArchiveError(f"{raw} has no folder {name}/, which {kind.name} has at its top{hint}")
+    readings = set(_stems(kind, raw / READINGS, ".txt"))
+    unread = [stem for stem in _stems(kind, raw / IMAGES, ".png") if stem not in readings]
+    if unread or not readings:
+        raise ArchiveError(
+            f"{len(unread)} images of {raw / IMAGES} have no reading in {READINGS}/, which lists {len(readings)}"
+            f" (e.g. {unread[0] if unread else 'none'}): finish copying {kind.name}"
+        )
+    return [raw / READINGS]
+
+
+def _stems(kind: NlmSet, folder: Path, suffix: str) -> list[str]:
+    """In order, of the files that are named as the set's: there are strays beside them, such as Thumbs.db."""
+    form = re.compile(rf"{kind.prefix}_\d{{4}}_[01]{re.escape(suffix)}")
+    return sorted(path.stem for path in folder.iterdir() if form.fullmatch(path.name))
+
+
+def read_records_of(kind: NlmSet, raw: Path) -> Iterator[Record]:
+    """One Record a reading, in the order of their names; images are cut 70-10-20 by a hash. Raises ArchiveError."""
+    (folder,) = index_files_of(kind, raw)
+    for stem in _stems(kind, folder, ".txt"):
+        sex, age = _sex_and_age(_reading(raw, folder / f"{stem}.txt"))
+        split = hash_split(stem, kind.stream, (("train", 7), ("val", 1), ("test", 2)))
+        label = int(stem[-1])
+        yield Record(stem, stem, stem, split, f"{IMAGES}/{stem}.png", (label,), "FRONTAL", sex, age)
+
+
+def _reading(raw: Path, path: Path) -> str:
+    _check_file(raw, path)
+    with open(path, "rb") as stream:
+        return stream.read(LONGEST_READING).decode("utf-8", "replace")  # nothing of it is kept but sex and age
+
+
+def _check_file(raw: Path, path: Path) -> None:
+    if not path.is_file() or not path.resolve().is_relative_to(raw.resolve()):
+        raise ArchiveError(f"{path} is no file of {raw}: nothing else is read; copy it again")
+
+
+def _sex_and_age(text: str) -> tuple[str | None, int | None]:
+    """'M' or 'F', and years: 0 for months, weeks or days; None where the first two lines do not say."""
+    head = "\n".join([line for line in text.splitlines() if line.strip()][:2])
+    sex, age = SEX.search(head), AGE.search(head)
+    letter = (sex[2] or ("f" if sex[1] else "m")).upper() if sex else None
+    years = (0 if age[2].lower() in ("m", "w", "d") else int(age[1])) if age else None
+    return letter, years
+
+
+def regions_of(raw: Path, places: Iterable[tuple[str, str, Path]]) -> Iterator[Region]:
+    """Masks from (image id, finding, file); those that are empty give none. Raises ArchiveError."""
+    for image, finding, path in places:
+        _check_file(raw, path)
+        if region := mask_region(image, finding, read_mask(path)):
+            yield region
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """(rows, columns) bool of a picture that is white inside. Raises ArchiveError where it cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            if max(picture.size) > MAX_SIDE:
+                raise OSError(f"it has {picture.size[0]} x {picture.size[1]} pixels")
+            return np.asarray(picture.convert("L")) > 127
+    # Pillow raises SyntaxError for some broken PNG files, and an error of its own for a picture of 180 megapixels.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ArchiveError(f"mask {path} cannot be read ({error}): copy it again") from error
+
+
+def notes_of(kind: NlmSet, raw: Path) -> list[str]:
+    """That there are no patients and no split."""
+    return [f"{kind.name} names no patients and has no split: images were cut 70-10-20 into train, val and test"]

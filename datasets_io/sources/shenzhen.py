@@ -1,0 +1,64 @@
+"""Shenzhen Hospital chest radiographs: which have tuberculosis, and where (Jaeger et al., 2014)?
+
+The folder, ChinaSet_AllFiles or Shenzhen-Hospital-CXR-Set, holds CXR_png/CHNCXR_0001_0.png to CHNCXR_0662_1.png and
+ClinicalReadings/. Optional are lung masks of a third party in mask/ or masks/, <stem>_mask.png for 566 images, and the
+lesions of Annotations-2/masks/, <stem>_<Finding>_<number>.png.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets_io.schema import Record
+from datasets_io.sources.archive import snake_case
+from datasets_io.sources.nlm_tuberculosis import FINDINGS, NlmSet, index_files_of, notes_of, read_records_of, regions_of
+from datasets_io.sources.regions import Region
+
+VERSION = 1
+FINDINGS = ("tuberculosis",)
+SHENZHEN = NlmSet("the Shenzhen set", "CHNCXR", "shenzhen 70-10-20")
+LUNGS = ("mask", "masks")
+LESIONS = "Annotations-2/masks"
+LUNG_MASK = re.compile(r"(CHNCXR_\d{4}_[01])_mask\.png")
+LESION_MASK = re.compile(r"(CHNCXR_\d{4}_[01])_(.+)_\d+\.png")
+# Of its readme and of Jaeger et al. (2014): 326 normal images and 336 with tuberculosis.
+PUBLISHED = {"images": 662}
+
+
+@dataclass(frozen=True)
+class ShenzhenOptions:
+    """Nothing to choose."""
+
+
+def index_files(raw: Path, options: ShenzhenOptions) -> list[Path]:
+    """The folder of the readings. Raises ArchiveError."""
+    return index_files_of(SHENZHEN, raw)
+
+
+def read_records(raw: Path, options: ShenzhenOptions) -> Iterator[Record]:
+    """One Record a reading, in the order of their names. Raises ArchiveError."""
+    return read_records_of(SHENZHEN, raw)
+
+
+def read_regions(raw: Path, options: ShenzhenOptions) -> Iterator[Region]:
+    """`lungs`, and lesions by their name in snake_case, such as `pleural_effusion`. Raises ArchiveError."""
+    yield from regions_of(raw, _masks(raw))
+
+
+def _masks(raw: Path) -> Iterator[tuple[str, str, Path]]:
+    for name in LUNGS:
+        for path in sorted((raw / name).glob("*.png")):
+            if match := LUNG_MASK.fullmatch(path.name):
+                yield match[1], "lungs", path
+    for path in sorted((raw / LESIONS).glob("*.png")):
+        if match := LESION_MASK.fullmatch(path.name):
+            yield match[1], snake_case(match[2]), path
+
+
+def notes(raw: Path, options: ShenzhenOptions) -> list[str]:
+    """That there are no patients and no split, and which masks are not there."""
+    found = notes_of(SHENZHEN, raw)
+    if not any(True for _ in _masks(raw)):
+        found.append(f"there are no masks in {', '.join(f'{name}/' for name in (*LUNGS, LESIONS))}")
+    return found

@@ -1,0 +1,141 @@
+"""SIIM-ACR Pneumothorax Segmentation 2019: which images are there, with which masks (Zawacki et al., 2019)?
+
+The folder has train-rle.csv and the DICOM files in dicom-images-train/<study>/<series>/ and dicom-images-test/; or
+stage 2's stage_2_train.csv, whose ids are others, and stage_2_images/. A row of the csv is one mask, or -1 for an image
+without a pneumothorax. The images are of NIH ChestX-ray14, but no file says which, and none says who the patients are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from datasets_io.nearest import did_you_mean
+from datasets_io.schema import NEGATIVE, POSITIVE, ArchiveError, Record
+from datasets_io.sources.archive import read_table, require_file
+from datasets_io.sources.regions import Region, mask_region
+from datasets_io.sources.splits import hash_split
+
+VERSION = 1
+TABLES = ("train-rle.csv", "stage_2_train.csv")
+TRAIN, TEST, STAGE_2 = FOLDERS = ("dicom-images-train", "dicom-images-test", "stage_2_images")
+FINDINGS = ("pneumothorax",)
+SPLIT_CHOICES = ("image_70_10_20", "folders")
+NO_MASK = "-1"
+SIDE = 1024  # masks are of the challenge's files, all 1024 x 1024
+# Counted in train-rle.csv: 12,954 rows of 12,047 images, 10,675 in dicom-images-train and 1,372 in dicom-images-test.
+PUBLISHED = {"images": 12_047}
+
+
+@dataclass(frozen=True)
+class SiimOptions:
+    """split: "image_70_10_20", cut by a hash of the image, or "folders": those of dicom-images-test are test, of the
+    others an eighth is val."""
+
+    split: str = "image_70_10_20"
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLIT_CHOICES:
+            hint = did_you_mean(self.split, SPLIT_CHOICES)
+            raise ValueError(f"split is {self.split!r}; allowed: {', '.join(SPLIT_CHOICES)}{hint}")
+
+
+def index_files(raw: Path, options: SiimOptions) -> list[Path]:
+    """The csv of masks. Raises ArchiveError."""
+    return [require_file(raw, TABLES, "SIIM-ACR Pneumothorax")]
+
+
+def read_records(raw: Path, options: SiimOptions) -> Iterator[Record]:
+    """One Record an image, in the order of the csv. Raises ArchiveError.
+
+    An image that is in none of the folders gets the place where it would be, which the build then finds empty.
+    """
+    (table,) = index_files(raw, options)
+    places = _places(raw)
+    masks = _masks(table)
+    if options.split == "folders" and not any(places.get(image, "").startswith(TEST) for image in masks):
+        raise ArchiveError(
+            f"{table} lists no image of {TEST}/: with split=folders there would be no test images; leave it"
+        )
+    for image, runs in masks.items():
+        path = places.get(image, f"{STAGE_2 if table.name == TABLES[1] else TRAIN}/{image}.dcm")
+        code = POSITIVE if runs else NEGATIVE
+        yield Record(image, image, image, _split(options, image, path), path, (code,))
+
+
+def _split(options: SiimOptions, image: str, path: str) -> str:
+    if options.split == "image_70_10_20":
+        return hash_split(image, "siim_pneumothorax 70-10-20", (("train", 7), ("val", 1), ("test", 2)))
+    return "test" if path.startswith(TEST) else hash_split(image, "siim_pneumothorax train", (("train", 7), ("val", 1)))
+
+
+def _places(raw: Path) -> dict[str, str]:
+    """Image -> path relative to `raw`, of the DICOM files in the folders that are there. Raises ArchiveError."""
+    present = [raw / name for name in FOLDERS if (raw / name).is_dir()]
+    if not present:
+        raise ArchiveError(f"{raw} has none of {', '.join(f'{name}/' for name in FOLDERS)}: unpack the images there")
+    found: dict[str, str] = {}
+    for path in (path for folder in present for path in sorted(folder.rglob("*.dcm"))):
+        place = path.relative_to(raw).as_posix()
+        if (first := found.setdefault(path.stem, place)) != place:
+            raise ArchiveError(f"image {path.stem} is in {raw} twice, as {first} and {place}: keep one")
+    return found
+
+
+def _masks(table: Path) -> dict[str, list[np.ndarray]]:
+    """Image -> its masks' (pairs, 2) of start and length in pixels; none for an image without. Raises ArchiveError."""
+    found: dict[str, list[np.ndarray]] = {}
+    negative: set[str] = set()
+    for line, row in read_table(table, ("ImageId",)):
+        # The official header is `ImageId, EncodedPixels`: the second name begins with a blank, and so may the cells.
+        cells = {name.strip(): (cell or "").strip() for name, cell in row.items() if name}
+        if "EncodedPixels" not in cells:
+            raise ArchiveError(f"{table} has no column EncodedPixels; its header is {list(row)}")
+        image, text = cells["ImageId"], cells["EncodedPixels"]
+        masks = found.setdefault(image, [])
+        if text in (NO_MASK, f"{NO_MASK}.0"):
+            negative.add(image)
+        else:
+            masks.append(_pairs(text, table, line))
+        if masks and image in negative:
+            raise ArchiveError(f"{table} line {line}: image {image} has a mask in one row and {NO_MASK} in another")
+    return found
+
+
+def _pairs(text: str, table: Path, line: int) -> np.ndarray:
+    """`gap length gap length ...` -> (pairs, 2). A gap is counted from the end of the run before it, down the columns.
+
+    Raises ArchiveError for other text, or runs that leave the picture.
+    """
+    words = text.split()
+    sound = all(word.isdecimal() and len(word) <= len(str(SIDE * SIDE)) for word in words)
+    pairs = np.array([int(word) for word in words] if sound else [], np.int64)
+    if not len(pairs) or len(pairs) % 2 or pairs.sum() > SIDE * SIDE:
+        raise ArchiveError(
+            f"{table} line {line}: {text[:40]!r} is neither {NO_MASK} nor pairs of a gap and a length within"
+            f" {SIDE} x {SIDE} pixels: was the file cut?"
+        )
+    pairs = pairs.reshape(-1, 2)
+    ends = pairs.sum(axis=1).cumsum()
+    return np.stack([ends - pairs[:, 1], pairs[:, 1]], axis=1)
+
+
+def read_regions(raw: Path, options: SiimOptions) -> Iterator[Region]:
+    """One mask an image with a pneumothorax: where any of its rows has one. Raises ArchiveError."""
+    (table,) = index_files(raw, options)
+    for image, masks in _masks(table).items():
+        inside = np.zeros(SIDE * SIDE, bool)
+        for start, length in (pair for mask in masks for pair in mask):
+            inside[start : start + length] = True
+        if region := mask_region(image, FINDINGS[0], inside.reshape(SIDE, SIDE).T):
+            yield region
+
+
+def notes(raw: Path, options: SiimOptions) -> list[str]:
+    """That patients are not known, and how many images have several masks."""
+    found = ["the archive names no patients: each image counts as one, though NIH's patients have several"]
+    several = sum(len(masks) > 1 for masks in _masks(index_files(raw, options)[0]).values())
+    if several:
+        found.append(f"{several:,} images have more than one row: their masks are joined")
+    return found
