@@ -3,7 +3,7 @@
 The folder holds train/ and test/ with one DICOM an image, and image_labels_train.csv, image_labels_test.csv,
 annotations_train.csv and annotations_test.csv in annotations/, beside the images or at the top. Each training image was
 read by three radiologists apart; the test labels are the consensus of five. Or it is Kaggle's VinBigData copy: train/
-and train.csv, with 14 of the 27 findings, whose test images have no labels. The archive names no patients.
+and train.csv, with 14 of the findings, whose test images have no labels. The archive names no patients.
 """
 
 from collections import Counter, defaultdict

@@ -38,8 +38,10 @@ def write_rows(path: Path, rows: list[dict], compress: bool = False) -> None:
 
 
 def test_an_unknown_source_lists_the_known_ones():
-    with pytest.raises(ValueError, match="'padchest'; known: chexpert, csv_images, mimic_cxr, nih_cxr14"):
-        get_source("padchest")
+    with pytest.raises(
+        ValueError, match="'jsrt'; known: chexlocalize, chexpert, csv_images, mimic_cxr, montgomery, nih_cxr14"
+    ):
+        get_source("jsrt")
 
 
 @pytest.mark.parametrize("name", SOURCES)
