@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 
 from rich.markup import escape
 
 from sweep.figures.drawing import Drawing
 from sweep.report.cached_parts import FIGURES, QUICK, cached_parts_of
 from sweep.report.markdown import report_markdown
-from sweep.report.narrative import narrative_of
+from sweep.report.narrative import CAUTION, Sentence, narrative_of
 from sweep.report.numbering import notes_of, numbered_layouts
 from sweep.report.page.page import report_page
 from sweep.report.partial import partial_note
@@ -24,6 +25,7 @@ from sweep.statistics.summaries import Summaries, study_summaries
 from sweep.store.csv_files import findings_csv, results_csv
 from sweep.store.damage import Damage
 from sweep.store.report_folder import ReportFolder
+from sweep.store.shared_images import shared_images
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
 from sweep.store.unfit import UNFIT, unfit_reasons
@@ -62,12 +64,14 @@ def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> d
     tables = macro_tables(data, means, patients)
     all_methods = finding_tables(means, shown_sections(data.study), patients)
     per_finding = [narrowed(table, paper_columns(means.layout)) for table in all_methods]
-    narrative = narrative_of(comparisons)
+    shared = shared_images(data.study, data.data_folders, data.manifests, data.store.files)
+    narrative = [*narrative_of(comparisons), *(Sentence(CAUTION, one.text) for one in shared)]
     note = partial_note(means.layout, means.results)
+    shared_value = {"shared_images": [asdict(one) for one in shared]} if shared else {}
     contents: dict[str, str | bytes] = {
         "results.csv": results_csv(data.results),
         "findings.csv": findings_csv(data.results),
-        "study.json": json.dumps({**provenance(data), "part": note}, indent=1, sort_keys=True),
+        "study.json": json.dumps({**provenance(data), **shared_value, "part": note}, indent=1, sort_keys=True),
         "failures.json": json.dumps(data.failures, indent=1, sort_keys=True),
     }
     for table in tables:

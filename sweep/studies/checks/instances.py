@@ -14,6 +14,7 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")  # part of paths, of --onl
 def instance_problems(study: Study) -> Iterator[str]:
     """A sentence for each use of a source whose results would be kept as another's, or that cannot be evaluated."""
     yield from _name(study, study.corpus_instance, study.corpus.source)
+    yield from _untrained(f"the corpus of study {study.name!r}", study.corpus.source)
     if study.corpus.shape != "square":
         yield (
             f"the corpus of study {study.name!r} has shape {study.corpus.shape!r}: encoders are pretrained on squares; "
@@ -25,8 +26,19 @@ def instance_problems(study: Study) -> Iterator[str]:
         if dataset.recipe.findings is not None and known:  # those of a csv are known once its header is read
             where = f"study {study.name!r}, dataset {dataset.instance}"
             yield from finding_problems(dataset.recipe.findings, known, where)
+        yield from _untrained(f"dataset {dataset.instance} of study {study.name!r}", dataset.source)
         yield from _of_corpus(study, dataset)
     yield from _same_names(study)
+
+
+def _untrained(what: str, source: str) -> Iterator[str]:
+    """Encoders are pretrained on images of the train split, and every protocol trains a head on them."""
+    splits = get_source(source).splits
+    if "train" not in splits:
+        yield (
+            f"{what} is of {source}, whose archive has no train split (it has {' and '.join(splits)}): nothing can be "
+            f"trained on it; take another source, and read {source} from its shards (python -m datasets_io.build)"
+        )
 
 
 def _name(study: Study, name: str, source: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from datasets_io.build.shards import LEAVES
 from datasets_io.build.verify import verify
 from datasets_io.sources.regions import BOX, mask_of
 from datasets_io.storage.files import Files
-from tests.datasets_io.sources.made_up import COLUMNS, MADE_UP, ROWS, picture
+from tests.datasets_io.sources.made_up_boxed import COLUMNS, MADE_UP, ROWS, picture
 
 SIZE = 32
 # Of the archives with defects: regions that are listed, kept, and left out because their image is not in the corpus.
@@ -28,16 +28,19 @@ REGIONS = {
 
 @pytest.fixture
 def write_image(write_dicom):
-    """Writes an image of the kind that its name says: of PNGs some are grey, some RGB, some with a palette."""
+    """Writes an image of the kind that its name says: of PNGs some are grey, some RGB, some with a palette.
+
+    Files .dcm are PNGs here, which the decoder tells by their bytes: one that reads DICOM takes a second to start.
+    """
 
     def write(path: Path, number: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix in (".dcm", ".dicom"):
+        if path.suffix == ".dicom":
             write_dicom(path, picture(number).astype(np.uint16) * 16)
-        elif path.suffix == ".png":
-            Image.fromarray(picture(number)).convert(("L", "RGB", "P")[number % 3]).save(path)
-        else:
+        elif path.suffix == ".jpg":
             Image.fromarray(picture(number)).save(path, quality=95)
+        else:
+            Image.fromarray(picture(number)).convert(("L", "RGB", "P")[number % 3]).save(path, "PNG")
 
     return write
 

@@ -16,7 +16,7 @@ from datasets_io.sources.nlm_tuberculosis import _sex_and_age
 from datasets_io.sources.regions import Region, mask_of
 from datasets_io.sources.registry import SOURCES, get_source
 from datasets_io.sources.splits import check_splits, hash_split
-from tests.datasets_io.sources.made_up import COLUMNS, MADE_UP, ROWS, STATES, rsna_id, siim_id, vindr_id
+from tests.datasets_io.sources.made_up_boxed import COLUMNS, MADE_UP, ROWS, STATES, rsna_id, siim_id, vindr_id
 
 
 def made_up(layout: str, raw: Path, state: str = "whole") -> Path:

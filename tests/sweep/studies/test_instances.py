@@ -176,3 +176,15 @@ def test_presets_read_a_build_of_each_source(name):
     study = STUDIES[name]()
     assert [build.label for build in study.data_builds()] == [spec.source for spec in study.builds()]
     assert [build.spec for build in study.data_builds()] == list(study.builds())
+
+
+def test_a_source_without_a_train_split_is_refused_as_dataset_and_as_corpus():
+    masks = BuildSpec("chexlocalize", 32)
+    study = replace(demo(), datasets=(replace(demo().datasets[0], display="masks", build=masks),))
+    message = (
+        "dataset chexlocalize of study 'demo' is of chexlocalize, whose archive has no train split .it has val and"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_study(study)
+    with pytest.raises(ValueError, match="the corpus of study 'demo' is of chexlocalize, whose archive has no train"):
+        check_study(replace(demo(), corpus=masks, rows=demo().rows[:1]))
