@@ -1,7 +1,7 @@
 """Which sources there are: an explicit dict. A new source is one file in datasets_io/sources and one entry here."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import Field, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -20,6 +20,10 @@ def _no_notes(raw: Path, options: SourceOptions) -> list[str]:
     return []
 
 
+def _always(raw: Path, options: SourceOptions) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Source:
     """How one dataset's official archive is read.
@@ -30,6 +34,8 @@ class Source:
     image that the archive's csv lists, always in the same order; both raise ArchiveError.
     notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all.
     order: of the records in shards, where a BuildSpec names none: "hash" for a source that encoders are pretrained on.
+    published: what was published of the archive, as plain counts (sources/published.py has the keys), which a manifest
+    and the doctor compare with. official_split(raw, options): whether the splits are those whose counts these are.
     Raise `version` when the records of the same archive change.
 
     The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,
@@ -47,6 +53,8 @@ class Source:
     notes: Callable[[Path, Any], list[str]] = _no_notes
     modalities: tuple[str, ...] = ()
     order: str = "archive"
+    published: Mapping[str, int] = field(default_factory=dict)
+    official_split: Callable[[Path, Any], bool] = _always
 
 
 SOURCES: dict[str, Source] = {
@@ -61,6 +69,8 @@ SOURCES: dict[str, Source] = {
         notes=mimic_cxr.notes,
         modalities=("CR", "DX"),
         order="hash",
+        published=mimic_cxr.PUBLISHED,
+        official_split=mimic_cxr.official_split,
     ),
     "chexpert": Source(
         "chexpert",
@@ -71,6 +81,7 @@ SOURCES: dict[str, Source] = {
         chexpert.index_files,
         chexpert.read_records,
         notes=chexpert.notes,
+        published=chexpert.PUBLISHED,
     ),
     "nih_cxr14": Source(
         "nih_cxr14",
@@ -81,6 +92,8 @@ SOURCES: dict[str, Source] = {
         nih_cxr14.index_files,
         nih_cxr14.read_records,
         notes=nih_cxr14.notes,
+        published=nih_cxr14.PUBLISHED,
+        official_split=nih_cxr14.official_split,
     ),
     "csv_images": Source(
         "csv_images",
