@@ -28,8 +28,12 @@ def published_notes(
     other = _other_counts(published, accepted, wanted)
     if found == wanted:
         return [f"complete: {found:,} of {wanted:,} images" + "".join(f"; but {text}" for text in other)]
+    rejected = len(records) - found
+    if len(records) == wanted and rejected <= published.get("broken", 0):
+        broken = f"; {rejected:,} cannot be read, as {published['broken']:,} cannot in the archive as it was published"
+        return [f"complete: {wanted:,} of {wanted:,} images are listed{broken}"]
     reasons = []
-    if rejected := len(records) - found:
+    if rejected:
         reasons.append(f"{rejected:,} rejected")
     if len(records) < wanted:
         reasons.append(f"{wanted - len(records):,} not listed")

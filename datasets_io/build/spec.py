@@ -88,6 +88,15 @@ def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:
         # A list outside of the archive goes by its name alone: a key must not depend on where somebody keeps it.
         inside = path.resolve().is_relative_to(raw)
         name = path.resolve().relative_to(raw).as_posix() if inside else f"lists/{path.name}"
-        with open(path, "rb") as stream:
-            digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        digests[name] = _sha256(path)
     return digests
+
+
+def _sha256(path: Path) -> str:
+    """Of a file; of a folder, whose files are an archive's list together, over their names and digests."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        lines = "".join(f"{file.name}\n{_sha256(file)}\n" for file in files)
+        return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

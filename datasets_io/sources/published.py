@@ -1,13 +1,14 @@
 """What was published of an archive, as plain counts: how many images has a whole copy, and where do some lack?
 
-Keys: "images", "studies" and "patients" of the archive, and the images of each split under its name, or of several
+Keys: "images", "studies" and "patients" of the archive, "broken" for images that are missing or cannot be read in the
+archive itself, and the images of each split under its name, or of several
 that were published as one under their names with a plus ("train+val"). Where the splits come to more than `images`,
 the one with the surplus was published apart, as CheXpert's test set: an archive may have it or not.
 """
 
 from collections.abc import Mapping
 
-KINDS = ("images", "studies", "patients")
+KINDS = ("images", "studies", "patients", "broken")
 
 
 def whole_sizes(published: Mapping[str, int]) -> tuple[int, ...]:
