@@ -16,6 +16,7 @@ from typing import Any
 
 from datasets_io.build.checks import _check_arguments, _check_present, _check_rejects, _index_rejects
 from datasets_io.build.published import published_notes
+from datasets_io.build.regions import region_notes, regions_in, write_regions
 from datasets_io.build.shards import (
     Decoders,
     ShardJob,
@@ -90,6 +91,7 @@ def build(
     check_splits(records)
     kept, index_rejects = _index_rejects(records)
     raw_bytes = _check_present(kept, raw, max_rejects)
+    regions = regions_in(source, raw, options)
     pixels = PixelSpec(spec.image_size, spec.intensity, source.modalities, spec.shape)
     job = ShardJob(str(raw), files.uri, folder, findings, pixels)
     files.remove_orphans(folder)
@@ -105,6 +107,7 @@ def build(
     counts |= {"batches": count_batches(outcome.accepted, results)} if order == "hash" else {}
     counts |= {"squeezed": sum(result.squeezed for result in results)} if spec.shape == "aspect" else {}
     shards = tuple(Shard(r.path, r.split, r.rows, r.row_groups, r.sha256) for r in results if r.rows)
+    counts |= write_regions(files, folder, regions, shards, findings)
     manifest = Manifest(
         source=spec.source,
         source_version=source.version,
@@ -223,7 +226,7 @@ def _notes(counts: dict[str, Any], limit: int | None, order: str) -> list[str]:
     notes = [] if limit is None else [f"--limit {limit}: a part of the archive, for trying things out"]
     if order == "hash":
         notes.append("records are ordered by a hash of their image ids: images of a patient lie anywhere in a split")
-    notes += leak_notes(counts["leaks"], counts["burned_in"])
+    notes += leak_notes(counts["leaks"], counts["burned_in"]) + region_notes(counts)
     if reports := counts.get("reports"):
         notes.append(
             "{studies_with_impression} of {studies} studies have an impression, {distinct_impressions} of them distinct"

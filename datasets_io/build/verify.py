@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from datasets_io.build.regions import region_problems
 from datasets_io.build.side_tables import REJECTS
 from datasets_io.corpus.manifest import Manifest, Shard
 from datasets_io.corpus.shard_file import check_footer, open_shard
@@ -37,7 +38,7 @@ def verify(files: ReadFiles, folder: str, manifest: Manifest) -> list[str]:
     # A shard that could not be read lacks its ids too; to say so twice helps nobody.
     if not problems and len(seen) != images:
         problems.append(f"the shards have {len(seen)} images, the manifest says {images}")
-    return problems + _reject_problems(files, folder, manifest)
+    return problems + _reject_problems(files, folder, manifest) + region_problems(files, folder, manifest.counts)
 
 
 def _reject_problems(files: ReadFiles, folder: str, manifest: Manifest) -> list[str]:

@@ -2,12 +2,14 @@
 
 import csv
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.archive import snake_case
-from datasets_io.sources.nih_cxr14 import FINDINGS
+from datasets_io.sources.nih_cxr14 import FINDINGS, NihOptions
+from datasets_io.sources.regions import BOX, Region
 
 BOX_LIST = "BBox_List_2017.csv"
 NAMES = {"infiltrate": "infiltration"}  # the list's own spelling of a label
@@ -40,6 +42,12 @@ def read_boxes(raw: Path) -> tuple[Box, ...]:
             if line > 1 and any(row):
                 boxes.append(_box(row, path, line))
     return tuple(boxes)
+
+
+def read_regions(raw: Path, options: NihOptions) -> Iterator[Region]:
+    """The boxes as every source gives its own. Raises ArchiveError as read_boxes."""
+    for box in read_boxes(raw):
+        yield Region(box.image_id, box.finding, BOX, "", box.left, box.top, box.width, box.height)
 
 
 def _box(row: list[str], path: Path, line: int) -> Box:

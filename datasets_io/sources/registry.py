@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Protocol
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import Record
-from datasets_io.sources import chexpert, csv_images, mimic_cxr, nih_cxr14
+from datasets_io.sources import chexpert, chexpert_plus, csv_images, mimic_cxr, nih_boxes, nih_cxr14, open_i, padchest
+from datasets_io.sources.regions import Region
 
 
 class SourceOptions(Protocol):
@@ -36,6 +37,9 @@ class Source:
     order: of the records in shards, where a BuildSpec names none: "hash" for a source that encoders are pretrained on.
     published: what was published of the archive, as plain counts (sources/published.py has the keys), which a manifest
     and the doctor compare with. official_split(raw, options): whether the splits are those whose counts these are.
+    read_regions: the boxes and masks that the archive has, in the same order each time; raises ArchiveError.
+    shares_ids_with: sources of which some pictures lie in this archive too, under the same image and patient ids.
+    how_to_get: where the archive comes from and what becomes of it, for the doctor; "" for one's own images.
     Raise `version` when the records of the same archive change.
 
     The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,
@@ -55,6 +59,9 @@ class Source:
     order: str = "archive"
     published: Mapping[str, int] = field(default_factory=dict)
     official_split: Callable[[Path, Any], bool] = _always
+    read_regions: Callable[[Path, Any], Iterable[Region]] | None = None
+    shares_ids_with: tuple[str, ...] = ()
+    how_to_get: str = ""
 
 
 SOURCES: dict[str, Source] = {
@@ -94,6 +101,48 @@ SOURCES: dict[str, Source] = {
         notes=nih_cxr14.notes,
         published=nih_cxr14.PUBLISHED,
         official_split=nih_cxr14.official_split,
+        read_regions=nih_boxes.read_regions,
+    ),
+    "padchest": Source(
+        "padchest",
+        padchest.VERSION,
+        padchest.FINDINGS,
+        True,
+        padchest.PadchestOptions,
+        padchest.index_files,
+        padchest.read_records,
+        notes=padchest.notes,
+        published=padchest.PUBLISHED,
+        how_to_get="ask for it at https://bimcv.cipf.es/bimcv-projects/padchest (about 1 TB) and unpack 0.zip to 50.zip "
+        "and 54.zip beside the csv: for z in *.zip; do unzip -d images/${z%.zip} $z; done",
+    ),
+    "open_i": Source(
+        "open_i",
+        open_i.VERSION,
+        open_i.FINDINGS,
+        True,
+        open_i.OpenIOptions,
+        open_i.index_files,
+        open_i.read_records,
+        notes=open_i.notes,
+        published=open_i.PUBLISHED,
+        how_to_get="download NLMCXR_reports.tgz and NLMCXR_png.tgz from https://openi.nlm.nih.gov/faq and unpack both "
+        "in one folder, the images in NLMCXR_png/",
+    ),
+    "chexpert_plus": Source(
+        "chexpert_plus",
+        chexpert_plus.VERSION,
+        chexpert_plus.FINDINGS,
+        True,
+        chexpert_plus.ChexpertPlusOptions,
+        chexpert_plus.index_files,
+        chexpert_plus.read_records,
+        notes=chexpert_plus.notes,
+        order="hash",
+        published=chexpert_plus.PUBLISHED,
+        shares_ids_with=("chexpert",),
+        how_to_get="sign its agreement at https://aimi.stanford.edu/datasets/chexpert-plus, then unpack "
+        "PNG/png_chexpert_plus_chunk_*.zip and chexbert_labels.zip beside df_chexpert_plus_240401.csv",
     ),
     "csv_images": Source(
         "csv_images",

@@ -63,7 +63,8 @@ def _how_to_mend(source: str, folder: Path) -> str:
         return f"wget -r -N -c -np -nH --cut-dirs=3 --user USER --ask-password -P {folder} {address}"
     if source == "csv_images":
         return f"ls {folder}  (the csv file's paths are relative to this folder)"
-    return f"unpack or copy the archive's missing files into {folder} again"
+    how = get_source(source).how_to_get
+    return f"unpack or copy the archive's missing files into {folder} again{f', or get it: {how}' if how else ''}"
 
 
 def check_study_data(study: Study, store: ReadStore, raw: Mapping[str, Path]) -> tuple[list[Check], Counts, set[str]]:

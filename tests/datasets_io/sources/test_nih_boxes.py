@@ -6,6 +6,8 @@ import pytest
 
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.nih_boxes import read_boxes
+from datasets_io.sources.regions import Region
+from datasets_io.sources.registry import get_source
 
 HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
 
@@ -40,3 +42,10 @@ def test_the_real_list_is_read_whole(shared_data):
         boxes = read_boxes(folder)
         assert len(boxes) == len(rows) > 0
         assert all(0 < box.width <= 1 and 0 < box.height <= 1 for box in boxes)
+
+
+def test_boxes_are_the_regions_of_the_source(tmp_path):
+    (tmp_path / "BBox_List_2017.csv").write_text(f"{HEADER}a.png,Infiltrate,256,512,128,64,,,\n")
+    source = get_source("nih_cxr14")
+    (region,) = source.read_regions(tmp_path, source.options())
+    assert region == Region("a.png", "infiltration", "box", "", 0.25, 0.5, 0.125, 0.0625)

@@ -1,0 +1,153 @@
+"""How are the boxes and masks of an archive kept: regions.parquet beside the shards, for the images that are in them.
+
+Boxes are shares of the image's sides, whatever size the shards have; masks have the size that they were drawn at.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasets_io.corpus.manifest import Shard
+from datasets_io.corpus.shard_file import check_footer, open_shard
+from datasets_io.sources.regions import BOX, KINDS, Region
+from datasets_io.sources.registry import Source, SourceOptions
+from datasets_io.storage.files import Files, ReadFiles
+
+REGIONS = "regions.parquet"
+NOT_HERE, OUTSIDE = "its image is not in the corpus", "it lies outside of its image"
+SIZES = ("image_id", "original_rows", "original_columns")
+SCHEMA = pa.schema(
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in ("image_id", "finding", "kind", "reader")),
+        *(pa.field(name, pa.float64()) for name in ("left", "top", "width", "height")),
+        *(pa.field(name, pa.int32()) for name in ("rows", "columns")),
+        pa.field("counts", pa.string()),
+    ]
+)
+
+
+def regions_in(source: Source, raw: Path, options: SourceOptions) -> list[Region]:
+    """All regions that the archive lists, in its order. Raises ArchiveError, before any image is read."""
+    return list(source.read_regions(raw, options)) if source.read_regions else []
+
+
+def write_regions(
+    files: Files, folder: str, regions: list[Region], shards: Iterable[Shard], findings: tuple[str, ...]
+) -> dict[str, Any]:
+    """Writes regions.parquet for the images of the shards. Returns {"regions": counts} for a manifest.
+
+    Where the archive has no region nothing is written and the result is empty. listed = kept + left_out, by reason;
+    resized_masks: those of another size than their image's file.
+    """
+    if not regions:
+        return {}
+    sizes = _sizes(files, folder, shards, findings)
+    kept: list[Region] = []
+    left_out: Counter[str] = Counter()
+    resized = 0
+    for region in regions:
+        if region.image_id not in sizes:
+            left_out[NOT_HERE] += 1
+            continue
+        size = sizes[region.image_id]
+        resized += region.kind != BOX and (region.rows, region.columns) != size
+        within = _within(region, size)
+        if within is None:
+            left_out[OUTSIDE] += 1
+        else:
+            kept.append(within)
+    data = _parquet(kept)
+    files.write(f"{folder}/{REGIONS}", data)
+    found = {name: {kind: 0 for kind in KINDS} for name in dict.fromkeys(region.finding for region in kept)}
+    for region in kept:
+        found[region.finding][region.kind] += 1
+    return {
+        "regions": {
+            "listed": len(regions),
+            "kept": len(kept),
+            "left_out": dict(left_out),
+            "images": len({region.image_id for region in kept}),
+            "findings": found,
+            "resized_masks": resized,
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+    }
+
+
+def region_notes(counts: Mapping[str, Any]) -> list[str]:
+    """What the manifest says of regions, where there are any. counts: those of the manifest."""
+    if not (found := counts.get("regions")):
+        return []
+    reasons = "".join(f"; {count:,} left out: {reason}" for reason, count in found["left_out"].items())
+    if found["resized_masks"]:
+        reasons += f"; {found['resized_masks']:,} masks have another size than their image's file"
+    return [f"{found['kept']:,} boxes and masks of {found['images']:,} images are in {REGIONS}{reasons}"]
+
+
+def read_regions(files: ReadFiles, folder: str) -> list[Region]:
+    """The regions of a built corpus, boxes as shares of the image; empty where it has none.
+
+    Raises ValueError where the file is not one of this project, CorruptArtefact where it is damaged.
+    """
+    if not files.exists(f"{folder}/{REGIONS}"):
+        return []
+    source = pa.BufferReader(files.read(f"{folder}/{REGIONS}"))
+    check_footer(source, f"{folder}/{REGIONS}")
+    return [Region(**row) for row in pq.read_table(source, columns=SCHEMA.names).to_pylist()]
+
+
+def region_problems(files: ReadFiles, folder: str, counts: Mapping[str, Any]) -> list[str]:
+    """A sentence where regions.parquet is not as the manifest's counts say."""
+    if not (found := counts.get("regions")):
+        return []
+    try:
+        data = files.read(f"{folder}/{REGIONS}")
+    except OSError as error:
+        return [f"{REGIONS} cannot be read ({error.strerror or type(error).__name__})"]
+    if hashlib.sha256(data).hexdigest() != found["sha256"]:
+        return [f"{REGIONS} is damaged (another sha256): remove {folder} and build again"]
+    return []
+
+
+def _sizes(files: Files, folder: str, shards: Iterable[Shard], findings: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """image_id -> rows and columns of the archive's file, of every image in the shards."""
+    return {name: (rows, columns) for name, rows, columns in _size_rows(files, folder, shards, findings)}
+
+
+def _size_rows(
+    files: Files, folder: str, shards: Iterable[Shard], findings: tuple[str, ...]
+) -> Iterator[tuple[str, int, int]]:
+    for shard in shards:
+        path = f"{folder}/{shard.path}"
+        with files.fs.open_input_file(files.full(path)) as source, open_shard(source, findings, path) as parquet:
+            table = parquet.read(columns=list(SIZES))
+        yield from zip(*(table[name].to_pylist() for name in SIZES), strict=True)
+
+
+def _within(region: Region, size: tuple[int, int]) -> Region | None:
+    """The region with its box in shares and cut off at the border; None where nothing of it is in the image."""
+    if region.kind != BOX:
+        return region
+    sides = (region.left, region.top, region.width, region.height)
+    left, top, width, height = (value if value is not None else 0.0 for value in sides)
+    if region.in_pixels:
+        rows, columns = size
+        left, top, width, height = left / columns, top / rows, width / columns, height / rows
+    right, bottom = min(left + width, 1.0), min(top + height, 1.0)
+    left, top = max(left, 0.0), max(top, 0.0)
+    if not (left < right and top < bottom):
+        return None
+    return Region(region.image_id, region.finding, BOX, region.reader, left, top, right - left, bottom - top)
+
+
+def _parquet(regions: list[Region]) -> bytes:
+    sink = pa.BufferOutputStream()
+    columns = {name: [getattr(region, name) for region in regions] for name in SCHEMA.names}
+    # No Arrow schema in the footer: readers refuse a file that has one (shard_file).
+    pq.write_table(pa.table(columns, schema=SCHEMA), sink, compression="none", store_schema=False)
+    return sink.getvalue().to_pybytes()
