@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets_io.build.checks import _check_arguments, _check_present, _check_rejects, _index_rejects
+from datasets_io.build.published import published_notes
 from datasets_io.build.regions import region_notes, regions_in, write_regions
 from datasets_io.build.shards import (
     Decoders,
@@ -119,7 +120,7 @@ def build(
         counts=counts,
         shards=shards,
         reject_reasons=reasons,
-        notes=tuple([*source.notes(raw, options), *_notes(counts, limit, order)]),
+        notes=(*_compared(spec, raw, limit, records, outcome.accepted), *_notes(counts, limit, order)),
         fingerprint=corpus_fingerprint(key, shards),
     )
     return _publish(manifest, files, folder)
@@ -207,6 +208,17 @@ def _run_on_ray(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], 
         result = ShardResult.from_json(row["result"])
         advance(sizes[result.path])
         yield result
+
+
+def _compared(
+    spec: BuildSpec, raw: Path, limit: int | None, records: list[Record], accepted: list[Record]
+) -> list[str]:
+    """Whether the archive is whole, and the source's own notes."""
+    source, options = get_source(spec.source), options_of(spec)
+    # A build with a limit lacks nothing: it is as small as it was asked to be.
+    published = source.published if limit is None else {}
+    compared = published_notes(published, records, accepted, source.official_split(raw, options))
+    return [*compared, *source.notes(raw, options)]
 
 
 def _notes(counts: dict[str, Any], limit: int | None, order: str) -> list[str]:

@@ -88,16 +88,15 @@ def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:
         # A list outside of the archive goes by its name alone: a key must not depend on where somebody keeps it.
         inside = path.resolve().is_relative_to(raw)
         name = path.resolve().relative_to(raw).as_posix() if inside else f"lists/{path.name}"
-        digests[name] = _folder_digest(path) if path.is_dir() else _file_digest(path)
+        digests[name] = _sha256(path)
     return digests
 
 
-def _file_digest(path: Path) -> str:
+def _sha256(path: Path) -> str:
+    """Of a file; of a folder, whose files are an archive's list together, over their names and digests."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        lines = "".join(f"{file.name}\n{_sha256(file)}\n" for file in files)
+        return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _folder_digest(folder: Path) -> str:
-    """Of the names and contents of a folder's text files: some archives have one for each image and no list."""
-    texts = sorted(path for path in folder.glob("*.txt") if path.is_file())
-    return hashlib.sha256("".join(f"{path.name} {_file_digest(path)}\n" for path in texts).encode()).hexdigest()

@@ -40,6 +40,8 @@ COLUMNS = (
     "Support Devices",
 )
 FINDINGS = tuple(snake_case(column) for column in COLUMNS)
+# Rows of train.csv and valid.csv; the 668 images of 500 studies came later. With them 224,316 (Irvin et al., 2019).
+PUBLISHED = {"images": 223_648, "train": 223_414, "val": 234, "test": 668}
 BATCHES = "CheXpert-v1.0 batch *"
 TEST_NAMES = ("test.csv", "test_labels.csv", "groundtruth.csv")
 

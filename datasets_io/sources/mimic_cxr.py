@@ -38,6 +38,9 @@ COLUMNS = (
 FINDINGS = tuple(snake_case(column) for column in COLUMNS)
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
 FALLBACK_SPLIT = (("train", 98), ("val", 1), ("test", 1))  # about the official shares
+# Of 2.0.0 and 2.1.0: the images of the PhysioNet page, and rows of mimic-cxr-2.0.0-split.csv.gz. Studies are 227,835
+# there and 227,827 with MIMIC-CXR-JPG, so they are not compared.
+PUBLISHED = {"images": 377_110, "train": 368_960, "val": 2_991, "test": 5_159}
 READERS = 16  # reports are small files, often on a network disk
 MAX_MISSING_REPORTS = 0.01
 MAX_REPORT_BYTES = 1 << 20
@@ -67,6 +70,11 @@ def index_files(raw: Path, options: MimicOptions) -> list[Path]:
     found = [path for kind in ("records", "split", "metadata", "chexpert") if (path := _table(raw, kind))]
     _image_list(raw)  # raises; chexpert alone has studies, no images
     return found
+
+
+def official_split(raw: Path, options: MimicOptions) -> bool:
+    """Whether the split csv is there."""
+    return _table(raw, "split") is not None
 
 
 def notes(raw: Path, options: MimicOptions) -> list[str]:

@@ -46,6 +46,8 @@ LISTS = (
     ("val", ("val_list.txt", "val.txt", "valid_list.txt")),
     ("test", ("test_list.txt", "test.txt")),
 )
+# Rows of Data_Entry_2017.csv and lines of the two lists (Wang et al., 2017, and the page of the archive).
+PUBLISHED = {"images": 112_120, "patients": 30_805, "train+val": 86_524, "test": 25_596}
 PAPER_COUNTS = (78_468, 11_219, 22_433)  # train, val, test of Huang et al.: 112,120 images, cut 70-10-20
 
 
@@ -75,6 +77,11 @@ def index_files(raw: Path, options: NihOptions) -> list[Path]:
         folder = Path(options.lists_dir)
         return [table] + [require_file(folder, names, "a folder of split lists") for _, names in LISTS]
     return [table]
+
+
+def official_split(raw: Path, options: NihOptions) -> bool:
+    """Whether the archive's own lists decide."""
+    return options.split == "official"
 
 
 def notes(raw: Path, options: NihOptions) -> list[str]:

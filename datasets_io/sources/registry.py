@@ -1,7 +1,7 @@
 """Which sources there are: an explicit dict. A new source is one file in datasets_io/sources and one entry here."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import Field, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -10,11 +10,14 @@ from datasets_io.schema import SPLITS, Record
 from datasets_io.sources import (
     chexlocalize,
     chexpert,
+    chexpert_plus,
     csv_images,
     mimic_cxr,
     montgomery,
     nih_boxes,
     nih_cxr14,
+    open_i,
+    padchest,
     rsna_pneumonia,
     shenzhen,
     siim_pneumothorax,
@@ -33,6 +36,10 @@ def _no_notes(raw: Path, options: SourceOptions) -> list[str]:
     return []
 
 
+def _always(raw: Path, options: SourceOptions) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Source:
     """How one dataset's official archive is read.
@@ -43,10 +50,13 @@ class Source:
     Record for each image that they list, always in the same order; both raise ArchiveError.
     notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all.
     order: of the records in shards, where a BuildSpec names none: "hash" for a source that encoders are pretrained on.
+    published: what was published of the archive, as plain counts (sources/published.py has the keys), which a manifest
+    and the doctor compare with. official_split(raw, options): whether the splits are those whose counts these are.
     read_regions: the boxes and masks that the archive has, in the same order each time; raises ArchiveError.
     shares_ids_with: sources of which some pictures lie in this archive too, under the same image and patient ids;
     shares_pictures_with: those whose pictures do under other ids, so that nothing can tell which. splits: those that
     the archive can have.
+    how_to_get: where the archive comes from and what becomes of it, for the doctor; "" for one's own images.
     Raise `version` when the records of the same archive change.
 
     The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,
@@ -64,10 +74,13 @@ class Source:
     notes: Callable[[Path, Any], list[str]] = _no_notes
     modalities: tuple[str, ...] = ()
     order: str = "archive"
+    published: Mapping[str, int] = field(default_factory=dict)
+    official_split: Callable[[Path, Any], bool] = _always
     read_regions: Callable[[Path, Any], Iterable[Region]] | None = None
     shares_ids_with: tuple[str, ...] = ()
     shares_pictures_with: tuple[str, ...] = ()
     splits: tuple[str, ...] = SPLITS
+    how_to_get: str = ""
 
 
 SOURCES: dict[str, Source] = {
@@ -82,6 +95,8 @@ SOURCES: dict[str, Source] = {
         notes=mimic_cxr.notes,
         modalities=("CR", "DX"),
         order="hash",
+        published=mimic_cxr.PUBLISHED,
+        official_split=mimic_cxr.official_split,
     ),
     "chexpert": Source(
         "chexpert",
@@ -92,6 +107,7 @@ SOURCES: dict[str, Source] = {
         chexpert.index_files,
         chexpert.read_records,
         notes=chexpert.notes,
+        published=chexpert.PUBLISHED,
     ),
     "nih_cxr14": Source(
         "nih_cxr14",
@@ -102,7 +118,50 @@ SOURCES: dict[str, Source] = {
         nih_cxr14.index_files,
         nih_cxr14.read_records,
         notes=nih_cxr14.notes,
+        published=nih_cxr14.PUBLISHED,
+        official_split=nih_cxr14.official_split,
         read_regions=nih_boxes.read_regions,
+    ),
+    "padchest": Source(
+        "padchest",
+        padchest.VERSION,
+        padchest.FINDINGS,
+        True,
+        padchest.PadchestOptions,
+        padchest.index_files,
+        padchest.read_records,
+        notes=padchest.notes,
+        published=padchest.PUBLISHED,
+        how_to_get="ask for it at https://bimcv.cipf.es/bimcv-projects/padchest (about 1 TB) and unpack 0.zip to "
+        "50.zip and 54.zip beside the csv: for z in *.zip; do unzip -d images/${z%.zip} $z; done",
+    ),
+    "open_i": Source(
+        "open_i",
+        open_i.VERSION,
+        open_i.FINDINGS,
+        True,
+        open_i.OpenIOptions,
+        open_i.index_files,
+        open_i.read_records,
+        notes=open_i.notes,
+        published=open_i.PUBLISHED,
+        how_to_get="download NLMCXR_reports.tgz and NLMCXR_png.tgz from https://openi.nlm.nih.gov/faq and unpack both "
+        "in one folder, the images in NLMCXR_png/",
+    ),
+    "chexpert_plus": Source(
+        "chexpert_plus",
+        chexpert_plus.VERSION,
+        chexpert_plus.FINDINGS,
+        True,
+        chexpert_plus.ChexpertPlusOptions,
+        chexpert_plus.index_files,
+        chexpert_plus.read_records,
+        notes=chexpert_plus.notes,
+        order="hash",
+        published=chexpert_plus.PUBLISHED,
+        shares_ids_with=("chexpert",),
+        how_to_get="sign its agreement at https://aimi.stanford.edu/datasets/chexpert-plus, then unpack "
+        "PNG/png_chexpert_plus_chunk_*.zip and chexbert_labels.zip beside df_chexpert_plus_240401.csv",
     ),
     "csv_images": Source(
         "csv_images",
@@ -124,7 +183,13 @@ SOURCES: dict[str, Source] = {
         vindr_cxr.index_files,
         vindr_cxr.read_records,
         notes=vindr_cxr.notes,
+        published=vindr_cxr.PUBLISHED,
+        official_split=vindr_cxr.official_split,
         read_regions=vindr_cxr.read_regions,
+        how_to_get=(
+            "physionet.org/content/vindr-cxr/1.0.0 (credentialed): wget -r -N -c -np "
+            "https://physionet.org/files/vindr-cxr/1.0.0/"
+        ),
     ),
     "rsna_pneumonia": Source(
         "rsna_pneumonia",
@@ -135,7 +200,12 @@ SOURCES: dict[str, Source] = {
         rsna_pneumonia.index_files,
         rsna_pneumonia.read_records,
         notes=rsna_pneumonia.notes,
+        published=rsna_pneumonia.PUBLISHED,
         read_regions=rsna_pneumonia.read_regions,
+        how_to_get=(
+            "kaggle competitions download -c rsna-pneumonia-detection-challenge, unpacked; and the mapping "
+            "to NIH's images from the page of the RSNA Pneumonia Detection Challenge 2018 at rsna.org"
+        ),
         shares_ids_with=("nih_cxr14",),
     ),
     "siim_pneumothorax": Source(
@@ -147,7 +217,12 @@ SOURCES: dict[str, Source] = {
         siim_pneumothorax.index_files,
         siim_pneumothorax.read_records,
         notes=siim_pneumothorax.notes,
+        published=siim_pneumothorax.PUBLISHED,
         read_regions=siim_pneumothorax.read_regions,
+        how_to_get=(
+            "the first download of Kaggle's siim-acr-pneumothorax-segmentation is withdrawn: a copy of "
+            "train-rle.csv and of dicom-images-train/ and dicom-images-test/ with the DICOM files"
+        ),
         shares_pictures_with=("nih_cxr14", "rsna_pneumonia"),
     ),
     "shenzhen": Source(
@@ -159,7 +234,12 @@ SOURCES: dict[str, Source] = {
         shenzhen.index_files,
         shenzhen.read_records,
         notes=shenzhen.notes,
+        published=shenzhen.PUBLISHED,
         read_regions=shenzhen.read_regions,
+        how_to_get=(
+            "data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Shenzhen-Hospital-CXR-Set "
+            "(open): wget -r -np of CXR_png/ and ClinicalReadings/"
+        ),
     ),
     "montgomery": Source(
         "montgomery",
@@ -170,7 +250,12 @@ SOURCES: dict[str, Source] = {
         montgomery.index_files,
         montgomery.read_records,
         notes=montgomery.notes,
+        published=montgomery.PUBLISHED,
         read_regions=montgomery.read_regions,
+        how_to_get=(
+            "data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Montgomery-County-CXR-Set "
+            "(open): MontgomerySet"
+        ),
     ),
     "chexlocalize": Source(
         "chexlocalize",
@@ -181,7 +266,12 @@ SOURCES: dict[str, Source] = {
         chexlocalize.index_files,
         chexlocalize.read_records,
         notes=chexlocalize.notes,
+        published=chexlocalize.PUBLISHED,
         read_regions=chexlocalize.read_regions,
+        how_to_get=(
+            "the Stanford AIMI page of CheXlocalize, linked from github.com/rajpurkarlab/cheXlocalize "
+            "(registration): the folders CheXpert and CheXlocalize beside each other"
+        ),
         shares_ids_with=("chexpert",),
         splits=("val", "test"),
     ),

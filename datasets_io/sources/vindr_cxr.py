@@ -9,6 +9,7 @@ and train.csv, with 14 of the findings, whose test images have no labels. The ar
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from datasets_io.nearest import did_you_mean
@@ -18,7 +19,6 @@ from datasets_io.sources.regions import BOX, Region
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1
-NAME = "VinDr-CXR"
 COLUMNS = (
     "Aortic enlargement",
     "Atelectasis",
@@ -50,16 +50,15 @@ COLUMNS = (
     "No finding",
 )
 FINDINGS = tuple(snake_case(column) for column in COLUMNS)
-OTHER = ("Other diseases", "Other disease")  # as the column is called in the training labels, and in those of the test
-OTHER_FINDING = {"other_disease": "other_diseases"}
+ALIASES = {"other_disease": "other_diseases"}  # as the column is called in the labels of the test images
 KAGGLE_TABLE = "train.csv"
-NOT_IN_KAGGLE = (*COLUMNS[4:5], *COLUMNS[6:9], *COLUMNS[12:15], "Rib fracture", *COLUMNS[22:27])
-KAGGLE_FINDINGS = frozenset(FINDINGS) - {snake_case(name) for name in NOT_IN_KAGGLE}
+KAGGLE_FINDINGS = frozenset((*FINDINGS[:4], FINDINGS[5], *FINDINGS[9:12], *FINDINGS[15:20], FINDINGS[21], FINDINGS[27]))
+TRAIN_CUT = "vindr_cxr 90-10", (("train", 9), ("val", 1))
+KAGGLE_CUT = "vindr_cxr kaggle 70-10-20", (("train", 7), ("val", 1), ("test", 2))
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
 READER_CHOICES = ("majority", "any", "uncertain")
 # physionet.org/content/vindr-cxr/1.0.0: 15,000 images for training, of which val is cut, and 3,000 for testing.
-PUBLISHED = {"images": 18_000, "train": 15_000, "test": 3_000}
-PUBLISHED_KAGGLE = {"images": 15_000}
+PUBLISHED = {"images": 18_000, "train+val": 15_000, "test": 3_000}
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def index_files(raw: Path, options: VindrOptions) -> list[Path]:
     """The label csv of train and of test, and those of the boxes that are there; or Kaggle's. Raises ArchiveError."""
     if kaggle := _kaggle_table(raw):
         return [kaggle]
-    labels = [require_file(raw, _places("image_labels", part), NAME) for part in ("train", "test")]
+    labels = [require_file(raw, _places("image_labels", part), "VinDr-CXR") for part in ("train", "test")]
     return labels + [path for part in ("train", "test") if (path := find_file(raw, _places("annotations", part)))]
 
 
@@ -89,8 +88,12 @@ def _places(kind: str, part: str) -> tuple[str, ...]:
 
 
 def _kaggle_table(raw: Path) -> Path | None:
-    official = find_file(raw, _places("image_labels", "train"))
-    return None if official else find_file(raw, (KAGGLE_TABLE,))
+    return None if find_file(raw, _places("image_labels", "train")) else find_file(raw, (KAGGLE_TABLE,))
+
+
+def official_split(raw: Path, options: VindrOptions) -> bool:
+    """Whether it is the archive itself, not Kaggle's copy of its training images."""
+    return _kaggle_table(raw) is None
 
 
 def read_records(raw: Path, options: VindrOptions) -> Iterator[Record]:
@@ -98,16 +101,14 @@ def read_records(raw: Path, options: VindrOptions) -> Iterator[Record]:
 
     Training images are cut 9 to 1 into train and val by a hash, Kaggle's 70-10-20 into train, val and test.
     """
-    if kaggle := _kaggle_table(raw):
-        for image, readers in _kaggle_votes(kaggle).items():
-            split = hash_split(image, "vindr_cxr kaggle 70-10-20", (("train", 7), ("val", 1), ("test", 2)))
-            yield _record(image, split, "train", _codes(readers, KAGGLE_FINDINGS, options))
-        return
-    train, test, *_ = index_files(raw, options)
-    for path, folder in ((train, "train"), (test, "test")):
-        for image, readers in _votes(path).items():
-            split = hash_split(image, "vindr_cxr 90-10", (("train", 9), ("val", 1))) if folder == "train" else "test"
-            yield _record(image, split, folder, _codes(readers, frozenset(FINDINGS), options))
+    kaggle = _kaggle_table(raw)
+    stream, parts = KAGGLE_CUT if kaggle else TRAIN_CUT
+    labelled = KAGGLE_FINDINGS if kaggle else frozenset(FINDINGS)
+    for path, folder in zip([kaggle] if kaggle else index_files(raw, options)[:2], ("train", "test"), strict=False):
+        for image, readers in (_kaggle_votes(path) if kaggle else _votes(path)).items():
+            split = "test" if folder == "test" else hash_split(image, stream, parts)
+            codes = _codes(readers, labelled, options)
+            yield Record(image, image, image, split, f"{folder}/{image}.dicom", codes, "PA")
 
 
 Readers = dict[str, set[str]]  # who read an image -> what they saw
@@ -116,18 +117,17 @@ Readers = dict[str, set[str]]  # who read an image -> what they saw
 def _votes(path: Path) -> dict[str, Readers]:
     """image -> its readers; of the test labels one, who has no name. Raises ArchiveError."""
     found: dict[str, Readers] = defaultdict(dict)
-    columns = tuple(column for column in COLUMNS if column != OTHER[0])
-    for line, row in read_table(path, ("image_id", *columns)):
-        other = next((name for name in OTHER if row.get(name) is not None), None)
-        if other is None:
-            raise ArchiveError(f"{path} has no column {' or '.join(OTHER)}; its header is {list(row)}")
+    for line, row in read_table(path, ("image_id",)):
         readers, reader = found[_image(row, path, line)], (row.get("rad_id") or "").strip()
         if reader in readers:
             raise ArchiveError(f"{path} line {line}: image {row['image_id']} has two rows of one reader: keep one")
-        marks = {snake_case(column): row[column].strip() for column in (*columns, other)}
+        cells = {_finding(name): (cell or "").strip() for name, cell in row.items()}
+        if missing := [finding for finding in FINDINGS if finding not in cells]:
+            raise ArchiveError(f"{path} has no column of {', '.join(missing)}; its header is {list(row)}")
+        marks = {finding: cells[finding] for finding in FINDINGS}
         if not set(marks.values()) <= {"0", "1", "0.0", "1.0"}:
             raise ArchiveError(f"{path} line {line}: a label is not 0 or 1: {marks}")
-        readers[reader] = {OTHER_FINDING.get(name, name) for name, mark in marks.items() if mark.startswith("1")}
+        readers[reader] = {finding for finding, mark in marks.items() if mark.startswith("1")}
     return found
 
 
@@ -135,7 +135,7 @@ def _kaggle_votes(path: Path) -> dict[str, Readers]:
     """As _votes, of rows that are boxes. Raises ArchiveError."""
     found: dict[str, Readers] = defaultdict(lambda: defaultdict(set))
     for line, row in read_table(path, ("image_id", "class_name", "rad_id")):
-        found[_image(row, path, line)][row["rad_id"].strip()].add(_finding(row, path, line))
+        found[_image(row, path, line)][row["rad_id"].strip()].add(_boxed(row, path, line))
     return found
 
 
@@ -146,15 +146,15 @@ def _image(row: dict[str, str], path: Path, line: int) -> str:
     return image
 
 
-def _finding(row: dict[str, str], path: Path, line: int) -> str:
-    name = snake_case(row["class_name"])
-    if OTHER_FINDING.get(name, name) not in FINDINGS:
+@cache
+def _finding(name: str) -> str:
+    return ALIASES.get(snake_case(name), snake_case(name))
+
+
+def _boxed(row: dict[str, str], path: Path, line: int) -> str:
+    if (finding := _finding(row["class_name"])) not in FINDINGS:
         raise ArchiveError(f"{path} line {line}: class_name is {row['class_name']!r}; known: {', '.join(COLUMNS)}")
-    return OTHER_FINDING.get(name, name)
-
-
-def _record(image: str, split: str, folder: str, codes: tuple[int | None, ...]) -> Record:
-    return Record(image, image, image, split, f"{folder}/{image}.dicom", codes, view_position="PA")
+    return finding
 
 
 def _codes(readers: Readers, labelled: frozenset[str], options: VindrOptions) -> tuple[int | None, ...]:
@@ -175,12 +175,11 @@ def read_regions(raw: Path, options: VindrOptions) -> Iterator[Region]:
     kaggle = _kaggle_table(raw)
     for path in [kaggle] if kaggle else index_files(raw, options)[2:]:
         for line, row in read_table(path, ("image_id", "class_name", *CORNERS)):
-            if (finding := _finding(row, path, line)) == "no_finding":
+            if (finding := _boxed(row, path, line)) == "no_finding":
                 continue  # a row without coordinates
             left, top, right, bottom = finite_numbers(row, CORNERS, path, line)
-            reader = (row.get("rad_id") or "").strip()
-            sides = (left, top, right - left, bottom - top)
-            yield Region(row["image_id"].strip(), finding, BOX, reader, *sides, in_pixels=True)
+            image, reader = row["image_id"].strip(), (row.get("rad_id") or "").strip()
+            yield Region(image, finding, BOX, reader, left, top, right - left, bottom - top, in_pixels=True)
 
 
 def notes(raw: Path, options: VindrOptions) -> list[str]:

@@ -8,6 +8,8 @@ from types import MappingProxyType
 from datasets_io.build.checks import check_archive
 from datasets_io.build.spec import BuildSpec
 from datasets_io.schema import ArchiveError, Record
+from datasets_io.sources.published import whole_sizes
+from datasets_io.sources.registry import get_source
 from sweep.doctor.check import FAIL, OK, WARN, Check
 from sweep.store.damage import data_name
 from sweep.store.shard_checks import open_sources
@@ -15,8 +17,6 @@ from sweep.store.shards import data_folders
 from sweep.store.store import ReadStore
 from sweep.studies.study import Study
 
-# Images that the complete archives list: MIMIC-CXR 2.x; CheXpert train + valid, and with the later test set; NIH.
-COMPLETE = {"mimic_cxr": (377_110,), "chexpert": (223_648, 224_316), "nih_cxr14": (112_120,)}
 Counts = dict[str, dict[str, int]]  # source, use or label of a build -> split -> images
 
 
@@ -46,10 +46,10 @@ def check_raw(
 def _archive_check(name: str, source: str, folder: Path, records: list[Record], counts: dict[str, int]) -> Check:
     patients = len({record.patient_id for record in records})
     text = f"{len(records):,} images of {patients:,} patients: {_split_text(counts)}"
-    complete = COMPLETE.get(source)
-    if complete is None or len(records) in complete:
+    sizes = whole_sizes(get_source(source).published)
+    if not sizes or len(records) in sizes:
         return Check(name, OK, text)
-    text += f"; the whole archive lists {' or '.join(f'{number:,}' for number in complete)}"
+    text += f"; the whole archive lists {' or '.join(f'{size:,}' for size in sizes)}"
     return Check(name, WARN, text, _how_to_mend(source, folder) + "  (or go on with this part)")
 
 
@@ -63,7 +63,8 @@ def _how_to_mend(source: str, folder: Path) -> str:
         return f"wget -r -N -c -np -nH --cut-dirs=3 --user USER --ask-password -P {folder} {address}"
     if source == "csv_images":
         return f"ls {folder}  (the csv file's paths are relative to this folder)"
-    return f"unpack or copy the archive's missing files into {folder} again"
+    how = get_source(source).how_to_get
+    return f"unpack or copy the archive's missing files into {folder} again{f', or get it: {how}' if how else ''}"
 
 
 def check_study_data(study: Study, store: ReadStore, raw: Mapping[str, Path]) -> tuple[list[Check], Counts, set[str]]:

@@ -44,14 +44,11 @@ def built(tmp_path_factory):
     files = Files(str(root / "storage"))
     write_nih(root / "nih")
     found = {}
-    for name, spec, raw in (
-        ("nih", NIH, root / "nih"),
-        ("mapped", RSNA, root / "mapped"),
-        ("bare", RSNA, root / "bare"),
-    ):
-        if name != "nih":
-            rsna(raw, "whole" if name == "mapped" else "defects", write)
-        found[name] = data_folder(spec, raw), build(spec, raw, files)
+    rsna(root / "mapped", "whole", write)
+    rsna(root / "bare", "defects", write)
+    uses = (("nih", NIH, "nih"), ("cut", WHOLE, "nih"), ("mapped", RSNA, "mapped"), ("bare", RSNA, "bare"))
+    for name, spec, folder in uses:
+        found[name] = data_folder(spec, root / folder), build(spec, root / folder, files)
     return files, found
 
 

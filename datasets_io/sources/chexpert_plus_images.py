@@ -1,0 +1,83 @@
+"""Where does an image of CheXpert Plus lie, wherever its zip files were unpacked?
+
+path_to_image ends in .jpg, and the file is a PNG or a DICOM file of that name.
+"""
+
+import os
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+from datasets_io.schema import ArchiveError
+
+KINDS = ("png", "dcm", "jpg")
+# The members of the zip files begin with PNG/, so unpacking them in PNG/ gives PNG/PNG/; one folder a zip is common.
+ROOTS = (
+    "PNG",
+    "PNG/PNG",
+    ".",
+    "png_chexpert_plus_chunk_*",
+    "png_chexpert_plus_chunk_*/PNG",
+    "PNG/png_chexpert_plus_chunk_*",
+    "PNG/png_chexpert_plus_chunk_*/PNG",
+    "DICOM/Uncompressed",
+    "DICOM/Compressed",
+    "DICOM",
+    "CheXpert-v1.0",
+    "CheXpert-v1.0-small",
+)
+SPLIT_FOLDERS = ("train", "valid")
+LOOKED_AT = 50  # patients of a root, to know of which kind its files are
+
+
+def image_places(raw: Path, kind: str) -> Callable[[str], str]:
+    """train/patient00001/study1/view1_frontal -> path relative to `raw`. kind: one of KINDS, or "auto".
+
+    Raises ArchiveError where no image of that kind is there.
+    """
+    roots = [path for pattern in ROOTS for path in sorted(raw.glob(pattern)) if path.is_dir()]
+    kinds = {root: found for root in dict.fromkeys(roots) if (found := _kind_of(root))}
+    taken = next((name for name in KINDS if name in kinds.values()), None) if kind == "auto" else kind
+    places: dict[str, list[str]] = {}  # patient's folder, "train/patient00001" -> the roots that have it
+    for root in (root for root, of in kinds.items() if of == taken):
+        for split in SPLIT_FOLDERS:
+            for patient in _names(root / split):
+                places.setdefault(f"{split}/{patient}", []).append(root.relative_to(raw).as_posix())
+    if not places:
+        packed = sorted(path.relative_to(raw).as_posix() for path in (*raw.glob("*.zip"), *raw.glob("PNG/*.zip")))
+        chunks = [name for name in packed if "chunk" in name]
+        hint = f"unpack {chunks[0]} and the other chunks" if chunks else "unpack png_chexpert_plus_chunk_*.zip there"
+        what = "image" if kind == "auto" else f"{kind.upper()} file"
+        raise ArchiveError(f"{raw} has no {what} such as PNG/train/patient00001/study1/view1_frontal.png: {hint}")
+    usual = next(iter(places.values()))[0]
+
+    def place_of(image: str) -> str:
+        found = places.get("/".join(image.split("/")[:2]), [usual])
+        # Chunks may share a patient; then the file says which of them has it.
+        root = (
+            next((root for root in found if (raw / root / f"{image}.{taken}").is_file()), found[0])
+            if (len(found) > 1)
+            else found[0]
+        )
+        return f"{image}.{taken}" if root == "." else f"{root}/{image}.{taken}"
+
+    return place_of
+
+
+def _names(folder: Path) -> list[str]:
+    """Patients of a folder; none where it is not there."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.name.startswith("patient")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _kind_of(root: Path) -> str | None:
+    """The suffix of the first image below some folders of patients; downloads that broke off have others."""
+    for split in SPLIT_FOLDERS:
+        for patient in islice(_names(root / split), LOOKED_AT):
+            for path in sorted((root / split / patient).glob("study*/view*")):
+                if (suffix := path.suffix[1:]) in KINDS:
+                    return suffix
+    return None

@@ -1,0 +1,69 @@
+"""Where does the image of an Open-I report lie: as PNG, as DICOM, or in the copy on Kaggle?"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from datasets_io.schema import ArchiveError
+
+PNG_FOLDERS = (".", "NLMCXR_png", "images")
+DICOM_FOLDERS = (".", "NLMCXR_dcm", "ecgen-radiology-dcm")
+KAGGLE_FOLDERS = ("images/images_normalized", "images_normalized")
+PACKED = ("NLMCXR_png.tgz", "NLMCXR_dcm.tgz")
+
+
+def image_places(raw: Path, kind: str) -> Callable[[str, str], str]:
+    """(report, IM-0000-1001) -> path relative to `raw`. kind: "png", "dcm" or "auto".
+
+    Raises ArchiveError where there is no image of that kind.
+    """
+    found: dict[str, dict[tuple[str, str], str]] = {"png": {}, "dcm": {}}
+    for of_kind, key, path in _images(raw):
+        found[of_kind].setdefault(key, path)
+    # Where both trees are there, the one with more images, alone: one study's pictures should be of one making.
+    taken = max(found, key=lambda name: len(found[name])) if kind == "auto" else kind
+    places = found[taken]
+    if not places:
+        packed = next((name for name in PACKED if (raw / name).is_file()), None)
+        folder = packed and packed.removesuffix(".tgz")
+        hint = (
+            f"unpack it: mkdir {raw}/{folder} && tar xzf {raw}/{packed} -C {raw}/{folder}"
+            if packed
+            else ("unpack NLMCXR_png.tgz or NLMCXR_dcm.tgz there")
+        )
+        what = {"png": "PNG", "dcm": "DICOM file", "auto": "image"}[kind]
+        raise ArchiveError(f"{raw} has no {what} such as CXR7_IM-0000-1001.png or 7/7_IM-0000-1001.dcm: {hint}")
+    first = PurePosixPath(next(iter(places.values())))
+
+    def place_of(number: str, image: str) -> str:
+        # One that is not there is named as it would be beside another, and the build then finds it absent.
+        absent = first.parent / f"CXR{number}_{image}.png"
+        if taken == "dcm":
+            absent = first.parent.parent / number / f"{number}_{image}.dcm"
+        return places.get((number, image), str(absent))
+
+    return place_of
+
+
+def _images(raw: Path) -> Iterator[tuple[str, tuple[str, str], str]]:
+    """(kind, (report, part of its name), path) of each image."""
+    for name in DICOM_FOLDERS:
+        for folder in _numbered(raw / name):
+            for path in folder.glob("*.dcm"):
+                yield "dcm", (folder.name, _part(path.name[:-4], folder.name)), path.relative_to(raw).as_posix()
+    for name in KAGGLE_FOLDERS:
+        for path in (raw / name).glob("*_IM-*.png"):
+            number, _, rest = path.name.partition("_")
+            yield "png", (number, rest.removesuffix(".png").removesuffix(".dcm")), path.relative_to(raw).as_posix()
+    for name in PNG_FOLDERS:
+        for path in (raw / name).glob("CXR*_*.png"):
+            number, _, rest = path.name[3:-4].partition("_")
+            yield "png", (number, _part(rest, number)), path.relative_to(raw).as_posix()
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()] if folder.is_dir() else []
+
+
+def _part(name: str, number: str) -> str:
+    """Without the report's number, which some files have once more."""
+    return name.removeprefix(f"{number}_")
