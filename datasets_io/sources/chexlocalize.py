@@ -71,6 +71,7 @@ def notes(raw: Path, options: ChexlocalizeOptions) -> list[str]:
 
 def read_records(raw: Path, options: ChexlocalizeOptions) -> Iterator[Record]:
     """One Record a row of the label files, val before test. Raises ArchiveError for a path of another form."""
+    index_files(raw, options)  # for its check of what must be there
     for split, names in TABLES.items():
         if table := find_file(raw, _places(IMAGES, names)):
             below = table.parent.relative_to(raw)
@@ -119,6 +120,7 @@ def _view(side: str, name: str) -> str:
 
 def read_regions(raw: Path, options: ChexlocalizeOptions) -> Iterator[Region]:
     """The masks that are not empty. Raises ArchiveError for an entry of another form, or a mask that was cut."""
+    index_files(raw, options)
     for split in TABLES:
         if path := find_file(raw, _places(MASKS, (_masks_name(split),))):
             entries = read_json(path)

@@ -1,9 +1,9 @@
 """VinDr-CXR 1.0.0: which images are there, with which labels and boxes (Nguyen et al., 2022)?
 
-The folder holds train/ and test/ with one DICOM an image, and image_labels_train.csv, image_labels_test.csv,
-annotations_train.csv and annotations_test.csv in annotations/, beside the images or at the top. Each training image was
-read by three radiologists apart; the test labels are the consensus of five. Or it is Kaggle's VinBigData copy: train/
-and train.csv, with 14 of the findings, whose test images have no labels. The archive names no patients.
+The folder holds train/ and test/ with one DICOM an image, and image_labels_train.csv, annotations_train.csv and those of
+test in annotations/, beside the images or at the top. Three radiologists each read a training image; the test labels
+are the consensus of five. Or it is Kaggle's VinBigData: train/ and train.csv, with 14 of the findings, whose test images
+have no labels. The archive names no patients.
 """
 
 from collections import Counter, defaultdict
@@ -53,6 +53,7 @@ FINDINGS = tuple(snake_case(column) for column in COLUMNS)
 ALIASES = {"other_disease": "other_diseases"}  # as the column is called in the labels of the test images
 KAGGLE_TABLE = "train.csv"
 KAGGLE_FINDINGS = frozenset((*FINDINGS[:4], FINDINGS[5], *FINDINGS[9:12], *FINDINGS[15:20], FINDINGS[21], FINDINGS[27]))
+# Training images are cut into train and val by a hash, Kaggle's into all three: of its test images no labels are known.
 TRAIN_CUT = "vindr_cxr 90-10", (("train", 9), ("val", 1))
 KAGGLE_CUT = "vindr_cxr kaggle 70-10-20", (("train", 7), ("val", 1), ("test", 2))
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
@@ -63,8 +64,8 @@ PUBLISHED = {"images": 18_000, "train+val": 15_000, "test": 3_000}
 
 @dataclass(frozen=True)
 class VindrOptions:
-    """readers: what makes a finding present in a training image: "majority" (two of the three readers), "any" of them,
-    or "uncertain", which is the majority with -1 where only a minority saw it."""
+    """readers, who make a finding present in a training image: the "majority" (two of three), "any" of them, or
+    "uncertain": the majority, with -1 where only a minority saw it."""
 
     readers: str = "majority"
 
@@ -78,8 +79,9 @@ def index_files(raw: Path, options: VindrOptions) -> list[Path]:
     """The label csv of train and of test, and those of the boxes that are there; or Kaggle's. Raises ArchiveError."""
     if kaggle := _kaggle_table(raw):
         return [kaggle]
-    labels = [require_file(raw, _places("image_labels", part), "VinDr-CXR") for part in ("train", "test")]
-    return labels + [path for part in ("train", "test") if (path := find_file(raw, _places("annotations", part)))]
+    train = require_file(raw, (*_places("image_labels", "train"), KAGGLE_TABLE), "VinDr-CXR")
+    test = require_file(raw, _places("image_labels", "test"), "VinDr-CXR")
+    return [train, test, *(p for part in ("train", "test") if (p := find_file(raw, _places("annotations", part))))]
 
 
 def _places(kind: str, part: str) -> tuple[str, ...]:
@@ -88,7 +90,8 @@ def _places(kind: str, part: str) -> tuple[str, ...]:
 
 
 def _kaggle_table(raw: Path) -> Path | None:
-    return None if find_file(raw, _places("image_labels", "train")) else find_file(raw, (KAGGLE_TABLE,))
+    found = find_file(raw, (*_places("image_labels", "train"), KAGGLE_TABLE))
+    return found if found and found.name == KAGGLE_TABLE else None
 
 
 def official_split(raw: Path, options: VindrOptions) -> bool:
@@ -97,10 +100,7 @@ def official_split(raw: Path, options: VindrOptions) -> bool:
 
 
 def read_records(raw: Path, options: VindrOptions) -> Iterator[Record]:
-    """One Record an image, in the order of the csv files. Raises ArchiveError for a label that is not 0 or 1.
-
-    Training images are cut 9 to 1 into train and val by a hash, Kaggle's 70-10-20 into train, val and test.
-    """
+    """One Record an image, in the order of the csv files. Raises ArchiveError for a label that is not 0 or 1."""
     kaggle = _kaggle_table(raw)
     stream, parts = KAGGLE_CUT if kaggle else TRAIN_CUT
     labelled = KAGGLE_FINDINGS if kaggle else frozenset(FINDINGS)
@@ -118,16 +118,15 @@ def _votes(path: Path) -> dict[str, Readers]:
     """image -> its readers; of the test labels one, who has no name. Raises ArchiveError."""
     found: dict[str, Readers] = defaultdict(dict)
     for line, row in read_table(path, ("image_id",)):
-        readers, reader = found[_image(row, path, line)], (row.get("rad_id") or "").strip()
-        if reader in readers:
-            raise ArchiveError(f"{path} line {line}: image {row['image_id']} has two rows of one reader: keep one")
+        image, reader = _who(row, path, line)
+        if reader in found[image]:
+            raise ArchiveError(f"{path} line {line}: image {image} has two rows of one reader: keep one")
         cells = {_finding(name): (cell or "").strip() for name, cell in row.items()}
         if missing := [finding for finding in FINDINGS if finding not in cells]:
             raise ArchiveError(f"{path} has no column of {', '.join(missing)}; its header is {list(row)}")
-        marks = {finding: cells[finding] for finding in FINDINGS}
-        if not set(marks.values()) <= {"0", "1", "0.0", "1.0"}:
-            raise ArchiveError(f"{path} line {line}: a label is not 0 or 1: {marks}")
-        readers[reader] = {finding for finding, mark in marks.items() if mark.startswith("1")}
+        if not {cells[finding] for finding in FINDINGS} <= {"0", "1", "0.0", "1.0"}:
+            raise ArchiveError(f"{path} line {line}: a label is not 0 or 1: {cells}")
+        found[image][reader] = {finding for finding in FINDINGS if cells[finding].startswith("1")}
     return found
 
 
@@ -135,15 +134,17 @@ def _kaggle_votes(path: Path) -> dict[str, Readers]:
     """As _votes, of rows that are boxes. Raises ArchiveError."""
     found: dict[str, Readers] = defaultdict(lambda: defaultdict(set))
     for line, row in read_table(path, ("image_id", "class_name", "rad_id")):
-        found[_image(row, path, line)][row["rad_id"].strip()].add(_boxed(row, path, line))
+        image, reader = _who(row, path, line)
+        found[image][reader].add(_boxed(row, path, line))
     return found
 
 
-def _image(row: dict[str, str], path: Path, line: int) -> str:
+def _who(row: dict[str, str], path: Path, line: int) -> tuple[str, str]:
+    """Image and reader of a row."""
     image = row["image_id"].strip()
     if not image.isalnum():
         raise ArchiveError(f"{path} line {line}: image_id is {image!r}; it must be letters and digits")
-    return image
+    return image, (row.get("rad_id") or "").strip()
 
 
 @cache
@@ -178,7 +179,7 @@ def read_regions(raw: Path, options: VindrOptions) -> Iterator[Region]:
             if (finding := _boxed(row, path, line)) == "no_finding":
                 continue  # a row without coordinates
             left, top, right, bottom = finite_numbers(row, CORNERS, path, line)
-            image, reader = row["image_id"].strip(), (row.get("rad_id") or "").strip()
+            image, reader = _who(row, path, line)
             yield Region(image, finding, BOX, reader, left, top, right - left, bottom - top, in_pixels=True)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.build.__main__ import parser
@@ -53,48 +54,52 @@ def test_the_csv_of_a_set_of_ones_own_is_read(tmp_path):
 
 
 @pytest.fixture
-def vindr(monkeypatch) -> types.ModuleType:
+def brax(monkeypatch) -> types.ModuleType:
     """The documented file, and the entry, as if they had been added."""
     _, code, entry = [block for kind, block in BLOCKS if kind == "python"]  # the first is a study
-    module = types.ModuleType("datasets_io.sources.vindr_cxr")
+    module = types.ModuleType("datasets_io.sources.brax")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(code, "docs/data.md", "exec"), module.__dict__)
-    names = {"Source": Source, "vindr_cxr": module}
+    names = {"Source": Source, "brax": module}
     exec("entries = {" + entry.partition("\n")[2] + "}", names)
     for name, source in names["entries"].items():
         monkeypatch.setitem(registry.SOURCES, name, source)
     return module
 
 
-def write_vindr(raw: Path, module: types.ModuleType, write_dicom, images: int = 30) -> None:
-    (raw / "annotations").mkdir(parents=True)
+def write_brax(raw: Path, module: types.ModuleType, images: int = 60) -> None:
+    """Two images of each patient and study; of each four images the codes of an edema are 1, 0, -1 and blank."""
     generator = np.random.default_rng(0)
-    for folder, readers in (("train", ("R8", "R9", "R10")), ("test", ("consensus",))):
-        with open(raw / "annotations" / f"image_labels_{folder}.csv", "w", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["image_id", *(["rad_id"] if folder == "train" else []), *module.COLUMNS, "Other disease"])
-            for number in range(images):
-                image = f"{folder}{number:04x}"
-                write_dicom(raw / folder / f"{image}.dicom", generator.integers(0, 4096, (24, 20), dtype=np.uint16))
-                for place, reader in enumerate(readers):
-                    marks = [int(place < number % 4) if column == "ILD" else 0 for column in module.COLUMNS]
-                    writer.writerow([image, *([reader] if folder == "train" else []), *marks, 0])
+    (raw / "images").mkdir(parents=True)
+    others = ["PngPath", "PatientID", "AccessionNumber", "PatientSex", "PatientAge", "ViewPosition"]
+    with open(raw / "master_spreadsheet_update.csv", "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*others, *module.COLUMNS])
+        for number in range(images):
+            path = f"images/id_{number // 2}-{number}.png"
+            Image.fromarray(generator.integers(0, 256, (24, 20), dtype=np.uint8)).save(raw / path)
+            age = "85 or more" if number % 2 else "45"
+            codes = [("1.0", "0.0", "-1.0", "")[number % 4] if column == "Edema" else "" for column in module.COLUMNS]
+            writer.writerow([path + "_x" * (number == 0), f"id_{number // 2}", 7, "F", age, "PA", *codes])
 
 
-def test_the_worked_example_is_a_source(vindr, tmp_path, write_dicom):
-    raw = tmp_path / "vindr-cxr"
+def test_the_worked_example_is_a_source(brax, tmp_path):
+    raw = tmp_path / "brax"
     with pytest.raises(ArchiveError, match="not a folder"):
-        list(vindr.read_records(raw, vindr.VindrOptions()))
-    write_vindr(raw, vindr, write_dicom)
-    files, spec = Files(str(tmp_path / "storage")), BuildSpec("vindr_cxr", 16)
+        list(brax.read_records(raw, brax.BraxOptions()))
+    write_brax(raw, brax)
+    files, spec = Files(str(tmp_path / "storage")), BuildSpec("brax", 16)
     manifest = build(spec, raw, files)
     counts = manifest.counts
-    assert (counts["records"], counts["images"], counts["splits"]["test"]["images"]) == (60, 60, 30)
-    assert counts["splits"]["train"]["images"] + counts["splits"]["val"]["images"] == 30
-    # Of 30 training images, number % 4 readers saw it: 8 none, 8 one, 14 two or three; the consensus saw 22 of 30.
-    assert counts["findings"]["ild"] == {"positive": 14 + 22, "negative": 8 + 8, "uncertain": 8, "blank": 0}
+    assert (counts["records"], counts["images"], counts["rejects"]) == (60, 60, 0)
+    assert sum(split["patients"] for split in counts["splits"].values()) == 30
+    assert sum(split["studies"] for split in counts["splits"].values()) == 30, "a number repeats over patients"
+    assert all(counts["splits"][split]["images"] for split in ("train", "val", "test"))
+    assert counts["findings"]["edema"] == {"positive": 15, "negative": 15, "uncertain": 15, "blank": 15}
     assert (tmp_path / "storage" / data_folder(spec, raw) / "manifest.json").is_file()
-    table = raw / "annotations" / "image_labels_train.csv"
-    table.write_text(table.read_text().replace("train0003,R8", "../../etc,R8"))
-    with pytest.raises(ArchiveError, match="line 11: labels must be 0 or 1"):
-        list(vindr.read_records(raw, vindr.VindrOptions()))
+    first, second, *_ = brax.read_records(raw, brax.BraxOptions())
+    assert (first.path, first.sex, first.age, second.age) == ("images/id_0-0.png", "F", 45, 85)
+    table = raw / "master_spreadsheet_update.csv"
+    table.write_text(table.read_text().replace("images/id_4-9.png", "images/id_4-9.dcm"))
+    with pytest.raises(ArchiveError, match=r"line 11: PngPath is 'images/id_4-9\.dcm'"):
+        list(brax.read_records(raw, brax.BraxOptions()))

@@ -62,6 +62,12 @@ def test_every_image_of_the_lists_is_one_record(layout, state, tmp_path):
         assert check_archive(spec, raw) == records
 
 
+@pytest.mark.parametrize("name", sorted({name for name, _, _ in MADE_UP.values()}))
+def test_an_empty_folder_is_no_archive_without_images(name, tmp_path):
+    with pytest.raises(ArchiveError, match=str(tmp_path)):
+        read(name, tmp_path)
+
+
 # -- VinDr-CXR -------------------------------------------------------------------------------------
 
 
