@@ -113,8 +113,8 @@ SOURCES: dict[str, Source] = {
         padchest.read_records,
         notes=padchest.notes,
         published=padchest.PUBLISHED,
-        how_to_get="ask for it at https://bimcv.cipf.es/bimcv-projects/padchest (about 1 TB) and unpack 0.zip to 50.zip "
-        "and 54.zip beside the csv: for z in *.zip; do unzip -d images/${z%.zip} $z; done",
+        how_to_get="ask for it at https://bimcv.cipf.es/bimcv-projects/padchest (about 1 TB) and unpack 0.zip to "
+        "50.zip and 54.zip beside the csv: for z in *.zip; do unzip -d images/${z%.zip} $z; done",
     ),
     "open_i": Source(
         "open_i",
