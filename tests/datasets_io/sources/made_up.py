@@ -34,46 +34,15 @@ def write_table(path: Path, columns: Sequence[str], rows: list[dict[str, str]]) 
         writer.writerows(rows)
 
 
-PADCHEST_COLUMNS = (
-    "",
-    *[
-        "ImageID",
-        "ImageDir",
-        "StudyDate_DICOM",
-        "StudyID",
-        "PatientID",
-        "PatientBirth",
-        "PatientSex_DICOM",
-        "ViewPosition_DICOM",
-        "Projection",
-        "MethodProjection",
-        "Pediatric",
-        "Modality_DICOM",
-        "Manufacturer_DICOM",
-        "PhotometricInterpretation_DICOM",
-        "PixelRepresentation_DICOM",
-        "PixelAspectRatio_DICOM",
-        "SpatialResolution_DICOM",
-        "BitsStored_DICOM",
-        "WindowCenter_DICOM",
-        "WindowWidth_DICOM",
-        "Rows_DICOM",
-        "Columns_DICOM",
-        "XRayTubeCurrent_DICOM",
-        "Exposure_DICOM",
-        "ExposureInuAs_DICOM",
-        "ExposureTime",
-        "RelativeXRayExposure_DICOM",
-        "ReportID",
-        "Report",
-        "MethodLabel",
-        "Labels",
-        "Localizations",
-        "LabelsLocalizationsBySentence",
-        "labelCUIS",
-        "LocalizationsCUIS",
-    ],
+PADCHEST_HEADER = (
+    ",ImageID,ImageDir,StudyDate_DICOM,StudyID,PatientID,PatientBirth,PatientSex_DICOM,ViewPosition_DICOM,"
+    "Projection,MethodProjection,Pediatric,Modality_DICOM,Manufacturer_DICOM,PhotometricInterpretation_DICOM,"
+    "PixelRepresentation_DICOM,PixelAspectRatio_DICOM,SpatialResolution_DICOM,BitsStored_DICOM,"
+    "WindowCenter_DICOM,WindowWidth_DICOM,Rows_DICOM,Columns_DICOM,XRayTubeCurrent_DICOM,Exposure_DICOM,"
+    "ExposureInuAs_DICOM,ExposureTime,RelativeXRayExposure_DICOM,ReportID,Report,MethodLabel,Labels,"
+    "Localizations,LabelsLocalizationsBySentence,labelCUIS,LocalizationsCUIS"
 )
+PADCHEST_COLUMNS = PADCHEST_HEADER.split(",")
 PADCHEST_LABELS = (
     "['cardiomegaly', ' pleural effusion', '']",
     "['normal']",
@@ -163,37 +132,14 @@ def write_open_i(raw: Path, numbers: list[int], write_dicom=None) -> list[Path]:
     return paths
 
 
-PLUS_COLUMNS = tuple(
-    [
-        "path_to_image",
-        "path_to_dcm",
-        "frontal_lateral",
-        "ap_pa",
-        "deid_patient_id",
-        "patient_report_date_order",
-        "report",
-        "section_narrative",
-        "section_clinical_history",
-        "section_history",
-        "section_comparison",
-        "section_technique",
-        "section_procedure_comments",
-        "section_findings",
-        "section_impression",
-        "section_end_of_impression",
-        "section_summary",
-        "section_accession_number",
-        "age",
-        "sex",
-        "race",
-        "ethnicity",
-        "interpreter_needed",
-        "insurance_type",
-        "recent_bmi",
-        "deceased",
-        "split",
-    ]
+PLUS_HEADER = (
+    "path_to_image,path_to_dcm,frontal_lateral,ap_pa,deid_patient_id,patient_report_date_order,report,"
+    "section_narrative,section_clinical_history,section_history,section_comparison,section_technique,"
+    "section_procedure_comments,section_findings,section_impression,section_end_of_impression,section_summary,"
+    "section_accession_number,age,sex,race,ethnicity,interpreter_needed,insurance_type,recent_bmi,deceased,"
+    "split"
 )
+PLUS_COLUMNS = PLUS_HEADER.split(",")
 
 
 def plus_row(image: str, **cells: str) -> dict[str, str]:
