@@ -9,8 +9,8 @@ from datasets_io.build import BuildSpec, build, data_key
 from datasets_io.build.verify import verify
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.open_i import FINDINGS, OpenIOptions, index_files, notes, read_records
-from datasets_io.sources.open_i_reports import read_reports
-from datasets_io.sources.safe_xml import MAX_BYTES, read_xml
+from datasets_io.sources.parts.open_i_reports import read_reports
+from datasets_io.sources.parts.safe_xml import MAX_BYTES, read_xml
 from datasets_io.storage.files import Files
 from tests.datasets_io.sources.made_up import cut, open_i_xml, write_open_i, write_png, write_table
 

@@ -6,7 +6,7 @@ from datasets_io.build import BuildSpec, build
 from datasets_io.build.verify import verify
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.padchest import FINDINGS, PadchestOptions, notes, read_records
-from datasets_io.sources.padchest_labels import FAMILIES, SILENT, codes_of
+from datasets_io.sources.parts.padchest_labels import FAMILIES, SILENT, codes_of
 from datasets_io.storage.files import Files
 from tests.datasets_io.sources.made_up import cut, padchest_row, write_padchest
 
