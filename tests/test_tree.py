@@ -76,7 +76,7 @@ LAW: dict[str, dict[str, set[str]]] = {
         "local_ray": set(),
         "ray_private": set(),
         "storage": set(),
-        "sources": {"schema", "nearest"},
+        "sources": {"schema", "fingerprint", "nearest"},
         "pixels": {"schema", "compiled"},
         "corpus": {"schema", "fingerprint", "storage"},
         "build": {"schema", "fingerprint", "nearest", "local_ray", "storage", "sources", "pixels", "corpus"},

@@ -185,13 +185,17 @@ EncoderRecipe = InitialRecipe | PretrainRecipe
 class LabelPolicy:
     """What the raw codes mean in training, and in validation that is carved from the training patients.
 
-    On a source's own val and test splits uncertain and blank labels are left out.
+    On a source's own val and test splits uncertain and blank labels are left out, or, with evaluation `policy`, they
+    mean what they mean in training: for archives whose test labels were read from reports too, as those of MIMIC-CXR,
+    where a finding that is not mentioned is blank and next to nothing is 0.
 
-    uncertain: `ones`, `zeros` or `ignore`. blank: `zeros` or `ignore`. Raises ValueError for another value.
+    uncertain: `ones`, `zeros` or `ignore`. blank: `zeros` or `ignore`. evaluation: `known` or `policy`. Raises
+    ValueError for another value.
     """
 
     uncertain: str = "ones"
     blank: str = "zeros"
+    evaluation: str = added("known")
 
     def __post_init__(self) -> None:
         if self.uncertain not in ("ones", "zeros", "ignore"):
@@ -200,6 +204,9 @@ class LabelPolicy:
         if self.blank not in ("zeros", "ignore"):
             hint = did_you_mean(self.blank, ("zeros", "ignore"))
             raise ValueError(f"blank is {self.blank!r}; allowed: 'zeros', 'ignore'{hint}")
+        if self.evaluation not in ("known", "policy"):
+            hint = did_you_mean(self.evaluation, ("known", "policy"))
+            raise ValueError(f"evaluation is {self.evaluation!r}; allowed: 'known', 'policy'{hint}")
 
 
 @dataclass(frozen=True)

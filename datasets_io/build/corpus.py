@@ -103,9 +103,7 @@ def build(
     _check_rejects(files, folder, reasons, len(records), max_rejects)
     counts = count_records(findings, outcome.accepted, len(records), len(outcome.rejects))
     counts |= {"burned_in": len(outcome.burned_in), "leaks": write_leaks(files, folder, outcome)}
-    counts |= {"reports": count_reports(outcome.accepted)} if source.has_reports else {}
-    counts |= {"batches": count_batches(outcome.accepted, results)} if order == "hash" else {}
-    counts |= {"squeezed": sum(result.squeezed for result in results)} if spec.shape == "aspect" else {}
+    counts |= _counts_of_some(spec, outcome.accepted, results)
     shards = tuple(Shard(r.path, r.split, r.rows, r.row_groups, r.sha256) for r in results if r.rows)
     counts |= write_regions(files, folder, regions, shards, findings)
     manifest = Manifest(
@@ -208,6 +206,13 @@ def _run_on_ray(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], 
         result = ShardResult.from_json(row["result"])
         advance(sizes[result.path])
         yield result
+
+
+def _counts_of_some(spec: BuildSpec, accepted: list[Record], results: list[ShardResult]) -> dict[str, Any]:
+    """Counts that only some builds have: with reports, ordered by a hash, or of pictures that keep their ratio."""
+    counts: dict[str, Any] = {"reports": count_reports(accepted)} if get_source(spec.source).has_reports else {}
+    counts |= {"batches": count_batches(accepted, results)} if order_of(spec) == "hash" else {}
+    return counts | ({"squeezed": sum(result.squeezed for result in results)} if spec.shape == "aspect" else {})
 
 
 def _compared(

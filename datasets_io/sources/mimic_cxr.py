@@ -13,8 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datasets_io.fingerprint import added
 from datasets_io.schema import ArchiveError, Record, known_view
 from datasets_io.sources.archive import find_file, label_code, read_table, require_folder, snake_case
+from datasets_io.sources.parts.mimic_test_labels import TEST_LABELS, read_test_labels, test_labels_file
 from datasets_io.sources.reports import STUDIES_WITHOUT_SECTIONS, sections_of
 from datasets_io.sources.splits import hash_split
 
@@ -49,12 +51,16 @@ MAX_REPORT_BYTES = 1 << 20
 @dataclass(frozen=True)
 class MimicOptions:
     """images: "dcm", "jpg", or "auto" for what is there. reports_dir: the folder that holds files/ with the .txt
-    reports, where it is not the archive itself (the JPG tree has none)."""
+    reports, where it is not the archive itself (the JPG tree has none). test_labels: of the test split, "chexpert" for
+    those of the labeller, or "radiologists" for those that came with 2.1.0 for 687 studies; the others are blank."""
 
     images: str = "auto"
     reports_dir: str | None = field(default=None, metadata={"hashed": False})
+    test_labels: str = added("chexpert")
 
     def __post_init__(self) -> None:
+        if self.test_labels not in TEST_LABELS:
+            raise ValueError(f"test_labels is {self.test_labels!r}; allowed: {', '.join(TEST_LABELS)}")
         if self.images not in ("auto", "dcm", "jpg"):
             raise ValueError(f"images is {self.images!r}; allowed: auto, dcm, jpg")
 
@@ -69,7 +75,7 @@ def index_files(raw: Path, options: MimicOptions) -> list[Path]:
     require_folder(raw, "MIMIC-CXR")
     found = [path for kind in ("records", "split", "metadata", "chexpert") if (path := _table(raw, kind))]
     _image_list(raw)  # raises; chexpert alone has studies, no images
-    return found
+    return found + ([test_labels_file(raw)] if options.test_labels == "radiologists" else [])
 
 
 def official_split(raw: Path, options: MimicOptions) -> bool:
@@ -100,17 +106,19 @@ def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:
     splits = _column(raw, "split", "split")
     views = _column(raw, "metadata", "ViewPosition")
     labels = _labels(raw)
+    of_test = labels if options.test_labels == "chexpert" else read_test_labels(raw, COLUMNS)
     reports = _read_reports(raw, options, dict.fromkeys((subject, study) for subject, study, _ in rows))
     suffix = _suffix(raw, options, rows)
     for subject, study, dicom in rows:
         findings, impression = reports[subject, study]
+        split = _split(raw, splits, dicom, subject)
         yield Record(
             image_id=dicom,
             study_id=study,
             patient_id=subject,
-            split=_split(raw, splits, dicom, subject),
+            split=split,
             path=f"{_study_folder(subject, study)}/{dicom}.{suffix}",
-            labels=labels.get(study, (None,) * len(FINDINGS)),
+            labels=(of_test if split == "test" else labels).get(study, (None,) * len(FINDINGS)),
             view_position=known_view(views.get(dicom)) if views else None,
             report_findings=findings,
             report_impression=impression,

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import NEGATIVE, POSITIVE, Record
-from datasets_io.sources.open_i_images import image_places
-from datasets_io.sources.open_i_reports import PROJECTIONS, read_reports, report_files, views_in
+from datasets_io.sources.parts.open_i_images import image_places
+from datasets_io.sources.parts.open_i_reports import PROJECTIONS, read_reports, report_files, views_in
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1

@@ -16,7 +16,7 @@ from pathlib import Path
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources.archive import read_table, require_file, sex_code
-from datasets_io.sources.padchest_labels import FINDINGS, codes_of
+from datasets_io.sources.parts.padchest_labels import FINDINGS, codes_of
 from datasets_io.sources.reports import one_line
 from datasets_io.sources.splits import hash_split
 

@@ -108,6 +108,7 @@ SOURCES: dict[str, Source] = {
         chexpert.read_records,
         notes=chexpert.notes,
         published=chexpert.PUBLISHED,
+        how_to_get="sign its agreement at https://stanfordmlgroup.github.io/competitions/chexpert",
     ),
     "nih_cxr14": Source(
         "nih_cxr14",
@@ -120,6 +121,7 @@ SOURCES: dict[str, Source] = {
         notes=nih_cxr14.notes,
         published=nih_cxr14.PUBLISHED,
         official_split=nih_cxr14.official_split,
+        how_to_get="it is open: https://nihcc.app.box.com/v/ChestXray-NIHCC",
         read_regions=nih_boxes.read_regions,
     ),
     "padchest": Source(

@@ -1,9 +1,9 @@
 """VinDr-CXR 1.0.0: which images are there, with which labels and boxes (Nguyen et al., 2022)?
 
-The folder holds train/ and test/ with one DICOM an image, and image_labels_train.csv, annotations_train.csv and those of
+The folder holds train/, test/ with one DICOM an image, and image_labels_train.csv, annotations_train.csv and those of
 test in annotations/, beside the images or at the top. Three radiologists each read a training image; the test labels
-are the consensus of five. Or it is Kaggle's VinBigData: train/ and train.csv, with 14 of the findings, whose test images
-have no labels. The archive names no patients.
+are the consensus of five. Or it is Kaggle's VinBigData: train/ and train.csv, with 14 of the findings, and no labels of
+test images. The archive names no patients.
 """
 
 from collections import Counter, defaultdict

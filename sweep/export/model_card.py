@@ -163,7 +163,7 @@ def _results(data: Snapshot, run: EncoderRun) -> list[str]:
     # Of one pretraining: the interval is over its downstream seeds, and says nothing of other pretrainings.
     of_study = study_summaries(data.study, data.plan, data.results)
     means = of_study.of_encoder(run.row, run.pretrain_seed, run.network_seed)
-    displays = {dataset.instance: dataset.display for dataset in data.study.datasets}
+    displays = {dataset.instance: data.study.display_of(dataset) for dataset in data.study.datasets}
     lines = ["| data set | protocol | labels | macro AUROC (%) | sd | seeds |", "|---|---|---|---|---|---|"]
     for row, dataset, protocol, percent in sorted(means.places):
         summary = means.of(row, dataset, (protocol, percent))

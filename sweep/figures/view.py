@@ -74,9 +74,10 @@ class View:
 
     @cached_property
     def datasets(self) -> tuple[Dataset, ...]:
-        """The study's datasets that were asked for, in its order."""
-        asked = {name for name, _ in self.layout.datasets}
-        return tuple(dataset for dataset in self.study.datasets if dataset.instance in asked)
+        """The study's datasets that were asked for, in its order, under the names that tables print."""
+        shown = dict(self.layout.datasets)
+        asked = (dataset for dataset in self.study.datasets if dataset.instance in shown)
+        return tuple(replace(dataset, display=shown[dataset.instance]) for dataset in asked)
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from datasets_io.pixels.grey import MAX_SIZE
+from datasets_io.sources.registry import get_source
 from sweep.report.precision import mixed_precision
 from sweep.report.published_values import COLUMNS, GLOBAL_BATCH_SIZE
 from sweep.store.records import CellResult, EncoderDetail
@@ -37,6 +38,8 @@ def notes_of(study: Study, results: Sequence[CellResult], encoders: Sequence[Enc
     notes = [*study.deviations, *mixed_precision(study, results, encoders)]
     for dataset in study.datasets:
         notes += _enlarged(study, dataset)
+        if study.in_distribution(dataset):
+            notes.append(_in_distribution(study, dataset))
         if dataset.recipe.splits.selects_on_test:
             notes.append(f"{dataset.display}: the epoch is selected on the images that are reported.")
         undefined = sorted(
@@ -45,6 +48,15 @@ def notes_of(study: Study, results: Sequence[CellResult], encoders: Sequence[Enc
         if undefined:
             notes.append(f"{dataset.display}: no AUROC for {', '.join(undefined)} (one class only in the test images).")
     return tuple(notes)
+
+
+def _in_distribution(study: Study, dataset: Dataset) -> str:
+    reports = get_source(study.corpus.source).has_reports and get_source(dataset.source).has_reports
+    labels = ", and its labels may have been read from the reports that methods with text were pretrained on"
+    return (
+        f"{dataset.display}: in distribution. Encoders were pretrained on images of {study.corpus.source}, of "
+        f"the same making{labels if reports else ''}: its results say nothing of other archives."
+    )
 
 
 def _enlarged(study: Study, dataset: Dataset) -> list[str]:

@@ -61,7 +61,7 @@ def layout_of(study: Study, plan: Plan) -> TableLayout:
     rows = [row for row in study.rows if row.name in asked_rows]
     return TableLayout(
         rows=tuple((row.name, row.display, row.group) for row in rows),
-        datasets=tuple((d.instance, d.display) for d in study.datasets if d.instance in asked_datasets),
+        datasets=tuple((d.instance, study.display_of(d)) for d in study.datasets if d.instance in asked_datasets),
         columns=tuple(column for column in columns if column in asked_columns),
         seeds=tuple(sorted({cell.seed for cell in plan.cells})),
         pretrain_seeds=tuple(sorted({cell.encoder.pretrain_seed for cell in plan.cells})),

@@ -6,6 +6,7 @@ from typing import Any
 
 from datasets_io.build.spec import BuildSpec
 from datasets_io.fingerprint import added, fingerprint
+from datasets_io.sources.registry import get_source
 from datasets_io.synthetic.plan import SyntheticSpec
 from sweep.studies.builds import Build, build_of
 from sweep.studies.inherited import inherited
@@ -101,6 +102,19 @@ class Study:
     def instances(self) -> dict[str, str]:
         """Name of each use of a source -> the source: the corpus, then the datasets."""
         return {self.corpus_instance: self.corpus.source, **{d.instance: d.source for d in self.datasets}}
+
+    def in_distribution(self, dataset: Dataset) -> bool:
+        """Whether its images are of the archive that encoders are pretrained on, or of one that is made of the same."""
+        if dataset.instance == self.corpus_instance:
+            return True
+        one, other = get_source(dataset.source), get_source(self.corpus.source)
+        if one.findings_in is not None and one == other:
+            return False  # an archive of somebody's own: two uses of the source may be any two
+        return not {one.name, *one.shares_ids_with}.isdisjoint({other.name, *other.shares_ids_with})
+
+    def display_of(self, dataset: Dataset) -> str:
+        """Its name as reports print it: a result in distribution is never to be read as a transfer to other images."""
+        return f"{dataset.display} (in distribution)" if self.in_distribution(dataset) else dataset.display
 
     def builds(self) -> tuple[BuildSpec, ...]:
         """What is to be built of data: the corpus, ordered by hash, then the datasets."""

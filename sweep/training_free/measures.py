@@ -271,7 +271,7 @@ def table_markdown(
     """
     means: dict[tuple[str, str], float | None] = {}
     columns: dict[str, None] = {}
-    displays = {d.instance: d.display for d in data.study.datasets}
+    displays = {d.instance: data.study.display_of(d) for d in data.study.datasets}
     for (method, kind, source, measure), mean in means_of(rows_of(data, kinds, damage)).items():
         name = measure.replace("_", " ") if kind == "retrieval" else f"{kind} {displays.get(source, source)}"
         columns[name] = None

@@ -107,13 +107,14 @@ def is_carved(patient_id: str, percent: int) -> bool:
 def targets_of(labels: np.ndarray, policy: LabelPolicy, evaluation: bool) -> tuple[np.ndarray, np.ndarray]:
     """Raw codes (N, F) int8 -> targets (N, F) float32 of 1 and 0, and which of them are known, (N, F) bool.
 
-    In evaluation only labels that are 1 or 0 in the source are known, whatever the policy says of training.
+    In evaluation only labels that are 1 or 0 in the source are known, whatever the policy says of training, unless it
+    says that it holds for evaluation too.
     Validation that is carved from the training patients is read as training is: its labels are of the same making, and
     a labeller that writes no 0 for a finding would leave it without a known negative.
     """
     uncertain, blank = labels == UNCERTAIN, labels == BLANK
     targets = (labels == POSITIVE).astype(np.float32)
-    if evaluation:
+    if evaluation and policy.evaluation == "known":
         return targets, ~(uncertain | blank)
     if policy.uncertain == "ones":
         targets[uncertain] = 1.0

@@ -61,7 +61,7 @@ def cells_value(data: Snapshot) -> dict[str, Any]:
     }
     # The tables come last: each lookup above has added to them.
     displays = {row.name: row.display for row in data.study.rows}
-    sources = {dataset.instance: dataset.display for dataset in data.study.datasets}
+    sources = {dataset.instance: data.study.display_of(dataset) for dataset in data.study.datasets}
     return value | {
         "rows": [[name, displays[name]] for name in rows.all()],
         "datasets": [[name, sources[name]] for name in datasets.all()],

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from datasets_io.nearest import nearest
-from datasets_io.sources.registry import get_source
+from datasets_io.sources.registry import SOURCES, get_source
 from sweep.studies.study import BASELINE, EncoderRow, Study
 from trainables.networks.text_config import HuggingFaceText, TinyText
 from trainables.objectives.joint import JointConfig
@@ -55,9 +55,10 @@ def _reports(row: EncoderRow, recipe: PretrainRecipe, study: Study) -> Iterator[
             yield f"row {row.name!r}: the method reads no reports, and recipe.text is {_shown(recipe.text)}: give None"
         return
     if not corpus.has_reports:
+        others = ", ".join(name for name, source in SOURCES.items() if source.has_reports and source.findings)
         yield (
             f"method {row.name!r} reads reports, but corpus {corpus.name!r} has none; take a corpus with "
-            "reports (mimic_cxr, or csv_images with a report column) or leave this method out"
+            f"reports ({others}, or csv_images with a report column) or leave this method out"
         )
     if recipe.text is None:
         yield f"row {row.name!r}: the method reads reports, and recipe.text is None: give a TinyText or HuggingFaceText"

@@ -71,6 +71,19 @@ def test_a_test_set_that_was_published_apart_may_be_there_or_not(found, note):
     assert published_notes(WITH_LATER_TEST, found, found) == [note]
 
 
+def test_images_that_are_broken_in_the_archive_itself_do_not_make_it_incomplete():
+    published = {"images": 100, "broken": 3}
+    whole = "complete: 100 of 100 images are listed"
+    assert published_notes(published, WHOLE, WHOLE[:98]) == [
+        f"{whole}; 2 cannot be read, as 3 cannot in the archive as it was published"
+    ]
+    assert published_notes(published, WHOLE, WHOLE) == ["complete: 100 of 100 images"]
+    assert published_notes(published, WHOLE, WHOLE[:96]) == ["not complete: 96 of 100 images: 4 rejected"]
+    assert published_notes(published, WHOLE[:99], WHOLE[:98]) == [
+        "not complete: 98 of 100 images: 1 rejected, 1 not listed"
+    ]
+
+
 def test_the_counts_of_every_source_have_known_keys_and_add_up():
     assert {name for name, source in SOURCES.items() if source.published} >= {"mimic_cxr", "chexpert", "nih_cxr14"}
     for name, source in SOURCES.items():

@@ -204,7 +204,7 @@ def test_images_without_an_impression_make_no_pairs(archive, tmp_path):
 
 
 def test_which_order_a_source_has_and_that_keys_of_datasets_stay(archive):
-    assert {name for name, source in SOURCES.items() if source.order == "hash"} == {"mimic_cxr"}
+    assert {name for name, source in SOURCES.items() if source.order == "hash"} == {"mimic_cxr", "chexpert_plus"}
     for source in ("chexpert", "nih_cxr14", "csv_images"):
         assert "order" not in identity_of(BuildSpec(source)), "its builds keep their keys"
         assert identity_of(BuildSpec(source)) == identity_of(BuildSpec(source, order="archive"))

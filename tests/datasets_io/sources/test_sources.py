@@ -38,10 +38,9 @@ def write_rows(path: Path, rows: list[dict], compress: bool = False) -> None:
 
 
 def test_an_unknown_source_lists_the_known_ones():
-    with pytest.raises(
-        ValueError, match="'jsrt'; known: chexlocalize, chexpert, csv_images, mimic_cxr, montgomery, nih_cxr14"
-    ):
-        get_source("jsrt")
+    with pytest.raises(ValueError, match=f"'brax'; known: {', '.join(sorted(SOURCES))}"):
+        get_source("brax")
+    assert {"chexpert", "csv_images", "mimic_cxr", "nih_cxr14"} <= SOURCES.keys()
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -267,6 +266,35 @@ def test_mimic_half_copied_reports_or_no_images_are_archive_errors(mimic_copy):
     shutil.rmtree(mimic_copy / "files")
     with pytest.raises(ArchiveError, match="none of the 112 images"):
         read("mimic_cxr", mimic_copy)
+
+
+def test_mimic_test_labels_of_radiologists_are_an_option(mimic_copy):
+    options = mimic_cxr.MimicOptions(test_labels="radiologists")
+    with pytest.raises(ArchiveError, match=r"has no mimic-cxr-2.1.0-test-set-labeled.csv"):
+        mimic_cxr.index_files(mimic_copy, options)
+    splits = mimic_copy / "mimic-cxr-2.0.0-split.csv.gz"  # the real images have no test split of their own
+    rows = [{**row, "split": "test" if row["subject_id"][-1] in "13579" else "train"} for row in rows_of(splits)]
+    write_rows(splits, rows, compress=True)
+    before = read("mimic_cxr", mimic_copy)
+    assert {record.split for record in before} == {"train", "test"}
+    study = next(record.study_id for record in before if record.split == "test")
+    columns = [
+        {"Lung Opacity": "Airspace Opacity"}.get(name, name) for name in mimic_cxr.COLUMNS if name != "No Finding"
+    ]
+    row = {"study_id": study, **dict.fromkeys(columns, "0.0"), "Airspace Opacity": "1.0", "Edema": "-1.0"}
+    table = mimic_copy / "mimic-cxr-2.1.0-test-set-labeled.csv"
+    write_rows(table, [row])
+    assert mimic_cxr.index_files(mimic_copy, options)[-1] == table
+    assert mimic_cxr.index_files(mimic_copy, mimic_cxr.MimicOptions())[-1] != table, "and no key moves"
+    for record, old in zip(read("mimic_cxr", mimic_copy, options), before, strict=True):
+        codes = dict(zip(mimic_cxr.FINDINGS, record.labels, strict=True))
+        if record.study_id == study:
+            assert (codes["lung_opacity"], codes["edema"], codes["no_finding"], codes["fracture"]) == (1, -1, None, 0)
+        else:
+            assert record.labels == ((None,) * 14 if record.split == "test" else old.labels)
+    write_rows(table, [row, row])
+    with pytest.raises(ArchiveError, match=r"line 3: study .* is no number or is there twice"):
+        read("mimic_cxr", mimic_copy, options)
 
 
 def test_mimic_ids_that_would_leave_the_folder_are_refused(mimic_copy):

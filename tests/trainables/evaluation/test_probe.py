@@ -197,6 +197,11 @@ def test_label_policies(policy, targets, known):
     assert found_targets[:, 0].tolist() == targets and found_known[:, 0].astype(int).tolist() == known
     _, evaluated = targets_of(raw, policy, evaluation=True)
     assert evaluated[:, 0].tolist() == [True, True, False, False]
+    # Where test labels were read from reports too, the policy is that of training, in evaluation as well.
+    same = targets_of(raw, replace(policy, evaluation="policy"), evaluation=True)
+    assert (same[0][:, 0].tolist(), same[1][:, 0].astype(int).tolist()) == (targets, known)
+    with pytest.raises(ValueError, match="evaluation is 'polic'; allowed: 'known', 'policy'"):
+        replace(policy, evaluation="polic")
 
 
 def test_carving_is_by_patient_and_about_the_stated_share():

@@ -35,7 +35,7 @@ def image_places(raw: Path, kind: str) -> Callable[[str], str]:
 
     Raises ArchiveError where no image of that kind is there.
     """
-    roots = [path for pattern in ROOTS for path in sorted(raw.glob(pattern)) if path.is_dir()]
+    roots = [path for pattern in ROOTS for path in _folders(raw, pattern)]
     kinds = {root: found for root in dict.fromkeys(roots) if (found := _kind_of(root))}
     taken = next((name for name in KINDS if name in kinds.values()), None) if kind == "auto" else kind
     places: dict[str, list[str]] = {}  # patient's folder, "train/patient00001" -> the roots that have it
@@ -53,15 +53,16 @@ def image_places(raw: Path, kind: str) -> Callable[[str], str]:
 
     def place_of(image: str) -> str:
         found = places.get("/".join(image.split("/")[:2]), [usual])
+        names = [f"{image}.{taken}" if root == "." else f"{root}/{image}.{taken}" for root in found]
         # Chunks may share a patient; then the file says which of them has it.
-        root = (
-            next((root for root in found if (raw / root / f"{image}.{taken}").is_file()), found[0])
-            if (len(found) > 1)
-            else found[0]
-        )
-        return f"{image}.{taken}" if root == "." else f"{root}/{image}.{taken}"
+        return names[0] if len(names) == 1 else next((name for name in names if (raw / name).is_file()), names[0])
 
     return place_of
+
+
+def _folders(raw: Path, pattern: str) -> list[Path]:
+    found = sorted(raw.glob(pattern)) if "*" in pattern else [raw / pattern]
+    return [path for path in found if path.is_dir()]
 
 
 def _names(folder: Path) -> list[str]:
