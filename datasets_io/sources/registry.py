@@ -14,7 +14,6 @@ from datasets_io.sources import (
     csv_images,
     mimic_cxr,
     montgomery,
-    nih_boxes,
     nih_cxr14,
     open_i,
     padchest,
@@ -23,6 +22,7 @@ from datasets_io.sources import (
     siim_pneumothorax,
     vindr_cxr,
 )
+from datasets_io.sources.parts import nih_boxes
 from datasets_io.sources.regions import Region
 
 

@@ -53,7 +53,6 @@ FINDINGS = tuple(snake_case(column) for column in COLUMNS)
 ALIASES = {"other_disease": "other_diseases"}  # as the column is called in the labels of the test images
 KAGGLE_TABLE = "train.csv"
 KAGGLE_FINDINGS = frozenset((*FINDINGS[:4], FINDINGS[5], *FINDINGS[9:12], *FINDINGS[15:20], FINDINGS[21], FINDINGS[27]))
-# Training images are cut into train and val by a hash, Kaggle's into all three: of its test images no labels are known.
 TRAIN_CUT = "vindr_cxr 90-10", (("train", 9), ("val", 1))
 KAGGLE_CUT = "vindr_cxr kaggle 70-10-20", (("train", 7), ("val", 1), ("test", 2))
 CORNERS = ("x_min", "y_min", "x_max", "y_max")

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from datasets_io.fingerprint import canonical_json
 from datasets_io.schema import ArchiveError
-from datasets_io.sources.nih_boxes import Box, read_boxes
+from datasets_io.sources.parts.nih_boxes import Box, read_boxes
 from sweep.figures import (
     curves,
     drawing,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import derive_seed
-from datasets_io.sources.nih_boxes import Box
+from datasets_io.sources.parts.nih_boxes import Box
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.models import cell_network
 from sweep.figures.style import PALETTE, short_name, spelled

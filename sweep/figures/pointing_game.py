@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from datasets_io.fingerprint import derive_seed
-from datasets_io.sources.nih_boxes import BOX_LIST, Box
+from datasets_io.sources.parts.nih_boxes import BOX_LIST, Box
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.forest import GROUP_COLORS, GROUP_MARKERS
 from sweep.figures.grad_cam_panels import models_of, shares, test_part

@@ -12,7 +12,7 @@ from datasets_io.build import BuildSpec, data_key
 from datasets_io.build.checks import check_archive
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources import chexlocalize, rsna_pneumonia, siim_pneumothorax, vindr_cxr
-from datasets_io.sources.nlm_tuberculosis import _sex_and_age
+from datasets_io.sources.parts.nlm_tuberculosis import _sex_and_age
 from datasets_io.sources.regions import Region, mask_of
 from datasets_io.sources.registry import SOURCES, get_source
 from datasets_io.sources.splits import check_splits, hash_split

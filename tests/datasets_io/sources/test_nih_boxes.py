@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from datasets_io.schema import ArchiveError
-from datasets_io.sources.nih_boxes import read_boxes
+from datasets_io.sources.parts.nih_boxes import read_boxes
 from datasets_io.sources.regions import Region
 from datasets_io.sources.registry import get_source
 

@@ -13,7 +13,7 @@ from trained_storage import small_study, train
 
 from datasets_io.corpus.read import read_manifest
 from datasets_io.pixels.grey import resize
-from datasets_io.sources.nih_boxes import Box
+from datasets_io.sources.parts.nih_boxes import Box
 from sweep.export.encoder_files import export_encoder, find_encoder
 from sweep.figures import feature_maps, grad_cam_panels, pointing_game
 from sweep.figures.draw import draw_all
