@@ -1,16 +1,22 @@
 """Does a study say which test images lie in another archive that it trains on?"""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from made_up_report import data_of
+from made_up_study import plan_of, small
 from PIL import Image
 
 from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.sources.nih_cxr14 import NihOptions
 from datasets_io.sources.registry import get_source
 from datasets_io.storage.files import Files
+from sweep.report.write import write_report
+from sweep.store.report_folder import ReportFolder
 from sweep.store.shared_images import SharedImages, shared_images
+from sweep.store.store import Store
 from sweep.studies import demo
 from tests.datasets_io.sources.made_up_boxed import picture, rsna, write_table
 
@@ -98,6 +104,26 @@ def test_two_uses_of_one_source_are_named_only_where_they_share_test_images(buil
     # By the lists patients 7 to 12 are test; the hash of the other cut trains on some of them, and the reverse.
     assert (one.dataset, one.other, one.test_images) == ("nih_cxr14", "cut", 18) and 0 < one.images <= 18
     assert one.images == 3 * one.patients and other.dataset == "cut"
+
+
+def test_the_report_and_its_study_json_say_it(built, tmp_path):
+    study = replace(small(), corpus=NIH, datasets=(DATASET,), rows=small().rows[:1])
+    files, found = built
+    labels = {"nih_cxr14": "nih", "rsna_pneumonia": "mapped"}
+    data = replace(
+        data_of(tmp_path, study, [], plan_of(study)),
+        store=Store(files.uri),
+        data_folders={label: found[name][0] for label, name in labels.items()},
+        manifests={label: found[name][1] for label, name in labels.items()},
+    )
+    write_report(data, ReportFolder.elsewhere(str(tmp_path / "report")), quick=True)
+    (one,) = shared(study, built, **labels)
+    assert json.loads((tmp_path / "report" / "study.json").read_text())["shared_images"] == [asdict(one)]
+    for name in ("report.md", "report.html"):
+        assert one.text in (tmp_path / "report" / name).read_text()
+    other = replace(data, manifests={"rsna_pneumonia": found["mapped"][1]})
+    write_report(other, ReportFolder.elsewhere(str(tmp_path / "other")), quick=True)
+    assert "shared_images" not in json.loads((tmp_path / "other" / "study.json").read_text())
 
 
 def test_unrelated_sources_are_not_read(built):
