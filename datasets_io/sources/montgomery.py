@@ -26,8 +26,8 @@ class MontgomeryOptions:
 
 
 def index_files(raw: Path, options: MontgomeryOptions) -> list[Path]:
-    """The folder of the readings. Raises ArchiveError."""
-    return index_files_of(MONTGOMERY, raw)
+    """The folder of the readings, and those of masks that are there. Raises ArchiveError."""
+    return index_files_of(MONTGOMERY, raw, tuple(LUNGS))
 
 
 def read_records(raw: Path, options: MontgomeryOptions) -> Iterator[Record]:

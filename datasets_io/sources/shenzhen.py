@@ -32,8 +32,8 @@ class ShenzhenOptions:
 
 
 def index_files(raw: Path, options: ShenzhenOptions) -> list[Path]:
-    """The folder of the readings. Raises ArchiveError."""
-    return index_files_of(SHENZHEN, raw)
+    """The folder of the readings, and those of masks that are there. Raises ArchiveError."""
+    return index_files_of(SHENZHEN, raw, (*LUNGS, LESIONS))
 
 
 def read_records(raw: Path, options: ShenzhenOptions) -> Iterator[Record]:

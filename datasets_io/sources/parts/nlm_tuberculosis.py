@@ -34,8 +34,11 @@ class NlmSet:
     stream: str
 
 
-def index_files_of(kind: NlmSet, raw: Path) -> list[Path]:
-    """The folder of the readings. Raises ArchiveError where a folder or an image's reading is not there."""
+def index_files_of(kind: NlmSet, raw: Path, masks: tuple[str, ...] = ()) -> list[Path]:
+    """The folder of the readings, then those of `masks` that are there: what is in them identifies the archive.
+
+    Raises ArchiveError where a folder or an image's reading is not there.
+    """
     require_folder(raw, kind.name)
     for name in (IMAGES, READINGS):
         if not (raw / name).is_dir():
@@ -49,7 +52,7 @@ def index_files_of(kind: NlmSet, raw: Path) -> list[Path]:
             f"{len(unread)} images of {raw / IMAGES} have no reading in {READINGS}/, which lists {len(readings)}"
             f" (e.g. {unread[0] if unread else 'none'}): finish copying {kind.name}"
         )
-    return [raw / READINGS]
+    return [raw / READINGS, *(raw / name for name in masks if (raw / name).is_dir())]
 
 
 def _stems(kind: NlmSet, folder: Path, suffix: str) -> list[str]:
@@ -60,7 +63,7 @@ def _stems(kind: NlmSet, folder: Path, suffix: str) -> list[str]:
 
 def read_records_of(kind: NlmSet, raw: Path) -> Iterator[Record]:
     """One Record a reading, in the order of their names; images are cut 70-10-20 by a hash. Raises ArchiveError."""
-    (folder,) = index_files_of(kind, raw)
+    folder, *_ = index_files_of(kind, raw)
     for stem in _stems(kind, folder, ".txt"):
         sex, age = _sex_and_age(_reading(raw, folder / f"{stem}.txt"))
         split = hash_split(stem, kind.stream, (("train", 7), ("val", 1), ("test", 2)))

@@ -343,13 +343,21 @@ def test_masks_that_are_cut_or_lead_out_of_the_archive_are_refused(tmp_path):
         regions("montgomery", raw)
 
 
-def test_a_changed_reading_is_another_archive(tmp_path):
-    raw = made_up("montgomery", tmp_path)
-    spec = BuildSpec("montgomery", 32)
-    key = data_key(spec, raw)
-    assert data_key(spec, raw) == key
+@pytest.mark.parametrize(("name", "masks"), [("montgomery", "ManualMask/leftMask"), ("shenzhen", "masks")])
+def test_a_changed_reading_and_masks_that_arrive_later_are_another_archive(name, masks, tmp_path):
+    raw, spec = made_up(name, tmp_path), BuildSpec(name, 32)
+    whole = data_key(spec, raw)
+    assert data_key(spec, raw) == whole
+    (raw / masks).rename(tmp_path / "later")
+    without = data_key(spec, raw)
+    (raw / masks).mkdir()
+    half = sorted((tmp_path / "later").iterdir())[0]
+    shutil.copy(half, raw / masks)
+    assert len({whole, without, data_key(spec, raw)}) == 3
+    shutil.copytree(tmp_path / "later", raw / masks, dirs_exist_ok=True)
+    assert data_key(spec, raw) == whole
     next((raw / "ClinicalReadings").glob("*.txt")).write_text("Patient's Sex: M")
-    assert data_key(spec, raw) != key
+    assert data_key(spec, raw) != whole
 
 
 # -- CheXlocalize ----------------------------------------------------------------------------------
