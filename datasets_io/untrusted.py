@@ -1,9 +1,9 @@
 """What comes from outside, made safe to open and to print: files that are no files, and text that a terminal obeys."""
 
+import io
 import os
 import re
 import stat
-from typing import BinaryIO
 
 # Control characters (of which ESC begins what a terminal obeys), marks that turn the direction of text around or have
 # no width, line separators, tags, and the halves of characters that stand for undecodable bytes of a file's name.
@@ -44,7 +44,7 @@ def kind_of_file(mode: int) -> str | None:
     return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     """A regular file, opened to be read at once. Raises NotRegular for anything else, and OSError as open does.
 
     To open a FIFO waits for a writer that never comes, and a device may do something: so it is looked at first.
@@ -54,7 +54,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _check(os.fstat(descriptor).st_mode, path)
-        return os.fdopen(descriptor, "rb")
+        return open(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise

@@ -10,6 +10,7 @@ from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources.registry import get_source
 from datasets_io.sources.splits import check_splits
 from datasets_io.storage.files import Files
+from datasets_io.untrusted import printable
 
 CHECKED_FILES = 4096  # of a larger archive, so many evenly spaced files are looked for before any work
 
@@ -54,11 +55,19 @@ def _index_rejects(records: list[Record]) -> tuple[list[Record], list[Reject]]:
         path = PurePosixPath(record.path)
         if path.is_absolute() or ".." in path.parts or "\\" in record.path or "\0" in record.path:
             rejects.append(Reject(record.image_id, record.path, "index", LEAVES))
+        elif any(printable(text) != text for text in (record.image_id, record.study_id, record.patient_id)):
+            rejects.append(Reject(record.image_id, record.path, "index", "an id has control characters"))
         elif record.image_id in seen:
             rejects.append(Reject(record.image_id, record.path, "index", "the image is listed twice"))
         else:
             seen.add(record.image_id)
             kept.append(record)
+    if rejects and not kept:
+        commonest = Counter(reject.reason for reject in rejects).most_common(1)[0][0]
+        raise ArchiveError(
+            f"none of {len(rejects)} listed images can be looked for: {commonest} (e.g. {rejects[0].path!r}); paths are"
+            " relative to the folder that --raw names, with slashes"
+        )
     return kept, rejects
 
 

@@ -35,14 +35,15 @@ from datasets_io.build.side_tables import (
     write_leaks,
     write_rejects,
 )
-from datasets_io.build.spec import BuildSpec, _index_digests, _key, identity_of, options_of, order_of
+from datasets_io.build.spec import BuildSpec, _index_digests, _key, corrections_of, identity_of, options_of, order_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
 from datasets_io.local_ray import ensure_token
 from datasets_io.pixels.grey import PixelSpec
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources.registry import get_source
-from datasets_io.sources.splits import check_splits
+from datasets_io.sources.splits import case_notes, check_splits
 from datasets_io.storage.files import Files
+from datasets_io.untrusted import printable
 
 Progress = Callable[[int, int, str], None]
 RAY_PAYS_BYTES = 256 << 20  # below this much raw data Ray's start (5 s or more) costs more than it gains
@@ -78,7 +79,7 @@ def build(
     _check_arguments(limit, max_rejects)
     raw = Path(raw).resolve()
     digests = _index_digests(spec, raw)
-    key = _key(spec, digests, limit)
+    key = _key(spec, digests, limit, corrections_of(spec, raw))
     folder = f"data/{spec.source}-{key}"
     if files.exists(f"{folder}/{MANIFEST}"):
         return Manifest.from_json(files.read(f"{folder}/{MANIFEST}"))
@@ -116,7 +117,7 @@ def build(
         counts=counts,
         shards=shards,
         reject_reasons=reasons,
-        notes=tuple([*source.notes(raw, options), *_notes(counts, limit, order)]),
+        notes=tuple(map(printable, [*source.notes(raw, options), *_notes(counts, limit, order), *_id_notes(records)])),
         fingerprint=corpus_fingerprint(key, shards),
     )
     return _publish(manifest, files, folder)
@@ -218,3 +219,7 @@ def _notes(counts: dict[str, Any], limit: int | None, order: str) -> list[str]:
             " texts; {repeated_impressions} have one that another study has too".format_map(reports)
         )
     return notes
+
+
+def _id_notes(records: list[Record]) -> list[str]:
+    return case_notes({record.patient_id: record.split for record in records})

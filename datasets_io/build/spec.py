@@ -10,6 +10,7 @@ from datasets_io.fingerprint import added, fingerprint, hashed_fields
 from datasets_io.pixels.grey import VERSION as PIXELS_VERSION
 from datasets_io.pixels.grey import PixelSpec
 from datasets_io.sources.registry import SourceOptions, get_source
+from datasets_io.untrusted import open_regular
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ class BuildSpec:
 
 
 def data_key(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:
-    """12 hex digits: the spec, the source's version and the SHA-256 of the archive's csv files and lists.
+    """12 hex digits: the spec, the source's version and corrections, the SHA-256 of the archive's csv files and lists.
 
     Raises ArchiveError where one of these files is missing.
     """
-    return _key(spec, _index_digests(spec, raw), limit)
+    return _key(spec, _index_digests(spec, raw), limit, corrections_of(spec, raw))
 
 
 def data_folder(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:
@@ -75,9 +76,16 @@ def identity_of(spec: BuildSpec, limit: int | None = None) -> dict[str, Any]:
     return {**own, "options": {name: getattr(options, name) for name in hashed_fields(options)}, "limit": limit}
 
 
-def _key(spec: BuildSpec, digests: dict[str, str], limit: int | None) -> str:
+def corrections_of(spec: BuildSpec, raw: Path) -> tuple[str, ...]:
+    """Names of the corrections of the source that change a record of this archive. Raises ArchiveError."""
+    return get_source(spec.source).corrections(Path(raw).resolve(), options_of(spec))
+
+
+def _key(spec: BuildSpec, digests: dict[str, str], limit: int | None, corrections: tuple[str, ...] = ()) -> str:
     versions = [get_source(spec.source).version, PIXELS_VERSION, FORMAT]
-    return fingerprint({"spec": identity_of(spec, limit), "versions": versions, "index": digests})
+    content = {"spec": identity_of(spec, limit), "versions": versions, "index": digests}
+    # An archive that no correction touches has the records, and so the key, that it had before.
+    return fingerprint({**content, "corrections": sorted(corrections)} if corrections else content)
 
 
 def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:
@@ -88,6 +96,6 @@ def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:
         # A list outside of the archive goes by its name alone: a key must not depend on where somebody keeps it.
         inside = path.resolve().is_relative_to(raw)
         name = path.resolve().relative_to(raw).as_posix() if inside else f"lists/{path.name}"
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return digests

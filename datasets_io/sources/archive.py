@@ -1,7 +1,6 @@
 """How the csv files, lists and folders of a raw archive are read, with errors that a user can act on."""
 
 import csv
-import glob
 import itertools
 import os
 import re
@@ -15,8 +14,6 @@ from datasets_io.sources.table_text import open_lines
 from datasets_io.untrusted import kind_of_file
 
 DELIMITERS = (",", ";", "\t", "|")
-PACKED = (".gz", ".xz", ".bz2", ".zip")
-OTHER_TABLES = (".tsv", ".tab", ".txt", ".xlsx", ".xls", ".parquet", ".gz", ".xz", ".bz2", ".zip")
 
 
 def require_folder(raw: Path, what: str) -> None:
@@ -59,26 +56,14 @@ def is_below(raw: Path, path: Path) -> bool:
 
 
 def require_file(raw: Path, names: tuple[str, ...], what: str) -> Path:
-    """As find_file. Raises ArchiveError, which lists the names and what else may be meant, where there is none."""
+    """As find_file. Raises ArchiveError, which lists the names and a sub-folder that has one, where there is none."""
     require_folder(raw, what)
     found = find_file(raw, names)
     if found is None:
-        raise ArchiveError(f"{raw} has no {' or '.join(names)}, which {what} has at its top{_hint(raw, names)}")
+        below = sorted(path.parent for name in names for path in raw.glob(f"*/{name}"))
+        hint = f"; did you mean --raw {below[0]}?" if below else ": is the archive copied in full?"
+        raise ArchiveError(f"{raw} has no {' or '.join(names)}, which {what} has at its top{hint}")
     return found
-
-
-def _hint(raw: Path, names: tuple[str, ...]) -> str:
-    """A sub-folder that has one of the files, or a file of nearly the same name."""
-    if below := sorted(path.parent for name in names for path in raw.glob(f"*/{glob.escape(name)}")):
-        return f"; did you mean --raw {below[0]}?"
-    packed = [f"{name}{ending}" for name in names for ending in PACKED if (raw / f"{name}{ending}").exists()]
-    if packed:
-        name = packed[0].removesuffix("".join(Path(packed[0]).suffixes[-1:]))
-        return f"; {packed[0]} is there: unpack it, or name it {name}, since a packed table is read as it is"
-    stems = {Path(name).stem for name in names}
-    if other := sorted(path.name for path in raw.glob("*") if path.stem in stems and path.suffix in OTHER_TABLES):
-        return f"; {other[0]} is there: save it as {names[0]}"
-    return ": is the archive copied in full?"
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -121,7 +106,8 @@ class _Reader:
         delimiter = delimiter or _delimiter(first, columns)
         self._rows = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
         names = self._take()
-        self.header = [] if names is None else [name.strip() for name in names]
+        # A column without a name gets that which pandas gives it, so that no two are one.
+        self.header = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(names or [])]
         missing = [name for name in columns if name not in self.header]
         if missing:
             raise ArchiveError(f"{path} has no column {', '.join(missing)}; its header is {self.header}")
@@ -182,9 +168,7 @@ def label_code(text: str, path: Path, line: int, finding: str) -> int | None:
         hint = ": for no label leave the cell blank"
     elif word in ("true", "false", "yes", "no", "y", "n", "t", "f", "positive", "negative"):
         hint = ": write 1 for yes and 0 for no"
-    raise ArchiveError(
-        f"{path} line {line}: label {finding} is {text!r}; allowed: 1, 0, -1 (uncertain) or blank{hint}"
-    )
+    raise ArchiveError(f"{path} line {line}: label {finding} is {text!r}; allowed: 1, 0, -1 (uncertain) or blank{hint}")
 
 
 def whole_number(text: str) -> int | None:

@@ -17,6 +17,7 @@ from datasets_io.schema import ArchiveError, Record, known_view
 from datasets_io.sources.archive import find_file, label_code, read_table, require_folder, snake_case
 from datasets_io.sources.reports import STUDIES_WITHOUT_SECTIONS, sections_of
 from datasets_io.sources.splits import hash_split
+from datasets_io.untrusted import open_regular
 
 VERSION = 1
 COLUMNS = (
@@ -208,7 +209,7 @@ def _read_report(path: Path, inside: str) -> str | None:
     if not os.path.realpath(path).startswith(inside):
         raise ArchiveError(f"report {path} is a link out of {inside}: nothing outside of the archive is read")
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(MAX_REPORT_BYTES).decode("utf-8", errors="replace")
     except FileNotFoundError:
         return None

@@ -20,6 +20,10 @@ def _no_notes(raw: Path, options: SourceOptions) -> list[str]:
     return []
 
 
+def _no_corrections(raw: Path, options: SourceOptions) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Source:
     """How one dataset's official archive is read.
@@ -30,7 +34,9 @@ class Source:
     image that the archive's csv lists, always in the same order; both raise ArchiveError.
     notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all.
     order: of the records in shards, where a BuildSpec names none: "hash" for a source that encoders are pretrained on.
-    Raise `version` when the records of the same archive change.
+    Raise `version` when the records of the same archive change. Where that touches few archives, corrections(raw,
+    options) names what is read otherwise than `version` says in this one: the names enter its key, and archives that
+    no correction touches keep theirs. A name never means something else later.
 
     The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,
     which differs from source to source, and BuildSpec has checked it before any of them is called.
@@ -47,6 +53,7 @@ class Source:
     notes: Callable[[Path, Any], list[str]] = _no_notes
     modalities: tuple[str, ...] = ()
     order: str = "archive"
+    corrections: Callable[[Path, Any], tuple[str, ...]] = _no_corrections
 
 
 SOURCES: dict[str, Source] = {
@@ -71,6 +78,7 @@ SOURCES: dict[str, Source] = {
         chexpert.index_files,
         chexpert.read_records,
         notes=chexpert.notes,
+        corrections=chexpert.corrections,
     ),
     "nih_cxr14": Source(
         "nih_cxr14",
@@ -92,6 +100,7 @@ SOURCES: dict[str, Source] = {
         csv_images.read_records,
         findings_in=csv_images.findings_in,
         notes=csv_images.notes,
+        corrections=csv_images.corrections,
     ),
 }
 
