@@ -35,13 +35,21 @@ def sentence(text: str) -> str:
     shown = printable(text)
     if len(shown) <= LONGEST:
         return shown
-    half = LONGEST // 2
+    half = LONGEST // 2 - 50  # with the words between, it is short enough to pass here again as it is
     return f"{shown[:half]} [{len(shown) - 2 * half:,} characters left out] {shown[-half:]}"
 
 
 def kind_of_file(mode: int) -> str | None:
     """'a FIFO' or the like, for the st_mode of what is no regular file; None for a regular one."""
     return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def special_file(path: str | os.PathLike[str]) -> str | None:
+    """As kind_of_file, of what is there; None, too, where nothing is or it cannot be looked at, as opening will say."""
+    try:
+        return kind_of_file(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return None
 
 
 def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:

@@ -78,7 +78,7 @@ LAW: dict[str, dict[str, set[str]]] = {
         "ray_private": set(),
         "storage": set(),
         "sources": {"untrusted", "schema", "nearest"},
-        "pixels": {"untrusted", "schema", "compiled"},
+        "pixels": {"schema", "compiled"},
         "corpus": {"schema", "fingerprint", "storage"},
         "build": {
             "untrusted",

@@ -24,6 +24,7 @@ from datasets_io.pixels.grey import Decoded, PixelError, PixelSpec, resize
 from datasets_io.pixels.worker import DecodeWorker
 from datasets_io.schema import MAX_RATIO, SPLITS, Record, label_column, shard_schema
 from datasets_io.storage.files import Files
+from datasets_io.untrusted import special_file
 
 FORMAT = 2  # raise it when the layout of a shard changes
 RECORDS_PER_SHARD = 1024  # at 224 x 224 a shard has 1024 x 50,176 bytes = 51 MB: a worker holds one
@@ -169,6 +170,9 @@ class Decoders:
     def _one(self, raw: str, path: str) -> Decoded | PixelError:
         if not is_inside(raw, path):
             return PixelError("index", LEAVES)
+        # Before a process waits for what never comes out of a FIFO, or takes all that comes out of a device.
+        if (kind := special_file(Path(raw) / path)) is not None:
+            return PixelError("read", f"it is {kind}: only regular files are read")
         worker = self._idle.get()
         try:
             return worker.decode(Path(raw) / path)

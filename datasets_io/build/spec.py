@@ -10,7 +10,7 @@ from datasets_io.fingerprint import added, fingerprint, hashed_fields
 from datasets_io.pixels.grey import VERSION as PIXELS_VERSION
 from datasets_io.pixels.grey import PixelSpec
 from datasets_io.sources.registry import SourceOptions, get_source
-from datasets_io.untrusted import open_regular
+from datasets_io.untrusted import open_regular, printable
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:
     for path in get_source(spec.source).index_files(raw, options_of(spec)):
         # A list outside of the archive goes by its name alone: a key must not depend on where somebody keeps it.
         inside = path.resolve().is_relative_to(raw)
-        name = path.resolve().relative_to(raw).as_posix() if inside else f"lists/{path.name}"
+        name = printable(path.resolve().relative_to(raw).as_posix() if inside else f"lists/{path.name}")
         with open_regular(path) as stream:
             digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return digests

@@ -68,7 +68,9 @@ def _prefixes(path: str) -> list[str]:
 
 
 def _there(raw: Path, paths: Sequence[str]) -> int:
+    """How many of some paths a build could take: they stay below the folder, and a file is there."""
     root = os.path.realpath(raw)
     inside = os.path.join(root, "")
-    places = [os.path.join(root, path) for path in paths if "\0" not in path]
+    safe = (path for path in paths if not path.startswith("/") and ".." not in path.split("/") and "\0" not in path)
+    places = [os.path.join(root, path) for path in safe]
     return sum(os.path.isfile(place) and os.path.realpath(place).startswith(inside) for place in places)

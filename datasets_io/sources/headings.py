@@ -1,7 +1,7 @@
 """Which part of a report of one's own is its IMPRESSION, and which its FINDINGS, in whatever form headings stand?
 
-The rules of MIMIC-CXR (datasets_io.sources.reports) come first, and what they find stands. Where they find nothing, a
-heading may stand
+The rules of MIMIC-CXR (datasets_io.sources.reports) come first: where they find an impression, both sections are as
+they say, and what was computed of them stays right. Where they find none, a heading may stand
 
 - at the start of the text or of a line, in capitals or not, with a colon or a dash: `Impression: No acute disease.`
 - alone on its line, without a colon: `IMPRESSION`
@@ -84,13 +84,13 @@ _TAGS = re.compile(r"(?i)</?(?:b|strong|i|em|u|span|font|ul|ol|table|tbody|td|tr
 def sections_in_any_form(report: str) -> tuple[str | None, str | None]:
     """(findings, impression) of a report, each on one line; None for a section that is absent or empty."""
     findings, impression = sections_of(report)
-    if (findings and impression) or not report.strip():
+    if impression or not report.strip():
         return findings, impression
     found: dict[str, str] = {}
     for kind, text in _sections(plain_lines(report)):
         if kind in (FINDINGS, IMPRESSION) and (line := one_line(text)):
             found[kind] = line  # the last one wins, as in MIMIC-CXR
-    return findings or found.get(FINDINGS), impression or found.get(IMPRESSION)
+    return findings or found.get(FINDINGS), found.get(IMPRESSION)
 
 
 def plain_lines(report: str) -> str:

@@ -10,6 +10,8 @@ import codecs
 import gzip
 import io
 import lzma
+import os
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,9 +23,12 @@ from datasets_io.schema import ArchiveError
 from datasets_io.untrusted import NotRegular, open_regular
 
 MAX_LINE = 1 << 20  # characters; the longest line of a table is a report of some ten thousand
-# Tables shrink to a fifth or a tenth; one that unpacks to a hundred times its size holds no table.
-MAX_RATIO, ALWAYS_ALLOWED = 100, 64 << 20
+# Tables shrink to a fifth or a tenth, and a row that is not as the one before it takes some bytes: what unpacks to a
+# hundred times its size, or to a row for each byte or two, is no table of images. Small files may do as they like.
+MAX_RATIO, ALWAYS_ALLOWED = 100, 16 << 20
+BYTES_A_LINE, LINES_ALLOWED = 2, 200_000
 XZ_MEMORY = 256 << 20  # bytes; `xz -9` asks for 65 MiB, a hostile header for 1.5 GiB
+UNPACK = "unpack it, and look whether it is the table"
 BOMS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -52,7 +57,9 @@ def open_lines(path: Path) -> Iterator[Iterator[str]]:
         with ExitStack() as stack:
             data = _unpacked(stack, path)
             text = stack.enter_context(io.TextIOWrapper(data, encoding=_encoding(data, path), newline=""))
-            yield _bounded(text, path)
+            packed = isinstance(data.raw, _Counted)
+            most = LINES_ALLOWED + os.stat(path).st_size // BYTES_A_LINE if packed else sys.maxsize
+            yield _bounded(text, path, most)
     except NotRegular as error:
         raise ArchiveError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -63,12 +70,14 @@ def open_lines(path: Path) -> Iterator[Iterator[str]]:
         raise ArchiveError(f"{path} cannot be read ({reason}): copy it again") from error
 
 
-def _bounded(text: io.TextIOWrapper, path: Path) -> Iterator[str]:
+def _bounded(text: io.TextIOWrapper, path: Path, most: int) -> Iterator[str]:
     number = 0
     while line := text.readline(MAX_LINE + 1):
         number += 1
         if len(line) > MAX_LINE:
             raise ArchiveError(f"{path} line {number} has more than {MAX_LINE:,} characters: is it a table?")
+        if number > most:
+            raise ArchiveError(f"{path} has more than {most:,} lines, which is more than its bytes can tell: {UNPACK}")
         yield line
 
 
@@ -92,7 +101,7 @@ class _Counted(io.RawIOBase):
         data = self._source.read(len(buffer))
         self._left -= len(data)
         if self._left < 0:
-            raise ArchiveError(f"{self._path} unpacks to more than {MAX_RATIO} times its size: no table does")
+            raise ArchiveError(f"{self._path} unpacks to more than {MAX_RATIO} times its size: {UNPACK}")
         buffer[: len(data)] = data
         return len(data)
 
@@ -139,7 +148,7 @@ def _unpacked(stack: ExitStack, path: Path) -> io.BufferedReader:
     else:
         if what := UNREAD.get(start[:4]):
             raise ArchiveError(f"{path} is no table but {what}")
-        return io.BufferedReader(packed)  # type: ignore[arg-type]  # a reader of a reader, whose `peek` is ours
+        return packed
     return stack.enter_context(io.BufferedReader(_Counted(source, path, size), 1 << 16))
 
 

@@ -8,11 +8,9 @@ import re
 from datasets_io.schema import known_view
 
 # Words that say how the patient stood or lay, or that it is a radiograph at all: they change no view position.
-_BESIDES = frozenset(
-    """
-    view views position projection chest thorax cxr xray x ray radiograph film image erect upright standing sitting
-    seated supine portable mobile bedside semi semierect semiupright horizontal vertical inspiration expiration
-    """.split()
+_BESIDES = re.compile(
+    r"views?|positions?|projection|chest|thorax|cxr|xray|x|ray|radiograph|film|image|erect|upright|standing|sitting|seated|"
+    r"supine|portable|mobile|bedside|semi|semierect|semiupright|horizontal|vertical|inspiration|expiration"
 )
 _SIDES = frozenset(("left", "right", "l", "r"))
 _LATERAL = frozenset(("lateral", "lat", "laterale", "lateralis", "profile", "profil"))
@@ -47,7 +45,7 @@ def view_code(text: str | None) -> str | None:
     if known is not None:
         return "LATERAL" if known.endswith("LATERAL") else known
     tokens = [token for token in re.split(r"[^a-z]+", (text or "").lower()) if token]
-    tokens = [token for token in tokens if token not in _BESIDES] or tokens
+    tokens = [token for token in tokens if not _BESIDES.fullmatch(token)] or tokens
     if (code := _ALONE.get(tuple(tokens))) is not None:
         return code
     words = set(tokens)
