@@ -125,7 +125,7 @@ def test_what_is_no_whole_table_is_named(data, message, tmp_path):
 # 3 MB or less that unpack to gigabytes: a small gzip member over and over.
 BOMBS = {
     "one line": (b"", b"x" * (1 << 20), 3000),
-    "the same row": (b"", b"a.png,p1\n" * (1 << 17), 20),
+    "the same row": (b"", b"a.png,p1\n" * (1 << 17), 8),
     "one long row over and over": (b"", (b"a.png,p1," + b"y" * 1000 + b"\n") * (1 << 10), 600),
     "a quote without an end": (b'a.png,"', b"z\n" * (1 << 18), 4),
     "commas": (b"a,b", b"," * (1 << 20), 2),
