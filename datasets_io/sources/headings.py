@@ -70,13 +70,13 @@ _NAMES = sorted((*_MAIN, *_OTHER), key=len, reverse=True)  # the longest first: 
 _NAME = "|".join(re.escape(name).replace(r"\ ", " +").replace("/", " */ *") for name in _NAMES)
 _MAIN_NAME = "|".join(re.escape(name).replace(r"\ ", " +") for name in sorted(_MAIN, key=len, reverse=True))
 # What may stand before a name at the start of a line: blanks, bullets, the marks of markdown.
-_BEFORE = r"(?:^|(?<=\n))[ \t>*_#•-]*"
-_HEADING = re.compile(
-    rf"{_BEFORE}(?P<line>(?i:{_NAME}))[ \t*_]*(?:[:：]|[ \t][-–—][ \t])[*_]*"
+_BEFORE = r"[ \t>*_#•-]*"
+_AT_LINE_START = re.compile(
+    rf"{_BEFORE}(?P<name>(?i:{_NAME}))[ \t*_]*(?:[:：]|[ \t][-–—][ \t])[*_]*"
     rf"|{_BEFORE}(?P<alone>(?i:{_MAIN_NAME}))[ \t*_.]*(?=\n|$)"
     rf"|{_BEFORE}(?P<capitals>[A-Z][A-Z ()/,&-]{{1,59}}):"
-    rf"|(?<=[.;!?)\]])\s+(?P<behind>(?=[A-Z])(?i:{_NAME})) *[:：]"
 )
+_BEHIND_A_SENTENCE = re.compile(rf"[.;!?)\]][ \t]+(?P<name>(?=[A-Z])(?i:{_NAME})) *[:：]")
 _BREAKS = re.compile(r"(?i)<\s*(?:br|/p|p|/div|div|/li|li|/tr|/h[1-6])\b[^<>]{0,99}>|_x000D_\n?")
 _TAGS = re.compile(r"(?i)</?(?:b|strong|i|em|u|span|font|ul|ol|table|tbody|td|tr|html|body|h[1-6])\b[^<>]{0,99}>")
 
@@ -105,19 +105,30 @@ def plain_lines(report: str) -> str:
 
 
 def _sections(text: str) -> Iterator[tuple[str, str]]:
-    headings = [heading for heading in _HEADING.finditer(text) if not _is_part(heading)]
-    for place, heading in enumerate(headings):
-        end = headings[place + 1].start() if place + 1 < len(headings) else len(text)
-        yield _kind(heading), text[heading.end() : end]
+    headings = _headings(text)
+    for place, (_, start, kind) in enumerate(headings):
+        end = headings[place + 1][0] if place + 1 < len(headings) else len(text)
+        yield kind, text[start:end]
 
 
-def _is_part(heading: re.Match[str]) -> bool:
-    name = heading["capitals"]
+def _headings(text: str) -> list[tuple[int, int, str]]:
+    """(where the text before it ends, where its own begins, kind of section) of every heading, in order."""
+    starts = [0, *(found.end() for found in re.finditer("\n", text))]
+    lines = (_AT_LINE_START.match(text, start) for start in starts)
+    found = [(h.start(), h.end(), _kind(h)) for h in lines if h and not _is_part(h["capitals"])]
+    # The end of the sentence before belongs to the section before.
+    found += [(h.start() + 1, h.end(), _kind_of(h["name"])) for h in _BEHIND_A_SENTENCE.finditer(text)]
+    return sorted(found)
+
+
+def _is_part(name: str | None) -> bool:
     return name is not None and _PART.search(name.lower()) is not None and section_kind(name) != IMPRESSION
 
 
 def _kind(heading: re.Match[str]) -> str:
-    if name := heading["capitals"]:
-        return section_kind(name)
-    name = re.sub(r"\s*/\s*", "/", one_line(heading["line"] or heading["alone"] or heading["behind"]) or "").lower()
+    return section_kind(heading["capitals"]) if heading["capitals"] else _kind_of(heading["name"] or heading["alone"])
+
+
+def _kind_of(name: str) -> str:
+    name = re.sub(r"\s*/\s*", "/", one_line(name) or "").lower()
     return _MAIN.get(name, name)
