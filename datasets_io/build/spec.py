@@ -1,4 +1,4 @@
-"""What do the bytes of a built corpus depend on, and which key and folder does that give?"""
+"""What do the bytes of a built corpus depend on, besides the files that are there?"""
 
 import hashlib
 from dataclasses import dataclass
@@ -38,19 +38,6 @@ class BuildSpec:
         PixelSpec(self.image_size, self.intensity, shape=self.shape)  # made for its checks
 
 
-def data_key(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:
-    """12 hex digits: the spec, the source's version and the SHA-256 of the archive's csv files and lists.
-
-    Raises ArchiveError where one of these files is missing.
-    """
-    return _key(spec, _index_digests(spec, raw), limit)
-
-
-def data_folder(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:
-    """Where the corpus lies, relative to the storage's root. Raises ArchiveError as data_key."""
-    return f"data/{spec.source}-{data_key(spec, raw, limit=limit)}"
-
-
 def options_of(spec: BuildSpec) -> SourceOptions:
     """The options of the spec's source: those given, else its defaults."""
     if spec.options is not None:
@@ -75,9 +62,11 @@ def identity_of(spec: BuildSpec, limit: int | None = None) -> dict[str, Any]:
     return {**own, "options": {name: getattr(options, name) for name in hashed_fields(options)}, "limit": limit}
 
 
-def _key(spec: BuildSpec, digests: dict[str, str], limit: int | None) -> str:
+def _key(spec: BuildSpec, digests: dict[str, str], limit: int | None, absent: str = "") -> str:
     versions = [get_source(spec.source).version, PIXELS_VERSION, FORMAT]
-    return fingerprint({"spec": identity_of(spec, limit), "versions": versions, "index": digests})
+    content = {"spec": identity_of(spec, limit), "versions": versions, "index": digests}
+    # Of a whole archive nothing is absent, and its key is what it was before this was asked.
+    return fingerprint({**content, "absent": absent} if absent else content)
 
 
 def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:

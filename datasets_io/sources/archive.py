@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError
+from datasets_io.sources.elsewhere import hint
 
 
 def require_folder(raw: Path, what: str) -> None:
@@ -16,8 +17,9 @@ def require_folder(raw: Path, what: str) -> None:
 
 
 def find_file(raw: Path, names: Iterable[str]) -> Path | None:
-    """The first of some names that is a file in the folder."""
-    return next((raw / name for name in names if (raw / name).is_file()), None)
+    """The first of some names that is a file in the folder, or in a folder of its own name, as some programs unpack."""
+    places = (place for name in names for place in (raw / name, raw / name / name))
+    return next((place for place in places if place.is_file()), None)
 
 
 def require_file(raw: Path, names: tuple[str, ...], what: str) -> Path:
@@ -25,9 +27,8 @@ def require_file(raw: Path, names: tuple[str, ...], what: str) -> Path:
     require_folder(raw, what)
     found = find_file(raw, names)
     if found is None:
-        below = sorted(path.parent for name in names for path in raw.glob(f"*/{name}"))
-        hint = f"; did you mean --raw {below[0]}?" if below else ": is the archive copied in full?"
-        raise ArchiveError(f"{raw} has no {' or '.join(names)}, which {what} has at its top{hint}")
+        what_to_do = hint(raw, names, "is the archive copied in full?")
+        raise ArchiveError(f"{raw} has no {' or '.join(names)}, which {what} has at its top{what_to_do}")
     return found
 
 
@@ -37,8 +38,8 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict
     Raises ArchiveError for a missing column, a row without those fields or with more than the header
     has, or bytes that are not gzip or UTF-8.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
+        opener = gzip.open if _is_gzip(path) else open
         # utf-8-sig: a csv saved by a spreadsheet begins with a byte order mark, which would join the first name.
         with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
@@ -52,6 +53,12 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict
                 yield reader.line_num, row
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise ArchiveError(f"{path} cannot be read ({error}): copy it again") from error
+
+
+def _is_gzip(path: Path) -> bool:
+    """Whether a file is compressed, whatever its name says: browsers and tools unpack a .gz and keep the name."""
+    with open(path, "rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
 
 
 def read_header(path: Path) -> list[str]:

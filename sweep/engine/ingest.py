@@ -94,10 +94,12 @@ def build_data(
                 say(f"{holders[DATA]} builds data in this storage: waiting for it. Ctrl-C leaves it alone.")
             named = True
             time.sleep(WAIT_SECONDS)
-        return _build(study, plans, store, show)
+        return _build(study, plans, store, show, say)
 
 
-def _build(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -> dict[str, str]:
+def _build(
+    study: Study, plans: dict[str, DataPlan], store: Store, show: Show, say: Callable[[str], None]
+) -> dict[str, str]:
     # Folders are named after what the archives hold, so those of synthetic ones are known once they are written.
     if any(plan.folder is None for plan in plans.values()):
         assert study.synthetic is not None, "an archive that is named can be read, and its folder is known"
@@ -111,7 +113,7 @@ def _build(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -
         # Equal specs of one archive have one folder, whatever uses it in the study: the first builds it for all.
         if not plan.built and plan.folder not in folders.values():
             assert plan.raw is not None, "what is not built has an archive, or plan_data would have refused it"
-            build(plan.spec, plan.raw, store.files, progress=_named(f"ingest {label}", show))
+            build(plan.spec, plan.raw, store.files, progress=_named(f"ingest {label}", show), say=say)
         folders[label] = plan.folder
     check_same_images(study, folders, manifests(folders, store), store.files)
     return folders

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_io.build.spec import BuildSpec, data_folder, identity_of
+from datasets_io.build.complete import complete_of, open_complete
+from datasets_io.build.inventory import take_inventory
+from datasets_io.build.spec import BuildSpec, identity_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest
 from datasets_io.corpus.read import local_cache, read_manifest
 from datasets_io.fingerprint import fingerprint
@@ -67,7 +69,7 @@ def raw_archives(study: Study, raw: Sequence[str], store: ReadStore) -> dict[str
 def _planned(study: Study, named: dict[str, Path], store: ReadStore) -> dict[str, DataPlan]:
     """As plan_data where an archive is named or the study is synthetic; else nothing: the storage alone is asked."""
     if named or study.synthetic is not None:
-        return plan_data(study, named, store)
+        return plan_data(study, named, store, check=False)
     return {}
 
 
@@ -165,22 +167,23 @@ def synthetic_root(study: Study, store: ReadStore) -> Path:
     return base / RAW / name
 
 
-def plan_data(study: Study, raw: Mapping[str, Path], store: ReadStore) -> dict[str, DataPlan]:
+def plan_data(study: Study, raw: Mapping[str, Path], store: ReadStore, *, check: bool = True) -> dict[str, DataPlan]:
     """Label of a build -> where its data comes from. Writes nothing. raw: as `parse_raw` gives.
 
-    Raises ValueError for an archive that the study does not read, and where the storage lacks a build or has several
-    of it.
+    check: whether a build that is there is compared with the archive as it is now. Raises ValueError for an archive
+    that the study does not read, where the storage lacks a build or has several of it, and where a build was made of
+    other files than the archive has now.
     """
     archives = archives_of(study, raw)
     builds = study.data_builds()
     # Synthetic data stands in only where no archive is named.
     if not raw and study.synthetic is not None:
-        return _plan_synthetic(study, store, builds)
+        return _plan_synthetic(study, store, builds, check)
     found: dict[str, DataPlan] = {}
     for build in builds:
         if build.instance in archives:
             with naming(build.label, build.spec):
-                found[build.label] = _plan_of(build.spec, archives[build.instance], store)
+                found[build.label] = _plan_of(build.spec, archives[build.instance], store, check)
     for build in builds:  # in a second pass: an archive that is not whole is named before a build that is not there
         if build.label not in found:
             recorded = _recorded(study, build.label, builds_of(store, build.spec), store)
@@ -201,9 +204,14 @@ def naming(label: str, spec: BuildSpec) -> Iterator[None]:
         raise ArchiveError(f"{label}: {error}") from error
 
 
-def _plan_of(spec: BuildSpec, raw: Path, store: ReadStore) -> DataPlan:
-    folder = data_folder(spec, raw)
-    return DataPlan(spec, raw, folder, store.files.exists(f"{folder}/{MANIFEST}"))
+def _plan_of(spec: BuildSpec, raw: Path, store: ReadStore, check: bool) -> DataPlan:
+    """check: False where results are read: they were computed on what is there, whatever the archive is by now."""
+    if not check and (folder := complete_of(spec, raw, store.files)):
+        return DataPlan(
+            spec, raw, folder, True
+        )  # without a look at the files of an archive, of which there may be 10^6
+    opened = open_complete(spec, raw, take_inventory(spec, raw), store.files, check=check)
+    return DataPlan(spec, raw, opened.folder, opened.built)
 
 
 def built_folders(plans: Mapping[str, DataPlan]) -> dict[str, str]:
@@ -211,7 +219,7 @@ def built_folders(plans: Mapping[str, DataPlan]) -> dict[str, str]:
     return {label: plan.folder for label, plan in plans.items() if plan.built and plan.folder is not None}
 
 
-def _plan_synthetic(study: Study, store: ReadStore, builds: Sequence[Build]) -> dict[str, DataPlan]:
+def _plan_synthetic(study: Study, store: ReadStore, builds: Sequence[Build], check: bool) -> dict[str, DataPlan]:
     assert study.synthetic is not None, "only studies with synthetic data come here"
     for build in builds:
         if build.source not in study.synthetic.image_counts():
@@ -223,7 +231,7 @@ def _plan_synthetic(study: Study, store: ReadStore, builds: Sequence[Build]) -> 
     if archives is None:
         # Folders are named by the archives' content, which is not known yet.
         return {build.label: DataPlan(build.spec, None, None, False) for build in builds}
-    return {build.label: _plan_of(build.spec, archives[build.source], store) for build in builds}
+    return {build.label: _plan_of(build.spec, archives[build.source], store, check) for build in builds}
 
 
 def builds_of(store: ReadStore, spec: BuildSpec) -> list[str]:
