@@ -4,6 +4,7 @@ For errors that say what to do. Names are listed, nothing is opened, and few fol
 """
 
 import os
+import re
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 MOST_FOLDERS = 500
 MOST_DEPTH = 4  # wget -r of PhysioNet makes physionet.org/files/mimic-cxr-jpg/2.1.0
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar")
-IMAGE_FOLDERS = ("files", "train", "valid", "test", "images")  # they hold thousands of folders, and no csv
+# They hold thousands of folders, and no csv. PhysioNet's own archives lie in a folder files/, as MIMIC's patients do.
+IMAGE_FOLDERS = re.compile(r"train|valid|test|images.*|p\d+|patient\d+")
 
 
 def folders_with(raw: Path, names: Iterable[str]) -> list[Path]:
@@ -30,7 +32,9 @@ def folders_with(raw: Path, names: Iterable[str]) -> list[Path]:
         if depth and any(name in wanted for name, _ in seen):
             found.append(folder)
         elif depth < MOST_DEPTH:
-            waiting += [(folder / name, depth + 1) for name, below in seen if below and name not in IMAGE_FOLDERS]
+            waiting += [
+                (folder / name, depth + 1) for name, below in seen if below and not IMAGE_FOLDERS.fullmatch(name)
+            ]
     above = raw.resolve().parent
     return found or [above for name in sorted(wanted) if (above / name).is_file()][:1]
 
