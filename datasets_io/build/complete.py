@@ -92,8 +92,7 @@ def _of_these_tables(
 ) -> list[tuple[str, Manifest]]:
     """Folder and manifest of each complete corpus of these csv files, whatever other files there were."""
     found = []
-    for path in files.list("data", f"/{MANIFEST}"):
-        folder = path.rpartition("/")[0]
+    for folder in files.folders("data"):
         manifest = _whole_manifest(files, folder) if folder.startswith(f"data/{spec.source}-") else None
         # The key has what a manifest does not say: versions of how pictures are decoded and stored.
         if manifest and manifest.key == _key(spec, index, limit, manifest.counts.get(FILES, {}).get("absent", "")):

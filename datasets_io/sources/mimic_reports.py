@@ -14,6 +14,7 @@ READERS = 16  # reports are small files, often on a network disk
 MAX_MISSING_REPORTS = 0.01
 MAX_REPORT_BYTES = 1 << 20
 LOOKED_FOR = 50  # studies, evenly spaced: where none of them has a report below a folder, that has no reports
+NO_REPORT = "no report is there"  # how the note begins
 TABLE_ENDINGS = (".csv", ".csv.gz", ".json", ".jsonl", ".txt.gz")
 
 
@@ -72,7 +73,7 @@ def reports_note(raw: Path, reports_dir: str | None, studies: Sequence[Study]) -
     root = reports_root(raw, reports_dir, studies)
     if _has_any(root, _some_reports(studies)):
         return [f"reports are those of {root.name}/files"] if not reports_dir and root != raw else []
-    sentence = "no report is there (files/p10/p10000032/s50414267.txt): every impression is blank"
+    sentence = f"{NO_REPORT} (files/p10/p10000032/s50414267.txt): every impression is blank"
     packed = [name for name in packed_in(raw) if "report" in name.lower()]
     if packed:
         return [f"{sentence}; {packed_text(packed)}, then build again"]

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets_io.build.complete import complete_of, open_complete
-from datasets_io.build.inventory import take_inventory
-from datasets_io.build.spec import BuildSpec, identity_of
+from datasets_io.build.inventory import Inventory, take_inventory
+from datasets_io.build.spec import BuildSpec, identity_of, options_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest
 from datasets_io.corpus.read import local_cache, read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError
-from datasets_io.sources.registry import SOURCES, get_source
+from datasets_io.sources.registry import SOURCES, SourceOptions, get_source
 from datasets_io.synthetic.archives import is_written
 from sweep.store.damage import DATA, data_damage
 from sweep.store.shard_checks import whole_manifest
@@ -180,10 +180,11 @@ def plan_data(study: Study, raw: Mapping[str, Path], store: ReadStore, *, check:
     if not raw and study.synthetic is not None:
         return _plan_synthetic(study, store, builds, check)
     found: dict[str, DataPlan] = {}
+    taken: Inventories = {}
     for build in builds:
         if build.instance in archives:
             with naming(build.label, build.spec):
-                found[build.label] = _plan_of(build.spec, archives[build.instance], store, check)
+                found[build.label] = _plan_of(build.spec, archives[build.instance], store, check, taken)
     for build in builds:  # in a second pass: an archive that is not whole is named before a build that is not there
         if build.label not in found:
             recorded = _recorded(study, build.label, builds_of(store, build.spec), store)
@@ -204,13 +205,22 @@ def naming(label: str, spec: BuildSpec) -> Iterator[None]:
         raise ArchiveError(f"{label}: {error}") from error
 
 
-def _plan_of(spec: BuildSpec, raw: Path, store: ReadStore, check: bool) -> DataPlan:
-    """check: False where results are read: they were computed on what is there, whatever the archive is by now."""
+Inventories = dict[tuple[str, SourceOptions, Path], Inventory]
+
+
+def _plan_of(spec: BuildSpec, raw: Path, store: ReadStore, check: bool, taken: Inventories) -> DataPlan:
+    """check: False where results are read: they were computed on what is there, whatever the archive is by now.
+
+    taken: inventories of this call, to which new ones are added: sizes and shapes of one archive share one.
+    """
     if not check and (folder := complete_of(spec, raw, store.files)):
         return DataPlan(
             spec, raw, folder, True
         )  # without a look at the files of an archive, of which there may be 10^6
-    opened = open_complete(spec, raw, take_inventory(spec, raw), store.files, check=check)
+    archive = (spec.source, options_of(spec), raw)
+    if archive not in taken:
+        taken[archive] = take_inventory(spec, raw)
+    opened = open_complete(spec, raw, taken[archive], store.files, check=check)
     return DataPlan(spec, raw, opened.folder, opened.built)
 
 
@@ -231,7 +241,8 @@ def _plan_synthetic(study: Study, store: ReadStore, builds: Sequence[Build], che
     if archives is None:
         # Folders are named by the archives' content, which is not known yet.
         return {build.label: DataPlan(build.spec, None, None, False) for build in builds}
-    return {build.label: _plan_of(build.spec, archives[build.source], store, check) for build in builds}
+    taken: Inventories = {}
+    return {build.label: _plan_of(build.spec, archives[build.source], store, check, taken) for build in builds}
 
 
 def builds_of(store: ReadStore, spec: BuildSpec) -> list[str]:

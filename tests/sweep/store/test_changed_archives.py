@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from csv_archives import write_archive
+from small_mimic import write_mimic
 
 from datasets_io.build import build, data_folder
 from datasets_io.build.spec import BuildSpec
 from datasets_io.schema import ArchiveError
 from sweep.engine.ingest import build_data, check_data
-from sweep.store.shards import data_folders, parse_raw, plan_data
+from sweep.store.shards import DataPlan, data_folders, parse_raw, plan_data
 from sweep.store.store import Store
 from sweep.studies import demo
 
@@ -65,3 +66,15 @@ def test_a_file_that_arrived_gives_a_corpus_beside_the_old_one_and_a_sweep_says_
     assert folders == {"mine": plans["mine"].folder} == data_folders(STUDY, given, store)
     (sentence,) = said
     assert sentence.startswith(f"{before} was built when 1 of 20 images were absent (0 are now): it stays as it is")
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_a_corpus_without_a_report_is_told_why(built, tmp_path):
+    raw, store, study = write_mimic(tmp_path / "mimic", 8, reports=False), Store(str(tmp_path / "s")), demo()
+    (raw / "mimic-cxr-reports.zip").touch()
+    if built:
+        build(study.corpus, raw, store.files)
+    plans = {"mimic_cxr": DataPlan(study.corpus, raw, data_folder(study.corpus, raw), built)}
+    text = r"has 0 training images with an impression: no report is there .*mimic-cxr-reports\.zip is there: unpack it"
+    with pytest.raises(ValueError, match=text):
+        check_data(study, plans, store)
