@@ -27,6 +27,7 @@ from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import Files, ReadFiles
 
 SIZES = "archive_files.parquet"  # kind and size of each file, in the archive's order; no name
+# Stored digests are over so many files and bytes: with other numbers every corpus would seem to be of other files.
 SAMPLED = 32  # files of a kind, evenly spaced, of which both ends are read
 END_BYTES = 64 << 10
 REFUSED = 64  # refused files, evenly spaced, that are read: what was repaired may have the size of what it was
