@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_io.build.complete import complete_of, open_complete
+from datasets_io.build.complete import complete_of, open_complete, others_of_it
 from datasets_io.build.inventory import Inventory, take_inventory
 from datasets_io.build.spec import BuildSpec, identity_of, options_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest
@@ -29,12 +29,14 @@ class DataPlan:
 
     raw: its archive; None for shards found in the storage, and for synthetic archives that are not written yet.
     folder: of its shards; None where it cannot be known before the archive is written. built: whether they are there.
+    beside: sentences about shards of the same csv files that were built when other files of the archive were there.
     """
 
     spec: BuildSpec
     raw: Path | None
     folder: str | None
     built: bool
+    beside: tuple[str, ...] = ()
 
 
 def data_folders(study: Study, raw: Sequence[str], store: ReadStore) -> dict[str, str]:
@@ -221,7 +223,8 @@ def _plan_of(spec: BuildSpec, raw: Path, store: ReadStore, check: bool, taken: I
     if archive not in taken:
         taken[archive] = take_inventory(spec, raw)
     opened = open_complete(spec, raw, taken[archive], store.files, check=check)
-    return DataPlan(spec, raw, opened.folder, opened.built)
+    beside = () if opened.built else others_of_it(spec, taken[archive], store.files)
+    return DataPlan(spec, raw, opened.folder, opened.built, tuple(beside))
 
 
 def built_folders(plans: Mapping[str, DataPlan]) -> dict[str, str]:

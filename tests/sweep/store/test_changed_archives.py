@@ -61,10 +61,12 @@ def test_a_file_that_arrived_gives_a_corpus_beside_the_old_one_and_a_sweep_says_
     assert data_folders(STUDY, given, store) == {"mine": before}, "while there is one"
     plans = plan_data(STUDY, parse_raw(given, STUDY), store)
     assert not plans["mine"].built and plans["mine"].folder != before
+    (planned,) = plans["mine"].beside
     check_data(STUDY, plans, store)
     folders = build_data(STUDY, plans, store, lambda *shown: None, said.append)
     assert folders == {"mine": plans["mine"].folder} == data_folders(STUDY, given, store)
     (sentence,) = said
+    assert sentence == planned
     assert sentence.startswith(f"{before} was built when 1 of 20 images were absent (0 are now): it stays as it is")
 
 
