@@ -126,6 +126,7 @@ def _run(flags: argparse.Namespace) -> int:
             max_rejects=flags.max_rejects,
             progress=bar.show,
             start_ray=True,
+            say=bar.say,
         )
     folder = f"data/{manifest.source}-{manifest.key}"
     print("\n".join(map(printable, summary(manifest, files.full(folder)))))
@@ -194,6 +195,10 @@ class _Bar(AbstractContextManager["_Bar"]):
 
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
+
+    def say(self, sentence: str) -> None:
+        """A line above the bar."""
+        self._progress.console.print(f"note: {sentence}", markup=False, highlight=False, soft_wrap=True)
 
     def show(self, done: int, total: int, text: str) -> None:
         # What an earlier build has done stands in the first call: it is progress, but no speed of this one.

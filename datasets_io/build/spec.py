@@ -1,4 +1,4 @@
-"""What do the bytes of a built corpus depend on, and which key and folder does that give?"""
+"""What do the bytes of a built corpus depend on, besides the files that are there?"""
 
 import hashlib
 from dataclasses import dataclass
@@ -39,19 +39,6 @@ class BuildSpec:
         PixelSpec(self.image_size, self.intensity, shape=self.shape)  # made for its checks
 
 
-def data_key(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:
-    """12 hex digits: the spec, the source's version and corrections, the SHA-256 of the archive's csv files and lists.
-
-    Raises ArchiveError where one of these files is missing.
-    """
-    return _key(spec, _index_digests(spec, raw), limit, corrections_of(spec, raw))
-
-
-def data_folder(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:
-    """Where the corpus lies, relative to the storage's root. Raises ArchiveError as data_key."""
-    return f"data/{spec.source}-{data_key(spec, raw, limit=limit)}"
-
-
 def options_of(spec: BuildSpec) -> SourceOptions:
     """The options of the spec's source: those given, else its defaults."""
     if spec.options is not None:
@@ -81,11 +68,15 @@ def corrections_of(spec: BuildSpec, raw: Path) -> tuple[str, ...]:
     return get_source(spec.source).corrections(Path(raw).resolve(), options_of(spec))
 
 
-def _key(spec: BuildSpec, digests: dict[str, str], limit: int | None, corrections: tuple[str, ...] = ()) -> str:
+def _key(
+    spec: BuildSpec, digests: dict[str, str], limit: int | None, absent: str = "", corrections: tuple[str, ...] = ()
+) -> str:
     versions = [get_source(spec.source).version, PIXELS_VERSION, FORMAT]
     content = {"spec": identity_of(spec, limit), "versions": versions, "index": digests}
-    # An archive that no correction touches has the records, and so the key, that it had before.
-    return fingerprint({**content, "corrections": sorted(corrections)} if corrections else content)
+    # Of a whole archive nothing is absent, and an archive that no correction touches has the records that it had: their
+    # keys are what they were before either was asked.
+    said = {"absent": absent, "corrections": sorted(corrections)}
+    return fingerprint({**content, **{name: value for name, value in said.items() if value}})
 
 
 def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:

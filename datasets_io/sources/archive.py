@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError
+from datasets_io.sources.elsewhere import hint
 from datasets_io.sources.table_text import open_lines
 from datasets_io.untrusted import kind_of_file
 
@@ -23,11 +24,12 @@ def require_folder(raw: Path, what: str) -> None:
 
 
 def find_file(raw: Path, names: Iterable[str]) -> Path | None:
-    """The first of some names that is a file in the folder.
+    """The first of some names that is a file in the folder, or in a folder of its own name, as some programs unpack.
 
     Raises ArchiveError for one that a link leads out of the folder with, and for a FIFO, socket or device file.
     """
-    return next((raw / name for name in names if is_own_file(raw, raw / name)), None)
+    places = (place for name in names for place in (raw / name, raw / name / name))
+    return next((place for place in places if is_own_file(raw, place)), None)
 
 
 def is_own_file(raw: Path, path: Path) -> bool:
@@ -60,9 +62,8 @@ def require_file(raw: Path, names: tuple[str, ...], what: str) -> Path:
     require_folder(raw, what)
     found = find_file(raw, names)
     if found is None:
-        below = sorted(path.parent for name in names for path in raw.glob(f"*/{name}"))
-        hint = f"; did you mean --raw {below[0]}?" if below else ": is the archive copied in full?"
-        raise ArchiveError(f"{raw} has no {' or '.join(names)}, which {what} has at its top{hint}")
+        what_to_do = hint(raw, names, "is the archive copied in full?")
+        raise ArchiveError(f"{raw} has no {' or '.join(names)}, which {what} has at its top{what_to_do}")
     return found
 
 

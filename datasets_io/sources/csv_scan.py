@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -113,27 +113,25 @@ class _Column:
             self.numbers.add(cell)
 
 
-@dataclass
 class _Lines:
-    first: int = 0
-    count: int = 0
+    """The first of some lines, and how many they are."""
+
+    def __init__(self) -> None:
+        self.first, self.count = 0, 0
 
     def add(self, line: int) -> None:
         self.first, self.count = self.first or line, self.count + 1
 
 
-@dataclass
 class _Rows:
     """What is gathered row by row."""
 
-    columns: dict[str, _Column]
-    paths: list[str] = field(default_factory=list)
-    corrections: set[str] = field(default_factory=set)
-    unknown_views: _Lines = field(default_factory=_Lines)
-    no_impression: _Lines = field(default_factory=_Lines)
-    count: int = 0
-    no_view: int = 0
-    stride: int = 1
+    def __init__(self, columns: dict[str, _Column]):
+        self.columns = columns
+        self.paths: list[str] = []
+        self.corrections: set[str] = set()
+        self.unknown_views, self.no_impression = _Lines(), _Lines()
+        self.count, self.no_view, self.stride = 0, 0, 1
 
     def add(self, line: int, row: dict[str, str]) -> None:
         for name, column in self.columns.items():

@@ -1,6 +1,6 @@
 """Which sources there are: an explicit dict. A new source is one file in datasets_io/sources and one entry here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -34,6 +34,9 @@ class Source:
     image that the archive's csv lists, always in the same order; both raise ArchiveError.
     notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all.
     order: of the records in shards, where a BuildSpec names none: "hash" for a source that encoders are pretrained on.
+    looked_for: kind of file -> (folder, paths below it) of all that is read or looked for besides the index files, such
+    as reports; images are the records' own where it does not name them. What is absent enters the key of a build, and
+    the manifest has sizes and numbers, so that files which arrive or change later are seen.
     Raise `version` when the records of the same archive change. Where that touches few archives, corrections(raw,
     options) names what is read otherwise than `version` says in this one: the names enter its key, and archives that
     no correction touches keep theirs. A name never means something else later.
@@ -53,6 +56,7 @@ class Source:
     notes: Callable[[Path, Any], list[str]] = _no_notes
     modalities: tuple[str, ...] = ()
     order: str = "archive"
+    looked_for: Callable[[Path, Any], Mapping[str, tuple[Path, Sequence[str]]]] | None = None
     corrections: Callable[[Path, Any], tuple[str, ...]] = _no_corrections
 
 
@@ -68,6 +72,7 @@ SOURCES: dict[str, Source] = {
         notes=mimic_cxr.notes,
         modalities=("CR", "DX"),
         order="hash",
+        looked_for=mimic_cxr.looked_for,
     ),
     "chexpert": Source(
         "chexpert",

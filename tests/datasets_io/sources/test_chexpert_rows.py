@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from datasets_io.build import BuildSpec, build, data_key
-from datasets_io.build.spec import _index_digests, _key
+from datasets_io.build.inventory import take_inventory
+from datasets_io.build.spec import _key
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources import chexpert
 from datasets_io.sources.chexpert import COLUMNS, FRONTAL_CODES, TEST_COLUMNS, TEST_IN_BATCHES, ChexpertOptions
@@ -46,7 +47,8 @@ def read(raw: Path) -> list[Record]:
 
 def key_before(raw: Path) -> str:
     """What the key was before there were corrections."""
-    return _key(SPEC, _index_digests(SPEC, raw), None)
+    taken = take_inventory(SPEC, raw)
+    return _key(SPEC, taken.index, None, taken.absent)
 
 
 def test_the_column_frontal_lateral_decides_which_views_are_frontal(tmp_path):

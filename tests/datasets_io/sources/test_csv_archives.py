@@ -13,7 +13,8 @@ from PIL import Image
 
 from datasets_io.build import BuildSpec, build, check_archive, data_folder, data_key
 from datasets_io.build.__main__ import main
-from datasets_io.build.spec import _index_digests, _key
+from datasets_io.build.inventory import take_inventory
+from datasets_io.build.spec import _key
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources import csv_images, csv_scan
 from datasets_io.sources.csv_images import CsvOptions
@@ -48,7 +49,8 @@ def said(raw: Path) -> str:
 
 def key_before(raw: Path) -> str:
     """What the key was before there were corrections."""
-    return _key(SPEC, _index_digests(SPEC, raw), None)
+    taken = take_inventory(SPEC, raw)
+    return _key(SPEC, taken.index, None, taken.absent)
 
 
 WAYS: dict[str, Callable[[Path], list[str]]] = {
