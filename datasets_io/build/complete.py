@@ -129,8 +129,8 @@ def _whole_manifest(files: ReadFiles, folder: str) -> Manifest | None:
 
 def _record_of(manifest: Manifest) -> dict[str, Any] | None:
     """counts["files"] of a manifest; None where an earlier version wrote none, or where it is damaged."""
-    record = manifest.counts.get(FILES)
     try:
+        record: dict[str, Any] = manifest.counts[FILES]
         whole = set(record["refused"]) == {"files", "digest"} and isinstance(record["absent"], str)
         whole = whole and all(set(of) >= RECORDED for of in record["kinds"].values())
     except (KeyError, TypeError, AttributeError):
