@@ -31,8 +31,9 @@ SIZES = "archive_files.parquet"  # kind and size of each file, in the archive's 
 # Stored digests are over so many files and bytes: with other numbers every corpus would seem to be of other files.
 SAMPLED = 32  # files of a kind, evenly spaced, of which both ends are read
 END_BYTES = 64 << 10
-REFUSED = 64  # refused files, evenly spaced, that are read: what was repaired may have the size of what it was
+REFUSED = 32  # refused files, evenly spaced, that are read: what was repaired may have the size of what it was
 REFUSED_BYTES = 16 << 20  # of each
+RECORDED = frozenset(("there", "absent", "bytes", "digest", "sample"))  # of each kind of file
 ABSENT_REASON = "read: the file is absent"
 
 
@@ -99,7 +100,7 @@ def _of_these_tables(
         # The key has what a manifest does not say: versions of how pictures are decoded and stored.
         if manifest is None:
             continue
-        absent = manifest.counts.get(FILES, {}).get("absent", "")
+        absent = (_record_of(manifest) or {}).get("absent", "")
         if manifest.key == _key(spec, index, limit, absent, corrections):
             found.append((folder, manifest))
     return found
@@ -130,9 +131,20 @@ def _whole_manifest(files: ReadFiles, folder: str) -> Manifest | None:
         return None
 
 
+def _record_of(manifest: Manifest) -> dict[str, Any] | None:
+    """counts["files"] of a manifest; None where an earlier version wrote none, or where it is damaged."""
+    try:
+        record: dict[str, Any] = manifest.counts[FILES]
+        whole = set(record["refused"]) == {"files", "digest"} and isinstance(record["absent"], str)
+        whole = whole and all(set(of) >= RECORDED for of in record["kinds"].values())
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return record if whole else None
+
+
 def _is_of(manifest: Manifest, inventory: Inventory) -> bool:
     """Whether a corpus with the key of a whole archive is that of one of which some files are absent."""
-    if FILES in manifest.counts:
+    if _record_of(manifest) is not None:
         # Its files were all there. Who removed the pictures afterwards, to make room, goes on with the corpus.
         images = inventory.of_kind(IMAGES)
         return images is not None and not images.there
@@ -153,7 +165,7 @@ def _contradiction(manifest: Manifest, inventory: Inventory) -> str:
 
 def _problem(files: ReadFiles, folder: str, manifest: Manifest, raw: Path, inventory: Inventory) -> str:
     """What is another file now than when the corpus was built; "" where nothing is."""
-    record = manifest.counts.get(FILES)
+    record = _record_of(manifest)
     if record is None:
         return _contradiction(manifest, inventory)
     for of in inventory.kinds:
@@ -165,8 +177,8 @@ def _problem(files: ReadFiles, folder: str, manifest: Manifest, raw: Path, inven
         if then["sample"] != _sample(of):
             return f"the {of.kind} have the same sizes, but some of {min(SAMPLED, len(of.there))} have other contents"
     if refused := record["refused"]["files"]:
-        now_refused = _refused(Path(raw), [Reject(**row) for row in _rows(files, f"{folder}/{REJECTS}")])
-        if now_refused != record["refused"]:
+        rejects = _rejects_in(files, folder)
+        if rejects is not None and _refused(raw, rejects) != record["refused"]:
             return f"of {refused:,} images that it refused some have other contents"
     return ""
 
@@ -184,13 +196,16 @@ def _sizes_problem(files: ReadFiles, folder: str, of: FilesOfKind, there: int) -
 
 
 def _stored_sizes(files: ReadFiles, folder: str, kind: str) -> list[int] | None:
-    rows = _rows(files, f"{folder}/{SIZES}")
-    return [row["size"] for row in rows if row["kind"] == kind] if rows else None
+    table = _table(files, f"{folder}/{SIZES}")
+    if table is None or not {"kind", "size"} <= set(table.column_names):
+        return None
+    kinds, sizes = table["kind"].to_pylist(), table["size"].to_pylist()
+    return [size for of, size in zip(kinds, sizes, strict=True) if of == kind]
 
 
 def _then_and_now(other: Manifest, inventory: Inventory) -> str:
     """`was built when 8 of 8 reports were absent, of which 8 are there now`."""
-    record = other.counts.get(FILES)
+    record = _record_of(other)
     if record is None:
         return f"was built when other files were there ({_contradiction(other, inventory) or 'an earlier version'})"
     parts = [
@@ -236,12 +251,19 @@ def _contents(paths: Iterable[str], most: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _rows(files: ReadFiles, path: str) -> list[dict[str, Any]]:
-    """The rows of a table beside the shards; none where it is damaged, which `--verify` says."""
+def _rejects_in(files: ReadFiles, folder: str) -> list[Reject] | None:
+    table = _table(files, f"{folder}/{REJECTS}")
+    columns = ("image_id", "path", "stage", "reason")
+    if table is None or not set(columns) <= set(table.column_names):
+        return None
+    return [Reject(*row) for row in zip(*(table[name].to_pylist() for name in columns), strict=True)]
+
+
+def _table(files: ReadFiles, path: str) -> pa.Table | None:
+    """A table beside the shards; None where it is damaged, which `--verify` says."""
     try:
         source = pa.BufferReader(files.read(path))
         check_footer(source, path)
-        rows: list[dict[str, Any]] = pq.read_table(source).to_pylist()
-        return rows
+        return pq.read_table(source)
     except (OSError, ValueError, CorruptArtefact, pa.ArrowException):
-        return []
+        return None

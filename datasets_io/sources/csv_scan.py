@@ -47,6 +47,8 @@ class Scan:
     def notes(self) -> list[str]:
         """Sentences for a manifest: no cell of the csv is quoted, which may be private."""
         said = [f"column {name!r} has row numbers, or nothing, and is left out" for name in self.left_out]
+        if BACKSLASHES in self.corrections:
+            said.append("paths with backslashes are taken as with slashes")
         line, count = self.unknown_views
         if count:
             said.append(

@@ -345,3 +345,16 @@ def test_a_limited_build_looks_for_its_own_images_alone(make_csv_archive, files)
     build(CSV, raw, files, limit=10)
     assert open_complete(CSV, raw, take_inventory(CSV, raw, 10), files, 10).built
     assert not open_complete(CSV, raw, take_inventory(CSV, raw), files).built
+
+
+@pytest.mark.parametrize("damage", ["record", "rejects"])
+def test_a_damaged_record_is_not_taken_for_a_changed_archive(damage, make_csv_archive, files):
+    raw = make_csv_archive(40, broken=(7,))
+    folder = data_folder(CSV, raw)
+    manifest = build(CSV, raw, files, max_rejects=0.1)
+    if damage == "record":
+        counts = {**manifest.counts, "files": {**manifest.counts["files"], "kinds": {"images": {}}}}
+        files.write(f"{folder}/manifest.json", dataclasses.replace(manifest, counts=counts).to_json().encode())
+    else:
+        files.write(f"{folder}/rejects.parquet", b"PAR1")
+    assert build(CSV, raw, files).fingerprint == manifest.fingerprint
