@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from datasets_io.untrusted import sentence
+
 VIEW_POSITIONS = frozenset(
     (
         "AP",
@@ -41,7 +43,13 @@ POSITIVE, NEGATIVE, UNCERTAIN = 1, 0, -1
 
 
 class ArchiveError(ValueError):
-    """A raw archive that cannot be read as the layout it should have; the message is for the user."""
+    """A raw archive that cannot be read as the layout it should have; the message is for the user.
+
+    It may name paths and quote cells of the archive, so it is made printable here, whoever raises it.
+    """
+
+    def __init__(self, message: object):
+        super().__init__(sentence(str(message)))
 
 
 @dataclass(frozen=True, slots=True)

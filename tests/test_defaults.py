@@ -25,7 +25,8 @@ from trainables.registry import IMAGE_IMAGE, IMAGE_TEXT, PROTOCOLS
 GOLDEN = Path(__file__).parent / "golden" / "defaults.json"
 # Where recipes, objective configurations, specifications, studies and options of sources are defined.
 PACKAGES = (
-    "datasets_io.build.spec", "datasets_io.corpus", "datasets_io.pixels.grey", "datasets_io.sources",
+    "datasets_io.build.spec", "datasets_io.build.inventory", "datasets_io.build.complete",
+    "datasets_io.corpus", "datasets_io.pixels.grey", "datasets_io.sources",
     "datasets_io.synthetic.plan", "sweep.studies", "trainables.evaluation", "trainables.networks",
     "trainables.objectives", "trainables.protocols", "trainables.recipe", "trainables.views",
 )  # fmt: skip

@@ -69,17 +69,28 @@ def test_nothing_from_storage_is_unpickled():
 # The tables of CONTRIBUTING.md say the same.
 LAW: dict[str, dict[str, set[str]]] = {
     "datasets_io": {
-        "schema": set(),
+        "untrusted": set(),
+        "schema": {"untrusted"},
         "fingerprint": set(),
         "nearest": set(),
         "compiled": set(),
         "local_ray": set(),
         "ray_private": set(),
         "storage": set(),
-        "sources": {"schema", "fingerprint", "nearest"},
+        "sources": {"untrusted", "schema", "fingerprint", "nearest"},
         "pixels": {"schema", "compiled"},
         "corpus": {"schema", "fingerprint", "storage"},
-        "build": {"schema", "fingerprint", "nearest", "local_ray", "storage", "sources", "pixels", "corpus"},
+        "build": {
+            "untrusted",
+            "schema",
+            "fingerprint",
+            "nearest",
+            "local_ray",
+            "storage",
+            "sources",
+            "pixels",
+            "corpus",
+        },
         "synthetic": {"schema", "fingerprint", "sources"},
     },
     "trainables": {

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datasets_io.build.checks import TooManyRejects, check_archive
     from datasets_io.build.corpus import Progress, build
-    from datasets_io.build.spec import BuildSpec, data_folder, data_key, identity_of, options_of
+    from datasets_io.build.inventory import data_folder, data_key
+    from datasets_io.build.spec import BuildSpec, identity_of, options_of
 
 __all__ = [
     "BuildSpec",
@@ -26,7 +27,8 @@ __all__ = [
 _HOMES = {
     "datasets_io.build.checks": ("TooManyRejects", "check_archive"),
     "datasets_io.build.corpus": ("Progress", "build"),
-    "datasets_io.build.spec": ("BuildSpec", "data_folder", "data_key", "identity_of", "options_of"),
+    "datasets_io.build.inventory": ("data_folder", "data_key"),
+    "datasets_io.build.spec": ("BuildSpec", "identity_of", "options_of"),
 }
 
 

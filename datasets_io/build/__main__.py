@@ -22,6 +22,7 @@ from datasets_io.pixels.grey import INTENSITIES
 from datasets_io.schema import MAX_RATIO, SHAPES
 from datasets_io.sources.registry import SOURCES, SourceOptions, get_source
 from datasets_io.storage.files import Files, file_in_the_way
+from datasets_io.untrusted import printable
 
 OK, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
 
@@ -97,13 +98,13 @@ def main(arguments: list[str]) -> int:
     try:
         return _run(flags)
     except TooManyRejects as error:  # an ArchiveError, so a ValueError: it must come before that
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return SOME_FAILED
     except ValueError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return BAD_INPUT
     except OSError as error:
-        print(f"--raw or --storage cannot be used: {error}", file=sys.stderr)
+        print(printable(f"--raw or --storage cannot be used: {error}"), file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -125,9 +126,10 @@ def _run(flags: argparse.Namespace) -> int:
             max_rejects=flags.max_rejects,
             progress=bar.show,
             start_ray=True,
+            say=bar.say,
         )
     folder = f"data/{manifest.source}-{manifest.key}"
-    print("\n".join(summary(manifest, files.full(folder))))
+    print("\n".join(map(printable, summary(manifest, files.full(folder)))))
     if not flags.verify:
         return OK
     problems = verify(files, folder, manifest)
@@ -193,6 +195,10 @@ class _Bar(AbstractContextManager["_Bar"]):
 
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
+
+    def say(self, sentence: str) -> None:
+        """A line above the bar."""
+        self._progress.console.print(f"note: {sentence}", markup=False, highlight=False, soft_wrap=True)
 
     def show(self, done: int, total: int, text: str) -> None:
         # What an earlier build has done stands in the first call: it is progress, but no speed of this one.

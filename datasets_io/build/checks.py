@@ -3,13 +3,15 @@
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from datasets_io.build.shards import LEAVES, is_inside
+from datasets_io.build.shards import LEAVES, is_inside, leaves
 from datasets_io.build.side_tables import REJECTS, Reject
 from datasets_io.build.spec import BuildSpec, options_of
 from datasets_io.schema import ArchiveError, Record
+from datasets_io.sources.elsewhere import packed_in, packed_text
 from datasets_io.sources.registry import get_source
 from datasets_io.sources.splits import check_splits
 from datasets_io.storage.files import Files
+from datasets_io.untrusted import printable
 
 CHECKED_FILES = 4096  # of a larger archive, so many evenly spaced files are looked for before any work
 
@@ -51,14 +53,21 @@ def _index_rejects(records: list[Record]) -> tuple[list[Record], list[Reject]]:
     rejects: list[Reject] = []
     seen: set[str] = set()
     for record in records:
-        path = PurePosixPath(record.path)
-        if path.is_absolute() or ".." in path.parts or "\\" in record.path or "\0" in record.path:
+        if leaves(record.path):
             rejects.append(Reject(record.image_id, record.path, "index", LEAVES))
+        elif any(printable(text) != text for text in (record.image_id, record.study_id, record.patient_id)):
+            rejects.append(Reject(record.image_id, record.path, "index", "an id has control characters"))
         elif record.image_id in seen:
             rejects.append(Reject(record.image_id, record.path, "index", "the image is listed twice"))
         else:
             seen.add(record.image_id)
             kept.append(record)
+    if rejects and not kept:
+        commonest = Counter(reject.reason for reject in rejects).most_common(1)[0][0]
+        raise ArchiveError(
+            f"none of {len(rejects)} listed images can be looked for: {commonest} (e.g. {rejects[0].path!r}); paths are"
+            " relative to the folder that --raw names, with slashes"
+        )
     return kept, rejects
 
 
@@ -81,9 +90,11 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
                 f"a link leads from {missing[0]} out of {raw}, as for {len(missing)} of {len(checked)} {looked}:"
                 " nothing outside of --raw is read; give the folder that has the files themselves, or mount them there"
             )
+        packed = packed_text(packed_in(raw))
         raise ArchiveError(
             f"{len(missing)} of {len(checked)} {looked} are not below {raw}, {count} of them in {folder or '.'}"
-            f" (e.g. {missing[0]}): finish copying or unpacking the archive, or allow a share with --max-rejects"
+            f" (e.g. {missing[0]}): {packed or 'finish copying or unpacking the archive'}, or allow a share with"
+            " --max-rejects"
         )
     return sum(size or 0 for size in sizes.values()) * len(records) // len(checked)
 

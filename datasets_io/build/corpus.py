@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets_io.build.checks import _check_arguments, _check_present, _check_rejects, _index_rejects
+from datasets_io.build.complete import files_record, open_complete, others_of_it
+from datasets_io.build.inventory import FILES, Inventory, key_of, take_inventory, thinned
 from datasets_io.build.published import published_notes
 from datasets_io.build.regions import region_notes, regions_in, write_regions
 from datasets_io.build.shards import (
@@ -37,14 +39,15 @@ from datasets_io.build.side_tables import (
     write_leaks,
     write_rejects,
 )
-from datasets_io.build.spec import BuildSpec, _index_digests, _key, identity_of, options_of, order_of
+from datasets_io.build.spec import BuildSpec, identity_of, options_of, order_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
 from datasets_io.local_ray import ensure_token
 from datasets_io.pixels.grey import PixelSpec
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources.registry import get_source
-from datasets_io.sources.splits import check_splits
+from datasets_io.sources.splits import case_notes, check_splits
 from datasets_io.storage.files import Files
+from datasets_io.untrusted import printable
 
 Progress = Callable[[int, int, str], None]
 RAY_PAYS_BYTES = 256 << 20  # below this much raw data Ray's start (5 s or more) costs more than it gains
@@ -62,6 +65,17 @@ class _HowRun:
     start_ray: bool
 
 
+@dataclass(frozen=True)
+class _Archive:
+    """What is built: an archive with the files that it has now, and how many of its images may give no picture."""
+
+    spec: BuildSpec
+    raw: Path
+    inventory: Inventory
+    limit: int | None
+    max_rejects: float
+
+
 def build(
     spec: BuildSpec,
     raw: Path,
@@ -71,39 +85,57 @@ def build(
     max_rejects: float = 0.01,
     progress: Progress | None = None,
     start_ray: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Build a corpus or go on with one; at once where it is complete. `limit`: only so many images, evenly spaced.
 
-    Raises ArchiveError for an archive that is not as it should be (before any image is read, if it can be seen),
-    TooManyRejects where more than the share `max_rejects` gave no picture, ValueError for a wrong argument.
+    say: is told of complete corpora of the same archive that were built when other files of it were there.
+
+    Raises ArchiveError for an archive that is not as it should be (before any image is read, if it can be seen), or
+    not what a complete corpus of it was built of, TooManyRejects where more than the share `max_rejects` gave no
+    picture, ValueError for a wrong argument.
     """
     _check_arguments(limit, max_rejects)
     raw = Path(raw).resolve()
-    digests = _index_digests(spec, raw)
-    key = _key(spec, digests, limit)
-    folder = f"data/{spec.source}-{key}"
-    if files.exists(f"{folder}/{MANIFEST}"):
-        return Manifest.from_json(files.read(f"{folder}/{MANIFEST}"))
+    inventory = take_inventory(spec, raw, limit)
+    opened = open_complete(spec, raw, inventory, files, limit)
+    if opened.built:
+        return Manifest.from_json(files.read(f"{opened.folder}/{MANIFEST}"))
+    if say is not None:
+        for sentence in others_of_it(spec, inventory, files, limit):
+            say(sentence)
+    return _build(
+        _Archive(spec, raw, inventory, limit, max_rejects), opened.folder, _HowRun(files, progress, start_ray)
+    )
+
+
+def _build(archive: _Archive, folder: str, how: _HowRun) -> Manifest:
+    """Make what the folder still lacks of the archive's corpus, the manifest last."""
+    spec, raw, limit, files = archive.spec, archive.raw, archive.limit, how.files
+    key = key_of(spec, archive.inventory, limit)
     source, options, order = get_source(spec.source), options_of(spec), order_of(spec)
     findings = source.findings_in(raw, options) if source.findings_in else source.findings
     # All that csv files, reports and a look at the disk can tell comes first: before any image is read.
-    records = _thinned(list(source.read_records(raw, options)), limit)
+    listed = list(source.read_records(raw, options)) if archive.inventory.records is None else archive.inventory.records
+    records = list(thinned(listed, limit))
     check_splits(records)
     kept, index_rejects = _index_rejects(records)
-    raw_bytes = _check_present(kept, raw, max_rejects)
+    raw_bytes = _check_present(kept, raw, archive.max_rejects)
     regions = regions_in(source, raw, options)
     pixels = PixelSpec(spec.image_size, spec.intensity, source.modalities, spec.shape)
     job = ShardJob(str(raw), files.uri, folder, findings, pixels)
     files.remove_orphans(folder)
     tasks = plan_shards(kept, order, rows_of(pixels)[0])
-    results = _make_shards(job, tasks, raw_bytes, _HowRun(files, progress, start_ray))
+    results = _make_shards(job, tasks, raw_bytes, how)
     # From here to the manifest, which is written last, every step gives the same bytes when it is done again.
     outcome = outcome_of(tasks, results, index_rejects)
     reasons = write_rejects(files, folder, outcome)
-    _check_rejects(files, folder, reasons, len(records), max_rejects)
+    _check_rejects(files, folder, reasons, len(records), archive.max_rejects)
     counts = count_records(findings, outcome.accepted, len(records), len(outcome.rejects))
     counts |= {"burned_in": len(outcome.burned_in), "leaks": write_leaks(files, folder, outcome)}
     counts |= _counts_of_some(spec, outcome.accepted, results)
+    _check_unchanged(archive.inventory, take_inventory(spec, raw, limit))
+    counts |= {FILES: files_record(files, folder, raw, archive.inventory, outcome.rejects)}
     shards = tuple(Shard(r.path, r.split, r.rows, r.row_groups, r.sha256) for r in results if r.rows)
     counts |= write_regions(files, folder, regions, shards, findings)
     manifest = Manifest(
@@ -114,11 +146,20 @@ def build(
         findings=findings,
         has_reports=source.has_reports,
         image_size=spec.image_size,
-        index_files=digests,
+        index_files=archive.inventory.index,
         counts=counts,
         shards=shards,
         reject_reasons=reasons,
-        notes=(*_compared(spec, raw, limit, records, outcome.accepted), *_notes(counts, limit, order)),
+        notes=tuple(
+            map(
+                printable,
+                [
+                    *_compared(spec, raw, limit, records, outcome.accepted),
+                    *_notes(counts, limit, order),
+                    *_id_notes(records),
+                ],
+            )
+        ),
         fingerprint=corpus_fingerprint(key, shards),
     )
     return _publish(manifest, files, folder)
@@ -136,11 +177,13 @@ def _publish(manifest: Manifest, files: Files, folder: str) -> Manifest:
     return other
 
 
-def _thinned(records: list[Record], limit: int | None) -> list[Record]:
-    """At most `limit` records, evenly spaced: 3 of 10 are those at 0, 3 and 6."""
-    if limit is None or limit >= len(records):
-        return records
-    return [records[place * len(records) // limit] for place in range(limit)]
+def _check_unchanged(before: Inventory, after: Inventory) -> None:
+    """Raises ArchiveError where files came, went or changed while they were read: shards may have either state."""
+    if (before.index, before.record()) != (after.index, after.record()):
+        raise ArchiveError(
+            "the archive was changed while it was read: run the same command again when it is copied or unpacked in"
+            " full; shards of files that did not change are kept"
+        )
 
 
 def _make_shards(job: ShardJob, tasks: list[ShardTask], raw_bytes: int, how: _HowRun) -> list[ShardResult]:
@@ -238,3 +281,7 @@ def _notes(counts: dict[str, Any], limit: int | None, order: str) -> list[str]:
             " texts; {repeated_impressions} have one that another study has too".format_map(reports)
         )
     return notes
+
+
+def _id_notes(records: list[Record]) -> list[str]:
+    return case_notes({record.patient_id: record.split for record in records})

@@ -24,6 +24,7 @@ from datasets_io.pixels.grey import Decoded, PixelError, PixelSpec, resize
 from datasets_io.pixels.worker import DecodeWorker
 from datasets_io.schema import MAX_RATIO, SPLITS, Record, label_column, shard_schema
 from datasets_io.storage.files import Files
+from datasets_io.untrusted import special_file
 
 FORMAT = 2  # raise it when the layout of a shard changes
 RECORDS_PER_SHARD = 1024  # at 224 x 224 a shard has 1024 x 50,176 bytes = 51 MB: a worker holds one
@@ -169,6 +170,9 @@ class Decoders:
     def _one(self, raw: str, path: str) -> Decoded | PixelError:
         if not is_inside(raw, path):
             return PixelError("index", LEAVES)
+        # Before a process waits for what never comes out of a FIFO, or takes all that comes out of a device.
+        if (kind := special_file(Path(raw) / path)) is not None:
+            return PixelError("read", f"it is {kind}: only regular files are read")
         worker = self._idle.get()
         try:
             return worker.decode(Path(raw) / path)
@@ -178,6 +182,12 @@ class Decoders:
             self._idle.put(worker)
 
 
+def leaves(path: str) -> bool:
+    """Whether a path of a csv file does not stay below the archive's folder, whatever lies on the disk."""
+    parts = PurePosixPath(path)
+    return parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path
+
+
 def is_inside(raw: str, path: str) -> bool:
     """Whether the file is below `raw` (itself without links) when all links in its path are followed."""
     # The empty part adds a separator at the end, so that /data/raw2 is not below /data/raw.
@@ -185,9 +195,13 @@ def is_inside(raw: str, path: str) -> bool:
 
 
 def archive_state(job: ShardJob, task: ShardTask) -> str:
-    """16 hex digits over size and time of the task's files: another value where one has changed since."""
+    """16 hex digits over the task's records, and size and time of their files: another value where one has changed.
+
+    The records too: texts and labels come from other files than the pictures, and go into the shard as well.
+    """
     digest = hashlib.sha256()
     for record in task.records:
+        digest.update(repr(record).encode(errors="surrogateescape"))
         try:
             state = os.stat(os.path.join(job.raw, record.path))
             digest.update(b"%d %d\n" % (state.st_size, state.st_mtime_ns))

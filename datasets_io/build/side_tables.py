@@ -17,6 +17,7 @@ from datasets_io.build.shards import ShardResult, ShardTask
 from datasets_io.corpus.batch_pairs import describe
 from datasets_io.schema import SPLITS, Record
 from datasets_io.storage.files import Files
+from datasets_io.untrusted import printable
 
 REJECTS, FLAGS, NEAR_DUPLICATES = "rejects.parquet", "flags.parquet", "near_duplicates.parquet"
 BURNED_IN = "burned_in_annotation"
@@ -70,7 +71,8 @@ def outcome_of(tasks: list[ShardTask], results: list[ShardResult], index_rejects
 def write_rejects(files: Files, folder: str, outcome: BuildOutcome) -> dict[str, int]:
     """Writes rejects.parquet and flags.parquet. Returns reason -> number, the commonest first."""
     columns = ("image_id", "path", "stage", "reason")
-    values = {name: [getattr(reject, name) for reject in outcome.rejects] for name in columns}
+    # A path may hold anything, and somebody will print it.
+    values = {name: [printable(getattr(reject, name)) for reject in outcome.rejects] for name in columns}
     files.write(f"{folder}/{REJECTS}", _parquet(values, {}))
     flags = {"image_id": outcome.burned_in, "flag": [BURNED_IN] * len(outcome.burned_in)}
     files.write(f"{folder}/{FLAGS}", _parquet(flags, {}))

@@ -1,4 +1,4 @@
-"""What do the bytes of a built corpus depend on, and which key and folder does that give?"""
+"""What do the bytes of a built corpus depend on, besides the files that are there?"""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from datasets_io.fingerprint import added, fingerprint, hashed_fields
 from datasets_io.pixels.grey import VERSION as PIXELS_VERSION
 from datasets_io.pixels.grey import PixelSpec
 from datasets_io.sources.registry import SourceOptions, get_source
+from datasets_io.untrusted import open_regular, printable
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,6 @@ class BuildSpec:
         PixelSpec(self.image_size, self.intensity, shape=self.shape)  # made for its checks
 
 
-def data_key(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:
-    """12 hex digits: the spec, the source's version and the SHA-256 of the archive's csv files and lists.
-
-    Raises ArchiveError where one of these files is missing.
-    """
-    return _key(spec, _index_digests(spec, raw), limit)
-
-
-def data_folder(spec: BuildSpec, raw: Path, *, limit: int | None = None) -> str:
-    """Where the corpus lies, relative to the storage's root. Raises ArchiveError as data_key."""
-    return f"data/{spec.source}-{data_key(spec, raw, limit=limit)}"
-
-
 def options_of(spec: BuildSpec) -> SourceOptions:
     """The options of the spec's source: those given, else its defaults."""
     if spec.options is not None:
@@ -75,9 +63,20 @@ def identity_of(spec: BuildSpec, limit: int | None = None) -> dict[str, Any]:
     return {**own, "options": {name: getattr(options, name) for name in hashed_fields(options)}, "limit": limit}
 
 
-def _key(spec: BuildSpec, digests: dict[str, str], limit: int | None) -> str:
+def corrections_of(spec: BuildSpec, raw: Path) -> tuple[str, ...]:
+    """Names of the corrections of the source that change a record of this archive. Raises ArchiveError."""
+    return get_source(spec.source).corrections(Path(raw).resolve(), options_of(spec))
+
+
+def _key(
+    spec: BuildSpec, digests: dict[str, str], limit: int | None, absent: str = "", corrections: tuple[str, ...] = ()
+) -> str:
     versions = [get_source(spec.source).version, PIXELS_VERSION, FORMAT]
-    return fingerprint({"spec": identity_of(spec, limit), "versions": versions, "index": digests})
+    content = {"spec": identity_of(spec, limit), "versions": versions, "index": digests}
+    # Of a whole archive nothing is absent, and an archive that no correction touches has the records that it had: their
+    # keys are what they were before either was asked.
+    said = {"absent": absent, "corrections": sorted(corrections)}
+    return fingerprint({**content, **{name: value for name, value in said.items() if value}})
 
 
 def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:
@@ -87,7 +86,7 @@ def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:
     for path in get_source(spec.source).index_files(raw, options_of(spec)):
         # A list outside of the archive goes by its name alone: a key must not depend on where somebody keeps it.
         inside = path.resolve().is_relative_to(raw)
-        name = path.resolve().relative_to(raw).as_posix() if inside else f"lists/{path.name}"
+        name = printable(path.resolve().relative_to(raw).as_posix() if inside else f"lists/{path.name}")
         digests[name] = _sha256(path)
     return digests
 
@@ -98,5 +97,5 @@ def _sha256(path: Path) -> str:
         files = sorted(file for file in path.iterdir() if file.is_file())
         lines = "".join(f"{file.name}\n{_sha256(file)}\n" for file in files)
         return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,15 +1,23 @@
 """How the csv files, lists and folders of a raw archive are read, with errors that a user can act on."""
 
 import csv
-import gzip
+import itertools
 import json
 import math
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError
+from datasets_io.sources.elsewhere import hint
+from datasets_io.sources.table_text import open_lines
+from datasets_io.untrusted import kind_of_file
+
+DELIMITERS = (",", ";", "\t", "|")
 
 
 def require_folder(raw: Path, what: str) -> None:
@@ -19,8 +27,37 @@ def require_folder(raw: Path, what: str) -> None:
 
 
 def find_file(raw: Path, names: Iterable[str]) -> Path | None:
-    """The first of some names that is a file in the folder."""
-    return next((raw / name for name in names if (raw / name).is_file()), None)
+    """The first of some names that is a file in the folder, or in a folder of its own name, as some programs unpack.
+
+    Raises ArchiveError for one that a link leads out of the folder with, and for a FIFO, socket or device file.
+    """
+    places = (place for name in names for place in (raw / name, raw / name / name))
+    return next((place for place in places if is_own_file(raw, place)), None)
+
+
+def is_own_file(raw: Path, path: Path) -> bool:
+    """Whether a regular file is there. Raises ArchiveError as find_file."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # no right to look, a circle of links; a zero byte in the name
+        raise ArchiveError(f"{path} cannot be looked at ({error})") from error
+    if stat.S_ISDIR(mode):
+        return False
+    if not is_below(raw, path):
+        raise ArchiveError(
+            f"{path} is a link out of {raw}: nothing outside of that folder is read; put the file itself there"
+        )
+    if (kind := kind_of_file(mode)) is not None:
+        raise ArchiveError(f"{path} is {kind}: only regular files are read")
+    return True
+
+
+def is_below(raw: Path, path: Path) -> bool:
+    """Whether a path is below the folder when all links in both are followed."""
+    # The empty part adds a separator at the end, so that /data/raw2 is not below /data/raw.
+    return os.path.realpath(path).startswith(os.path.join(os.path.realpath(raw), ""))
 
 
 def require_file(raw: Path, names: tuple[str, ...], what: str) -> Path:
@@ -28,39 +65,81 @@ def require_file(raw: Path, names: tuple[str, ...], what: str) -> Path:
     require_folder(raw, what)
     found = find_file(raw, names)
     if found is None:
-        below = sorted(path.parent for name in names for path in raw.glob(f"*/{name}"))
-        hint = f"; did you mean --raw {below[0]}?" if below else ": is the archive copied in full?"
-        raise ArchiveError(f"{raw} has no {' or '.join(names)}, which {what} has at its top{hint}")
+        what_to_do = hint(raw, names, "is the archive copied in full?")
+        raise ArchiveError(f"{raw} has no {' or '.join(names)}, which {what} has at its top{what_to_do}")
     return found
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, row) of a csv or csv.gz file whose header must have `columns`.
+    """(line number, row) of a table whose header must have `columns`, each once; rows without any text are left out.
 
-    Raises ArchiveError for a missing column, a row without those fields or with more than the header
-    has, or bytes that are not gzip or UTF-8.
+    The table is a csv file in UTF-8, or in UTF-16 with its mark, whose cells `,`, `;`, tab or `|` parts, and may be
+    packed with gzip, xz, bzip2 or zip, whatever its name says. Raises ArchiveError for a missing column, a row
+    without those fields or with more than the header has, and as open_lines.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        # utf-8-sig: a csv saved by a spreadsheet begins with a byte order mark, which would join the first name.
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            missing = [name for name in columns if name not in (reader.fieldnames or [])]
-            if missing:
-                raise ArchiveError(f"{path} has no column {', '.join(missing)}; its header is {reader.fieldnames}")
-            for row in reader:
-                # DictReader fills missing fields with None, and puts those beyond the header under the key None.
-                if any(row[name] is None for name in columns) or any(row.pop(None, ())):
-                    raise ArchiveError(f"{path} line {reader.line_num} does not have the header's fields: cut short?")
-                yield reader.line_num, row
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise ArchiveError(f"{path} cannot be read ({error}): copy it again") from error
+    with open_lines(path) as lines:
+        reader = _Reader(path, lines, columns)
+        header = reader.header
+        places = [header.index(name) for name in columns]
+        width = max(places, default=-1) + 1
+        for line, cells in reader:
+            if not any(map(str.strip, cells)):
+                continue
+            if len(cells) < width or any(cells[len(header) :]):
+                raise ArchiveError(f"{path} line {line} does not have the header's fields: cut short?")
+            # Spreadsheets leave out blank cells at the end of a row.
+            yield line, dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=False))
 
 
 def read_header(path: Path) -> list[str]:
-    """Column names of a csv file; empty where the file is. Raises OSError or UnicodeDecodeError."""
-    with open(path, encoding="utf-8-sig", newline="") as stream:
-        return next(csv.reader(stream), [])
+    """Column names of a table as read_table has them; empty where the file is. Raises ArchiveError as open_lines."""
+    with open_lines(path) as lines:
+        return _Reader(path, lines, ()).header
+
+
+class _Reader:
+    """Rows of a table behind its header. Raises ArchiveError where the columns are not there, each once."""
+
+    def __init__(self, path: Path, lines: Iterator[str], columns: tuple[str, ...]):
+        self._path, self._skipped = path, 0
+        first = next(lines, "")
+        delimiter = None
+        if said := re.fullmatch(r"\s*sep=(.)\s*", first, re.IGNORECASE):  # a line that spreadsheets write and read
+            delimiter, self._skipped = said[1], 1
+            first = next(lines, "")
+        delimiter = delimiter or _delimiter(first, columns)
+        self._rows = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
+        names = self._take()
+        # A column without a name gets that which pandas gives it, so that no two are one.
+        self.header = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(names or [])]
+        missing = [name for name in columns if name not in self.header]
+        if missing:
+            raise ArchiveError(f"{path} has no column {', '.join(missing)}; its header is {self.header}")
+        if double := [name for name in columns if self.header.count(name) > 1]:
+            raise ArchiveError(f"{path} has {self.header.count(double[0])} columns {double[0]!r}: keep one of them")
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        """(line number, cells) of each row behind the header."""
+        while (cells := self._take()) is not None:
+            yield self._rows.line_num + self._skipped, cells
+
+    def _take(self) -> list[str] | None:
+        try:
+            return next(self._rows, None)
+        except csv.Error as error:
+            line = self._rows.line_num + self._skipped
+            raise ArchiveError(f"{self._path} line {line} cannot be read ({error}): copy it again") from error
+
+
+def _delimiter(header: str, columns: tuple[str, ...]) -> str:
+    """What parts the cells of a header: that which finds all columns, else that which finds several; a comma first."""
+    found: dict[str, list[str]] = {}
+    for delimiter in DELIMITERS:
+        with suppress(csv.Error):
+            found[delimiter] = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+    whole = (delimiter for delimiter, names in found.items() if columns and set(columns) <= set(names))
+    several = (delimiter for delimiter, names in found.items() if len(names) > 1)
+    return next(itertools.chain(whole, several), ",")
 
 
 def read_names(path: Path) -> list[str]:
@@ -68,11 +147,8 @@ def read_names(path: Path) -> list[str]:
 
     Raises ArchiveError where the file cannot be read.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArchiveError(f"{path} cannot be read ({error}): copy it again") from error
-    return [PurePosixPath(line.split()[0]).name for line in lines if line.strip()]
+    with open_lines(path) as lines:
+        return [PurePosixPath(line.split()[0]).name for line in lines if line.strip()]
 
 
 def read_json(path: Path) -> Any:
@@ -109,9 +185,14 @@ def label_code(text: str, path: Path, line: int, finding: str) -> int | None:
     try:
         return LABEL_CODES[text.strip()]
     except KeyError:
-        raise ArchiveError(
-            f"{path} line {line}: label {finding} is {text!r}; allowed: 1, 0, -1 (uncertain) or blank"
-        ) from None
+        pass
+    word = text.strip().lower()
+    hint = ""
+    if word in ("nan", "none", "null", "na", "n/a", "<na>", "nat", "-", "?"):
+        hint = ": for no label leave the cell blank"
+    elif word in ("true", "false", "yes", "no", "y", "n", "t", "f", "positive", "negative"):
+        hint = ": write 1 for yes and 0 for no"
+    raise ArchiveError(f"{path} line {line}: label {finding} is {text!r}; allowed: 1, 0, -1 (uncertain) or blank{hint}")
 
 
 def whole_number(text: str) -> int | None:

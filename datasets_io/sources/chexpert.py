@@ -4,23 +4,28 @@ The folder holds train.csv, valid.csv and the JPG tree that their Path column na
 four zip files, folders like "CheXpert-v1.0 batch 2 (train 1)" with the patients' folders, the first of them with the
 csv files and valid/. train.csv gives the split train, valid.csv val, and the public test labels (test.csv,
 test_labels.csv or groundtruth.csv) test.
-Raw codes 1, 0, -1 and blank are kept, and all views: a recipe decides what they mean.
+Raw codes 1, 0, -1 and blank are kept, and all views: a recipe decides what they mean. Whether a view is frontal, the
+column Frontal/Lateral says: 17 of its frontal rows have LL or RL in AP/PA, which elsewhere are lateral views.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from datasets_io.schema import ArchiveError, Record, known_view
 from datasets_io.sources.archive import (
+    LABEL_CODES,
     find_file,
+    is_below,
     label_code,
+    read_header,
     read_table,
     require_file,
     sex_code,
     snake_case,
     whole_number,
 )
+from datasets_io.untrusted import open_regular
 
 VERSION = 1
 COLUMNS = (
@@ -44,6 +49,16 @@ FINDINGS = tuple(snake_case(column) for column in COLUMNS)
 PUBLISHED = {"images": 223_648, "train": 223_414, "val": 234, "test": 668}
 BATCHES = "CheXpert-v1.0 batch *"
 TEST_NAMES = ("test.csv", "test_labels.csv", "groundtruth.csv")
+OTHER_NAMES = {"airspace_opacity": "Lung Opacity"}  # what tables of the test set call a finding
+LATERAL_CODES = ("LATERAL", "LL", "RL")  # of AP/PA, which recipes take for lateral views
+
+# Corrections, see registry.Source: names that enter the key of an archive which they touch.
+FRONTAL_CODES = "frontal rows whose AP/PA is a lateral code are FRONTAL"
+TEST_IN_BATCHES = "images of test studies are listed where a batch has them"
+TEST_COLUMNS = "columns of the test labels under other names are read"
+# Cells beside each other that only such rows have, in capitals, and more than those rows have: a lateral code anywhere.
+CODED_CELLS = (b",LL,", b",RL,", b",FRONTAL,LATERAL,", b",LATERAL,FRONTAL,")
+_TO_COMMAS = bytes.maketrans(b";\t\r\n", b",,,,")
 
 
 @dataclass(frozen=True)
@@ -59,23 +74,96 @@ def index_files(raw: Path, options: ChexpertOptions) -> list[Path]:
     train = require_file(place, ("train.csv",), "CheXpert")
     valid = require_file(place, ("valid.csv",), "CheXpert")
     test = _test_table(raw)
+    if test:
+        _test_columns(test)  # raises: a test set without labels must not be taken for one that is built already
     return [train, valid] + ([test] if test else [])
 
 
 def _batches(raw: Path) -> list[Path]:
     """The folders of the four zip files of v1.0, where they were unpacked beside each other."""
-    return sorted(path for path in raw.glob(BATCHES) if path.is_dir())
+    return sorted(path for path in raw.glob(BATCHES) if path.is_dir() and is_below(raw, path))
 
 
 def _test_table(raw: Path) -> Path | None:
     return next((found for place in (raw, *_batches(raw)) if (found := find_file(place, TEST_NAMES))), None)
 
 
+def _test_columns(path: Path) -> dict[str, str]:
+    """Finding as COLUMNS has it -> name of its column in the csv of the test labels, where it has one.
+
+    Raises ArchiveError where it has none at all, and where one is missing while an unknown column holds labels.
+    """
+    header = read_header(path)
+    known = {snake_case(column): column for column in COLUMNS} | OTHER_NAMES
+    found: dict[str, str] = {}
+    for name in header:
+        column = known.get(snake_case(name))
+        if column and found.setdefault(column, name) != name:
+            raise ArchiveError(f"{path} has columns {found[column]!r} and {name!r}, both {column}: keep one of them")
+    missing = [column for column in COLUMNS if column not in found]
+    if not found:
+        raise ArchiveError(f"{path} has no column of labels ({', '.join(COLUMNS)}); its header is {header}")
+    if missing and (unknown := _label_like(path, [name for name in header if snake_case(name) not in known])):
+        raise ArchiveError(
+            f"{path} has no column {', '.join(missing)}, but a column {unknown!r}, whose cells are labels: name it as"
+            " train.csv does, or take it away"
+        )
+    return found
+
+
+def _label_like(path: Path, names: list[str]) -> str | None:
+    """The first of some columns that has a label in some row, and nothing else in any."""
+    cells: dict[str, set[str]] = {name: set() for name in names if name}
+    for _, row in read_table(path, ()):
+        for name in cells:
+            cells[name].add(row[name].strip())
+    return next((name for name, values in cells.items() if {""} != values and values <= set(LABEL_CODES)), None)
+
+
 def notes(raw: Path, options: ChexpertOptions) -> list[str]:
-    """That there is no test split, where its csv is missing."""
-    if _test_table(raw):
-        return []
-    return [f"none of {', '.join(TEST_NAMES)} is there: the test split is empty"]
+    """That there is no test split, where its csv is missing; which of its columns are missing or named otherwise."""
+    train, valid, *test = index_files(raw, options)
+    said = []
+    if any(_has_coded(path) for path in (train, valid)):
+        said.append("Frontal/Lateral says which views are frontal, also of rows whose AP/PA is LL or RL")
+    if not test:
+        return [*said, f"none of {', '.join(TEST_NAMES)} is there: the test split is empty"]
+    columns = _test_columns(test[0])
+    said += [
+        f"{test[0].name} calls {column} {name!r}"
+        for column, name in columns.items()
+        if snake_case(name) != snake_case(column)
+    ]
+    if missing := [column for column in COLUMNS if column not in columns]:
+        said.append(f"{test[0].name} has no column {', '.join(missing)}: blank in the test split")
+    return said
+
+
+def corrections(raw: Path, options: ChexpertOptions) -> tuple[str, ...]:
+    """Which of the corrections above change a record of this archive."""
+    train, valid, *test = index_files(raw, options)
+    found = [FRONTAL_CODES] if any(_has_coded(path) for path in (train, valid, *test)) else []
+    for path in test:
+        if "Study" in read_header(path) and _in_a_batch(raw, path):
+            found.append(TEST_IN_BATCHES)
+        if any(name != column for column, name in _test_columns(path).items()):
+            found.append(TEST_COLUMNS)
+    return tuple(found)
+
+
+def _in_a_batch(raw: Path, test: Path) -> bool:
+    """Whether studies of the test set lie in a batch; one at the top of the archive was always listed."""
+    first = next((_below_root(row["Study"]) for _, row in read_table(test, ("Study",))), "")
+    patient = "/".join(first.split("/")[1:2])
+    # The first stands for all: to look for 500 over a network takes a second each time that a key is asked for.
+    return any((batch / "test").is_dir() or (batch / patient).is_dir() for batch in _batches(raw) if patient)
+
+
+def _has_coded(path: Path) -> bool:
+    """Whether a table may have a row of FRONTAL_CODES; asked of its bytes, since a key is often asked for."""
+    with open_regular(path) as stream:
+        cells = stream.read().translate(_TO_COMMAS, b' "').upper()
+    return any(coded in cells for coded in CODED_CELLS)
 
 
 def read_records(raw: Path, options: ChexpertOptions) -> Iterator[Record]:
@@ -85,9 +173,10 @@ def read_records(raw: Path, options: ChexpertOptions) -> Iterator[Record]:
     """
     train, valid, *test = index_files(raw, options)
     places = _patient_places(raw)
+    same = {column: column for column in COLUMNS}
     for path, split in ((train, "train"), (valid, "val")):
         for line, row in read_table(path, ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *COLUMNS)):
-            yield _record(row, row["Path"], split, places, path, line)
+            yield _record(row, row["Path"], split, (places, same), (path, line))
     for path in test:
         yield from _test_records(raw, places, path)
 
@@ -107,19 +196,28 @@ def _patient_places(raw: Path) -> dict[str, str]:
 
 def _test_records(raw: Path, places: dict[str, str], path: Path) -> Iterator[Record]:
     """Rows of images (column Path) or of studies (column Study, whose JPGs are then listed from the disk)."""
+    read_by = (places, _test_columns(path))
     for line, row in read_table(path, ()):
         if row.get("Path"):
-            yield _record(row, row["Path"], "test", places, path, line)
+            yield _record(row, row["Path"], "test", read_by, (path, line))
         elif row.get("Study"):
-            folder = _below_root(row["Study"])
-            if ".." in PurePosixPath(folder).parts:
+            study = _below_root(row["Study"])
+            if ".." in PurePosixPath(study).parts:
                 raise ArchiveError(f"{path} line {line}: study {row['Study']!r} leaves the archive")
+            folder = raw / _place(study, places)
             # A study that is not on the disk gives the name its image would have, which the build then finds absent.
-            images = sorted(image.name for image in (raw / folder).glob("*.jpg")) or ["view1_frontal.jpg"]
-            for image in images:
-                yield _record(row, f"{folder}/{image}", "test", places, path, line)
+            names = sorted(image.name for image in folder.glob("*.jpg")) if is_below(raw, folder) else []
+            for name in names or ["view1_frontal.jpg"]:
+                yield _record(row, f"{study}/{name}", "test", read_by, (path, line))
         else:
             raise ArchiveError(f"{path} line {line} has neither a Path nor a Study: is it the CheXpert test labels?")
+
+
+def _place(relative: str, places: Mapping[str, str]) -> str:
+    """`train/patient00001/...` as the csv has it -> as the archive has it, where the batches were not merged."""
+    parts = relative.split("/")
+    patient = "/".join(parts[:2])
+    return "/".join((places.get(patient, patient), *parts[2:]))
 
 
 def _below_root(path: str) -> str:
@@ -128,7 +226,16 @@ def _below_root(path: str) -> str:
     return rest if first.startswith("CheXpert") else f"{first}/{rest}"
 
 
-def _record(row: dict[str, str], path: str, split: str, places: dict[str, str], table: Path, line: int) -> Record:
+def _record(
+    row: dict[str, str],
+    path: str,
+    split: str,
+    read_by: tuple[Mapping[str, str], Mapping[str, str]],
+    at: tuple[Path, int],
+) -> Record:
+    """read_by: places as _place takes them, and finding -> name of its column. at: table and line of the row."""
+    places, columns = read_by
+    table, line = at
     relative = _below_root(path)
     parts = PurePosixPath(relative).parts
     if len(parts) != 4 or not parts[1].startswith("patient"):
@@ -138,8 +245,8 @@ def _record(row: dict[str, str], path: str, split: str, places: dict[str, str], 
         study_id=f"{parts[1]}/{parts[2]}",  # studies are numbered anew for each patient
         patient_id=parts[1],
         split=split,
-        path="/".join((places.get(f"{parts[0]}/{parts[1]}", f"{parts[0]}/{parts[1]}"), *parts[2:])),
-        labels=tuple(label_code(row.get(column) or "", table, line, column) for column in COLUMNS),
+        path=_place("/".join(parts), places),
+        labels=tuple(label_code(row.get(columns.get(column, "")) or "", table, line, column) for column in COLUMNS),
         view_position=_view(row, parts[3]),
         sex=sex_code(row.get("Sex") or ""),
         age=whole_number(row.get("Age") or ""),
@@ -151,4 +258,5 @@ def _view(row: dict[str, str], name: str) -> str:
     lateral = (row.get("Frontal/Lateral") or name).lower()
     if "lateral" in lateral:
         return "LATERAL"
-    return known_view(row.get("AP/PA")) or "FRONTAL"
+    code = known_view(row.get("AP/PA"))
+    return "FRONTAL" if code is None or code in LATERAL_CODES else code

@@ -2,7 +2,8 @@
 
 Columns: path (relative to the folder) and patient_id; optional split, image_id, study_id, view_position, sex,
 age, report (a whole report with FINDINGS: and IMPRESSION: headings), report_findings and report_impression
-(ready-made sections). Every other column is a finding, whose cells are 1, 0, -1 (uncertain) or blank.
+(ready-made sections). Every other column is a finding, whose cells are 1, 0, -1 (uncertain) or blank; a column of row
+numbers without a name, as pandas writes it, is left out.
 
 Ids go into the shards as they stand in the csv, and a path serves as image_id where there is none. Where these tell
 who somebody is, give a salt_file: ids are then replaced by salted hashes, the same for the same id.
@@ -14,18 +15,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets_io.schema import ArchiveError, Record, known_view
+from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources.archive import (
+    find_file,
     label_code,
     read_header,
     read_table,
     require_file,
+    require_folder,
     sex_code,
     snake_case,
     whole_number,
 )
-from datasets_io.sources.reports import one_line, sections_of
-from datasets_io.sources.splits import hash_split
+from datasets_io.sources.csv_paths import path_form, with_slashes
+from datasets_io.sources.csv_scan import Scan, scan
+from datasets_io.sources.headings import sections_in_any_form
+from datasets_io.sources.reports import one_line
+from datasets_io.sources.splits import case_notes, check_forms, hash_split
+from datasets_io.sources.views import view_code
+from datasets_io.untrusted import open_regular
 
 VERSION = 1
 MIN_SALT_BYTES = 16
@@ -41,6 +49,7 @@ OPTIONAL = (
     "report_findings",
     "report_impression",
 )
+OTHER_ENDINGS = (".gz", ".xz", ".bz2", ".zip", ".tsv", ".tab", ".txt", ".xlsx", ".xls", ".parquet")
 SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validate": "val", "validation": "val", "test": "test"}
 
 
@@ -55,6 +64,7 @@ class CsvOptions:
 def index_files(raw: Path, options: CsvOptions) -> list[Path]:
     """The csv, and the salt: another one gives other ids. Raises ArchiveError where the salt could be guessed."""
     table = _table(raw, options)
+    _check_header(table)
     if options.salt_file is None:
         return [table]
     salt = Path(options.salt_file)
@@ -67,63 +77,105 @@ def index_files(raw: Path, options: CsvOptions) -> list[Path]:
 
 
 def _table(raw: Path, options: CsvOptions) -> Path:
+    require_folder(raw, "a csv_images set")
+    if (found := find_file(raw, (options.table,))) is not None:
+        return found
+    stem = Path(options.table).stem
+    names = [f"{base}{ending}" for base in (options.table, stem) for ending in OTHER_ENDINGS]
+    if (other := find_file(raw, names)) is not None:
+        # Whether it can be read, read_table says; it takes packed tables as they are.
+        raise ArchiveError(
+            f"{raw} has no {options.table}, but {other.name}: say --option table={other.name} if that is the table"
+        )
     return require_file(raw, (options.table,), "a csv_images set")
+
+
+def _check_header(table: Path) -> None:
+    """Raises ArchiveError where a known column is there twice: which of the two counts, nobody could tell."""
+    header = read_header(table)
+    if double := [name for name in REQUIRED + OPTIONAL if header.count(name) > 1]:
+        raise ArchiveError(f"{table} has {header.count(double[0])} columns {double[0]!r}: keep one of them")
 
 
 def _ids(options: CsvOptions) -> Callable[[str, str], str]:
     """(kind, id) -> the id for the shards. 64 bits: two of a million ids are equal with probability 3e-8."""
     if options.salt_file is None:
         return lambda kind, text: text
-    salt = Path(options.salt_file).read_bytes()
+    with open_regular(options.salt_file) as stream:
+        salt = stream.read()
     return lambda kind, text: hmac.new(salt, f"{kind}\n{text}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def findings_in(raw: Path, options: CsvOptions) -> tuple[str, ...]:
     """The label columns of the csv, in its order, in snake_case. Raises ArchiveError where two become one name."""
     table = _table(raw, options)
-    findings = tuple(snake_case(name) for name in _label_columns(table))
+    findings = tuple(snake_case(name) for name in _label_columns(_scan(table)))
     if "" in findings or len(set(findings)) != len(findings):
         raise ArchiveError(f"{table} has label columns {', '.join(findings)}: each needs a name of its own")
     return findings
 
 
 def notes(raw: Path, options: CsvOptions) -> list[str]:
-    """How patients were split, where the csv does not say."""
+    """How patients were split, where the csv does not say, and what was taken for something else than it says."""
     table = _table(raw, options)
-    if "split" in read_header(table):
-        return []
-    return [f"{table.name} has no column split: patients were cut 70-10-20 into train, val and test by a hash"]
+    found = _scan(table)
+    said = [*found.notes(), *path_form(raw, found.paths).notes()]
+    if "split" not in found.header:
+        said.insert(
+            0, f"{table.name} has no column split: patients were cut 70-10-20 into train, val and test by a hash"
+        )
+    if options.salt_file is not None:  # of ids that are not hashed, the build says it with an example
+        rows = read_table(table, REQUIRED)
+        ids = {row["patient_id"].strip(): _split(row, row["patient_id"].strip(), table, line) for line, row in rows}
+        said += case_notes(ids, named=False)
+    return said
+
+
+def corrections(raw: Path, options: CsvOptions) -> tuple[str, ...]:
+    """What is read otherwise than before in this csv: names that enter its key, see registry.Source."""
+    return _scan(_table(raw, options)).corrections
 
 
 def read_records(raw: Path, options: CsvOptions) -> Iterator[Record]:
     """One Record a row of the csv, in its order. Raises ArchiveError for an empty path or id, a bad label or split."""
     table = _table(raw, options)
-    label_columns = _label_columns(table)
+    found = _scan(table)
+    label_columns = _label_columns(found)
     index_files(raw, options)  # for its check of the salt, before the first id is hashed
     hashed = _ids(options)
+    form = path_form(raw, found.paths)
+    split_of: dict[str, str] = {}
     for line, row in read_table(table, REQUIRED + tuple(label_columns)):
-        path, patient = row["path"].strip(), row["patient_id"].strip()
+        path, patient = form.below(with_slashes(row["path"].strip())), row["patient_id"].strip()
         if not path or not patient:
             raise ArchiveError(f"{table} line {line} has an empty path or patient_id: both are needed in every row")
-        findings, impression = sections_of(row.get("report") or "")
+        findings, impression = sections_in_any_form(row.get("report") or "")
+        split = split_of[patient] = _split(row, patient, table, line)
         # The kind is hashed too, so that a patient and a study of the same id do not share a hash.
         yield Record(
             image_id=hashed("image", (row.get("image_id") or path).strip()),
             study_id=hashed("study", (row.get("study_id") or path).strip()),
             patient_id=hashed("patient", patient),
-            split=_split(row, patient, table, line),
+            split=split,
             path=path,
             labels=tuple(label_code(row[column], table, line, column) for column in label_columns),
-            view_position=known_view(row.get("view_position")),
+            view_position=view_code(row.get("view_position")),
             sex=sex_code(row.get("sex") or ""),
             age=whole_number(row.get("age") or ""),
             report_findings=one_line(row.get("report_findings")) or findings,
             report_impression=one_line(row.get("report_impression")) or impression,
         )
+    if options.salt_file is not None:
+        check_forms(split_of)  # here, where ids are not hashed yet
 
 
-def _label_columns(table: Path) -> list[str]:
-    return [name for name in read_header(table) if name not in REQUIRED + OPTIONAL]
+def _scan(table: Path) -> Scan:
+    return scan(table, REQUIRED + OPTIONAL)
+
+
+def _label_columns(found: Scan) -> list[str]:
+    known = {*REQUIRED, *OPTIONAL, *found.left_out}
+    return [name for name in found.header if name not in known]
 
 
 def _split(row: dict[str, str], patient: str, table: Path, line: int) -> str:

@@ -6,18 +6,17 @@ mimic-cxr-2.0.0-{split,metadata,chexpert}.csv.gz, which are used with either tre
 Raw codes 1, 0, -1 and blank are kept, and all views.
 """
 
-import os
 import re
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets_io.fingerprint import added
 from datasets_io.schema import ArchiveError, Record, known_view
 from datasets_io.sources.archive import find_file, label_code, read_table, require_folder, snake_case
+from datasets_io.sources.elsewhere import hint, packed_in, packed_text
+from datasets_io.sources.mimic_reports import read_reports, reports_note, reports_root, study_folder
 from datasets_io.sources.parts.mimic_test_labels import TEST_LABELS, read_test_labels, test_labels_file
-from datasets_io.sources.reports import STUDIES_WITHOUT_SECTIONS, sections_of
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1
@@ -43,9 +42,6 @@ FALLBACK_SPLIT = (("train", 98), ("val", 1), ("test", 1))  # about the official 
 # Of 2.0.0 and 2.1.0: the images of the PhysioNet page, and rows of mimic-cxr-2.0.0-split.csv.gz. Studies are 227,835
 # there and 227,827 with MIMIC-CXR-JPG, so they are not compared.
 PUBLISHED = {"images": 377_110, "train": 368_960, "val": 2_991, "test": 5_159}
-READERS = 16  # reports are small files, often on a network disk
-MAX_MISSING_REPORTS = 0.01
-MAX_REPORT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -90,9 +86,26 @@ def notes(raw: Path, options: MimicOptions) -> list[str]:
         "metadata": "view positions are those of the DICOM headers, and blank for JPG files",
         "chexpert": "all labels are blank",
     }
-    return [
+    missing = [
         f"mimic-cxr-2.0.0-{kind}.csv.gz is missing: {text}" for kind, text in instead.items() if not _table(raw, kind)
     ]
+    studies = _studies(_listed_images(_image_list(raw)))
+    return missing + reports_note(raw, options.reports_dir, studies)
+
+
+def looked_for(raw: Path, options: MimicOptions) -> dict[str, tuple[Path, list[str]]]:
+    """The images and reports that read_records names, without a look into any of them."""
+    rows = _listed_images(_image_list(raw))
+    # Where no image is there, either tree is as absent as the other; read_records says it.
+    suffix = _found_suffix(raw, options, rows) or "dcm"
+    studies = _studies(rows)
+    return {
+        "images": (raw, [f"{study_folder((subject, study))}/{dicom}.{suffix}" for subject, study, dicom in rows]),
+        "reports": (
+            reports_root(raw, options.reports_dir, studies),
+            [f"{study_folder(study)}.txt" for study in studies],
+        ),
+    }
 
 
 def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:
@@ -102,12 +115,12 @@ def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:
     reports are missing and some not.
     """
     rows = _listed_images(_image_list(raw))
-    # A report belongs to a study, which may have several images: dict.fromkeys below names each study once, in order.
     splits = _column(raw, "split", "split")
     views = _column(raw, "metadata", "ViewPosition")
     labels = _labels(raw)
     of_test = labels if options.test_labels == "chexpert" else read_test_labels(raw, COLUMNS)
-    reports = _read_reports(raw, options, dict.fromkeys((subject, study) for subject, study, _ in rows))
+    studies = _studies(rows)
+    reports = read_reports(reports_root(raw, options.reports_dir, studies), studies)
     suffix = _suffix(raw, options, rows)
     for subject, study, dicom in rows:
         findings, impression = reports[subject, study]
@@ -117,7 +130,7 @@ def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:
             study_id=study,
             patient_id=subject,
             split=split,
-            path=f"{_study_folder(subject, study)}/{dicom}.{suffix}",
+            path=f"{study_folder((subject, study))}/{dicom}.{suffix}",
             labels=(of_test if split == "test" else labels).get(study, (None,) * len(FINDINGS)),
             view_position=known_view(views.get(dicom)) if views else None,
             report_findings=findings,
@@ -130,9 +143,9 @@ def _image_list(raw: Path) -> Path:
         if path := _table(raw, kind):
             return path
     # A common slip: the folder above, as wget -r or unzip made it, is given as --raw.
-    below = sorted({path.parent for path in raw.glob("*/cxr-record-list.csv*")})
-    hint = f"did you mean --raw {below[0]}?" if below else "they are at the top of the archive"
-    raise ArchiveError(f"{raw} has neither cxr-record-list.csv.gz nor mimic-cxr-2.0.0-split.csv.gz: {hint}")
+    names = [f"{stem}.csv{end}" for stem in ("cxr-record-list", "mimic-cxr-2.0.0-split") for end in (".gz", "")]
+    what_to_do = hint(raw, names, "they are at the top of the archive")
+    raise ArchiveError(f"{raw} has neither cxr-record-list.csv.gz nor mimic-cxr-2.0.0-split.csv.gz{what_to_do}")
 
 
 def _listed_images(path: Path) -> list[tuple[str, str, str]]:
@@ -148,8 +161,9 @@ def _listed_images(path: Path) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _study_folder(subject: str, study: str) -> str:
-    return f"files/p{subject[:2]}/p{subject}/s{study}"
+def _studies(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """(subject, study) of every study once, in the order of the images, of which it may have several."""
+    return list(dict.fromkeys((subject, study) for subject, study, _ in rows))
 
 
 def _column(raw: Path, kind: str, column: str) -> dict[str, str]:
@@ -182,51 +196,23 @@ def _split(raw: Path, splits: dict[str, str], dicom: str, subject: str) -> str:
 
 
 def _suffix(raw: Path, options: MimicOptions, rows: list[tuple[str, str, str]]) -> str:
+    """As _found_suffix. Raises ArchiveError where no image is there."""
+    if suffix := _found_suffix(raw, options, rows):
+        return suffix
+    subject, study, dicom = rows[0]
+    packed = packed_text(packed_in(raw))
+    raise ArchiveError(
+        f"none of the {len(rows)} images that {_image_list(raw).name} lists is below {raw}"
+        f" (e.g. {study_folder((subject, study))}/{dicom}.dcm or .jpg): {packed or 'copy files/ there'}"
+    )
+
+
+def _found_suffix(raw: Path, options: MimicOptions, rows: list[tuple[str, str, str]]) -> str | None:
     """'dcm' or 'jpg': that of the first listed image which is there."""
     if options.images != "auto":
         return options.images
     for subject, study, dicom in rows:
         for suffix in ("dcm", "jpg"):
-            if (raw / _study_folder(subject, study) / f"{dicom}.{suffix}").is_file():
+            if (raw / study_folder((subject, study)) / f"{dicom}.{suffix}").is_file():
                 return suffix
-    raise ArchiveError(
-        f"none of the {len(rows)} images that {_image_list(raw).name} lists is below {raw}"
-        f" (e.g. {_study_folder(*rows[0][:2])}/{rows[0][2]}.dcm or .jpg): copy files/ there"
-    )
-
-
-def _read_reports(
-    raw: Path, options: MimicOptions, studies: Iterable[tuple[str, str]]
-) -> dict[tuple[str, str], tuple[str | None, str | None]]:
-    """(subject, study) -> (findings, impression). All reports may be absent (the JPG tree), or next to none."""
-    root = Path(options.reports_dir) if options.reports_dir else raw
-    if options.reports_dir and not (root / "files").is_dir():
-        raise ArchiveError(f"reports_dir {root} has no folder files/: unpack mimic-cxr-reports.zip there")
-    keys = list(studies)
-    inside = f"{os.path.realpath(root)}{os.sep}"
-    with ThreadPoolExecutor(READERS) as pool:
-        texts = list(pool.map(lambda key: _read_report(root / f"{_study_folder(*key)}.txt", inside), keys))
-    missing = [key for key, text in zip(keys, texts, strict=True) if text is None]
-    # More than 1% but not all: a copy that was interrupted. None at all is the JPG tree, a choice.
-    if MAX_MISSING_REPORTS * len(keys) < len(missing) < len(keys):
-        raise ArchiveError(
-            f"{len(missing)} of {len(keys)} reports are missing below {root} (e.g. {_study_folder(*missing[0])}.txt):"
-            " finish unpacking mimic-cxr-reports.zip, or take all reports away to build without them"
-        )
-    return {
-        key: (None, None) if text is None or key[1] in STUDIES_WITHOUT_SECTIONS else sections_of(text)
-        for key, text in zip(keys, texts, strict=True)
-    }
-
-
-def _read_report(path: Path, inside: str) -> str | None:
-    """The text, or None where there is no report. `inside`: the real folder that no link may leave."""
-    if not os.path.realpath(path).startswith(inside):
-        raise ArchiveError(f"report {path} is a link out of {inside}: nothing outside of the archive is read")
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(MAX_REPORT_BYTES).decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ArchiveError(f"report {path} cannot be read ({error.strerror}): copy it again") from error
+    return None

@@ -1,7 +1,8 @@
 """NIH ChestX-ray14: which images are there, with which labels (Wang et al., 2017)?
 
 The folder holds Data_Entry_2017.csv (or Data_Entry_2017_v2020.csv), train_val_list.txt, test_list.txt and the
-PNGs in images/ or images_001/images/ to images_012/images/. "No Finding" means that all 14 labels are 0.
+PNGs in images/ or images_001/images/ to images_012/images/; Kaggle's copy of 224 pixels has them in
+images-224/images-224/. "No Finding" means that all 14 labels are 0.
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from datasets_io.sources.archive import (
     snake_case,
     whole_number,
 )
+from datasets_io.sources.elsewhere import packed_in, packed_text
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1
@@ -41,6 +43,8 @@ CSV_NAMES = (
 FINDINGS = tuple(snake_case(name) for name in CSV_NAMES)
 DATA_ENTRY = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 SPLIT_CHOICES = ("official", "patient_70_10_20", "lists")
+# The second names are those of Kaggle's copies.
+OFFICIAL_LISTS = (("train_val_list.txt", "train_val_list_NIH.txt"), ("test_list.txt", "test_list_NIH.txt"))
 LISTS = (
     ("train", ("train_list.txt", "train.txt")),
     ("val", ("val_list.txt", "val.txt", "valid_list.txt")),
@@ -71,7 +75,7 @@ def index_files(raw: Path, options: NihOptions) -> list[Path]:
     """The label csv, then the lists that the split needs, in the order of its names. Raises ArchiveError."""
     table = require_file(raw, DATA_ENTRY, "NIH ChestX-ray14")
     if options.split == "official":
-        return [table] + [require_file(raw, (n,), "NIH ChestX-ray14") for n in ("train_val_list.txt", "test_list.txt")]
+        return [table] + [require_file(raw, names, "NIH ChestX-ray14") for names in OFFICIAL_LISTS]
     if options.split == "lists":
         assert options.lists_dir is not None  # NihOptions refuses "lists" without a folder
         folder = Path(options.lists_dir)
@@ -89,6 +93,8 @@ def notes(raw: Path, options: NihOptions) -> list[str]:
     found = []
     if all((raw / name).is_file() for name in DATA_ENTRY):
         found.append(f"{DATA_ENTRY[0]} and {DATA_ENTRY[1]} are both there: the labels are those of {DATA_ENTRY[0]}")
+    if not (raw / "images").is_dir() and not list(raw.glob("images_*")):
+        found += [f"images are those of {folder.relative_to(raw).as_posix()}/" for folder in _image_folders(raw)]
     if options.split == "lists":
         counts = tuple(len(read_names(path)) for path in index_files(raw, options)[1:])
         same = "as" if counts == PAPER_COUNTS else "not as"
@@ -133,11 +139,30 @@ def read_records(raw: Path, options: NihOptions) -> Iterator[Record]:
 def _image_places(raw: Path) -> dict[str, str]:
     """Image name -> path relative to `raw`, from the folders that are there."""
     require_folder(raw, "NIH ChestX-ray14")
-    folders = [raw / "images", *sorted(raw.glob("images_*/images"))]
-    present = [folder for folder in folders if folder.is_dir()]
-    if not present:
-        raise ArchiveError(f"{raw} has neither images/ nor images_001/images/ to images_012/images/: unpack them there")
-    return {path.name: path.relative_to(raw).as_posix() for folder in present for path in folder.iterdir()}
+    folders = _image_folders(raw)
+    if not folders:
+        packed = packed_text(packed_in(raw))
+        raise ArchiveError(
+            f"{raw} has neither images/ nor images_001/images/ to images_012/images/: {packed or 'unpack them there'}"
+        )
+    return {path.name: path.relative_to(raw).as_posix() for folder in folders for path in folder.iterdir()}
+
+
+def _image_folders(raw: Path) -> list[Path]:
+    """Folders of images: the archive's own, else those of the one smaller copy that is there (`images-224`)."""
+    official = [raw / "images", raw / "images" / "images", *map(_inner, sorted(raw.glob("images_*")))]
+    if present := [folder for folder in official if folder.is_dir()]:
+        return present
+    copies = [folder for folder in map(_inner, sorted(raw.glob("images-*"))) if folder.is_dir()]
+    if len(copies) > 1:
+        names = " and in ".join(folder.relative_to(raw).as_posix() for folder in copies)
+        raise ArchiveError(f"images of {raw} are in {names}: give a folder that has one of these copies only")
+    return copies
+
+
+def _inner(folder: Path) -> Path:
+    """images_001/images or images-224/images-224, where it is there; else the folder itself, unpacked without it."""
+    return next((folder / name for name in ("images", folder.name) if (folder / name).is_dir()), folder)
 
 
 def _named_splits(options: NihOptions, lists: list[Path]) -> dict[str, str]:

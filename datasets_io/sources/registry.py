@@ -1,6 +1,6 @@
 """Which sources there are: an explicit dict. A new source is one file in datasets_io/sources and one entry here."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -40,6 +40,10 @@ def _always(raw: Path, options: SourceOptions) -> bool:
     return True
 
 
+def _no_corrections(raw: Path, options: SourceOptions) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Source:
     """How one dataset's official archive is read.
@@ -57,7 +61,12 @@ class Source:
     shares_pictures_with: those whose pictures do under other ids, so that nothing can tell which. splits: those that
     the archive can have.
     how_to_get: where the archive comes from and what becomes of it, for the doctor; "" for one's own images.
-    Raise `version` when the records of the same archive change.
+    looked_for: kind of file -> (folder, paths below it) of all that is read or looked for besides the index files, such
+    as reports; images are the records' own where it does not name them. What is absent enters the key of a build, and
+    the manifest has sizes and numbers, so that files which arrive or change later are seen.
+    Raise `version` when the records of the same archive change. Where that touches few archives, corrections(raw,
+    options) names what is read otherwise than `version` says in this one: the names enter its key, and archives that
+    no correction touches keep theirs. A name never means something else later.
 
     The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,
     which differs from source to source, and BuildSpec has checked it before any of them is called.
@@ -81,6 +90,8 @@ class Source:
     shares_pictures_with: tuple[str, ...] = ()
     splits: tuple[str, ...] = SPLITS
     how_to_get: str = ""
+    looked_for: Callable[[Path, Any], Mapping[str, tuple[Path, Sequence[str]]]] | None = None
+    corrections: Callable[[Path, Any], tuple[str, ...]] = _no_corrections
 
 
 SOURCES: dict[str, Source] = {
@@ -97,6 +108,7 @@ SOURCES: dict[str, Source] = {
         order="hash",
         published=mimic_cxr.PUBLISHED,
         official_split=mimic_cxr.official_split,
+        looked_for=mimic_cxr.looked_for,
     ),
     "chexpert": Source(
         "chexpert",
@@ -109,6 +121,7 @@ SOURCES: dict[str, Source] = {
         notes=chexpert.notes,
         published=chexpert.PUBLISHED,
         how_to_get="sign its agreement at https://stanfordmlgroup.github.io/competitions/chexpert",
+        corrections=chexpert.corrections,
     ),
     "nih_cxr14": Source(
         "nih_cxr14",
@@ -175,6 +188,7 @@ SOURCES: dict[str, Source] = {
         csv_images.read_records,
         findings_in=csv_images.findings_in,
         notes=csv_images.notes,
+        corrections=csv_images.corrections,
     ),
     "vindr_cxr": Source(
         "vindr_cxr",

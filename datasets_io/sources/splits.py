@@ -1,7 +1,9 @@
 """Which split a patient belongs to, and whether any patient is in two."""
 
 import hashlib
-from collections.abc import Iterable
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 
 from datasets_io.schema import SPLITS, ArchiveError, Record
 
@@ -46,3 +48,53 @@ def check_splits(records: Iterable[Record]) -> None:
             f"{len(crossing)} of {len(split_of)} patients are in more than one split (e.g. patient {patient} in {pair})"
             ": give each patient one split, or results on val and test would be too good"
         )
+    check_forms(split_of)
+
+
+def check_forms(split_of: Mapping[str, str]) -> None:
+    """Raises ArchiveError where two patients of different splits have one id, written in two ways.
+
+    split_of: patient -> split. Ids are one where they differ in Unicode form, in blanks, or as whole numbers are
+    written (7, 007, 7.0).
+    """
+    if pairs := _alike(split_of, one_form):
+        first, second = pairs[0]
+        raise ArchiveError(
+            f"{len(pairs)} of {len(split_of)} patients have the id of another one, written in another way, and are in"
+            f" another split (e.g. {first!a} in {split_of[first]} and {second!a} in {split_of[second]}): write each id"
+            " in one way, or results on val and test would be too good"
+        )
+
+
+def case_notes(split_of: Mapping[str, str], named: bool = True) -> list[str]:
+    """A sentence where ids of patients in different splits differ in capitals alone; with an example where `named`.
+
+    Such ids may be two persons': some hospitals' ids mean something else in capitals.
+    """
+    pairs = _alike(split_of, lambda text: one_form(text).casefold())
+    if not pairs:
+        return []
+    first, second = pairs[0]
+    example = f" (e.g. {first!a} in {split_of[first]} and {second!a} in {split_of[second]})" if named else ""
+    return [
+        f"{len(pairs)} patients' ids differ from another one in capitals alone and are in another split{example}: if"
+        " they are one person, write the id in one way, or results on val and test are too good"
+    ]
+
+
+def one_form(patient_id: str) -> str:
+    """An id without what differs between programs that write it: Unicode form, blanks, zeros of whole numbers."""
+    text = " ".join(unicodedata.normalize("NFKC", patient_id).split())
+    number = re.fullmatch(r"0*(\d+?)(?:\.0*)?", text)
+    return number[1] if number else text
+
+
+def _alike(split_of: Mapping[str, str], form: Callable[[str], str]) -> list[tuple[str, str]]:
+    """Pairs of patients in different splits whose ids have one form, the first that has it before each other one."""
+    first_of: dict[str, str] = {}
+    pairs = []
+    for patient, split in split_of.items():
+        first = first_of.setdefault(form(patient), patient)
+        if split_of[first] != split:
+            pairs.append((first, patient))
+    return pairs

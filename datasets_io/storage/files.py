@@ -90,7 +90,7 @@ def file_in_the_way(folder: str | Path) -> str | None:
 
 
 class ReadFiles:
-    """The calls that read one storage root: read, exists, list, sizes, ages. None could change anything below it.
+    """The calls that read one storage root: read, exists, folders, list, sizes, ages. None could change anything there.
 
     Paths are relative to the root, with forward slashes. Calls are repeated while the storage is unreachable (see
     `patiently`), then raise its OSError.
@@ -118,6 +118,13 @@ class ReadFiles:
     def exists(self, path: str) -> bool:
         """Whether a file or folder is there; on an object store, also whether any object lies below the path."""
         return self._kind(path) != pafs.FileType.NotFound
+
+    def folders(self, prefix: str) -> list[str]:
+        """Folders directly in a folder, relative to the root, sorted, whatever lies below them."""
+        selector = pafs.FileSelector(self.full(prefix), allow_not_found=True)
+        start = len(self.root) + 1
+        found = patiently(lambda: self.fs.get_file_info(selector))
+        return sorted(info.path[start:] for info in found if info.type == pafs.FileType.Directory)
 
     def list(self, prefix: str = "", ending: str | tuple[str, ...] = "") -> list[str]:
         """Every file below a folder whose path ends so, relative to the root, sorted; temporary files left out."""

@@ -1,7 +1,7 @@
 """Are the shards of a study there? What is missing is checked before any work, and built once."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from datasets_io.build.checks import check_archive
@@ -9,6 +9,7 @@ from datasets_io.build.corpus import build
 from datasets_io.build.spec import BuildSpec, options_of
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.schema import Record
+from datasets_io.sources.mimic_reports import NO_REPORT
 from datasets_io.sources.registry import get_source
 from datasets_io.synthetic.archives import write_archives
 from sweep.store.damage import DATA
@@ -51,7 +52,17 @@ def check_data(study: Study, plans: dict[str, DataPlan], store: ReadStore) -> No
             train, val = kept.count("train"), kept.count("val")
         else:
             continue  # synthetic archives, still to be written
+        if required and not train and (why := _no_report(built.get(name), corpus)):
+            raise ValueError(f"{name} has 0 training images with an impression: {why}")
         _check_sizes(name, recipes, train, val, "images with an impression" if required else "images")
+
+
+def _no_report(manifest: Manifest | None, plan: DataPlan) -> str:
+    """What the corpus, or the archive that it is to be built of, says where no report was found; "" if nothing."""
+    notes: Sequence[str] = manifest.notes if manifest else ()
+    if manifest is None and plan.raw is not None:
+        notes = get_source(plan.spec.source).notes(plan.raw, options_of(plan.spec))
+    return next((note for note in notes if note.startswith(NO_REPORT)), "")
 
 
 def _check_findings(study: Study, plans: Mapping[str, DataPlan], built: Mapping[str, Manifest]) -> None:
@@ -94,10 +105,12 @@ def build_data(
                 say(f"{holders[DATA]} builds data in this storage: waiting for it. Ctrl-C leaves it alone.")
             named = True
             time.sleep(WAIT_SECONDS)
-        return _build(study, plans, store, show)
+        return _build(study, plans, store, show, say)
 
 
-def _build(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -> dict[str, str]:
+def _build(
+    study: Study, plans: dict[str, DataPlan], store: Store, show: Show, say: Callable[[str], None]
+) -> dict[str, str]:
     # Folders are named after what the archives hold, so those of synthetic ones are known once they are written.
     if any(plan.folder is None for plan in plans.values()):
         assert study.synthetic is not None, "an archive that is named can be read, and its folder is known"
@@ -111,7 +124,7 @@ def _build(study: Study, plans: dict[str, DataPlan], store: Store, show: Show) -
         # Equal specs of one archive have one folder, whatever uses it in the study: the first builds it for all.
         if not plan.built and plan.folder not in folders.values():
             assert plan.raw is not None, "what is not built has an archive, or plan_data would have refused it"
-            build(plan.spec, plan.raw, store.files, progress=_named(f"ingest {label}", show))
+            build(plan.spec, plan.raw, store.files, progress=_named(f"ingest {label}", show), say=say)
         folders[label] = plan.folder
     check_same_images(study, folders, manifests(folders, store), store.files)
     return folders

@@ -48,6 +48,8 @@ def print_plan(
     for label, data in plans.items():
         counts[label] = _counts(label, data, built, study)
         display.say(_data_line(label, data, counts[label]))
+        for sentence in data.beside:
+            display.say(f"    note: {sentence}")
     for names, line in input_lines(study):
         display.say(f"  images of {names}: {line}")
     for line in (*_plan_lines(plan, left), *_damage_lines((*sources.damage, *damaged))):

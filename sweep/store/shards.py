@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets_io.build.spec import BuildSpec, data_folder, identity_of
+from datasets_io.build.complete import complete_of, open_complete, others_of_it
+from datasets_io.build.inventory import Inventory, take_inventory
+from datasets_io.build.spec import BuildSpec, identity_of, options_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest
 from datasets_io.corpus.read import local_cache, read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError
-from datasets_io.sources.registry import SOURCES, get_source
+from datasets_io.sources.registry import SOURCES, SourceOptions, get_source
 from datasets_io.synthetic.archives import is_written
 from sweep.store.damage import DATA, data_damage
 from sweep.store.shard_checks import whole_manifest
@@ -27,12 +29,14 @@ class DataPlan:
 
     raw: its archive; None for shards found in the storage, and for synthetic archives that are not written yet.
     folder: of its shards; None where it cannot be known before the archive is written. built: whether they are there.
+    beside: sentences about shards of the same csv files that were built when other files of the archive were there.
     """
 
     spec: BuildSpec
     raw: Path | None
     folder: str | None
     built: bool
+    beside: tuple[str, ...] = ()
 
 
 def data_folders(study: Study, raw: Sequence[str], store: ReadStore) -> dict[str, str]:
@@ -67,7 +71,7 @@ def raw_archives(study: Study, raw: Sequence[str], store: ReadStore) -> dict[str
 def _planned(study: Study, named: dict[str, Path], store: ReadStore) -> dict[str, DataPlan]:
     """As plan_data where an archive is named or the study is synthetic; else nothing: the storage alone is asked."""
     if named or study.synthetic is not None:
-        return plan_data(study, named, store)
+        return plan_data(study, named, store, check=False)
     return {}
 
 
@@ -165,22 +169,24 @@ def synthetic_root(study: Study, store: ReadStore) -> Path:
     return base / RAW / name
 
 
-def plan_data(study: Study, raw: Mapping[str, Path], store: ReadStore) -> dict[str, DataPlan]:
+def plan_data(study: Study, raw: Mapping[str, Path], store: ReadStore, *, check: bool = True) -> dict[str, DataPlan]:
     """Label of a build -> where its data comes from. Writes nothing. raw: as `parse_raw` gives.
 
-    Raises ValueError for an archive that the study does not read, and where the storage lacks a build or has several
-    of it.
+    check: whether a build that is there is compared with the archive as it is now. Raises ValueError for an archive
+    that the study does not read, where the storage lacks a build or has several of it, and where a build was made of
+    other files than the archive has now.
     """
     archives = archives_of(study, raw)
     builds = study.data_builds()
     # Synthetic data stands in only where no archive is named.
     if not raw and study.synthetic is not None:
-        return _plan_synthetic(study, store, builds)
+        return _plan_synthetic(study, store, builds, check)
     found: dict[str, DataPlan] = {}
+    taken: Inventories = {}
     for build in builds:
         if build.instance in archives:
             with naming(build.label, build.spec):
-                found[build.label] = _plan_of(build.spec, archives[build.instance], store)
+                found[build.label] = _plan_of(build.spec, archives[build.instance], store, check, taken)
     for build in builds:  # in a second pass: an archive that is not whole is named before a build that is not there
         if build.label not in found:
             recorded = _recorded(study, build.label, builds_of(store, build.spec), store)
@@ -201,9 +207,24 @@ def naming(label: str, spec: BuildSpec) -> Iterator[None]:
         raise ArchiveError(f"{label}: {error}") from error
 
 
-def _plan_of(spec: BuildSpec, raw: Path, store: ReadStore) -> DataPlan:
-    folder = data_folder(spec, raw)
-    return DataPlan(spec, raw, folder, store.files.exists(f"{folder}/{MANIFEST}"))
+Inventories = dict[tuple[str, SourceOptions, Path], Inventory]
+
+
+def _plan_of(spec: BuildSpec, raw: Path, store: ReadStore, check: bool, taken: Inventories) -> DataPlan:
+    """check: False where results are read: they were computed on what is there, whatever the archive is by now.
+
+    taken: inventories of this call, to which new ones are added: sizes and shapes of one archive share one.
+    """
+    if not check and (folder := complete_of(spec, raw, store.files)):
+        return DataPlan(
+            spec, raw, folder, True
+        )  # without a look at the files of an archive, of which there may be 10^6
+    archive = (spec.source, options_of(spec), raw)
+    if archive not in taken:
+        taken[archive] = take_inventory(spec, raw)
+    opened = open_complete(spec, raw, taken[archive], store.files, check=check)
+    beside = () if opened.built else others_of_it(spec, taken[archive], store.files)
+    return DataPlan(spec, raw, opened.folder, opened.built, tuple(beside))
 
 
 def built_folders(plans: Mapping[str, DataPlan]) -> dict[str, str]:
@@ -211,7 +232,7 @@ def built_folders(plans: Mapping[str, DataPlan]) -> dict[str, str]:
     return {label: plan.folder for label, plan in plans.items() if plan.built and plan.folder is not None}
 
 
-def _plan_synthetic(study: Study, store: ReadStore, builds: Sequence[Build]) -> dict[str, DataPlan]:
+def _plan_synthetic(study: Study, store: ReadStore, builds: Sequence[Build], check: bool) -> dict[str, DataPlan]:
     assert study.synthetic is not None, "only studies with synthetic data come here"
     for build in builds:
         if build.source not in study.synthetic.image_counts():
@@ -223,7 +244,8 @@ def _plan_synthetic(study: Study, store: ReadStore, builds: Sequence[Build]) -> 
     if archives is None:
         # Folders are named by the archives' content, which is not known yet.
         return {build.label: DataPlan(build.spec, None, None, False) for build in builds}
-    return {build.label: _plan_of(build.spec, archives[build.source], store) for build in builds}
+    taken: Inventories = {}
+    return {build.label: _plan_of(build.spec, archives[build.source], store, check, taken) for build in builds}
 
 
 def builds_of(store: ReadStore, spec: BuildSpec) -> list[str]:

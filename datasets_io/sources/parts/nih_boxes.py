@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError
-from datasets_io.sources.archive import snake_case
+from datasets_io.sources.archive import find_file, snake_case
 from datasets_io.sources.nih_cxr14 import FINDINGS, NihOptions
 from datasets_io.sources.regions import BOX, Region
+from datasets_io.sources.table_text import open_lines
 
 BOX_LIST = "BBox_List_2017.csv"
 NAMES = {"infiltrate": "infiltration"}  # the list's own spelling of a label
@@ -33,12 +34,12 @@ def read_boxes(raw: Path) -> tuple[Box, ...]:
 
     The header's last name has commas in its brackets, so columns are taken by place: image, label, x, y, w, h.
     """
-    path = Path(raw) / BOX_LIST
-    if not path.is_file():
+    path = find_file(Path(raw), (BOX_LIST,))
+    if path is None:
         return ()
     boxes = []
-    with open(path, newline="", encoding="utf-8-sig") as stream:
-        for line, row in enumerate(csv.reader(stream), start=1):
+    with open_lines(path) as lines:
+        for line, row in enumerate(csv.reader(lines), start=1):
             if line > 1 and any(row):
                 boxes.append(_box(row, path, line))
     return tuple(boxes)

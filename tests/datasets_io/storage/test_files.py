@@ -146,3 +146,11 @@ def test_a_file_in_the_place_of_a_folder_is_found(tmp_path):
     assert file_in_the_way(tmp_path) is None and file_in_the_way(tmp_path / "new" / "folder") is None
     for place in (tmp_path / "file", tmp_path / "file" / "below" / "it"):
         assert file_in_the_way(place) == str(tmp_path / "file")
+
+
+def test_folders_are_those_directly_in_a_folder(tmp_path):
+    files = Files(str(tmp_path))
+    assert files.folders("data") == []
+    for path in ("data/b/parts/x", "data/a/x", "data/file", "other/x"):
+        files.write(path, b"")
+    assert files.folders("data") == ["data/a", "data/b"]

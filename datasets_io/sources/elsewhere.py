@@ -1,0 +1,68 @@
+"""Where does an archive's file lie, if not where it was looked for: a folder below, the one above, or still packed?
+
+For errors that say what to do. Names are listed, nothing is opened, and few folders are: an archive has 300,000.
+"""
+
+import os
+import re
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+
+MOST_FOLDERS = 500
+MOST_DEPTH = 4  # wget -r of PhysioNet makes physionet.org/files/mimic-cxr-jpg/2.1.0
+PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar")
+# They hold thousands of folders, and no csv. PhysioNet's own archives lie in a folder files/, as MIMIC's patients do.
+IMAGE_FOLDERS = re.compile(r"train|valid|test|images.*|p\d+|patient\d+")
+
+
+def folders_with(raw: Path, names: Iterable[str]) -> list[Path]:
+    """The folders below `raw`, else the one above it, that have one of some files at their top."""
+    wanted = set(names)
+    found: list[Path] = []
+    waiting, looked = deque([(raw, 0)]), 0
+    while waiting and looked < MOST_FOLDERS:
+        folder, depth = waiting.popleft()
+        looked += 1
+        try:
+            with os.scandir(folder) as entries:
+                seen = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+        except OSError:  # it may not be listed: it is not the one that is meant
+            continue
+        if depth and any(name in wanted for name, _ in seen):
+            found.append(folder)
+        elif depth < MOST_DEPTH:
+            waiting += [
+                (folder / name, depth + 1) for name, below in seen if below and not IMAGE_FOLDERS.fullmatch(name)
+            ]
+    above = raw.resolve().parent
+    return found or [above for name in sorted(wanted) if (above / name).is_file()][:1]
+
+
+def packed_in(raw: Path) -> list[str]:
+    """Names of the packed files at the top of a folder."""
+    try:
+        return sorted(entry.name for entry in os.scandir(raw) if entry.name.lower().endswith(PACKED))
+    except OSError:
+        return []
+
+
+def packed_text(names: list[str]) -> str:
+    """`images_001.tar.gz and 11 more packed files are there: unpack them`; "" where there are none."""
+    if not names:
+        return ""
+    if len(names) == 1:
+        return f"{names[0]} is there: unpack it"
+    return f"{names[0]} and {len(names) - 1} more packed files are there: unpack them"
+
+
+def hint(raw: Path, names: Iterable[str], else_: str) -> str:
+    """What to do where `raw` has none of some files: give the folder that has, unpack what is there, or else_."""
+    below = folders_with(raw, names)
+    if below:
+        # One of the four folders of CheXpert v1.0: the folder above has them all.
+        roots = sorted({folder.parent if "batch " in folder.name else folder for folder in below} - {raw})
+        if roots:
+            return f"; did you mean --raw {' or --raw '.join(map(str, roots[:3]))}?"
+    packed = packed_text(packed_in(raw))
+    return f": {packed}, and give the folder that it makes" if packed else f": {else_}"

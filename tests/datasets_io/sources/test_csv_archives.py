@@ -1,0 +1,247 @@
+"""csv_images as people write it: paths, columns, views, reports and ids; what is unclear is said, and keys stay."""
+
+import csv
+import os
+import socket
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from datasets_io.build import BuildSpec, build, check_archive, data_folder, data_key
+from datasets_io.build.__main__ import main
+from datasets_io.build.inventory import take_inventory
+from datasets_io.build.spec import _key
+from datasets_io.schema import ArchiveError, Record
+from datasets_io.sources import csv_images, csv_scan
+from datasets_io.sources.csv_images import CsvOptions
+from datasets_io.storage.files import Files
+
+SPEC = BuildSpec("csv_images", 16)
+NAMES = [f"a/{number}.png" for number in range(4)]
+HEAD = ["path", "patient_id", "mass"]
+
+
+def write(raw: Path, rows: list[list[str]], header: list[str] = HEAD, names: list[str] = NAMES, **how) -> Path:
+    raw.mkdir(parents=True, exist_ok=True)
+    with open(raw / "images.csv", "w", newline="") as stream:
+        csv.writer(stream, **how).writerows([header, *rows])
+    for number, name in enumerate(names):
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.linear_gradient("L").resize((20, 24 + number)).save(raw / name, "PNG")
+    return raw
+
+
+def rows(paths: list[str] = NAMES, *more: str) -> list[list[str]]:
+    return [[path, f"p{number}", "01"[number % 2], *more] for number, path in enumerate(paths)]
+
+
+def read(raw: Path) -> list[Record]:
+    return list(csv_images.read_records(raw, CsvOptions()))
+
+
+def said(raw: Path) -> str:
+    return " | ".join(csv_images.notes(raw, CsvOptions()))
+
+
+def key_before(raw: Path) -> str:
+    """What the key was before there were corrections."""
+    taken = take_inventory(SPEC, raw)
+    return _key(SPEC, taken.index, None, taken.absent)
+
+
+WAYS: dict[str, Callable[[Path], list[str]]] = {
+    "backslashes": lambda raw: [name.replace("/", "\\") for name in NAMES],
+    "absolute": lambda raw: [str(raw / name) for name in NAMES],
+    "absolute, of another machine": lambda raw: [f"/home/somebody/project/set/{name}" for name in NAMES],
+    "of a drive": lambda raw: ["D:\\project\\set\\" + name.replace("/", "\\") for name in NAMES],
+    "URLs": lambda raw: [(raw / name).as_uri() for name in NAMES],
+    "from the folder above": lambda raw: [f"{raw.name}/{name}" for name in NAMES],
+    "up and down": lambda raw: [f"../{raw.name}/{name}" for name in NAMES],
+    "encoded": lambda raw: [f"a%2F{name[2]}.png" for name in NAMES],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_paths_in_other_forms_are_those_of_the_folder(way, tmp_path):
+    raw = tmp_path / "my set"
+    write(raw, rows(WAYS[way](raw)))
+    records = read(raw)
+    assert [record.path for record in records] == NAMES == [record.image_id for record in records]
+    assert "paths" in said(raw)
+    if way != "backslashes":
+        assert "project" not in said(raw) and str(tmp_path) not in said(raw)
+    assert (csv_images.corrections(raw, CsvOptions()) == (csv_scan.BACKSLASHES,)) == ("\\" in WAYS[way](raw)[0])
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_in_another_unicode_form_are_found(form, tmp_path):
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    names = [unicodedata.normalize(form, f"bé/{number}.png") for number in range(3)]
+    raw = write(tmp_path, rows([unicodedata.normalize(other, name) for name in names]), names=names)
+    assert [record.path for record in read(raw)] == names and "Unicode form" in said(raw)
+
+
+def test_paths_that_are_as_written_stay_as_they_are(tmp_path):
+    names = ["a/100%25.png", "a/b c.png", "x/a/0.png", "e\u0301.png"]
+    raw = write(tmp_path, rows(names), names=[*names, "a/0.png", "a/100%.png"])
+    assert [record.path for record in read(raw)] == names and "paths" not in said(raw)
+    absent = write(tmp_path / "absent", rows(), names=[])
+    assert [record.path for record in read(absent)] == NAMES, "images that are not there yet change nothing"
+    assert data_key(SPEC, absent) == key_before(absent)
+
+
+def test_no_form_of_a_path_leads_out(tmp_path):
+    (tmp_path / "secret.png").touch()
+    for path in ("/etc/passwd", "../secret.png", "..\\secret.png", str(tmp_path / "secret.png"), "%2e%2e/secret.png"):
+        raw = write(tmp_path / "raw", rows([path]), names=[])
+        with pytest.raises(ArchiveError, match=r"none of 1 listed images can|are not below"):
+            build(SPEC, raw, Files(str(tmp_path / "storage")))
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "index", "level_0"])
+def test_row_numbers_as_pandas_writes_them_are_no_finding(name, tmp_path):
+    numbered = [[str(7 * number), *row] for number, row in enumerate(rows())]
+    raw = write(tmp_path, numbered, [name, *HEAD])
+    assert csv_images.findings_in(raw, CsvOptions()) == ("mass",) and [r.labels for r in read(raw)] == [(0,), (1,)] * 2
+    assert "has row numbers" in said(raw)
+
+
+def test_a_column_without_a_name_is_left_out_only_where_it_is_empty(tmp_path):
+    raw = write(tmp_path, [[*row, ""] for row in rows()], [*HEAD, ""], delimiter=";")
+    assert csv_images.findings_in(raw, CsvOptions()) == ("mass",)
+    raw = write(tmp_path, [[*row, "1"] for row in rows()], [*HEAD, ""])
+    with pytest.raises(ArchiveError, match=r"column 4 of .*images\.csv has no name, and cells that are no row numbers"):
+        csv_images.findings_in(raw, CsvOptions())
+    for header, message in (([*HEAD, "split", "split"], "2 columns 'split'"), ([*HEAD, "Mass"], "name of its own")):
+        raw = write(tmp_path, rows(NAMES, *["train"] * (len(header) - 3)), header)
+        with pytest.raises(ArchiveError, match=message):
+            csv_images.index_files(raw, CsvOptions())
+            csv_images.findings_in(raw, CsvOptions())
+
+
+def test_empty_rows_are_no_rows(tmp_path):
+    raw = write(tmp_path, [*rows(), [], ["", "", ""], ["", " "]])
+    assert len(read(raw)) == 4
+    raw = write(tmp_path, [*rows(), ["", "p5", "1"]])
+    with pytest.raises(ArchiveError, match="line 6 has an empty path or patient_id"):
+        read(raw)
+
+
+def test_words_for_views_are_understood_or_counted(tmp_path):
+    words = ["lat", "P.A.", "odd \x1b[31m", ""]
+    raw = write(tmp_path, [[*row, word] for row, word in zip(rows(), words, strict=True)], [*HEAD, "view_position"])
+    assert [record.view_position for record in read(raw)] == ["LATERAL", "PA", None, None]
+    notes = said(raw)
+    assert "1 of 4 rows have a view_position that is not understood (first in line 4)" in notes and "odd" not in notes
+    assert "1 of 4 rows have no view_position and count as frontal" in notes
+    assert csv_images.corrections(raw, CsvOptions()) == (csv_scan.VIEWS,)
+
+
+def test_reports_without_an_impression_are_counted(tmp_path):
+    texts = ["x\n FINDINGS: f.\n IMPRESSION: i.", "Impression: fine", "Nothing said here.", ""]
+    raw = write(tmp_path, [[*row, text] for row, text in zip(rows(), texts, strict=True)], [*HEAD, "report"])
+    assert [record.report_impression for record in read(raw)] == ["i.", "fine", None, None]
+    assert "1 of 4 rows have a report without an impression that is found (first in line 6)" in said(raw)
+    assert csv_images.corrections(raw, CsvOptions()) == (csv_scan.HEADINGS,) and data_key(SPEC, raw) != key_before(raw)
+
+
+def test_a_csv_that_is_read_as_before_keeps_its_key(make_csv_archive):
+    """Reports of MIMIC's form, no views: what an encoder was pretrained on for days."""
+    raw = make_csv_archive(6)
+    assert csv_images.corrections(raw, CsvOptions()) == () and data_key(SPEC, raw) == key_before(raw)
+    text = "path,patient_id,view_position,mass,report\n1.png,p1,PA,1,\n2.png,p2,lateral,0,no heading\n3.png,p3,odd,,\n"
+    (raw / "images.csv").write_text(text)
+    assert csv_images.corrections(raw, CsvOptions()) == () and data_key(SPEC, raw) == key_before(raw)
+
+
+def test_a_table_under_another_name_is_pointed_at(tmp_path):
+    raw = write(tmp_path / "raw", rows())
+    for name in ("images.csv.gz", "images.zip", "images.tsv"):
+        (raw / "images.csv").rename(raw / name)
+        with pytest.raises(ArchiveError, match=rf"has no images.csv, but {name}: say --option table={name}"):
+            read(raw)
+        assert len(list(csv_images.read_records(raw, CsvOptions(table=name)))) == 4
+        (raw / name).rename(raw / "images.csv")
+    with pytest.raises(ArchiveError, match="is a link out of"):
+        (tmp_path / "other.csv").touch()
+        csv_images.index_files(raw, CsvOptions(table="../other.csv"))
+
+
+ALIKE = [("é", "e\u0301"), ("7", "007"), ("7", "7.0"), ("Ann  Lee", "Ann Lee"), ("p\u00a01", "p 1")]
+
+
+@pytest.mark.parametrize("salted", [False, True])
+@pytest.mark.parametrize(("one", "other"), ALIKE)
+def test_one_id_in_two_ways_is_refused_across_splits(one, other, salted, tmp_path):
+    split = [[*row[:1], patient, row[2], part] for row, patient, part in
+             zip(rows(), (one, other, "x", "y"), ("train", "test", "val", "train"), strict=True)]  # fmt: skip
+    raw = write(tmp_path / "raw", split, [*HEAD, "split"])
+    (tmp_path / "salt").write_bytes(b"0123456789abcdef")
+    spec = BuildSpec("csv_images", 16, options=CsvOptions(salt_file=str(tmp_path / "salt") if salted else None))
+    with pytest.raises(ArchiveError, match="1 of 4 patients have the id of another one, written in another way") as why:
+        check_archive(spec, raw)
+    assert f"{one!a} in train and {other!a} in test" in str(why.value)
+    for row in split:
+        row[3] = "train"
+    assert len(check_archive(spec, write(raw, split, [*HEAD, "split"]))) == 4
+
+
+def test_ids_that_differ_in_capitals_alone_are_noted(tmp_path):
+    patients, splits = ("P1", "p1", "Q1", "q1"), ("train", "test", "val", "val")
+    split = [[path, patient, "1", part] for path, patient, part in zip(NAMES, patients, splits, strict=True)]
+    raw = write(tmp_path / "raw", split, [*HEAD, "split"])
+    manifest = build(SPEC, raw, Files(str(tmp_path / "storage")))
+    (note,) = [note for note in manifest.notes if "capitals" in note]
+    assert note.startswith("1 patients' ids differ from another one in capitals alone and are in another split")
+    assert "'P1' in train and 'p1' in test" in note
+    assert manifest.counts["splits"]["test"]["patients"] == 1, "they are not merged"
+    (tmp_path / "salt").write_bytes(b"0123456789abcdef")
+    (note,) = csv_images.notes(raw, CsvOptions(salt_file=str(tmp_path / "salt")))
+    assert note.startswith("1 patients' ids differ") and "P1" not in note
+
+
+def test_nothing_that_a_terminal_obeys_comes_out_of_a_build(tmp_path, capsys):
+    hostile = "\x1b]0;owned\x07\x9b31m\u202e"
+    names = [f"a/{number}.png" for number in range(20)]
+    listed = [[name, f"p{number}", "1"] for number, name in enumerate(names)]
+    listed += [[f"a/{hostile}.png", "p1", "1"], ["a/none.png", hostile, "1"], [f"/{hostile}/0.png", "p2", "0"]]
+    raw = write(tmp_path / "raw", listed, names=names)
+    storage = tmp_path / "storage"
+    arguments = ["--raw", str(raw), "--storage", str(storage), "--image-size", "16", "--max-rejects"]
+    assert main(["csv_images", *arguments, "0.5"]) == 0
+    folder = storage / data_folder(SPEC, raw)
+    rejects = pq.read_table(folder / "rejects.parquet").to_pylist()
+    assert {reject["reason"] for reject in rejects} == {
+        "an id has control characters", "the path leaves the raw folder"
+    }  # fmt: skip
+    assert all(value.isprintable() for reject in rejects for value in reject.values())
+    ids = {row["patient_id"] for shard in folder.glob("t*/*.parquet") for row in pq.read_table(shard).to_pylist()}
+    assert ids and all(text.isprintable() for text in ids)
+    assert csv_scan.CONTROLS in csv_images.corrections(raw, CsvOptions())
+    arguments[3] = str(tmp_path / "another")
+    assert main(["csv_images", *arguments, "0"]) == 3
+    write(raw, [[*row[:2], hostile] for row in listed], names=names)
+    assert main(["csv_images", *arguments, "0"]) == 2
+    out = capsys.readouterr()
+    assert "\\x1b]0;owned\\x07" in out.err
+    assert not any(letter in out.out + out.err.replace("\x1b[?25h", "") for letter in "\x07\x9b\u202e")
+
+
+@pytest.mark.timeout(60)
+def test_what_is_no_file_costs_a_row_and_no_time(tmp_path):
+    raw = write(tmp_path / "raw", rows())
+    (raw / NAMES[0]).unlink()
+    os.mkfifo(raw / NAMES[0])
+    (raw / NAMES[1]).unlink()
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(raw / NAMES[1]))
+    manifest = build(SPEC, raw, Files(str(tmp_path / "storage")), max_rejects=0.5)
+    assert manifest.reject_reasons == {
+        "read: it is a FIFO: only regular files are read": 1,
+        "read: it is a socket: only regular files are read": 1,
+    }
+    server.close()

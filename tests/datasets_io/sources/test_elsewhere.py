@@ -1,0 +1,225 @@
+"""Archives as people have them: one folder off, still packed, unpacked already, reports elsewhere, smaller copies."""
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_mimic import write_mimic, write_reports
+
+from datasets_io.build.checks import check_archive
+from datasets_io.build.spec import BuildSpec
+from datasets_io.schema import ArchiveError, Record
+from datasets_io.sources import chexpert, mimic_cxr, nih_cxr14
+from datasets_io.sources.elsewhere import folders_with, packed_text
+from datasets_io.sources.mimic_cxr import MimicOptions
+from datasets_io.sources.nih_cxr14 import NihOptions
+from datasets_io.sources.registry import get_source
+
+
+def read(name: str, raw: Path, options=None) -> list[Record]:
+    source = get_source(name)
+    return list(source.read_records(raw, options or source.options()))
+
+
+def impressions(raw: Path, reports_dir: Path | None = None) -> list[str]:
+    options = MimicOptions(reports_dir=str(reports_dir) if reports_dir else None)
+    return [r.report_impression for r in read("mimic_cxr", raw, options) if r.report_impression]
+
+
+def notes(raw: Path, reports_dir: Path | None = None) -> list[str]:
+    options = MimicOptions(reports_dir=str(reports_dir) if reports_dir else None)
+    return [note for note in mimic_cxr.notes(raw, options) if "report" in note]
+
+
+def write_nih(raw: Path, folder: str = "images", count: int = 8) -> Path:
+    names = [f"{number:08d}_000.png" for number in range(count)]
+    (raw / folder).mkdir(parents=True)
+    for name in names:
+        Image.fromarray(np.zeros((9, 9), np.uint8)).save(raw / folder / name)
+    with open(raw / "Data_Entry_2017.csv", "w", newline="") as stream:
+        rows = [[name, "No Finding", str(number)] for number, name in enumerate(names)]
+        csv.writer(stream).writerows([["Image Index", "Finding Labels", "Patient ID"], *rows])
+    (raw / "train_val_list.txt").write_text("\n".join(names[:5]))
+    (raw / "test_list.txt").write_text("\n".join(names[5:]))
+    return raw
+
+
+def write_chexpert(raw: Path) -> Path:
+    raw.mkdir(parents=True)
+    header = ",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *chexpert.COLUMNS])
+    for kind in ("train", "valid"):
+        (raw / f"{kind}.csv").write_text(header + "\n")
+    return raw
+
+
+# -- the folder that is meant ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("below", ["mimic-cxr-jpg", "physionet.org/files/mimic-cxr-jpg/2.1.0"])
+def test_mimic_one_or_more_folders_too_high_or_one_too_low(below, tmp_path):
+    raw = write_mimic(tmp_path / "up" / below, 4)
+    for wrong in (tmp_path / "up", raw / "files"):
+        with pytest.raises(ArchiveError, match=rf"neither cxr-record.*; did you mean --raw {raw}\?$"):
+            get_source("mimic_cxr").index_files(wrong, MimicOptions())
+    shutil.move(raw / "mimic-cxr-2.0.0-split.csv", raw / "cxr-record-list.csv.gz")
+    with pytest.raises(ArchiveError, match=rf"did you mean --raw {raw}\?$"):
+        get_source("mimic_cxr").index_files(tmp_path / "up", MimicOptions())
+
+
+def test_both_trees_of_mimic_below_are_named(tmp_path):
+    one, two = write_mimic(tmp_path / "mimic-cxr-jpg", 1), write_mimic(tmp_path / "again", 1)
+    with pytest.raises(ArchiveError, match=rf"did you mean --raw {two} or --raw {one}\?"):
+        read("mimic_cxr", tmp_path)
+
+
+@pytest.mark.parametrize(("source", "write"), [("nih_cxr14", write_nih), ("chexpert", write_chexpert)])
+def test_other_archives_one_folder_off(source, write, tmp_path):
+    raw = write(tmp_path / "up" / "downloads" / "archive")
+    for wrong in (tmp_path / "up", raw.parent, raw / "images"):
+        wrong.mkdir(exist_ok=True)
+        with pytest.raises(ArchiveError, match=rf"at its top; did you mean --raw {raw}\?$"):
+            read(source, wrong)
+
+
+def test_the_batches_of_chexpert_one_folder_too_high_or_too_low(tmp_path):
+    raw = tmp_path / "chexpertchestxrays-u20210408"
+    batches = [raw / "CheXpert-v1.0 batch 1 (validate & csv)", raw / "CheXpert-v1.0 batch 2 (train 1)"]
+    write_chexpert(batches[0])
+    batches[1].mkdir()
+    assert read("chexpert", raw) == []
+    with pytest.raises(ArchiveError, match=rf"did you mean --raw {raw}\?$"):
+        read("chexpert", tmp_path)
+
+
+def test_the_search_for_a_folder_ends_early(tmp_path):
+    """An archive's own tree has 300,000 folders: none of them is looked into."""
+    for name in ("files", "train", "a/b/c/d/e"):
+        (tmp_path / name / "p10").mkdir(parents=True)
+        (tmp_path / name / "p10" / "wanted.csv").touch()
+    assert folders_with(tmp_path, ["wanted.csv"]) == []
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "files" / "p10")
+    assert folders_with(tmp_path, ["wanted.csv"]) == []
+    (tmp_path / "a" / "b" / "wanted.csv").touch()
+    assert folders_with(tmp_path, ["wanted.csv"]) == [tmp_path / "a" / "b"]
+
+
+# -- packed, or unpacked already -------------------------------------------------------------------------------
+
+
+def test_what_is_still_packed_is_named(tmp_path):
+    assert packed_text([]) == "" and packed_text(["a.zip"]) == "a.zip is there: unpack it"
+    (tmp_path / "CheXpert-v1.0-small.zip").touch()
+    with pytest.raises(ArchiveError, match=r"no train\.csv.*: CheXpert-v1\.0-small\.zip is there: unpack it, and give"):
+        read("chexpert", tmp_path)
+    raw = write_nih(tmp_path / "nih", "away")
+    for number in range(1, 13):
+        (raw / f"images_{number:03d}.tar.gz").touch()
+    with pytest.raises(ArchiveError, match=r"images/: images_001\.tar\.gz and 11 more packed files are there: unpack"):
+        read("nih_cxr14", raw)
+    (raw / "away").rename(raw / "images_001")
+    (raw / "images_001" / "00000003_000.png").unlink()
+    with pytest.raises(ArchiveError, match=r"1 of 8 listed images are not below .*images_001\.tar\.gz and 11 more"):
+        check_archive(BuildSpec("nih_cxr14"), raw)
+    raw = write_mimic(tmp_path / "mimic", 4)
+    shutil.rmtree(raw / "files")
+    (raw / "files.TAR").touch()
+    with pytest.raises(ArchiveError, match=r"none of the 4 images .*: files\.TAR is there: unpack it"):
+        read("mimic_cxr", raw)
+
+
+def test_a_side_table_that_was_unpacked_and_kept_its_name_is_read(tmp_path):
+    raw = write_mimic(tmp_path / "raw", 8)
+    table = raw / "mimic-cxr-2.0.0-split.csv"
+    records = read("mimic_cxr", raw)
+    table.rename(raw / "mimic-cxr-2.0.0-split.csv.gz")
+    assert read("mimic_cxr", raw) == records
+    # A program that unpacks into a folder of the file's own name.
+    (raw / "mimic-cxr-2.0.0-split.csv.gz").rename(tmp_path / "table")
+    table.mkdir()
+    (tmp_path / "table").rename(table / table.name)
+    assert read("mimic_cxr", raw) == records
+    assert get_source("mimic_cxr").index_files(raw, MimicOptions()) == [table / table.name]
+
+
+# -- reports ---------------------------------------------------------------------------------------------------
+
+
+def test_reports_in_one_folder_below_are_read(tmp_path):
+    raw = write_mimic(tmp_path / "raw", 8, reports=False)
+    write_reports(raw, raw / "mimic-cxr-reports")
+    assert len(impressions(raw)) == 8 and notes(raw) == ["reports are those of mimic-cxr-reports/files"]
+    write_reports(raw, raw / "old")
+    with pytest.raises(ArchiveError, match=r"reports lie in mimic-cxr-reports and in old below .* reports_dir=/"):
+        read("mimic_cxr", raw)
+    assert len(impressions(raw, raw / "old")) == 8
+    write_reports(raw, raw)
+    assert len(impressions(raw)) == 8 and notes(raw) == [], "those beside the images come first"
+
+
+def test_a_folder_of_reports_that_is_one_off(tmp_path):
+    raw, reports = write_mimic(tmp_path / "raw", 8, reports=False), tmp_path / "reports"
+    write_reports(raw, reports / "mimic-cxr-reports")
+    for given in (reports, reports / "mimic-cxr-reports", reports / "mimic-cxr-reports" / "files"):
+        assert len(impressions(raw, given)) == 8 and notes(raw, given) == []
+    (tmp_path / "zipped").mkdir()
+    (tmp_path / "zipped" / "mimic-cxr-reports.zip").touch()
+    with pytest.raises(ArchiveError, match=r"zipped has no folder files/: mimic-cxr-reports\.zip is there: unpack it"):
+        impressions(raw, tmp_path / "zipped")
+
+
+def test_a_folder_of_reports_that_is_a_link_out_is_not_taken(tmp_path):
+    raw = write_mimic(tmp_path / "raw", 8, reports=False)
+    write_reports(raw, tmp_path / "outside")
+    (raw / "reports").symlink_to(tmp_path / "outside")
+    assert impressions(raw) == [] and "no report is there" in notes(raw)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("mimic-cxr-reports.zip", r"mimic-cxr-reports\.zip is there: unpack it, then build again"),
+        ("mimic-cxr-reports.tar.gz", r"mimic-cxr-reports\.tar\.gz is there: unpack it"),
+        ("mimic_cxr_sectioned.csv", r"mimic_cxr_sectioned\.csv is there, which is not read: unpack mimic-cxr-reports"),
+        ("reports.csv.gz", r"reports\.csv\.gz is there, which is not read"),
+        ("notes.txt", r"they come with MIMIC-CXR, as mimic-cxr-reports\.zip: unpack it, or name its folder"),
+    ],
+)
+def test_where_no_report_is_there_a_note_says_what_is(name, text, tmp_path):
+    raw = write_mimic(tmp_path / "raw", 8, reports=False)
+    (raw / name).touch()
+    (note,) = notes(raw)
+    assert note.startswith("no report is there (files/p10/p10000032/s50414267.txt): every impression is blank; ")
+    assert re.search(text, note)
+
+
+# -- copies of ChestX-ray14 ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["images-224/images-224", "images-224", "images_001", "images/images"])
+def test_the_folders_of_copies_of_chestxray14_are_read(folder, tmp_path):
+    raw = write_nih(tmp_path / "raw", folder)
+    (raw / "train_val_list.txt").rename(raw / "train_val_list_NIH.txt")
+    (raw / "test_list.txt").rename(raw / "test_list_NIH.txt")
+    records = read("nih_cxr14", raw)
+    assert len(records) == 8 and all((raw / r.path).is_file() and r.path.startswith(folder) for r in records)
+    assert [r.split for r in records][5:] == ["test"] * 3
+    said = nih_cxr14.notes(raw, NihOptions())
+    assert said == ([f"images are those of {folder}/"] if folder.startswith("images-") else [])
+
+
+def test_several_copies_of_chestxray14_are_not_guessed_between(tmp_path):
+    raw = write_nih(tmp_path / "raw", "images-224/images-224")
+    write_nih(tmp_path / "other", "images-512")
+    shutil.move(tmp_path / "other" / "images-512", raw)
+    with pytest.raises(
+        ArchiveError, match=r"images of .* are in images-224/images-224 and in images-512: give a folder"
+    ):
+        read("nih_cxr14", raw)
+    write_nih(tmp_path / "own", "images")
+    shutil.move(tmp_path / "own" / "images", raw)
+    assert {r.path.split("/")[0] for r in read("nih_cxr14", raw)} == {"images"}, "the archive's own come first"
+    assert nih_cxr14.notes(raw, NihOptions()) == []
