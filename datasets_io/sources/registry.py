@@ -175,6 +175,7 @@ SOURCES: dict[str, Source] = {
         order="hash",
         published=chexpert_plus.PUBLISHED,
         shares_ids_with=("chexpert",),
+        splits=("train", "val"),
         how_to_get="sign its agreement at https://aimi.stanford.edu/datasets/chexpert-plus, then unpack "
         "PNG/png_chexpert_plus_chunk_*.zip and chexbert_labels.zip beside df_chexpert_plus_240401.csv",
     ),

@@ -22,6 +22,28 @@ LUNGS = ("mask", "masks")
 LESIONS = "Annotations-2/masks"
 LUNG_MASK = re.compile(r"(CHNCXR_\d{4}_[01])_mask\.png")
 LESION_MASK = re.compile(r"(CHNCXR_\d{4}_[01])_(.+)_\d+\.png")
+# Columns of Statistics_ShenzhenDataset_US.csv. Of any other name nothing is kept: it might tell more than a finding.
+LESION_NAMES = (
+    "clustered_nodule_2mm_5mm_apart",
+    "linear_density",
+    "small_infiltrate_non_linear",
+    "single_nodule_non_calcified",
+    "calcified_nodule",
+    "pleural_thickening_non_apical",
+    "cavity",
+    "moderate_infiltrate_non_linear",
+    "apical_thickening",
+    "pleural_effusion",
+    "adenopathy",
+    "miliary",
+    "retraction",
+    "severe_infiltrate_consolidation",
+    "other",
+    "unknown",
+    "thickening_of_interlobar_fissure",
+    "calcified_lymph_node",
+    "calcification_other_than_nodule_lymphnod",
+)
 # Of its readme and of Jaeger et al. (2014): 326 normal images and 336 with tuberculosis.
 PUBLISHED = {"images": 662}
 
@@ -42,7 +64,7 @@ def read_records(raw: Path, options: ShenzhenOptions) -> Iterator[Record]:
 
 
 def read_regions(raw: Path, options: ShenzhenOptions) -> Iterator[Region]:
-    """`lungs`, and lesions by their name in snake_case, such as `pleural_effusion`. Raises ArchiveError."""
+    """`lungs`, and lesions by their name, such as `pleural_effusion`, else `lesion`. Raises ArchiveError."""
     yield from regions_of(raw, _masks(raw))
 
 
@@ -53,7 +75,8 @@ def _masks(raw: Path) -> Iterator[tuple[str, str, Path]]:
                 yield match[1], "lungs", path
     for path in sorted((raw / LESIONS).glob("*.png")):
         if match := LESION_MASK.fullmatch(path.name):
-            yield match[1], snake_case(match[2]), path
+            name = snake_case(match[2])
+            yield match[1], name if name in LESION_NAMES else "lesion", path
 
 
 def notes(raw: Path, options: ShenzhenOptions) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from datasets_io.nearest import did_you_mean
+from datasets_io.schema import SPLITS
 from datasets_io.sources.registry import SOURCES, get_source
 from sweep.studies.study import Dataset, Study
 
@@ -27,6 +28,7 @@ def instance_problems(study: Study) -> Iterator[str]:
             where = f"study {study.name!r}, dataset {dataset.instance}"
             yield from finding_problems(dataset.recipe.findings, known, where)
         yield from _untrained(f"dataset {dataset.instance} of study {study.name!r}", dataset.source)
+        yield from _absent_splits(study, dataset)
         yield from _of_corpus(study, dataset)
     yield from _same_names(study)
 
@@ -39,6 +41,19 @@ def _untrained(what: str, source: str) -> Iterator[str]:
             f"{what} is of {source}, whose archive has no train split (it has {' and '.join(splits)}): nothing can be "
             f"trained on it; take another source, and read {source} from its shards (python -m datasets_io.build)"
         )
+
+
+def _absent_splits(study: Study, dataset: Dataset) -> Iterator[str]:
+    """Of an archive that was published without a split there would be no image to evaluate on, or to pick by."""
+    splits, recipe = get_source(dataset.source).splits, dataset.recipe.splits
+    for name in ("val", "test", "also_test"):
+        asked = getattr(recipe, name)
+        if "train" in splits and asked in SPLITS and asked not in splits:
+            yield (
+                f"dataset {dataset.instance} of study {study.name!r} takes the split {asked!r} as {name}, and the "
+                f"archive of {dataset.source} has {' and '.join(splits)} only: say so in its SplitRecipe, such as "
+                "SplitRecipe(val='carved', test='val')"
+            )
 
 
 def _name(study: Study, name: str, source: str) -> Iterator[str]:

@@ -303,6 +303,9 @@ def test_shenzhen_labels_are_in_its_names_and_strays_are_passed_over(state, tmp_
     expected = np.zeros((ROWS, COLUMNS), bool)
     expected[8:40, 4:20] = True
     np.testing.assert_array_equal(mask_of(found[0]), expected)
+    (lesion,) = (raw / "Annotations-2" / "masks").glob("*.png")
+    lesion.rename(lesion.with_name("CHNCXR_0007_1_Mr_Smith_2.png"))
+    assert {region.finding for region in regions("shenzhen", raw)} == {"lungs", "lesion"}, "a name is no finding"
 
 
 def test_montgomery_has_a_mask_for_each_lung(tmp_path):

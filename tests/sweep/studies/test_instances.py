@@ -188,3 +188,14 @@ def test_a_source_without_a_train_split_is_refused_as_dataset_and_as_corpus():
         check_study(study)
     with pytest.raises(ValueError, match="the corpus of study 'demo' is of chexlocalize, whose archive has no train"):
         check_study(replace(demo(), corpus=masks, rows=demo().rows[:1]))
+
+
+def test_a_split_that_an_archive_was_published_without_is_refused():
+    plus = replace(demo().datasets[1], display="Plus", name="plus", build=BuildSpec("chexpert_plus", 32))
+    study = replace(demo(), datasets=(plus,), rows=demo().rows[:1])
+    with pytest.raises(
+        ValueError, match="takes the split 'test' as test, and the archive of chexpert_plus has train and"
+    ):
+        check_study(study)
+    carved = replace(plus.recipe, splits=replace(plus.recipe.splits, val="carved", test="val"))
+    check_study(replace(study, datasets=(replace(plus, recipe=carved),)))
