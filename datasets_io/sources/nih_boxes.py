@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.archive import snake_case
-from datasets_io.sources.nih_cxr14 import FINDINGS
+from datasets_io.sources.nih_cxr14 import FINDINGS, NihOptions
 
 BOX_LIST = "BBox_List_2017.csv"
 NAMES = {"infiltrate": "infiltration"}  # the list's own spelling of a label
@@ -24,6 +24,11 @@ class Box:
     top: float
     width: float
     height: float
+
+
+def looked_for(raw: Path, options: NihOptions) -> dict[str, tuple[Path, list[str]]]:
+    """The list of boxes, whether it is there or not."""
+    return {"boxes": (raw, [BOX_LIST])}
 
 
 def read_boxes(raw: Path) -> tuple[Box, ...]:
