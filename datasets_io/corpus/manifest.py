@@ -34,8 +34,7 @@ class Manifest:
     counts: {"records", "images", "rejects", "splits": {split: {"images", "studies", "patients",
     "with_impression", "without_impression"}}, "findings": {finding: {"positive", "negative",
     "uncertain", "blank"}}}, and "burned_in", "leaks" and "reports" of datasets_io.build.side_tables, "files" of
-    datasets_io.build.complete.
-    with_impression counts images. fingerprint: over key and shards.
+    datasets_io.build.complete. with_impression counts images. fingerprint: over key and shards.
     """
 
     source: str

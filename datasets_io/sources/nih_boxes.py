@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.archive import find_file, snake_case
-from datasets_io.sources.nih_cxr14 import FINDINGS
+from datasets_io.sources.nih_cxr14 import FINDINGS, NihOptions
 from datasets_io.sources.table_text import open_lines
 
 BOX_LIST = "BBox_List_2017.csv"
@@ -25,6 +25,11 @@ class Box:
     top: float
     width: float
     height: float
+
+
+def looked_for(raw: Path, options: NihOptions) -> dict[str, tuple[Path, list[str]]]:
+    """The list of boxes, whether it is there or not."""
+    return {"boxes": (raw, [BOX_LIST])}
 
 
 def read_boxes(raw: Path) -> tuple[Box, ...]:

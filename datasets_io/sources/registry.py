@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import Record
-from datasets_io.sources import chexpert, csv_images, mimic_cxr, nih_cxr14
+from datasets_io.sources import chexpert, csv_images, mimic_cxr, nih_boxes, nih_cxr14
 
 
 class SourceOptions(Protocol):
@@ -36,7 +36,7 @@ class Source:
     order: of the records in shards, where a BuildSpec names none: "hash" for a source that encoders are pretrained on.
     looked_for: kind of file -> (folder, paths below it) of all that is read or looked for besides the index files, such
     as reports; images are the records' own where it does not name them. What is absent enters the key of a build, and
-    the manifest has sizes and numbers, so that files which arrive or change later are seen.
+    the manifest has sizes and numbers, so that files which arrive or change later are seen. `boxes` move no key.
     Raise `version` when the records of the same archive change. Where that touches few archives, corrections(raw,
     options) names what is read otherwise than `version` says in this one: the names enter its key, and archives that
     no correction touches keep theirs. A name never means something else later.
@@ -94,6 +94,7 @@ SOURCES: dict[str, Source] = {
         nih_cxr14.index_files,
         nih_cxr14.read_records,
         notes=nih_cxr14.notes,
+        looked_for=nih_boxes.looked_for,
     ),
     "csv_images": Source(
         "csv_images",
