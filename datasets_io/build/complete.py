@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets_io.build.inventory import FILES, IMAGES, FilesOfKind, Inventory, folder_of, key_of
+from datasets_io.build.inventory import BESIDE, FILES, IMAGES, FilesOfKind, Inventory, folder_of, key_of
 from datasets_io.build.shards import is_inside
 from datasets_io.build.side_tables import REJECTS, Reject
 from datasets_io.build.spec import BuildSpec, _index_digests, _key, corrections_of
@@ -61,6 +61,11 @@ def open_complete(
                 f"{folder} was built of other files than {Path(raw).resolve()} has now: {problem}. To read the archive"
                 f" anew, remove {files.full(folder)} and run the same command again; where both are wanted, give"
                 " another --storage"
+            )
+        if manifest is not None and (problem := _problem_beside(files, folder, manifest, inventory)):
+            raise ArchiveError(
+                f"{folder} was built of other files than {Path(raw).resolve()} has now: {problem}. Remove"
+                f" {files.full(f'{folder}/{MANIFEST}')} and run the same command again, which keeps the shards"
             )
         return Opened(folder, True)
     # Before what is absent was asked for, all builds had the key of a whole archive.
@@ -169,17 +174,30 @@ def _problem(files: ReadFiles, folder: str, manifest: Manifest, raw: Path, inven
     if record is None:
         return _contradiction(manifest, inventory)
     for of in inventory.kinds:
-        then, now = record["kinds"].get(of.kind), of.record()
-        if then is None:
-            continue  # a kind that an earlier version did not look for
-        if any(then[name] != value for name, value in now.items()):
-            return _sizes_problem(files, folder, of, then["there"])
-        if then["sample"] != _sample(of):
-            return f"the {of.kind} have the same sizes, but some of {min(SAMPLED, len(of.there))} have other contents"
+        if of.kind not in BESIDE and (problem := _problem_of_kind(files, folder, record, of)):
+            return problem
     if refused := record["refused"]["files"]:
         rejects = _rejects_in(files, folder)
         if rejects is not None and _refused(raw, rejects) != record["refused"]:
             return f"of {refused:,} images that it refused some have other contents"
+    return ""
+
+
+def _problem_beside(files: ReadFiles, folder: str, manifest: Manifest, inventory: Inventory) -> str:
+    """As _problem, of kinds that no shard depends on."""
+    record = _record_of(manifest)
+    of_kinds = (of for of in inventory.kinds if record is not None and of.kind in BESIDE)
+    return next((problem for of in of_kinds if (problem := _problem_of_kind(files, folder, record or {}, of))), "")
+
+
+def _problem_of_kind(files: ReadFiles, folder: str, record: dict[str, Any], of: FilesOfKind) -> str:
+    then, now = record["kinds"].get(of.kind), of.record()
+    if then is None:
+        return ""  # a kind that an earlier version did not look for
+    if any(then[name] != value for name, value in now.items()):
+        return _sizes_problem(files, folder, of, then["there"])
+    if then["sample"] != _sample(of):
+        return f"the {of.kind} have the same sizes, but some of {min(SAMPLED, len(of.there))} have other contents"
     return ""
 
 

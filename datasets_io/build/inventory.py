@@ -20,6 +20,7 @@ from datasets_io.sources.registry import get_source
 
 ABSENT = -1
 IMAGES = "images"
+BESIDE = frozenset(("boxes",))  # kinds that no shard depends on: where they are absent no key moves
 FILES = "files"  # the counts of a manifest have what `Inventory.record` gives under this name
 READERS = 16  # threads: a look at a file takes a microsecond on a local disk, a millisecond over a network
 CHUNK = 512  # files that a thread looks for at a time
@@ -75,8 +76,8 @@ class Inventory:
 
     @property
     def absent(self) -> str:
-        """A digest over all files that are not there; "" where all are."""
-        lines = [f"{of.kind}\n{path}\n" for of in self.kinds for path in of.absent]
+        """A digest over all files that are not there, but for those beside the shards; "" where all are."""
+        lines = [f"{of.kind}\n{path}\n" for of in self.kinds if of.kind not in BESIDE for path in of.absent]
         return _digest(lines) if lines else ""
 
     def record(self) -> dict[str, Any]:

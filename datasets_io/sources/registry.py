@@ -63,7 +63,7 @@ class Source:
     how_to_get: where the archive comes from and what becomes of it, for the doctor; "" for one's own images.
     looked_for: kind of file -> (folder, paths below it) of all that is read or looked for besides the index files, such
     as reports; images are the records' own where it does not name them. What is absent enters the key of a build, and
-    the manifest has sizes and numbers, so that files which arrive or change later are seen.
+    the manifest has sizes and numbers, so that files which arrive or change later are seen. `boxes` move no key.
     Raise `version` when the records of the same archive change. Where that touches few archives, corrections(raw,
     options) names what is read otherwise than `version` says in this one: the names enter its key, and archives that
     no correction touches keep theirs. A name never means something else later.
@@ -136,6 +136,7 @@ SOURCES: dict[str, Source] = {
         official_split=nih_cxr14.official_split,
         how_to_get="it is open: https://nihcc.app.box.com/v/ChestXray-NIHCC",
         read_regions=nih_boxes.read_regions,
+        looked_for=nih_boxes.looked_for,
     ),
     "padchest": Source(
         "padchest",

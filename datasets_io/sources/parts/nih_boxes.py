@@ -29,6 +29,11 @@ class Box:
     height: float
 
 
+def looked_for(raw: Path, options: NihOptions) -> dict[str, tuple[Path, list[str]]]:
+    """The list of boxes, whether it is there or not."""
+    return {"boxes": (raw, [BOX_LIST])}
+
+
 def read_boxes(raw: Path) -> tuple[Box, ...]:
     """The boxes of an archive, in the list's order; empty where it has no list. Raises ArchiveError for a bad row.
 

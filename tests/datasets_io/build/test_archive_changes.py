@@ -358,3 +358,26 @@ def test_a_damaged_record_is_not_taken_for_a_changed_archive(damage, make_csv_ar
     else:
         files.write(f"{folder}/rejects.parquet", b"PAR1")
     assert build(CSV, raw, files).fingerprint == manifest.fingerprint
+
+
+def test_a_list_of_boxes_that_arrives_later_is_seen_and_moves_no_key(tmp_path, files):
+    """No shard depends on it, so the shards are kept."""
+    raw, spec = tmp_path / "raw", BuildSpec("nih_cxr14", 16)
+    names = [f"{number:08d}_000.png" for number in range(8)]
+    for number, name in enumerate(names):
+        write_picture(raw / "images" / name, number)
+    rows = [f"{name},No Finding,{number}" for number, name in enumerate(names)]
+    (raw / "Data_Entry_2017.csv").write_text("\n".join(["Image Index,Finding Labels,Patient ID", *rows]))
+    (raw / "train_val_list.txt").write_text("\n".join(names[:5]))
+    (raw / "test_list.txt").write_text("\n".join(names[5:]))
+    manifest = build(spec, raw, files)
+    folder = data_folder(spec, raw)
+    assert manifest.key == whole_key(spec, raw) and build(spec, raw, files) == manifest
+    (raw / "BBox_List_2017.csv").write_text("Image Index,Finding Label,Bbox [x,y,w,h],,,\n")
+    text = rf"1 of 1 boxes is another file, .*BBox_List_2017\.csv\)\. Remove {files.root}/{folder}/manifest\.json and"
+    with pytest.raises(ArchiveError, match=text):
+        build(spec, raw, files)
+    made = {path: os.stat(files.full(path)).st_mtime_ns for path in files.list(folder) if "/0" in path}
+    files.remove(f"{folder}/manifest.json")
+    assert build(spec, raw, files).fingerprint == manifest.fingerprint
+    assert {path: os.stat(files.full(path)).st_mtime_ns for path in made} == made
