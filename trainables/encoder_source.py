@@ -145,7 +145,10 @@ def load_source(source: EncoderSource) -> nn.Module:
 
 def _from_file(source: EncoderSource, path: Path) -> nn.Module:
     if weights_sha256(path) != source.sha256:
-        raise ValueError(f"weights file {path} is not the one that the study names: its sha256 is not {source.sha256}")
+        raise ValueError(
+            f"weights file {path} is not the one that the study names: its sha256 is not {source.sha256}; run again to "
+            "use what is there now, or put the other back"
+        )
     if source.backbone.name == HUGGING_FACE:
         from trainables.networks.hugging_face_images import load_image_network
 
