@@ -21,14 +21,16 @@ from trainables.encoder_specs import (
 )
 from trainables.networks.backbones import HUGGING_FACE, build_backbone, images_of, similar_names
 from trainables.networks.weights_choice import check_finite, fitted
-from trainables.networks.weights_file import read_tensors
+from trainables.networks.weights_file import read_tensors, unchanged
 from trainables.networks.weights_folder import (
+    check_is_read,
     folder_weights,
     image_tower,
     is_open_clip,
     known_weights,
     open_clip_tower,
     read_config,
+    weight_files,
     weights_sha256,
 )
 from trainables.recipe import BackboneSpec, EncoderSource
@@ -130,15 +132,27 @@ def tensors_sha256(tensors: dict[str, Tensor]) -> str:
 
 
 def load_source(source: EncoderSource) -> nn.Module:
-    """The backbone with its weights. Never falls back to random ones: raises ValueError with what does not fit."""
+    """The backbone with its weights. Never falls back to random ones: raises ValueError with what does not fit.
+
+    So it does where the file is another than the study names, or changes while it is read.
+    """
     if source.path is None:
         return _from_timm(source)
     path = Path(source.path)
+    with unchanged([path] if not path.is_file() else {path, *weight_files(path)}):
+        return _from_file(source, path)
+
+
+def _from_file(source: EncoderSource, path: Path) -> nn.Module:
     if weights_sha256(path) != source.sha256:
-        raise ValueError(f"weights file {path} is not the one that the study names: its sha256 is not {source.sha256}")
+        raise ValueError(
+            f"weights file {path} is not the one that the study names: its sha256 is not {source.sha256}; run again to "
+            "use what is there now, or put the other back"
+        )
     if source.backbone.name == HUGGING_FACE:
         from trainables.networks.hugging_face_images import load_image_network
 
+        check_is_read(path)
         network = load_image_network(dict(source.backbone.options), path.parent, images_of(source.backbone))
         check_finite(network.state_dict(), str(path.parent))
         return network

@@ -148,11 +148,16 @@ def folder_sha256(folder: Path) -> str:
     Raises ValueError for a folder without a configuration or weights.
     """
     parts = {"config.json": hashlib.sha256(json.dumps(_configuration(folder), sort_keys=True).encode()).hexdigest()}
-    for path in [*_weights(folder), *_files(folder, TOKENIZER_FILES)]:
+    for path in hashed_files(folder):
         with open(path, "rb") as stream:
             parts[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(parts.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def hashed_files(folder: Path) -> list[Path]:
+    """Those whose bytes are in folder_sha256: of weights and tokenizer."""
+    return [*_weights(folder), *_files(folder, TOKENIZER_FILES)]
 
 
 def folder_size(folder: Path) -> tuple[int, int] | None:

@@ -4,12 +4,14 @@ transformers takes a second to import: only where a network of its is built.
 """
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from trainables.networks.text_config import NOT_OF_THE_NETWORK, HuggingFaceText, check_content
+from trainables.networks.text_config import NOT_OF_THE_NETWORK, HuggingFaceText, check_content, hashed_files
+from trainables.networks.weights_file import unchanged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,9 +24,16 @@ SAME = 1e-5  # of the states' size: float32 sums in another order differ by less
 def load_with(kind: Any, config: HuggingFaceText, options: dict[str, Any]) -> Any:
     """What `kind`, a class of transformers, makes of a name or folder; no code of the folder is run.
 
-    Raises ValueError, in one sentence, where that fails or the folder is not what the study names.
+    Raises ValueError, in one sentence, where that fails, and where the folder is not what the study names, or changes
+    while it is read.
     """
-    check_content(config)
+    here = config.path is not None and Path(config.path).is_dir()
+    with unchanged(hashed_files(Path(config.place)) if here else ()):
+        check_content(config)
+        return _loaded(kind, config, options)
+
+
+def _loaded(kind: Any, config: HuggingFaceText, options: dict[str, Any]) -> Any:
     try:
         return kind.from_pretrained(config.place, trust_remote_code=False, **options)
     except Exception as error:

@@ -10,7 +10,8 @@ import hashlib
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,28 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+@contextmanager
+def unchanged(paths: Iterable[Path]) -> Iterator[None]:
+    """Files that are named by their content, and read within the block: what was hashed is what is read.
+
+    Raises ValueError at its end where one was written to, replaced or removed meanwhile.
+    """
+    files = [path.expanduser() for path in paths]
+    before = [_state(path) for path in files]
+    yield
+    other = next((path for path, was in zip(files, before, strict=True) if _state(path) != was), None)
+    if other is not None:
+        raise ValueError(f"weights file {other} was changed while it was read: run again when nothing writes to it")
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return None
+    return about.st_ino, about.st_size, about.st_mtime_ns
+
+
 def _check_is_file(path: Path) -> None:
     if path.is_dir():
         raise ValueError(f"weights file {path} is a folder: give a file in it, or from_folder where it has config.json")
@@ -154,8 +177,13 @@ def _check_is_file(path: Path) -> None:
 
 def _content(path: Path, sha256: str | None) -> Any:
     _check_is_file(path)
-    if sha256 is not None and file_sha256(path) != sha256:
-        raise ValueError(f"weights file {path} is not the one the recipe names: its sha256 differs from {sha256}")
+    with unchanged([path]):
+        if sha256 is not None and file_sha256(path) != sha256:
+            raise ValueError(f"weights file {path} is not the one the recipe names: its sha256 differs from {sha256}")
+        return _read(path)
+
+
+def _read(path: Path) -> Any:
     kind = kind_of(path)
     if kind == "safetensors":
         try:

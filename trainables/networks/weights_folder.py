@@ -14,6 +14,7 @@ WEIGHT_FILES = (
     *("model.safetensors", f"model.safetensors{INDEX}"),
     *("pytorch_model.bin", f"pytorch_model.bin{INDEX}"),
 )
+ADAPTER = "adapter_config.json"  # of peft, which transformers reads first, and other weights by it
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_FILES = (
     *("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"),
@@ -32,9 +33,25 @@ def folder_weights(folder: Path, names: tuple[str, ...] = WEIGHT_FILES) -> Path:
     return found
 
 
+def check_is_read(path: Path) -> None:
+    """Raise ValueError where transformers, which is given a folder, would read others of its weights than `path`."""
+    read_config(path.parent)
+    found = folder_weights(path.parent)
+    if found != path:
+        raise ValueError(
+            f"{path.parent} has {found.name} too, which goes before {path.name}, by which the study knows its weights: "
+            "take one of them out, or run again to use what is there now"
+        )
+
+
 def read_config(folder: Path) -> dict[str, Any]:
-    """What config.json says. Raises ValueError where it is missing, or no JSON object."""
+    """What config.json says. Raises ValueError where it is missing, or no JSON object, and for an adapter's folder."""
     path = folder / "config.json"
+    if (folder / ADAPTER).is_file():
+        raise ValueError(
+            f"{folder} holds an adapter ({ADAPTER}), which goes on top of weights that lie elsewhere: merge the two "
+            "(peft's merge_and_unload) and give the folder to which save_pretrained writes the whole network"
+        )
     if not path.is_file():
         raise ValueError(f"{folder} has no config.json: give a folder that transformers' save_pretrained wrote")
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from trainables.encoder_source import load_source
 from trainables.networks.backbones import HUGGING_FACE, build_backbone, feature_dim, load_imagenet
+from trainables.networks.weights_file import file_sha256
 from trainables.preflight.memory import saved_for_backward, step_bytes
 from trainables.preflight.verdict import EncoderCheck, Misfit, Verdict, first_line
 from trainables.recipe import BackboneSpec, EncoderSource, ImageNetInit, InitialRecipe
@@ -62,6 +64,7 @@ def load_weights(recipe: InitialRecipe) -> nn.Module:
         if isinstance(recipe, EncoderSource):
             return load_source(recipe)
         if isinstance(recipe, ImageNetInit):
+            _check_pinned(recipe)
             return load_imagenet(recipe, seed=0)
         return build_backbone(recipe.backbone, seed=0)
     except MemoryError:
@@ -74,6 +77,16 @@ def load_weights(recipe: InitialRecipe) -> nn.Module:
         raise Misfit(
             f"cannot be built as {_name(recipe.backbone)} with these options: {first_line(error)}", lasting=not by_name
         ) from error
+
+
+def _check_pinned(recipe: ImageNetInit) -> None:
+    """A local file must be known by its content, or the results of one would be kept as those of the next."""
+    if recipe.weights_file is not None and recipe.file_sha256 is None:
+        found = file_sha256(Path(recipe.weights_file))
+        raise ValueError(
+            f"{recipe.weights_file} is known by its path alone, where another file may lie tomorrow: add "
+            f"file_sha256={found!r} to its ImageNetInit"
+        )
 
 
 @contextmanager

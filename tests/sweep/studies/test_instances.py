@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from datasets_io.build.spec import BuildSpec
 from datasets_io.sources.csv_images import CsvOptions
@@ -169,6 +170,18 @@ def test_the_study_of_the_documentation_is_one(tmp_path):
     study = load_study(str(tmp_path / "policies.py"))
     assert [dataset.instance for dataset in study.datasets] == ["chexpert", "zeros", "five"]
     assert study.datasets[1].recipe.label_policy.uncertain == "zeros" and len(study.datasets[2].recipe.findings) == 5
+
+
+def test_the_documented_study_of_a_set_of_ones_own_asks_for_no_other_archive(tmp_path):
+    text = (Path(__file__).resolve().parents[3] / "docs" / "encoders.md").read_text()
+    code = text.partition("## On a set of your own")[2].partition("```python\n")[2].partition("```")[0]
+    weights = tmp_path / "mine.pth"
+    torch.save({"w": torch.zeros(1)}, weights)
+    (tmp_path / "own.py").write_text(code.replace("/models/mine.pth", str(weights)))
+    own = load_study(str(tmp_path / "own.py"))
+    check_study(own)
+    assert set(own.instances.values()) == {"csv_images"} and len(own.rows) == 2
+    assert [dataset.recipe.label_policy.uncertain for dataset in own.datasets] == ["ones", "zeros"]
 
 
 @pytest.mark.parametrize("name", sorted(STUDIES))

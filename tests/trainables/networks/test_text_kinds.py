@@ -195,6 +195,27 @@ def test_a_folder_that_changed_after_the_study_was_read_is_refused(tmp_path):
         TextTower(config, None)
 
 
+def test_a_folder_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    config = text_from_folder(saved(tmp_path, "bert"), 16)
+    load = transformers.AutoModel.from_pretrained
+
+    def replacing(*args: Any, **options: Any) -> Any:
+        renamed(tmp_path, lambda name: name)
+        return load(*args, **options)
+
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", replacing)
+    with pytest.raises(ValueError, match=r"model\.safetensors was changed while it was read"):
+        TextTower(config, None)
+
+
+def test_a_folder_of_an_adapter_is_refused(tmp_path):
+    config = text_from_folder(saved(tmp_path, "bert"), 16)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    for use in (lambda: text_from_folder(tmp_path, 16), lambda: TextTower(config, None)):
+        with pytest.raises(ValueError, match="holds an adapter"):
+            use()
+
+
 def test_a_path_is_a_folder_as_its_text_is(tmp_path):
     folder = saved(tmp_path / "a", "bert")
     assert HuggingFaceText(Path(folder), 16) == HuggingFaceText(str(folder), 16)

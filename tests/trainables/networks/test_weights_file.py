@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from trainables.networks.weights_file import kind_of, read_tensors, read_weights
+from trainables.networks import weights_file
+from trainables.networks.weights_file import file_sha256, kind_of, read_tensors, read_weights
 
 TENSOR = torch.arange(3.0)
 NEWER_AND_OLDER = pytest.mark.parametrize("newer", [True, False])
@@ -182,6 +183,22 @@ def test_a_file_that_names_itself_without_end_is_refused(tmp_path):
     endless = {"w": TENSOR}
     endless["self"] = endless
     assert "w" in read_tensors(saved(tmp_path / "w.pth", endless))
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_file_that_is_changed_between_its_hash_and_its_reading_is_refused(tmp_path, monkeypatch, replaced):
+    path, other = tmp_path / "w.safetensors", tmp_path / "other.safetensors"
+    save_file({"w": TENSOR}, path)
+    sha256 = file_sha256(path)
+
+    def changing(read):
+        save_file({"w": TENSOR + 1}, other)
+        other.rename(path) if replaced else path.write_bytes(other.read_bytes())
+        return load_file(read)
+
+    monkeypatch.setattr(weights_file, "load_file", changing)
+    with pytest.raises(ValueError, match=r"w\.safetensors was changed while it was read"):
+        read_tensors(path, sha256)
 
 
 def test_nested_names_are_dotted_and_wrappers_are_left_out_of_the_weights(tmp_path):

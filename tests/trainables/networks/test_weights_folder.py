@@ -6,6 +6,7 @@ import shutil
 import pytest
 import timm
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel, ViTConfig, ViTModel
 
@@ -147,3 +148,45 @@ def test_an_image_tower_that_is_no_network_of_timm_is_refused_with_what_to_write
     (tmp_path / "open_clip_config.json").write_text("{}")
     with pytest.raises(ValueError, match="has no model_cfg"):
         from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("added", ["model.safetensors", "model.safetensors.index.json"])
+def test_weights_that_are_put_beside_those_of_a_study_are_not_taken_for_them(tmp_path, added):
+    """transformers is given a folder, and would read them first."""
+    vit(tmp_path / "other", max_shard_size="20KB" if added.endswith(".json") else "1GB")
+    tensors = ViTModel(ViTConfig(**VISION)).state_dict()
+    (tmp_path / "mine").mkdir()
+    torch.save(tensors, tmp_path / "mine" / "pytorch_model.bin")
+    shutil.copy(tmp_path / "other" / "config.json", tmp_path / "mine")
+    source = from_folder(tmp_path / "mine", 32, preprocessing="dataset")
+    assert torch.equal(load_source(source).state_dict()["model.layernorm.bias"], tensors["layernorm.bias"])
+    for path in (tmp_path / "other").glob("model*"):
+        shutil.copy(path, tmp_path / "mine")
+    with pytest.raises(ValueError, match=rf"has {added} too, which goes before pytorch_model\.bin"):
+        load_source(source)
+    again = from_folder(tmp_path / "mine", 32, preprocessing="dataset")
+    assert again.sha256 != source.sha256 and load_source(again)
+
+
+def test_weights_that_are_replaced_while_they_are_read_are_not_taken_for_the_studys(tmp_path, monkeypatch):
+    vit(tmp_path, max_shard_size="20KB")
+    source = from_folder(tmp_path, 32, preprocessing="dataset")
+    load, part = transformers.AutoModel.from_pretrained, sorted(tmp_path.glob("*.safetensors"))[0]
+
+    def replacing(*args, **options):
+        save_file({name: value + 1 for name, value in load_file(part).items()}, part, metadata={"format": "pt"})
+        return load(*args, **options)
+
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", replacing)
+    with pytest.raises(ValueError, match=rf"{part.name} was changed while it was read"):
+        load_source(source)
+
+
+def test_a_folder_of_an_adapter_is_refused(tmp_path):
+    """With peft there, transformers would read weights that lie elsewhere, and without it leave the adapter out."""
+    vit(tmp_path)
+    source = from_folder(tmp_path, 32, preprocessing="dataset")
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "other"}))
+    for use in (lambda: from_folder(tmp_path, 32, preprocessing="dataset"), lambda: load_source(source)):
+        with pytest.raises(ValueError, match=r"holds an adapter .* merge_and_unload"):
+            use()

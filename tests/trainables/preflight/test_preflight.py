@@ -12,6 +12,7 @@ from sweep.studies import demo
 from trainables.encoder_source import from_file, from_folder
 from trainables.networks.backbones import OWN_BACKBONES, build_backbone
 from trainables.networks.heads import HeadSpec
+from trainables.networks.weights_file import file_sha256
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.mocov2 import MocoV2Config
 from trainables.preflight.check import is_small, run_check
@@ -85,6 +86,17 @@ def test_a_file_that_is_missing_changed_or_of_other_names_is_a_misfit(tmp_path):
     (tmp_path / "mine.safetensors").unlink()
     assert "does not exist" in of(source).misfit
     assert "does not exist" in of(ImageNetInit(SPEC, str(tmp_path / "mine.safetensors"))).misfit
+
+
+def test_a_file_of_imagenet_weights_is_known_by_its_content_before_anything_is_made_of_it(tmp_path):
+    """By its path alone, cells of one file would pass for those of the next."""
+    path = saved(tmp_path / "mine.safetensors").path
+    unknown = ImageNetInit(SPEC, path)
+    sha256 = file_sha256(tmp_path / "mine.safetensors")
+    assert f"add file_sha256={sha256!r} to its ImageNetInit" in of(unknown).misfit
+    assert of(replace(unknown, file_sha256=sha256)).misfit is None
+    (tmp_path / "mine.safetensors").write_bytes(b"another file")
+    assert "its sha256 differs" in of(replace(unknown, file_sha256=sha256)).misfit
 
 
 def test_weights_that_are_damaged_are_blamed_on_the_weights(tmp_path):
