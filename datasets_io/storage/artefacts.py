@@ -11,6 +11,7 @@ from typing import Any
 
 from datasets_io.storage.files import Files, ReadFiles
 from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
+from datasets_io.storage.secrets import without_secrets
 
 RESULT_SCHEMA = 1  # of result.json; raise it when a reader of today would misread what is written
 RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
@@ -212,8 +213,8 @@ def move_to_quarantine(files: Files, path: str, why: str) -> str:
 
 
 def record_failure(files: Files, folder: str, error: str, traceback: str) -> None:
-    """Keep why a computation failed; a later success or a retry removes it."""
-    text = json.dumps({"error": error, "traceback": traceback}, indent=1)
+    """Keep why a computation failed, without secrets; a later success or a retry removes it."""
+    text = json.dumps({"error": without_secrets(error), "traceback": without_secrets(traceback)}, indent=1)
     files.write(f"{folder}/{FAILED}", text.encode())
 
 

@@ -15,6 +15,7 @@ import pyarrow.fs as pafs
 import stamina
 
 from datasets_io.storage.disk import DISK, Data, _pieces
+from datasets_io.storage.secrets import remember_secrets, without_secrets
 
 TEMPORARY = ".tmp-"
 ORPHAN_SECONDS = 3600  # no write takes that long
@@ -97,7 +98,9 @@ class ReadFiles:
     """
 
     def __init__(self, uri: str):
-        self.uri = uri
+        remember_secrets(uri)
+        self.uri = uri  # for other processes: it may hold a password, and is never shown
+        self.shown = without_secrets(uri)
         if "://" in uri:
             self.fs, self.root = pafs.FileSystem.from_uri(uri)
         else:
@@ -108,7 +111,7 @@ class ReadFiles:
     def full(self, path: str) -> str:
         """The path as `self.fs` and error messages name it. Raises ValueError for one that is not below the root."""
         if ".." in path.split("/") or path.startswith("/"):
-            raise ValueError(f"{path!r} is not below the storage {self.uri}: nothing is kept outside of it")
+            raise ValueError(f"{path!r} is not below the storage {self.shown}: nothing is kept outside of it")
         return f"{self.root}/{path}" if path else self.root
 
     def read(self, path: str) -> bytes:

@@ -98,6 +98,6 @@ def check_study_data(study: Study, store: ReadStore, raw: Mapping[str, Path]) ->
             counts[label] = study.synthetic.image_counts()[build.source]
             checks.append(Check(f"data {label}", OK, f"synthetic, to be made: {_split_text(counts[label])}"))
         else:
-            text = f"study {study.name} reads {label}; no --raw names it and {store.uri} has no shards of it"
+            text = f"study {study.name} reads {label}; no --raw names it and {store.shown} has no shards of it"
             checks.append(Check(f"data {label}", FAIL, text, f"add --raw {build.instance}=DIR"))
     return checks, counts, set(found.manifests)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
+from rich.markup import escape
 
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, EXIT_SOME_UNFIT
 from sweep.cli.logging import silence_libraries
@@ -61,8 +62,8 @@ def run_study(request: Request) -> int:
             from sweep.run.dry_run import print_plan
 
             return print_plan(checked.study, checked.data, checked.store, checked.only, display, request.skip_unfit)
-        display.say(f"[bold]radsweep[/bold] study [bold]{checked.study.name}[/bold]: {checked.study.title}")
-        display.say(f"storage: {checked.store.uri}")
+        display.say(f"[bold]radsweep[/bold] study [bold]{checked.study.name}[/bold]: {escape(checked.study.title)}")
+        display.say(f"storage: {escape(checked.store.shown)}")
         return _build_and_run(request, checked, sinks, display, _try_encoders(request, checked, display))
 
 
@@ -122,8 +123,6 @@ def _try_encoders(request: Request, checked: CheckedInput, display: "Display") -
 
 
 def _say_all(found: "Preflight", display: "Display") -> None:
-    from rich.markup import escape
-
     for sentence in found.unfit.values():
         display.say(f"[red]left out:[/red] {escape(sentence)}")
     for warning in found.warnings:
@@ -224,8 +223,6 @@ def _run_plan(request: Request, study: "Study", work: "Work", found: "Preflight"
 
 def compute_columns(data: "Snapshot", display: "Display") -> bool:
     """Compute the columns without training; whether all are there. What fails is said, and the report goes on."""
-    from rich.markup import escape
-
     from sweep.training_free.measures import compute_all, is_complete
 
     try:

@@ -17,6 +17,7 @@ from datasets_io.storage.artefacts import (
     quarantine,
 )
 from datasets_io.storage.files import Files, ReadFiles, file_in_the_way
+from datasets_io.storage.secrets import without_secrets
 from sweep.store.damage import RUN_AGAIN, RUN_AGAIN_READING, Damage
 from sweep.studies.cell import EncoderRun, Item
 
@@ -38,15 +39,20 @@ class ReadStore:
         if not uri.strip():
             raise ValueError("--storage is empty; give a folder or a URI such as s3://bucket/radsweep")
         if found := re.match("([a-z][a-z0-9]+):/(?!/)(.*)", uri):  # one slash: pyarrow would take it for a folder
-            raise ValueError(f"--storage {uri!r} is no URI; did you mean '{found[1]}://{found[2]}'?")
+            raise ValueError(
+                f"--storage {uri!r} is no URI; did you mean {without_secrets(f'{found[1]}://{found[2]}')!r}?"
+            )
         self.files = ReadFiles(uri)
-        self.uri = uri if "://" in uri else self.files.root
+        self.uri = uri if "://" in uri else self.files.root  # for other processes: it may hold a password
+        self.shown = self.files.shown if "://" in uri else self.files.root
         self.thorough = thorough
 
     def check_folder(self) -> None:
         """Raise ValueError where a file stands in its place: every listing of such a storage would be empty."""
         if self.files.is_local and (file := file_in_the_way(self.files.root)) is not None:
-            raise ValueError(f"--storage {self.uri}: {file} is a file; give a folder, which is made if it is not there")
+            raise ValueError(
+                f"--storage {self.shown}: {file} is a file; give a folder, which is made if it is not there"
+            )
 
     @staticmethod
     def folder(item: Item) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
+from rich.markup import escape
 
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, ClusterLost, cluster_lost_message
 from sweep.tune.rungs import rungs_of
@@ -54,7 +55,8 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
     plans = plan_data(study, parse_raw(raw, study), store)
     check_data(study, plans, store)
     with Display() as display:
-        display.say(f"[bold]radsweep[/bold] tunes [bold]{method}[/bold] of study {study.name}; storage: {store.uri}")
+        told = f"tunes [bold]{method}[/bold] of study {study.name}; storage: {escape(store.shown)}"
+        display.say(f"[bold]radsweep[/bold] {told}")
         _try_encoders(study, method, store, display)
         folders = build_data(study, plans, store, partial(display.bar, unit="images"), display.say)
         search, name = _search(study, method, folders, manifests(folders, store), store)
@@ -232,7 +234,7 @@ def _write(study_name: str, row: "EncoderRow", trial_store: "TrialStore", out: P
     for suffix, content in (("svg", drawing.svg), ("png", drawing.png)):
         paths.append(trial_store.write(f"search.{suffix}", content))
     for trial in (trial for trial in trials if trial.state == TrialState.FAILED):
-        display.say(f"[red]trial {trial.number + 1} failed:[/red] {trial.error}")
+        display.say(f"[red]trial {trial.number + 1} failed:[/red] {escape(str(trial.error))}")
     display.say(f"search: {', '.join(paths)}")
     if best is None:
         display.say("[red]No trial came to its end: there is nothing to write.[/red]")
@@ -241,5 +243,5 @@ def _write(study_name: str, row: "EncoderRow", trial_store: "TrialStore", out: P
     target.write_text(study_file(study_name, row.name, best.values, best.final, len(trial_store.ended())))
     listed = ", ".join(f"{name} = {value:.4g}" for name, value in sorted(best.values.items()))
     display.say(f"best of {len(trial_store.ended())}: {listed}; validation macro AUROC {best.final:.4f}")
-    display.say(f"go on with: python -m sweep.run --study {target}")
+    display.say(f"go on with: python -m sweep.run --study {escape(str(target))}")
     return EXIT_OK

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -119,25 +120,24 @@ def test_options_of_a_uri_stay_at_its_end():
 @pytest.mark.chaos
 def test_a_study_on_s3_killed_and_resumed_gives_the_same_table_as_on_a_disk(server, bucket, tmp_path):
     name = bucket.partition("//")[2].partition("/")[0]
+    """And what the URI has in it stands nowhere: not on the terminal, in results, logs or reports."""
     environment = {
-        **{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
-        **KEYS,
-        "AWS_ENDPOINT_URL": f"http://{server.address}",
+        **{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS" and k not in KEYS},
         "RADSWEEP_CACHE": str(tmp_path / "cache"),
     }
     command = [sys.executable, "-m", "sweep.run", "--study", "tests/chaos/tiny_study.py", "--storage"]
     disk = subprocess.run([*command, str(tmp_path / "disk")], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert disk.returncode == 0, disk.stdout[-2000:] + disk.stderr[-2000:]
-    remote = f"s3://{name}/radsweep"
-    files = Files(bucket)
-    driver = subprocess.Popen(
-        [*command, remote],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+    secret = "SecretOfTheURI0123/with+signs"
+    remote = (
+        f"s3://AKIAOFTHEURI:{quote(secret, safe='')}@{name}/radsweep?endpoint_override={server.address}&scheme=http"
     )
+    files = Files(bucket)
+    said = tmp_path / "said"
+    with open(said, "w") as stream:
+        driver = subprocess.Popen(
+            [*command, remote], cwd=ROOT, env=environment, stdout=stream, stderr=stream, start_new_session=True
+        )
     deadline = time.monotonic() + 600
     while not [p for p in files.list("cells") if p.endswith("/result.json")] and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -150,3 +150,13 @@ def test_a_study_on_s3_killed_and_resumed_gives_the_same_table_as_on_a_disk(serv
     assert all(files.read(path) == content for path, content in done.items()), "finished cells are not computed again"
     local = (tmp_path / "disk" / "reports" / "tiny" / "results.csv").read_bytes()
     assert files.read("reports/tiny/results.csv") == local and files.list(LEASES) == []
+    wrong = subprocess.run(
+        [*command, remote.replace("/radsweep?", "/radsweep?no_such_option=1&")],
+        cwd=ROOT, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert wrong.returncode == 2 and "no_such_option" in wrong.stderr
+    texts = {path: files.read(path) for path in files.list("")} | {"wrong": wrong.stderr.encode()}
+    texts |= {"killed": said.read_bytes(), "again": (again.stdout + again.stderr).encode()}
+    assert b"s3://***@" in texts["again"] and len(texts) > 50
+    hidden = [word.encode() for word in (secret, quote(secret, safe=""), "AKIAOFTHEURI")]
+    assert not [path for path, content in texts.items() if any(word in content for word in hidden)]
