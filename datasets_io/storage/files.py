@@ -1,9 +1,8 @@
 """How bytes reach a storage URI (local path, NFS, s3://, gs://) so that a reader never sees a partial file."""
 
 import errno
-import hashlib
 import os
-import socket
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,7 +13,9 @@ from typing import TypeVar
 import pyarrow.fs as pafs
 import stamina
 
+from datasets_io.storage.create_once import create_once
 from datasets_io.storage.disk import DISK, Data, _pieces
+from datasets_io.storage.processes import is_running, started, this_machine
 from datasets_io.storage.secrets import remember_secrets, without_secrets
 
 TEMPORARY = ".tmp-"
@@ -50,6 +51,7 @@ REMOTE_PASSING = (
     "internalerror",
     "curlcode",
 )
+REMOTE_STATUS = re.compile(r"http status (429|5\d\d)")  # all that there is of the answer to a HEAD
 T = TypeVar("T")
 
 
@@ -60,7 +62,7 @@ def is_passing(error: Exception) -> bool:
     if error.errno is not None:
         return error.errno in PASSING
     text = str(error).lower()
-    return any(word in text for word in REMOTE_PASSING)
+    return any(word in text for word in REMOTE_PASSING) or REMOTE_STATUS.search(text) is not None
 
 
 def patiently(call: Callable[[], T]) -> T:
@@ -141,15 +143,6 @@ class ReadFiles:
         paths = {info.path[start:]: info.size for info in found if info.type == pafs.FileType.File}
         return {path: size for path, size in paths.items() if TEMPORARY not in path}
 
-    def ages(self, prefix: str) -> dict[str, float]:
-        """Path -> seconds since its last write, counted from the newest file there: by the storage's clock alone."""
-        # This machine's clock may differ from the storage's by minutes, which would make a live lease look old.
-        selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
-        start = len(self.root) + 1
-        found = [i for i in patiently(lambda: self.fs.get_file_info(selector)) if i.type == pafs.FileType.File]
-        newest = max((info.mtime_ns for info in found), default=0)
-        return {i.path[start:]: (newest - i.mtime_ns) / 1e9 for i in found if TEMPORARY not in i.path}
-
     # -- one attempt ---------------------------------------------------------------------------------
 
     def _kind(self, path: str) -> pafs.FileType:
@@ -176,14 +169,17 @@ class Files(ReadFiles):
     def write_once(self, path: str, data: bytes) -> bool:
         """Write a file that nothing may replace. False where it was already there: the first write wins.
 
-        An object store has no such call: of two writers in the same moment the later stands, whole.
+        On S3 it needs boto3. Without it, and on other object stores, of two writers in the same moment the later
+        stands, whole.
         """
         if self.is_local:
             return patiently(lambda: self._link(self.full(path), data))
         if self.exists(path):
             return False
-        self.write(path, data)
-        return True
+        made = self._create_once(path, data)
+        if made is None:
+            self.write(path, data)
+        return made is not False
 
     def remove_orphans(self, prefix: str = "") -> int:
         """Remove the temporary files of writers that were killed, and only those; how many there were.
@@ -218,13 +214,30 @@ class Files(ReadFiles):
         elif kind == pafs.FileType.File:
             patiently(lambda: self._remove_file(path))
 
+    def _create_once(self, path: str, data: bytes) -> bool | None:
+        create = create_once(self.uri)
+        if create is None:
+            return None
+        key, attempts = self.full(path).removeprefix(f"{create.bucket}/"), 0
+
+        def attempt() -> bool | None:
+            nonlocal attempts
+            attempts += 1
+            return create(key, data)
+
+        made = patiently(attempt)
+        # Where the first attempt's answer was lost on its way, the second one meets what the first has made.
+        return True if made is False and attempts > 1 and self.read(path) == data else made
+
     # -- one attempt: whatever `patiently` repeats must be safe to repeat ----------------------------
 
     def _write(self, target: str, data: Data) -> None:
         if not self.is_local:
+            # Read whole before the upload begins: pyarrow completes an upload, and shows its half, also where an
+            # exception has ended it.
+            whole = data if isinstance(data, (bytes, memoryview)) else b"".join(_pieces(data))
             with self.fs.open_output_stream(target) as stream:
-                for piece in _pieces(data):
-                    stream.write(piece)
+                stream.write(whole)
             return
         temporary = _temporary(target, data)
         try:
@@ -305,7 +318,8 @@ def _temporary(target: str, data: Data) -> str:
     folder, name = os.path.split(target)
     _make_folders(folder)
     # A name has at most 255 bytes: a long one lends only its beginning.
-    temporary = f"{folder}/{name[:60]}{TEMPORARY}{this_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
+    writer = f"{this_machine()}-{os.getpid()}.{started(os.getpid())}"
+    temporary = f"{folder}/{name[:60]}{TEMPORARY}{writer}-{uuid.uuid4().hex}"
     try:
         DISK.create(temporary, data)
     except BaseException:
@@ -333,29 +347,13 @@ def _make_folders(folder: str) -> None:
         DISK.sync_folder(os.path.dirname(path))
 
 
-def this_machine() -> str:
-    """8 hex digits that stand for this host's name, which itself is not written to a storage that others read."""
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-
-
 def _is_orphan(path: str) -> bool:
-    # The name's end is .tmp-<machine>-<process>-<uuid> (see _temporary).
+    # The name's end is .tmp-<machine>-<process>.<its start>-<uuid> (see _temporary), once without the start.
     machine, _, rest = path.rpartition(TEMPORARY)[2].partition("-")
-    process = rest.partition("-")[0]
-    if machine == this_machine() and process.isdecimal() and not is_running(int(process)):
+    process, _, since = rest.partition("-")[0].partition(".")
+    if machine == this_machine() and process.isdecimal() and not is_running(int(process), since):
         return True
     try:
         return time.time() - os.stat(path).st_mtime > ORPHAN_SECONDS
     except FileNotFoundError:  # its writer has just finished
         return False
-
-
-def is_running(process: int) -> bool:
-    """Whether a process of this machine is there."""
-    try:
-        os.kill(process, 0)  # signal 0 is not sent; only whether it could be is checked
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True

@@ -1,12 +1,12 @@
 """Which folders does a storage hold, finished, failed or written to lately, and who works on it?"""
 
-import json
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow.fs as pafs
 
 from datasets_io.storage.artefacts import FAILED, RESULT
-from sweep.store.lease import LEASE_SECONDS, LEASES
+from sweep.store.lease import LEASE_SECONDS, LEASES, holder_of
 from sweep.store.store import CELLS, ENCODERS, ReadStore
 
 FRESH_SECONDS = 900.0  # a folder without a result that was written to so lately is being worked on
@@ -57,10 +57,8 @@ def drivers_of(store: ReadStore, now: float) -> tuple[str, ...]:
     selector = pafs.FileSelector(store.files.full(LEASES), recursive=True, allow_not_found=True)
     found = []
     for info in store.files.fs.get_file_info(selector):
-        if info.path.endswith(".json") and info.mtime and now - info.mtime.timestamp() < 2 * LEASE_SECONDS:
-            try:
-                holder = json.loads(store.files.read(info.path[len(store.files.root) + 1 :]))
-                found.append(f"process {holder['pid']} on {holder['host']}")
-            except (FileNotFoundError, ValueError, KeyError, TypeError):  # it has just ended
-                continue
+        if info.path.endswith(".json") and info.mtime and abs(now - info.mtime.timestamp()) < 2 * LEASE_SECONDS:
+            with suppress(FileNotFoundError):  # it has just ended
+                holder = holder_of(store.files.read(info.path[len(store.files.root) + 1 :]))
+                found += [str(holder)] if holder else []
     return tuple(sorted(found))

@@ -2,8 +2,10 @@
 
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from datasets_io.storage.artefacts import (
     FAILED,
@@ -16,7 +18,7 @@ from datasets_io.storage.artefacts import (
     open_artefacts,
     quarantine,
 )
-from datasets_io.storage.files import Files, ReadFiles, file_in_the_way
+from datasets_io.storage.files import Files, ReadFiles, below, file_in_the_way
 from datasets_io.storage.secrets import without_secrets
 from sweep.store.damage import RUN_AGAIN, RUN_AGAIN_READING, Damage
 from sweep.studies.cell import EncoderRun, Item
@@ -25,6 +27,14 @@ ENCODERS, CELLS, REPORTS, RAW, LOGS = "encoders", "cells", "reports", "raw", "ra
 TRAINING_FREE = "training_free"
 ATTEMPTS = "attempts.json"  # as trainables/pretraining/encoder_job.py writes it, whose import would take seconds
 BIG_READERS = 4  # at once, of whole encoders: each has up to half a gigabyte
+
+
+def tune_folder(uri: str) -> str:
+    """Where Ray Tune keeps its state while it runs: below the storage, since a head may be lost.
+
+    It writes there what it was given, the URI as well: of one with a password the state stays on this machine.
+    """
+    return below(uri, LOGS) if without_secrets(uri) == uri else str(Path(tempfile.gettempdir(), "radsweep-tune"))
 
 
 class ReadStore:
