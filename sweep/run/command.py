@@ -147,6 +147,7 @@ def _build_and_run(
     from sweep.engine.driver import Work
     from sweep.engine.ingest import build_data
     from sweep.report.live import live_tables
+    from sweep.run.redo import restore_interrupted
     from sweep.store.results import ResultReader
     from sweep.store.shards import manifests
     from sweep.store.snapshot import fingerprints_of
@@ -161,6 +162,8 @@ def _build_and_run(
         raise BadInput(error) from error
     built = manifests(folders, store)
     plan = make_plan(study, fingerprints_of(study, built), checked.only)
+    for line in restore_interrupted(store):
+        display.say(line)
     if request.retry_failed:
         _forget_failures(plan, store)
     if request.redo is None:
@@ -238,15 +241,19 @@ def compute_columns(data: "Snapshot", display: "Display") -> bool:
 def _redo(work: "Work", key: str) -> None:
     """Compute one cell again; also when that is interrupted, it has a result afterwards if it had one before."""
     from sweep.engine.driver import work_through
-    from sweep.run.redo import find_cell, part_of, settle, supersede
+    from sweep.run.redo import claim_of, find_cell, part_of, settle, supersede
+    from sweep.store.lease import Lease
 
     try:
         cell = find_cell(work.plan, key)
     except ValueError as error:
         raise BadInput(error) from error
-    redo = supersede(work.store, cell)
-    try:
-        work_through(replace(work, plan=part_of(work.plan, cell)))
-    finally:
-        for line in settle(work.store, redo):
-            work.display.say(line)
+    with Lease(work.store.files) as lease:
+        if held := lease.claim({claim_of(work.store.folder(cell).rpartition("/")[2])})[1]:
+            raise BadInput(f"{next(iter(held.values()))} computes {cell} again already: wait for its end")
+        redo = supersede(work.store, cell)
+        try:
+            work_through(replace(work, plan=part_of(work.plan, cell)))
+        finally:
+            for line in settle(work.store, redo):
+                work.display.say(line)

@@ -25,6 +25,7 @@ from sweep.studies.cell import EncoderRun, Item
 
 ENCODERS, CELLS, REPORTS, RAW, LOGS = "encoders", "cells", "reports", "raw", "ray"
 TRAINING_FREE = "training_free"
+SUPERSEDED = "superseded"  # results of cells that are being computed again, by the name of the cell's folder
 ATTEMPTS = "attempts.json"  # as trainables/pretraining/encoder_job.py writes it, whose import would take seconds
 BIG_READERS = 4  # at once, of whole encoders: each has up to half a gigabyte
 
