@@ -146,3 +146,27 @@ def test_a_file_in_the_place_of_a_folder_is_found(tmp_path):
     assert file_in_the_way(tmp_path) is None and file_in_the_way(tmp_path / "new" / "folder") is None
     for place in (tmp_path / "file", tmp_path / "file" / "below" / "it"):
         assert file_in_the_way(place) == str(tmp_path / "file")
+
+
+def modes(files: Files) -> dict[str, str]:
+    paths = [Path(files.root), *Path(files.root).rglob("*")]
+    return {str(path.relative_to(Path(files.root).parent)): f"{path.stat().st_mode & 0o7777:o}" for path in paths}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_what_is_stored_is_for_its_owner_alone_or_for_the_group_of_a_shared_folder(tmp_path, umask):
+    """Whatever the umask: patients' pictures and reports are no other user's of the machine."""
+    shared = tmp_path / "team"
+    shared.mkdir()
+    shared.chmod(0o2775)
+    before = os.umask(umask)
+    try:
+        for parent, folder, file in ((tmp_path, "700", "600"), (shared, "2770", "660")):
+            files = Files(str(parent / "storage"))
+            files.write("data/a", b"x")
+            files.write_once("data/b", b"x")
+            files.write("data/a", b"y")
+            expected = {"storage": folder, "storage/data": folder, "storage/data/a": file, "storage/data/b": file}
+            assert modes(files) == expected
+    finally:
+        os.umask(before)
