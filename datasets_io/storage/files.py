@@ -5,7 +5,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -15,10 +15,10 @@ import stamina
 
 from datasets_io.storage.create_once import create_once
 from datasets_io.storage.disk import DISK, Data, _pieces
+from datasets_io.storage.local_listing import TEMPORARY, Entry, entries_below, names_below
 from datasets_io.storage.processes import is_running, started, this_machine
 from datasets_io.storage.secrets import remember_secrets, without_secrets
 
-TEMPORARY = ".tmp-"
 ORPHAN_SECONDS = 3600  # no write takes that long
 RETRY_SECONDS = float(os.environ.get("RADSWEEP_RETRY_SECONDS", "120"))
 # Errors of a storage that is unreachable for a moment. A full disk, missing rights or files do not pass by waiting.
@@ -93,7 +93,7 @@ def file_in_the_way(folder: str | Path) -> str | None:
 
 
 class ReadFiles:
-    """The calls that read one storage root: read, exists, list, sizes, ages. None could change anything below it.
+    """The calls that read one storage root: read, exists, list, sizes, entries. None could change anything below it.
 
     Paths are relative to the root, with forward slashes. Calls are repeated while the storage is unreachable (see
     `patiently`), then raise its OSError.
@@ -130,18 +130,25 @@ class ReadFiles:
             return sorted(path for path in self.sizes(prefix) if path.endswith(ending))
         # Chosen as they are read: of a study's files most callers want one in four.
         return patiently(
-            lambda: [
-                path for path in _names_below(self.root, prefix) if path.endswith(ending) and TEMPORARY not in path
-            ]
+            lambda: [path for path in names_below(self.root, prefix) if path.endswith(ending) and TEMPORARY not in path]
         )
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """Path -> bytes of every file below a folder, as `list`: an object store answers a thousand at a time."""
+        return {found.path: found.bytes for found in self.entries(prefix)}
+
+    def entries(self, prefix: str = "") -> tuple[Entry, ...]:
+        """Every file below a folder with its size and time; temporary files left out, links to folders not followed."""
+        if self.is_local:
+            return patiently(lambda: tuple(entries_below(self.root, prefix)))
         selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
         start = len(self.root) + 1
         found = patiently(lambda: self.fs.get_file_info(selector))
-        paths = {info.path[start:]: info.size for info in found if info.type == pafs.FileType.File}
-        return {path: size for path, size in paths.items() if TEMPORARY not in path}
+        files = (info for info in found if info.type == pafs.FileType.File and TEMPORARY not in info.path)
+        return tuple(
+            Entry(info.path[start:], info.size, info.mtime_ns and info.mtime_ns / 1e9)  # not every one tells a time
+            for info in files
+        )
 
     # -- one attempt ---------------------------------------------------------------------------------
 
@@ -283,34 +290,6 @@ class Files(ReadFiles):
                 DISK.remove_tree(self.full(path))
             else:
                 self.fs.delete_dir(self.full(path))
-
-
-def _names_below(root: str, prefix: str) -> Iterator[str]:
-    """Files below root/prefix, relative to the root, sorted; only names are read, no size or time of a file.
-
-    Nothing where the folder is gone, or its path goes through a file.
-    """
-    # A walk in depth with a stack, not recursion: os.walk gives a folder's files before its folders, out of order.
-    waiting = _names_in(root, f"{prefix}/" if prefix else "")
-    while waiting:
-        path = waiting.pop()
-        if path.endswith("/"):
-            waiting += _names_in(root, path)
-        else:
-            yield path
-
-
-def _names_in(root: str, folder: str) -> list[str]:
-    """Files and folders of a folder, these with a / at their end, the last one first: a stack of them pops in order."""
-    found = []
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{root}/{folder}") as entries:
-        for entry in entries:
-            if entry.is_dir():
-                found.append(f"{folder}{entry.name}/")
-            elif entry.is_file():
-                found.append(folder + entry.name)
-    found.sort(reverse=True)
-    return found
 
 
 def _temporary(target: str, data: Data) -> str:

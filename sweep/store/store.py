@@ -144,7 +144,7 @@ class ReadStore:
             return {"error": str(value["error"]), "traceback": str(value.get("traceback", ""))}
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {"error": f"{path} is damaged: try again with --retry-failed", "traceback": ""}
 
 

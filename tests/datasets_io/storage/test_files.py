@@ -112,16 +112,19 @@ def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_are_not(
 
 
 def test_a_listing_by_names_alone_is_that_with_sizes(tmp_path):
-    files = Files(str(tmp_path))
+    files, other = Files(str(tmp_path / "storage")), Files(str(tmp_path / "disk"))
     paths = ["cells/a/head.bin", "cells/a/result.json", "cells/b/result.json"]
     # These sort around the folder `a/`: by whole paths, not by names.
-    for path in (*paths, "other/x", "other/a/z", "other/a-b/z", "other/a.b", "other/a0", "other/a/b/z"):
+    for path in paths:
         files.write(path, b"12")
-    (tmp_path / "cells/a/y.tmp-1-2-3").touch()
-    (tmp_path / "cells/empty").mkdir()
-    (tmp_path / "cells/link").symlink_to(tmp_path / "other")
-    (tmp_path / "cells/broken").symlink_to(tmp_path / "nowhere")
-    for prefix in ("", "cells", "cells/a", "other", "nothing", "other/x/below"):
+    for path in ("x", "a/z", "a-b/z", "a.b", "a0", "a/b/z"):
+        other.write(path, b"12")
+    cells = tmp_path / "storage/cells"
+    (cells / "a/y.tmp-1-2-3").touch()
+    (cells / "empty").mkdir()
+    (cells / "link").symlink_to(tmp_path / "disk")
+    (cells / "broken").symlink_to(tmp_path / "nowhere")
+    for prefix in ("", "cells", "cells/a", "cells/link", "nothing", "cells/link/x/below"):
         assert files.list(prefix) == sorted(files.sizes(prefix)), prefix
     linked = [f"cells/link/{name}" for name in ("a-b/z", "a.b", "a/b/z", "a/z", "a0", "x")]
     assert files.list("cells") == paths + linked
@@ -170,3 +173,18 @@ def test_what_is_stored_is_for_its_owner_alone_or_for_the_group_of_a_shared_fold
             assert modes(files) == expected
     finally:
         os.umask(before)
+
+
+def test_links_in_a_circle_are_no_folders_without_end(tmp_path):
+    """Two that lead to their own folder were 2^40 folders, and any was a folder that nobody has made."""
+    files, disk = Files(str(tmp_path / "storage")), tmp_path / "disk"
+    files.write("cells/a/result.json", b"{}")
+    Files(str(disk)).write("b/result.json", b"{}")
+    for place in (Path(files.root, "cells"), disk):
+        for name in ("latest", "newest"):
+            (place / name).symlink_to(".")
+    for name, target in (("disk", disk), ("disk2", disk), ("back", tmp_path), ("x", "y"), ("y", "x")):
+        Path(files.root, "cells", name).symlink_to(target)
+    for found in (files.list("cells"), sorted(files.sizes("cells"))):
+        assert len(found) <= 4, "each link out of the storage once"
+        assert "cells/a/result.json" in found and len({os.path.realpath(files.full(path)) for path in found}) == 2
