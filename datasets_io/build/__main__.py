@@ -22,6 +22,7 @@ from datasets_io.pixels.grey import INTENSITIES
 from datasets_io.schema import MAX_RATIO, SHAPES
 from datasets_io.sources.registry import SOURCES, SourceOptions, get_source
 from datasets_io.storage.files import Files, file_in_the_way
+from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable
 
 OK, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
@@ -98,13 +99,13 @@ def main(arguments: list[str]) -> int:
     try:
         return _run(flags)
     except TooManyRejects as error:  # an ArchiveError, so a ValueError: it must come before that
-        print(printable(str(error)), file=sys.stderr)
+        print(printable(without_secrets(str(error))), file=sys.stderr)
         return SOME_FAILED
     except ValueError as error:
-        print(printable(str(error)), file=sys.stderr)
+        print(printable(without_secrets(str(error))), file=sys.stderr)
         return BAD_INPUT
     except OSError as error:
-        print(printable(f"--raw or --storage cannot be used: {error}"), file=sys.stderr)
+        print(printable(without_secrets(f"--raw or --storage cannot be used: {error}")), file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -116,7 +117,7 @@ def _run(flags: argparse.Namespace) -> int:
     spec = BuildSpec(flags.source, flags.image_size, flags.intensity, options, flags.order, flags.shape)
     files = Files(flags.storage)
     if files.is_local and (file := file_in_the_way(files.root)) is not None:
-        raise ValueError(f"--storage {flags.storage}: {file} is a file; give a folder")
+        raise ValueError(f"--storage {files.shown}: {file} is a file; give a folder")
     with _Bar() as bar:
         manifest = build(
             spec,

@@ -11,6 +11,8 @@ from typing import Any
 
 from datasets_io.storage.files import Files, ReadFiles
 from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
+from datasets_io.storage.secrets import without_secrets
+from datasets_io.storage.stored_result import checked_result
 
 RESULT_SCHEMA = 1  # of result.json; raise it when a reader of today would misread what is written
 RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
@@ -75,15 +77,15 @@ def unseal(data: bytes, path: str) -> dict[str, Any]:
     """The content of a sealed JSON. Raises CorruptArtefact where any byte of it was changed."""
     # The quick way: no second rendering as JSON. Any doubt is settled by the slow way below.
     line = _SEAL_LINE.search(data)
-    if line and hashlib.sha256(data[: line.start()] + data[line.end() :]).hexdigest().encode() == line[1]:
-        content = json.loads(data)  # what is left without the line of the seal is what was sealed, byte for byte
-        content.pop(SEAL)
-        return content
     try:
+        if line and hashlib.sha256(data[: line.start()] + data[line.end() :]).hexdigest().encode() == line[1]:
+            content = json.loads(data)  # what is left without the line of the seal is what was sealed, byte for byte
+            content.pop(SEAL)
+            return content
         content = json.loads(data)
         digest = content.pop(SEAL)
         whole = _json({**content, SEAL: digest}) == data and digest == hashlib.sha256(_json(content)).hexdigest()
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         whole = False
     if not whole:
         folder = path.rpartition("/")[0]
@@ -163,7 +165,11 @@ def open_artefacts(files: ReadFiles, folder: str) -> Artefacts:
     path = f"{folder}/{RESULT}"
     result = unseal(files.read(path), path)
     check_schema(result, RESULT_SCHEMA, path)
-    return Artefacts(files, folder, result)
+    try:
+        return Artefacts(files, folder, checked_result(result))
+    except ValueError as error:
+        what = f"{path} has a value that no result has: {error}"
+        raise CorruptArtefact(what, folder, f"remove the folder {folder}") from error
 
 
 def damages(files: ReadFiles, folder: str) -> list[CorruptArtefact]:
@@ -212,8 +218,8 @@ def move_to_quarantine(files: Files, path: str, why: str) -> str:
 
 
 def record_failure(files: Files, folder: str, error: str, traceback: str) -> None:
-    """Keep why a computation failed; a later success or a retry removes it."""
-    text = json.dumps({"error": error, "traceback": traceback}, indent=1)
+    """Keep why a computation failed, without secrets; a later success or a retry removes it."""
+    text = json.dumps({"error": without_secrets(error), "traceback": without_secrets(traceback)}, indent=1)
     files.write(f"{folder}/{FAILED}", text.encode())
 
 

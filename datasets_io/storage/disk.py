@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -16,12 +17,19 @@ class Disk:
     """
 
     def make_folder(self, path: str) -> None:
-        """Make one folder; its parent must be there."""
-        os.mkdir(path)
+        """Make one folder, for its owner alone or for a group (`is_of_group`); its parent must be there."""
+        os.mkdir(path, 0o700)
+        if is_of_group(os.path.dirname(path)):
+            os.chmod(path, 0o2770)  # whatever the umask takes away
 
     def create(self, path: str, data: Data) -> None:
-        """Write a new file and bring its bytes to the disk. Raises FileExistsError where the name is taken."""
-        with open(path, "xb") as stream:
+        """Write a new file and bring its bytes to the disk, its readers as of `make_folder`.
+
+        Raises FileExistsError where the name is taken.
+        """
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
+            if is_of_group(os.path.dirname(path)):
+                os.fchmod(stream.fileno(), 0o660)
             for piece in _pieces(data):
                 stream.write(piece)
             stream.flush()
@@ -55,6 +63,12 @@ class Disk:
         """All bytes of a file."""
         with open(path, "rb") as stream:
             return stream.read()
+
+
+def is_of_group(folder: str) -> bool:
+    """Whether what is made in a folder is for its group: after `chmod g+rwxs` of it, as teams set theirs up."""
+    mode = os.stat(folder or ".").st_mode
+    return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
 
 
 DISK = Disk()

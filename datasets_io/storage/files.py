@@ -1,12 +1,11 @@
 """How bytes reach a storage URI (local path, NFS, s3://, gs://) so that a reader never sees a partial file."""
 
 import errno
-import hashlib
 import os
-import socket
+import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -14,9 +13,12 @@ from typing import TypeVar
 import pyarrow.fs as pafs
 import stamina
 
+from datasets_io.storage.create_once import create_once
 from datasets_io.storage.disk import DISK, Data, _pieces
+from datasets_io.storage.local_listing import TEMPORARY, Entry, entries_below, names_below
+from datasets_io.storage.processes import is_running, started, this_machine
+from datasets_io.storage.secrets import remember_secrets, without_secrets
 
-TEMPORARY = ".tmp-"
 ORPHAN_SECONDS = 3600  # no write takes that long
 RETRY_SECONDS = float(os.environ.get("RADSWEEP_RETRY_SECONDS", "120"))
 # Errors of a storage that is unreachable for a moment. A full disk, missing rights or files do not pass by waiting.
@@ -49,6 +51,7 @@ REMOTE_PASSING = (
     "internalerror",
     "curlcode",
 )
+REMOTE_STATUS = re.compile(r"http status (429|5\d\d)")  # all that there is of the answer to a HEAD
 T = TypeVar("T")
 
 
@@ -59,7 +62,7 @@ def is_passing(error: Exception) -> bool:
     if error.errno is not None:
         return error.errno in PASSING
     text = str(error).lower()
-    return any(word in text for word in REMOTE_PASSING)
+    return any(word in text for word in REMOTE_PASSING) or REMOTE_STATUS.search(text) is not None
 
 
 def patiently(call: Callable[[], T]) -> T:
@@ -90,14 +93,16 @@ def file_in_the_way(folder: str | Path) -> str | None:
 
 
 class ReadFiles:
-    """The calls that read one storage root: read, exists, folders, list, sizes, ages. None could change anything there.
+    """The calls that read one storage root: read, exists, folders, list, sizes, entries. None could change anything.
 
     Paths are relative to the root, with forward slashes. Calls are repeated while the storage is unreachable (see
     `patiently`), then raise its OSError.
     """
 
     def __init__(self, uri: str):
-        self.uri = uri
+        remember_secrets(uri)
+        self.uri = uri  # for other processes: it may hold a password, and is never shown
+        self.shown = without_secrets(uri)
         if "://" in uri:
             self.fs, self.root = pafs.FileSystem.from_uri(uri)
         else:
@@ -108,7 +113,7 @@ class ReadFiles:
     def full(self, path: str) -> str:
         """The path as `self.fs` and error messages name it. Raises ValueError for one that is not below the root."""
         if ".." in path.split("/") or path.startswith("/"):
-            raise ValueError(f"{path!r} is not below the storage {self.uri}: nothing is kept outside of it")
+            raise ValueError(f"{path!r} is not below the storage {self.shown}: nothing is kept outside of it")
         return f"{self.root}/{path}" if path else self.root
 
     def read(self, path: str) -> bytes:
@@ -132,27 +137,25 @@ class ReadFiles:
             return sorted(path for path in self.sizes(prefix) if path.endswith(ending))
         # Chosen as they are read: of a study's files most callers want one in four.
         return patiently(
-            lambda: [
-                path for path in _names_below(self.root, prefix) if path.endswith(ending) and TEMPORARY not in path
-            ]
+            lambda: [path for path in names_below(self.root, prefix) if path.endswith(ending) and TEMPORARY not in path]
         )
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """Path -> bytes of every file below a folder, as `list`: an object store answers a thousand at a time."""
+        return {found.path: found.bytes for found in self.entries(prefix)}
+
+    def entries(self, prefix: str = "") -> tuple[Entry, ...]:
+        """Every file below a folder with its size and time; temporary files left out, links to folders not followed."""
+        if self.is_local:
+            return patiently(lambda: tuple(entries_below(self.root, prefix)))
         selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
         start = len(self.root) + 1
         found = patiently(lambda: self.fs.get_file_info(selector))
-        paths = {info.path[start:]: info.size for info in found if info.type == pafs.FileType.File}
-        return {path: size for path, size in paths.items() if TEMPORARY not in path}
-
-    def ages(self, prefix: str) -> dict[str, float]:
-        """Path -> seconds since its last write, counted from the newest file there: by the storage's clock alone."""
-        # This machine's clock may differ from the storage's by minutes, which would make a live lease look old.
-        selector = pafs.FileSelector(self.full(prefix), recursive=True, allow_not_found=True)
-        start = len(self.root) + 1
-        found = [i for i in patiently(lambda: self.fs.get_file_info(selector)) if i.type == pafs.FileType.File]
-        newest = max((info.mtime_ns for info in found), default=0)
-        return {i.path[start:]: (newest - i.mtime_ns) / 1e9 for i in found if TEMPORARY not in i.path}
+        files = (info for info in found if info.type == pafs.FileType.File and TEMPORARY not in info.path)
+        return tuple(
+            Entry(info.path[start:], info.size, info.mtime_ns and info.mtime_ns / 1e9)  # not every one tells a time
+            for info in files
+        )
 
     # -- one attempt ---------------------------------------------------------------------------------
 
@@ -180,14 +183,17 @@ class Files(ReadFiles):
     def write_once(self, path: str, data: bytes) -> bool:
         """Write a file that nothing may replace. False where it was already there: the first write wins.
 
-        An object store has no such call: of two writers in the same moment the later stands, whole.
+        On S3 it needs boto3. Without it, and on other object stores, of two writers in the same moment the later
+        stands, whole.
         """
         if self.is_local:
             return patiently(lambda: self._link(self.full(path), data))
         if self.exists(path):
             return False
-        self.write(path, data)
-        return True
+        made = self._create_once(path, data)
+        if made is None:
+            self.write(path, data)
+        return made is not False
 
     def remove_orphans(self, prefix: str = "") -> int:
         """Remove the temporary files of writers that were killed, and only those; how many there were.
@@ -222,13 +228,30 @@ class Files(ReadFiles):
         elif kind == pafs.FileType.File:
             patiently(lambda: self._remove_file(path))
 
+    def _create_once(self, path: str, data: bytes) -> bool | None:
+        create = create_once(self.uri)
+        if create is None:
+            return None
+        key, attempts = self.full(path).removeprefix(f"{create.bucket}/"), 0
+
+        def attempt() -> bool | None:
+            nonlocal attempts
+            attempts += 1
+            return create(key, data)
+
+        made = patiently(attempt)
+        # Where the first attempt's answer was lost on its way, the second one meets what the first has made.
+        return True if made is False and attempts > 1 and self.read(path) == data else made
+
     # -- one attempt: whatever `patiently` repeats must be safe to repeat ----------------------------
 
     def _write(self, target: str, data: Data) -> None:
         if not self.is_local:
+            # Read whole before the upload begins: pyarrow completes an upload, and shows its half, also where an
+            # exception has ended it.
+            whole = data if isinstance(data, (bytes, memoryview)) else b"".join(_pieces(data))
             with self.fs.open_output_stream(target) as stream:
-                for piece in _pieces(data):
-                    stream.write(piece)
+                stream.write(whole)
             return
         temporary = _temporary(target, data)
         try:
@@ -276,40 +299,13 @@ class Files(ReadFiles):
                 self.fs.delete_dir(self.full(path))
 
 
-def _names_below(root: str, prefix: str) -> Iterator[str]:
-    """Files below root/prefix, relative to the root, sorted; only names are read, no size or time of a file.
-
-    Nothing where the folder is gone, or its path goes through a file.
-    """
-    # A walk in depth with a stack, not recursion: os.walk gives a folder's files before its folders, out of order.
-    waiting = _names_in(root, f"{prefix}/" if prefix else "")
-    while waiting:
-        path = waiting.pop()
-        if path.endswith("/"):
-            waiting += _names_in(root, path)
-        else:
-            yield path
-
-
-def _names_in(root: str, folder: str) -> list[str]:
-    """Files and folders of a folder, these with a / at their end, the last one first: a stack of them pops in order."""
-    found = []
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{root}/{folder}") as entries:
-        for entry in entries:
-            if entry.is_dir():
-                found.append(f"{folder}{entry.name}/")
-            elif entry.is_file():
-                found.append(folder + entry.name)
-    found.sort(reverse=True)
-    return found
-
-
 def _temporary(target: str, data: Data) -> str:
     """A uniquely named file with these bytes, beside the target and safe on the disk."""
     folder, name = os.path.split(target)
     _make_folders(folder)
     # A name has at most 255 bytes: a long one lends only its beginning.
-    temporary = f"{folder}/{name[:60]}{TEMPORARY}{this_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
+    writer = f"{this_machine()}-{os.getpid()}.{started(os.getpid())}"
+    temporary = f"{folder}/{name[:60]}{TEMPORARY}{writer}-{uuid.uuid4().hex}"
     try:
         DISK.create(temporary, data)
     except BaseException:
@@ -337,29 +333,13 @@ def _make_folders(folder: str) -> None:
         DISK.sync_folder(os.path.dirname(path))
 
 
-def this_machine() -> str:
-    """8 hex digits that stand for this host's name, which itself is not written to a storage that others read."""
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-
-
 def _is_orphan(path: str) -> bool:
-    # The name's end is .tmp-<machine>-<process>-<uuid> (see _temporary).
+    # The name's end is .tmp-<machine>-<process>.<its start>-<uuid> (see _temporary), once without the start.
     machine, _, rest = path.rpartition(TEMPORARY)[2].partition("-")
-    process = rest.partition("-")[0]
-    if machine == this_machine() and process.isdecimal() and not is_running(int(process)):
+    process, _, since = rest.partition("-")[0].partition(".")
+    if machine == this_machine() and process.isdecimal() and not is_running(int(process), since):
         return True
     try:
         return time.time() - os.stat(path).st_mtime > ORPHAN_SECONDS
     except FileNotFoundError:  # its writer has just finished
         return False
-
-
-def is_running(process: int) -> bool:
-    """Whether a process of this machine is there."""
-    try:
-        os.kill(process, 0)  # signal 0 is not sent; only whether it could be is checked
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from rich import box
 from rich.console import Console, Group
+from rich.errors import MarkupError
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
@@ -20,7 +21,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
+from datasets_io.storage.secrets import without_secrets
 from sweep.cli.signals import INTERRUPTS
 
 PLAIN_EVERY_SECONDS = 10.0
@@ -79,8 +82,12 @@ class Display:
             self.live.__exit__(kind, error, trace)
 
     def say(self, text: str) -> None:
-        """Print a line, above the bars. text: with the markup of rich; escape() what may hold brackets."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        """Print a line, above the bars, without secrets. text: with rich's markup; escape() what may hold brackets."""
+        try:
+            Text.from_markup(text)
+        except MarkupError:  # somebody's path or name has brackets: to be shown as it is
+            text = escape(text)
+        self.console.print(without_secrets(text), highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
             sys.stdout.flush()  # a pipe is read as the work goes on
 

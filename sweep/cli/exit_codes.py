@@ -4,14 +4,17 @@ import errno
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import NoReturn
 
 import typer
 
 from datasets_io.storage.files import is_passing
 from datasets_io.storage.schema_version import NewerSchema
+from datasets_io.storage.secrets import without_secrets
 from sweep.cli.signals import EXIT_INTERRUPTED, INTERRUPTS
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_SOME_UNFIT = 0, 2, 3, 4
@@ -54,6 +57,7 @@ def handled_errors(module: str, storage: str, bad_input: type[Exception], advice
     advice: what is said of going on, in brackets, where the storage stopped it.
     """
     command = command_of(module)
+    sys.excepthook = _print_without_secrets
     try:
         with INTERRUPTS.interruptible():
             yield
@@ -81,6 +85,7 @@ def errors_as_sentences(storage: str, *bad_input: type[Exception], advice: str =
     storage: what is named where an OSError names no file; advice: what follows the sentence about such an error.
     """
     refused: tuple[type[Exception], ...] = (*bad_input, NewerSchema)
+    sys.excepthook = _print_without_secrets
     try:
         yield
     except KeyboardInterrupt:
@@ -100,9 +105,14 @@ def cluster_lost_message(error: ClusterLost, module: str) -> str:
 
 def command_of(module: str) -> str:
     """This process's command, as a shell takes it."""
-    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+    return without_secrets(shlex.join(["python", "-m", module, *sys.argv[1:]]))
+
+
+def _print_without_secrets(kind: type[BaseException], error: BaseException, trace: TracebackType | None, /) -> None:
+    """As sys.excepthook: a traceback of a fault of the program."""
+    print(without_secrets("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 def _exit(sentence: str, code: int) -> NoReturn:
-    typer.echo(sentence, err=True)
+    typer.echo(without_secrets(sentence), err=True)
     raise typer.Exit(code) from None

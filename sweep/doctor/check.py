@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from datasets_io.storage.secrets import without_secrets
+
 OK, WARN, FAIL = "ok", "warn", "fail"
 
 
@@ -20,6 +22,8 @@ class Check:
 
     def __post_init__(self) -> None:
         assert self.status in (OK, WARN, FAIL) and bool(self.mend) == (self.status != OK), self
+        for name in ("found", "mend"):  # whatever it quotes is shown and printed as JSON
+            object.__setattr__(self, name, without_secrets(getattr(self, name)))
 
 
 def guarded(name: str, examine: Callable[[], Iterable[Check]]) -> list[Check]:

@@ -51,8 +51,8 @@ def _operations(files: Files, folder: str) -> Check:
         problems.append("a listing does not show what was just written")
     seconds = time.monotonic() - started
     if problems:
-        return Check("storage", FAIL, f"{files.uri}: {'; '.join(problems)}", "take another --storage")
-    return Check("storage", OK, f"{files.uri}: write, rename, list and read back in {1000 * seconds:,.0f} ms")
+        return Check("storage", FAIL, f"{files.shown}: {'; '.join(problems)}", "take another --storage")
+    return Check("storage", OK, f"{files.shown}: write, rename, list and read back in {1000 * seconds:,.0f} ms")
 
 
 def _clock(files: Files, folder: str) -> Check:

@@ -13,11 +13,11 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from datasets_io.storage.artefacts import FAILED, RESULT, is_done, record_failure
-from datasets_io.storage.files import Files, below
+from datasets_io.storage.files import Files
 from sweep.engine.cell_work import CellWork
 from sweep.engine.cluster import resources_at_most
 from sweep.engine.schedule import ReadyTasks, capacity, groups_wanted
-from sweep.store.store import ENCODERS, LOGS
+from sweep.store.store import ENCODERS, tune_folder
 from trainables.evaluation.cell_trial import run_trial
 
 if TYPE_CHECKING:
@@ -194,11 +194,11 @@ def run_tune_search(work: CellWork) -> None:
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=below(work.storage, LOGS),
+            storage_path=tune_folder(work.storage),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=work.resources.max_failures - 1),  # after the first
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
         ),
     )
     tuner.fit()
-    Files(work.storage).remove(f"{LOGS}/{name}")
+    Files(tune_folder(work.storage)).remove(name)

@@ -62,7 +62,7 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     # All that can be refused is refused before the folder is made.
     done, _ = data.store.done_and_failed()
     if data.store.folder(run) not in done:
-        raise BadInput(f"encoder {run} is not finished in {data.store.uri}")
+        raise BadInput(f"encoder {run} is not finished in {data.store.shown}")
     if (file := file_in_the_way(folder)) is not None:
         raise BadInput(f"--to {folder}: {file} is a file; give a new folder")
     if folder.exists() and any(folder.iterdir()):

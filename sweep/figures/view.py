@@ -162,7 +162,7 @@ def make_view(
     """From results alone, where nobody has compared them yet."""
     folders = data_folders or {}
     manifests: dict[str, Manifest] = {label: read_manifest(store.files, folder) for label, folder in folders.items()}
-    origin = Origin(study.name, store.uri)
+    origin = Origin(study.name, store.shown)
     snapshot = Snapshot(study, plan, results, manifests, store, origin, data_folders=folders, raw=raw or {})
     return View(snapshot, compare_methods(study_summaries(study, plan, results)))
 

@@ -7,7 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+from rich.markup import escape
+
 from datasets_io.storage.files import file_in_the_way
+from datasets_io.storage.secrets import remember_secrets
 from sweep.monitoring.mlflow_runs import MlflowRuns
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.tensorboard_live import LiveTensorBoard
@@ -65,11 +68,13 @@ class Sinks:
         items = {item.key: item for item in planned}
         keys = {key for key, item in items.items() if store.folder(item) in done}
         throughput = Throughput(plan, pending, keys, counts, time.monotonic())
-        self.sinks: dict[str, Sink] = {"Prometheus": _Prometheus(options.study, throughput)}
-        if options.tensorboard:
-            self.sinks["TensorBoard"] = LiveTensorBoard(Path(options.tensorboard), store, items)
-        if options.mlflow:
-            self.sinks["MLflow"] = MlflowRuns(options.mlflow, options.study, store, items)
+        self.sinks: dict[str, Sink] = {}
+        self._add("Prometheus", lambda: _Prometheus(options.study, throughput))
+        if (folder := options.tensorboard) is not None:
+            self._add("TensorBoard", lambda: LiveTensorBoard(Path(folder), store, items))
+        if (uri := options.mlflow) is not None:
+            remember_secrets(uri)
+            self._add("MLflow", lambda: MlflowRuns(uri, options.study, store, items))
 
     def show(self, progress: ProgressSnapshot) -> None:
         """Hand progress to every sink that has not failed."""
@@ -77,8 +82,17 @@ class Sinks:
             try:
                 sink.show(progress)
             except Exception as error:  # whatever a server, a disk or a library has against it
-                self.say(f"[yellow]{name} is left out from now on:[/yellow] {type(error).__name__}: {error}")
-                del self.sinks[name]
+                self._leave_out(name, error)
+
+    def _add(self, name: str, make: Callable[[], Sink]) -> None:
+        try:
+            self.sinks[name] = make()
+        except Exception as error:  # as above: a server may be away from the beginning
+            self._leave_out(name, error)
+
+    def _leave_out(self, name: str, error: Exception) -> None:
+        self.sinks.pop(name, None)
+        self.say(f"[yellow]{name} is left out from now on:[/yellow] {escape(f'{type(error).__name__}: {error}')}")
 
 
 class _Prometheus:

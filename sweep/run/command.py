@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
+from rich.markup import escape
 
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, EXIT_SOME_UNFIT
 from sweep.cli.logging import silence_libraries
@@ -61,8 +62,8 @@ def run_study(request: Request) -> int:
             from sweep.run.dry_run import print_plan
 
             return print_plan(checked.study, checked.data, checked.store, checked.only, display, request.skip_unfit)
-        display.say(f"[bold]radsweep[/bold] study [bold]{checked.study.name}[/bold]: {checked.study.title}")
-        display.say(f"storage: {checked.store.uri}")
+        display.say(f"[bold]radsweep[/bold] study [bold]{checked.study.name}[/bold]: {escape(checked.study.title)}")
+        display.say(f"storage: {escape(checked.store.shown)}")
         return _build_and_run(request, checked, sinks, display, _try_encoders(request, checked, display))
 
 
@@ -122,8 +123,6 @@ def _try_encoders(request: Request, checked: CheckedInput, display: "Display") -
 
 
 def _say_all(found: "Preflight", display: "Display") -> None:
-    from rich.markup import escape
-
     for sentence in found.unfit.values():
         display.say(f"[red]left out:[/red] {escape(sentence)}")
     for warning in found.warnings:
@@ -148,6 +147,7 @@ def _build_and_run(
     from sweep.engine.driver import Work
     from sweep.engine.ingest import build_data
     from sweep.report.live import live_tables
+    from sweep.run.redo import restore_interrupted
     from sweep.store.results import ResultReader
     from sweep.store.shards import manifests
     from sweep.store.snapshot import fingerprints_of
@@ -162,6 +162,8 @@ def _build_and_run(
         raise BadInput(error) from error
     built = manifests(folders, store)
     plan = make_plan(study, fingerprints_of(study, built), checked.only)
+    for line in restore_interrupted(store):
+        display.say(line)
     if request.retry_failed:
         _forget_failures(plan, store)
     if request.redo is None:
@@ -224,8 +226,6 @@ def _run_plan(request: Request, study: "Study", work: "Work", found: "Preflight"
 
 def compute_columns(data: "Snapshot", display: "Display") -> bool:
     """Compute the columns without training; whether all are there. What fails is said, and the report goes on."""
-    from rich.markup import escape
-
     from sweep.training_free.measures import compute_all, is_complete
 
     try:
@@ -241,15 +241,19 @@ def compute_columns(data: "Snapshot", display: "Display") -> bool:
 def _redo(work: "Work", key: str) -> None:
     """Compute one cell again; also when that is interrupted, it has a result afterwards if it had one before."""
     from sweep.engine.driver import work_through
-    from sweep.run.redo import find_cell, part_of, settle, supersede
+    from sweep.run.redo import claim_of, find_cell, part_of, settle, supersede
+    from sweep.store.lease import Lease
 
     try:
         cell = find_cell(work.plan, key)
     except ValueError as error:
         raise BadInput(error) from error
-    redo = supersede(work.store, cell)
-    try:
-        work_through(replace(work, plan=part_of(work.plan, cell)))
-    finally:
-        for line in settle(work.store, redo):
-            work.display.say(line)
+    with Lease(work.store.files) as lease:
+        if held := lease.claim({claim_of(work.store.folder(cell).rpartition("/")[2])})[1]:
+            raise BadInput(f"{next(iter(held.values()))} computes {cell} again already: wait for its end")
+        redo = supersede(work.store, cell)
+        try:
+            work_through(replace(work, plan=part_of(work.plan, cell)))
+        finally:
+            for line in settle(work.store, redo):
+                work.display.say(line)

@@ -43,7 +43,7 @@ def print_plan(
     built = sources.manifests
     plan = make_plan(study, fingerprints_of(study, built), only)
     left, damaged = _left(study, plan, store)
-    display.say(f"study {study.name}: {study.title}")
+    display.say(f"study {study.name}: {escape(study.title)}")
     counts = {}
     for label, data in plans.items():
         counts[label] = _counts(label, data, built, study)

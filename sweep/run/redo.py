@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 from datasets_io.storage.artefacts import RESULT, Artefacts, CorruptArtefact
-from sweep.store.store import Store
+from sweep.store.lease import Lease
+from sweep.store.store import CELLS, SUPERSEDED, Store
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import Plan, starts_from
-
-SUPERSEDED = "superseded.json"
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,10 @@ def part_of(plan: Plan, cell: Cell) -> Plan:
 
 
 def supersede(store: Store, cell: Cell) -> Redo:
-    """Make a cell one that is left to do. Its result is kept as superseded.json until the new one is there."""
+    """Make a cell one that is left to do. Its result is kept elsewhere until the new one is there.
+
+    Hold `claim_of` this cell meanwhile, so that no other driver brings the earlier result back.
+    """
     folder = store.folder(cell)
     store.forget_failure(cell)
     try:
@@ -51,20 +53,18 @@ def supersede(store: Store, cell: Cell) -> Redo:
         before = None
     # The copy comes first: wherever this process may be killed, one of the two is there.
     if before is not None:
-        store.files.write(f"{folder}/{SUPERSEDED}", store.files.read(f"{folder}/{RESULT}"))
+        store.files.write(_kept(cell), store.files.read(f"{folder}/{RESULT}"))
     store.files.remove(f"{folder}/{RESULT}")
     return Redo(cell, before)
 
 
 def settle(store: Store, redo: Redo) -> list[str]:
     """What came out, in sentences. Without a new result the earlier one comes back."""
-    folder = store.folder(redo.cell)
-    superseded = f"{folder}/{SUPERSEDED}"
     try:
         after = store.open(redo.cell)
     except (FileNotFoundError, CorruptArtefact):
-        return _restore(store, redo, superseded)
-    store.files.remove(superseded)
+        return _restore(store, redo)
+    store.files.remove(_kept(redo.cell))
     if redo.before is None:
         return [f"{redo.cell}: computed; there was no earlier result"]
     old, new = redo.before.result["macro_auroc"], after.result["macro_auroc"]
@@ -82,12 +82,37 @@ def _predictions(artefacts: Artefacts) -> str:
     return artefacts.result["files"]["predictions.parquet"]["sha256"]
 
 
-def _restore(store: Store, redo: Redo, superseded: str) -> list[str]:
+def restore_interrupted(store: Store) -> list[str]:
+    """Bring back the results of cells whose computation again was killed, in sentences; of none where it still runs."""
+    kept = {path.removeprefix(f"{SUPERSEDED}/").removesuffix(".json"): path for path in store.files.list(SUPERSEDED)}
+    if not kept:
+        return []
+    said = []
+    with Lease(store.files) as lease:
+        free, _ = lease.claim({claim_of(name) for name in kept})
+        for name, path in kept.items():
+            if claim_of(name) in free:
+                if store.files.write_once(f"{CELLS}/{name}/{RESULT}", store.files.read(path)):
+                    said.append(f"{name}: computing it again was cut off; its earlier result stands")
+                store.files.remove(path)
+    return said
+
+
+def claim_of(folder: str) -> str:
+    """What the lease of a driver names that computes a cell again. folder: of the cell, without its parents."""
+    return f"again:{folder}"
+
+
+def _kept(cell: Cell) -> str:
+    return f"{SUPERSEDED}/{Store.folder(cell).removeprefix(f'{CELLS}/')}.json"
+
+
+def _restore(store: Store, redo: Redo) -> list[str]:
     failure = store.failure(redo.cell)
     why = f": {failure['error']}" if failure else ""
     if redo.before is None:
         return [f"{redo.cell}: not computed{why}"]
     store.forget_failure(redo.cell)
-    store.files.write_once(f"{store.folder(redo.cell)}/{RESULT}", store.files.read(superseded))
-    store.files.remove(superseded)
+    store.files.write_once(f"{store.folder(redo.cell)}/{RESULT}", store.files.read(_kept(redo.cell)))
+    store.files.remove(_kept(redo.cell))
     return [f"{redo.cell}: not computed again{why}; its earlier result stands"]

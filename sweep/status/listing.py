@@ -1,12 +1,10 @@
 """Which folders does a storage hold, finished, failed or written to lately, and who works on it?"""
 
-import json
+from contextlib import suppress
 from dataclasses import dataclass
 
-import pyarrow.fs as pafs
-
 from datasets_io.storage.artefacts import FAILED, RESULT
-from sweep.store.lease import LEASE_SECONDS, LEASES
+from sweep.store.lease import LEASE_SECONDS, LEASES, holder_of
 from sweep.store.store import CELLS, ENCODERS, ReadStore
 
 FRESH_SECONDS = 900.0  # a folder without a result that was written to so lately is being worked on
@@ -33,14 +31,10 @@ class Listing:
         latest: dict[str, float] = {}
         sizes: dict[str, int] = {}
         for kind in (ENCODERS, CELLS):
-            selector = pafs.FileSelector(store.files.full(kind), recursive=True, allow_not_found=True)
-            for info in store.files.fs.get_file_info(selector):
-                if info.type != pafs.FileType.File:
-                    continue
-                path = info.path[len(store.files.root) + 1 :]
-                folder, _, name = path.rpartition("/")
-                sizes[path] = info.size
-                when = info.mtime.timestamp() if info.mtime else now  # not every object store tells a time
+            for entry in store.files.entries(kind):
+                folder, _, name = entry.path.rpartition("/")
+                sizes[entry.path] = entry.bytes
+                when = now if entry.modified is None else entry.modified
                 latest[folder] = max(when, latest.get(folder, 0.0))
                 if name in (RESULT, FAILED):
                     (done if name == RESULT else failed)[folder] = when
@@ -54,13 +48,10 @@ class Listing:
 def drivers_of(store: ReadStore, now: float) -> tuple[str, ...]:
     """The commands that work on a storage: those whose lease was renewed lately. now: seconds since 1970."""
     # Twice a lease's time: this machine's clock may differ from the storage's, and status only prints them.
-    selector = pafs.FileSelector(store.files.full(LEASES), recursive=True, allow_not_found=True)
-    found = []
-    for info in store.files.fs.get_file_info(selector):
-        if info.path.endswith(".json") and info.mtime and now - info.mtime.timestamp() < 2 * LEASE_SECONDS:
-            try:
-                holder = json.loads(store.files.read(info.path[len(store.files.root) + 1 :]))
-                found.append(f"process {holder['pid']} on {holder['host']}")
-            except (FileNotFoundError, ValueError, KeyError, TypeError):  # it has just ended
-                continue
+    found: list[str] = []
+    for entry in store.files.entries(LEASES):
+        if entry.path.endswith(".json") and entry.modified and abs(now - entry.modified) < 2 * LEASE_SECONDS:
+            with suppress(FileNotFoundError):  # it has just ended
+                holder = holder_of(store.files.read(entry.path))
+                found += [str(holder)] if holder else []
     return tuple(sorted(found))

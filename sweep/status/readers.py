@@ -95,7 +95,7 @@ class StudyStatusReader:
         to_redo = (f"damaged, to be computed again by sweep.run: {len(damaged)}",) if damaged else ()
         return StudyStatus(
             self.study.name,
-            self.store.uri,
+            self.store.shown,
             counts_of(plan.encoders, done, failed, running, len(left.encoders), max(0, blocked)),
             counts_of(plan.cells, done, failed, running, len(left.cells), len(left.blocked)),
             self.items.failures(f for f in listing.failed if f in by_folder),
@@ -168,7 +168,7 @@ class StorageStatusReader:
         note = "All that the storage holds; --study says what of a study is left, and shows its table."
         return StudyStatus(
             None,
-            self.store.uri,
+            self.store.shown,
             _counts(ENCODERS, done, listing),
             _counts(CELLS, done, listing),
             self.items.failures(listing.failed),

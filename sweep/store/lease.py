@@ -1,12 +1,13 @@
 """Which items does another living driver compute already? Leases with an expiry, and no lock that needs a person.
 
 A lease saves work and decides nothing: results are right without it, since the first valid write of a cell stands.
-Each driver keeps one small file, rewritten every few seconds, and a list of the items that it computes. A file that
-was not rewritten for LEASE_SECONDS, by the storage's own clock, or whose process on this machine is gone, counts for
-nothing and is removed by whoever reads it.
+Each driver keeps one small file with a number that grows every few seconds, and a list of the items that it computes.
+A file whose number another driver has seen stand still for LEASE_SECONDS, by that driver's own clock, or whose process
+on this machine is gone, counts for nothing and is removed by whoever sees it. No clock of two machines is compared.
 """
 
 import json
+import math
 import os
 import socket
 import threading
@@ -14,9 +15,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 
-from datasets_io.storage.files import Files, is_running, this_machine
+from datasets_io.storage.files import Files
+from datasets_io.storage.processes import is_running, started, this_machine
 
 LEASES = "leases"
 LEASE_SECONDS = float(os.environ.get("RADSWEEP_LEASE_SECONDS", "60"))
@@ -29,7 +31,8 @@ class Holder:
     """A driver as its lease names it.
 
     machine: an id of the machine, since hosts may share a name. state: CLAIMING or HOLDING. ticket: seconds since 1970
-    at which it claimed, which order drivers that claim at the same moment.
+    at which it claimed, which order drivers that claim at the same moment. started: when the process began, as
+    `processes.started` says. beat: grows with each renewal. Raises ValueError for values of other kinds.
     """
 
     id: str
@@ -38,22 +41,49 @@ class Holder:
     pid: int
     state: str
     ticket: float
+    started: str = ""
+    beat: int = 0
+
+    def __post_init__(self) -> None:
+        texts = (self.id, self.host, self.machine, self.state, self.started)
+        numbers = (self.pid, self.beat)
+        if (
+            not all(isinstance(text, str) for text in texts)
+            or not all(type(number) is int and 0 <= number < 1 << 62 for number in numbers)
+            or type(self.ticket) not in (int, float)
+            or not math.isfinite(self.ticket)
+            or self.state not in (CLAIMING, HOLDING)
+        ):
+            raise ValueError(f"no lease: {self.__dict__}")
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
 
+HOLDER_FIELDS = tuple(field.name for field in fields(Holder))  # those that a later version adds are passed over
+
+
 class Lease:
     """This driver's lease, from `with` to its end. `claim` says which of the wanted items are free.
 
-    seconds: after which a lease that was not renewed counts for nothing; None: LEASE_SECONDS.
+    seconds: after which a lease that was not renewed counts for nothing; None: LEASE_SECONDS. clock: seconds that only
+    grow, of this process.
     """
 
-    def __init__(self, files: Files, seconds: float | None = None, sleep: Callable[[float], None] = time.sleep):
-        self.files, self.sleep = files, sleep
+    def __init__(
+        self,
+        files: Files,
+        seconds: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.files, self.sleep, self.clock = files, sleep, clock
         self.seconds = LEASE_SECONDS if seconds is None else seconds
-        self.me = Holder(uuid.uuid4().hex[:12], socket.gethostname(), this_machine(), os.getpid(), CLAIMING, 0.0)
+        own = (socket.gethostname(), this_machine(), os.getpid())
+        self.me = Holder(uuid.uuid4().hex[:12], *own, CLAIMING, 0.0, started(os.getpid()))
+        self.items: set[str] = set()
         self.lock, self.stop = threading.Lock(), threading.Event()  # lock: of `me` and its files, between two threads
+        self.seen: dict[str, tuple[bytes | None, float]] = {}  # of another lease: what it said, and since when
 
     def __enter__(self) -> "Lease":
         threading.Thread(target=self._renew, daemon=True, name="radsweep-lease").start()
@@ -95,6 +125,19 @@ class Lease:
         """The other drivers that run and hold or claim something."""
         return [holder for holder, items in self._others() if items]
 
+    def runs(self, holder: Holder) -> bool:
+        """Whether a driver still runs: known at once on this machine, else when it renews its lease or falls silent."""
+        while (said := self._said(holder.id)) is not None:
+            now = holder_of(said)
+            if holder.machine == self.me.machine:
+                return _is_there(holder)
+            if now is not None and now.beat != holder.beat:
+                return True
+            if self._silent_for(holder.id, said) > self.seconds:
+                return False
+            self.sleep(0.5)
+        return False
+
     # -- files ---------------------------------------------------------------------------------------
 
     def _outranks(self, other: Holder) -> bool:
@@ -111,28 +154,33 @@ class Lease:
     def _write(self, state: str, items: set[str], ticket: float) -> None:
         """Items first, then the state: a reader of HOLDING finds the list that was claimed, never a shorter one."""
         with self.lock:
-            self.me = Holder(**{**asdict(self.me), "state": state, "ticket": ticket})
-            self.files.write(self._items(self.me.id), "\n".join(sorted(items)).encode())
-            self.files.write(self._path(self.me.id), json.dumps(asdict(self.me)).encode())
+            self.me, self.items = replace(self.me, state=state, ticket=ticket), items
+            self._write_items()
+            self._beat()
+
+    def _write_items(self) -> None:
+        self.files.write(self._items(self.me.id), "\n".join(sorted(self.items)).encode())
+
+    def _beat(self) -> None:
+        self.me = replace(self.me, beat=self.me.beat + 1)
+        self.files.write(self._path(self.me.id), json.dumps(asdict(self.me)).encode())
 
     def _renew(self) -> None:
         while not self.stop.wait(self.seconds / RENEWALS):
             with self.lock, suppress(OSError):  # the next renewal tries again
                 if not self.stop.is_set() and self.me.ticket:
-                    self.files.write(self._path(self.me.id), json.dumps(asdict(self.me)).encode())
+                    if not self.files.exists(self._items(self.me.id)):
+                        self._write_items()  # somebody took this lease for one of a driver that has ended
+                    self._beat()
 
     def _others(self) -> list[tuple[Holder, set[str]]]:
-        with self.lock:  # `ages` counts from the newest file, by the storage's clock: this one makes that now
-            self.files.write(self._path(self.me.id), json.dumps(asdict(self.me)).encode())
         found: list[tuple[Holder, set[str]]] = []
-        ages = self.files.ages(LEASES)
-        for path, age in ages.items():
-            name = path.removeprefix(f"{LEASES}/").rpartition(".")[0]
-            if name == self.me.id or (path == self._items(name) and self._path(name) in ages):
-                continue  # a list is read with its lease; one without a lease is the rest of one, and expires below
-            holder = self._holder(path)
-            gone = holder is not None and holder.machine == self.me.machine and not is_running(holder.pid)
-            if gone or age > self.seconds:  # also one that is damaged or lacks a file
+        names = {path.removeprefix(f"{LEASES}/").rpartition(".")[0] for path in self.files.list(LEASES)}
+        for name in sorted(names - {self.me.id}):
+            said = self._said(name)
+            holder = None if said is None else holder_of(said)
+            gone = holder is not None and holder.machine == self.me.machine and not _is_there(holder)
+            if gone or self._silent_for(name, said) > self.seconds:  # also one that is damaged or lacks a file
                 self.files.remove(self._path(name))
                 self.files.remove(self._items(name))
             elif holder is not None:
@@ -140,9 +188,29 @@ class Lease:
                     found.append((holder, set(self.files.read(self._items(name)).decode().split())))
         return found
 
-    def _holder(self, path: str) -> Holder | None:
-        """None where it has just ended, or is damaged and so no lease."""
+    def _silent_for(self, name: str, said: bytes | None) -> float:
+        """Seconds for which this driver has seen a lease say the same."""
+        now = self.clock()
+        if name not in self.seen or self.seen[name][0] != said:
+            self.seen[name] = (said, now)
+        return now - self.seen[name][1]
+
+    def _said(self, name: str) -> bytes | None:
+        """None where it has just ended, or is the rest of one."""
         try:
-            return Holder(**json.loads(self.files.read(path)))
-        except (FileNotFoundError, ValueError, TypeError):
+            return self.files.read(self._path(name))
+        except FileNotFoundError:
             return None
+
+
+def holder_of(said: bytes) -> Holder | None:
+    """None where it is damaged and so no lease."""
+    try:
+        value = json.loads(said)
+        return Holder(**{name: value[name] for name in HOLDER_FIELDS if name in value})
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _is_there(holder: Holder) -> bool:
+    return is_running(holder.pid, holder.started)

@@ -287,16 +287,17 @@ def _one_build(study: Study, store: ReadStore, build: Build) -> str:
         )
     if not folders:
         raise ValueError(
-            f"study {study.name!r} needs {build.label}, and {store.uri} has no build of it"
+            f"study {study.name!r} needs {build.label}, and {store.shown} has no build of it"
             f"{_near_miss(store, build.spec)}: give its folder with {give}"
         )
     if len(folders) > 1:
-        raise ValueError(f"{store.uri} has {len(folders)} builds of {build.label}: say which with {give}")
+        raise ValueError(f"{store.shown} has {len(folders)} builds of {build.label}: say which with {give}")
     if _share_a_form(study, build):
         alike = [name for name, source in study.instances.items() if source == build.source]
         raise ValueError(
-            f"study {study.name!r} uses {build.source} as {' and as '.join(alike)}, and {store.uri} does not say which "
-            f"of them its build is of: name the archive of each, {' '.join(f'--raw {name}=DIR' for name in alike)}"
+            f"study {study.name!r} uses {build.source} as {' and as '.join(alike)}, and {store.shown} does not say "
+            "which of them its build is of: name the archive of each, "
+            f"{' '.join(f'--raw {name}=DIR' for name in alike)}"
         )
     return folders[0]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.storage.schema_version import NewerSchema
+from datasets_io.storage.secrets import without_secrets
 from sweep.store.damage import Damage, data_name
 from sweep.store.records import CellDetail, CellResult, EncoderDetail, without_nan
 from sweep.store.results import ResultReader, encoder_details, failures_of
@@ -36,7 +37,7 @@ class Origin:
         # shlex.join quotes: a storage or a study's file may have a space in its path.
         words = ["python", "-m", module, "--study", self.study, "--storage", self.storage]
         words += [word for value in self.raw for word in ("--raw", value)]
-        return shlex.join([*words, *more])
+        return without_secrets(shlex.join([*words, *more]))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from datasets_io.storage.artefacts import (
     FAILED,
@@ -16,14 +18,24 @@ from datasets_io.storage.artefacts import (
     open_artefacts,
     quarantine,
 )
-from datasets_io.storage.files import Files, ReadFiles, file_in_the_way
+from datasets_io.storage.files import Files, ReadFiles, below, file_in_the_way
+from datasets_io.storage.secrets import without_secrets
 from sweep.store.damage import RUN_AGAIN, RUN_AGAIN_READING, Damage
 from sweep.studies.cell import EncoderRun, Item
 
 ENCODERS, CELLS, REPORTS, RAW, LOGS = "encoders", "cells", "reports", "raw", "ray"
 TRAINING_FREE = "training_free"
+SUPERSEDED = "superseded"  # results of cells that are being computed again, by the name of the cell's folder
 ATTEMPTS = "attempts.json"  # as trainables/pretraining/encoder_job.py writes it, whose import would take seconds
 BIG_READERS = 4  # at once, of whole encoders: each has up to half a gigabyte
+
+
+def tune_folder(uri: str) -> str:
+    """Where Ray Tune keeps its state while it runs: below the storage, since a head may be lost.
+
+    It writes there what it was given, the URI as well: of one with a password the state stays on this machine.
+    """
+    return below(uri, LOGS) if without_secrets(uri) == uri else str(Path(tempfile.gettempdir(), "radsweep-tune"))
 
 
 class ReadStore:
@@ -38,15 +50,20 @@ class ReadStore:
         if not uri.strip():
             raise ValueError("--storage is empty; give a folder or a URI such as s3://bucket/radsweep")
         if found := re.match("([a-z][a-z0-9]+):/(?!/)(.*)", uri):  # one slash: pyarrow would take it for a folder
-            raise ValueError(f"--storage {uri!r} is no URI; did you mean '{found[1]}://{found[2]}'?")
+            raise ValueError(
+                f"--storage {uri!r} is no URI; did you mean {without_secrets(f'{found[1]}://{found[2]}')!r}?"
+            )
         self.files = ReadFiles(uri)
-        self.uri = uri if "://" in uri else self.files.root
+        self.uri = uri if "://" in uri else self.files.root  # for other processes: it may hold a password
+        self.shown = self.files.shown if "://" in uri else self.files.root
         self.thorough = thorough
 
     def check_folder(self) -> None:
         """Raise ValueError where a file stands in its place: every listing of such a storage would be empty."""
         if self.files.is_local and (file := file_in_the_way(self.files.root)) is not None:
-            raise ValueError(f"--storage {self.uri}: {file} is a file; give a folder, which is made if it is not there")
+            raise ValueError(
+                f"--storage {self.shown}: {file} is a file; give a folder, which is made if it is not there"
+            )
 
     @staticmethod
     def folder(item: Item) -> str:
@@ -127,7 +144,7 @@ class ReadStore:
             return {"error": str(value["error"]), "traceback": str(value.get("traceback", ""))}
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {"error": f"{path} is damaged: try again with --retry-failed", "traceback": ""}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
+from rich.markup import escape
 
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, ClusterLost, cluster_lost_message
 from sweep.tune.rungs import rungs_of
@@ -54,7 +55,8 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
     plans = plan_data(study, parse_raw(raw, study), store)
     check_data(study, plans, store)
     with Display() as display:
-        display.say(f"[bold]radsweep[/bold] tunes [bold]{method}[/bold] of study {study.name}; storage: {store.uri}")
+        told = f"tunes [bold]{method}[/bold] of study {study.name}; storage: {escape(store.shown)}"
+        display.say(f"[bold]radsweep[/bold] {told}")
         _try_encoders(study, method, store, display)
         folders = build_data(study, plans, store, partial(display.bar, unit="images"), display.say)
         search, name = _search(study, method, folders, manifests(folders, store), store)
@@ -63,8 +65,9 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
         trial_store = TrialStore(store, study.name, name)
         if len(trial_store.ended()) < trials:
             with Lease(store.files) as lease:  # the record of the trials has one writer
-                _, held = lease.claim({name})
-                if held:
+                while held := lease.claim({name})[1]:
+                    if not lease.runs(held[name]):
+                        continue
                     raise ValueError(f"{held[name]} makes this search already; wait for its end, then go on with it")
                 _run_trials(search, trial_store, trials, display)
         clean_up(store.files)
@@ -137,9 +140,10 @@ def _make_initial(parent: "EncoderRun | None", store: "Store") -> None:
 
 def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, display: "Display") -> None:
     """Run trials on the cluster until `trials` in all have ended. Raises ClusterLost."""
+    from datasets_io.storage.files import Files
     from sweep.engine.cluster import resources_at_most, start_ray, stop_ray
     from sweep.engine.head_health import named_loss, watched_head
-    from sweep.store.store import LOGS
+    from sweep.store.store import tune_folder
     from sweep.tune.trial import trial_resources
 
     # Tune's own loggers and console output are off, and its handler of SIGINT, which ends the trials without raising.
@@ -151,7 +155,7 @@ def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, displa
     name = f"tune-{uuid.uuid4().hex[:8]}"
 
     def remove_logs() -> None:
-        trial_store.store.files.remove(f"{LOGS}/{name}")
+        Files(tune_folder(search.storage)).remove(name)
 
     def on_lost(error: ClusterLost) -> NoReturn:
         # In a thread, while the main one waits within Ray for ever: what the context managers would do is done here.
@@ -192,8 +196,7 @@ def _tuner(
     """Ray Tune's driver of the trials that are still to come. name: of its folder of logs, below the storage."""
     from ray import tune
 
-    from datasets_io.storage.files import below
-    from sweep.store.store import LOGS
+    from sweep.store.store import tune_folder
     from sweep.tune.asha_state import TrialRecorder, make_scheduler, make_searcher
     from sweep.tune.trial import run_trial
 
@@ -210,7 +213,7 @@ def _tuner(
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=below(search.storage, LOGS),
+            storage_path=tune_folder(search.storage),
             verbose=0,
             callbacks=[TrialRecorder(search, trial_store, trials, display.say)],
             # max_failures counts attempts, Tune's counts retries.
@@ -232,7 +235,7 @@ def _write(study_name: str, row: "EncoderRow", trial_store: "TrialStore", out: P
     for suffix, content in (("svg", drawing.svg), ("png", drawing.png)):
         paths.append(trial_store.write(f"search.{suffix}", content))
     for trial in (trial for trial in trials if trial.state == TrialState.FAILED):
-        display.say(f"[red]trial {trial.number + 1} failed:[/red] {trial.error}")
+        display.say(f"[red]trial {trial.number + 1} failed:[/red] {escape(str(trial.error))}")
     display.say(f"search: {', '.join(paths)}")
     if best is None:
         display.say("[red]No trial came to its end: there is nothing to write.[/red]")
@@ -241,5 +244,5 @@ def _write(study_name: str, row: "EncoderRow", trial_store: "TrialStore", out: P
     target.write_text(study_file(study_name, row.name, best.values, best.final, len(trial_store.ended())))
     listed = ", ".join(f"{name} = {value:.4g}" for name, value in sorted(best.values.items()))
     display.say(f"best of {len(trial_store.ended())}: {listed}; validation macro AUROC {best.final:.4f}")
-    display.say(f"go on with: python -m sweep.run --study {target}")
+    display.say(f"go on with: python -m sweep.run --study {escape(str(target))}")
     return EXIT_OK

@@ -27,7 +27,8 @@ from datasets_io.pixels.grey import PixelSpec
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.csv_images import CsvOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
-from datasets_io.storage.files import Files, this_machine
+from datasets_io.storage.files import Files
+from datasets_io.storage.processes import this_machine
 
 SPEC = BuildSpec("csv_images", image_size=16)
 

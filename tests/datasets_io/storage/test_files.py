@@ -112,16 +112,19 @@ def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_are_not(
 
 
 def test_a_listing_by_names_alone_is_that_with_sizes(tmp_path):
-    files = Files(str(tmp_path))
+    files, other = Files(str(tmp_path / "storage")), Files(str(tmp_path / "disk"))
     paths = ["cells/a/head.bin", "cells/a/result.json", "cells/b/result.json"]
     # These sort around the folder `a/`: by whole paths, not by names.
-    for path in (*paths, "other/x", "other/a/z", "other/a-b/z", "other/a.b", "other/a0", "other/a/b/z"):
+    for path in paths:
         files.write(path, b"12")
-    (tmp_path / "cells/a/y.tmp-1-2-3").touch()
-    (tmp_path / "cells/empty").mkdir()
-    (tmp_path / "cells/link").symlink_to(tmp_path / "other")
-    (tmp_path / "cells/broken").symlink_to(tmp_path / "nowhere")
-    for prefix in ("", "cells", "cells/a", "other", "nothing", "other/x/below"):
+    for path in ("x", "a/z", "a-b/z", "a.b", "a0", "a/b/z"):
+        other.write(path, b"12")
+    cells = tmp_path / "storage/cells"
+    (cells / "a/y.tmp-1-2-3").touch()
+    (cells / "empty").mkdir()
+    (cells / "link").symlink_to(tmp_path / "disk")
+    (cells / "broken").symlink_to(tmp_path / "nowhere")
+    for prefix in ("", "cells", "cells/a", "cells/link", "nothing", "cells/link/x/below"):
         assert files.list(prefix) == sorted(files.sizes(prefix)), prefix
     linked = [f"cells/link/{name}" for name in ("a-b/z", "a.b", "a/b/z", "a/z", "a0", "x")]
     assert files.list("cells") == paths + linked
@@ -154,3 +157,42 @@ def test_folders_are_those_directly_in_a_folder(tmp_path):
     for path in ("data/b/parts/x", "data/a/x", "data/file", "other/x"):
         files.write(path, b"")
     assert files.folders("data") == ["data/a", "data/b"]
+
+
+def modes(files: Files) -> dict[str, str]:
+    paths = [Path(files.root), *Path(files.root).rglob("*")]
+    return {str(path.relative_to(Path(files.root).parent)): f"{path.stat().st_mode & 0o7777:o}" for path in paths}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_what_is_stored_is_for_its_owner_alone_or_for_the_group_of_a_shared_folder(tmp_path, umask):
+    """Whatever the umask: patients' pictures and reports are no other user's of the machine."""
+    shared = tmp_path / "team"
+    shared.mkdir()
+    shared.chmod(0o2775)
+    before = os.umask(umask)
+    try:
+        for parent, folder, file in ((tmp_path, "700", "600"), (shared, "2770", "660")):
+            files = Files(str(parent / "storage"))
+            files.write("data/a", b"x")
+            files.write_once("data/b", b"x")
+            files.write("data/a", b"y")
+            expected = {"storage": folder, "storage/data": folder, "storage/data/a": file, "storage/data/b": file}
+            assert modes(files) == expected
+    finally:
+        os.umask(before)
+
+
+def test_links_in_a_circle_are_no_folders_without_end(tmp_path):
+    """Two that lead to their own folder were 2^40 folders, and any was a folder that nobody has made."""
+    files, disk = Files(str(tmp_path / "storage")), tmp_path / "disk"
+    files.write("cells/a/result.json", b"{}")
+    Files(str(disk)).write("b/result.json", b"{}")
+    for place in (Path(files.root, "cells"), disk):
+        for name in ("latest", "newest"):
+            (place / name).symlink_to(".")
+    for name, target in (("disk", disk), ("disk2", disk), ("back", tmp_path), ("x", "y"), ("y", "x")):
+        Path(files.root, "cells", name).symlink_to(target)
+    for found in (files.list("cells"), sorted(files.sizes("cells"))):
+        assert len(found) <= 4, "each link out of the storage once"
+        assert "cells/a/result.json" in found and len({os.path.realpath(files.full(path)) for path in found}) == 2

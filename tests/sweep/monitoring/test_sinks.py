@@ -1,18 +1,21 @@
 """What receives a running sweep's progress: TensorBoard by epoch, MLflow by run; and none of them can end the sweep."""
 
+import io
 import time
 
 import pytest
 from event_files import scalars
+from rich.console import Console
 
 from datasets_io.storage.artefacts import publish
+from sweep.cli.display import Display
 from sweep.monitoring.mlflow_runs import MlflowRuns
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.sinks import SinkOptions, Sinks
 from sweep.monitoring.tensorboard_live import LiveTensorBoard
 from sweep.store.store import Store
 from sweep.studies import demo
-from sweep.studies.plan import make_plan
+from sweep.studies.plan import Pending, make_plan
 from trainables.events import Outcome, Progress
 
 PLAN = make_plan(demo(), dict.fromkeys(("mimic_cxr", "chexpert", "nih_cxr14"), "x"), {"method": ("simclr",)})
@@ -103,3 +106,15 @@ def test_mlflow_without_its_package_is_refused_before_any_work(monkeypatch):
     with pytest.raises(ValueError, match="pip install mlflow-skinny"):
         SinkOptions("demo", None, "http://somewhere").check()
     SinkOptions("demo", "logs", None).check()
+
+
+def test_a_server_that_is_away_from_the_beginning_ends_nothing_and_its_password_is_shown_nowhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
+    said = io.StringIO()
+    display = Display(Console(file=said, width=500))
+    options = SinkOptions("demo", mlflow="http://user:TOPSECRETPW@127.0.0.1:9")
+    left = Pending((), (), (), (), ())
+    sinks = Sinks(options, Store(str(tmp_path / "storage")), PLAN, left, set(), {}, display.say)
+    assert "MLflow" not in sinks.sinks and "MLflow is left out" in said.getvalue()
+    assert "TOPSECRETPW" not in said.getvalue()

@@ -4,7 +4,8 @@ import pytest
 from made_up_study import plan_of, small
 
 from datasets_io.storage.artefacts import publish, record_failure
-from sweep.run.redo import find_cell, part_of, settle, supersede
+from sweep.run.redo import claim_of, find_cell, part_of, restore_interrupted, settle, supersede
+from sweep.store.lease import Lease
 from sweep.store.store import Store
 from trainables.registry import PROTOCOLS
 
@@ -19,10 +20,6 @@ def store(tmp_path) -> Store:
 
 def finish(store: Store, predictions: bytes = b"p", macro_auroc: float = 0.8) -> None:
     publish(store.files, store.folder(CELL), {"predictions.parquet": predictions}, {"macro_auroc": macro_auroc})
-
-
-def names(store: Store) -> set[str]:
-    return {path.rsplit("/", 1)[1] for path in store.files.list("cells")}
 
 
 def test_a_key_finds_its_cell_and_an_unknown_one_is_a_sentence():
@@ -42,7 +39,7 @@ def test_while_it_is_redone_a_cell_is_left_to_do(store):
     finish(store)
     supersede(store, CELL)
     assert store.folder(CELL) not in store.done_and_failed()[0]
-    assert "superseded.json" in names(store)
+    assert len(store.files.list("superseded")) == 1
 
 
 def test_an_equal_result_is_said_to_be_equal(store):
@@ -50,7 +47,7 @@ def test_an_equal_result_is_said_to_be_equal(store):
     redo = supersede(store, CELL)
     finish(store)
     assert "computed again and equal: macro AUROC 0.8" in settle(store, redo)[0]
-    assert "superseded.json" not in names(store)
+    assert store.files.list("superseded") == []
 
 
 @pytest.mark.parametrize(("predictions", "value"), [(b"q", 0.8), (b"q", 0.7)])
@@ -75,3 +72,24 @@ def test_a_cell_without_a_result_is_computed_for_the_first_time(store):
     redo = supersede(store, CELL)
     finish(store)
     assert settle(store, redo) == [f"{CELL}: computed; there was no earlier result"]
+
+
+def test_a_command_that_is_killed_meanwhile_loses_no_result(store):
+    """The next one brings the earlier result back; while the first one runs it is left alone."""
+    finish(store)
+    before, name = store.open(CELL).result, store.folder(CELL).rpartition("/")[2]
+    with Lease(store.files) as lease:
+        lease.claim({claim_of(name)})
+        supersede(store, CELL)
+        assert restore_interrupted(store) == [] and store.folder(CELL) not in store.done_and_failed()[0]
+    assert restore_interrupted(store) == [f"{name}: computing it again was cut off; its earlier result stands"]
+    assert store.open(CELL).result == before and store.files.list("superseded") == []
+    assert restore_interrupted(store) == []
+
+
+def test_killed_behind_the_new_result_the_new_one_stands(store):
+    finish(store)
+    supersede(store, CELL)
+    finish(store, b"q", 0.7)
+    assert restore_interrupted(store) == [] and store.open(CELL).result["macro_auroc"] == 0.7
+    assert store.files.list("superseded") == []

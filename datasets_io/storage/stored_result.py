@@ -1,0 +1,80 @@
+"""Which values may a result.json have? Whoever can write to a storage can seal anything: kinds and ranges are checked.
+
+Fields that a later version adds are passed over; results of earlier versions lack what was added since.
+"""
+
+from typing import Annotated, Any, Required
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+MOST = 1 << 53  # of a count: the largest whole number that every reader of JSON has exactly
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# Of a folder's own file: no separator, no way out of the folder.
+FileName = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]{1,255}$")]
+STRICT = ConfigDict(strict=True, extra="ignore")
+
+
+class Entry(TypedDict):
+    """A file of the folder."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]  # a TypedDict has no other place for it
+    path: FileName
+    sha256: Digest
+    bytes: Count
+
+
+class Finding(TypedDict):
+    """As FindingAuroc."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]  # as above
+    finding: str
+    auroc: Share | None
+    n_pos: Count
+    n_neg: Count
+
+
+class Result(TypedDict, total=False):
+    """Of an encoder, a cell or a number without training."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="allow")  # type: ignore[misc]  # as above
+    files: Required[dict[str, Entry]]
+    recipe: str | None
+    parents: dict[str, str]
+    findings: list[Finding]
+    macro_auroc: Share | None
+    studies: dict[str, list[Finding]]
+    also_test: dict[str, list[Finding]]
+    image_to_text: list[Share]
+    text_to_image: list[Share]
+    history: list[dict[str, Number | None]]
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    best_epoch: Count | None
+    num_train_images: Count | None
+    workers: Count
+    device: str | None
+    precision: str | None
+    stopped_early: bool | None
+    subset_sha256: str | None
+    findings_without_positives_in_training: list[str]
+
+
+_RESULT = TypeAdapter(Result)
+
+
+def checked_result(content: Any) -> dict[str, Any]:
+    """The content, without what its findings and files have beyond their fields.
+
+    Raises ValueError that says which value is wrong, and how.
+    """
+    try:
+        return dict(_RESULT.validate_python(content))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        value = repr(first.get("input"))
+        shown = f" ({value[:40]}{'...' if len(value) > 40 else ''})" if first["type"] != "missing" else ""
+        raise ValueError(f"{place}{shown}: {first['msg']}") from error
