@@ -4,18 +4,19 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from datasets_io.pixels.exif import upright
 from datasets_io.pixels.grey import (
     MAX_FILE_BYTES,
     Decoded,
     PixelError,
     PixelSpec,
-    check_size,
     kind_of,
     resize,
     to_bytes,
 )
+from datasets_io.pixels.jpeg import decode_jpeg
+from datasets_io.pixels.png import SIGNATURE, decode_png
 
 
 def decode_file(path: Path, spec: PixelSpec) -> Decoded:
@@ -36,7 +37,7 @@ def decode_file(path: Path, spec: PixelSpec) -> Decoded:
     # of any content; old files lack it, and only their name tells.
     if not start:
         raise PixelError("read", "the file is empty")
-    if start.startswith((b"\x89PNG", b"\xff\xd8")):
+    if start.startswith((SIGNATURE, b"\xff\xd8")):
         return _decode_picture(path, spec)
     if start[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
         from datasets_io.pixels.dicom import decode_dicom  # many archives have none, and pydicom is slow to import
@@ -46,32 +47,19 @@ def decode_file(path: Path, spec: PixelSpec) -> Decoded:
 
 
 def _decode_picture(path: Path, spec: PixelSpec) -> Decoded:
-    Image.MAX_IMAGE_PIXELS = None  # check_size refuses, with a sentence, what this would warn about
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            check_size(image.height, image.width)
-            if getattr(image, "n_frames", 1) > 1:
-                raise PixelError("policy", "more than one frame")
-            image.load()
-            rows, columns = image.height, image.width
-            grey = _grey_picture(image)
+        data = path.read_bytes()
+        grey, orientation = decode_png(data) if data.startswith(SIGNATURE) else decode_jpeg(data)
     except (PixelError, MemoryError):
         raise
     except Exception as error:
-        # Pillow raises OSError, SyntaxError, ValueError, struct.error and zlib.error for broken files
-        raise PixelError("decode", f"Pillow cannot decode the PNG or JPEG ({kind_of(error)})") from None
+        # Pillow raises OSError, SyntaxError, ValueError and struct.error for broken files
+        raise PixelError("decode", f"the PNG or JPEG cannot be decoded ({kind_of(error)})") from None
+    grey = upright(grey, orientation)
     if grey.dtype != np.uint8:
         pixels = to_bytes(grey, PixelSpec(spec.image_size, shape=spec.shape))
     elif grey.min() == grey.max():
         raise PixelError("pixels", "all pixels have the same value")
     else:
-        pixels = resize(grey, spec.stored(rows, columns))
-    return Decoded(pixels, rows, columns)
-
-
-def _grey_picture(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
-        return np.asarray(image)
-    if image.mode == "P":
-        image = image.convert("RGB")
-    return np.asarray(image if image.mode == "L" else image.convert("L"))
+        pixels = resize(grey, spec.stored(*grey.shape))
+    return Decoded(pixels, *grey.shape, turned=orientation != 1)

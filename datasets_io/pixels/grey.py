@@ -65,13 +65,19 @@ class PixelSpec:
 
 @dataclass(frozen=True)
 class Decoded:
-    """pixels: uint8 of the spec's shape. rows, columns: of the file. burned_in: the header says so."""
+    """pixels: uint8 of the spec's shape. rows, columns: of the file's picture, as it is shown.
+
+    burned_in: the header says that text is burned in. turned: EXIF says that the picture lies on its side, on its head
+    or mirrored, and it was put right. padded: the smallest and largest value are those without the padding.
+    """
 
     pixels: np.ndarray
     rows: int
     columns: int
     view_position: str | None = None
     burned_in: bool = False
+    turned: bool = False
+    padded: bool = False
 
 
 def check_size(rows: int, columns: int) -> None:
