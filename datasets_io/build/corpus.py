@@ -29,9 +29,11 @@ from datasets_io.build.shards import (
 )
 from datasets_io.build.side_tables import (
     count_batches,
+    count_pixels,
     count_reports,
     leak_notes,
     outcome_of,
+    pixel_notes,
     write_leaks,
     write_rejects,
 )
@@ -100,6 +102,7 @@ def build(
     _check_rejects(files, folder, reasons, len(records), max_rejects)
     counts = count_records(findings, outcome.accepted, len(records), len(outcome.rejects))
     counts |= {"burned_in": len(outcome.burned_in), "leaks": write_leaks(files, folder, outcome)}
+    counts |= {"pixels": count_pixels(outcome)}
     counts |= {"reports": count_reports(outcome.accepted)} if source.has_reports else {}
     counts |= {"batches": count_batches(outcome.accepted, results)} if order == "hash" else {}
     counts |= {"squeezed": sum(result.squeezed for result in results)} if spec.shape == "aspect" else {}
@@ -211,6 +214,7 @@ def _notes(counts: dict[str, Any], limit: int | None, order: str) -> list[str]:
     notes = [] if limit is None else [f"--limit {limit}: a part of the archive, for trying things out"]
     if order == "hash":
         notes.append("records are ordered by a hash of their image ids: images of a patient lie anywhere in a split")
+    notes += pixel_notes(counts["pixels"])
     notes += leak_notes(counts["leaks"], counts["burned_in"])
     if reports := counts.get("reports"):
         notes.append(

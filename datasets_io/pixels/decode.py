@@ -6,15 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets_io.pixels.exif import upright
-from datasets_io.pixels.grey import (
-    MAX_FILE_BYTES,
-    Decoded,
-    PixelError,
-    PixelSpec,
-    kind_of,
-    resize,
-    to_bytes,
-)
+from datasets_io.pixels.grey import MAX_FILE_BYTES, Decoded, PixelError, PixelSpec, kind_of, resize, to_bytes
 from datasets_io.pixels.jpeg import decode_jpeg
 from datasets_io.pixels.png import SIGNATURE, decode_png
 

@@ -23,7 +23,7 @@ def holds_its_picture(frame: Frame, scans: list[Scan], data: np.ndarray, slack: 
     """
     across, down = (max(getattr(c, side) for c in frame.components) for side in ("across", "down"))
     unit = 1 if frame.kind in LOSSLESS else 8  # samples of a block's side
-    mcus = -(-frame.columns // (unit * across)), -(-frame.rows // (unit * down))
+    mcus = _ceil(frame.columns, unit * across), _ceil(frame.rows, unit * down)
     # Which coefficients of each block are not 0 so far: refining scans have a bit more for each of them.
     seen = [np.zeros((mcus[1] * c.down, mcus[0] * c.across), np.uint64) for c in frame.components]
     for scan in scans:
@@ -35,16 +35,16 @@ def holds_its_picture(frame: Frame, scans: list[Scan], data: np.ndarray, slack: 
         else:  # a scan of one colour has its blocks one by one, without those that fill up the last units
             component = frame.components[places[0]]
             size = (
-                -(-(-(-frame.columns * component.across // across)) // unit),
-                -(-(-(-frame.rows * component.down // down)) // unit),
+                _ceil(_ceil(frame.columns * component.across, across), unit),
+                _ceil(_ceil(frame.rows * component.down, down), unit),
             )
             shapes = [(1, 1)]
         tables = _tables(scan, kind)
-        if tables is None or not 0 <= scan.first <= scan.last <= 63 and kind != _DIFFERENCES:
+        if tables is None or (not 0 <= scan.first <= scan.last <= 63 and kind != _DIFFERENCES):
             return False
         edges = np.concatenate([[scan.start], scan.restarts + 2, [scan.stop + 2]])  # behind each: a marker
         per_part = scan.interval or size[0] * size[1]
-        if len(edges) - 1 != -(-size[0] * size[1] // per_part):
+        if len(edges) - 1 != _ceil(size[0] * size[1], per_part):
             return False
         status = _walk(
             data, edges, per_part, size[0] * size[1], size[0], kind, np.array(shapes), tables,
@@ -54,6 +54,11 @@ def holds_its_picture(frame: Frame, scans: list[Scan], data: np.ndarray, slack: 
         if status != _FITS:
             return False
     return True
+
+
+def _ceil(length: int, unit: int) -> int:
+    """How many units cover a length."""
+    return -(-length // unit)
 
 
 def zeros_are_flat(frame: Frame, scans: list[Scan]) -> bool:

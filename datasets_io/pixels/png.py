@@ -196,11 +196,7 @@ def _luma(colours: np.ndarray) -> np.ndarray:
     grey = np.empty((rows, columns), colours.dtype)
     for i in range(rows):
         for j in range(columns):
-            red, green, blue = (
-                np.uint32(colours[i, j, 0]),
-                np.uint32(colours[i, j, 1]),
-                np.uint32(colours[i, j, 2]),
-            )
+            red, green, blue = (np.uint32(colours[i, j, 0]), np.uint32(colours[i, j, 1]), np.uint32(colours[i, j, 2]))
             total = red * np.uint32(19595) + green * np.uint32(38470) + blue * np.uint32(7471) + np.uint32(0x8000)
             grey[i, j] = total >> np.uint32(16)
     return grey
@@ -208,7 +204,7 @@ def _luma(colours: np.ndarray) -> np.ndarray:
 
 @compiled
 def _unfilter(raw: np.ndarray, values: np.ndarray, step: int) -> bool:
-    """Undo the filters of rows (PNG specification, 9.2). step: bytes from a pixel to the next. False: unknown filter."""
+    """Undo the filters of rows (PNG specification, 9.2). step: bytes from pixel to pixel. False: unknown filter."""
     rows, line = values.shape
     above = np.zeros(line, np.uint8)
     for row in range(rows):
