@@ -14,7 +14,7 @@ from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1  # of manifest.json; raise it when a reader of today would misread what is written
 OLD_RULES = (
-    "built before files with a part of zeros were refused, and 16-bit colours, EXIF orientation and padding of DICOM were"
+    "built before files with a part of zeros were refused, and 16-bit colours, EXIF orientation and DICOM padding were"
     " read: it is used as it is; to have them, remove its folder and build again (where no file is concerned, the bytes"
     " and all results stay the same)"
 )

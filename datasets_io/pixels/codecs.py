@@ -19,6 +19,7 @@ from datasets_io.pixels.codestream import check_codestream
 from datasets_io.pixels.grey import PixelError
 from datasets_io.pixels.jpeg import check_scans
 from datasets_io.pixels.jpeg_markers import read_markers
+from datasets_io.pixels.uncopied import check_segments
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -36,14 +37,17 @@ def is_available(syntax: str) -> bool:
     return syntax in SYNTAXES
 
 
-def check_stream(syntax: str, data: bytes) -> None:
-    """Raise PixelError where a frame has no end, or a part that was never copied: codecs fill up and say nothing."""
+def check_stream(syntax: str, data: bytes, samples: int) -> None:
+    """Raise PixelError where a frame has no end, or a part that was never copied: codecs fill up and say nothing.
+
+    samples: of the picture that have one byte each in a segment of RLE.
+    """
     if syntax in (*_JPEG, *_JPEG_LS):
         check_scans(read_markers(data), data)
     elif syntax in _JPEG_2000:
         check_codestream(data, syntax not in (uid.JPEG2000Lossless, uid.JPEG2000))
     elif syntax == uid.RLELossless:
-        _rle_starts(data)
+        check_segments(data, _rle_starts(data), samples)
 
 
 def stored_values(dataset: "Dataset") -> np.ndarray:
@@ -56,7 +60,8 @@ def stored_values(dataset: "Dataset") -> np.ndarray:
     if syntax not in SYNTAXES:
         return dataset.pixel_array
     # Fragments and their lengths first: a frame may be in several, and what lies behind the first frame is not used.
-    check_stream(syntax, get_frame(dataset.PixelData, 0, number_of_frames=1))
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    check_stream(syntax, get_frame(dataset.PixelData, 0, number_of_frames=frames), dataset.Rows * dataset.Columns)
     decoder = get_decoder(syntax)
     if NAME not in decoder.available_plugins:
         decoder.add_plugin(NAME, (__name__, "decode_frame"))
@@ -126,5 +131,5 @@ def _rle_starts(data: bytes) -> list[int]:
     number, *offsets = struct.unpack_from("<16L", data)
     starts = [*offsets[:number], len(data)]  # the first segment follows the header, and each is followed by the next
     if not 1 <= number <= 15 or starts[0] != 64 or any(start >= stop for start, stop in pairwise(starts)):
-        raise PixelError("decode", "the pixel data is damaged: its RLE segments do not follow each other")
+        raise PixelError("decode", "the offsets of the RLE segments do not follow each other")
     return starts

@@ -14,12 +14,12 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.tag import Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from datasets_io.pixels import shrink
 from datasets_io.pixels.codecs import SYNTAXES, stored_values
 from datasets_io.pixels.grey import MAX_PIXELS, Decoded, PixelError, PixelSpec, check_size, kind_of, shrunk, to_bytes
-from datasets_io.pixels.header import open_limited, read_header
+from datasets_io.pixels.header import deflated_is_whole, open_limited, read_header
 from datasets_io.pixels.padding import Padding, padding_of, without_padding
 from datasets_io.pixels.uncopied import lacks_a_part
 from datasets_io.schema import known_view
@@ -95,6 +95,10 @@ def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
         rows, columns = _whole(dataset, "Rows"), _whole(dataset, "Columns")
         view = known_view(_text(dataset, "ViewPosition"))
         burned_in = _text(dataset, "BurnedInAnnotation").upper() == "YES"
+        if dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian and not deflated_is_whole(
+            path, dataset
+        ):
+            raise PixelError("decode", "the deflated file has more or less than its elements: it is damaged")
     except (PixelError, MemoryError):
         raise
     except Exception as error:
@@ -247,8 +251,13 @@ def _stored_grey(dataset: Dataset, rows: int, columns: int) -> np.ndarray:
         array = stored_values(dataset)
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
             array = apply_color_lut(array, dataset)
-    except (MemoryError, PixelError):
+    except MemoryError:
         raise
+    except PixelError as error:
+        if error.reason.endswith("cut short"):
+            raise
+        reason = f"the pixel data is damaged: it is no {_syntax_name(dataset)} ({error.reason})"
+        raise PixelError(error.stage, reason) from None
     except Exception as error:
         reason = f"no codec reads pixel data like this one: {_syntax_name(dataset)} ({kind_of(error)})"
         if dataset.file_meta.TransferSyntaxUID in SYNTAXES:

@@ -14,7 +14,7 @@ from datasets_io.pixels.exif import orientation_of
 from datasets_io.pixels.grey import PixelError
 from datasets_io.pixels.jpeg_markers import JPEG_LS, PROGRESSIVE, Stream, read_markers
 
-ZEROS = bytes(16)  # in a row they are no data of a scan, unless black areas are coded so (jpeg_scan.zeros_are_flat)
+ZEROS = bytes(8)  # in a row they are no data of a scan, unless black areas are coded so (jpeg_scan.zeros_are_flat)
 LS_ZEROS = bytes(32)  # in JPEG-LS no code has as many as 128 bits without a 1
 _AHEAD = 8  # bytes that libjpeg reads at most before it needs them: it holds 64 bits
 _FILLING = b"\xfe" * _AHEAD  # mostly ones, which are no code, so that few blocks can be made of them
