@@ -24,7 +24,7 @@ from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
-from datasets_io.pixels.grey import PixelError, PixelSpec
+from datasets_io.pixels.grey import Decoded, PixelError, PixelSpec
 from datasets_io.pixels.worker import DecodeWorker
 
 SPEC = PixelSpec(64)
@@ -216,26 +216,25 @@ def damaged(kind: str, files: int) -> Iterator[tuple[int, str, bytes]]:
         yield seed, damage.__name__, data
 
 
-def outcome_of(kind: str, files: int, folder: Path) -> Outcome:
-    """Damage so many files of a kind, and decode each as a build does."""
+def outcome_of(kind: str, files: int, folder: Path, decode: Callable[[Path, PixelSpec], Decoded]) -> Outcome:
+    """Damage so many files of a kind, and decode each."""
     found, path = Outcome(kind), folder / ("a.dcm" if kind.startswith("DICOM") else "a")
-    with DecodeWorker(SPEC) as worker:
-        sound = []
-        for picture in pictures():
-            path.write_bytes(KINDS[kind](picture))
-            sound.append(worker.decode(path).pixels)
-        for seed, damage, data in damaged(kind, files):
-            path.write_bytes(data)
-            found.files += damage != "few"
-            found.few_files += damage == "few"
-            try:
-                same = np.array_equal(worker.decode(path).pixels, sound[seed])
-            except PixelError:
-                found.refused += damage != "few"
-                continue
-            found.same += same and damage != "few"
-            if not same:
-                setattr(found, damage, getattr(found, damage) + 1)
+    sound = []
+    for picture in pictures():
+        path.write_bytes(KINDS[kind](picture))
+        sound.append(decode(path, SPEC).pixels)
+    for seed, damage, data in damaged(kind, files):
+        path.write_bytes(data)
+        found.files += damage != "few"
+        found.few_files += damage == "few"
+        try:
+            same = np.array_equal(decode(path, SPEC).pixels, sound[seed])
+        except PixelError:
+            found.refused += damage != "few"
+            continue
+        found.same += same and damage != "few"
+        if not same:
+            setattr(found, damage, getattr(found, damage) + 1)
     return found
 
 
@@ -266,9 +265,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=sorted(KINDS), metavar="KIND", help="this kind alone")
     flags = parser.parse_args(arguments)
     outcomes = []
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, DecodeWorker(SPEC) as worker:
         for kind in flags.only or KINDS:
-            outcomes.append(outcome_of(kind, flags.files, Path(name)))
+            outcomes.append(outcome_of(kind, flags.files, Path(name), lambda path, _: worker.decode(path)))
             print(json.dumps(asdict(outcomes[-1])), flush=True)
     print(table(outcomes), file=sys.stderr)
     return 0
