@@ -29,7 +29,7 @@ from datasets_io.build.shards import (
 )
 from datasets_io.build.side_tables import (
     count_batches,
-    count_pixels,
+    count_flags,
     count_reports,
     leak_notes,
     outcome_of,
@@ -101,8 +101,7 @@ def build(
     reasons = write_rejects(files, folder, outcome)
     _check_rejects(files, folder, reasons, len(records), max_rejects)
     counts = count_records(findings, outcome.accepted, len(records), len(outcome.rejects))
-    counts |= {"burned_in": len(outcome.burned_in), "leaks": write_leaks(files, folder, outcome)}
-    counts |= {"pixels": count_pixels(outcome)}
+    counts |= {**count_flags(outcome), "leaks": write_leaks(files, folder, outcome)}
     counts |= {"reports": count_reports(outcome.accepted)} if source.has_reports else {}
     counts |= {"batches": count_batches(outcome.accepted, results)} if order == "hash" else {}
     counts |= {"squeezed": sum(result.squeezed for result in results)} if spec.shape == "aspect" else {}

@@ -75,7 +75,7 @@ class ShardResult:
     hashes: tuple[str, ...]
     archive_state: str
     squeezed: int = 0
-    rules: int = 2
+    rules: int = PIXEL_RULES
     turned: tuple[int, ...] = ()
     padded: tuple[int, ...] = ()
 
@@ -88,7 +88,7 @@ class ShardResult:
     @staticmethod
     def from_json(text: str | builtins.bytes) -> "ShardResult":  # `bytes` is a field here
         """The result that to_json wrote. Raises ValueError, TypeError or KeyError for any other text."""
-        value = json.loads(text)
+        value = {"rules": 2, **json.loads(text)}
         value["refusals"] = tuple(Refusal(**refusal) for refusal in value["refusals"])
         for name in ("row_groups", "burned_in", "digests", "hashes", "turned", "padded"):
             value[name] = tuple(value.get(name, ()))
@@ -244,8 +244,7 @@ def _fill(
                     refusals.append(Refusal(place, answer.stage, answer.reason))
                     continue
                 rows.append((record, answer))
-                for name, places in flagged.items():
-                    places += [place] * getattr(answer, name)  # once or not at all
+                _flag(flagged, place, answer)
                 digests.append(hashlib.sha256(answer.pixels.data).hexdigest()[:16])
                 hashes.append(hash_text(picture_hashes(squared(answer.pixels)[None])[0]))
                 squeezed += job.pixels.shape == "aspect" and is_long(answer.rows, answer.columns)
@@ -271,9 +270,15 @@ def _fill(
         hashes=tuple(hashes),
         archive_state=state,
         squeezed=squeezed,
-        rules=PIXEL_RULES,
-        **{name: tuple(places) for name, places in flagged.items()},
+        burned_in=tuple(flagged["burned_in"]),
+        turned=tuple(flagged["turned"]),
+        padded=tuple(flagged["padded"]),
     )
+
+
+def _flag(flagged: dict[str, list[int]], place: int, decoded: Decoded) -> None:
+    for name, places in flagged.items():
+        places += [place] * getattr(decoded, name)  # once or not at all
 
 
 def squared(picture: np.ndarray) -> np.ndarray:

@@ -142,9 +142,10 @@ def count_batches(accepted: list[Record], results: list[ShardResult]) -> dict[st
     return describe(groups, kept if kept.any() else np.ones_like(kept), studies, patients)
 
 
-def count_pixels(outcome: BuildOutcome) -> dict[str, int]:
-    """counts["pixels"] of a manifest: the rules that pictures were made by, and how many needed a seldom one."""
-    return {"rules": PIXEL_RULES, "turned": len(outcome.turned), "padded": len(outcome.padded)}
+def count_flags(outcome: BuildOutcome) -> dict[str, Any]:
+    """counts["burned_in"] and counts["pixels"] of a manifest: the rules of pictures, how many needed a seldom one."""
+    pixels = {"rules": PIXEL_RULES, "turned": len(outcome.turned), "padded": len(outcome.padded)}
+    return {"burned_in": len(outcome.burned_in), "pixels": pixels}
 
 
 def pixel_notes(pixels: dict[str, int]) -> list[str]:

@@ -12,7 +12,7 @@ CUT = "the JPEG 2000 stream has no end: the file is cut short"
 _DAMAGED = "the JPEG 2000 stream's data are damaged, or were not copied in full"
 _NONE = "there is no JPEG 2000 stream in the pixel data"
 _SIZ, _COD, _SOT, _EOC = 0xFF51, 0xFF52, 0xFF90, 0xFFD9
-_ZEROS = 16  # bytes; arithmetic coding leaves no such run
+_ZEROS = 8  # bytes; arithmetic coding leaves no such run
 _BARE_ZEROS = 128  # where bits are stored as they are: in HTJ2K and with "bypass"
 _BYPASS = 1  # of a block's style
 

@@ -54,4 +54,5 @@ def _decode_picture(path: Path, spec: PixelSpec) -> Decoded:
         raise PixelError("pixels", "all pixels have the same value")
     else:
         pixels = resize(grey, spec.stored(*grey.shape))
-    return Decoded(pixels, *grey.shape, turned=orientation != 1)
+    rows, columns = grey.shape
+    return Decoded(pixels, rows, columns, turned=orientation != 1)

@@ -71,7 +71,7 @@ def deflated_is_whole(path: Path, dataset: Dataset) -> bool:
     if not unpacker.eof or len(unpacker.unused_data) > 8:
         return False
     pixels = dataset["PixelData"]
-    place, before = pixels.file_tell + len(pixels.value), (0x7FE0, 0x0010)
+    place, before = (pixels.file_tell or 0) + len(pixels.value), (0x7FE0, 0x0010)
     while place < len(content):
         group, element, kind, length = struct.unpack_from("<HH2sH", content, place)
         if (group, element) <= before or not kind.isalpha():

@@ -25,7 +25,8 @@ def holds_its_picture(frame: Frame, scans: list[Scan], data: np.ndarray, slack: 
     unit = 1 if frame.kind in LOSSLESS else 8  # samples of a block's side
     mcus = _ceil(frame.columns, unit * across), _ceil(frame.rows, unit * down)
     # Which coefficients of each block are not 0 so far: refining scans have a bit more for each of them.
-    seen = [np.zeros((mcus[1] * c.down, mcus[0] * c.across), np.uint64) for c in frame.components]
+    padded = mcus if frame.kind in PROGRESSIVE else (0, 0)
+    seen = [np.zeros((padded[1] * c.down, padded[0] * c.across), np.uint64) for c in frame.components]
     for scan in scans:
         kind = _kind(frame, scan)
         places = [place for place, *_ in scan.components]
@@ -43,14 +44,12 @@ def holds_its_picture(frame: Frame, scans: list[Scan], data: np.ndarray, slack: 
         if tables is None or (not 0 <= scan.first <= scan.last <= 63 and kind != _DIFFERENCES):
             return False
         edges = np.concatenate([[scan.start], scan.restarts + 2, [scan.stop + 2]])  # behind each: a marker
-        per_part = scan.interval or size[0] * size[1]
-        if len(edges) - 1 != _ceil(size[0] * size[1], per_part):
+        blocks = size[0] * size[1]
+        per_part = scan.interval or blocks
+        if len(edges) - 1 != _ceil(blocks, per_part):
             return False
-        status = _walk(
-            data, edges, per_part, size[0] * size[1], size[0], kind, np.array(shapes), tables,
-            tuple(seen[place] for place in places) if len(places) == 1 else (seen[places[0]],),
-            scan.first, scan.last, slack,
-        )  # fmt: skip
+        counts = np.array([size[0], blocks, per_part, scan.first, scan.last, slack])
+        status = _walk(np.array(shapes), tables, kind, counts, data, edges, seen[places[0]])
         if status != _FITS:
             return False
     return True
@@ -129,7 +128,7 @@ def _symbol(data: np.ndarray, state: np.ndarray, table: np.ndarray) -> int:
     """The next symbol; -1 where the bits are no code."""
     entry = table[_peek(data, state)]
     state[3] -= entry >> 8
-    return np.int64(entry & 0xFF) if entry else -1
+    return int(entry & 0xFF) if entry else -1
 
 
 @compiled
@@ -141,8 +140,21 @@ def _bits(data: np.ndarray, state: np.ndarray, count: int) -> int:
 
 
 @compiled
-def _walk(data, edges, per_part, total, wide, kind, shapes, tables, seen, first, last, slack):  # type: ignore[no-untyped-def]
-    """_FITS, or what is wrong with a scan. edges: where each part begins, behind the marker before it."""
+def _walk(
+    shapes: np.ndarray,
+    tables: np.ndarray,
+    kind: int,
+    counts: np.ndarray,
+    data: np.ndarray,
+    edges: np.ndarray,
+    seen: np.ndarray,
+) -> int:
+    """_FITS, or what is wrong with a scan.
+
+    shapes: blocks across and down that each colour has in a unit. counts: units in a row, in all and between restart
+    markers, first and last coefficient, bytes more that are allowed. edges: where each part begins, behind a marker.
+    """
+    wide, total, per_part, first, last, slack = counts
     done = 0
     for part in range(len(edges) - 1):
         state = np.array([edges[part], edges[part + 1] - 2, 0, 0, 0])
@@ -157,9 +169,9 @@ def _walk(data, edges, per_part, total, wide, kind, shapes, tables, seen, first,
                     elif kind == 2:
                         good = _bits(data, state, 1) >= 0
                     elif kind == 3:
-                        good = _ac_first(data, state, tables[row, 1], seen[0], number, wide, first, last, run)
+                        good = _ac_first(data, state, tables[row, 1], seen, number, wide, first, last, run)
                     else:
-                        good = _ac_refined(data, state, tables[row, 1], seen[0], number, wide, first, last, run)
+                        good = _ac_refined(data, state, tables[row, 1], seen, number, wide, first, last, run)
                     if not good:
                         return 3
             if state[4] > state[3]:  # bits from behind the end are used
@@ -202,7 +214,17 @@ def _difference(data: np.ndarray, state: np.ndarray, table: np.ndarray, kind: in
 
 
 @compiled
-def _ac_first(data, state, table, seen, number, wide, first, last, run):  # type: ignore[no-untyped-def]
+def _ac_first(
+    data: np.ndarray,
+    state: np.ndarray,
+    table: np.ndarray,
+    seen: np.ndarray,
+    number: int,
+    wide: int,
+    first: int,
+    last: int,
+    run: np.ndarray,
+) -> bool:
     """A block of the first scan of some coefficients (T.81, G.1.2.2)."""
     if run[0]:
         run[0] -= 1
@@ -230,7 +252,17 @@ def _ac_first(data, state, table, seen, number, wide, first, last, run):  # type
 
 
 @compiled
-def _ac_refined(data, state, table, seen, number, wide, first, last, run):  # type: ignore[no-untyped-def]
+def _ac_refined(
+    data: np.ndarray,
+    state: np.ndarray,
+    table: np.ndarray,
+    seen: np.ndarray,
+    number: int,
+    wide: int,
+    first: int,
+    last: int,
+    run: np.ndarray,
+) -> bool:
     """A block of a scan that adds a bit to coefficients (T.81, G.1.2.3): one for each that is not 0, and new ones."""
     flags, place = seen[number // wide, number % wide], first
     one = np.uint64(1)

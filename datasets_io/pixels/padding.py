@@ -59,10 +59,10 @@ def without_padding(values: np.ndarray, padding: Padding, inverted: bool) -> np.
 @compiled
 def _ends(values: np.ndarray, low: int, high: int) -> tuple[int, int, int]:
     """How many values are padding; the smallest and largest of the others."""
-    count, lowest, highest = 0, np.int64(1) << 62, -(np.int64(1) << 62)
+    count, lowest, highest = 0, 1 << 62, -(1 << 62)
     for i in range(values.shape[0]):
         for j in range(values.shape[1]):
-            value = np.int64(values[i, j])
+            value = int(values[i, j])
             if low <= value <= high:
                 count += 1
             else:
@@ -71,9 +71,9 @@ def _ends(values: np.ndarray, low: int, high: int) -> tuple[int, int, int]:
 
 
 @compiled
-def _filled(values, low, high, fill):  # type: ignore[no-untyped-def]
+def _filled(values: np.ndarray, low: int, high: int, fill: np.generic) -> np.ndarray:
     found = np.empty_like(values)
     for i in range(values.shape[0]):
         for j in range(values.shape[1]):
-            found[i, j] = fill if low <= np.int64(values[i, j]) <= high else values[i, j]
+            found[i, j] = fill if low <= int(values[i, j]) <= high else values[i, j]
     return found

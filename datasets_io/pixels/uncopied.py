@@ -69,7 +69,7 @@ def _fits(segment: np.ndarray, samples: int) -> bool:
     """Whether a PackBits segment makes so many bytes: to its end, but for one that makes its length even."""
     place, made = 0, 0
     while place < len(segment) and made < samples:
-        count = np.int64(segment[place])
+        count = int(segment[place])
         if count < 128:  # so many and one more as they are
             place, made = place + count + 2, made + count + 1
         elif count > 128:  # the next one, 257 - count times

@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 
 from datasets_io.build import BuildSpec, build, data_folder
-from datasets_io.build import corpus as build_module
+from datasets_io.build.shards import ShardJob, finished_shard, part_path, plan_shards
 from datasets_io.build.verify import verify
 from datasets_io.corpus.manifest import MANIFEST, OLD_RULES, Manifest
+from datasets_io.pixels.grey import PixelSpec
 from datasets_io.schema import PIXEL_RULES
+from datasets_io.sources.registry import get_source
 from datasets_io.storage.files import Files
 
 SPEC = BuildSpec("csv_images", image_size=16)
@@ -72,22 +74,17 @@ def test_a_complete_corpus_of_earlier_rules_is_used_on_with_a_note(odd_archive, 
     assert Manifest.from_json(opened.to_json()) == opened, "the note comes once"
 
 
-def test_an_unfinished_build_of_earlier_rules_makes_its_shards_again(odd_archive, tmp_path, monkeypatch):
+def test_an_unfinished_build_of_earlier_rules_makes_its_shards_again(odd_archive, tmp_path):
     files, folder = Files(str(tmp_path / "storage")), data_folder(SPEC, odd_archive)
-    manifest = build(SPEC, odd_archive, files, max_rejects=0.5)
-    part = f"{folder}/parts/train-00000.json"
-    made = json.loads(files.read(part))
-    assert made["rules"] == PIXEL_RULES and made["turned"] == [0] and made["padded"] == [2]
-    asked = []
-    monkeypatch.setattr(build_module, "make_shard", lambda *arguments: asked.append(1) or real(*arguments))
-    for change in ({"rules": PIXEL_RULES}, {"rules": None}, {"rules": PIXEL_RULES - 1}):
-        Path(files.full(f"{folder}/{MANIFEST}")).unlink()
-        value = {**made, **change}
-        files.write(part, json.dumps({name: v for name, v in value.items() if v is not None}).encode())
-        again = build(SPEC, odd_archive, files, max_rejects=0.5)
-        assert again.fingerprint == manifest.fingerprint
-        assert len(asked) == (change["rules"] != PIXEL_RULES), change
-        asked.clear()
-
-
-real = build_module.make_shard
+    build(SPEC, odd_archive, files, max_rejects=0.5)
+    options = get_source("csv_images").options()
+    records = list(get_source("csv_images").read_records(odd_archive, options))
+    (task,) = plan_shards(records, "archive")
+    job = ShardJob(str(odd_archive.resolve()), files.uri, folder, (), PixelSpec(16))
+    result = finished_shard(job, task, files)
+    assert result is not None and (result.rules, result.turned, result.padded) == (PIXEL_RULES, (0,), (2,))
+    made = json.loads(files.read(part_path(folder, task.path)))
+    for rules in ({}, {"rules": PIXEL_RULES - 1}):  # parts of before there were rules do not say
+        old = {name: value for name, value in made.items() if name not in ("rules", "turned", "padded")} | rules
+        files.write(part_path(folder, task.path), json.dumps(old).encode())
+        assert finished_shard(job, task, files) is None

@@ -150,7 +150,7 @@ def test_empty_packets_of_jpeg_2000_are_no_missing_part(tmp_path, write_dicom):
     dark = np.zeros((256, 256), np.uint16)
     dark[:16, :16] = TISSUE[:16, :16]
     sink = io.BytesIO()
-    Image.fromarray(dark).save(sink, "JPEG2000", no_jp2=True, tile_size=(32, 32), precinct_size=(16, 16))
+    Image.fromarray(dark).save(sink, "JPEG2000", no_jp2=True, tile_size=(32, 32), num_resolutions=4)
     assert sink.getvalue().count(b"\xff\x90") == 64, "a part for each tile"
     check_codestream(sink.getvalue(), False)
     path = encapsulated(
