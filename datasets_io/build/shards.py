@@ -225,17 +225,7 @@ def _fill(
     digests: list[str] = []
     hashes: list[str] = []
     squeezed = 0
-    # No compression, dictionary or statistics: greys hardly compress, and the bytes depend on no library's heuristics.
-    writer = pq.ParquetWriter(
-        sink,
-        schema,
-        compression="none",
-        use_dictionary=False,
-        write_statistics=False,
-        store_schema=False,
-        write_page_checksum=True,
-    )
-    with writer:
+    with _writer(sink, schema) as writer:
         for start in range(0, len(task.records), rows_per_group):
             records = task.records[start : start + rows_per_group]
             answers = decoders.decode(job.raw, [record.path for record in records])
@@ -273,6 +263,19 @@ def _fill(
         burned_in=tuple(flagged["burned_in"]),
         turned=tuple(flagged["turned"]),
         padded=tuple(flagged["padded"]),
+    )
+
+
+def _writer(sink: BufferedRandom, schema: pa.Schema) -> pq.ParquetWriter:
+    # No compression, dictionary or statistics: greys hardly compress, and the bytes depend on no library's heuristics.
+    return pq.ParquetWriter(
+        sink,
+        schema,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=False,
+        write_page_checksum=True,
     )
 
 

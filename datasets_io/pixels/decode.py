@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from datasets_io.pixels.exif import upright
-from datasets_io.pixels.grey import MAX_FILE_BYTES, Decoded, PixelError, PixelSpec, kind_of, resize, to_bytes
+from datasets_io.pixels.grey import MAX_FILE_BYTES, Decoded, PixelError, PixelSpec, kind_of, to_bytes
 from datasets_io.pixels.jpeg import decode_jpeg
 from datasets_io.pixels.png import SIGNATURE, decode_png
 
@@ -41,18 +42,29 @@ def decode_file(path: Path, spec: PixelSpec) -> Decoded:
 def _decode_picture(path: Path, spec: PixelSpec) -> Decoded:
     try:
         data = path.read_bytes()
+        grey: np.ndarray | Image.Image
         grey, orientation = decode_png(data) if data.startswith(SIGNATURE) else decode_jpeg(data)
     except (PixelError, MemoryError):
         raise
     except Exception as error:
         # Pillow raises OSError, SyntaxError, ValueError and struct.error for broken files
         raise PixelError("decode", f"the PNG or JPEG cannot be decoded ({kind_of(error)})") from None
-    grey = upright(grey, orientation)
-    if grey.dtype != np.uint8:
+    if orientation != 1:
+        grey = upright(np.asarray(grey), orientation)
+    if isinstance(grey, np.ndarray) and grey.dtype != np.uint8:
+        rows, columns = grey.shape
         pixels = to_bytes(grey, PixelSpec(spec.image_size, shape=spec.shape))
-    elif grey.min() == grey.max():
-        raise PixelError("pixels", "all pixels have the same value")
     else:
-        pixels = resize(grey, spec.stored(*grey.shape))
-    rows, columns = grey.shape
+        image = Image.fromarray(grey) if isinstance(grey, np.ndarray) else grey
+        rows, columns = image.height, image.width
+        pixels = _shrunk(image, spec.stored(rows, columns))
     return Decoded(pixels, rows, columns, turned=orientation != 1)
+
+
+def _shrunk(image: Image.Image, shape: tuple[int, int]) -> np.ndarray:
+    """As grey.resize, without turning the large picture into an array: its pages are half of the work."""
+    same = image.size == shape[::-1]
+    small = np.asarray(image if same else image.resize(shape[::-1], Image.Resampling.BILINEAR))
+    if small.min() == small.max() and len(set(image.getextrema())) == 1:
+        raise PixelError("pixels", "all pixels have the same value")
+    return small

@@ -22,15 +22,15 @@ _SLACK = 8  # bytes behind a scan that careless writers leave there
 _DAMAGED = "the JPEG stream's data are not those of one picture: a part of the file is damaged or was not copied"
 
 
-def decode_jpeg(data: bytes) -> tuple[np.ndarray, int]:
-    """The grey picture (rows, columns) uint8, colours as luma, and its EXIF orientation, 1 to 8. Raises PixelError."""
+def decode_jpeg(data: bytes) -> tuple[Image.Image, int]:
+    """The grey picture, of mode L, colours as luma, and its EXIF orientation, 1 to 8. Raises PixelError."""
     stream = read_markers(data)
     check_scans(stream, data)
     assert stream.frame is not None  # read_markers refuses it
     # libjpeg reads a progressive picture to its end marker before it makes any pixels.
     sequential = len(stream.scans) == 1 and stream.frame.kind not in PROGRESSIVE
-    kept = b"".join(stream.kept)
-    feed = _Feed(kept + _FILLING, len(kept) - 2 * _AHEAD) if sequential else _Feed(kept + b"\xff\xd9", 0)
+    kept = b"".join([*stream.kept, _FILLING if sequential else b"\xff\xd9"])
+    feed = _Feed(kept, len(kept) - 3 * _AHEAD if sequential else 0)
     with Image.open(feed, formats=("JPEG",)) as image:
         try:
             image.load()
@@ -38,7 +38,7 @@ def decode_jpeg(data: bytes) -> tuple[np.ndarray, int]:
             raise PixelError("decode", _DAMAGED) from None
         if not feed.asked:
             raise PixelError("decode", _DAMAGED)
-        return np.asarray(image if image.mode == "L" else image.convert("L")), orientation_of(stream.exif)
+        return image if image.mode == "L" else image.convert("L"), orientation_of(stream.exif)
 
 
 def check_scans(stream: Stream, data: bytes) -> None:
