@@ -124,9 +124,9 @@ def _peek(data: np.ndarray, state: np.ndarray) -> int:
 
 
 @compiled
-def _symbol(data: np.ndarray, state: np.ndarray, table: np.ndarray) -> int:
-    """The next symbol; -1 where the bits are no code."""
-    entry = table[_peek(data, state)]
+def _symbol(data: np.ndarray, state: np.ndarray, tables: np.ndarray, row: int, group: int) -> int:
+    """The next symbol, by one of the tables; -1 where the bits are no code."""
+    entry = tables[row, group, _peek(data, state)]
     state[3] -= entry >> 8
     return int(entry & 0xFF) if entry else -1
 
@@ -163,15 +163,15 @@ def _walk(
             for row in range(len(shapes)):
                 for _ in range(shapes[row, 0] * shapes[row, 1]):
                     if kind == 0:
-                        good = _whole_block(data, state, tables[row])
+                        good = _whole_block(data, state, tables, row)
                     elif kind == 1 or kind == 5:
-                        good = _difference(data, state, tables[row, 0], kind)
+                        good = _difference(data, state, tables, row, kind)
                     elif kind == 2:
                         good = _bits(data, state, 1) >= 0
                     elif kind == 3:
-                        good = _ac_first(data, state, tables[row, 1], seen, number, wide, first, last, run)
+                        good = _ac_first(data, state, tables, seen, number, wide, first, last, run)
                     else:
-                        good = _ac_refined(data, state, tables[row, 1], seen, number, wide, first, last, run)
+                        good = _ac_refined(data, state, tables, seen, number, wide, first, last, run)
                     if not good:
                         return 3
             if state[4] > state[3]:  # bits from behind the end are used
@@ -184,15 +184,15 @@ def _walk(
 
 
 @compiled
-def _whole_block(data: np.ndarray, state: np.ndarray, tables: np.ndarray) -> bool:
+def _whole_block(data: np.ndarray, state: np.ndarray, tables: np.ndarray, row: int) -> bool:
     """A DC difference, then runs of zeros and coefficients (T.81, F.2.2)."""
-    size = _symbol(data, state, tables[0])
+    size = _symbol(data, state, tables, row, 0)
     if size < 0 or size > 16:
         return False
     _bits(data, state, size)
     place = 1
     while place < 64:
-        symbol = _symbol(data, state, tables[1])
+        symbol = _symbol(data, state, tables, row, 1)
         if symbol < 0:
             return False
         run, size = symbol >> 4, symbol & 15
@@ -204,8 +204,8 @@ def _whole_block(data: np.ndarray, state: np.ndarray, tables: np.ndarray) -> boo
 
 
 @compiled
-def _difference(data: np.ndarray, state: np.ndarray, table: np.ndarray, kind: int) -> bool:
-    size = _symbol(data, state, table)
+def _difference(data: np.ndarray, state: np.ndarray, tables: np.ndarray, row: int, kind: int) -> bool:
+    size = _symbol(data, state, tables, row, 0)
     if size < 0 or size > 16:
         return False
     if size < 16 or kind == 1:  # a difference of 32,768 has no more bits (H.1.2.2)
@@ -217,7 +217,7 @@ def _difference(data: np.ndarray, state: np.ndarray, table: np.ndarray, kind: in
 def _ac_first(
     data: np.ndarray,
     state: np.ndarray,
-    table: np.ndarray,
+    tables: np.ndarray,
     seen: np.ndarray,
     number: int,
     wide: int,
@@ -231,7 +231,7 @@ def _ac_first(
         return True
     flags, place = seen[number // wide, number % wide], first
     while place <= last:
-        symbol = _symbol(data, state, table)
+        symbol = _symbol(data, state, tables, 0, 1)
         if symbol < 0:
             return False
         zeros, size = symbol >> 4, symbol & 15
@@ -255,7 +255,7 @@ def _ac_first(
 def _ac_refined(
     data: np.ndarray,
     state: np.ndarray,
-    table: np.ndarray,
+    tables: np.ndarray,
     seen: np.ndarray,
     number: int,
     wide: int,
@@ -267,7 +267,7 @@ def _ac_refined(
     flags, place = seen[number // wide, number % wide], first
     one = np.uint64(1)
     while run[0] == 0 and place <= last:
-        symbol = _symbol(data, state, table)
+        symbol = _symbol(data, state, tables, 0, 1)
         if symbol < 0:
             return False
         zeros, size = symbol >> 4, symbol & 15
@@ -292,9 +292,11 @@ def _ac_refined(
             flags |= one << np.uint64(place)
         place += 1
     if run[0]:
-        for rest in range(place, last + 1):
-            if (flags >> np.uint64(rest)) & one:
-                _bits(data, state, 1)
+        rest = (flags >> np.uint64(place)) << np.uint64(place) if place < 64 else np.uint64(0)
+        rest = (rest << np.uint64(63 - last)) >> np.uint64(63 - last)
+        while rest:  # a bit for each coefficient that is not 0
+            _bits(data, state, 1)
+            rest &= rest - one
         run[0] -= 1
     seen[number // wide, number % wide] = flags
     return True
