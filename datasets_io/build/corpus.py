@@ -33,9 +33,11 @@ from datasets_io.build.shards import (
 )
 from datasets_io.build.side_tables import (
     count_batches,
+    count_flags,
     count_reports,
     leak_notes,
     outcome_of,
+    pixel_notes,
     write_leaks,
     write_rejects,
 )
@@ -132,7 +134,7 @@ def _build(archive: _Archive, folder: str, how: _HowRun) -> Manifest:
     reasons = write_rejects(files, folder, outcome)
     _check_rejects(files, folder, reasons, len(records), archive.max_rejects)
     counts = count_records(findings, outcome.accepted, len(records), len(outcome.rejects))
-    counts |= {"burned_in": len(outcome.burned_in), "leaks": write_leaks(files, folder, outcome)}
+    counts |= {**count_flags(outcome), "leaks": write_leaks(files, folder, outcome)}
     counts |= _counts_of_some(spec, outcome.accepted, results)
     _check_unchanged(archive.inventory, take_inventory(spec, raw, limit))
     counts |= {FILES: files_record(files, folder, raw, archive.inventory, outcome.rejects)}
@@ -274,6 +276,7 @@ def _notes(counts: dict[str, Any], limit: int | None, order: str) -> list[str]:
     notes = [] if limit is None else [f"--limit {limit}: a part of the archive, for trying things out"]
     if order == "hash":
         notes.append("records are ordered by a hash of their image ids: images of a patient lie anywhere in a split")
+    notes += pixel_notes(counts["pixels"])
     notes += leak_notes(counts["leaks"], counts["burned_in"]) + region_notes(counts)
     if reports := counts.get("reports"):
         notes.append(

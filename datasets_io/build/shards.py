@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from datasets_io.build.near_duplicates import hash_text, picture_hashes
 from datasets_io.pixels.grey import Decoded, PixelError, PixelSpec, resize
 from datasets_io.pixels.worker import DecodeWorker
-from datasets_io.schema import MAX_RATIO, SPLITS, Record, label_column, shard_schema
+from datasets_io.schema import MAX_RATIO, PIXEL_RULES, SPLITS, Record, label_column, shard_schema
 from datasets_io.storage.files import Files
 from datasets_io.untrusted import special_file
 
@@ -60,6 +60,8 @@ class ShardResult:
     digests: 16 hex digits of the SHA-256 of every row's pixels, to count equal pictures; hashes: of
     near_duplicates. burned_in: places of the records whose header says so. archive_state: see `archive_state`.
     squeezed: how many pictures are longer than MAX_RATIO times their width, of a shape that keeps the ratio.
+    rules: PIXEL_RULES that the pictures were made by; 2 where a part does not say. turned, padded: places of the
+    records whose picture was turned upright, or scaled without its padding.
     """
 
     path: str
@@ -74,19 +76,23 @@ class ShardResult:
     hashes: tuple[str, ...]
     archive_state: str
     squeezed: int = 0
+    rules: int = PIXEL_RULES
+    turned: tuple[int, ...] = ()
+    padded: tuple[int, ...] = ()
 
     def to_json(self) -> str:
-        """One line, as it is kept beside the shards; with `squeezed` only where a picture is."""
-        values = {name: value for name, value in dataclasses.asdict(self).items() if name != "squeezed" or value}
+        """One line, as it is kept beside the shards; with `squeezed`, `turned` and `padded` only where pictures are."""
+        seldom = ("squeezed", "turned", "padded")
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in seldom or value}
         return json.dumps(values, sort_keys=True)
 
     @staticmethod
     def from_json(text: str | builtins.bytes) -> "ShardResult":  # `bytes` is a field here
         """The result that to_json wrote. Raises ValueError, TypeError or KeyError for any other text."""
-        value = json.loads(text)
+        value = {"rules": 2, **json.loads(text)}
         value["refusals"] = tuple(Refusal(**refusal) for refusal in value["refusals"])
-        for name in ("row_groups", "burned_in", "digests", "hashes"):
-            value[name] = tuple(value[name])
+        for name in ("row_groups", "burned_in", "digests", "hashes", "turned", "padded"):
+            value[name] = tuple(value.get(name, ()))
         return ShardResult(**value)
 
 
@@ -229,21 +235,11 @@ def _fill(
     groups: list[int] = []
     rows: list[tuple[Record, Decoded]] = []
     refusals: list[Refusal] = []
-    burned_in: list[int] = []
+    flagged: dict[str, list[int]] = {"burned_in": [], "turned": [], "padded": []}
     digests: list[str] = []
     hashes: list[str] = []
     squeezed = 0
-    # No compression, dictionary or statistics: greys hardly compress, and the bytes depend on no library's heuristics.
-    writer = pq.ParquetWriter(
-        sink,
-        schema,
-        compression="none",
-        use_dictionary=False,
-        write_statistics=False,
-        store_schema=False,
-        write_page_checksum=True,
-    )
-    with writer:
+    with _writer(sink, schema) as writer:
         for start in range(0, len(task.records), rows_per_group):
             records = task.records[start : start + rows_per_group]
             answers = decoders.decode(job.raw, [record.path for record in records])
@@ -252,7 +248,7 @@ def _fill(
                     refusals.append(Refusal(place, answer.stage, answer.reason))
                     continue
                 rows.append((record, answer))
-                burned_in += [place] * answer.burned_in  # once or not at all
+                _flag(flagged, place, answer)
                 digests.append(hashlib.sha256(answer.pixels.data).hexdigest()[:16])
                 hashes.append(hash_text(picture_hashes(squared(answer.pixels)[None])[0]))
                 squeezed += job.pixels.shape == "aspect" and is_long(answer.rows, answer.columns)
@@ -274,12 +270,32 @@ def _fill(
         sha256=hashlib.file_digest(sink, "sha256").hexdigest(),
         bytes=size,
         refusals=tuple(refusals),
-        burned_in=tuple(burned_in),
         digests=tuple(digests),
         hashes=tuple(hashes),
         archive_state=state,
         squeezed=squeezed,
+        burned_in=tuple(flagged["burned_in"]),
+        turned=tuple(flagged["turned"]),
+        padded=tuple(flagged["padded"]),
     )
+
+
+def _writer(sink: BufferedRandom, schema: pa.Schema) -> pq.ParquetWriter:
+    # No compression, dictionary or statistics: greys hardly compress, and the bytes depend on no library's heuristics.
+    return pq.ParquetWriter(
+        sink,
+        schema,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=False,
+        write_page_checksum=True,
+    )
+
+
+def _flag(flagged: dict[str, list[int]], place: int, decoded: Decoded) -> None:
+    for name, places in flagged.items():
+        places += [place] * getattr(decoded, name)  # once or not at all
 
 
 def squared(picture: np.ndarray) -> np.ndarray:
@@ -313,8 +329,8 @@ def shard_row(job: ShardJob, task: ShardTask) -> dict[str, str]:
 def finished_shard(job: ShardJob, task: ShardTask, files: Files) -> ShardResult | None:
     """The result of an earlier, interrupted build, where it still holds.
 
-    A shard is made again where its file is not there in full, or where a file of the archive that it was made from,
-    accepted or refused, has another size or time.
+    A shard is made again where its file is not there in full, where its pictures were made by other rules, or where a
+    file of the archive that it was made from, accepted or refused, has another size or time.
     """
     part = part_path(job.folder, task.path)
     if not files.exists(part):
@@ -327,6 +343,8 @@ def finished_shard(job: ShardJob, task: ShardTask, files: Files) -> ShardResult 
         info = files.fs.get_file_info(files.full(f"{job.folder}/{task.path}"))
         if not info.is_file or info.size != result.bytes:
             return None
+    if result.rules != PIXEL_RULES:  # a corpus has pictures made in one way
+        return None
     return result if result.archive_state == archive_state(job, task) else None
 
 

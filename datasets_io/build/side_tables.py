@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 from datasets_io.build.near_duplicates import count_near_pairs, hashes_from_text, near_pairs
 from datasets_io.build.shards import ShardResult, ShardTask
 from datasets_io.corpus.batch_pairs import describe
-from datasets_io.schema import SPLITS, Record
+from datasets_io.schema import PIXEL_RULES, SPLITS, Record
 from datasets_io.storage.files import Files
 from datasets_io.untrusted import printable
 
 REJECTS, FLAGS, NEAR_DUPLICATES = "rejects.parquet", "flags.parquet", "near_duplicates.parquet"
-BURNED_IN = "burned_in_annotation"
+BURNED_IN, TURNED, PADDED = "burned_in_annotation", "exif_orientation", "pixel_padding"
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,14 @@ class BuildOutcome:
     """What became of the records. accepted: the N in the shards, in the shards' order; hashes: (N, WORDS) uint64.
 
     digests: N texts, equal where pictures are equal byte by byte. burned_in: image ids whose DICOM header says that
-    text is burned into the picture.
+    text is burned into the picture; turned: whose picture was turned as EXIF says; padded: scaled without its padding.
     """
 
     accepted: list[Record]
     rejects: list[Reject]
     burned_in: list[str]
+    turned: list[str]
+    padded: list[str]
     hashes: np.ndarray
     digests: list[str]
 
@@ -53,6 +55,8 @@ def outcome_of(tasks: list[ShardTask], results: list[ShardResult], index_rejects
     accepted: list[Record] = []
     rejects = list(index_rejects)
     burned_in: list[str] = []
+    turned: list[str] = []
+    padded: list[str] = []
     hashes: list[str] = []
     digests: list[str] = []
     for task, result in zip(tasks, results, strict=True):
@@ -63,9 +67,11 @@ def outcome_of(tasks: list[ShardTask], results: list[ShardResult], index_rejects
             record = task.records[refusal.place]
             rejects.append(Reject(record.image_id, record.path, refusal.stage, refusal.reason))
         burned_in += [task.records[place].image_id for place in result.burned_in]
+        turned += [task.records[place].image_id for place in result.turned]
+        padded += [task.records[place].image_id for place in result.padded]
         hashes += result.hashes
         digests += result.digests
-    return BuildOutcome(accepted, rejects, burned_in, hashes_from_text(hashes), digests)
+    return BuildOutcome(accepted, rejects, burned_in, turned, padded, hashes_from_text(hashes), digests)
 
 
 def write_rejects(files: Files, folder: str, outcome: BuildOutcome) -> dict[str, int]:
@@ -74,7 +80,11 @@ def write_rejects(files: Files, folder: str, outcome: BuildOutcome) -> dict[str,
     # A path may hold anything, and somebody will print it.
     values = {name: [printable(getattr(reject, name)) for reject in outcome.rejects] for name in columns}
     files.write(f"{folder}/{REJECTS}", _parquet(values, {}))
-    flags = {"image_id": outcome.burned_in, "flag": [BURNED_IN] * len(outcome.burned_in)}
+    flagged = ((BURNED_IN, outcome.burned_in), (TURNED, outcome.turned), (PADDED, outcome.padded))
+    flags = {
+        "image_id": [image_id for _, ids in flagged for image_id in ids],
+        "flag": [flag for flag, ids in flagged for _ in ids],
+    }
     files.write(f"{folder}/{FLAGS}", _parquet(flags, {}))
     return dict(Counter(f"{reject.stage}: {reject.reason}" for reject in outcome.rejects).most_common())
 
@@ -132,6 +142,22 @@ def count_batches(accepted: list[Record], results: list[ShardResult]) -> dict[st
     studies = np.array([record.study_id for record in train], dtype=object)
     patients = np.array([record.patient_id for record in train], dtype=object)
     return describe(groups, kept if kept.any() else np.ones_like(kept), studies, patients)
+
+
+def count_flags(outcome: BuildOutcome) -> dict[str, Any]:
+    """counts["burned_in"] and counts["pixels"] of a manifest: the rules of pictures, how many needed a seldom one."""
+    pixels = {"rules": PIXEL_RULES, "turned": len(outcome.turned), "padded": len(outcome.padded)}
+    return {"burned_in": len(outcome.burned_in), "pixels": pixels}
+
+
+def pixel_notes(pixels: dict[str, int]) -> list[str]:
+    """Sentences for a manifest where pictures are not as they lie in their files."""
+    notes = []
+    if turned := pixels["turned"]:
+        notes.append(f"{turned:,} pictures were turned upright, as their EXIF orientation says: see {FLAGS}")
+    if padded := pixels["padded"]:
+        notes.append(f"{padded:,} pictures were scaled without the padding that their DICOM header names: see {FLAGS}")
+    return notes
 
 
 def leak_notes(leaks: dict[str, Any], burned_in: int) -> list[str]:

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from datasets_io.fingerprint import fingerprint
-from datasets_io.schema import NEGATIVE, POSITIVE, SPLITS, UNCERTAIN, Record
+from datasets_io.schema import NEGATIVE, PIXEL_RULES, POSITIVE, SPLITS, UNCERTAIN, Record
 from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
 
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1  # of manifest.json; raise it when a reader of today would misread what is written
+OLD_RULES = (
+    "built before files with a part of zeros were refused, and 16-bit colours, EXIF orientation and DICOM padding were"
+    " read: it is used as it is; to have them, remove its folder and build again (where no file is concerned, the bytes"
+    " and all results stay the same)"
+)
 LABEL_NAMES = {POSITIVE: "positive", NEGATIVE: "negative", UNCERTAIN: "uncertain", None: "blank"}
 
 
@@ -33,9 +38,9 @@ class Manifest:
 
     counts: {"records", "images", "rejects", "splits": {split: {"images", "studies", "patients",
     "with_impression", "without_impression"}}, "findings": {finding: {"positive", "negative",
-    "uncertain", "blank"}}}, and "burned_in", "leaks" and "reports" of datasets_io.build.side_tables, "files" of
-    datasets_io.build.complete, "regions" of datasets_io.build.regions. with_impression counts images. fingerprint: over
-    key and shards.
+    "uncertain", "blank"}}}, and "burned_in", "pixels", "leaks" and "reports" of datasets_io.build.side_tables, "files"
+    of datasets_io.build.complete, "regions" of datasets_io.build.regions. with_impression counts images. fingerprint:
+    over key and shards.
     """
 
     source: str
@@ -57,6 +62,11 @@ class Manifest:
         """Of its pictures: `square`, or `aspect`, which keep their own ratio."""
         return str(self.spec.get("shape", "square"))
 
+    @property
+    def pixel_rules(self) -> int:
+        """The schema.PIXEL_RULES that its pictures were made by: 2 where it does not say."""
+        return int(self.counts.get("pixels", {}).get("rules", 2))
+
     def to_json(self) -> str:
         """Readable text, the same for the same content."""
         content = {**dataclasses.asdict(self), SCHEMA_VERSION: MANIFEST_SCHEMA}
@@ -64,7 +74,10 @@ class Manifest:
 
     @staticmethod
     def from_json(text: str | bytes) -> "Manifest":
-        """Raises ValueError where the text is not a manifest or its fingerprint is not its own, NewerSchema."""
+        """With a note where its pictures were made by earlier rules.
+
+        Raises ValueError where the text is not a manifest or its fingerprint is not its own, NewerSchema.
+        """
         try:
             value = json.loads(text)
             check_schema(value, MANIFEST_SCHEMA, MANIFEST)
@@ -77,6 +90,8 @@ class Manifest:
             manifest = Manifest(**value)
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a {MANIFEST} of this version ({error}): build the corpus again") from error
+        if manifest.pixel_rules < PIXEL_RULES and OLD_RULES not in manifest.notes:
+            manifest = dataclasses.replace(manifest, notes=(*manifest.notes, OLD_RULES))
         if manifest.fingerprint != corpus_fingerprint(manifest.key, manifest.shards):
             raise ValueError(f"{MANIFEST} was changed by hand: its fingerprint does not fit its shards; build it again")
         return manifest

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom import uid
+from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import DecodeRunner
+
+from datasets_io.pixels.codestream import check_codestream
+from datasets_io.pixels.grey import PixelError
+from datasets_io.pixels.jpeg import check_scans
+from datasets_io.pixels.jpeg_markers import read_markers
+from datasets_io.pixels.uncopied import check_segments
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -30,20 +37,31 @@ def is_available(syntax: str) -> bool:
     return syntax in SYNTAXES
 
 
-def lacks_end(syntax: str, pixel_data: bytes) -> bool:
-    """Whether a JPEG or JPEG-LS stream is cut short: libjpeg would fill the rest with grey and say nothing."""
-    # FF D9 is the marker EOI, end of image. Behind it there may be padding and DICOM's own delimiters.
-    return syntax in (*_JPEG, *_JPEG_LS) and b"\xff\xd9" not in pixel_data[-1024:]
+def check_stream(syntax: str, data: bytes, samples: int) -> None:
+    """Raise PixelError where a frame has no end, or a part that was never copied: codecs fill up and say nothing.
+
+    samples: of the picture that have one byte each in a segment of RLE.
+    """
+    if syntax in (*_JPEG, *_JPEG_LS):
+        check_scans(read_markers(data), data)
+    elif syntax in _JPEG_2000:
+        check_codestream(data, syntax not in (uid.JPEG2000Lossless, uid.JPEG2000))
+    elif syntax == uid.RLELossless:
+        check_segments(data, _rle_starts(data), samples)
 
 
 def stored_values(dataset: "Dataset") -> np.ndarray:
     """The pixel array of a dataset, (rows, columns) or (rows, columns, 3) of its stored type.
 
-    Raises whatever pydicom and the codecs raise, which the caller turns into PixelError.
+    Raises PixelError for a stream that is not all there, and whatever pydicom and the codecs raise, which the caller
+    turns into PixelError.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in SYNTAXES:
         return dataset.pixel_array
+    # Fragments and their lengths first: a frame may be in several, and what lies behind the first frame is not used.
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    check_stream(syntax, get_frame(dataset.PixelData, 0, number_of_frames=frames), dataset.Rows * dataset.Columns)
     decoder = get_decoder(syntax)
     if NAME not in decoder.available_plugins:
         decoder.add_plugin(NAME, (__name__, "decode_frame"))
@@ -94,15 +112,24 @@ def _decode_rle(data: bytes, runner: DecodeRunner) -> bytes | bytearray:
 
     if runner.bits_allocated % 8:
         raise NotImplementedError("RLE of packed bits")
-    # imagecodecs reads outside of the stream where an offset points there, which ends the process
-    # (the first segment follows the header, 64 bytes, and each is followed by the next).
-    number, *offsets = struct.unpack_from("<16L", data)
-    starts = [*offsets[:number], len(data)]
-    if not 1 <= number <= 15 or starts[0] != 64 or any(start >= stop for start, stop in pairwise(starts)):
-        raise ValueError("the offsets of the RLE segments do not follow each other")
+    _rle_starts(data)
     size = runner.bits_allocated // 8
     values = imagecodecs.dicomrle_decode(data, f"<u{size}")
     if len(values) != runner.rows * runner.columns * runner.samples_per_pixel * size:
         raise ValueError("the RLE stream is shorter or longer than rows x columns")
     runner.set_option("planar_configuration", 1)  # segments are planes: all of one colour, then the next
     return values
+
+
+def _rle_starts(data: bytes) -> list[int]:
+    """Where each segment begins, and the end. Raises PixelError where they do not follow each other.
+
+    imagecodecs reads outside of the stream where an offset points there, which ends the process.
+    """
+    if len(data) < 64:
+        raise PixelError("decode", "the RLE stream is shorter than its header: the file is cut short")
+    number, *offsets = struct.unpack_from("<16L", data)
+    starts = [*offsets[:number], len(data)]  # the first segment follows the header, and each is followed by the next
+    if not 1 <= number <= 15 or starts[0] != 64 or any(start >= stop for start, stop in pairwise(starts)):
+        raise PixelError("decode", "the offsets of the RLE segments do not follow each other")
+    return starts

@@ -6,16 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets_io.pixels.grey import (
-    MAX_FILE_BYTES,
-    Decoded,
-    PixelError,
-    PixelSpec,
-    check_size,
-    kind_of,
-    resize,
-    to_bytes,
-)
+from datasets_io.pixels.exif import upright
+from datasets_io.pixels.grey import MAX_FILE_BYTES, Decoded, PixelError, PixelSpec, kind_of, to_bytes
+from datasets_io.pixels.jpeg import decode_jpeg
+from datasets_io.pixels.png import SIGNATURE, decode_png
 
 
 def decode_file(path: Path, spec: PixelSpec) -> Decoded:
@@ -36,7 +30,7 @@ def decode_file(path: Path, spec: PixelSpec) -> Decoded:
     # of any content; old files lack it, and only their name tells.
     if not start:
         raise PixelError("read", "the file is empty")
-    if start.startswith((b"\x89PNG", b"\xff\xd8")):
+    if start.startswith((SIGNATURE, b"\xff\xd8")):
         return _decode_picture(path, spec)
     if start[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
         from datasets_io.pixels.dicom import decode_dicom  # many archives have none, and pydicom is slow to import
@@ -46,32 +40,31 @@ def decode_file(path: Path, spec: PixelSpec) -> Decoded:
 
 
 def _decode_picture(path: Path, spec: PixelSpec) -> Decoded:
-    Image.MAX_IMAGE_PIXELS = None  # check_size refuses, with a sentence, what this would warn about
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            check_size(image.height, image.width)
-            if getattr(image, "n_frames", 1) > 1:
-                raise PixelError("policy", "more than one frame")
-            image.load()
-            rows, columns = image.height, image.width
-            grey = _grey_picture(image)
+        data = path.read_bytes()
+        grey: np.ndarray | Image.Image
+        grey, orientation = decode_png(data) if data.startswith(SIGNATURE) else decode_jpeg(data)
     except (PixelError, MemoryError):
         raise
     except Exception as error:
-        # Pillow raises OSError, SyntaxError, ValueError, struct.error and zlib.error for broken files
-        raise PixelError("decode", f"Pillow cannot decode the PNG or JPEG ({kind_of(error)})") from None
-    if grey.dtype != np.uint8:
+        # Pillow raises OSError, SyntaxError, ValueError and struct.error for broken files
+        raise PixelError("decode", f"the PNG or JPEG cannot be decoded ({kind_of(error)})") from None
+    if orientation != 1:
+        grey = upright(np.asarray(grey), orientation)
+    if isinstance(grey, np.ndarray) and grey.dtype != np.uint8:
+        rows, columns = grey.shape
         pixels = to_bytes(grey, PixelSpec(spec.image_size, shape=spec.shape))
-    elif grey.min() == grey.max():
-        raise PixelError("pixels", "all pixels have the same value")
     else:
-        pixels = resize(grey, spec.stored(rows, columns))
-    return Decoded(pixels, rows, columns)
+        image = Image.fromarray(grey) if isinstance(grey, np.ndarray) else grey
+        rows, columns = image.height, image.width
+        pixels = _shrunk(image, spec.stored(rows, columns))
+    return Decoded(pixels, rows, columns, turned=orientation != 1)
 
 
-def _grey_picture(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
-        return np.asarray(image)
-    if image.mode == "P":
-        image = image.convert("RGB")
-    return np.asarray(image if image.mode == "L" else image.convert("L"))
+def _shrunk(image: Image.Image, shape: tuple[int, int]) -> np.ndarray:
+    """As grey.resize, without turning the large picture into an array: its pages are half of the work."""
+    same = image.size == shape[::-1]
+    small = np.asarray(image if same else image.resize(shape[::-1], Image.Resampling.BILINEAR))
+    if small.min() == small.max() and len(set(image.getextrema())) == 1:
+        raise PixelError("pixels", "all pixels have the same value")
+    return small

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import pydicom
 from pydicom import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.tag import Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from datasets_io.pixels import shrink
-from datasets_io.pixels.codecs import SYNTAXES, lacks_end, stored_values
+from datasets_io.pixels.codecs import SYNTAXES, stored_values
 from datasets_io.pixels.grey import MAX_PIXELS, Decoded, PixelError, PixelSpec, check_size, kind_of, shrunk, to_bytes
+from datasets_io.pixels.header import deflated_is_whole, open_limited, read_header
+from datasets_io.pixels.padding import Padding, padding_of, without_padding
+from datasets_io.pixels.uncopied import lacks_a_part
 from datasets_io.schema import known_view
 
 _HEADER_TAGS = [
@@ -36,6 +38,8 @@ _HEADER_TAGS = [
         "BitsStored",
         "HighBit",
         "PixelRepresentation",
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
         "RescaleSlope",
         "RescaleIntercept",
         "ModalityLUTSequence",
@@ -68,6 +72,7 @@ _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"  # little endi
 _PIXEL_NAMES = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _NO_PIXELS = "there is no pixel data: not an image, or the file is cut short"
 _CUT = "the pixel data is cut short, or followed by bytes that are no DICOM"
+_UNCOPIED = "the pixels stop in the middle of a row and zeros follow: a part of the file was not copied"
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"  # the tag (7FE0,0010) in little endian
 SLOPES = (1e-30, 1e30)  # beyond them float32, in which pictures are scaled, has nothing or infinity
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -76,13 +81,13 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
     """One DICOM file. Raises PixelError for all that is wrong with it, MemoryError where it needs too much."""
     # The header alone first: for most files the pixels are then mapped, and nothing is read twice.
-    with open(path, "rb") as stream:
-        dataset = _read_header(stream, stop_before_pixels=True)
+    with open_limited(path) as stream:
+        dataset = read_header(stream, _HEADER_TAGS, stop_before_pixels=True)
         found = stream.read(4) == _PIXEL_DATA
         plain = _mapped(stream, dataset, spec) if found else None
         if plain is None:
             stream.seek(0)
-            dataset = _read_header(stream, stop_before_pixels=False)
+            dataset = read_header(stream, _HEADER_TAGS, stop_before_pixels=False)
     try:
         if plain is None and not any(name in dataset for name in _PIXEL_NAMES):
             raise PixelError("header", _CUT if found else _NO_PIXELS)
@@ -90,28 +95,16 @@ def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
         rows, columns = _whole(dataset, "Rows"), _whole(dataset, "Columns")
         view = known_view(_text(dataset, "ViewPosition"))
         burned_in = _text(dataset, "BurnedInAnnotation").upper() == "YES"
+        if dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian and not deflated_is_whole(
+            path, dataset
+        ):
+            raise PixelError("decode", "the deflated file has more or less than its elements: it is damaged")
     except (PixelError, MemoryError):
         raise
     except Exception as error:
         raise PixelError("header", f"a value of the DICOM header is invalid ({kind_of(error)})") from None
-    if plain is not None:
-        inverted = _looked_up(plain.stored, dataset, False)[1]
-        pixels = shrunk(plain.stored, spec, inverted, plain.signed, plain.bits)
-        assert pixels is not None  # _mapped gives nothing that does not fit
-    else:
-        values, inverted = _looked_up(_stored_grey(dataset, rows, columns), dataset, spec.intensity == "voi")
-        pixels = to_bytes(values, spec, inverted)
-    return Decoded(pixels, rows, columns, view, burned_in)
-
-
-def _read_header(stream: BinaryIO, stop_before_pixels: bool) -> Dataset:
-    try:
-        # Other tags are never parsed, so names and dates cannot get anywhere.
-        return pydicom.dcmread(stream, stop_before_pixels=stop_before_pixels, force=True, specific_tags=_HEADER_TAGS)
-    except MemoryError:
-        raise PixelError("header", "an element declares more bytes than memory holds") from None
-    except Exception as error:
-        raise PixelError("header", f"the DICOM header cannot be read ({kind_of(error)})") from None
+    pixels, padded = _plain_pixels(plain, dataset, spec) if plain is not None else _pixels(dataset, spec, rows, columns)
+    return Decoded(pixels, rows, columns, view, burned_in, padded=padded)
 
 
 class _Plain(NamedTuple):
@@ -120,6 +113,18 @@ class _Plain(NamedTuple):
     stored: np.ndarray
     signed: bool
     bits: int
+
+    def values(self, padding: Padding) -> np.ndarray:
+        """What is stored, as signed or unsigned numbers of the `bits` that count.
+
+        Padding may use the bits above those, such as -2,000 in a file of 12 bits: then all count.
+        """
+        wide = self.stored.view(f"i{self.stored.itemsize}") if self.signed else self.stored
+        fits = -(1 << self.bits - 1) if self.signed else 0, (1 << self.bits - self.signed) - 1
+        unused = 8 * self.stored.itemsize - self.bits
+        if not unused or padding.low < fits[0] or padding.high > fits[1]:
+            return wide
+        return (wide << unused) >> unused  # shifted to the left end and back: the sign too
 
 
 def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | None:
@@ -156,6 +161,37 @@ def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | Non
     file = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     stored = np.frombuffer(file, f"<u{allocated // 8}", rows * columns, place).reshape(rows, columns)
     return _Plain(stored, bool(signed), bits)
+
+
+def _plain_pixels(plain: _Plain, dataset: Dataset, spec: PixelSpec) -> tuple[np.ndarray, bool]:
+    """The picture of a mapped file, and whether padding was left out of it."""
+    inverted = _looked_up(plain.stored, dataset, False)[1]
+    pixels = shrunk(plain.stored, spec, inverted, plain.signed, plain.bits)
+    assert pixels is not None  # _mapped gives nothing that does not fit
+    if lacks_a_part(plain.stored):
+        raise PixelError("decode", _UNCOPIED)
+    if padding := padding_of(dataset, plain.signed):
+        values = plain.values(padding)
+        if (unpadded := without_padding(values, padding, inverted)) is not None:
+            return to_bytes(unpadded, spec, inverted), True
+    return pixels, False
+
+
+def _pixels(dataset: Dataset, spec: PixelSpec, rows: int, columns: int) -> tuple[np.ndarray, bool]:
+    """The picture of any other file, and whether padding was left out of it."""
+    stored = _stored_grey(dataset, rows, columns)
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated and lacks_a_part(stored):
+        raise PixelError("decode", _UNCOPIED)
+    padding = padding_of(dataset, stored.dtype.kind == "i") if stored.dtype.kind in "iu" else None
+    # The recipe of MIMIC-CXR-JPG, which intensity "jpg" repeats, scales padding like anything else.
+    if padding is None or spec.intensity == "jpg" or dataset.PhotometricInterpretation not in _MONOCHROME:
+        values, inverted = _looked_up(stored, dataset, spec.intensity == "voi")
+        return to_bytes(values, spec, inverted), False
+    negative = _looked_up(stored[:1, :1], dataset, False)[1]
+    unpadded = without_padding(stored, padding, negative)
+    # Window and LUT after that: what was padding is as dark as the picture gets, whatever they do to its value.
+    values, inverted = _looked_up(stored if unpadded is None else unpadded, dataset, spec.intensity == "voi")
+    return to_bytes(values, spec, inverted), unpadded is not None
 
 
 def _check_header(dataset: Dataset, spec: PixelSpec) -> None:
@@ -196,13 +232,11 @@ def _whole(dataset: Dataset, name: str) -> int:
 
 
 def _check_length(dataset: Dataset, photometric: str) -> None:
-    """Uncompressed pixel data must be as long as the header says, and a JPEG stream must have its end."""
+    """Uncompressed pixel data must be as long as the header says."""
     syntax, allocated, stored = dataset.file_meta.TransferSyntaxUID, *(_whole(dataset, name) for name in _NEEDED[:2])
     if not 1 <= stored <= allocated <= 64 or (allocated > 1 and allocated % 8):
         raise PixelError("header", "BitsAllocated and BitsStored do not fit each other")
     if syntax.is_encapsulated:
-        if lacks_end(syntax, dataset.PixelData or b""):
-            raise PixelError("decode", "the JPEG stream has no end: the file is cut short")
         return
     # YBR_FULL_422 stores each colour difference for two pixels at once: 2 samples a pixel of 3.
     samples = _whole(dataset, "SamplesPerPixel") - (photometric == "YBR_FULL_422")
@@ -219,6 +253,11 @@ def _stored_grey(dataset: Dataset, rows: int, columns: int) -> np.ndarray:
             array = apply_color_lut(array, dataset)
     except MemoryError:
         raise
+    except PixelError as error:
+        if error.reason.endswith("cut short"):
+            raise
+        reason = f"the pixel data is damaged: it is no {_syntax_name(dataset)} ({error.reason})"
+        raise PixelError(error.stage, reason) from None
     except Exception as error:
         reason = f"no codec reads pixel data like this one: {_syntax_name(dataset)} ({kind_of(error)})"
         if dataset.file_meta.TransferSyntaxUID in SYNTAXES:

@@ -4,14 +4,19 @@ DICOM: stored values -> modality LUT -> VOI (only with intensity "voi") -> MONOC
 luma where there are colours -> resize -> scaled so that the smallest value of the full picture is 0 and the
 largest 255. With intensity "jpg" the full picture is scaled to 8 bits and histogram-equalised before the resize,
 as in the official MIMIC-CXR-JPG recipe. A windowed picture is scaled by its own smallest and largest value too.
-PNG and JPEG: 8-bit greys are kept as they are, colours turned to luma, transparency dropped, 16 bits scaled as above.
+PNG and JPEG: 8-bit greys are kept as they are, colours turned to luma, transparency dropped, 16 bits, with or without
+colours, scaled as above.
 Resize: directly to image_size x image_size (the ratio is not kept), or with shape "aspect" in the picture's own ratio
 (schema.stored_shape), Pillow's BILINEAR filter, which widens its
 support by the scale factor when it shrinks (antialiased): in exact integers for DICOM and PNG of up to 16 bits, with
 intensity "minmax" (shrink.py), in float32 for other types, in uint8 for 8-bit pictures.
 
 Refused by policy: more than one frame, a constant picture (it shows nothing), a modality that the source does not
-list, more than MAX_PIXELS pixels or MAX_FILE_BYTES bytes. Pixel padding values and EXIF orientation are ignored.
+list, more than MAX_PIXELS pixels or MAX_FILE_BYTES bytes.
+
+EXIF orientation is applied, as every viewer does: a network must not see a chest on its side. Pixels of a DICOM file
+that are PixelPaddingValue are left out of the smallest and largest value, and shown as what is darkest in the picture;
+with intensity "jpg" they are scaled like others, as in that recipe.
 """
 
 from dataclasses import dataclass
@@ -21,7 +26,7 @@ from PIL import Image
 
 from datasets_io.schema import SHAPES, stored_shape
 
-VERSION = 2  # raise it when the bytes of any picture change
+VERSION = 2  # in all keys of corpora: raise it when the bytes of common pictures change, else schema.PIXEL_RULES
 INTENSITIES = ("minmax", "jpg", "voi")
 MAX_PIXELS = 6_000 * 6_000  # the largest chest detectors have about 4,300 x 3,500
 MAX_FILE_BYTES = 256 << 20
@@ -65,13 +70,19 @@ class PixelSpec:
 
 @dataclass(frozen=True)
 class Decoded:
-    """pixels: uint8 of the spec's shape. rows, columns: of the file. burned_in: the header says so."""
+    """pixels: uint8 of the spec's shape. rows, columns: of the file's picture, as it is shown.
+
+    burned_in: the header says that text is burned in. turned: EXIF says that the picture lies on its side, on its head
+    or mirrored, and it was put right. padded: the smallest and largest value are those without the padding.
+    """
 
     pixels: np.ndarray
     rows: int
     columns: int
     view_position: str | None = None
     burned_in: bool = False
+    turned: bool = False
+    padded: bool = False
 
 
 def check_size(rows: int, columns: int) -> None:

@@ -57,7 +57,7 @@ class DecodeWorker:
         if "reason" in answer:
             raise PixelError(answer["stage"], answer["reason"])
         pixels = np.frombuffer(data, np.uint8).reshape(self._spec.stored(answer["rows"], answer["columns"]))
-        return Decoded(pixels, answer["rows"], answer["columns"], answer["view_position"], answer["burned_in"])
+        return Decoded(pixels, **answer)
 
     def close(self) -> None:
         """End the child, whatever it is at; the next file starts another."""
@@ -139,12 +139,7 @@ def serve(spec: PixelSpec, time_limit: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, WAITING * time_limit)
         try:
             decoded = decode_file(Path(json.loads(line)), spec)
-            answer = {
-                "rows": decoded.rows,
-                "columns": decoded.columns,
-                "view_position": decoded.view_position,
-                "burned_in": decoded.burned_in,
-            }
+            answer = {name: value for name, value in vars(decoded).items() if name != "pixels"}
             data = decoded.pixels.tobytes()
         except PixelError as error:
             answer, data = {"stage": error.stage, "reason": error.reason}, b""

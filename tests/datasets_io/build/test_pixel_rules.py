@@ -1,0 +1,90 @@
+"""How odd files are read may change without moving a key: what notes the rules, and what is made again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from datasets_io.build import BuildSpec, build, data_folder
+from datasets_io.build.shards import ShardJob, finished_shard, part_path, plan_shards
+from datasets_io.build.verify import verify
+from datasets_io.corpus.manifest import MANIFEST, OLD_RULES, Manifest
+from datasets_io.pixels.grey import PixelSpec
+from datasets_io.schema import PIXEL_RULES
+from datasets_io.sources.registry import get_source
+from datasets_io.storage.files import Files
+
+SPEC = BuildSpec("csv_images", image_size=16)
+TALL = BuildSpec("csv_images", image_size=16, shape="aspect")
+
+
+@pytest.fixture
+def odd_archive(tmp_path, write_dicom) -> Path:
+    """A picture on its side, one as it should be, a DICOM with padding, and one whose second half is zeros."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    noise = np.random.default_rng(0).integers(1000, 2000, (80, 64), dtype=np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray((noise >> 3).astype(np.uint8)).save(raw / "side.jpg", exif=exif)
+    Image.fromarray((noise >> 3).astype(np.uint8)).save(raw / "plain.png")
+    padded = noise.copy()
+    padded[:, :9] = 65535
+    write_dicom(raw / "padded.dcm", padded, {"PixelPaddingValue": 65535})
+    data = (raw / "plain.png").read_bytes()
+    (raw / "half.png").write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+    names = ("side.jpg", "plain.png", "padded.dcm", "half.png")
+    (raw / "images.csv").write_text("path,patient_id,split\n" + "".join(f"{name},{name},train\n" for name in names))
+    return raw
+
+
+def test_what_was_turned_or_padded_is_counted_flagged_and_noted(odd_archive, tmp_path):
+    files = Files(str(tmp_path / "storage"))
+    manifest = build(TALL, odd_archive, files, max_rejects=0.5)
+    folder = data_folder(TALL, odd_archive)
+    assert manifest.counts["pixels"] == {"rules": PIXEL_RULES, "turned": 1, "padded": 1}
+    assert pq.read_table(files.full(f"{folder}/flags.parquet")).to_pylist() == [
+        {"image_id": "side.jpg", "flag": "exif_orientation"},
+        {"image_id": "padded.dcm", "flag": "pixel_padding"},
+    ]
+    assert [note for note in manifest.notes if "EXIF orientation" in note or "padding" in note] == [
+        "1 pictures were turned upright, as their EXIF orientation says: see flags.parquet",
+        "1 pictures were scaled without the padding that their DICOM header names: see flags.parquet",
+    ]
+    assert manifest.reject_reasons == {"decode: a chunk of the PNG has another checksum (CRC): the file is damaged": 1}
+    rows = pq.read_table(files.full(f"{folder}/{manifest.shards[0].path}")).to_pylist()
+    assert [(row["original_rows"], row["original_columns"]) for row in rows] == [(64, 80), (80, 64), (80, 64)]
+    assert verify(files, folder, manifest) == []
+
+
+def test_a_complete_corpus_of_earlier_rules_is_used_on_with_a_note(odd_archive, tmp_path, make_csv_archive):
+    files = Files(str(tmp_path / "storage"))
+    manifest = build(SPEC, odd_archive, files, max_rejects=0.5)
+    assert manifest.pixel_rules == PIXEL_RULES and OLD_RULES not in manifest.notes
+    path = f"{data_folder(SPEC, odd_archive)}/{MANIFEST}"
+    old = json.loads(files.read(path))
+    del old["counts"]["pixels"]  # as it was written before there were rules
+    files.write(path, json.dumps(old).encode())
+    opened = build(SPEC, odd_archive, files, max_rejects=0.5)
+    assert opened.pixel_rules == 2 and opened.notes[-1] == OLD_RULES
+    assert (opened.fingerprint, opened.key) == (manifest.fingerprint, manifest.key)
+    assert Manifest.from_json(opened.to_json()) == opened, "the note comes once"
+
+
+def test_an_unfinished_build_of_earlier_rules_makes_its_shards_again(odd_archive, tmp_path):
+    files, folder = Files(str(tmp_path / "storage")), data_folder(SPEC, odd_archive)
+    build(SPEC, odd_archive, files, max_rejects=0.5)
+    options = get_source("csv_images").options()
+    records = list(get_source("csv_images").read_records(odd_archive, options))
+    (task,) = plan_shards(records, "archive")
+    job = ShardJob(str(odd_archive.resolve()), files.uri, folder, (), PixelSpec(16))
+    result = finished_shard(job, task, files)
+    assert result is not None and (result.rules, result.turned, result.padded) == (PIXEL_RULES, (0,), (2,))
+    made = json.loads(files.read(part_path(folder, task.path)))
+    for rules in ({}, {"rules": PIXEL_RULES - 1}):  # parts of before there were rules do not say
+        old = {name: value for name, value in made.items() if name not in ("rules", "turned", "padded")} | rules
+        files.write(part_path(folder, task.path), json.dumps(old).encode())
+        assert finished_shard(job, task, files) is None
