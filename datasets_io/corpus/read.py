@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard
-from datasets_io.corpus.order import windows, worker_rows
+from datasets_io.corpus.order import window_groups, windows, worker_rows
 from datasets_io.corpus.shard_file import open_shard
 from datasets_io.schema import label_column, shard_schema, stored_shape
 from datasets_io.storage.artefacts import CorruptArtefact
@@ -274,6 +275,17 @@ class CorpusIndex:
     image_size: int
     reports: list[str]
 
+    @cached_property
+    def kept_in_groups(self) -> np.ndarray:
+        """(G,) how many rows of each row group take part."""
+        empty = np.empty(0, np.int64)
+        return np.add.reduceat(self.kept, self.starts[:-1], dtype=np.int64) if self.group_rows else empty
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """(G + 1,) int64: row group g holds the rows starts[g] .. starts[g + 1] - 1 of the split."""
+        return np.cumsum([0, *self.group_rows], dtype=np.int64)
+
     @property
     def num_kept(self) -> int:
         """How many rows take part."""
@@ -324,22 +336,48 @@ class StreamPlan:
         """Whole batches of an epoch; the rows left over at its end are not used in that epoch."""
         return index.num_kept // self.global_batch_size
 
-    def rows_by_window(self, index: CorpusIndex, start_step: int) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-        """(row groups, this worker's rows in their order) from `start_step` to the end of the last epoch.
+    def groups_by_window(self, index: CorpusIndex, epoch: int, number: int = 0) -> Iterator[tuple[int, int, list[int]]]:
+        """(epoch, number of the window in it, its row groups, sorted) from one window to the end of the last epoch.
 
-        Rows are (K,) int64 indices into the split, at least one.
+        These are the windows of `rows_by_window`, of any worker, without the order of their rows.
+        """
+        end = self.steps_per_epoch(index) * self.global_batch_size
+        for now in range(epoch, self.num_epochs):
+            offset = 0
+            for place, groups in enumerate(window_groups(index.kept_in_groups, self.seed, now, self.window_rows)):
+                size = int(index.kept_in_groups[list(groups)].sum())
+                if size and offset < end and (now > epoch or place >= number):
+                    yield now, place, sorted(groups)
+                offset += size
+
+    def first_window(self, index: CorpusIndex, start_step: int) -> tuple[int, int]:
+        """(epoch, number in it) of the window in which the batch of a step begins."""
+        epoch, within = divmod(start_step, self.steps_per_epoch(index))
+        offset = 0
+        for place, groups in enumerate(window_groups(index.kept_in_groups, self.seed, epoch, self.window_rows)):
+            offset += int(index.kept_in_groups[list(groups)].sum())
+            if offset > within * self.global_batch_size:
+                return epoch, place
+        raise ValueError(f"step {start_step} has no rows")
+
+    def rows_by_window(self, index: CorpusIndex, start_step: int) -> Iterator[tuple[list[int], np.ndarray]]:
+        """(row groups, sorted; this worker's rows in their order) from `start_step` to the end of the last epoch.
+
+        Rows are (K,) int64 indices into the split; of a window smaller than a batch a worker may have none. One epoch's
+        order is in memory at a time, and no more of it than a window.
         """
         steps = self.steps_per_epoch(index)
+        end = steps * self.global_batch_size
         for epoch in range(start_step // steps, self.num_epochs):
             first = start_step % steps * self.global_batch_size if epoch == start_step // steps else 0
             # The first epoch may begin in its middle, after a resume; its windows are drawn from its start anyway.
-            parts = windows(index.group_rows, index.kept, self.seed, epoch, self.window_rows)
-            for window in parts:
-                place = window.offset + np.arange(len(window.rows))
-                mine = worker_rows(place, self.global_batch_size, self.rank, self.world_size)
-                mine &= (place >= first) & (place < steps * self.global_batch_size)
-                if mine.any():
-                    yield window.groups, window.rows[mine]
+            for window in windows(index.group_rows, index.kept, self.seed, epoch, self.window_rows):
+                size = len(window.rows)
+                if size and window.offset < end and window.offset + size > first:
+                    place = window.offset + np.arange(size)
+                    mine = worker_rows(place, self.global_batch_size, self.rank, self.world_size)
+                    mine &= (place >= first) & (place < end)
+                    yield sorted(window.groups), window.rows[mine]
 
 
 def resident_batches(
