@@ -29,6 +29,7 @@ BYTES_PER_ITEM = 2 << 30  # windows are read by one task up to it: a task costs 
 BYTES_READ_AHEAD = 256 << 20  # by the pipeline, of what nobody has asked for
 STEP_SECONDS = 0.01
 BLOCKS_AHEAD = 2
+BLOCKS_KEPT = 64  # for a worker that is behind the others: two windows and more
 READS_AT_ONCE = 3
 TASKS_AT_ONCE = 2  # one that reads and one that has started
 
@@ -213,65 +214,82 @@ class _Groups:
         here = ray.get_runtime_context().get_node_id()
         # Beside the process that trains, so that pixels pass through the memory of one machine.
         options: dict[str, Any] = {"scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=True)}
+        self.workers = 1 if sharing is None else sharing.workers
         if sharing is not None and sharing.workers > 1:
             # Whoever comes first makes it. Its name has where it begins: after a death workers may be a window apart.
             options |= {"name": f"stream-{sharing.token}-{here}-{epoch}-{number}", "get_if_exists": True}
-        self.private = "name" not in options
-        lean = replace(stream, index=replace(stream.index, reports=[]))
         self.pipeline: _PipelineHandle = _Pipeline.options(**options).remote(  # type: ignore[attr-defined]  # ray.remote adds it
-            lean, epoch, number, 1 if self.private else sharing.workers, here
+            _dataset(stream, epoch, number, here), self.workers
         )
         self.rank, self.image_size = stream.plan.rank, stream.manifest.image_size
         self.asked: deque[ray.ObjectRef[list[ray.ObjectRef] | None]] = deque()
-        self.blocks = 0
+        self.blocks = 0  # how many have been asked for
         self.ready: deque[tuple[int, np.ndarray]] = deque()
         self.ended = False
 
     def __enter__(self) -> "_Groups":
-        self.previous = _MADE.pop(self.rank, None)
+        _HELD.clear()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.ready.clear()
-        if self.private:
+        if self.workers == 1:
             ray.kill(self.pipeline)
-        else:
-            self.pipeline.leave.remote(self.rank)
-            _MADE[self.rank] = self.pipeline
+            return
+        self.pipeline.leave.remote(self.rank)
+        _HELD.append(self.pipeline)
 
     def take(self, groups: list[int]) -> list[np.ndarray]:
         """Pixels (n, S, S) of these groups, which are the next; views of shared memory."""
-        while len(self.ready) < len(groups) and self._fetch():
-            pass
-        found = [self.ready.popleft() for _ in groups]
-        assert [group for group, _ in found] == groups
-        return [pixels for _, pixels in found]
+        self.fetch_ahead(len(groups))
+        assert [group for group, _ in self.ready][: len(groups)] == groups, "the pipeline gives other row groups"
+        return [self.ready.popleft()[1] for _ in groups]
 
     def fetch_ahead(self, groups: int) -> None:
         """Have so many groups ready, if there are as many."""
-        while len(self.ready) < groups and self._fetch():
-            pass
-
-    def _fetch(self) -> bool:
-        """Add a block to what is ready; False at the end."""
-        while not self.ended and len(self.asked) < BLOCKS_AHEAD:
-            self.asked.append(self.pipeline.next_blocks.remote(self.rank, self.blocks))
-            self.blocks += 1
-        refs = ray.get(self.asked.popleft()) if self.asked else None
-        if refs is None:
-            self.ended = True
-            return False
-        for table in ray.get(refs):
-            self.ready.extend(zip(table[GROUP].to_pylist(), _values(table[PIXELS], self.image_size), strict=True))
-        return True
+        while len(self.ready) < groups and not self.ended:
+            while len(self.asked) < BLOCKS_AHEAD:
+                self.asked.append(self.pipeline.next_blocks.remote(self.rank, self.blocks))
+                self.blocks += 1
+            refs = ray.get(self.asked.popleft())
+            if refs is None:
+                self.ended = True
+                return
+            for table in ray.get(refs):
+                self.ready.extend(zip(table[GROUP].to_pylist(), _values(table[PIXELS], self.image_size), strict=True))
 
 
-# Handles of shared pipelines that this process made: without one its maker's pipeline ends, under workers behind it.
-_MADE: dict[int, "_PipelineHandle"] = {}
+# Shared pipelines whose stream has ended here: one ends with its maker's last handle, and others may be behind. They
+# are let go of where the next stream begins, which no worker of a training comes to before all have ended the last.
+_HELD: list["_PipelineHandle"] = []
 
 
 class _Gone(Exception):
     """A worker of a shared pipeline asks for what the others have left behind."""
+
+
+def _dataset(stream: _Stream, epoch: int, number: int, node: str) -> ray.data.Dataset:
+    """Blocks of row groups, {GROUP: its number, PIXELS: its bytes}, from one window to the end of the last epoch."""
+    most = max(1, BYTES_PER_ITEM // stream.manifest.image_size**2)
+    items = _items(stream.index, stream.plan, epoch, number, most)
+    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        _GroupReader(stream),
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ray.data.TaskPoolStrategy(size=min(TASKS_AT_ONCE, len(items))),
+        num_cpus=0.01,  # the pipeline must run beside training that holds every core
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
+    )
+    dataset.set_name(stream.name)
+    dataset.context.target_max_block_size = BYTES_PER_BLOCK
+    dataset.context.execution_options.preserve_order = True
+    # Otherwise it reads ahead until half of the shared memory is full, and memory that was never used costs most.
+    limits = ray.data.ExecutionResources.for_limits(object_store_memory=BYTES_READ_AHEAD)
+    dataset.context.execution_options.resource_limits = limits
+    dataset.context.enable_progress_bars = False
+    # The base class lies in a private module of Ray; CalmSteps has its methods instead.
+    dataset.context.custom_execution_callback_classes = [CalmSteps]  # type: ignore[list-item]  # see above
+    return dataset
 
 
 @ray.remote(num_cpus=0)
@@ -282,58 +300,44 @@ class _Pipeline:
     then ends with code 1 where Ray is shut down after a stream is left before its end.
     """
 
-    def __init__(self, stream: _Stream, epoch: int, number: int, workers: int, node: str):
-        self.made = self._make(stream, epoch, number, node)
-        self.workers = workers
+    def __init__(self, dataset: ray.data.Dataset, workers: int):
+        self.made, self.workers = self._make(dataset), workers
         self.next_of: dict[int, int] = {}  # worker -> the first place that it may still ask for
         self.left: set[int] = set()
         self.kept: deque[list[ray.ObjectRef]] = deque()
         self.base = 0  # place of kept[0]
-        self.most_kept = max(4, 4 * BYTES_READ_AHEAD // BYTES_PER_BLOCK)
+        self.error: Exception | None = None
 
     @staticmethod
-    def _make(stream: _Stream, epoch: int, number: int, node: str) -> Iterator[list[ray.ObjectRef]]:
+    def _make(dataset: ray.data.Dataset) -> Iterator[list[ray.ObjectRef]]:
         """Starts with the first call: an error of the first block is then that call's, not the end of the actor."""
-        most = max(1, BYTES_PER_ITEM // stream.manifest.image_size**2)
-        items = _items(stream.index, stream.plan, epoch, number, most)
-        dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-            _GroupReader(stream),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=ray.data.TaskPoolStrategy(size=min(TASKS_AT_ONCE, len(items))),
-            num_cpus=0.01,  # the pipeline must run beside training that holds every core
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
-        )
-        dataset.set_name(stream.name)
-        dataset.context.target_max_block_size = BYTES_PER_BLOCK
-        dataset.context.execution_options.preserve_order = True
-        dataset.context.enable_progress_bars = False
-        # The base class lies in a private module of Ray; CalmSteps has its methods instead.
-        dataset.context.custom_execution_callback_classes = [CalmSteps]  # type: ignore[list-item]  # see above
         # References, not rows: the pixels go from the task that read them to the process that trains, not through here.
         for bundle in dataset.iter_internal_ref_bundles():
             yield bundle.block_refs
 
     def next_blocks(self, worker: int, place: int) -> list[ray.ObjectRef] | None:
-        """The blocks of a place, from 0 on; None at the end."""
+        """The blocks of a place, from 0 on; None at the end. Raises _Gone, and what the pipeline ended with."""
         if place < self.base:
             raise _Gone
         while place >= self.base + len(self.kept):
-            refs = next(self.made, None)
+            if self.error is not None:
+                raise self.error  # to every worker, not only to the first that comes to it
+            try:
+                refs = next(self.made, None)
+            except Exception as error:
+                self.error = error
+                raise
             if refs is None:
                 return None
             self.kept.append(refs)
         found = self.kept[place - self.base]
         self.next_of[worker] = place + 1
-        self._forget()
-        return found
-
-    def _forget(self) -> None:
-        """Let go of what every worker has; and of more, where one stays away."""
+        # Let go of what every worker has; and of more, where one stays away.
         needed = min(self.next_of.values()) if len(self.next_of) == self.workers else 0
-        while self.kept and (self.base < needed or len(self.kept) > self.most_kept):
+        while self.kept and (self.base < needed or len(self.kept) > BLOCKS_KEPT):
             self.kept.popleft()
             self.base += 1
+        return found
 
     def leave(self, worker: int) -> None:
         """Ends the pipeline when all of its workers have left."""

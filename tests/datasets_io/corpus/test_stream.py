@@ -4,16 +4,16 @@ import os
 import shutil
 import signal
 import time
+from itertools import islice
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import ray
 
 import datasets_io.corpus.stream
 from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.corpus.read import StreamPlan, corpus_index, open_split, resident_batches
-from datasets_io.corpus.stream import STEP_SECONDS, CalmSteps, _in_batches, _together, streamed_batches
+from datasets_io.corpus.stream import STEP_SECONDS, CalmSteps, Sharing, _items, streamed_batches
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import Files
 from datasets_io.synthetic.archives import write_archives
@@ -56,28 +56,32 @@ def test_short_windows_are_read_together_and_long_ones_are_not(corpus):
     files, folder, manifest = corpus
     index = corpus_index(files, folder, manifest, "train", require_impression=True)
     plan = StreamPlan(seed=5, global_batch_size=32, num_epochs=3, window_rows=300)
-    windows = list(plan.rows_by_window(index, 0))
-    longest = max(len(rows) for _, rows in windows)
+    windows = list(plan.groups_by_window(index, 0))
+    sizes = {window[:2]: sum(index.group_rows[group] for group in window[2]) for window in windows}
+    longest = max(sizes.values())
     for most in (1, longest, 2 * longest, 10**9):
-        items = list(_together(windows, most))
-        assert np.array_equal(np.concatenate([rows for _, rows in items]), np.concatenate([w[1] for w in windows]))
-        assert max(len(rows) for _, rows in items) <= max(most, longest)
-        starts = np.concatenate([[0], np.cumsum(index.group_rows)])
-        for groups, rows in items:
-            assert groups >= set((np.searchsorted(starts, rows, "right") - 1).tolist())
-    assert len(items) == 1 and len(list(_together(windows, 1))) == len(windows) > 3
+        items = _items(index, plan, 0, 0, most)
+        named = []
+        for item in items:
+            mine = list(islice(plan.groups_by_window(index, item["epoch"], item["number"]), item["windows"]))
+            assert sum(sizes[window[:2]] for window in mine) <= max(most, longest)
+            named += mine
+        assert named == windows
+    assert len(items) == 1 and len(_items(index, plan, 0, 0, 1)) == len(windows) > 3
 
 
-@pytest.mark.parametrize("sizes", [[7, 1, 20, 4], [32], [1] * 32, [0, 32, 0]])
-def test_tables_of_any_length_are_cut_to_batches(sizes):
-    whole = pa.table({"x": range(32)})
-    blocks, start = [], 0
-    for size in sizes:
-        blocks.append(whole.slice(start, size))
-        start += size
-    batches = list(_in_batches(blocks, 8))
-    assert [len(batch) for batch in batches] == [8] * 4
-    assert pa.concat_tables(batches).equals(whole)
+def test_a_pipeline_reads_the_windows_whose_rows_each_worker_takes(corpus):
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    for world, window in ((1, 300), (4, 300), (4, 1), (2, 10**6)):
+        for start in (0, 1, 7, 13, 20):
+            plans = [StreamPlan(5, 32, 3, window, rank, world) for rank in range(world)]
+            read = [groups for _, _, groups in plans[0].groups_by_window(index, *plans[0].first_window(index, start))]
+            for plan in plans:
+                taken = list(plan.rows_by_window(index, start))
+                assert [groups for groups, _ in taken] == read
+                for groups, rows in taken:
+                    assert set(np.searchsorted(index.starts, rows, "right") - 1) <= set(groups)
 
 
 def test_rays_loop_runs_in_another_process_and_is_held_there(corpus, monkeypatch, tmp_path):
