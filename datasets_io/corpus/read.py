@@ -1,14 +1,12 @@
 """Parquet shards -> what training reads: a node-local array of a split, or a stream of batches."""
 
-import fcntl
 import hashlib
 import os
-import uuid
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard
+from datasets_io.corpus.node_array import CacheFull, local_cache, open_array
 from datasets_io.corpus.order import window_groups, windows, worker_rows
 from datasets_io.corpus.shard_file import open_shard
 from datasets_io.schema import label_column, shard_schema, stored_shape
@@ -25,6 +24,7 @@ from datasets_io.storage.files import ReadFiles
 BLANK = -2  # the code of a blank label in arrays, which cannot hold null
 FITTED_LIMIT = 1 << 20  # the same for pictures that are fitted to a network
 MEMORY_LIMIT = 64 << 20  # a split below this many bytes is read straight into memory
+FALLBACK_LIMIT = 1 << 30  # and one below this where the node's cache has no room
 
 
 @dataclass(frozen=True)
@@ -173,14 +173,6 @@ def open_split(files: ReadFiles, folder: str, manifest: Manifest, split: str, fi
     )
 
 
-def local_cache() -> Path:
-    """Where a node keeps its arrays: $RADSWEEP_CACHE or the user's cache folder; readable by the owner only."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = Path(os.environ.get("RADSWEEP_CACHE", base / "radsweep"))
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
-
-
 def _shared_pixels(
     files: ReadFiles, folder: str, manifest: Manifest, split: str, num_rows: int, fit: Fitting | None
 ) -> np.ndarray:
@@ -190,37 +182,21 @@ def _shared_pixels(
     size, dtype = (manifest.image_size, np.uint8) if fit is None else (fit.size, fit.dtype)
     # What is fitted is kept from a smaller size on: to make it again for each cell costs more than to read a file.
     limit = MEMORY_LIMIT if fit is None else FITTED_LIMIT
-    if num_rows * size * size * np.dtype(dtype).itemsize <= limit:
-        blocks = list(_verified_pixels(files, folder, manifest, split, fit))
-        return blocks[0] if len(blocks) == 1 else np.concatenate([np.empty((0, size, size), dtype), *blocks])
-    # The fingerprint is over every shard's sha256: a file of that name cannot hold other pixels.
-    name = f"{manifest.source}-{manifest.fingerprint}-{split}" + ("" if fit is None else f"-{fit.key}")
-    target = local_cache() / f"{name}.npy"
-    if not target.exists():
-        # The trials of a node start together: one writes, the others wait. A writer's death frees the lock.
-        with open(target.with_suffix(".lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not target.exists():
-                blocks_of = _verified_pixels(files, folder, manifest, split, fit)
-                _write_array(target, (num_rows, size, size), dtype, blocks_of)
-    return np.load(target, mmap_mode="r", allow_pickle=False)
+    def blocks() -> Iterator[np.ndarray]:
+        return _verified_pixels(files, folder, manifest, split, fit)
 
-
-def _write_array(target: Path, shape: tuple[int, ...], dtype: type, blocks: Iterator[np.ndarray]) -> None:
-    """Write blocks as one .npy, which appears when it is whole. The caller holds the lock of `target`."""
-    for orphan in target.parent.glob(f".{target.name}-*"):
-        orphan.unlink()  # of a writer that was killed
-    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-    try:
-        array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
-        done = 0
-        for block in blocks:
-            array[done : done + len(block)] = block
-            done += len(block)
-        array.flush()
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    num_bytes = num_rows * size * size * np.dtype(dtype).itemsize
+    if num_bytes > limit:
+        # The fingerprint is over every shard's sha256: a file of that name should hold these pixels.
+        name = f"{manifest.source}-{manifest.fingerprint}-{split}" + ("" if fit is None else f"-{fit.key}")
+        try:
+            return open_array(local_cache() / f"{name}.npy", (num_rows, size, size), dtype, blocks)
+        except CacheFull as error:
+            if num_bytes > FALLBACK_LIMIT:
+                raise
+            warnings.warn(f"{error}; meanwhile this process holds it in its memory", stacklevel=2)
+    found = list(blocks())
+    return found[0] if len(found) == 1 else np.concatenate([np.empty((0, size, size), dtype), *found])
 
 
 def _verified_pixels(

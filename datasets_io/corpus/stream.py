@@ -29,7 +29,7 @@ BYTES_PER_ITEM = 2 << 30  # windows are read by one task up to it: a task costs 
 BYTES_READ_AHEAD = 256 << 20  # by the pipeline, of what nobody has asked for
 STEP_SECONDS = 0.01
 BLOCKS_AHEAD = 2
-BLOCKS_KEPT = 64  # for a worker that is behind the others: two windows and more
+WINDOWS_KEPT = 2  # by the pipeline, for a worker that is behind the others
 READS_AT_ONCE = 3
 TASKS_AT_ONCE = 2  # one that reads and one that has started
 
@@ -218,8 +218,9 @@ class _Groups:
         if sharing is not None and sharing.workers > 1:
             # Whoever comes first makes it. Its name has where it begins: after a death workers may be a window apart.
             options |= {"name": f"stream-{sharing.token}-{here}-{epoch}-{number}", "get_if_exists": True}
+        window_bytes = min(stream.plan.window_rows * stream.manifest.image_size**2, stream.index.num_bytes)
         self.pipeline: _PipelineHandle = _Pipeline.options(**options).remote(  # type: ignore[attr-defined]  # ray.remote adds it
-            _dataset(stream, epoch, number, here), self.workers
+            _dataset(stream, epoch, number, here), self.workers, 4 + WINDOWS_KEPT * window_bytes // BYTES_PER_BLOCK
         )
         self.rank, self.image_size = stream.plan.rank, stream.manifest.image_size
         self.asked: deque[ray.ObjectRef[list[ray.ObjectRef] | None]] = deque()
@@ -278,8 +279,9 @@ def _dataset(stream: _Stream, epoch: int, number: int, node: str) -> ray.data.Da
         batch_format="pyarrow",
         compute=ray.data.TaskPoolStrategy(size=min(TASKS_AT_ONCE, len(items))),
         num_cpus=0.01,  # the pipeline must run beside training that holds every core
-        scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
     )
+    here = NodeAffinitySchedulingStrategy(node, soft=True)
+    dataset.context.scheduling_strategy = dataset.context.scheduling_strategy_large_args = here
     dataset.set_name(stream.name)
     dataset.context.target_max_block_size = BYTES_PER_BLOCK
     dataset.context.execution_options.preserve_order = True
@@ -300,8 +302,8 @@ class _Pipeline:
     then ends with code 1 where Ray is shut down after a stream is left before its end.
     """
 
-    def __init__(self, dataset: ray.data.Dataset, workers: int):
-        self.made, self.workers = self._make(dataset), workers
+    def __init__(self, dataset: ray.data.Dataset, workers: int, most_kept: int):
+        self.made, self.workers, self.most_kept = self._make(dataset), workers, most_kept
         self.next_of: dict[int, int] = {}  # worker -> the first place that it may still ask for
         self.left: set[int] = set()
         self.kept: deque[list[ray.ObjectRef]] = deque()
@@ -334,7 +336,7 @@ class _Pipeline:
         self.next_of[worker] = place + 1
         # Let go of what every worker has; and of more, where one stays away.
         needed = min(self.next_of.values()) if len(self.next_of) == self.workers else 0
-        while self.kept and (self.base < needed or len(self.kept) > BLOCKS_KEPT):
+        while self.kept and (self.base < needed or len(self.kept) > self.most_kept):
             self.kept.popleft()
             self.base += 1
         return found

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from datasets_io.build.spec import BuildSpec, data_folder, identity_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest
-from datasets_io.corpus.read import local_cache, read_manifest
+from datasets_io.corpus.node_array import local_cache
+from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError
