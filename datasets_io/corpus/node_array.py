@@ -35,6 +35,14 @@ def local_cache() -> Path:
     return folder
 
 
+def memory_of_node() -> int:
+    """Bytes of memory that the processes of this node, or of this container, may have."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no cgroup, or "max"
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return memory
+
+
 def open_array(
     target: Path, shape: tuple[int, ...], dtype: type, blocks: Callable[[], Iterator[np.ndarray]]
 ) -> np.ndarray:

@@ -214,10 +214,10 @@ class _Groups:
         here = ray.get_runtime_context().get_node_id()
         # Beside the process that trains, so that pixels pass through the memory of one machine.
         options: dict[str, Any] = {"scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=True)}
-        self.workers = 1 if sharing is None else sharing.workers
-        if sharing is not None and sharing.workers > 1:
+        self.workers, self.token = (1, "") if sharing is None else (sharing.workers, sharing.token)
+        if self.workers > 1:
             # Whoever comes first makes it. Its name has where it begins: after a death workers may be a window apart.
-            options |= {"name": f"stream-{sharing.token}-{here}-{epoch}-{number}", "get_if_exists": True}
+            options |= {"name": f"stream-{self.token}-{here}-{epoch}-{number}", "get_if_exists": True}
         window_bytes = min(stream.plan.window_rows * stream.manifest.image_size**2, stream.index.num_bytes)
         self.pipeline: _PipelineHandle = _Pipeline.options(**options).remote(  # type: ignore[attr-defined]  # ray.remote adds it
             _dataset(stream, epoch, number, here), self.workers, 4 + WINDOWS_KEPT * window_bytes // BYTES_PER_BLOCK
@@ -229,7 +229,8 @@ class _Groups:
         self.ended = False
 
     def __enter__(self) -> "_Groups":
-        _HELD.clear()
+        for token in [token for token in _HELD if token != self.token]:
+            del _HELD[token]
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -238,7 +239,7 @@ class _Groups:
             ray.kill(self.pipeline)
             return
         self.pipeline.leave.remote(self.rank)
-        _HELD.append(self.pipeline)
+        _HELD[self.token] = self.pipeline
 
     def take(self, groups: list[int]) -> list[np.ndarray]:
         """Pixels (n, S, S) of these groups, which are the next; views of shared memory."""
@@ -262,7 +263,7 @@ class _Groups:
 
 # Shared pipelines whose stream has ended here: one ends with its maker's last handle, and others may be behind. They
 # are let go of where the next stream begins, which no worker of a training comes to before all have ended the last.
-_HELD: list["_PipelineHandle"] = []
+_HELD: dict[str, "_PipelineHandle"] = {}
 
 
 class _Gone(Exception):

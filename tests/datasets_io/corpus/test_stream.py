@@ -4,6 +4,9 @@ import os
 import shutil
 import signal
 import time
+import tracemalloc
+from collections import deque
+from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
@@ -12,7 +15,7 @@ import ray
 
 import datasets_io.corpus.stream
 from datasets_io.build import BuildSpec, build, data_folder
-from datasets_io.corpus.read import StreamPlan, corpus_index, open_split, resident_batches
+from datasets_io.corpus.read import CorpusIndex, StreamPlan, corpus_index, open_split, resident_batches
 from datasets_io.corpus.stream import STEP_SECONDS, CalmSteps, Sharing, _items, streamed_batches
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import Files
@@ -104,6 +107,74 @@ def test_rays_loop_runs_in_another_process_and_is_held_there(corpus, monkeypatch
     assert len(times) > 20 and set(processes) != {str(os.getpid())}
     apart = np.diff([float(moment) for moment in times])
     assert apart.min() >= STEP_SECONDS - 1e-6
+
+
+def pipelines() -> list[str]:
+    return [name for name in ray.util.list_named_actors() if name.startswith("stream-")]
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_workers_of_a_node_share_one_pipeline(corpus, world):
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    plans = [StreamPlan(5, 32, 3, 300, rank, world) for rank in range(world)]
+    pixels = open_split(files, folder, manifest, "train").pixels
+    sharing = Sharing(f"test{world}", world)
+    # In lockstep, as workers of one training are; the later one finds the pipeline that the first has made.
+    streams = [streamed_batches(files, folder, manifest, index, plan, 3, "test", sharing) for plan in plans]
+    expected = [list(resident_batches(pixels, index, plan, 3)) for plan in plans]
+    for step in range(len(expected[0])):
+        for stream, wanted in zip(streams, expected, strict=True):
+            batch = next(stream)
+            assert batch.reports == wanted[step].reports and np.array_equal(batch.pixels, wanted[step].pixels)
+        assert len(pipelines()) == 1
+    for stream in streams:
+        assert next(stream, None) is None
+    until = time.monotonic() + 30
+    while pipelines() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert pipelines() == [], "it ends when all have left"
+
+
+def test_a_worker_far_behind_the_others_reads_for_itself(corpus, monkeypatch):
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    monkeypatch.setattr(datasets_io.corpus.stream, "BYTES_PER_ITEM", 1)
+    monkeypatch.setattr(datasets_io.corpus.stream, "BYTES_PER_BLOCK", 64 * 32**2)
+    monkeypatch.setattr(datasets_io.corpus.stream, "WINDOWS_KEPT", 0)
+    plans = [StreamPlan(5, 32, 8, 300, rank, 2) for rank in range(2)]
+    pixels = open_split(files, folder, manifest, "train").pixels
+    for plan in plans:
+        expected = list(resident_batches(pixels, index, plan, 0))
+        streamed = list(streamed_batches(files, folder, manifest, index, plan, 0, "test", Sharing("late", 2)))
+        assert len(streamed) == len(expected)
+        for a, b in zip(streamed, expected, strict=True):
+            assert a.reports == b.reports and np.array_equal(a.pixels, b.pixels)
+
+
+def peak_bytes(make: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        make()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_more_epochs_take_no_more_memory():
+    """A corpus of 100,000: as rows, an epoch of it has 0.8 MB, as the row groups of its windows some 10 kB."""
+    groups = 400
+    places = [(f"train/{group // 4:05d}.parquet", group % 4) for group in range(groups)]
+    index = CorpusIndex([250] * groups, places, np.ones(250 * groups, bool), 224, [])
+
+    def told(epochs: int) -> int:
+        return peak_bytes(lambda: _items(index, StreamPlan(0, 256, epochs, 16_384), 0, 0, 40_000))
+
+    def taken(epochs: int) -> int:
+        return peak_bytes(lambda: deque(StreamPlan(0, 256, epochs, 16_384).rows_by_window(index, 0), maxlen=0))
+
+    told(1), taken(1)  # what is kept from the first call on
+    assert told(12) < told(2) + 20_000 and taken(8) < taken(2) + 20_000
 
 
 def test_a_stream_whose_process_dies_goes_on_behind_its_last_batch(corpus, monkeypatch, tmp_path):
