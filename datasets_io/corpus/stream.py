@@ -31,7 +31,7 @@ STEP_SECONDS = 0.01
 BLOCKS_AHEAD = 2
 WINDOWS_KEPT = 2  # by the pipeline, for a worker that is behind the others
 READS_AT_ONCE = 3
-TASKS_AT_ONCE = 2  # one that reads and one that has started
+TASKS_AT_ONCE = 1  # it reads several files at once, and a second would only wait for it to end
 
 
 class CalmSteps:
@@ -280,9 +280,8 @@ def _dataset(stream: _Stream, epoch: int, number: int, node: str) -> ray.data.Da
         batch_format="pyarrow",
         compute=ray.data.TaskPoolStrategy(size=min(TASKS_AT_ONCE, len(items))),
         num_cpus=0.01,  # the pipeline must run beside training that holds every core
+        label_selector={"ray.io/node-id": node},  # its blocks are in the memory of the node that maps them
     )
-    here = NodeAffinitySchedulingStrategy(node, soft=True)
-    dataset.context.scheduling_strategy = dataset.context.scheduling_strategy_large_args = here
     dataset.set_name(stream.name)
     dataset.context.target_max_block_size = BYTES_PER_BLOCK
     dataset.context.execution_options.preserve_order = True

@@ -114,7 +114,7 @@ def _worker_loop(config: dict[str, Any]) -> None:
         again = False
         job = group.jobs[place]
         if not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}"):
-            _one_job(job, group, device, emit)
+            _one_job(job, group, device, emit, get_context().get_local_world_size())
         ray.train.report({"encoder": job.key})
 
 
@@ -125,14 +125,17 @@ def _next_run(group: WorkerGroup, again: bool) -> int:
     return distributed.broadcast_int(place)
 
 
-def _one_job(job: EncoderJob, group: WorkerGroup, device: torch.device, emit: Emit) -> None:
-    """Pretrain one encoder. Where only some workers know of an error it is raised, and Ray starts the group again."""
+def _one_job(job: EncoderJob, group: WorkerGroup, device: torch.device, emit: Emit, node_workers: int = 1) -> None:
+    """Pretrain one encoder. node_workers: of the group, on this node.
+
+    Where only some workers know of an error it is raised, and Ray starts the group again.
+    """
     files, workers = Files(group.storage), distributed.world_size()
     try:
         # The first worker counts, and all must decide alike, or one would wait for the others for ever.
         attempts = count_attempt(files, job) if distributed.rank() == 0 else 1
         attempts = distributed.broadcast_int(attempts)
-        sharing = Sharing(str(distributed.broadcast_int(secrets.randbits(62))), get_context().get_local_world_size())
+        sharing = Sharing(str(distributed.broadcast_int(secrets.randbits(62))), node_workers)
         if attempts > group.resources.max_failures:
             raise GivenUp(
                 f"given up after {group.resources.max_failures} attempts without progress; the last one ended with: "
