@@ -136,5 +136,3 @@ def stream_peers(pixels: np.ndarray, folder: Path, batch: int) -> dict[str, tupl
             os.makedirs(place)
             found[name] = (make(pixels, place, batch), share)
     return found
-
-

@@ -99,7 +99,7 @@ def _write(target: Path, shape: tuple[int, ...], dtype: type, blocks: Iterator[n
     for orphan in target.parent.glob(f".{target.name}-*"):
         orphan.unlink()  # of a writer that was killed
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(  # type: ignore[no-untyped-call]  # numpy gives it no types
+    np.lib.format.write_array_header_1_0(
         header, {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     )
     size = len(header.getvalue()) + int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -132,11 +132,11 @@ def _write_all(file: io.FileIO, data: memoryview) -> None:
 def _with_header(header: io.BytesIO, blocks: Iterator[np.ndarray]) -> Iterator[memoryview]:
     yield header.getbuffer()
     for block in blocks:
-        yield memoryview(np.ascontiguousarray(block).reshape(-1).view(np.uint8))
+        yield np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
 
 
 def _take_space(descriptor: int, folder: Path, size: int) -> None:
-    """All of it before the first byte is written: it is known at once, and a map of a file with holes ends in SIGBUS."""
+    """All of it before the first byte: a disk without room is found at once, and not by whoever maps the file."""
     usage = shutil.disk_usage(folder)
     if size > usage.free - RESERVE * usage.total:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

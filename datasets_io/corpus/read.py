@@ -182,6 +182,7 @@ def _shared_pixels(
     size, dtype = (manifest.image_size, np.uint8) if fit is None else (fit.size, fit.dtype)
     # What is fitted is kept from a smaller size on: to make it again for each cell costs more than to read a file.
     limit = MEMORY_LIMIT if fit is None else FITTED_LIMIT
+
     def blocks() -> Iterator[np.ndarray]:
         return _verified_pixels(files, folder, manifest, split, fit)
 

@@ -1,7 +1,7 @@
 """A corpus streamed by Ray Data: one pipeline of a node for all epochs and all workers of it. [ray]
 
-The pipeline reads row groups in the order in which windows need them, once an epoch, into the node's shared memory. Each
-worker maps them and copies its own rows of each batch, in the order of datasets_io.corpus.order.
+The pipeline reads row groups in the order in which windows need them, once an epoch, into the node's shared memory.
+Each worker maps them and copies its own rows of each batch, in the order of datasets_io.corpus.order.
 """
 
 import time
@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain, groupby
+from itertools import chain, groupby, islice, pairwise
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ GROUP, PIXELS = "group", "pixels"
 BYTES_PER_BLOCK = 64 << 20
 BYTES_PER_ITEM = 2 << 30  # windows are read by one task up to it: a task costs some 0.1 s of a core
 BYTES_READ_AHEAD = 256 << 20  # by the pipeline, of what nobody has asked for
-STEP_SECONDS = 0.01
+STEP_SECONDS = 0.02
 BLOCKS_AHEAD = 2
 WINDOWS_KEPT = 2  # by the pipeline, for a worker that is behind the others
 READS_AT_ONCE = 3
@@ -35,7 +35,7 @@ TASKS_AT_ONCE = 1  # it reads several files at once, and a second would only wai
 
 
 class CalmSteps:
-    """A callback of Ray Data's: its loop steps at most a hundred times a second.
+    """A callback of Ray Data's: its loop steps at most fifty times a second.
 
     While a block is ready that nothing takes yet, the loop does not wait for anything and takes 88% of a core.
     The methods are those of Ray's ExecutionCallback, which lies in a private module; Ray only calls them by name.
@@ -93,7 +93,7 @@ class _GroupReader:
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         for item in batch.to_pylist():
             windows = self.plan.groups_by_window(self.index, item["epoch"], item["number"])
-            groups = chain.from_iterable(groups for _, (_, _, groups) in zip(range(item["windows"]), windows))
+            groups = chain.from_iterable(groups for _, _, groups in islice(windows, item["windows"]))
             for group, pixels in self._pixels(groups):
                 yield pa.table({GROUP: pa.array([group], pa.int32()), PIXELS: _one_value(pixels)})
 
@@ -130,7 +130,7 @@ def _values(column: pa.ChunkedArray, image_size: int) -> Iterator[np.ndarray]:
     for chunk in column.chunks:
         offsets = np.frombuffer(chunk.buffers()[1], np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
         flat = np.frombuffer(chunk.buffers()[2], np.uint8)
-        for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+        for start, end in pairwise(offsets.tolist()):
             yield flat[start:end].reshape(-1, image_size, image_size)
 
 
@@ -188,7 +188,8 @@ def _batches(stream: _Stream, start_step: int, sharing: Sharing | None) -> Itera
     index, plan, size = stream.index, stream.plan, stream.manifest.image_size
     share = plan.global_batch_size // plan.world_size
     with _Groups(stream, start_step, sharing) as source:
-        pixels, taken = np.empty((share, size, size), np.uint8), []
+        pixels = np.empty((share, size, size), np.uint8)
+        taken: list[int] = []
         for groups, rows in plan.rows_by_window(index, start_step):
             held = source.take(groups)
             # Row rows[i] is the row within[i] of the group held[which[i]].
@@ -236,7 +237,7 @@ class _Groups:
     def __exit__(self, *error: object) -> None:
         self.ready.clear()
         if self.workers == 1:
-            ray.kill(self.pipeline)
+            ray.kill(self.pipeline)  # type: ignore[arg-type]  # a handle, by what is called of it
             return
         self.pipeline.leave.remote(self.rank)
         _HELD[self.token] = self.pipeline

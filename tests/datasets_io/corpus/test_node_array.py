@@ -154,7 +154,7 @@ def test_a_disk_without_room_is_a_sentence(maker, monkeypatch, at):
         monkeypatch.setattr(os, at, full)
     else:
         monkeypatch.setattr(node_array, "RESERVE", 1.0)
-    with pytest.raises(CacheFull, match="No space left on device.*set RADSWEEP_CACHE to a folder") as found:
+    with pytest.raises(CacheFull, match=r"No space left on device.*set RADSWEEP_CACHE to a folder") as found:
         maker.open()
     assert "\n" not in str(found.value)
     assert [path.suffix for path in maker.target.parent.iterdir()] == [".lock"]
