@@ -3,11 +3,14 @@
 python -m benchmarks.stream [--quick]. Core-milliseconds are the time that all processes of the program spend on
 processors, Ray's own included, divided by the views delivered, from the start of a stream to its end; Ray and its
 workers have started before. "on device": batches and view parameters are made, and a device would render. "on host":
-OpenCV renders and normalises. The peer does the paper's multi-modal augmentation as its authors run it.
+OpenCV renders and normalises. The peer does the paper's multi-modal augmentation as its authors run it. "images":
+no view at all, only pictures in batches, from the third epoch on, beside other loaders of the same pictures
+(benchmarks.shared.stream_peers). "bytes": what workers of one node read in an epoch, over the pixels of the corpus.
 One JSON line for each figure on stdout, a table on stderr.
 """
 
 import argparse
+import contextlib
 import itertools
 import os
 import resource
@@ -26,6 +29,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.shared.common import report, row
 from benchmarks.shared.own_ray import own_ray
+from benchmarks.shared.stream_peers import stream_peers
+from benchmarks.shared.stream_reads import IMAGES_OF_ALL, column_bytes, processes_below, read_per_epoch, rows_of_epochs
 from benchmarks.shared.view_peers import pillow_peer
 from benchmarks.views import least_work, made_up_images, one_core
 from datasets_io.build import BuildSpec, build, data_folder
@@ -40,7 +45,7 @@ from datasets_io.corpus.read import (
     resident_batches,
     shards_of,
 )
-from datasets_io.corpus.stream import streamed_batches
+from datasets_io.corpus.stream import Sharing, streamed_batches
 from datasets_io.storage.files import Files
 from trainables.views.parameters import draw_for_step, multi_modal_view
 from trainables.views.render import normalise, render
@@ -62,9 +67,13 @@ class Size:
     device_epochs: int
     host_epochs: int
     peer: int
+    read_epochs: int
+    images_in_memory: int
 
 
-WHOLE, QUICK = Size(224, 2048, 72, 16, 768), Size(32, 128, 2, 1, 64)
+WHOLE, QUICK = Size(224, 2048, 72, 16, 768, 40, IMAGES_OF_ALL), Size(32, 128, 2, 1, 64, 40, 50_000)
+SKIPPED = 2  # epochs before what is timed, or counted, of images
+WORKERS = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -120,18 +129,11 @@ def stored_blocks(corpus: Corpus) -> Iterator[np.ndarray]:
 
 def core_seconds() -> dict[str, float]:
     """Processor time of this process, of each below it that lives, and of its children that have ended, in seconds."""
-    parents, seconds = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has just ended
-                continue
-            parents[int(entry.name)] = int(fields[1])
-            seconds[int(entry.name)] = sum(map(int, fields[11:13])) / TICKS
-    own = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in own} - own:
-        own |= more
+    own, seconds = processes_below(), {}
+    for pid in own:
+        with contextlib.suppress(OSError):  # it has just ended
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            seconds[pid] = sum(map(int, fields[11:13])) / TICKS
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = {str(pid): seconds.get(pid, 0.0) for pid in own}
     itself = time.process_time()  # finer than the kernel's ticks, as is what has ended
@@ -258,13 +260,88 @@ def figures(found: dict[str, tuple[float, float]]) -> list[dict]:
     return rows
 
 
+def streamed(corpus: Corpus, size: Size, epochs: int, name: str, workers: int = 1) -> list[Iterator[CorpusBatch]]:
+    """The batches of each of a node's workers."""
+    window, sharing = max(BATCH, size.images // 2), Sharing(name, workers)
+    return [
+        streamed_batches(
+            corpus.files,
+            corpus.folder,
+            corpus.manifest,
+            corpus.index,
+            StreamPlan(0, BATCH, epochs, window, rank, workers),
+            0,
+            name,
+            sharing,
+        )
+        for rank in range(workers)
+    ]
+
+
+def cost_after_start(batches: Iterator[int], skipped_views: int) -> float:
+    """Core-milliseconds an image of what comes behind the first ones."""
+    views = 0
+    while views < skipped_views:
+        views += next(batches)
+    return cost(lambda: batches)[0]
+
+
+def images(corpus: Corpus, size: Size, rounds: int, folder: Path) -> list[dict]:
+    """Pictures in batches: ours, streamed and mapped, beside each peer. All sides run in turn."""
+    pixels = open_split(corpus.files, corpus.folder, corpus.manifest, "train").pixels
+    plan = StreamPlan(0, BATCH, SKIPPED + size.device_epochs, max(BATCH, size.images // 2))
+    names = itertools.count()
+    ours: dict[str, Callable[[], Iterator[CorpusBatch]]] = {
+        "stream": lambda: streamed(corpus, size, plan.num_epochs, f"images{next(names)}")[0],
+        "resident": lambda: resident_batches(pixels, corpus.index, plan, 0),
+    }
+    peers = stream_peers(np.asarray(pixels), folder, BATCH)
+    found: dict[str, list[float]] = {name: [] for name in (*ours, *peers)}
+    for _ in range(rounds):
+        for name, make in ours.items():
+            sizes = (len(batch.pixels) for batch in make())
+            found[name].append(cost_after_start(sizes, SKIPPED * size.images))
+        for name, (peer, share) in peers.items():
+            sizes = peer(SKIPPED + max(1, round(share * size.device_epochs)))
+            found[name].append(cost_after_start(sizes, SKIPPED * size.images))
+    medians = {name: float(np.median(costs)) for name, costs in found.items()}
+    rows = []
+    for kind in ours:
+        for name in peers:
+            figure = f"{kind}_images_beside_{name.split(',')[0].replace(' ', '_').replace('-', '_').lower()}"
+            rows.append(row("stream", figure, "core-ms/image", medians[kind], peer=medians[name], peer_name=name))
+    return rows
+
+
+def reads(corpus: Corpus, size: Size) -> list[dict]:
+    """Bytes that the workers of a node read, and what more epochs take of their memory."""
+    paths = [corpus.files.full(f"{corpus.folder}/{s.path}") for s in shards_of(corpus.manifest, "train")]
+    whole, rows = column_bytes(paths, "pixels"), []
+    steps = size.images // BATCH
+    for workers in WORKERS:
+        # Behind the last epoch that is counted nothing must be read ahead that would not be later.
+        streams = streamed(corpus, size, 2 * (SKIPPED + size.read_epochs), f"reads{workers}", workers)
+        read = read_per_epoch(streams, steps, SKIPPED, size.read_epochs)
+        for stream in streams:
+            stream.close()
+        figure = f"bytes_of_{workers}_workers_an_epoch_over_those_of_the_corpus"
+        rows.append(row("stream", figure, "1", read / whole, limit=1.0, limit_name="each row group once"))
+    few, many = (rows_of_epochs(size.images_in_memory, epochs, None) for epochs in (1, 4))
+    limit = {"limit": few, "limit_name": "of 1 epoch"}
+    rows.append(row("stream", f"order_of_4_epochs_of_{size.images_in_memory}", "MB", many, **limit))
+    return rows
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stream", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few small images, one round: checks that it works")
     quick = parser.parse_args(arguments).quick
     size = QUICK if quick else WHOLE
     with own_ray(), tempfile.TemporaryDirectory() as root, one_core():
-        report(figures(measure(make_corpus(Path(root), size), size, 1 if quick else ROUNDS)))
+        corpus, rounds = make_corpus(Path(root), size), 1 if quick else ROUNDS
+        report(
+            [*figures(measure(corpus, size, rounds)), *images(corpus, size, rounds, Path(root)), *reads(corpus, size)]
+        )
     return 0
 
 

@@ -30,7 +30,7 @@ SLOW = (
     "test_pixels_fuzz.py", "test_hangs.py", "test_pixels_torture.py", "test_layouts.py", "test_job_faults.py",
     "test_store_faults.py", "test_sinks.py", "test_worker.py", "test_distributed.py", "test_export.py",
     "test_doctor.py", "test_lease.py", "test_signals.py", "test_one_source_twice.py", "test_text_export.py",
-    "test_preflight_run.py", "test_preflight_processes.py", "test_preflight_quick.py",
+    "test_preflight_run.py", "test_preflight_processes.py", "test_preflight_quick.py", "test_open_corpus.py",
 )  # fmt: skip
 
 # Start of a test's id behind tests/ -> the group that shares a process. A file that is not named here is a group.
@@ -42,6 +42,7 @@ GROUPS = {
     "datasets_io/build/test_build.py::test_ray_makes_the_same_bytes": RAY,
     "datasets_io/test_ray_private.py": RAY,
     "sweep/engine/test_actors.py": RAY,
+    "trainables/pretraining/test_open_corpus.py": RAY,
     "sweep/monitoring/test_throughput.py::test_prometheus_gets_them_from_rays_exporter": RAY,
     "trainables/pretraining/test_two_workers.py": "the runs of two workers",
     "trainables/test_mutations.py::test_a_mistake_over_two_workers": "the runs of two workers",

@@ -14,7 +14,8 @@ EventStatus = Literal["running", "waiting", "done", "failed"]
 class Progress:
     """Where an encoder is. epoch: how many are done; metrics: of the one that has just ended.
 
-    val_loss: of the last epoch, or of the best where the encoder is done.
+    val_loss: of the last epoch, or of the best where the encoder is done. error: of a running one, a sentence that
+    somebody should read although it goes on.
     """
 
     key: str

@@ -292,8 +292,10 @@ class DownstreamRecipe:
 class Resources:
     """How the study is run: changes speed, never results, so it enters no key.
 
-    None means: decide from what Ray sees. `resident_bytes`: a corpus up to this size is kept in a
-    worker's memory after one pass; a larger one streams in every epoch, in the same order.
+    None means: decide from what Ray sees. `resident_bytes`: the pixels of a corpus up to this size are read once, into
+    a file of each node's cache that all its workers map: it takes the cache's disk, and is fast as long as the node's
+    memory can hold it; None: half of that memory. A larger corpus, or one for which the disk has no room, is streamed
+    in every epoch, in the same order.
     precision: `float32`, `bfloat16`, `float16`, or `auto`: float32 on a CPU, on a GPU the half precision it has. It
     moves a result by its rounding, which fine-tuning amplifies to tenths of a point; each result keeps the name of its
     format, and a report that mixes them says so.
@@ -312,7 +314,7 @@ class Resources:
     precision: str = "auto"
     compile: bool = False
     checkpoint_every_steps: int = 500
-    resident_bytes: int = 1 << 30
+    resident_bytes: int | None = None
     prefetch_batches: int = 2
     max_failures: int = 3
     keep_tuned_weights: bool = True

@@ -21,29 +21,47 @@ class Window:
     offset: int
 
 
+def window_groups(kept_in: np.ndarray, seed: int, epoch: int, window_rows: int) -> list[tuple[int, ...]]:
+    """The row groups of each window of an epoch, as `windows` has them, without drawing the order of any row.
+
+    kept_in: (G,), how many rows of each group take part.
+    """
+    generator = np.random.default_rng(derive_seed(seed, "order", epoch))
+    return _cut(generator.permutation(len(kept_in)), kept_in, window_rows)
+
+
+def _cut(order: np.ndarray, kept_in: np.ndarray, window_rows: int) -> list[tuple[int, ...]]:
+    found: list[tuple[int, ...]] = []
+    chosen: list[int] = []
+    rows = 0
+    for group, kept in zip(order.tolist(), kept_in[order].tolist(), strict=True):
+        chosen.append(group)
+        rows += kept
+        # Closed at the first group that fills it, so a window is larger than asked by less than one group.
+        if rows >= window_rows:
+            found.append(tuple(chosen))
+            chosen, rows = [], 0
+    return [*found, tuple(chosen)] if chosen else found
+
+
 def windows(group_rows: list[int], kept: np.ndarray, seed: int, epoch: int, window_rows: int) -> Iterator[Window]:
     """Shuffle row groups, cut them into windows of about `window_rows` kept rows, shuffle each window.
 
     group_rows: rows of each row group, in the split's order. kept: (N,) bool, rows that take part.
     With window_rows >= N this is one uniform permutation. The same on every worker.
     """
+    if not group_rows:
+        return
     generator = np.random.default_rng(derive_seed(seed, "order", epoch))
     # Group g holds the rows starts[g] .. starts[g + 1] - 1 of the split.
     starts = np.concatenate([[0], np.cumsum(group_rows)])
-    chosen: list[int] = []
-    rows: list[np.ndarray] = []
+    kept_in = np.add.reduceat(kept, starts[:-1], dtype=np.int64)
     offset = 0
-    order = generator.permutation(len(group_rows))
-    for place, group in enumerate(order):
-        members = np.arange(starts[group], starts[group + 1])
-        chosen.append(int(group))
-        rows.append(members[kept[members]])
-        # Closed at the first group that fills it, so a window is larger than asked by less than one group.
-        if sum(map(len, rows)) >= window_rows or place == len(order) - 1:
-            shuffled = generator.permutation(np.concatenate(rows))
-            yield Window(tuple(chosen), shuffled, offset)
-            offset += len(shuffled)
-            chosen, rows = [], []
+    for groups in _cut(generator.permutation(len(group_rows)), kept_in, window_rows):
+        members = np.concatenate([np.arange(starts[group], starts[group + 1]) for group in groups])
+        shuffled = generator.permutation(members[kept[members]])
+        yield Window(groups, shuffled, offset)
+        offset += len(shuffled)
 
 
 def epoch_order(group_rows: list[int], kept: np.ndarray, seed: int, epoch: int, window_rows: int) -> np.ndarray:

@@ -1,13 +1,12 @@
 """Parquet shards -> what training reads: a node-local array of a split, or a stream of batches."""
 
-import fcntl
 import hashlib
 import os
-import uuid
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard
-from datasets_io.corpus.order import windows, worker_rows
+from datasets_io.corpus.node_array import CacheFull, local_cache, open_array
+from datasets_io.corpus.order import window_groups, windows, worker_rows
 from datasets_io.corpus.shard_file import open_shard
 from datasets_io.schema import label_column, shard_schema, stored_shape
 from datasets_io.storage.artefacts import CorruptArtefact
@@ -24,6 +24,7 @@ from datasets_io.storage.files import ReadFiles
 BLANK = -2  # the code of a blank label in arrays, which cannot hold null
 FITTED_LIMIT = 1 << 20  # the same for pictures that are fitted to a network
 MEMORY_LIMIT = 64 << 20  # a split below this many bytes is read straight into memory
+FALLBACK_LIMIT = 1 << 30  # and one below this where the node's cache has no room
 
 
 @dataclass(frozen=True)
@@ -172,14 +173,6 @@ def open_split(files: ReadFiles, folder: str, manifest: Manifest, split: str, fi
     )
 
 
-def local_cache() -> Path:
-    """Where a node keeps its arrays: $RADSWEEP_CACHE or the user's cache folder; readable by the owner only."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = Path(os.environ.get("RADSWEEP_CACHE", base / "radsweep"))
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
-
-
 def _shared_pixels(
     files: ReadFiles, folder: str, manifest: Manifest, split: str, num_rows: int, fit: Fitting | None
 ) -> np.ndarray:
@@ -189,37 +182,22 @@ def _shared_pixels(
     size, dtype = (manifest.image_size, np.uint8) if fit is None else (fit.size, fit.dtype)
     # What is fitted is kept from a smaller size on: to make it again for each cell costs more than to read a file.
     limit = MEMORY_LIMIT if fit is None else FITTED_LIMIT
-    if num_rows * size * size * np.dtype(dtype).itemsize <= limit:
-        blocks = list(_verified_pixels(files, folder, manifest, split, fit))
-        return blocks[0] if len(blocks) == 1 else np.concatenate([np.empty((0, size, size), dtype), *blocks])
-    # The fingerprint is over every shard's sha256: a file of that name cannot hold other pixels.
-    name = f"{manifest.source}-{manifest.fingerprint}-{split}" + ("" if fit is None else f"-{fit.key}")
-    target = local_cache() / f"{name}.npy"
-    if not target.exists():
-        # The trials of a node start together: one writes, the others wait. A writer's death frees the lock.
-        with open(target.with_suffix(".lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not target.exists():
-                blocks_of = _verified_pixels(files, folder, manifest, split, fit)
-                _write_array(target, (num_rows, size, size), dtype, blocks_of)
-    return np.load(target, mmap_mode="r", allow_pickle=False)
 
+    def blocks() -> Iterator[np.ndarray]:
+        return _verified_pixels(files, folder, manifest, split, fit)
 
-def _write_array(target: Path, shape: tuple[int, ...], dtype: type, blocks: Iterator[np.ndarray]) -> None:
-    """Write blocks as one .npy, which appears when it is whole. The caller holds the lock of `target`."""
-    for orphan in target.parent.glob(f".{target.name}-*"):
-        orphan.unlink()  # of a writer that was killed
-    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-    try:
-        array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
-        done = 0
-        for block in blocks:
-            array[done : done + len(block)] = block
-            done += len(block)
-        array.flush()
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    num_bytes = num_rows * size * size * np.dtype(dtype).itemsize
+    if num_bytes > limit:
+        # The fingerprint is over every shard's sha256: a file of that name should hold these pixels.
+        name = f"{manifest.source}-{manifest.fingerprint}-{split}" + ("" if fit is None else f"-{fit.key}")
+        try:
+            return open_array(local_cache() / f"{name}.npy", (num_rows, size, size), dtype, blocks)
+        except CacheFull as error:
+            if num_bytes > FALLBACK_LIMIT:
+                raise
+            warnings.warn(f"{error}; meanwhile this process holds it in its memory", stacklevel=2)
+    found = list(blocks())
+    return found[0] if len(found) == 1 else np.concatenate([np.empty((0, size, size), dtype), *found])
 
 
 def _verified_pixels(
@@ -274,6 +252,17 @@ class CorpusIndex:
     image_size: int
     reports: list[str]
 
+    @cached_property
+    def kept_in_groups(self) -> np.ndarray:
+        """(G,) how many rows of each row group take part."""
+        empty = np.empty(0, np.int64)
+        return np.add.reduceat(self.kept, self.starts[:-1], dtype=np.int64) if self.group_rows else empty
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """(G + 1,) int64: row group g holds the rows starts[g] .. starts[g + 1] - 1 of the split."""
+        return np.cumsum([0, *self.group_rows], dtype=np.int64)
+
     @property
     def num_kept(self) -> int:
         """How many rows take part."""
@@ -324,22 +313,48 @@ class StreamPlan:
         """Whole batches of an epoch; the rows left over at its end are not used in that epoch."""
         return index.num_kept // self.global_batch_size
 
-    def rows_by_window(self, index: CorpusIndex, start_step: int) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-        """(row groups, this worker's rows in their order) from `start_step` to the end of the last epoch.
+    def groups_by_window(self, index: CorpusIndex, epoch: int, number: int = 0) -> Iterator[tuple[int, int, list[int]]]:
+        """(epoch, number of the window in it, its row groups, sorted) from one window to the end of the last epoch.
 
-        Rows are (K,) int64 indices into the split, at least one.
+        These are the windows of `rows_by_window`, of any worker, without the order of their rows.
+        """
+        end = self.steps_per_epoch(index) * self.global_batch_size
+        for now in range(epoch, self.num_epochs):
+            offset = 0
+            for place, groups in enumerate(window_groups(index.kept_in_groups, self.seed, now, self.window_rows)):
+                size = int(index.kept_in_groups[list(groups)].sum())
+                if size and offset < end and (now > epoch or place >= number):
+                    yield now, place, sorted(groups)
+                offset += size
+
+    def first_window(self, index: CorpusIndex, start_step: int) -> tuple[int, int]:
+        """(epoch, number in it) of the window in which the batch of a step begins."""
+        epoch, within = divmod(start_step, self.steps_per_epoch(index))
+        offset = 0
+        for place, groups in enumerate(window_groups(index.kept_in_groups, self.seed, epoch, self.window_rows)):
+            offset += int(index.kept_in_groups[list(groups)].sum())
+            if offset > within * self.global_batch_size:
+                return epoch, place
+        raise ValueError(f"step {start_step} has no rows")
+
+    def rows_by_window(self, index: CorpusIndex, start_step: int) -> Iterator[tuple[list[int], np.ndarray]]:
+        """(row groups, sorted; this worker's rows in their order) from `start_step` to the end of the last epoch.
+
+        Rows are (K,) int64 indices into the split; of a window smaller than a batch a worker may have none. One epoch's
+        order is in memory at a time, and no more of it than a window.
         """
         steps = self.steps_per_epoch(index)
+        end = steps * self.global_batch_size
         for epoch in range(start_step // steps, self.num_epochs):
             first = start_step % steps * self.global_batch_size if epoch == start_step // steps else 0
             # The first epoch may begin in its middle, after a resume; its windows are drawn from its start anyway.
-            parts = windows(index.group_rows, index.kept, self.seed, epoch, self.window_rows)
-            for window in parts:
-                place = window.offset + np.arange(len(window.rows))
-                mine = worker_rows(place, self.global_batch_size, self.rank, self.world_size)
-                mine &= (place >= first) & (place < steps * self.global_batch_size)
-                if mine.any():
-                    yield window.groups, window.rows[mine]
+            for window in windows(index.group_rows, index.kept, self.seed, epoch, self.window_rows):
+                size = len(window.rows)
+                if size and window.offset < end and window.offset + size > first:
+                    place = window.offset + np.arange(size)
+                    mine = worker_rows(place, self.global_batch_size, self.rank, self.world_size)
+                    mine &= (place >= first) & (place < end)
+                    yield sorted(window.groups), window.rows[mine]
 
 
 def resident_batches(

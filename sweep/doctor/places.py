@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
-from datasets_io.corpus.read import local_cache
+from datasets_io.corpus.node_array import local_cache
 from datasets_io.storage.files import Files
 from sweep.doctor.check import FAIL, OK, WARN, Check, gigabytes
 from sweep.doctor.needs import Needs

@@ -34,6 +34,8 @@ class RunBars:
             name = self.names.get(event.key, event.key)
             if event.status == Status.FAILED:
                 self.display.say(f"[red]encoder {name} failed:[/red] {escape(str(event.error))}")
+            elif event.status == Status.RUNNING and event.error is not None:
+                self.display.say(f"encoder {name}: {escape(event.error)}")
             if event.status in (Status.DONE, Status.FAILED):
                 self.landed.add(event.key)
                 self.share[event.key] = 1.0

@@ -10,7 +10,8 @@ from datasets_io.build.complete import complete_of, open_complete, others_of_it
 from datasets_io.build.inventory import Inventory, take_inventory
 from datasets_io.build.spec import BuildSpec, identity_of, options_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest
-from datasets_io.corpus.read import local_cache, read_manifest
+from datasets_io.corpus.node_array import local_cache
+from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError

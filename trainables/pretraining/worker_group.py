@@ -1,18 +1,21 @@
 """Pretraining by Ray Train: one worker group works through a list of encoder runs. [ray]"""
 
 import os
+import secrets
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
 import ray.train
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.torch import TorchTrainer, get_device
 
+from datasets_io.corpus.node_array import CacheFull, memory_of_node
 from datasets_io.corpus.read import CorpusBatch, StreamPlan, corpus_index, open_split, read_manifest, resident_batches
-from datasets_io.corpus.stream import streamed_batches
+from datasets_io.corpus.stream import Sharing, streamed_batches
 from datasets_io.storage.artefacts import FAILED, CorruptArtefact, is_done, quarantine
 from datasets_io.storage.files import Files, below
 from trainables.events import Progress
@@ -64,9 +67,16 @@ def pretrain_all(group: WorkerGroup, scaling: ScalingConfig) -> None:
     trainer.fit()
 
 
-def open_corpus(job: EncoderJob, storage: str, resources: Resources) -> Corpus:
-    """The corpus of a job: resident in memory where it is small, else streamed by Ray Data, in the same order.
+def open_corpus(
+    job: EncoderJob,
+    storage: str,
+    resources: Resources,
+    sharing: Sharing | None = None,
+    say: Callable[[str], None] = warnings.warn,
+) -> Corpus:
+    """The corpus of a job: an array of the node where it fits there, else streamed by Ray Data, in the same order.
 
+    sharing: with the other workers of this node. say: is given a sentence where the node has no room for the array.
     Raises ValueError for a job that needs no corpus.
     """
     files, recipe, folder = Files(storage), job.pretraining, job.data_folder
@@ -75,13 +85,15 @@ def open_corpus(job: EncoderJob, storage: str, resources: Resources) -> Corpus:
     manifest = read_manifest(files, folder)
     train = corpus_index(files, folder, manifest, "train", recipe.require_impression)
     val = corpus_index(files, folder, manifest, "val", recipe.require_impression)
-    resident = train.num_bytes <= resources.resident_bytes
+    limit = memory_of_node() // 2 if resources.resident_bytes is None else resources.resident_bytes
 
     def batches(plan: StreamPlan, start_step: int) -> Iterator[CorpusBatch]:
-        if resident:
-            pixels = open_split(files, folder, manifest, "train").pixels
-            return resident_batches(pixels, train, plan, start_step)
-        return streamed_batches(files, folder, manifest, train, plan, start_step, job.name)
+        if train.num_bytes <= limit:
+            try:
+                return resident_batches(open_split(files, folder, manifest, "train").pixels, train, plan, start_step)
+            except CacheFull as error:
+                say(f"{error}; until then the corpus is streamed in every epoch")
+        return streamed_batches(files, folder, manifest, train, plan, start_step, job.name, sharing)
 
     return Corpus(train, batches, val, open_split(files, folder, manifest, "val").pixels)
 
@@ -102,7 +114,7 @@ def _worker_loop(config: dict[str, Any]) -> None:
         again = False
         job = group.jobs[place]
         if not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}"):
-            _one_job(job, group, device, emit)
+            _one_job(job, group, device, emit, get_context().get_local_world_size())
         ray.train.report({"encoder": job.key})
 
 
@@ -113,19 +125,30 @@ def _next_run(group: WorkerGroup, again: bool) -> int:
     return distributed.broadcast_int(place)
 
 
-def _one_job(job: EncoderJob, group: WorkerGroup, device: torch.device, emit: Emit) -> None:
-    """Pretrain one encoder. Where only some workers know of an error it is raised, and Ray starts the group again."""
+def _one_job(job: EncoderJob, group: WorkerGroup, device: torch.device, emit: Emit, node_workers: int = 1) -> None:
+    """Pretrain one encoder. node_workers: of the group, on this node.
+
+    Where only some workers know of an error it is raised, and Ray starts the group again.
+    """
     files, workers = Files(group.storage), distributed.world_size()
     try:
         # The first worker counts, and all must decide alike, or one would wait for the others for ever.
         attempts = count_attempt(files, job) if distributed.rank() == 0 else 1
-        if distributed.broadcast_int(attempts) > group.resources.max_failures:
+        attempts = distributed.broadcast_int(attempts)
+        sharing = Sharing(str(distributed.broadcast_int(secrets.randbits(62))), node_workers)
+        if attempts > group.resources.max_failures:
             raise GivenUp(
                 f"given up after {group.resources.max_failures} attempts without progress; the last one ended with: "
                 f"{last_error(files, job)}"
             )
         _wait_for_initial(job, files, group.queue)
-        corpus = open_corpus(job, group.storage, group.resources)
+        corpus = open_corpus(
+            job,
+            group.storage,
+            group.resources,
+            sharing,
+            lambda sentence: emit(Progress(job.key, "running", error=sentence)),
+        )
         run_pretraining(job, group.storage, corpus, group.resources, device, emit)
     except CorruptArtefact as error:
         if error.path is None or error.path != job.initial_folder:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from datasets_io.build import BuildSpec, build, data_folder
-from datasets_io.corpus import read
+from datasets_io.corpus import node_array, read
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import Files
@@ -40,14 +40,14 @@ def test_a_large_split_is_a_map_of_one_file_and_equals_the_small_one(corpus, tmp
 
 def _open(storage: str, folder: str, manifest: Manifest, start, written) -> None:
     read.MEMORY_LIMIT = 0
-    real = read._write_array
+    real = node_array._write
 
     def counted(*arguments) -> None:
         with written.get_lock():
             written.value += 1
         real(*arguments)
 
-    read._write_array = counted
+    node_array._write = counted
     start.wait()
     assert len(read.open_split(Files(storage), folder, manifest, "train").pixels) > 0
 

@@ -4,16 +4,19 @@ import os
 import shutil
 import signal
 import time
+import tracemalloc
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import ray
 
 import datasets_io.corpus.stream
 from datasets_io.build import BuildSpec, build, data_folder
-from datasets_io.corpus.read import StreamPlan, corpus_index, open_split, resident_batches
-from datasets_io.corpus.stream import STEP_SECONDS, CalmSteps, _in_batches, _together, streamed_batches
+from datasets_io.corpus.read import CorpusIndex, StreamPlan, corpus_index, open_split, resident_batches
+from datasets_io.corpus.stream import STEP_SECONDS, CalmSteps, Sharing, _items, streamed_batches
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import Files
 from datasets_io.synthetic.archives import write_archives
@@ -56,28 +59,32 @@ def test_short_windows_are_read_together_and_long_ones_are_not(corpus):
     files, folder, manifest = corpus
     index = corpus_index(files, folder, manifest, "train", require_impression=True)
     plan = StreamPlan(seed=5, global_batch_size=32, num_epochs=3, window_rows=300)
-    windows = list(plan.rows_by_window(index, 0))
-    longest = max(len(rows) for _, rows in windows)
+    windows = list(plan.groups_by_window(index, 0))
+    sizes = {window[:2]: sum(index.group_rows[group] for group in window[2]) for window in windows}
+    longest = max(sizes.values())
     for most in (1, longest, 2 * longest, 10**9):
-        items = list(_together(windows, most))
-        assert np.array_equal(np.concatenate([rows for _, rows in items]), np.concatenate([w[1] for w in windows]))
-        assert max(len(rows) for _, rows in items) <= max(most, longest)
-        starts = np.concatenate([[0], np.cumsum(index.group_rows)])
-        for groups, rows in items:
-            assert groups >= set((np.searchsorted(starts, rows, "right") - 1).tolist())
-    assert len(items) == 1 and len(list(_together(windows, 1))) == len(windows) > 3
+        items = _items(index, plan, 0, 0, most)
+        named = []
+        for item in items:
+            mine = list(islice(plan.groups_by_window(index, item["epoch"], item["number"]), item["windows"]))
+            assert sum(sizes[window[:2]] for window in mine) <= max(most, longest)
+            named += mine
+        assert named == windows
+    assert len(items) == 1 and len(_items(index, plan, 0, 0, 1)) == len(windows) > 3
 
 
-@pytest.mark.parametrize("sizes", [[7, 1, 20, 4], [32], [1] * 32, [0, 32, 0]])
-def test_tables_of_any_length_are_cut_to_batches(sizes):
-    whole = pa.table({"x": range(32)})
-    blocks, start = [], 0
-    for size in sizes:
-        blocks.append(whole.slice(start, size))
-        start += size
-    batches = list(_in_batches(blocks, 8))
-    assert [len(batch) for batch in batches] == [8] * 4
-    assert pa.concat_tables(batches).equals(whole)
+def test_a_pipeline_reads_the_windows_whose_rows_each_worker_takes(corpus):
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    for world, window in ((1, 300), (4, 300), (4, 1), (2, 10**6)):
+        for start in (0, 1, 7, 13, 20):
+            plans = [StreamPlan(5, 32, 3, window, rank, world) for rank in range(world)]
+            read = [groups for _, _, groups in plans[0].groups_by_window(index, *plans[0].first_window(index, start))]
+            for plan in plans:
+                taken = list(plan.rows_by_window(index, start))
+                assert [groups for groups, _ in taken] == read
+                for groups, rows in taken:
+                    assert set(np.searchsorted(index.starts, rows, "right") - 1) <= set(groups)
 
 
 def test_rays_loop_runs_in_another_process_and_is_held_there(corpus, monkeypatch, tmp_path):
@@ -100,6 +107,74 @@ def test_rays_loop_runs_in_another_process_and_is_held_there(corpus, monkeypatch
     assert len(times) > 20 and set(processes) != {str(os.getpid())}
     apart = np.diff([float(moment) for moment in times])
     assert apart.min() >= STEP_SECONDS - 1e-6
+
+
+def pipelines() -> list[str]:
+    return [name for name in ray.util.list_named_actors() if name.startswith("stream-")]
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_workers_of_a_node_share_one_pipeline(corpus, world):
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    plans = [StreamPlan(5, 32, 3, 300, rank, world) for rank in range(world)]
+    pixels = open_split(files, folder, manifest, "train").pixels
+    sharing = Sharing(f"test{world}", world)
+    # In lockstep, as workers of one training are; the later one finds the pipeline that the first has made.
+    streams = [streamed_batches(files, folder, manifest, index, plan, 3, "test", sharing) for plan in plans]
+    expected = [list(resident_batches(pixels, index, plan, 3)) for plan in plans]
+    for step in range(len(expected[0])):
+        for stream, wanted in zip(streams, expected, strict=True):
+            batch = next(stream)
+            assert batch.reports == wanted[step].reports and np.array_equal(batch.pixels, wanted[step].pixels)
+        assert len(pipelines()) == 1
+    for stream in streams:
+        assert next(stream, None) is None
+    until = time.monotonic() + 30
+    while pipelines() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert pipelines() == [], "it ends when all have left"
+
+
+def test_a_worker_far_behind_the_others_reads_for_itself(corpus, monkeypatch):
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    monkeypatch.setattr(datasets_io.corpus.stream, "BYTES_PER_ITEM", 1)
+    monkeypatch.setattr(datasets_io.corpus.stream, "BYTES_PER_BLOCK", 64 * 32**2)
+    monkeypatch.setattr(datasets_io.corpus.stream, "WINDOWS_KEPT", 0)
+    plans = [StreamPlan(5, 32, 8, 300, rank, 2) for rank in range(2)]
+    pixels = open_split(files, folder, manifest, "train").pixels
+    for plan in plans:
+        expected = list(resident_batches(pixels, index, plan, 0))
+        streamed = list(streamed_batches(files, folder, manifest, index, plan, 0, "test", Sharing("late", 2)))
+        assert len(streamed) == len(expected)
+        for a, b in zip(streamed, expected, strict=True):
+            assert a.reports == b.reports and np.array_equal(a.pixels, b.pixels)
+
+
+def peak_bytes(make: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        make()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_more_epochs_take_no_more_memory():
+    """A corpus of 100,000: as rows, an epoch of it has 0.8 MB, as the row groups of its windows some 10 kB."""
+    groups = 400
+    places = [(f"train/{group // 4:05d}.parquet", group % 4) for group in range(groups)]
+    index = CorpusIndex([250] * groups, places, np.ones(250 * groups, bool), 224, [])
+
+    def told(epochs: int) -> int:
+        return peak_bytes(lambda: _items(index, StreamPlan(0, 256, epochs, 16_384), 0, 0, 40_000))
+
+    def taken(epochs: int) -> int:
+        return peak_bytes(lambda: deque(StreamPlan(0, 256, epochs, 16_384).rows_by_window(index, 0), maxlen=0))
+
+    told(1), taken(1)  # what is kept from the first call on
+    assert told(12) < told(2) + 20_000 and taken(8) < taken(2) + 20_000
 
 
 def test_a_stream_whose_process_dies_goes_on_behind_its_last_batch(corpus, monkeypatch, tmp_path):
