@@ -7,7 +7,7 @@ from datasets_io.build.shards import LEAVES, is_inside, leaves
 from datasets_io.build.side_tables import REJECTS, Reject
 from datasets_io.build.spec import BuildSpec, options_of
 from datasets_io.schema import ArchiveError, Record
-from datasets_io.sources.elsewhere import packed_in, packed_text
+from datasets_io.sources.reading.elsewhere import packed_in, packed_text
 from datasets_io.sources.registry import get_source
 from datasets_io.sources.splits import check_splits
 from datasets_io.storage.files import Files

@@ -12,7 +12,7 @@ from typing import Any
 
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources import chexpert
-from datasets_io.sources.archive import (
+from datasets_io.sources.reading.archive import (
     find_file,
     label_code,
     read_json,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from datasets_io.schema import ArchiveError, Record, known_view
-from datasets_io.sources.archive import (
+from datasets_io.sources.reading.archive import (
     LABEL_CODES,
     find_file,
     is_below,

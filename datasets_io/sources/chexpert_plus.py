@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError, Record
-from datasets_io.sources.archive import find_file, read_table, require_file, sex_code, whole_number
 from datasets_io.sources.chexpert import COLUMNS as LABELS
 from datasets_io.sources.chexpert import FINDINGS
 from datasets_io.sources.parts.chexpert_plus_images import KINDS, image_places
-from datasets_io.sources.reports import one_line
+from datasets_io.sources.reading.archive import find_file, read_table, require_file, sex_code, whole_number
+from datasets_io.sources.reading.reports import one_line
 
 __all__ = ["FINDINGS", "PUBLISHED", "VERSION", "ChexpertPlusOptions", "index_files", "notes", "read_records"]
 

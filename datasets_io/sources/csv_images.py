@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError, Record
-from datasets_io.sources.archive import (
+from datasets_io.sources.parts.csv_paths import path_form, with_slashes
+from datasets_io.sources.parts.csv_scan import Scan, scan
+from datasets_io.sources.reading.archive import (
     find_file,
     label_code,
     read_header,
@@ -27,12 +29,10 @@ from datasets_io.sources.archive import (
     snake_case,
     whole_number,
 )
-from datasets_io.sources.csv_paths import path_form, with_slashes
-from datasets_io.sources.csv_scan import Scan, scan
-from datasets_io.sources.headings import sections_in_any_form
-from datasets_io.sources.reports import one_line
+from datasets_io.sources.reading.headings import sections_in_any_form
+from datasets_io.sources.reading.reports import one_line
+from datasets_io.sources.reading.views import view_code
 from datasets_io.sources.splits import case_notes, check_forms, hash_split
-from datasets_io.sources.views import view_code
 from datasets_io.untrusted import open_regular
 
 VERSION = 1

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from datasets_io.fingerprint import added
 from datasets_io.schema import ArchiveError, Record, known_view
-from datasets_io.sources.archive import find_file, label_code, read_table, require_folder, snake_case
-from datasets_io.sources.elsewhere import hint, packed_in, packed_text
-from datasets_io.sources.mimic_reports import read_reports, reports_note, reports_root, study_folder
+from datasets_io.sources.parts.mimic_reports import read_reports, reports_note, reports_root, study_folder
 from datasets_io.sources.parts.mimic_test_labels import TEST_LABELS, read_test_labels, test_labels_file
+from datasets_io.sources.reading.archive import find_file, label_code, read_table, require_folder, snake_case
+from datasets_io.sources.reading.elsewhere import hint, packed_in, packed_text
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, Record, known_view
-from datasets_io.sources.archive import (
+from datasets_io.sources.reading.archive import (
     read_names,
     read_table,
     require_file,
@@ -20,7 +20,7 @@ from datasets_io.sources.archive import (
     snake_case,
     whole_number,
 )
-from datasets_io.sources.elsewhere import packed_in, packed_text
+from datasets_io.sources.reading.elsewhere import packed_in, packed_text
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, Record
-from datasets_io.sources.archive import read_table, require_file, sex_code
 from datasets_io.sources.parts.padchest_labels import FINDINGS, codes_of
-from datasets_io.sources.reports import one_line
+from datasets_io.sources.reading.archive import read_table, require_file, sex_code
+from datasets_io.sources.reading.reports import one_line
 from datasets_io.sources.splits import hash_split
 
 __all__ = ["FINDINGS", "PUBLISHED", "VERSION", "PadchestOptions", "index_files", "notes", "read_records"]

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from datasets_io.schema import NEGATIVE, POSITIVE, ArchiveError, Record
-from datasets_io.sources.archive import find_file, finite_numbers, read_json, read_table, require_file, require_folder
+from datasets_io.sources.reading.archive import (
+    find_file,
+    finite_numbers,
+    read_json,
+    read_table,
+    require_file,
+    require_folder,
+)
 from datasets_io.sources.regions import BOX, Region
 from datasets_io.sources.splits import hash_split
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets_io.schema import Record
-from datasets_io.sources.archive import snake_case
 from datasets_io.sources.parts.nlm_tuberculosis import NlmSet, index_files_of, notes_of, read_records_of, regions_of
+from datasets_io.sources.reading.archive import snake_case
 from datasets_io.sources.regions import Region
 
 VERSION = 1

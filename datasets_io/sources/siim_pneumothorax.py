@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import NEGATIVE, POSITIVE, ArchiveError, Record
-from datasets_io.sources.archive import read_table, require_file
+from datasets_io.sources.reading.archive import read_table, require_file
 from datasets_io.sources.regions import Region, mask_region
 from datasets_io.sources.splits import hash_split
 

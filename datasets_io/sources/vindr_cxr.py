@@ -14,7 +14,7 @@ from pathlib import Path
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError, Record
-from datasets_io.sources.archive import find_file, finite_numbers, read_table, require_file, snake_case
+from datasets_io.sources.reading.archive import find_file, finite_numbers, read_table, require_file, snake_case
 from datasets_io.sources.regions import BOX, Region
 from datasets_io.sources.splits import hash_split
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from datasets_io.fingerprint import fingerprint, plain
 from datasets_io.schema import ArchiveError
-from datasets_io.sources.archive import snake_case
 from datasets_io.sources.chexpert import COLUMNS as CHEXPERT_COLUMNS
 from datasets_io.sources.nih_cxr14 import CSV_NAMES as NIH_NAMES
+from datasets_io.sources.reading.archive import snake_case
 from datasets_io.synthetic.mimic_archive import write_mimic
 from datasets_io.synthetic.patients import Sign, present_findings
 from datasets_io.synthetic.plan import (

@@ -9,8 +9,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless, generate_uid
 
-from datasets_io.sources.archive import snake_case
 from datasets_io.sources.mimic_cxr import COLUMNS
+from datasets_io.sources.reading.archive import snake_case
 from datasets_io.synthetic.plan import Counter, SyntheticSpec, csv_text, draw_ids, draw_studies, picture, stream
 from datasets_io.synthetic.wording import write_report
 

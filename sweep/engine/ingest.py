@@ -9,7 +9,7 @@ from datasets_io.build.corpus import build
 from datasets_io.build.spec import BuildSpec, options_of
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.schema import Record
-from datasets_io.sources.mimic_reports import NO_REPORT
+from datasets_io.sources.parts.mimic_reports import NO_REPORT
 from datasets_io.sources.registry import get_source
 from datasets_io.synthetic.archives import write_archives
 from sweep.store.damage import DATA

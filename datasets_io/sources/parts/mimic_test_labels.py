@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError
-from datasets_io.sources.archive import label_code, read_table, require_file
+from datasets_io.sources.reading.archive import label_code, read_table, require_file
 
 TEST_LABELS = ("chexpert", "radiologists")  # MimicOptions.test_labels
 TABLE = "mimic-cxr-2.1.0-test-set-labeled.csv"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError
-from datasets_io.sources.archive import find_file, snake_case
 from datasets_io.sources.nih_cxr14 import FINDINGS, NihOptions
+from datasets_io.sources.reading.archive import find_file, snake_case
+from datasets_io.sources.reading.table_text import open_lines
 from datasets_io.sources.regions import BOX, Region
-from datasets_io.sources.table_text import open_lines
 
 BOX_LIST = "BBox_List_2017.csv"
 NAMES = {"infiltrate": "infiltration"}  # the list's own spelling of a label

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from datasets_io.schema import ArchiveError, Record
-from datasets_io.sources.archive import require_folder
+from datasets_io.sources.reading.archive import require_folder
 from datasets_io.sources.regions import MAX_SIDE, Region, mask_region
 from datasets_io.sources.splits import hash_split
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError
-from datasets_io.sources.archive import find_file, read_table, require_folder
 from datasets_io.sources.parts.safe_xml import read_xml
-from datasets_io.sources.reports import one_line
+from datasets_io.sources.reading.archive import find_file, read_table, require_folder
+from datasets_io.sources.reading.reports import one_line
 
 REPORT_FOLDERS = ("ecgen-radiology", "NLMCXR_reports/ecgen-radiology")
 KAGGLE_REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"

@@ -391,7 +391,10 @@ def test_a_value_that_none_can_be_is_a_usage_error(arguments, message, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["chexprt", "--storage", "s"], "there is no source 'chexprt'; known: chexlocalize, chexpert, .*; did you mean 'chexpert'"),
+        (
+            ["chexprt", "--storage", "s"],
+            "there is no source 'chexprt'; known: chexlocalize, chexpert, .*; did you mean 'chexpert'",
+        ),
         (
             ["nih_cxr14", "--storage", "s", "--option", "splt=lists"],
             "allowed: split=..., lists_dir=...; did you mean 'spl",

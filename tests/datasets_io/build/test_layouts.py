@@ -18,7 +18,7 @@ from datasets_io.pixels.decode import decode_file
 from datasets_io.pixels.grey import PixelSpec
 from datasets_io.schema import SPLITS
 from datasets_io.sources import chexpert, mimic_cxr, nih_cxr14
-from datasets_io.sources.archive import snake_case
+from datasets_io.sources.reading.archive import snake_case
 from datasets_io.storage.files import Files
 
 LAYOUTS = [

@@ -16,8 +16,9 @@ from datasets_io.build.__main__ import main
 from datasets_io.build.inventory import take_inventory
 from datasets_io.build.spec import _key
 from datasets_io.schema import ArchiveError, Record
-from datasets_io.sources import csv_images, csv_scan
+from datasets_io.sources import csv_images
 from datasets_io.sources.csv_images import CsvOptions
+from datasets_io.sources.parts import csv_scan
 from datasets_io.storage.files import Files
 
 SPEC = BuildSpec("csv_images", 16)

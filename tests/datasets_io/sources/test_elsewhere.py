@@ -14,9 +14,9 @@ from datasets_io.build.checks import check_archive
 from datasets_io.build.spec import BuildSpec
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources import chexpert, mimic_cxr, nih_cxr14
-from datasets_io.sources.elsewhere import folders_with, packed_text
 from datasets_io.sources.mimic_cxr import MimicOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
+from datasets_io.sources.reading.elsewhere import folders_with, packed_text
 from datasets_io.sources.registry import get_source
 
 

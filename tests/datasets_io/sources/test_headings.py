@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from datasets_io.sources.headings import sections_in_any_form
-from datasets_io.sources.reports import sections_of
+from datasets_io.sources.reading.headings import sections_in_any_form
+from datasets_io.sources.reading.reports import sections_of
 
 FORMS = {
     "at the start of the text, inline": "FINDINGS: Clear lungs.\nIMPRESSION: No acute disease.",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets_io.sources.reports import one_line, section_kind, sections_of
+from datasets_io.sources.reading.reports import one_line, section_kind, sections_of
 
 HEAD = "                                 FINAL REPORT\n EXAMINATION:  CHEST (PA AND LAT)\n \n"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from datasets_io.schema import ArchiveError
-from datasets_io.sources import table_text
-from datasets_io.sources.archive import find_file, label_code, read_header, read_names, read_table, require_file
+from datasets_io.sources.reading import table_text
+from datasets_io.sources.reading.archive import find_file, label_code, read_header, read_names, read_table, require_file
 
 TEXT = 'path,patient_id,note\na/1.png,p1,"Erguß, links\nunten"\n\n,,\na/2.png,p2,\n'
 ROWS = [

@@ -3,7 +3,7 @@
 import pytest
 
 from datasets_io.schema import VIEW_POSITIONS, known_view
-from datasets_io.sources.views import view_code
+from datasets_io.sources.reading.views import view_code
 
 WORDS = {
     "PA": "PA | pa | P.A. | posteroanterior | Postero-Anterior | PA erect | CHEST PA | Chest X-Ray PA | pa view",

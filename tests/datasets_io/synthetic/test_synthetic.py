@@ -16,7 +16,7 @@ from PIL import Image
 from datasets_io.build import BuildSpec, build
 from datasets_io.schema import ArchiveError
 from datasets_io.sources import chexpert, mimic_cxr, nih_cxr14
-from datasets_io.sources.reports import sections_of
+from datasets_io.sources.reading.reports import sections_of
 from datasets_io.storage.files import Files
 from datasets_io.synthetic.archives import MARKER, STARTED, is_written, write_archives
 from datasets_io.synthetic.hospitals import HOSPITALS

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError
-from datasets_io.sources.elsewhere import hint
-from datasets_io.sources.table_text import open_lines
+from datasets_io.sources.reading.elsewhere import hint
+from datasets_io.sources.reading.table_text import open_lines
 from datasets_io.untrusted import kind_of_file
 
 DELIMITERS = (",", ";", "\t", "|")

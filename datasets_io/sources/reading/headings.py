@@ -1,7 +1,7 @@
 """Which part of a report of one's own is its IMPRESSION, and which its FINDINGS, in whatever form headings stand?
 
-The rules of MIMIC-CXR (datasets_io.sources.reports) come first: where they find an impression, both sections are as
-they say, and what was computed of them stays right. Where they find none, a heading may stand
+The rules of MIMIC-CXR (datasets_io.sources.reading.reports) come first: where they find an impression, both sections
+are as they say, and what was computed of them stays right. Where they find none, a heading may stand
 
 - at the start of the text or of a line, in capitals or not, with a colon or a dash: `Impression: No acute disease.`
 - alone on its line, without a colon: `IMPRESSION`
@@ -14,7 +14,7 @@ import html
 import re
 from collections.abc import Iterator
 
-from datasets_io.sources.reports import FINDINGS, IMPRESSION, one_line, section_kind, sections_of
+from datasets_io.sources.reading.reports import FINDINGS, IMPRESSION, one_line, section_kind, sections_of
 
 _MAIN = {
     **dict.fromkeys(("impression", "impressions", "impression(s)", "conclusion", "conclusions", "opinion"), IMPRESSION),

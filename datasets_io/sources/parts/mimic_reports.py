@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError
-from datasets_io.sources.elsewhere import packed_in, packed_text
-from datasets_io.sources.reports import STUDIES_WITHOUT_SECTIONS, sections_of
+from datasets_io.sources.reading.elsewhere import packed_in, packed_text
+from datasets_io.sources.reading.reports import STUDIES_WITHOUT_SECTIONS, sections_of
 from datasets_io.untrusted import open_regular
 
 Study = tuple[str, str]  # subject and study id

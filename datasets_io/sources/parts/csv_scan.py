@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError, known_view
-from datasets_io.sources.archive import read_header, read_table
-from datasets_io.sources.csv_paths import LOOKED_AT, with_slashes
-from datasets_io.sources.headings import sections_in_any_form
-from datasets_io.sources.reports import one_line, sections_of
-from datasets_io.sources.views import view_code
+from datasets_io.sources.parts.csv_paths import LOOKED_AT, with_slashes
+from datasets_io.sources.reading.archive import read_header, read_table
+from datasets_io.sources.reading.headings import sections_in_any_form
+from datasets_io.sources.reading.reports import one_line, sections_of
+from datasets_io.sources.reading.views import view_code
 from datasets_io.untrusted import printable
 
 # Corrections, see registry.Source: names that enter the key of a csv which they touch.

@@ -1,0 +1,1 @@
+"""How are the tables, lists and reports of an archive read?"""
