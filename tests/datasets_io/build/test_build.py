@@ -316,7 +316,7 @@ def test_no_word_of_a_dicom_header_or_of_a_broken_file_gets_into_the_storage(tmp
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"source": "padchest"}, "known: chexpert"),
+        ({"source": "brax"}, "known: .*chexpert"),
         ({"image_size": 4}, "allowed: 8 to 2048"),
         ({"intensity": "equal"}, "allowed: minmax"),
         ({"options": NihOptions()}, "must be a CsvOptions"),
