@@ -425,6 +425,7 @@ def test_exit_codes_and_one_sentence_for_bad_input(make_csv_archive, tmp_path, c
     code, out, _ = run("csv_images", "--raw", str(raw), *storage, "--max-rejects", "0.2", "--verify")
     assert code == 0 and "20 records = 18 images + 2 rejects" in out and "shards are as the manifest says" in out
     for arguments in (
+        ["brax", "--raw", str(raw), *storage],  # no source
         ["padchest", "--raw", str(raw), *storage],
         ["chexpert", "--raw", str(raw), *storage],
         ["csv_images", "--raw", str(tmp_path / "nowhere"), *storage],
