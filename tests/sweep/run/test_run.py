@@ -125,7 +125,7 @@ def test_a_dry_run_writes_nothing(tmp_path):
         (["--study", "papr"], "unknown study 'papr'; allowed: demo, paper, released, strict"),
         (["--only", "method=simcrl"], "did you mean 'simclr'"),
         (["--raw", "mimic_cxr=/nowhere/at/all"], "folder /nowhere/at/all does not exist"),
-        (["--raw", "mimic=/tmp"], "known: chexpert"),
+        (["--raw", "mimic=/tmp"], "known: chexlocalize, chexpert, "),
         (["--study", "paper"], "needs mimic_cxr"),
     ],
 )
