@@ -5,6 +5,7 @@ webdataset litdata, in an environment beside the project's.
 """
 
 import importlib.util
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,6 +102,7 @@ def lit_data(pixels: np.ndarray, folder: Path, batch: int) -> Peer:
 
 
 def ray_data(pixels: np.ndarray, folder: Path, batch: int) -> Peer:
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it reports on each epoch
     for number, start in enumerate(range(0, len(pixels), IMAGES_A_FILE)):
         part = pixels[start : start + IMAGES_A_FILE]
         column = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(part))
