@@ -1,9 +1,9 @@
 """How many radiographs a second does one core turn into pictures, against the plain script and the least work?
 
 python -m benchmarks.ingest [--quick]. Files are made on the spot: 3056 x 2544 pixels of 12 bits, uncompressed and in
-every lossless encoding. They lie in the page cache: what is measured is work, not the disk. The memory of a whole
-build is that of its process and of its decoding processes together. One JSON line for each figure on stdout, a table
-on stderr.
+every lossless encoding, and PNG and JPEG of 8 bits. They lie in the page cache: what is measured is work, not the disk.
+The memory of a whole build is that of its process and of its decoding processes together. One JSON line for each figure
+on stdout, a table on stderr.
 """
 
 import argparse
@@ -193,6 +193,42 @@ def compressed(scale: Scale, folder: Path) -> list[dict]:
     return rows
 
 
+def pictures(scale: Scale, folder: Path) -> list[dict]:
+    """8-bit PNG and JPEG of one channel, against what reads them as grey and checks less."""
+    grey, rows = (radiograph(scale.rows, scale.columns) >> BITS - 8).astype(np.uint8), []
+    spec, image = PixelSpec(SIZE), Image.fromarray(grey)
+    image.resize((scale.rows // 3, scale.rows // 3)).save(folder / "grey.png")  # as large as NIH's
+    image.save(folder / "grey.jpg", quality=95)  # as MIMIC-CXR-JPG's
+    for path in (folder / "grey.png", folder / "grey.jpg"):
+        with Image.open(path) as stored:
+            figure = f"{path.suffix[1:]}_{stored.height}x{stored.width}"
+        peers = one_channel_peers(path)
+        sides = {"ours": lambda: decode_file(path, spec), **peers}  # noqa: B023, used at once
+        seconds = in_turn(sides, scale.rounds, clock=time.process_time)
+        unit = "images/s/core"
+        for name in peers:
+            peer = {"peer": 1 / seconds[name], "peer_name": f"{name}, grey", "higher_is_better": True}
+            rows.append(row("ingest", f"{figure}_by_{name.lower()}", unit, 1 / seconds["ours"], **peer))
+    return rows
+
+
+def one_channel_peers(path: Path) -> dict[str, Callable[[], object]]:
+    """Each reads one channel and shrinks it, antialiased, on one thread."""
+    import cv2  # with torch two seconds, which the other figures need not wait for
+    import torch
+    from torchvision.io import ImageReadMode, decode_image
+    from torchvision.transforms.v2.functional import resize
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    name, square = str(path), (SIZE, SIZE)
+    return {
+        "Pillow": lambda: np.asarray(Image.open(path).convert("L").resize(square, Image.Resampling.BILINEAR)),
+        "OpenCV": lambda: cv2.resize(cv2.imread(name, cv2.IMREAD_GRAYSCALE), square, interpolation=cv2.INTER_AREA),
+        "torchvision": lambda: resize(decode_image(name, ImageReadMode.GRAY), list(square), antialias=True),
+    }
+
+
 def packed_bits(picture: np.ndarray) -> bytes:
     dataset = pydicom.Dataset()
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.BitsAllocated = 1, "MONOCHROME2", 16
@@ -263,7 +299,8 @@ def main(arguments: list[str] | None = None) -> int:
     scale = QUICK if parser.parse_args(arguments).quick else FULL
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = [*uncompressed(scale, folder), *compressed(scale, folder), *memory(scale, folder)]
+        rows = [*uncompressed(scale, folder), *compressed(scale, folder), *pictures(scale, folder)]
+        rows += memory(scale, folder)
     report(rows)
     return 0
 

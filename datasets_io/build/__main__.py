@@ -173,7 +173,7 @@ def summary(manifest: Manifest, place: str) -> list[str]:
     if squeezed := counts.get("squeezed"):
         lines.append(f"{squeezed:,} images are longer than {MAX_RATIO} times their width: squeezed to that")
     lines += [f"  {count:,} x {reason}" for reason, count in manifest.reject_reasons.items()]
-    return lines + [f"note: {note}" for note in manifest.notes]
+    return lines + [f"note: {note}" for note in manifest.remarks]
 
 
 class _Bar(AbstractContextManager["_Bar"]):

@@ -67,6 +67,11 @@ class Manifest:
         """The schema.PIXEL_RULES that its pictures were made by: 2 where it does not say."""
         return int(self.counts.get("pixels", {}).get("rules", 2))
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Its notes, and another one where its pictures were made by earlier rules than today's."""
+        return (*self.notes, OLD_RULES) if self.pixel_rules < PIXEL_RULES else self.notes
+
     def to_json(self) -> str:
         """Readable text, the same for the same content."""
         content = {**dataclasses.asdict(self), SCHEMA_VERSION: MANIFEST_SCHEMA}
@@ -74,10 +79,7 @@ class Manifest:
 
     @staticmethod
     def from_json(text: str | bytes) -> "Manifest":
-        """With a note where its pictures were made by earlier rules.
-
-        Raises ValueError where the text is not a manifest or its fingerprint is not its own, NewerSchema.
-        """
+        """Raises ValueError where the text is not a manifest or its fingerprint is not its own, NewerSchema."""
         try:
             value = json.loads(text)
             check_schema(value, MANIFEST_SCHEMA, MANIFEST)
@@ -90,8 +92,6 @@ class Manifest:
             manifest = Manifest(**value)
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a {MANIFEST} of this version ({error}): build the corpus again") from error
-        if manifest.pixel_rules < PIXEL_RULES and OLD_RULES not in manifest.notes:
-            manifest = dataclasses.replace(manifest, notes=(*manifest.notes, OLD_RULES))
         if manifest.fingerprint != corpus_fingerprint(manifest.key, manifest.shards):
             raise ValueError(f"{MANIFEST} was changed by hand: its fingerprint does not fit its shards; build it again")
         return manifest

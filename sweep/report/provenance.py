@@ -75,7 +75,7 @@ def _of_manifest(manifest: Manifest) -> dict[str, Any]:
         "index_files": manifest.index_files,
         "fingerprint": manifest.fingerprint,
         "counts": manifest.counts,
-        "notes": list(manifest.notes),
+        "notes": list(manifest.remarks),
         "rejects": manifest.reject_reasons,
     }
 

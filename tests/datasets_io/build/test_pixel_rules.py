@@ -63,15 +63,15 @@ def test_what_was_turned_or_padded_is_counted_flagged_and_noted(odd_archive, tmp
 def test_a_complete_corpus_of_earlier_rules_is_used_on_with_a_note(odd_archive, tmp_path, make_csv_archive):
     files = Files(str(tmp_path / "storage"))
     manifest = build(SPEC, odd_archive, files, max_rejects=0.5)
-    assert manifest.pixel_rules == PIXEL_RULES and OLD_RULES not in manifest.notes
+    assert manifest.pixel_rules == PIXEL_RULES and OLD_RULES not in manifest.remarks
     path = f"{data_folder(SPEC, odd_archive)}/{MANIFEST}"
     old = json.loads(files.read(path))
     del old["counts"]["pixels"]  # as it was written before there were rules
     files.write(path, json.dumps(old).encode())
     opened = build(SPEC, odd_archive, files, max_rejects=0.5)
-    assert opened.pixel_rules == 2 and opened.notes[-1] == OLD_RULES
+    assert opened.pixel_rules == 2 and opened.remarks == (*opened.notes, OLD_RULES)
     assert (opened.fingerprint, opened.key) == (manifest.fingerprint, manifest.key)
-    assert Manifest.from_json(opened.to_json()) == opened, "the note comes once"
+    assert Manifest.from_json(opened.to_json()) == opened, "what is stored is left as it is"
 
 
 def test_an_unfinished_build_of_earlier_rules_makes_its_shards_again(odd_archive, tmp_path):
