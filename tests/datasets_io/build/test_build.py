@@ -212,7 +212,10 @@ def test_a_changed_file_is_read_again_and_leftovers_of_a_killed_build_go(make_cs
 def test_too_many_rejects_keep_the_shards_and_a_mended_file_is_read_again(make_csv_archive, tmp_path, small_shards):
     raw = make_csv_archive(40, broken=(3, 4, 5))
     files = Files(str(tmp_path / "storage"))
-    with pytest.raises(TooManyRejects, match=r"3 of 40 images gave no picture \(3 x decode: the PNG has no end \(IEND\): the file is cut short\)"):
+    with pytest.raises(
+        TooManyRejects,
+        match=r"3 of 40 images gave no picture \(3 x decode: the PNG has no end \(IEND\): the file is cut short\)",
+    ):
         build(SPEC, raw, files)
     folder = data_folder(SPEC, raw)
     assert files.exists(f"{folder}/rejects.parquet") and not files.exists(f"{folder}/manifest.json")
