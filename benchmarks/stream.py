@@ -71,7 +71,7 @@ class Size:
     images_in_memory: int
 
 
-WHOLE, QUICK = Size(224, 2048, 72, 16, 768, 40, IMAGES_OF_ALL), Size(32, 128, 2, 1, 64, 400, 50_000)
+WHOLE, QUICK = Size(224, 2048, 72, 16, 768, 40, IMAGES_OF_ALL), Size(32, 128, 2, 1, 64, 4, 50_000)
 SKIPPED = 2  # epochs before what is timed, or counted, of images
 WORKERS = (1, 2, 4)
 

@@ -236,6 +236,8 @@ class _Groups:
 
     def __exit__(self, *error: object) -> None:
         self.ready.clear()
+        if not ray.is_initialized():
+            return  # a stream that is left open until after Ray: any call would start another one
         if self.workers == 1:
             ray.kill(self.pipeline)  # type: ignore[arg-type]  # a handle, by what is called of it
             return
