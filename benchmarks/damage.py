@@ -186,6 +186,7 @@ class Outcome:
     """What became of the damaged files of a kind. same: taken, and the picture is that of the sound file.
 
     wrong: taken with another picture, by damage; wrong_few: of as many with a few zeros.
+    flagged: of those taken with another picture, how many a build counts as perhaps incomplete.
     """
 
     kind: str
@@ -198,6 +199,7 @@ class Outcome:
     page: int = 0
     few: int = 0
     few_files: int = 0
+    flagged: int = 0
 
     @property
     def wrong(self) -> int:
@@ -228,10 +230,12 @@ def outcome_of(kind: str, files: int, folder: Path, decode: Callable[[Path, Pixe
         found.files += damage != "few"
         found.few_files += damage == "few"
         try:
-            same = np.array_equal(decode(path, SPEC).pixels, sound[seed])
+            made = decode(path, SPEC)
         except PixelError:
             found.refused += damage != "few"
             continue
+        same = np.array_equal(made.pixels, sound[seed])
+        found.flagged += made.uncopied and not same and damage != "few"
         found.same += same and damage != "few"
         if not same:
             setattr(found, damage, getattr(found, damage) + 1)

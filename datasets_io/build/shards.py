@@ -60,8 +60,8 @@ class ShardResult:
     digests: 16 hex digits of the SHA-256 of every row's pixels, to count equal pictures; hashes: of
     near_duplicates. burned_in: places of the records whose header says so. archive_state: see `archive_state`.
     squeezed: how many pictures are longer than MAX_RATIO times their width, of a shape that keeps the ratio.
-    rules: PIXEL_RULES that the pictures were made by; 2 where a part does not say. turned, padded: places of the
-    records whose picture was turned upright, or scaled without its padding.
+    rules: PIXEL_RULES that the pictures were made by; 2 where a part does not say. turned, padded, uncopied: places
+    of the records whose picture was turned upright, scaled without its padding, or may lack a part.
     """
 
     path: str
@@ -79,10 +79,11 @@ class ShardResult:
     rules: int = PIXEL_RULES
     turned: tuple[int, ...] = ()
     padded: tuple[int, ...] = ()
+    uncopied: tuple[int, ...] = ()
 
     def to_json(self) -> str:
-        """One line, as it is kept beside the shards; with `squeezed`, `turned` and `padded` only where pictures are."""
-        seldom = ("squeezed", "turned", "padded")
+        """One line, as it is kept beside the shards; with what only few pictures are where some are."""
+        seldom = ("squeezed", "turned", "padded", "uncopied")
         values = {name: value for name, value in dataclasses.asdict(self).items() if name not in seldom or value}
         return json.dumps(values, sort_keys=True)
 
@@ -91,7 +92,7 @@ class ShardResult:
         """The result that to_json wrote. Raises ValueError, TypeError or KeyError for any other text."""
         value = {"rules": 2, **json.loads(text)}
         value["refusals"] = tuple(Refusal(**refusal) for refusal in value["refusals"])
-        for name in ("row_groups", "burned_in", "digests", "hashes", "turned", "padded"):
+        for name in ("row_groups", "burned_in", "digests", "hashes", "turned", "padded", "uncopied"):
             value[name] = tuple(value.get(name, ()))
         return ShardResult(**value)
 
@@ -235,7 +236,7 @@ def _fill(
     groups: list[int] = []
     rows: list[tuple[Record, Decoded]] = []
     refusals: list[Refusal] = []
-    flagged: dict[str, list[int]] = {"burned_in": [], "turned": [], "padded": []}
+    flagged: dict[str, list[int]] = {"burned_in": [], "turned": [], "padded": [], "uncopied": []}
     digests: list[str] = []
     hashes: list[str] = []
     squeezed = 0
@@ -277,6 +278,7 @@ def _fill(
         burned_in=tuple(flagged["burned_in"]),
         turned=tuple(flagged["turned"]),
         padded=tuple(flagged["padded"]),
+        uncopied=tuple(flagged["uncopied"]),
     )
 
 

@@ -20,7 +20,7 @@ from datasets_io.storage.files import Files
 from datasets_io.untrusted import printable
 
 REJECTS, FLAGS, NEAR_DUPLICATES = "rejects.parquet", "flags.parquet", "near_duplicates.parquet"
-BURNED_IN, TURNED, PADDED = "burned_in_annotation", "exif_orientation", "pixel_padding"
+BURNED_IN, TURNED, PADDED, UNCOPIED = "burned_in_annotation", "exif_orientation", "pixel_padding", "zeros_follow"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class BuildOutcome:
     """What became of the records. accepted: the N in the shards, in the shards' order; hashes: (N, WORDS) uint64.
 
     digests: N texts, equal where pictures are equal byte by byte. burned_in: image ids whose DICOM header says that
-    text is burned into the picture; turned: whose picture was turned as EXIF says; padded: scaled without its padding.
+    text is burned into the picture; turned: whose picture was turned as EXIF says; padded: scaled without its padding;
+    uncopied: which may lack a part.
     """
 
     accepted: list[Record]
@@ -46,6 +47,7 @@ class BuildOutcome:
     burned_in: list[str]
     turned: list[str]
     padded: list[str]
+    uncopied: list[str]
     hashes: np.ndarray
     digests: list[str]
 
@@ -57,6 +59,7 @@ def outcome_of(tasks: list[ShardTask], results: list[ShardResult], index_rejects
     burned_in: list[str] = []
     turned: list[str] = []
     padded: list[str] = []
+    uncopied: list[str] = []
     hashes: list[str] = []
     digests: list[str] = []
     for task, result in zip(tasks, results, strict=True):
@@ -69,9 +72,10 @@ def outcome_of(tasks: list[ShardTask], results: list[ShardResult], index_rejects
         burned_in += [task.records[place].image_id for place in result.burned_in]
         turned += [task.records[place].image_id for place in result.turned]
         padded += [task.records[place].image_id for place in result.padded]
+        uncopied += [task.records[place].image_id for place in result.uncopied]
         hashes += result.hashes
         digests += result.digests
-    return BuildOutcome(accepted, rejects, burned_in, turned, padded, hashes_from_text(hashes), digests)
+    return BuildOutcome(accepted, rejects, burned_in, turned, padded, uncopied, hashes_from_text(hashes), digests)
 
 
 def write_rejects(files: Files, folder: str, outcome: BuildOutcome) -> dict[str, int]:
@@ -80,7 +84,12 @@ def write_rejects(files: Files, folder: str, outcome: BuildOutcome) -> dict[str,
     # A path may hold anything, and somebody will print it.
     values = {name: [printable(getattr(reject, name)) for reject in outcome.rejects] for name in columns}
     files.write(f"{folder}/{REJECTS}", _parquet(values, {}))
-    flagged = ((BURNED_IN, outcome.burned_in), (TURNED, outcome.turned), (PADDED, outcome.padded))
+    flagged = (
+        (BURNED_IN, outcome.burned_in),
+        (TURNED, outcome.turned),
+        (PADDED, outcome.padded),
+        (UNCOPIED, outcome.uncopied),
+    )
     flags = {
         "image_id": [image_id for _, ids in flagged for image_id in ids],
         "flag": [flag for flag, ids in flagged for _ in ids],
@@ -147,6 +156,7 @@ def count_batches(accepted: list[Record], results: list[ShardResult]) -> dict[st
 def count_flags(outcome: BuildOutcome) -> dict[str, Any]:
     """counts["burned_in"] and counts["pixels"] of a manifest: the rules of pictures, how many needed a seldom one."""
     pixels = {"rules": PIXEL_RULES, "turned": len(outcome.turned), "padded": len(outcome.padded)}
+    pixels["uncopied"] = len(outcome.uncopied)
     return {"burned_in": len(outcome.burned_in), "pixels": pixels}
 
 
@@ -157,6 +167,9 @@ def pixel_notes(pixels: dict[str, int]) -> list[str]:
         notes.append(f"{turned:,} pictures were turned upright, as their EXIF orientation says: see {FLAGS}")
     if padded := pixels["padded"]:
         notes.append(f"{padded:,} pictures were scaled without the padding that their DICOM header names: see {FLAGS}")
+    if uncopied := pixels["uncopied"]:
+        stop = f"{uncopied:,} plain DICOM pictures stop in the middle of a row, and zeros follow"
+        notes.append(f"{stop}: was a part of the file not copied? See {FLAGS}")
     return notes
 
 

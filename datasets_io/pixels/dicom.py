@@ -72,7 +72,6 @@ _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"  # little endi
 _PIXEL_NAMES = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _NO_PIXELS = "there is no pixel data: not an image, or the file is cut short"
 _CUT = "the pixel data is cut short, or followed by bytes that are no DICOM"
-_UNCOPIED = "the pixels stop in the middle of a row and zeros follow: a part of the file was not copied"
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"  # the tag (7FE0,0010) in little endian
 SLOPES = (1e-30, 1e30)  # beyond them float32, in which pictures are scaled, has nothing or infinity
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -103,8 +102,16 @@ def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
         raise
     except Exception as error:
         raise PixelError("header", f"a value of the DICOM header is invalid ({kind_of(error)})") from None
-    pixels, padded = _plain_pixels(plain, dataset, spec) if plain is not None else _pixels(dataset, spec, rows, columns)
-    return Decoded(pixels, rows, columns, view, burned_in, padded=padded)
+    made = _plain_pixels(plain, dataset, spec) if plain is not None else _pixels(dataset, spec, rows, columns)
+    return Decoded(made.pixels, rows, columns, view, burned_in, padded=made.padded, uncopied=made.uncopied)
+
+
+class _Picture(NamedTuple):
+    """As Decoded has it."""
+
+    pixels: np.ndarray
+    padded: bool
+    uncopied: bool
 
 
 class _Plain(NamedTuple):
@@ -163,35 +170,33 @@ def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | Non
     return _Plain(stored, bool(signed), bits)
 
 
-def _plain_pixels(plain: _Plain, dataset: Dataset, spec: PixelSpec) -> tuple[np.ndarray, bool]:
-    """The picture of a mapped file, and whether padding was left out of it."""
+def _plain_pixels(plain: _Plain, dataset: Dataset, spec: PixelSpec) -> _Picture:
+    """Of a mapped file."""
     inverted = _looked_up(plain.stored, dataset, False)[1]
     pixels = shrunk(plain.stored, spec, inverted, plain.signed, plain.bits)
     assert pixels is not None  # _mapped gives nothing that does not fit
-    if lacks_a_part(plain.stored):
-        raise PixelError("decode", _UNCOPIED)
+    uncopied = lacks_a_part(plain.stored)
     if padding := padding_of(dataset, plain.signed):
         values = plain.values(padding)
         if (unpadded := without_padding(values, padding, inverted)) is not None:
-            return to_bytes(unpadded, spec, inverted), True
-    return pixels, False
+            return _Picture(to_bytes(unpadded, spec, inverted), True, uncopied)
+    return _Picture(pixels, False, uncopied)
 
 
-def _pixels(dataset: Dataset, spec: PixelSpec, rows: int, columns: int) -> tuple[np.ndarray, bool]:
-    """The picture of any other file, and whether padding was left out of it."""
+def _pixels(dataset: Dataset, spec: PixelSpec, rows: int, columns: int) -> _Picture:
+    """Of any other file."""
     stored = _stored_grey(dataset, rows, columns)
-    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated and lacks_a_part(stored):
-        raise PixelError("decode", _UNCOPIED)
+    uncopied = not dataset.file_meta.TransferSyntaxUID.is_encapsulated and lacks_a_part(stored)
     padding = padding_of(dataset, stored.dtype.kind == "i") if stored.dtype.kind in "iu" else None
     # The recipe of MIMIC-CXR-JPG, which intensity "jpg" repeats, scales padding like anything else.
     if padding is None or spec.intensity == "jpg" or dataset.PhotometricInterpretation not in _MONOCHROME:
         values, inverted = _looked_up(stored, dataset, spec.intensity == "voi")
-        return to_bytes(values, spec, inverted), False
+        return _Picture(to_bytes(values, spec, inverted), False, uncopied)
     negative = _looked_up(stored[:1, :1], dataset, False)[1]
     unpadded = without_padding(stored, padding, negative)
     # Window and LUT after that: what was padding is as dark as the picture gets, whatever they do to its value.
     values, inverted = _looked_up(stored if unpadded is None else unpadded, dataset, spec.intensity == "voi")
-    return to_bytes(values, spec, inverted), unpadded is not None
+    return _Picture(to_bytes(values, spec, inverted), unpadded is not None, uncopied)
 
 
 def _check_header(dataset: Dataset, spec: PixelSpec) -> None:

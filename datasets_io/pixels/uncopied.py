@@ -1,9 +1,10 @@
 """Do pixels that are plain or in runs show that a part of the file was never copied? They have no checksum.
 
 Such a part is zeros, from anywhere in a row to anywhere in a later one, or to the end. A black border is zeros too, but
-its rows begin where those beside them do. So a file is refused where a row that is picture to its end is followed by
-one that stops half way, and by nothing but zeros. What stops in a row that is black there, or exactly at the end of a
-row, cannot be told from a border: docs/ingest-fuzz.md has the counts.
+its rows begin where those beside them do. So plain pixels look as if a part were missing where a row that is picture to
+its end is followed by one that stops half way, and by nothing but zeros. It is counted and no reason to refuse a file:
+the border of a picture that was turned by a twentieth of a degree looks the same. What stops in a row that is black
+there, or exactly at the end of a row, cannot be told from a border: docs/ingest-fuzz.md has the counts.
 """
 
 from itertools import pairwise

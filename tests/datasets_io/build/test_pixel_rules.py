@@ -10,6 +10,7 @@ from PIL import Image
 
 from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.build.shards import ShardJob, finished_shard, part_path, plan_shards
+from datasets_io.build.side_tables import FLAGS
 from datasets_io.build.verify import verify
 from datasets_io.corpus.manifest import MANIFEST, OLD_RULES, Manifest
 from datasets_io.pixels.grey import PixelSpec
@@ -23,7 +24,7 @@ TALL = BuildSpec("csv_images", image_size=16, shape="aspect")
 
 @pytest.fixture
 def odd_archive(tmp_path, write_dicom) -> Path:
-    """A picture on its side, one as it should be, a DICOM with padding, and one whose second half is zeros."""
+    """A picture on its side, one as it should be, a DICOM with padding, and two of which the second half is zeros."""
     raw = tmp_path / "raw"
     raw.mkdir()
     noise = np.random.default_rng(0).integers(1000, 2000, (80, 64), dtype=np.uint16)
@@ -34,9 +35,12 @@ def odd_archive(tmp_path, write_dicom) -> Path:
     padded = noise.copy()
     padded[:, :9] = 65535
     write_dicom(raw / "padded.dcm", padded, {"PixelPaddingValue": 65535})
+    stopped = noise.copy()
+    stopped.ravel()[40 * 64 + 20 :] = 0
+    write_dicom(raw / "stopped.dcm", stopped)
     data = (raw / "plain.png").read_bytes()
     (raw / "half.png").write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
-    names = ("side.jpg", "plain.png", "padded.dcm", "half.png")
+    names = ("side.jpg", "plain.png", "padded.dcm", "stopped.dcm", "half.png")
     (raw / "images.csv").write_text("path,patient_id,split\n" + "".join(f"{name},{name},train\n" for name in names))
     return raw
 
@@ -45,18 +49,21 @@ def test_what_was_turned_or_padded_is_counted_flagged_and_noted(odd_archive, tmp
     files = Files(str(tmp_path / "storage"))
     manifest = build(TALL, odd_archive, files, max_rejects=0.5)
     folder = data_folder(TALL, odd_archive)
-    assert manifest.counts["pixels"] == {"rules": PIXEL_RULES, "turned": 1, "padded": 1}
+    assert manifest.counts["pixels"] == {"rules": PIXEL_RULES, "turned": 1, "padded": 1, "uncopied": 1}
     assert pq.read_table(files.full(f"{folder}/flags.parquet")).to_pylist() == [
         {"image_id": "side.jpg", "flag": "exif_orientation"},
         {"image_id": "padded.dcm", "flag": "pixel_padding"},
+        {"image_id": "stopped.dcm", "flag": "zeros_follow"},
     ]
-    assert [note for note in manifest.notes if "EXIF orientation" in note or "padding" in note] == [
+    assert [note for note in manifest.notes if FLAGS in note] == [
         "1 pictures were turned upright, as their EXIF orientation says: see flags.parquet",
         "1 pictures were scaled without the padding that their DICOM header names: see flags.parquet",
+        "1 plain DICOM pictures stop in the middle of a row, and zeros follow: was a part of the file not copied? See "
+        "flags.parquet",
     ]
     assert manifest.reject_reasons == {"decode: a chunk of the PNG has another checksum (CRC): the file is damaged": 1}
     rows = pq.read_table(files.full(f"{folder}/{manifest.shards[0].path}")).to_pylist()
-    assert [(row["original_rows"], row["original_columns"]) for row in rows] == [(64, 80), (80, 64), (80, 64)]
+    assert [(row["original_rows"], row["original_columns"]) for row in rows] == [(64, 80), *[(80, 64)] * 3]
     assert verify(files, folder, manifest) == []
 
 
