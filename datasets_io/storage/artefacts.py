@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from datasets_io.storage.files import Files, ReadFiles
+from datasets_io.storage.made_by import software
 from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.storage.stored_result import checked_result
@@ -117,6 +118,7 @@ def publish(
             files.write(f"{folder}/{stored}", data)
         entries[name] = {"path": stored, "sha256": digest, "bytes": len(data)}
     about = {SCHEMA_VERSION: RESULT_SCHEMA, "files": entries, "recipe": recipe, "parents": dict(parents or {})}
+    about["software"] = software()
     text = seal({**result, **about})
     written = files.write_once(f"{folder}/{RESULT}", text)
     if not written and not _stands(files, folder, entries):

@@ -44,6 +44,7 @@ class Result(TypedDict, total=False):
     files: Required[dict[str, Entry]]
     recipe: str | None
     parents: dict[str, str]
+    software: dict[str, str]
     findings: list[Finding]
     macro_auroc: Share | None
     studies: dict[str, list[Finding]]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from sweep.report.cached_parts import CachedParts, describe
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.precision import precision_lines
-from sweep.report.provenance import compute_hours_of, origin_of, software
+from sweep.report.provenance import compute_hours_of, origin_of, software_lines
 from sweep.report.tables.finding_table import FindingTable
 from sweep.report.tables.main_table import Table
 from sweep.store.snapshot import Snapshot
@@ -100,9 +100,7 @@ def _provenance(data: Snapshot) -> list[str]:
     lines += [f"- {data_line(build, data)}" for build in data.study.data_builds()]
     lines += [f"- images of {names}: {line}" for names, line in input_lines(data.study)]
     lines += [f"- {text}" for text in (*compute_lines(data), *precision_lines(data.results, data.encoders))]
-    # A package that is not installed took no part.
-    known = {name: number for name, number in software().items() if number}
-    lines.append(f"- versions: {', '.join(f'{name} {number}' for name, number in known.items())}")
+    lines += [f"- {text}" for text in software_lines(data)]
     lines += ["- make this report again:", "", f"      {data.origin.command('sweep.report')}"]
     return lines
 

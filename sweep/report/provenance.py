@@ -1,20 +1,19 @@
 """What decided the numbers: recipes, data, versions, hours of compute, and the command that repeats a cell."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.fingerprint import plain
+from datasets_io.storage.made_by import COMMIT, SOFTWARE, software
 from sweep.report.precision import formats
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
 from sweep.studies.builds import Build
 from sweep.studies.inputs import input_line
 from sweep.studies.study import study_fingerprint
-
-# Packages whose version may change a number.
-SOFTWARE = ("radsweep", "torch", "torchvision", "timm", "transformers", "ray", "numpy", "scikit-learn", "pydicom")
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,31 @@ def compute_hours_of(data: Snapshot) -> ComputeHours:
     return ComputeHours(hours["gpu"], hours["cpu"], hours["unknown"], done, len(data.cells))
 
 
-def software() -> dict[str, str | None]:
-    """Package -> its installed version, None where it is not installed."""
-    return {name: _version(name) for name in SOFTWARE}
+def software_of(data: Snapshot) -> list[tuple[dict[str, str], int]]:
+    """What computed the finished encoders and cells, how many of them, the most first; {} where results do not say."""
+    made_by = [encoder.software for encoder in data.encoders if encoder.status == Status.DONE]
+    made_by += [cell.software for cell in data.cells.values()]
+    counts = Counter(tuple(sorted((one or {}).items())) for one in made_by)
+    return [(dict(made_by), number) for made_by, number in sorted(counts.items(), key=lambda one: (-one[1], one[0]))]
 
 
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+def software_lines(data: Snapshot) -> list[str]:
+    """Versions of what computed the results; where they mix, each with its number and by what it differs."""
+    found = software_of(data)
+    known = [made_by for made_by, _ in found if made_by]
+    shared = dict(set.intersection(*(set(made_by.items()) for made_by in known))) if known else {}
+    lines = [f"versions: {_listed(shared)}"] if shared else []
+    if len(found) < 2:
+        return lines or ["versions: the results do not say with which they were computed"]
+    for made_by, number in found:
+        own = {name: value for name, value in made_by.items() if shared.get(name) != value}
+        what = _listed(own) if made_by else "versions that they do not say"
+        lines.append(f"of {number:,} finished encoders and cells: {what or 'no other package'}")
+    return [*lines, "these results were not all computed by the same software: differences may be its own"]
+
+
+def _listed(made_by: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {made_by[name]}" for name in (*SOFTWARE, COMMIT) if name in made_by)
 
 
 def origin_of(build: Build, manifest: Manifest) -> str:
@@ -101,4 +115,5 @@ def provenance(data: Snapshot) -> dict[str, Any]:
         "resources": plain(study.resources) if study.resources else None,
         "precision": {"cells": formats(data.results), "pretrainings": formats(data.encoders)},
         "versions": software(),
+        "results_by": [{"software": made_by, "items": number} for made_by, number in software_of(data)],
     }

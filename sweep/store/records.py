@@ -55,7 +55,7 @@ class CellDetail:
 
     subset_sha256: of the list of its training images; best_epoch: the one whose weights were kept, from 0; seconds:
     wall time; device: on which it was trained. history: one dict an epoch. without_positives: findings that no
-    training image has.
+    training image has. software: package -> version, of what computed it, and the commit.
     """
 
     subset_sha256: str | None
@@ -65,6 +65,7 @@ class CellDetail:
     device: str | None
     history: Sequence[Mapping[str, float | None]]
     without_positives: tuple[str, ...]
+    software: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class EncoderDetail:
 
     seconds: wall time of its pretraining on so many workers; device: of one worker, None where its result does not say
     on what it ran. best_epoch: the one whose weights were kept, from 0. history: one dict an epoch. precision: the
-    number format of its network, None without a training and where its result does not say.
+    number format of its network, None without a training and where its result does not say. software: as CellDetail's.
     """
 
     name: str
@@ -89,6 +90,7 @@ class EncoderDetail:
     stopped_early: bool | None = None
     history: Sequence[Mapping[str, float | None]] = ()
     precision: str | None = None
+    software: Mapping[str, str] | None = None
 
 
 def cell_detail(result: Mapping[str, Any]) -> CellDetail:
@@ -103,6 +105,7 @@ def cell_detail(result: Mapping[str, Any]) -> CellDetail:
         result.get("device"),
         result.get("history", ()),
         tuple(without),
+        result.get("software"),
     )
 
 
@@ -122,6 +125,7 @@ def encoder_detail(run: EncoderRun, folder: str, result: Mapping[str, Any]) -> E
         result.get("stopped_early"),
         result.get("history", ()),
         result.get("precision"),
+        result.get("software"),
     )
 
 

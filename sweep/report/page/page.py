@@ -18,7 +18,7 @@ from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.page.cells import cells_value, logs_value, recipes_value
 from sweep.report.page.tables import page_tables
 from sweep.report.partial import partial_note
-from sweep.report.provenance import compute_hours_of, origin_of, software
+from sweep.report.provenance import compute_hours_of, origin_of, software_lines
 from sweep.report.tables.finding_table import FindingTable
 from sweep.report.tables.main_table import Table
 from sweep.statistics.comparisons import Comparisons
@@ -80,7 +80,7 @@ def report_page(
         inputs=input_lines(data.study),
         compute=compute_hours_of(data),
         fingerprint=study_fingerprint(data.study),
-        versions=software(),
+        versions=[line.removeprefix("versions: ") for line in software_lines(data)],
         origin=data.origin,
         layout=comparisons.summaries.layout,
         # Markup is not escaped: style, script and data are ours, and _json has escaped what is not.
