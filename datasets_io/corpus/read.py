@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard
-from datasets_io.corpus.node_array import CacheFull, local_cache, open_array
+from datasets_io.corpus.node_array import CacheFull, local_cache, memory_of_node, open_array
 from datasets_io.corpus.order import window_groups, windows, worker_rows
 from datasets_io.corpus.shard_file import open_shard
 from datasets_io.schema import label_column, shard_schema, stored_shape
@@ -24,7 +24,8 @@ from datasets_io.storage.files import ReadFiles
 BLANK = -2  # the code of a blank label in arrays, which cannot hold null
 FITTED_LIMIT = 1 << 20  # the same for pictures that are fitted to a network
 MEMORY_LIMIT = 64 << 20  # a split below this many bytes is read straight into memory
-FALLBACK_LIMIT = 1 << 30  # and one below this where the node's cache has no room
+FALLBACK_LIMIT = 1 << 30  # and one below this where the node's cache has no room,
+FALLBACK_SHARE = 32  # or below this part of the node's memory: a cell each GPU, and what reads it beside
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def _shared_pixels(
         try:
             return open_array(local_cache() / f"{name}.npy", (num_rows, size, size), dtype, blocks)
         except CacheFull as error:
-            if num_bytes > FALLBACK_LIMIT:
+            if num_bytes > max(FALLBACK_LIMIT, memory_of_node() // FALLBACK_SHARE):
                 raise
             warnings.warn(f"{error}; meanwhile this process holds it in its memory", stacklevel=2)
     found = list(blocks())
