@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import ray
 
@@ -134,6 +135,53 @@ def test_the_workers_of_a_node_share_one_pipeline(corpus, world):
     while pipelines() and time.monotonic() < until:
         time.sleep(0.1)
     assert pipelines() == [], "it ends when all have left"
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_the_workers_of_a_node_read_the_pixels_once_an_epoch(corpus, monkeypatch, tmp_path, world):
+    """Every byte that is asked of the storage, footers included, from the start of a stream to its end.
+
+    What is read ahead is delivered later in the same stream, so nothing of it hides behind the last epoch.
+    """
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    epochs, read = 6, tmp_path / "read"
+
+    class CountedFile:
+        closed = False
+
+        def __init__(self, file):
+            # No other methods: Arrow reads by read_buffer where there is one.
+            self.file, self.seek, self.tell, self.close = file, file.seek, file.tell, file.close
+
+        def read(self, size: int = -1) -> bytes:
+            data = self.file.read(size)
+            with open(read, "a") as log:
+                log.write(f"{len(data)}\n")
+            return data
+
+    class CountedReader:
+        """Runs in a task, in another process, where the module is as it was written."""
+
+        def __init__(self, stream):
+            self.stream = stream
+
+        def __call__(self, batch):
+            module = datasets_io.corpus.stream
+            opened = module.open_shard
+            with pytest.MonkeyPatch.context() as patch:
+                counted = lambda file, *given: opened(pa.PythonFile(CountedFile(file), "r"), *given)  # noqa: E731
+                patch.setattr(module, "open_shard", counted)
+                yield from module._GroupReader(self.stream)(batch)
+
+    monkeypatch.setattr(datasets_io.corpus.stream, "_GroupReader", CountedReader)
+    sharing = Sharing(f"reads{world}", world)
+    plans = [StreamPlan(5, 32, epochs, 300, rank, world) for rank in range(world)]
+    streams = [streamed_batches(files, folder, manifest, index, plan, 0, "test", sharing) for plan in plans]
+    batches = sum(1 for _ in zip(*streams, strict=True))
+    assert batches == epochs * (index.num_kept // 32)
+    an_epoch = sum(map(int, read.read_text().split())) / epochs
+    assert 1.0 <= an_epoch / index.num_bytes <= 1.1
 
 
 def test_a_worker_far_behind_the_others_reads_for_itself(corpus, monkeypatch):
