@@ -1,5 +1,6 @@
 """Ray Data's stream and the resident array give the same batches, bit for bit, from any step and for any worker."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import ray
 
 import datasets_io.corpus.stream
 from datasets_io.build import BuildSpec, build, data_folder
-from datasets_io.corpus.read import CorpusIndex, StreamPlan, corpus_index, open_split, resident_batches
+from datasets_io.corpus.read import CorpusBatch, CorpusIndex, StreamPlan, corpus_index, open_split, resident_batches
 from datasets_io.corpus.stream import STEP_SECONDS, CalmSteps, Sharing, _items, streamed_batches
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import Files
@@ -182,6 +183,43 @@ def test_the_workers_of_a_node_read_the_pixels_once_an_epoch(corpus, monkeypatch
     assert batches == epochs * (index.num_kept // 32)
     an_epoch = sum(map(int, read.read_text().split())) / epochs
     assert 1.0 <= an_epoch / index.num_bytes <= 1.1
+
+
+def test_workers_that_share_are_processes_and_one_of_them_dies(corpus):
+    """The pipeline goes with the worker that made it; the other goes on, and a next attempt shares a new one."""
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    plans = [StreamPlan(5, 32, 6, 300, rank, 2) for rank in range(2)]
+    pixels = open_split(files, folder, manifest, "train").pixels
+
+    def digest(batch: CorpusBatch) -> str:
+        return hashlib.sha256(batch.pixels.tobytes() + "|".join(batch.reports).encode()).hexdigest()
+
+    wanted = [[digest(batch) for batch in resident_batches(pixels, index, plan, 0)] for plan in plans]
+
+    class Worker:  # and digest: here, since a process of Ray does not find this module
+        def __init__(self, plan: StreamPlan, start: int, token: str):
+            sharing = Sharing(token, 2)
+            self.stream = streamed_batches(files, folder, manifest, index, plan, start, "test", sharing)
+
+        def take(self, count: int) -> list[str]:
+            return [digest(batch) for batch in islice(self.stream, count)]
+
+    worker = ray.remote(num_cpus=0)(Worker)
+    maker = worker.remote(plans[0], 0, "first")
+    assert ray.get(maker.take.remote(20)) == wanted[0][:20]
+    other = worker.remote(plans[1], 0, "first")
+    assert ray.get(other.take.remote(20)) == wanted[1][:20] and len(pipelines()) == 1
+    ray.kill(maker)
+    assert ray.get(other.take.remote(10**6), timeout=60) == wanted[1][20:]
+    again = [worker.remote(plan, 20, "second") for plan in plans]
+    assert ray.get([each.take.remote(10**6) for each in again], timeout=60) == [each[20:] for each in wanted]
+    for each in (other, *again):
+        ray.kill(each)
+    until = time.monotonic() + 30
+    while pipelines() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert pipelines() == []
 
 
 def test_a_worker_far_behind_the_others_reads_for_itself(corpus, monkeypatch):
