@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 CHUNK = 16 << 20  # bytes of the file under one digest
-RESERVE = 0.02  # share of the cache's disk that is left to others
+RESERVE = 0.02  # share of the cache's disk that is left to others,
+MOST_RESERVED = 10 << 30  # and its bytes at most: of 10 TB a share would be more than any corpus
 SETTLED_SECONDS = 0.1  # a file system's clock ticks in up to 10 ms: a later change within a tick shows in no time
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EEXIST}
@@ -72,10 +73,11 @@ def _cgroup_limits() -> Iterator[int]:
 
 
 def open_array(
-    target: Path, shape: tuple[int, ...], dtype: type, blocks: Callable[[], Iterator[np.ndarray]]
+    target: Path, shape: tuple[int, ...], dtype: type, blocks: Callable[[], Iterator[np.ndarray]], of_free: float = 1.0
 ) -> np.ndarray:
     """A read-only map of the file `target`, a .npy of this shape; written from `blocks` where there is none.
 
+    of_free: the share of the disk's free room that a new one may take.
     The first process that opens it compares it with the digests of what was written, and makes it again where a byte
     differs or is missing; the others look whether it has changed since. SHA-256 takes 0.5 s of a core for a gigabyte,
     so 2.7 s for NIH's training images at 224 pixels (5.6 GB), once after each start of the machine.
@@ -86,7 +88,7 @@ def open_array(
         # The trials of a node start together: one writes or compares, the others wait. A writer's death frees the lock.
         with _locked(target):
             if not _is_whole(target, shape, dtype):
-                _write(target, shape, dtype, blocks())
+                _write(target, shape, dtype, blocks(), of_free)
             return _mapped(target)
     except CacheFull:
         # A folder that may only be read has no lock; nobody changes a file in its place, so none is needed to compare.
@@ -133,7 +135,7 @@ def _owners(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
-def _write(target: Path, shape: tuple[int, ...], dtype: type, blocks: Iterator[np.ndarray]) -> None:
+def _write(target: Path, shape: tuple[int, ...], dtype: type, blocks: Iterator[np.ndarray], of_free: float) -> None:
     """Write blocks as one .npy, which appears when it is whole, and its digests. The caller holds the lock."""
     for orphan in target.parent.glob(f".{target.name}-*"):
         orphan.unlink()  # of a writer that was killed
@@ -150,7 +152,7 @@ def _write(target: Path, shape: tuple[int, ...], dtype: type, blocks: Iterator[n
             file = open(temporary, "wb", buffering=0, opener=_owners)  # noqa: SIM115  # its errors alone are caught
         with file:
             with _asked_of(target.parent):
-                _take_space(file.fileno(), target.parent, size)
+                _take_space(file.fileno(), target.parent, size, of_free)
             for data in _with_header(header, blocks):
                 digests.update(data)
                 with _asked_of(target.parent):
@@ -176,10 +178,10 @@ def _with_header(header: io.BytesIO, blocks: Iterator[np.ndarray]) -> Iterator[m
         yield np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
 
 
-def _take_space(descriptor: int, folder: Path, size: int) -> None:
+def _take_space(descriptor: int, folder: Path, size: int, of_free: float) -> None:
     """All of it before the first byte: a disk without room is found at once, and not by whoever maps the file."""
     usage = shutil.disk_usage(folder)
-    if size > usage.free - RESERVE * usage.total:
+    if size > of_free * (usage.free - min(RESERVE * usage.total, MOST_RESERVED)):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     os.posix_fallocate(descriptor, 0, size)
 

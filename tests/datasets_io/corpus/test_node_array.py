@@ -154,12 +154,30 @@ def test_a_disk_without_room_is_a_sentence(maker, monkeypatch, at):
         monkeypatch.setattr(os, at, full)
     else:
         monkeypatch.setattr(node_array, "RESERVE", 1.0)
+        monkeypatch.setattr(node_array, "MOST_RESERVED", 1 << 60)
     with pytest.raises(CacheFull, match=r"No space left on device.*set RADSWEEP_CACHE to a folder") as found:
         maker.open()
     assert "\n" not in str(found.value)
     assert [path.suffix for path in maker.target.parent.iterdir()] == [".lock"]
     monkeypatch.undo()
     assert np.array_equal(maker.open(), WANTED)
+
+
+def test_a_large_disk_is_not_kept_for_others(maker, monkeypatch):
+    """150 GB of 10 TB are free: less than the share that is left to others, and more than enough."""
+    usage = type(node_array.shutil.disk_usage("/"))(10 * 10**12, 10**13 - 150 * 10**9, 150 * 10**9)
+    monkeypatch.setattr(node_array.shutil, "disk_usage", lambda folder: usage)
+    assert np.array_equal(maker.open(), WANTED)
+
+
+def test_what_can_be_streamed_leaves_room_for_what_cannot(maker, monkeypatch):
+    usage = type(node_array.shutil.disk_usage("/"))(10_000, 4_500, 5_500)
+    monkeypatch.setattr(node_array.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(CacheFull):
+        open_array(maker.target, SHAPE, np.uint8, maker.blocks, of_free=0.5)
+    assert np.array_equal(maker.open(), WANTED)
+    assert np.array_equal(open_array(maker.target, SHAPE, np.uint8, maker.blocks, of_free=0.5), WANTED)
+    assert maker.made == 1
 
 
 def test_errors_of_the_storage_are_not_the_caches(maker):
@@ -200,9 +218,9 @@ def test_what_is_damaged_gives_its_room_to_what_replaces_it(maker, monkeypatch):
     changed_byte(maker.target, 1000)
     real = node_array._take_space
 
-    def with_room_for_one(descriptor: int, folder: Path, size: int) -> None:
+    def with_room_for_one(*given) -> None:
         assert not maker.target.exists()
-        real(descriptor, folder, size)
+        real(*given)
 
     monkeypatch.setattr(node_array, "_take_space", with_room_for_one)
     assert np.array_equal(maker.open(), WANTED) and maker.made == 2
@@ -302,6 +320,7 @@ def test_a_small_split_is_held_in_memory_where_the_cache_is_full(make_csv_archiv
     expected = read.open_split(*corpus, "train").pixels
     monkeypatch.setattr(read, "MEMORY_LIMIT", 0)
     monkeypatch.setattr(node_array, "RESERVE", 1.0)
+    monkeypatch.setattr(node_array, "MOST_RESERVED", 1 << 60)
     for of_node in (0, 1 << 40):  # below the limit, and below a part of the memory
         monkeypatch.setattr(read, "memory_of_node", lambda memory=of_node: memory)
         with pytest.warns(UserWarning, match="set RADSWEEP_CACHE"):
