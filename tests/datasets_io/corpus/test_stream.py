@@ -170,8 +170,11 @@ def test_the_workers_of_a_node_read_the_pixels_once_an_epoch(corpus, monkeypatch
         def __call__(self, batch):
             module = datasets_io.corpus.stream
             opened = module.open_shard
+
+            def counted(file, *given):
+                return opened(pa.PythonFile(CountedFile(file), "r"), *given)
+
             with pytest.MonkeyPatch.context() as patch:
-                counted = lambda file, *given: opened(pa.PythonFile(CountedFile(file), "r"), *given)  # noqa: E731
                 patch.setattr(module, "open_shard", counted)
                 yield from module._GroupReader(self.stream)(batch)
 
