@@ -17,10 +17,13 @@ from pathlib import Path
 import numpy as np
 
 CHUNK = 16 << 20  # bytes of the file under one digest
-RESERVE = 0.02  # share of the cache's disk that is left to others
+RESERVE = 0.02  # share of the cache's disk that is left to others,
+MOST_RESERVED = 10 << 30  # and its bytes at most: of 10 TB a share would be more than any corpus
 SETTLED_SECONDS = 0.1  # a file system's clock ticks in up to 10 ms: a later change within a tick shows in no time
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EEXIST}
+UNLOCKABLE = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP}  # a network's file system that is mounted without locks
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class CacheFull(OSError):
@@ -28,37 +31,70 @@ class CacheFull(OSError):
 
 
 def local_cache() -> Path:
-    """Where a node keeps its arrays: $RADSWEEP_CACHE or the user's cache folder; readable by the owner only."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = Path(os.environ.get("RADSWEEP_CACHE", base / "radsweep"))
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Where a node keeps its arrays: $RADSWEEP_CACHE or the user's cache folder; readable by the owner only.
+
+    Raises CacheFull where there is no such folder and none can be made.
+    """
+    place = os.environ.get("RADSWEEP_CACHE")
+    if not place:
+        caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        if caches.startswith("~"):  # a container's user who is in no list of users
+            raise CacheFull("the node has no cache, since this user has no home: set RADSWEEP_CACHE to a folder")
+        place = os.path.join(caches, "radsweep")
+    folder = Path(place)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        text = f"the node's cache {folder} cannot be made ({error.strerror}): set RADSWEEP_CACHE to another folder"
+        raise CacheFull(text) from error
     return folder
 
 
 def memory_of_node() -> int:
-    """Bytes of memory that the processes of this node, or of this container, may have."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError):  # no cgroup, or "max"
-        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return memory
+    """Bytes of memory that this process and its neighbours may have: the node's, its container's or its job's."""
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_cgroup_limits()])
+
+
+def _cgroup_limits() -> Iterator[int]:
+    """Bytes that this process's control group, and each above it, may have; both versions of the kernel's interface."""
+    try:
+        lines = OWN_CGROUPS.read_text().splitlines()
+    except OSError:  # no Linux
+        return
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, name = (CGROUPS / "memory", "memory.limit_in_bytes") if controllers else (CGROUPS, "memory.max")
+        # In a container the path may be the host's, of which only the container's own part is here: at the top.
+        group = top / path.strip("/")
+        for place in (group, *group.parents[: len(group.parts) - len(top.parts)]):
+            with suppress(OSError, ValueError):  # no such group, or "max"
+                yield int((place / name).read_text())
 
 
 def open_array(
-    target: Path, shape: tuple[int, ...], dtype: type, blocks: Callable[[], Iterator[np.ndarray]]
+    target: Path, shape: tuple[int, ...], dtype: type, blocks: Callable[[], Iterator[np.ndarray]], of_free: float = 1.0
 ) -> np.ndarray:
     """A read-only map of the file `target`, a .npy of this shape; written from `blocks` where there is none.
 
+    of_free: the share of the disk's free room that a new one may take.
     The first process that opens it compares it with the digests of what was written, and makes it again where a byte
     differs or is missing; the others look whether it has changed since. SHA-256 takes 0.5 s of a core for a gigabyte,
     so 2.7 s for NIH's training images at 224 pixels (5.6 GB), once after each start of the machine.
 
-    Raises CacheFull where the disk has no room for it, or the folder may not be written to.
+    Raises CacheFull where the disk has no room for it, or the folder may not be written to and has none.
     """
-    # The trials of a node start together: one writes or compares, the others wait. A writer's death frees the lock.
-    with _locked(target):
-        if not _is_whole(target, shape, dtype):
-            _write(target, shape, dtype, blocks())
-        return _mapped(target)
+    try:
+        # The trials of a node start together: one writes or compares, the others wait. A writer's death frees the lock.
+        with _locked(target):
+            if not _is_whole(target, shape, dtype):
+                _write(target, shape, dtype, blocks(), of_free)
+            return _mapped(target)
+    except CacheFull:
+        # A folder that may only be read has no lock; nobody changes a file in its place, so none is needed to compare.
+        if _is_whole(target, shape, dtype):
+            return _mapped(target)
+        raise
 
 
 def _mapped(target: Path) -> np.ndarray:
@@ -68,9 +104,10 @@ def _mapped(target: Path) -> np.ndarray:
 @contextmanager
 def _locked(target: Path) -> Iterator[None]:
     with _asked_of(target.parent):
-        lock = open(target.with_suffix(".lock"), "wb", opener=_owners)  # noqa: SIM115  # its errors alone are caught
+        lock = open(target.with_suffix(".lock"), "ab", opener=_owners)  # noqa: SIM115  # its errors alone are caught
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _asked_of(target.parent):
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -80,24 +117,30 @@ def _asked_of(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL | FORBIDDEN:
+        if error.errno in FULL:
+            free = shutil.disk_usage(folder).free
+            why, wanted = f"{error.strerror}; {free / 1e9:.2f} GB are free", "on a disk with more"
+        elif error.errno in FORBIDDEN:
+            why, wanted = str(error.strerror), "that this user may write to"
+        elif error.errno in UNLOCKABLE:
+            why, wanted = f"its file system gives no locks: {error.strerror}", "on a disk of the node"
+        else:
             raise
-        free = shutil.disk_usage(folder).free
-        raise CacheFull(
-            f"the node's cache {folder} takes no array ({error.strerror}; {free / 1e9:.2f} GB are free): set"
-            " RADSWEEP_CACHE to a folder on a disk with more"
-        ) from error
+        text = f"the node's cache {folder} takes no array ({why}): set RADSWEEP_CACHE to a folder {wanted}"
+        raise CacheFull(text) from error
 
 
 def _owners(path: str, flags: int) -> int:
-    """Radiographs are nobody else's to read, whatever the umask says."""
-    return os.open(path, flags, 0o600)
+    """Radiographs are nobody else's to read, whatever the umask says; and nothing is written through another's link."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
-def _write(target: Path, shape: tuple[int, ...], dtype: type, blocks: Iterator[np.ndarray]) -> None:
+def _write(target: Path, shape: tuple[int, ...], dtype: type, blocks: Iterator[np.ndarray], of_free: float) -> None:
     """Write blocks as one .npy, which appears when it is whole, and its digests. The caller holds the lock."""
     for orphan in target.parent.glob(f".{target.name}-*"):
         orphan.unlink()  # of a writer that was killed
+    with _asked_of(target.parent):
+        target.unlink(missing_ok=True)  # it is not what it should be: its room is needed
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
@@ -109,7 +152,7 @@ def _write(target: Path, shape: tuple[int, ...], dtype: type, blocks: Iterator[n
             file = open(temporary, "wb", buffering=0, opener=_owners)  # noqa: SIM115  # its errors alone are caught
         with file:
             with _asked_of(target.parent):
-                _take_space(file.fileno(), target.parent, size)
+                _take_space(file.fileno(), target.parent, size, of_free)
             for data in _with_header(header, blocks):
                 digests.update(data)
                 with _asked_of(target.parent):
@@ -135,10 +178,10 @@ def _with_header(header: io.BytesIO, blocks: Iterator[np.ndarray]) -> Iterator[m
         yield np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
 
 
-def _take_space(descriptor: int, folder: Path, size: int) -> None:
+def _take_space(descriptor: int, folder: Path, size: int, of_free: float) -> None:
     """All of it before the first byte: a disk without room is found at once, and not by whoever maps the file."""
     usage = shutil.disk_usage(folder)
-    if size > usage.free - RESERVE * usage.total:
+    if size > of_free * (usage.free - min(RESERVE * usage.total, MOST_RESERVED)):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     os.posix_fallocate(descriptor, 0, size)
 

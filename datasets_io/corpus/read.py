@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard
-from datasets_io.corpus.node_array import CacheFull, local_cache, open_array
+from datasets_io.corpus.node_array import CacheFull, local_cache, memory_of_node, open_array
 from datasets_io.corpus.order import window_groups, windows, worker_rows
 from datasets_io.corpus.shard_file import open_shard
 from datasets_io.schema import label_column, shard_schema, stored_shape
@@ -24,7 +24,8 @@ from datasets_io.storage.files import ReadFiles
 BLANK = -2  # the code of a blank label in arrays, which cannot hold null
 FITTED_LIMIT = 1 << 20  # the same for pictures that are fitted to a network
 MEMORY_LIMIT = 64 << 20  # a split below this many bytes is read straight into memory
-FALLBACK_LIMIT = 1 << 30  # and one below this where the node's cache has no room
+FALLBACK_LIMIT = 1 << 30  # and one below this where the node's cache has no room,
+FALLBACK_SHARE = 32  # or below this part of the node's memory: a cell each GPU, and what reads it beside
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,13 @@ class Fitting(Protocol):
         ...
 
 
-def open_split(files: ReadFiles, folder: str, manifest: Manifest, split: str, fit: Fitting | None = None) -> ImageSet:
+def open_split(
+    files: ReadFiles, folder: str, manifest: Manifest, split: str, fit: Fitting | None = None, of_free: float = 1.0
+) -> ImageSet:
     """A split as arrays, of which the pixels are a file map that all processes of a node share, if they are large.
 
-    fit: what is done to each picture first, once on each node; None: squares as they are stored. Raises ValueError
+    fit: what is done to each picture first, once on each node; None: squares as they are stored. of_free: the share of
+    the free room of the node's cache that a new file may take. Raises ValueError
     where pictures of several shapes are to be read without it, CorruptArtefact where a shard is not what its manifest
     says.
     """
@@ -161,7 +165,7 @@ def open_split(files: ReadFiles, folder: str, manifest: Manifest, split: str, fi
     table = read_table(files, folder, manifest, split, [name for name in schema.names if name != "pixels"])
     raw = [table[label_column(finding)].fill_null(BLANK).to_numpy() for finding in manifest.findings]
     return ImageSet(
-        pixels=_shared_pixels(files, folder, manifest, split, table.num_rows, fit),
+        pixels=_shared_pixels(files, folder, manifest, split, table.num_rows, fit, of_free),
         labels=np.stack(raw, axis=1).astype(np.int8) if raw else np.empty((table.num_rows, 0), np.int8),
         findings=manifest.findings,
         image_ids=table["image_id"].to_numpy(zero_copy_only=False),
@@ -174,7 +178,7 @@ def open_split(files: ReadFiles, folder: str, manifest: Manifest, split: str, fi
 
 
 def _shared_pixels(
-    files: ReadFiles, folder: str, manifest: Manifest, split: str, num_rows: int, fit: Fitting | None
+    files: ReadFiles, folder: str, manifest: Manifest, split: str, num_rows: int, fit: Fitting | None, of_free: float
 ) -> np.ndarray:
     """(N, S, S) of a split: in memory where it is small, else mapped from the node's cache."""
     if fit is not None and manifest.shape == "square" and fit.keeps(manifest.image_size):
@@ -191,9 +195,9 @@ def _shared_pixels(
         # The fingerprint is over every shard's sha256: a file of that name should hold these pixels.
         name = f"{manifest.source}-{manifest.fingerprint}-{split}" + ("" if fit is None else f"-{fit.key}")
         try:
-            return open_array(local_cache() / f"{name}.npy", (num_rows, size, size), dtype, blocks)
+            return open_array(local_cache() / f"{name}.npy", (num_rows, size, size), dtype, blocks, of_free)
         except CacheFull as error:
-            if num_bytes > FALLBACK_LIMIT:
+            if num_bytes > max(FALLBACK_LIMIT, memory_of_node() // FALLBACK_SHARE):
                 raise
             warnings.warn(f"{error}; meanwhile this process holds it in its memory", stacklevel=2)
     found = list(blocks())

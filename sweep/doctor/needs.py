@@ -88,7 +88,8 @@ def needs_of(
         + RESULT_BYTES
         for cell in cells
     )
-    # The corpus's training images are streamed; whatever else is read is cached as a file, once a node.
+    # Whatever is read is cached as a file, once a node. The corpus's training images are streamed where they would take
+    # more than half of the room.
     cached = [
         counts.get(build.label, {}).get(split, 0) * picture_bytes(build.spec)
         for build in study.data_builds()

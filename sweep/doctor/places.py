@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
-from datasets_io.corpus.node_array import local_cache
+from datasets_io.corpus.node_array import CacheFull, local_cache
 from datasets_io.storage.files import Files
 from sweep.doctor.check import FAIL, OK, WARN, Check, gigabytes
 from sweep.doctor.needs import Needs
@@ -113,10 +113,16 @@ def check_disk(uri: str, needs: Needs) -> list[Check]:
     else:
         text = f"about {gigabytes(needs.storage)} will be written to {uri} ({needs.purpose})"
         checks.append(Check("disk of the storage", OK, text))
-    cache = local_cache()
+    return [*checks, _cache_disk(needs.cache), _ray_disk(Path(tempfile.gettempdir()))]
+
+
+def _cache_disk(needed: int) -> Check:
+    try:
+        cache = local_cache()
+    except CacheFull as error:
+        return Check("disk of the cache", FAIL, str(error), "export RADSWEEP_CACHE=/a/folder/on/a/local/disk")
     purpose = "the datasets' images, once a node (RADSWEEP_CACHE)"
-    checks.append(_room("disk of the cache", free_bytes(cache), needs.cache, purpose, cache))
-    return [*checks, _ray_disk(Path(tempfile.gettempdir()))]
+    return _room("disk of the cache", free_bytes(cache), needed, purpose, cache)
 
 
 def _room(name: str, free: int, needed: int, purpose: str, place: object) -> Check:

@@ -38,6 +38,7 @@ from trainables.training.loop import TrainingDiverged
 
 WAIT_SECONDS = 0.5
 GROUP_STARTS = 100
+OF_FREE = 0.5  # of the cache's room, that a corpus may take: it can be streamed, what is evaluated on cannot
 
 
 class GivenUp(RuntimeError):
@@ -90,7 +91,8 @@ def open_corpus(
     def batches(plan: StreamPlan, start_step: int) -> Iterator[CorpusBatch]:
         if train.num_bytes <= limit:
             try:
-                return resident_batches(open_split(files, folder, manifest, "train").pixels, train, plan, start_step)
+                pixels = open_split(files, folder, manifest, "train", of_free=OF_FREE).pixels
+                return resident_batches(pixels, train, plan, start_step)
             except CacheFull as error:
                 say(f"{error}; until then the corpus is streamed in every epoch")
         return streamed_batches(files, folder, manifest, train, plan, start_step, job.name, sharing)

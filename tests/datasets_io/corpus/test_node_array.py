@@ -154,12 +154,30 @@ def test_a_disk_without_room_is_a_sentence(maker, monkeypatch, at):
         monkeypatch.setattr(os, at, full)
     else:
         monkeypatch.setattr(node_array, "RESERVE", 1.0)
+        monkeypatch.setattr(node_array, "MOST_RESERVED", 1 << 60)
     with pytest.raises(CacheFull, match=r"No space left on device.*set RADSWEEP_CACHE to a folder") as found:
         maker.open()
     assert "\n" not in str(found.value)
     assert [path.suffix for path in maker.target.parent.iterdir()] == [".lock"]
     monkeypatch.undo()
     assert np.array_equal(maker.open(), WANTED)
+
+
+def test_a_large_disk_is_not_kept_for_others(maker, monkeypatch):
+    """150 GB of 10 TB are free: less than the share that is left to others, and more than enough."""
+    usage = type(node_array.shutil.disk_usage("/"))(10 * 10**12, 10**13 - 150 * 10**9, 150 * 10**9)
+    monkeypatch.setattr(node_array.shutil, "disk_usage", lambda folder: usage)
+    assert np.array_equal(maker.open(), WANTED)
+
+
+def test_what_can_be_streamed_leaves_room_for_what_cannot(maker, monkeypatch):
+    usage = type(node_array.shutil.disk_usage("/"))(10_000, 4_500, 5_500)
+    monkeypatch.setattr(node_array.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(CacheFull):
+        open_array(maker.target, SHAPE, np.uint8, maker.blocks, of_free=0.5)
+    assert np.array_equal(maker.open(), WANTED)
+    assert np.array_equal(open_array(maker.target, SHAPE, np.uint8, maker.blocks, of_free=0.5), WANTED)
+    assert maker.made == 1
 
 
 def test_errors_of_the_storage_are_not_the_caches(maker):
@@ -194,6 +212,106 @@ def test_processes_that_find_it_damaged_make_it_again_once(tmp_path):
     assert [process.exitcode for process in processes] == [0] * 4 and made.value == 1
 
 
+def test_what_is_damaged_gives_its_room_to_what_replaces_it(maker, monkeypatch):
+    """On a disk that has room for one array and no more."""
+    maker.open()
+    changed_byte(maker.target, 1000)
+    real = node_array._take_space
+
+    def with_room_for_one(*given) -> None:
+        assert not maker.target.exists()
+        real(*given)
+
+    monkeypatch.setattr(node_array, "_take_space", with_room_for_one)
+    assert np.array_equal(maker.open(), WANTED) and maker.made == 2
+
+
+def refuse(monkeypatch, number: int) -> None:
+    """As a folder does that may not be written to; root may write anywhere else."""
+
+    def refused(path: str, flags: int) -> int:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(node_array, "_owners", refused)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_may_only_be_read(maker, monkeypatch, number):
+    """What lies there is compared and used; what does not is a sentence."""
+    with monkeypatch.context() as patch:
+        refuse(patch, number)
+        with pytest.raises(CacheFull, match="set RADSWEEP_CACHE to a folder that this user may write to"):
+            maker.open()
+    maker.open()
+    refuse(monkeypatch, number)
+    pixels = maker.open()
+    assert isinstance(pixels, np.memmap) and np.array_equal(pixels, WANTED) and maker.made == 1
+    changed_byte(maker.target, 1000)
+    with pytest.raises(CacheFull):
+        maker.open()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_a_sentence(maker, monkeypatch, number):
+    def no_lock(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(node_array.fcntl, "flock", no_lock)
+    with pytest.raises(CacheFull, match=r"gives no locks.*set RADSWEEP_CACHE to a folder on a disk of the node"):
+        maker.open()
+
+
+def test_nothing_is_written_through_a_link(maker, tmp_path):
+    """In a folder that others may write to, a link of the name that is known could be anywhere."""
+    theirs = tmp_path / "theirs"
+    theirs.write_text("precious")
+    maker.target.with_suffix(".lock").symlink_to(theirs)
+    with pytest.raises(CacheFull, match="symbolic links"):
+        maker.open()
+    maker.target.with_suffix(".lock").unlink()
+    maker.target.symlink_to(theirs)
+    assert np.array_equal(maker.open(), WANTED) and not maker.target.is_symlink()
+    assert theirs.read_text() == "precious"
+
+
+def test_a_node_without_a_cache_folder_is_a_sentence(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RADSWEEP_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(CacheFull, match=r"cannot be made .*set RADSWEEP_CACHE to another folder"):
+        node_array.local_cache()
+    for name in ("RADSWEEP_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user who is in no list of users
+    with pytest.raises(CacheFull, match="no home: set RADSWEEP_CACHE to a folder"):
+        node_array.local_cache()
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "wanted"),
+    [
+        ("0::/job/step\n", {"memory.max": "max", "job/memory.max": "3000", "job/step/memory.max": "max"}, 3000),
+        ("0::/job/step\n", {"memory.max": "5000", "job/memory.max": "9000"}, 5000),
+        ("0::/of/the/host\n", {"memory.max": "4000"}, 4000),
+        ("4:cpu,memory:/job\n0::/\n", {"memory/job/memory.limit_in_bytes": "2000"}, 2000),
+        ("4:memory:/of/the/host\n", {"memory/memory.limit_in_bytes": "1000"}, 1000),
+        ("4:memory:/\n0::/\n", {"memory/memory.limit_in_bytes": str(2**63 - 4096)}, None),
+        ("odd\n", {}, None),
+        (None, {"memory.max": "4000"}, None),
+    ],
+)
+def test_the_memory_is_that_of_the_container_or_the_job(monkeypatch, tmp_path, groups, limits, wanted):
+    """Both versions of the kernel's control groups, and what a container sees of them."""
+    for name, limit in limits.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(limit + "\n")
+    if groups is not None:
+        (tmp_path / "own").write_text(groups)
+    monkeypatch.setattr(node_array, "CGROUPS", tmp_path)
+    monkeypatch.setattr(node_array, "OWN_CGROUPS", tmp_path / "own")
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert node_array.memory_of_node() == (physical if wanted is None else wanted)
+
+
 def test_a_small_split_is_held_in_memory_where_the_cache_is_full(make_csv_archive, tmp_path, monkeypatch):
     monkeypatch.setenv("RADSWEEP_CACHE", str(tmp_path / "cache"))
     spec = BuildSpec("csv_images", image_size=16)
@@ -202,9 +320,13 @@ def test_a_small_split_is_held_in_memory_where_the_cache_is_full(make_csv_archiv
     expected = read.open_split(*corpus, "train").pixels
     monkeypatch.setattr(read, "MEMORY_LIMIT", 0)
     monkeypatch.setattr(node_array, "RESERVE", 1.0)
-    with pytest.warns(UserWarning, match="set RADSWEEP_CACHE"):
-        found = read.open_split(*corpus, "train").pixels
+    monkeypatch.setattr(node_array, "MOST_RESERVED", 1 << 60)
+    for of_node in (0, 1 << 40):  # below the limit, and below a part of the memory
+        monkeypatch.setattr(read, "memory_of_node", lambda memory=of_node: memory)
+        with pytest.warns(UserWarning, match="set RADSWEEP_CACHE"):
+            found = read.open_split(*corpus, "train").pixels
+        monkeypatch.setattr(read, "FALLBACK_LIMIT", 0)
     assert np.array_equal(found, expected) and not isinstance(found, np.memmap)
-    monkeypatch.setattr(read, "FALLBACK_LIMIT", 0)
+    monkeypatch.setattr(read, "memory_of_node", lambda: 0)
     with pytest.raises(CacheFull, match="set RADSWEEP_CACHE"):
         read.open_split(*corpus, "train")

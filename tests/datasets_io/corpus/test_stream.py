@@ -1,5 +1,6 @@
 """Ray Data's stream and the resident array give the same batches, bit for bit, from any step and for any worker."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -10,12 +11,13 @@ from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import ray
 
 import datasets_io.corpus.stream
 from datasets_io.build import BuildSpec, build, data_folder
-from datasets_io.corpus.read import CorpusIndex, StreamPlan, corpus_index, open_split, resident_batches
+from datasets_io.corpus.read import CorpusBatch, CorpusIndex, StreamPlan, corpus_index, open_split, resident_batches
 from datasets_io.corpus.stream import STEP_SECONDS, CalmSteps, Sharing, _items, streamed_batches
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import Files
@@ -134,6 +136,93 @@ def test_the_workers_of_a_node_share_one_pipeline(corpus, world):
     while pipelines() and time.monotonic() < until:
         time.sleep(0.1)
     assert pipelines() == [], "it ends when all have left"
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_the_workers_of_a_node_read_the_pixels_once_an_epoch(corpus, monkeypatch, tmp_path, world):
+    """Every byte that is asked of the storage, footers included, from the start of a stream to its end.
+
+    What is read ahead is delivered later in the same stream, so nothing of it hides behind the last epoch.
+    """
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    epochs, read = 6, tmp_path / "read"
+
+    class CountedFile:
+        closed = False
+
+        def __init__(self, file):
+            # No other methods: Arrow reads by read_buffer where there is one.
+            self.file, self.seek, self.tell, self.close = file, file.seek, file.tell, file.close
+
+        def read(self, size: int = -1) -> bytes:
+            data = self.file.read(size)
+            with open(read, "a") as log:
+                log.write(f"{len(data)}\n")
+            return data
+
+    class CountedReader:
+        """Runs in a task, in another process, where the module is as it was written."""
+
+        def __init__(self, stream):
+            self.stream = stream
+
+        def __call__(self, batch):
+            module = datasets_io.corpus.stream
+            opened = module.open_shard
+
+            def counted(file, *given):
+                return opened(pa.PythonFile(CountedFile(file), "r"), *given)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(module, "open_shard", counted)
+                yield from module._GroupReader(self.stream)(batch)
+
+    monkeypatch.setattr(datasets_io.corpus.stream, "_GroupReader", CountedReader)
+    sharing = Sharing(f"reads{world}", world)
+    plans = [StreamPlan(5, 32, epochs, 300, rank, world) for rank in range(world)]
+    streams = [streamed_batches(files, folder, manifest, index, plan, 0, "test", sharing) for plan in plans]
+    batches = sum(1 for _ in zip(*streams, strict=True))
+    assert batches == epochs * (index.num_kept // 32)
+    an_epoch = sum(map(int, read.read_text().split())) / epochs
+    assert 1.0 <= an_epoch / index.num_bytes <= 1.1
+
+
+def test_workers_that_share_are_processes_and_one_of_them_dies(corpus):
+    """The pipeline goes with the worker that made it; the other goes on, and a next attempt shares a new one."""
+    files, folder, manifest = corpus
+    index = corpus_index(files, folder, manifest, "train", require_impression=True)
+    plans = [StreamPlan(5, 32, 6, 300, rank, 2) for rank in range(2)]
+    pixels = open_split(files, folder, manifest, "train").pixels
+
+    def digest(batch: CorpusBatch) -> str:
+        return hashlib.sha256(batch.pixels.tobytes() + "|".join(batch.reports).encode()).hexdigest()
+
+    wanted = [[digest(batch) for batch in resident_batches(pixels, index, plan, 0)] for plan in plans]
+
+    class Worker:  # and digest: here, since a process of Ray does not find this module
+        def __init__(self, plan: StreamPlan, start: int, token: str):
+            sharing = Sharing(token, 2)
+            self.stream = streamed_batches(files, folder, manifest, index, plan, start, "test", sharing)
+
+        def take(self, count: int) -> list[str]:
+            return [digest(batch) for batch in islice(self.stream, count)]
+
+    worker = ray.remote(num_cpus=0)(Worker)
+    maker = worker.remote(plans[0], 0, "first")
+    assert ray.get(maker.take.remote(20)) == wanted[0][:20]
+    other = worker.remote(plans[1], 0, "first")
+    assert ray.get(other.take.remote(20)) == wanted[1][:20] and len(pipelines()) == 1
+    ray.kill(maker)
+    assert ray.get(other.take.remote(10**6), timeout=60) == wanted[1][20:]
+    again = [worker.remote(plan, 20, "second") for plan in plans]
+    assert ray.get([each.take.remote(10**6) for each in again], timeout=60) == [each[20:] for each in wanted]
+    for each in (other, *again):
+        ray.kill(each)
+    until = time.monotonic() + 30
+    while pipelines() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert pipelines() == []
 
 
 def test_a_worker_far_behind_the_others_reads_for_itself(corpus, monkeypatch):

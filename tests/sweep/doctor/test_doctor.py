@@ -155,6 +155,13 @@ def test_a_disk_without_room_for_the_plan_fails(tmp_path, monkeypatch):
     assert (of_storage.status, of_cache.status) == (OK, OK)
 
 
+def test_a_cache_that_cannot_be_made_fails(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RADSWEEP_CACHE", str(tmp_path / "file" / "cache"))
+    _, of_cache, _ = check_disk(str(tmp_path), Needs(storage=1, cache=1, purpose=""))
+    assert of_cache.status == FAIL and "cannot be made" in of_cache.found and "RADSWEEP_CACHE" in of_cache.mend
+
+
 def test_bytes_needed_are_those_of_the_weights_pixels_and_predictions():
     study = demo()
     spec = study.rows[0].recipe.backbone

@@ -49,9 +49,11 @@ def test_an_array_where_it_fits_and_the_same_batches_where_it_does_not(job, cach
         path.unlink()
     # A disk without room: one sentence, and the stream. What is small is held in memory.
     monkeypatch.setattr(node_array, "RESERVE", 1.0)
+    monkeypatch.setattr(node_array, "MOST_RESERVED", 1 << 60)
     with pytest.warns(UserWarning, match="this process holds it in its memory"):
         corpus = open_corpus(*job, Resources(), say=said.append)
     monkeypatch.setattr(read, "FALLBACK_LIMIT", 0)
+    monkeypatch.setattr(read, "memory_of_node", lambda: 0)
     streamed = list(corpus.train_batches(PLAN, 0))
     assert arrays(cache) == set() and len(said) == 1 and "the corpus is streamed in every epoch" in said[0]
     assert len(streamed) == len(resident)
