@@ -92,6 +92,7 @@ def test_views_of_test_studies_are_listed_where_a_batch_has_them(tmp_path):
         write(top / "groundtruth.csv", ("Study", *COLUMNS), studies)
         for name in ("64741/study1/view1_frontal", "64741/study1/view2_lateral", "64742/study1/view1_frontal"):
             image(top / f"test/patient{name}.jpg")
+        (top / "test/patient64741/study1/._view1_frontal.jpg").write_bytes(b"of a Mac")
         found[raw.name] = [record for record in read(raw) if record.split == "test"]
         assert [(raw / record.path).is_file() for record in found[raw.name]] == [True] * 3 + [False]
     assert [r.image_id for r in found["apart"]] == [r.image_id for r in found["merged"]]
