@@ -86,11 +86,19 @@ def complete_of(spec: BuildSpec, raw: Path, files: ReadFiles) -> str | None:
 
 
 def others_of_it(spec: BuildSpec, inventory: Inventory, files: ReadFiles, limit: int | None = None) -> list[str]:
-    """A sentence for each complete corpus of the same csv files that was built when other files of them were there."""
+    """A sentence for each complete corpus of the same csv files that was built when other files of them were there, or
+    before a correction that concerns the archive."""
     own = folder_of(spec, key_of(spec, inventory, limit))
-    return [
-        f"{folder} {_then_and_now(other, inventory)}: it stays as it is, and {own} is built beside it"
+    found = {
+        folder: _then_and_now(other, inventory)
         for folder, other in _of_these_tables(spec, inventory.index, inventory.corrections, files, limit)
+    }
+    if inventory.corrections:
+        before = f"is of a time before this was so: {', '.join(inventory.corrections)}"
+        found |= {folder: before for folder, _ in _of_these_tables(spec, inventory.index, (), files, limit)}
+    return [
+        f"{folder} {why}: it stays as it is, and {own} is built beside it"
+        for folder, why in found.items()
         if folder != own
     ]
 

@@ -9,6 +9,7 @@ from datasets_io.build.shards import FORMAT, ORDERS
 from datasets_io.fingerprint import added, fingerprint, hashed_fields
 from datasets_io.pixels.grey import VERSION as PIXELS_VERSION
 from datasets_io.pixels.grey import PixelSpec
+from datasets_io.sources.reading.archive import is_stray
 from datasets_io.sources.registry import SourceOptions, get_source
 from datasets_io.untrusted import open_regular, printable
 
@@ -92,9 +93,12 @@ def _index_digests(spec: BuildSpec, raw: Path) -> dict[str, str]:
 
 
 def _sha256(path: Path) -> str:
-    """Of a file; of a folder, whose files are an archive's list together, over their names and digests."""
+    """Of a file; of a folder, whose files are an archive's list together, over their names and digests.
+
+    What a file manager leaves in a folder that somebody looks at (.DS_Store, ._names, Thumbs.db) is no part of it.
+    """
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file())
+        files = sorted(file for file in path.iterdir() if file.is_file() and not is_stray(file.name))
         lines = "".join(f"{file.name}\n{_sha256(file)}\n" for file in files)
         return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
     with open_regular(path) as stream:

@@ -144,7 +144,7 @@ def _region(name: str, finding: str, mask: Any, split: str, path: Path) -> Regio
         if not (0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE):
             raise ValueError(f"its size is {rows} x {columns} pixels")
         runs = runs_from_text(mask["counts"], rows * columns)
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:  # the last one of Infinity
         raise ArchiveError(
             f"{path}: the mask {finding!r} of {name!r} cannot be read ({error}): copy the file again"
         ) from error

@@ -17,6 +17,7 @@ from datasets_io.sources.reading.archive import (
     LABEL_CODES,
     find_file,
     is_below,
+    is_stray,
     label_code,
     read_header,
     read_table,
@@ -206,7 +207,8 @@ def _test_records(raw: Path, places: dict[str, str], path: Path) -> Iterator[Rec
                 raise ArchiveError(f"{path} line {line}: study {row['Study']!r} leaves the archive")
             folder = raw / _place(study, places)
             # A study that is not on the disk gives the name its image would have, which the build then finds absent.
-            names = sorted(image.name for image in folder.glob("*.jpg")) if is_below(raw, folder) else []
+            images = folder.glob("*.jpg") if is_below(raw, folder) else ()
+            names = sorted(image.name for image in images if not is_stray(image.name))
             for name in names or ["view1_frontal.jpg"]:
                 yield _record(row, f"{study}/{name}", "test", read_by, (path, line))
         else:

@@ -147,7 +147,7 @@ def notes(raw: Path, options: RsnaOptions) -> list[str]:
     if not find_file(raw, (CLASSES,)):
         found.append(f"{CLASSES} is not there: no_finding is blank")
     names = _nih_names(raw, options)
-    images = _targets(raw / LABELS)
+    images = _targets(index_files(raw, options)[0])
     if unknown := sum(image not in names for image in images):
         reason = f"{MAPPING} is not there" if not names else f"{MAPPING} does not name them"
         found.append(

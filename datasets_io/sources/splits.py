@@ -83,10 +83,21 @@ def case_notes(split_of: Mapping[str, str], named: bool = True) -> list[str]:
 
 
 def one_form(patient_id: str) -> str:
-    """An id without what differs between programs that write it: Unicode form, blanks, zeros of whole numbers."""
-    text = " ".join(unicodedata.normalize("NFKC", patient_id).split())
+    """An id without what differs between programs that write it: Unicode form, blanks, zeros of whole numbers,
+    characters that cannot be seen, such as soft hyphens, and the dashes that a word processor makes of a hyphen."""
+    text = "".join(map(_as_seen, unicodedata.normalize("NFKC", patient_id)))
+    text = " ".join(text.split())
     number = re.fullmatch(r"0*(\d+?)(?:\.0*)?", text)
     return number[1] if number else text
+
+
+def _as_seen(letter: str) -> str:
+    kind = unicodedata.category(letter)
+    if kind == "Pd" or letter == "\u2212":
+        return "-"
+    # Marks of no width that Unicode does not count among the format characters.
+    unseen = kind == "Cf" or "\ufe00" <= letter <= "\ufe0f" or letter in "\u034f\u115f\u1160\u3164\uffa0"
+    return "" if unseen else letter
 
 
 def _alike(split_of: Mapping[str, str], form: Callable[[str], str]) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Where do the reports of MIMIC-CXR lie, and what is said where they do not?"""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -98,7 +98,8 @@ def _is_report_table(name: str) -> bool:
 def read_reports(root: Path, studies: Sequence[Study]) -> dict[Study, tuple[str | None, str | None]]:
     """Study -> (findings, impression). All reports may be absent (the JPG tree), or next to none.
 
-    Raises ArchiveError where some are missing and some not, or one cannot be read or is a link out of the folder.
+    Raises ArchiveError where some are missing and some not, many have no text, or one cannot be read or is a link out
+    of the folder.
     """
     inside = f"{os.path.realpath(root)}{os.sep}"
     with ThreadPoolExecutor(READERS) as pool:
@@ -110,10 +111,24 @@ def read_reports(root: Path, studies: Sequence[Study]) -> dict[Study, tuple[str 
             f"{len(missing)} of {len(studies)} reports are missing below {root} (e.g. {study_folder(missing[0])}.txt):"
             " finish unpacking mimic-cxr-reports.zip, or take all reports away to build without them"
         )
+    _check_text(root, {study: text for study, text in zip(studies, texts, strict=True) if text is not None})
     return {
         study: (None, None) if text is None or study[1] in STUDIES_WITHOUT_SECTIONS else sections_of(text)
         for study, text in zip(studies, texts, strict=True)
     }
+
+
+def _check_text(root: Path, texts: Mapping[Study, str]) -> None:
+    """Raises ArchiveError where more reports are there without a text than may be missing.
+
+    Zero bytes are what a copy that stopped leaves, or UTF-16, in which no heading would be found.
+    """
+    bad = [study for study, text in texts.items() if not text.strip() or "\0" in text]
+    if len(bad) > MAX_MISSING_REPORTS * len(texts):
+        raise ArchiveError(
+            f"{len(bad)} of {len(texts)} reports below {root} are empty or have zero bytes (e.g."
+            f" {study_folder(bad[0])}.txt), so they are no text as it is in mimic-cxr-reports.zip: unpack it again"
+        )
 
 
 def _read_report(path: Path, inside: str) -> str | None:

@@ -54,6 +54,11 @@ def is_own_file(raw: Path, path: Path) -> bool:
     return True
 
 
+def is_stray(name: str) -> bool:
+    """Whether a file is one that a file manager leaves in a folder: .DS_Store, ._view1_frontal.jpg, Thumbs.db."""
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini")
+
+
 def is_below(raw: Path, path: Path) -> bool:
     """Whether a path is below the folder when all links in both are followed."""
     # The empty part adds a separator at the end, so that /data/raw2 is not below /data/raw.
@@ -128,7 +133,8 @@ class _Reader:
             return next(self._rows, None)
         except csv.Error as error:
             line = self._rows.line_num + self._skipped
-            raise ArchiveError(f"{self._path} line {line} cannot be read ({error}): copy it again") from error
+            mend = "is a quote not closed there?" if "field larger" in str(error) else "copy it again"
+            raise ArchiveError(f"{self._path} line {line} cannot be read ({error}): {mend}") from error
 
 
 def _delimiter(header: str, columns: tuple[str, ...]) -> str:

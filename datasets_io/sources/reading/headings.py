@@ -67,8 +67,15 @@ _PART = re.compile(
     r"skeletal|soft tissues?|chest wall|diaphragm|abdomen|lines|tubes|devices|vessels|vascular|aorta|spine|thorax)\b"
 )
 _NAMES = sorted((*_MAIN, *_OTHER), key=len, reverse=True)  # the longest first: "findings and impression"
-_NAME = "|".join(re.escape(name).replace(r"\ ", " +").replace("/", " */ *") for name in _NAMES)
-_MAIN_NAME = "|".join(re.escape(name).replace(r"\ ", " +") for name in sorted(_MAIN, key=len, reverse=True))
+
+
+def _written(name: str) -> str:
+    """A pattern of a name with any blanks in it. Never two runs of blanks in a row, which take time squared to fail."""
+    return re.sub(r"(?:\\ )+", " +", re.sub(r"(?:\\ )*/(?:\\ )*", " */ *", re.escape(name)))
+
+
+_NAME = "|".join(map(_written, _NAMES))
+_MAIN_NAME = "|".join(map(_written, sorted(_MAIN, key=len, reverse=True)))
 # What may stand before a name at the start of a line: blanks, bullets, the marks of markdown.
 _BEFORE = r"[ \t>*_#•-]*"
 _AT_LINE_START = re.compile(

@@ -164,6 +164,17 @@ def test_rsna_rows_are_boxes_and_the_mapping_gives_nih_ids_and_patients(tmp_path
     assert "count as a patient" not in notes("rsna_pneumonia", raw)
 
 
+def test_rsna_labels_in_a_folder_of_their_own_name_are_read_to_the_end(tmp_path):
+    """As some programs unpack Kaggle's zip files; the notes of the manifest come last."""
+    raw = made_up("rsna_pneumonia", tmp_path)
+    labels = raw / rsna_pneumonia.LABELS
+    flat = notes("rsna_pneumonia", raw)
+    labels.rename(tmp_path / "labels")
+    labels.mkdir()
+    (tmp_path / "labels").rename(labels / labels.name)
+    assert len(read("rsna_pneumonia", raw)) == 30 and notes("rsna_pneumonia", raw) == flat
+
+
 def test_rsna_without_its_other_files_says_what_is_not_known(tmp_path):
     raw = made_up("rsna_pneumonia", tmp_path / "raw", "defects")
     records = read("rsna_pneumonia", raw)
@@ -359,7 +370,10 @@ def test_a_changed_reading_and_masks_that_arrive_later_are_another_archive(name,
     assert len({whole, without, data_key(spec, raw)}) == 3
     shutil.copytree(tmp_path / "later", raw / masks, dirs_exist_ok=True)
     assert data_key(spec, raw) == whole
-    next((raw / "ClinicalReadings").glob("*.txt")).write_text("Patient's Sex: M")
+    for stray in (".DS_Store", "Thumbs.db", "desktop.ini", "._CHNCXR_0001_0.txt"):
+        (raw / "ClinicalReadings" / stray).write_text("of whoever looked into the folder")
+    assert data_key(spec, raw) == whole
+    next((raw / "ClinicalReadings").glob("[CM]*.txt")).write_text("Patient's Sex: M")
     assert data_key(spec, raw) != whole
 
 
@@ -404,6 +418,7 @@ def test_chexlocalize_without_val_or_with_folders_of_chexpert(tmp_path):
         (lambda masks: masks["Airspace Opacity"].update(counts="7"), "its counts fill 7 pixels"),
         (lambda masks: masks["Airspace Opacity"].update(size=[10]), "cannot be read"),
         (lambda masks: masks["Airspace Opacity"].update(size=[1 << 20, 1 << 20]), "its size is"),
+        (lambda masks: masks["Airspace Opacity"].update(size=[float("inf"), 10]), "cannot be read"),
         (lambda masks: masks["Airspace Opacity"].pop("counts"), "cannot be read"),
         (lambda masks: masks.update(Gallstone=masks["Edema"]), "the mask 'Gallstone' of"),
     ],

@@ -1,5 +1,6 @@
 """CheXpert: which rows are frontal, where the test set lies and how its labels are named, and which keys that moves."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from datasets_io.build.spec import _key
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources import chexpert
 from datasets_io.sources.chexpert import COLUMNS, FRONTAL_CODES, TEST_COLUMNS, TEST_IN_BATCHES, ChexpertOptions
+from datasets_io.sources.registry import SOURCES
 from datasets_io.storage.files import Files
 from trainables.evaluation.dataset import LATERAL_VIEWS
 
@@ -83,6 +85,20 @@ def test_only_an_archive_with_such_rows_gets_another_key(view, moves, tmp_path):
     assert not changed or moves or view[0] == "Lateral", "a record that changes needs another key"
 
 
+def test_a_corpus_of_before_a_correction_is_named_beside_the_new_one(tmp_path, monkeypatch):
+    raw, files, said = archive(tmp_path / "raw", [("Frontal", "LL")]), Files(str(tmp_path / "storage")), []
+    with monkeypatch.context() as earlier:
+        earlier.setitem(SOURCES, "chexpert", replace(SOURCES["chexpert"], corrections=lambda raw, options: ()))
+        before = build(SPEC, raw, files, say=said.append).key
+    after = build(SPEC, raw, files, say=said.append).key
+    assert said == [
+        f"data/chexpert-{before} is of a time before this was so: {FRONTAL_CODES}: it stays as it is, and"
+        f" data/chexpert-{after} is built beside it"
+    ]
+    build(SPEC, raw, files, say=said.append)
+    assert len(said) == 1
+
+
 def test_views_of_test_studies_are_listed_where_a_batch_has_them(tmp_path):
     batch = tmp_path / "apart" / "CheXpert-v1.0 batch 1 (validate & csv)"
     studies = [(f"CheXpert-v1.0/test/patient{number}/study1", *LABELS) for number in (64741, 64742, 64743)]
@@ -92,6 +108,7 @@ def test_views_of_test_studies_are_listed_where_a_batch_has_them(tmp_path):
         write(top / "groundtruth.csv", ("Study", *COLUMNS), studies)
         for name in ("64741/study1/view1_frontal", "64741/study1/view2_lateral", "64742/study1/view1_frontal"):
             image(top / f"test/patient{name}.jpg")
+        (top / "test/patient64741/study1/._view1_frontal.jpg").write_bytes(b"of a Mac")
         found[raw.name] = [record for record in read(raw) if record.split == "test"]
         assert [(raw / record.path).is_file() for record in found[raw.name]] == [True] * 3 + [False]
     assert [r.image_id for r in found["apart"]] == [r.image_id for r in found["merged"]]

@@ -223,3 +223,21 @@ def test_several_copies_of_chestxray14_are_not_guessed_between(tmp_path):
     shutil.move(tmp_path / "own" / "images", raw)
     assert {r.path.split("/")[0] for r in read("nih_cxr14", raw)} == {"images"}, "the archive's own come first"
     assert nih_cxr14.notes(raw, NihOptions()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", bytes(300), "x\n IMPRESSION: normal.\n".encode("utf-16")])
+def test_reports_that_are_there_without_a_text_are_not_studies_without_an_impression(content, tmp_path):
+    """As a copy that stopped leaves them; in UTF-16 no heading is found. One of a hundred may be so."""
+    raw = write_mimic(tmp_path / "raw", 100)
+    reports = sorted(raw.rglob("s*.txt"))
+    reports[0].write_bytes(content)
+    assert len(impressions(raw)) == 99
+    reports[1].write_bytes(content)
+    with pytest.raises(
+        ArchiveError, match=r"2 of 100 reports below .* are empty or have zero bytes \(e\.g\. files/p10"
+    ):
+        impressions(raw)
+    for report in reports:
+        report.write_bytes(content)
+    with pytest.raises(ArchiveError, match="100 of 100 reports"):
+        impressions(raw)

@@ -41,6 +41,16 @@ def test_a_patient_in_two_splits_is_an_error_with_an_example():
         check_splits([record("1", "dev")])
 
 
+@pytest.mark.parametrize(
+    "other", ["P\u00ad-1", "P-\u200d1", "P\u20101", "P\u20131", "P\u22121", "P-1\ufe0e", "P-1\u034f"]
+)
+def test_an_id_with_what_cannot_be_seen_is_the_same_id(other):
+    """Soft hyphens, joiners and variation selectors have no width; word processors make dashes of hyphens."""
+    with pytest.raises(ArchiveError, match="1 of 2 patients have the id of another one"):
+        check_splits([record("P-1", "train"), record(other, "test")])
+    check_splits([record("P-1", "train"), record(other, "train"), record("P1", "test"), record("P-2", "val")])
+
+
 def test_a_share_is_the_first_64_bits_of_the_hash_as_a_fraction():
     digest = hashlib.sha256(b"stream\np1").digest()
     share = hash_share("p1", "stream")

@@ -202,3 +202,10 @@ def test_a_label_in_words_is_refused_with_what_to_write(text, hint):
     with pytest.raises(ArchiveError, match=f"line 7: label mass is '{text}'; allowed: 1, 0, -1.*{hint}"):
         label_code(text, Path("images.csv"), 7, "mass")
     assert [label_code(text, Path("t"), 1, "mass") for text in ("1.0", " 0", "-1", "")] == [1, 0, -1, None]
+
+
+def test_a_quote_that_is_not_closed_is_named_as_one(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('path,report\na,"Clear.\n' + "b,c\n" * 50_000)
+    with pytest.raises(ArchiveError, match=r"line \d+ cannot be read .*is a quote not closed"):
+        list(read_table(path, ("path",)))
