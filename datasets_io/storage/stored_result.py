@@ -8,6 +8,8 @@ from typing import Annotated, Any, Required
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from datasets_io.untrusted import printable
+
 MOST = 1 << 53  # of a count: the largest whole number that every reader of JSON has exactly
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -73,8 +75,13 @@ def checked_result(content: Any) -> dict[str, Any]:
     try:
         return dict(_RESULT.validate_python(content))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"])) or "it"
-        value = repr(first.get("input"))
-        shown = f" ({value[:40]}{'...' if len(value) > 40 else ''})" if first["type"] != "missing" else ""
-        raise ValueError(f"{place}{shown}: {first['msg']}") from error
+        raise ValueError(first_problem(error)) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Which value is wrong, and how; the first of them."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(map(str, first["loc"])) or "it"
+    value = repr(first.get("input"))
+    shown = f" ({value[:40]}{'...' if len(value) > 40 else ''})" if first["type"] != "missing" else ""
+    return printable(f"{place[:200]}{shown}: {first['msg']}")
