@@ -80,7 +80,7 @@ class Manifest:
 
     @staticmethod
     def from_json(text: str | bytes) -> "Manifest":
-        """Raises ValueError where the text is not a manifest, has values of another kind or another fingerprint; NewerSchema."""
+        """Raises ValueError where the text is no manifest, or its fingerprint is not its own, and NewerSchema."""
         try:
             value = parsed(text)
             check_schema(value, MANIFEST_SCHEMA, MANIFEST)

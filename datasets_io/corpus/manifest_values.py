@@ -1,4 +1,4 @@
-"""Which values may a manifest.json have? Whoever can write to a storage can write anything: kinds and ranges are checked.
+"""Which values may a manifest.json have? Whoever can write to a storage can write anything: kinds are checked.
 
 Only what is there: which counts a command needs, it says itself.
 """
@@ -94,7 +94,7 @@ _MANIFEST = TypeAdapter(ManifestValues)
 
 
 def parsed(text: str | bytes) -> Any:
-    """As json.loads. Raises ValueError, too, for numbers that JSON does not have and for what is too deep to be read."""
+    """As json.loads. Raises ValueError, too, for numbers that JSON does not have and for what is too deep."""
     try:
         value = json.loads(text, parse_constant=_no_number)
     except RecursionError as error:

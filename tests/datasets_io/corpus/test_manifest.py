@@ -124,7 +124,10 @@ def test_what_no_parser_likes_is_one_sentence(text):
 def test_lists_within_lists_and_numbers_that_json_does_not_have_are_refused_anywhere(manifest):
     text = manifest.to_json()
     deep = "[" * 60 + "]" * 60
-    for other in (text.replace('"image_size": 16\n', f'"image_size": {deep}\n'), text.replace(": 16\n", ": Infinity\n")):
+    for other in (
+        text.replace('"image_size": 16\n', f'"image_size": {deep}\n'),
+        text.replace(": 16\n", ": Infinity\n"),
+    ):
         assert other != text
         with pytest.raises(ValueError, match=r"lists within lists|no number of JSON"):
             Manifest.from_json(other)
