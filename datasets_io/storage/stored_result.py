@@ -8,8 +8,6 @@ from typing import Annotated, Any, Required
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from datasets_io.untrusted import printable
-
 MOST = 1 << 53  # of a count: the largest whole number that every reader of JSON has exactly
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -84,4 +82,4 @@ def first_problem(error: ValidationError) -> str:
     place = ".".join(map(str, first["loc"])) or "it"
     value = repr(first.get("input"))
     shown = f" ({value[:40]}{'...' if len(value) > 40 else ''})" if first["type"] != "missing" else ""
-    return printable(f"{place[:200]}{shown}: {first['msg']}")
+    return f"{repr(place[:200])[1:-1]}{shown}: {first['msg']}"  # repr: a name in it may have control characters
