@@ -144,7 +144,9 @@ class ReadStore:
         path = f"{folder}/{FAILED}"
         try:
             value = json.loads(self.files.read(path))
-            return {"error": str(value["error"]), "traceback": str(value.get("traceback", ""))}
+            texts = str(value["error"]), str(value.get("traceback", ""))
+            # Earlier versions have written them as they came.
+            return dict(zip(("error", "traceback"), map(without_secrets, texts), strict=True))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
