@@ -30,6 +30,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def printable_lines(text: str) -> str:
+    """As printable, and line ends stay."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def sentence(text: str) -> str:
     """As printable, and no longer than LONGEST: what is left out in the middle is counted."""
     shown = printable(text)

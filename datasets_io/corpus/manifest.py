@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from datasets_io.corpus.manifest_values import check_values, parsed
 from datasets_io.fingerprint import fingerprint
 from datasets_io.schema import NEGATIVE, PIXEL_RULES, POSITIVE, SPLITS, UNCERTAIN, Record
 from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
@@ -79,18 +80,19 @@ class Manifest:
 
     @staticmethod
     def from_json(text: str | bytes) -> "Manifest":
-        """Raises ValueError where the text is not a manifest or its fingerprint is not its own, NewerSchema."""
+        """Raises ValueError where the text is no manifest, or its fingerprint is not its own, and NewerSchema."""
         try:
-            value = json.loads(text)
+            value = parsed(text)
             check_schema(value, MANIFEST_SCHEMA, MANIFEST)
             value.pop(SCHEMA_VERSION, None)
+            check_values(value)
             # JSON knows no tuples; a frozen manifest has nothing else.
             value["shards"] = tuple(
                 Shard(**{**shard, "row_groups": tuple(shard["row_groups"])}) for shard in value["shards"]
             )
             value["findings"], value["notes"] = tuple(value["findings"]), tuple(value["notes"])
             manifest = Manifest(**value)
-        except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a {MANIFEST} of this version ({error}): build the corpus again") from error
         if manifest.fingerprint != corpus_fingerprint(manifest.key, manifest.shards):
             raise ValueError(f"{MANIFEST} was changed by hand: its fingerprint does not fit its shards; build it again")

@@ -74,8 +74,13 @@ def checked_result(content: Any) -> dict[str, Any]:
     try:
         return dict(_RESULT.validate_python(content))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"])) or "it"
-        value = repr(first.get("input"))
-        shown = f" ({value[:40]}{'...' if len(value) > 40 else ''})" if first["type"] != "missing" else ""
-        raise ValueError(f"{place}{shown}: {first['msg']}") from error
+        raise ValueError(first_problem(error)) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Which value is wrong, and how; the first of them."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(map(str, first["loc"])) or "it"
+    value = repr(first.get("input"))
+    shown = f" ({value[:40]}{'...' if len(value) > 40 else ''})" if first["type"] != "missing" else ""
+    return f"{repr(place[:200])[1:-1]}{shown}: {first['msg']}"  # repr: a name in it may have control characters

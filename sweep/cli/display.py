@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from datasets_io.storage.secrets import without_secrets
+from datasets_io.untrusted import printable_lines
 from sweep.cli.signals import INTERRUPTS
 
 PLAIN_EVERY_SECONDS = 10.0
@@ -51,14 +52,14 @@ class Display:
             self.console.width = max(self.console.width, PIPE_WIDTH)  # a pipe has no edge to fit
         self.live: Live | None = None
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[unit]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
         )
         self.bars: dict[str, TaskID] = {}
@@ -82,12 +83,16 @@ class Display:
             self.live.__exit__(kind, error, trace)
 
     def say(self, text: str) -> None:
-        """Print a line, above the bars, without secrets. text: with rich's markup; escape() what may hold brackets."""
+        """Print a line, above the bars, without secrets and without what a terminal would obey.
+
+        text: with rich's markup; escape() what may hold brackets.
+        """
+        text = printable_lines(without_secrets(text))
         try:
             Text.from_markup(text)
         except MarkupError:  # somebody's path or name has brackets: to be shown as it is
             text = escape(text)
-        self.console.print(without_secrets(text), highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
             sys.stdout.flush()  # a pipe is read as the work goes on
 
@@ -123,10 +128,17 @@ class Display:
 
 
 def rich_table(table: TableRows) -> Table:
-    """A table for rich: the first column to the left, the others to the right."""
-    shown = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    """A table for rich: the first column to the left, the others to the right. Its texts are shown as they are."""
+    shown = Table(
+        title=_as_is(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for i, name in enumerate(table.header):
-        shown.add_column(name, justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
+        shown.add_column(_as_is(name), justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
     for row in table.rows:
-        shown.add_row(*map(escape, row))
+        shown.add_row(*map(_as_is, row))
     return shown
+
+
+def _as_is(text: str) -> str:
+    """A name of a study or an archive: its brackets are no markup, and its control characters are written out."""
+    return escape(printable_lines(without_secrets(text)))

@@ -15,6 +15,7 @@ import typer
 from datasets_io.storage.files import is_passing
 from datasets_io.storage.schema_version import NewerSchema
 from datasets_io.storage.secrets import without_secrets
+from datasets_io.untrusted import printable_lines
 from sweep.cli.signals import EXIT_INTERRUPTED, INTERRUPTS
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_SOME_UNFIT = 0, 2, 3, 4
@@ -110,9 +111,13 @@ def command_of(module: str) -> str:
 
 def _print_without_secrets(kind: type[BaseException], error: BaseException, trace: TracebackType | None, /) -> None:
     """As sys.excepthook: a traceback of a fault of the program."""
-    print(without_secrets("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+    print(
+        printable_lines(without_secrets("".join(traceback.format_exception(kind, error, trace)))),
+        end="",
+        file=sys.stderr,
+    )
 
 
 def _exit(sentence: str, code: int) -> NoReturn:
-    typer.echo(without_secrets(sentence), err=True)
+    typer.echo(printable_lines(without_secrets(sentence)), err=True)
     raise typer.Exit(code) from None

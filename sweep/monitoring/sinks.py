@@ -10,7 +10,7 @@ from typing import Protocol
 from rich.markup import escape
 
 from datasets_io.storage.files import file_in_the_way
-from datasets_io.storage.secrets import remember_secrets
+from datasets_io.storage.secrets import remember_secrets, without_secrets
 from sweep.monitoring.mlflow_runs import MlflowRuns
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.tensorboard_live import LiveTensorBoard
@@ -43,6 +43,10 @@ class SinkOptions:
 
     def check(self) -> None:
         """Raise ValueError before any work for what cannot be had."""
+        if self.tensorboard is not None and "://" in self.tensorboard:  # a folder `s3:` would be made, key and all
+            raise ValueError(
+                f"--tensorboard {without_secrets(self.tensorboard)}: give a folder of this machine, no URI"
+            )
         if self.tensorboard is not None and (file := file_in_the_way(self.tensorboard)) is not None:
             raise ValueError(f"--tensorboard {self.tensorboard}: {file} is a file; give a folder")
         if self.mlflow is not None and find_spec("mlflow") is None:

@@ -1,12 +1,11 @@
 """The command: python -m sweep.report makes tables, sentences, figures and report.html from a storage alone."""
 
-import sys
 import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from sweep.cli.display import Display
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
 from sweep.cli.options import DEFAULT_STUDY, Command, Only, RawOfRun, StorageOfRun, StudyOfRun
@@ -14,8 +13,6 @@ from sweep.report.write import summary_lines, write_report
 from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import open_study
 from sweep.studies.bad_input import BadInput
-
-PIPE_WIDTH = 200  # columns where the output is no terminal
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -57,9 +54,9 @@ def report(
         folder.check()  # before minutes of reading, not after
         data = opened.read()
         paths = write_report(data, folder, quick)
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    display = Display()
     for line in summary_lines(data, paths, time.monotonic() - started):
-        console.print(line, highlight=False, soft_wrap=True)
+        display.say(line)
 
 
 if __name__ == "__main__":

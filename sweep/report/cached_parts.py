@@ -6,6 +6,7 @@ file, so that a part is used again only where both still fit.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,8 @@ from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import Snapshot
 
 INDEX, FIGURES = "extras.json", "figures"
+# What no figure of ours has, and a browser would run that opens the file by itself.
+_ACTIVE = re.compile(rb"<script|<foreignobject|<iframe|<!entity|javascript:|\son\w+\s*=", re.IGNORECASE)
 QUICK = "Left out, since the report was made with --quick."
 QUICK_STATISTICS = "Left out with --quick: intervals over patients, AUPRC, calibration and subgroups."
 
@@ -157,6 +160,6 @@ def _drawing(figure: Mapping[str, Any], folder: ReportFolder, index: Mapping[str
     if figure["missing"] is not None:
         return not_drawn(figure["name"], figure["title"], figure["missing"])
     svg, png = (_unchanged(folder, index, f"{FIGURES}/{figure['name']}.{ending}") for ending in ("svg", "png"))
-    if svg is None or png is None:
+    if svg is None or png is None or _ACTIVE.search(svg):
         return None
     return Drawing(figure["name"], figure["title"], figure["caption"], svg.decode(), png, figure["numbers"], None)

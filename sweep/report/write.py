@@ -98,12 +98,12 @@ def summary_lines(data: Snapshot, paths: Mapping[str, str], seconds: float) -> l
     """The last lines that a command prints, with the markup of rich. seconds: since it began."""
     counts: Counter[str] = Counter(result.status for result in data.results)
     lines = [
-        f"{counts[Status.DONE]} of {len(data.results)} cells done in {seconds:.0f} s; report: {paths['report.html']}; "
-        f"for a terminal: {paths['report.md']}"
+        f"{counts[Status.DONE]} of {len(data.results)} cells done in {seconds:.0f} s; report: "
+        f"{escape(paths['report.html'])}; for a terminal: {escape(paths['report.md'])}"
     ]
     part = part_of(data.study, data.plan)
-    notes = tuple(map(escape, unfit_notes(data))) + notes_of(data.study, data.results, data.encoders)
-    lines += [f"note: {note}" for note in ((part,) if part else ()) + notes]
+    notes = (*unfit_notes(data), *notes_of(data.study, data.results, data.encoders))
+    lines += [f"note: {escape(note)}" for note in ((part,) if part else ()) + notes]
     # A row that does not fit is named above, and --retry-failed would not mend it.
     left_out = {name for name, failure in data.failures.items() if failure["error"].startswith(UNFIT)}
     keys = {cell.key for cell in data.plan.cells if left_out & {str(cell.encoder), str(cell)}} if left_out else set()
@@ -114,7 +114,7 @@ def summary_lines(data: Snapshot, paths: Mapping[str, str], seconds: float) -> l
     if failed or missing:
         lines.append(
             f"[red]{failed} cells failed, {missing} are missing[/red]; "
-            f"why: {paths['failures.json']}; try them again with --retry-failed"
+            f"why: {escape(paths['failures.json'])}; try them again with --retry-failed"
         )
     return lines + damage_lines(data.damage.values())
 

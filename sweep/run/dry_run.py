@@ -47,11 +47,11 @@ def print_plan(
     counts = {}
     for label, data in plans.items():
         counts[label] = _counts(label, data, built, study)
-        display.say(_data_line(label, data, counts[label]))
+        display.say(escape(_data_line(label, data, counts[label])))
         for sentence in data.beside:
-            display.say(f"    note: {sentence}")
+            display.say(f"    note: {escape(sentence)}")
     for names, line in input_lines(study):
-        display.say(f"  images of {names}: {line}")
+        display.say(f"  images of {escape(names)}: {escape(line)}")
     for line in (*_plan_lines(plan, left), *_damage_lines((*sources.damage, *damaged))):
         display.say(line)
     found = preflight(study, left, store, display, keep=False)

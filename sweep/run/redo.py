@@ -67,7 +67,7 @@ def settle(store: Store, redo: Redo) -> list[str]:
     store.files.remove(_kept(redo.cell))
     if redo.before is None:
         return [f"{redo.cell}: computed; there was no earlier result"]
-    old, new = redo.before.result["macro_auroc"], after.result["macro_auroc"]
+    old, new = redo.before.result.get("macro_auroc"), after.result.get("macro_auroc")
     same = _predictions(redo.before) == _predictions(after)
     if same and old == new:
         return [f"{redo.cell}: computed again and equal: macro AUROC {new}, the same predictions to the last bit"]
@@ -78,8 +78,10 @@ def settle(store: Store, redo: Redo) -> list[str]:
     ]
 
 
-def _predictions(artefacts: Artefacts) -> str:
-    return artefacts.result["files"]["predictions.parquet"]["sha256"]
+def _predictions(artefacts: Artefacts) -> str | None:
+    """Their SHA-256; None of a result from elsewhere that has none."""
+    entry = artefacts.result["files"].get("predictions.parquet")
+    return entry and entry["sha256"]
 
 
 def restore_interrupted(store: Store) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sweep.statistics.combined_test import ErrorPart
+from sweep.store.csv_files import csv_value
 from sweep.store.records import Place
 
 Pair = tuple[str, str, int, str, str]  # dataset, protocol, label_percent, first, second
@@ -46,4 +47,5 @@ def over_patients_of(files: Mapping[str, str]) -> OverPatients:
 
 
 def _lines(files: Mapping[str, str], name: str) -> Iterator[dict[str, str]]:
-    return csv.DictReader(io.StringIO(files.get(name, ""), newline=""))
+    for line in csv.DictReader(io.StringIO(files.get(name, ""), newline="")):
+        yield {column: csv_value(value) for column, value in line.items()}

@@ -6,6 +6,8 @@ from rich.console import Group
 from rich.markup import escape
 from rich.text import Text
 
+from datasets_io.storage.secrets import without_secrets
+from datasets_io.untrusted import printable_lines
 from sweep.cli.display import rich_table
 from sweep.status.eta import duration_text
 from sweep.status.status import Counts, StudyStatus
@@ -38,7 +40,7 @@ def render(status: StudyStatus) -> Group:
         lines.append(f"         and {more} more that are damaged; --json has them all")
     lines += [f"note: {escape(note)}" for note in status.notes]
     # Names and errors were escaped above: a `[` of theirs must not be taken for markup.
-    text = [Text.from_markup(line, overflow="fold") for line in lines if line]
+    text = [Text.from_markup(printable_lines(without_secrets(line)), overflow="fold") for line in lines if line]
     return Group(*text, *(rich_table(table) for table in status.tables))
 
 

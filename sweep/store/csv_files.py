@@ -2,11 +2,15 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 from sweep.store.records import CellResult
 from sweep.store.status_names import Status
 
+# What spreadsheets take for a formula: names of methods and findings may come from anywhere. A number is none, nor is a
+# sign alone.
+_FORMULA = re.compile(r"[=@\t\r]|[+\-](?![\d.]*$)")
 Value = str | int | float | None
 
 # New columns come last, so that whoever reads columns by number still finds them.
@@ -97,13 +101,25 @@ def findings_rows(results: Iterable[CellResult]) -> list[tuple[Value, ...]]:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """CSV with a line feed after each row; floats in the shortest form that reads back equal, None empty."""
+    """CSV with a line feed after each row; floats in the shortest form that reads back equal, None empty.
+
+    A text that a spreadsheet would compute, such as `=cmd|...`, has an apostrophe before it: see `csv_value`.
+    """
     # newline="": the writer ends its rows itself, and Python would make them two line ends on some systems.
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerow(map(_inert, header))
+    writer.writerows(map(_inert, row) for row in rows)
     return stream.getvalue()
+
+
+def csv_value(text: str) -> str:
+    """A text as it was before `csv_text` wrote it."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
+
+
+def _inert(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def results_csv(results: Iterable[CellResult]) -> str:

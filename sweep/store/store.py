@@ -15,6 +15,7 @@ from datasets_io.storage.artefacts import (
     CorruptArtefact,
     damages,
     is_done,
+    move_to_quarantine,
     open_artefacts,
     quarantine,
 )
@@ -27,6 +28,7 @@ ENCODERS, CELLS, REPORTS, RAW, LOGS = "encoders", "cells", "reports", "raw", "ra
 TRAINING_FREE = "training_free"
 SUPERSEDED = "superseded"  # results of cells that are being computed again, by the name of the cell's folder
 ATTEMPTS = "attempts.json"  # as trainables/pretraining/encoder_job.py writes it, whose import would take seconds
+CELL_FIELDS = ("findings", "macro_auroc")  # of each result.json of a cell
 BIG_READERS = 4  # at once, of whole encoders: each has up to half a gigabyte
 
 
@@ -50,9 +52,8 @@ class ReadStore:
         if not uri.strip():
             raise ValueError("--storage is empty; give a folder or a URI such as s3://bucket/radsweep")
         if found := re.match("([a-z][a-z0-9]+):/(?!/)(.*)", uri):  # one slash: pyarrow would take it for a folder
-            raise ValueError(
-                f"--storage {uri!r} is no URI; did you mean {without_secrets(f'{found[1]}://{found[2]}')!r}?"
-            )
+            meant = without_secrets(f"{found[1]}://{found[2]}")
+            raise ValueError(f"--storage {meant.replace('://', ':/', 1)!r} is no URI; did you mean {meant!r}?")
         self.files = ReadFiles(uri)
         self.uri = uri if "://" in uri else self.files.root  # for other processes: it may hold a password
         self.shown = self.files.shown if "://" in uri else self.files.root
@@ -114,6 +115,8 @@ class ReadStore:
             return None
         except CorruptArtefact as error:
             return Damage(name_of(folder), folder, error.what, RUN_AGAIN)
+        if (lacking := _lacking(artefacts)) is not None:
+            return Damage(name_of(folder), folder, lacking, RUN_AGAIN)
         # A cut file has another size, which the listing tells at no cost; changed bytes show only when all are read.
         in_full = _in_full(artefacts, sizes)
         if in_full and not self.thorough:
@@ -141,7 +144,9 @@ class ReadStore:
         path = f"{folder}/{FAILED}"
         try:
             value = json.loads(self.files.read(path))
-            return {"error": str(value["error"]), "traceback": str(value.get("traceback", ""))}
+            texts = str(value["error"]), str(value.get("traceback", ""))
+            # Earlier versions have written them as they came.
+            return dict(zip(("error", "traceback"), map(without_secrets, texts), strict=True))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -171,6 +176,9 @@ class Store(ReadStore):
         except CorruptArtefact:
             quarantine(self.files, folder)
             return None
+        if (lacking := _lacking(artefacts)) is not None:
+            move_to_quarantine(self.files, folder, lacking)
+            return None
         if _in_full(artefacts, sizes):
             return artefacts
         # quarantine reads the files themselves: None where they are whole, and only the listing was too old.
@@ -197,6 +205,14 @@ class Store(ReadStore):
 def name_of(folder: str) -> str:
     """`cells/clip-p0-chexpert-LP100-s0-0123456789ab` -> `clip-p0-chexpert-LP100-s0`."""
     return re.sub(r"-[0-9a-f]{12}$", "", folder.rpartition("/")[2])
+
+
+def _lacking(artefacts: Artefacts) -> str | None:
+    """What a cell's sealed result does not have, though every version has written it; None where nothing is lacking."""
+    if not artefacts.folder.startswith(f"{CELLS}/"):
+        return None
+    lacking = [field for field in CELL_FIELDS if field not in artefacts.result]
+    return f"{artefacts.folder}/{RESULT} has no {lacking[0]}" if lacking else None
 
 
 def _in_full(artefacts: Artefacts, sizes: Mapping[str, int]) -> bool:

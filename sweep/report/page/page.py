@@ -1,6 +1,7 @@
 """The report as one page: report.html holds its own style, script and data, and asks the network for nothing."""
 
 import base64
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,7 @@ def report_page(
         lstrip_blocks=True,
     )
     pages = page_tables(tables, per_finding, all_methods)
+    script = _script()
     value = _page_value(data, extras.statistics) | {"latex": {page.id: page.latex for page in pages}}
     return environment.get_template("page.html").render(
         study=data.study,
@@ -85,7 +87,8 @@ def report_page(
         layout=comparisons.summaries.layout,
         # Markup is not escaped: style, script and data are ours, and _json has escaped what is not.
         style=Markup((PAGE / "style.css").read_text()),
-        script=Markup(_script()),
+        script=Markup(script),
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=_json(value),
     )
 
@@ -146,14 +149,16 @@ def _failed(data: Snapshot) -> list[tuple[str, int, str]]:
 
 
 def _figure(drawing: Drawing) -> dict[str, Any]:
-    """What the template shows: the vector picture where it is small, else the raster one."""
+    """What the template shows: the vector picture where it is small, else the raster one.
+
+    As an image, not as an element: the file may come from a storage, and no script in an image runs.
+    """
     picture: Markup | None = None
     if drawing.missing is None:
-        if len(drawing.svg) <= LARGEST_SVG:
-            picture = Markup(drawing.svg)
-        else:
-            source = base64.b64encode(drawing.png).decode()
-            picture = Markup('<img alt="{}" src="data:image/png;base64,{}">').format(drawing.title, source)
+        small = len(drawing.svg) <= LARGEST_SVG
+        kind, content = ("svg+xml", drawing.svg.encode()) if small else ("png", drawing.png)
+        source = base64.b64encode(content).decode()
+        picture = Markup('<img alt="{}" src="data:image/{};base64,{}">').format(drawing.title, kind, source)
     return {
         "name": drawing.name,
         "title": drawing.title,

@@ -4,7 +4,8 @@ function parseCsv(text) {
   let row = [];
   for (const match of text.matchAll(/("(?:[^"]|"")*"|[^",\n]*)(,|\n|$)/g)) {
     if (match[0] === "" && match.index >= text.length) break;
-    row.push(match[1].startsWith('"') ? match[1].slice(1, -1).replaceAll('""', '"') : match[1]);
+    const value = match[1].startsWith('"') ? match[1].slice(1, -1).replaceAll('""', '"') : match[1];
+    row.push(value.replace(/^'(?=[=+\-@\t\r])/, ""));  // an apostrophe keeps spreadsheets from computing a name
     if (match[2] !== ",") { rows.push(row); row = []; }
   }
   return rows;

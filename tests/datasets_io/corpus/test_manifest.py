@@ -65,3 +65,69 @@ def test_counts_are_those_of_the_accepted_records():
     assert counts["findings"]["edema"] == {"positive": 0, "negative": 0, "uncertain": 2, "blank": 1}
     with pytest.raises(AssertionError, match="is not 6 records"):
         count_records(("mass", "edema"), records, num_records=6, num_rejects=2)
+
+
+def _set(value: dict, path: str, new: object) -> None:
+    *parents, last = path.split("/")
+    for name in parents:
+        value = value[int(name)] if isinstance(value, list) else value.setdefault(name, {})
+    value[last] = new
+
+
+@pytest.mark.parametrize(
+    ("path", "new"),
+    [
+        ("counts/rejects", "7"),
+        ("counts/images", -1),
+        ("counts/images", 10**30),
+        ("counts/splits", []),
+        ("counts/splits/train", {"images": [3]}),
+        ("counts/splits/train", {"patients": True}),
+        ("counts/findings", {"mass": {"positive": 1.5}}),
+        ("counts/pixels", {"rules": "3"}),
+        ("counts/reports", [1]),
+        ("shards/0/path", "../../other/00000.parquet"),
+        ("shards/0/path", "/etc/passwd"),
+        ("shards/0/path", "train\\..\\00000.parquet"),
+        ("shards/0/path", "train//00000.parquet"),
+        ("shards/0/path", "train/\x1b[2J.parquet"),
+        ("shards/0/split", "holdout"),
+        ("shards/0/row_groups", [2.0, 1]),
+        ("shards/0/sha256", "b"),
+        ("shards", {"a": 1}),
+        ("findings", ["mass", 7]),
+        ("findings", "mass"),
+        ("image_size", 0),
+        ("image_size", "16"),
+        ("has_reports", "yes"),
+        ("spec", []),
+        ("key", None),
+        ("notes", [["a"]]),
+        ("reject_reasons", {"read": "many"}),
+        ("fingerprint", 3),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_by_its_name(manifest, path, new):
+    value = json.loads(manifest.to_json())
+    _set(value, path, new)
+    with pytest.raises(ValueError, match="not a manifest") as refused:
+        Manifest.from_json(json.dumps(value))
+    assert path.split("/")[0] in str(refused.value) and "\x1b" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "NaN", "1e999", "\ud800", b"\xff\xfe", "[" * 400 + "]" * 400])
+def test_what_no_parser_likes_is_one_sentence(text):
+    with pytest.raises(ValueError, match="not a manifest"):
+        Manifest.from_json(text)
+
+
+def test_lists_within_lists_and_numbers_that_json_does_not_have_are_refused_anywhere(manifest):
+    text = manifest.to_json()
+    deep = "[" * 60 + "]" * 60
+    for other in (
+        text.replace('"image_size": 16\n', f'"image_size": {deep}\n'),
+        text.replace(": 16\n", ": Infinity\n"),
+    ):
+        assert other != text
+        with pytest.raises(ValueError, match=r"lists within lists|no number of JSON"):
+            Manifest.from_json(other)

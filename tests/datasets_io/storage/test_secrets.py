@@ -17,6 +17,11 @@ from datasets_io.storage.secrets import remember_secrets, without_secrets
         ("http://user:12345678@host and gs://token@bucket", "http://***@host and gs://***@bucket"),
         ("https://host/x?api_key=abc&b=1&X-Amz-Security-Token=q;", "https://host/x?api_key=***&b=1&X-Amz-Security-Token=***;"),
         ("s3://b/r?secret_key=abc&region=us", "s3://b/r?secret_key=***&region=us"),
+        ("http://user:one@two@host/x", "http://***@host/x"),
+        ("https://h/x?sv=1&sig=abc%2B&se=2", "https://h/x?sv=1&sig=***&se=2"),
+        ("A=https;AccountName=a;AccountKey=abc==;B=x", "A=https;AccountName=a;AccountKey=***;B=x"),
+        ("{'Authorization': 'Bearer abc.def'}", "{'Authorization': 'Bearer ***'}"),
+        ("abfss://box:key@account/x", "abfss://***@account/x"),
     ],
 )  # fmt: skip
 def test_passwords_and_tokens_of_uris_are_hidden(text, shown):
@@ -30,6 +35,11 @@ def test_passwords_and_tokens_of_uris_are_hidden(text, shown):
         "http://host:8080/path/a@b",
         "mail me@here.org, a token=3 of the text, tokens=5 and a password",
         "/data/MIMIC-CXR?x",
+        "abfss://container@account.dfs.core.windows.net/path",
+        "git+ssh://git@host/x",
+        "http://[::1]:80/a@b",
+        "file://C:/Users/x@y/z",
+        "an authorization: of all",
         "s3://bucket/r?scheme=http&endpoint_override=127.0.0.1:5000",
     ],
 )
@@ -45,11 +55,26 @@ def test_a_password_is_found_alone_and_decoded(monkeypatch):
 
 def test_secrets_of_the_environment_are_hidden_and_places_are_not(monkeypatch):
     hidden = {"AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI", "MLFLOW_PASSWORD": "hunter22", "HF_TOKEN": "hf_abcdefgh"}
+    hidden |= {
+        "PGPASSWORD": "20221231",
+        "AZURE_STORAGE_KEY": "kkkkkk==",
+        "SSH_PASSPHRASE": "a phrase",
+        "A_PAT": "gp_123",
+    }
     shown = {"RAY_AUTH_TOKEN_PATH": "/home/x/token", "TOKENIZERS_PARALLELISM": "falsehood", "MY_PASSWORD": "abc"}
+    shown |= {"GOOGLE_APPLICATION_CREDENTIALS": __file__, "MAX_TOKEN": "100000"}
     for name, value in (hidden | shown).items():
         monkeypatch.setenv(name, value)
-    text = "wJalrXUtnFEMI hunter22 hf_abcdefgh /home/x/token falsehood abc"
-    assert without_secrets(text) == "*** *** *** /home/x/token falsehood abc"
+    for value in hidden.values():
+        assert without_secrets(f"a {value}.") == "a ***."
+    for value in shown.values():
+        assert without_secrets(f"a {value}.") == f"a {value}."
+
+
+def test_a_password_of_a_uri_in_the_environment_is_found_alone(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgres://me:one%2Ftwo@host/x")
+    monkeypatch.setenv("http_proxy", "http://me:proxy-word@host:1")
+    assert without_secrets("one%2Ftwo one/two one%252Ftwo proxy-word") == "*** *** *** ***"
 
 
 def test_a_failure_is_kept_without_them(tmp_path):

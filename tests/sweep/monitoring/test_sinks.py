@@ -101,6 +101,11 @@ def test_mlflow_gets_numbers_and_names_and_nothing_else(tmp_path, monkeypatch):
     assert MlflowRuns(uri, "demo", store, ITEMS).experiment == experiment.experiment_id
 
 
+def test_a_uri_for_tensorboard_is_refused_without_its_key():
+    with pytest.raises(ValueError, match=r"--tensorboard s3://\*\*\*@bucket/x: give a folder"):
+        SinkOptions("demo", tensorboard="s3://KEY:SECRET@bucket/x").check()
+
+
 def test_mlflow_without_its_package_is_refused_before_any_work(monkeypatch):
     monkeypatch.setattr("sweep.monitoring.sinks.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install mlflow-skinny"):

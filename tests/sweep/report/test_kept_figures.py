@@ -326,3 +326,36 @@ def test_a_figure_that_failed_is_drawn_anew_and_one_with_nothing_to_show_is_not(
     drawn.clear()
     made(data, copied)
     assert drawn == [] and first.drawings["pretraining_losses"].missing
+
+
+@pytest.mark.parametrize("active", ["<script>alert(1)</script>", '<a href="javascript:x()"/>', '<g onload = "x()"/>'])
+def test_a_kept_figure_with_a_script_is_drawn_anew_also_where_its_digest_fits(reported, copied, drawn, active):
+    import hashlib
+    import json
+
+    name = f"{FIGURES}/forest.svg"
+    svg = copied.read(name).decode().replace("</svg>", f"{active}</svg>")
+    index = json.loads(copied.read(INDEX))
+    index["files"][name] = hashlib.sha256(svg.encode()).hexdigest()
+    copied.write(name, svg)
+    copied.write(INDEX, json.dumps(index))
+    assert made(reported[0], copied).drawings == reported[1].drawings and drawn == ["forest"]
+
+
+def test_figures_are_images_of_the_page_and_only_its_own_script_may_run(reported):
+    import base64
+    import hashlib
+    import re
+
+    data, extras, _ = reported
+    forest = replace(extras.drawings["forest"], svg='<svg onload="alert(1)"><script>alert(1)</script></svg>')
+    hostile = replace(extras, drawings={**extras.drawings, "forest": forest})
+    page = report_page(data, compared(data), (), (), (), (), hostile)
+    assert (
+        "alert(1)" not in page
+        and "<svg" not in page
+        and page.count("<img ") == sum(drawing.missing is None for drawing in extras.drawings.values())
+    )
+    policy = re.search(r"script-src '(sha256-[^']+)'", page)[1]
+    script = page.rpartition("<script>")[2].partition("</script>")[0]
+    assert policy == "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

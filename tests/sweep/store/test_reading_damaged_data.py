@@ -8,7 +8,7 @@ from reading_case import Case, cut, flip, left_out, lines_with, whole_storage, w
 
 from datasets_io.corpus.manifest import MANIFEST
 from datasets_io.corpus.read import read_manifest
-from datasets_io.storage.artefacts import QUARANTINE, CorruptArtefact
+from datasets_io.storage.artefacts import QUARANTINE, CorruptArtefact, seal, unseal
 from sweep.report import write
 from sweep.report.cached_parts import cached_parts_of
 from sweep.store.shard_checks import damaged_shards, open_sources
@@ -171,3 +171,15 @@ def test_damage_says_what_is_wrong_apart_from_what_to_do(case):
         ReadStore(str(case.storage)).open(case.cell)
     assert caught.value.what == f"{path} is damaged (its seal differs)"
     assert str(caught.value) == f"{caught.value.what}; {caught.value.advice}"
+
+
+@pytest.mark.parametrize("field", ["findings", "macro_auroc"])
+def test_a_sealed_result_of_a_cell_without_its_numbers_is_damaged_and_computed_again(case, field):
+    path = case.storage / case.folder(case.cell) / "result.json"
+    content = unseal(path.read_bytes(), "it")
+    del content[field]
+    case.damage(f"{case.folder(case.cell)}/result.json", lambda _: seal(content))
+    seen = json.loads(case.run("status", "--json").stdout)
+    assert len(seen["damaged"]) == 1 and f"result.json has no {field}" in seen["damaged"][0]["error"]
+    left, _ = work_of(case).left()
+    assert left.cells == (case.cell,) and (case.storage / QUARANTINE).is_dir()

@@ -1,0 +1,120 @@
+"""Which values may a manifest.json have? Whoever can write to a storage can write anything: kinds are checked.
+
+Only what is there: which counts a command needs, it says itself.
+"""
+
+import json
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from datasets_io.storage.stored_result import MOST, Count, Digest, first_problem
+
+DEEPEST = 32  # of lists and objects in each other; what is written has seven
+STRICT = ConfigDict(strict=True, extra="allow")
+
+
+def _within(path: str) -> str:
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError("a shard lies below the folder of its corpus")
+    return path
+
+
+# No separator of another system, no control character.
+Below = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f]{1,1000}$"), AfterValidator(_within)]
+
+
+class ShardValues(TypedDict):
+    """As Shard."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[misc]  # no other place for it
+    path: Below
+    split: Literal["train", "val", "test"]
+    rows: Count
+    row_groups: list[Count]
+    sha256: Digest
+
+
+class SplitCounts(TypedDict, total=False):
+    """Of a split."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]  # as above
+    images: Count
+    studies: Count
+    patients: Count
+    with_impression: Count
+    without_impression: Count
+
+
+class PixelCounts(TypedDict, total=False):
+    """Of the pictures."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]  # as above
+    rules: Annotated[int, Field(ge=1, le=MOST)]
+
+
+class Counts(TypedDict, total=False):
+    """What commands count with; what else the parts of a build have written is theirs."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]  # as above
+    records: Count
+    images: Count
+    rejects: Count
+    splits: dict[str, SplitCounts]
+    findings: dict[str, dict[str, Count]]
+    pixels: PixelCounts
+    reports: dict[str, Any]
+    leaks: dict[str, Any]
+    batches: dict[str, Any]
+    files: dict[str, Any]
+    regions: dict[str, Any]
+
+
+class ManifestValues(TypedDict):
+    """As Manifest."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[misc]  # as above
+    source: str
+    source_version: Count
+    key: str
+    spec: dict[str, Any]
+    findings: list[str]
+    has_reports: bool
+    image_size: Annotated[int, Field(ge=1, le=1 << 16)]
+    index_files: dict[str, str]
+    counts: Counts
+    shards: list[ShardValues]
+    reject_reasons: dict[str, Count]
+    notes: list[str]
+    fingerprint: str
+
+
+_MANIFEST = TypeAdapter(ManifestValues)
+
+
+def parsed(text: str | bytes) -> Any:
+    """As json.loads. Raises ValueError, too, for numbers that JSON does not have and for what is too deep."""
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError(f"lists within lists, deeper than {DEEPEST}") from error
+    level, depth = [value], 0
+    while level:
+        if depth > DEEPEST:
+            raise ValueError(f"lists within lists, deeper than {DEEPEST}")
+        inner = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (dict, list)))
+        level, depth = [one for part in inner for one in part], depth + 1
+    return value
+
+
+def check_values(value: Any) -> None:
+    """Raise ValueError that says which value is of another kind or out of range, and how."""
+    try:
+        _MANIFEST.validate_python(value)
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from error
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
