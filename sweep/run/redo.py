@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from datasets_io.storage.artefacts import RESULT, Artefacts, CorruptArtefact
+from datasets_io.storage.artefacts import RESULT, Artefacts, CorruptArtefact, move_to_quarantine, open_artefacts
 from sweep.store.lease import Lease
 from sweep.store.store import CELLS, SUPERSEDED, Store
 from sweep.studies.cell import Cell, EncoderRun
@@ -94,10 +94,22 @@ def restore_interrupted(store: Store) -> list[str]:
         free, _ = lease.claim({claim_of(name) for name in kept})
         for name, path in kept.items():
             if claim_of(name) in free:
+                if _is_damaged(store, name):
+                    move_to_quarantine(store.files, f"{CELLS}/{name}/{RESULT}", "damaged while it was computed again")
                 if store.files.write_once(f"{CELLS}/{name}/{RESULT}", store.files.read(path)):
                     said.append(f"{name}: computing it again was cut off; its earlier result stands")
                 store.files.remove(path)
     return said
+
+
+def _is_damaged(store: Store, name: str) -> bool:
+    try:
+        open_artefacts(store.files, f"{CELLS}/{name}")
+    except FileNotFoundError:
+        return False
+    except CorruptArtefact:
+        return True
+    return False
 
 
 def claim_of(folder: str) -> str:

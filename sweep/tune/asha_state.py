@@ -3,7 +3,6 @@
 Neither writes a state of its own to the storage: the trials are the one record, and the search continues from them.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,6 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from datasets_io.fingerprint import derive_seed
-from datasets_io.storage.artefacts import FAILED
 from sweep.cli.signals import INTERRUPTS
 from sweep.studies.tunable import space_of, values_of
 from sweep.tune.rungs import REDUCTION
@@ -116,10 +114,8 @@ class TrialRecorder(Callback):
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """Record a trial that failed, with the first line of the error that it left in the storage."""
-        files, folder = self.trial_store.store.files, self.trial_store.recorded(trial.config).folder
-        error = "its process died each time"
-        if files.exists(f"{folder}/{FAILED}"):
-            error = json.loads(files.read(f"{folder}/{FAILED}"))["error"].split("\n")[0]
+        failure = self.trial_store.store.failure_of(self.trial_store.recorded(trial.config).folder)
+        error = failure["error"].split("\n")[0] if failure else "its process died each time"
         self._print(self.trial_store.end(trial.config, TrialState.FAILED, error=error))
 
     def _print(self, trial: Trial) -> None:

@@ -93,3 +93,12 @@ def test_killed_behind_the_new_result_the_new_one_stands(store):
     finish(store, b"q", 0.7)
     assert restore_interrupted(store) == [] and store.open(CELL).result["macro_auroc"] == 0.7
     assert store.files.list("superseded") == []
+
+
+def test_a_damaged_new_result_does_not_cost_the_earlier_one(store):
+    finish(store)
+    before, folder = store.open(CELL).result, store.folder(CELL)
+    supersede(store, CELL)
+    store.files.write(f"{folder}/result.json", b"{")
+    assert len(restore_interrupted(store)) == 1 and store.open(CELL).result == before
+    assert store.files.list("superseded") == [] and store.files.list("quarantine")
