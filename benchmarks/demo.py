@@ -18,26 +18,12 @@ from collections import defaultdict
 from pathlib import Path
 
 from benchmarks.shared.common import report, row
+from benchmarks.shared.process_tree import processes_below
 from datasets_io.storage.artefacts import RESULT
 
 LIMIT_SECONDS, READ_SECONDS = 300.0, 10.0
 QUICK_ONLY = "method=random,protocol=LP,dataset=nih_cxr14,seed=0"
 QUICK_STUDY = str(Path(__file__).with_name("shared") / "quick_demo.py")
-
-
-def processes_below(pid: int) -> set[int]:
-    """The process and its descendants, those that Ray put into sessions of their own included."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:  # it has just ended
-                continue
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
 
 
 def proportional_bytes(pids: set[int]) -> int:

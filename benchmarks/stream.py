@@ -29,8 +29,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.shared.common import report, row
 from benchmarks.shared.own_ray import own_ray
+from benchmarks.shared.process_tree import processes_below
 from benchmarks.shared.stream_peers import stream_peers
-from benchmarks.shared.stream_reads import IMAGES_OF_ALL, column_bytes, processes_below, read_per_epoch, rows_of_epochs
+from benchmarks.shared.stream_reads import IMAGES_OF_ALL, column_bytes, read_per_epoch, rows_of_epochs
 from benchmarks.shared.view_peers import pillow_peer
 from benchmarks.views import least_work, made_up_images, one_core
 from datasets_io.build import BuildSpec, build, data_folder
@@ -129,7 +130,7 @@ def stored_blocks(corpus: Corpus) -> Iterator[np.ndarray]:
 
 def core_seconds() -> dict[str, float]:
     """Processor time of this process, of each below it that lives, and of its children that have ended, in seconds."""
-    own, seconds = processes_below(), {}
+    own, seconds = processes_below(os.getpid()), {}
     for pid in own:
         with contextlib.suppress(OSError):  # it has just ended
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -9,30 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.shared.process_tree import processes_below
 from datasets_io.corpus.read import CorpusBatch, CorpusIndex, StreamPlan
 
 IMAGES_OF_ALL = 3_700_000  # about as many chest radiographs as all public archives have together
 
 
-def processes_below() -> set[int]:
-    """Numbers of this process and of all below it."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:  # it has just ended
-                continue
-    own = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in own} - own:
-        own |= more
-    return own
-
-
 def bytes_read() -> int:
     """By all living processes of this program, in calls that read, from files above all."""
     total = 0
-    for pid in processes_below():
+    for pid in processes_below(os.getpid()):
         try:
             total += int(Path(f"/proc/{pid}/io").read_text().split()[1])  # rchar: of the page cache too
         except OSError:

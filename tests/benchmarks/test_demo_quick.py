@@ -6,7 +6,8 @@ import sys
 
 from benchmark_lines import figures_of
 
-from benchmarks.demo import main, processes_below, proportional_bytes
+from benchmarks.demo import main, proportional_bytes
+from benchmarks.shared.process_tree import processes_below
 
 
 def test_quick(capsys):
