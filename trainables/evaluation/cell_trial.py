@@ -17,6 +17,7 @@ from trainables.evaluation.cell_job import DownstreamJob, run_job
 from trainables.events import Outcome
 from trainables.process import ProcessChannel, keep_saying_alive, this_process
 from trainables.recipe import Resources
+from trainables.training.devices import own_device
 from trainables.training.precision import resolve
 
 WAIT_SECONDS = 0.5
@@ -57,11 +58,11 @@ def _fetched(part: "ray.ObjectRef[tuple[DownstreamJob, ...]]") -> tuple[Downstre
 def run_trial(
     config: dict[str, Any], jobs: StoredJobs, storage: str, resources: Resources, progress_actor: ProcessChannel | None
 ) -> None:
-    """A function trainable: config["job"] is the number of the job; early: before its encoder is there.
+    """A function trainable: config["job"] is the number of the job; early: before its encoder is there; gpus: its own.
 
     Results go to the store, not to Tune.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device(config["gpus"])
     if device.type == "cpu":
         torch.set_num_threads(resources.cpus_per_cell)
         os.setpriority(os.PRIO_PROCESS, 0, 19)  # pretraining shares these cores, and cells wait for its encoders
