@@ -3,6 +3,7 @@
 python -m benchmarks.pretrain [--quick]. Streamed: Ray Data from Parquet shards. Resident: the same loop on the same
 batches from one array. The two alternate in slices of some seconds within one process; their losses are checked equal.
 Once with a small backbone, once with a model that only takes 1 ms, where the views' and the pipeline's own limit shows.
+And how long the loop waits for a checkpoint, on a storage that takes seconds for one.
 One JSON line for each figure on stdout, a table on stderr.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.shared import checkpoint_costs
 from benchmarks.shared.common import report, row
 from benchmarks.shared.own_ray import own_ray
 from benchmarks.shared.small_storage import built, image_counts, trivial_study
@@ -213,9 +215,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few images and seconds: checks that it works")
     size = QUICK if parser.parse_args(arguments).quick else FULL
     silence_libraries()
+    waits = checkpoint_costs.figures(checkpoint_costs.QUICK if size is QUICK else checkpoint_costs.FULL)
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory(prefix="radsweep-pretrain-") as folder:
         rows = list(figures(Path(folder), size))
-    report(rows)
+    report([*rows, *waits])
     return 0
 
 

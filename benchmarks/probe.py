@@ -1,7 +1,8 @@
 """How much less time do five seeds of linear probing take on cached features, against a forward pass in every epoch?
 
 python -m benchmarks.probe [--quick]. NIH-ChestX-ray14's recipe: 30 epochs, batches of 16, no flip; LP and the first
-phase of LPFT share what is cached. Both sides give the same heads, seed by seed: that is checked in the same run.
+phase of LPFT share what is cached. With test: the five networks' logits of the test images too. Both sides give the
+same heads, seed by seed, and the same logits: that is checked in the same run.
 One JSON line for each figure on stdout, a table on stderr.
 """
 
@@ -19,7 +20,7 @@ from benchmarks.shared.common import in_turn, report, row
 from benchmarks.views import one_core
 from sweep.studies import paper
 from trainables.evaluation.dataset import Part
-from trainables.evaluation.features import features_of
+from trainables.evaluation.features import features_of, test_logits
 from trainables.evaluation.probe import HeadSettings, ProbeResult, cache_features, train_heads
 from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, new_head
 from trainables.networks.backbones import build_backbone, feature_dim
@@ -40,11 +41,12 @@ class Size:
     image_size: int
     num_train: int
     num_val: int
+    num_test: int
     num_epochs: int
 
 
-FULL = Size("demo_cnn", 96, 400, 80, 30)
-QUICK = Size("demo_cnn", 16, 37, 20, 3)
+FULL = Size("demo_cnn", 96, 400, 57, 114, 30)  # in the proportions of NIH-ChestX-ray14's split by patient
+QUICK = Size("demo_cnn", 16, 37, 20, 11, 3)
 
 
 class CountingBackbone(nn.Module):
@@ -82,6 +84,7 @@ class Comparison:
         self.recipe = nih_recipe(size)
         self.train = made_up_part(size.num_train, size.image_size, 0)
         self.val = made_up_part(size.num_val, size.image_size, 1)
+        self.test = made_up_part(size.num_test, size.image_size, 2)
         self.backbone = CountingBackbone(build_backbone(BackboneSpec(size.backbone, size.image_size), seed=0)).eval()
         self.width = feature_dim(self.backbone.inner)
         self.rows = np.arange(size.num_train)
@@ -98,6 +101,17 @@ class Comparison:
     def cached_seed_by_seed(self) -> list[ProbeResult]:
         features = cache_features(self.backbone, self.recipe, self.train, self.val, CPU)
         return [self.heads(features, (seed,))[0] for seed in SEEDS]
+
+    def with_test(self, at_once: bool) -> list[np.ndarray]:
+        """All that five seeds take; each test image passes the backbone once, or once for each seed."""
+        heads = []
+        for result in self.cached():
+            head = nn.Linear(self.width, FINDINGS)
+            head.load_state_dict({"weight": result.weight, "bias": result.bias})
+            heads.append(head)
+        if at_once:
+            return test_logits(self.backbone, heads, self.recipe, self.test, CPU)
+        return [test_logits(self.backbone, [head], self.recipe, self.test, CPU)[0] for head in heads]
 
     def uncached(self, seed: int) -> dict[str, torch.Tensor]:
         """The same training of one seed with the frozen backbone run on every batch of every epoch."""
@@ -157,6 +171,8 @@ def figures(size: Size) -> list[dict]:
         "seed by seed": both.cached_seed_by_seed,
         "uncached": next_seed,
         "once": both.features_once,
+        "with test": both.counted(lambda: both.with_test(True)),
+        "with test by seed": both.counted(lambda: both.with_test(False)),
     }
     values: dict[str, Any] = {}
     both.cached()
@@ -164,7 +180,20 @@ def figures(size: Size) -> list[dict]:
     results, passed = values["cached"]
     worst = largest_difference(results, uncached)
     check_passes(both, passed, values["uncached"])
-    return rows_of(size, both, seconds, passed, worst)
+    return [*rows_of(size, both, seconds, passed, worst), *rows_with_test(size, seconds, values)]
+
+
+def rows_with_test(size: Size, seconds: dict[str, float], values: dict[str, Any]) -> list[dict]:
+    """Raises ArithmeticError where the logits of both sides are not the same bits."""
+    (ours, passed), (theirs, by_seed) = values["with test"], values["with test by seed"]
+    if not all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True)):
+        raise ArithmeticError("logits of heads that are tested together differ from those of each alone")
+    name = f"five_seeds_{size.backbone}_{size.image_size}px_with_test"
+    peer = {"peer_name": "test images through the backbone for each seed"}
+    return [
+        row("probe", name, "s", seconds["with test"], peer=seconds["with test by seed"], **peer),
+        row("probe", f"{name}_forward_passes", "images", passed, peer=by_seed, **peer),
+    ]
 
 
 def rows_of(size: Size, both: Comparison, seconds: dict[str, float], passed: int, worst: float) -> list[dict]:

@@ -1,6 +1,7 @@
 """How close to the lower bound does the planner's own policy come, on 4 to 512 GPUs, and how fast does it plan?
 
 A simulation: the ordering, worker groups, shares and readiness are those of the sweep itself; only time is made up.
+Choosing what runs next is timed with the sweep's own searcher and scheduler on trials that take no time.
 Durations are stated in two ways: `paper`, what Huang et al. report (pretraining 1.5 days on four V100, 2 with two
 objectives, half a day for 100% of the labels); `forecast`, the FLOPs of each item at a V100's published rate.
 """
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from benchmarks.shared.common import report, row
+from benchmarks.shared.trial_choices import seconds_of_choices
 from sweep.engine.schedule import (
     ClusterResources,
     ReadyTasks,
@@ -224,6 +226,8 @@ def main(quick: bool = False) -> list[dict]:
             )
     seconds, cpu, cells = planning_seconds(10_000 if quick else 100_000)
     rows.append({**row("schedule", "planning", "s", seconds), "cells": cells, "cpu_seconds": cpu})
+    seconds, trials = seconds_of_choices(1_000 if quick else 100_000)
+    rows.append({**row("schedule", "choosing_trials", "core-s", seconds), "trials": trials})
     return rows
 
 

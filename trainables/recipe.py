@@ -299,6 +299,8 @@ class Resources:
     precision: `float32`, `bfloat16`, `float16`, or `auto`: float32 on a CPU, on a GPU the half precision it has. It
     moves a result by its rounding, which fine-tuning amplifies to tenths of a point; each result keeps the name of its
     format, and a report that mixes them says so.
+    checkpoint_every_seconds: how often a pretraining's state is stored, by a thread while it goes on;
+    checkpoint_every_steps: after so many steps instead.
     compile: torch.compile of image networks; pays on GPUs after minutes of compiling.
     cell_time_limit_seconds: a cell that takes longer counts as hanging and is tried again; None: from its forecast.
     keep_tuned_weights: store the tuned network of the first seed of protocols that go on from another one (LPFT), for
@@ -313,7 +315,8 @@ class Resources:
     max_concurrent_cells: int | None = None
     precision: str = "auto"
     compile: bool = False
-    checkpoint_every_steps: int = 500
+    checkpoint_every_seconds: float = 300.0
+    checkpoint_every_steps: int | None = None
     resident_bytes: int | None = None
     prefetch_batches: int = 2
     max_failures: int = 3

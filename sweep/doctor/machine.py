@@ -14,9 +14,12 @@ import torch
 from packaging.requirements import Requirement
 
 from sweep.doctor.check import FAIL, OK, WARN, Check, gigabytes
+from trainables.training.devices import runs_on
 
 PROJECT, OLDEST_PYTHON = "radsweep", (3, 11)
 SHARED_MEMORY_BYTES = 2 << 30  # the image batches that Ray's processes hand each other, and some room
+OLDEST_OF_CUDA_13 = 7, 5  # compute capability: CUDA 13 has no compiler for what is older, a V100 (7.0) among it
+OTHER_BUILD = "install a build of torch and torchvision for {}: PyTorch's page Get Started has the command for each"
 OPEN_FILES = 4096  # Ray holds about a dozen sockets for each of its processes
 
 
@@ -57,20 +60,28 @@ def check_packages(wanted: Iterable[str]) -> list[Check]:
 
 
 def check_devices() -> list[Check]:
-    """Each GPU that torch sees; a driver that torch cannot use is a failure, no GPU at all is none."""
+    """Each GPU that torch sees. A failure: one that it has no code for, and a driver where it sees none."""
     if torch.cuda.is_available():
-        gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-        return [Check("device", OK, f"GPU {n}: {g.name}, {gigabytes(g.total_memory)}") for n, g in enumerate(gpus)]
+        return [_check_gpu(number) for number in range(torch.cuda.device_count())]
     driver = _driver_version()
     if driver is None:
         return [Check("device", OK, f"no GPU, {os.cpu_count()} CPU cores: enough for the demo")]
     built = torch.version.cuda or "no CUDA"
     text = f"NVIDIA driver {driver} is there, but torch {torch.__version__} (built for {built}) sees no GPU"
-    mend = (
-        f"{sys.executable} -m pip install --force-reinstall torch torchvision --index-url "
-        "https://download.pytorch.org/whl/cu126  (a CUDA no newer than `nvidia-smi` shows)"
+    return [Check("device", FAIL, text, OTHER_BUILD.format("a CUDA no newer than `nvidia-smi` shows"))]
+
+
+def _check_gpu(number: int) -> Check:
+    card, has = torch.cuda.get_device_properties(number), torch.cuda.get_arch_list()
+    name = f"GPU {number}: {card.name}, {gigabytes(card.total_memory)}"
+    if runs_on((card.major, card.minor), has):
+        return Check("device", OK, name)
+    text = (
+        f"{name}, of compute capability {card.major}.{card.minor}: torch {torch.__version__} (built for "
+        f"{torch.version.cuda}) has code for {', '.join(has)} alone"
     )
-    return [Check("device", FAIL, text, mend)]
+    older = (card.major, card.minor) < OLDEST_OF_CUDA_13
+    return Check("device", FAIL, text, OTHER_BUILD.format("CUDA 12.6" if older else "a newer CUDA"))
 
 
 def _driver_version() -> str | None:

@@ -158,9 +158,12 @@ class Execution:
 
     def _end_hangs(self) -> None:
         """What is over its limit, and what is stopped between two jobs, which has none."""
-        overdue = self.progress.overdue.remote(self.limits)
-        silent = self.progress.silent.remote(silence_limit(self.resources))
-        for process in {process for named in self.head.get_all([overdue, silent]) for process in named}:
+        running = self.head.get(self.progress.running.remote())
+        silent = self.head.get(self.progress.silent.remote(silence_limit(self.resources)))
+        late = [job for job in running if job.seconds > self.limits[job.job]]
+        if late:
+            self.progress.given_up.remote(late)
+        for process in {*(job.process for job in late), *silent}:
             where = NodeAffinitySchedulingStrategy(process.node, soft=False)
             _end_process.options(scheduling_strategy=where).remote(process)
 

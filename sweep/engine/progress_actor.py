@@ -1,7 +1,7 @@
 """What is going on: one small actor that running work tells, and that the display and the sinks ask. [ray]"""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -14,11 +14,11 @@ from trainables.process import ProcessChannel, WorkerProcess
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A job of cells in a process, which can be ended from outside. since: by this actor's clock, in seconds."""
+    """A job of cells in a process, which can be ended from outside. seconds: for how long, at the time of asking."""
 
     job: int
     process: WorkerProcess
-    since: float
+    seconds: float
 
 
 class ProgressActor:
@@ -26,12 +26,12 @@ class ProgressActor:
 
     def __init__(self) -> None:
         self.snapshot = ProgressSnapshot()
-        self.at_work: dict[int, RunningJob] = {}
+        self.at_work: dict[int, tuple[WorkerProcess, float]] = {}  # job -> whose it is, and since when by this clock
         self.last_alive: dict[WorkerProcess, float] = {}
 
     def started(self, job: int, process: WorkerProcess) -> None:
         """A process has begun with the job of this number; its time counts from here."""
-        self.at_work[job] = RunningJob(job, process, time.monotonic())
+        self.at_work[job] = (process, time.monotonic())
 
     def ended(self, job: int) -> None:
         """The job of this number has ended, whatever became of it."""
@@ -39,7 +39,7 @@ class ProgressActor:
 
     def node_of(self, job: int) -> str | None:
         """Ray's id of the node on which a job that has not ended was begun last."""
-        return self.at_work[job].process.node if job in self.at_work else None
+        return self.at_work[job][0].node if job in self.at_work else None
 
     def alive(self, process: WorkerProcess) -> None:
         """A process is not stopped."""
@@ -53,13 +53,16 @@ class ProgressActor:
             del self.last_alive[process]
         return found
 
-    def overdue(self, limits: Mapping[int, float]) -> list[WorkerProcess]:
-        """Processes of jobs that have run for longer than their limit in seconds; each is named once."""
+    def running(self) -> list[RunningJob]:
+        """All jobs that have begun and not ended."""
         now = time.monotonic()
-        late = [running for running in self.at_work.values() if now - running.since > limits[running.job]]
-        for running in late:
-            self.ended(running.job)
-        return [running.process for running in late]
+        return [RunningJob(job, process, now - since) for job, (process, since) in self.at_work.items()]
+
+    def given_up(self, jobs: Sequence[RunningJob]) -> None:
+        """Their processes are killed: they run no longer, unless they were begun again in others meanwhile."""
+        for late in jobs:
+            if late.job in self.at_work and self.at_work[late.job][0] == late.process:
+                self.ended(late.job)
 
     def encoder(self, progress: Progress) -> None:
         """Where an encoder is."""
@@ -89,8 +92,13 @@ class ProgressHandle(ProcessChannel, Protocol):
         ...
 
     @property
-    def overdue(self) -> RemoteMethod[[Mapping[int, float]], "ray.ObjectRef[list[WorkerProcess]]"]:
-        """ProgressActor.overdue."""
+    def running(self) -> RemoteMethod[[], "ray.ObjectRef[list[RunningJob]]"]:
+        """ProgressActor.running."""
+        ...
+
+    @property
+    def given_up(self) -> RemoteMethod[[Sequence[RunningJob]], object]:
+        """ProgressActor.given_up."""
         ...
 
     @property

@@ -159,12 +159,14 @@ class ReadyTasks:
     """Tasks in their order, each ready once all that it needs has landed. A task is its place in `tasks`.
 
     missing: task -> what it still waits for. waiters: name -> tasks that wait for it. A task is in `missing` or in a
-    heap until it is claimed or dropped.
+    heap until it is claimed or dropped. soon: of what waits for no more than what is coming, when the last of it comes.
     """
 
-    def __init__(self, tasks: Sequence[ScheduledJob], landed: Iterable[str] = ()):
-        """landed: names of what is finished already."""
-        self.tasks = tasks
+    def __init__(
+        self, tasks: Sequence[ScheduledJob], landed: Iterable[str] = (), coming: Mapping[str, int] | None = None
+    ):
+        """landed: names of what is finished already; coming: of what is in the making -> its place in the order."""
+        self.tasks, self.coming = tasks, coming or {}
         landed = set(landed)
         self.missing = {i: {name for name in task.needs if name not in landed} for i, task in enumerate(tasks)}
         self.waiters: dict[str, list[int]] = defaultdict(list)
@@ -173,19 +175,29 @@ class ReadyTasks:
         for i, names in self.missing.items():
             for name in names:
                 self.waiters[name].append(i)
+        self.soon: list[tuple[int, int]] = []
         for i in [i for i, names in self.missing.items() if not names]:
             self._ready(i)
+        for i in self.missing:
+            self._soon(i)
 
     def _ready(self, i: int) -> None:
         del self.missing[i]
         heapq.heappush(self.heaps[self.tasks[i].share], i)
+
+    def _soon(self, i: int) -> None:
+        names = self.missing[i]
+        if names <= self.coming.keys():
+            heapq.heappush(self.soon, (max(self.coming[name] for name in names), i))
 
     def landed(self, name: str) -> None:
         """Something is finished: tasks that waited for nothing else are ready."""
         for i in self.waiters.pop(name, ()):
             if i in self.missing:
                 self.missing[i].discard(name)
-                if not self.missing[i]:
+                if self.missing[i]:
+                    self._soon(i)
+                else:
                     self._ready(i)
 
     def lost(self, name: str) -> None:
@@ -201,14 +213,15 @@ class ReadyTasks:
         fitting = [heap for share, heap in self.heaps.items() if heap and share <= free + 1e-9]
         return heapq.heappop(min(fitting, key=lambda heap: heap[0])) if fitting else None
 
-    def claim_early(self, coming: Mapping[str, int]) -> int | None:
-        """The task that will be ready first, of those that only wait for what is `coming` (name -> its place)."""
-        soon = [(max(coming[n] for n in names), i) for i, names in self.missing.items() if names <= coming.keys()]
-        if not soon:
-            return None
-        i = min(soon)[1]
-        del self.missing[i]
-        return i
+    def claim_early(self) -> int | None:
+        """The task that will be ready first, of those that only wait for what is coming."""
+        while self.soon:
+            _, i = heapq.heappop(self.soon)
+            # What a task waits for only gets less: its entry of now comes before its older ones, which are passed over.
+            if i in self.missing:
+                del self.missing[i]
+                return i
+        return None
 
     @property
     def waiting(self) -> int:

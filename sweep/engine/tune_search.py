@@ -18,7 +18,7 @@ from sweep.engine.cell_work import CellWork
 from sweep.engine.cluster import resources_at_most
 from sweep.engine.schedule import ReadyTasks, capacity, groups_wanted
 from sweep.store.store import ENCODERS, tune_folder
-from trainables.evaluation.cell_trial import run_trial
+from trainables.evaluation.cell_trial import in_parts, run_trial
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
@@ -37,10 +37,10 @@ class ReadyJobs(Searcher):
     def __init__(self, work: CellWork):
         super().__init__(metric="job", mode="max")
         self.work, self.files = work, Files(work.storage)
-        self.ready = ReadyTasks(work.tasks, work.done)
+        coming = {folder: place for place, folder in enumerate(work.pretrainings)}
+        self.ready = ReadyTasks(work.tasks, work.done, coming)
         self.running: dict[str, int] = {}
         self.settled: set[str] = set()
-        self.order = {folder: place for place, folder in enumerate(work.pretrainings)}
         self.fitting = self.offered = 0.0  # how much of the cells' capacity fits, and how much Tune is given: _measure
         self.refreshed_at = -REFRESH_SECONDS
 
@@ -53,7 +53,7 @@ class ReadyJobs(Searcher):
         early = False
         if number is None and not self.work.shape.on_gpus and used < self.offered:
             # A process that is let go costs ten seconds of a core to start again: on cores it waits for its encoder.
-            number, early = self.ready.claim_early(self.order), True
+            number, early = self.ready.claim_early(), True
         if number is not None:
             self.running[trial_id] = number
             share = self.work.tasks[number].share if self.work.shape.on_gpus else 0
@@ -131,10 +131,15 @@ class StartAwareScheduler(FIFOScheduler):
     def __init__(self, searcher: ReadyJobs):
         super().__init__()
         self.searcher = searcher
+        self.live: list[Trial] = []  # in the order in which they came; of Tune's own list most may have ended
+
+    def on_trial_add(self, tune_controller: "TuneController", trial: Trial) -> None:
+        """A trial that may be chosen from now on."""
+        self.live.append(trial)
 
     def choose_trial_to_run(self, tune_controller: "TuneController") -> Trial | None:
-        """The trial for the process that is free."""
-        trials = tune_controller.get_trials()
+        """The trial for the process that is free. Takes as long as there are trials that have not ended."""
+        trials = self.live = [trial for trial in self.live if not trial.is_finished()]
         free = self.searcher.fitting - sum(_share(trial) for trial in trials if trial.status == Trial.RUNNING)
         for trial in trials:
             if trial.status == Trial.PENDING:
@@ -173,7 +178,7 @@ def run_tune_search(work: CellWork) -> None:
     trainable = tune.with_resources(
         tune.with_parameters(
             run_trial,
-            jobs=(ray.put(work.jobs),),
+            jobs=in_parts(work.jobs),
             storage=work.storage,
             resources=work.resources,
             progress_actor=work.progress,

@@ -23,6 +23,7 @@ from sweep.studies.study import Dataset, EncoderRow
 from trainables.evaluation.cell_model import FROZEN, TUNED, load_backbone
 from trainables.evaluation.dataset import backbone_input
 from trainables.evaluation.encoder_features import ImageSample, image_features, two_samples
+from trainables.training.devices import own_device
 from trainables.views.backbone_input import BackboneInput
 
 VERSION = 3  # of this file, separation.py and models.py
@@ -161,7 +162,7 @@ def _network(view: View, row: EncoderRow, dataset: Dataset) -> tuple[nn.Module, 
 
 def _panel(given: _MapInputs) -> Panel:
     """Compute a map: features (N, D), their numbers, and their t-SNE."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     parts = given.first, given.second
     features = np.concatenate([image_features(given.backbone, given.sees, part.pixels, device) for part in parts])
     is_second = np.repeat([False, True], [len(part) for part in parts])

@@ -19,6 +19,7 @@ from trainables.evaluation.cell_model import CellModel
 from trainables.evaluation.dataset import Part
 from trainables.evaluation.grad_cam import NoMap, enlarged, grad_cam
 from trainables.recipe import DownstreamRecipe
+from trainables.training.devices import own_device
 
 VERSION = 2  # of this file, grad_cam_panels.py, models.py and trainables.evaluation.grad_cam
 NAME, TITLE = "pointing_game", "Pointing game on NIH's boxes"
@@ -94,7 +95,7 @@ def game_of(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> PointingGam
     usable = [place for place in range(len(boxes)) if all(place in own for own in seen.values())]
     if not usable:
         raise CannotDraw(f"None of the {len(boxes)} boxes is of a test image of {dataset.display}.")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     listed = len(usable)
     if device.type == "cpu" and listed > MOST_ON_CPU:
         # A sample that is the same each time, in the list's order.

@@ -14,7 +14,7 @@ from sweep.studies.plan import group_seeds
 from trainables.networks.backbones import OWN_BACKBONES, build_backbone, images_of
 from trainables.networks.text import HuggingFaceText, TinyText
 from trainables.objectives.mocov2 import MocoV2Config
-from trainables.recipe import BackboneSpec, PretrainRecipe
+from trainables.recipe import BackboneSpec, DownstreamRecipe, PretrainRecipe
 from trainables.registry import PROTOCOLS
 from trainables.views.evaluation import contents
 
@@ -24,6 +24,7 @@ from trainables.views.evaluation import contents
 FLOPS_PER_SECOND = {"V100": 3.0e13, "A100": 6.1e13, "H100": 1.22e14, "CPU core": 1.5e10}
 BACKWARD = 2  # a backward pass costs two forward passes
 TOKENS = 40  # of a report, with the padding that buckets leave: an assumption, about 30 words
+CROPS = 10  # of a test image where the recipe asks for them
 BERT_BASE = (12, 768)  # layers, width: what a text encoder is taken for that is known by its name only
 Counts = Mapping[str, Mapping[str, int]]  # label of a build -> split -> images
 
@@ -152,20 +153,44 @@ def _of_pretraining(recipe: PretrainRecipe, images: Mapping[str, int]) -> Foreca
     )
 
 
+@dataclass(frozen=True)
+class _PartSizes:
+    """Images of the parts that a recipe makes of a build's splits. test: crops, of both test splits."""
+
+    train: int
+    val: int
+    test: int
+
+
+def _part_sizes(recipe: DownstreamRecipe, images: Mapping[str, int]) -> _PartSizes:
+    """As load_parts makes them; of validation that is carved by a hash of patients, the expected number."""
+    splits, train = recipe.splits, images["train"]
+    val = images.get(splits.val, 0)
+    if splits.val == "carved":
+        val = round(train * splits.carve_percent / 100)
+        train -= val
+    also = images.get(splits.also_test, 0) if splits.also_test is not None else 0
+    crops = CROPS if recipe.eval_spec.ten_crop else 1
+    return _PartSizes(train, val, crops * (images.get(splits.test, 0) + also))
+
+
 def _of_cells(group: Sequence[Cell], images: Mapping[str, int]) -> Forecast:
     """Of the cells that one job computes."""
     cell, recipe = group[0], group[0].recipe
-    val = images.get("val", 0)
+    sizes, protocol = _part_sizes(recipe, images), PROTOCOLS[cell.protocol]
+    one_image = forward_flops(cell.encoder.recipe.backbone)
+    if protocol.seeds_together and recipe.linear_probe_bn_eval:
+        # Features of each image are computed once for all epochs and seeds, in each form that augmentation gives it.
+        passes = len(contents(recipe.eval_spec)) * sizes.train + sizes.val + sizes.test
+        return Forecast(images_read=passes, forward_passes=passes, flops=one_image * passes)
+    val = sizes.val
     if recipe.budget_validation:
         val = max(1, val * cell.label_percent // 100)
-    evaluated = val + images.get("test", 0)
-    one_image = forward_flops(cell.encoder.recipe.backbone)
-    if PROTOCOLS[cell.protocol].seeds_together and recipe.linear_probe_bn_eval:
-        # Features of each image are computed once for all epochs and seeds, in each form that augmentation gives it.
-        passes = len(contents(recipe.eval_spec)) * images["train"] + evaluated
-        return Forecast(images_read=passes, forward_passes=passes, flops=one_image * passes)
-    train = recipe.num_epochs * max(1, images["train"] * cell.label_percent // 100) * len(group)
-    forward = recipe.num_epochs * evaluated * len(group)
+    epochs = recipe.num_epochs
+    if protocol.last_phase.trains == "head":
+        epochs = recipe.linear_probe_epochs or epochs
+    train = epochs * max(1, sizes.train * cell.label_percent // 100) * len(group)
+    forward = (epochs * val + sizes.test) * len(group)  # the test is of the best epoch alone
     return Forecast(
         images_read=train + forward,
         forward_passes=forward,

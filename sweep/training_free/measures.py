@@ -33,6 +33,7 @@ from trainables.evaluation.encoder_features import image_features
 from trainables.evaluation.image_text import image_text_part, load_image_text
 from trainables.evaluation.metrics import auroc_per_finding, macro
 from trainables.recipe import DownstreamRecipe, PretrainRecipe, RandomInit
+from trainables.training.devices import own_device
 from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation import EvalSpec
 
@@ -117,7 +118,7 @@ def compute_all(data: Snapshot, kinds: tuple[str, ...] | None = None, show: Call
 
     On the first GPU where there is one. show: called with a line for each item that was computed or failed.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     files = Files(data.store.files.uri)  # only its own numbers are written, whatever the store of `data` may do
     sizes = data.store.files.sizes(TRAINING_FREE)
     done, _ = data.store.done_and_failed()

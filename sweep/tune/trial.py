@@ -22,6 +22,7 @@ from trainables.pretraining.task import Pretraining
 from trainables.pretraining.worker_group import open_corpus
 from trainables.recipe import BackboneSpec, DownstreamRecipe, PretrainRecipe, Resources
 from trainables.training.checkpoint import weights_from_bytes
+from trainables.training.devices import own_device
 from trainables.training.loop import LoopState
 from trainables.training.precision import Compute, resolve
 
@@ -91,7 +92,7 @@ def run_trial(config: dict[str, float], search: Search) -> None:
     config: the values of this trial. The encoder is published in the store like any other: the best one is not trained
     again by sweep.run. Raises RuntimeError for values that failed before, and whatever a pretraining raises.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     if device.type == "cpu":
         torch.set_num_threads(search.resources.cpus_per_worker)
     files, job = Files(search.storage), search.job(config)

@@ -18,3 +18,5 @@ def test_pretrain_quick(capsys, local_ray):
     found = figures_of(pretrain.main, "pretrain", capsys)
     assert found["largest_difference_streamed_from_resident"]["ours"] == 0
     assert {"small_backbone_32px", "stub_of_1_ms_32px", "2_runs_of_one_epoch"} <= set(found)
+    waits = found["checkpoint_of_1_MB_loop_waits"]
+    assert 0 < waits["ours"] < 0.1 <= waits["peer"]

@@ -22,7 +22,9 @@ def test_quick_prints_every_figure_as_json():
     makespans = [row for row in rows if row["figure"] == "makespan"]
     assert {row["gpus"] for row in makespans} == {4, 16} and {row["cells"] for row in makespans} == {810}
     assert all(0.95 <= row["of_limit"] <= 1 for row in makespans)
-    assert [row["figure"] for row in rows[-1:]] == ["planning"] and rows[-1]["cells"] >= 10_000
+    planning, choosing = rows[-2:]
+    assert planning["figure"] == "planning" and planning["cells"] >= 10_000
+    assert choosing["figure"] == "choosing_trials" and choosing["trials"] == 1_000
 
 
 @pytest.mark.parametrize("gpus", [64, 512])

@@ -27,15 +27,19 @@ from trainables.process import ALIVE_SECONDS, WorkerProcess, birth_of, end_proce
 from trainables.recipe import Resources
 
 
-def test_a_job_over_its_limit_is_named_once_and_others_are_not():
+def test_a_job_that_was_given_up_is_named_no_longer_unless_it_has_begun_again():
     actor = ProgressActor()
-    for job in (0, 1, 2):
-        actor.started(job, WorkerProcess("node", 100 + job, "7"))
+    processes = [WorkerProcess("node", 100 + job, "7") for job in (0, 1, 2)]
+    for job, process in enumerate(processes):
+        actor.started(job, process)
     actor.ended(2)
-    late = actor.overdue({0: 0.0, 1: 1000.0, 2: 0.0})
-    assert late == [WorkerProcess("node", 100, "7")]
-    assert actor.overdue({0: 0.0, 1: 1000.0}) == []
-    assert actor.node_of(1) == "node" and actor.node_of(2) is None
+    running = actor.running()
+    assert [(each.job, each.process) for each in running] == [(0, processes[0]), (1, processes[1])]
+    assert all(0 <= each.seconds < 60 for each in running)
+    actor.started(1, processes[2])
+    actor.given_up(running)
+    assert [(each.job, each.process) for each in actor.running()] == [(1, processes[2])]
+    assert actor.node_of(1) == "node" and actor.node_of(0) is None and actor.node_of(2) is None
 
 
 def test_a_process_that_says_nothing_is_named_once_and_one_that_speaks_is_not():

@@ -107,14 +107,23 @@ class JobContext:
 
 
 @dataclass(frozen=True)
+class SeedLogits:
+    """(N, F) logits of the test images, and of those of the recipe's second test split where it has one."""
+
+    test: np.ndarray
+    also_test: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class TrainedCell:
-    """One seed's network at its best epoch. seconds: of its training, its share of it.
+    """One seed's network at its best epoch, and what it says. seconds: of both, its share of what all seeds took.
 
     subset, val_subset: (n,) training and (m,) validation rows.
     """
 
     backbone: nn.Module
     head: nn.Linear
+    logits: SeedLogits
     subset: np.ndarray
     val_subset: np.ndarray
     best_epoch: int
@@ -210,11 +219,14 @@ def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
     val_subsets = [context.val_subset(target.seed) for target in targets]
     settings = HeadSettings(recipe, tuple(target.seed for target in targets), *_head_settings(recipe))
     results = train_heads(features, parts.train, parts.val, subsets, settings, val_subsets)
-    for target, subset, val_subset, result in zip(targets, subsets, val_subsets, results, strict=True):
-        # Shared work counts once: each cell has its share of what the job took so far.
-        seconds = (time.monotonic() - started) / len(targets)
-        head = _as_linear(result)
-        cell = TrainedCell(backbone, head, subset, val_subset, result.best_epoch, result.history, seconds)
+    heads = [_as_linear(result) for result in results]
+    every = _test_logits(context, backbone, heads)
+    # Shared work counts once: each cell has its share of what the job took.
+    seconds = (time.monotonic() - started) / len(targets)
+    for s, (target, result) in enumerate(zip(targets, results, strict=True)):
+        cell = TrainedCell(
+            backbone, heads[s], every[s], subsets[s], val_subsets[s], result.best_epoch, result.history, seconds
+        )
         _publish(context, target, cell)
 
 
@@ -247,15 +259,27 @@ def _one_seed(context: JobContext, target: SeedTarget) -> None:
     if "backbone" in state.best_tensors:  # else it was frozen, and is as it was
         backbone.load_state_dict(state.best_tensors["backbone"])
     head.load_state_dict(state.best_tensors["head"])
+    (logits,) = _test_logits(context, backbone, [head])
     seconds = time.monotonic() - started
-    cell = TrainedCell(backbone, head, subset, val_subset, state.best_epoch, state.history, seconds)
+    cell = TrainedCell(backbone, head, logits, subset, val_subset, state.best_epoch, state.history, seconds)
     _publish(context, target, cell)
 
 
+def _test_logits(context: JobContext, backbone: nn.Module, heads: list[nn.Linear]) -> list[SeedLogits]:
+    """Of each head on one network; each test image passes it once."""
+    parts, recipe, compute = context.parts, context.job.recipe, context.compute
+    heads = [head.to(compute.device) for head in heads]
+    of_test = test_logits(backbone, heads, recipe, parts.test, compute)
+    if parts.also_test is None:
+        return [SeedLogits(logits) for logits in of_test]
+    also = test_logits(backbone, heads, recipe, parts.also_test, compute)
+    return [SeedLogits(*logits) for logits in zip(of_test, also, strict=True)]
+
+
 def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None:
-    """Predict the test images and publish predictions, network and result. Raises FloatingPointError for NaN."""
+    """Publish predictions, network and result. Raises FloatingPointError for logits that are no numbers."""
     job, parts, compute = context.job, context.parts, context.compute
-    logits = _finite_logits(context, cell, parts.test)
+    logits = _finite(cell.logits.test)
     findings = auroc_per_finding(logits, parts.test.targets, parts.test.known, parts.findings)
     value = macro(findings)
     studies = study_aurocs(logits, parts.test.targets, parts.test.known, parts.test.studies, parts.findings)
@@ -282,8 +306,8 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
     }
     contents = {"predictions.parquet": predictions_parquet(parts, logits, LOGIT)}
     also, split = parts.also_test, job.recipe.splits.also_test
-    if also is not None and split is not None:
-        also_logits = _finite_logits(context, cell, also)
+    if also is not None and split is not None and cell.logits.also_test is not None:
+        also_logits = _finite(cell.logits.also_test)
         contents[f"predictions_{split}.parquet"] = predictions_parquet(replace(parts, test=also), also_logits, LOGIT)
         also_findings = auroc_per_finding(also_logits, also.targets, also.known, parts.findings)
         result["also_test"] = {split: [asdict(finding) for finding in also_findings]}
@@ -297,10 +321,8 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
     context.emit(Outcome(target.key, "done", value))
 
 
-def _finite_logits(context: JobContext, cell: TrainedCell, part: Part) -> np.ndarray:
-    """(N, F) logits of a part's images. Raises FloatingPointError: an AUROC of NaN would look like a missing class."""
-    compute = context.compute
-    logits = test_logits(cell.backbone, cell.head.to(compute.device), context.job.recipe, part, compute)
+def _finite(logits: np.ndarray) -> np.ndarray:
+    """The same (N, F) logits. Raises FloatingPointError: an AUROC of NaN would look like a missing class."""
     if not np.isfinite(logits).all():
         raise FloatingPointError("a test logit is not finite: the model diverged after its best epoch")
     return logits

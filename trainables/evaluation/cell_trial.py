@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,9 +17,11 @@ from trainables.evaluation.cell_job import DownstreamJob, run_job
 from trainables.events import Outcome
 from trainables.process import ProcessChannel, keep_saying_alive, this_process
 from trainables.recipe import Resources
+from trainables.training.devices import own_device
 from trainables.training.precision import resolve
 
 WAIT_SECONDS = 0.5
+PART = 256
 
 
 def landed(files: Files, encoder_folder: str) -> bool:
@@ -29,24 +33,36 @@ def landed(files: Files, encoder_folder: str) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class StoredJobs:
+    """Jobs in Ray's store, PART of them an object: a process of a search over 100,000 holds those around its own."""
+
+    parts: "tuple[ray.ObjectRef[tuple[DownstreamJob, ...]], ...]"
+
+    def job(self, number: int) -> DownstreamJob:
+        """The job of this number, counted from 0."""
+        return _fetched(self.parts[number // PART])[number % PART]
+
+
+def in_parts(jobs: Sequence[DownstreamJob]) -> StoredJobs:
+    """Put jobs into Ray's store."""
+    return StoredJobs(tuple(ray.put(tuple(jobs[i : i + PART])) for i in range(0, len(jobs), PART)))
+
+
 @lru_cache(maxsize=1)
-def _fetched(jobs: "ray.ObjectRef[tuple[DownstreamJob, ...]]") -> tuple[DownstreamJob, ...]:
-    """Once for each process, not for each trial: there may be thousands."""
-    return ray.get(jobs)
+def _fetched(part: "ray.ObjectRef[tuple[DownstreamJob, ...]]") -> tuple[DownstreamJob, ...]:
+    """Once for the jobs that a process has one after another, which are often neighbours."""
+    return ray.get(part)
 
 
 def run_trial(
-    config: dict[str, Any],
-    jobs: "tuple[ray.ObjectRef[tuple[DownstreamJob, ...]]]",
-    storage: str,
-    resources: Resources,
-    progress_actor: ProcessChannel | None,
+    config: dict[str, Any], jobs: StoredJobs, storage: str, resources: Resources, progress_actor: ProcessChannel | None
 ) -> None:
-    """A function trainable: config["job"] is the place in the DownstreamJobs; early: before its encoder is there.
+    """A function trainable: config["job"] is the number of the job; early: before its encoder is there; gpus: its own.
 
-    jobs: in a tuple of one, since Ray would fetch a bare reference for each trial. Results go to the store, not Tune.
+    Results go to the store, not to Tune.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device(config["gpus"])
     if device.type == "cpu":
         torch.set_num_threads(resources.cpus_per_cell)
         os.setpriority(os.PRIO_PROCESS, 0, 19)  # pretraining shares these cores, and cells wait for its encoders
@@ -57,7 +73,7 @@ def run_trial(
 
     if progress_actor is not None:
         keep_saying_alive(progress_actor)
-    job = _fetched(*jobs)[config["job"]]
+    job = jobs.job(config["job"])
     if config["early"] and not landed(Files(storage), job.encoder_folder):
         tune.report({"job": config["job"]})  # its cells stay open, blocked by the encoder
         return

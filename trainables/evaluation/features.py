@@ -1,6 +1,6 @@
 """What does a network say of a data set's images, without gradients: features and logits?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -41,21 +41,26 @@ def features_of(
 
 @torch.no_grad()
 def test_logits(
-    backbone: nn.Module, head: nn.Linear, recipe: DownstreamRecipe, part: Part, compute: Compute
-) -> np.ndarray:
-    """(N, F) float32 logits; with several crops an image that of the mean of their probabilities."""
+    backbone: nn.Module, heads: Sequence[nn.Linear], recipe: DownstreamRecipe, part: Part, compute: Compute
+) -> list[np.ndarray]:
+    """(N, F) float32 logits of each head; with several crops an image that of the mean of their probabilities.
+
+    Each image passes the backbone once, whatever the number of heads. Heads must lie on the device of `compute`.
+    """
     # Not probabilities: in float32 they are exactly 1 from a logit of 17 on, and such images would tie in an AUROC.
     backbone.eval()
-    head.eval()
-    rows = []
+    for head in heads:
+        head.eval()
+    rows: list[list[np.ndarray]] = [[] for _ in heads]
     size = evaluation_batch(part, compute.device)
     for start in range(0, len(part), size):
         images = part.test_images(recipe, slice(start, start + size), compute.device)
         crops = images.shape[1] if images.ndim == 5 else 1
         features = compute.features(backbone, images.flatten(0, 1) if images.ndim == 5 else images)
-        logits = head(features).float()
-        rows.append(mean_of_crops(logits.view(-1, crops, logits.shape[-1])).cpu().numpy())
-    return np.concatenate(rows)
+        for head, found in zip(heads, rows, strict=True):
+            logits = head(features).float()
+            found.append(mean_of_crops(logits.view(-1, crops, logits.shape[-1])).cpu().numpy())
+    return [np.concatenate(found) for found in rows]
 
 
 def check_finite(backbone: nn.Module, features: Tensor) -> None:

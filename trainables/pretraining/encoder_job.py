@@ -1,6 +1,5 @@
 """One encoder on this worker, from job to published weights: shared by the initial rows and by pretraining."""
 
-import hashlib
 import json
 import math
 import time
@@ -18,6 +17,7 @@ from datasets_io.storage.artefacts import is_done, move_to_quarantine, open_arte
 from datasets_io.storage.files import Files
 from trainables.events import Progress
 from trainables.networks.text import TEXT_TOWER, TextTower
+from trainables.pretraining.checkpoint_writer import CheckpointWriter, unsealed
 from trainables.pretraining.initial import make_initial
 from trainables.pretraining.task import Corpus, Pretraining
 from trainables.recipe import EncoderRecipe, PretrainRecipe, Resources
@@ -113,7 +113,7 @@ def run_pretraining(
     task = Pretraining(job.pretraining, job.seed, corpus, resources, initial_weights(job, files), device)
     state = _resume(task, files, job)
     first = distributed.rank() == 0
-    saved_at = state.step
+    checkpoints = CheckpointWriter(resources, state.step, lambda data: _store_checkpoint(files, job, data))
 
     def report(state: LoopState) -> None:
         # Four times an epoch, and at its end, when the loop has emptied its sums.
@@ -121,10 +121,8 @@ def run_pretraining(
             emit(_running(job, state, task.loop_plan))
 
     def save_when_due(state: LoopState) -> None:
-        nonlocal saved_at
-        if first and state.step - saved_at >= resources.checkpoint_every_steps:
-            _save(task, state, files, job)
-            saved_at = state.step
+        if first:
+            checkpoints.save_when_due(state.step, lambda: task.state_tree(state))
 
     def on_step(state: LoopState) -> None:
         report(state)
@@ -143,7 +141,10 @@ def run_pretraining(
         if fail_at_step is not None and state.step == fail_at_step:
             raise SystemExit(13)
 
-    state = task.run(state, on_step, on_epoch)
+    try:
+        state = task.run(state, on_step, on_epoch)
+    finally:
+        checkpoints.close()
     if not state.best_tensors:
         raise FloatingPointError("validation loss was never finite")
     if first:
@@ -205,10 +206,8 @@ def finite_or_null(history: list[dict[str, float]]) -> list[dict[str, float | No
     return [{name: v if math.isfinite(v) else None for name, v in entry.items()} for entry in history]
 
 
-def _save(task: Pretraining, state: LoopState, files: Files, job: EncoderJob) -> None:
-    data = task.save_state(state)
-    # The digest goes first: 32 bytes by which a file that was cut or damaged is known.
-    files.write(f"{job.folder}/{CHECKPOINT}", hashlib.sha256(data).digest() + data)
+def _store_checkpoint(files: Files, job: EncoderJob, data: memoryview) -> None:
+    files.write(f"{job.folder}/{CHECKPOINT}", data)
     files.remove(f"{job.folder}/{ATTEMPTS}")  # progress was made: attempts are counted from here again
 
 
@@ -219,8 +218,7 @@ def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
         content = files.read(path)
     except FileNotFoundError:  # none, or damaged and quarantined by the first worker
         return LoopState()
-    digest, data = content[:32], content[32:]
-    if hashlib.sha256(data).digest() == digest:
+    if (data := unsealed(content)) is not None:
         return task.load_state(data)
     if distributed.rank() == 0:
         move_to_quarantine(files, path, "its sha256 differs")

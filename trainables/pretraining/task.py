@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from trainables.objectives.base import BuildContext, Objective
 from trainables.pretraining.prefetch import prefetched
 from trainables.recipe import PretrainRecipe, Resources
 from trainables.training import distributed
-from trainables.training.checkpoint import state_from_bytes, state_to_bytes
+from trainables.training.checkpoint import state_from_bytes
 from trainables.training.devices import seed_step
 from trainables.training.gradient_cache import cached_backward, num_chunks
 from trainables.training.loop import LoopPlan, LoopState, fit
@@ -251,20 +252,21 @@ class Pretraining:
 
     # -- state -----------------------------------------------------------------------------------
 
-    def save_state(self, state: LoopState) -> bytes:
-        """All that a run needs to go on to the bit: model with queues, optimiser, scaler, loop."""
-        return state_to_bytes(
-            {
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                # The history as JSON text: its numbers, integers among them, come back to the bit.
-                "loop": {**vars(state), "history": json.dumps(state.history)},
-            }
-        )
+    def state_tree(self, state: LoopState) -> dict[str, Any]:
+        """All that a run needs to go on to the bit: model with queues, optimiser, scaler, loop.
+
+        Its tensors are the living ones: to be copied before the next step.
+        """
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            # The history as JSON text: its numbers, integers among them, come back to the bit.
+            "loop": {**vars(state), "history": json.dumps(state.history)},
+        }
 
     def load_state(self, data: bytes) -> LoopState:
-        """Take over what save_state wrote; the loop's state then."""
+        """Take over the saved bytes of a state_tree; the loop's state then."""
         content = state_from_bytes(data)
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])

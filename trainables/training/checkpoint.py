@@ -18,16 +18,8 @@ def weights_from_bytes(data: bytes) -> dict[str, Tensor]:
     return load(data)
 
 
-def state_to_bytes(state: dict[str, Any]) -> bytes:
-    """A resumable state: tensors, numbers, strings, lists and dicts."""
-    stream = io.BytesIO()
-    # Not safetensors: an optimiser's state is a tree of numbers and tensors, not one level of named tensors.
-    torch.save(state, stream)
-    return stream.getvalue()
-
-
 def state_from_bytes(data: bytes) -> dict[str, Any]:
-    """What state_to_bytes was given, on the CPU. Raises pickle.UnpicklingError for anything but plain values."""
+    """What torch.save was given, on the CPU. Raises pickle.UnpicklingError for anything but plain values."""
     # On the CPU whatever device it was saved from: the machine that goes on may have other GPUs.
     state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return state

@@ -1,9 +1,32 @@
-"""What is computed on: a device's name, as results keep it, and its random generators."""
+"""What is computed on: the device of this process, its name, as results keep it, and its random generators."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
+
+
+def own_device(gpus: float | None = None) -> torch.device:
+    """The first GPU that this process sees, else the CPU. gpus: what it was given of them; None: whatever it sees."""
+    # Ray leaves CUDA_VISIBLE_DEVICES as it is for a task that was given no GPU: what is seen may be others'.
+    return torch.device("cuda" if gpus != 0 and torch.cuda.is_available() else "cpu")
+
+
+def runs_on(capability: tuple[int, int], architectures: Iterable[str]) -> bool:
+    """Whether a build of torch runs on a GPU of this compute capability.
+
+    architectures: as torch.cuda.get_arch_list() names them. `sm_75` is code for 7.5 that every later GPU of the same
+    major number runs; `compute_90` is compiled by the driver for any later GPU.
+    """
+    major, minor = capability
+    for name in architectures:
+        kind, _, number = name.rstrip("af").partition("_")  # sm_90a and sm_100f are further forms of one
+        code = int(number[:-1]), int(number[-1])
+        if kind == "sm" and code[0] == major and code[1] <= minor:
+            return True
+        if kind == "compute" and code <= capability:
+            return True
+    return False
 
 
 def device_name(device: torch.device) -> str:

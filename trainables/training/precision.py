@@ -46,7 +46,8 @@ class Compute:
 def resolve(precision: str, device: torch.device) -> Compute:
     """`auto`: float32 on a CPU; on a GPU bfloat16 where the chip has it, else float16 (a V100).
 
-    Raises ValueError for another value.
+    On a GPU float32 is float32 from then on in this process, also where the card would round to TF32. Raises
+    ValueError for another value.
     """
     if precision == "auto":
         # bfloat16 first: with float32's range no gradient needs scaling. Where it is emulated it is slow.
@@ -55,6 +56,9 @@ def resolve(precision: str, device: torch.device) -> Compute:
         else:
             precision = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     check_precision(precision)
+    if device.type == "cuda":
+        # Else float32 convolutions are rounded to TF32, of 10 bits, on every card that has it: by torch's default.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return Compute(device, KINDS[precision])
 
 

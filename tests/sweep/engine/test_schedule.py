@@ -126,9 +126,8 @@ def test_a_dead_encoder_takes_all_of_its_cells_along_and_no_others():
 
 
 def test_a_process_may_wait_for_the_encoder_that_comes_next_but_not_for_a_probe():
-    ready = ReadyTasks(tasks())
-    coming = {"e2": 0, "e1": 1}
-    assert [ready.claim_early(coming), ready.claim_early(coming), ready.claim_early(coming)] == [3, 0, None]
+    ready = ReadyTasks(tasks(), coming={"e2": 0, "e1": 1})
+    assert [ready.claim_early(), ready.claim_early(), ready.claim_early()] == [3, 0, None]
     ready.landed("e2")
     ready.landed("e1")
     assert ready.claim(10) is None, "what was handed out early is not handed out again"
@@ -245,20 +244,23 @@ def test_the_first_task_of_those_that_fit_is_claimed_and_a_full_machine_takes_no
 
 def test_of_coming_encoders_the_task_of_the_first_is_handed_out():
     jobs = [ScheduledJob(("a", "b"), (), 1.0, 1.0), ScheduledJob(("b",), (), 1.0, 1.0), ScheduledJob(("c",), (), 1, 1)]
-    ready = ReadyTasks(jobs)
-    assert ready.claim_early({"b": 2, "a": 1}) == 0, "of two that are ready together the first"
-    assert ready.claim_early({"b": 2, "c": 0}) == 2
-    assert ready.claim_early({"a": 0}) is None
+    ready = ReadyTasks(jobs, coming={"b": 2, "a": 1})
+    assert [ready.claim_early(), ready.claim_early()] == [0, 1], "of two that are ready together the first"
+    assert [ReadyTasks(jobs, coming={"b": 2, "c": 0}).claim_early() for _ in range(2)] == [2, 2]
+    assert ReadyTasks(jobs, coming={"a": 0}).claim_early() is None
+    later = ReadyTasks(jobs, coming={"b": 2, "a": 3, "c": 0})
+    later.landed("a")
+    assert [later.claim_early() for _ in range(4)] == [2, 0, 1, None], "what landed meanwhile is not waited for"
 
 
 def test_what_lands_twice_or_unasked_changes_nothing():
-    ready = ReadyTasks(tasks())
+    ready = ReadyTasks(tasks(), coming={"e1": 0})
     for name in ("e2", "e2", "nobody asked"):
         ready.landed(name)
     ready.lost("nobody asked")
     ready.lost("e2")
     assert ready.claim(10) == 3 and ready.claim(10) is None and ready.waiting == 3
-    assert ready.claim_early({"e1": 0}) == 0
+    assert ready.claim_early() == 0
     ready.landed("e1")
     assert ready.waiting == 2, "a task that was handed out early is not ready a second time"
 

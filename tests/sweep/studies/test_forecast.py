@@ -17,7 +17,7 @@ from trainables.networks.text_config import LOCAL_FOLDER
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.joint import JointConfig
 from trainables.objectives.mocov2 import MocoV2Config
-from trainables.recipe import BackboneSpec
+from trainables.recipe import BackboneSpec, SplitRecipe
 from trainables.views.evaluation import EvalSpec
 
 COUNTS = {
@@ -120,22 +120,36 @@ def test_a_text_tower_costs_24_squared_widths_a_layer_and_token():
     assert forecast([ENCODERS["clip"]], (), COUNTS).text_flops == recipe.num_epochs * 1000 * text_flops(recipe)
 
 
-def test_fine_tuning_trains_on_the_labelled_share_and_evaluates_every_epoch():
-    recipe = STUDY.datasets[0].recipe
+def test_fine_tuning_trains_on_the_labelled_share_validates_every_epoch_and_tests_once():
+    epochs = STUDY.datasets[0].recipe.num_epochs
     one = forward_flops(ENCODERS["clip"].recipe.backbone)
+    own = SplitRecipe(val="val", test="test")
     for percent, images in ((1, 5), (10, 50), (100, 505)):
-        train, forward = recipe.num_epochs * images, recipe.num_epochs * 70
+        train, forward = epochs * images, epochs * 40 + 30
         expected = Forecast(train + forward, forward, train, one * (3 * train + forward))
-        assert of_cells("FT", percent) == expected
+        assert of_cells("FT", percent, splits=own) == expected
     assert of_cells("FT", 10, 3) == of_cells("FT", 10) + of_cells("FT", 10) + of_cells("FT", 10)
 
 
 @pytest.mark.parametrize(("percent", "val"), [(1, 1), (10, 9), (100, 99)])
 def test_where_the_labels_for_validation_are_few_too_only_their_images_are_evaluated(percent, val):
     cells = [c for c in PLAN.cells if (c.dataset, c.protocol, c.label_percent) == ("chexpert", "FT", percent)][:1]
-    cells = [replace(c, recipe=replace(c.recipe, budget_validation=True)) for c in cells]
+    changes = {"budget_validation": True, "splits": SplitRecipe(val="val", test="test")}
+    cells = [replace(c, recipe=replace(c.recipe, **changes)) for c in cells]
     found = forecast((), cells, {"chexpert": {"train": 505, "val": 99, "test": 30}})
-    assert found.forward_passes == cells[0].recipe.num_epochs * (val + 30)
+    assert found.forward_passes == cells[0].recipe.num_epochs * val + 30
+
+
+def test_parts_are_those_that_the_recipe_makes_of_the_splits():
+    """505 images for training, 40 of val, 30 of test; 20% of the first are 101."""
+    epochs = STUDY.datasets[0].recipe.num_epochs
+    carved = of_cells("FT", 100, splits=SplitRecipe(val="carved", test="test", also_test="val", carve_percent=20))
+    assert (carved.training_passes, carved.forward_passes) == (epochs * 404, epochs * 101 + 30 + 40)
+    same = of_cells("FT", 100, splits=SplitRecipe(val="val", test="val"))
+    assert (same.training_passes, same.forward_passes) == (epochs * 505, epochs * 40 + 40)
+    crops = EvalSpec(32, ten_crop=True, test_resize=40)
+    ten = of_cells("FT", 100, splits=SplitRecipe(val="val", test="test"), eval_spec=crops)
+    assert ten.forward_passes == epochs * 40 + 10 * 30
 
 
 def test_one_percent_of_few_images_is_one():
@@ -146,16 +160,18 @@ def test_one_percent_of_few_images_is_one():
 def test_a_probes_features_are_computed_once_for_all_seeds_in_each_form():
     one = forward_flops(ENCODERS["clip"].recipe.backbone)
     flipped, plain = EvalSpec(32, flip_p=0.5), EvalSpec(32)
-    assert of_cells("LP", 100, 5, eval_spec=flipped) == Forecast(1080, 1080, 0, one * 1080)
-    assert of_cells("LP", 100, 1, eval_spec=flipped) == of_cells("LP", 100, 5, eval_spec=flipped)
-    assert of_cells("LP", 100, 5, eval_spec=plain) == Forecast(575, 575, 0, one * 575)
+    own = {"splits": SplitRecipe(val="val", test="test")}
+    assert of_cells("LP", 100, 5, eval_spec=flipped, **own) == Forecast(1080, 1080, 0, one * 1080)
+    assert of_cells("LP", 100, 1, eval_spec=flipped, **own) == of_cells("LP", 100, 5, eval_spec=flipped, **own)
+    assert of_cells("LP", 100, 5, eval_spec=plain, **own) == Forecast(575, 575, 0, one * 575)
 
 
 def test_a_probe_whose_batch_norm_adapts_is_trained_like_fine_tuning():
-    recipe = STUDY.datasets[0].recipe
-    found = of_cells("LP", 100, 2, linear_probe_bn_eval=False)
-    assert found.training_passes == 2 * recipe.num_epochs * 505
-    assert found.forward_passes == 2 * recipe.num_epochs * 70
+    own = SplitRecipe(val="val", test="test")
+    found = of_cells("LP", 100, 2, linear_probe_bn_eval=False, linear_probe_epochs=7, splits=own)
+    assert (found.training_passes, found.forward_passes) == (2 * 7 * 505, 2 * (7 * 40 + 30))
+    found = of_cells("LP", 100, 2, linear_probe_bn_eval=False, linear_probe_epochs=None, num_epochs=3, splits=own)
+    assert (found.training_passes, found.forward_passes) == (2 * 3 * 505, 2 * (3 * 40 + 30))
 
 
 def test_splits_that_a_source_does_not_have_count_nothing():

@@ -39,7 +39,7 @@ def test_large_logits_do_not_tie_as_their_probabilities_do():
     test, backbone = part(200), build_backbone(SPEC, seed=0)
     head = torch.nn.Linear(feature_dim(backbone), 2)
     torch.nn.init.constant_(head.bias, 25.0)
-    logits = logits_of_test(backbone, head, DownstreamRecipe(1, 16, "val_loss", EvalSpec(32)), test, CPU)
+    (logits,) = logits_of_test(backbone, [head], DownstreamRecipe(1, 16, "val_loss", EvalSpec(32)), test, CPU)
     assert logits.dtype == np.float32 and (torch.from_numpy(logits).sigmoid() == 1).all()
     with torch.no_grad():
         images = torch.from_numpy(test.pixels).float()[:, None].expand(-1, 3, -1, -1) / 255
@@ -52,6 +52,19 @@ def test_large_logits_do_not_tie_as_their_probabilities_do():
             auroc(expected[:, f], test.targets[:, f]), abs=2e-3
         )
         assert auroc(logits[:, f], test.targets[:, f]) != 0.5
+
+
+@pytest.mark.parametrize("spec", [EvalSpec(32), EvalSpec(24, ten_crop=True, test_resize=32)], ids=["plain", "crops"])
+def test_heads_that_are_tested_together_say_what_each_says_alone_and_images_pass_once(spec):
+    passed = []
+    backbone = build_backbone(SPEC, seed=0)
+    backbone.register_forward_hook(lambda module, given, output: passed.append(len(given[0])))
+    heads = [torch.nn.Linear(feature_dim(backbone), 2) for _ in range(3)]
+    recipe, test = DownstreamRecipe(1, 16, "val_loss", spec), part(300)
+    together = logits_of_test(backbone, heads, recipe, test, CPU)
+    assert sum(passed) == 300 * (10 if spec.ten_crop else 1)
+    for head, logits in zip(heads, together, strict=True):
+        assert np.array_equal(logits, logits_of_test(backbone, [head], recipe, test, CPU)[0])
 
 
 @pytest.mark.parametrize(("mean", "sd"), [(-3, 3), (8, 5), (14, 6), (30, 4)])

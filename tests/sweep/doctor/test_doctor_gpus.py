@@ -1,0 +1,80 @@
+"""Does doctor know which cards a build of torch has code for? Cards and builds are as their makers list them."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from sweep.doctor.check import FAIL, OK
+from sweep.doctor.machine import check_devices
+from trainables.training.devices import own_device, runs_on
+from trainables.training.precision import resolve
+
+# torch.cuda.get_arch_list() of builds for these versions of CUDA.
+CUDA_12_6 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]
+CUDA_13_0 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
+V100, T4, A100, A10G, H100, B200, RTX_5090, LATER = (
+    (7, 0), (7, 5), (8, 0), (8, 6), (9, 0), (10, 0), (12, 0), (13, 1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("build", "cards", "others"),
+    [
+        (CUDA_12_6, (V100, T4, A100, A10G, (8, 9), H100), (B200, RTX_5090, LATER)),
+        (CUDA_13_0, (T4, A100, A10G, (8, 9), H100, B200, RTX_5090, LATER), (V100, (6, 1))),
+        (["sm_90a"], (H100,), (A100, B200)),
+        ([], (), (V100, H100)),
+    ],
+    ids=["CUDA 12.6", "CUDA 13.0", "one form", "none"],
+)
+def test_a_card_runs_code_of_its_major_number_and_what_the_driver_compiles(build, cards, others):
+    assert all(runs_on(card, build) for card in cards) and not any(runs_on(card, build) for card in others)
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    """Have torch see these cards, by their names and compute capabilities, built for these architectures."""
+
+    def see(build, **capabilities):
+        found = [
+            SimpleNamespace(name=name, major=major, minor=minor, total_memory=32 << 30)
+            for name, (major, minor) in capabilities.items()
+        ]
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: len(found))
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: found[number])
+        monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: build)
+
+    return see
+
+
+def test_a_card_without_code_is_a_failure_that_names_the_build_to_take(cards):
+    cards(CUDA_13_0, A100=A100, V100=V100)
+    good, bad = check_devices()
+    assert good.status == OK and good.found.startswith("GPU 0: A100, ")
+    assert bad.status == FAIL and "GPU 1: V100" in bad.found and "7.0" in bad.found and "sm_75" in bad.found
+    assert "CUDA 12.6" in bad.mend
+    cards(CUDA_12_6, B200=B200)
+    (newer,) = check_devices()
+    assert newer.status == FAIL and "a newer CUDA" in newer.mend
+
+
+def test_a_cell_that_was_given_no_gpu_takes_none(cards):
+    cards(CUDA_13_0, A100=A100)
+    assert [own_device(gpus).type for gpus in (0, 0.0, 0.25, 1, None)] == ["cpu", "cpu", "cuda", "cuda", "cuda"]
+
+
+def test_float32_on_a_gpu_is_not_rounded_to_tf32():
+    flags = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [flag.allow_tf32 for flag in flags]
+    try:
+        for flag in flags:
+            flag.allow_tf32 = True
+        assert resolve("float32", torch.device("cpu")).half is None
+        assert all(flag.allow_tf32 for flag in flags), "on a CPU nothing is set"
+        assert resolve("float32", torch.device("cuda")).half is None
+        assert not any(flag.allow_tf32 for flag in flags)
+    finally:
+        for flag, value in zip(flags, before, strict=True):
+            flag.allow_tf32 = value
