@@ -26,14 +26,13 @@ HEADER = f"""\
 """
 
 
-def resolved(extras: tuple[str, ...], build: list[str]) -> list[dict[str, Any]]:
-    """All packages that the project with these extras and its build need, as a pylock.toml (PEP 751) has them."""
+def resolved(asked: list[str]) -> list[dict[str, Any]]:
+    """All packages that requirements come to, as a pylock.toml (PEP 751) has them."""
     with tempfile.TemporaryDirectory() as folder:
         lock = Path(folder) / "pylock.toml"
         command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", OLDEST]
         command += ["--format", "pylock.toml", "--constraint", "constraints.txt", "--output-file", str(lock)]
-        command += [word for extra in extras for word in ("--extra", extra)]
-        subprocess.run([*command, "pyproject.toml", "-"], cwd=ROOT, check=True, input="\n".join(build), text=True)
+        subprocess.run([*command, "-"], cwd=ROOT, check=True, input="\n".join(asked), text=True)
         packages: list[dict[str, Any]] = tomllib.loads(lock.read_text(encoding="utf-8"))["packages"]
     return packages
 
@@ -47,10 +46,7 @@ def tags_of(python: str, machine: str) -> Iterator[tuple[str, str, str]]:
     """(interpreter, abi, platform) of the wheels that this Python takes; "manylinux" stands for each of its kinds."""
     version = tuple(map(int, python.split(".")))
     platforms, interpreter = [f"manylinux_{machine}"], "cp" + python.replace(".", "")
-    for tag in (
-        *cpython_tags(version, [interpreter], platforms),
-        *compatible_tags(version, interpreter, platforms),
-    ):
+    for tag in (*cpython_tags(version, [interpreter], platforms), *compatible_tags(version, interpreter, platforms)):
         yield tag.interpreter, tag.abi, tag.platform
 
 
@@ -98,13 +94,14 @@ def check_pins(found: dict[str, str], pinned: dict[str, str]) -> None:
 
 
 def main() -> int:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    build, extras, above = project["build-system"]["requires"], (), None
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    asked, above = [*content["build-system"]["requires"]], None
     texts: dict[str, str] = {}
     seen: dict[str, Locked] = {}
-    for name, more in SETS.items():
-        extras = (*extras, *more)
-        packages = [found for package in resolved(extras, build) if (found := locked_package(package))]
+    for name, extras in SETS.items():
+        asked += content["project"]["dependencies"] if name == "run" else []
+        asked += [text for extra in extras for text in content["project"]["optional-dependencies"][extra]]
+        packages = [found for package in resolved(asked) if (found := locked_package(package))]
         for package in packages:
             before = seen.get(package.name, package)
             if needed_in(before.marker) != needed_in(package.marker):

@@ -9,8 +9,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHONS, MACHINES = ("3.11", "3.12", "3.13"), ("x86_64", "aarch64")  # of Linux with glibc
-# File -> extras of pyproject.toml whose packages it adds to those of the file before it.
-SETS = {"run": ("mlflow", "s3"), "test": ("test",), "docs": ("docs",)}
+# File -> extras of pyproject.toml whose packages it adds to those of the file before it; `build` is what builds.
+SETS = {"build": (), "run": ("mlflow", "s3"), "test": ("test",), "docs": ("docs",)}
 LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)(?: ; (?P<marker>[^\\]+?))? \\")
 
 

@@ -1,4 +1,4 @@
-"""MoCo v2 against a plain one, another library's memory and closed forms; what may be in its queue and its key groups."""
+"""MoCo v2 against a plain one, another library's memory, closed forms; what may be in its queue and key groups."""
 
 import copy
 
