@@ -169,7 +169,7 @@ def life_of_a_cluster(calls: list[tuple[str, str, dict]], monkeypatch: pytest.Mo
         if model.service_model.service_name != "iam":
             calls.append((who[0], model.name, json.loads(json.dumps(params, default=str))))
 
-    boto3.setup_default_session()
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session())
     iam = boto3.client("iam")
     for name in ("radsweep-head", "radsweep-worker"):
         iam.create_instance_profile(InstanceProfileName=name)

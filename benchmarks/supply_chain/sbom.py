@@ -101,7 +101,7 @@ def bill(root: Path = ROOT) -> dict[str, Any]:
             }
         },
         "components": sorted(
-            (component(package, part == "run") for part, found in packages.items() for package in found),
+            (component(package, part in ("build", "run")) for part, found in packages.items() for package in found),
             key=lambda entry: str(entry["bom-ref"]),
         ),
         "dependencies": sorted(dependencies, key=lambda entry: str(entry["ref"])),
