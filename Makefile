@@ -1,13 +1,14 @@
 # make demo: set up and run the whole study on synthetic archives. make test: set up and run the tests.
 # make check: format, lint, types and the tests of the pure core, in two minutes. make docs: the site, in site/.
 # make test-cluster: `ray up` to `ray down` on three hosts in network namespaces, where one may make them.
+# make lock: locked/, the digests of all that may be installed. make sbom: sbom.cdx.json, what is installed (CycloneDX).
 PYTHON ?= python3
 BIN := .venv/bin
 
 # Where it is set, as in many containers, each of a sweep's processes compiles the project anew: seconds of a core.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check lint format test-cluster docs setup check-cluster clean
+.PHONY: demo test check lint format test-cluster docs setup check-cluster lock sbom clean
 
 # Of make test: more flags for pytest, such as FLAGS=--cov, and how many processes share the tests. Tests of one group
 # share a process (tests/conftest.py).
@@ -44,16 +45,36 @@ setup: .venv/ready
 check-cluster: setup
 	$(BIN)/python -m pytest tests/test_cluster.py
 
-.venv/ready: pyproject.toml constraints.txt
+PIP = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+# Is this machine one whose files' digests are in locked/? Others get the same versions by constraints.txt.
+HAS_DIGESTS = $(BIN)/python -c 'import platform, sys; \
+  sys.exit(not (platform.system() == "Linux" and platform.libc_ver()[0] == "glibc" \
+  and platform.machine() in ("x86_64", "aarch64") and (3, 11, 5) <= sys.version_info[:3] < (3, 14)))'
+
+.venv/ready: pyproject.toml constraints.txt locked/build.txt locked/run.txt locked/test.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "radsweep needs Python 3.11 or newer; this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	if $(HAS_DIGESTS); then \
+	  $(PIP) --require-hashes -r locked/build.txt \
+	  && $(PIP) --require-hashes --no-build-isolation -r locked/test.txt \
+	  && $(PIP) --no-deps --no-build-isolation --editable .; \
+	else $(PIP) --constraint constraints.txt --editable '.[test]'; fi
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # pip would on one core; torch has a file for Python 3.12
 	touch $@
 
-.venv/ready-for-docs: .venv/ready
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+.venv/ready-for-docs: .venv/ready locked/docs.txt
+	if $(HAS_DIGESTS); then $(PIP) --require-hashes --no-build-isolation -r locked/docs.txt; \
+	else $(PIP) --constraint constraints.txt --editable '.[docs]'; fi
 	touch $@
 
+# After a change of constraints.txt or pyproject.toml: asks the package index which files there are.
+lock:
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) uv==0.13.9 packaging
+	$(BIN)/python -m benchmarks.supply_chain.lock
+
+sbom: setup
+	$(BIN)/python -m benchmarks.supply_chain.sbom
+
 clean:
-	rm -rf .venv site
+	rm -rf .venv site sbom.cdx.json

@@ -1,4 +1,4 @@
-"""How long is a whole step of SimCLR, CLIP and VICReg, against a plain loop with lightly's and open_clip's parts?
+"""How long is a whole step of SimCLR, CLIP and VICReg, against a plain loop with plain losses and open_clip's?
 
 python -m benchmarks.step [--quick]. Same backbone, same batch, same widths, float32. Both sides get views and tokens
 that are there already and end with the optimiser's step; the losses of the first step are checked equal. The limit is
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.shared.common import in_turn, report, row
+from benchmarks.shared.plain_losses import plain_nt_xent, plain_vicreg
 from benchmarks.views import one_core
 from datasets_io.corpus.read import CorpusBatch, CorpusIndex
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2, Batch
@@ -86,16 +87,14 @@ def ours(task: Pretraining, batch: Batch) -> Callable[[], None]:
 
 
 def plain_losses(method: str) -> Callable[[nn.Module, nn.Module, Batch], Tensor]:
-    """The loss of a copy of our networks by the libraries' parts."""
-    from lightly.loss import NTXentLoss, VICRegLoss  # here, as in benchmarks/objectives.py
-    from open_clip.loss import ClipLoss
+    """The loss of a copy of our networks by a plain loss, or open_clip's."""
+    from open_clip.loss import ClipLoss  # here, as in benchmarks/objectives.py
 
-    ntxent, vicreg, clip = NTXentLoss(temperature=0.1), VICRegLoss(), ClipLoss()
-    scale = torch.tensor(1 / 0.07)
+    clip, scale = ClipLoss(), torch.tensor(1 / 0.07)
 
     def two_views(backbone: nn.Module, heads: nn.Module, batch: Batch) -> Tensor:
         a, b = (heads.head(backbone(batch.views[name])) for name in (SSL_1, SSL_2))
-        return ntxent(a, b) if method == "simclr" else vicreg(a, b)
+        return plain_nt_xent(a, b, 0.1) if method == "simclr" else plain_vicreg(a, b)
 
     def image_and_text(backbone: nn.Module, heads: nn.Module, batch: Batch) -> Tensor:
         image = heads.image_head(backbone(batch.views[MULTI_MODAL]))
@@ -160,7 +159,7 @@ def figures(method: str, size: Size) -> list[dict]:
         "ours": ours(task, batch),
     }
     seconds = in_turn(sides, size.rounds)
-    library = "open_clip" if method == "clip" else "lightly"
+    loss = "open_clip's loss" if method == "clip" else "a plain loss"
     name = f"{method}_{size.backbone}_{size.image_size}px_batch_{size.batch}"
     return [
         row(
@@ -169,7 +168,7 @@ def figures(method: str, size: Size) -> list[dict]:
             "s",
             seconds["ours"],
             peer=seconds["plain"],
-            peer_name=f"plain loop with {library}'s loss",
+            peer_name=f"plain loop with {loss}",
             limit=seconds["limit"],
             limit_name="the backbone's forward and backward alone",
         ),

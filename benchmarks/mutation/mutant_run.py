@@ -28,8 +28,8 @@ from benchmarks.mutation.mutant_code import ROOT
 LIBRARIES = (
     "pytest", "numpy", "scipy.stats", "scipy.special", "pandas", "pyarrow.parquet", "sklearn.metrics",
     "sklearn.neighbors", "torch", "torchvision.transforms.v2", "timm", "transformers", "numba", "PIL.Image", "pydicom",
-    "torchmetrics.functional.classification", "lightly.loss", "open_clip.loss", "matplotlib.figure", "rich.console",
-    "hypothesis.strategies", "filelock", "imagecodecs", "torch.utils.data", "torch._dynamo",
+    "torchmetrics.functional.classification", "pytorch_metric_learning.losses", "open_clip.loss", "matplotlib.figure",
+    "rich.console", "hypothesis.strategies", "filelock", "imagecodecs", "torch.utils.data", "torch._dynamo",
     "transformers.models.bert.modeling_bert", "cv2", "stamina",
 )  # fmt: skip
 # unraisableexception collects garbage twice, over all that the libraries made: most of a child's time.

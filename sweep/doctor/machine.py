@@ -1,4 +1,4 @@
-"""Is this machine able to run a study: versions, devices, shared memory, open files."""
+"""Is this machine able to run a study: versions, known holes in them, devices, shared memory, open files."""
 
 import os
 import platform
@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from packaging.requirements import Requirement
 
+from sweep.doctor.advisories import check_advisories
 from sweep.doctor.check import FAIL, OK, WARN, Check, gigabytes
 from trainables.training.devices import runs_on
 
@@ -118,6 +119,7 @@ def machine_checks() -> list[Check]:
     return [
         check_python(),
         *check_packages(requirements()),
+        *check_advisories(),
         *check_devices(),
         check_shared_memory(),
         check_open_files(),

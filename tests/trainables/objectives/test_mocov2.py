@@ -1,10 +1,10 @@
-"""MoCo v2 against a plain one, lightly's memory bank and closed forms; what may be in its queue and its key groups."""
+"""MoCo v2 against a plain one, another library's memory, closed forms; what may be in its queue and key groups."""
 
 import copy
 
 import pytest
 import torch
-from lightly.loss import NTXentLoss
+from pytorch_metric_learning.losses import CrossBatchMemory, NTXentLoss
 from small import agree, batch, build, pair, small_config, total
 from torch import Tensor, nn
 
@@ -30,19 +30,25 @@ def test_info_nce_equals_the_manual_one():
     agree(lambda q: info_nce(q, key, queue, 0.07), lambda q: manual_info_nce(q, key, queue, 0.07), (query,))
 
 
-def test_info_nce_equals_lightlys_memory_bank():
-    """Over three steps with a queue that is filled by keys, in float32 as lightly's bank is."""
-    theirs = NTXentLoss(0.07, memory_bank_size=(24, 16))
-    theirs(*(z.float() for z in pair(8, 16)))  # without gradient: it only creates the bank
-    queue, pointer = theirs.memory_bank.bank.clone(), int(theirs.memory_bank.bank_ptr)
-    assert queue.shape == (24, 16) and pointer == 0
-    for step in range(3):
+def test_info_nce_equals_pytorch_metric_learning_over_its_memory():
+    """Over five steps with a memory that is filled by keys, one and a half times round."""
+    theirs = NTXentLoss(0.07)
+    memory, pointer = CrossBatchMemory(theirs, embedding_size=16, memory_size=24).double(), 0
+    queue = unit(pair(24, 16)[0])
+    memory.add_to_memory(queue, torch.zeros(24, dtype=torch.long), 24)
+    # Each query with the key of its own row, then with all of the memory: (anchors, positives, anchors, negatives).
+    rows, number = torch.arange(8), 8
+    pairs = (rows, rows, rows.repeat_interleave(24), number + torch.arange(24).repeat(8))
+    for step in range(5):
         raw, key = pair(8, 16, seed=step + 2)
-        raw, key = raw.float(), unit(key.float())
-        # A copy, since lightly enqueues in forward.
-        frozen = copy.deepcopy(theirs)
-        agree(lambda q, k=key: info_nce(unit(q), k, queue, 0.07), lambda q, k=key, f=frozen: f(q, k), (raw,), 1e-5)
-        theirs(raw.requires_grad_(), key)
+        key, negatives = unit(key), memory.embedding_memory.clone()
+        assert torch.equal(queue, negatives)
+
+        def by_pairs(q: Tensor, k: Tensor = key, n: Tensor = negatives) -> Tensor:
+            return theirs(q, indices_tuple=pairs, ref_emb=torch.cat([k, n]))
+
+        agree(lambda q, k=key: info_nce(unit(q), k, queue, 0.07), by_pairs, (raw,))
+        memory.add_to_memory(key, torch.zeros(8, dtype=torch.long), 8)
         queue[pointer : pointer + 8] = key
         pointer = (pointer + 8) % 24
 

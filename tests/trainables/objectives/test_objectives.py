@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from lightly.loss import BarlowTwinsLoss, NTXentLoss, VICRegLoss
+from pytorch_metric_learning.losses import NTXentLoss, SelfSupervisedLoss, VICRegLoss
 from small import (
     BATCH_SIZE,
     CONFIGS,
@@ -55,11 +55,11 @@ def check_clip() -> None:
 
 def check_simclr() -> None:
     objective = simclr.SimClr(nn.Identity(), SimClrConfig(), ((SSL_1, SSL_2),))
-    agree(lambda a, b: total(objective.pair_losses(a, b)), NTXentLoss(0.1), pair(8, 16))
+    agree(lambda a, b: total(objective.pair_losses(a, b)), SelfSupervisedLoss(NTXentLoss(0.1)), pair(8, 16))
 
 
 @pytest.mark.parametrize("make", [check_clip, check_simclr])
-def test_contrastive_losses_equal_open_clip_and_lightly(make):
+def test_contrastive_losses_equal_open_clip_and_pytorch_metric_learning(make):
     make()
 
 
@@ -86,9 +86,10 @@ def test_multiplying_by_the_temperature_would_train_nothing():
 
 
 @pytest.mark.parametrize(("rows", "width"), [(8, 16), (16, 8)], ids=["gram form", "covariance form"])
-def test_vicreg_equals_lightly(rows, width):
+def test_vicreg_equals_pytorch_metric_learning(rows, width):
     objective = vicreg.VicReg(nn.Identity(), VicRegConfig(), ((SSL_1, SSL_2),))
-    agree(lambda a, b: total(objective.pair_losses(a, b)), VICRegLoss(), pair(rows, width))
+    theirs = VICRegLoss()
+    agree(lambda a, b: total(objective.pair_losses(a, b)), lambda a, b: theirs(a, ref_emb=b), pair(rows, width))
 
 
 @pytest.mark.parametrize(("rows", "width"), [(8, 16), (8, 8), (16, 8), (2, 5)])
@@ -111,9 +112,33 @@ def test_vicregs_added_variance_is_a_switch():
     assert parts[0]["vicreg_covariance"] == parts[1]["vicreg_covariance"]
 
 
-def test_barlow_twins_equals_lightly():
+def by_the_authors(a: Tensor, b: Tensor) -> Tensor:
+    """C of views that torch's batch norm standardised, and a mask for what is off its diagonal."""
+    a, b = (nn.functional.batch_norm(z, None, None, training=True) for z in (a, b))
+    c = torch.einsum("ni,nj->ij", a, b) / len(a)
+    return (c.diag() - 1).square().sum() + 5e-3 * c[~torch.eye(len(c), dtype=torch.bool)].square().sum()
+
+
+def by_torchs_covariance(a: Tensor, b: Tensor) -> Tensor:
+    """C_ij = cov(a_i, b_j) / sqrt((var a_i + 1e-5) (var b_j + 1e-5)), entry by entry."""
+    width = a.shape[1]
+    covariance = torch.cov(torch.cat([a, b], dim=1).T, correction=0)
+    spread = torch.sqrt(covariance.diag() + 1e-5)
+    losses = []
+    for i in range(width):
+        for j in range(width):
+            entry = covariance[i, width + j] / (spread[i] * spread[width + j])
+            losses.append((1 - entry) ** 2 if i == j else 5e-3 * entry**2)
+    return torch.stack(losses).sum()
+
+
+@pytest.mark.parametrize("theirs", [by_the_authors, by_torchs_covariance])
+@pytest.mark.parametrize(("rows", "width"), [(16, 8), (8, 16)])
+def test_barlow_twins_equals_its_formula(theirs, rows, width):
     objective = barlow_twins.BarlowTwins(nn.Identity(), BarlowTwinsConfig(), ((SSL_1, SSL_2),))
-    agree(lambda a, b: total(objective.pair_losses(a, b)), BarlowTwinsLoss(), pair(16, 8))
+    # Shifted and stretched: neither mean 0 nor variance 1 is given.
+    a, b = (3 * z * torch.arange(1, width + 1) + 2 for z in pair(rows, width))
+    agree(lambda a, b: total(objective.pair_losses(a, b)), theirs, (a, b))
 
 
 # -- learnable temperature, equal reports ----------------------------------------------------------

@@ -1,0 +1,1 @@
+"""What is installed, file by file: `make lock` and `make sbom`."""
