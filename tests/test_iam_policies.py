@@ -174,6 +174,7 @@ def life_of_a_cluster(calls: list[tuple[str, str, dict]], monkeypatch: pytest.Mo
     for name in ("radsweep-head", "radsweep-worker"):
         iam.create_instance_profile(InstanceProfileName=name)
     boto3.DEFAULT_SESSION.events.register("before-parameter-build", note)
+    monkeypatch.setattr("ray.autoscaler._private.aws.node_provider.TAG_BATCH_DELAY", 0.0)
     monkeypatch.setattr("tempfile.tempdir", str(Path.home()))  # where it keeps what it found
     config = _bootstrap_config(cluster(), no_config_cache=True)
     types = config["available_node_types"]
@@ -207,6 +208,11 @@ def test_rays_launcher_and_autoscaler_are_allowed_all_that_they_call_and_nothing
     for name, value in (("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_DEFAULT_REGION", REGION)):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(tmp_path))  # where the launcher puts the key pair
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+    known = pytest.importorskip("moto.ec2.models.instance_types").InstanceTypeBackend
+    ours = {node["node_config"]["InstanceType"] for node in cluster()["available_node_types"].values()}
+    # Not all 800, which cost seconds.
+    monkeypatch.setattr(known, "instance_types", [kind for kind in known.instance_types if kind.name in ours])
     calls: list[tuple[str, str, dict]] = []
     with moto.mock_aws():
         tags = life_of_a_cluster(calls, monkeypatch)
