@@ -12,11 +12,11 @@ from typing import NoReturn
 
 import typer
 
+from datasets_io.interrupts import EXIT_INTERRUPTED, INTERRUPTS
 from datasets_io.storage.files import is_passing
 from datasets_io.storage.schema_version import NewerSchema
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable_lines
-from sweep.cli.signals import EXIT_INTERRUPTED, INTERRUPTS
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_SOME_UNFIT = 0, 2, 3, 4
 

@@ -6,10 +6,10 @@ import signal
 
 import ray
 
+from datasets_io.interrupts import INTERRUPTS
 from datasets_io.local_ray import ensure_token
 from datasets_io.ray_private import autoscaler_limits
 from sweep.cli.exit_codes import ClusterLost
-from sweep.cli.signals import INTERRUPTS
 from sweep.engine.schedule import ClusterResources
 
 ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"  # the text of Ray's exception, which has no class

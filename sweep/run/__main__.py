@@ -1,7 +1,7 @@
 """The command: python -m sweep.run runs a study from raw archives to the paper's table, or goes on where it stopped."""
 
 if __name__ == "__main__":
-    from sweep.cli.signals import INTERRUPTS
+    from datasets_io.interrupts import INTERRUPTS
 
     INTERRUPTS.install()  # the imports below take a second or more, in which Ctrl-C would print their traceback
 

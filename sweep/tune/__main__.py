@@ -1,7 +1,7 @@
 """The command: python -m sweep.tune searches a method's temperature and joint weight on validation patients."""
 
 if __name__ == "__main__":
-    from sweep.cli.signals import INTERRUPTS
+    from datasets_io.interrupts import INTERRUPTS
 
     INTERRUPTS.install()
 
