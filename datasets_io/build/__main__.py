@@ -21,6 +21,7 @@ from datasets_io.build.corpus import build
 from datasets_io.build.shards import ORDERS
 from datasets_io.build.spec import BuildSpec
 from datasets_io.build.verify import verify
+from datasets_io.closed_output import survive_closed_output
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.interrupts import EXIT_INTERRUPTED, INTERRUPTS
 from datasets_io.nearest import did_you_mean
@@ -101,6 +102,7 @@ def _one_of(allowed: Sequence[str], text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run the command. Exit code: 0 complete, 2 bad input, 3 too many rejects or damaged shards, 130 interrupted."""
+    survive_closed_output(goes_on=True)
     flags = parser().parse_args(arguments)
     try:
         with INTERRUPTS.interruptible():

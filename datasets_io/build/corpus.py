@@ -43,7 +43,7 @@ from datasets_io.build.side_tables import (
 )
 from datasets_io.build.spec import BuildSpec, identity_of, options_of, order_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
-from datasets_io.local_ray import ensure_token
+from datasets_io.local_ray import ensure_token, obstacle
 from datasets_io.pixels.grey import PixelSpec
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources.registry import get_source
@@ -233,6 +233,8 @@ def _ray_ready(start: bool) -> bool:
         # "local" is a Ray of this command's own; None joins the one that RAY_ADDRESS names.
         address = None if os.environ.get("RAY_ADDRESS") else "local"
         if address:
+            if obstacle() is not None:
+                return False  # several processes of this one's own make the same corpus
             ensure_token()
         on_sigterm = signal.getsignal(signal.SIGTERM)
         try:

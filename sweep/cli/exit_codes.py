@@ -88,9 +88,12 @@ def errors_as_sentences(storage: str, *bad_input: type[Exception], advice: str =
     refused: tuple[type[Exception], ...] = (*bad_input, NewerSchema)
     sys.excepthook = _print_without_secrets
     try:
-        yield
+        with INTERRUPTS.interruptible():
+            yield
     except KeyboardInterrupt:
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        INTERRUPTS.ignore()
+        INTERRUPTS.end_process()
+        raise typer.Exit(EXIT_INTERRUPTED) from None  # in a process that is not the command's own
     except refused as error:
         _exit(f"error: {error}", EXIT_BAD_INPUT)
     except OSError as error:

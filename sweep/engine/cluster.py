@@ -7,7 +7,7 @@ import signal
 import ray
 
 from datasets_io.interrupts import INTERRUPTS
-from datasets_io.local_ray import ensure_token
+from datasets_io.local_ray import ensure_token, obstacle
 from datasets_io.ray_private import autoscaler_limits
 from sweep.cli.exit_codes import ClusterLost
 from sweep.engine.schedule import ClusterResources
@@ -71,6 +71,8 @@ def _init(log_to_driver: bool) -> None:
     if address:
         ray.init(address=address, log_to_driver=log_to_driver, logging_level=logging.ERROR)
         return
+    if (why_not := obstacle()) is not None:
+        raise ClusterLost(f"Ray cannot start: {why_not}")
     ensure_token()
     # A worker that is just starting waits six times so long for a head that died with its driver; Ray's own is 5 s.
     os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", "4")

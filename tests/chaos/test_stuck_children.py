@@ -54,7 +54,7 @@ def processes(mark: str) -> list[str]:
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            if mark.encode() in (place / "environ").read_bytes() and "Z" != (place / "stat").read_text().split()[2]:
+            if mark.encode() in (place / "environ").read_bytes() and (place / "stat").read_text().split()[2] != "Z":
                 found.append((place / "cmdline").read_text().replace("\0", " "))
         except OSError:  # it has just ended, or is another user's
             continue
