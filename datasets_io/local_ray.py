@@ -21,19 +21,26 @@ def ensure_token() -> None:
     wanted = os.environ.get("RAY_AUTH_MODE", "token").lower() == "token"
     if not wanted or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         return
-    token = secrets.token_hex(32)
+    ensure_home()
+    path, token = Path.home() / TOKEN, secrets.token_hex(32)
     try:
-        path = Path.home() / TOKEN
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # its mode is 600
             file.write(token)
             file.flush()
             with suppress(FileExistsError):
                 os.link(file.name, path)  # whole or not at all: another driver may start in the same moment
-    # A home folder that is full, read-only or absent must not keep a run from starting, nor a user without an entry in
-    # passwd and without HOME, as a container may have.
-    except (OSError, RuntimeError):
+    # A home folder that is full, read-only or absent must not keep a run from starting.
+    except OSError:
         os.environ["RAY_AUTH_TOKEN"] = token
+
+
+def ensure_home() -> None:
+    """HOME is `/` for a user without an entry in passwd and without HOME, as container runtimes set it: Ray asks."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
 
 
 def obstacle() -> str | None:

@@ -7,7 +7,7 @@ import signal
 import ray
 
 from datasets_io.interrupts import INTERRUPTS
-from datasets_io.local_ray import ensure_token, obstacle
+from datasets_io.local_ray import ensure_home, ensure_token, obstacle
 from datasets_io.ray_private import autoscaler_limits
 from sweep.cli.exit_codes import ClusterLost
 from sweep.engine.schedule import ClusterResources
@@ -41,6 +41,7 @@ def start_ray(log_to_driver: bool = False) -> None:
     # A task that asks for no GPU, as one that starts pretraining, sees CUDA_VISIBLE_DEVICES as it was: not emptied.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     INTERRUPTS.raise_if_received()  # starting takes a while
+    ensure_home()
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         _init_with_retries(log_to_driver)

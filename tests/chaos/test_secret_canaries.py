@@ -178,5 +178,5 @@ def test_a_study_and_every_command_about_it_show_none(server, tmp_path_factory, 
     logs = {str(p): p.read_bytes() for p in folder.glob("r/ray/session_2*/logs/**/*") if p.is_file()}
     assert logs
     given = {name: CANARIES[name] for name in ("--storage", "--storage key", "--mlflow")}
-    quoted = [line for line in leaks(logs) if not line.startswith(tuple(given))]
-    assert leaks(run.said) == [] and leaks(stored) == [] and leaks(local) == [] and quoted == []
+    logged = [line for line in leaks(logs) if not line.startswith(tuple(given))]
+    assert leaks(run.said) == [] and leaks(stored) == [] and leaks(local) == [] and logged == []

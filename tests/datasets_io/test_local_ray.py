@@ -1,5 +1,6 @@
 """Is the token of a local Ray readable by its owner only, whole, and left alone where the user has one?"""
 
+import errno
 import os
 import shutil
 import stat
@@ -77,8 +78,13 @@ def test_a_user_without_a_home_has_a_token_of_its_own(home, monkeypatch):
     """In a container: HOME is not set, and the user's number stands in no list of users."""
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(os, "getuid", lambda: 123_456_789)
+    monkeypatch.setattr(Path, "mkdir", forbidden)
     ensure_token()
-    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    assert os.environ["HOME"] == "/" and len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+def forbidden(*arguments, **named):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def test_nothing_keeps_ray_from_starting_here():
