@@ -153,3 +153,33 @@ def test_a_run_that_tries_networks(tmp_path, number):
     (tmp_path / "study.py").write_text(OF_A_NETWORK)
     arguments = command(tmp_path / "storage", study=str(tmp_path / "study.py"))
     assert_ends(arguments, tmp_path, number, kind="network")
+
+
+DRAWS = """
+import sys, time
+if __name__ == "__main__":
+    from sweep.figures.draw import drawing_in_background
+    from sweep.figures.view import make_view
+    from sweep.store.snapshot import read_snapshot
+    data = read_snapshot("tests/chaos/tiny_study.py", sys.argv[1], [])
+    with drawing_in_background(make_view(data.study, data.plan, data.results, data.store), processes=2):
+        print("begun", flush=True)
+        time.sleep(600)
+"""
+
+
+@pytest.mark.chaos
+def test_a_report_that_is_killed_leaves_no_process_that_draws(finished_tiny_study, tmp_path):
+    """A pool's processes hold each other's pipes open, so that none of them sees the command's end by that."""
+    (tmp_path / "draws.py").write_text(DRAWS)
+    mark = uuid.uuid4().hex
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "draws.py"), str(finished_tiny_study)],
+        cwd=ROOT, env=ENVIRONMENT | {"PYTHONPATH": str(ROOT), "MARK": mark}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout.readline() == b"begun\n"
+    assert within(120, lambda: sum("forkserver" in line for line in processes(mark)) == 3), processes(mark)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert within(60, lambda: not processes(mark)), processes(mark)
