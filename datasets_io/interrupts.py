@@ -155,7 +155,8 @@ class Interrupts:
                 if END_OF_WORK in self._read_pipe(pipe):
                     return
                 if time.monotonic() - since > STUCK_SECONDS and self._own_process:
-                    os.write(2, SHOW_CURSOR * os.isatty(2) + b"\nInterrupted. What is finished is kept.\n")
+                    with suppress(OSError):  # of a terminal that was shut
+                        os.write(2, SHOW_CURSOR * os.isatty(2) + b"\nInterrupted. What is finished is kept.\n")
                     os._exit(EXIT_INTERRUPTED)
 
 
