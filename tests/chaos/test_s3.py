@@ -222,7 +222,8 @@ class Away(BaseHTTPRequestHandler):
         response = server.getresponse()
         content = response.read()
         if Away.lost and self.command == "PUT":
-            Away.lost = False
+            open_for, Away.lost = Away.lost, False
+            time.sleep(open_for if open_for > 1 else 0)
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)  # it is done, and nobody is told
             return
@@ -280,7 +281,12 @@ def test_a_server_that_is_away_for_a_moment_costs_nothing(distant, times):
     assert Away.refused >= 8 and distant.list("") == ["k", "k2", "k3"]
 
 
-def test_a_write_whose_answer_is_lost_is_the_first_one(distant):
-    Away.lost = True
+@pytest.mark.parametrize("lost", [True, 20.0])
+def test_a_write_whose_answer_is_lost_is_the_first_one(distant, monkeypatch, lost):
+    """The connection is closed at once, or it stays open for 20 s in which nothing comes."""
+    monkeypatch.setattr("datasets_io.storage.create_once.ANSWER_SECONDS", 1.0)
+    Away.lost = lost
+    began = time.monotonic()
     assert distant.write_once("k", b"1") is True and not Away.lost
+    assert time.monotonic() - began < 15
     assert distant.write_once("k", b"2") is False and distant.read("k") == b"1"
