@@ -1,7 +1,5 @@
 """Which calls does a local file system get? All of them are here, so that tests can fail each one."""
 
-import ctypes
-import errno
 import os
 import shutil
 import stat
@@ -9,10 +7,6 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 PIECE_BYTES = 1 << 20
-# What link says on a file system that has no hard links: vfat, exFAT, some of FUSE and of SMB.
-NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-AT_FDCWD, RENAME_NOREPLACE = -100, 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 Data = bytes | memoryview | BinaryIO  # an open file is read from its beginning, in pieces
 
 
@@ -48,21 +42,6 @@ class Disk:
     def link(self, path: str, target: str) -> None:
         """Give a file a second name. Raises FileExistsError where it is taken: of two writers one wins."""
         os.link(path, target)
-
-    def rename_new(self, path: str, target: str) -> bool:
-        """Give a file another name that nothing has: False, and nothing done, where this system cannot refuse.
-
-        For file systems without hard links. Raises FileExistsError where the name is taken.
-        """
-        rename = getattr(_LIBC, "renameat2", None)  # of Linux
-        if rename is None:
-            return False
-        if rename(AT_FDCWD, os.fsencode(path), AT_FDCWD, os.fsencode(target), RENAME_NOREPLACE) == 0:
-            return True
-        number = ctypes.get_errno()
-        if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-            return False
-        raise OSError(number, os.strerror(number), target)
 
     def unlink(self, path: str) -> None:
         """Remove one file."""

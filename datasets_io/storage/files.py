@@ -14,7 +14,7 @@ import pyarrow.fs as pafs
 import stamina
 
 from datasets_io.storage.create_once import create_once
-from datasets_io.storage.disk import DISK, NO_HARD_LINKS, Data, _pieces
+from datasets_io.storage.disk import DISK, Data, _pieces
 from datasets_io.storage.local_listing import TEMPORARY, Entry, entries_below, names_below
 from datasets_io.storage.processes import is_running, started, this_machine
 from datasets_io.storage.secrets import remember_secrets, without_secrets
@@ -183,8 +183,8 @@ class Files(ReadFiles):
     def write_once(self, path: str, data: bytes) -> bool:
         """Write a file that nothing may replace. False where it was already there: the first write wins.
 
-        On S3 it needs boto3. Without it, on other object stores, and on a file system that neither has hard links nor
-        refuses a name that is taken, of two writers in the same moment the later stands, whole.
+        On S3 it needs boto3. Without it, and on other object stores, of two writers in the same moment the later
+        stands, whole.
         """
         if self.is_local:
             return patiently(lambda: self._link(self.full(path), data))
@@ -268,11 +268,6 @@ class Files(ReadFiles):
             DISK.link(temporary, target)
         except FileExistsError:
             return False
-        except OSError as error:
-            if error.errno not in NO_HARD_LINKS:
-                raise
-            if not _rename_once(temporary, target):
-                return False
         finally:
             _discard(temporary)
         DISK.sync_folder(os.path.dirname(target))
@@ -317,22 +312,6 @@ def _temporary(target: str, data: Data) -> str:
         _discard(temporary)
         raise
     return temporary
-
-
-def _rename_once(temporary: str, target: str) -> bool:
-    """For a file system without hard links: False where the name is taken.
-
-    On one that cannot refuse a name either, of two writers in the same moment the later stands, whole.
-    """
-    try:
-        if DISK.rename_new(temporary, target):
-            return True
-    except FileExistsError:
-        return False
-    if os.path.lexists(target):
-        return False
-    DISK.rename(temporary, target)
-    return True
 
 
 def _discard(path: str) -> None:
