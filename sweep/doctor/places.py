@@ -4,13 +4,15 @@ import shutil
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.fs as pafs
 
 from datasets_io.corpus.node_array import CacheFull, local_cache
-from datasets_io.storage.disk import DISK, NO_HARD_LINKS
+from datasets_io.storage.disk import DISK
 from datasets_io.storage.files import Files
+from datasets_io.storage.take_name import NOT_KNOWN
 from sweep.doctor.check import FAIL, OK, WARN, Check, gigabytes
 from sweep.doctor.needs import Needs
 
@@ -65,10 +67,11 @@ def _hard_links(files: Files, folder: str) -> list[Check]:
         DISK.link(names[0], names[1])
         return []
     except OSError as error:
-        if error.errno not in NO_HARD_LINKS:
+        if error.errno not in NOT_KNOWN:
             raise
     text = f"{files.shown} is on a file system without them; "
-    if DISK.rename_new(names[0], names[2]):
+    with suppress(OSError):
+        DISK.rename_new(names[0], names[2])
         return [Check("hard links", OK, f"{text}it refuses to rename over a file: the first write stands all the same")]
     text += "nor does it refuse to rename over a file: of two drivers that write one result at once the later stands"
     return [Check("hard links", WARN, text, "take another --storage, or run one driver at a time")]

@@ -210,7 +210,9 @@ class WithoutLinks(Disk):
         raise OSError(self.error, os.strerror(self.error), path)
 
     def rename_new(self, path, target):
-        return self.refuses and super().rename_new(path, target)
+        if not self.refuses:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        super().rename_new(path, target)
 
 
 @pytest.mark.parametrize("refuses", [True, False])

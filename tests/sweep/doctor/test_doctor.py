@@ -156,7 +156,9 @@ def test_a_storage_without_hard_links_is_named(tmp_path, monkeypatch, refuses, s
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
 
         def rename_new(self, path, target):
-            return refuses and super().rename_new(path, target)
+            if not refuses:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+            super().rename_new(path, target)
 
     for module in ("datasets_io.storage.files", "sweep.doctor.places"):
         monkeypatch.setattr(f"{module}.DISK", WithoutLinks())
