@@ -1,12 +1,15 @@
-"""May its owner alone read the token that guards a local Ray? Ray itself would make it readable by everyone here."""
+"""Can a local Ray start here, and may its owner alone read the token that guards it? Ray would let everyone here."""
 
 import os
 import secrets
+import socket
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 TOKEN = Path(".ray") / "auth_token"  # in the home folder, where Ray looks
+LOOPBACK_SECONDS = 5.0
 
 
 def ensure_token() -> None:
@@ -18,6 +21,7 @@ def ensure_token() -> None:
     wanted = os.environ.get("RAY_AUTH_MODE", "token").lower() == "token"
     if not wanted or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         return
+    ensure_home()
     path, token = Path.home() / TOKEN, secrets.token_hex(32)
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -29,3 +33,35 @@ def ensure_token() -> None:
     # A home folder that is full, read-only or absent must not keep a run from starting.
     except OSError:
         os.environ["RAY_AUTH_TOKEN"] = token
+
+
+def ensure_home() -> None:
+    """HOME is `/` for a user without an entry in passwd and without HOME, as container runtimes set it: Ray asks."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
+
+
+def obstacle() -> str | None:
+    """A sentence where a local Ray could not start here, and would try for minutes or end without one; else None."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(LOOPBACK_SECONDS)
+            with socket.create_connection(server.getsockname(), LOOPBACK_SECONDS):
+                server.accept()[0].close()
+    except OSError as error:
+        return (
+            f"this machine does not reach itself (127.0.0.1: {error.strerror or error}), as the processes of Ray must: "
+            "bring its loopback interface up (ip link set lo up)"
+        )
+    if sys.platform == "linux" and not Path("/proc/self").exists():
+        return "there is no /proc, where Ray looks up its processes: mount it (mount -t proc proc /proc)"
+    folder = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")
+    taken = folder / "ray" if (folder / "ray").exists() else folder
+    if folder.is_dir() and not os.access(taken, os.W_OK | os.X_OK):
+        return (
+            f"Ray keeps its sockets and logs in {taken}, which cannot be written: export RAY_TMPDIR=/another/folder "
+            "(with a short name: a socket's path has at most 107 characters)"
+        )
+    return None

@@ -39,6 +39,17 @@ def trial_title() -> str:
     )
 
 
+def keep_keys_out_of_trials() -> None:
+    """Have Ray Tune copy no key of AWS from the environment into what it asks of a trial's process, which Ray logs.
+
+    For the process that makes a Tuner. A trial has its own node's keys, as every other process of a cluster.
+    """
+    from ray.tune.execution import class_cache
+
+    kept = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")}
+    class_cache.ENV_VARS_TO_PROPAGATE = kept
+
+
 def train_titles() -> tuple[str, ...]:
     """How the titles begin of the processes of Ray Train: its workers, and the controller of each group of them."""
     from ray.train.v2._internal.execution.controller.controller import TrainController

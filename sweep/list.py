@@ -1,5 +1,10 @@
 """The command: python -m sweep.list shows the names that the other commands take: methods, datasets, studies, ..."""
 
+if __name__ == "__main__":
+    from datasets_io.interrupts import INTERRUPTS
+
+    INTERRUPTS.install()
+
 import json
 from typing import Annotated
 

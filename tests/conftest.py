@@ -29,7 +29,8 @@ SLOW = (
     "test_schedule_quick.py", "test_encoder_source.py", "test_image_families.py", "test_own_encoders.py",
     "test_pixels_fuzz.py", "test_hangs.py", "test_pixels_torture.py", "test_layouts.py", "test_job_faults.py",
     "test_store_faults.py", "test_sinks.py", "test_worker.py", "test_distributed.py", "test_export.py",
-    "test_doctor.py", "test_lease.py", "test_signals.py", "test_one_source_twice.py", "test_text_export.py",
+    "test_doctor.py", "test_lease.py", "test_interrupts.py", "test_stuck_children.py",
+    "test_closed_output.py", "test_one_source_twice.py", "test_text_export.py",
     "test_preflight_run.py", "test_preflight_processes.py", "test_preflight_quick.py", "test_open_corpus.py",
     "test_iam_policies.py",
 )  # fmt: skip

@@ -1,5 +1,10 @@
 """The command `python -m datasets_io.build`: its flags, what it prints and its exit codes."""
 
+if __name__ == "__main__":
+    from datasets_io.interrupts import INTERRUPTS
+
+    INTERRUPTS.install()  # the imports below take a second, in which Ctrl-C would print their traceback
+
 import argparse
 import dataclasses
 import sys
@@ -16,7 +21,9 @@ from datasets_io.build.corpus import build
 from datasets_io.build.shards import ORDERS
 from datasets_io.build.spec import BuildSpec
 from datasets_io.build.verify import verify
+from datasets_io.closed_output import survive_closed_output
 from datasets_io.corpus.manifest import Manifest
+from datasets_io.interrupts import EXIT_INTERRUPTED, INTERRUPTS
 from datasets_io.nearest import did_you_mean
 from datasets_io.pixels.grey import INTENSITIES
 from datasets_io.schema import MAX_RATIO, SHAPES
@@ -25,7 +32,7 @@ from datasets_io.storage.files import Files, file_in_the_way
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable
 
-OK, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
+OK, BAD_INPUT, SOME_FAILED = 0, 2, 3
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,9 +102,11 @@ def _one_of(allowed: Sequence[str], text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run the command. Exit code: 0 complete, 2 bad input, 3 too many rejects or damaged shards, 130 interrupted."""
+    survive_closed_output(goes_on=True)
     flags = parser().parse_args(arguments)
     try:
-        return _run(flags)
+        with INTERRUPTS.interruptible():
+            return _run(flags)
     except TooManyRejects as error:  # an ArchiveError, so a ValueError: it must come before that
         print(printable(without_secrets(str(error))), file=sys.stderr)
         return SOME_FAILED
@@ -108,8 +117,10 @@ def main(arguments: list[str]) -> int:
         print(printable(without_secrets(f"--raw or --storage cannot be used: {error}")), file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
+        INTERRUPTS.ignore()
         print("interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+        INTERRUPTS.end_process()
+        return EXIT_INTERRUPTED
 
 
 def _run(flags: argparse.Namespace) -> int:

@@ -7,9 +7,9 @@ decoding processes beside it; larger ones on Ray where it is running, or in the 
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,13 @@ from datasets_io.build.side_tables import (
 )
 from datasets_io.build.spec import BuildSpec, identity_of, options_of, order_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
-from datasets_io.local_ray import ensure_token
+from datasets_io.local_ray import ensure_token, obstacle
 from datasets_io.pixels.grey import PixelSpec
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources.registry import get_source
 from datasets_io.sources.splits import case_notes, check_splits
 from datasets_io.storage.files import Files
+from datasets_io.threads import reading_threads
 from datasets_io.untrusted import printable
 
 Progress = Callable[[int, int, str], None]
@@ -190,7 +191,7 @@ def _check_unchanged(before: Inventory, after: Inventory) -> None:
 
 def _make_shards(job: ShardJob, tasks: list[ShardTask], raw_bytes: int, how: _HowRun) -> list[ShardResult]:
     """The results of all tasks, in their order. raw_bytes: of the archive's images, about."""
-    with ThreadPoolExecutor(STATE_READERS) as pool:  # a look at every file of finished shards, often over a network
+    with reading_threads(STATE_READERS) as pool:  # a look at every file of finished shards, often over a network
         found = pool.map(lambda task: finished_shard(job, task, how.files), tasks)
         results = {task.path: result for task, result in zip(tasks, found, strict=True) if result}
     waiting = [task for task in tasks if task.path not in results]
@@ -232,8 +233,16 @@ def _ray_ready(start: bool) -> bool:
         # "local" is a Ray of this command's own; None joins the one that RAY_ADDRESS names.
         address = None if os.environ.get("RAY_ADDRESS") else "local"
         if address:
+            if obstacle() is not None:
+                return False  # several processes of this one's own make the same corpus
             ensure_token()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        on_sigterm = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except SystemExit as error:  # by Ray's handler of SIGTERM, which would end the command without its sentence
+            raise KeyboardInterrupt from error
+        finally:
+            signal.signal(signal.SIGTERM, on_sigterm)
     return start
 
 

@@ -7,7 +7,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,6 +16,7 @@ from datasets_io.build.shards import leaves
 from datasets_io.build.spec import BuildSpec, _index_digests, _key, corrections_of, options_of
 from datasets_io.schema import Record
 from datasets_io.sources.registry import get_source
+from datasets_io.threads import reading_threads
 
 ABSENT = -1
 IMAGES = "images"
@@ -140,7 +140,7 @@ def _look(kind: str, root: Path, paths: Sequence[str]) -> FilesOfKind:
     place = os.path.realpath(root)
     folders = _Folders(place)
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    with ThreadPoolExecutor(READERS) as pool:
+    with reading_threads(READERS) as pool:
         sizes = chain.from_iterable(pool.map(folders.sizes, chunks))
         return FilesOfKind(kind, place, tuple(paths), tuple(sizes))
 

@@ -8,7 +8,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BufferedRandom
 from pathlib import Path, PurePosixPath
@@ -157,18 +156,24 @@ class Decoders:
     """Some decoding processes, used by as many threads. Use it in a `with`."""
 
     def __init__(self, spec: PixelSpec, workers: int):
-        # The pool is entered last and left first: its threads have ended when the processes are closed.
-        self._stack = ExitStack()
+        self._workers = [DecodeWorker(spec) for _ in range(workers)]
         self._idle: SimpleQueue[DecodeWorker] = SimpleQueue()
-        for _ in range(workers):
-            self._idle.put(self._stack.enter_context(DecodeWorker(spec)))
-        self._pool = self._stack.enter_context(ThreadPoolExecutor(workers))
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._pool = ThreadPoolExecutor(workers)
 
     def __enter__(self) -> "Decoders":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:  # nobody waits for what is being decoded, which may take for ever
+            for worker in self._workers:
+                worker.end()  # its thread reads the end of a pipe, and ends too
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        self._pool.shutdown(wait=not interrupted, cancel_futures=kind is not None)
+        if not interrupted:
+            for worker in self._workers:
+                worker.close()
 
     def decode(self, raw: str, paths: list[str]) -> Iterator[Decoded | PixelError]:
         """One answer a path below `raw`, in their order."""

@@ -14,11 +14,13 @@ import signal
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from datasets_io.interrupts import end_with_parent
 from datasets_io.pixels.decode import decode_file
 from datasets_io.pixels.grey import Decoded, PixelError, PixelSpec
 
@@ -26,6 +28,7 @@ TIME_LIMIT = 60  # seconds of the processor a file; the slowest codec needs abou
 WAITING = 10  # times as long by the clock, for storage that is slow and machines that are shared
 MEMORY_LIMIT = 2 << 30  # bytes of address space of the child
 READY = b"ready\n"
+END_SECONDS = 2.0  # that a killed child may take to go
 
 
 class DecodeWorker:
@@ -34,6 +37,7 @@ class DecodeWorker:
     def __init__(self, spec: PixelSpec, time_limit: float = TIME_LIMIT, memory_limit: int = MEMORY_LIMIT):
         self._spec, self._time_limit, self._memory_limit = spec, time_limit, memory_limit
         self._child: subprocess.Popen[bytes] | None = None
+        self._ended = False
 
     def __enter__(self) -> "DecodeWorker":
         return self
@@ -44,8 +48,10 @@ class DecodeWorker:
     def decode(self, path: Path) -> Decoded:
         """As pixels.decode_file, and raises PixelError also for a hang, a crash or too much memory.
 
-        Raises RuntimeError where no child can be started.
+        Raises RuntimeError where no child can be started, and after `end`.
         """
+        if self._ended:
+            raise RuntimeError("this decoding process was ended")
         child = self._child or self._start()
         try:
             answer, data = self._ask(child, path)
@@ -60,11 +66,21 @@ class DecodeWorker:
         return Decoded(pixels, **answer)
 
     def close(self) -> None:
-        """End the child, whatever it is at; the next file starts another."""
-        if self._child is not None:
-            self._child.kill()
-            self._child.communicate()
-            self._child = None
+        """End the child, whatever it is at; the next file starts another.
+
+        A child that waits within the kernel for a drive that is away cannot be ended: it goes when its call returns.
+        """
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            with suppress(subprocess.TimeoutExpired):
+                child.communicate(timeout=END_SECONDS)
+
+    def end(self) -> None:
+        """For another thread than the one that decodes: end the child and start no other. Waits for nothing."""
+        self._ended = True
+        if (child := self._child) is not None:
+            child.kill()
 
     def _ask(self, child: subprocess.Popen[bytes], path: Path) -> tuple[dict[str, Any], bytes]:
         """The child's answer for one file. Raises BrokenPipeError or EOFError where the child has ended."""
@@ -99,6 +115,8 @@ class DecodeWorker:
             start_new_session=True,
         )
         self._child = child
+        if self._ended:  # meanwhile, when there was no child to end
+            child.kill()
         if _pipes(child)[1].readline() != READY:
             self.close()
             raise RuntimeError(
@@ -154,6 +172,7 @@ def serve(spec: PixelSpec, time_limit: float) -> None:
 def main(arguments: str) -> None:
     """The child: [[image_size, intensity, modalities, shape], [time limit, memory limit]] as JSON."""
     (image_size, intensity, modalities, shape), (time_limit, memory_limit) = json.loads(arguments)
+    end_with_parent()  # also while a file keeps it from the end of its stdin
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a patient's picture
     serve(PixelSpec(image_size, intensity, tuple(modalities), shape), time_limit)

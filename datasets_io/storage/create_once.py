@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 EXISTS, MEANWHILE = "PreconditionFailed", "ConditionalRequestConflict"
 NOT_KNOWN = ("NotImplemented", "InvalidArgument", "InvalidRequest")  # a server without conditional writes
+ANSWER_SECONDS = 10.0  # for objects of some kilobytes; boto3's own is a minute
 PASSING_STATUS = (429, 500, 502, 503, 504)
 
 
@@ -34,7 +35,10 @@ class CreateOnce:
             aws_secret_access_key=unquote(parts.password) if parts.password else None,
             region_name=options.get("region"),
             endpoint_url=f"{options.get('scheme', 'https')}://{endpoint}" if endpoint else None,
-            config=Config(retries={"total_max_attempts": 1}),  # `patiently` repeats
+            # `patiently` repeats. An answer that got lost is not waited for so long that no time is left for that.
+            config=Config(
+                retries={"total_max_attempts": 1}, connect_timeout=ANSWER_SECONDS, read_timeout=ANSWER_SECONDS
+            ),
         )
 
     def __call__(self, key: str, data: bytes) -> bool | None:

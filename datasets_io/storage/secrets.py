@@ -25,6 +25,7 @@ _NAME = re.compile(
     r"(^|_)([A-Z]*SECRET|TOKEN|[A-Z]*PASSWORD|PASSWD|PASS|PASSPHRASE|PAT|CREDENTIALS?|API_?KEY|CONNECTION_STRING|"
     r"(ACCESS|ACCOUNT|STORAGE|PRIVATE)_KEY)(_|$)"
 )
+_KEY = re.compile(r"[\w+/=.-]{12,}")  # of a variable with another name that ends in _KEY, as KAGGLE_KEY
 _PLACES = ("_PATH", "_FILE", "_DIR", "_HOST", "_URL", "_MODE")  # of variables that say where a secret lies
 _given: set[str] = set()  # passwords of URIs that this process was given, for libraries that name them elsewhere
 
@@ -62,7 +63,8 @@ def _of_environment() -> Iterable[str]:
     for name, value in os.environ.items():
         if "://" in value:
             yield from _of_uri(value)
-        if _NAME.search(name.upper()) and len(value) >= SHORTEST and not _is_no_secret(name.upper(), value):
+        named = _NAME.search(name.upper()) or (name.upper().endswith("_KEY") and _KEY.fullmatch(value))
+        if named and len(value) >= SHORTEST and not _is_no_secret(name.upper(), value):
             yield value
 
 

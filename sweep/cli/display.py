@@ -23,9 +23,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from datasets_io.interrupts import INTERRUPTS
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable_lines
-from sweep.cli.signals import INTERRUPTS
 
 PLAIN_EVERY_SECONDS = 10.0
 PIPE_WIDTH = 140

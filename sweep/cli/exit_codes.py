@@ -12,11 +12,11 @@ from typing import NoReturn
 
 import typer
 
+from datasets_io.interrupts import EXIT_INTERRUPTED, INTERRUPTS
 from datasets_io.storage.files import is_passing
 from datasets_io.storage.schema_version import NewerSchema
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable_lines
-from sweep.cli.signals import EXIT_INTERRUPTED, INTERRUPTS
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_SOME_UNFIT = 0, 2, 3, 4
 
@@ -88,9 +88,12 @@ def errors_as_sentences(storage: str, *bad_input: type[Exception], advice: str =
     refused: tuple[type[Exception], ...] = (*bad_input, NewerSchema)
     sys.excepthook = _print_without_secrets
     try:
-        yield
+        with INTERRUPTS.interruptible():
+            yield
     except KeyboardInterrupt:
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        INTERRUPTS.ignore()
+        INTERRUPTS.end_process()
+        raise typer.Exit(EXIT_INTERRUPTED) from None  # in a process that is not the command's own
     except refused as error:
         _exit(f"error: {error}", EXIT_BAD_INPUT)
     except OSError as error:

@@ -9,9 +9,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from datasets_io.closed_output import survive_closed_output
+
 
 class Command(TyperCommand):
-    """A command that takes no flag and no empty text for the value of an option: one was forgotten."""
+    """A command that takes no flag and no empty text for the value of an option: one was forgotten.
+
+    goes_on: whether it works on where nobody reads what it prints.
+    """
+
+    goes_on = False
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """As click's; what is printed may have no reader."""
+        survive_closed_output(self.goes_on)
+        return super().main(*args, **extra)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Ends the command with a usage error where a value cannot be one."""
@@ -23,6 +35,12 @@ class Command(TyperCommand):
                 if isinstance(value, str) and (trouble := no_value(parameter.opts[0], value)):
                     ctx.fail(trouble)
         return super().parse_args(ctx, args)
+
+
+class WorkingCommand(Command):
+    """One that computes and stores what it was asked for: its output is only a display."""
+
+    goes_on = True
 
 
 def no_value(flag: str, text: str) -> str | None:

@@ -1,5 +1,10 @@
 """The command: python -m sweep.doctor says whether a study would run here, and what mends what would not."""
 
+if __name__ == "__main__":
+    from datasets_io.interrupts import INTERRUPTS
+
+    INTERRUPTS.install()
+
 import json
 from dataclasses import asdict
 from pathlib import Path

@@ -4,12 +4,15 @@ import shutil
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.fs as pafs
 
 from datasets_io.corpus.node_array import CacheFull, local_cache
+from datasets_io.storage.disk import DISK
 from datasets_io.storage.files import Files
+from datasets_io.storage.take_name import NOT_KNOWN
 from sweep.doctor.check import FAIL, OK, WARN, Check, gigabytes
 from sweep.doctor.needs import Needs
 
@@ -29,7 +32,7 @@ def check_storage(uri: str) -> list[Check]:
         return [Check("storage", FAIL, f"{uri}: {error}", _how_to_reach(uri))]
     folder = f"doctor-{uuid.uuid4().hex[:8]}"
     try:
-        return [_operations(files, folder), _clock(files, folder)]
+        return [_operations(files, folder), *_hard_links(files, folder), _clock(files, folder)]
     except OSError as error:
         return [Check("storage", FAIL, f"{uri} cannot be used: {error}", _how_to_reach(uri))]
     finally:
@@ -53,6 +56,25 @@ def _operations(files: Files, folder: str) -> Check:
     if problems:
         return Check("storage", FAIL, f"{files.shown}: {'; '.join(problems)}", "take another --storage")
     return Check("storage", OK, f"{files.shown}: write, rename, list and read back in {1000 * seconds:,.0f} ms")
+
+
+def _hard_links(files: Files, folder: str) -> list[Check]:
+    """A warning where the file system has none, of what stands in their place. Otherwise nothing is worth a line."""
+    if not files.is_local:
+        return []
+    names = [files.full(f"{folder}/{name}") for name in ("a.txt", "link", "renamed")]
+    try:
+        DISK.link(names[0], names[1])
+        return []
+    except OSError as error:
+        if error.errno not in NOT_KNOWN:
+            raise
+    text = f"{files.shown} is on a file system without them; "
+    with suppress(OSError):
+        DISK.rename_new(names[0], names[2])
+        return [Check("hard links", OK, f"{text}it refuses to rename over a file: the first write stands all the same")]
+    text += "nor does it refuse to rename over a file: of two drivers that write one result at once the later stands"
+    return [Check("hard links", WARN, text, "take another --storage, or run one driver at a time")]
 
 
 def _clock(files: Files, folder: str) -> Check:

@@ -6,10 +6,10 @@ import signal
 
 import ray
 
-from datasets_io.local_ray import ensure_token
+from datasets_io.interrupts import INTERRUPTS
+from datasets_io.local_ray import ensure_home, ensure_token, obstacle
 from datasets_io.ray_private import autoscaler_limits
 from sweep.cli.exit_codes import ClusterLost
-from sweep.cli.signals import INTERRUPTS
 from sweep.engine.schedule import ClusterResources
 
 ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"  # the text of Ray's exception, which has no class
@@ -41,6 +41,7 @@ def start_ray(log_to_driver: bool = False) -> None:
     # A task that asks for no GPU, as one that starts pretraining, sees CUDA_VISIBLE_DEVICES as it was: not emptied.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     INTERRUPTS.raise_if_received()  # starting takes a while
+    ensure_home()
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         _init_with_retries(log_to_driver)
@@ -71,6 +72,8 @@ def _init(log_to_driver: bool) -> None:
     if address:
         ray.init(address=address, log_to_driver=log_to_driver, logging_level=logging.ERROR)
         return
+    if (why_not := obstacle()) is not None:
+        raise ClusterLost(f"Ray cannot start: {why_not}")
     ensure_token()
     # A worker that is just starting waits six times so long for a head that died with its driver; Ray's own is 5 s.
     os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", "4")

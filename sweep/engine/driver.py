@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from datasets_io.corpus.manifest import Manifest
+from datasets_io.interrupts import INTERRUPTS, SIGNALS
 from sweep.cli.display import Display, TableRows
-from sweep.cli.signals import INTERRUPTS
 from sweep.monitoring.bars import RunBars
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.sinks import SinkOptions, Sinks
@@ -177,7 +177,7 @@ def _cluster() -> Iterator[Callable[[], None]]:
         yield start
     finally:
         # Half a shutdown would leave Ray's processes behind, and what the first signal asked for is being done already.
-        kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        kept = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
         if started:
             stop_ray()
         for number, handler in kept.items():

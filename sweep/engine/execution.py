@@ -8,8 +8,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from datasets_io.interrupts import INTERRUPTS
 from datasets_io.storage.artefacts import FAILED, is_done
-from sweep.cli.signals import INTERRUPTS
 from sweep.engine.cell_work import CellWork
 from sweep.engine.cluster import resources_at_most
 from sweep.engine.head_health import HeadMonitor

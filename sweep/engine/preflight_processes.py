@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
+from datasets_io.interrupts import end_with_parent
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES
 from trainables.preflight.check import run_check
 from trainables.preflight.verdict import PreflightCheck, Verdict
@@ -24,6 +25,7 @@ from trainables.preflight.verdict import PreflightCheck, Verdict
 MOST_AT_ONCE = 4  # each holds a network and its gradients
 TIME_LIMIT_SECONDS = 180.0
 POLL_SECONDS = 0.2
+END_SECONDS = 3.0
 
 
 def run_in_processes(
@@ -82,7 +84,9 @@ def _server(checks: Sequence[PreflightCheck], limit_seconds: float) -> Iterator[
         yield process, here
     finally:
         process.terminate()  # its answers are all here, or nobody needs them; it ends its own first
-        process.join()
+        process.join(END_SECONDS)
+        process.kill()  # where a library's call keeps it; its own end with it
+        process.join(END_SECONDS)
         here.close()
 
 
@@ -164,6 +168,7 @@ def _one(check: PreflightCheck, end: Connection, threads: int) -> None:
     import torch
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent()
     with suppress(OSError):  # where memory is short, this process goes and not another
         Path("/proc/self/oom_score_adj").write_text("1000")
     torch.set_num_threads(max(1, threads))

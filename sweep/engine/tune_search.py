@@ -12,6 +12,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from datasets_io.ray_private import keep_keys_out_of_trials
 from datasets_io.storage.artefacts import FAILED, RESULT, is_done, record_failure
 from datasets_io.storage.files import Files
 from sweep.engine.cell_work import CellWork
@@ -174,6 +175,7 @@ def run_tune_search(work: CellWork) -> None:
     """Run the jobs as trials to the end."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the display is ours
+    keep_keys_out_of_trials()
     name = f"cells-{uuid.uuid4().hex[:8]}"
     trainable = tune.with_resources(
         tune.with_parameters(

@@ -1,5 +1,10 @@
 """The command: python -m sweep.export writes a finished encoder as files that timm and transformers load."""
 
+if __name__ == "__main__":
+    from datasets_io.interrupts import INTERRUPTS
+
+    INTERRUPTS.install()
+
 from pathlib import Path
 from typing import Annotated
 

@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -122,7 +123,16 @@ _figures_here: list["Figure"] = []
 
 def _open(view: View) -> None:
     """Run once in each process that draws."""
+    threading.Thread(target=_end_with_command, daemon=True).start()
     _figures_here[:] = _figures(view)
+
+
+def _end_with_command() -> None:
+    """Where the command was killed: the pool's processes keep each other's pipes open, and would wait for ever."""
+    command = multiprocessing.parent_process()
+    if command is not None:
+        command.join()
+        os._exit(1)
 
 
 def _draw_one(place: int) -> Drawing:

@@ -1,5 +1,10 @@
 """The command: python -m sweep.report makes tables, sentences, figures and report.html from a storage alone."""
 
+if __name__ == "__main__":
+    from datasets_io.interrupts import INTERRUPTS
+
+    INTERRUPTS.install()
+
 import time
 from typing import Annotated
 

@@ -1,7 +1,7 @@
 """The command: python -m sweep.run runs a study from raw archives to the paper's table, or goes on where it stopped."""
 
 if __name__ == "__main__":
-    from sweep.cli.signals import INTERRUPTS
+    from datasets_io.interrupts import INTERRUPTS
 
     INTERRUPTS.install()  # the imports below take a second or more, in which Ctrl-C would print their traceback
 
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sweep.cli.exit_codes import handled_errors
-from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Command, Only, Raw, Storage, Study
+from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Only, Raw, Storage, Study, WorkingCommand
 from sweep.run.command import run_chaos, run_study
 from sweep.run.request import Request
 from sweep.studies.bad_input import BadInput
@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 
 
 @app.command(
-    cls=Command,
+    cls=WorkingCommand,
     epilog="Run it again to go on after any stop: what is finished is never computed again. Exit codes: 0 all "
     "cells valid; 2 bad input, before any work; 3 some cells or training-free columns failed, or the storage "
     "or cluster was lost; 4 as 0, without the rows that --skip-unfit left out; 130 interrupted.",

@@ -1,5 +1,10 @@
 """The command: python -m sweep.status tells from the storage alone, without a cluster, how far a study is."""
 
+if __name__ == "__main__":
+    from datasets_io.interrupts import INTERRUPTS
+
+    INTERRUPTS.install()
+
 import json
 import time
 from dataclasses import asdict

@@ -1,11 +1,11 @@
 """What do finished and failed folders of a storage say? Each result.json is read once, however often one asks."""
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from datasets_io.storage.artefacts import Artefacts
+from datasets_io.threads import reading_threads
 from sweep.status.status import Failure
 from sweep.store.damage import Damage
 from sweep.store.store import ReadStore, name_of
@@ -30,7 +30,7 @@ class ItemReader:
         """Read the results that are new. sizes: path -> bytes, of all files of the storage's items."""
         # A result is written once and never changed, so one that was whole is not read again; a damaged one is.
         new = [folder for folder in folders if folder not in self.results]
-        with ThreadPoolExecutor(READERS) as pool:
+        with reading_threads(READERS) as pool:
             found = dict(zip(new, pool.map(lambda folder: self.store.examine(folder, sizes), new), strict=True))
         self.results |= {folder: whole.result for folder, whole in found.items() if isinstance(whole, Artefacts)}
         self.damage = {folder: damage for folder, damage in found.items() if isinstance(damage, Damage)}
@@ -38,7 +38,7 @@ class ItemReader:
     def failures(self, folders: Iterable[str]) -> tuple[Failure, ...]:
         """Why folders failed, by folder. Read anew each time: a retry may have ended otherwise."""
         ordered = sorted(folders)
-        with ThreadPoolExecutor(READERS) as pool:
+        with reading_threads(READERS) as pool:
             errors = list(pool.map(self._error, ordered))
         return tuple(Failure(name_of(f), f, error) for f, error in zip(ordered, errors, strict=True))
 

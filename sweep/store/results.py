@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from datasets_io.storage.artefacts import Artefacts
+from datasets_io.threads import reading_threads
 from sweep.store.damage import Damage
 from sweep.store.records import CellDetail, CellResult, EncoderDetail, cell_detail, encoder_detail
 from sweep.store.status_names import Status
@@ -61,7 +61,7 @@ class ResultReader:
         if not slow:
             yield from (self.store.open_whole(cell, sizes) for cell in cells[TRIED:])
             return
-        with ThreadPoolExecutor(READERS) as pool:
+        with reading_threads(READERS) as pool:
             yield from pool.map(lambda cell: self.store.open_whole(cell, sizes), cells[TRIED:])
 
     def _result(self, cell: Cell, artefacts: Artefacts) -> CellResult:
@@ -113,7 +113,7 @@ def encoder_details(plan: Plan, store: ReadStore) -> tuple[tuple[EncoderDetail, 
         return found if isinstance(found, Damage) else encoder_detail(run, folder, found.result)
 
     # A thorough store reads whole encoders, of up to half a gigabyte each: then few at once.
-    with ThreadPoolExecutor(BIG_READERS if store.thorough else READERS) as pool:
+    with reading_threads(BIG_READERS if store.thorough else READERS) as pool:
         found = list(pool.map(read, plan.encoders))
     details = tuple(
         EncoderDetail(str(run), run.key, run.row, one.folder, Status.DAMAGED) if isinstance(one, Damage) else one
@@ -126,6 +126,6 @@ def failures_of(plan: Plan, store: ReadStore) -> dict[str, dict[str, str]]:
     """Name of an item of the plan that failed -> its `error` and `traceback`."""
     _, failed = store.done_and_failed()
     items = [item for item in plan.items if store.folder(item) in failed]
-    with ThreadPoolExecutor(READERS) as pool:
+    with reading_threads(READERS) as pool:
         found = zip(items, pool.map(store.failure, items), strict=True)
         return {str(item): failure for item, failure in found if failure is not None}

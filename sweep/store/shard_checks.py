@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +13,7 @@ from datasets_io.corpus.shard_file import check_footer
 from datasets_io.schema import SPLITS
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import ReadFiles, patiently
+from datasets_io.threads import reading_threads
 from sweep.store.damage import Damage, data_damage
 from sweep.store.store import ReadStore
 
@@ -94,7 +94,7 @@ def damaged_shards(
     """
     # Footers only: a status that is asked for every few seconds must not read terabytes.
     waiting = [shard for shard in shards if f"{folder}/{shard.path}" not in whole]
-    with ThreadPoolExecutor(READERS) as pool:
+    with reading_threads(READERS) as pool:
         found = list(pool.map(lambda shard: _fault(files, f"{folder}/{shard.path}", shard, thorough), waiting))
     whole |= {f"{folder}/{shard.path}" for shard, fault in zip(waiting, found, strict=True) if fault is None}
     return [fault for fault in found if fault is not None]

@@ -1,11 +1,16 @@
 """The command: python -m sweep.training_free computes columns that need no training, where a study asks for them."""
 
+if __name__ == "__main__":
+    from datasets_io.interrupts import INTERRUPTS
+
+    INTERRUPTS.install()
+
 from typing import Annotated
 
 import typer
 
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, errors_as_sentences
-from sweep.cli.options import DEFAULT_STUDY, Command, RawOfRun, StorageOfRun, StudyOfRun
+from sweep.cli.options import DEFAULT_STUDY, RawOfRun, StorageOfRun, StudyOfRun, WorkingCommand
 from sweep.store.csv_files import csv_text
 from sweep.store.damage import Damage, data_name
 from sweep.store.report_folder import ReportFolder
@@ -28,7 +33,7 @@ EPILOG = "Exit codes: 0; 2 bad input, or a storage that cannot be written; 3 som
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(cls=Command, epilog=EPILOG)
+@app.command(cls=WorkingCommand, epilog=EPILOG)
 def main(
     storage: StorageOfRun,
     study: StudyOfRun = DEFAULT_STUDY,

@@ -1,7 +1,7 @@
 """The command: python -m sweep.tune searches a method's temperature and joint weight on validation patients."""
 
 if __name__ == "__main__":
-    from sweep.cli.signals import INTERRUPTS
+    from datasets_io.interrupts import INTERRUPTS
 
     INTERRUPTS.install()
 
@@ -12,14 +12,14 @@ import typer
 
 from sweep.cli.exit_codes import handled_errors
 from sweep.cli.logging import silence_libraries
-from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Command, Raw, Storage, Study
+from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Raw, Storage, Study, WorkingCommand
 from sweep.tune.search import tune_method
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
 @app.command(
-    cls=Command,
+    cls=WorkingCommand,
     epilog="Run it again to go on after any stop, or with a larger --trials to search further. Then: "
     "python -m sweep.run --study FILE, with the file that --out names.",
 )

@@ -13,7 +13,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from datasets_io.fingerprint import derive_seed
-from sweep.cli.signals import INTERRUPTS
+from datasets_io.interrupts import INTERRUPTS
 from sweep.studies.tunable import space_of, values_of
 from sweep.tune.rungs import REDUCTION
 from sweep.tune.trial import COMPLETE, METRIC, TIME, Search

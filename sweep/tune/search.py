@@ -140,6 +140,7 @@ def _make_initial(parent: "EncoderRun | None", store: "Store") -> None:
 
 def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, display: "Display") -> None:
     """Run trials on the cluster until `trials` in all have ended. Raises ClusterLost."""
+    from datasets_io.ray_private import keep_keys_out_of_trials
     from datasets_io.storage.files import Files
     from sweep.engine.cluster import resources_at_most, start_ray, stop_ray
     from sweep.engine.head_health import named_loss, watched_head
@@ -169,6 +170,7 @@ def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, displa
         machines = resources_at_most()
         bundle = trial_resources(search.resources, machines.gpus)
         at_once, ended = _trials_at_once(machines, bundle), len(trial_store.ended())
+        keep_keys_out_of_trials()
         display.say(f"{ended} trials have ended, {trials - ended} to do, {at_once} at once; {search.run.row}")
         tuner = _tuner(search, trial_store, trials, at_once, bundle, name, display)
         with named_loss(), watched_head(on_lost):

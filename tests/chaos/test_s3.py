@@ -31,7 +31,7 @@ from datasets_io.storage.artefacts import (
 from datasets_io.storage.files import Files, below
 from sweep.store.lease import LEASES, Lease
 
-STORM_SECONDS = 5  # pyarrow itself gives up after 2; by hand 100
+STORM_SECONDS, LONG_STORM_SECONDS = 5, 100  # pyarrow itself gives up after 2; the second with --by-hand
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 SERVER = (
@@ -222,7 +222,8 @@ class Away(BaseHTTPRequestHandler):
         response = server.getresponse()
         content = response.read()
         if Away.lost and self.command == "PUT":
-            Away.lost = False
+            open_for, Away.lost = Away.lost, False
+            time.sleep(open_for if open_for > 1 else 0)
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)  # it is done, and nobody is told
             return
@@ -263,7 +264,8 @@ def distant(server, bucket):
     front.server_close()
 
 
-def test_a_server_that_is_away_for_a_moment_costs_nothing(distant):
+def test_a_server_that_is_away_for_a_moment_costs_nothing(distant, times):
+    storm = times(STORM_SECONDS, LONG_STORM_SECONDS)
     distant.write("k", b"1")
     calls = {
         "exists": lambda: distant.exists("k"), "read": lambda: distant.read("k"), "list": lambda: distant.list(""),
@@ -271,15 +273,20 @@ def test_a_server_that_is_away_for_a_moment_costs_nothing(distant):
     }  # fmt: skip
     expected = {"exists": True, "read": b"1", "list": ["k"], "write": None, "write_once": True}
     Away.status = 503
-    threading.Timer(STORM_SECONDS / 2, lambda: setattr(Away, "status", 429)).start()
-    threading.Timer(STORM_SECONDS, lambda: setattr(Away, "status", 0)).start()
+    threading.Timer(storm / 2, lambda: setattr(Away, "status", 429)).start()
+    threading.Timer(storm, lambda: setattr(Away, "status", 0)).start()
     with ThreadPoolExecutor(len(calls)) as pool:
         found = {name: pool.submit(call) for name, call in calls.items() if name != "list"}
         assert {name: future.result() for name, future in found.items()} | {"list": ["k"]} == expected
     assert Away.refused >= 8 and distant.list("") == ["k", "k2", "k3"]
 
 
-def test_a_write_whose_answer_is_lost_is_the_first_one(distant):
-    Away.lost = True
+@pytest.mark.parametrize("lost", [True, 20.0])
+def test_a_write_whose_answer_is_lost_is_the_first_one(distant, monkeypatch, lost):
+    """The connection is closed at once, or it stays open for 20 s in which nothing comes."""
+    monkeypatch.setattr("datasets_io.storage.create_once.ANSWER_SECONDS", 1.0)
+    Away.lost = lost
+    began = time.monotonic()
     assert distant.write_once("k", b"1") is True and not Away.lost
+    assert time.monotonic() - began < 15
     assert distant.write_once("k", b"2") is False and distant.read("k") == b"1"

@@ -1,13 +1,17 @@
 """Is the token of a local Ray readable by its owner only, whole, and left alone where the user has one?"""
 
+import errno
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from datasets_io.local_ray import TOKEN, ensure_token
+from datasets_io.local_ray import TOKEN, ensure_token, obstacle
 from datasets_io.ray_private import token_that_ray_reads
 
 
@@ -68,3 +72,49 @@ def test_where_the_home_takes_no_token_the_process_has_one_of_its_own(home):
     (home / TOKEN.parent).write_text("a file where a folder should be")
     ensure_token()
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+def test_a_user_without_a_home_has_a_token_of_its_own(home, monkeypatch):
+    """In a container: HOME is not set, and the user's number stands in no list of users."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 123_456_789)
+    monkeypatch.setattr(Path, "mkdir", forbidden)
+    ensure_token()
+    assert os.environ["HOME"] == "/" and len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+def forbidden(*arguments, **named):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_nothing_keeps_ray_from_starting_here():
+    assert obstacle() is None
+
+
+def test_a_machine_that_does_not_reach_itself_is_named_at_once():
+    """In a network namespace of its own, whose loopback interface is down."""
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rn", "true"]).returncode:
+        pytest.skip("no network namespaces here")
+    code = "from datasets_io.local_ray import obstacle; print(obstacle())"
+    done = subprocess.run(["unshare", "-rn", sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("this machine does not reach itself (127.0.0.1: "), done.stderr
+    assert "ip link set lo up" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["RAY_TMPDIR", "TMPDIR"])
+def test_a_folder_that_ray_cannot_write_is_named(tmp_path, monkeypatch, name):
+    for variable in ("RAY_TMPDIR", "TMPDIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(name, str(tmp_path))
+    assert obstacle() is None
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    found = obstacle()
+    assert found and f"in {tmp_path}, which cannot be written: export RAY_TMPDIR=" in found
+    (tmp_path / "ray").mkdir()
+    assert obstacle() is None, "what counts is the folder that is there"
+
+
+def test_a_system_without_proc_is_named(monkeypatch):
+    there = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) != "/proc/self" and there(path))
+    assert "mount -t proc" in (obstacle() or "")

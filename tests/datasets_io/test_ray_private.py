@@ -10,6 +10,7 @@ from datasets_io.ray_private import (
     PROCESS_TITLE,
     agent_titles,
     autoscaler_limits,
+    keep_keys_out_of_trials,
     launcher_config,
     token_that_ray_reads,
     train_titles,
@@ -41,6 +42,19 @@ def test_faults_reach_the_processes_of_ray_train_and_ray_tune():
     """Without trial_title and train_titles sweep.run --chaos kills no trial and no pretraining, and proves less."""
     assert trial_title() == "ray::ImplicitFunc"
     assert train_titles() == ("ray::RayTrainWorker", "ray::TrainController")
+
+
+def test_keys_of_aws_are_in_no_trials_runtime_environment(monkeypatch):
+    """Without keep_keys_out_of_trials a user's AWS_SECRET_ACCESS_KEY stands in Ray's logs of every sweep."""
+    from ray.tune.execution.class_cache import DEFAULT_ENV_VARS, ENV_VARS_TO_PROPAGATE
+
+    assert "AWS_SECRET_ACCESS_KEY" in ENV_VARS_TO_PROPAGATE and "AWS_SECRET_ACCESS_KEY" not in DEFAULT_ENV_VARS
+    monkeypatch.setattr("ray.tune.execution.class_cache.ENV_VARS_TO_PROPAGATE", ENV_VARS_TO_PROPAGATE)
+    keep_keys_out_of_trials()
+    from ray.tune.execution import class_cache
+
+    assert not [name for name in class_cache.ENV_VARS_TO_PROPAGATE if "AWS" in name]
+    assert class_cache.ENV_VARS_TO_PROPAGATE < ENV_VARS_TO_PROPAGATE
 
 
 def test_agents_of_ray_that_outlive_a_killed_driver_are_told_from_ours():

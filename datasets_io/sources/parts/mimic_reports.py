@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.reading.elsewhere import packed_in, packed_text
 from datasets_io.sources.reading.reports import STUDIES_WITHOUT_SECTIONS, sections_of
+from datasets_io.threads import reading_threads
 from datasets_io.untrusted import open_regular
 
 Study = tuple[str, str]  # subject and study id
@@ -102,7 +102,7 @@ def read_reports(root: Path, studies: Sequence[Study]) -> dict[Study, tuple[str 
     of the folder.
     """
     inside = f"{os.path.realpath(root)}{os.sep}"
-    with ThreadPoolExecutor(READERS) as pool:
+    with reading_threads(READERS) as pool:
         texts = list(pool.map(lambda study: _read_report(root / f"{study_folder(study)}.txt", inside), studies))
     missing = [study for study, text in zip(studies, texts, strict=True) if text is None]
     # More than 1% but not all: a copy that was interrupted. None at all is the JPG tree, a choice.

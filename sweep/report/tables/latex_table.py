@@ -192,7 +192,7 @@ def _with_notes(parts: list[_Part], notes: Sequence[str], limit: float) -> list[
 
 def _halves(note: str, limit: float) -> list[str]:
     """A note in pieces of at most a page: broken between words, and inside of one that is higher than a page."""
-    if _note_height(note) <= limit:
+    if _note_height(note) <= limit or len(note) < 2:  # `evenly` also tries what is lower than a line
         return [note]
     middle = note.rfind(" ", 0, len(note) // 2)
     middle = middle if middle > 0 else len(note) // 2

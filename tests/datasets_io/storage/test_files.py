@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from datasets_io.storage.artefacts import (
     publish,
     record_failure,
 )
+from datasets_io.storage.disk import Disk
 from datasets_io.storage.files import Files, file_in_the_way
 
 
@@ -196,3 +198,43 @@ def test_links_in_a_circle_are_no_folders_without_end(tmp_path):
     for found in (files.list("cells"), sorted(files.sizes("cells"))):
         assert len(found) <= 4, "each link out of the storage once"
         assert "cells/a/result.json" in found and len({os.path.realpath(files.full(path)) for path in found}) == 2
+
+
+class WithoutLinks(Disk):
+    """As vfat (EPERM), or a file system that also cannot refuse a name, as some of FUSE."""
+
+    def __init__(self, error: int, refuses: bool):
+        self.error, self.refuses = error, refuses
+
+    def link(self, path, target):
+        raise OSError(self.error, os.strerror(self.error), path)
+
+    def rename_new(self, path, target):
+        if not self.refuses:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        super().rename_new(path, target)
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_without_hard_links_the_first_write_wins_too(files, monkeypatch, error, refuses):
+    monkeypatch.setattr("datasets_io.storage.files.DISK", WithoutLinks(error, refuses))
+    assert files.write_once("a/x.json", b"first") is True
+    assert files.write_once("a/x.json", b"second") is False
+    assert files.read("a/x.json") == b"first"
+    assert os.listdir(files.full("a")) == ["x.json"]
+
+
+def test_of_writers_at_once_without_hard_links_one_wins(files, monkeypatch):
+    monkeypatch.setattr("datasets_io.storage.files.DISK", WithoutLinks(errno.EPERM, refuses=True))
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            made = list(pool.map(lambda i, number=number: files.write_once(f"a/{number}", b"%d" % i), range(8)))
+            assert sum(made) == 1 and files.read(f"a/{number}") == b"%d" % made.index(True)
+
+
+def test_a_name_that_cannot_be_given_is_an_error_all_the_same(files, monkeypatch):
+    monkeypatch.setattr("datasets_io.storage.files.DISK", WithoutLinks(errno.EACCES, refuses=True))
+    with pytest.raises(PermissionError):
+        files.write_once("a/x.json", b"first")
+    assert os.listdir(files.full("a")) == []

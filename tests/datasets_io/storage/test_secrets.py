@@ -60,9 +60,11 @@ def test_secrets_of_the_environment_are_hidden_and_places_are_not(monkeypatch):
         "AZURE_STORAGE_KEY": "kkkkkk==",
         "SSH_PASSPHRASE": "a phrase",
         "A_PAT": "gp_123",
+        "KAGGLE_KEY": "0123456789abcdef",
     }
     shown = {"RAY_AUTH_TOKEN_PATH": "/home/x/token", "TOKENIZERS_PARALLELISM": "falsehood", "MY_PASSWORD": "abc"}
     shown |= {"GOOGLE_APPLICATION_CREDENTIALS": __file__, "MAX_TOKEN": "100000"}
+    shown |= {"SORT_KEY": "patient_id", "HOST_KEY": __file__}
     for name, value in (hidden | shown).items():
         monkeypatch.setenv(name, value)
     for value in hidden.values():

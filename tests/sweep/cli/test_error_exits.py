@@ -9,9 +9,9 @@ import pytest
 import typer
 
 import sweep
+from datasets_io.interrupts import EXIT_INTERRUPTED
 from datasets_io.storage.schema_version import NewerSchema
 from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_SOME_FAILED, errors_as_sentences, handled_errors
-from sweep.cli.signals import EXIT_INTERRUPTED
 from sweep.studies.bad_input import BadInput
 
 COMMANDS = sorted([*Path(sweep.__file__).parent.glob("*/__main__.py"), Path(sweep.__file__).parent / "list.py"])

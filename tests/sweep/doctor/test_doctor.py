@@ -1,5 +1,6 @@
 """Does doctor find what is wrong, say what mends it, and leave nothing behind? Every fault here is a real one."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from datasets_io.storage.disk import Disk
 from datasets_io.synthetic.archives import write_archives
 from datasets_io.synthetic.plan import SyntheticSpec
 from sweep.doctor.__main__ import app
@@ -145,6 +147,25 @@ def test_a_storage_in_use_keeps_what_it_has(tmp_path):
     (tmp_path / "cells" / "kept.json").write_text("{}")
     assert {check.status for check in check_storage(str(tmp_path))} == {OK}
     assert [path.name for path in tmp_path.rglob("*")] == ["cells", "kept.json"]
+
+
+@pytest.mark.parametrize(("refuses", "status"), [(True, OK), (False, WARN)])
+def test_a_storage_without_hard_links_is_named(tmp_path, monkeypatch, refuses, status):
+    class WithoutLinks(Disk):
+        def link(self, path, target):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+
+        def rename_new(self, path, target):
+            if not refuses:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+            super().rename_new(path, target)
+
+    for module in ("datasets_io.storage.files", "sweep.doctor.places"):
+        monkeypatch.setattr(f"{module}.DISK", WithoutLinks())
+    storage, links, _ = check_storage(str(tmp_path))
+    assert storage.status == OK
+    assert links.name == "hard links" and links.status == status and "without them" in links.found
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_without_room_for_the_plan_fails(tmp_path, monkeypatch):

@@ -196,3 +196,10 @@ def test_a_long_word_of_a_paragraph_may_be_broken():
 
 def test_a_label_is_of_ascii():
     assert latex_label("étude #1", "table1") == "tude1-table1" and latex_label("胸") == "study"
+
+
+def test_a_caption_higher_than_a_page_leaves_the_notes_as_they_are():
+    """There is no room beside it, so that a note would be cut for ever: a study may be called anything."""
+    table = paper_tables(False)[0].for_latex()
+    text = latex_table(replace(table, caption="name " * 4000, footnotes=("A note.",)))
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") >= 2

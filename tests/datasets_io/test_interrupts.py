@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 SLOW = "import os, time\nos.write(1, b'importing')\ntime.sleep(60)\n"
 LOST = """
 import signal, sys
-from sweep.cli.signals import INTERRUPTS
+from datasets_io.interrupts import INTERRUPTS
 
 def catch_it():
     try:
@@ -41,7 +41,7 @@ with INTERRUPTS.interruptible():
 """
 IN_A_DESTRUCTOR = """
 import signal, sys, time
-from sweep.cli.signals import INTERRUPTS
+from datasets_io.interrupts import INTERRUPTS
 
 class Swallows:
     def __del__(self):
@@ -58,7 +58,7 @@ with INTERRUPTS.interruptible():
 """
 IGNORES = """
 import signal
-from sweep.cli.signals import INTERRUPTS
+from datasets_io.interrupts import INTERRUPTS
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 INTERRUPTS.install()
@@ -72,7 +72,7 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("module", ["sweep.run", "sweep.tune"])
 def test_a_signal_before_the_libraries_are_there_ends_it_with_a_word(tmp_path, module, number):
     (tmp_path / "typer.py").write_text(SLOW)
@@ -87,7 +87,7 @@ def test_a_signal_before_the_libraries_are_there_ends_it_with_a_word(tmp_path, m
     assert said.decode().strip() == "Interrupted before anything had begun."
 
 
-@pytest.mark.parametrize("name, handler", [("SIGINT", "ours"), ("SIGTERM", "ours"), ("SIGTERM", "another's handler")])
+@pytest.mark.parametrize("name, handler", [("SIGINT", "ours"), ("SIGHUP", "ours"), ("SIGTERM", "another's handler")])
 def test_an_interrupt_that_was_swallowed_is_raised_again(name, handler):
     done = python(LOST, name, handler)
     said = [
@@ -100,7 +100,7 @@ def test_an_interrupt_that_was_swallowed_is_raised_again(name, handler):
     assert done.stdout.splitlines() == said, done.stderr
 
 
-@pytest.mark.parametrize("name, place", [("SIGINT", "before"), ("SIGTERM", "before"), ("SIGTERM", "in the background")])
+@pytest.mark.parametrize("name, place", [("SIGINT", "before"), ("SIGHUP", "before"), ("SIGTERM", "in the background")])
 def test_what_a_destructor_swallows_is_raised_again_at_once(name, place):
     began = time.monotonic()
     done = python(IN_A_DESTRUCTOR, name, place)
@@ -115,7 +115,7 @@ def test_what_ignores_ctrl_c_goes_on_doing_so():
 
 OPEN_FILES = """
 import os
-from sweep.cli.signals import INTERRUPTS
+from datasets_io.interrupts import INTERRUPTS
 
 def count():
     return len(os.listdir("/proc/self/fd"))
@@ -137,3 +137,43 @@ def test_a_pipe_is_open_only_while_work_is_interruptible_and_another_process_is_
     """A pipe has two ends. The last line: of a process that did not call install."""
     done = python(OPEN_FILES)
     assert done.stdout.split() == ["2", "4", "0", "went", "on"], done.stderr
+
+
+IGNORES_HANGUP = IGNORES.replace("SIGINT", "SIGHUP")
+STUCK = """
+import ctypes, os, signal, sys, threading, time
+from datasets_io import interrupts
+from datasets_io.interrupts import INTERRUPTS
+
+interrupts.STUCK_SECONDS = 0.3
+INTERRUPTS.install()
+mutex = ctypes.create_string_buffer(64)  # pthread_mutex_t, unlocked where all is 0
+lock = ctypes.CDLL(None).pthread_mutex_lock
+with INTERRUPTS.interruptible():
+    threading.Timer(0.2, os.kill, [os.getpid(), getattr(signal, sys.argv[1])]).start()
+    lock(mutex)
+    if sys.argv[2] == "stuck":
+        lock(mutex)  # waits for itself, and no signal ends that
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        time.sleep(1)  # longer than a call may hold a signal up: but this is what it asked for
+        print("in order")
+"""
+
+
+def test_what_nohup_starts_goes_on_when_the_terminal_is_closed():
+    assert python(IGNORES_HANGUP).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_a_call_of_a_library_that_never_returns_does_not_keep_the_process(name):
+    began = time.monotonic()
+    done = python(STUCK, name, "stuck")
+    assert done.returncode == 130 and done.stderr.strip() == "Interrupted. What is finished is kept."
+    assert time.monotonic() - began < 25, "not after the 60 s that it would sleep"
+
+
+def test_what_puts_itself_in_order_after_a_signal_has_its_time():
+    done = python(STUCK, "SIGTERM", "not stuck")
+    assert done.returncode == 0 and done.stdout == "in order\n", done.stderr

@@ -1,28 +1,39 @@
 """Has the user asked the command to stop? Noticed from its first line on, and also where a library catches it."""
 
 import atexit
+import ctypes
 import os
+import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 EXIT_INTERRUPTED = 130
 AGAIN_SECONDS = 0.01
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# How long a call of a library may hold up a signal. Python answers one between two of its own steps only: a read of a
+# network drive that is away may never return, and only the process's end ends it.
+STUCK_SECONDS = 8.0
+POLL_SECONDS = 0.25
+END_OF_WORK = 0  # in the pipe of signals: no signal has this number
+SHOW_CURSOR = b"\x1b[?25h"  # a progress display has hidden it
+# SIGHUP: the terminal was closed. `nohup` ignores it, and so does whatever it starts.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 
 
 class Interrupts:
-    """SIGINT and SIGTERM of this process: what they do to a command, and how long work learns that one came.
+    """SIGINT, SIGTERM and SIGHUP of this process: what they do to a command, and how long work learns that one came.
 
     Handlers of signals belong to a process, so a process has one object, INTERRUPTS. Its life, in a command:
 
     1. `install`, before the libraries are imported: nothing has begun, so a signal ends the process at once.
     2. `interruptible`, around the work: a signal raises KeyboardInterrupt, and long work asks `raise_if_received` in
-       case a library has caught that. Only while it lasts is there a pipe of signals that came.
+       case a library has caught that. Only while it lasts is there a pipe of signals that came, and a thread that
+       ends the process where a library's call keeps the main thread from noticing one (STUCK_SECONDS).
     3. `ignore`, once the command is about to end because of a signal: another one changes nothing.
     4. `end_process`, when everything is in order and has been said.
 
@@ -33,6 +44,9 @@ class Interrupts:
     def __init__(self) -> None:
         self._own_process = False
         self._received: int | None = None  # the pipe's end to read from, while the work is interruptible
+        self._arrived: set[int] = set()  # taken from the pipe, and not yet asked for
+        self._reading = threading.Lock()
+        self._noticed = threading.Event()  # the main thread has learnt of a signal
 
     def install(self) -> None:
         """For a command's first line, before the libraries, which take a while."""
@@ -42,7 +56,8 @@ class Interrupts:
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """A signal raises KeyboardInterrupt: again where a callback drops it, else at `raise_if_received`."""
-        _set_handlers(signal.default_int_handler)
+        self._noticed.clear()
+        _set_handlers(self._interrupt)
         ends = os.pipe()
         for end in ends:
             os.set_blocking(end, False)
@@ -59,12 +74,18 @@ class Interrupts:
                 hook(unraisable)
 
         sys.unraisablehook = raise_again
+        watch = threading.Thread(target=self._end_where_stuck, args=(ends[0],), daemon=True)
+        watch.start()
         try:
             yield
         finally:
             sys.unraisablehook = hook
             signal.set_wakeup_fd(wakeup)
             self._received = outer  # before they are closed: their numbers may be another file's at once
+            with suppress(BlockingIOError):  # full of signals, of which each ends the thread as well
+                os.write(ends[1], bytes([END_OF_WORK]))
+            watch.join()
+            self._arrived.clear()
             for end in ends:
                 os.close(end)
 
@@ -73,6 +94,7 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             return  # it would end that thread alone
         if self._take_received() & set(SIGNALS):
+            self._noticed.set()
             raise KeyboardInterrupt
 
     def ignore(self) -> None:
@@ -96,23 +118,67 @@ class Interrupts:
                 stream.flush()
         os._exit(EXIT_INTERRUPTED)
 
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._noticed.set()
+        raise KeyboardInterrupt
+
     def _take_received(self) -> set[int]:
         """Numbers of the signals that came since this was last asked."""
         if self._received is None:
             return set()
-        try:
-            return set(os.read(self._received, 4096))
-        except BlockingIOError:  # none came
-            return set()
+        self._read_pipe(self._received)
+        with self._reading:
+            arrived, self._arrived = self._arrived, set()
+        return arrived
+
+    def _read_pipe(self, pipe: int) -> set[int]:
+        with self._reading:
+            try:
+                new = set(os.read(pipe, 4096))
+            except BlockingIOError:  # none came
+                return set()
+            self._arrived |= new
+            return new
+
+    def _end_where_stuck(self, pipe: int) -> None:
+        """In a thread: after a signal that the main thread has not noticed for STUCK_SECONDS, end the process.
+
+        What is finished is in the storage, and leases of a process that is gone hold nothing up.
+        """
+        main = threading.main_thread().ident
+        while True:
+            select.select([pipe], [], [])
+            if END_OF_WORK in self._read_pipe(pipe):
+                return
+            place, since = _place(main), time.monotonic()
+            while not self._noticed.wait(POLL_SECONDS) and _place(main) == place:
+                if END_OF_WORK in self._read_pipe(pipe):
+                    return
+                if time.monotonic() - since > STUCK_SECONDS and self._own_process:
+                    with suppress(OSError):  # of a terminal that was shut
+                        os.write(2, SHOW_CURSOR * os.isatty(2) + b"\nInterrupted. What is finished is kept.\n")
+                    os._exit(EXIT_INTERRUPTED)
 
 
 INTERRUPTS = Interrupts()
+
+
+def end_with_parent() -> None:
+    """In a child: have the kernel end it with the thread that started it, however that ends. Linux alone does so."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 def _set_handlers(handler: Handler) -> None:
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # as SIGINT is for a shell's background job
             signal.signal(number, handler)
+
+
+def _place(thread: int | None) -> tuple[int, int] | None:
+    """Where in its code a thread is; the same for as long as a call of a library does not return."""
+    frame = sys._current_frames().get(thread or 0)
+    return frame and (id(frame), frame.f_lasti)
 
 
 def _send_again_soon() -> None:

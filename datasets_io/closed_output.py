@@ -1,0 +1,69 @@
+"""What becomes of a command whose reader has gone: a pipe that was closed, a terminal that was shut?"""
+
+import errno
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import Any, TextIO
+
+EXIT_OUTPUT_CLOSED = 141  # what a shell shows of a command that SIGPIPE ended
+
+
+class _Stream(io.FileIO):
+    """A descriptor, after whose reader's end what is written goes nowhere. ends: whether the command ends by that."""
+
+    def __init__(self, descriptor: int, ends: bool):
+        super().__init__(descriptor, "w", closefd=False)
+        self._ends, self._terminal = ends, os.isatty(descriptor)
+
+    def write(self, data: Any, /) -> int:
+        """As of FileIO. Raises SystemExit where the reader has just gone and the command ends by that."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            # EIO is what a terminal says that was closed, and on a disk a fault to be told of.
+            if error.errno != errno.EPIPE and not (error.errno == errno.EIO and self._terminal):
+                raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+        if self._ends:
+            raise SystemExit(EXIT_OUTPUT_CLOSED)
+        return super().write(data)
+
+
+def survive_closed_output(goes_on: bool) -> None:
+    """For a command, before it prints: what happens where nobody reads it any more, as behind `| head -1`.
+
+    goes_on: for what works and stores results, of which the output is only a display. Anything else ends with
+    EXIT_OUTPUT_CLOSED as soon as stdout has no reader; one of stderr alone may always go. Streams that were replaced,
+    as by a test, are left alone.
+    """
+    _open_missing()
+    # None where it was closed at the start.
+    if sys.stdout is not None and sys.stdout is sys.__stdout__:
+        sys.stdout = _replaced(sys.stdout, ends=not goes_on)
+    if sys.stderr is not None and sys.stderr is sys.__stderr__:
+        sys.stderr = _replaced(sys.stderr, ends=False)
+
+
+def _replaced(stream: Any, ends: bool) -> TextIO:
+    stream.flush()
+    raw = _Stream(stream.fileno(), ends)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=True,  # so that it is noticed where something is printed, and not when Python ends
+    )
+
+
+def _open_missing() -> None:
+    """Where a descriptor was closed at the start, the next file would have its number, and what is printed in it."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            with suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)
