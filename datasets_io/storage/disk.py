@@ -1,12 +1,20 @@
 """Which calls does a local file system get? All of them are here, so that tests can fail each one."""
 
+import ctypes
+import errno
 import os
 import shutil
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
+from functools import cache
+from typing import Any, BinaryIO
 
 PIECE_BYTES = 1 << 20
+AT_FDCWD, RENAME_NOREPLACE = -100, 1  # of Linux
+# How NFS, libfuse and lowntfs-3g call a file that was removed and is still open somewhere; it goes when it is closed.
+STILL_OPEN = (".nfs", ".fuse_hidden", ".ghost-ntfs-3g-")
+NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF}  # of a folder, where a file system has no such call
+NO_MODES = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}  # where a mount decides who may read (FAT, SMB)
 Data = bytes | memoryview | BinaryIO  # an open file is read from its beginning, in pieces
 
 
@@ -20,7 +28,7 @@ class Disk:
         """Make one folder, for its owner alone or for a group (`is_of_group`); its parent must be there."""
         os.mkdir(path, 0o700)
         if is_of_group(os.path.dirname(path)):
-            os.chmod(path, 0o2770)  # whatever the umask takes away
+            _widen(path, 0o2770)  # whatever the umask takes away
 
     def create(self, path: str, data: Data) -> None:
         """Write a new file and bring its bytes to the disk, its readers as of `make_folder`.
@@ -29,7 +37,7 @@ class Disk:
         """
         with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
             if is_of_group(os.path.dirname(path)):
-                os.fchmod(stream.fileno(), 0o660)
+                _widen(stream.fileno(), 0o660)
             for piece in _pieces(data):
                 stream.write(piece)
             stream.flush()
@@ -43,19 +51,36 @@ class Disk:
         """Give a file a second name. Raises FileExistsError where it is taken: of two writers one wins."""
         os.link(path, target)
 
+    def rename_new(self, path: str, target: str) -> None:
+        """Give a file another name. Raises FileExistsError where it is taken, and OSError where there is no such call:
+        EINVAL from a file system, ENOSYS from a system.
+        """
+        call = _renameat2()
+        if call is None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), path)
+        if call(AT_FDCWD, os.fsencode(path), AT_FDCWD, os.fsencode(target), RENAME_NOREPLACE) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path, None, target)
+
     def unlink(self, path: str) -> None:
         """Remove one file."""
         os.unlink(path)
 
     def remove_tree(self, path: str) -> None:
-        """Remove a folder and all in it."""
-        shutil.rmtree(path)
+        """Remove a folder and all in it; where a file in it is open, some file systems keep it, with a hidden name."""
+        problems: list[BaseException] = []
+        shutil.rmtree(path, onerror=lambda call, place, about: problems.append(about[1]))
+        if problems and not _only_still_open(path):
+            raise problems[0]
 
     def sync_folder(self, path: str) -> None:
         """Bring a folder's names to the disk: a new file whose folder was not synced is gone after a power cut."""
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in NO_SYNC:
+                raise
         finally:
             os.close(descriptor)
 
@@ -72,6 +97,28 @@ def is_of_group(folder: str) -> bool:
 
 
 DISK = Disk()
+
+
+def _widen(path: str | int, mode: int) -> None:
+    """Let a group in. Where the file system has no modes its mount has decided that, and nothing is to be done."""
+    try:
+        os.chmod(path, mode)
+    except OSError as error:
+        if error.errno not in NO_MODES:
+            raise
+
+
+def _only_still_open(folder: str) -> bool:
+    """Whether a folder is there with nothing in it but files that were removed and are open."""
+    if not os.path.isdir(folder):
+        return False
+    return all(name.startswith(STILL_OPEN) for _, _, names in os.walk(folder) for name in names)
+
+
+@cache
+def _renameat2() -> Any:
+    """The system's call; None where it has none, as on macOS."""
+    return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
 def _pieces(data: Data) -> Iterator[bytes | memoryview]:

@@ -18,6 +18,7 @@ from datasets_io.storage.disk import DISK, Data, _pieces
 from datasets_io.storage.local_listing import TEMPORARY, Entry, entries_below, names_below
 from datasets_io.storage.processes import is_running, started, this_machine
 from datasets_io.storage.secrets import remember_secrets, without_secrets
+from datasets_io.storage.take_name import take_name
 
 ORPHAN_SECONDS = 3600  # no write takes that long
 RETRY_SECONDS = float(os.environ.get("RADSWEEP_RETRY_SECONDS", "120"))
@@ -36,6 +37,9 @@ PASSING = {
     errno.ECONNRESET,
     errno.ECONNABORTED,
     errno.EPIPE,
+    errno.ENOTCONN,  # a FUSE mount whose process has ended
+    errno.ESHUTDOWN,
+    errno.EREMOTEIO,
 }
 # pyarrow gives no errno for object stores: the words of its messages, and of the AWS and Google libraries within.
 REMOTE_PASSING = (
@@ -183,8 +187,8 @@ class Files(ReadFiles):
     def write_once(self, path: str, data: bytes) -> bool:
         """Write a file that nothing may replace. False where it was already there: the first write wins.
 
-        On S3 it needs boto3. Without it, and on other object stores, of two writers in the same moment the later
-        stands, whole.
+        On S3 it needs boto3. Without it, on other object stores, and on disks with neither links nor a rename that
+        replaces nothing (see `take_name`), of two writers in the same moment the later stands, whole.
         """
         if self.is_local:
             return patiently(lambda: self._link(self.full(path), data))
@@ -262,16 +266,14 @@ class Files(ReadFiles):
         DISK.sync_folder(os.path.dirname(target))
 
     def _link(self, target: str, data: bytes) -> bool:
-        # link, not rename: it refuses a name that is taken, in one call that the file system makes atomic.
         temporary = _temporary(target, data)
         try:
-            DISK.link(temporary, target)
-        except FileExistsError:
-            return False
+            made = take_name(DISK, temporary, target)
         finally:
             _discard(temporary)
-        DISK.sync_folder(os.path.dirname(target))
-        return True
+        if made:
+            DISK.sync_folder(os.path.dirname(target))
+        return made
 
     def _move(self, path: str, target: str) -> None:
         if not os.path.lexists(path):

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from datasets_io.storage.disk import STILL_OPEN
+
 TEMPORARY = ".tmp-"  # in the name of a file that is still being written
 
 
@@ -82,6 +84,6 @@ def _is_folder(root: str, entry: "os.DirEntry[str]", followed: set[str]) -> bool
 
 def _is_file(entry: "os.DirEntry[str]") -> bool:
     try:
-        return entry.is_file()
+        return entry.is_file() and not entry.name.startswith(STILL_OPEN)  # those are removed
     except OSError:  # as above
         return False
