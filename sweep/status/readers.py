@@ -11,6 +11,7 @@ from sweep.status.item_reader import ItemReader
 from sweep.status.listing import Listing, drivers_of
 from sweep.status.status import Counts, StudyStatus, as_failures, counts_of
 from sweep.store.damage import Damage, data_name
+from sweep.store.other_keys import other_keys_note
 from sweep.store.records import without_nan
 from sweep.store.results import ResultReader
 from sweep.store.shard_checks import open_sources
@@ -104,7 +105,7 @@ class StudyStatusReader:
             _idle(rate, now),
             drivers_of(self.store, now),
             live_tables(self.study, plan, results),
-            (*work.notes, *to_redo),
+            (*work.notes, *to_redo, *([beside] if (beside := other_keys_note(plan.items, listing.done)) else [])),
             as_failures((*work.damage, *self.items.damage.values(), *reader.damage.values())),
         )
 
