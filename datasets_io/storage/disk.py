@@ -28,7 +28,7 @@ class Disk:
         """Make one folder, for its owner alone or for a group (`is_of_group`); its parent must be there."""
         os.mkdir(path, 0o700)
         if is_of_group(os.path.dirname(path)):
-            _widen(path, 0o2770)  # whatever the umask takes away
+            set_mode(path, 0o2770)  # whatever the umask takes away
 
     def create(self, path: str, data: Data) -> None:
         """Write a new file and bring its bytes to the disk, its readers as of `make_folder`.
@@ -37,7 +37,7 @@ class Disk:
         """
         with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
             if is_of_group(os.path.dirname(path)):
-                _widen(stream.fileno(), 0o660)
+                set_mode(stream.fileno(), 0o660)
             for piece in _pieces(data):
                 stream.write(piece)
             stream.flush()
@@ -96,16 +96,25 @@ def is_of_group(folder: str) -> bool:
     return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
 
 
-DISK = Disk()
-
-
-def _widen(path: str | int, mode: int) -> None:
-    """Let a group in. Where the file system has no modes its mount has decided that, and nothing is to be done."""
+def set_mode(path: str | int, mode: int) -> None:
+    """As os.chmod. Where the file system has no modes its mount decides who may read, and nothing is to be done."""
     try:
         os.chmod(path, mode)
     except OSError as error:
         if error.errno not in NO_MODES:
             raise
+
+
+def keep_private(folder: str) -> None:
+    """Leave all below a folder, which other code has written, to whom `Disk` would have left it."""
+    of_group = is_of_group(os.path.dirname(os.path.abspath(folder)))
+    for place, _, names in os.walk(folder):
+        set_mode(place, 0o2770 if of_group else 0o700)
+        for name in names:
+            set_mode(os.path.join(place, name), 0o660 if of_group else 0o600)
+
+
+DISK = Disk()
 
 
 def _only_still_open(folder: str) -> bool:
