@@ -199,6 +199,11 @@ class Files(ReadFiles):
             self.write(path, data)
         return made is not False
 
+    def make_folder(self) -> None:
+        """Make the root and what is missing above it, for its owner alone or for a group; not on an object store."""
+        if self.is_local:
+            patiently(lambda: _make_folders(self.root))
+
     def remove_orphans(self, prefix: str = "") -> int:
         """Remove the temporary files of writers that were killed, and only those; how many there were.
 

@@ -15,7 +15,6 @@ from datasets_io.schema import ArchiveError
 from datasets_io.sources.chexpert import COLUMNS as CHEXPERT_COLUMNS
 from datasets_io.sources.nih_cxr14 import CSV_NAMES as NIH_NAMES
 from datasets_io.sources.reading.archive import snake_case
-from datasets_io.storage.disk import DISK, keep_private
 from datasets_io.synthetic.mimic_archive import write_mimic
 from datasets_io.synthetic.patients import Sign, present_findings
 from datasets_io.synthetic.plan import (
@@ -70,7 +69,6 @@ def write_archives(spec: SyntheticSpec, root: Path, progress: Progress | None = 
     marker = {"fingerprint": _fingerprint(spec), "spec": plain(spec), "version": VERSION}
     # Renamed into place last: a marker means that all three archives are whole.
     (Path(root) / STARTED).write_text(json.dumps(marker, indent=1, sort_keys=True) + "\n")
-    keep_private(str(root))
     (Path(root) / STARTED).rename(Path(root) / MARKER)
     return paths
 
@@ -88,9 +86,7 @@ def _clear(root: Path, paths: dict[str, Path]) -> None:
             f"{present[0]} is there, and {root} has no {MARKER}: it may be real data, so it is left alone;"
             " name another folder for the made-up archives"
         )
-    root.parent.mkdir(parents=True, exist_ok=True)
-    if not root.is_dir():
-        DISK.make_folder(str(root))  # for its owner alone, or for a group: as all else in a storage
+    root.mkdir(parents=True, exist_ok=True)
     # The note of unfinished work is there before the marker goes: a kill in between leaves a root known as made here.
     (root / STARTED).write_text("{}\n")
     (root / MARKER).unlink(missing_ok=True)

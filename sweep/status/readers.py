@@ -121,7 +121,8 @@ class StudyStatusReader:
         folders = data_folders(self.study, self.raw, self.store)
         sources = open_sources(self.store, folders, self.whole_shards)
         damaged = {found.name for found in sources.damage}
-        without = [b.label for b in self.study.data_builds() if b.label not in sources.manifests]
+        builds = [build for build in self.study.data_builds() if not self.study.can_do_without(build)]
+        without = [build.label for build in builds if build.label not in sources.manifests]
         unreadable = sorted(label for label in without if data_name(label) in damaged)
         missing = [label for label in without if data_name(label) not in damaged]  # or removed while this reads
         notes: tuple[str, ...] = (f"{NOT_BUILT} yet: {', '.join(missing)}",) if missing else ()

@@ -90,20 +90,6 @@ def test_two_runs_write_the_same_bytes_and_another_seed_does_not(archives, tmp_p
     )
 
 
-@pytest.mark.parametrize(("mode", "folder", "file"), [(0o755, 0o700, 0o600), (0o2770, 0o2770, 0o660)])
-def test_archives_are_private_as_the_storage_they_lie_in(tmp_path, mode, folder, file):
-    storage = tmp_path / "storage"
-    storage.mkdir()
-    storage.chmod(mode)
-    spec = SyntheticSpec(
-        16, corpus_train=2, corpus_val=1, chexpert_train=2, chexpert_valid=1, nih_train_val=2, nih_test=1
-    )
-    write_archives(spec, storage / "raw")
-    found = [storage / "raw", *(storage / "raw").rglob("*")]
-    assert {oct(path.stat().st_mode & 0o7777) for path in found if path.is_dir()} == {oct(folder)}
-    assert {oct(path.stat().st_mode & 0o7777) for path in found if path.is_file()} == {oct(file)}
-
-
 def test_all_three_build_without_a_reject(archives, tmp_path):
     files = Files(str(tmp_path))
     for source, counts in SMALL.image_counts().items():
