@@ -1,6 +1,12 @@
-"""What earlier versions left in a storage: said in a sentence, never used unseen, and left where it lies."""
+"""What earlier versions left in a storage: said in a sentence, never used unseen, and left where it lies.
 
+tests/golden/storage_684d111.tar.xz holds a cell, an encoder's result and a manifest of the first demo that ran whole,
+made by commit 684d111 with `python -m sweep.run`, before results were sealed.
+"""
+
+import importlib
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +19,7 @@ from sweep.store.store import Store
 from sweep.studies import demo
 from sweep.studies.plan import Plan, make_plan
 
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 CELL = {"macro_auroc": 0.5, "findings": []}
 
 
@@ -67,3 +74,33 @@ def test_namesakes_with_other_keys_are_counted_and_not_used(tmp_path, plan):
     assert "1 finished under the same names have other keys" in text and "1 of 650 done" in text
     done, _ = store.done_and_failed()
     assert other_keys_note([second], done) is None and other_keys_note(plan.items, []) is None
+
+
+def state(storage: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(storage)): path.read_bytes() for path in storage.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "says"),
+    [
+        ("status", (), "and 1 more: "),
+        ("status", ("--study", "demo"), "2 finished under the same names have other keys"),
+        ("run", ("--study", "demo", "--dry-run"), "2 finished under the same names have other keys"),
+        ("report", ("--study", "demo", "--quick", "--to", "{elsewhere}"), "0 of 650 cells done"),
+        ("training_free", ("--study", "demo", "--kind", "knn"), ""),
+        ("doctor", ("--study", "demo"), "synthetic, to be made"),
+    ],
+)
+def test_the_storage_of_the_first_demo_is_opened_and_nothing_of_it_is_used(tmp_path, command, more, says):
+    storage = tmp_path / "results"
+    with tarfile.open(GOLDEN / "storage_684d111.tar.xz") as tar:
+        tar.extractall(storage, filter="data")
+    before = state(storage)
+    app = importlib.import_module(f"sweep.{command}.__main__").app
+    arguments = [one.format(elsewhere=tmp_path / "elsewhere") for one in more]
+    done = CliRunner().invoke(app, [*arguments, "--storage", str(storage)], env={"COLUMNS": "300"})
+    text = " ".join(done.output.split())
+    assert done.exit_code == 0, text
+    assert says in text and "Traceback" not in text
+    after = state(storage)
+    assert {path: after[path] for path in before} == before, "nothing is lost, nothing changed"
