@@ -15,19 +15,23 @@ from pathlib import Path
 import pytest
 from drivers import ENVIRONMENT, ROOT, Logged, another_item_lands, assert_same_without_leftovers, command, run
 from file_systems import KINDS, Kind, NotMountable, mounted
+from small_storage import small
 
 from datasets_io.storage import artefacts
 from datasets_io.storage.artefacts import ConflictingResult
 from datasets_io.storage.files import TEMPORARY, Files
 from sweep.run.chaos import results_of
+from sweep.store.csv_files import results_csv
 from sweep.store.lease import LEASES, Lease
+from sweep.store.results import ResultReader
+from sweep.store.status_names import Status
 
 pytestmark = [
     pytest.mark.chaos,
     pytest.mark.timeout(7200),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount file systems"),
 ]
-NAMES = 40
+NAMES, ORDERS = 40, ("forwards", "backwards")
 # Writes each name once, and says which of its writes were first.
 WRITER = """
 import sys
@@ -49,6 +53,24 @@ while True:
 """
 
 
+# Computes what is left of a small study, without Ray, and says of each cell that it is done.
+COMPUTER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "tests/chaos")
+from small_storage import small
+made = small(Path(sys.argv[1]))
+made.make_encoders()
+print("ready", flush=True)
+jobs = made.jobs if sys.argv[2] == "forwards" else made.jobs[::-1]
+for job in sorted(jobs, key=lambda job: job.protocol.name != "LP"):
+    done, _ = made.store.done_and_failed()
+    if not {target.folder for target in job.targets} <= done:
+        made.run(job)
+        print(job.name, flush=True)
+"""
+
+
 @pytest.fixture(scope="module", params=KINDS, ids=[kind.name.replace(" ", "-") for kind in KINDS])
 def places(request, tmp_path_factory):
     """The kind, with two places that show the same files."""
@@ -67,6 +89,24 @@ def calm(tmp_path_factory) -> Path:
     done = run(storage)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return storage
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory) -> str:
+    """results.csv of a small study that one process has computed, without Ray, on the disk of the tests."""
+    folder = tmp_path_factory.mktemp("computed")
+    process = python(COMPUTER, folder, "forwards")
+    process.communicate(timeout=1200)
+    assert process.returncode == 0
+    return table_of(folder)
+
+
+def table_of(folder: Path) -> str:
+    """As a sweep writes it, of a study whose cells have all finished."""
+    made = small(folder)
+    results = ResultReader(made.study, made.plan, made.store).collect()
+    assert {result.status for result in results} == {Status.DONE}
+    return results_csv(results)
 
 
 def python(script: str, *arguments: object) -> subprocess.Popen:
@@ -141,6 +181,30 @@ def test_a_lease_is_seen_from_the_other_place(places):
         mine, held = there.claim({"b", "c"})
         assert mine == {"c"} and set(held) == {"b"}
     assert one.list(LEASES) == []
+
+
+def test_two_processes_compute_one_table_when_one_or_both_are_killed(places, computed):
+    """The jobs of drivers without Ray, which a user-mode kernel is too slow for; no lease keeps them apart."""
+    _, mount, second = places
+    for folders in ((mount / "x", second / "x"), (mount / "y", second / "y")):
+        small(folders[0])  # data is built first, as a driver does, which holds a lease meanwhile
+        workers = [python(COMPUTER, place, order) for place, order in zip(folders, ORDERS, strict=True)]
+        said = [workers[0].stdout.readline() for _ in range(3)]
+        assert all(said), "it has computed two jobs"
+        workers[0].kill()
+        if folders[0].name == "y":
+            workers[1].kill()
+        for worker in workers:
+            worker.communicate(timeout=1200)
+        again = python(COMPUTER, folders[1], "forwards")
+        again.communicate(timeout=1200)
+        assert again.returncode == 0
+        assert table_of(folders[0]) == computed
+        store = Files(str(folders[0] / "storage"))
+        store.remove_orphans()
+        assert not [path for path in folders[0].rglob(f"*{TEMPORARY}*") if path.is_file()]
+        done = [path.rpartition("/")[0] for path in store.list("cells", "/result.json")]
+        assert done and all(artefacts.problems(store, folder) == [] for folder in done)
 
 
 def test_two_drivers_one_of_which_is_killed_give_the_same_table(places, calm):
