@@ -20,7 +20,7 @@ from small_storage import small
 from datasets_io.storage import artefacts
 from datasets_io.storage.artefacts import ConflictingResult
 from datasets_io.storage.files import TEMPORARY, Files
-from sweep.run.chaos import results_of
+from sweep.run.chaos import finished, results_of
 from sweep.store.csv_files import results_csv
 from sweep.store.lease import LEASES, Lease
 from sweep.store.results import ResultReader
@@ -183,28 +183,28 @@ def test_a_lease_is_seen_from_the_other_place(places):
     assert one.list(LEASES) == []
 
 
-def test_two_processes_compute_one_table_when_one_or_both_are_killed(places, computed):
+@pytest.mark.parametrize("killed", [1, 2])
+def test_of_two_processes_some_are_killed_and_the_table_is_the_same(places, computed, killed):
     """The jobs of drivers without Ray, which a user-mode kernel is too slow for; no lease keeps them apart."""
     _, mount, second = places
-    for folders in ((mount / "x", second / "x"), (mount / "y", second / "y")):
-        small(folders[0])  # data is built first, as a driver does, which holds a lease meanwhile
-        workers = [python(COMPUTER, place, order) for place, order in zip(folders, ORDERS, strict=True)]
-        said = [workers[0].stdout.readline() for _ in range(3)]
-        assert all(said), "it has computed two jobs"
-        workers[0].kill()
-        if folders[0].name == "y":
-            workers[1].kill()
-        for worker in workers:
-            worker.communicate(timeout=1200)
-        again = python(COMPUTER, folders[1], "forwards")
-        again.communicate(timeout=1200)
-        assert again.returncode == 0
-        assert table_of(folders[0]) == computed
-        store = Files(str(folders[0] / "storage"))
-        store.remove_orphans()
-        assert not [path for path in folders[0].rglob(f"*{TEMPORARY}*") if path.is_file()]
-        done = [path.rpartition("/")[0] for path in store.list("cells", "/result.json")]
-        assert done and all(artefacts.problems(store, folder) == [] for folder in done)
+    here, there = mount / f"killed-{killed}", second / f"killed-{killed}"
+    store = small(here).store  # data is built first, as a driver does, which holds a lease meanwhile
+    workers = [python(COMPUTER, place, order) for place, order in zip((here, there), ORDERS, strict=True)]
+    while not any("/cells/" in path for path in finished(here / "storage")):
+        assert workers[0].poll() is None, "it ended without a cell"
+        time.sleep(0.05)
+    for worker in workers[:killed]:
+        worker.kill()
+    for worker in workers:
+        worker.communicate(timeout=1200)
+    again = python(COMPUTER, there, "forwards")
+    again.communicate(timeout=1200)
+    assert again.returncode == 0
+    assert table_of(here) == computed
+    store.files.remove_orphans()
+    assert not [path for path in here.rglob(f"*{TEMPORARY}*") if path.is_file()]
+    done = [path.rpartition("/")[0] for path in store.files.list("cells", "/result.json")]
+    assert done and all(artefacts.problems(store.files, folder) == [] for folder in done)
 
 
 def test_two_drivers_one_of_which_is_killed_give_the_same_table(places, calm):
