@@ -32,6 +32,7 @@ ROWS_PER_GROUP = 256  # 13 MB: what a reader of a stream takes at a time
 ASPECT_SHARD_BYTES, ASPECT_GROUP_BYTES = 256 << 20, 64 << 20
 ORDERS = ("archive", "hash")  # in which records are cut into shards; another way to order them gets another name
 LEAVES = "the path leaves the raw folder"
+FLAGGED = ("burned_in", "turned", "padded", "uncopied", "unknown_view")  # of Decoded, kept by place
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class ShardResult:
     near_duplicates. burned_in: places of the records whose header says so. archive_state: see `archive_state`.
     squeezed: how many pictures are longer than MAX_RATIO times their width, of a shape that keeps the ratio.
     rules: PIXEL_RULES that the pictures were made by; 2 where a part does not say. turned, padded, uncopied: places
-    of the records whose picture was turned upright, scaled without its padding, or may lack a part.
+    of the records whose picture was turned upright, scaled without its padding, or may lack a part. unknown_view: of
+    those whose view position only the file says, in unknown words.
     """
 
     path: str
@@ -79,10 +81,11 @@ class ShardResult:
     turned: tuple[int, ...] = ()
     padded: tuple[int, ...] = ()
     uncopied: tuple[int, ...] = ()
+    unknown_view: tuple[int, ...] = ()
 
     def to_json(self) -> str:
         """One line, as it is kept beside the shards; with what only few pictures are where some are."""
-        seldom = ("squeezed", "turned", "padded", "uncopied")
+        seldom = ("squeezed", "turned", "padded", "uncopied", "unknown_view")
         values = {name: value for name, value in dataclasses.asdict(self).items() if name not in seldom or value}
         return json.dumps(values, sort_keys=True)
 
@@ -91,7 +94,8 @@ class ShardResult:
         """The result that to_json wrote. Raises ValueError, TypeError or KeyError for any other text."""
         value = {"rules": 2, **json.loads(text)}
         value["refusals"] = tuple(Refusal(**refusal) for refusal in value["refusals"])
-        for name in ("row_groups", "burned_in", "digests", "hashes", "turned", "padded", "uncopied"):
+        several = ("row_groups", "burned_in", "digests", "hashes", "turned", "padded", "uncopied", "unknown_view")
+        for name in several:
             value[name] = tuple(value.get(name, ()))
         return ShardResult(**value)
 
@@ -241,7 +245,7 @@ def _fill(
     groups: list[int] = []
     rows: list[tuple[Record, Decoded]] = []
     refusals: list[Refusal] = []
-    flagged: dict[str, list[int]] = {"burned_in": [], "turned": [], "padded": [], "uncopied": []}
+    flagged: dict[str, list[int]] = {name: [] for name in FLAGGED}
     digests: list[str] = []
     hashes: list[str] = []
     squeezed = 0
@@ -254,7 +258,7 @@ def _fill(
                     refusals.append(Refusal(place, answer.stage, answer.reason))
                     continue
                 rows.append((record, answer))
-                _flag(flagged, place, answer)
+                _flag(flagged, place, record, answer)
                 digests.append(hashlib.sha256(answer.pixels.data).hexdigest()[:16])
                 hashes.append(hash_text(picture_hashes(squared(answer.pixels)[None])[0]))
                 squeezed += job.pixels.shape == "aspect" and is_long(answer.rows, answer.columns)
@@ -284,6 +288,7 @@ def _fill(
         turned=tuple(flagged["turned"]),
         padded=tuple(flagged["padded"]),
         uncopied=tuple(flagged["uncopied"]),
+        unknown_view=tuple(flagged["unknown_view"]),
     )
 
 
@@ -300,9 +305,11 @@ def _writer(sink: BufferedRandom, schema: pa.Schema) -> pq.ParquetWriter:
     )
 
 
-def _flag(flagged: dict[str, list[int]], place: int, decoded: Decoded) -> None:
+def _flag(flagged: dict[str, list[int]], place: int, record: Record, decoded: Decoded) -> None:
     for name, places in flagged.items():
-        places += [place] * getattr(decoded, name)  # once or not at all
+        # What a csv says of a view goes before the header's words.
+        if getattr(decoded, name) and not (name == "unknown_view" and record.view_position):
+            places.append(place)
 
 
 def squared(picture: np.ndarray) -> np.ndarray:

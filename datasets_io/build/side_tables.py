@@ -21,6 +21,7 @@ from datasets_io.untrusted import printable
 
 REJECTS, FLAGS, NEAR_DUPLICATES = "rejects.parquet", "flags.parquet", "near_duplicates.parquet"
 BURNED_IN, TURNED, PADDED, UNCOPIED = "burned_in_annotation", "exif_orientation", "pixel_padding", "zeros_follow"
+UNKNOWN_VIEW = "unknown_view_position"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class BuildOutcome:
 
     digests: N texts, equal where pictures are equal byte by byte. burned_in: image ids whose DICOM header says that
     text is burned into the picture; turned: whose picture was turned as EXIF says; padded: scaled without its padding;
-    uncopied: which may lack a part.
+    uncopied: which may lack a part; unknown_view: whose view position only the header says, in unknown words.
     """
 
     accepted: list[Record]
@@ -48,6 +49,7 @@ class BuildOutcome:
     turned: list[str]
     padded: list[str]
     uncopied: list[str]
+    unknown_view: list[str]
     hashes: np.ndarray
     digests: list[str]
 
@@ -60,6 +62,7 @@ def outcome_of(tasks: list[ShardTask], results: list[ShardResult], index_rejects
     turned: list[str] = []
     padded: list[str] = []
     uncopied: list[str] = []
+    unknown_view: list[str] = []
     hashes: list[str] = []
     digests: list[str] = []
     for task, result in zip(tasks, results, strict=True):
@@ -73,9 +76,11 @@ def outcome_of(tasks: list[ShardTask], results: list[ShardResult], index_rejects
         turned += [task.records[place].image_id for place in result.turned]
         padded += [task.records[place].image_id for place in result.padded]
         uncopied += [task.records[place].image_id for place in result.uncopied]
+        unknown_view += [task.records[place].image_id for place in result.unknown_view]
         hashes += result.hashes
         digests += result.digests
-    return BuildOutcome(accepted, rejects, burned_in, turned, padded, uncopied, hashes_from_text(hashes), digests)
+    flags = (burned_in, turned, padded, uncopied, unknown_view)
+    return BuildOutcome(accepted, rejects, *flags, hashes_from_text(hashes), digests)
 
 
 def write_rejects(files: Files, folder: str, outcome: BuildOutcome) -> dict[str, int]:
@@ -89,6 +94,7 @@ def write_rejects(files: Files, folder: str, outcome: BuildOutcome) -> dict[str,
         (TURNED, outcome.turned),
         (PADDED, outcome.padded),
         (UNCOPIED, outcome.uncopied),
+        (UNKNOWN_VIEW, outcome.unknown_view),
     )
     flags = {
         "image_id": [image_id for _, ids in flagged for image_id in ids],
@@ -157,6 +163,8 @@ def count_flags(outcome: BuildOutcome) -> dict[str, Any]:
     """counts["burned_in"] and counts["pixels"] of a manifest: the rules of pictures, how many needed a seldom one."""
     pixels = {"rules": PIXEL_RULES, "turned": len(outcome.turned), "padded": len(outcome.padded)}
     pixels["uncopied"] = len(outcome.uncopied)
+    if outcome.unknown_view:
+        pixels["unknown_views"] = len(outcome.unknown_view)
     return {"burned_in": len(outcome.burned_in), "pixels": pixels}
 
 
@@ -170,6 +178,11 @@ def pixel_notes(pixels: dict[str, int]) -> list[str]:
     if uncopied := pixels["uncopied"]:
         stop = f"{uncopied:,} plain DICOM pictures stop in the middle of a row, and zeros follow"
         notes.append(f"{stop}: was a part of the file not copied? See {FLAGS}")
+    if unknown := pixels.get("unknown_views"):
+        notes.append(
+            f"{unknown:,} DICOM headers have a ViewPosition that is not understood, which counts as frontal where "
+            f"frontal views are asked for: see {FLAGS}"
+        )
     return notes
 
 

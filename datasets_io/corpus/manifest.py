@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from datasets_io.corpus.manifest_values import check_values, parsed
+from datasets_io.corpus.manifest_values import checked_values, parsed
 from datasets_io.fingerprint import fingerprint
 from datasets_io.schema import NEGATIVE, PIXEL_RULES, POSITIVE, SPLITS, UNCERTAIN, Record
 from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
@@ -84,8 +84,7 @@ class Manifest:
         try:
             value = parsed(text)
             check_schema(value, MANIFEST_SCHEMA, MANIFEST)
-            value.pop(SCHEMA_VERSION, None)
-            check_values(value)
+            value = checked_values(value)
             # JSON knows no tuples; a frozen manifest has nothing else.
             value["shards"] = tuple(
                 Shard(**{**shard, "row_groups": tuple(shard["row_groups"])}) for shard in value["shards"]

@@ -1,6 +1,6 @@
 """Which values may a manifest.json have? Whoever can write to a storage can write anything: kinds are checked.
 
-Only what is there: which counts a command needs, it says itself.
+Only what is there: which counts a command needs, it says itself. Fields that a later version adds are passed over.
 """
 
 import json
@@ -13,6 +13,7 @@ from datasets_io.storage.stored_result import MOST, Count, Digest, first_problem
 
 DEEPEST = 32  # of lists and objects in each other; what is written has seven
 STRICT = ConfigDict(strict=True, extra="allow")
+PASSED_OVER = ConfigDict(strict=True, extra="ignore")
 
 
 def _within(path: str) -> str:
@@ -28,7 +29,7 @@ Below = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f]{1,1000}$"), AfterValidato
 class ShardValues(TypedDict):
     """As Shard."""
 
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[misc]  # no other place for it
+    __pydantic_config__ = PASSED_OVER  # type: ignore[misc]  # no other place for it
     path: Below
     split: Literal["train", "val", "test"]
     rows: Count
@@ -74,7 +75,7 @@ class Counts(TypedDict, total=False):
 class ManifestValues(TypedDict):
     """As Manifest."""
 
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[misc]  # as above
+    __pydantic_config__ = PASSED_OVER  # type: ignore[misc]  # as above
     source: str
     source_version: Count
     key: str
@@ -108,10 +109,13 @@ def parsed(text: str | bytes) -> Any:
     return value
 
 
-def check_values(value: Any) -> None:
-    """Raise ValueError that says which value is of another kind or out of range, and how."""
+def checked_values(value: Any) -> dict[str, Any]:
+    """The fields that this version knows, of a manifest and of its shards.
+
+    Raises ValueError that says which value is of another kind or out of range, and how.
+    """
     try:
-        _MANIFEST.validate_python(value)
+        return dict(_MANIFEST.validate_python(value))
     except ValidationError as error:
         raise ValueError(first_problem(error)) from error
 

@@ -92,7 +92,8 @@ def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
             raise PixelError("header", _CUT if found else _NO_PIXELS)
         _check_header(dataset, spec)
         rows, columns = _whole(dataset, "Rows"), _whole(dataset, "Columns")
-        view = known_view(_text(dataset, "ViewPosition"))
+        words = _text(dataset, "ViewPosition")
+        view = known_view(words)
         burned_in = _text(dataset, "BurnedInAnnotation").upper() == "YES"
         if dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian and not deflated_is_whole(
             path, dataset
@@ -103,7 +104,9 @@ def decode_dicom(path: Path, spec: PixelSpec) -> Decoded:
     except Exception as error:
         raise PixelError("header", f"a value of the DICOM header is invalid ({kind_of(error)})") from None
     made = _plain_pixels(plain, dataset, spec) if plain is not None else _pixels(dataset, spec, rows, columns)
-    return Decoded(made.pixels, rows, columns, view, burned_in, padded=made.padded, uncopied=made.uncopied)
+    unknown = bool(words.strip()) and view is None
+    seldom = {"padded": made.padded, "uncopied": made.uncopied, "unknown_view": unknown}
+    return Decoded(made.pixels, rows, columns, view, burned_in, **seldom)
 
 
 class _Picture(NamedTuple):

@@ -75,6 +75,7 @@ class Decoded:
     burned_in: the header says that text is burned in. turned: EXIF says that the picture lies on its side, on its head
     or mirrored, and it was put right. padded: the smallest and largest value are those without the padding.
     uncopied: rows stop half way and zeros follow, as where a part of a file without a checksum was never copied.
+    unknown_view: the header has a view position in words that view_position does not know.
     """
 
     pixels: np.ndarray
@@ -85,6 +86,7 @@ class Decoded:
     turned: bool = False
     padded: bool = False
     uncopied: bool = False
+    unknown_view: bool = False
 
 
 def check_size(rows: int, columns: int) -> None:

@@ -241,7 +241,9 @@ def _record(
     relative = _below_root(path)
     parts = PurePosixPath(relative).parts
     if len(parts) != 4 or not parts[1].startswith("patient"):
-        raise ArchiveError(f"{table} line {line}: {path!r} is not like train/patient00001/study1/view1_frontal.jpg")
+        advice = ", with slashes: write / for each \\ of the column Path" if "\\" in path else ""
+        wanted = f"train/patient00001/study1/view1_frontal.jpg{advice}"
+        raise ArchiveError(f"{table} line {line}: {path!r} is not like {wanted}")
     return Record(
         image_id=str(PurePosixPath(relative).with_suffix("")),
         study_id=f"{parts[1]}/{parts[2]}",  # studies are numbered anew for each patient

@@ -18,6 +18,7 @@ from datasets_io.storage.stored_result import checked_result
 RESULT_SCHEMA = 1  # of result.json; raise it when a reader of today would misread what is written
 RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
 SEAL = "sha256"
+NO_SEAL = "has no seal (results had none before version 0.1.0) and cannot be checked"
 _SEAL_LINE = re.compile(rb'^ "sha256": "([0-9a-f]{64})",\n', re.MULTILINE)  # of the outermost object
 
 
@@ -90,8 +91,18 @@ def unseal(data: bytes, path: str) -> dict[str, Any]:
         whole = False
     if not whole:
         folder = path.rpartition("/")[0]
-        raise CorruptArtefact(f"{path} is damaged (its seal differs)", folder, f"remove the folder {folder}")
+        raise CorruptArtefact(f"{path} {_unlike(data)}", folder, f"remove the folder {folder}")
     return content
+
+
+def _unlike(data: bytes) -> str:
+    """What is wrong with what is no sealed JSON."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        content = None
+    unsealed = isinstance(content, dict) and "files" in content and SEAL not in content
+    return NO_SEAL if unsealed else "is damaged (its seal differs)"
 
 
 def publish(

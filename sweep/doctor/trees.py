@@ -98,7 +98,7 @@ def check_study_data(study: Study, store: ReadStore, raw: Mapping[str, Path]) ->
         elif study.synthetic is not None and not raw:
             counts[label] = study.synthetic.image_counts()[build.source]
             checks.append(Check(f"data {label}", OK, f"synthetic, to be made: {_split_text(counts[label])}"))
-        else:
+        elif not study.can_do_without(build):
             text = f"study {study.name} reads {label}; no --raw names it and {store.shown} has no shards of it"
             how = get_source(build.source).how_to_get
             mend = f"add --raw {build.instance}=DIR{f'  (to get it: {how})' if how else ''}"

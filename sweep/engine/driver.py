@@ -14,6 +14,7 @@ from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.sinks import SinkOptions, Sinks
 from sweep.store.cleanup import clean_up
 from sweep.store.lease import Holder, Lease
+from sweep.store.other_keys import other_keys_note
 from sweep.store.results import ResultReader
 from sweep.store.store import Store
 from sweep.studies.cell import Cell, EncoderRun
@@ -67,7 +68,9 @@ def work_through(work: Work) -> None:
     Failures are in the store when this returns, and what killed processes left is gone. Raises ClusterLost where the
     cluster goes away, KeyboardInterrupt where the user asked to stop, OSError where the storage cannot be used.
     """
-    left, _ = work.left()
+    left, done = work.left()
+    if note := other_keys_note(work.plan.items, done):
+        work.display.say(f"note: {note}")
     if left.nothing:
         work.display.say("Nothing left to do: every cell asked for is finished or has failed before.")
     else:

@@ -11,7 +11,10 @@ from datasets_io.corpus.manifest import Manifest
 from datasets_io.schema import Record
 from datasets_io.sources.parts.mimic_reports import NO_REPORT
 from datasets_io.sources.registry import get_source
+from datasets_io.storage.disk import keep_private
+from datasets_io.storage.files import Files
 from datasets_io.synthetic.archives import write_archives
+from sweep.engine.testable import codes_built, codes_listed, one_class_problem
 from sweep.store.damage import DATA
 from sweep.store.lease import Lease
 from sweep.store.same_images import check_same_images
@@ -38,12 +41,14 @@ def check_data(study: Study, plans: dict[str, DataPlan], store: ReadStore) -> No
             with naming(label, plan.spec):
                 listed[plan.spec, plan.raw] = check_archive(plan.spec, plan.raw)
     _check_findings(study, plans, built)
+    _check_test_parts(study, plans, built, listed, store)
     check_same_images(study, built_folders(plans), built, store.files)
     recipes = {row.name: row.recipe for row in study.rows if isinstance(row.recipe, PretrainRecipe)}
     name = study.corpus_instance
-    corpus = plans[name]
+    corpus = plans.get(name)
     for required in {recipe.require_impression for recipe in recipes.values()}:
         kind = "with_impression" if required else "images"
+        assert corpus is not None, "what is pretrained has a corpus"
         if name in built:
             splits = built[name].counts["splits"]
             train, val = splits["train"][kind], splits["val"][kind]
@@ -81,6 +86,30 @@ def _check_findings(study: Study, plans: Mapping[str, DataPlan], built: Mapping[
                 raise ValueError(problem)
 
 
+def _check_test_parts(
+    study: Study,
+    plans: Mapping[str, DataPlan],
+    built: Mapping[str, Manifest],
+    listed: Mapping[tuple[BuildSpec, Path], list[Record]],
+    store: ReadStore,
+) -> None:
+    """Of archives of somebody's own: those of published ones can be tested."""
+    for dataset in (d for d in study.datasets if get_source(d.source).findings_in is not None):
+        label = next(b.label for b in study.data_builds() if b.instance == dataset.instance)
+        plan, split = plans[label], dataset.recipe.splits.test
+        if label in built and plan.folder is not None:
+            try:
+                found = codes_built(store.files, plan.folder, built[label], split)
+            except (OSError, ValueError):
+                continue  # a shard that is damaged is named by whoever reads it
+        elif plan.raw is not None:
+            found = codes_listed(plan, listed[plan.spec, plan.raw], split)
+        else:
+            continue
+        if (problem := one_class_problem(dataset, found)) is not None:
+            raise ValueError(problem)
+
+
 def _check_sizes(corpus: str, recipes: dict[str, PretrainRecipe], train: int, val: int, what: str) -> None:
     for name, recipe in recipes.items():
         if recipe.global_batch_size > train:
@@ -115,7 +144,9 @@ def _build(
     if any(plan.folder is None for plan in plans.values()):
         assert study.synthetic is not None, "an archive that is named can be read, and its folder is known"
         root = synthetic_root(study, store)
+        Files(str(root)).make_folder()
         write_archives(study.synthetic, root, _named("synthetic archives", show))
+        keep_private(str(root))
         plans = plan_data(study, {}, store)
         check_data(study, plans, store)
     folders: dict[str, str] = {}

@@ -11,6 +11,7 @@ from sweep.cli.display import Display
 from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_UNFIT
 from sweep.engine.preflight import preflight
 from sweep.store.damage import Damage
+from sweep.store.other_keys import other_keys_note
 from sweep.store.results import ResultReader, encoder_details
 from sweep.store.shard_checks import open_sources
 from sweep.store.shards import DataPlan, built_folders
@@ -54,6 +55,8 @@ def print_plan(
         display.say(f"  images of {escape(names)}: {escape(line)}")
     for line in (*_plan_lines(plan, left), *_damage_lines((*sources.damage, *damaged))):
         display.say(line)
+    if note := other_keys_note(plan.items, store.done_and_failed()[0]):
+        display.say(f"  note: {note}")
     found = preflight(study, left, store, display, keep=False)
     left = without_rows(left, found.unfit)
     for line in (*_cost_lines(forecast(left.encoders, left.cells, counts)), *found.memory_lines()):

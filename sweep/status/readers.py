@@ -11,6 +11,7 @@ from sweep.status.item_reader import ItemReader
 from sweep.status.listing import Listing, drivers_of
 from sweep.status.status import Counts, StudyStatus, as_failures, counts_of
 from sweep.store.damage import Damage, data_name
+from sweep.store.other_keys import other_keys_note
 from sweep.store.records import without_nan
 from sweep.store.results import ResultReader
 from sweep.store.shard_checks import open_sources
@@ -104,7 +105,7 @@ class StudyStatusReader:
             _idle(rate, now),
             drivers_of(self.store, now),
             live_tables(self.study, plan, results),
-            (*work.notes, *to_redo),
+            (*work.notes, *to_redo, *([beside] if (beside := other_keys_note(plan.items, listing.done)) else [])),
             as_failures((*work.damage, *self.items.damage.values(), *reader.damage.values())),
         )
 
@@ -120,7 +121,8 @@ class StudyStatusReader:
         folders = data_folders(self.study, self.raw, self.store)
         sources = open_sources(self.store, folders, self.whole_shards)
         damaged = {found.name for found in sources.damage}
-        without = [b.label for b in self.study.data_builds() if b.label not in sources.manifests]
+        builds = [build for build in self.study.data_builds() if not self.study.can_do_without(build)]
+        without = [build.label for build in builds if build.label not in sources.manifests]
         unreadable = sorted(label for label in without if data_name(label) in damaged)
         missing = [label for label in without if data_name(label) not in damaged]  # or removed while this reads
         notes: tuple[str, ...] = (f"{NOT_BUILT} yet: {', '.join(missing)}",) if missing else ()

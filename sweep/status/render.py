@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.text import Text
 
+from datasets_io.storage.artefacts import NO_SEAL
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable_lines
 from sweep.cli.display import rich_table
@@ -34,14 +35,24 @@ def render(status: StudyStatus) -> Group:
         lines.append(f"[red]failed[/red] {escape(first.name)}{others}: {escape(error)}")
     if status.failures:
         lines.append("         tracebacks: failed.json in each folder; try them again with sweep.run --retry-failed")
-    lines += [f"[red]damaged[/red] {escape(d.name)}: {escape(d.error)}" for d in status.damaged[:MOST_DAMAGE_LINES]]
-    if len(status.damaged) > MOST_DAMAGE_LINES:
-        more = len(status.damaged) - MOST_DAMAGE_LINES
-        lines.append(f"         and {more} more that are damaged; --json has them all")
+    lines += _damage_lines(status)
     lines += [f"note: {escape(note)}" for note in status.notes]
     # Names and errors were escaped above: a `[` of theirs must not be taken for markup.
     text = [Text.from_markup(printable_lines(without_secrets(line)), overflow="fold") for line in lines if line]
     return Group(*text, *(rich_table(table) for table in status.tables))
+
+
+def _damage_lines(status: StudyStatus) -> list[str]:
+    unsealed = [one for one in status.damaged if NO_SEAL in one.error]  # a whole storage of them is one line
+    lines = []
+    if unsealed:
+        others = f" and {len(unsealed) - 1} more" if len(unsealed) > 1 else ""
+        lines.append(f"[red]damaged[/red] {escape(unsealed[0].name)}{others}: {escape(unsealed[0].error)}")
+    damaged = [one for one in status.damaged if NO_SEAL not in one.error]
+    lines += [f"[red]damaged[/red] {escape(d.name)}: {escape(d.error)}" for d in damaged[:MOST_DAMAGE_LINES]]
+    if len(damaged) > MOST_DAMAGE_LINES:
+        lines.append(f"         and {len(damaged) - MOST_DAMAGE_LINES} more that are damaged; --json has them all")
+    return lines
 
 
 def _count_line(name: str, counts: Counts) -> str:

@@ -11,6 +11,7 @@ from sweep.store.status_names import Status
 # What spreadsheets take for a formula: names of methods and findings may come from anywhere. A number is none, nor is a
 # sign alone.
 _FORMULA = re.compile(r"[=@\t\r]|[+\-](?![\d.]*$)")
+_LINE_END = "\r\n"
 Value = str | int | float | None
 
 # New columns come last, so that whoever reads columns by number still finds them.
@@ -107,10 +108,22 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """
     # newline="": the writer ends its rows itself, and Python would make them two line ends on some systems.
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
+    # The writer quotes a value with a character of its own line end: of "\n" alone, a lone carriage return in a name
+    # would stand unquoted, and end the row for whoever reads the file.
+    writer = csv.writer(_Rows(stream), lineterminator=_LINE_END)
     writer.writerow(map(_inert, header))
     writer.writerows(map(_inert, row) for row in rows)
     return stream.getvalue()
+
+
+class _Rows:
+    """What the writer of csv takes for a file: it gets a row a call, whose line end becomes a line feed."""
+
+    def __init__(self, stream: io.StringIO):
+        self.stream = stream
+
+    def write(self, row: str) -> int:
+        return self.stream.write(row.removesuffix(_LINE_END) + "\n")
 
 
 def csv_value(text: str) -> str:

@@ -11,7 +11,7 @@ from datasets_io.synthetic.plan import SyntheticSpec
 from sweep.studies.builds import Build, build_of
 from sweep.studies.inherited import inherited
 from sweep.studies.needed_form import needed_form
-from trainables.recipe import BackboneSpec, DownstreamRecipe, Resources
+from trainables.recipe import BackboneSpec, DownstreamRecipe, PretrainRecipe, Resources
 
 BASELINE = "baseline"  # the group of rows that others are compared with
 TRAINING_FREE = ("knn", "zero_shot", "retrieval")  # columns without training (sweep/training_free/measures.py)
@@ -115,6 +115,15 @@ class Study:
     def display_of(self, dataset: Dataset) -> str:
         """Its name as reports print it: a result in distribution is never to be read as a transfer to other images."""
         return f"{dataset.display} (in distribution)" if self.in_distribution(dataset) else dataset.display
+
+    def can_do_without(self, build: Build) -> bool:
+        """Whether a build is that of a corpus on which nothing is pretrained or measured, and of no dataset."""
+        return (
+            build.instance == self.corpus_instance
+            and build.instance not in {dataset.instance for dataset in self.datasets}
+            and "retrieval" not in self.training_free
+            and not any(isinstance(row.recipe, PretrainRecipe) for row in (*self.rows, *self.hidden_rows))
+        )
 
     def builds(self) -> tuple[BuildSpec, ...]:
         """What is to be built of data: the corpus, ordered by hash, then the datasets."""

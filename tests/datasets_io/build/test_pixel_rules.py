@@ -67,6 +67,25 @@ def test_what_was_turned_or_padded_is_counted_flagged_and_noted(odd_archive, tmp
     assert verify(files, folder, manifest) == []
 
 
+def test_a_view_position_in_unknown_words_is_counted_flagged_and_noted(tmp_path, write_dicom):
+    """It counts as frontal, which somebody must be told. A csv goes first, and no word of a header is quoted."""
+    raw, files = tmp_path / "raw", Files(str(tmp_path / "storage"))
+    raw.mkdir()
+    noise = np.random.default_rng(0).integers(1000, 2000, (80, 64), dtype=np.uint16)
+    words = {"a": "DORSAL OBLIQUE", "b": "PA", "c": "", "d": "DORSAL OBLIQUE", "e": "DORSAL OBLIQUE"}
+    for name, word in words.items():
+        write_dicom(raw / f"{name}.dcm", noise, {"ViewPosition": word})
+    lines = [f"{name}.dcm,{name},train,{'AP' if name == 'd' else ''}\n" for name in words]
+    (raw / "images.csv").write_text("path,patient_id,split,view_position\n" + "".join(lines))
+    manifest = build(SPEC, raw, files)
+    assert manifest.counts["pixels"]["unknown_views"] == 2
+    flags = pq.read_table(files.full(f"{data_folder(SPEC, raw)}/flags.parquet")).to_pylist()
+    assert flags == [{"image_id": f"{name}.dcm", "flag": "unknown_view_position"} for name in "ae"]
+    (note,) = (note for note in manifest.notes if FLAGS in note)
+    assert note.startswith("2 DICOM headers have a ViewPosition that is not understood, which counts as frontal")
+    assert "OBLIQUE" not in manifest.to_json()
+
+
 def test_a_complete_corpus_of_earlier_rules_is_used_on_with_a_note(odd_archive, tmp_path, make_csv_archive):
     files = Files(str(tmp_path / "storage"))
     manifest = build(SPEC, odd_archive, files, max_rejects=0.5)

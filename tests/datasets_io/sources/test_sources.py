@@ -111,7 +111,11 @@ def test_chexpert_keeps_uncertain_codes_laterals_and_the_test_set(tmp_path):
     assert (records[0].labels[edema], records[0].labels[pneumonia], records[1].labels[edema]) == (-1, 1, None)
     assert records[4].labels == (None,) + (0,) * 13, "the test csv has no column No Finding"
     write_rows(tmp_path / "valid.csv", [chexpert_row("CheXpert-v1.0/valid/p/s/v.jpg", Edema="maybe")])
-    with pytest.raises(ArchiveError, match="is not like train/patient00001"):
+    with pytest.raises(ArchiveError, match="is not like train/patient00001") as refused:
+        read("chexpert", tmp_path)
+    assert "slashes" not in str(refused.value)
+    write_rows(tmp_path / "valid.csv", [chexpert_row("CheXpert-v1.0\\valid\\patient1\\study1\\view1_frontal.jpg")])
+    with pytest.raises(ArchiveError, match=r"view1_frontal\.jpg, with slashes: write / for each \\ of the column Path"):
         read("chexpert", tmp_path)
 
 
