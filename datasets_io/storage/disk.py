@@ -1,5 +1,6 @@
 """Which calls does a local file system get? All of them are here, so that tests can fail each one."""
 
+import errno
 import os
 import shutil
 import stat
@@ -8,6 +9,13 @@ from typing import BinaryIO
 
 PIECE_BYTES = 1 << 20
 Data = bytes | memoryview | BinaryIO  # an open file is read from its beginning, in pieces
+
+
+class WrongKind(OSError, ValueError):
+    """A folder stands under a file's name, a file under a folder's, or a pipe, or links in a circle.
+
+    A ValueError too: whoever expects damaged content takes it for that.
+    """
 
 
 class Disk:
@@ -60,8 +68,23 @@ class Disk:
             os.close(descriptor)
 
     def read(self, path: str) -> bytes:
-        """All bytes of a file."""
-        with open(path, "rb") as stream:
+        """All bytes of a file. Raises FileNotFoundError, and WrongKind."""
+        try:
+            # NONBLOCK: a pipe under the name of a file would be waited for, for ever.
+            stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+        except IsADirectoryError as error:
+            raise WrongKind(error.errno, "a folder stands where a file belongs", path) from error
+        except NotADirectoryError as error:  # nothing can be below a file
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):
+                raise WrongKind(
+                    error.errno, "links in a circle or a socket stand where a file belongs", path
+                ) from error
+            raise
+        with stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise WrongKind(errno.EINVAL, "a pipe or a device stands where a file belongs", path)
             return stream.read()
 
 
