@@ -31,6 +31,7 @@ SLOW = (
     "test_store_faults.py", "test_sinks.py", "test_worker.py", "test_distributed.py", "test_export.py",
     "test_doctor.py", "test_lease.py", "test_signals.py", "test_one_source_twice.py", "test_text_export.py",
     "test_preflight_run.py", "test_preflight_processes.py", "test_preflight_quick.py", "test_open_corpus.py",
+    "test_store_machine.py",
 )  # fmt: skip
 
 # Start of a test's id behind tests/ -> the group that shares a process. A file that is not named here is a group.

@@ -96,7 +96,9 @@ def file_in_the_way(folder: str | Path) -> str | None:
 
 
 class ReadFiles:
-    """The calls that read one storage root: read, exists, is_file, is_blocked, folders, list, sizes, entries. None could change anything.
+    """The calls that read one storage root: read, exists, is_file, is_blocked, folders, list, sizes, entries.
+
+    None could change anything.
 
     Paths are relative to the root, with forward slashes. Calls are repeated while the storage is unreachable (see
     `patiently`), then raise its OSError.
@@ -362,7 +364,7 @@ def _temporary(target: str, data: Data) -> str:
 
 
 def _was_removed(error: BaseException, temporary: str) -> bool:
-    """Whether a command that took this process for dead has removed its file: a stopped process goes on so, hours late."""
+    """Whether a command that took this process for dead has removed its file: a stopped one goes on hours late."""
     return isinstance(error, FileNotFoundError) and not os.path.lexists(temporary)
 
 

@@ -27,7 +27,7 @@ from store_checks import FAST
 import sweep.engine.driver
 import sweep.run.command
 import sweep.store.lease
-from datasets_io.storage.artefacts import CorruptArtefact, open_artefacts, publish
+from datasets_io.storage.artefacts import open_artefacts, publish
 from datasets_io.storage.artefacts import is_done as has_result
 from datasets_io.storage.files import TEMPORARY, Files
 from sweep.engine.driver import Work, work_through
@@ -362,7 +362,8 @@ class StoreMachine(RuleBasedStateMachine):
         return command if command is not None and command.process.is_there else None
 
     @rule(
-        place=PLACES, machine=PLACES, kind=st.sampled_from(("run", "run", "run", "retry", "redo", "redo")), number=ANY_ITEM,
+        place=PLACES, machine=PLACES, number=ANY_ITEM,
+        kind=st.sampled_from(("run", "run", "run", "retry", "redo", "redo")),
         variant=st.sampled_from((0, 0, 0, 1)), fails=st.booleans(), same_pid=st.booleans(), calls=st.integers(0, 60),
     )  # fmt: skip
     def begin(
@@ -485,7 +486,7 @@ class StoreMachine(RuleBasedStateMachine):
                 assert there, f"a command ended with 0, and {item} is not there"
 
     def end_well(self) -> None:
-        """Promises 5 and 7: after all that, one command on a healthy machine ends, with every item, and nothing left."""
+        """Promises 5 and 7: after all that, one command on a healthy machine ends, with every item."""
         for command in self.places:
             if command is not None:
                 command.process.kill()
@@ -517,7 +518,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.world.advance(last.process, 3000)
         assert last.code == 0 and not last.computed
         left = [path for path in self.storage.root.rglob("*") if TEMPORARY in path.name]
-        # A lease of another machine goes when somebody has seen it silent for a minute, which this command did not wait.
+        # A lease of another machine goes when somebody has seen it silent for a minute: this command did not wait.
         here = {name for name, process in self.world.lease_of.items() if process.machine is last.process.machine}
         left += [path for path in (self.storage.root / "leases").glob("*") if path.stem in here]
         elsewhere = {path.stem for path in (self.storage.root / "leases").glob("*.json")} - here
