@@ -27,8 +27,8 @@ from store_checks import FAST
 import sweep.engine.driver
 import sweep.run.command
 import sweep.store.lease
-from datasets_io.storage.artefacts import open_artefacts, publish
 from datasets_io.storage.artefacts import is_done as has_result
+from datasets_io.storage.artefacts import open_artefacts, publish
 from datasets_io.storage.files import TEMPORARY, Files
 from sweep.engine.driver import Work, work_through
 from sweep.monitoring.sinks import SinkOptions

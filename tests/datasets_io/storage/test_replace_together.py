@@ -86,9 +86,8 @@ def test_a_kill_at_any_call_leaves_all_old_or_all_new_once_the_next_command_was_
     seen = set()
     for number in range(1, 80):
         files = begun(tmp_path / str(number))
-        with on(Dead(number, errno.EIO)) as disk:
-            with suppress(Killed):
-                replace_together(files, NEW)
+        with on(Dead(number, errno.EIO)) as disk, suppress(Killed):
+            replace_together(files, NEW)
         went_on = finish_replacing(files)
         found = files_in(Path(files.root))
         assert found in ({**OLD, "mine.txt": b"the user's"}, {**NEW, "mine.txt": b"the user's"}), f"{number}: {found}"
