@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import stat
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -261,8 +262,8 @@ class Files(ReadFiles):
         self.remove(path)
 
     def remove(self, path: str) -> None:
-        """Remove one file or folder if it is there."""
-        kind = self._kind(path)
+        """Remove one file or folder if it is there; of a link, to whatever, the link alone."""
+        kind = self._kind_to_remove(self.full(path)) if self.is_local else self._kind(path)
         if kind == pafs.FileType.Directory:
             patiently(lambda: self._remove_folder(path))
         elif kind == pafs.FileType.File:
@@ -282,6 +283,14 @@ class Files(ReadFiles):
         made = patiently(attempt)
         # Where the first attempt's answer was lost on its way, the second one meets what the first has made.
         return True if made is False and attempts > 1 and self.read(path) == data else made
+
+    @staticmethod
+    def _kind_to_remove(full: str) -> pafs.FileType:
+        try:
+            mode = patiently(lambda: os.lstat(full)).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return pafs.FileType.NotFound
+        return pafs.FileType.Directory if stat.S_ISDIR(mode) else pafs.FileType.File
 
     # -- one attempt: whatever `patiently` repeats must be safe to repeat ----------------------------
 

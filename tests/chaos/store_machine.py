@@ -518,9 +518,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.world.advance(last.process, 3000)
         assert last.code == 0 and not last.computed
         left = [path for path in self.storage.root.rglob("*") if TEMPORARY in path.name]
-        # A lease of another machine goes when somebody has seen it silent for a minute: this command did not wait.
+        # A lease of another machine, and half of one, goes when somebody has seen it silent for a minute: this command
+        # did not wait.
         here = {name for name, process in self.world.lease_of.items() if process.machine is last.process.machine}
-        left += [path for path in (self.storage.root / "leases").glob("*") if path.stem in here]
+        left += [path for path in (self.storage.root / "leases").glob("*.json") if path.stem in here]
         elsewhere = {path.stem for path in (self.storage.root / "leases").glob("*.json")} - here
         if not elsewhere:  # the same holds of a result aside that stands again, or still
             left += list((self.storage.root / "superseded").rglob("*"))

@@ -147,5 +147,6 @@ PLANTED: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
 def test_a_planted_bug_is_noticed(bug, monkeypatch):
     for where, name, replacement in PLANTED[bug]:
         monkeypatch.setattr(where, name, replacement)
-    with pytest.raises((AssertionError, OSError)):
+    with pytest.raises((AssertionError, OSError)) as caught:
         run_machine(EXAMPLES)
+    print(f"{bug}: {str(caught.value)[:300]}")
