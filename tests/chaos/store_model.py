@@ -250,8 +250,9 @@ class Storage:
 
     def listing(self, work: Work) -> tuple[Pending, set[str]]:
         """Work.left, with a note of what was whole before it began."""
-        HERE.command.valid = {item.key for item in ITEMS if self.is_whole(item)}
-        HERE.command.kept = {item.key for item in ITEMS if self.state(item)[1] and not self.redone_by(item)}
+        now = {item: self.state(item) for item in ITEMS}  # `states` is of the end of the last step
+        HERE.command.valid = {item.key for item, (result, _) in now.items() if result and result.digest}
+        HERE.command.kept = {item.key for item, (_, kept) in now.items() if kept and not self.redone_by(item)}
         left: tuple[Pending, set[str]] = REAL_LEFT(work)
         return left
 
