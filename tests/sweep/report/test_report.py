@@ -250,7 +250,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     assert done.exit_code == 3 and "error: No space left on device" in done.output and done.output.count("\n") == 1
 
 
-@pytest.mark.parametrize("room", [1, 2, 5, 12])
+@pytest.mark.parametrize("room", [1, 9])
 def test_a_disk_that_fills_up_leaves_the_earlier_report_whole_and_files_of_others(tmp_path, monkeypatch, room):
     """The earlier report is of a study with one cell less; the disk has room for some of the new one's files."""
 
