@@ -50,6 +50,7 @@ def _is_orphan(path: str) -> bool:
     if machine == this_machine() and process.isdecimal() and not is_running(int(process), since):
         return True
     try:
-        return storage_time(os.path.dirname(path)) - os.stat(path).st_mtime > ORPHAN_SECONDS
+        # Or an hour ahead, where that clock was set back since; a writer that lives all the same writes it again.
+        return abs(storage_time(os.path.dirname(path)) - os.stat(path).st_mtime) > ORPHAN_SECONDS
     except OSError:  # its writer has just finished; or nothing can be written now, so that the time is not known
         return False
