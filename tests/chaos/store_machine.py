@@ -23,6 +23,7 @@ from sweep.store.damage import Damage
 from sweep.store.store import ReadStore
 
 PLACES = st.integers(0, 1)
+CALLS_OF_TWO = st.tuples(st.integers(1, 50), st.integers(1, 80), st.integers(20, 200))
 ANY_ITEM = st.integers(0, len(ITEMS) - 1)  # its number: a failing run is printed in short
 
 
@@ -123,6 +124,20 @@ class StoreMachine(RuleBasedStateMachine):
         if command is not None:
             command.process.hangs = hangs
 
+    @rule(first=PLACES, calls=CALLS_OF_TWO, stopped=st.booleans(), seconds=st.sampled_from((1.0, 61.0)),
+          jump=st.sampled_from((0.0, 0.0, 7200.0, -7200.0)))  # fmt: skip
+    def in_turn(self, first: int, calls: tuple[int, int, int], stopped: bool, seconds: float, jump: float) -> None:
+        """One command, the other, time, the other, and the first again; which may have stood still meanwhile."""
+        self.go_on(first, calls[0])
+        self.go_on(1 - first, calls[1])
+        self.hang(first, stopped)
+        self.wait(seconds)
+        for machine in self.world.machines:
+            machine.wall += jump
+        self.go_on(1 - first, calls[2])
+        self.hang(first, False)
+        self.go_on(first, calls[1])
+
     @rule(seconds=st.sampled_from((1.0, 9.0, 31.0, 61.0, 130.0, 4000.0)))
     def wait(self, seconds: float) -> None:
         """Time passes, for all."""
@@ -179,7 +194,8 @@ class StoreMachine(RuleBasedStateMachine):
             for item in ITEMS:
                 known, kept = self.storage.known[item.key], self.storage.states[item.key][1]
                 there = self.storage.is_whole(item) or known.damaged or kept is not None
-                assert there, f"a command ended with 0, and {item} is not there"
+                failed = item not in PLAN.cells and self.storage.has_failed(item)
+                assert there or failed, f"a command ended with 0, and {item} is not there"
 
     def end_well(self) -> None:
         """Promises 5 and 7: after all that, one command on a healthy machine ends, with every item."""
@@ -188,8 +204,14 @@ class StoreMachine(RuleBasedStateMachine):
                 command.process.kill()
         self.world.full = False
         self.storage.check()
-        before = {item.key for item in ITEMS if self.storage.is_whole(item)}
         begun, allowed = self.world.now, 3 * SILENT
+        failed = [item for item in ITEMS if self.storage.has_failed(item) and not self.storage.is_whole(item)]
+        first = self.storage.begin("run", 0, 99_997)
+        self.world.advance(first.process, 3000)
+        assert first.process.main.ended, "a command waits for what nobody computes"
+        assert failed or first.code == 0, f"nothing has failed, and a command ends with {first.code}"
+        self.storage.check()
+        before = {item.key for item in ITEMS if self.storage.is_whole(item)}
         last = self.storage.begin("retry", 0, 99_999)
         self.world.advance(last.process, 3000)
         assert last.process.main.ended, "a command waits for what nobody computes"

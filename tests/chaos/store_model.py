@@ -177,6 +177,9 @@ class Storage:
         found = self.states[item.key][0]
         return found is not None and found.digest is not None
 
+    def has_failed(self, item: Item) -> bool:
+        return (self.place(item) / "failed.json").exists()
+
     def redone_by(self, item: Item) -> list[Command]:
         return [one for one in self.commands if one.redo == item and one.process.is_there]
 
