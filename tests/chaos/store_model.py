@@ -134,7 +134,8 @@ class Known:
 class Command:
     """What the model knows of a command. valid: items that were whole as it listed what is left, and since.
 
-    computing: what it is in the middle of; computed: what it began to compute.
+    kept: items whose earlier result lay aside then, though nobody computed them again. computing: what it is in the
+    middle of; computed: what it began to compute. calls: its file calls up to the last check.
     """
 
     kind: str
@@ -148,6 +149,7 @@ class Command:
     fails: set[str] = field(default_factory=set)
     display: QuietDisplay = field(default_factory=QuietDisplay)
     code: int | None = None
+    calls: int = 0
 
 
 class Storage:
@@ -193,6 +195,8 @@ class Storage:
             for command in self.commands:
                 if not self.is_whole(item):
                     command.valid.discard(item.key)
+        for command in self.commands:
+            command.calls = command.process.calls
 
     def _check_change(
         self, item: Item, before: tuple[Found | None, Found | None], now: tuple[Found | None, Found | None]
@@ -202,7 +206,9 @@ class Storage:
         if result is not None and digest is None:
             assert known.damaged, f"{item}: what stands as its result is not whole, and nobody has damaged it"
         if digest is not None:
-            redone = before[1] is not None or kept is not None
+            # Within one step a command may put the earlier result aside, compute the new one and drop the other.
+            within = any(one.redo == item and one.process.calls > one.calls for one in self.commands)
+            redone = within or before[1] is not None or kept is not None
             if known.stands is not None and digest != known.stands:
                 assert redone, f"{item}: its result was replaced by another one"
             known.stands, known.damaged = digest, False
