@@ -4,11 +4,12 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from datasets_io.storage.disk import WrongKind
 from datasets_io.storage.files import Files, ReadFiles
 from datasets_io.storage.made_by import software
 from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
@@ -58,6 +59,8 @@ class Artefacts:
         except FileNotFoundError as error:
             advice = f"remove the folder {self.folder} to compute it again"
             raise CorruptArtefact(f"{path} is missing", self.folder, advice) from error
+        except WrongKind as error:
+            raise CorruptArtefact(f"{path} is no file", self.folder, f"remove the folder {self.folder}") from error
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             advice = f"remove the folder {self.folder}"
             raise CorruptArtefact(f"{path} is damaged (its sha256 differs)", self.folder, advice)
@@ -125,9 +128,11 @@ def publish(
         digest = hashlib.sha256(data).hexdigest()
         path = PurePosixPath(name)
         stored = f"{path.stem}.{digest[:8]}{path.suffix}"
-        if not _is_there(files, f"{folder}/{stored}", digest):
-            files.write(f"{folder}/{stored}", data)
         entries[name] = {"path": stored, "sha256": digest, "bytes": len(data)}
+        if not _is_there(files, f"{folder}/{stored}", digest):
+            _clear_way(files, folder, [stored])
+            files.write(f"{folder}/{stored}", data)
+    _clear_way(files, folder, [RESULT])
     about = {SCHEMA_VERSION: RESULT_SCHEMA, "files": entries, "recipe": recipe, "parents": dict(parents or {})}
     about["software"] = software()
     text = seal({**result, **about})
@@ -143,8 +148,17 @@ def _is_there(files: Files, path: str, digest: str) -> bool:
     """Whether a file is there in full: what a power cut or a bad disk left is written again."""
     try:
         return hashlib.sha256(files.read(path)).hexdigest() == digest
-    except FileNotFoundError:
+    except (FileNotFoundError, WrongKind):
         return False
+
+
+def _clear_way(files: Files, folder: str, names: Iterable[str]) -> None:
+    """Move to quarantine what is no folder, and in it what is no file, where these are to be written."""
+    if files.is_blocked(folder, by_no_folder=True):
+        move_to_quarantine(files, folder, "it is no folder")
+    for path in (f"{folder}/{name}" for name in names):
+        if files.is_blocked(path):
+            move_to_quarantine(files, path, "it is no file")
 
 
 def _stands(files: Files, folder: str, entries: dict[str, Any]) -> bool:
@@ -167,7 +181,7 @@ def _stands(files: Files, folder: str, entries: dict[str, Any]) -> bool:
 
 def is_done(files: ReadFiles, folder: str) -> bool:
     """Whether the folder has a result, damaged or not."""
-    return files.exists(f"{folder}/{RESULT}")
+    return files.is_file(f"{folder}/{RESULT}")
 
 
 def open_artefacts(files: ReadFiles, folder: str) -> Artefacts:
@@ -176,7 +190,11 @@ def open_artefacts(files: ReadFiles, folder: str) -> Artefacts:
     Raises FileNotFoundError where there is no result, CorruptArtefact where it is damaged, and NewerSchema.
     """
     path = f"{folder}/{RESULT}"
-    result = unseal(files.read(path), path)
+    try:
+        data = files.read(path)
+    except WrongKind as error:
+        raise CorruptArtefact(f"{path} is no file", folder, f"remove the folder {folder}") from error
+    result = unseal(data, path)
     check_schema(result, RESULT_SCHEMA, path)
     try:
         return Artefacts(files, folder, checked_result(result))
@@ -233,6 +251,7 @@ def move_to_quarantine(files: Files, path: str, why: str) -> str:
 def record_failure(files: Files, folder: str, error: str, traceback: str) -> None:
     """Keep why a computation failed, without secrets; a later success or a retry removes it."""
     text = json.dumps({"error": without_secrets(error), "traceback": without_secrets(traceback)}, indent=1)
+    _clear_way(files, folder, [FAILED])
     files.write(f"{folder}/{FAILED}", text.encode())
 
 

@@ -18,6 +18,13 @@ NO_MODES = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}  # where a mount decides w
 Data = bytes | memoryview | BinaryIO  # an open file is read from its beginning, in pieces
 
 
+class WrongKind(OSError, ValueError):
+    """A folder stands under a file's name, a file under a folder's, or a pipe, or links in a circle.
+
+    A ValueError too: whoever expects damaged content takes it for that.
+    """
+
+
 class Disk:
     """The calls on a local file system of which everything else is made. Tests fail or record each of them.
 
@@ -85,8 +92,23 @@ class Disk:
             os.close(descriptor)
 
     def read(self, path: str) -> bytes:
-        """All bytes of a file."""
-        with open(path, "rb") as stream:
+        """All bytes of a file. Raises FileNotFoundError, and WrongKind."""
+        try:
+            # NONBLOCK: a pipe under the name of a file would be waited for, for ever.
+            stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+        except IsADirectoryError as error:
+            raise WrongKind(error.errno, "a folder stands where a file belongs", path) from error
+        except NotADirectoryError as error:  # nothing can be below a file
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):
+                raise WrongKind(
+                    error.errno, "links in a circle or a socket stand where a file belongs", path
+                ) from error
+            raise
+        with stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise WrongKind(errno.EINVAL, "a pipe or a device stands where a file belongs", path)
             return stream.read()
 
 

@@ -3,10 +3,11 @@
 import errno
 import os
 import re
-import time
+import stat
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,13 +15,16 @@ import pyarrow.fs as pafs
 import stamina
 
 from datasets_io.storage.create_once import create_once
-from datasets_io.storage.disk import DISK, Data, _pieces
+from datasets_io.storage.disk import DISK, Data, WrongKind, _pieces
 from datasets_io.storage.local_listing import TEMPORARY, Entry, entries_below, names_below
-from datasets_io.storage.processes import is_running, started, this_machine
+from datasets_io.storage.orphans import remove_orphans_below, remove_orphans_of
+from datasets_io.storage.processes import started, this_machine
 from datasets_io.storage.secrets import remember_secrets, without_secrets
 from datasets_io.storage.take_name import take_name
 
-ORPHAN_SECONDS = 3600  # no write takes that long
+LENT = 60  # characters that a file's name lends to its temporary one, which has at most 255 bytes
+IN_THE_WAY = "a folder stands where a file belongs"
+ATTEMPTS = 3  # of a write whose unfinished file is removed by somebody else
 RETRY_SECONDS = float(os.environ.get("RADSWEEP_RETRY_SECONDS", "120"))
 # Errors of a storage that is unreachable for a moment. A full disk, missing rights or files do not pass by waiting.
 PASSING = {
@@ -97,7 +101,9 @@ def file_in_the_way(folder: str | Path) -> str | None:
 
 
 class ReadFiles:
-    """The calls that read one storage root: read, exists, folders, list, sizes, entries. None could change anything.
+    """The calls that read one storage root: read, exists, is_file, is_blocked, folders, list, sizes, entries.
+
+    None could change anything.
 
     Paths are relative to the root, with forward slashes. Calls are repeated while the storage is unreachable (see
     `patiently`), then raise its OSError.
@@ -127,6 +133,15 @@ class ReadFiles:
     def exists(self, path: str) -> bool:
         """Whether a file or folder is there; on an object store, also whether any object lies below the path."""
         return self._kind(path) != pafs.FileType.NotFound
+
+    def is_file(self, path: str) -> bool:
+        """Whether a file is there, and no folder, pipe or broken link."""
+        return self._kind(path) == pafs.FileType.File
+
+    def is_blocked(self, path: str, by_no_folder: bool = False) -> bool:
+        """Whether something else than a file, or a folder, stands under its name; an object store has no such thing."""
+        full, belongs = self.full(path), os.path.isdir if by_no_folder else os.path.isfile
+        return self.is_local and os.path.lexists(full) and not belongs(full)
 
     def folders(self, prefix: str) -> list[str]:
         """Folders directly in a folder, relative to the root, sorted, whatever lies below them."""
@@ -207,17 +222,43 @@ class Files(ReadFiles):
     def remove_orphans(self, prefix: str = "") -> int:
         """Remove the temporary files of writers that were killed, and only those; how many there were.
 
-        A writer is dead when its process on this machine is, and in any case when its file is an hour old.
+        A writer is dead when its process on this machine is, and in any case when its file is an hour old by the
+        storage's own clock.
         """
-        if not self.is_local:
-            return 0  # an object store shows no unfinished upload
-        removed = 0
-        for folder, _, names in os.walk(self.full(prefix)):
-            for path in (f"{folder}/{name}" for name in names if TEMPORARY in name):
-                if _is_orphan(path):
-                    Path(path).unlink(missing_ok=True)
-                    removed += 1
-        return removed
+        return (
+            remove_orphans_below(self.full(prefix)) if self.is_local else 0
+        )  # an object store shows no unfinished one
+
+    def remove_orphans_of(self, paths: Iterable[str]) -> None:
+        """As `remove_orphans`, of these files alone: other files of their folders may be anybody's."""
+        if self.is_local:
+            remove_orphans_of(map(self.full, paths))
+
+    def stage(self, path: str, data: Data) -> str:
+        """Write a file beside its place, safe on the disk, on a local storage; the path of what is to take its place.
+
+        Raises OSError, as `write` does, and where a folder is in the way. `put_in_place` or `discard` comes next.
+        """
+        if os.path.isdir(self.full(path)):
+            raise WrongKind(errno.EISDIR, IN_THE_WAY, self.full(path))
+        staged = patiently(lambda: _temporary(self.full(path), data))
+        return staged.removeprefix(f"{self.root}/")
+
+    def put_in_place(self, staged: Mapping[str, str]) -> None:
+        """Give what was staged its names, in an order; one that has its name already is passed over."""
+        for path, temporary in staged.items():
+            with suppress(FileNotFoundError):
+                patiently(partial(DISK.rename, self.full(temporary), self.full(path)))
+        self.sync(staged)
+
+    def sync(self, paths: Iterable[str]) -> None:
+        """Bring the names of local files to the disk."""
+        for folder in sorted({os.path.dirname(self.full(path)) for path in paths}):
+            patiently(partial(DISK.sync_folder, folder))
+
+    def discard(self, staged: str) -> None:
+        """Remove what was staged; that it cannot be removed is no error."""
+        _discard(self.full(staged))
 
     def move(self, path: str, target: str) -> None:
         """Move a file or a folder; nothing where it is gone. On an object store file by file, copies first."""
@@ -230,8 +271,8 @@ class Files(ReadFiles):
         self.remove(path)
 
     def remove(self, path: str) -> None:
-        """Remove one file or folder if it is there."""
-        kind = self._kind(path)
+        """Remove one file or folder if it is there; of a link, to whatever, the link alone."""
+        kind = self._kind_to_remove(self.full(path)) if self.is_local else self._kind(path)
         if kind == pafs.FileType.Directory:
             patiently(lambda: self._remove_folder(path))
         elif kind == pafs.FileType.File:
@@ -252,6 +293,14 @@ class Files(ReadFiles):
         # Where the first attempt's answer was lost on its way, the second one meets what the first has made.
         return True if made is False and attempts > 1 and self.read(path) == data else made
 
+    @staticmethod
+    def _kind_to_remove(full: str) -> pafs.FileType:
+        try:
+            mode = patiently(lambda: os.lstat(full)).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return pafs.FileType.NotFound
+        return pafs.FileType.Directory if stat.S_ISDIR(mode) else pafs.FileType.File
+
     # -- one attempt: whatever `patiently` repeats must be safe to repeat ----------------------------
 
     def _write(self, target: str, data: Data) -> None:
@@ -262,20 +311,30 @@ class Files(ReadFiles):
             with self.fs.open_output_stream(target) as stream:
                 stream.write(whole)
             return
-        temporary = _temporary(target, data)
-        try:
-            DISK.rename(temporary, target)
-        except BaseException:
-            _discard(temporary)
-            raise
+        for left in reversed(range(ATTEMPTS)):
+            temporary = _temporary(target, data)
+            try:
+                DISK.rename(temporary, target)
+                break
+            except BaseException as error:
+                _discard(temporary)
+                if isinstance(error, IsADirectoryError):
+                    raise WrongKind(error.errno, IN_THE_WAY, target) from error
+                if not (left and _was_removed(error, temporary)):
+                    raise
         DISK.sync_folder(os.path.dirname(target))
 
     def _link(self, target: str, data: bytes) -> bool:
-        temporary = _temporary(target, data)
-        try:
-            made = take_name(DISK, temporary, target)
-        finally:
-            _discard(temporary)
+        for left in reversed(range(ATTEMPTS)):
+            temporary = _temporary(target, data)
+            try:
+                made = take_name(DISK, temporary, target)
+                break
+            except FileNotFoundError as error:
+                if not (left and _was_removed(error, temporary)):
+                    raise
+            finally:
+                _discard(temporary)
         if made:
             DISK.sync_folder(os.path.dirname(target))
         return made
@@ -310,15 +369,19 @@ def _temporary(target: str, data: Data) -> str:
     """A uniquely named file with these bytes, beside the target and safe on the disk."""
     folder, name = os.path.split(target)
     _make_folders(folder)
-    # A name has at most 255 bytes: a long one lends only its beginning.
     writer = f"{this_machine()}-{os.getpid()}.{started(os.getpid())}"
-    temporary = f"{folder}/{name[:60]}{TEMPORARY}{writer}-{uuid.uuid4().hex}"
+    temporary = f"{folder}/{name[:LENT]}{TEMPORARY}{writer}-{uuid.uuid4().hex}"
     try:
         DISK.create(temporary, data)
     except BaseException:
         _discard(temporary)
         raise
     return temporary
+
+
+def _was_removed(error: BaseException, temporary: str) -> bool:
+    """Whether a command that took this process for dead has removed its file: a stopped one goes on hours late."""
+    return isinstance(error, FileNotFoundError) and not os.path.lexists(temporary)
 
 
 def _discard(path: str) -> None:
@@ -336,17 +399,7 @@ def _make_folders(folder: str) -> None:
         try:
             DISK.make_folder(path)
         except FileExistsError:
+            if not os.path.isdir(path):
+                raise WrongKind(errno.ENOTDIR, "a file or a broken link stands where a folder belongs", path) from None
             continue  # another process was faster
         DISK.sync_folder(os.path.dirname(path))
-
-
-def _is_orphan(path: str) -> bool:
-    # The name's end is .tmp-<machine>-<process>.<its start>-<uuid> (see _temporary), once without the start.
-    machine, _, rest = path.rpartition(TEMPORARY)[2].partition("-")
-    process, _, since = rest.partition("-")[0].partition(".")
-    if machine == this_machine() and process.isdecimal() and not is_running(int(process), since):
-        return True
-    try:
-        return time.time() - os.stat(path).st_mtime > ORPHAN_SECONDS
-    except FileNotFoundError:  # its writer has just finished
-        return False

@@ -13,6 +13,7 @@ from typing import NoReturn
 import typer
 
 from datasets_io.interrupts import EXIT_INTERRUPTED, INTERRUPTS
+from datasets_io.storage.disk import WrongKind
 from datasets_io.storage.files import is_passing
 from datasets_io.storage.schema_version import NewerSchema
 from datasets_io.storage.secrets import without_secrets
@@ -27,6 +28,8 @@ def storage_error_message(error: OSError, storage: str) -> str | None:
         return None
     if error.errno is None:  # of an object store: its message names the file, but not the storage
         return f"storage {storage} cannot be reached ({' '.join(str(error).split())}). What is finished is kept"
+    if isinstance(error, WrongKind):
+        return f"{error.strerror}: {error.filename}: move it away. What is finished is kept"
     return f"{os.strerror(error.errno)}: {error.filename or storage}. What is finished is kept"
 
 
@@ -35,6 +38,8 @@ def _is_of_storage(error: OSError) -> bool:
     if error.errno is None:
         # pyarrow raises OSError itself for an object store; subclasses without errno are of other libraries' servers.
         return type(error) is OSError and is_passing(error)
+    if isinstance(error, WrongKind):
+        return True
     if error.errno == errno.EPIPE:  # whoever read our output has closed it
         return False
     lasting = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

@@ -27,7 +27,11 @@ WAIT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Work:
-    """A plan and where it is run. data_folders, manifests: of each build. tables: what the display shows meanwhile."""
+    """A plan and where it is run. data_folders, manifests: of each build. tables: what the display shows meanwhile.
+
+    aside: what brings back the results of cells whose computation again was cut off, by this driver's lease; key of a
+    cell that another driver computes again -> that driver.
+    """
 
     plan: Plan
     store: Store
@@ -38,6 +42,7 @@ class Work:
     display: Display
     tables: Callable[[], tuple[TableRows, ...]]
     sinks: SinkOptions
+    aside: Callable[[Lease], dict[str, Holder]] = lambda lease: {}
 
     def left(self) -> tuple[Pending, set[str]]:
         """What is neither done nor failed, and the folders that are done. Damaged results go to quarantine first."""
@@ -105,8 +110,11 @@ def _claim(work: Work, lease: Lease) -> tuple[Pending, set[str]]:
     named: set[Holder] = set()
     while True:
         INTERRUPTS.raise_if_received()
+        aside = work.aside(lease)  # also after others were waited for: one of them may have been killed
         left, done = work.left()
-        claimed, held = lease.claim(_keys(left))
+        wanted = _keys(left)
+        claimed, held = lease.claim(wanted - aside.keys())
+        held |= {key: holder for key, holder in aside.items() if key in wanted}
         mine = _possible(left, claimed, starts_from(work.plan.cells))
         lease.keep(_keys(mine))  # what this driver cannot begin before others end is left to them, or to anyone
         if not mine.nothing or not held:

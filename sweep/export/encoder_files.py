@@ -1,6 +1,8 @@
 """Which files is an encoder exported as: safetensors under a library's names, its configuration, a model card."""
 
 import json
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +84,6 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     )  # raises where a tensor is missing, too many or of other shape
     own = spec.preprocessing or Preprocessing(spec.image_size)  # without one: squashed, ImageNet's values
     tensors, config, loads_in = _formats(spec, tensors, own)
-    folder.mkdir(parents=True, exist_ok=True)
     contents = {WEIGHTS: weights_to_bytes(tensors)}
     if config is not None:
         contents[CONFIG] = _as_json(config)
@@ -91,9 +92,31 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
         contents[PROCESSOR] = _as_json(processor)
     contents |= text
     contents[CARD] = model_card(data, run, spec, artefacts, loads_in, tuple(contents)).encode()
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
+    _make_folder(folder, contents)
     return Export(folder, tuple(contents), loads_in)
+
+
+def _make_folder(folder: Path, contents: dict[str, bytes]) -> None:
+    """A folder with these files, whole or not at all: weights beside another model's card would load.
+
+    Not by `Files`: what is exported is for others, readable as the user's umask says.
+    """
+    unfinished = folder.absolute().with_name(f".{folder.absolute().name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
+    unfinished.mkdir(parents=True)
+    try:
+        for name, content in contents.items():
+            with (unfinished / name).open("xb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        if folder.is_mount() or folder.is_symlink():  # an empty one, which no folder can replace
+            for name in contents:
+                (unfinished / name).rename(folder / name)
+        else:
+            unfinished.replace(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _as_json(value: dict[str, Any]) -> bytes:

@@ -85,8 +85,8 @@ def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> d
     figures = [_figure_line(drawing) for drawing in extras.drawings.values()] or [QUICK]
     contents["report.md"] = report_markdown(data, note, narrative, tables, per_finding, figures, extras)
     contents["report.html"] = report_page(data, comparisons, narrative, tables, per_finding, all_methods, extras)
-    # Written last and in one go: an error before this leaves the report that was there.
-    return {name: folder.write(name, content) for name, content in contents.items()}
+    # Last and together: an error, or a kill, leaves the report that was there, or this one.
+    return folder.write(contents)
 
 
 def _figure_line(drawing: Drawing) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sweep.engine.driver import Work
     from sweep.engine.preflight import Preflight
     from sweep.monitoring.sinks import SinkOptions
+    from sweep.store.lease import Holder, Lease
     from sweep.store.shards import DataPlan
     from sweep.store.snapshot import Snapshot
     from sweep.store.store import Store
@@ -147,7 +148,7 @@ def _build_and_run(
     from sweep.engine.driver import Work
     from sweep.engine.ingest import build_data
     from sweep.report.live import live_tables
-    from sweep.run.redo import restore_interrupted
+    from sweep.store.lease import Lease
     from sweep.store.results import ResultReader
     from sweep.store.shards import manifests
     from sweep.store.snapshot import fingerprints_of
@@ -162,8 +163,8 @@ def _build_and_run(
         raise BadInput(error) from error
     built = manifests(folders, store)
     plan = make_plan(study, fingerprints_of(study, built), checked.only)
-    for line in restore_interrupted(store):
-        display.say(line)
+    with Lease(store.files) as lease:
+        _restore(store, display, lease)
     if request.retry_failed:
         _forget_failures(plan, store)
     if request.redo is None:
@@ -179,8 +180,19 @@ def _build_and_run(
         display,
         lambda: live_tables(study, plan, reader.collect()),
         sinks,
+        partial(_restore, store, display),
     )
     return _run_plan(request, study, work, found)
+
+
+def _restore(store: "Store", display: "Display", lease: "Lease") -> "dict[str, Holder]":
+    """Bring back the results of cells whose computation again was cut off; what other drivers compute again."""
+    from sweep.run.redo import restore_interrupted
+
+    said, held = restore_interrupted(store, lease)
+    for line in said:
+        display.say(line)
+    return held
 
 
 def _forget_failures(plan: "Plan", store: "Store") -> None:
@@ -253,7 +265,7 @@ def _redo(work: "Work", key: str) -> None:
             raise BadInput(f"{next(iter(held.values()))} computes {cell} again already: wait for its end")
         redo = supersede(work.store, cell)
         try:
-            work_through(replace(work, plan=part_of(work.plan, cell)))
+            work_through(replace(work, plan=part_of(work.plan, cell), aside=lambda lease: {}))
         finally:
             for line in settle(work.store, redo):
                 work.display.say(line)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from datasets_io.storage.artefacts import RESULT, Artefacts, CorruptArtefact, move_to_quarantine, open_artefacts
-from sweep.store.lease import Lease
+from sweep.store.lease import Holder, Lease
 from sweep.store.store import CELLS, SUPERSEDED, Store
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import Plan, starts_from
@@ -49,8 +49,11 @@ def supersede(store: Store, cell: Cell) -> Redo:
     store.forget_failure(cell)
     try:
         before = store.open(cell)
-    except (FileNotFoundError, CorruptArtefact):
+    except FileNotFoundError:
         before = None
+    except CorruptArtefact as error:
+        before = None
+        move_to_quarantine(store.files, folder, error.what)
     # The copy comes first: wherever this process may be killed, one of the two is there.
     if before is not None:
         store.files.write(_kept(cell), store.files.read(f"{folder}/{RESULT}"))
@@ -84,22 +87,32 @@ def _predictions(artefacts: Artefacts) -> str | None:
     return entry and entry["sha256"]
 
 
-def restore_interrupted(store: Store) -> list[str]:
-    """Bring back the results of cells whose computation again was killed, in sentences; of none where it still runs."""
+def restore_interrupted(store: Store, lease: Lease) -> tuple[list[str], dict[str, Holder]]:
+    """Bring back the results of cells whose computation again was killed; in sentences, of none where it still runs.
+
+    lease: of this driver, which holds nothing yet. Second, key of a cell whose earlier result still lies aside -> the
+    driver that computes it again, or that did and is not known to have ended: nobody else begins such a cell.
+    """
     kept = {path.removeprefix(f"{SUPERSEDED}/").removesuffix(".json"): path for path in store.files.list(SUPERSEDED)}
     if not kept:
-        return []
+        return [], {}
     said = []
-    with Lease(store.files) as lease:
-        free, _ = lease.claim({claim_of(name) for name in kept})
-        for name, path in kept.items():
-            if claim_of(name) in free:
-                if _is_damaged(store, name):
-                    move_to_quarantine(store.files, f"{CELLS}/{name}/{RESULT}", "damaged while it was computed again")
-                if store.files.write_once(f"{CELLS}/{name}/{RESULT}", store.files.read(path)):
-                    said.append(f"{name}: computing it again was cut off; its earlier result stands")
-                store.files.remove(path)
-    return said
+    free, held = lease.claim({claim_of(name) for name in kept})
+    for name, path in kept.items():
+        if claim_of(name) in free and _bring_back(store, name, path):
+            said.append(f"{name}: computing it again was cut off; its earlier result stands")
+    lease.keep(())
+    return said, {claimed.rpartition("-")[2]: holder for claimed, holder in held.items()}
+
+
+def _bring_back(store: Store, name: str, path: str) -> bool:
+    """The result of a cell from its copy, which goes; whether it is brought back, since no whole one was there."""
+    result = f"{CELLS}/{name}/{RESULT}"
+    if _is_damaged(store, name):
+        move_to_quarantine(store.files, result, "damaged while it was computed again")
+    brought_back = store.files.write_once(result, store.files.read(path))
+    store.files.remove(path)
+    return brought_back
 
 
 def _is_damaged(store: Store, name: str) -> bool:
@@ -127,6 +140,5 @@ def _restore(store: Store, redo: Redo) -> list[str]:
     if redo.before is None:
         return [f"{redo.cell}: not computed{why}"]
     store.forget_failure(redo.cell)
-    store.files.write_once(f"{store.folder(redo.cell)}/{RESULT}", store.files.read(_kept(redo.cell)))
-    store.files.remove(_kept(redo.cell))
+    _bring_back(store, store.folder(redo.cell).removeprefix(f"{CELLS}/"), _kept(redo.cell))
     return [f"{redo.cell}: not computed again{why}; its earlier result stands"]

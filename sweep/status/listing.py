@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from datasets_io.storage.artefacts import FAILED, RESULT
+from datasets_io.storage.disk import WrongKind
 from sweep.store.lease import LEASE_SECONDS, LEASES, holder_of
 from sweep.store.store import CELLS, ENCODERS, ReadStore
 
@@ -51,7 +52,7 @@ def drivers_of(store: ReadStore, now: float) -> tuple[str, ...]:
     found: list[str] = []
     for entry in store.files.entries(LEASES):
         if entry.path.endswith(".json") and entry.modified and abs(now - entry.modified) < 2 * LEASE_SECONDS:
-            with suppress(FileNotFoundError):  # it has just ended
+            with suppress(FileNotFoundError, WrongKind):  # it has just ended, or is none
                 holder = holder_of(store.files.read(entry.path))
                 found += [str(holder)] if holder else []
     return tuple(sorted(found))

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 
+from datasets_io.storage.disk import WrongKind
 from datasets_io.storage.files import Files
 from datasets_io.storage.processes import is_running, started, this_machine
 
@@ -199,7 +200,7 @@ class Lease:
         """None where it has just ended, or is the rest of one."""
         try:
             return self.files.read(self._path(name))
-        except FileNotFoundError:
+        except (FileNotFoundError, WrongKind):
             return None
 
 

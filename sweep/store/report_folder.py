@@ -1,8 +1,11 @@
 """Where do a report's files go: below the storage they describe, or in a folder of the reader's choice."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from datasets_io.storage.disk import WrongKind
 from datasets_io.storage.files import Files, below, file_in_the_way
+from datasets_io.storage.replace_together import finish_replacing, replace_together
 from sweep.store.store import ReadStore
 from sweep.studies.bad_input import BadInput
 
@@ -29,19 +32,28 @@ class ReportFolder:
         return cls(files)
 
     def check(self) -> None:
-        """Raise the OSError of a folder that cannot be written, before hours of work are to be kept there."""
+        """Raise the OSError of a folder that cannot be written, before hours of work are to be kept there.
+
+        What a command was killed in as it replaced files of the folder is finished.
+        """
+        finish_replacing(self.files)
         self.files.write(PROBE, b"")
         self.files.remove(PROBE)
 
     def read(self, name: str) -> bytes | None:
-        """An earlier report's file; None where there is none."""
-        return self.files.read(name) if self.files.exists(name) else None
+        """An earlier report's file; None where there is none that can be read."""
+        try:
+            return self.files.read(name)
+        except (FileNotFoundError, WrongKind):
+            return None
 
-    def write(self, name: str, content: str | bytes) -> str:
-        """Write one file, replacing an older one; its full path or URI."""
-        self.files.write(name, content.encode() if isinstance(content, str) else content)
-        return self.files.full(name)
+    def write(self, contents: Mapping[str, str | bytes]) -> dict[str, str]:
+        """Make files that belong together, replacing older ones, all or none; name -> full path or URI.
 
-    def remove(self, name: str) -> None:
-        """Remove a file; one that is not there is no error."""
-        self.files.remove(name)
+        Raises OSError: then all are as they were, or the next command makes all of them new. Other files stay.
+        """
+        replace_together(
+            self.files,
+            {name: content.encode() if isinstance(content, str) else content for name, content in contents.items()},
+        )
+        return {name: self.files.full(name) for name in contents}

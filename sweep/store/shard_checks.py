@@ -116,5 +116,7 @@ def _fault(files: ReadFiles, path: str, shard: Shard, thorough: bool) -> str | N
 
 
 def _check_footer(files: ReadFiles, path: str) -> None:
+    if files.is_blocked(path):  # a pipe would be waited for
+        raise ValueError(f"{path} is no file")
     with files.fs.open_input_file(files.full(path)) as source:
         check_footer(source, path)

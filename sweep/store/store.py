@@ -21,12 +21,13 @@ from datasets_io.storage.artefacts import (
 )
 from datasets_io.storage.files import Files, ReadFiles, below, file_in_the_way
 from datasets_io.storage.secrets import without_secrets
-from sweep.store.damage import RUN_AGAIN, RUN_AGAIN_READING, Damage
+from sweep.store.damage import DATA, RUN_AGAIN, RUN_AGAIN_READING, Damage
 from sweep.studies.cell import EncoderRun, Item
 
 ENCODERS, CELLS, REPORTS, RAW, LOGS = "encoders", "cells", "reports", "raw", "ray"
 TRAINING_FREE = "training_free"
 SUPERSEDED = "superseded"  # results of cells that are being computed again, by the name of the cell's folder
+FOLDERS = (ENCODERS, CELLS, REPORTS, DATA, TRAINING_FREE, QUARANTINE, SUPERSEDED)
 ATTEMPTS = "attempts.json"  # as trainables/pretraining/encoder_job.py writes it, whose import would take seconds
 CELL_FIELDS = ("findings", "macro_auroc")  # of each result.json of a cell
 BIG_READERS = 4  # at once, of whole encoders: each has up to half a gigabyte
@@ -60,10 +61,18 @@ class ReadStore:
         self.thorough = thorough
 
     def check_folder(self) -> None:
-        """Raise ValueError where a file stands in its place: every listing of such a storage would be empty."""
+        """Raise ValueError where a file stands in its place: every listing of such a storage would be empty.
+
+        And where one of its folders is a file, or a link to a place that is not there, such as a disk not mounted now.
+        """
         if self.files.is_local and (file := file_in_the_way(self.files.root)) is not None:
             raise ValueError(
                 f"--storage {self.shown}: {file} is a file; give a folder, which is made if it is not there"
+            )
+        if blocked := [name for name in FOLDERS if self.files.is_blocked(name, by_no_folder=True)]:
+            raise ValueError(
+                f"--storage {self.shown}: {blocked[0]} in it is a file, or a link to a place that is not there; it is "
+                "to be a folder, or a link to one"
             )
 
     @staticmethod

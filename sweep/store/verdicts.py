@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets_io.fingerprint import fingerprint
+from datasets_io.storage.disk import WrongKind
 from datasets_io.storage.files import Files, ReadFiles
 from trainables.preflight.verdict import VERSION, EncoderCheck, PreflightCheck, Verdict
 
@@ -24,7 +25,7 @@ def read_verdict(files: ReadFiles, check: PreflightCheck) -> Verdict | None:
     """None where it was not made yet, or what lies there is damaged."""
     try:
         return Verdict.from_json(files.read(verdict_path(check)))
-    except FileNotFoundError:
+    except (FileNotFoundError, WrongKind):
         return None
 
 

@@ -30,6 +30,8 @@ from sweep.training_free.measures import (
 
 EPILOG = "Exit codes: 0; 2 bad input, or a storage that cannot be written; 3 something damaged or failed was left out."
 
+PAGE = "training_free.md"
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -63,8 +65,8 @@ def _compute_and_write(data: Snapshot, kinds: tuple[str, ...], folder: ReportFol
     """What was left out, since it is damaged; and whether all that could be computed is there."""
     compute_all(data, kinds, typer.echo)
     own = damage_of(data, kinds)
-    folder.write("training_free.csv", csv_text(HEADER, rows_of(data, kinds, own)))
-    typer.echo(folder.write("training_free.md", table_markdown(data, kinds, own)))
+    table, page = csv_text(HEADER, rows_of(data, kinds, own)), table_markdown(data, kinds, own)
+    typer.echo(folder.write({"training_free.csv": table, PAGE: page})[PAGE])
     used = {data_name(item.build) for item in items_of(data, kinds)} | {str(run) for run in data.plan.encoders}
     return [*(found for name, found in data.damage.items() if name in used), *own.values()], is_complete(data, kinds)
 

@@ -232,10 +232,9 @@ def _write(study_name: str, row: "EncoderRow", trial_store: "TrialStore", out: P
 
     space, before = space_of(row.recipe.objective), values_of(row.recipe.objective)
     trials, best = trial_store.in_order(), trial_store.best()
-    paths = [trial_store.write("trials.csv", trials_csv(trials, list(space)))]
     drawing = search_figure(trials, space, before, best, row.name)
-    for suffix, content in (("svg", drawing.svg), ("png", drawing.png)):
-        paths.append(trial_store.write(f"search.{suffix}", content))
+    table = trials_csv(trials, list(space))
+    paths = trial_store.write_together({"trials.csv": table, "search.svg": drawing.svg, "search.png": drawing.png})
     for trial in (trial for trial in trials if trial.state == TrialState.FAILED):
         display.say(f"[red]trial {trial.number + 1} failed:[/red] {escape(str(trial.error))}")
     display.say(f"search: {', '.join(paths)}")
@@ -243,7 +242,11 @@ def _write(study_name: str, row: "EncoderRow", trial_store: "TrialStore", out: P
         display.say("[red]No trial came to its end: there is nothing to write.[/red]")
         return EXIT_SOME_FAILED
     target = out or Path(f"{Path(study_name).stem}_{row.name.replace('+', '_')}_tuned.py")
-    target.write_text(study_file(study_name, row.name, best.values, best.final, len(trial_store.ended())))
+    found = study_file(study_name, row.name, best.values, best.final, len(trial_store.ended()))
+    # Elsewhere than in the storage: whole or not at all, and readable as the user's umask says.
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    unfinished.write_text(found)
+    unfinished.replace(target)
     listed = ", ".join(f"{name} = {value:.4g}" for name, value in sorted(best.values.items()))
     display.say(f"best of {len(trial_store.ended())}: {listed}; validation macro AUROC {best.final:.4f}")
     display.say(f"go on with: python -m sweep.run --study {escape(str(target))}")

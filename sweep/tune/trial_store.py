@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from datasets_io.fingerprint import canonical_json
+from sweep.store.report_folder import ReportFolder
 from sweep.store.store import Store
 
 
@@ -120,6 +121,10 @@ class TrialStore:
     def path(self, name: str) -> str:
         """Where a file of the search lies, relative to the storage."""
         return self.store.report_path(self.study, f"{self.search}/{name}")
+
+    def write_together(self, contents: Mapping[str, str | bytes]) -> list[str]:
+        """Write files of the search that belong together, all or none; where they lie."""
+        return list(ReportFolder.of_study(self.store, f"{self.study}/{self.search}").write(contents).values())
 
     def write(self, name: str, content: str | bytes) -> str:
         """Write a file of the search; where it lies."""

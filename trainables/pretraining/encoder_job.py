@@ -14,6 +14,7 @@ from torch import Tensor
 from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.storage.artefacts import is_done, move_to_quarantine, open_artefacts, publish, record_failure
+from datasets_io.storage.disk import WrongKind
 from datasets_io.storage.files import Files
 from trainables.events import Progress
 from trainables.networks.text import TEXT_TOWER, TextTower
@@ -214,14 +215,17 @@ def _store_checkpoint(files: Files, job: EncoderJob, data: memoryview) -> None:
 def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
     """The state of the last checkpoint. A damaged one goes to quarantine: the run starts over."""
     path = f"{job.folder}/{CHECKPOINT}"
+    wrong = "its sha256 differs"
     try:
         content = files.read(path)
     except FileNotFoundError:  # none, or damaged and quarantined by the first worker
         return LoopState()
+    except WrongKind as error:
+        content, wrong = b"", str(error.strerror)
     if (data := unsealed(content)) is not None:
         return task.load_state(data)
     if distributed.rank() == 0:
-        move_to_quarantine(files, path, "its sha256 differs")
+        move_to_quarantine(files, path, wrong)
     return LoopState()
 
 

@@ -113,6 +113,36 @@ def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_are_not(
     assert files.remove_orphans("nowhere") == 0
 
 
+def test_the_age_of_a_leftover_is_told_by_the_storages_clock(files, monkeypatch):
+    """A machine whose clock is a day ahead removes nothing of a living writer elsewhere."""
+    files.write("a/x.bin", b"x")
+    living, old, ahead = (Path(files.full(f"a/x.bin.tmp-{name}-1-0")) for name in ("living", "old", "ahead"))
+    for path in (living, old, ahead):
+        path.touch()
+    now = os.stat(living).st_mtime
+    os.utime(old, (now - 3700, now - 3700))
+    os.utime(ahead, (now + 90_000, now + 90_000))
+    monkeypatch.setattr("time.time", lambda: now + 86_400)
+    assert files.remove_orphans() == 2 and living.exists()
+
+
+def test_a_write_whose_unfinished_file_is_removed_by_somebody_writes_it_again(files, monkeypatch):
+    class Removing(Disk):
+        removed = 0
+
+        def create(self, path, data):
+            super().create(path, data)
+            if Removing.removed < 2:
+                Removing.removed += 1
+                os.unlink(path)
+
+    monkeypatch.setattr("datasets_io.storage.files.DISK", Removing())
+    files.write("a/x.bin", b"1")
+    assert files.read("a/x.bin") == b"1" and Removing.removed == 2
+    Removing.removed = 0
+    assert files.write_once("a/y.bin", b"2") and files.read("a/y.bin") == b"2" and Removing.removed == 2
+
+
 def test_a_listing_by_names_alone_is_that_with_sizes(tmp_path):
     files, other = Files(str(tmp_path / "storage")), Files(str(tmp_path / "disk"))
     paths = ["cells/a/head.bin", "cells/a/result.json", "cells/b/result.json"]

@@ -250,6 +250,40 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     assert done.exit_code == 3 and "error: No space left on device" in done.output and done.output.count("\n") == 1
 
 
+@pytest.mark.parametrize("room", [1, 9])
+def test_a_disk_that_fills_up_leaves_the_earlier_report_whole_and_files_of_others(tmp_path, monkeypatch, room):
+    """The earlier report is of a study with one cell less; the disk has room for some of the new one's files."""
+
+    class Filling(Disk):
+        left = 10**6
+
+        def create(self, path, data):
+            if Filling.left == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            Filling.left -= 1
+            super().create(path, data)
+
+    def report() -> int:
+        arguments = ["--storage", str(tmp_path / "storage"), "--to", str(tmp_path / "out"), "--quick"]
+        return CliRunner().invoke(app, arguments).exit_code
+
+    def state() -> dict[str, bytes]:
+        return {str(path.relative_to(tmp_path)): path.read_bytes() for path in sorted((tmp_path / "out").rglob("*"))}
+
+    (tmp_path / "storage" / "reports").mkdir(parents=True)
+    assert report() == 0
+    (tmp_path / "out" / "mine.txt").write_text("the user's")
+    (tmp_path / "out" / "report.html").write_text("of an earlier state")
+    earlier = state()
+    monkeypatch.setattr("datasets_io.storage.files.DISK", Filling())
+    Filling.left = room
+    assert report() == 3 and state() == earlier
+    Filling.left = 10**6
+    assert report() == 0
+    assert state().keys() == earlier.keys() and b"of an earlier state" not in state()["out/report.html"]
+    assert (tmp_path / "out" / "mine.txt").read_text() == "the user's"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

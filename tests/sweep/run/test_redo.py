@@ -1,11 +1,14 @@
 """Does a redone cell give way, get compared, and come back where the new computation failed?"""
 
+import json
+from dataclasses import asdict
+
 import pytest
 from made_up_study import plan_of, small
 
 from datasets_io.storage.artefacts import publish, record_failure
 from sweep.run.redo import claim_of, find_cell, part_of, restore_interrupted, settle, supersede
-from sweep.store.lease import Lease
+from sweep.store.lease import HOLDING, LEASES, Holder, Lease
 from sweep.store.store import Store
 from trainables.registry import PROTOCOLS
 
@@ -20,6 +23,12 @@ def store(tmp_path) -> Store:
 
 def finish(store: Store, predictions: bytes = b"p", macro_auroc: float = 0.8) -> None:
     publish(store.files, store.folder(CELL), {"predictions.parquet": predictions}, {"macro_auroc": macro_auroc})
+
+
+def restored(store: Store) -> list[str]:
+    """What the next command brings back, in sentences."""
+    with Lease(store.files) as lease:
+        return restore_interrupted(store, lease)[0]
 
 
 def test_a_key_finds_its_cell_and_an_unknown_one_is_a_sentence():
@@ -81,17 +90,17 @@ def test_a_command_that_is_killed_meanwhile_loses_no_result(store):
     with Lease(store.files) as lease:
         lease.claim({claim_of(name)})
         supersede(store, CELL)
-        assert restore_interrupted(store) == [] and store.folder(CELL) not in store.done_and_failed()[0]
-    assert restore_interrupted(store) == [f"{name}: computing it again was cut off; its earlier result stands"]
+        assert restored(store) == [] and store.folder(CELL) not in store.done_and_failed()[0]
+    assert restored(store) == [f"{name}: computing it again was cut off; its earlier result stands"]
     assert store.open(CELL).result == before and store.files.list("superseded") == []
-    assert restore_interrupted(store) == []
+    assert restored(store) == []
 
 
 def test_killed_behind_the_new_result_the_new_one_stands(store):
     finish(store)
     supersede(store, CELL)
     finish(store, b"q", 0.7)
-    assert restore_interrupted(store) == [] and store.open(CELL).result["macro_auroc"] == 0.7
+    assert restored(store) == [] and store.open(CELL).result["macro_auroc"] == 0.7
     assert store.files.list("superseded") == []
 
 
@@ -100,5 +109,38 @@ def test_a_damaged_new_result_does_not_cost_the_earlier_one(store):
     before, folder = store.open(CELL).result, store.folder(CELL)
     supersede(store, CELL)
     store.files.write(f"{folder}/result.json", b"{")
-    assert len(restore_interrupted(store)) == 1 and store.open(CELL).result == before
+    assert len(restored(store)) == 1 and store.open(CELL).result == before
     assert store.files.list("superseded") == [] and store.files.list("quarantine")
+
+
+def test_a_new_result_that_is_damaged_as_it_ends_does_not_cost_the_earlier_one(store):
+    finish(store)
+    before, folder = store.open(CELL).result, store.folder(CELL)
+    redo = supersede(store, CELL)
+    store.files.write(f"{folder}/result.json", b"{")
+    assert settle(store, redo) == [f"{CELL}: not computed again; its earlier result stands"]
+    assert store.open(CELL).result == before and store.files.list("quarantine")
+
+
+def test_a_damaged_result_that_is_computed_again_goes_to_quarantine(store):
+    finish(store)
+    store.files.write(f"{store.folder(CELL)}/result.json", b"{")
+    assert supersede(store, CELL).before is None
+    assert store.files.list("cells") == [] and any(
+        path.endswith("/result.json") for path in store.files.list("quarantine")
+    )
+
+
+def test_a_driver_that_waits_brings_back_what_another_one_elsewhere_was_killed_in(store):
+    """The other one's lease ends while this one waits: the cell is not begun meanwhile, and then it is done."""
+    finish(store)
+    name, clock = store.folder(CELL).rpartition("/")[2], [0.0]
+    supersede(store, CELL)
+    holder = Holder("gone", "other-host", "12345678", 1, HOLDING, 1.0)
+    store.files.write(f"{LEASES}/gone.json", json.dumps(asdict(holder)).encode())
+    store.files.write(f"{LEASES}/gone.txt", claim_of(name).encode())
+    with Lease(store.files, seconds=30, clock=lambda: clock[0]) as lease:
+        assert restore_interrupted(store, lease) == ([], {CELL.key: holder})
+        clock[0] += 31
+        said, held = restore_interrupted(store, lease)
+    assert len(said) == 1 and held == {} and store.folder(CELL) in store.done_and_failed()[0]

@@ -23,7 +23,10 @@ from sweep.store.status_names import Status
 from sweep.store.store import ReadStore, Store
 
 ROOT = Path(__file__).resolve().parents[3]
-WRITING = ("write", "write_once", "move", "remove", "remove_orphans")
+WRITING = (
+    "write", "write_once", "move", "remove", "remove_orphans", "remove_orphans_of", "stage", "put_in_place", "sync",
+    "discard",
+)  # fmt: skip
 
 
 @pytest.fixture
