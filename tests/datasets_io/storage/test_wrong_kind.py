@@ -127,7 +127,11 @@ def test_under_the_name_of_an_artefact_that_is_to_be_written(files, make):
     assert quarantine(files, FOLDER) is None
 
 
-@pytest.mark.parametrize("make", [lambda path: path.write_text("x"), circle, link_to_nowhere, pipe], ids=repr)
+def file(path: Path) -> None:
+    path.write_text("x")
+
+
+@pytest.mark.parametrize("make", [file, circle, link_to_nowhere, pipe], ids=lambda make: make.__name__)
 def test_in_place_of_an_items_folder(files, make):
     replaced(files, FOLDER, make)
     assert not is_done(files, FOLDER)
