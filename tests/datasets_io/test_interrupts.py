@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SLOW = "import os, time\nos.write(1, b'importing')\ntime.sleep(60)\n"
+# In short pieces: a signal between two steps of Python, before a sleep has begun, is answered after it.
+SLOW = "import os, time\nos.write(1, b'importing')\nfor _ in range(600):\n    time.sleep(0.1)\n"
 LOST = """
 import signal, sys
 from datasets_io.interrupts import INTERRUPTS
