@@ -51,6 +51,7 @@ def run_study(request: Request) -> int:
     silence_libraries()
     from sweep.cli.display import Display
     from sweep.monitoring.sinks import SinkOptions
+    from sweep.store.kept_names import check_names
 
     try:
         checked = check_input(request)
@@ -63,6 +64,7 @@ def run_study(request: Request) -> int:
             from sweep.run.dry_run import print_plan
 
             return print_plan(checked.study, checked.data, checked.store, checked.only, display, request.skip_unfit)
+        check_names(checked.store.files)
         display.say(f"[bold]radsweep[/bold] study [bold]{checked.study.name}[/bold]: {escape(checked.study.title)}")
         display.say(f"storage: {escape(checked.store.shown)}")
         return _build_and_run(request, checked, sinks, display, _try_encoders(request, checked, display))

@@ -50,7 +50,8 @@ mount -t cifs -o guest,port={port},vers=3.0 //127.0.0.1/share mount
 class Kind:
     """mount: lines of a shell. second: a second mount of the same files, as another host has one; none where empty.
 
-    folds_case: whether `A` and `a` are one name. pid_files: with the ids of servers that are ended after the test.
+    folds_case: whether `A` and `a` are one name; keeps_case: whether a listing has names as they were
+    written. pid_files: with the ids of servers that are ended after the test.
     after: lines of a shell that undo what `mount` has set up besides.
     """
 
@@ -58,6 +59,7 @@ class Kind:
     mount: str
     second: str = ""
     folds_case: bool = False
+    keeps_case: bool = True
     pid_files: tuple[str, ...] = ()
     after: str = ""
 
@@ -88,7 +90,10 @@ KINDS = (
         folds_case=True,
     ),
     Kind("ntfs by FUSE", "mkfs.ntfs -F -q disk\nntfs-3g disk mount"),
-    Kind("ntfs by FUSE without case", "mkfs.ntfs -F -q disk\nlowntfs-3g -o ignore_case disk mount", folds_case=True),
+    Kind(
+        "ntfs by FUSE without case", "mkfs.ntfs -F -q disk\nlowntfs-3g -o ignore_case disk mount",
+        folds_case=True, keeps_case=False,
+    ),
     Kind("sshfs", SSHD, pid_files=("sshd.pid",)),
     Kind("gocryptfs", "echo p > word\ngocryptfs -q -init -passfile word a\ngocryptfs -q -passfile word a mount"),
     Kind("mergerfs", "mergerfs {folder}/a:{folder}/b mount"),

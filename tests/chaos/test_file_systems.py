@@ -22,9 +22,11 @@ from datasets_io.storage.artefacts import ConflictingResult
 from datasets_io.storage.files import TEMPORARY, Files
 from sweep.run.chaos import finished, results_of
 from sweep.store.csv_files import results_csv
+from sweep.store.kept_names import check_names
 from sweep.store.lease import LEASES, Lease
 from sweep.store.results import ResultReader
 from sweep.store.status_names import Status
+from sweep.studies.bad_input import BadInput
 
 pytestmark = [
     pytest.mark.chaos,
@@ -134,6 +136,15 @@ def test_of_two_writers_at_once_one_is_first(places):
     assert not [path for path in (mount / "once").rglob(f"*{TEMPORARY}*")]
 
 
+def test_a_storage_that_does_not_keep_names_is_refused(places):
+    kind, mount, _ = places
+    if kind.keeps_case:
+        check_names(Files(str(mount / "Names")))
+        return
+    with pytest.raises(BadInput, match="results are found by their names"):
+        check_names(Files(str(mount / "Names")))
+
+
 def test_a_result_is_published_once(places):
     _, mount, _ = places
     files, result = Files(str(mount / "published")), {"macro_auroc": 0.5, "findings": []}
@@ -186,7 +197,9 @@ def test_a_lease_is_seen_from_the_other_place(places):
 @pytest.mark.parametrize("killed", [1, 2])
 def test_of_two_processes_some_are_killed_and_the_table_is_the_same(places, computed, killed):
     """The jobs of drivers without Ray, which a user-mode kernel is too slow for; no lease keeps them apart."""
-    _, mount, second = places
+    kind, mount, second = places
+    if not kind.keeps_case:
+        pytest.skip(f"{kind.name} is refused: it does not keep names as they are written")
     here, there = mount / f"killed-{killed}", second / f"killed-{killed}"
     store = small(here).store  # data is built first, as a driver does, which holds a lease meanwhile
     workers = [python(COMPUTER, place, order) for place, order in zip((here, there), ORDERS, strict=True)]
@@ -208,7 +221,9 @@ def test_of_two_processes_some_are_killed_and_the_table_is_the_same(places, comp
 
 
 def test_two_drivers_one_of_which_is_killed_give_the_same_table(places, calm):
-    _, mount, second = places
+    kind, mount, second = places
+    if not kind.keeps_case:
+        pytest.skip(f"{kind.name} is refused: it does not keep names as they are written")
     storage, other = mount / "sweep", second / "sweep"
     logs = mount.parent
     drivers = [Logged(command(place), logs / f"{name}.log") for place, name in ((storage, "one"), (other, "two"))]
@@ -223,7 +238,9 @@ def test_two_drivers_one_of_which_is_killed_give_the_same_table(places, calm):
 
 
 def test_two_drivers_that_are_both_killed_are_gone_on_with(places, calm):
-    _, mount, second = places
+    kind, mount, second = places
+    if not kind.keeps_case:
+        pytest.skip(f"{kind.name} is refused: it does not keep names as they are written")
     storage, other = mount / "both", second / "both"
     drivers = [Logged(command(place), mount.parent / f"{name}.log") for place, name in ((storage, "a"), (other, "b"))]
     another_item_lands(storage, drivers[0], 3)

@@ -1,8 +1,8 @@
 #!/bin/bash
 # user_mode_linux.sh PYTHON PYTEST_ARGUMENTS...: runs tests as root in a kernel of Debian's package user-mode-linux,
 # which has file systems that a host's kernel may lack (NFS, SMB, FAT, JFS). The host's files are its root: apt-get
-# install user-mode-linux kmod nfs-kernel-server samba cifs-utils dosfstools jfsutils. In 3 s it is up; calls of the
-# system are slow there. Its folders /run and /var/lib/nfs are its own, all else is the host's.
+# install user-mode-linux kmod nfs-kernel-server samba cifs-utils dosfstools jfsutils, and on the host, since each page
+# of its processes is a mapping: sysctl vm.max_map_count=1048576. In 3 s it is up; calls of the system are slow there. Its folders /run and /var/lib/nfs are its own, all else is the host's.
 set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
 if [ "${1:-}" != --within ]; then

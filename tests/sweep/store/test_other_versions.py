@@ -100,7 +100,8 @@ def test_the_storage_of_the_first_demo_is_opened_and_nothing_of_it_is_used(tmp_p
     arguments = [one.format(elsewhere=tmp_path / "elsewhere") for one in more]
     done = CliRunner().invoke(app, [*arguments, "--storage", str(storage)], env={"COLUMNS": "300"})
     text = " ".join(done.output.split())
-    assert done.exit_code == 0, text
+    # The doctor also says what this machine lacks.
+    assert done.exit_code in ((0, 3) if command == "doctor" else (0,)), text
     assert says in text and "Traceback" not in text
     after = state(storage)
     assert {path: after[path] for path in before} == before, "nothing is lost, nothing changed"
