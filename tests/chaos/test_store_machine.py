@@ -12,8 +12,9 @@ import sweep.engine.driver
 import sweep.run.redo
 import sweep.store.store
 from datasets_io.storage import artefacts
-from sweep.store import lease as lease_module
-from sweep.store.lease import HOLDING, Lease
+from datasets_io.storage.artefacts import CorruptArtefact
+from sweep.store.lease import Lease
+from sweep.store.store import Store
 
 EXAMPLES, STEPS = 40, 50  # 2,000 steps
 
@@ -70,11 +71,11 @@ def takes_nothing_for_done(plan, done, failed, again=(), original=sweep.engine.d
     return original(plan, set(), failed, again)
 
 
-def decides_before_it_reads(self, wanted):
-    wanted = set(wanted)
-    held = {key: holder for holder, items in self._others() if holder.state == HOLDING for key in items & wanted}
-    self._write(HOLDING, wanted - held.keys(), lease_module.time.time())
-    return wanted - held.keys(), held
+def leaves_damage(self, item, sizes):
+    try:
+        return self.open(item)
+    except (FileNotFoundError, CorruptArtefact):
+        return None
 
 
 PLANTED: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
@@ -89,14 +90,13 @@ PLANTED: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "a lease does not say of which items": [(Lease, "_write_items", lambda self: self.files.write(
         self._items(self.me.id), b""))],
     "a driver takes what others hold": [(Lease, "claim", takes_what_others_hold)],
-    "a claim is decided before others can read it": [(Lease, "claim", decides_before_it_reads)],
+    "what is damaged stays where it is": [(Store, "open_whole", leaves_damage)],
     "quarantine removes": [
         (artefacts, "move_to_quarantine", removes),
         (sweep.store.store, "move_to_quarantine", removes),
         (sweep.run.redo, "move_to_quarantine", removes),
     ],
     "a driver takes nothing for done": [(sweep.engine.driver, "pending", takes_nothing_for_done)],
-    "leases of dead drivers stay": [(Lease, "living", lambda self: [])],
     "a thorough reader compares sizes": [(sweep.store.store, "damages", lambda files, folder: [])],
 }  # fmt: skip
 
