@@ -135,7 +135,8 @@ class Command:
     """What the model knows of a command. valid: items that were whole as it listed what is left, and since.
 
     kept: items whose earlier result lay aside then, though nobody computed them again. computing: what it is in the
-    middle of; computed: what it began to compute. calls: its file calls up to the last check.
+    middle of; computed: what it began to compute. calls: its file calls up to the last check. alone:
+    no other command was there beside it.
     """
 
     kind: str
@@ -150,6 +151,7 @@ class Command:
     display: QuietDisplay = field(default_factory=QuietDisplay)
     code: int | None = None
     calls: int = 0
+    alone: bool = True
 
 
 class Storage:
@@ -231,6 +233,9 @@ class Storage:
 
         process = self.world.start(machine, program, pid)
         command = Command(kind, process, redo)
+        for other in self.commands:
+            if other.process.is_there:
+                other.alone = command.alone = False
         self.commands.append(command)
         return command
 

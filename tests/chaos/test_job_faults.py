@@ -4,6 +4,7 @@ import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ import trainables.evaluation.cell_job
 from datasets_io.build.verify import verify
 from datasets_io.corpus.read import read_manifest
 from datasets_io.storage.artefacts import QUARANTINE, is_done, open_artefacts, problems
+from datasets_io.storage.files import Files
 from sweep.engine.jobs import encoder_job
 from sweep.store.results import ResultReader
+from trainables.evaluation.cell_job import SeedTarget, _failed
 from trainables.pretraining.encoder_job import EncoderJob, count_attempt, last_error, note_error
 from trainables.recipe import OptimizerSpec
 
@@ -64,6 +67,14 @@ def test_a_damaged_encoder_goes_to_quarantine_and_comes_out_the_same(storage, na
     storage.make_encoders()
     assert open_artefacts(storage.files, job.encoder_folder).content_sha256 == whole.content_sha256
     assert [outcome.status for outcome in storage.run(job)] == ["done"]
+
+
+def test_of_two_jobs_on_a_damaged_encoder_the_later_one_waits_too(tmp_path):
+    """The first has put it into quarantine: the second finds nothing there."""
+    files, said = Files(str(tmp_path)), []
+    target = SeedTarget("cell", "key", 0, "cells/c", None)
+    _failed(SimpleNamespace(encoder_folder="encoders/e"), files, target, FileNotFoundError("gone"), said.append)
+    assert [outcome.status for outcome in said] == ["waiting"] and files.list() == []
 
 
 def test_a_damaged_starting_cell_costs_its_own_followers_only(storage):

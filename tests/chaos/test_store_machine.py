@@ -1,6 +1,5 @@
 """Commands, kills, clocks and failing storages in any order: promises 1 to 7 after every step."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,14 +8,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from store_machine import StoreMachine
 
+import sweep.engine.driver
 import sweep.run.redo
 import sweep.store.store
 from datasets_io.storage import artefacts
-from datasets_io.storage.artefacts import ConflictingResult, CorruptArtefact
-from datasets_io.storage.files import Files
-from sweep.store import lease as lease_module
-from sweep.store.lease import HOLDING, Lease
-from sweep.store.store import ReadStore, Store
+from datasets_io.storage.artefacts import CorruptArtefact
+from sweep.store.lease import Lease
+from sweep.store.store import Store
 
 EXAMPLES, STEPS = 40, 50  # 2,000 steps
 
@@ -58,43 +56,9 @@ def restores_only_where_nothing_is_left(store, name, path):
     return True
 
 
-def by_wall_clock(self, name, said):
-    now = lease_module.time.time()
-    if name not in self.seen or self.seen[name][0] != said:
-        self.seen[name] = (said, now)
-    return now - self.seen[name][1]
-
-
-def later_content_stands(files, folder, entries, original=artefacts._stands):
-    try:
-        return original(files, folder, entries)
-    except ConflictingResult:
-        return False
-
-
-def looks_before_it_renames(self, target, data):
-    if os.path.exists(target):
-        return False
-    self._write(target, data)
-    return True
-
-
 def removes(files, path, why):
     files.remove(path)
     return path
-
-
-def leaves_damage(self, item, sizes):
-    try:
-        return self.open(item)
-    except (FileNotFoundError, CorruptArtefact):
-        return None
-
-
-def failures_first(self, sizes=None, original=ReadStore.done_and_failed):
-    done, _ = original(self, sizes)
-    failed = {path.rsplit("/", 1)[0] for path in self._listed(("/failed.json",))}
-    return done - failed, failed
 
 
 def takes_what_others_hold(self, wanted, original=Lease.claim):
@@ -103,16 +67,15 @@ def takes_what_others_hold(self, wanted, original=Lease.claim):
     return set(wanted), {}
 
 
-def same_beat(self, original=Lease._beat):
-    self.me = lease_module.replace(self.me, beat=0)
-    original(self)
+def takes_nothing_for_done(plan, done, failed, again=(), original=sweep.engine.driver.pending):
+    return original(plan, set(), failed, again)
 
 
-def decides_before_it_reads(self, wanted):
-    wanted = set(wanted)
-    held = {key: holder for holder, items in self._others() if holder.state == HOLDING for key in items & wanted}
-    self._write(HOLDING, wanted - held.keys(), lease_module.time.time())
-    return wanted - held.keys(), held
+def leaves_damage(self, item, sizes):
+    try:
+        return self.open(item)
+    except (FileNotFoundError, CorruptArtefact):
+        return None
 
 
 PLANTED: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
@@ -124,21 +87,16 @@ PLANTED: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
         (sweep.run.redo, "_bring_back", restores_only_where_nothing_is_left),
     ],
     "a lease of another machine counts for nothing": [(Lease, "_silent_for", lambda self, name, said: 1e9)],
-    "silence is told by the wall clock": [(Lease, "_silent_for", by_wall_clock)],
     "a lease does not say of which items": [(Lease, "_write_items", lambda self: self.files.write(
         self._items(self.me.id), b""))],
     "a driver takes what others hold": [(Lease, "claim", takes_what_others_hold)],
-    "a claim is decided before others can read it": [(Lease, "claim", decides_before_it_reads)],
-    "a renewal says nothing new": [(Lease, "_beat", same_beat)],
-    "of two contents the later one stands": [(artefacts, "_stands", later_content_stands)],
-    "a look instead of a link": [(Files, "_link", looks_before_it_renames)],
+    "what is damaged stays where it is": [(Store, "open_whole", leaves_damage)],
     "quarantine removes": [
         (artefacts, "move_to_quarantine", removes),
         (sweep.store.store, "move_to_quarantine", removes),
         (sweep.run.redo, "move_to_quarantine", removes),
     ],
-    "what is damaged stays where it is": [(Store, "open_whole", leaves_damage)],
-    "a failure counts more than a result": [(ReadStore, "done_and_failed", failures_first)],
+    "a driver takes nothing for done": [(sweep.engine.driver, "pending", takes_nothing_for_done)],
     "a thorough reader compares sizes": [(sweep.store.store, "damages", lambda files, folder: [])],
 }  # fmt: skip
 

@@ -193,6 +193,11 @@ def _failed(
         quarantine(files, error.path)
         emit(Outcome(target.key, "waiting", error=str(error)))
         return
+    inputs = [place for place in (job.encoder_folder, target.starts_from_folder) if place]
+    if isinstance(error, FileNotFoundError) and not all(is_done(files, place) for place in inputs):
+        # Another job of the same input has found it damaged and put it into quarantine since this one was offered.
+        emit(Outcome(target.key, "waiting", error=str(error)))
+        return
     text = f"{type(error).__name__}: {error}"
     record_failure(files, target.folder, text, traceback.format_exc())
     emit(Outcome(target.key, "failed", error=text))
