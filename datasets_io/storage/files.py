@@ -2,22 +2,20 @@
 
 import errno
 import os
-import re
 import stat
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import pyarrow.fs as pafs
-import stamina
 
 from datasets_io.storage.create_once import create_once
 from datasets_io.storage.disk import DISK, Data, WrongKind, _pieces
 from datasets_io.storage.local_listing import TEMPORARY, Entry, entries_below, names_below
 from datasets_io.storage.orphans import remove_orphans_below, remove_orphans_of
+from datasets_io.storage.patience import patiently
 from datasets_io.storage.processes import started, this_machine
 from datasets_io.storage.secrets import remember_secrets, without_secrets
 from datasets_io.storage.take_name import take_name
@@ -25,66 +23,6 @@ from datasets_io.storage.take_name import take_name
 LENT = 60  # characters that a file's name lends to its temporary one, which has at most 255 bytes
 IN_THE_WAY = "a folder stands where a file belongs"
 ATTEMPTS = 3  # of a write whose unfinished file is removed by somebody else
-RETRY_SECONDS = float(os.environ.get("RADSWEEP_RETRY_SECONDS", "120"))
-# Errors of a storage that is unreachable for a moment. A full disk, missing rights or files do not pass by waiting.
-PASSING = {
-    errno.EIO,
-    errno.ESTALE,
-    errno.ETIMEDOUT,
-    errno.EAGAIN,
-    errno.EINTR,
-    errno.ENETDOWN,
-    errno.ENETUNREACH,
-    errno.EHOSTDOWN,
-    errno.EHOSTUNREACH,
-    errno.ECONNREFUSED,
-    errno.ECONNRESET,
-    errno.ECONNABORTED,
-    errno.EPIPE,
-    errno.ENOTCONN,  # a FUSE mount whose process has ended
-    errno.ESHUTDOWN,
-    errno.EREMOTEIO,
-}
-# pyarrow gives no errno for object stores: the words of its messages, and of the AWS and Google libraries within.
-REMOTE_PASSING = (
-    "timeout",
-    "timed out",
-    "network",
-    "connection",
-    "slow_down",
-    "slowdown",
-    "throttl",
-    "unavailable",
-    "internal_failure",
-    "internalerror",
-    "curlcode",
-)
-REMOTE_STATUS = re.compile(r"http status (429|5\d\d)")  # all that there is of the answer to a HEAD
-T = TypeVar("T")
-
-
-def is_passing(error: Exception) -> bool:
-    """Whether an error of the storage may go away by itself, so that it is worth to wait and call again."""
-    if not isinstance(error, OSError) or isinstance(error, (FileNotFoundError, FileExistsError)):
-        return False
-    if error.errno is not None:
-        return error.errno in PASSING
-    text = str(error).lower()
-    return any(word in text for word in REMOTE_PASSING) or REMOTE_STATUS.search(text) is not None
-
-
-def patiently(call: Callable[[], T]) -> T:
-    """The call's value; repeated for up to RETRY_SECONDS while the storage is unreachable, then its error is raised.
-
-    The waits grow from 0.1 s to 5 s, with jitter, so that the workers of a cluster do not come back all at once.
-    """
-    # stamina warns of a timeout of 0; a nanosecond means the same, one attempt.
-    for attempt in stamina.retry_context(
-        on=is_passing, attempts=None, timeout=RETRY_SECONDS or 1e-9, wait_initial=0.1, wait_max=5.0
-    ):
-        with attempt:
-            return call()
-    raise AssertionError("unreachable")
 
 
 def below(uri: str, path: str) -> str:

@@ -14,7 +14,7 @@ import typer
 
 from datasets_io.interrupts import EXIT_INTERRUPTED, INTERRUPTS
 from datasets_io.storage.disk import WrongKind
-from datasets_io.storage.files import is_passing
+from datasets_io.storage.patience import is_passing
 from datasets_io.storage.schema_version import NewerSchema
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable_lines

@@ -12,7 +12,8 @@ from datasets_io.corpus.read import read_manifest
 from datasets_io.corpus.shard_file import check_footer
 from datasets_io.schema import SPLITS
 from datasets_io.storage.artefacts import CorruptArtefact
-from datasets_io.storage.files import ReadFiles, patiently
+from datasets_io.storage.files import ReadFiles
+from datasets_io.storage.patience import patiently
 from datasets_io.threads import reading_threads
 from sweep.store.damage import Damage, data_damage
 from sweep.store.store import ReadStore

@@ -13,6 +13,7 @@ from simulated import HERE, Process, SimulatedDisk, Strand, World
 
 import datasets_io.storage.files
 import datasets_io.storage.orphans
+import datasets_io.storage.patience
 import sweep.engine.driver
 import sweep.run.redo
 import sweep.store.cleanup
@@ -125,7 +126,7 @@ def simulated(world: World) -> Iterator[None]:
     clock = SimpleNamespace(time=world.wall, sleep=world.sleep, monotonic=time.monotonic)
     patches: list[tuple[Any, str, Any]] = [
         (files, "DISK", SimulatedDisk(world)),
-        (files, "RETRY_SECONDS", 0.0),
+        (datasets_io.storage.patience, "RETRY_SECONDS", 0.0),
         (files, "this_machine", of_process("machine", REAL_MACHINE)),
         (files, "started", of_process("started", REAL_STARTED)),
         (orphans, "this_machine", of_process("machine", REAL_MACHINE)),

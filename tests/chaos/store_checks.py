@@ -10,6 +10,7 @@ from pathlib import Path
 from disks import FailingDisk, RecordingDisk, crash_states, lay_out
 
 import datasets_io.storage.files
+import datasets_io.storage.patience
 from datasets_io.storage import artefacts
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.disk import Disk
@@ -23,12 +24,12 @@ ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 @contextmanager
 def on(disk: Disk):
     """Everything in this process on that disk, without patience."""
-    before = datasets_io.storage.files.DISK, datasets_io.storage.files.RETRY_SECONDS
-    datasets_io.storage.files.DISK, datasets_io.storage.files.RETRY_SECONDS = disk, 0.0
+    before = datasets_io.storage.files.DISK, datasets_io.storage.patience.RETRY_SECONDS
+    datasets_io.storage.files.DISK, datasets_io.storage.patience.RETRY_SECONDS = disk, 0.0
     try:
         yield disk
     finally:
-        datasets_io.storage.files.DISK, datasets_io.storage.files.RETRY_SECONDS = before
+        datasets_io.storage.files.DISK, datasets_io.storage.patience.RETRY_SECONDS = before
 
 
 def publish(files: Files) -> None:

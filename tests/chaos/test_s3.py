@@ -112,7 +112,7 @@ def test_an_upload_that_an_exception_ends_shows_nothing(bucket, monkeypatch):
             return super().read(size)
 
     files = Files(bucket)
-    monkeypatch.setattr("datasets_io.storage.files.RETRY_SECONDS", 0)
+    monkeypatch.setattr("datasets_io.storage.patience.RETRY_SECONDS", 0)
     with pytest.raises(OSError, match="Input/output"):
         files.write("shard.parquet", Torn(bytes(20 << 20)))
     assert not files.exists("shard.parquet") and files.list("") == []

@@ -18,7 +18,8 @@ from store_checks import FOLDER, on
 import datasets_io.storage.files
 from datasets_io.storage import artefacts
 from datasets_io.storage.disk import Disk
-from datasets_io.storage.files import TEMPORARY, Files, patiently
+from datasets_io.storage.files import TEMPORARY, Files
+from datasets_io.storage.patience import patiently
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -74,7 +74,7 @@ def test_a_failing_call_leaves_the_old_state_and_no_temporary_file(files, monkey
         raise OSError(error, os.strerror(error))
 
     with monkeypatch.context() as patch:
-        patch.setattr("datasets_io.storage.files.RETRY_SECONDS", 0)
+        patch.setattr("datasets_io.storage.patience.RETRY_SECONDS", 0)
         if call == "open":
             patch.setattr("builtins.open", fail)
         else:

@@ -10,7 +10,8 @@ import datasets_io.storage.files
 from datasets_io.storage import artefacts
 from datasets_io.storage.artefacts import ConflictingResult
 from datasets_io.storage.disk import Disk
-from datasets_io.storage.files import Files, is_passing
+from datasets_io.storage.files import Files
+from datasets_io.storage.patience import is_passing
 
 
 def refuse(number: int) -> OSError:
@@ -58,7 +59,7 @@ class FailsOnce(Disk):
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     """A storage on a disk of the test's choice."""
-    monkeypatch.setattr(datasets_io.storage.files, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("datasets_io.storage.patience.RETRY_SECONDS", 0.0)
 
     def on(disk: Disk) -> Files:
         monkeypatch.setattr(datasets_io.storage.files, "DISK", disk)
