@@ -20,7 +20,7 @@ RESULT_SCHEMA = 1  # of result.json; raise it when a reader of today would misre
 RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
 SEAL = "sha256"
 NO_SEAL = "has no seal (results had none before version 0.1.0) and cannot be checked"
-_SEAL_LINE = re.compile(rb'^ "sha256": "([0-9a-f]{64})",\n', re.MULTILINE)  # of the outermost object
+_SEAL_LINE = re.compile(rb'\n "sha256": "([0-9a-f]{64})",(?=\n)')  # of the outermost object
 
 
 class CorruptArtefact(RuntimeError):

@@ -61,10 +61,19 @@ def patiently(call: Callable[[], T]) -> T:
 
     The waits grow from 0.1 s to 5 s, with jitter, so that the workers of a cluster do not come back all at once.
     """
+    try:
+        return call()  # outside of stamina, which takes longer to begin than a file to be read
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        failed: Exception | None = error
     # stamina warns of a timeout of 0; a nanosecond means the same, one attempt.
     for attempt in stamina.retry_context(
         on=is_passing, attempts=None, timeout=RETRY_SECONDS or 1e-9, wait_initial=0.1, wait_max=5.0
     ):
         with attempt:
+            if failed is not None:
+                first, failed = failed, None
+                raise first
             return call()
     raise AssertionError("unreachable")

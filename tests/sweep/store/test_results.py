@@ -18,7 +18,7 @@ def test_a_slow_storage_gives_the_same_rows(seconds, tmp_path, monkeypatch):
     for place, cell in enumerate(plan.cells[:12]):
         finish(store, cell, 0.5 + place / 100)
     opened, pools, waited = [], [], []
-    open_whole, pool = store.open_whole, results.ThreadPoolExecutor
+    open_whole, threads = store.open_whole, results.reading_threads
 
     def slow(cell, sizes):
         opened.append(cell.key)
@@ -27,7 +27,7 @@ def test_a_slow_storage_gives_the_same_rows(seconds, tmp_path, monkeypatch):
 
     monkeypatch.setattr(store, "open_whole", slow)
     monkeypatch.setattr(results, "time", SimpleNamespace(perf_counter=lambda: sum(waited)))  # a loaded machine is slow
-    monkeypatch.setattr(results, "ThreadPoolExecutor", lambda number: pools.append(number) or pool(number))
+    monkeypatch.setattr(results, "reading_threads", lambda number: pools.append(number) or threads(number))
     reader = ResultReader(small_study(), plan, store)
     rows = reader.collect()
     assert [row.key for row in rows] == [cell.key for cell in plan.cells]
