@@ -212,15 +212,19 @@ class Storage:
             within = any(one.redo == item and one.process.calls > one.calls for one in self.commands)
             redone = within or before[1] is not None or kept is not None
             if known.stands is not None and digest != known.stands:
-                assert redone, f"{item}: its result was replaced by another one"
+                # A damaged one may go to quarantine and be computed anew within one step, too.
+                replaced = redone or (known.damaged and self._is_in_quarantine(item))
+                assert replaced, f"{item}: its result was replaced by another one"
             known.stands, known.damaged = digest, False
         elif known.stands is not None and not known.damaged:
             there = kept is not None and kept.digest == known.stands
             assert there, f"{item}: its result is lost"
         if known.damaged and result is None and kept is None:
-            quarantined = [p for p in (self.root / "quarantine").glob("*") if self.place(item).name[:60] in p.name]
-            assert quarantined, f"{item}: a damaged result went away and is not in quarantine"
+            assert self._is_in_quarantine(item), f"{item}: a damaged result went away and is not in quarantine"
             known.stands, known.damaged = None, False
+
+    def _is_in_quarantine(self, item: Item) -> bool:
+        return any(self.place(item).name[:60] in p.name for p in (self.root / "quarantine").glob("*"))
 
     # -- commands ----------------------------------------------------------------------------------------
 
