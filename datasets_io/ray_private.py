@@ -1,6 +1,6 @@
 """What of Ray is used that Ray does not promise to keep? All is here; a test says what breaks when it moves. [ray]"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # Each function imports what it needs by itself: what Ray has moved then costs one use of it, and not every command.
@@ -28,6 +28,17 @@ def launcher_config(config: dict[str, Any]) -> dict[str, Any]:
     prepared: dict[str, Any] = prepare_config(config)
     validate_config(prepared)
     return prepared
+
+
+def aws_launcher() -> tuple[Callable[..., dict[str, Any]], type]:
+    """What `ray up` does with a cluster file in AWS before it starts machines, and who starts and ends these.
+
+    (content of the file, no_config_cache=True) -> the file completed; the class of Ray's provider of nodes.
+    """
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+    from ray.autoscaler._private.commands import _bootstrap_config
+
+    return _bootstrap_config, AWSNodeProvider
 
 
 def trial_title() -> str:

@@ -18,6 +18,8 @@ from urllib.parse import parse_qs
 import pytest
 import yaml
 
+from datasets_io.ray_private import aws_launcher, launcher_config
+
 ROOT = Path(__file__).parents[1]
 HEAD, WORKER, LAUNCHER = "head", "worker", "launcher"
 TAG, CLUSTER = "ray-cluster-name", "radsweep"
@@ -159,10 +161,8 @@ def life_of_a_cluster(calls: list[tuple[str, str, dict]], monkeypatch: pytest.Mo
     Returns the tags of what there was.
     """
     import boto3
-    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
-    from ray.autoscaler._private.commands import _bootstrap_config
-    from ray.autoscaler._private.util import prepare_config
 
+    complete, provider = aws_launcher()
     who = [LAUNCHER]
 
     def note(params: dict, model: Any, **_: Any) -> None:
@@ -176,16 +176,16 @@ def life_of_a_cluster(calls: list[tuple[str, str, dict]], monkeypatch: pytest.Mo
     boto3.DEFAULT_SESSION.events.register("before-parameter-build", note)
     monkeypatch.setattr("ray.autoscaler._private.aws.node_provider.TAG_BATCH_DELAY", 0.0)
     monkeypatch.setattr("tempfile.tempdir", str(Path.home()))  # where it keeps what it found
-    config = _bootstrap_config(cluster(), no_config_cache=True)
+    config = complete(cluster(), no_config_cache=True)
     types = config["available_node_types"]
     labels = {"ray-launch-config": "a", "ray-node-name": "b", "ray-node-status": "uninitialized"}
-    launcher = AWSNodeProvider(config["provider"], config["cluster_name"])
+    launcher = provider(config["provider"], config["cluster_name"])
     launcher.create_node(types["head"]["node_config"], {**labels, "ray-node-kind": "head"}, 1)
     (head,) = launcher.non_terminated_nodes({"ray-node-kind": "head"})
     launcher.set_node_tags(head, {"ray-node-status": "up-to-date", "ray-runtime-config": "c"})
     who[0] = HEAD
-    prepare_config(json.loads(json.dumps(config)))  # as the autoscaler does with the file that the launcher left
-    autoscaler = AWSNodeProvider(config["provider"], config["cluster_name"])
+    launcher_config(json.loads(json.dumps(config)))  # as the autoscaler does with the file that the launcher left
+    autoscaler = provider(config["provider"], config["cluster_name"])
     for _ in range(2):  # moto starts one machine a call
         autoscaler.create_node(types["gpu"]["node_config"], {**labels, "ray-node-kind": "worker"}, 1)
     workers = autoscaler.non_terminated_nodes({"ray-node-kind": "worker"})

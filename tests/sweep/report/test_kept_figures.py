@@ -51,8 +51,7 @@ def changed(data, other) -> set[str]:
 
 
 def write(folder: ReportFolder, extras) -> None:
-    for name, content in extras.contents().items():
-        folder.write(name, content)
+    folder.write(extras.contents())
 
 
 def made(data, folder):
@@ -120,9 +119,9 @@ def test_what_a_quick_report_wrote_over_is_not_taken_for_what_was_kept(reported,
     data, first, _ = reported
     quick = cached_parts_of(data, compared(data), copied, quick=True)
     assert quick.contents() != {} and INDEX not in quick.contents()
-    copied.write("intervals.csv", first.statistics["intervals.csv"] + "\n")
+    copied.write({"intervals.csv": first.statistics["intervals.csv"] + "\n"})
     assert made(data, copied).statistics == first.statistics and drawn == []
-    copied.write(f"{FIGURES}/forest.png", b"cut")
+    copied.write({f"{FIGURES}/forest.png": b"cut"})
     assert made(data, copied).drawings == first.drawings and drawn == ["forest"]
 
 
@@ -242,7 +241,8 @@ def test_a_cell_whose_network_is_shown_is_an_input_though_its_aurocs_are_the_sam
 
 
 def test_an_index_of_an_older_form_keeps_nothing(reported, copied, drawn):
-    copied.write(INDEX, '{"made_from": "abc", "statistics": [], "notes": [], "figures": [{"name": "forest"}]}')
+    older = '{"made_from": "abc", "statistics": [], "notes": [], "figures": [{"name": "forest"}]}'
+    copied.write({INDEX: older})
     again = made(reported[0], copied)
     assert "forest" in drawn and again.statistics == reported[1].statistics
 
@@ -337,8 +337,8 @@ def test_a_kept_figure_with_a_script_is_drawn_anew_also_where_its_digest_fits(re
     svg = copied.read(name).decode().replace("</svg>", f"{active}</svg>")
     index = json.loads(copied.read(INDEX))
     index["files"][name] = hashlib.sha256(svg.encode()).hexdigest()
-    copied.write(name, svg)
-    copied.write(INDEX, json.dumps(index))
+    copied.write({name: svg})
+    copied.write({INDEX: json.dumps(index)})
     assert made(reported[0], copied).drawings == reported[1].drawings and drawn == ["forest"]
 
 
