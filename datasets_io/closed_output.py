@@ -1,4 +1,4 @@
-"""What becomes of a command whose output nobody takes: a pipe that was closed, a terminal that was shut, a full disk?"""
+"""What becomes of a command whose output nobody takes: a closed pipe, a shut terminal, a log on a full disk?"""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""Can a local Ray start here, and may its owner alone read the token that guards it? Ray would let everyone here."""
+"""Can a local Ray start here, and may its owner alone read the token that guards it? Does a cluster's head answer?"""
 
 import os
 import secrets
@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 TOKEN = Path(".ray") / "auth_token"  # in the home folder, where Ray looks
-LOOPBACK_SECONDS = 5.0
+OTHER_ADDRESS = "unset RAY_ADDRESS, to run here, or start the cluster"
+LOOPBACK_SECONDS, HEAD_SECONDS = 5.0, 10.0
 
 
 def ensure_token() -> None:
@@ -64,4 +65,20 @@ def obstacle() -> str | None:
             f"Ray keeps its sockets and logs in {taken}, which cannot be written: export RAY_TMPDIR=/another/folder "
             "(with a short name: a socket's path has at most 107 characters)"
         )
+    return None
+
+
+def unanswered(address: str) -> str | None:
+    """A sentence where nothing answers at an address as RAY_ADDRESS has it, for which Ray would wait a minute.
+
+    None for one without a port, such as `auto`: Ray knows at once.
+    """
+    place = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
+    host, _, port = place.rpartition(":")  # the last colon: an IPv6 address has several
+    if not host or not port.isdecimal():
+        return None
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), HEAD_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        return f"RAY_ADDRESS is {address}, and nothing answers there ({error}): {OTHER_ADDRESS}"
     return None

@@ -136,7 +136,7 @@ class StartAwareScheduler(FIFOScheduler):
         self.live: dict[str, Trial] = {}
 
     def on_trial_add(self, tune_controller: "TuneController", trial: Trial) -> None:
-        """A trial that may be chosen from now on, or one that failed and is tried again, which comes last as in Tune."""
+        """A trial that may be chosen from now on: a new one, or one that failed, which comes last as in Tune."""
         self.live.pop(trial.trial_id, None)  # else it would count twice for as long as it runs
         self.live[trial.trial_id] = trial
 

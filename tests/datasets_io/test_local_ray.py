@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets_io.local_ray import TOKEN, ensure_token, obstacle
+from datasets_io.local_ray import TOKEN, ensure_token, obstacle, unanswered
 from datasets_io.ray_private import token_that_ray_reads
 
 
@@ -118,3 +119,17 @@ def test_a_system_without_proc_is_named(monkeypatch):
     there = Path.exists
     monkeypatch.setattr(Path, "exists", lambda path: str(path) != "/proc/self" and there(path))
     assert "mount -t proc" in (obstacle() or "")
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "ray://me:word@127.0.0.1:{}/x"])
+def test_a_head_that_does_not_answer_is_named_at_once(form):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = form.format(server.getsockname()[1])
+        assert unanswered(address) is None
+    found = unanswered(address) or ""
+    assert found.startswith(f"RAY_ADDRESS is {address}, and nothing answers there (") and "unset RAY_ADDRESS" in found
+
+
+def test_what_is_no_port_is_left_to_ray():
+    assert [unanswered(address) for address in ("auto", "local", "", "head", "ray://head", "[::1]")] == [None] * 6
+    assert "nothing answers there" in (unanswered("127.0.0.1:99999") or "")

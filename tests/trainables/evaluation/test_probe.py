@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from trainables.evaluation.dataset import Part, is_carved, targets_of
-from trainables.evaluation.probe import BestHeads, HeadSettings, _check, _epoch, cache_features, heads_or_errors, train_heads
+from trainables.evaluation.probe import (
+    BestHeads,
+    HeadSettings,
+    _check,
+    _epoch,
+    cache_features,
+    heads_or_errors,
+    train_heads,
+)
 from trainables.evaluation.supervised import (
     LabelledImages,
     Supervised,
