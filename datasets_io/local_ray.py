@@ -11,6 +11,9 @@ from pathlib import Path
 TOKEN = Path(".ray") / "auth_token"  # in the home folder, where Ray looks
 OTHER_ADDRESS = "unset RAY_ADDRESS, to run here, or start the cluster"
 LOOPBACK_SECONDS, HEAD_SECONDS = 5.0, 10.0
+# The longest of Ray's sockets, below its folder, and how many bytes a socket's path may have.
+LONGEST_SOCKET = "/ray/session_2026-01-31_23-59-59_999999_{}/sockets/plasma_store"
+MOST_BYTES = 103 if sys.platform == "darwin" else 107
 
 
 def ensure_token() -> None:
@@ -60,12 +63,27 @@ def obstacle() -> str | None:
         return "there is no /proc, where Ray looks up its processes: mount it (mount -t proc proc /proc)"
     folder = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")
     taken = folder / "ray" if (folder / "ray").exists() else folder
-    if folder.is_dir() and not os.access(taken, os.W_OK | os.X_OK):
+    longer = len(os.fsencode(f"{folder}{LONGEST_SOCKET.format(os.getpid())}")) - MOST_BYTES
+    if (longer <= 0 or folder.is_dir()) and not _writable(taken):  # none is made that is of no use
         return (
             f"Ray keeps its sockets and logs in {taken}, which cannot be written: export RAY_TMPDIR=/another/folder "
-            "(with a short name: a socket's path has at most 107 characters)"
+            f"(with a short name: a socket's path has at most {MOST_BYTES} characters)"
+        )
+    if longer > 0:
+        return (
+            f"Ray keeps its sockets in {folder}, whose name is {longer} characters too long for that: "
+            "export RAY_TMPDIR=/tmp, or another folder with a short name"
         )
     return None
+
+
+def _writable(folder: Path) -> bool:
+    """Makes it where it is not there, as Ray would."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def unanswered(address: str) -> str | None:

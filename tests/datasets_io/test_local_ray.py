@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets_io.local_ray import TOKEN, ensure_token, obstacle, unanswered
+from datasets_io.local_ray import LONGEST_SOCKET, MOST_BYTES, TOKEN, ensure_token, obstacle, unanswered
 from datasets_io.ray_private import token_that_ray_reads
 
 
@@ -107,12 +107,41 @@ def test_a_folder_that_ray_cannot_write_is_named(tmp_path, monkeypatch, name):
     for variable in ("RAY_TMPDIR", "TMPDIR"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr("datasets_io.local_ray.MOST_BYTES", 1000)  # a test's folders have long names
     assert obstacle() is None
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     found = obstacle()
     assert found and f"in {tmp_path}, which cannot be written: export RAY_TMPDIR=" in found
     (tmp_path / "ray").mkdir()
     assert obstacle() is None, "what counts is the folder that is there"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("datasets_io.local_ray.MOST_BYTES", 1000)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file" / "x"))
+    assert "which cannot be written: export RAY_TMPDIR=" in (obstacle() or "")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "new" / "x"))
+    assert obstacle() is None, "Ray makes it"
+
+
+def test_a_folder_whose_name_is_too_long_for_sockets_is_named(monkeypatch):
+    """As clusters give each job one of its own. The longest name that fits is as Ray's own check has it."""
+    from ray._private.utils import validate_socket_filepath
+
+    monkeypatch.setattr("datasets_io.local_ray._writable", lambda folder: True)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    fits = MOST_BYTES - len(LONGEST_SOCKET.format(os.getpid()))
+    for length, wanted in ((fits, None), (fits + 1, "1 characters too long"), (90, "export RAY_TMPDIR=/tmp")):
+        folder = "/" + "f" * (length - 1)
+        monkeypatch.setenv("TMPDIR", folder)
+        found = obstacle()
+        assert found is None if wanted is None else wanted in (found or "")
+        if length <= fits:
+            validate_socket_filepath(folder + LONGEST_SOCKET.format(os.getpid()))
+        else:
+            with pytest.raises(OSError, match="cannot exceed"):
+                validate_socket_filepath(folder + LONGEST_SOCKET.format(os.getpid()))
 
 
 def test_a_system_without_proc_is_named(monkeypatch):
