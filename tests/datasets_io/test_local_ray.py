@@ -50,6 +50,15 @@ def test_a_token_that_is_there_is_left_alone(home):
     assert path.read_text() == "mine" and os.listdir(path.parent) == [path.name]
 
 
+def test_an_empty_file_is_no_token(home):
+    """Ray would write one into it, in whatever mode it has."""
+    path = home / TOKEN
+    path.parent.mkdir()
+    path.write_text("\n")
+    ensure_token()
+    assert path.read_text() == "\n" and len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
 def test_of_drivers_that_start_at_once_all_read_the_same_whole_token(home):
     def seen(_) -> str:
         ensure_token()
