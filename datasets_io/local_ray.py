@@ -19,8 +19,8 @@ MOST_BYTES = 103 if sys.platform == "darwin" else 107
 def ensure_token() -> None:
     """For whoever starts Ray on this machine: whoever knows the token can run anything as its owner.
 
-    A token that is there is left as it is. Where the home folder takes none, or has an empty file, as a full disk leaves
-    it, into which Ray would write one for everyone to read, this process has one of its own.
+    A token that is there is left as it is. Where the home folder takes none, or has an empty file (as a full disk
+    leaves it), into which Ray would write one for everyone to read, this process has one of its own.
     """
     # Nothing is guarded by a token in another mode, and one that the environment names needs no file.
     wanted = os.environ.get("RAY_AUTH_MODE", "token").lower() == "token"
