@@ -1,4 +1,4 @@
-"""What becomes of a command whose reader has gone: a pipe that was closed, a terminal that was shut?"""
+"""What becomes of a command whose output nobody takes: a closed pipe, a shut terminal, a log on a full disk?"""
 
 import errno
 import io
@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 EXIT_OUTPUT_CLOSED = 141  # what a shell shows of a command that SIGPIPE ended
+EXIT_OUTPUT_LOST = 3  # as where a storage is full
 
 
 class _Stream(io.FileIO):
@@ -18,18 +19,22 @@ class _Stream(io.FileIO):
         self._ends, self._terminal = ends, os.isatty(descriptor)
 
     def write(self, data: Any, /) -> int:
-        """As of FileIO. Raises SystemExit where the reader has just gone and the command ends by that."""
+        """As of FileIO. Raises SystemExit where it can be written no longer and the command ends by that."""
         try:
             return super().write(data)
         except OSError as error:
             # EIO is what a terminal says that was closed, and on a disk a fault to be told of.
-            if error.errno != errno.EPIPE and not (error.errno == errno.EIO and self._terminal):
-                raise
+            gone = error.errno == errno.EPIPE or (error.errno == errno.EIO and self._terminal)
+            why = error.strerror
+        if not gone and self.fileno() == 1:  # of stderr there is nowhere to say it
+            outcome = "" if self._ends else "; from here on it is lost, and the command goes on"
+            with suppress(OSError):
+                os.write(2, f"error: what is printed cannot be written: {why}{outcome}\n".encode())
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
         if self._ends:
-            raise SystemExit(EXIT_OUTPUT_CLOSED)
+            raise SystemExit(EXIT_OUTPUT_CLOSED if gone else EXIT_OUTPUT_LOST)
         return super().write(data)
 
 
@@ -37,8 +42,8 @@ def survive_closed_output(goes_on: bool) -> None:
     """For a command, before it prints: what happens where nobody reads it any more, as behind `| head -1`.
 
     goes_on: for what works and stores results, of which the output is only a display. Anything else ends with
-    EXIT_OUTPUT_CLOSED as soon as stdout has no reader; one of stderr alone may always go. Streams that were replaced,
-    as by a test, are left alone.
+    EXIT_OUTPUT_CLOSED as soon as stdout has no reader, and with EXIT_OUTPUT_LOST where it cannot be written, as to a
+    full disk; one of stderr alone may always go. Streams that were replaced, as by a test, are left alone.
     """
     _open_missing()
     # None where it was closed at the start.

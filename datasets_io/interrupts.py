@@ -143,21 +143,24 @@ class Interrupts:
     def _end_where_stuck(self, pipe: int) -> None:
         """In a thread: after a signal that the main thread has not noticed for STUCK_SECONDS, end the process.
 
-        What is finished is in the storage, and leases of a process that is gone hold nothing up.
+        After a further one also where it noticed the first, and is stuck as it puts things in order. What is finished
+        is in the storage, and leases of a process that is gone hold nothing up.
         """
-        main = threading.main_thread().ident
+        main, again = threading.main_thread().ident, False
         while True:
             select.select([pipe], [], [])
             if END_OF_WORK in self._read_pipe(pipe):
                 return
             place, since = _place(main), time.monotonic()
-            while not self._noticed.wait(POLL_SECONDS) and _place(main) == place:
+            noticed = threading.Event() if again else self._noticed
+            while not noticed.wait(POLL_SECONDS) and _place(main) == place:
                 if END_OF_WORK in self._read_pipe(pipe):
                     return
                 if time.monotonic() - since > STUCK_SECONDS and self._own_process:
                     with suppress(OSError):  # of a terminal that was shut
                         os.write(2, SHOW_CURSOR * os.isatty(2) + b"\nInterrupted. What is finished is kept.\n")
                     os._exit(EXIT_INTERRUPTED)
+            again = True
 
 
 INTERRUPTS = Interrupts()

@@ -1,4 +1,4 @@
-"""Can a local Ray start here, and may its owner alone read the token that guards it? Ray would let everyone here."""
+"""Can a local Ray start here, and may its owner alone read the token that guards it? Does a cluster's head answer?"""
 
 import os
 import secrets
@@ -9,13 +9,18 @@ from contextlib import suppress
 from pathlib import Path
 
 TOKEN = Path(".ray") / "auth_token"  # in the home folder, where Ray looks
-LOOPBACK_SECONDS = 5.0
+OTHER_ADDRESS = "unset RAY_ADDRESS, to run here, or start the cluster"
+LOOPBACK_SECONDS, HEAD_SECONDS = 5.0, 10.0
+# The longest of Ray's sockets, below its folder, and how many bytes a socket's path may have.
+LONGEST_SOCKET = "/ray/session_2026-01-31_23-59-59_999999_{}/sockets/plasma_store"
+MOST_BYTES = 103 if sys.platform == "darwin" else 107
 
 
 def ensure_token() -> None:
     """For whoever starts Ray on this machine: whoever knows the token can run anything as its owner.
 
-    A token that is there is left as it is. Where the home folder takes none, this process has one of its own.
+    A token that is there is left as it is. Where the home folder takes none, or has an empty file (as a full disk
+    leaves it), into which Ray would write one for everyone to read, this process has one of its own.
     """
     # Nothing is guarded by a token in another mode, and one that the environment names needs no file.
     wanted = os.environ.get("RAY_AUTH_MODE", "token").lower() == "token"
@@ -30,6 +35,8 @@ def ensure_token() -> None:
             file.flush()
             with suppress(FileExistsError):
                 os.link(file.name, path)  # whole or not at all: another driver may start in the same moment
+        if not path.read_bytes().strip():
+            os.environ["RAY_AUTH_TOKEN"] = token
     # A home folder that is full, read-only or absent must not keep a run from starting.
     except OSError:
         os.environ["RAY_AUTH_TOKEN"] = token
@@ -59,9 +66,40 @@ def obstacle() -> str | None:
         return "there is no /proc, where Ray looks up its processes: mount it (mount -t proc proc /proc)"
     folder = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")
     taken = folder / "ray" if (folder / "ray").exists() else folder
-    if folder.is_dir() and not os.access(taken, os.W_OK | os.X_OK):
+    longer = len(os.fsencode(f"{folder}{LONGEST_SOCKET.format(os.getpid())}")) - MOST_BYTES
+    if (longer <= 0 or folder.is_dir()) and not _writable(taken):  # none is made that is of no use
         return (
             f"Ray keeps its sockets and logs in {taken}, which cannot be written: export RAY_TMPDIR=/another/folder "
-            "(with a short name: a socket's path has at most 107 characters)"
+            f"(with a short name: a socket's path has at most {MOST_BYTES} characters)"
         )
+    if longer > 0:
+        return (
+            f"Ray keeps its sockets in {folder}, whose name is {longer} characters too long for that: "
+            "export RAY_TMPDIR=/tmp, or another folder with a short name"
+        )
+    return None
+
+
+def _writable(folder: Path) -> bool:
+    """Makes it where it is not there, as Ray would."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def unanswered(address: str) -> str | None:
+    """A sentence where nothing answers at an address as RAY_ADDRESS has it, for which Ray would wait a minute.
+
+    None for one without a port, such as `auto`: Ray knows at once.
+    """
+    place = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
+    host, _, port = place.rpartition(":")  # the last colon: an IPv6 address has several
+    if not host or not port.isdecimal():
+        return None
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), HEAD_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        return f"RAY_ADDRESS is {address}, and nothing answers there ({error}): {OTHER_ADDRESS}"
     return None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.supply_chain.locked import read_locked
 from datasets_io.ray_private import launcher_config
 
 ROOT = Path(__file__).parents[1]
@@ -84,14 +85,26 @@ def test_the_project_is_whole_and_pinned_on_every_node(config):
         "trainables",
         "sweep",
         "pyproject.toml",
-        "constraints.txt",
+        "locked",
         "README.md",
         "LICENSE",
     }
     missing = [local for local in mounts.values() if not (ROOT / local).exists()]
     assert not missing
     install = [command for command in config["setup_commands"] if "pip install" in command]
-    assert len(install) == 1 and "--constraint ~/radsweep/constraints.txt" in install[0]
+    assert len(install) == 1 and install[0].startswith("cd ~/radsweep && ")
+    steps = [step for step in install[0].split(" && ") if step.startswith("pip install --quiet ")]
+    assert [step.removeprefix("pip install --quiet ") for step in steps] == [
+        "--require-hashes -r locked/build.txt",
+        "--require-hashes --no-build-isolation -r locked/run.txt",
+        "--no-deps --no-build-isolation --editable .",
+    ]
+    others = commands(config, "initialization", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
+    assert not [command for command in others if "pip install" in command], "what nobody compared"
+    if "s3://" in str(config["setup_commands"]):
+        assert "boto3" in {package.name for package in read_locked(ROOT / "locked/run.txt")}, (
+            "else the later write stands"
+        )
 
 
 def test_the_environment_can_be_set_up_twice(config, tmp_path):

@@ -20,10 +20,13 @@ _OPTION = re.compile(
     r"[^&;\s'\"<>]+",
     re.IGNORECASE,
 )
-_HEADER = re.compile(r"(authorization['\"]?\s*[:=]\s*['\"]?(?:bearer|basic|token)\s+)[^\s'\"]+", re.IGNORECASE)
+_HEADER = re.compile(
+    r"((?:authorization['\"]?\s*[:=]\s*['\"]?(?:bearer|basic|token)\s+|\bx-api-key['\"]?\s*[:=]\s*['\"]?))[^\s'\"]+",
+    re.IGNORECASE,
+)
 _NAME = re.compile(
     r"(^|_)([A-Z]*SECRET|TOKEN|[A-Z]*PASSWORD|PASSWD|PASS|PASSPHRASE|PAT|CREDENTIALS?|API_?KEY|CONNECTION_STRING|"
-    r"(ACCESS|ACCOUNT|STORAGE|PRIVATE)_KEY)(_|$)"
+    r"(ACCESS|ACCOUNT|STORAGE|PRIVATE)_KEY|JWT|COOKIES?)(_|$)|_(PWD|PW)$|^(SSHPASS|REDISCLI_AUTH)$"
 )
 _KEY = re.compile(r"[\w+/=.-]{12,}")  # of a variable with another name that ends in _KEY, as KAGGLE_KEY
 _PLACES = ("_PATH", "_FILE", "_DIR", "_HOST", "_URL", "_MODE")  # of variables that say where a secret lies
@@ -62,7 +65,10 @@ def _of_uri(uri: str) -> Iterable[str]:
 def _of_environment() -> Iterable[str]:
     for name, value in os.environ.items():
         if "://" in value:
-            yield from _of_uri(value)
+            for uri in value.split(","):  # some list several servers
+                yield from _of_uri(uri)
+        elif name.upper().endswith("_PROXY"):  # which may leave it out
+            yield from _of_uri(f"http://{value}")
         named = _NAME.search(name.upper()) or (name.upper().endswith("_KEY") and _KEY.fullmatch(value))
         if named and len(value) >= SHORTEST and not _is_no_secret(name.upper(), value):
             yield value

@@ -89,7 +89,10 @@ def _driver_version() -> str | None:
     if shutil.which("nvidia-smi") is None:
         return None
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):  # a card that has failed keeps it waiting
+        return "that does not answer"
     return done.stdout.split("\n")[0].strip() or "of unknown version" if done.returncode == 0 else None
 
 

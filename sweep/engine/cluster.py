@@ -7,7 +7,7 @@ import signal
 import ray
 
 from datasets_io.interrupts import INTERRUPTS
-from datasets_io.local_ray import ensure_home, ensure_token, obstacle
+from datasets_io.local_ray import OTHER_ADDRESS, ensure_home, ensure_token, obstacle, unanswered
 from datasets_io.ray_private import autoscaler_limits
 from sweep.cli.exit_codes import ClusterLost
 from sweep.engine.schedule import ClusterResources
@@ -35,7 +35,7 @@ def resources_at_most() -> ClusterResources:
 def start_ray(log_to_driver: bool = False) -> None:
     """Join the cluster that RAY_ADDRESS names, or start a local one that nothing else joins.
 
-    Raises ClusterLost where Ray does not start in time, KeyboardInterrupt where the user asked to stop meanwhile.
+    Raises ClusterLost where Ray does not answer or start in time, KeyboardInterrupt where the user asked to stop.
     """
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     # A task that asks for no GPU, as one that starts pretraining, sees CUDA_VISIBLE_DEVICES as it was: not emptied.
@@ -70,7 +70,12 @@ def _init_with_retries(log_to_driver: bool) -> None:
 def _init(log_to_driver: bool) -> None:
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, log_to_driver=log_to_driver, logging_level=logging.ERROR)
+        if (why_not := unanswered(address)) is not None:
+            raise ClusterLost(why_not)
+        try:
+            ray.init(address=address, log_to_driver=log_to_driver, logging_level=logging.ERROR)
+        except ConnectionError as error:
+            raise ClusterLost(f"RAY_ADDRESS is {address}, and Ray finds none ({error}): {OTHER_ADDRESS}") from error
         return
     if (why_not := obstacle()) is not None:
         raise ClusterLost(f"Ray cannot start: {why_not}")

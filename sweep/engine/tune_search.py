@@ -132,15 +132,18 @@ class StartAwareScheduler(FIFOScheduler):
     def __init__(self, searcher: ReadyJobs):
         super().__init__()
         self.searcher = searcher
-        self.live: list[Trial] = []  # in the order in which they came; of Tune's own list most may have ended
+        # By id, in the order in which they came; of Tune's own list most may have ended.
+        self.live: dict[str, Trial] = {}
 
     def on_trial_add(self, tune_controller: "TuneController", trial: Trial) -> None:
-        """A trial that may be chosen from now on."""
-        self.live.append(trial)
+        """A trial that may be chosen from now on: a new one, or one that failed, which comes last as in Tune."""
+        self.live.pop(trial.trial_id, None)  # else it would count twice for as long as it runs
+        self.live[trial.trial_id] = trial
 
     def choose_trial_to_run(self, tune_controller: "TuneController") -> Trial | None:
         """The trial for the process that is free. Takes as long as there are trials that have not ended."""
-        trials = self.live = [trial for trial in self.live if not trial.is_finished()]
+        self.live = {name: trial for name, trial in self.live.items() if not trial.is_finished()}
+        trials = self.live.values()
         free = self.searcher.fitting - sum(_share(trial) for trial in trials if trial.status == Trial.RUNNING)
         for trial in trials:
             if trial.status == Trial.PENDING:

@@ -48,6 +48,19 @@ def test_both_streams_closed_leave_the_exit_code(tmp_path):
     assert process.wait(60) == 0 and (tmp_path / "end").exists()
 
 
+@pytest.mark.parametrize(("kind", "code"), [("ends", 3), ("goes on", 0)])
+def test_a_log_on_a_full_disk(tmp_path, kind, code):
+    """What computes is not stopped by its log, and the storage is not blamed for it."""
+    with open("/dev/full", "w") as full:
+        process = begin(tmp_path, kind, full.fileno(), subprocess.PIPE)
+    process.stdin.close()
+    said = process.stderr.read()
+    assert said.startswith("error: what is printed cannot be written: No space left on device")
+    assert said.count("No space left") == 1 and "Traceback" not in said and process.wait(60) == code
+    assert (tmp_path / "end").exists() is ("the command goes on" in said) is (kind == "goes on")
+    process.stderr.close()
+
+
 def test_a_terminal_that_is_shut(tmp_path):
     """Where SIGHUP is ignored, as by nohup or a shell's disown: writing to that terminal is an error from then on."""
     ours, theirs = pty.openpty()

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets_io.local_ray import TOKEN, ensure_token, obstacle
+from datasets_io.local_ray import LONGEST_SOCKET, MOST_BYTES, TOKEN, ensure_token, obstacle, unanswered
 from datasets_io.ray_private import token_that_ray_reads
 
 
@@ -47,6 +48,15 @@ def test_a_token_that_is_there_is_left_alone(home):
     path.write_text("mine")
     ensure_token()
     assert path.read_text() == "mine" and os.listdir(path.parent) == [path.name]
+
+
+def test_an_empty_file_is_no_token(home):
+    """Ray would write one into it, in whatever mode it has."""
+    path = home / TOKEN
+    path.parent.mkdir()
+    path.write_text("\n")
+    ensure_token()
+    assert path.read_text() == "\n" and len(os.environ["RAY_AUTH_TOKEN"]) == 64
 
 
 def test_of_drivers_that_start_at_once_all_read_the_same_whole_token(home):
@@ -106,6 +116,7 @@ def test_a_folder_that_ray_cannot_write_is_named(tmp_path, monkeypatch, name):
     for variable in ("RAY_TMPDIR", "TMPDIR"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr("datasets_io.local_ray.MOST_BYTES", 1000)  # a test's folders have long names
     assert obstacle() is None
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     found = obstacle()
@@ -114,7 +125,49 @@ def test_a_folder_that_ray_cannot_write_is_named(tmp_path, monkeypatch, name):
     assert obstacle() is None, "what counts is the folder that is there"
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("datasets_io.local_ray.MOST_BYTES", 1000)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file" / "x"))
+    assert "which cannot be written: export RAY_TMPDIR=" in (obstacle() or "")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "new" / "x"))
+    assert obstacle() is None, "Ray makes it"
+
+
+def test_a_folder_whose_name_is_too_long_for_sockets_is_named(monkeypatch):
+    """As clusters give each job one of its own. The longest name that fits is as Ray's own check has it."""
+    from ray._private.utils import validate_socket_filepath
+
+    monkeypatch.setattr("datasets_io.local_ray._writable", lambda folder: True)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    fits = MOST_BYTES - len(LONGEST_SOCKET.format(os.getpid()))
+    for length, wanted in ((fits, None), (fits + 1, "1 characters too long"), (90, "export RAY_TMPDIR=/tmp")):
+        folder = "/" + "f" * (length - 1)
+        monkeypatch.setenv("TMPDIR", folder)
+        found = obstacle()
+        assert found is None if wanted is None else wanted in (found or "")
+        if length <= fits:
+            validate_socket_filepath(folder + LONGEST_SOCKET.format(os.getpid()))
+        else:
+            with pytest.raises(OSError, match="cannot exceed"):
+                validate_socket_filepath(folder + LONGEST_SOCKET.format(os.getpid()))
+
+
 def test_a_system_without_proc_is_named(monkeypatch):
     there = Path.exists
     monkeypatch.setattr(Path, "exists", lambda path: str(path) != "/proc/self" and there(path))
     assert "mount -t proc" in (obstacle() or "")
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "ray://me:word@127.0.0.1:{}/x"])
+def test_a_head_that_does_not_answer_is_named_at_once(form):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = form.format(server.getsockname()[1])
+        assert unanswered(address) is None
+    found = unanswered(address) or ""
+    assert found.startswith(f"RAY_ADDRESS is {address}, and nothing answers there (") and "unset RAY_ADDRESS" in found
+
+
+def test_what_is_no_port_is_left_to_ray():
+    assert [unanswered(address) for address in ("auto", "local", "", "head", "ray://head", "[::1]")] == [None] * 6
+    assert "nothing answers there" in (unanswered("127.0.0.1:99999") or "")

@@ -22,7 +22,7 @@ from datasets_io.storage.files import Files
 from trainables.evaluation.dataset import Part, Parts, backbone_input, load_parts
 from trainables.evaluation.features import test_logits
 from trainables.evaluation.metrics import auroc_per_finding, macro
-from trainables.evaluation.probe import HeadSettings, ProbeResult, cache_features, train_heads
+from trainables.evaluation.probe import HeadSettings, ProbeResult, cache_features, heads_or_errors
 from trainables.evaluation.study_scores import study_aurocs
 from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, new_head
 from trainables.events import Outcome
@@ -150,7 +150,8 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
             return
     except Exception as error:
         for target in waiting:
-            _failed(job, files, target, error, emit)
+            if not is_done(files, target.folder):
+                _failed(job, files, target, error, emit)
         return
     for target in waiting:
         try:
@@ -215,7 +216,7 @@ def _head_settings(recipe: DownstreamRecipe) -> tuple[int, OptimizerSpec]:
 
 
 def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
-    """Train all seeds' heads on features that are computed once, and publish each."""
+    """Train all seeds' heads on features that are computed once, and publish each, whatever becomes of the others."""
     started = time.monotonic()
     parts, recipe, compute = context.parts, context.job.recipe, context.compute
     backbone = context.backbone().to(compute.device).eval()
@@ -223,16 +224,20 @@ def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
     subsets = [context.subset(target.seed) for target in targets]
     val_subsets = [context.val_subset(target.seed) for target in targets]
     settings = HeadSettings(recipe, tuple(target.seed for target in targets), *_head_settings(recipe))
-    results = train_heads(features, parts.train, parts.val, subsets, settings, val_subsets)
-    heads = [_as_linear(result) for result in results]
-    every = _test_logits(context, backbone, heads)
+    results = heads_or_errors(features, parts.train, parts.val, subsets, settings, val_subsets)
+    heads = [_as_linear(result) for result in results if isinstance(result, ProbeResult)]
+    every = iter(zip(heads, _test_logits(context, backbone, heads), strict=True))
     # Shared work counts once: each cell has its share of what the job took.
     seconds = (time.monotonic() - started) / len(targets)
     for s, (target, result) in enumerate(zip(targets, results, strict=True)):
-        cell = TrainedCell(
-            backbone, heads[s], every[s], subsets[s], val_subsets[s], result.best_epoch, result.history, seconds
-        )
-        _publish(context, target, cell)
+        try:
+            if not isinstance(result, ProbeResult):
+                raise result
+            head, logits = next(every)
+            of = (subsets[s], val_subsets[s], result.best_epoch, result.history, seconds)
+            _publish(context, target, TrainedCell(backbone, head, logits, *of))
+        except Exception as error:
+            _failed(context.job, context.files, target, error, context.emit)
 
 
 def _as_linear(result: ProbeResult) -> nn.Linear:

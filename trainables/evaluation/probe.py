@@ -1,7 +1,7 @@
 """Linear probing on cached features: each pixel content passes the backbone once, all seeds' heads train together."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -210,6 +210,26 @@ def train_heads(
             better.append(best.offer(s, heads, {"epoch": epoch, "train_bce": float(means[s]), **metrics}))
         heads.lower_rates(better)
     return best.results()
+
+
+def heads_or_errors(
+    features: CachedFeatures,
+    train: Part,
+    val: Part,
+    subsets: list[np.ndarray],
+    settings: HeadSettings,
+    val_subsets: list[np.ndarray],
+) -> list[ProbeResult | TrainingDiverged]:
+    """As train_heads, but a seed that diverges costs the others nothing: each is then trained alone."""
+    try:
+        return [*train_heads(features, train, val, subsets, settings, val_subsets)]
+    except TrainingDiverged as error:
+        if len(subsets) == 1:
+            return [error]
+    found: list[ProbeResult | TrainingDiverged] = []
+    for seed, rows, val_rows in zip(settings.seeds, subsets, val_subsets, strict=True):
+        found += heads_or_errors(features, train, val, [rows], replace(settings, seeds=(seed,)), [val_rows])
+    return found
 
 
 @torch.no_grad()

@@ -270,7 +270,8 @@ class Pretraining:
         content = state_from_bytes(data)
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
-        self.scaler.load_state_dict(content["scaler"])
+        if content["scaler"]:  # else it was stored where no gradient is scaled, as on a GPU with bfloat16
+            self.scaler.load_state_dict(content["scaler"])
         sums = {name: value.to(self.device) for name, value in content["loop"]["sums"].items()}
         return LoopState(**{**content["loop"], "history": json.loads(content["loop"]["history"]), "sums": sums})
 

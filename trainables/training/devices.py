@@ -16,10 +16,13 @@ def runs_on(capability: tuple[int, int], architectures: Iterable[str]) -> bool:
     """Whether a build of torch runs on a GPU of this compute capability.
 
     architectures: as torch.cuda.get_arch_list() names them. `sm_75` is code for 7.5 that every later GPU of the same
-    major number runs; `compute_90` is compiled by the driver for any later GPU.
+    major number runs; `compute_90` is compiled by the driver for any later GPU. Of AMD's (`gfx90a`) nothing is known:
+    they are taken to run.
     """
     major, minor = capability
     for name in architectures:
+        if name.startswith("gfx"):
+            return True
         kind, _, number = name.rstrip("af").partition("_")  # sm_90a and sm_100f are further forms of one
         code = int(number[:-1]), int(number[-1])
         if kind == "sm" and code[0] == major and code[1] <= minor:

@@ -22,6 +22,7 @@ from datasets_io.storage.secrets import remember_secrets, without_secrets
         ("A=https;AccountName=a;AccountKey=abc==;B=x", "A=https;AccountName=a;AccountKey=***;B=x"),
         ("{'Authorization': 'Bearer abc.def'}", "{'Authorization': 'Bearer ***'}"),
         ("abfss://box:key@account/x", "abfss://***@account/x"),
+        ("{'x-api-key': 'abc.def'}, X-Api-Key: abc", "{'x-api-key': '***'}, X-Api-Key: ***"),
     ],
 )  # fmt: skip
 def test_passwords_and_tokens_of_uris_are_hidden(text, shown):
@@ -61,10 +62,19 @@ def test_secrets_of_the_environment_are_hidden_and_places_are_not(monkeypatch):
         "SSH_PASSPHRASE": "a phrase",
         "A_PAT": "gp_123",
         "KAGGLE_KEY": "0123456789abcdef",
+        "SSHPASS": "ssh-word",
+        "MYSQL_PWD": "sql-word",
+        "SLURM_JWT": "eyJh.bGci",
     }
     shown = {"RAY_AUTH_TOKEN_PATH": "/home/x/token", "TOKENIZERS_PARALLELISM": "falsehood", "MY_PASSWORD": "abc"}
     shown |= {"GOOGLE_APPLICATION_CREDENTIALS": __file__, "MAX_TOKEN": "100000"}
-    shown |= {"SORT_KEY": "patient_id", "HOST_KEY": __file__}
+    shown |= {
+        "SORT_KEY": "patient_id",
+        "HOST_KEY": __file__,
+        "PWD": "/somewhere",
+        "OLDPWD": "/elsewhere",
+        "LC_PW": "on",
+    }
     for name, value in (hidden | shown).items():
         monkeypatch.setenv(name, value)
     for value in hidden.values():
@@ -76,7 +86,10 @@ def test_secrets_of_the_environment_are_hidden_and_places_are_not(monkeypatch):
 def test_a_password_of_a_uri_in_the_environment_is_found_alone(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgres://me:one%2Ftwo@host/x")
     monkeypatch.setenv("http_proxy", "http://me:proxy-word@host:1")
+    monkeypatch.setenv("HTTPS_PROXY", "me:other-word@host:1")
+    monkeypatch.setenv("SERVERS", "redis://:first-word@a:1,redis://:second-word@b:1")
     assert without_secrets("one%2Ftwo one/two one%252Ftwo proxy-word") == "*** *** *** ***"
+    assert without_secrets("407 for me:other-word, second-word first-word") == "407 for me:***, *** ***"
 
 
 def test_a_failure_is_kept_without_them(tmp_path):

@@ -1,5 +1,6 @@
 """Does doctor know which cards a build of torch has code for? Cards and builds are as their makers list them."""
 
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -25,8 +26,9 @@ V100, T4, A100, A10G, H100, B200, RTX_5090, LATER = (
         (CUDA_13_0, (T4, A100, A10G, (8, 9), H100, B200, RTX_5090, LATER), (V100, (6, 1))),
         (["sm_90a"], (H100,), (A100, B200)),
         ([], (), (V100, H100)),
+        (["gfx90a", "gfx942", "gfx1100"], ((9, 0), (11, 0)), ()),
     ],
-    ids=["CUDA 12.6", "CUDA 13.0", "one form", "none"],
+    ids=["CUDA 12.6", "CUDA 13.0", "one form", "none", "of AMD"],
 )
 def test_a_card_runs_code_of_its_major_number_and_what_the_driver_compiles(build, cards, others):
     assert all(runs_on(card, build) for card in cards) and not any(runs_on(card, build) for card in others)
@@ -78,3 +80,14 @@ def test_float32_on_a_gpu_is_not_rounded_to_tf32():
     finally:
         for flag, value in zip(flags, before, strict=True):
             flag.allow_tf32 = value
+
+
+def test_a_driver_that_does_not_answer_is_a_failure_and_no_traceback(monkeypatch):
+    def waits(command, **options):
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(subprocess, "run", waits)
+    (found,) = check_devices()
+    assert found.status == FAIL and found.found.startswith("NVIDIA driver that does not answer is there, but torch")

@@ -13,10 +13,11 @@ import torch
 from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.corpus.read import BLANK, open_split, read_manifest
 from datasets_io.schema import POSITIVE, UNCERTAIN
-from datasets_io.storage.artefacts import open_artefacts
+from datasets_io.storage.artefacts import FAILED, is_done, open_artefacts
 from datasets_io.storage.files import Files
 from datasets_io.synthetic.archives import write_archives
 from datasets_io.synthetic.plan import SyntheticSpec
+from trainables.evaluation import features
 from trainables.evaluation.cell_job import DownstreamJob, SeedTarget, run_job
 from trainables.evaluation.dataset import load_parts
 from trainables.evaluation.metrics import auroc_per_finding
@@ -121,3 +122,24 @@ def test_a_second_test_split_is_predicted_and_changes_nothing_else(built):
     expected = auroc_per_finding(logits, also.targets, also.known, findings)
     stored = {one["finding"]: one["auroc"] for one in second.result["also_test"]["val"]}
     assert stored == {one.finding: pytest.approx(one.auroc, abs=1e-12) if one.auroc else None for one in expected}
+
+
+def test_a_seed_whose_logits_are_no_numbers_costs_the_others_nothing(built, monkeypatch):
+    files, folder = built
+    encoder = EncoderJob("random", "key", "encoder", RandomInit(BackboneSpec("demo_cnn", 32)), 0)
+    run_initial(encoder, files.uri, lambda progress: None)
+
+    def spoilt(backbone, heads, *more):
+        found = features.test_logits(backbone, heads, *more)
+        found[1][3, 0] = float("nan")
+        return found
+
+    monkeypatch.setattr("trainables.evaluation.cell_job.test_logits", spoilt)
+    targets = tuple(SeedTarget(f"s{seed}", f"s{seed}", seed, f"cells/s{seed}") for seed in range(3))
+    job = DownstreamJob(linear_probe.PROTOCOL, 100, RECIPE, encoder.recipe.backbone, "encoder", folder, targets)
+    outcomes = []
+    run_job(job, files.uri, CPU, outcomes.append)
+    assert [(one.key, one.status) for one in outcomes] == [("s0", "done"), ("s1", "failed"), ("s2", "done")]
+    assert "a test logit is not finite" in str(outcomes[1].error)
+    assert [is_done(files, one.folder) for one in targets] == [True, False, True]
+    assert [files.exists(f"{one.folder}/{FAILED}") for one in targets] == [False, True, False]

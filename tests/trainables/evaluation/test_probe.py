@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from trainables.evaluation.dataset import Part, is_carved, targets_of
-from trainables.evaluation.probe import BestHeads, HeadSettings, _check, _epoch, cache_features, train_heads
+from trainables.evaluation.probe import (
+    BestHeads,
+    HeadSettings,
+    _check,
+    _epoch,
+    cache_features,
+    heads_or_errors,
+    train_heads,
+)
 from trainables.evaluation.supervised import (
     LabelledImages,
     Supervised,
@@ -141,6 +149,25 @@ def test_of_equal_scores_the_first_epoch_is_kept_and_a_seed_without_a_score_is_n
     first, second = best.results()
     assert (first.best_epoch, float(first.weight), float(first.bias), len(first.history)) == (1, 1.0, 1.0, 4)
     assert (second.best_epoch, float(second.weight), len(second.history)) == (1, 3.0, 2)
+
+
+def test_a_seed_that_diverges_costs_the_others_nothing(backbone, monkeypatch):
+    train, val = part(40, 0), part(20, 1)
+    features = cache_features(backbone, RECIPE, train, val, CPU)
+    settings, rows, val_rows = HeadSettings(RECIPE, (5, 7, 9), 2, FAST), [np.arange(40)] * 3, [np.arange(20)] * 3
+    expected = train_heads(features, train, val, rows, settings)
+
+    def spoilt(width, findings, seed):
+        head = new_head(width, findings, seed)
+        if seed == 7:
+            head.weight.data.fill_(float("inf"))
+        return head
+
+    monkeypatch.setattr("trainables.evaluation.probe.new_head", spoilt)
+    first, bad, last = heads_or_errors(features, train, val, rows, settings, val_rows)
+    assert isinstance(bad, TrainingDiverged) and "for seeds [7]" in str(bad)
+    for found, before in ((first, expected[0]), (last, expected[2])):
+        torch.testing.assert_close(found.weight, before.weight, rtol=0, atol=1e-7)
 
 
 def test_a_loss_that_is_not_finite_is_told_with_the_epoch_before():

@@ -79,6 +79,15 @@ def test_the_scaler_is_part_of_the_checkpoint():
     assert other.scaler.get_scale() == 1024.0
 
 
+def test_a_checkpoint_of_a_gpu_with_bfloat16_goes_on_where_gradients_are_scaled():
+    """As where a node of A100s was lost and the run begins again on V100s; and the other way round."""
+    plain, scaled = task_of("clip", precision="bfloat16"), task_of("clip", precision="float16")
+    start = scaled.scaler.get_scale()
+    scaled.load_state(unsealed(bytes(Sealed().of(plain.state_tree(LoopState(step=3))))))
+    assert scaled.scaler.get_scale() == start
+    assert plain.load_state(unsealed(bytes(Sealed().of(scaled.state_tree(LoopState(step=4)))))).step == 4
+
+
 def test_the_gradient_cache_scales_too():
     task = task_of("clip", precision="float16")
     batch = next(task.stream(0))
