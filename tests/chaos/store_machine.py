@@ -152,7 +152,7 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             data[at % len(data)] ^= 1
             path.write_bytes(data[: len(data) // 2] if kind == "cut" else data)
-        self.storage.known[item.key].damaged = True
+        self.storage.known[item.key].damaged, self.storage.known[item.key].shows = True, kind != "flip"
         self.storage.states[item.key] = self.storage.state(item)
 
     @rule()
@@ -196,6 +196,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert first.process.main.ended, "a command waits for what nobody computes"
         assert failed or first.code == 0, f"nothing has failed, and a command ends with {first.code}"
         self.storage.check()
+        for item in ITEMS:
+            known = self.storage.known[item.key]
+            assert not (known.damaged and known.shows), f"{item}: its damage shows, and stays where it is"
         before = {item.key for item in ITEMS if self.storage.is_whole(item)}
         last = self.storage.begin("retry", 0, 99_999)
         self.world.advance(last.process, 3000)

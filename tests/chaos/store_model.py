@@ -123,11 +123,13 @@ class Known:
     """What the model holds of one item.
 
     stands: digest of the result that was seen whole; None before there was one, and once it was damaged from outside.
-    damaged: whether somebody has damaged what lies there, which nobody has put away since.
+    damaged: whether somebody has damaged what lies there, which nobody has put away since. shows: whether a seal or a
+    size tells, so that a command without --retry-failed must see it.
     """
 
     stands: str | None = None
     damaged: bool = False
+    shows: bool = False
 
 
 @dataclass
