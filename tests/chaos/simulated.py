@@ -20,7 +20,7 @@ from datasets_io.storage.disk import Disk
 from sweep.store.lease import LEASES
 
 HERE = threading.local()  # strand: the one that runs in this thread, if any
-MOST_CALLS = 5_000  # of one process; a program that makes more has no end
+MOST_CALLS = 20_000  # of one process; a program that makes more has no end. In 4000 s its lease alone makes 2,000
 
 
 class Killed(BaseException):

@@ -207,6 +207,7 @@ class Storage:
     ) -> None:
         known, (result, kept) = self.known[item.key], now
         digest = result.digest if result else None
+        quarantined = [p for p in (self.root / "quarantine").glob("*") if self.place(item).name[:60] in p.name]
         if result is not None and digest is None:
             assert known.damaged, f"{item}: what stands as its result is not whole, and nobody has damaged it"
         if digest is not None:
@@ -214,13 +215,13 @@ class Storage:
             within = any(one.redo == item and one.process.calls > one.calls for one in self.commands)
             redone = within or before[1] is not None or kept is not None
             if known.stands is not None and digest != known.stands:
-                assert redone, f"{item}: its result was replaced by another one"
+                # Within one step what was damaged may be put away, and computed anew with other content.
+                assert redone or (known.damaged and quarantined), f"{item}: its result was replaced by another one"
             known.stands, known.damaged = digest, False
         elif known.stands is not None and not known.damaged:
             there = kept is not None and kept.digest == known.stands
             assert there, f"{item}: its result is lost"
         if known.damaged and result is None and kept is None:
-            quarantined = [p for p in (self.root / "quarantine").glob("*") if self.place(item).name[:60] in p.name]
             assert quarantined, f"{item}: a damaged result went away and is not in quarantine"
             known.stands, known.damaged = None, False
 

@@ -17,6 +17,7 @@ from sweep.store.lease import Lease
 from sweep.store.store import Store
 
 EXAMPLES, STEPS = 40, 50  # 2,000 steps
+PLANTED_EXAMPLES = 200  # the first that notices ends it: of most bugs one of the first ten, of few after 40
 
 
 def run_machine(examples: int, **more: Any) -> None:
@@ -78,12 +79,13 @@ def leaves_damage(self, item, sizes):
         return None
 
 
-LOST, TWICE = "its result is lost", "begun by two drivers"
-# What is planted, and by what the machine is to notice it.
+LOST = "its result is lost|a damaged result went away and is not in quarantine"
+TWICE = "begun by two drivers|its result is lost"
+# What is planted, and by what the machine is to notice it: the first of these that its order of steps comes to.
 PLANTED: dict[str, tuple[str, list[tuple[Any, str, Callable[..., Any]]]]] = {
     "a redo keeps no copy of the earlier result": (LOST, [(sweep.run.redo, "supersede", keeps_no_copy)]),
     "nothing of a killed redo comes back": (
-        "computed while its earlier result lies aside",
+        "computed while its earlier result lies aside|left behind: .*superseded",
         [(sweep.run.redo, "restore_interrupted", lambda store, lease: ([], {}))],
     ),
     "a redo that fails costs the earlier result": (
@@ -96,7 +98,10 @@ PLANTED: dict[str, tuple[str, list[tuple[Any, str, Callable[..., Any]]]]] = {
         TWICE, [(Lease, "_write_items", lambda self: self.files.write(self._items(self.me.id), b""))]
     ),
     "a driver takes what others hold": (TWICE, [(Lease, "claim", takes_what_others_hold)]),
-    "what is damaged stays where it is": ("its damage shows, and stays where it is", [(Store, "open_whole", leaves_damage)]),
+    "what is damaged stays where it is": (
+        "its damage shows, and stays where it is|nothing has failed, and a command ends with 3",
+        [(Store, "open_whole", leaves_damage)],
+    ),
     "quarantine removes": (
         "a damaged result went away and is not in quarantine",
         [
@@ -119,4 +124,4 @@ def test_a_planted_bug_is_noticed(bug, monkeypatch):
     for where, name, replacement in changes:
         monkeypatch.setattr(where, name, replacement)
     with pytest.raises(AssertionError, match=reason):  # and for no other reason, such as a bug that is not planted
-        run_machine(EXAMPLES)
+        run_machine(PLANTED_EXAMPLES)
