@@ -14,8 +14,8 @@ from store_checks import on
 
 from datasets_io.storage.disk import Disk, WrongKind
 from datasets_io.storage.files import TEMPORARY, Files
-import datasets_io.storage.replace_together as replace_module
 from datasets_io.storage.replace_together import RECORD, finish_replacing, replace_together
+from sweep.store.cleanup import clean_up
 
 OLD = {name: b"old" for name in ("results.csv", "report.html", "figures/a.svg")}
 NEW = {**{name: b"new" for name in OLD}, "figures/b.svg": b"new"}
@@ -220,27 +220,21 @@ def test_a_command_taken_for_dead_before_its_record_writes_its_files_again(tmp_p
     assert Removing.removed and files_in(tmp_path) == {**NEW, "mine.txt": b"the user's"}
 
 
-def test_what_is_killed_between_two_looks_of_another_command_is_finished_and_not_removed(tmp_path, monkeypatch):
-    """Its record was not there yet when the other one looked, and its files are those of a dead writer by then."""
-    files, dies = begun(tmp_path), []
-    real = replace_module._read
+def test_what_is_killed_between_two_looks_of_a_tidying_command_is_finished_and_not_removed(tmp_path, monkeypatch):
+    """There was no record when that one looked; as it removes what dead writers left, the writer is dead."""
+    folder = tmp_path / "reports" / "s"
+    monkeypatch.setattr("datasets_io.storage.orphans.is_running", lambda *who: False)
 
-    def looks(where, path):
-        found = real(where, path)
-        if not dies:  # right behind the first look
-            dies.append(1)
-            monkeypatch.setattr("datasets_io.storage.orphans.is_running", lambda *who: False)
-            halfway(files)
-        return found
+    class Looking(Files):
+        def list(self, prefix="", ending=""):
+            found = super().list(prefix, ending)
+            if ending:
+                killed_halfway(folder)
+            return found
 
-    def halfway(files):
-        with on(DiesRenaming(2)), suppress(Killed):
-            replace_together(files, {**NEW, "only-there.txt": b"new"})
-
-    monkeypatch.setattr(replace_module, "_read", looks)
-    replace_together(files, {"results.csv": b"newer"})
-    expected = {**NEW, "only-there.txt": b"new", "results.csv": b"newer", "mine.txt": b"the user's"}
-    assert dies and files_in(tmp_path) == expected
+    clean_up(Looking(str(tmp_path)))
+    clean_up(Files(str(tmp_path)))
+    assert files_in(folder) == {**NEW, "mine.txt": b"the user's"}
 
 
 class ObjectStore(Files):
