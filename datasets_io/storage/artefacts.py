@@ -5,6 +5,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -18,6 +19,7 @@ from datasets_io.storage.stored_result import checked_result
 
 RESULT_SCHEMA = 1  # of result.json; raise it when a reader of today would misread what is written
 RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
+TURNS = 3  # of a result where a damaged one stands, in whose place another process may be first
 SEAL = "sha256"
 NO_SEAL = "has no seal (results had none before version 0.1.0) and cannot be checked"
 _SEAL_LINE = re.compile(rb'\n "sha256": "([0-9a-f]{64})",(?=\n)')  # of the outermost object
@@ -136,8 +138,12 @@ def publish(
     about = {SCHEMA_VERSION: RESULT_SCHEMA, "files": entries, "recipe": recipe, "parents": dict(parents or {})}
     about["software"] = software()
     text = seal({**result, **about})
-    written = files.write_once(f"{folder}/{RESULT}", text)
-    if not written and not _stands(files, folder, entries):
+    written = False
+    for _ in range(TURNS):
+        written = files.write_once(f"{folder}/{RESULT}", text)
+        if written or _stands(files, folder, entries):
+            break
+    else:
         files.write(f"{folder}/{RESULT}", text)
         written = True
     files.remove(f"{folder}/{FAILED}")
@@ -235,7 +241,26 @@ def quarantine(files: Files, folder: str) -> str | None:
         why = problems(files, folder)
     except FileNotFoundError:
         return None
-    return move_to_quarantine(files, folder, "; ".join(why)) if why else None
+    if not why:
+        return None
+    target = move_to_quarantine(files, folder, "; ".join(why))
+    return None if _was_renewed(files, folder, target) else target
+
+
+def _was_renewed(files: Files, folder: str, target: str) -> bool:
+    """Whether what was moved is not the damaged folder that was seen, so that it is back at its place.
+
+    While that one was read, another process has moved it, and has computed it again, or is about to.
+    """
+    moved = f"{target}/{folder.rpartition('/')[2]}"
+    with suppress(FileNotFoundError):  # no result yet
+        if damages(files, moved):
+            return False
+    if files.exists(folder):  # begun once more by now
+        return False
+    files.move(moved, folder)
+    files.remove(target)
+    return True
 
 
 def move_to_quarantine(files: Files, path: str, why: str) -> str:

@@ -14,7 +14,7 @@ import pyarrow.fs as pafs
 from datasets_io.storage.create_once import create_once
 from datasets_io.storage.disk import DISK, Data, WrongKind, _pieces
 from datasets_io.storage.local_listing import TEMPORARY, Entry, entries_below, names_below
-from datasets_io.storage.orphans import remove_orphans_below, remove_orphans_of
+from datasets_io.storage.orphans import orphans_below, orphans_of
 from datasets_io.storage.patience import patiently
 from datasets_io.storage.processes import started, this_machine
 from datasets_io.storage.secrets import remember_secrets, without_secrets
@@ -163,14 +163,17 @@ class Files(ReadFiles):
         A writer is dead when its process on this machine is, and in any case when its file is an hour old by the
         storage's own clock.
         """
-        return (
-            remove_orphans_below(self.full(prefix)) if self.is_local else 0
-        )  # an object store shows no unfinished one
+        found = self.orphans(prefix)
+        self.discard(found)
+        return len(found)
 
-    def remove_orphans_of(self, paths: Iterable[str]) -> None:
-        """As `remove_orphans`, of these files alone: other files of their folders may be anybody's."""
-        if self.is_local:
-            remove_orphans_of(map(self.full, paths))
+    def orphans(self, prefix: str = "") -> list[str]:
+        """What `remove_orphans` removes; an object store shows no unfinished file."""
+        return [self._below_root(path) for path in orphans_below(self.full(prefix))] if self.is_local else []
+
+    def orphans_of(self, paths: Iterable[str]) -> list[str]:
+        """As `orphans`, of these files alone: other files of their folders may be anybody's."""
+        return [self._below_root(path) for path in orphans_of(map(self.full, paths))] if self.is_local else []
 
     def stage(self, path: str, data: Data) -> str:
         """Write a file beside its place, safe on the disk, on a local storage; the path of what is to take its place.
@@ -179,24 +182,33 @@ class Files(ReadFiles):
         """
         if os.path.isdir(self.full(path)):
             raise WrongKind(errno.EISDIR, IN_THE_WAY, self.full(path))
-        staged = patiently(lambda: _temporary(self.full(path), data))
-        return staged.removeprefix(f"{self.root}/")
+        return self._below_root(patiently(lambda: _temporary(self.full(path), data)))
 
     def put_in_place(self, staged: Mapping[str, str]) -> None:
-        """Give what was staged its names, in an order; one that has its name already is passed over."""
+        """Give what was staged its names, in an order; one that has its name already is passed over.
+
+        So is one whose folder somebody has removed. Raises WrongKind where a folder has come in the way.
+        """
         for path, temporary in staged.items():
-            with suppress(FileNotFoundError):
-                patiently(partial(DISK.rename, self.full(temporary), self.full(path)))
-        self.sync(staged)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                try:
+                    patiently(partial(DISK.rename, self.full(temporary), self.full(path)))
+                except IsADirectoryError as error:
+                    raise WrongKind(error.errno, IN_THE_WAY, self.full(path)) from error
+        self.sync(path for path in staged if os.path.isdir(os.path.dirname(self.full(path))))
 
     def sync(self, paths: Iterable[str]) -> None:
         """Bring the names of local files to the disk."""
         for folder in sorted({os.path.dirname(self.full(path)) for path in paths}):
             patiently(partial(DISK.sync_folder, folder))
 
-    def discard(self, staged: str) -> None:
-        """Remove what was staged; that it cannot be removed is no error."""
-        _discard(self.full(staged))
+    def discard(self, staged: Iterable[str]) -> None:
+        """Remove what was staged, or orphans; that one cannot be removed is no error."""
+        for path in staged:
+            _discard(self.full(path))
+
+    def _below_root(self, full: str) -> str:
+        return full.removeprefix(f"{self.root}/")
 
     def move(self, path: str, target: str) -> None:
         """Move a file or a folder; nothing where it is gone. On an object store file by file, copies first."""

@@ -4,38 +4,39 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 
 from datasets_io.storage.local_listing import TEMPORARY
 from datasets_io.storage.processes import is_running, this_machine
 
 ORPHAN_SECONDS = 3600  # no write takes that long
-# The name's end is .tmp-<machine>-<process>.<its start>-<uuid>, once without the start.
-_OURS = re.compile(rf"(.*){re.escape(TEMPORARY)}[0-9a-f]{{8}}-\d+(\.\d*)?-[0-9a-f]{{32}}")
+# The name's end is .tmp-<machine>-<process>.<its start>-<uuid>, once without the start; of what take_name tries, -a too.
+_OURS = re.compile(rf"(.*){re.escape(TEMPORARY)}[0-9a-f]{{8}}-\d+(\.\d*)?-[0-9a-f]{{32}}(-[ab])?", re.DOTALL)
 
 
-def remove_orphans_below(folder: str) -> int:
-    """Remove those of a folder of ours and of all below it; how many there were."""
-    removed = 0
-    for place, _, names in os.walk(folder):
-        for path in (f"{place}/{name}" for name in names if TEMPORARY in name):
-            if _is_orphan(path):
-                Path(path).unlink(missing_ok=True)
-                removed += 1
-    return removed
+def orphans_below(folder: str) -> list[str]:
+    """Those of a folder of ours and of all below it."""
+    named = (f"{place}/{name}" for place, _, names in os.walk(folder) for name in names if TEMPORARY in name)
+    return [path for path in named if _is_orphan(path)]
 
 
-def remove_orphans_of(paths: Iterable[str]) -> None:
-    """Remove those of these files, where they have the form that our names have; nothing else in their folders."""
+def orphans_of(paths: Iterable[str]) -> list[str]:
+    """Those of these files, where they have the form that our names have; nothing else in their folders."""
+    found: list[str] = []
     names: dict[str, list[str]] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")
         names.setdefault(folder, []).append(name)
     for folder, written in names.items():
         for name in os.listdir(folder) if os.path.isdir(folder) else ():
-            found = _OURS.fullmatch(name)
-            if found and any(one.startswith(found[1]) for one in written) and _is_orphan(f"{folder}/{name}"):
-                Path(folder, name).unlink(missing_ok=True)
+            if any(is_temporary_of(name, one) for one in written) and _is_orphan(f"{folder}/{name}"):
+                found.append(f"{folder}/{name}")
+    return found
+
+
+def is_temporary_of(name: str, target: str) -> bool:
+    """Whether a file's name has the form of those under which a file of the name `target` is written."""
+    found = _OURS.fullmatch(name)
+    return found is not None and target.startswith(found[1])
 
 
 def storage_time(folder: str) -> float:

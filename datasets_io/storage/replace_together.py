@@ -6,19 +6,23 @@ finished by the next command, from the record. An object store has no renames: i
 are copied from it.
 """
 
+import errno
 import io
 import json
+import lzma
 import time
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 
+from datasets_io.storage.disk import WrongKind
 from datasets_io.storage.files import Files
-from datasets_io.storage.local_listing import TEMPORARY
+from datasets_io.storage.orphans import is_temporary_of
 
 RECORD = ".being-replaced"
 # On an object store two commands that copy from one record could overlap: the first one has so long to end.
 COPY_SECONDS = 60
+TURNS = 100  # of so many commands at once none was ever seen: a link that leads nowhere has the record's name
 Sleep = Callable[[float], None]
 
 
@@ -27,26 +31,39 @@ def replace_together(files: Files, contents: Mapping[str, bytes], sleep: Sleep =
 
     Raises OSError; then all are as they were, or, once the record stood, the next command makes all of them new.
     """
+    assert all(map(_is_within, contents)), f"one of {sorted(contents)} would be no file of the folder"
+    # Of commands that were killed. Found first: one that is dead had its record before, which may need them.
+    left = files.orphans_of(contents)
     finish_replacing(files, sleep=sleep)
-    files.remove_orphans_of(contents)  # of commands that were killed before they had a record
+    files.discard(left)
     staged: dict[str, str] = {}
     record = b""
     try:
         if files.is_local:
             for path, data in contents.items():
                 staged[path] = files.stage(path, data)
+            for path, temporary in staged.items():
+                if not files.exists(temporary):  # another machine took this process, which stood still, for dead
+                    staged[path] = files.stage(path, contents[path])
             files.sync(staged)
             record = json.dumps(staged).encode()
         else:
             record = _packed(contents)
-        while not files.write_once(RECORD, record):
-            finish_replacing(files, sleep=sleep)  # another command's, of the same moment
+        _begin(files, record, sleep)
     except BaseException:
         if not record or _read(files, RECORD) != record:
-            for temporary in staged.values():
-                files.discard(temporary)
+            files.discard(staged.values())
         raise
     _put(files, "", record)
+
+
+def _begin(files: Files, record: bytes, sleep: Sleep) -> None:
+    """Make the record, after other commands of the same moment. Raises WrongKind for what is no command's."""
+    for _ in range(TURNS):
+        if files.write_once(RECORD, record):
+            return
+        finish_replacing(files, sleep=sleep)
+    raise WrongKind(errno.EEXIST, "something stands where a record of this command belongs", files.full(RECORD))
 
 
 def finish_replacing(files: Files, folder: str = "", sleep: Sleep = time.sleep) -> bool:
@@ -91,13 +108,22 @@ def _staged(record: bytes) -> dict[str, str]:
     """Path -> what is to take its place. Nothing of a record that is damaged, or that no command has written."""
     try:
         staged = json.loads(record)
-        ours = all(
-            temporary.rpartition("/")[0] == path.rpartition("/")[0] and TEMPORARY in temporary and ".." not in path
-            for path, temporary in staged.items()
-        )
+        ours = all(_is_staged(path, temporary) for path, temporary in staged.items())
     except (ValueError, AttributeError, TypeError, RecursionError):
         return {}
     return staged if ours else {}
+
+
+def _is_staged(path: str, temporary: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    beside, _, other = temporary.rpartition("/")
+    return _is_within(path) and folder == beside and is_temporary_of(other, name)
+
+
+def _is_within(path: str) -> bool:
+    """Whether it is a path below the folder, of names that a file may have."""
+    names = path.split("/")
+    return path.isprintable() and not {"", ".", ".."} & set(names)
 
 
 def _packed(contents: Mapping[str, bytes]) -> bytes:
@@ -112,6 +138,6 @@ def _unpacked(record: bytes) -> dict[str, bytes]:
     """As `_staged`: path -> bytes."""
     try:
         with zipfile.ZipFile(io.BytesIO(record)) as archive:
-            return {path: archive.read(path) for path in archive.namelist() if ".." not in path and path[0] != "/"}
-    except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError):
+            return {path: archive.read(path) for path in archive.namelist() if _is_within(path)}
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError):
         return {}

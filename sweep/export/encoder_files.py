@@ -29,6 +29,7 @@ from trainables.views.preprocessing import Preprocessing
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 PROCESSOR = "preprocessor_config.json"
 HEADS = "objective.safetensors"
+UNFINISHED = ".unfinished"  # what an export is until it is whole
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
         raise BadInput(f"encoder {run} is not finished in {data.store.shown}")
     if (file := file_in_the_way(folder)) is not None:
         raise BadInput(f"--to {folder}: {file} is a file; give a new folder")
-    if folder.exists() and any(folder.iterdir()):
+    if folder.is_symlink() and not folder.exists():
+        raise BadInput(f"--to {folder} is a link that leads nowhere: give a new folder")
+    if folder.exists() and any(file.name != UNFINISHED for file in folder.iterdir()):
         raise BadInput(f"{folder} is not empty: give a new folder, so that nothing in it is replaced")
     if str(run) in data.damage:
         raise BadInput(f"encoder {run} is damaged: {data.damage[str(run)].sentence}")
@@ -101,7 +104,7 @@ def _make_folder(folder: Path, contents: dict[str, bytes]) -> None:
 
     Not by `Files`: what is exported is for others, readable as the user's umask says.
     """
-    unfinished = folder.absolute().with_name(f".{folder.absolute().name}.unfinished")
+    unfinished, stays = _unfinished(folder)
     shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
     unfinished.mkdir(parents=True)
     try:
@@ -110,13 +113,25 @@ def _make_folder(folder: Path, contents: dict[str, bytes]) -> None:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-        if folder.is_mount() or folder.is_symlink():  # an empty one, which no folder can replace
+        if stays:
             for name in contents:
                 (unfinished / name).rename(folder / name)
         else:
             unfinished.replace(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _unfinished(folder: Path) -> tuple[Path, bool]:
+    """Where the files are written first; and whether the folder stays, since none can replace it.
+
+    So it is where another file system is mounted, such as a container's volume, or behind a link to a folder. Then
+    they are written in it, as renames lead to no other file system.
+    """
+    if folder.is_dir() and (folder.is_mount() or folder.is_symlink()):  # `.` is taken for a mount, and stays too
+        return folder / UNFINISHED, True
+    place = folder.absolute()
+    return place.with_name(f".{place.name}{UNFINISHED}"), False
 
 
 def _as_json(value: dict[str, Any]) -> bytes:

@@ -57,7 +57,7 @@ def supersede(store: Store, cell: Cell) -> Redo:
     # The copy comes first: wherever this process may be killed, one of the two is there.
     if before is not None:
         store.files.write(_kept(cell), store.files.read(f"{folder}/{RESULT}"))
-    store.files.remove(f"{folder}/{RESULT}")
+        store.files.remove(f"{folder}/{RESULT}")  # and not where there was none: another driver may have made one since
     return Redo(cell, before)
 
 
@@ -108,9 +108,13 @@ def restore_interrupted(store: Store, lease: Lease) -> tuple[list[str], dict[str
 def _bring_back(store: Store, name: str, path: str) -> bool:
     """The result of a cell from its copy, which goes; whether it is brought back, since no whole one was there."""
     result = f"{CELLS}/{name}/{RESULT}"
+    try:
+        copy = store.files.read(path)
+    except FileNotFoundError:  # since it was listed, the command that computed the cell again has come to its end
+        return False
     if _is_damaged(store, name):
         move_to_quarantine(store.files, result, "damaged while it was computed again")
-    brought_back = store.files.write_once(result, store.files.read(path))
+    brought_back = store.files.write_once(result, copy)
     store.files.remove(path)
     return brought_back
 

@@ -3,7 +3,10 @@
 from datasets_io.storage.files import Files
 from datasets_io.storage.replace_together import RECORD, finish_replacing
 from sweep.store.lease import LEASES, Lease
-from sweep.store.store import CELLS, ENCODERS, REPORTS
+from sweep.store.store import CELLS, ENCODERS, REPORTS, SUPERSEDED, TRAINING_FREE
+
+# By commands that end here; a build looks after its own folder, and what is in quarantine stays as it came.
+WRITTEN = (ENCODERS, CELLS, REPORTS, TRAINING_FREE, SUPERSEDED, LEASES)
 
 
 def clean_up(files: Files) -> None:
@@ -14,7 +17,8 @@ def clean_up(files: Files) -> None:
     if files.list(LEASES):
         with Lease(files) as lease:
             lease.living()  # reading the leases removes those that have expired
-    for path in files.list(REPORTS, f"/{RECORD}"):  # first: what is to take its place is no leftover
+    # Found first: of a writer that is dead by now the record, if there is one, is read next.
+    left = [path for folder in WRITTEN for path in files.orphans(folder)]
+    for path in files.list(REPORTS, f"/{RECORD}"):  # what is to take its place is no leftover
         finish_replacing(files, path.removesuffix(f"/{RECORD}"))
-    for folder in (ENCODERS, CELLS, REPORTS, LEASES):
-        files.remove_orphans(folder)
+    files.discard(left)

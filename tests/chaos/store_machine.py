@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from simulated import Fault
 from simulated_storage import simulated
 from store_model import ERRORS, ITEMS, PLAN, SILENT, Command, Storage, expected
@@ -56,6 +56,15 @@ class StoreMachine(RuleBasedStateMachine):
     def living(self, place: int) -> Command | None:
         command = self.places[place]
         return command if command is not None and command.process.is_there else None
+
+    @initialize(finished=st.booleans())
+    def find(self, finished: bool) -> None:
+        """What the first command finds: nothing, or all that a healthy one has finished before."""
+        if finished:
+            first = self.storage.begin("run", 0, 99_996)
+            self.world.advance(first.process, 3000)
+            self.storage.check()
+            assert first.code == 0, f"nothing is damaged, and a command ends with {first.code}"
 
     @rule(
         place=PLACES, machine=PLACES, number=ANY_ITEM,
@@ -152,7 +161,7 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             data[at % len(data)] ^= 1
             path.write_bytes(data[: len(data) // 2] if kind == "cut" else data)
-        self.storage.known[item.key].damaged = True
+        self.storage.known[item.key].damaged, self.storage.known[item.key].shows = True, kind != "flip"
         self.storage.states[item.key] = self.storage.state(item)
 
     @rule()
@@ -176,7 +185,8 @@ class StoreMachine(RuleBasedStateMachine):
         """Promise 6: a command that says that all is there is right."""
         self.storage.check()
         if command.code == 0 and command.alone:  # another one may redo what this one has read, or find it damaged
-            for item in ITEMS:
+            # A redo has done its part of the plan: encoders of other cells are not asked for.
+            for item in PLAN.cells if command.redo is not None else ITEMS:
                 known, kept = self.storage.known[item.key], self.storage.states[item.key][1]
                 there = self.storage.is_whole(item) or known.damaged or kept is not None
                 failed = item not in PLAN.cells and self.storage.has_failed(item)
@@ -196,6 +206,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert first.process.main.ended, "a command waits for what nobody computes"
         assert failed or first.code == 0, f"nothing has failed, and a command ends with {first.code}"
         self.storage.check()
+        for item in ITEMS:
+            known = self.storage.known[item.key]
+            assert not (known.damaged and known.shows), f"{item}: its damage shows, and stays where it is"
         before = {item.key for item in ITEMS if self.storage.is_whole(item)}
         last = self.storage.begin("retry", 0, 99_998)
         self.world.advance(last.process, 3000)

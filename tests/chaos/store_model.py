@@ -123,11 +123,13 @@ class Known:
     """What the model holds of one item.
 
     stands: digest of the result that was seen whole; None before there was one, and once it was damaged from outside.
-    damaged: whether somebody has damaged what lies there, which nobody has put away since.
+    damaged: whether somebody has damaged what lies there, which nobody has put away since. shows: whether a seal or a
+    size tells, so that a command without --retry-failed must see it.
     """
 
     stands: str | None = None
     damaged: bool = False
+    shows: bool = False
 
 
 @dataclass
@@ -205,6 +207,7 @@ class Storage:
     ) -> None:
         known, (result, kept) = self.known[item.key], now
         digest = result.digest if result else None
+        quarantined = [p for p in (self.root / "quarantine").glob("*") if self.place(item).name[:60] in p.name]
         if result is not None and digest is None:
             assert known.damaged, f"{item}: what stands as its result is not whole, and nobody has damaged it"
         if digest is not None:
@@ -212,19 +215,15 @@ class Storage:
             within = any(one.redo == item and one.process.calls > one.calls for one in self.commands)
             redone = within or before[1] is not None or kept is not None
             if known.stands is not None and digest != known.stands:
-                # A damaged one may go to quarantine and be computed anew within one step, too.
-                replaced = redone or (known.damaged and self._is_in_quarantine(item))
-                assert replaced, f"{item}: its result was replaced by another one"
+                # Within one step what was damaged may be put away, and computed anew with other content.
+                assert redone or (known.damaged and quarantined), f"{item}: its result was replaced by another one"
             known.stands, known.damaged = digest, False
         elif known.stands is not None and not known.damaged:
             there = kept is not None and kept.digest == known.stands
             assert there, f"{item}: its result is lost"
         if known.damaged and result is None and kept is None:
-            assert self._is_in_quarantine(item), f"{item}: a damaged result went away and is not in quarantine"
+            assert quarantined, f"{item}: a damaged result went away and is not in quarantine"
             known.stands, known.damaged = None, False
-
-    def _is_in_quarantine(self, item: Item) -> bool:
-        return any(self.place(item).name[:60] in p.name for p in (self.root / "quarantine").glob("*"))
 
     # -- commands ----------------------------------------------------------------------------------------
 

@@ -290,6 +290,41 @@ def test_a_planted_bug_is_noticed(bug, monkeypatch):
         check()
 
 
+def test_what_was_computed_again_while_its_damage_was_read_stays(tmp_path, monkeypatch):
+    """Of two processes that find one folder damaged the slower one moves what the faster one has made since."""
+    files = Files(str(tmp_path))
+    store_checks.publish(files)
+    next((tmp_path / FOLDER).glob("a.*")).write_bytes(b"changed")
+    real = artefacts.move_to_quarantine
+
+    def slower(*what):
+        monkeypatch.undo()
+        assert artefacts.quarantine(files, FOLDER) is not None
+        store_checks.publish(files)
+        return real(*what)
+
+    monkeypatch.setattr(artefacts, "move_to_quarantine", slower)
+    assert artefacts.quarantine(files, FOLDER) is None and store_checks.assert_whole_or_open(files)
+    assert len([path for path in files.list(artefacts.QUARANTINE) if path.endswith("why.json")]) == 1
+
+
+def test_in_place_of_a_damaged_result_the_first_write_wins_too(tmp_path, monkeypatch):
+    files = Files(str(tmp_path))
+    files.write(f"{FOLDER}/result.json", b"{")
+    real = artefacts._stands
+
+    def then_another(*what):
+        found = real(*what)  # puts the damaged one into quarantine
+        monkeypatch.undo()
+        artefacts.publish(files, FOLDER, {"a.bin": b"other"}, {"macro_auroc": 0.1})
+        return found
+
+    monkeypatch.setattr(artefacts, "_stands", then_another)
+    with pytest.raises(artefacts.ConflictingResult):
+        store_checks.publish(files)
+    assert artefacts.open_artefacts(files, FOLDER).result["macro_auroc"] == 0.1
+
+
 def test_a_full_disk_is_named_and_leaves_the_store_whole(tmp_path):
     """ENOSPC from the first byte on: the error comes through, nothing half-written stays."""
 

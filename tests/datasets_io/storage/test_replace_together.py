@@ -1,7 +1,9 @@
 """Files that belong together are all of one state, whatever fails or is killed meanwhile."""
 
 import errno
+import json
 import os
+import shutil
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +15,7 @@ from store_checks import on
 from datasets_io.storage.disk import Disk, WrongKind
 from datasets_io.storage.files import TEMPORARY, Files
 from datasets_io.storage.replace_together import RECORD, finish_replacing, replace_together
+from sweep.store.cleanup import clean_up
 
 OLD = {name: b"old" for name in ("results.csv", "report.html", "figures/a.svg")}
 NEW = {**{name: b"new" for name in OLD}, "figures/b.svg": b"new"}
@@ -126,12 +129,112 @@ def test_a_folder_in_the_way_is_named_and_nothing_has_changed(tmp_path):
     assert files_in(tmp_path) == {**OLD, "mine.txt": b"the user's"}
 
 
-@pytest.mark.parametrize("record", [b"", b"{", b"[]", b'{"a": 1}', b'{"../x": "../y.tmp-1"}', b'{"a": "mine.txt"}'])
+ENDING = ".tmp-0123abcd-1.2-0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"", b"{", b"[]", b'{"a": 1}', b'{"a": "mine.txt"}', b'{"report.html": "results.csv.tmp-draft"}',
+        *(
+            json.dumps({path: f"{path}{ENDING}"}).encode()
+            for path in ("../x", "/etc/x", "a\0", "\ud800", "", "a//b", "./a")
+        ),
+    ],
+)  # fmt: skip
 def test_a_record_that_no_command_has_written_moves_nothing(tmp_path, record):
     files = begun(tmp_path)
     files.write(RECORD, record)
     assert finish_replacing(files)
     assert files_in(tmp_path) == {**OLD, "mine.txt": b"the user's"}
+
+
+class DiesRenaming(Disk):
+    """Is killed as it is to rename its n-th file: behind the record, and the renames before."""
+
+    def __init__(self, number: int):
+        self.left = number
+
+    def rename(self, path, target):
+        self.left -= 1
+        if not self.left:
+            raise Killed
+        super().rename(path, target)
+
+
+def killed_halfway(folder: Path) -> Files:
+    files = begun(folder)
+    with on(DiesRenaming(len(NEW))), suppress(Killed):
+        replace_together(files, NEW)
+    assert (folder / RECORD).exists() and not (folder / "figures/b.svg").exists()
+    return files
+
+
+def test_a_folder_that_was_removed_meanwhile_stops_no_later_command(tmp_path):
+    files = killed_halfway(tmp_path)
+    shutil.rmtree(tmp_path / "figures")
+    assert finish_replacing(files) and not (tmp_path / RECORD).exists()
+    replace_together(files, NEW)
+    assert files_in(tmp_path) == {**NEW, "mine.txt": b"the user's"}
+
+
+def test_a_folder_that_came_in_the_way_meanwhile_is_named_and_moved_away_by_a_person(tmp_path):
+    files = killed_halfway(tmp_path)
+    (tmp_path / "figures/b.svg").mkdir()
+    with pytest.raises(WrongKind, match="folder stands where a file belongs"):
+        finish_replacing(files)
+    (tmp_path / "figures/b.svg").rmdir()
+    assert finish_replacing(files) and files_in(tmp_path) == {**NEW, "mine.txt": b"the user's"}
+
+
+def test_a_link_that_leads_nowhere_in_place_of_the_record_is_an_error_and_no_wait_for_ever(tmp_path):
+    files = begun(tmp_path)
+    (tmp_path / RECORD).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(WrongKind, match="something stands where a record of this command belongs"):
+        replace_together(files, NEW)
+    assert files_in(tmp_path) == {**OLD, "mine.txt": b"the user's"}
+    assert [path.name for path in tmp_path.rglob("*") if TEMPORARY in path.name] == ["results.csv.tmp-draft"]
+
+
+def test_names_with_two_points_are_names(tmp_path):
+    replace_together(Files(str(tmp_path)), {"a..b.svg": b"1"})
+    assert files_in(tmp_path) == {"a..b.svg": b"1"}
+
+
+def test_a_command_taken_for_dead_before_its_record_writes_its_files_again(tmp_path):
+    """It stood still for an hour; another machine has removed what it had written."""
+    files = begun(tmp_path)
+
+    class Removing(Disk):
+        removed = False
+
+        def create(self, path, data):
+            if "b.svg" in path and not Removing.removed:  # the last one to be staged
+                Removing.removed = True
+                for found in tmp_path.rglob(f"*{TEMPORARY}*-*"):
+                    found.unlink()
+            super().create(path, data)
+
+    with on(Removing()):
+        replace_together(files, NEW)
+    assert Removing.removed and files_in(tmp_path) == {**NEW, "mine.txt": b"the user's"}
+
+
+def test_what_is_killed_between_two_looks_of_a_tidying_command_is_finished_and_not_removed(tmp_path, monkeypatch):
+    """There was no record when that one looked; as it removes what dead writers left, the writer is dead."""
+    folder = tmp_path / "reports" / "s"
+    monkeypatch.setattr("datasets_io.storage.orphans.is_running", lambda *who: False)
+
+    class Looking(Files):
+        def list(self, prefix="", ending=""):
+            found = super().list(prefix, ending)
+            if ending:
+                killed_halfway(folder)
+            return found
+
+    clean_up(Looking(str(tmp_path)))
+    clean_up(Files(str(tmp_path)))
+    assert files_in(folder) == {**NEW, "mine.txt": b"the user's"}
 
 
 class ObjectStore(Files):

@@ -116,6 +116,30 @@ def test_an_error_of_a_disk_is_no_lack_of_hard_links(files, number):
     assert error.value.errno == number and names(storage) == []
 
 
+def test_a_disk_on_which_nothing_can_be_made_says_nothing_of_hard_links(files, tmp_path):
+    """A look and a rename would give the name, and a later one would stand."""
+
+    class Failing(Disk):
+        linking = False
+
+        def link(self, path, target):
+            self.linking = True
+            raise refuse(errno.EIO)
+
+        def create(self, path, data):
+            if self.linking:
+                raise refuse(errno.EIO)
+            super().create(path, data)
+
+        def rename_new(self, path, target):
+            raise refuse(errno.EIO)
+
+    storage = files(Failing())
+    with pytest.raises(OSError) as error:
+        storage.write_once("a.json", b"mine")
+    assert error.value.errno == errno.EIO and names(storage) == []
+
+
 def keeps_what_is_open(monkeypatch, name: str) -> None:
     """As NFS and FUSE do: a file that is open somewhere gets a hidden name, and its folder cannot be removed."""
 

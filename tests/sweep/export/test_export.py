@@ -1,7 +1,10 @@
 """Do timm and transformers load what is exported, with the same features; does the card have the encoder's numbers?"""
 
 import json
+import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModel, ViTConfig, ViTMAEConfig, ViTMAEModel, ViTModel
 
-from sweep.export.encoder_files import export_encoder, find_encoder
+from sweep.export.encoder_files import UNFINISHED, _make_folder, export_encoder, find_encoder
 from sweep.export.preprocessing_files import timm_fields, transformers_fields
 from sweep.statistics.summary import summarise
 from sweep.store.snapshot import Origin, Snapshot
@@ -144,6 +147,28 @@ def test_what_cannot_be_exported_is_said(data, tmp_path):
     with pytest.raises(BadInput, match="is not empty"):
         export_encoder(data, find_encoder(data, "own"), tmp_path / "used")
     assert [path.name for path in (tmp_path / "used").iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_folder_that_must_stay_gets_the_files_written_in_it(tmp_path, killed):
+    """A container's volume, or a link to another disk: no rename leads there, and none can replace it."""
+    elsewhere = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else tmp_path))
+    try:
+        (tmp_path / "out").symlink_to(elsewhere)
+        if killed:
+            (elsewhere / UNFINISHED).mkdir()
+        _make_folder(tmp_path / "out", {"a": b"1", "b": b"2"})
+        assert {path.name: path.read_bytes() for path in elsewhere.iterdir()} == {"a": b"1", "b": b"2"}
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    finally:
+        shutil.rmtree(elsewhere)
+
+
+def test_a_link_that_leads_nowhere_is_no_place_for_an_export(data, tmp_path):
+    (tmp_path / "out").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BadInput, match="is a link that leads nowhere"):
+        export_encoder(data, find_encoder(data, "own"), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,16 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from made_up_study import plan_of, small
 
 from datasets_io.storage.artefacts import publish, record_failure
+from datasets_io.storage.local_listing import TEMPORARY
+from datasets_io.storage.processes import this_machine
 from sweep.run.redo import claim_of, find_cell, part_of, restore_interrupted, settle, supersede
+from sweep.store.cleanup import clean_up
 from sweep.store.lease import HOLDING, LEASES, Holder, Lease
 from sweep.store.store import Store
 from trainables.registry import PROTOCOLS
@@ -102,6 +106,46 @@ def test_killed_behind_the_new_result_the_new_one_stands(store):
     finish(store, b"q", 0.7)
     assert restored(store) == [] and store.open(CELL).result["macro_auroc"] == 0.7
     assert store.files.list("superseded") == []
+
+
+def test_a_result_that_another_driver_makes_as_the_redo_begins_stays(store, monkeypatch):
+    """There was none when the redo looked; nothing is kept of it, so nothing may be removed."""
+    real = type(store).open
+
+    def looks(self, cell):
+        try:
+            return real(self, cell)
+        except FileNotFoundError:
+            monkeypatch.undo()
+            finish(store)
+            raise
+
+    monkeypatch.setattr(type(store), "open", looks)
+    redo = supersede(store, CELL)
+    assert redo.before is None and store.open(CELL).result["macro_auroc"] == 0.8
+
+
+def test_a_redo_that_ends_as_the_next_command_begins_is_left_alone(store, monkeypatch):
+    finish(store)
+    redo = supersede(store, CELL)
+    finish(store, b"q", 0.7)
+    real = Lease.claim
+
+    def later(self, wanted):
+        settle(store, redo)
+        return real(self, wanted)
+
+    monkeypatch.setattr(Lease, "claim", later)
+    assert restored(store) == [] and store.open(CELL).result["macro_auroc"] == 0.7
+
+
+@pytest.mark.parametrize("kind", ["encoders", "cells", "reports/s", "training_free", "superseded", "leases"])
+def test_unfinished_files_of_killed_commands_are_removed_wherever_they_were_written(store, kind):
+    dead = f"{store.files.root}/{kind}/x/y.json{TEMPORARY}{this_machine()}-{2**22 + 1}.1-{'0' * 32}"
+    store.files.write(f"{kind}/x/y.json", b"{}")
+    Path(dead).write_bytes(b"half")
+    clean_up(store.files)
+    assert not Path(dead).exists() and (kind == "leases" or store.files.exists(f"{kind}/x/y.json"))
 
 
 def test_a_damaged_new_result_does_not_cost_the_earlier_one(store):

@@ -24,8 +24,8 @@ from sweep.store.store import ReadStore, Store
 
 ROOT = Path(__file__).resolve().parents[3]
 WRITING = (
-    "write", "write_once", "move", "remove", "remove_orphans", "remove_orphans_of", "stage", "put_in_place", "sync",
-    "discard",
+    "write", "write_once", "move", "remove", "remove_orphans", "orphans", "orphans_of", "stage", "put_in_place",
+    "sync", "discard",
 )  # fmt: skip
 
 
