@@ -43,7 +43,7 @@ from datasets_io.build.side_tables import (
 )
 from datasets_io.build.spec import BuildSpec, identity_of, options_of, order_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
-from datasets_io.local_ray import ensure_token, obstacle
+from datasets_io.local_ray import ensure_token, obstacle, unanswered
 from datasets_io.pixels.grey import PixelSpec
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources.registry import get_source
@@ -223,15 +223,20 @@ def _run_here(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], No
 
 
 def _ray_ready(start: bool) -> bool:
-    """Whether this process is connected to Ray; in the command, it is by now."""
+    """Whether this process is connected to Ray; in the command, it is by now.
+
+    Raises ValueError where the cluster that RAY_ADDRESS names does not answer.
+    """
     loaded = sys.modules.get("ray")
     if loaded is not None and loaded.is_initialized():
         return True
     if start:
+        if (named := os.environ.get("RAY_ADDRESS")) and (why_not := unanswered(named)) is not None:
+            raise ValueError(why_not)
         import ray  # it takes a second to import, which a small archive need not pay
 
         # "local" is a Ray of this command's own; None joins the one that RAY_ADDRESS names.
-        address = None if os.environ.get("RAY_ADDRESS") else "local"
+        address = None if named else "local"
         if address:
             if obstacle() is not None:
                 return False  # several processes of this one's own make the same corpus

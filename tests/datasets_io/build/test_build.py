@@ -109,6 +109,13 @@ def test_ray_makes_the_same_bytes(make_csv_archive, tmp_path, monkeypatch, local
     assert seen[0] == (0, 60) and seen[-1] == (60, 60) and len(seen) > 3
 
 
+def test_a_cluster_that_does_not_answer_is_a_sentence_at_once(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # neither connected nor asked for
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(ValueError, match=r"RAY_ADDRESS is 127\.0\.0\.1:1, and nothing answers there"):
+        build_module._ray_ready(True)
+
+
 def test_a_complete_corpus_is_returned_at_once(make_csv_archive, tmp_path):
     raw = make_csv_archive(6)
     files = Files(str(tmp_path / "storage"))
