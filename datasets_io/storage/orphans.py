@@ -9,7 +9,7 @@ from datasets_io.storage.local_listing import TEMPORARY
 from datasets_io.storage.processes import is_running, this_machine
 
 ORPHAN_SECONDS = 3600  # no write takes that long
-# It ends in .tmp-<machine>-<process>.<its start>-<uuid>, once without the start; of what take_name tries, -a or -b too.
+# The name's end is .tmp-<machine>-<process>.<its start>-<uuid>, once without the start; -a where take_name tries.
 _OURS = re.compile(rf"(.*){re.escape(TEMPORARY)}[0-9a-f]{{8}}-\d+(\.\d*)?-[0-9a-f]{{32}}(-[ab])?", re.DOTALL)
 
 

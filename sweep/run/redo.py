@@ -1,5 +1,7 @@
 """How is one cell computed again: its result is superseded, compared with the new one, or restored."""
 
+import re
+import uuid
 from dataclasses import dataclass
 
 from datasets_io.storage.artefacts import RESULT, Artefacts, CorruptArtefact, move_to_quarantine, open_artefacts
@@ -8,13 +10,21 @@ from sweep.store.store import CELLS, SUPERSEDED, Store
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import Plan, starts_from
 
+# superseded/<name of the cell's folder>.<of one command>.json, once without what is of the command.
+_COPY = re.compile(rf"{SUPERSEDED}/([^/]+-[0-9a-f]{{12}})(?:\.[0-9a-f]{{8}})?\.json")
+
 
 @dataclass(frozen=True)
 class Redo:
-    """A cell that is to be computed again. before: its earlier result; None where there was none that is whole."""
+    """A cell that is to be computed again.
+
+    before: its earlier result; None where there was none that is whole. kept: where its copy lies, which is this
+    command's alone: another one, that took it for dead, may compute the cell again as well.
+    """
 
     cell: Cell
     before: Artefacts | None
+    kept: str
 
 
 def find_cell(plan: Plan, key: str) -> Cell:
@@ -46,6 +56,7 @@ def supersede(store: Store, cell: Cell) -> Redo:
     Hold `claim_of` this cell meanwhile, so that no other driver brings the earlier result back.
     """
     folder = store.folder(cell)
+    kept = f"{SUPERSEDED}/{folder.removeprefix(f'{CELLS}/')}.{uuid.uuid4().hex[:8]}.json"
     store.forget_failure(cell)
     try:
         before = store.open(cell)
@@ -56,9 +67,9 @@ def supersede(store: Store, cell: Cell) -> Redo:
         move_to_quarantine(store.files, folder, error.what)
     # The copy comes first: wherever this process may be killed, one of the two is there.
     if before is not None:
-        store.files.write(_kept(cell), store.files.read(f"{folder}/{RESULT}"))
+        store.files.write(kept, store.files.read(f"{folder}/{RESULT}"))
         store.files.remove(f"{folder}/{RESULT}")  # and not where there was none: another driver may have made one since
-    return Redo(cell, before)
+    return Redo(cell, before, kept)
 
 
 def settle(store: Store, redo: Redo) -> list[str]:
@@ -67,7 +78,7 @@ def settle(store: Store, redo: Redo) -> list[str]:
         after = store.open(redo.cell)
     except (FileNotFoundError, CorruptArtefact):
         return _restore(store, redo)
-    store.files.remove(_kept(redo.cell))
+    store.files.remove(redo.kept)
     if redo.before is None:
         return [f"{redo.cell}: computed; there was no earlier result"]
     old, new = redo.before.result.get("macro_auroc"), after.result.get("macro_auroc")
@@ -93,12 +104,12 @@ def restore_interrupted(store: Store, lease: Lease) -> tuple[list[str], dict[str
     lease: of this driver, which holds nothing yet. Second, key of a cell whose earlier result still lies aside -> the
     driver that computes it again, or that did and is not known to have ended: nobody else begins such a cell.
     """
-    kept = {path.removeprefix(f"{SUPERSEDED}/").removesuffix(".json"): path for path in store.files.list(SUPERSEDED)}
+    kept = {path: found[1] for path in store.files.list(SUPERSEDED) if (found := _COPY.fullmatch(path))}
     if not kept:
         return [], {}
     said = []
-    free, held = lease.claim({claim_of(name) for name in kept})
-    for name, path in kept.items():
+    free, held = lease.claim({claim_of(name) for name in kept.values()})
+    for path, name in kept.items():
         if claim_of(name) in free and _bring_back(store, name, path):
             said.append(f"{name}: computing it again was cut off; its earlier result stands")
     lease.keep(())
@@ -134,15 +145,11 @@ def claim_of(folder: str) -> str:
     return f"again:{folder}"
 
 
-def _kept(cell: Cell) -> str:
-    return f"{SUPERSEDED}/{Store.folder(cell).removeprefix(f'{CELLS}/')}.json"
-
-
 def _restore(store: Store, redo: Redo) -> list[str]:
     failure = store.failure(redo.cell)
     why = f": {failure['error']}" if failure else ""
     if redo.before is None:
         return [f"{redo.cell}: not computed{why}"]
     store.forget_failure(redo.cell)
-    _bring_back(store, store.folder(redo.cell).removeprefix(f"{CELLS}/"), _kept(redo.cell))
+    _bring_back(store, store.folder(redo.cell).removeprefix(f"{CELLS}/"), redo.kept)
     return [f"{redo.cell}: not computed again{why}; its earlier result stands"]

@@ -5,9 +5,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datasets_io.fingerprint import canonical_json
+from datasets_io.storage.stored_result import Share, first_problem
 from sweep.store.report_folder import ReportFolder
 from sweep.store.store import Store
 
@@ -71,11 +74,14 @@ class TrialStore:
     """The trials of one search. Only the driver writes; what it has written it finds again after any stop."""
 
     def __init__(self, store: Store, study: str, search: str) -> None:
-        """Read the trials that are there. study, search: names, which give the folder reports/<study>/<search>."""
+        """Read the trials that are there. study, search: names, which give the folder reports/<study>/<search>.
+
+        Raises ValueError that names a trial's file which is damaged.
+        """
         self.store, self.study, self.search = store, study, search
         self.trials: dict[str, Trial] = {}
-        for path in store.files.list(self.path("trials")):
-            trial = _from_json(json.loads(store.files.read(path)))
+        for path in store.files.list(self.path("trials"), ".json"):
+            trial = _read(store.files.read(path), path)
             self.trials[trial.id] = trial
 
     def of(self, values: Mapping[str, float]) -> Trial | None:
@@ -139,6 +145,28 @@ class TrialStore:
         return trial
 
 
-def _from_json(content: dict[str, Any]) -> Trial:
-    rungs = tuple((epoch, auroc) for epoch, auroc in content["rungs"])  # JSON has lists only
-    return Trial(**{**content, "state": TrialState(content["state"]), "rungs": rungs})
+class _Stored(BaseModel):
+    """A trial's file; fields that a later version adds are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+    number: Annotated[int, Field(ge=0, strict=True)]
+    values: dict[str, int | Annotated[float, Field(allow_inf_nan=False)]]
+    folder: Annotated[str, Field(strict=True)]
+    state: TrialState
+    rungs: tuple[tuple[Annotated[int, Field(ge=0)], Share], ...]
+    value: Share | None
+    error: str | None
+
+
+def _read(data: bytes, path: str) -> Trial:
+    try:
+        stored = _Stored.model_validate(json.loads(data))
+        if stored.state == TrialState.DONE and stored.value is None:
+            raise ValueError("it is done and has no value")
+        trial = Trial(**dict(stored))
+        if f"{trial.id}.json" != path.rpartition("/")[2]:
+            raise ValueError("its values are those of another trial")
+        return trial
+    except (ValueError, RecursionError) as error:
+        why = first_problem(error) if isinstance(error, ValidationError) else error
+        raise ValueError(f"{path} is damaged ({why}): move it away, and its trial is begun anew") from error

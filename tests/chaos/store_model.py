@@ -172,12 +172,15 @@ class Storage:
     def place(self, item: Item) -> Path:
         return self.root / ReadStore.folder(item)
 
-    def kept(self, item: Item) -> Path:
-        return self.root / "superseded" / f"{self.place(item).name}.json"
+    def kept(self, item: Item) -> list[Path]:
+        return sorted((self.root / "superseded").glob(f"{self.place(item).name}.????????.json"))
 
     def state(self, item: Item) -> tuple[Found | None, Found | None]:
         place = self.place(item)
-        return look(place / "result.json", place), look(self.kept(item), place)
+        copies = [found for path in self.kept(item) if (found := look(path, place)) is not None]
+        # Of two commands that compute it again both have one: that of the result that stands counts.
+        copies.sort(key=lambda found: found.digest is None or found.digest != self.known[item.key].stands)
+        return look(place / "result.json", place), copies[0] if copies else None
 
     def is_whole(self, item: Item) -> bool:
         found = self.states[item.key][0]

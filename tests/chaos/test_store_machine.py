@@ -48,7 +48,7 @@ def test_ten_thousand_steps_of_another_order_each_time(times):
 
 def keeps_no_copy(store, cell, original=sweep.run.redo.supersede):
     redo = original(store, cell)
-    store.files.remove(sweep.run.redo._kept(cell))
+    store.files.remove(redo.kept)
     return redo
 
 

@@ -125,6 +125,38 @@ def test_a_result_that_another_driver_makes_as_the_redo_begins_stays(store, monk
     assert redo.before is None and store.open(CELL).result["macro_auroc"] == 0.8
 
 
+def test_of_two_commands_that_compute_it_again_the_first_ends_and_the_other_is_killed(store, monkeypatch):
+    """The first was silent for so long that the second took it for dead."""
+    finish(store)
+    before = store.open(CELL).result
+    first = supersede(store, CELL)
+    assert len(restored(store)) == 1
+    real = type(store.files).remove
+
+    def late(self, path):
+        if path.endswith("/result.json"):
+            monkeypatch.undo()
+            settle(store, first)
+        real(self, path)
+
+    monkeypatch.setattr(type(store.files), "remove", late)
+    supersede(store, CELL)
+    assert len(restored(store)) == 1 and store.open(CELL).result == before
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "notes.json", "a/b.json"])
+def test_what_no_command_has_kept_is_left_alone(store, name):
+    store.files.write(f"superseded/{name}", b"mine")
+    assert restored(store) == [] and store.files.list() == [f"superseded/{name}"]
+
+
+def test_a_copy_under_the_name_of_earlier_versions_is_brought_back(store):
+    finish(store)
+    before, redo = store.open(CELL).result, supersede(store, CELL)
+    store.files.move(redo.kept, f"{redo.kept.rpartition('.json')[0].rpartition('.')[0]}.json")
+    assert len(restored(store)) == 1 and store.open(CELL).result == before
+
+
 def test_a_redo_that_ends_as_the_next_command_begins_is_left_alone(store, monkeypatch):
     finish(store)
     redo = supersede(store, CELL)

@@ -1,5 +1,6 @@
 """Searches: which values, how they enter a study, what is remembered, what Optuna and ASHA know after a stop."""
 
+import json
 import math
 import runpy
 from dataclasses import replace
@@ -275,3 +276,32 @@ def test_the_table_and_the_figure_show_every_trial(trial_store):
     assert [trial["val_auroc"] for trial in drawing.numbers["trials"]] == [0.8, 0.5]
     assert drawing.svg.startswith("<svg") and drawing.png[:4] == b"\x89PNG"
     assert search_figure(*arguments).svg == drawing.svg
+
+
+def edited(data: bytes, **fields) -> bytes:
+    return json.dumps({**json.loads(data), **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: b"{", lambda data: b"[]", lambda data: b"[" * 100_000, lambda data: edited(data, value=7.5),
+        lambda data: edited(data, rungs=[[1]]), lambda data: edited(data, values={"lr": "x"}),
+        lambda data: edited(data, number="3"), lambda data: edited(data, state="done"),
+        lambda data: edited(data, values={"lr": 0.5}),
+    ],
+)  # fmt: skip
+def test_a_damaged_trial_is_one_sentence(trial_store, change):
+    trial = trial_store.begin({"lr": 0.1}, "encoders/x")
+    path = trial_store.path(f"trials/{trial.id}.json")
+    trial_store.store.files.write(path, change(trial_store.store.files.read(path)))
+    with pytest.raises(ValueError, match=rf"{path} is damaged \(.+\): move it away, and its trial is begun anew"):
+        TrialStore(trial_store.store, "demo", "tune-clip-abc")
+
+
+def test_files_of_others_and_fields_of_later_versions_stop_no_search(trial_store):
+    trial = trial_store.begin({"lr": 0.1}, "encoders/x")
+    path = trial_store.path(f"trials/{trial.id}.json")
+    trial_store.store.files.write(path, edited(trial_store.store.files.read(path), later=1))
+    trial_store.store.files.write(trial_store.path("trials/.DS_Store"), b"mine")
+    assert TrialStore(trial_store.store, "demo", "tune-clip-abc").in_order() == [trial]
