@@ -41,6 +41,13 @@ def aws_launcher() -> tuple[Callable[..., dict[str, Any]], type]:
     return _bootstrap_config, AWSNodeProvider
 
 
+def check_socket_path(path: str) -> None:
+    """Raise OSError for a path that is too long for a socket, as Ray does when it starts."""
+    from ray._private.utils import validate_socket_filepath
+
+    validate_socket_filepath(path)
+
+
 def trial_title() -> str:
     """How the title begins of a process in which Ray Tune runs trials."""
     from ray.tune.trainable import wrap_function

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from datasets_io.local_ray import LONGEST_SOCKET, MOST_BYTES, TOKEN, ensure_token, obstacle, unanswered
-from datasets_io.ray_private import token_that_ray_reads
+from datasets_io.ray_private import check_socket_path, token_that_ray_reads
 
 
 @pytest.fixture
@@ -136,8 +136,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
 
 def test_a_folder_whose_name_is_too_long_for_sockets_is_named(monkeypatch):
     """As clusters give each job one of its own. The longest name that fits is as Ray's own check has it."""
-    from ray._private.utils import validate_socket_filepath
-
     monkeypatch.setattr("datasets_io.local_ray._writable", lambda folder: True)
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     fits = MOST_BYTES - len(LONGEST_SOCKET.format(os.getpid()))
@@ -147,10 +145,10 @@ def test_a_folder_whose_name_is_too_long_for_sockets_is_named(monkeypatch):
         found = obstacle()
         assert found is None if wanted is None else wanted in (found or "")
         if length <= fits:
-            validate_socket_filepath(folder + LONGEST_SOCKET.format(os.getpid()))
+            check_socket_path(folder + LONGEST_SOCKET.format(os.getpid()))
         else:
             with pytest.raises(OSError, match="cannot exceed"):
-                validate_socket_filepath(folder + LONGEST_SOCKET.format(os.getpid()))
+                check_socket_path(folder + LONGEST_SOCKET.format(os.getpid()))
 
 
 def test_a_system_without_proc_is_named(monkeypatch):
