@@ -62,8 +62,10 @@ gc.disable()  # until all is collected: what is imported stays
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: a thread each, for what these start as well
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background job, and in all that it starts
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Ignored signals stay ignored in all that is started: SIGINT in a shell's background job, SIGHUP below nohup.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
