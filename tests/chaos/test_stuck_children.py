@@ -15,10 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drivers import ENVIRONMENT, ROOT, command
+from drivers import ENVIRONMENT, ROOT, Logged, command
 from PIL import Image
-
-from sweep.run.chaos import accept_interrupts
 
 PROMISED_SECONDS = 10.0
 # Run at the start of every Python process of the command. `stuck` is there once one of them sleeps.
@@ -86,16 +84,7 @@ def assert_ends(arguments: list[str], folder: Path, *signals: int, kind: str = "
     (folder / "sitecustomize.py").write_text(STUCK)
     mark, stuck = uuid.uuid4().hex, folder / "stuck"
     environment = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "STUCK": str(stuck), "MARK": mark, "KIND": kind}
-    with open(folder / "said", "wb") as out:
-        process = subprocess.Popen(
-            arguments,
-            cwd=ROOT,
-            env=ENVIRONMENT | environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=accept_interrupts,
-        )
+    process = Logged(arguments, folder / "said", **environment).process
     said = (folder / "said").read_text
     assert within(600, lambda: stuck.exists() or process.poll() is not None) and process.poll() is None, said()
     began = time.monotonic()
