@@ -59,30 +59,36 @@ def stored_values(dataset: "Dataset") -> np.ndarray:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in SYNTAXES:
         return dataset.pixel_array
-    # Fragments and their lengths first: a frame may be in several, and what lies behind the first frame is not used.
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    check_stream(syntax, get_frame(dataset.PixelData, 0, number_of_frames=frames), dataset.Rows * dataset.Columns)
     decoder = get_decoder(syntax)
     if NAME not in decoder.available_plugins:
         decoder.add_plugin(NAME, (__name__, "decode_frame"))
     try:
         return decoder.as_array(dataset, decoding_plugin=NAME)[0]
     except Exception:
+        # pydicom makes one text of all that a plugin raises. So what is wrong with the fragments or the stream is asked
+        # again, here alone: a frame of 9 MB is not taken out of its fragments twice for each sound file.
+        check_stream(syntax, _first_frame(dataset), dataset.Rows * dataset.Columns)
         if syntax != uid.RLELossless:
             raise
     # Outside of the handler, so that an error of pydicom's is not told as "during handling of another".
     return decoder.as_array(dataset, decoding_plugin="pydicom")[0]
 
 
+def _first_frame(dataset: "Dataset") -> bytes:
+    """It may be in several fragments, and what lies behind it is not used."""
+    return get_frame(dataset.PixelData, 0, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
+
+
 def decode_frame(data: bytes, runner: DecodeRunner) -> bytes | bytearray:
     """One frame, as pydicom wants it from a plugin: the samples' bytes in little endian order.
 
-    What the codestream says of depth, planes and colours is set on the runner. Raises ValueError where it has another
-    size than the header, and what the codec raises for a damaged stream.
+    What the codestream says of depth, planes and colours is set on the runner. Raises PixelError for a stream that is
+    not all there, ValueError where it has another size than the header, and what the codec raises for a damaged one.
     """
     import imagecodecs  # here, because it takes a tenth of a second and many archives are not compressed
 
     syntax, samples = runner.transfer_syntax, runner.samples_per_pixel
+    check_stream(syntax, data, runner.rows * runner.columns)  # first: some codecs read on behind a stream's end
     if syntax == uid.RLELossless:
         return _decode_rle(data, runner)
     if syntax in _JPEG:
@@ -112,7 +118,6 @@ def _decode_rle(data: bytes, runner: DecodeRunner) -> bytes | bytearray:
 
     if runner.bits_allocated % 8:
         raise NotImplementedError("RLE of packed bits")
-    _rle_starts(data)
     size = runner.bits_allocated // 8
     values = imagecodecs.dicomrle_decode(data, f"<u{size}")
     if len(values) != runner.rows * runner.columns * runner.samples_per_pixel * size:
