@@ -114,9 +114,7 @@ class Supervised:
     def plan(self) -> LoopPlan:
         """How long the training lasts and at what rate."""
         factor = self.recipe.lr_plateau_factor
-        return LoopPlan(
-            self.num_epochs, self.steps_per_epoch, self.optimizer_spec.learning_rate, plateau_factor=factor
-        )
+        return LoopPlan(self.num_epochs, self.steps_per_epoch, self.optimizer_spec.learning_rate, plateau_factor=factor)
 
     @property
     def steps_per_epoch(self) -> int:

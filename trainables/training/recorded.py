@@ -15,26 +15,26 @@ from torch.utils._pytree import tree_leaves
 
 from trainables.training.capture import CaptureRefused
 
-# Operators that copy a number to Python, which on a GPU waits for it, and that make a tensor from numbers of Python,
-# which on a GPU is a copy out of memory that is gone at the replay.
+# Operators that copy a number to Python, for which a GPU is waited for.
 READS = ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal", "aten::nonzero", "aten::unique_dim")
+# And those that make a tensor of Python's memory: what a graph copies out of it is gone at the replay. It may be written.
 FROM_PYTHON = ("aten::lift_fresh", "aten::lift_fresh_copy", "aten::lift")
 
 
 @dataclass(frozen=True)
 class _Call:
-    """One operator as it was called. outputs: what it made, in memory of its own; empty where it only wrote."""
+    """One operator as it was called. outputs: what it gave; None where that lies in the memory of what it was given."""
 
     operator: Any  # torch's class of operators has no public name
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    outputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor | None, ...]
 
     def again(self) -> None:
         """Call it with the same tensors, and put what it makes where it was put first."""
         made = self.operator(*self.args, **self.kwargs)
-        if self.outputs:
-            for kept, new in zip(self.outputs, _tensors(made), strict=True):
+        for kept, new in zip(self.outputs, _tensors(made), strict=True):
+            if kept is not None:
                 kept.copy_(new)
 
 
@@ -42,12 +42,13 @@ class _Call:
 class _Recording(TorchDispatchMode):
     """Records what runs below it. made: addresses of memory that it made; read: what it read before having written it.
 
-    kept: tensors of all addresses, so that none is given to another tensor meanwhile.
+    foreign: of memory that Python gave meanwhile. kept: tensors of all addresses, so that none is given to another.
     """
 
     calls: list[_Call] = field(default_factory=list)
     made: set[int] = field(default_factory=set)
     read: set[int] = field(default_factory=set)
+    foreign: set[int] = field(default_factory=set)
     kept: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -58,28 +59,31 @@ class _Recording(TorchDispatchMode):
         name = func._schema.name
         if name in READS:
             raise CaptureRefused(f"the step reads a number out of a tensor ({func}): on a GPU it would wait for it")
-        if name in FROM_PYTHON:
-            raise CaptureRefused(f"the step makes a tensor from numbers of Python ({func}): make it before, once")
         result = func(*args, **kwargs)
-        self._note(func, args, kwargs, result)
+        if name in FROM_PYTHON:
+            self.kept.append(result)
+            self.foreign.add(_address(result))
+        else:
+            self._note(func, args, kwargs, result)
         return result
 
     def _note(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         inputs, outputs = _tensors((args, kwargs)), _tensors(result)
         self.kept += [*inputs, *outputs]
+        given = {_address(tensor) for tensor in inputs}
         written = {_address(kwargs[a.name]) for a in func._schema.arguments if a.is_out and a.name in kwargs}
-        known = self.made | written
-        self.read |= {_address(tensor) for tensor in inputs} - known
+        self.read |= given - self.made - written
+        if self.read & self.foreign:
+            raise CaptureRefused(
+                f"the step makes a tensor from numbers of Python, read by {func}: make it before, once"
+            )
         self.made |= written | ({_address(tensor) for tensor in outputs} - self.read)
-        if not outputs and not func._schema.is_mutable:
-            return  # of the profiler
-        if func._schema.is_mutable:
-            self.calls.append(_Call(func, args, kwargs, ()))
-        elif func._schema.name.startswith(("aten::empty", "aten::new_empty")):
+        if func._schema.name.startswith(("aten::empty", "aten::new_empty")):
             return  # memory without values, which stays as it is
-        elif not {_address(tensor) for tensor in outputs} & {_address(tensor) for tensor in inputs}:
-            self.calls.append(_Call(func, args, kwargs, tuple(outputs)))
-        # else a view, which sees what is written into its memory
+        made = tuple(None if _address(tensor) in given else tensor for tensor in outputs)
+        # Else a view, which sees what is written into its memory, or nothing at all, as of the profiler.
+        if func._schema.is_mutable or any(tensor is not None for tensor in made):
+            self.calls.append(_Call(func, args, kwargs, made))
 
 
 class RecordedSteps:
