@@ -17,7 +17,7 @@ from trainables.training.capture import CaptureRefused
 
 # Operators that copy a number to Python, for which a GPU is waited for.
 READS = ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal", "aten::nonzero", "aten::unique_dim")
-# And those that make a tensor of Python's memory: what a graph copies out of it is gone at the replay. It may be written.
+# And that make a tensor of Python's memory, which a graph reads when it is gone; it may be written to.
 FROM_PYTHON = ("aten::lift_fresh", "aten::lift_fresh_copy", "aten::lift")
 
 

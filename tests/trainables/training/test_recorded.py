@@ -1,4 +1,4 @@
-"""Does a recorded step replay as a CUDA graph does: in the same memory, without Python, and refused where one would be?"""
+"""Does a recorded step replay as a CUDA graph does: in the same memory, without Python, or refused as one would be?"""
 
 import numpy as np
 import pytest
