@@ -23,7 +23,7 @@ test: setup
 	$(PYTEST) $(FLAGS)
 
 check: lint
-	$(PYTEST) -m 'not slow and not chaos and not cluster' $(FLAGS)
+	$(PYTEST) -m 'not slow and not chaos and not cluster and not gpu' $(FLAGS)
 
 lint: setup
 	$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make format" >&2; exit 1; }

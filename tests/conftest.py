@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,15 +34,16 @@ SLOW = (
     "test_closed_output.py", "test_one_source_twice.py", "test_text_export.py",
     "test_preflight_run.py", "test_preflight_processes.py", "test_preflight_quick.py", "test_open_corpus.py",
     "test_iam_policies.py",
-    "test_store_machine.py",
+    "test_store_machine.py", "test_gpu_imports.py",
 )  # fmt: skip
 
 # Start of a test's id behind tests/ -> the group that shares a process. A file that is not named here is a group.
-RAY, REPAIRED = "the tests of one Ray", "the repaired study"
+RAY, REPAIRED, CARD = "the tests of one Ray", "the repaired study", "the tests of one GPU"
 GROUPS = {
     "benchmarks/test_ray_benchmarks_quick.py": RAY,
     "benchmarks/test_stream_quick.py::test_quick": RAY,
     "datasets_io/corpus/test_stream.py": RAY,
+    "gpu/": CARD,
     "datasets_io/build/test_build.py::test_ray_makes_the_same_bytes": RAY,
     "datasets_io/test_ray_private.py": RAY,
     "sweep/engine/test_actors.py": RAY,
@@ -84,6 +86,14 @@ def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     return lambda few, many: many if request.config.getoption("--by-hand") else few
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of `pytest -m gpu` nothing but tests/gpu is imported: the other tests need packages that these do without."""
+    there = ROOT / "tests" / "gpu"
+    if config.getoption("markexpr") != "gpu" or collection_path in (there, *there.parents):
+        return None
+    return None if there in collection_path.parents else True
+
+
 def place(item: pytest.Item) -> int:
     """Where its file stands in SLOW, or behind all; what wants a repaired study comes with the last that does."""
     name = "test_driver_faults.py" if group_of(item.nodeid) == REPAIRED else item.path.name
@@ -100,7 +110,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """What was imported until now is never searched for garbage: it holds a million objects."""
-    import hypothesis  # noqa: F401  # which asks who holds a generator, as pytest ends, and is told of nobody frozen
+    with suppress(ImportError):  # tests/gpu runs without it
+        import hypothesis  # noqa: F401  # which asks who holds a generator, as pytest ends, and is told of nobody frozen
 
     gc.freeze()
     gc.enable()

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from datasets_io.corpus.manifest_values import checked_values, parsed
 from datasets_io.fingerprint import fingerprint
 from datasets_io.schema import NEGATIVE, PIXEL_RULES, POSITIVE, SPLITS, UNCERTAIN, Record
 from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
@@ -81,6 +80,8 @@ class Manifest:
     @staticmethod
     def from_json(text: str | bytes) -> "Manifest":
         """Raises ValueError where the text is no manifest, or its fingerprint is not its own, and NewerSchema."""
+        from datasets_io.corpus.manifest_values import checked_values, parsed  # here, as in artefacts.open_artefacts
+
         try:
             value = parsed(text)
             check_schema(value, MANIFEST_SCHEMA, MANIFEST)

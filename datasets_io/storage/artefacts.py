@@ -15,7 +15,6 @@ from datasets_io.storage.files import Files, ReadFiles
 from datasets_io.storage.made_by import software
 from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
 from datasets_io.storage.secrets import without_secrets
-from datasets_io.storage.stored_result import checked_result
 
 RESULT_SCHEMA = 1  # of result.json; raise it when a reader of today would misread what is written
 RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
@@ -195,6 +194,8 @@ def open_artefacts(files: ReadFiles, folder: str) -> Artefacts:
 
     Raises FileNotFoundError where there is no result, CorruptArtefact where it is damaged, and NewerSchema.
     """
+    from datasets_io.storage.stored_result import checked_result  # here, for what computes where pydantic is not
+
     path = f"{folder}/{RESULT}"
     try:
         data = files.read(path)

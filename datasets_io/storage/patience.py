@@ -6,7 +6,10 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-import stamina
+try:
+    import stamina  # not where it is needed: the storage that has its files may be the one that is unreachable
+except ImportError:  # a copy of the tree for `pytest -m gpu` and benchmarks.gpu: there nothing is repeated
+    stamina = None  # type: ignore[assignment]  # of a module
 
 RETRY_SECONDS = float(os.environ.get("RADSWEEP_RETRY_SECONDS", "120"))
 # Errors of a storage that is unreachable for a moment. A full disk, missing rights or files do not pass by waiting.
@@ -64,7 +67,7 @@ def patiently(call: Callable[[], T]) -> T:
     try:
         return call()  # outside of stamina, which takes longer to begin than a file to be read
     except Exception as error:
-        if not is_passing(error):
+        if stamina is None or not is_passing(error):
             raise
         failed: Exception | None = error
     # stamina warns of a timeout of 0; a nanosecond means the same, one attempt.

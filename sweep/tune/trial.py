@@ -96,7 +96,7 @@ def run_trial(config: dict[str, float], search: Search) -> None:
     if device.type == "cpu":
         torch.set_num_threads(search.resources.cpus_per_worker)
     files, job = Files(search.storage), search.job(config)
-    compute = resolve(search.resources.precision, device)
+    compute = resolve(search.resources.precision, device, search.resources.deterministic)
     # Ray retries a trial that raised; where the error is our own the retry would take as long and end the same.
     if files.exists(f"{job.folder}/{FAILED}"):
         raise RuntimeError(f"failed before: see {job.folder}/{FAILED}")

@@ -146,7 +146,7 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
         context = JobContext(job, files, parts, weights, compute, emit)
         # With batch norm in eval mode the features of a frozen backbone are constants: computed once for all seeds.
         if job.protocol.last_phase.trains == "head" and job.recipe.linear_probe_bn_eval:
-            _once_more_without_memory(partial(_probe_together, context, waiting))
+            once_more_without_memory(partial(_probe_together, context, waiting))
             return
     except Exception as error:
         for target in waiting:
@@ -155,12 +155,12 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
         return
     for target in waiting:
         try:
-            _once_more_without_memory(partial(_one_seed, context, target))
+            once_more_without_memory(partial(_one_seed, context, target))
         except Exception as error:
             _failed(job, files, target, error, emit)
 
 
-def _once_more_without_memory(work: Callable[[], None]) -> None:
+def once_more_without_memory(work: Callable[[], None]) -> None:
     """Do it, and once again where the GPU's memory ran out: its neighbours on a shared GPU may have ended by then.
 
     The batch is never cut: batch norm sees the whole batch, so smaller parts would be another recipe.

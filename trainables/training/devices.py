@@ -12,6 +12,24 @@ def own_device(gpus: float | None = None) -> torch.device:
     return torch.device("cuda" if gpus != 0 and torch.cuda.is_available() else "cpu")
 
 
+# Of each process that uses a card: CUDA's own context and its kernels, which are beside what torch allocates.
+CONTEXT_BYTES = 640 << 20
+
+
+def limit_memory(device: torch.device, gpus: float) -> None:
+    """Give this process no more of its card's memory than its part of the card: gpus, as Ray grants them.
+
+    Its neighbours on the card have the rest. From then on an allocation beyond it is out of memory, also where the
+    card has room. Nothing for a CPU; a whole card, or several, is no limit.
+    """
+    if device.type != "cuda":
+        return
+    share = 1.0
+    if gpus < 1:
+        share = max(0.0, gpus - CONTEXT_BYTES / torch.cuda.get_device_properties(device).total_memory)
+    torch.cuda.set_per_process_memory_fraction(share, device)
+
+
 def runs_on(capability: tuple[int, int], architectures: Iterable[str]) -> bool:
     """Whether a build of torch runs on a GPU of this compute capability.
 
