@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.evaluation import static_steps
 from trainables.evaluation.dataset import Part
-from trainables.evaluation.device_images import StaticBatches, TrainingImages
-from trainables.evaluation.static_steps import StaticSteps
 from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, new_head
+from trainables.evaluation.tuning import static_steps
+from trainables.evaluation.tuning.device_images import StaticBatches, TrainingImages
+from trainables.evaluation.tuning.static_steps import StaticSteps
 from trainables.protocols.base import Phase
 from trainables.recipe import DownstreamRecipe, OptimizerSpec
 from trainables.training.loop import LoopState

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from trainables.evaluation.device_images import StaticBatches, TrainingImages, batch_bounds
 from trainables.evaluation.supervised import Supervised
+from trainables.evaluation.tuning.device_images import StaticBatches, TrainingImages, batch_bounds
 from trainables.training.capture import StepCapture
 from trainables.training.loop import LoopState, steps_of
 from trainables.training.optim import build_optimizer, set_learning_rate
