@@ -15,7 +15,15 @@ from sweep.engine.cluster import resources_at_most
 from sweep.engine.head_health import HeadMonitor
 from sweep.engine.jobs import downstream_jobs, encoder_job
 from sweep.engine.progress_actor import start_progress_actor
-from sweep.engine.schedule import ScheduledJob, Shape, groups_in_order, groups_wanted, longest_first, shape_of
+from sweep.engine.schedule import (
+    ScheduledJob,
+    Shape,
+    groups_in_order,
+    groups_wanted,
+    longest_first,
+    seeds_at_once,
+    shape_of,
+)
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.store.store import Store
 from sweep.studies.cell import Cell
@@ -95,8 +103,10 @@ class Execution:
         self.pretrainings = tuple(job for job in jobs if job.is_pretraining)
         initial = tuple(job.folder for job in self.initial)
         self.queue = start_run_queue(len(self.pretrainings), initial, self.here)
-        self.shape = shape_of(resources, resources_at_most(), len(self.pretrainings))
-        groups = groups_in_order(pending.cells, all_cells, counts)
+        machines = resources_at_most()
+        self.shape = shape_of(resources, machines, len(self.pretrainings))
+        at_once = seeds_at_once(resources, self.shape, machines, pending.cells)
+        groups = groups_in_order(pending.cells, all_cells, counts, at_once)
         self.jobs, self.tasks = downstream_jobs(groups, all_cells, data_folders, resources, self.shape.on_gpus)
         self.limits = {i: time_limit(task, resources, self.shape.on_gpus) for i, task in enumerate(self.tasks)}
         self.done = {name for task in self.tasks for name in task.needs if name in done}
