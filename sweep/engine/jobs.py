@@ -29,11 +29,12 @@ def downstream_jobs(
     data_folders: dict[str, str],
     resources: Resources,
     on_gpus: bool,
+    card_bytes: int | None = None,
 ) -> tuple[tuple[DownstreamJob, ...], tuple[ScheduledJob, ...]]:
     """Jobs in the order in which they should start, and what each waits for and takes.
 
     groups: cells that are computed together, with their work in FLOP. data_folders: label of a build -> folder of its
-    shards.
+    shards. card_bytes: as gpu_share takes it.
     """
     starts = starts_from(all_cells)
     # The networks of all seeds would be many gigabytes, and saliency maps are drawn from one: the first seed's.
@@ -64,7 +65,7 @@ def downstream_jobs(
         # On cores a job is one of as many as fit, whatever it computes.
         own = tuple(t.starts_from_folder for t in targets if t.starts_from_folder is not None)
         trained = 1 if job.protocol.seeds_together else len(group)
-        share = gpu_share(resources, first, trained) if on_gpus else 1.0
+        share = gpu_share(resources, first, card_bytes, trained) if on_gpus else 1.0
         may_lack = frozenset(own if len(group) > 1 else ())
         gives = tuple(target.folder for target in targets)
         jobs.append(job)

@@ -74,7 +74,7 @@ def _keep_order(wanted: bool) -> None:
         # cuBLAS reads it when it is first used, and torch asks for it: workspaces of their own for each stream.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False  # which takes the algorithm that was fastest this time
-        torch.utils.deterministic.fill_uninitialized_memory = False  # ours is written before it is read
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # C++ gives it
     if torch.are_deterministic_algorithms_enabled() != wanted:  # to say it again would import the compiler
         torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.deterministic = wanted

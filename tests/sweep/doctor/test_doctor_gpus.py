@@ -1,5 +1,6 @@
 """Does doctor know which cards a build of torch has code for? Cards and builds are as their makers list them."""
 
+import os
 import subprocess
 from types import SimpleNamespace
 
@@ -80,6 +81,28 @@ def test_float32_on_a_gpu_is_not_rounded_to_tf32():
     finally:
         for flag, value in zip(flags, before, strict=True):
             flag.allow_tf32 = value
+
+
+def test_one_order_is_asked_of_torch_on_a_gpu_alone_and_taken_back(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is as it was afterwards
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    flags = [(torch.backends.cudnn, "allow_tf32"), (torch.backends.cuda.matmul, "allow_tf32")]
+    flags += [(torch.backends.cudnn, "benchmark"), (torch.backends.cudnn, "deterministic")]
+    before = [getattr(owner, name) for owner, name in flags]
+    try:
+        torch.backends.cudnn.benchmark = True
+        assert not resolve("auto", torch.device("cpu")).deterministic
+        assert resolve("auto", torch.device("cpu"), True).half is None
+        assert not torch.are_deterministic_algorithms_enabled(), "a CPU adds in one order whatever is asked"
+        assert resolve("float32", torch.device("cuda"), True).deterministic
+        assert torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.benchmark and os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        assert not resolve("float32", torch.device("cuda")).deterministic
+        assert not torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.deterministic
+    finally:
+        torch.use_deterministic_algorithms(False)
+        for (owner, name), value in zip(flags, before, strict=True):
+            setattr(owner, name, value)
 
 
 def test_a_driver_that_does_not_answer_is_a_failure_and_no_traceback(monkeypatch):

@@ -75,6 +75,9 @@ def test_small_cells_share_a_gpu_and_large_batches_do_not():
     # 64 images of 224 x 224 x 1200 bytes and 2 GiB are 5.9 GB of 17 GB: half a GPU at least.
     assert [gpu_share(Resources(), chexpert(p)) for p in (1, 10, 100)] == [0.5, 0.5, 1.0]
     assert gpu_share(Resources(gpus_per_cell=0.3), nih(100)) == 0.3
+    # Of a card of 80 GiB they are 7%, and of one of 8 GiB 69%.
+    assert [gpu_share(Resources(), chexpert(p), 80 << 30) for p in (1, 10, 100)] == [0.25, 0.5, 1.0]
+    assert gpu_share(Resources(), chexpert(1), 8 << 30) == 1.0
 
 
 def test_probes_that_others_start_from_and_long_cells_come_first():
@@ -319,7 +322,7 @@ def test_seeds_of_a_fine_tuning_are_one_job_on_gpus_where_all_of_those_have_work
     assert all(len({(c.encoder.key, c.dataset, c.label_percent) for c in group}) == 1 for group, _ in together)
     # 16 images of 224 x 224 a seed: 1 GB, beside 2 GB of the process, on a card of 16.
     cell = next(cell for cell in tuned if cell.label_percent == 1 and cell.recipe.batch_size == 16)
-    assert [gpu_share(Resources(), cell, seeds) for seeds in (1, 2, 5, 12)] == [0.25, 0.25, 0.5, 1.0]
+    assert [gpu_share(Resources(), cell, seeds=seeds) for seeds in (1, 2, 5, 12)] == [0.25, 0.25, 0.5, 1.0]
 
 
 def test_beside_groups_on_parts_of_gpus_cells_get_what_is_left():
