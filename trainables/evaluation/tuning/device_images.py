@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trainables.evaluation.dataset import Part
-from trainables.views.evaluation import as_tensor
+from trainables.views.evaluation import as_tensor, sent
 
 UPLOADED_TOGETHER = 1024  # images: 51 MB of 224 x 224
 
@@ -42,7 +42,7 @@ class TrainingImages:
             self.pixels = torch.empty((len(rows), *first.shape[1:]), dtype=as_tensor(first).dtype, device=device)
             for start in range(0, len(rows), UPLOADED_TOGETHER):
                 some = part.pixels[rows[start : start + UPLOADED_TOGETHER]]
-                self.pixels[start : start + len(some)].copy_(as_tensor(some))
+                _send(some, self.pixels[start : start + len(some)])
 
 
 class StaticBatches:
@@ -63,14 +63,14 @@ class StaticBatches:
     def begin_epoch(self, rows: np.ndarray, flips: np.ndarray) -> None:
         """rows: (n,) of the part, in the order of the epoch; flips: (n,) bool, which are mirrored."""
         self._rows = rows
-        _send(torch.from_numpy(np.stack([self.images.places[rows], flips.astype(np.int64)])), self._epoch)
+        _send(np.stack([self.images.places[rows], flips.astype(np.int64)]), self._epoch)
 
     def load(self, start: int, stop: int) -> None:
         """Make the images from start to stop of the epoch the batch. Waits for no GPU."""
         count = stop - start
         self._now[:, :count].copy_(self._epoch[:, start:stop])
         if self._staged is not None:
-            _send(as_tensor(self.images.part.pixels[self._rows[start:stop]]), self._staged[:count])
+            _send(self.images.part.pixels[self._rows[start:stop]], self._staged[:count])
 
     def read(self, count: int) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
         """Of the batch, of `count` images: pixels (B, S, S), flips (B,) bool, targets (B, F) and known (B, F)."""
@@ -91,8 +91,5 @@ def batch_bounds(count: int, batch_size: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + batch_size, count)
 
 
-def _send(host: Tensor, there: Tensor) -> None:
-    """Copy without waiting: a GPU reads pinned memory by itself, and torch reuses it only once it has."""
-    if there.device.type == "cuda":
-        host = host.pin_memory()
-    there.copy_(host, non_blocking=True)
+def _send(values: np.ndarray, there: Tensor) -> None:
+    there.copy_(sent(values, there.device))
