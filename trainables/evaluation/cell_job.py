@@ -145,8 +145,7 @@ def run_job(
     waiting = [target for target in job.targets if not is_done(files, target.folder)]
     if not waiting:
         return
-    on_gpu = compute.device.type == "cuda"
-    if on_gpu:
+    if compute.device.type == "cuda":
         torch.backends.cudnn.benchmark = resources.cudnn_benchmark and not compute.deterministic
     try:
         parts = _parts(storage, job.data_folder, job.recipe, backbone_input(job.backbone, job.recipe))
@@ -161,9 +160,14 @@ def run_job(
             if not is_done(files, target.folder):
                 _failed(job, files, target, error, emit)
         return
-    at_once = (resources.seeds_at_once or len(waiting)) if on_gpu else 1
+    at_once = _seeds_at_once(context, len(waiting))
     for start in range(0, len(waiting), at_once):
         _train(context, waiting[start : start + at_once])
+
+
+def _seeds_at_once(context: JobContext, count: int) -> int:
+    """How many of so many are trained side by side: on a CPU none with another."""
+    return (context.resources.seeds_at_once or count) if context.compute.device.type == "cuda" else 1
 
 
 def _train(context: JobContext, targets: list[SeedTarget]) -> None:
