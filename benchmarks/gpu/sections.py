@@ -3,7 +3,18 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.gpu import card, checkpoints, fine_tuning, inference, memory, methods, pretraining, streams, views
+from benchmarks.gpu import (
+    captured,
+    card,
+    checkpoints,
+    fine_tuning,
+    inference,
+    memory,
+    methods,
+    pretraining,
+    streams,
+    views,
+)
 from benchmarks.gpu.bench import Bench
 
 
@@ -19,6 +30,8 @@ class Section:
 SECTIONS: dict[str, Section] = {
     "card": Section(card.section, 15),
     "fine_tuning": Section(fine_tuning.section, 60),
+    "captured": Section(captured.section, 60),
+    "captured_same_bits": Section(captured.same_bits, 40),
     "pretraining": Section(pretraining.section, 75),
     "methods": Section(methods.section, 75),
     "views": Section(views.section, 30),

@@ -40,7 +40,7 @@ def _alone(task: Supervised) -> LoopState | Exception:
 def side_by_side(trainings: Sequence[StaticSteps]) -> list[LoopState | Exception]:
     """One step of each in turn: on a GPU each has a stream, so that their small batches fill it together."""
     results: list[LoopState | Exception] = [training.state for training in trainings]
-    streams = _Streams(trainings)
+    streams = Streams(trainings)
     runs = {place: training.steps() for place, training in enumerate(trainings)}
     try:
         _turn(runs, results, streams)  # captures, on the stream that all share
@@ -52,7 +52,7 @@ def side_by_side(trainings: Sequence[StaticSteps]) -> list[LoopState | Exception
     return results
 
 
-def _turn(runs: dict[int, Iterator[None]], results: list[LoopState | Exception], streams: "_Streams") -> None:
+def _turn(runs: dict[int, Iterator[None]], results: list[LoopState | Exception], streams: "Streams") -> None:
     """A step of each of `runs`, from which those go that are at their end or failed; why, in `results`."""
     for place in list(runs):
         try:
@@ -67,7 +67,7 @@ def _turn(runs: dict[int, Iterator[None]], results: list[LoopState | Exception],
             del runs[place]
 
 
-class _Streams:
+class Streams:
     """A CUDA stream for each training; on a CPU nothing."""
 
     def __init__(self, trainings: Sequence[StaticSteps]):

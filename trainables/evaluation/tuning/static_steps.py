@@ -67,9 +67,10 @@ class StaticSteps:
 
         Raises TrainingDiverged after an epoch in which a loss was not finite: a look at each of them would wait for it.
         """
-        return steps_of(self, self._take_step, self.task.plan, self.state)
+        return steps_of(self, self.take_step, self.task.plan, self.state)
 
-    def _take_step(self, batch: tuple[int, int]) -> None:
+    def take_step(self, batch: tuple[int, int]) -> None:
+        """The next one, of the batch with these bounds: replayed if it is a whole one, else run."""
         state = self.state
         set_learning_rate(self.optimizer, self.task.plan.rate(state.step) * state.rate_scale)
         if not state.sums:  # of a new epoch
