@@ -15,6 +15,7 @@ from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.storage.artefacts import CorruptArtefact, is_done, open_artefacts, publish, quarantine, record_failure
 from datasets_io.storage.files import Files
+from trainables.evaluation.agreement import computed_difference
 from trainables.evaluation.dataset import Part, Parts, backbone_input, load_parts
 from trainables.evaluation.features import test_logits
 from trainables.evaluation.metrics import auroc_per_finding, macro
@@ -344,6 +345,7 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
         "studies": {how: [asdict(finding) for finding in found] for how, found in studies.items()},
         "device": device_name(compute.device),
         "precision": compute.precision,
+        **({"deterministic": True} if compute.deterministic else {}),
         "num_train_images": len(cell.subset),
         "num_val_images": len(cell.val_subset),
         "subset_sha256": ids_sha256(ids),
@@ -367,7 +369,8 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
         contents["val_subset.txt"] = "\n".join(parts.val.image_ids[cell.val_subset].tolist()).encode()
     contents |= _network_files(job, target, cell)
     parents = _parents(job, context.files, target)
-    publish(context.files, target.folder, contents, result, recipe=fingerprint(job.recipe), parents=parents)
+    recipe, difference = fingerprint(job.recipe), computed_difference
+    publish(context.files, target.folder, contents, result, recipe=recipe, parents=parents, difference=difference)
     context.emit(Outcome(target.key, "done", value))
 
 
