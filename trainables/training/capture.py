@@ -25,7 +25,7 @@ class StepCapture(Protocol):
     def capture(self, step: Callable[[], None]) -> Callable[[], None]:
         """What replays the step. Runs it a few times before: the caller puts back what that changed.
 
-        Raises RuntimeError where the step cannot be captured, of which CaptureRefused is one.
+        Raises CaptureRefused, or what torch raises, where the step cannot be captured.
         """
         ...
 
@@ -53,7 +53,9 @@ class CudaGraphs:
             # thread_local: what other threads of this process do meanwhile, such as saying that it is alive, is theirs.
             with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
                 step()
-        except RuntimeError:
+        except Exception:
+            # torch leaves neither the stream nor, before 2.13, the random generator where a capture is broken off.
+            torch.cuda.set_stream(now)
             _renew_generator(self.device)
             raise
         return graph.replay
@@ -74,7 +76,7 @@ def _without_waiting(step: Callable[[], None]) -> None:
 
 
 def _renew_generator(device: torch.device) -> None:
-    """After a capture that failed, before torch 2.13, the random generator takes itself to be in it for ever."""
+    """After a capture that was broken off the generator may take itself to be in it for ever: it gets another state."""
     index = torch.cuda.current_device() if device.index is None else device.index
     generator = torch.cuda.default_generators[index]
     generator.graphsafe_set_state(generator.clone_state())

@@ -116,7 +116,7 @@ class StaticSteps:
             drawn = _generator_state(device)
             try:
                 self._whole_step = capture.capture(self._step_of_whole_batch)
-            except RuntimeError as error:
+            except Exception as error:  # what fails a step as well is raised by it
                 logger.warning("steps are not captured, and run as they are: %s", str(error).partition("\n")[0])
                 # The scaler remembers in which part of a step it was.
                 self.scaler = self.task.scaler = self.task.compute.scaler()
