@@ -30,7 +30,7 @@ class StaticSteps:
     def __init__(self, task: Supervised, images: TrainingImages, capture: StepCapture | None):
         self.task, self.capture = task, capture
         self.modules, self.scaler = task.modules, task.scaler
-        self.optimizer = build_optimizer(task.optimizer_spec, task.modules.values(), capturable=True)
+        self.optimizer = self._new_optimizer()
         self.count = len(task.rows)
         self.batch_size = min(task.recipe.batch_size, self.count)
         self.batches = StaticBatches(images, self.count, self.batch_size, task.recipe.eval_spec.flip_p > 0)
@@ -42,6 +42,9 @@ class StaticSteps:
         if replayed < LEAST_STEPS or self.batch_size == 1:
             self.capture = None
         self._whole_step = self._step_of_whole_batch
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        return build_optimizer(self.task.optimizer_spec, self.modules.values(), capturable=True)
 
     def stream(self, start_step: int) -> Iterator[tuple[int, int]]:
         """Where each step's batch begins and ends in its epoch. start_step must be the first of an epoch."""
@@ -118,8 +121,9 @@ class StaticSteps:
                 self._whole_step = capture.capture(self._step_of_whole_batch)
             except Exception as error:  # what fails a step as well is raised by it
                 logger.warning("steps are not captured, and run as they are: %s", str(error).partition("\n")[0])
-                # The scaler remembers in which part of a step it was.
+                # Both remember in which part of a step they were.
                 self.scaler = self.task.scaler = self.task.compute.scaler()
+                self.optimizer = self._new_optimizer()
             self.draws = not torch.equal(drawn, _generator_state(device))
         with torch.no_grad():
             for tensor, value in zip(tensors, values, strict=True):
