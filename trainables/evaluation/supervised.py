@@ -175,10 +175,11 @@ class Supervised:
         """
         if len(images) > 1:
             return self.compute.features(self.backbone, images)
+        as_built = self.backbone.forward  # a compiled one raises other errors
         norms = [m for m in self.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
         before = [{name: value.clone() for name, value in norm.named_buffers()} for norm in norms]
         try:
-            return self.compute.features(self.backbone, images)
+            return self.compute.features(as_built, images)
         except ValueError:
             if not norms:
                 raise
@@ -187,7 +188,7 @@ class Supervised:
                 value.copy_(values[name])
             norm.eval()
         try:
-            return self.compute.features(self.backbone, images)
+            return self.compute.features(as_built, images)
         finally:
             for norm in norms:
                 norm.train()

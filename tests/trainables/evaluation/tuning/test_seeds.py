@@ -83,3 +83,16 @@ def test_images_lie_where_their_rows_say_and_only_those_that_are_asked_for():
     bytes_of_three = 3 * task.train_part.pixels[0].nbytes
     assert TrainingImages(task.train_part, np.array([7, 2, 11]), task.device, bytes_of_three).pixels is not None
     assert TrainingImages(task.train_part, np.array([7, 2, 11]), task.device, bytes_of_three - 1).pixels is None
+
+
+def test_one_image_passes_a_compiled_network_as_it_was_built():
+    task, network = Case().task(), None
+
+    def compiled(images: torch.Tensor) -> torch.Tensor:
+        """torch's compiler raises errors of its own where batch norm has too few values."""
+        assert len(images) > 1, "a RuntimeError of the compiler"
+        return network._call_impl(images)
+
+    network = task.backbone
+    network._compiled_call_impl = compiled  # where nn.Module.compile puts what it made
+    assert task.run().history == Case().task().run().history
