@@ -51,7 +51,7 @@ def test_logits(
     backbone.eval()
     for head in heads:
         head.eval()
-    rows: list[list[np.ndarray]] = [[] for _ in heads]
+    rows: list[list[Tensor]] = [[] for _ in heads]  # on the device, for which nobody waits before the last batch
     size = evaluation_batch(part, compute.device)
     for start in range(0, len(part), size):
         images = part.test_images(recipe, slice(start, start + size), compute.device)
@@ -59,8 +59,8 @@ def test_logits(
         features = compute.features(backbone, images.flatten(0, 1) if images.ndim == 5 else images)
         for head, found in zip(heads, rows, strict=True):
             logits = head(features).float()
-            found.append(mean_of_crops(logits.view(-1, crops, logits.shape[-1])).cpu().numpy())
-    return [np.concatenate(found) for found in rows]
+            found.append(mean_of_crops(logits.view(-1, crops, logits.shape[-1])))
+    return [torch.cat(found).cpu().numpy() for found in rows]
 
 
 def check_finite(backbone: nn.Module, features: Tensor) -> None:
