@@ -67,7 +67,7 @@ class _FusedGlobalBatchNorm(torch.autograd.Function):
             x, means, inverses, norm.running_mean, norm.running_var, norm.momentum, norm.eps,
             counts.to(norm.running_mean.dtype),
         )  # fmt: skip
-        ctx.save_for_backward(x, weight, mean, inverse, whole_counts)
+        ctx.save_for_backward(x, weight, mean, inverse, whole_counts)  # type: ignore[arg-type]  # it takes None too
         return torch.batch_norm_elemt(x, weight, bias, mean, inverse, norm.eps)
 
     @staticmethod
@@ -84,7 +84,9 @@ class _FusedGlobalBatchNorm(torch.autograd.Function):
             both = torch.cat([sums, products])
             dist.all_reduce(both)
             scale = None if weight is None else weight.to(mean.dtype)
-            found = torch.batch_norm_backward_elemt(gradient, x, mean, inverse, scale, *both.chunk(2), counts)
+            found = torch.batch_norm_backward_elemt(
+                gradient, x, mean, inverse, scale, both[: len(sums)], both[len(sums) :], counts
+            )
         # Those of weight and bias are of this worker's loss: they are averaged as all parameters' are.
         return found, weight_gradient if of_weight else None, bias_gradient if of_bias else None, None
 

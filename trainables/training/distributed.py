@@ -136,4 +136,8 @@ def wrap(model: nn.Module, device: torch.device) -> nn.Module:
     with warnings.catch_warnings():
         # Newer torch renames the option, older ones know only this name.
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-        return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+        # Gradients lie in the buckets that are exchanged: no copy of them, and no memory for two. The graph is static:
+        # each step takes a gradient of the same parameters, once each.
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True, static_graph=True
+        )
