@@ -1,32 +1,13 @@
 """Batches of a stream of their own: what the training waits for, and which memory is kept for it, by a made-up GPU."""
 
-import threading
-from contextlib import contextmanager
+from collections.abc import Iterator
 
 import pytest
 import torch
+from made_up_streams import CUDA, Stream, made_up_streams
 
 from trainables.batch import Batch, Pictures
 from trainables.pretraining.feed import Feed
-
-CUDA = torch.device("cuda:0")
-
-
-class Stream:
-    """Writes down what is done on it."""
-
-    def __init__(self, name: str, log: list[str]):
-        self.name, self.log = name, log
-
-    def wait_event(self, event):
-        self.log.append(f"{self.name} waits for {event.marks}")
-
-
-class Event:
-    marks = ""
-
-    def record(self, stream: Stream) -> None:
-        self.marks = f"{stream.log[-1]} on {stream.name}"
 
 
 class Recorded:
@@ -40,24 +21,9 @@ class Recorded:
 
 
 @pytest.fixture
-def log(monkeypatch) -> list[str]:
-    """Of a training stream and a stream of batches, each chosen by thread as torch's are."""
-    lines: list[str] = []
-    chosen = threading.local()
-    training = Stream("training", lines)
-
-    @contextmanager
-    def choose(stream):
-        before = getattr(chosen, "stream", training)
-        chosen.stream = stream
-        yield
-        chosen.stream = before
-
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("batches", lines))
-    monkeypatch.setattr(torch.cuda, "Event", Event)
-    monkeypatch.setattr(torch.cuda, "stream", choose)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: getattr(chosen, "stream", training))
-    return lines
+def log() -> Iterator[list[str]]:
+    with made_up_streams("batches") as lines:
+        yield lines
 
 
 def made(log: list[str], count: int):
