@@ -34,7 +34,7 @@ SLOW = (
     "test_closed_output.py", "test_one_source_twice.py", "test_text_export.py",
     "test_preflight_run.py", "test_preflight_processes.py", "test_preflight_quick.py", "test_open_corpus.py",
     "test_iam_policies.py",
-    "test_store_machine.py",
+    "test_store_machine.py", "test_gpu_imports.py",
 )  # fmt: skip
 
 # Start of a test's id behind tests/ -> the group that shares a process. A file that is not named here is a group.
@@ -88,9 +88,10 @@ def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Of `pytest -m gpu` nothing but tests/gpu is imported: the other tests need packages that these do without."""
-    if config.getoption("markexpr") != "gpu" or collection_path.is_dir():
+    there = ROOT / "tests" / "gpu"
+    if config.getoption("markexpr") != "gpu" or collection_path in (there, *there.parents):
         return None
-    return None if ROOT / "tests" / "gpu" in collection_path.parents else True
+    return None if there in collection_path.parents else True
 
 
 def place(item: pytest.Item) -> int:

@@ -99,7 +99,9 @@ def is_there(module: str) -> bool:
 def flags_of(module: str) -> set[str]:
     """The flags that --help of a command lists; of a benchmark those in its source: its peers are slow to import."""
     if module.startswith("benchmarks."):
-        tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+        place = ROOT / module.replace(".", "/")
+        source = place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
+        tree = ast.parse(source.read_text(encoding="utf-8"))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         added = [call for call in calls if getattr(call.func, "attr", "") == "add_argument"]
         return {name.value for call in added for name in call.args if isinstance(name, ast.Constant)}

@@ -67,6 +67,11 @@ def this_process() -> WorkerProcess:
     return WorkerProcess(ray.get_runtime_context().get_node_id(), os.getpid(), birth_of(os.getpid()) or "")
 
 
+def granted_gpus() -> list[str]:
+    """The cards that Ray gave this process, by its names of them: numbers, or what CUDA_VISIBLE_DEVICES had."""
+    return [str(card) for card in ray.get_gpu_ids()] if ray.is_initialized() else []
+
+
 def end_process(process: WorkerProcess) -> None:
     """Kill a process, from its own node: one that is stopped does not answer Ray. One that is gone is no error."""
     if birth_of(process.pid) == process.birth:  # else its number is another's by now

@@ -301,6 +301,9 @@ class Resources:
     format, and a report that mixes them says so.
     checkpoint_every_seconds: how often a pretraining's state is stored, by a thread while it goes on;
     checkpoint_every_steps: after so many steps instead.
+    deterministic: whether GPUs add in one order, so that the same cell gives the same bits on the same kind of card:
+    slower there, and an error where a network needs an operation that has no such order. Without it two results of one
+    cell count as equal within trainables/evaluation/agreement.py. A CPU always gives the same bits.
     compile: torch.compile of image networks; pays on GPUs after minutes of compiling.
     cell_time_limit_seconds: a cell that takes longer counts as hanging and is tried again; None: from its forecast.
     keep_tuned_weights: store the tuned network of the first seed of protocols that go on from another one (LPFT), for
@@ -314,6 +317,7 @@ class Resources:
     cpus_per_cell: int = 1
     max_concurrent_cells: int | None = None
     precision: str = "auto"
+    deterministic: bool = False
     compile: bool = False
     checkpoint_every_seconds: float = 300.0
     checkpoint_every_steps: int | None = None

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -41,6 +41,10 @@ class CorruptArtefact(RuntimeError):
 
 class ConflictingResult(RuntimeError):
     """The same recipe gave other content than the result that is already there, which stands."""
+
+
+# (first result, files of the second, its result) -> what is more than rounding, as the end of a sentence, or None.
+Difference = Callable[["Artefacts", Mapping[str, bytes], Mapping[str, Any]], str | None]
 
 
 @dataclass(frozen=True)
@@ -117,10 +121,12 @@ def publish(
     *,
     recipe: str | None = None,
     parents: Mapping[str, str] | None = None,
+    difference: Difference | None = None,
 ) -> bool:
     """Write artefacts, then result.json. False where another writer was first with the same content.
 
-    recipe: hash of what was asked for; parents: folder -> content hash of what it was made from.
+    recipe: hash of what was asked for; parents: folder -> content hash of what it was made from. difference: says
+    whether other content is more than rounding; None: all of it is.
     Two writers never touch one file with different content, since names carry the content's hash.
     Raises ConflictingResult where another result stands already, with other content.
     """
@@ -136,11 +142,12 @@ def publish(
     _clear_way(files, folder, [RESULT])
     about = {SCHEMA_VERSION: RESULT_SCHEMA, "files": entries, "recipe": recipe, "parents": dict(parents or {})}
     about["software"] = software()
-    text = seal({**result, **about})
+    whole = {**result, **about}
+    text = seal(whole)
     written = False
     for _ in range(TURNS):
         written = files.write_once(f"{folder}/{RESULT}", text)
-        if written or _stands(files, folder, entries):
+        if written or _stands(files, folder, entries, lambda first: _beyond(difference, first, contents, whole)):
             break
     else:
         files.write(f"{folder}/{RESULT}", text)
@@ -166,8 +173,18 @@ def _clear_way(files: Files, folder: str, names: Iterable[str]) -> None:
             move_to_quarantine(files, path, "it is no file")
 
 
-def _stands(files: Files, folder: str, entries: dict[str, Any]) -> bool:
-    """Whether the result that is there is valid. A damaged one goes to quarantine: the first valid write wins."""
+def _beyond(
+    difference: Difference | None, first: Artefacts, contents: Mapping[str, bytes], result: Mapping[str, Any]
+) -> str | None:
+    """What of this result's difference from the first one is more than rounding; None where nothing is."""
+    return "" if difference is None else difference(first, contents, result)
+
+
+def _stands(files: Files, folder: str, entries: dict[str, Any], beyond: Callable[[Artefacts], str | None]) -> bool:
+    """Whether the result that is there is valid. A damaged one goes to quarantine: the first valid write wins.
+
+    beyond: asked where its content is another.
+    """
     try:
         first = open_artefacts(files, folder)
     except CorruptArtefact as error:
@@ -175,13 +192,12 @@ def _stands(files: Files, folder: str, entries: dict[str, Any]) -> bool:
         return False
     except FileNotFoundError:
         return False
-    if first.content_sha256 != _content_sha256(entries):
-        raise ConflictingResult(
-            f"{folder} has a result already, and this one differs from it (content {_content_sha256(entries)[:12]}, "
-            f"there {first.content_sha256[:12]}): the first one stands. On GPUs that do not compute in one order this "
-            "can happen; on a CPU it is a fault of the machine or of the code"
-        )
-    return True
+    if first.content_sha256 == _content_sha256(entries) or (why := beyond(first)) is None:
+        return True
+    raise ConflictingResult(
+        f"{folder} has a result already, and this one differs from it (content {_content_sha256(entries)[:12]}, there "
+        f"{first.content_sha256[:12]}): the first one stands{f'; {why}' if why else ''}"
+    )
 
 
 def is_done(files: ReadFiles, folder: str) -> bool:

@@ -20,6 +20,7 @@ from trainables.training.devices import runs_on
 PROJECT, OLDEST_PYTHON = "radsweep", (3, 11)
 SHARED_MEMORY_BYTES = 2 << 30  # the image batches that Ray's processes hand each other, and some room
 OLDEST_OF_CUDA_13 = 7, 5  # compute capability: CUDA 13 has no compiler for what is older, a V100 (7.0) among it
+NOT_SUPPORTED = "no wheel of torch on PyPI that is in radsweep's range has code for it: it is not supported"
 OTHER_BUILD = "install a build of torch and torchvision for {}: PyTorch's page Get Started has the command for each"
 OPEN_FILES = 4096  # Ray holds about a dozen sockets for each of its processes
 
@@ -81,8 +82,9 @@ def _check_gpu(number: int) -> Check:
         f"{name}, of compute capability {card.major}.{card.minor}: torch {torch.__version__} (built for "
         f"{torch.version.cuda}) has code for {', '.join(has)} alone"
     )
-    older = (card.major, card.minor) < OLDEST_OF_CUDA_13
-    return Check("device", FAIL, text, OTHER_BUILD.format("CUDA 12.6" if older else "a newer CUDA"))
+    if (card.major, card.minor) >= OLDEST_OF_CUDA_13:
+        return Check("device", FAIL, text, OTHER_BUILD.format("a newer CUDA"))
+    return Check("device", FAIL, f"{text}; {NOT_SUPPORTED}", OTHER_BUILD.format("CUDA 12.6, if there is one in range"))
 
 
 def _driver_version() -> str | None:

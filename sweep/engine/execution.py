@@ -10,6 +10,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets_io.interrupts import INTERRUPTS
 from datasets_io.storage.artefacts import FAILED, is_done
+from sweep.engine.cards import smallest_card
 from sweep.engine.cell_work import CellWork
 from sweep.engine.cluster import resources_at_most
 from sweep.engine.head_health import HeadMonitor
@@ -97,8 +98,10 @@ class Execution:
         self.queue = start_run_queue(len(self.pretrainings), initial, self.here)
         self.shape = shape_of(resources, resources_at_most(), len(self.pretrainings))
         groups = groups_in_order(pending.cells, all_cells, counts)
-        self.jobs, self.tasks = downstream_jobs(groups, all_cells, data_folders, resources, self.shape.on_gpus)
-        self.limits = {i: time_limit(task, resources, self.shape.on_gpus) for i, task in enumerate(self.tasks)}
+        on_gpus = self.shape.on_gpus
+        card_bytes = smallest_card() if on_gpus and groups and resources.gpus_per_cell is None else None
+        self.jobs, self.tasks = downstream_jobs(groups, all_cells, data_folders, resources, on_gpus, card_bytes)
+        self.limits = {i: time_limit(task, resources, on_gpus) for i, task in enumerate(self.tasks)}
         self.done = {name for task in self.tasks for name in task.needs if name in done}
         # What runs -> whose it is: an encoder without corpus, a group's name, or None for the search over the cells.
         self.owners: dict[ray.ObjectRef[None], str | EncoderJob | None] = {}

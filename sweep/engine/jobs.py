@@ -29,11 +29,12 @@ def downstream_jobs(
     data_folders: dict[str, str],
     resources: Resources,
     on_gpus: bool,
+    card_bytes: int | None = None,
 ) -> tuple[tuple[DownstreamJob, ...], tuple[ScheduledJob, ...]]:
     """Jobs in the order in which they should start, and what each waits for and takes.
 
     groups: cells that are computed together, with their work in FLOP. data_folders: label of a build -> folder of its
-    shards.
+    shards. card_bytes: as gpu_share takes it.
     """
     starts = starts_from(all_cells)
     # The networks of all seeds would be many gigabytes, and saliency maps are drawn from one: the first seed's.
@@ -63,7 +64,7 @@ def downstream_jobs(
         )
         # On cores a job is one of as many as fit, whatever it computes.
         needs = (job.encoder_folder, *(t.starts_from_folder for t in targets if t.starts_from_folder is not None))
-        share = gpu_share(resources, first) if on_gpus else 1.0
+        share = gpu_share(resources, first, card_bytes) if on_gpus else 1.0
         jobs.append(job)
         tasks.append(ScheduledJob(needs, tuple(target.folder for target in targets), share, work))
     return tuple(jobs), tuple(tasks)

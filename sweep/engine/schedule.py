@@ -21,7 +21,7 @@ GROUP_CPU, BESIDE_CELL_CPU = 0.001, 0.02
 # a core prepares more slowly than a GPU takes them, so four cells share one. Stated, not measured: Resources overrides.
 GPU_SHARE = {1: 0.25, 10: 0.5}
 # Bytes that a fine-tuning step holds, stated: float16 activations of a ResNet-50 at 224 x 224 are 60 MB an image.
-BYTES_PER_PIXEL, FIXED_BYTES, GPU_BYTES = 1200, 2 << 30, 16 << 30
+BYTES_PER_PIXEL, FIXED_BYTES, GPU_BYTES = 1200, 2 << 30, 16 << 30  # GPU_BYTES: where no card has said what it has
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,15 @@ def capacity(shape: Shape, machines: ClusterResources, groups: int) -> float:
     return max(0.0, machines.gpus - reserved)
 
 
-def gpu_share(resources: Resources, cell: Cell) -> float:
-    """Part of a GPU that a cell needs: what Resources says, or the estimate above, and never less than its memory."""
+def gpu_share(resources: Resources, cell: Cell, card_bytes: int | None = None) -> float:
+    """Part of a GPU that a cell needs: what Resources says, or the estimate above, and never less than its memory.
+
+    card_bytes: of the smallest card that a cell may come to; None where that is not known.
+    """
     if resources.gpus_per_cell is not None:
         return resources.gpus_per_cell
     pixels = cell.recipe.batch_size * cell.encoder.recipe.backbone.image_size**2
-    memory = (pixels * BYTES_PER_PIXEL + FIXED_BYTES) / GPU_BYTES
+    memory = (pixels * BYTES_PER_PIXEL + FIXED_BYTES) / (card_bytes or GPU_BYTES)
     share = GPU_SHARE.get(cell.label_percent, 1.0)
     return next((s for s in (0.25, 0.5) if s >= max(share, memory)), 1.0)
 

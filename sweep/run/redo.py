@@ -74,6 +74,8 @@ def supersede(store: Store, cell: Cell) -> Redo:
 
 def settle(store: Store, redo: Redo) -> list[str]:
     """What came out, in sentences. Without a new result the earlier one comes back."""
+    from trainables.evaluation.agreement import cell_difference  # here: every command imports this file, few come here
+
     try:
         after = store.open(redo.cell)
     except (FileNotFoundError, CorruptArtefact):
@@ -85,11 +87,17 @@ def settle(store: Store, redo: Redo) -> list[str]:
     same = _predictions(redo.before) == _predictions(after)
     if same and old == new:
         return [f"{redo.cell}: computed again and equal: macro AUROC {new}, the same predictions to the last bit"]
+    stands = "The new result stands; cells that started from the earlier one were not computed again"
+    why = cell_difference(redo.before, after)
+    if why is None:
+        return [
+            f"{redo.cell}: computed again and equal within what the order of a GPU's sums may change: macro AUROC "
+            f"{new}, before {old}. {stands}"
+        ]
     compared = "the same predictions" if same else "other predictions"
-    return [
-        f"{redo.cell}: computed again and not equal: macro AUROC {new}, before {old}; {compared}. The new result "
-        "stands; cells that started from the earlier one were not computed again"
-    ]
+    if str(after.result.get("device")).startswith("cuda"):
+        compared += f" ({why})"
+    return [f"{redo.cell}: computed again and not equal: macro AUROC {new}, before {old}; {compared}. {stands}"]
 
 
 def _predictions(artefacts: Artefacts) -> str | None:

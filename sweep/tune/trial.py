@@ -20,9 +20,10 @@ from trainables.networks.backbones import build_backbone
 from trainables.pretraining.encoder_job import EncoderJob, run_pretraining
 from trainables.pretraining.task import Pretraining
 from trainables.pretraining.worker_group import open_corpus
+from trainables.process import granted_gpus
 from trainables.recipe import BackboneSpec, DownstreamRecipe, PretrainRecipe, Resources
 from trainables.training.checkpoint import weights_from_bytes
-from trainables.training.devices import own_device
+from trainables.training.devices import limit_memory, own_device
 from trainables.training.loop import LoopState
 from trainables.training.precision import Compute, resolve
 
@@ -92,11 +93,14 @@ def run_trial(config: dict[str, float], search: Search) -> None:
     config: the values of this trial. The encoder is published in the store like any other: the best one is not trained
     again by sweep.run. Raises RuntimeError for values that failed before, and whatever a pretraining raises.
     """
-    device = own_device()
+    granted = granted_gpus()
+    gpus = trial_gpus(search.resources, len(granted))
+    device = own_device(gpus, granted)
+    limit_memory(device, gpus)
     if device.type == "cpu":
         torch.set_num_threads(search.resources.cpus_per_worker)
     files, job = Files(search.storage), search.job(config)
-    compute = resolve(search.resources.precision, device)
+    compute = resolve(search.resources.precision, device, search.resources.deterministic)
     # Ray retries a trial that raised; where the error is our own the retry would take as long and end the same.
     if files.exists(f"{job.folder}/{FAILED}"):
         raise RuntimeError(f"failed before: see {job.folder}/{FAILED}")
@@ -135,6 +139,12 @@ def trial_resources(resources: Resources, gpus: float) -> dict[str, Any]:
     A trial is one worker with at most one GPU: a search keeps more GPUs busy with more trials, not with larger ones.
     """
     bundle: dict[str, Any] = {"CPU": float(resources.cpus_per_worker)}
-    if gpus:
-        bundle["GPU"] = resources.gpus_per_worker or 1.0
+    if share := trial_gpus(resources, gpus):
+        bundle["GPU"] = share
     return bundle
+
+
+def trial_gpus(resources: Resources, gpus: float) -> float:
+    """Of a trial: none where there is none, or where the user wants none used. gpus: how many there are."""
+    wanted = 1.0 if resources.gpus_per_worker is None else resources.gpus_per_worker
+    return wanted if gpus else 0.0

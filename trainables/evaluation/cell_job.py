@@ -19,6 +19,7 @@ from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.storage.artefacts import CorruptArtefact, is_done, open_artefacts, publish, quarantine, record_failure
 from datasets_io.storage.files import Files
+from trainables.evaluation.agreement import computed_difference
 from trainables.evaluation.dataset import Part, Parts, backbone_input, load_parts
 from trainables.evaluation.features import test_logits
 from trainables.evaluation.metrics import auroc_per_finding, macro
@@ -146,7 +147,7 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
         context = JobContext(job, files, parts, weights, compute, emit)
         # With batch norm in eval mode the features of a frozen backbone are constants: computed once for all seeds.
         if job.protocol.last_phase.trains == "head" and job.recipe.linear_probe_bn_eval:
-            _once_more_without_memory(partial(_probe_together, context, waiting))
+            once_more_without_memory(partial(_probe_together, context, waiting))
             return
     except Exception as error:
         for target in waiting:
@@ -155,12 +156,12 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
         return
     for target in waiting:
         try:
-            _once_more_without_memory(partial(_one_seed, context, target))
+            once_more_without_memory(partial(_one_seed, context, target))
         except Exception as error:
             _failed(job, files, target, error, emit)
 
 
-def _once_more_without_memory(work: Callable[[], None]) -> None:
+def once_more_without_memory(work: Callable[[], None]) -> None:
     """Do it, and once again where the GPU's memory ran out: its neighbours on a shared GPU may have ended by then.
 
     The batch is never cut: batch norm sees the whole batch, so smaller parts would be another recipe.
@@ -304,6 +305,7 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
         "studies": {how: [asdict(finding) for finding in found] for how, found in studies.items()},
         "device": device_name(compute.device),
         "precision": compute.precision,
+        **({"deterministic": True} if compute.deterministic else {}),
         "num_train_images": len(cell.subset),
         "num_val_images": len(cell.val_subset),
         "subset_sha256": ids_sha256(ids),
@@ -327,7 +329,8 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
         contents["val_subset.txt"] = "\n".join(parts.val.image_ids[cell.val_subset].tolist()).encode()
     contents |= _network_files(job, target, cell)
     parents = _parents(job, context.files, target)
-    publish(context.files, target.folder, contents, result, recipe=fingerprint(job.recipe), parents=parents)
+    recipe, difference = fingerprint(job.recipe), computed_difference
+    publish(context.files, target.folder, contents, result, recipe=recipe, parents=parents, difference=difference)
     context.emit(Outcome(target.key, "done", value))
 
 

@@ -15,9 +15,9 @@ from datasets_io.storage.artefacts import FAILED, is_done
 from datasets_io.storage.files import Files
 from trainables.evaluation.cell_job import DownstreamJob, run_job
 from trainables.events import Outcome
-from trainables.process import ProcessChannel, keep_saying_alive, this_process
+from trainables.process import ProcessChannel, granted_gpus, keep_saying_alive, this_process
 from trainables.recipe import Resources
-from trainables.training.devices import own_device
+from trainables.training.devices import limit_memory, own_device
 from trainables.training.precision import resolve
 
 WAIT_SECONDS = 0.5
@@ -62,7 +62,8 @@ def run_trial(
 
     Results go to the store, not to Tune.
     """
-    device = own_device(config["gpus"])
+    device = own_device(config["gpus"], granted_gpus())
+    limit_memory(device, config["gpus"])
     if device.type == "cpu":
         torch.set_num_threads(resources.cpus_per_cell)
         os.setpriority(os.PRIO_PROCESS, 0, 19)  # pretraining shares these cores, and cells wait for its encoders
@@ -79,7 +80,7 @@ def run_trial(
         return
     if progress_actor is not None:
         progress_actor.started.remote(config["job"], this_process())
-    run_job(job, storage, resolve(resources.precision, device), emit)
+    run_job(job, storage, resolve(resources.precision, device, resources.deterministic), emit)
     if progress_actor is not None:
         progress_actor.ended.remote(config["job"])
     tune.report({"job": config["job"]})

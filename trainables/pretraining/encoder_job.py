@@ -18,6 +18,7 @@ from datasets_io.storage.disk import WrongKind
 from datasets_io.storage.files import Files
 from trainables.events import Progress
 from trainables.networks.text import TEXT_TOWER, TextTower
+from trainables.pretraining.agreement import computed_difference
 from trainables.pretraining.checkpoint_writer import CheckpointWriter, unsealed
 from trainables.pretraining.initial import make_initial
 from trainables.pretraining.task import Corpus, Pretraining
@@ -186,8 +187,10 @@ def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob,
         "resources": asdict(task.resources),
         "device": device_name(task.device),
         "precision": task.compute.precision,
+        **({"deterministic": True} if task.compute.deterministic else {}),
     }
-    publish(files, job.folder, contents, result, recipe=fingerprint(job.recipe), parents=_parents(files, job))
+    recipe, parents, difference = fingerprint(job.recipe), _parents(files, job), computed_difference
+    publish(files, job.folder, contents, result, recipe=recipe, parents=parents, difference=difference)
     for name in (CHECKPOINT, ATTEMPTS):
         files.remove(f"{job.folder}/{name}")
 

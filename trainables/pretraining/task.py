@@ -110,7 +110,7 @@ class Pretraining:
     ):
         self.recipe, self.seed, self.corpus, self.resources = recipe, seed, corpus, resources
         self.device = device
-        self.compute = resolve(resources.precision, device)
+        self.compute = resolve(resources.precision, device, resources.deterministic)
         self.scaler = self.compute.scaler()
         self.rank, self.world = distributed.rank(), distributed.world_size()
         check_sizes(recipe.global_batch_size, corpus.train.num_kept, corpus.val.num_kept, self.world)

@@ -33,6 +33,7 @@ from trainables.pretraining.run_queue import RunQueueHandle
 from trainables.pretraining.task import Corpus
 from trainables.recipe import Resources
 from trainables.training import distributed
+from trainables.training.devices import limit_memory
 from trainables.training.gloo import GroupConfig
 from trainables.training.loop import TrainingDiverged
 
@@ -103,6 +104,7 @@ def open_corpus(
 def _worker_loop(config: dict[str, Any]) -> None:
     group: WorkerGroup = config["group"]
     device = get_device()
+    limit_memory(device, 1.0 if group.resources.gpus_per_worker is None else group.resources.gpus_per_worker)
     if device.type == "cpu":
         torch.set_num_threads(group.resources.cpus_per_worker)
     files = Files(group.storage)

@@ -1,15 +1,60 @@
 """What is computed on: the device of this process, its name, as results keep it, and its random generators."""
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
-def own_device(gpus: float | None = None) -> torch.device:
-    """The first GPU that this process sees, else the CPU. gpus: what it was given of them; None: whatever it sees."""
+
+def own_device(gpus: float | None = None, granted: Sequence[int | str] = ()) -> torch.device:
+    """The GPU of this process, which is then the one that torch takes by itself, else the CPU.
+
+    gpus: what it was given of them; None: whatever it sees. granted: the cards themselves, as ray.get_gpu_ids names
+    them; the first of all that it sees where none is named.
+    """
     # Ray leaves CUDA_VISIBLE_DEVICES as it is for a task that was given no GPU: what is seen may be others'.
-    return torch.device("cuda" if gpus != 0 and torch.cuda.is_available() else "cpu")
+    if gpus == 0 or not torch.cuda.is_available():
+        return torch.device("cpu")
+    place = _place(granted)
+    if place == 0:
+        return torch.device("cuda")
+    torch.cuda.set_device(place)
+    return torch.device("cuda", place)
+
+
+def _place(granted: Sequence[int | str]) -> int:
+    """Of the first granted card among those that this process sees.
+
+    Mostly the first: Ray hides the others, unless it is told not to (RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES).
+    """
+    if not granted:
+        return 0
+    first, seen = str(granted[0]), os.environ.get(VISIBLE)
+    if seen:
+        names = [name.strip() for name in seen.split(",")]
+        return names.index(first) if first in names else 0
+    return int(first) if first.isdecimal() and int(first) < torch.cuda.device_count() else 0
+
+
+# Of each process that uses a card: CUDA's own context and its kernels, which are beside what torch allocates.
+CONTEXT_BYTES = 640 << 20
+
+
+def limit_memory(device: torch.device, gpus: float) -> None:
+    """Give this process no more of its card's memory than its part of the card: gpus, as Ray grants them.
+
+    Its neighbours on the card have the rest. From then on an allocation beyond it is out of memory, also where the
+    card has room. Nothing for a CPU; a whole card, or several, is no limit.
+    """
+    if device.type != "cuda":
+        return
+    share = 1.0
+    if gpus < 1:
+        share = max(0.0, gpus - CONTEXT_BYTES / torch.cuda.get_device_properties(device).total_memory)
+    torch.cuda.set_per_process_memory_fraction(share, device)
 
 
 def runs_on(capability: tuple[int, int], architectures: Iterable[str]) -> bool:

@@ -1,5 +1,6 @@
-"""Where and in which number format a network computes: autocast for its forward pass, scaled gradients in float16."""
+"""Where and how a network computes: the device, the number format with what it needs, and whether in one order."""
 
+import os
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -15,10 +16,14 @@ SMALLEST_SCALE = 2.0**-14  # float16's smallest normal number: gradients scaled 
 
 @dataclass(frozen=True)
 class Compute:
-    """A device and a resolved precision: `half` is None where everything is computed as the parameters are stored."""
+    """A device and a resolved precision: `half` is None where everything is computed as the parameters are stored.
+
+    deterministic: whether a GPU adds in one order, so that the same job gives the same bits there; a CPU always does.
+    """
 
     device: torch.device
     half: torch.dtype | None = None
+    deterministic: bool = False
 
     @property
     def precision(self) -> str:
@@ -43,11 +48,11 @@ class Compute:
         return torch.amp.GradScaler(self.device.type, enabled=self.half is torch.float16)
 
 
-def resolve(precision: str, device: torch.device) -> Compute:
-    """`auto`: float32 on a CPU; on a GPU bfloat16 where the chip has it, else float16 (a V100).
+def resolve(precision: str, device: torch.device, deterministic: bool = False) -> Compute:
+    """`auto`: float32 on a CPU; on a GPU bfloat16 where the chip has it, else float16.
 
-    On a GPU float32 is float32 from then on in this process, also where the card would round to TF32. Raises
-    ValueError for another value.
+    On a GPU float32 is float32 from then on in this process, also where the card would round to TF32; and
+    `deterministic` holds from then on for all that the process computes there. Raises ValueError for another value.
     """
     if precision == "auto":
         # bfloat16 first: with float32's range no gradient needs scaling. Where it is emulated it is slow.
@@ -59,7 +64,20 @@ def resolve(precision: str, device: torch.device) -> Compute:
     if device.type == "cuda":
         # Else float32 convolutions are rounded to TF32, of 10 bits, on every card that has it: by torch's default.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    return Compute(device, KINDS[precision])
+        _keep_order(deterministic)
+    return Compute(device, KINDS[precision], deterministic)
+
+
+def _keep_order(wanted: bool) -> None:
+    """Have GPUs add in one order, or in whichever is fastest. An operation that knows no one order then raises."""
+    if wanted:
+        # cuBLAS reads it when it is first used, and torch asks for it: workspaces of their own for each stream.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False  # which takes the algorithm that was fastest this time
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # C++ gives it
+    if torch.are_deterministic_algorithms_enabled() != wanted:  # to say it again would import the compiler
+        torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.deterministic = wanted
 
 
 def check_precision(precision: str) -> None:

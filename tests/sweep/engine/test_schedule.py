@@ -74,6 +74,9 @@ def test_small_cells_share_a_gpu_and_large_batches_do_not():
     # 64 images of 224 x 224 x 1200 bytes and 2 GiB are 5.9 GB of 17 GB: half a GPU at least.
     assert [gpu_share(Resources(), chexpert(p)) for p in (1, 10, 100)] == [0.5, 0.5, 1.0]
     assert gpu_share(Resources(gpus_per_cell=0.3), nih(100)) == 0.3
+    # Of a card of 80 GiB they are 7%, and of one of 8 GiB 69%.
+    assert [gpu_share(Resources(), chexpert(p), 80 << 30) for p in (1, 10, 100)] == [0.25, 0.5, 1.0]
+    assert gpu_share(Resources(), chexpert(1), 8 << 30) == 1.0
 
 
 def test_probes_that_others_start_from_and_long_cells_come_first():

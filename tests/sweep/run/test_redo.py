@@ -1,9 +1,13 @@
 """Does a redone cell give way, get compared, and come back where the new computation failed?"""
 
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from made_up_study import plan_of, small
 
@@ -70,6 +74,30 @@ def test_another_result_is_said_to_differ_with_both_values(store, predictions, v
     finish(store, predictions, value)
     text = settle(store, redo)[0]
     assert "not equal" in text and f"macro AUROC {value}, before 0.8; other predictions" in text
+
+
+def on_a_gpu(store: Store, apart: float) -> None:
+    """A result of a card, its logits so far from those of apart 0."""
+    rng = np.random.default_rng(0)
+    labels, logits = rng.random(300) < 0.4, rng.standard_normal(300)
+    logits = (logits + 2 * labels + apart * rng.standard_normal(300)).astype(np.float32)
+    columns = {"image_id": [f"i{i}" for i in range(300)], "logit_edema": logits, "label_edema": labels.astype(np.int8)}
+    stream = io.BytesIO()
+    pq.write_table(pa.table(columns), stream)
+    result = {"device": "cuda: NVIDIA A100", "findings": [], "macro_auroc": round(0.8 + apart / 100, 3)}
+    publish(store.files, store.folder(CELL), {"predictions.parquet": stream.getvalue()}, result)
+
+
+def test_on_a_gpu_other_bits_within_the_limits_are_said_to_be_equal_and_others_with_what_differs(store):
+    on_a_gpu(store, 0.0)
+    redo = supersede(store, CELL)
+    on_a_gpu(store, 0.1)
+    said = settle(store, redo)[0]
+    assert "equal within what the order of a GPU's sums may change: macro AUROC 0.801, before 0.8" in said
+    redo = supersede(store, CELL)
+    on_a_gpu(store, 2.0)
+    said = settle(store, redo)[0]
+    assert "not equal: macro AUROC 0.82, before 0.801; other predictions (macro AUROC is 0.8200, there 0.8010" in said
 
 
 def test_where_it_fails_the_earlier_result_comes_back(store):

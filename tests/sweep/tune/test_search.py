@@ -121,6 +121,8 @@ def test_rungs_are_three_times_as_far_each_time(num_epochs, rungs):
 def test_a_trial_takes_one_gpu_where_there_are_some():
     assert trial_resources(Resources(), gpus=8) == {"CPU": 1.0, "GPU": 1.0}
     assert trial_resources(Resources(cpus_per_worker=2), gpus=0) == {"CPU": 2.0}
+    assert trial_resources(Resources(gpus_per_worker=0.5), gpus=8) == {"CPU": 1.0, "GPU": 0.5}
+    assert trial_resources(Resources(gpus_per_worker=0), gpus=8) == {"CPU": 1.0}, "they are to be left alone"
 
 
 def test_the_encoder_of_a_trial_is_the_one_that_the_tuned_study_asks_for():

@@ -1,0 +1,92 @@
+"""Does a section of benchmarks.gpu that fails, hangs or dies cost the others nothing, and is it said?"""
+
+import json
+import sys
+import time
+
+import pytest
+
+from benchmarks.gpu import __main__ as command
+from benchmarks.gpu.bench import check
+from benchmarks.gpu.frame import measure
+from benchmarks.gpu.sections import SECTIONS
+
+# A worker whose sections do what their names say, without torch.
+WORKER = """
+import json, os, sys, time
+def say(**line): print(json.dumps(line), flush=True)
+say(machine="made up")
+for name in sys.argv[1:]:
+    say(section=name, status="begun")
+    say(section=name, figure=f"{name}_figure")
+    if name == "hangs": time.sleep(60)
+    if name == "dies": os._exit(7)
+    if name == "fails":
+        say(section=name, status="failed", error="ValueError: no")
+        sys.exit(1)
+    print("a library's words", 12, flush=True)
+    say(section=name, status="done", seconds=0.0)
+"""
+
+
+def run(*names: str, seconds: float = 20.0, total: float = 60.0) -> list[dict]:
+    return list(measure(dict.fromkeys(names, seconds), total, lambda left: [sys.executable, "-S", "-c", WORKER, *left]))
+
+
+def ends(lines: list[dict]) -> list[tuple[str, str]]:
+    return [(line["section"], line["status"]) for line in lines if "status" in line]
+
+
+def test_all_sections_in_one_process():
+    lines = run("one", "two")
+    assert ends(lines) == [("one", "done"), ("two", "done")] and sum("machine" in line for line in lines) == 1
+    assert [line["figure"] for line in lines if "figure" in line] == ["one_figure", "two_figure"]
+
+
+@pytest.mark.parametrize(("name", "said"), [("fails", "ValueError: no"), ("dies", "its process ended with 7")])
+def test_what_goes_wrong_is_a_line_and_the_others_go_on_in_another_process(name, said):
+    lines = run("one", name, "two")
+    assert ends(lines) == [("one", "done"), (name, "failed"), ("two", "done")]
+    assert sum("machine" in line for line in lines) == 2
+    assert said in next(line["error"] for line in lines if line.get("status") == "failed")
+    assert f"{name}_figure" in [line.get("figure") for line in lines], "what it had found is kept"
+
+
+def test_a_section_that_is_late_is_ended_and_leaves_the_others_their_time():
+    began = time.monotonic()
+    lines = run("one", "hangs", "two", seconds=0.6)
+    assert ends(lines) == [("one", "done"), ("hangs", "over its time"), ("two", "done")]
+    assert time.monotonic() - began < 20
+
+
+def test_once_the_whole_time_is_over_what_is_left_is_named():
+    lines = run("hangs", "one", "two", total=1.0)
+    assert ends(lines) == [("hangs", "over its time"), ("one", "left out"), ("two", "left out")]
+    assert "all sections" in next(line["error"] for line in lines if line.get("status") == "over its time")
+
+
+def test_every_section_has_a_share_of_eight_minutes_and_a_start_after_a_failure_is_left():
+    assert command.SECONDS == 480 and sum(section.seconds for section in SECTIONS.values()) <= command.SECONDS - 40
+
+
+def test_the_exit_status_is_of_failed_sections_and_of_checks_that_did_not_pass(capsys):
+    good, bad, nan = check("same", "1", 0.0, 0.0), check("far", "1", 0.2, 0.1), check("none", "1", float("nan"), 1.0)
+    assert command.printed([{"machine": "a card"}, {"section": "a", **good}, {"section": "a", "status": "done"}]) == 0
+    out = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert out[1]["card"] == "a card" and out[1]["passed"] is True
+    assert command.printed([{"section": "a", **bad}]) == 1
+    assert "a: far is 0.2; allowed: 0.1" in capsys.readouterr().err
+    assert command.printed([{"section": "a", **nan}]) == 1 and nan["ours"] is None
+    assert command.printed([{"section": "a", "status": "failed", "error": "no"}]) == 1
+
+
+def test_without_a_card_one_sentence_and_its_exit_status(capsys, monkeypatch):
+    monkeypatch.setattr(command, "why_no_card", lambda: "needs an NVIDIA GPU, and there is none")
+    assert command.main([]) == 3
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and "needs an NVIDIA GPU" in said.err
+
+
+def test_a_section_that_there_is_not_is_refused():
+    with pytest.raises(SystemExit):
+        command.main(["--only", "speed"])

@@ -1,0 +1,71 @@
+"""Do two results of a pretraining on GPUs count as one where only rounding differs, and never where else?"""
+
+import pytest
+import torch
+
+from datasets_io.storage.artefacts import ConflictingResult, open_artefacts, publish
+from datasets_io.storage.files import Files
+from trainables.pretraining.agreement import computed_difference
+from trainables.training.checkpoint import weights_to_bytes
+
+GENERATOR = torch.Generator().manual_seed(0)
+WEIGHT, NOISE = (torch.randn(50, 40, generator=GENERATOR) for _ in range(2))
+
+
+def encoder(apart: float = 0.0, loss: float | None = 1.0, tokenizer: bytes = b"{}", **fields) -> tuple[dict, dict]:
+    contents = {
+        "backbone.safetensors": weights_to_bytes({"layer": WEIGHT + apart * NOISE}),
+        "objective.safetensors": weights_to_bytes({"head": WEIGHT[:2]}),
+        "tokenizer.json": tokenizer,
+    }
+    result = {
+        "key": "k",
+        "best_epoch": 1,
+        "history": [{"val_loss": 3.0}, {"val_loss": loss}],
+        "num_train_images": 9,
+        "num_val_images": 3,
+        "workers": 1,
+        "device": "cuda: NVIDIA A100-SXM4-80GB",
+        "precision": "bfloat16",
+    }
+    return contents, result | fields
+
+
+def second(tmp_path, other: tuple[dict, dict]) -> str | None:
+    files = Files(str(tmp_path))
+    publish(files, "encoders/e", *encoder(), recipe="r", difference=computed_difference)
+    first = open_artefacts(files, "encoders/e").result
+    try:
+        assert not publish(files, "encoders/e", *other, recipe="r", difference=computed_difference)
+    except ConflictingResult as error:
+        return str(error).partition("the first one stands; ")[2]
+    finally:
+        assert open_artefacts(files, "encoders/e").result == first
+    return None
+
+
+def test_weights_that_drifted_apart_and_a_loss_that_did_not_are_no_conflict(tmp_path):
+    assert second(tmp_path, encoder(0.1, 1.01)) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (encoder(0.1, 1.05), "validation loss is 1.05, there 1: more than 2% apart"),
+        (encoder(0.1, None), "cannot be compared"),
+        (encoder(2.0), "the weights of backbone.safetensors correlate"),
+        (encoder(0.1, tokenizer=b"[]"), "tokenizer.json is another"),
+        (encoder(0.1, workers=2), "workers is 2, there 1"),
+        (encoder(0.1, precision="float32"), "precision is 'float32'"),
+        (encoder(0.1, best_epoch=7), "cannot be compared"),
+    ],
+)
+def test_more_than_rounding_is_in_conflict(tmp_path, other, why):
+    assert why in second(tmp_path, other)
+
+
+def test_on_a_cpu_the_bits_are_the_same_or_in_conflict(tmp_path):
+    files = Files(str(tmp_path))
+    publish(files, "e", *encoder(device="cpu"), difference=computed_difference)
+    with pytest.raises(ConflictingResult, match="on a CPU"):
+        publish(files, "e", *encoder(1e-7, device="cpu"), difference=computed_difference)

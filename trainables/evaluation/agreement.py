@@ -1,0 +1,108 @@
+"""Are two results of one cell the same but for the order in which a GPU adds, and how much may that be?
+
+Without Resources.deterministic a GPU adds in an order that differs from time to time, so that a cell that is computed
+twice has two results. They count as one within the limits below; on a CPU they are the same bits, or in conflict. What
+is not computed, such as images, labels and the subset, must be equal always.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from datasets_io.storage.artefacts import CorruptArtefact
+from trainables.training.agreement import Computed, Side, correlation, exact_difference, tensors_difference, weights_of
+
+EXACT_FIELDS = ("key", "subset_sha256", "num_train_images", "num_val_images", "findings_without_positives_in_training")
+WEIGHTS = (".safetensors",)
+PREDICTIONS = ".parquet"
+SCORES = ("logit_", "probability_")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far two results of one cell may be apart on GPUs.
+
+    macro_auroc, auroc: of the macro AUROC, and of that of each finding. correlation: at least, of the logits of all
+    test images and findings, each finding's about its own mean: two seeds of one cell have less in common.
+    """
+
+    macro_auroc: float
+    auroc: float
+    correlation: float
+
+
+# A probe's head is the minimum of a convex loss on features that one forward pass gave: rounding is not amplified.
+PROBE = Limits(macro_auroc=0.001, auroc=0.005, correlation=0.999)
+# Thousands of steps through all layers amplify it to tenths of a point, as much as seeds differ, and not to whole ones.
+TUNED = Limits(macro_auroc=0.005, auroc=0.02, correlation=0.95)
+
+
+def computed_difference(first: Side, contents: Mapping[str, bytes], result: Mapping[str, Any]) -> str | None:
+    """As cell_difference, of a published result and one that was computed just now."""
+    return cell_difference(first, Computed(result, contents))
+
+
+def cell_difference(one: Side, other: Side) -> str | None:
+    """What is more than rounding, as the end of a sentence; None where nothing is."""
+    if (why := exact_difference(one, other, EXACT_FIELDS)) is not None:
+        return why
+    tuned = "backbone.safetensors" in one.result["files"] or "head.safetensors" not in one.result["files"]
+    limits = TUNED if tuned else PROBE
+    try:
+        return _of_aurocs(one.result, other.result, limits) or _of_files(one, other, limits)
+    except (CorruptArtefact, KeyError, ValueError, TypeError, OSError, pa.ArrowException) as error:
+        return f"they cannot be compared: {error}"
+
+
+def _of_aurocs(one: Mapping[str, Any], other: Mapping[str, Any], limits: Limits) -> str | None:
+    pairs = [("macro AUROC", one["macro_auroc"], other["macro_auroc"], limits.macro_auroc)]
+    names = [[entry["finding"] for entry in side["findings"]] for side in (one, other)]
+    if names[0] != names[1]:
+        return "they are of other findings"
+    for here, there in zip(one["findings"], other["findings"], strict=True):
+        pairs.append((f"AUROC of {here['finding']}", here["auroc"], there["auroc"], limits.auroc))
+    for name, here, there, most in pairs:
+        if (here is None) != (there is None):
+            return f"{name} is defined in one of them only"
+        if here is not None and not abs(here - there) <= most:
+            return f"{name} is {there:.4f}, there {here:.4f}: more than {most:g} apart"
+    return None
+
+
+def _of_files(one: Side, other: Side, limits: Limits) -> str | None:
+    for name in sorted(one.result["files"]):
+        if name.endswith(WEIGHTS):
+            why = tensors_difference(name, weights_of(one, name), weights_of(other, name))
+        elif name.endswith(PREDICTIONS):
+            why = _of_predictions(name, one.read(name), other.read(name), limits)
+        else:
+            why = None if one.read(name) == other.read(name) else f"{name} is another"
+        if why is not None:
+            return why
+    return None
+
+
+def _of_predictions(name: str, one: bytes, other: bytes, limits: Limits) -> str | None:
+    here, there = (pq.read_table(io.BytesIO(data)) for data in (one, other))
+    if here.column_names != there.column_names or len(here) != len(there):
+        return f"{name} has other images or findings"
+    scores = [column for column in here.column_names if column.startswith(SCORES)]
+    for column in here.column_names:
+        if column not in scores and here[column] != there[column]:
+            return f"{name} has another {column}"
+    found = correlation(*(torch.from_numpy(_centred(table, scores)) for table in (here, there)))
+    if not found >= limits.correlation:
+        return f"the logits of {name} correlate by {found:.4f}: less than {limits.correlation:g}"
+    return None
+
+
+def _centred(table: pa.Table, columns: list[str]) -> np.ndarray:
+    """(N F,): each column about its mean."""
+    values = np.stack([table[column].to_numpy().astype(np.float64) for column in columns])
+    return (values - values.mean(axis=1, keepdims=True)).ravel()
