@@ -171,8 +171,8 @@ class Pretraining:
         self.model.to(self.device)
         if self.device.type == "cuda":
             # The fastest of cuDNN's convolutions by a trial of each: all steps have the same shapes. Which one wins may
-            # differ from run to run, and with it the last bits, unless torch was told to be deterministic.
-            torch.backends.cudnn.benchmark = not torch.backends.cudnn.deterministic
+            # differ from run to run, and with it the last bits.
+            torch.backends.cudnn.benchmark = not self.compute.deterministic
         if self.channels_last:
             self.model.to(memory_format=torch.channels_last)
         if self.resources.compile:

@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 import timm
 import torch
-from pretended_gpu import OperatorCount
 from small import SmallBackbone
 from torch import nn
 
+from benchmarks.shared.pretended_gpu import OperatorCount
 from trainables.networks import normalisation
 from trainables.networks.normalisation import GlobalBatchNorm, SplitBatchNorm, convert_to_global, convert_to_split
 

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 import torch
-from pretended_gpu import GPU, NoWaiting, Waits, pretended_gpu
 from small_pretraining import BASE, HEAD, corpus, recipe_of
 
+from benchmarks.shared.pretended_gpu import GPU, NoWaiting, Waits, pretended_gpu
 from trainables.networks.heads import HeadSpec
 from trainables.networks.text import TextTower
 from trainables.objectives.barlow_twins import BarlowTwinsConfig

@@ -6,10 +6,10 @@ What a real one refuses under torch.cuda.set_sync_debug_mode("error") is told fr
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
+from unittest.mock import patch
 
-import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from trainables.networks import normalisation, text
+from trainables.training import distributed
 
 GPU = torch.device("meta")
 # Operators whose result, or the size of it, the host must know.
@@ -129,21 +130,32 @@ KERNELS: dict[str, Any] = {
 def pretended_gpu(workers: int = 1) -> Iterator[None]:
     """What asks for the kind of a device takes `meta` for a GPU. workers: of a group in which nobody answers."""
     plain = torch.autocast
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(normalisation, "has_fused_kernels", lambda x: x.is_meta)
-        # autocast knows no meta device.
-        patch.setattr(torch, "autocast", lambda kind, **more: nullcontext() if kind == "meta" else plain(kind, **more))
-        patch.setitem(text.CALL_PRODUCTS, "meta", text.CALL_PRODUCTS["cuda"])
-        # Nor do fused optimisers, though their kernels know its shapes.
-        patch.setattr(sys.modules[torch.optim.Adam.__module__], "_device_dtype_check_for_fused", lambda parameter: None)
-        if workers > 1:
-            from torch.testing._internal.distributed.fake_pg import FakeStore
 
-            dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=workers)
-            # Its C++ part keeps buckets on a device, and there is none.
-            patch.setattr("trainables.training.distributed.wrap", lambda model, device: model)
-        try:
+    def autocast(kind: str, **more: Any) -> AbstractContextManager:
+        return nullcontext() if kind == "meta" else plain(kind, **more)  # it knows no meta device
+
+    with ExitStack() as stack:
+        for where, name, value in (
+            (normalisation, "has_fused_kernels", lambda x: x.is_meta),
+            (torch, "autocast", autocast),
+            # Nor do fused optimisers, though their kernels know its shapes.
+            (sys.modules[torch.optim.Adam.__module__], "_device_dtype_check_for_fused", lambda parameter: None),
+        ):
+            stack.enter_context(patch.object(where, name, value))
+        stack.enter_context(patch.dict(text.CALL_PRODUCTS, {"meta": text.CALL_PRODUCTS["cuda"]}))
+        if workers > 1:
+            stack.enter_context(_silent_group(workers))
+        yield
+
+
+@contextmanager
+def _silent_group(workers: int) -> Iterator[None]:
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=workers)
+    try:
+        # DistributedDataParallel's C++ part keeps buckets on a device, and there is none.
+        with patch.object(distributed, "wrap", lambda model, device: model):
             yield
-        finally:
-            if workers > 1:
-                dist.destroy_process_group()
+    finally:
+        dist.destroy_process_group()
