@@ -18,6 +18,7 @@ from datasets_io.storage.orphans import orphans_below, orphans_of
 from datasets_io.storage.patience import patiently
 from datasets_io.storage.processes import started, this_machine
 from datasets_io.storage.secrets import remember_secrets, without_secrets
+from datasets_io.storage.stored_sizes import DiskSizes, ListedSizes, StoredSizes
 from datasets_io.storage.take_name import take_name
 
 LENT = 60  # characters that a file's name lends to its temporary one, which has at most 255 bytes
@@ -113,6 +114,12 @@ class ReadFiles:
             Entry(info.path[start:], info.size, info.mtime_ns and info.mtime_ns / 1e9)  # not every one tells a time
             for info in files
         )
+
+    def sizes_of_folders(self, kinds: Iterable[str]) -> StoredSizes:
+        """What the folders that lie directly in these have in them: by one listing of each, on a disk when asked."""
+        if self.is_local:
+            return DiskSizes(self.root, kinds)
+        return ListedSizes({path: size for kind in kinds for path, size in self.sizes(kind).items()})
 
     # -- one attempt ---------------------------------------------------------------------------------
 
