@@ -140,7 +140,8 @@ def publish(
         path = PurePosixPath(name)
         stored = f"{path.stem}.{digest[:8]}{path.suffix}"
         entries[name] = {"path": stored, "sha256": digest, "bytes": len(data)}
-        if not _is_there(files, f"{folder}/{stored}", digest):
+        # On an object store a look takes a request as well, and to write the same bytes once more changes nothing.
+        if not (files.is_local and _is_there(files, f"{folder}/{stored}", digest)):
             _clear_way(files, folder, [stored])
             files.write(f"{folder}/{stored}", data)
     _clear_way(files, folder, [RESULT])
@@ -155,7 +156,9 @@ def publish(
     else:
         files.write(f"{folder}/{RESULT}", text)
         written = True
-    files.remove(f"{folder}/{FAILED}")
+    # On an object store it stays until a driver lists it: what has both is finished, and a look takes two requests.
+    if files.is_local:
+        files.remove(f"{folder}/{FAILED}")
     return written
 
 
@@ -287,7 +290,7 @@ def move_to_quarantine(files: Files, path: str, why: str) -> str:
 
 
 def record_failure(files: Files, folder: str, error: str, traceback: str) -> None:
-    """Keep why a computation failed, without secrets; a later success or a retry removes it."""
+    """Keep why a computation failed, without secrets; a later success, its driver or a retry removes it."""
     text = json.dumps({"error": without_secrets(error), "traceback": without_secrets(traceback)}, indent=1)
     _clear_way(files, folder, [FAILED])
     files.write(f"{folder}/{FAILED}", text.encode())

@@ -65,6 +65,7 @@ class Work:
         items: tuple[EncoderRun | Cell, ...] = (*self.plan.encoders, *self.plan.cells)
         done, failed = self.store.states(items, sizes)
         done -= damaged | self.reader.gone  # a listing still has them
+        self.store.forget_overcome_failures(done, sizes)
         keys_done, keys_failed = (
             {item.key for item in items if self.store.folder(item) in names} for names in (done, failed)
         )

@@ -222,6 +222,13 @@ class Store(ReadStore):
             found = iter([self.open_whole(item, sizes) is not None for item in finished])
         return {self.folder(item) for item, is_whole in zip(finished, found, strict=True) if not is_whole}
 
+    def forget_overcome_failures(self, done: Iterable[str], sizes: StoredSizes) -> None:
+        """Of what has finished, remove that it failed before. sizes: as `sizes()` gives them, by a listing."""
+        if not self.files.is_local:  # a disk has done it with the result: there it costs next to nothing
+            for path in (f"{folder}/{FAILED}" for folder in done):
+                if sizes.get(path) is not None:
+                    self.files.remove(path)
+
     def forget_failure(self, item: Item) -> None:
         """Let an item that failed be tried again, with all its attempts."""
         for name in (FAILED, ATTEMPTS):
