@@ -18,13 +18,15 @@ from pathlib import Path
 
 from benchmarks.shared.common import in_turn, report, row
 from datasets_io.fingerprint import canonical_json, fingerprint
-from datasets_io.storage.artefacts import RESULT, seal
+from datasets_io.storage.artefacts import RESULT, seal, unseal
+from datasets_io.storage.stored_result import checked_result
 from sweep.report.tables.main_table import table1
 from sweep.statistics.summaries import study_summaries
 from sweep.store.csv_files import findings_csv, results_csv
-from sweep.store.records import CellResult
+from sweep.store.records import CellResult, cell_detail
 from sweep.store.results import ResultReader
-from sweep.store.store import Store
+from sweep.store.status_names import Status
+from sweep.store.store import CELLS, ENCODERS, Store
 from sweep.studies import Study, demo
 from sweep.studies.plan import Plan, make_plan
 from trainables.evaluation.metrics import FindingAuroc
@@ -99,6 +101,32 @@ def write_storage(root: Path, plan: Plan) -> None:
             (folder / name).touch()
 
 
+def usual_results(plan: Plan, store: Store) -> list[CellResult]:
+    """All files listed with their sizes, then each result parsed, its seal and values checked, and a row made of it."""
+    sizes, rows = {**store.files.sizes(ENCODERS), **store.files.sizes(CELLS)}, []
+    for cell in plan.cells:
+        folder = store.folder(cell)
+        path = f"{folder}/{RESULT}"
+        if path not in sizes:
+            raise ArithmeticError(f"{path} was not listed")
+        result = checked_result(unseal(store.files.read(path), path))
+        if any(sizes.get(f"{folder}/{entry['path']}") != entry["bytes"] for entry in result["files"].values()):
+            raise ArithmeticError(f"a file of {folder} has another size")
+        findings = tuple(FindingAuroc(**finding) for finding in result["findings"])
+        run, place = cell.encoder, (cell.dataset, cell.protocol, cell.label_percent)
+        row = CellResult(run.row, run.row, *place, run.pretrain_seed, cell.seed, Status.DONE, cell.key, findings)
+        cell_detail(result)
+        rows.append(replace(row, macro_auroc=result["macro_auroc"]))
+    return rows
+
+
+def check_results(plan: Plan, store: Store, results: list[CellResult]) -> None:
+    """Compare with those read the usual way. Raises ArithmeticError where one differs."""
+    for found, expected in zip(results, usual_results(plan, store), strict=True):
+        if replace(found, method=expected.method) != expected:
+            raise ArithmeticError(f"{found} was read, and the usual way {expected}")
+
+
 def aggregated(study: Study, plan: Plan, results: list[CellResult]) -> list[str]:
     table = table1(study_summaries(study, plan, results))
     return [results_csv(results), findings_csv(results), table.markdown(), table.csv(), table.latex()]
@@ -112,8 +140,7 @@ def measure(pretrain_seeds: int, seeds: int, root: Path, rounds: int) -> tuple[i
     write_storage(root, plan)
     store = Store(str(root))
     results = ResultReader(study, plan, store).collect()
-    if any(result.status != "done" for result in results):
-        raise ArithmeticError("a finished cell was not found in the storage")
+    check_results(plan, store, results)
     sides: dict[str, Callable] = {
         "plan": lambda: planned(study),
         "plan the usual way": lambda: usual_keys(make_plan(study, FINGERPRINTS, {})),
@@ -122,6 +149,7 @@ def measure(pretrain_seeds: int, seeds: int, root: Path, rounds: int) -> tuple[i
         "list": store.done_and_failed,
         "list files": lambda: sum(len(files) for _, _, files in os.walk(root)),
         "read": lambda: ResultReader(study, plan, store).collect(),
+        "read the usual way": lambda: usual_results(plan, store),
         "read files": lambda: [(root / f"{Store.folder(c)}/{RESULT}").read_bytes() for c in plan.cells],
         "aggregate": lambda: aggregated(study, plan, results),
     }
@@ -157,6 +185,8 @@ def figures(sizes: dict[int, tuple[int, int]], rounds: int) -> list[dict]:
                 f"read_results_{count}",
                 "s",
                 seconds["read"],
+                peer=seconds["read the usual way"],
+                peer_name="all files listed, each result parsed and checked",
                 limit=seconds["read files"],
                 limit_name="opening and reading each result.json",
             ),

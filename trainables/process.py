@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Protocol
 import ray
 
 from trainables.events import EventChannel, RemoteMethod
+from trainables.node_beats import NodeBeats, folder_of
 
 ALIVE_SECONDS = 5.0
 
@@ -32,8 +34,8 @@ class ProcessChannel(EventChannel, Protocol):
     """An EventChannel that is also told which processes work on which jobs, so that one that hangs can be ended."""
 
     @property
-    def alive(self) -> RemoteMethod[[WorkerProcess], object]:
-        """A process is not stopped: said every ALIVE_SECONDS."""
+    def alive(self) -> RemoteMethod[[Sequence[WorkerProcess]], object]:
+        """These processes are not stopped: said every ALIVE_SECONDS, once a node."""
         ...
 
     @property
@@ -83,10 +85,10 @@ _saying = threading.Lock()  # taken once and never released: a process says it i
 
 
 def keep_saying_alive(progress_actor: ProcessChannel) -> None:
-    """Tell the progress actor every ALIVE_SECONDS from now on that this process is not stopped. Once for each process.
+    """See that the progress actor hears every ALIVE_SECONDS that this process is not stopped. Once for each process.
 
-    Not where there is no /proc: a process that has ended is silent too, and without its birth nothing tells it from
-    another one that has its number by then.
+    Of a node's processes one speaks for all. Not where there is no /proc: a process that has ended is silent too, and
+    without its birth nothing tells it from another one that has its number by then.
     """
     if not _saying.acquire(blocking=False):
         return
@@ -94,9 +96,12 @@ def keep_saying_alive(progress_actor: ProcessChannel) -> None:
     if not process.birth:
         return
 
+    beats = NodeBeats(folder_of(process.node, ray.get_runtime_context().get_job_id()), process.pid, process.birth)
+
     def say() -> None:
         while True:
-            progress_actor.alive.remote(process)
+            if processes := [WorkerProcess(process.node, *one) for one in beats.beat()]:
+                progress_actor.alive.remote(processes)
             time.sleep(ALIVE_SECONDS)
 
     threading.Thread(target=say, name="radsweep-alive", daemon=True).start()

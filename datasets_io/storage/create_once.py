@@ -1,10 +1,14 @@
 """How is an object made on S3 only where none of its name is there, of two writers in one moment by one of them?
 
 S3 and most servers like it have PUT with `If-None-Match: *`; pyarrow's file system has no such call. boto3, which is
-optional (`pip install radsweep[s3]`), makes that one request; all others go through pyarrow.
+optional (`pip install radsweep[s3]`), makes that request. It also reads with one request, where pyarrow asks for the
+size before; all others go through pyarrow.
 """
 
+import errno
 import importlib.util
+import os
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -12,14 +16,17 @@ EXISTS, MEANWHILE = "PreconditionFailed", "ConditionalRequestConflict"
 NOT_KNOWN = ("NotImplemented", "InvalidArgument", "InvalidRequest")  # a server without conditional writes
 ANSWER_SECONDS = 10.0  # for objects of some kilobytes; boto3's own is a minute
 PASSING_STATUS = (429, 500, 502, 503, 504)
+MOST_AT_ONCE = 32  # requests of one process; more wait for one to end
+# Options of a URI that a client here knows, or that make no difference to reading.
+KNOWN_OPTIONS = {"region", "scheme", "endpoint_override", "allow_delayed_open", "allow_bucket_creation"}
 
 
 class PassingError(OSError):
     """The server could not answer now; the same request may succeed later."""
 
 
-class CreateOnce:
-    """PUT of an object that must not be there, below one s3:// URI."""
+class S3Objects:
+    """GET of an object, and PUT of one that must not be there, below one s3:// URI."""
 
     def __init__(self, uri: str):
         import boto3  # only those who asked for it have it
@@ -28,6 +35,7 @@ class CreateOnce:
         parts = urlsplit(uri)
         options = {name: values[0] for name, values in parse_qs(parts.query).items()}
         endpoint = options.get("endpoint_override")
+        self.reads = options.keys() <= KNOWN_OPTIONS
         self.bucket = parts.netloc.rpartition("@")[2]
         self.client: Any = boto3.client(
             "s3",
@@ -37,11 +45,37 @@ class CreateOnce:
             endpoint_url=f"{options.get('scheme', 'https')}://{endpoint}" if endpoint else None,
             # `patiently` repeats. An answer that got lost is not waited for so long that no time is left for that.
             config=Config(
-                retries={"total_max_attempts": 1}, connect_timeout=ANSWER_SECONDS, read_timeout=ANSWER_SECONDS
+                retries={"total_max_attempts": 1},
+                connect_timeout=ANSWER_SECONDS,
+                read_timeout=ANSWER_SECONDS,
+                max_pool_connections=MOST_AT_ONCE,
             ),
         )
 
-    def __call__(self, key: str, data: bytes) -> bool | None:
+    def read(self, key: str) -> bytes | None:
+        """All bytes of an object. None where this client cannot ask: it has no credentials, or not these options.
+
+        Raises FileNotFoundError, PassingError, and OSError for what does not pass.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+
+        if not self.reads:
+            return None
+        try:
+            return bytes(self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+        except ClientError as error:
+            code, status = error.response["Error"].get("Code", ""), _status(error.response)
+            if status == 404:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.bucket}/{key}") from error
+            if status in PASSING_STATUS:
+                raise PassingError(f"S3 answers {status} ({code}) to a read: connection to be tried again") from error
+            raise OSError(f"S3 answers {status} ({code}) to a read of {key} in bucket {self.bucket}") from error
+        except (HTTPClientError, IncompleteReadError) as error:
+            raise PassingError(f"no connection to S3 ({type(error).__name__})") from error
+        except BotoCoreError:
+            return None
+
+    def create(self, key: str, data: bytes) -> bool | None:
         """True: made; False: one was there; None: this server has no such request.
 
         Raises PassingError, and OSError for what does not pass.
@@ -64,9 +98,15 @@ class CreateOnce:
         return True
 
 
-def create_once(uri: str) -> CreateOnce | None:
+def s3_objects(uri: str) -> S3Objects | None:
     """For a storage on S3 where boto3 is installed; None elsewhere, where a look before the write must do."""
-    return CreateOnce(uri) if uri.startswith("s3://") and importlib.util.find_spec("boto3") else None
+    return _client(uri, os.getpid()) if uri.startswith("s3://") and importlib.util.find_spec("boto3") else None
+
+
+@lru_cache(maxsize=4)
+def _client(uri: str, pid: int) -> S3Objects:
+    """Made once: a client takes a tenth of a second. pid: a process that was forked has connections of its own."""
+    return S3Objects(uri)
 
 
 def _status(response: Any) -> int:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
-from datasets_io.storage.create_once import create_once
+from datasets_io.storage.create_once import s3_objects
 from datasets_io.storage.disk import DISK, Data, WrongKind, _pieces
 from datasets_io.storage.local_listing import TEMPORARY, Entry, entries_below, names_below
 from datasets_io.storage.orphans import orphans_below, orphans_of
 from datasets_io.storage.patience import patiently
 from datasets_io.storage.processes import started, this_machine
 from datasets_io.storage.secrets import remember_secrets, without_secrets
+from datasets_io.storage.stored_sizes import DiskSizes, ListedSizes, StoredSizes
 from datasets_io.storage.take_name import take_name
 
 LENT = 60  # characters that a file's name lends to its temporary one, which has at most 255 bytes
@@ -52,7 +53,7 @@ class ReadFiles:
         self.uri = uri  # for other processes: it may hold a password, and is never shown
         self.shown = without_secrets(uri)
         if "://" in uri:
-            self.fs, self.root = pafs.FileSystem.from_uri(uri)
+            self.fs, self.root = _file_system(uri)
         else:
             self.fs, self.root = pafs.LocalFileSystem(), str(Path(uri).expanduser().resolve())
         self.root = self.root.rstrip("/")
@@ -74,7 +75,14 @@ class ReadFiles:
 
     def is_file(self, path: str) -> bool:
         """Whether a file is there, and no folder, pipe or broken link."""
-        return self._kind(path) == pafs.FileType.File
+        if self.is_local:
+            return self._kind(path) == pafs.FileType.File
+        try:
+            # One request. To ask for the kind takes a second one where there is no object: for a folder of that name.
+            patiently(lambda: self.fs.open_input_file(self.full(path)).close())
+            return True
+        except FileNotFoundError:
+            return False
 
     def is_blocked(self, path: str, by_no_folder: bool = False) -> bool:
         """Whether something else than a file, or a folder, stands under its name; an object store has no such thing."""
@@ -114,6 +122,12 @@ class ReadFiles:
             for info in files
         )
 
+    def sizes_of_folders(self, kinds: Iterable[str]) -> StoredSizes:
+        """What the folders that lie directly in these have in them: by one listing of each, on a disk when asked."""
+        if self.is_local:
+            return DiskSizes(self.root, kinds)
+        return ListedSizes({path: size for kind in kinds for path, size in self.sizes(kind).items()})
+
     # -- one attempt ---------------------------------------------------------------------------------
 
     def _kind(self, path: str) -> pafs.FileType:
@@ -122,6 +136,10 @@ class ReadFiles:
     def _read(self, full: str) -> bytes:
         if self.is_local:
             return DISK.read(full)
+        if (objects := s3_objects(self.uri)) is not None:
+            data = objects.read(full.removeprefix(f"{objects.bucket}/"))
+            if data is not None:
+                return data
         with self.fs.open_input_file(full) as stream:
             return stream.read()
 
@@ -145,10 +163,10 @@ class Files(ReadFiles):
         """
         if self.is_local:
             return patiently(lambda: self._link(self.full(path), data))
-        if self.exists(path):
-            return False
         made = self._create_once(path, data)
         if made is None:
+            if self.is_file(path):
+                return False
             self.write(path, data)
         return made is not False
 
@@ -229,15 +247,15 @@ class Files(ReadFiles):
             patiently(lambda: self._remove_file(path))
 
     def _create_once(self, path: str, data: bytes) -> bool | None:
-        create = create_once(self.uri)
-        if create is None:
+        objects = s3_objects(self.uri)
+        if objects is None:
             return None
-        key, attempts = self.full(path).removeprefix(f"{create.bucket}/"), 0
+        key, attempts = self.full(path).removeprefix(f"{objects.bucket}/"), 0
 
         def attempt() -> bool | None:
             nonlocal attempts
             attempts += 1
-            return create(key, data)
+            return objects.create(key, data)
 
         made = patiently(attempt)
         # Where the first attempt's answer was lost on its way, the second one meets what the first has made.
@@ -313,6 +331,14 @@ class Files(ReadFiles):
                 DISK.remove_tree(self.full(path))
             else:
                 self.fs.delete_dir(self.full(path))
+
+
+def _file_system(uri: str) -> tuple[pafs.FileSystem, str]:
+    """Of a URI, and the path in it. On S3 objects of up to 10 MB go up with one request and not with three."""
+    if uri.startswith("s3://") and "allow_delayed_open=" not in uri:
+        with suppress(ValueError):  # of a pyarrow without that option, or of a URI that it refuses: said below
+            return pafs.FileSystem.from_uri(f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true")
+    return pafs.FileSystem.from_uri(uri)
 
 
 def _temporary(target: str, data: Data) -> str:

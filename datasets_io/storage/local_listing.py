@@ -53,6 +53,14 @@ def entries_below(root: str, prefix: str) -> Iterator[Entry]:
                         yield Entry(folder + one.name, state.st_size, state.st_mtime)
 
 
+def folders_in(root: str, prefix: str) -> list[str]:
+    """Folders directly in root/prefix, relative to the root, in no order; links as everywhere here."""
+    followed: set[str] = set()
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{root}/{prefix}") as entries:
+        return [f"{prefix}/{entry.name}" for entry in entries if _is_folder(root, entry, followed)]
+    return []
+
+
 def _names_in(root: str, folder: str, followed: set[str]) -> list[str]:
     """Files and folders of a folder, these with a / at their end, the last one first: a stack of them pops in order."""
     found = []

@@ -5,16 +5,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.interrupts import INTERRUPTS, SIGNALS
+from datasets_io.storage.stored_sizes import StoredSizes
 from sweep.cli.display import Display, TableRows
 from sweep.monitoring.bars import RunBars
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.sinks import SinkOptions, Sinks
 from sweep.store.cleanup import clean_up
 from sweep.store.lease import Holder, Lease
-from sweep.store.other_keys import other_keys_note
+from sweep.store.other_keys import other_keys_note, stored_under_names
 from sweep.store.results import ResultReader
 from sweep.store.store import Store
 from sweep.studies.cell import Cell, EncoderRun
@@ -23,6 +25,14 @@ from trainables.recipe import Resources
 
 MOST_PASSES = 20  # another one is needed where something was found damaged, or where other drivers have ended
 WAIT_SECONDS = 2.0
+
+
+class Left(NamedTuple):
+    """What is neither done nor failed, and folders of the plan that are done, by what the storage has (sizes)."""
+
+    pending: Pending
+    done: set[str]
+    sizes: StoredSizes
 
 
 @dataclass(frozen=True)
@@ -44,19 +54,25 @@ class Work:
     sinks: SinkOptions
     aside: Callable[[Lease], dict[str, Holder]] = lambda lease: {}
 
-    def left(self) -> tuple[Pending, set[str]]:
-        """What is neither done nor failed, and the folders that are done. Damaged results go to quarantine first."""
-        self.store.quarantine_damaged(self.plan.encoders)
-        self.reader.collect()
-        done, failed = self.store.done_and_failed()
+    def left(self) -> Left:
+        """What is neither done nor failed. Damaged results go to quarantine first.
+
+        The storage is listed once, before: what has ended since is left, and found to be done by whoever begins it.
+        """
+        sizes = self.store.sizes()
+        damaged = self.store.quarantine_damaged(self.plan.encoders, sizes)
+        self.reader.collect(sizes)
         items: tuple[EncoderRun | Cell, ...] = (*self.plan.encoders, *self.plan.cells)
+        done, failed = self.store.states(items, sizes)
+        done -= damaged | self.reader.gone  # a listing still has them
+        self.store.forget_overcome_failures(done, sizes)
         keys_done, keys_failed = (
             {item.key for item in items if self.store.folder(item) in names} for names in (done, failed)
         )
         # A damaged encoder is computed again, also where all of its cells are done.
         quarantined = self.store.quarantined()
         again = {run.key for run in self.plan.encoders if self.store.folder(run).rpartition("/")[2] in quarantined}
-        return pending(self.plan, keys_done, keys_failed, again), done
+        return Left(pending(self.plan, keys_done, keys_failed, again), done, sizes)
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -73,23 +89,25 @@ def work_through(work: Work) -> None:
     Failures are in the store when this returns, and what killed processes left is gone. Raises ClusterLost where the
     cluster goes away, KeyboardInterrupt where the user asked to stop, OSError where the storage cannot be used.
     """
-    left, done = work.left()
-    if note := other_keys_note(work.plan.items, done):
-        work.display.say(f"note: {note}")
-    if left.nothing:
-        work.display.say("Nothing left to do: every cell asked for is finished or has failed before.")
-    else:
-        _pass_by_pass(work)
+    with Lease(work.store.files) as lease:
+        look = _look(work, lease)
+        if note := other_keys_note(work.plan.items, stored_under_names(work.plan.items, look.left.sizes)):
+            work.display.say(f"note: {note}")
+        if look.left.pending.nothing:
+            work.display.say("Nothing left to do: every cell asked for is finished or has failed before.")
+        else:
+            _pass_by_pass(work, lease, look)
     clean_up(work.store.files)
 
 
-def _pass_by_pass(work: Work) -> None:
+def _pass_by_pass(work: Work, lease: Lease, look: "_Look") -> None:
+    """look: as the storage is now; each pass but the first looks anew."""
     from sweep.engine.head_health import named_loss
 
-    with Lease(work.store.files) as lease, _cluster() as start:
+    with _cluster() as start:
         before: set[str] = set()
-        for _ in range(MOST_PASSES):
-            mine, done = _claim(work, lease)
+        for number in range(MOST_PASSES):
+            mine, done = _claim(work, lease, look if number == 0 else _look(work, lease))
             keys = _keys(mine)
             if mine.nothing or keys == before:  # a pass that changed nothing would not the next time either
                 break
@@ -100,25 +118,37 @@ def _pass_by_pass(work: Work) -> None:
             before = keys
 
 
+class _Look(NamedTuple):
+    """What is left; and of that, key of a cell that another driver computes again -> that driver."""
+
+    left: Left
+    aside: dict[str, Holder]
+
+
+def _look(work: Work, lease: Lease) -> _Look:
+    # First, what a killed driver has laid aside: it counts as left until it is brought back.
+    aside = work.aside(lease)
+    return _Look(work.left(), aside)
+
+
 def _keys(left: Pending) -> set[str]:
     items: tuple[EncoderRun | Cell, ...] = (*left.encoders, *left.cells)
     return {item.key for item in items}
 
 
-def _claim(work: Work, lease: Lease) -> tuple[Pending, set[str]]:
-    """What is left and now this driver's. Waits while all that is left is computed by others."""
+def _claim(work: Work, lease: Lease, look: _Look) -> tuple[Pending, set[str]]:
+    """What is left and now this driver's, and what is done. Waits while all that is left is computed by others."""
     named: set[Holder] = set()
     while True:
         INTERRUPTS.raise_if_received()
-        aside = work.aside(lease)  # also after others were waited for: one of them may have been killed
-        left, done = work.left()
+        left = look.left.pending
         wanted = _keys(left)
-        claimed, held = lease.claim(wanted - aside.keys())
-        held |= {key: holder for key, holder in aside.items() if key in wanted}
+        claimed, held = lease.claim(wanted - look.aside.keys())
+        held |= {key: holder for key, holder in look.aside.items() if key in wanted}
         mine = _possible(left, claimed, starts_from(work.plan.cells))
         lease.keep(_keys(mine))  # what this driver cannot begin before others end is left to them, or to anyone
         if not mine.nothing or not held:
-            return mine, done
+            return mine, look.left.done
         for holder in set(held.values()) - named:
             count = sum(other == holder for other in held.values())
             work.display.say(
@@ -127,6 +157,7 @@ def _claim(work: Work, lease: Lease) -> tuple[Pending, set[str]]:
             )
         named |= set(held.values())
         time.sleep(WAIT_SECONDS)
+        look = _look(work, lease)  # also for what was laid aside: one of the others may have been killed
 
 
 def _possible(left: Pending, claimed: set[str], starts: dict[str, Cell]) -> Pending:

@@ -53,7 +53,7 @@ def left_of(plan: Plan, store: ReadStore, retry_failed: bool = False) -> tuple[P
 
     retry_failed: what failed for another reason is left too. Damage is not looked for.
     """
-    done, failed = store.done_and_failed()
+    done, failed = store.states(plan.items, store.sizes())
     keys_done: set[str] = set()
     failed_items: list[Item] = []
     for item in plan.items:

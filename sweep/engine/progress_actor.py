@@ -41,9 +41,9 @@ class ProgressActor:
         """Ray's id of the node on which a job that has not ended was begun last."""
         return self.at_work[job][0].node if job in self.at_work else None
 
-    def alive(self, process: WorkerProcess) -> None:
-        """A process is not stopped."""
-        self.last_alive[process] = time.monotonic()
+    def alive(self, processes: Sequence[WorkerProcess]) -> None:
+        """These processes are not stopped."""
+        self.last_alive |= dict.fromkeys(processes, time.monotonic())
 
     def silent(self, seconds: float) -> list[WorkerProcess]:
         """Processes that have not reported for so long: they are stopped, or gone. Each is named once."""

@@ -199,8 +199,8 @@ def _restore(store: "Store", display: "Display", lease: "Lease") -> "dict[str, H
 
 def _forget_failures(plan: "Plan", store: "Store") -> None:
     """What failed, and what is damaged, is left to do again."""
-    _, failed = store.done_and_failed()
     items: tuple[EncoderRun | Cell, ...] = (*plan.encoders, *plan.cells)
+    _, failed = store.states(items, store.sizes())
     for item in items:
         if store.folder(item) in failed:
             store.forget_failure(item)
@@ -221,10 +221,11 @@ def _run_plan(request: Request, study: "Study", work: "Work", found: "Preflight"
         work_through(work)
     else:
         _redo(work, request.redo)
-    results = work.reader.collect()
+    sizes = store.sizes()
+    results = work.reader.collect(sizes)
     display.tables = lambda: live_tables(study, plan, results)
     origin, sources = Origin(request.study, request.storage, request.raw), Sources(work.data_folders, work.manifests)
-    data = OpenedStudy(study, plan, store, origin, sources).snapshot(results, work.reader.details)
+    data = OpenedStudy(study, plan, store, origin, sources).snapshot(results, work.reader.details, sizes=sizes)
     complete = not study.training_free or compute_columns(data, display)
     paths = write_report(data, ReportFolder.of_study(store, study.name))
     if display.live is None:  # on a terminal they stand below the bars already

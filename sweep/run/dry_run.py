@@ -11,7 +11,7 @@ from sweep.cli.display import Display
 from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_UNFIT
 from sweep.engine.preflight import preflight
 from sweep.store.damage import Damage
-from sweep.store.other_keys import other_keys_note
+from sweep.store.other_keys import other_keys_note, stored_under_names
 from sweep.store.results import ResultReader, encoder_details
 from sweep.store.shard_checks import open_sources
 from sweep.store.shards import DataPlan, built_folders
@@ -55,7 +55,7 @@ def print_plan(
         display.say(f"  images of {escape(names)}: {escape(line)}")
     for line in (*_plan_lines(plan, left), *_damage_lines((*sources.damage, *damaged))):
         display.say(line)
-    if note := other_keys_note(plan.items, store.done_and_failed()[0]):
+    if note := other_keys_note(plan.items, stored_under_names(plan.items, store.sizes())):
         display.say(f"  note: {note}")
     found = preflight(study, left, store, display, keep=False)
     left = without_rows(left, found.unfit)
@@ -71,10 +71,11 @@ def print_plan(
 
 def _left(study: Study, plan: Plan, store: ReadStore) -> tuple[Pending, tuple[Damage, ...]]:
     """What sweep.run would compute, and what of it has a damaged result, which counts as open as it does there."""
-    done, failed = store.done_and_failed()
+    sizes = store.sizes()
+    done, failed = store.states(plan.items, sizes)
     reader = ResultReader(study, plan, store)
-    reader.collect()
-    damage = (*encoder_details(plan, store)[1], *reader.damage.values())
+    reader.collect(sizes)
+    damage = (*encoder_details(plan, store, sizes)[1], *reader.damage.values())
     damaged = {found.folder for found in damage}
     done -= damaged
     # Also where no open cell needs it; one that was damaged before lies in quarantine.

@@ -93,6 +93,8 @@ class Lease:
     def __exit__(self, *error: object) -> None:
         self.stop.set()
         with self.lock:
+            if not self.me.ticket:  # nothing was claimed
+                return
             for path in (self._path(self.me.id), self._items(self.me.id)):
                 with suppress(OSError):  # it expires by itself
                     self.files.remove(path)

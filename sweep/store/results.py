@@ -1,16 +1,19 @@
 """Which results does a storage have: finished cells as the rows that aggregation takes, encoders, and failures."""
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
 
 from datasets_io.storage.artefacts import Artefacts
+from datasets_io.storage.stored_sizes import StoredSizes
 from datasets_io.threads import reading_threads
 from sweep.store.damage import Damage
 from sweep.store.records import CellDetail, CellResult, EncoderDetail, cell_detail, encoder_detail
 from sweep.store.status_names import Status
-from sweep.store.store import BIG_READERS, ENCODERS, ReadStore
+from sweep.store.store import BIG_READERS, CELLS, ENCODERS, ReadStore
 from sweep.studies.cell import Cell, EncoderRun
+from sweep.studies.collector import collector_paused
 from sweep.studies.plan import Plan
 from sweep.studies.study import Study
 from trainables.evaluation.metrics import FindingAuroc
@@ -21,11 +24,16 @@ READERS = 16
 TRIED, WAITING_SECONDS = 16, 0.5e-3
 
 
+Findings = tuple[FindingAuroc, ...]
+_new, _SLOTS = object.__new__, tuple(vars(FindingAuroc)[field.name].__set__ for field in fields(FindingAuroc))
+
+
 class ResultReader:
     """Reads each result once and keeps it: a sweep asks for the table again and again.
 
     results, details: key of a finished cell -> its row, and its training. damage: key of a cell -> what is damaged in
-    it, as of the last `collect`; it stays empty with a Store that writes.
+    it, as of the last `collect`; it stays empty with a Store that writes. gone: folders that were finished by the
+    listing of the last `collect` and have no whole result: put into quarantine, by this or another process.
     """
 
     def __init__(self, study: Study, plan: Plan, store: ReadStore):
@@ -34,25 +42,30 @@ class ResultReader:
         self.results: dict[str, CellResult] = {}
         self.details: dict[str, CellDetail] = {}
         self.damage: dict[str, Damage] = {}
+        self.gone: set[str] = set()
 
-    def collect(self) -> list[CellResult]:
+    def collect(self, sizes: StoredSizes | None = None) -> list[CellResult]:
         """One CellResult for each cell of the plan; those without a whole result are failed, missing or damaged.
 
-        With a Store that writes a damaged result goes to quarantine and is missing. Raises NewerSchema for a result
-        that a newer version wrote.
+        sizes: of the store's cells, where it was asked already. With a Store that writes a damaged result goes to
+        quarantine and is missing. Raises NewerSchema for a result that a newer version wrote.
         """
-        sizes = self.store.sizes()
-        done, failed = self.store.done_and_failed(sizes)
-        new = [c for c in self.plan.cells if c.key not in self.results and self.store.folder(c) in done]
+        sizes = sizes if sizes is not None else self.store.sizes(CELLS)
+        new = [c for c in self.plan.cells if c.key not in self.results and self.store.folder(c) in sizes.folders]
         self.damage = {}  # anew: a damaged cell may have been computed again since
-        for cell, found in zip(new, self._opened(new, sizes), strict=True):
-            if isinstance(found, Damage):
-                self.damage[cell.key] = found
-            elif found is not None:
-                self.results[cell.key] = self._result(cell, found)
+        open_cells = []
+        with collector_paused():
+            for cell, found in zip(new, self._opened(new, sizes), strict=True):
+                if isinstance(found, Damage):
+                    self.damage[cell.key] = found
+                elif found is not None:
+                    self.results[cell.key] = self._result(cell, found)
+                else:
+                    open_cells.append(cell)
+        self.gone, failed = self.store.states(open_cells, sizes)
         return [self.results.get(cell.key) or self._empty(cell, failed) for cell in self.plan.cells]
 
-    def _opened(self, cells: list[Cell], sizes: Mapping[str, int]) -> Iterator[Artefacts | Damage | None]:
+    def _opened(self, cells: list[Cell], sizes: StoredSizes) -> Iterator[Artefacts | Damage | None]:
         """In the order of the cells; several at once where the storage is slow. On a local disk threads only cost."""
         # Measured, not asked: a path says neither whether it is on NFS nor how far a bucket is.
         started, first = time.perf_counter(), [self.store.open_whole(cell, sizes) for cell in cells[:TRIED]]
@@ -67,23 +80,27 @@ class ResultReader:
     def _result(self, cell: Cell, artefacts: Artefacts) -> CellResult:
         self.details[cell.key] = cell_detail(artefacts.result)
         result = artefacts.result
-        findings = tuple(FindingAuroc(**finding) for finding in result["findings"])
         # Absent in results of 0.1.0, which have no numbers of studies.
-        studies, also_test = (
-            tuple(
-                (name, tuple(FindingAuroc(**finding) for finding in found))
-                for name, found in sorted(result.get(field, {}).items())
-            )
-            for field in ("studies", "also_test")
+        studies, also_test = _by_name(result.get("studies")), _by_name(result.get("also_test"))
+        findings = _findings(result["findings"])
+        return self._row(
+            cell, Status.DONE, findings, result["macro_auroc"], studies, result.get("precision"), also_test
         )
-        row = self._row(cell, Status.DONE, findings, result["macro_auroc"])
-        return replace(row, studies=studies, precision=result.get("precision"), also_test=also_test)
 
     def _empty(self, cell: Cell, failed: set[str]) -> CellResult:
         status = Status.FAILED if self.store.folder(cell) in failed else Status.MISSING
-        return self._row(cell, Status.DAMAGED if cell.key in self.damage else status, (), None)
+        return self._row(cell, Status.DAMAGED if cell.key in self.damage else status)
 
-    def _row(self, cell: Cell, status: Status, findings: tuple[FindingAuroc, ...], value: float | None) -> CellResult:
+    def _row(
+        self,
+        cell: Cell,
+        status: Status,
+        findings: Findings = (),
+        value: float | None = None,
+        studies: tuple[tuple[str, Findings], ...] = (),
+        precision: str | None = None,
+        also_test: tuple[tuple[str, Findings], ...] = (),
+    ) -> CellResult:
         return CellResult(
             encoder=cell.encoder.row,
             method=self.displays[cell.encoder.row],
@@ -96,13 +113,37 @@ class ResultReader:
             key=cell.key,
             findings=findings,
             macro_auroc=value,
+            studies=studies,
+            precision=precision,
+            also_test=also_test,
         )
 
 
-def encoder_details(plan: Plan, store: ReadStore) -> tuple[tuple[EncoderDetail, ...], tuple[Damage, ...]]:
-    """Every encoder of the plan, in its order; and what is damaged in some."""
-    sizes = store.files.sizes(ENCODERS)
-    done, failed = store.done_and_failed(sizes)
+def _by_name(found: dict[str, list[dict[str, Any]]] | None) -> tuple[tuple[str, Findings], ...]:
+    return tuple([(name, _findings(of_name)) for name, of_name in sorted(found.items())]) if found else ()
+
+
+def _findings(found: list[dict[str, Any]]) -> Findings:
+    """Of a checked result, whose findings have these four fields and no other."""
+    # By the slots themselves: what a frozen dataclass does to set its own fields takes twice the time of all the rest.
+    name, auroc, n_pos, n_neg = _SLOTS
+    made = []
+    for values in found:
+        one = _new(FindingAuroc)
+        name(one, values["finding"])
+        auroc(one, values["auroc"])
+        n_pos(one, values["n_pos"])
+        n_neg(one, values["n_neg"])
+        made.append(one)
+    return tuple(made)
+
+
+def encoder_details(
+    plan: Plan, store: ReadStore, sizes: StoredSizes | None = None
+) -> tuple[tuple[EncoderDetail, ...], tuple[Damage, ...]]:
+    """Every encoder of the plan, in its order; and what is damaged in some. sizes: as `store.sizes()` gives them."""
+    sizes = sizes if sizes is not None else store.sizes(ENCODERS)
+    done, failed = store.states(plan.encoders, sizes)
 
     def read(run: EncoderRun) -> EncoderDetail | Damage:
         folder = store.folder(run)
@@ -122,9 +163,9 @@ def encoder_details(plan: Plan, store: ReadStore) -> tuple[tuple[EncoderDetail, 
     return details, tuple(one for one in found if isinstance(one, Damage))
 
 
-def failures_of(plan: Plan, store: ReadStore) -> dict[str, dict[str, str]]:
-    """Name of an item of the plan that failed -> its `error` and `traceback`."""
-    _, failed = store.done_and_failed()
+def failures_of(plan: Plan, store: ReadStore, sizes: StoredSizes | None = None) -> dict[str, dict[str, str]]:
+    """Name of an item of the plan that failed -> its `error` and `traceback`. sizes: as `store.sizes()` gives them."""
+    _, failed = store.states(plan.items, sizes if sizes is not None else store.sizes())
     items = [item for item in plan.items if store.folder(item) in failed]
     with reading_threads(READERS) as pool:
         found = zip(items, pool.map(store.failure, items), strict=True)

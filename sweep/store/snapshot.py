@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.storage.schema_version import NewerSchema
 from datasets_io.storage.secrets import without_secrets
+from datasets_io.storage.stored_sizes import StoredSizes
 from sweep.store.damage import Damage, data_name
 from sweep.store.records import CellDetail, CellResult, EncoderDetail, without_nan
 from sweep.store.results import ResultReader, encoder_details, failures_of
@@ -99,22 +100,27 @@ class OpenedStudy:
 
     def read(self) -> Snapshot:
         """Everything that the storage holds of it. Raises BadInput for what a newer version wrote."""
-        reader = ResultReader(self.study, self.plan, self.store)
+        reader, sizes = ResultReader(self.study, self.plan, self.store), self.store.sizes()
         try:
-            return self.snapshot(reader.collect(), reader.details, reader.damage.values())
+            return self.snapshot(reader.collect(sizes), reader.details, reader.damage.values(), sizes)
         except NewerSchema as error:
             raise BadInput(error) from error
 
     def snapshot(
-        self, results: Sequence[CellResult], details: Mapping[str, CellDetail], damage: Iterable[Damage] = ()
+        self,
+        results: Sequence[CellResult],
+        details: Mapping[str, CellDetail],
+        damage: Iterable[Damage] = (),
+        sizes: StoredSizes | None = None,
     ) -> Snapshot:
         """Cells that were read already, and what else the store knows about the items of the plan.
 
         results: one for each cell of the plan; details: key of a finished cell -> its training; damage: of cells.
-        Raises NewerSchema for what a newer version wrote.
+        sizes: as `store.sizes()` gives them, where it was asked. Raises NewerSchema for what a newer version wrote.
         """
+        sizes = self.store.sizes() if sizes is None else sizes
         kept, broken = without_nan(results)
-        encoders, damaged_encoders = encoder_details(self.plan, self.store)
+        encoders, damaged_encoders = encoder_details(self.plan, self.store, sizes)
         all_damage = {found.name: found for found in (*self.sources.damage, *damage, *damaged_encoders)}
         return Snapshot(
             self.study,
@@ -126,7 +132,7 @@ class OpenedStudy:
             encoders,
             details,
             # An item with a failed.json and a damaged result is listed as damaged: that is what is to be mended.
-            failures_of(self.plan, self.store) | damage_as_failures(all_damage),
+            failures_of(self.plan, self.store, sizes) | damage_as_failures(all_damage),
             broken,
             self.sources.folders,
             raw_archives(self.study, self.origin.raw, self.store),

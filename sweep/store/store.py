@@ -3,7 +3,7 @@
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from datasets_io.storage.artefacts import (
 )
 from datasets_io.storage.files import Files, ReadFiles, below, file_in_the_way
 from datasets_io.storage.secrets import without_secrets
+from datasets_io.storage.stored_sizes import Sizes, StoredSizes
 from sweep.store.damage import DATA, RUN_AGAIN, RUN_AGAIN_READING, Damage
 from sweep.studies.cell import EncoderRun, Item
 
@@ -90,33 +91,43 @@ class ReadStore:
         """Of a file of a study's report."""
         return f"{REPORTS}/{study}/{name}"
 
-    def sizes(self) -> dict[str, int]:
-        """Path -> bytes of everything that items have, by one listing of each kind and no request an item."""
-        return {**self.files.sizes(ENCODERS), **self.files.sizes(CELLS)}
+    def sizes(self, *kinds: str) -> StoredSizes:
+        """Of everything that items have, or those of some kinds (ENCODERS, CELLS): no request an item of a bucket."""
+        return self.files.sizes_of_folders(kinds or (ENCODERS, CELLS))
 
-    def done_and_failed(self, sizes: Mapping[str, int] | None = None) -> tuple[set[str], set[str]]:
-        """Folders of finished and of failed items. sizes: as `sizes()` lists them, where that was asked already.
+    def done_and_failed(self) -> tuple[set[str], set[str]]:
+        """Folders of all finished and of all failed items that the storage has, of whatever study.
 
         What has both files is finished: a failure is removed after its result is written, and that may be cut off.
         """
-        endings = f"/{RESULT}", f"/{FAILED}"
-        paths: Iterable[str] = sizes if sizes is not None else self._listed(endings)
+        paths = [path for kind in (ENCODERS, CELLS) for path in self.files.list(kind, (f"/{RESULT}", f"/{FAILED}"))]
         done = {path.rsplit("/", 1)[0] for path in paths if path.endswith(f"/{RESULT}")}
         failed = {path.rsplit("/", 1)[0] for path in paths if path.endswith(f"/{FAILED}")}
         return done, failed - done
 
-    def _listed(self, endings: tuple[str, ...]) -> list[str]:
-        return [path for kind in (ENCODERS, CELLS) for path in self.files.list(kind, endings)]
+    def states(self, items: Iterable[Item], sizes: StoredSizes) -> tuple[set[str], set[str]]:
+        """As `done_and_failed`, of these items alone. sizes: as `sizes()` gives them."""
+        done: set[str] = set()
+        failed: set[str] = set()
+        for item in items:
+            folder = self.folder(item)
+            if folder not in sizes.folders:
+                continue
+            if sizes.get(f"{folder}/{RESULT}") is not None:
+                done.add(folder)
+            elif sizes.get(f"{folder}/{FAILED}") is not None:
+                failed.add(folder)
+        return done, failed
 
     def open(self, item: Item) -> Artefacts:
         """A finished item. Raises FileNotFoundError for one that is not, CorruptArtefact for a damaged result."""
         return open_artefacts(self.files, self.folder(item))
 
-    def open_whole(self, item: Item, sizes: Mapping[str, int]) -> Artefacts | Damage | None:
-        """A finished item, or what is damaged in it; None where it has no result. sizes: as `sizes()` lists them."""
+    def open_whole(self, item: Item, sizes: Sizes) -> Artefacts | Damage | None:
+        """A finished item, or what is damaged in it; None where it has no result. sizes: as `sizes()` gives them."""
         return self.examine(self.folder(item), sizes)
 
-    def examine(self, folder: str, sizes: Mapping[str, int]) -> Artefacts | Damage | None:
+    def examine(self, folder: str, sizes: Sizes) -> Artefacts | Damage | None:
         """As `open_whole`, for the folder of any item. Nothing is changed."""
         try:
             artefacts = open_artefacts(self.files, folder)
@@ -172,8 +183,8 @@ class Store(ReadStore):
         self.check_folder()
         self.files = Files(uri)
 
-    def open_whole(self, item: Item, sizes: Mapping[str, int]) -> Artefacts | None:
-        """A finished item whose seal holds and whose files are there in full size, as `sizes` lists them.
+    def open_whole(self, item: Item, sizes: Sizes) -> Artefacts | None:
+        """A finished item whose seal holds and whose files are there in full size, as `sizes` has them.
 
         A damaged one goes to quarantine, to be computed again: None, as for one that is gone.
         """
@@ -193,17 +204,30 @@ class Store(ReadStore):
         # quarantine reads the files themselves: None where they are whole, and only the listing was too old.
         return None if quarantine(self.files, folder) else artefacts
 
-    def quarantine_damaged(self, items: Iterable[Item], thorough: bool = False) -> None:
-        """Finished items that are damaged count as open afterwards. thorough: read every file of theirs."""
-        sizes = self.sizes()
-        done, _ = self.done_and_failed(sizes)
+    def quarantine_damaged(
+        self, items: Iterable[Item], sizes: StoredSizes | None = None, thorough: bool = False
+    ) -> set[str]:
+        """Finished items that are damaged count as open afterwards; folders of those that were, or that are gone.
+
+        sizes: as `sizes()` gives them, where it was asked already. thorough: read every file of theirs.
+        """
+        sizes = sizes if sizes is not None else self.sizes()
+        items = tuple(items)
+        done, _ = self.states(items, sizes)
         finished = [item for item in items if self.folder(item) in done]
         if thorough:
             with ThreadPoolExecutor(BIG_READERS) as pool:
-                list(pool.map(lambda item: quarantine(self.files, self.folder(item)), finished))
-            return
-        for item in finished:
-            self.open_whole(item, sizes)
+                found = pool.map(lambda item: quarantine(self.files, self.folder(item)) is None, finished)
+        else:
+            found = iter([self.open_whole(item, sizes) is not None for item in finished])
+        return {self.folder(item) for item, is_whole in zip(finished, found, strict=True) if not is_whole}
+
+    def forget_overcome_failures(self, done: Iterable[str], sizes: StoredSizes) -> None:
+        """Of what has finished, remove that it failed before. sizes: as `sizes()` gives them, by a listing."""
+        if not self.files.is_local:  # a disk has done it with the result: there it costs next to nothing
+            for path in (f"{folder}/{FAILED}" for folder in done):
+                if sizes.get(path) is not None:
+                    self.files.remove(path)
 
     def forget_failure(self, item: Item) -> None:
         """Let an item that failed be tried again, with all its attempts."""
@@ -224,7 +248,7 @@ def _lacking(artefacts: Artefacts) -> str | None:
     return f"{artefacts.folder}/{RESULT} has no {lacking[0]}" if lacking else None
 
 
-def _in_full(artefacts: Artefacts, sizes: Mapping[str, int]) -> bool:
-    """Whether every file that a result names is there with its size, as the listing `sizes` has it."""
-    entries = artefacts.result["files"].values()
-    return all(sizes.get(f"{artefacts.folder}/{entry['path']}") == entry["bytes"] for entry in entries)
+def _in_full(artefacts: Artefacts, sizes: Sizes) -> bool:
+    """Whether every file that a result names is there with its size, as `sizes` has it."""
+    folder, entries = artefacts.folder, artefacts.result["files"].values()
+    return [sizes.get(f"{folder}/{entry['path']}") for entry in entries] == [entry["bytes"] for entry in entries]

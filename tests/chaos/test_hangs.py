@@ -45,9 +45,9 @@ def test_a_job_that_was_given_up_is_named_no_longer_unless_it_has_begun_again():
 def test_a_process_that_says_nothing_is_named_once_and_one_that_speaks_is_not():
     actor = ProgressActor()
     stopped, speaks = WorkerProcess("node", 1, "7"), WorkerProcess("node", 2, "7")
-    actor.alive(stopped)
+    actor.alive([stopped])
     time.sleep(0.2)
-    actor.alive(speaks)
+    actor.alive([speaks])
     assert actor.silent(0.1) == [stopped]
     assert actor.silent(0.1) == [] and actor.silent(-1.0) == [speaks]
 

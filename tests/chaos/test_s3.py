@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from botocore.exceptions import IncompleteReadError, NoCredentialsError
+from s3_server import KEYS
 
 from datasets_io.storage.artefacts import (
     QUARANTINE,
@@ -28,51 +29,12 @@ from datasets_io.storage.artefacts import (
     publish,
     quarantine,
 )
+from datasets_io.storage.create_once import s3_objects
 from datasets_io.storage.files import Files, below
 from sweep.store.lease import LEASES, Lease
 
 STORM_SECONDS, LONG_STORM_SECONDS = 5, 100  # pyarrow itself gives up after 2; the second with --by-hand
 ROOT = Path(__file__).resolve().parents[2]
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-SERVER = (
-    "import logging, sys, time; from moto.server import ThreadedMotoServer\n"
-    "logging.getLogger('werkzeug').setLevel(logging.INFO)\n"
-    "server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False); server.start()\n"
-    "print(server.get_host_and_port()[1], flush=True); time.sleep(100000)\n"
-)
-
-
-class Server:
-    """Address of the server and the requests that it has seen."""
-
-    def __init__(self, port: int, log: Path):
-        self.address, self.log = f"127.0.0.1:{port}", log
-
-    def requests(self) -> int:
-        return self.log.read_text().count('HTTP/1.1"')
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    log = tmp_path_factory.mktemp("s3") / "server.log"
-    with open(log, "w") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=stream, text=True, env={**os.environ, **KEYS}
-        )
-    yield Server(int(process.stdout.readline()), log)
-    process.kill()
-    process.wait()
-    process.stdout.close()
-
-
-@pytest.fixture
-def bucket(server, request, monkeypatch) -> str:
-    """The URI of a new bucket, with the server's address in it."""
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    name = f"bucket-{abs(hash(request.node.name)) % 10**8}"
-    urllib.request.urlopen(urllib.request.Request(f"http://{server.address}/{name}", method="PUT"), timeout=30)
-    return f"s3://{name}/radsweep?endpoint_override={server.address}&scheme=http"
 
 
 def test_the_store_behaves_as_on_a_disk(bucket):
@@ -279,6 +241,42 @@ def test_a_server_that_is_away_for_a_moment_costs_nothing(distant, times):
         found = {name: pool.submit(call) for name, call in calls.items() if name != "list"}
         assert {name: future.result() for name, future in found.items()} | {"list": ["k"]} == expected
     assert Away.refused >= 8 and distant.list("") == ["k", "k2", "k3"]
+
+
+def test_a_read_is_one_request_and_one_that_is_cut_short_is_made_again(bucket, server, monkeypatch):
+    files = Files(bucket)
+    files.write("k", b"12345")
+    before = server.requests()
+    assert files.read("k") == b"12345" and server.requests() - before == 1
+    with pytest.raises(FileNotFoundError):
+        files.read("none")
+    client, answers = s3_objects(bucket).client, []
+    real = client.get_object
+
+    class Cut:
+        def read(self):
+            raise IncompleteReadError(actual_bytes=3, expected_bytes=5)
+
+    def cut(**asked):
+        answers.append(asked)
+        return {"Body": Cut()} if len(answers) == 1 else real(**asked)
+
+    monkeypatch.setattr(client, "get_object", cut)
+    assert files.read("k") == b"12345" and len(answers) == 2
+
+
+def test_what_the_one_client_cannot_ask_the_other_one_asks(bucket, monkeypatch):
+    """pyarrow may know of credentials, or be given options, that boto3 does not have."""
+    files = Files(bucket)
+    files.write("k", b"12345")
+
+    def no_credentials(**asked):
+        raise NoCredentialsError
+
+    monkeypatch.setattr(s3_objects(bucket).client, "get_object", no_credentials)
+    assert files.read("k") == b"12345"
+    other = Files(f"{bucket}&allow_bucket_deletion=false")
+    assert other.read("k") == b"12345" and not s3_objects(other.uri).reads
 
 
 @pytest.mark.parametrize("lost", [True, 20.0])

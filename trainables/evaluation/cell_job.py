@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from datasets_io.corpus.label_subsets import TRAINING, VALIDATION, ids_sha256, label_subset
-from datasets_io.corpus.read import read_manifest
 from datasets_io.fingerprint import fingerprint
-from datasets_io.storage.artefacts import CorruptArtefact, is_done, open_artefacts, publish, quarantine, record_failure
+from datasets_io.storage.artefacts import CorruptArtefact, is_done, publish, quarantine, record_failure
 from datasets_io.storage.files import Files
 from trainables.evaluation.agreement import computed_difference
 from trainables.evaluation.dataset import Part, Parts, backbone_input, load_parts
 from trainables.evaluation.features import test_logits
 from trainables.evaluation.metrics import auroc_per_finding, macro
+from trainables.evaluation.parents import Parents, manifest_of
 from trainables.evaluation.predictions_file import LOGIT, predictions_parquet
 from trainables.evaluation.probe import HeadSettings, ProbeResult, cache_features, heads_or_errors
 from trainables.evaluation.study_scores import study_aurocs
@@ -80,6 +80,7 @@ class JobContext:
     weights: dict[str, Tensor]
     compute: Compute
     emit: Callable[[Outcome], None]
+    parents: Parents = field(default_factory=Parents)
     resources: Resources = Resources()
 
     def backbone(self) -> nn.Module:
@@ -150,8 +151,9 @@ def run_job(
         torch.backends.cudnn.benchmark = resources.cudnn_benchmark and not compute.deterministic
     try:
         parts = _parts(storage, job.data_folder, job.recipe, backbone_input(job.backbone, job.recipe))
-        weights = weights_from_bytes(open_artefacts(files, job.encoder_folder).read("backbone.safetensors"))
-        context = JobContext(job, files, parts, weights, compute, emit, resources)
+        parents = Parents()
+        weights = weights_from_bytes(parents.open(files, job.encoder_folder).read("backbone.safetensors"))
+        context = JobContext(job, files, parts, weights, compute, emit, parents, resources)
         # With batch norm in eval mode the features of a frozen backbone are constants: computed once for all seeds.
         if job.protocol.last_phase.trains == "head" and job.recipe.linear_probe_bn_eval:
             once_more_without_memory(partial(_probe_together, context, waiting))
@@ -212,8 +214,7 @@ def _failed(
 
 @lru_cache(maxsize=4)  # a trial's process is kept: the next cell of the same dataset finds its images here
 def _parts(storage: str, data_folder: str, recipe: DownstreamRecipe, sees: BackboneInput) -> Parts:
-    files = Files(storage)
-    return load_parts(files, data_folder, read_manifest(files, data_folder), recipe, sees)
+    return load_parts(Files(storage), data_folder, manifest_of(storage, data_folder), recipe, sees)
 
 
 def _head_settings(recipe: DownstreamRecipe) -> tuple[int, OptimizerSpec]:
@@ -285,7 +286,7 @@ def _supervised(context: JobContext, target: SeedTarget) -> Supervised:
     backbone = context.backbone()
     head = new_head(feature_dim(backbone), len(parts.findings), target.seed)
     if target.starts_from_folder is not None:
-        start = open_artefacts(context.files, target.starts_from_folder)
+        start = context.parents.open(context.files, target.starts_from_folder)
         head.load_state_dict(weights_from_bytes(start.read("head.safetensors")))
     if compute.device.type == "cuda":
         # The layout of cuDNN's fast convolutions.
@@ -368,7 +369,8 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
     if len(cell.val_subset) < len(parts.val):
         contents["val_subset.txt"] = "\n".join(parts.val.image_ids[cell.val_subset].tolist()).encode()
     contents |= _network_files(job, target, cell)
-    parents = _parents(job, context.files, target)
+    inputs = (job.data_folder, job.encoder_folder, target.starts_from_folder)
+    parents = context.parents.of(context.files.uri, *inputs)
     recipe, difference = fingerprint(job.recipe), computed_difference
     publish(context.files, target.folder, contents, result, recipe=recipe, parents=parents, difference=difference)
     context.emit(Outcome(target.key, "done", value))
@@ -389,10 +391,3 @@ def _network_files(job: DownstreamJob, target: SeedTarget, cell: TrainedCell) ->
     if not target.keep_weights:
         return {}
     return {**head, "backbone.safetensors": weights_to_bytes(cell.backbone.state_dict())}
-
-
-def _parents(job: DownstreamJob, files: Files, target: SeedTarget) -> dict[str, str]:
-    """Folder -> content hash of what a cell was computed from."""
-    folders = [job.encoder_folder, *([target.starts_from_folder] if target.starts_from_folder else [])]
-    hashes = {folder: open_artefacts(files, folder).content_sha256 for folder in folders}
-    return {**hashes, job.data_folder: read_manifest(files, job.data_folder).fingerprint}

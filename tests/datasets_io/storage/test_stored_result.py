@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import random
 
 import pytest
 
 from datasets_io.storage.artefacts import RESULT, CorruptArtefact, open_artefacts, publish, quarantine, seal
 from datasets_io.storage.files import Files
-from datasets_io.storage.stored_result import checked_result
+from datasets_io.storage.stored_result import checked_json, checked_result
 
 FINDING = {"finding": "edema", "auroc": 0.75, "n_pos": 3, "n_neg": 5}
 CONTENT = {
@@ -101,3 +102,77 @@ def test_deep_lists_in_the_place_of_the_seal_are_damage(files):
 def test_results_of_earlier_versions_lack_what_was_added_since():
     assert checked_result({"files": {}}) == {"files": {}}
     assert json.loads(seal({"files": {}}))["files"] == {}
+
+
+def slowly(text: bytes):
+    """By way of `json.loads`; None for what is refused."""
+    try:
+        return checked_result(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def typed(value):
+    """With the type of each value, so that 1 is no 1.0 and -0.0 no 0.0, and NaN is itself."""
+    if isinstance(value, dict):
+        return [(name, typed(inner)) for name, inner in value.items()]
+    return [typed(inner) for inner in value] if isinstance(value, list) else (type(value), repr(value))
+
+
+ENTRY = b'"a": {"path": "a", "sha256": "' + b"0" * 64 + b'", "bytes": 1}'
+TEXT = (
+    b'{"files": {' + ENTRY + b'}, "findings": [{"finding": "edema", "auroc": 0.75, "n_pos": 3, "n_neg": 5}], "x": [1]}'
+)
+NUMBERS = (
+    b"1",
+    b"0",
+    b"-0",
+    b"-0.0",
+    b"1.0",
+    b"5e-324",
+    b"1e999",
+    b"NaN",
+    b"-Infinity",
+    b"true",
+    b"null",
+    b'"1"',
+    b"01",
+    b".5",
+)
+NAMES = (b"\\ud800", b"\\ud83d\\ude00", b"\\u0000", b"\xff", b"\xc3\xa4", b"\x01")
+ODD = (
+    *(TEXT.replace(old, new) for old in (b"0.75", b"3", b"[1]") for new in NUMBERS),
+    *(TEXT.replace(b"[1]", b"9" * count) for count in (17, 400, 5000)),
+    *(TEXT.replace(b"[1]", b"[" * deep + b"]" * deep) for deep in (100, 500)),
+    TEXT.replace(b'"n_pos": 3', b'"n_pos": -3, "n_pos": 4'),
+    TEXT.replace(b'"n_pos": 3', b'"n_pos": 3, "n_pos": -4'),
+    TEXT.replace(b'"x": [1]', b'"macro_auroc": 0.5, "macro_auroc": 0.25, "x": 1, "x": 2'),
+    TEXT.replace(ENTRY, ENTRY + b", " + ENTRY.replace(b"1}", b"2}")),
+    *(TEXT.replace(b"edema", name) for name in NAMES),
+    b"\xef\xbb\xbf" + TEXT,
+    TEXT.decode().encode("utf-16"),
+    TEXT + b" ",
+    TEXT + b"}",
+    b"null",
+    b"[]",
+    b"",
+)  # fmt: skip
+
+
+def test_the_quick_way_gives_what_the_slow_one_gives_or_leaves_it_to_that():
+    by_both = 0
+    for text in (TEXT, *ODD):
+        quick = checked_json(text)
+        if quick is not None:
+            assert typed(quick) == typed(slowly(text)), text
+            by_both += 1
+    assert checked_json(TEXT) is not None and by_both > 20
+
+
+def test_every_number_is_the_same_to_the_last_bit():
+    draws = random.Random(0)
+    for number in range(2000):
+        digits = "".join(draws.choices("0123456789", k=draws.randint(1, 40)))
+        auroc = repr(draws.random()) if number % 2 else f"0.{digits}"
+        text = TEXT.replace(b"0.75", auroc.encode()).replace(b"[1]", f"[{digits[0]}.{digits}e-{number % 330}]".encode())
+        assert typed(checked_json(text)) == typed(slowly(text)), text

@@ -9,6 +9,8 @@ from reading_case import Case, cut, flip, left_out, lines_with, whole_storage, w
 from datasets_io.corpus.manifest import MANIFEST
 from datasets_io.corpus.read import read_manifest
 from datasets_io.storage.artefacts import QUARANTINE, CorruptArtefact, seal, unseal
+from datasets_io.storage.files import ReadFiles
+from datasets_io.storage.stored_sizes import ListedSizes
 from sweep.report import write
 from sweep.report.cached_parts import cached_parts_of
 from sweep.store.shard_checks import damaged_shards, open_sources
@@ -136,7 +138,7 @@ def test_the_sweep_itself_puts_what_is_damaged_aside_and_computes_it_again(case)
     case.damage(f"{case.folder(case.encoder)}/result.json", flip)
     case.damage(f"{case.folder(case.cell)}/result.json", flip)
     for _ in range(2):  # also a second command, should the first have been killed meanwhile
-        left, _ = work_of(case).left()
+        left, *_ = work_of(case).left()
         assert (left.encoders, left.cells) == ((case.encoder,), (case.cell,))
     assert not (case.storage / case.folder(case.encoder)).exists() and (case.storage / QUARANTINE).is_dir()
     seen = json.loads(case.run("status", "--json").stdout)
@@ -145,10 +147,36 @@ def test_the_sweep_itself_puts_what_is_damaged_aside_and_computes_it_again(case)
 
 def test_a_damaged_encoder_is_computed_again_also_where_all_of_its_cells_are_done(case):
     case.damage(case.file_of(case.encoder, "backbone.safetensors"), cut)
-    left, _ = work_of(case).left()
+    left, *_ = work_of(case).left()
     assert (left.encoders, left.cells) == ((case.encoder,), ())
     shutil.copytree(case.whole.storage / case.folder(case.encoder), case.storage / case.folder(case.encoder))
     assert work_of(case).left()[0].nothing, "once it is there again"
+
+
+def test_a_pass_lists_the_storage_once(case, monkeypatch):
+    """Whatever is done or damaged: on an object store each listing is a request for every thousand files."""
+    case.damage(f"{case.folder(case.cell)}/result.json", flip)
+    work, listings = work_of(case), []
+    for name in ("sizes_of_folders", "list", "entries"):
+        real = getattr(work.store.files, name)
+        monkeypatch.setattr(work.store.files, name, lambda *a, n=name, r=real: listings.append((n, *a)) or r(*a))
+    left = work.left()
+    assert left.pending.cells == (case.cell,) and work.store.folder(case.cell) not in left.done
+    assert listings == [("sizes_of_folders", ("encoders", "cells")), ("list", "quarantine")]
+
+
+def test_what_a_listing_has_and_quarantine_has_taken_is_left(case, monkeypatch):
+    """As on an object store, whose listing is as old as the pass."""
+    monkeypatch.setattr(
+        ReadFiles,
+        "sizes_of_folders",
+        lambda files, kinds: ListedSizes({path: size for kind in kinds for path, size in files.sizes(kind).items()}),
+    )
+    case.damage(f"{case.folder(case.encoder)}/result.json", flip)
+    case.damage(case.file_of(case.cell, "predictions.parquet"), cut)
+    left = work_of(case).left()
+    assert (left.pending.encoders, left.pending.cells) == ((case.encoder,), (case.cell,))
+    assert not {case.folder(case.encoder), case.folder(case.cell)} & left.done and len(left.done) > 5
 
 
 def test_a_sweep_that_reads_everything_finds_one_changed_byte(case):
@@ -159,7 +187,7 @@ def test_a_sweep_that_reads_everything_finds_one_changed_byte(case):
     store.quarantine_damaged((*case.plan.encoders, *case.plan.cells))
     assert not (case.storage / QUARANTINE).exists()
     store.quarantine_damaged((*case.plan.encoders, *case.plan.cells), thorough=True)
-    left, _ = work_of(case).left()
+    left, *_ = work_of(case).left()
     assert (left.encoders, left.cells) == ((case.encoder,), (case.cell,))
     with pytest.raises(FileNotFoundError):
         store.open(case.encoder)
@@ -181,5 +209,5 @@ def test_a_sealed_result_of_a_cell_without_its_numbers_is_damaged_and_computed_a
     case.damage(f"{case.folder(case.cell)}/result.json", lambda _: seal(content))
     seen = json.loads(case.run("status", "--json").stdout)
     assert len(seen["damaged"]) == 1 and f"result.json has no {field}" in seen["damaged"][0]["error"]
-    left, _ = work_of(case).left()
+    left, *_ = work_of(case).left()
     assert left.cells == (case.cell,) and (case.storage / QUARANTINE).is_dir()
