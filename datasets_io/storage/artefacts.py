@@ -224,6 +224,10 @@ def open_artefacts(files: ReadFiles, folder: str) -> Artefacts:
     """
     # Here, for what computes where pydantic is not.
     from datasets_io.storage.stored_result import checked_json, checked_result
+
+    path = f"{folder}/{RESULT}"
+    try:
+        data = files.read(path)
     except WrongKind as error:
         raise CorruptArtefact(f"{path} is no file", folder, f"remove the folder {folder}") from error
     # The quick way: sealed, parsed and checked in one go. Any doubt is settled, and named, by the slow way below.
