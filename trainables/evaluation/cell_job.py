@@ -2,7 +2,6 @@
 
 import gc
 import io
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +31,7 @@ from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec
 from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.training.devices import device_name
 from trainables.training.precision import Compute
+from trainables.training.spent import Spent
 from trainables.views.backbone_input import BackboneInput
 
 # What the scores of a prediction file are: columns begin with it.
@@ -116,7 +116,7 @@ class SeedLogits:
 
 @dataclass(frozen=True)
 class TrainedCell:
-    """One seed's network at its best epoch, and what it says. seconds: of both, its share of what all seeds took.
+    """One seed's network at its best epoch, and what it says. spent: on both, its share of what all seeds took.
 
     subset, val_subset: (n,) training and (m,) validation rows.
     """
@@ -128,7 +128,7 @@ class TrainedCell:
     val_subset: np.ndarray
     best_epoch: int
     history: list[dict[str, float]]
-    seconds: float
+    spent: Spent
 
 
 def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[Outcome], None]) -> None:
@@ -217,7 +217,7 @@ def _head_settings(recipe: DownstreamRecipe) -> tuple[int, OptimizerSpec]:
 
 def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
     """Train all seeds' heads on features that are computed once, and publish each, whatever becomes of the others."""
-    started = time.monotonic()
+    started = Spent.so_far()
     parts, recipe, compute = context.parts, context.job.recipe, context.compute
     backbone = context.backbone().to(compute.device).eval()
     features = cache_features(backbone, recipe, parts.train, parts.val, compute)
@@ -228,13 +228,13 @@ def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
     heads = [_as_linear(result) for result in results if isinstance(result, ProbeResult)]
     every = iter(zip(heads, _test_logits(context, backbone, heads), strict=True))
     # Shared work counts once: each cell has its share of what the job took.
-    seconds = (time.monotonic() - started) / len(targets)
+    spent = Spent.since(started, parts=len(targets))
     for s, (target, result) in enumerate(zip(targets, results, strict=True)):
         try:
             if not isinstance(result, ProbeResult):
                 raise result
             head, logits = next(every)
-            of = (subsets[s], val_subsets[s], result.best_epoch, result.history, seconds)
+            of = (subsets[s], val_subsets[s], result.best_epoch, result.history, spent)
             _publish(context, target, TrainedCell(backbone, head, logits, *of))
         except Exception as error:
             _failed(context.job, context.files, target, error, context.emit)
@@ -248,7 +248,7 @@ def _as_linear(result: ProbeResult) -> nn.Linear:
 
 def _one_seed(context: JobContext, target: SeedTarget) -> None:
     """Train one seed through the backbone, from the best epoch of the cell that it starts from, and publish it."""
-    started = time.monotonic()
+    started = Spent.so_far()
     job, parts, compute = context.job, context.parts, context.compute
     backbone = context.backbone()
     head = new_head(feature_dim(backbone), len(parts.findings), target.seed)
@@ -270,8 +270,8 @@ def _one_seed(context: JobContext, target: SeedTarget) -> None:
         backbone.load_state_dict(state.best_tensors["backbone"])
     head.load_state_dict(state.best_tensors["head"])
     (logits,) = _test_logits(context, backbone, [head])
-    seconds = time.monotonic() - started
-    cell = TrainedCell(backbone, head, logits, subset, val_subset, state.best_epoch, state.history, seconds)
+    spent = Spent.since(started)
+    cell = TrainedCell(backbone, head, logits, subset, val_subset, state.best_epoch, state.history, spent)
     _publish(context, target, cell)
 
 
@@ -312,7 +312,8 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
         ],
         "best_epoch": cell.best_epoch,
         "history": cell.history,
-        "seconds": cell.seconds,
+        "seconds": cell.spent.seconds,
+        "core_seconds": cell.spent.core_seconds,
     }
     contents = {"predictions.parquet": predictions_parquet(parts, logits, LOGIT)}
     also, split = parts.also_test, job.recipe.splits.also_test
@@ -328,7 +329,8 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
     contents |= _network_files(job, target, cell)
     parents = _parents(job, context.files, target)
     publish(context.files, target.folder, contents, result, recipe=fingerprint(job.recipe), parents=parents)
-    context.emit(Outcome(target.key, "done", value))
+    spent = (cell.spent.seconds, cell.spent.core_seconds)
+    context.emit(Outcome(target.key, "done", value, None, *spent))
 
 
 def _finite(logits: np.ndarray) -> np.ndarray:
