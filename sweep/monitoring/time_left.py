@@ -1,5 +1,6 @@
 """When will a running sweep be done, and how much of it is, from its progress events? Pure."""
 
+import heapq
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -171,11 +172,13 @@ class TimeLeft:
 
         slowness: seconds of a clock that a pretraining takes for each of those that work is counted in.
         """
-        left = [(1 - self.share[key]) * seconds[self.costs[key]] for key in self.pretrained]
-        longest = max(max(left, default=0.0), sum(left) / self.places.pretrainings)
-        return longest * slowness + max(
-            (seconds[cost] for cost, count in self.unfinished.items() if count), default=0.0
-        )
+        left = {key: (1 - self.share[key]) * seconds[self.costs[key]] for key in self.pretrained if self.share[key] < 1}
+        # Those that run go on; then the longest first, each where the first place becomes free.
+        ends = [0.0] * self.places.pretrainings
+        for key in sorted(left, key=lambda key: (key not in self.moments, -left[key])):
+            heapq.heapreplace(ends, ends[0] + left[key])
+        last_cell = max((seconds[cost] for cost, count in self.unfinished.items() if count), default=0.0)
+        return max(ends) * slowness + last_cell
 
 
 def part_of(cost: Cost, share: float) -> Cost:

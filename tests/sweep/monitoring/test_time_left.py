@@ -61,9 +61,9 @@ def events_of(machine: Machine) -> list[tuple[float, ProgressSnapshot]]:
         if costs[run.key].work != PRETRAINING:
             continue
         begun, seconds = heapq.heappop(free), machine.seconds(costs[run.key])
-        for quarter in range(5):
-            core = machine.piece + (seconds - machine.piece) * quarter / 4
-            event = Progress(run.key, "running", 0, 100 * quarter, 400, core_seconds=core)
+        for part in range(41):  # as often as of ten epochs, each told of four times
+            core = machine.piece + (seconds - machine.piece) * part / 40
+            event = Progress(run.key, "running", 0, 10 * part, 400, core_seconds=core)
             events.append((begun + slower * core, ProgressSnapshot([event], [])))
         landed[run.key] = begun + slower * seconds
         events.append((landed[run.key], ProgressSnapshot([Progress(run.key, "done", core_seconds=seconds)], [])))
