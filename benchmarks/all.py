@@ -22,6 +22,7 @@ NAMES = (
     "objectives",
     "step",
     "demo",
+    "time_left",
     "scale",
     "metrics",
     "statistics",

@@ -15,7 +15,7 @@ class Progress:
     """Where an encoder is. epoch: how many are done; metrics: of the one that has just ended.
 
     val_loss: of the last epoch, or of the best where the encoder is done. error: of a running one, a sentence that
-    somebody should read although it goes on.
+    somebody should read although it goes on. core_seconds: of processors, by all workers since this start.
     """
 
     key: str
@@ -26,16 +26,22 @@ class Progress:
     val_loss: float | None = None
     error: str | None = None
     metrics: Mapping[str, float] | None = None
+    core_seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell ended. macro_auroc: in [0, 1]; None where it is not done, or no finding has both classes."""
+    """How a cell ended. macro_auroc: in [0, 1]; None where it is not done, or no finding has both classes.
+
+    seconds, core_seconds: by a clock and of processors, of its own and its share of what it was computed with.
+    """
 
     key: str
     status: EventStatus
     macro_auroc: float | None = None
     error: str | None = None
+    seconds: float | None = None
+    core_seconds: float | None = None
 
 
 class RemoteMethod(Protocol[P, RefT]):

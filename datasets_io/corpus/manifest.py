@@ -63,6 +63,11 @@ class Manifest:
         return str(self.spec.get("shape", "square"))
 
     @property
+    def split_sizes(self) -> dict[str, int]:
+        """Split -> number of its images."""
+        return {split: part["images"] for split, part in self.counts["splits"].items()}
+
+    @property
     def pixel_rules(self) -> int:
         """The schema.PIXEL_RULES that its pictures were made by: 2 where it does not say."""
         return int(self.counts.get("pixels", {}).get("rules", 2))

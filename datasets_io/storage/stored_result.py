@@ -53,6 +53,7 @@ class Result(TypedDict, total=False):
     text_to_image: list[Share]
     history: list[dict[str, Number | None]]
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    core_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     best_epoch: Count | None
     num_train_images: Count | None
     workers: Count

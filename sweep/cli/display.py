@@ -15,6 +15,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -57,8 +58,7 @@ class Display:
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}", markup=False),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            _LeftColumn(),
             TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
         )
@@ -100,23 +100,26 @@ class Display:
         """Print a table, above the bars."""
         self.console.print(rich_table(table))
 
-    def bar(self, name: str, done: int, total: int, unit: str = "", note: str = "") -> None:
+    def bar(self, name: str, done: int, total: int, unit: str = "", note: str = "", left: str | None = None) -> None:
         """Set a bar; on a pipe a line at the beginning, every ten seconds, and at the end.
 
-        Raises KeyboardInterrupt if the command was interrupted.
+        left: what is said of the time; None: as the bar moved so far. Raises KeyboardInterrupt if the command was
+        interrupted.
         """
         INTERRUPTS.raise_if_received()
         if name not in self.bars:
-            self.bars[name] = self.progress.add_task(name, total=total, unit=unit, note=note)
-        self.progress.update(self.bars[name], completed=done, total=total, note=note)
+            self.bars[name] = self.progress.add_task(name, total=total, unit=unit, note=note, left=left)
+        self.progress.update(self.bars[name], completed=done, total=total, note=note, left=left)
         if self.live is None:
             now = time.monotonic()
             due = now - self.printed.get(name, -1e9) >= PLAIN_EVERY_SECONDS
             if (due or done == total) and self.printed.get(name) != float("inf"):
                 self.printed[name] = float("inf") if done == total else now
-                left = self.progress.tasks[list(self.bars).index(name)].time_remaining
-                eta = f", {int(left)} s left" if left and done < total else ""
-                self.say(f"{name}: {done}/{total} {unit}{eta}{' ' + note if note else ''}".rstrip())
+                if left is None:
+                    seconds = self.progress.tasks[list(self.bars).index(name)].time_remaining
+                    left = f"{duration_text(seconds)} left" if seconds and done < total else ""
+                how_far = f"{done}%" if unit == "%" else f"{done} of {total} {unit}".rstrip()
+                self.say(f"{name}: {', '.join(part for part in (how_far, left, note) if part)}")
 
     def _render(self) -> Group:
         if (
@@ -125,6 +128,30 @@ class Display:
             self.tables_drawn = time.monotonic()
             self.drawn = Group(self.progress, *(rich_table(table) for table in self.tables()))
         return self.drawn
+
+
+class _LeftColumn(TimeRemainingColumn):
+    """What is said of the time that is left, or rich's own estimate."""
+
+    def render(self, task: Task) -> Text:
+        left = task.fields.get("left")
+        return Text(left, style="progress.remaining") if left is not None else Text("left ") + super().render(task)
+
+
+def duration_text(seconds: float | None) -> str:
+    """`12 s`, `3 min 20 s`, `14 min`, `4 h 20 min`, `2 d 3 h`; `unknown` for None."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 595:
+        minutes, tens = divmod(round(seconds / 10), 6)
+        return f"{minutes} min {tens}0 s" if tens else f"{minutes} min"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 def rich_table(table: TableRows) -> Table:

@@ -88,7 +88,7 @@ def check_study_data(study: Study, store: ReadStore, raw: Mapping[str, Path]) ->
         label = build.label
         if label in found.manifests:
             manifest = found.manifests[label]
-            counts[label] = {split: part["images"] for split, part in manifest.counts["splits"].items()}
+            counts[label] = manifest.split_sizes
         if one := damage.get(data_name(label)):
             checks.append(Check(f"shards {label}", FAIL, one.what, one.mend))
         elif label in found.manifests:

@@ -77,10 +77,7 @@ class Work:
     @property
     def counts(self) -> dict[str, dict[str, int]]:
         """Label of a build -> split -> number of images."""
-        return {
-            label: {split: part["images"] for split, part in manifest.counts["splits"].items()}
-            for label, manifest in self.manifests.items()
-        }
+        return {label: manifest.split_sizes for label, manifest in self.manifests.items()}
 
 
 def work_through(work: Work) -> None:
@@ -193,10 +190,12 @@ def _one_pass(work: Work, mine: Pending, done: set[str]) -> None:
     work.display.tables = work.tables
     bars.start()
     execution = Execution(mine, plan.cells, done, work.store, work.data_folders, work.counts, work.resources)
-    sinks = Sinks(work.sinks, work.store, plan, mine, done, work.counts, work.display.say)
+    time_left = execution.time_left(mine, work.counts, time.monotonic())
+    sinks = Sinks(work.sinks, work.store, plan, mine, done, time_left, work.display.say)
 
     def show(progress: ProgressSnapshot) -> None:
-        bars.show(progress)
+        time_left.update(progress, time.monotonic())
+        bars.show(progress, time_left)
         sinks.show(progress)
 
     execution.run(show)

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ray
@@ -22,13 +23,17 @@ from sweep.engine.schedule import (
     groups_in_order,
     groups_wanted,
     longest_first,
+    places,
     seeds_at_once,
     shape_of,
+    share_of_places,
 )
 from sweep.monitoring.progress import ProgressSnapshot
+from sweep.monitoring.time_left import TimeLeft
 from sweep.store.store import Store
 from sweep.studies.cell import Cell
-from sweep.studies.forecast import FLOPS_PER_SECOND
+from sweep.studies.costs import costs_of
+from sweep.studies.forecast import FLOPS_PER_SECOND, Counts
 from sweep.studies.plan import Pending
 from trainables.events import Progress
 from trainables.pretraining.encoder_job import EncoderJob, fail
@@ -117,6 +122,13 @@ class Execution:
         self.owners: dict[ray.ObjectRef[None], str | EncoderJob | None] = {}
         self.refreshed_at = -1e9  # long ago: the first round does everything
         self.deaths = 0
+
+    def time_left(self, pending: Pending, counts: Counts, now: float) -> TimeLeft:
+        """What will tell how long these machines take for what is pending. counts: of `forecast`."""
+        share = partial(share_of_places, self.shape, self.resources)
+        costs = costs_of(pending.encoders, pending.cells, counts, share)
+        there = places(self.shape, resources_at_most(), len(self.pretrainings))
+        return TimeLeft(costs, pending.cells, there, now)
 
     def run(self, show: Callable[[ProgressSnapshot], None]) -> None:
         """To the end. Failures are in the store when this returns; it raises only for its own.

@@ -9,7 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweep.studies.cell import Cell, EncoderRun
+from sweep.monitoring.time_left import Places
+from sweep.studies.cell import Cell, EncoderRun, Item
 from sweep.studies.forecast import forecast
 from sweep.studies.plan import group_seeds, starts_from
 from trainables.recipe import Resources
@@ -128,6 +129,23 @@ def gpu_share(resources: Resources, cell: Cell, card_bytes: int | None = None, s
     memory = (pixels * BYTES_PER_PIXEL + FIXED_BYTES) / (card_bytes or GPU_BYTES)
     share = GPU_SHARE.get(cell.label_percent, 1.0)
     return next((s for s in (0.25, 0.5) if s >= max(share, memory)), 1.0)
+
+
+def places(shape: Shape, machines: ClusterResources, pretrainings: int) -> Places:
+    """GPUs where both pretraining and cells run on them, cores where neither does, else as many items as fit."""
+    trains_on_gpus, groups = "GPU" in shape.worker_bundle, max(1, groups_wanted(shape, machines, pretrainings))
+    if trains_on_gpus and shape.on_gpus:
+        return Places(machines.gpus, groups, True)
+    if not trains_on_gpus and not shape.on_gpus:
+        return Places(machines.cpus, groups, False)
+    return Places(groups + capacity(shape, machines, groups), groups, True)
+
+
+def share_of_places(shape: Shape, resources: Resources, item: Item) -> float:
+    """Which part of `Places.total` an encoder or cell holds as long as it runs."""
+    if "GPU" not in shape.worker_bundle or not shape.on_gpus:
+        return 1.0
+    return gpu_share(resources, item) if isinstance(item, Cell) else shape.workers * shape.per_worker
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,20 @@
-"""Which progress bars does a sweep have: encoders and cells, fed by its progress events."""
+"""Which progress bars does a sweep have: encoders, cells and all of the work, fed by its progress events."""
+
+import time
 
 from rich.markup import escape
 
-from sweep.cli.display import Display
+from sweep.cli.display import Display, duration_text
 from sweep.monitoring.progress import ProgressSnapshot
+from sweep.monitoring.time_left import Left, TimeLeft
 from sweep.store.status_names import Status
 from sweep.studies.plan import Pending
 
+READ_SECONDS = 1.0  # between two looks at the time that is left
+
 
 class RunBars:
-    """The progress of the running work as two bars: pretraining by steps, cells by count."""
+    """The progress of the running work: pretraining by steps, cells by count, and when all of it will be done."""
 
     def __init__(self, display: Display, pending: Pending, num_cells: int, num_done: int):
         """pending: what this pass does; num_cells: of the whole plan, of which num_done were done before."""
@@ -20,16 +25,20 @@ class RunBars:
         self.landed: set[str] = set()
         self.num_cells, self.done, self.failed = num_cells, num_done, 0
         self.current = ""
+        self.left, self.read_at = Left(None, 0.0), -1e9  # long ago
 
     def start(self) -> None:
         """Show the bars of what is to do, as far as earlier commands came."""
         if self.share:
-            self.display.bar("encoders", 0, 100, "%")
+            self.display.bar("pretraining", 0, 100, "%", f"0 of {len(self.share)} encoders done", left="")
         if self.cell_names:
-            self.display.bar("cells", self.done, self.num_cells, "cells")
+            self.display.bar("cells", self.done, self.num_cells, "done", left="")
 
-    def show(self, progress: ProgressSnapshot) -> None:
-        """Move the bars, and name what failed above them. Raises KeyboardInterrupt if the command was interrupted."""
+    def show(self, progress: ProgressSnapshot, time_left: TimeLeft) -> None:
+        """Move the bars, and name what failed above them. Raises KeyboardInterrupt if the command was interrupted.
+
+        time_left: has taken the progress already.
+        """
         for event in progress.encoders:
             name = self.names.get(event.key, event.key)
             if event.status == Status.FAILED:
@@ -52,9 +61,18 @@ class RunBars:
                 self.done += 1
         if self.share:
             # One bar for all encoders, in percent: each counts the same, whatever its number of steps.
-            note = f"{len(self.landed)}/{len(self.share)} landed; {self.current}".rstrip("; ")
+            note = f"{len(self.landed)} of {len(self.share)} encoders done; {self.current}".rstrip("; ")
             done = int(100 * sum(self.share.values()) / len(self.share))
-            self.display.bar("encoders", done, 100, "%", note)
+            self.display.bar("pretraining", done, 100, "%", note, left="")
         if self.cell_names:
             note = f"{self.failed} failed" if self.failed else ""
-            self.display.bar("cells", self.done, self.num_cells, "cells", note)
+            self.display.bar("cells", self.done, self.num_cells, "done", note, left="")
+        self._show_time(time_left)
+
+    def _show_time(self, time_left: TimeLeft) -> None:
+        if time.monotonic() - self.read_at > READ_SECONDS:
+            self.read_at = time.monotonic()
+            self.left = time_left.read(self.read_at)
+        if self.left.seconds is not None:
+            text = f"about {duration_text(self.left.seconds)} left" if self.left.share < 1 else ""
+            self.display.bar("all work", int(100 * self.left.share), 100, "%", left=text)

@@ -12,7 +12,7 @@ HELP = {
     "cells_done": "cells finished",
     "cells_failed": "cells failed",
     "images_per_second": "images through networks, over the last minutes",
-    "seconds_left": "what is left in FLOP at the speed so far",
+    "seconds_left": "what is left, by what finished work has taken on these machines",
 }
 
 

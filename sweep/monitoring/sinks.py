@@ -1,7 +1,7 @@
 """Who receives the progress of a running sweep: Prometheus, and where asked TensorBoard and MLflow."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +15,7 @@ from sweep.monitoring.mlflow_runs import MlflowRuns
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.tensorboard_live import LiveTensorBoard
 from sweep.monitoring.throughput import Throughput
+from sweep.monitoring.time_left import TimeLeft
 from sweep.store.store import Store
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import Pending, Plan
@@ -63,15 +64,15 @@ class Sinks:
         plan: Plan,
         pending: Pending,
         done: set[str],
-        counts: Mapping[str, Mapping[str, int]],
+        time_left: TimeLeft,
         say: Callable[[str], None],
     ):
-        """pending: what this pass does; done: folders that were finished before; counts: of `forecast`."""
+        """pending: what this pass does; done: folders that were finished before; time_left: of it."""
         self.say = say
         planned: tuple[EncoderRun | Cell, ...] = (*plan.encoders, *plan.cells)
         items = {item.key: item for item in planned}
         keys = {key for key, item in items.items() if store.folder(item) in done}
-        throughput = Throughput(plan, pending, keys, counts, time.monotonic())
+        throughput = Throughput(plan, pending, keys, time_left, time.monotonic())
         self.sinks: dict[str, Sink] = {}
         self._add("Prometheus", lambda: _Prometheus(options.study, throughput))
         if (folder := options.tensorboard) is not None:

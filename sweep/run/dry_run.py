@@ -94,7 +94,7 @@ def _damage_lines(damage: tuple[Damage, ...]) -> list[str]:
 
 def _counts(label: str, data: DataPlan, built: Mapping[str, Manifest], study: Study) -> dict[str, int]:
     if label in built:
-        return {split: part["images"] for split, part in built[label].counts["splits"].items()}
+        return built[label].split_sizes
     if data.raw is None:
         assert study.synthetic is not None, "without shards and without an archive plan_data would have refused it"
         return study.synthetic.image_counts()[data.spec.source]

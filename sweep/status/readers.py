@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sweep.report.live import live_tables
-from sweep.status.eta import Eta, Piece, estimate, kind_of
+from sweep.status.eta import Eta, Piece, estimate
 from sweep.status.item_reader import ItemReader
 from sweep.status.listing import Listing, drivers_of
 from sweep.status.status import Counts, StudyStatus, as_failures, counts_of
@@ -20,6 +20,7 @@ from sweep.store.snapshot import fingerprints_of
 from sweep.store.store import CELLS, ENCODERS, ReadStore, name_of
 from sweep.studies.bad_input import BadInput
 from sweep.studies.cell import EncoderRun, Item
+from sweep.studies.costs import Cost, costs_of
 from sweep.studies.plan import NOT_BUILT, Plan, make_plan, parse_only, pending
 from sweep.studies.presets import load_study
 from sweep.studies.study import Study
@@ -57,9 +58,13 @@ def open_reader(study: str | None, storage: str, raw: Sequence[str] = (), only: 
 
 @dataclass(frozen=True)
 class _PlannedWork:
-    """What was asked for, what to say of its data, and what of them is damaged."""
+    """What was asked for, what it costs, what to say of its data, and what of them is damaged.
+
+    costs: of all items but those whose data is not built yet.
+    """
 
     plan: Plan
+    costs: Mapping[str, Cost]
     notes: tuple[str, ...]
     damage: tuple[Damage, ...]
 
@@ -91,8 +96,12 @@ class StudyStatusReader:
         running = tuple(str(by_folder[f]) for f in sorted(listing.fresh) if f in by_folder)
         # What is neither left, done nor failed waits for an encoder that failed.
         blocked = len(plan.encoders) - len(left.encoders) - sum(e.key in done or e.key in failed for e in plan.encoders)
-        pieces = [self._piece(by_folder[f], f, listing.done[f], reader) for f in finished if by_folder[f].key in done]
-        rate = estimate(pieces, [Piece(kind_of(item)) for item in left.items])
+        pieces = [
+            self._piece(by_folder[f], f, listing.done[f], reader, work.costs)
+            for f in finished
+            if by_folder[f].key in done
+        ]
+        rate = estimate(pieces, [work.costs.get(item.key) for item in left.items])
         to_redo = (f"damaged, to be computed again by sweep.run: {len(damaged)}",) if damaged else ()
         return StudyStatus(
             self.study.name,
@@ -132,7 +141,10 @@ class StudyStatusReader:
                 "is whole, and counts as left",
             )
         plan = make_plan(self.study, fingerprints_of(self.study, sources.manifests), self.only)
-        return _PlannedWork(plan, notes, sources.damage)
+        made_up = self.study.synthetic.image_counts() if self.study.synthetic else {}
+        counts = {build.label: made_up[build.source] for build in builds if build.source in made_up}
+        counts |= {label: manifest.split_sizes for label, manifest in sources.manifests.items()}
+        return _PlannedWork(plan, costs_of(plan.encoders, plan.cells, counts), notes, sources.damage)
 
     def _result_reader(self, plan: Plan) -> ResultReader:
         """The same as long as the plan is the same, with all that it has read."""
@@ -147,10 +159,12 @@ class StudyStatusReader:
         quarantined = self.store.quarantined()
         return {run.key for run in plan.encoders if run.key in damaged or f"{run}-{run.key}" in quarantined}
 
-    def _piece(self, item: Item, folder: str, ended: float, reader: ResultReader) -> Piece:
+    def _piece(self, item: Item, folder: str, ended: float, reader: ResultReader, costs: Mapping[str, Cost]) -> Piece:
         if isinstance(item, EncoderRun):
-            return Piece(kind_of(item), self.items.results[folder].get("seconds") or 0.0, ended)
-        return Piece(kind_of(item), reader.details[item.key].seconds or 0.0, ended)
+            return _piece_of(costs.get(item.key), self.items.results[folder], ended)
+        detail = reader.details[item.key]
+        said = {"seconds": detail.seconds, "core_seconds": detail.core_seconds, "device": detail.device}
+        return _piece_of(costs.get(item.key), said, ended)
 
 
 class StorageStatusReader:
@@ -166,7 +180,7 @@ class StorageStatusReader:
         self.items.read(listing.done, listing.sizes)
         results = self.items.results
         done = {folder: when for folder, when in listing.done.items() if folder in results}
-        rate = estimate([Piece((), results[folder].get("seconds") or 0.0, when) for folder, when in done.items()], [])
+        rate = estimate([_piece_of(None, results[folder], when) for folder, when in done.items()], [])
         note = "All that the storage holds; --study says what of a study is left, and shows its table."
         return StudyStatus(
             None,
@@ -187,6 +201,11 @@ class StorageStatusReader:
         listing = Listing.read(self.store, 0.0)
         self.items.read(listing.done, listing.sizes)
         return self.items.write_histories(listing.done, directory)
+
+
+def _piece_of(cost: Cost | None, result: Mapping[str, Any], ended: float) -> Piece:
+    on_cores = result.get("device") in (None, "cpu")
+    return Piece(cost, result.get("seconds") or 0.0, ended, result.get("core_seconds") if on_cores else None)
 
 
 def _finished(folders: Iterable[str], listing: Listing) -> list[str]:

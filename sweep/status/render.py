@@ -9,8 +9,7 @@ from rich.text import Text
 from datasets_io.storage.artefacts import NO_SEAL
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable_lines
-from sweep.cli.display import rich_table
-from sweep.status.eta import duration_text
+from sweep.cli.display import duration_text, rich_table
 from sweep.status.status import Counts, StudyStatus
 
 MOST_NAMES, MOST_DAMAGE_LINES = 8, 8

@@ -66,6 +66,7 @@ class CellDetail:
     history: Sequence[Mapping[str, float | None]]
     without_positives: tuple[str, ...]
     software: Mapping[str, str] | None = None
+    core_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def cell_detail(result: Mapping[str, Any]) -> CellDetail:
         result.get("history", ()),
         tuple(without),
         result.get("software"),
+        result.get("core_seconds"),
     )
 
 

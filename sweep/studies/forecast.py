@@ -1,5 +1,6 @@
 """What a plan costs: images to be read, passes to be made, hours on a stated device."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,7 +34,8 @@ Counts = Mapping[str, Mapping[str, int]]  # label of a build -> split -> images
 class Forecast:
     """images_read counts decoded rows; passes counts images through a backbone, forward and with backward.
 
-    flops: of all image networks; text_flops: of the text towers beside them; views: rendered in pretraining.
+    flops: of all image networks; text_flops: of the text towers beside them; views: rendered in pretraining. steps: of
+    an optimiser through a network, each of which costs time whatever its size.
     """
 
     images_read: int = 0
@@ -42,6 +44,7 @@ class Forecast:
     flops: float = 0.0
     text_flops: float = 0.0
     views: int = 0
+    steps: int = 0
 
     def hours(self, device: str) -> float:
         """On one device of FLOPS_PER_SECOND."""
@@ -55,6 +58,7 @@ class Forecast:
             self.flops + other.flops,
             self.text_flops + other.text_flops,
             self.views + other.views,
+            self.steps + other.steps,
         )
 
 
@@ -150,6 +154,7 @@ def _of_pretraining(recipe: PretrainRecipe, images: Mapping[str, int]) -> Foreca
         flops=forward_flops(recipe.backbone) * ((1 + BACKWARD) * train + forward),
         text_flops=epochs * images["train"] * text_flops(recipe),
         views=epochs * (images["train"] + images["val"]) * views,
+        steps=epochs * (images["train"] // recipe.global_batch_size),
     )
 
 
@@ -189,11 +194,13 @@ def _of_cells(group: Sequence[Cell], images: Mapping[str, int]) -> Forecast:
     epochs = recipe.num_epochs
     if protocol.last_phase.trains == "head":
         epochs = recipe.linear_probe_epochs or epochs
-    train = epochs * max(1, sizes.train * cell.label_percent // 100) * len(group)
+    subset = max(1, sizes.train * cell.label_percent // 100)
+    train = epochs * subset * len(group)
     forward = (epochs * val + sizes.test) * len(group)  # the test is of the best epoch alone
     return Forecast(
         images_read=train + forward,
         forward_passes=forward,
         training_passes=train,
         flops=one_image * ((1 + BACKWARD) * train + forward),
+        steps=epochs * math.ceil(subset / recipe.batch_size) * len(group),
     )

@@ -1,6 +1,5 @@
 """One downstream job: encoder + dataset + recipe -> for each seed predictions and AUROC, published in the store."""
 
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -33,6 +32,7 @@ from trainables.training.devices import device_name
 from trainables.training.gpu_memory import free_memory, once_more_without_memory
 from trainables.training.loop import LoopState
 from trainables.training.precision import Compute
+from trainables.training.spent import Spent
 from trainables.views.backbone_input import BackboneInput
 
 
@@ -116,7 +116,7 @@ class SeedLogits:
 
 @dataclass(frozen=True)
 class TrainedCell:
-    """One seed's network at its best epoch, and what it says. seconds: of both, its share of what all seeds took.
+    """One seed's network at its best epoch, and what it says. spent: on both, its share of what all seeds took.
 
     subset, val_subset: (n,) training and (m,) validation rows.
     """
@@ -128,7 +128,7 @@ class TrainedCell:
     val_subset: np.ndarray
     best_epoch: int
     history: list[dict[str, float]]
-    seconds: float
+    spent: Spent
 
 
 def run_job(
@@ -224,7 +224,7 @@ def _head_settings(recipe: DownstreamRecipe) -> tuple[int, OptimizerSpec]:
 
 def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
     """Train all seeds' heads on features that are computed once, and publish each, whatever becomes of the others."""
-    started = time.monotonic()
+    started = Spent.so_far()
     parts, recipe, compute = context.parts, context.job.recipe, context.compute
     backbone = context.backbone().to(compute.device).eval()
     features = cache_features(backbone, recipe, parts.train, parts.val, compute)
@@ -235,13 +235,13 @@ def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
     heads = [_as_linear(result) for result in results if isinstance(result, ProbeResult)]
     every = iter(zip(heads, _test_logits(context, backbone, heads), strict=True))
     # Shared work counts once: each cell has its share of what the job took.
-    seconds = (time.monotonic() - started) / len(targets)
+    spent = Spent.since(started, parts=len(targets))
     for s, (target, result) in enumerate(zip(targets, results, strict=True)):
         try:
             if not isinstance(result, ProbeResult):
                 raise result
             head, logits = next(every)
-            of = (subsets[s], val_subsets[s], result.best_epoch, result.history, seconds)
+            of = (subsets[s], val_subsets[s], result.best_epoch, result.history, spent)
             _publish(context, target, TrainedCell(backbone, head, logits, *of))
         except Exception as error:
             _failed(context.job, context.files, target, error, context.emit)
@@ -258,7 +258,7 @@ def _through_backbone(context: JobContext, targets: list[SeedTarget]) -> None:
 
     Raises torch.OutOfMemoryError; of any other error a seed fails, and the others go on.
     """
-    started = time.monotonic()
+    started = Spent.so_far()
     tasks: dict[SeedTarget, Supervised] = {}
     for target in targets:
         try:
@@ -268,12 +268,12 @@ def _through_backbone(context: JobContext, targets: list[SeedTarget]) -> None:
         except Exception as error:
             _failed(context.job, context.files, target, error, context.emit)
     states = train_seeds(list(tasks.values()), context.resources) if tasks else []
-    seconds = (time.monotonic() - started) / len(targets)  # each has its share of what all took
+    spent = Spent.since(started, parts=len(targets))  # each has its share of what all took
     for (target, task), state in zip(tasks.items(), states, strict=True):
         try:
             if isinstance(state, Exception):
                 raise state
-            _publish(context, target, _trained(context, target, task, state, seconds))
+            _publish(context, target, _trained(context, target, task, state, spent))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -303,17 +303,14 @@ def _supervised(context: JobContext, target: SeedTarget) -> Supervised:
     return Supervised(backbone, head, LabelledImages(parts.train, context.subset(target.seed), val), settings, compute)
 
 
-def _trained(
-    context: JobContext, target: SeedTarget, task: Supervised, state: LoopState, seconds: float
-) -> TrainedCell:
-    """One seed at its best epoch, with what it says of the test images. seconds: of its training."""
-    started = time.monotonic()
+def _trained(context: JobContext, target: SeedTarget, task: Supervised, state: LoopState, spent: Spent) -> TrainedCell:
+    """One seed at its best epoch, with what it says of the test images. spent: on its training."""
+    started = Spent.so_far()
     if "backbone" in state.best_tensors:  # else it was frozen, and is as it was
         task.backbone.load_state_dict(state.best_tensors["backbone"])
     task.head.load_state_dict(state.best_tensors["head"])
     (logits,) = _test_logits(context, task.backbone, [task.head])
-    seconds += time.monotonic() - started
-    of = (task.rows, context.val_subset(target.seed), state.best_epoch, state.history, seconds)
+    of = (task.rows, context.val_subset(target.seed), state.best_epoch, state.history, spent + Spent.since(started))
     return TrainedCell(task.backbone, task.head, logits, *of)
 
 
@@ -355,7 +352,8 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
         ],
         "best_epoch": cell.best_epoch,
         "history": cell.history,
-        "seconds": cell.seconds,
+        "seconds": cell.spent.seconds,
+        "core_seconds": cell.spent.core_seconds,
     }
     contents = {"predictions.parquet": predictions_parquet(parts, logits, LOGIT)}
     also, split = parts.also_test, job.recipe.splits.also_test
@@ -373,7 +371,8 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
     parents = context.parents.of(context.files.uri, *inputs)
     recipe, difference = fingerprint(job.recipe), computed_difference
     publish(context.files, target.folder, contents, result, recipe=recipe, parents=parents, difference=difference)
-    context.emit(Outcome(target.key, "done", value))
+    spent = (cell.spent.seconds, cell.spent.core_seconds)
+    context.emit(Outcome(target.key, "done", value, None, *spent))
 
 
 def _finite(logits: np.ndarray) -> np.ndarray:

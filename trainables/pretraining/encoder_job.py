@@ -2,11 +2,10 @@
 
 import json
 import math
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +26,7 @@ from trainables.training import distributed
 from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.training.devices import device_name
 from trainables.training.loop import LoopPlan, LoopState
+from trainables.training.spent import Spent
 
 CHECKPOINT, ATTEMPTS = "checkpoint.pt", "attempts.json"
 
@@ -67,13 +67,13 @@ def run_initial(job: EncoderJob, storage: str, emit: Emit) -> None:
     files = Files(storage)
     if is_done(files, job.folder):
         return
-    started = time.monotonic()
+    started = Spent.so_far()
     try:
         if isinstance(job.recipe, PretrainRecipe):
             raise ValueError(f"{job.name} is a pretraining: it needs a corpus, and run_pretraining")
         tensors = make_initial(job.recipe, job.seed)
-        seconds = time.monotonic() - started
-        result = {"name": job.name, "key": job.key, "history": [], "seconds": seconds, "device": "cpu"}
+        spent = asdict(Spent.since(started))
+        result = {"name": job.name, "key": job.key, "history": [], **spent, "device": "cpu"}
         contents = {"backbone.safetensors": weights_to_bytes(tensors)}
         publish(files, job.folder, contents, result, recipe=fingerprint(job.recipe))
         emit(Progress(job.key, "done"))
@@ -111,7 +111,7 @@ def run_pretraining(
     `fail_at_step` ends the process after that step as a crash would, without saving: for tests of resuming.
     """
     files = Files(storage)
-    started = time.monotonic()
+    started = Spent.so_far()
     task = Pretraining(job.pretraining, job.seed, corpus, resources, initial_weights(job, files), device)
     state = _resume(task, files, job)
     first = distributed.rank() == 0
@@ -120,7 +120,7 @@ def run_pretraining(
     def report(state: LoopState) -> None:
         # Four times an epoch, and at its end, when the loop has emptied its sums.
         if first and (state.step % max(1, task.loop_plan.steps_per_epoch // 4) == 0 or not state.sums):
-            emit(_running(job, state, task.loop_plan))
+            emit(_running(job, state, task.loop_plan, _spent(started)))
 
     def save_when_due(state: LoopState) -> None:
         if first:
@@ -143,6 +143,8 @@ def run_pretraining(
         if fail_at_step is not None and state.step == fail_at_step:
             raise SystemExit(13)
 
+    if first:  # from here on its speed can be told; of an epoch that ended before this start all was said
+        emit(replace(_running(job, state, task.loop_plan, _spent(started)), metrics=None))
     try:
         state = task.run(state, on_step, on_epoch)
     finally:
@@ -150,22 +152,28 @@ def run_pretraining(
     if not state.best_tensors:
         raise FloatingPointError("validation loss was never finite")
     if first:
-        _publish(task, state, files, job, time.monotonic() - started)
-        emit(Progress(job.key, "done", val_loss=-state.best_score))
+        emit(_publish(task, state, files, job, _spent(started)))
     # No worker begins with the next run before this one is published.
     distributed.barrier()
 
 
-def _running(job: EncoderJob, state: LoopState, plan: LoopPlan) -> Progress:
+def _running(job: EncoderJob, state: LoopState, plan: LoopPlan, spent: Spent) -> Progress:
     """How far a pretraining is; with the epoch's metrics where one has just ended."""
     last = state.history[-1]["val_loss"] if state.history else None
     ended = dict(state.history[-1]) if state.history and not state.sums else None
     done = state.step // plan.steps_per_epoch
-    return Progress(job.key, "running", done, state.step, plan.total_steps, last, metrics=ended)
+    of = (done, state.step, plan.total_steps, last)
+    return Progress(job.key, "running", *of, metrics=ended, core_seconds=spent.core_seconds)
 
 
-def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob, seconds: float) -> None:
-    """Publish the best epoch, and only then remove what was for resuming."""
+def _spent(started: Spent) -> Spent:
+    """By a clock, and by the processors of all workers, which do as much as this one."""
+    spent = Spent.since(started)
+    return replace(spent, core_seconds=spent.core_seconds * distributed.world_size())
+
+
+def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob, spent: Spent) -> Progress:
+    """Publish the best epoch, and only then remove what was for resuming. What is to be said of it."""
     contents = {
         "backbone.safetensors": weights_to_bytes(state.best_tensors["backbone"]),
         "objective.safetensors": weights_to_bytes(task.objective_weights(state.best_tensors["objective"])),
@@ -183,7 +191,7 @@ def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob,
         "num_val_images": len(task.val_rows),
         "stopped_early": state.stopped,
         "workers": distributed.world_size(),
-        "seconds": seconds,
+        **asdict(spent),
         "resources": asdict(task.resources),
         "device": device_name(task.device),
         "precision": task.compute.precision,
@@ -193,6 +201,7 @@ def _publish(task: Pretraining, state: LoopState, files: Files, job: EncoderJob,
     publish(files, job.folder, contents, result, recipe=recipe, parents=parents, difference=difference)
     for name in (CHECKPOINT, ATTEMPTS):
         files.remove(f"{job.folder}/{name}")
+    return Progress(job.key, "done", val_loss=-state.best_score, core_seconds=spent.core_seconds)
 
 
 def _parents(files: Files, job: EncoderJob) -> dict[str, str]:

@@ -13,6 +13,7 @@ from sweep.monitoring.mlflow_runs import MlflowRuns
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.sinks import SinkOptions, Sinks
 from sweep.monitoring.tensorboard_live import LiveTensorBoard
+from sweep.monitoring.time_left import Places, TimeLeft
 from sweep.store.store import Store
 from sweep.studies import demo
 from sweep.studies.plan import Pending, make_plan
@@ -120,6 +121,14 @@ def test_a_server_that_is_away_from_the_beginning_ends_nothing_and_its_password_
     display = Display(Console(file=said, width=500))
     options = SinkOptions("demo", mlflow="http://user:TOPSECRETPW@127.0.0.1:9")
     left = Pending((), (), (), (), ())
-    sinks = Sinks(options, Store(str(tmp_path / "storage")), PLAN, left, set(), {}, display.say)
+    sinks = Sinks(
+        options,
+        Store(str(tmp_path / "storage")),
+        PLAN,
+        left,
+        set(),
+        TimeLeft({}, (), Places(1, 1, False), 0.0),
+        display.say,
+    )
     assert "MLflow" not in sinks.sinks and "MLflow is left out" in said.getvalue()
     assert "TOPSECRETPW" not in said.getvalue()

@@ -9,9 +9,10 @@ import ray
 
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.prometheus import HELP, SweepGauges
-from sweep.monitoring.throughput import WINDOW_SECONDS, Throughput, loads_of
+from sweep.monitoring.throughput import WINDOW_SECONDS, Throughput
+from sweep.monitoring.time_left import Places, TimeLeft
 from sweep.studies import demo
-from sweep.studies.forecast import forecast
+from sweep.studies.costs import costs_of
 from sweep.studies.plan import make_plan, pending
 from trainables.events import Outcome, Progress
 
@@ -21,14 +22,15 @@ ENCODERS = {run.row: run.key for run in PLAN.encoders}
 
 
 def a_throughput(done=(), failed=()) -> Throughput:
-    return Throughput(PLAN, pending(PLAN, set(done), set(failed)), set(done), COUNTS, now=1000.0)
+    left = pending(PLAN, set(done), set(failed))
+    costs = costs_of(left.encoders, left.cells, COUNTS)
+    return Throughput(PLAN, left, set(done), TimeLeft(costs, left.cells, Places(2, 1, False), 1000.0), now=1000.0)
 
 
-def test_loads_add_up_to_the_forecast():
-    left = pending(PLAN, set(), set())
-    loads, whole = loads_of(left, COUNTS), forecast(left.encoders, left.cells, COUNTS)
-    assert sum(load.flops for load in loads.values()) == pytest.approx(whole.flops)
-    assert sum(load.images for load in loads.values()) == pytest.approx(whole.forward_passes + whole.training_passes)
+def take(throughput: Throughput, progress: ProgressSnapshot, now: float) -> None:
+    """As the driver does."""
+    throughput.time_left.update(progress, now)
+    throughput.update(progress, now)
 
 
 def test_what_was_done_before_is_counted_but_not_as_speed():
@@ -40,12 +42,10 @@ def test_what_was_done_before_is_counted_but_not_as_speed():
 
 def test_half_an_encoder_in_ten_seconds():
     throughput = a_throughput()
-    load = throughput.loads[ENCODERS["simclr"]]
-    throughput.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "running", step=50, total_steps=100)], []), 1010.0)
+    load = throughput.costs[ENCODERS["simclr"]]
+    take(throughput, ProgressSnapshot([Progress(ENCODERS["simclr"], "running", step=50, total_steps=100)], []), 1010.0)
     values = throughput.read(1010.0)
     assert values["images_per_second"] == pytest.approx(load.images / 2 / 10)
-    whole = sum(one.flops for one in throughput.loads.values())
-    assert values["seconds_left"] == pytest.approx(10 * (whole - load.flops / 2) / (load.flops / 2))
     assert throughput.shares()["simclr-p0"] == 0.5
 
 
@@ -53,31 +53,29 @@ def test_cells_land_and_fail_and_what_failed_is_not_left():
     throughput = a_throughput()
     cells = [cell.key for cell in PLAN.cells[:3]]
     outcomes = [Outcome(cells[0], "done"), Outcome(cells[1], "failed"), Outcome(cells[2], "waiting")]
-    throughput.update(ProgressSnapshot([], outcomes), 1010.0)
+    take(throughput, ProgressSnapshot([], outcomes), 1010.0)
     values = throughput.read(1010.0)
     assert (values["cells_done"], values["cells_failed"]) == (1, 1)
-    left = sum(load.flops for key, load in throughput.loads.items() if key not in cells[:2])
-    assert values["seconds_left"] == pytest.approx(10 * left / throughput.loads[cells[0]].flops)
-    throughput.update(ProgressSnapshot([], [Outcome(cells[1], "done")]), 1020.0)  # a retry went well
+    take(throughput, ProgressSnapshot([], [Outcome(cells[1], "done")]), 1020.0)  # a retry went well
     assert throughput.read(1020.0)["cells_failed"] == 0
 
 
 def test_speed_is_of_the_last_minutes_and_falls_to_nothing():
     throughput = a_throughput()
-    throughput.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "done")], []), 1010.0)
+    take(throughput, ProgressSnapshot([Progress(ENCODERS["simclr"], "done")], []), 1010.0)
     assert throughput.read(1010.0)["images_per_second"] > 0
     for moment in range(10):
-        throughput.update(ProgressSnapshot(), 1020.0 + moment * WINDOW_SECONDS)
+        take(throughput, ProgressSnapshot(), 1020.0 + moment * WINDOW_SECONDS)
     assert throughput.read(1020.0 + 9 * WINDOW_SECONDS)["images_per_second"] == 0
 
 
 def test_speed_is_from_the_last_sample_that_is_five_minutes_old():
     throughput = a_throughput()
-    images = throughput.loads[ENCODERS["simclr"]].images
+    images = throughput.costs[ENCODERS["simclr"]].images
 
     def speed(moment: float, step: int) -> float:
         event = Progress(ENCODERS["simclr"], "running", step=step, total_steps=100)
-        throughput.update(ProgressSnapshot([event], []), moment)
+        take(throughput, ProgressSnapshot([event], []), moment)
         return throughput.read(moment)["images_per_second"] / images
 
     assert speed(1100.5, 10) == pytest.approx(0.1 / 100.5) and speed(1200.0, 30) == pytest.approx(0.3 / 200)
@@ -89,9 +87,9 @@ def test_speed_is_from_the_last_sample_that_is_five_minutes_old():
 
 def test_the_last_event_of_an_encoder_ends_it_and_one_without_steps_says_nothing():
     throughput = a_throughput()
-    throughput.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "running")], []), 1010.0)
+    take(throughput, ProgressSnapshot([Progress(ENCODERS["simclr"], "running")], []), 1010.0)
     assert throughput.shares()["simclr-p0"] == 0.0
-    throughput.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "done", step=50, total_steps=100)], []), 1020.0)
+    take(throughput, ProgressSnapshot([Progress(ENCODERS["simclr"], "done", step=50, total_steps=100)], []), 1020.0)
     assert throughput.shares()["simclr-p0"] == 1.0 and throughput.read(1020.0)["encoders_done"] == 1
 
 
@@ -99,19 +97,21 @@ def test_a_restarted_encoder_does_not_go_backwards():
     throughput = a_throughput()
     for step in (60, 40):
         progress = Progress(ENCODERS["simclr"], "running", step=step, total_steps=100)
-        throughput.update(ProgressSnapshot([progress], []), 1010.0)
+        take(throughput, ProgressSnapshot([progress], []), 1010.0)
     assert throughput.shares()["simclr-p0"] == 0.6
 
 
 def test_every_gauge_has_a_description():
     throughput = a_throughput()
-    throughput.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "done")], []), 1010.0)
+    cell = Outcome(PLAN.cells[0].key, "done", 0.5, None, 1.0, 1.0)
+    take(throughput, ProgressSnapshot([Progress(ENCODERS["simclr"], "done")], [cell]), 1010.0)
+    assert throughput.read(1010.0)["seconds_left"] == throughput.time_left.read(1010.0).seconds > 0
     assert set(throughput.read(1010.0)) == set(HELP)
 
 
 def test_prometheus_gets_them_from_rays_exporter(local_ray):
     throughput, gauges = a_throughput(), SweepGauges("demo")
-    throughput.update(ProgressSnapshot([Progress(ENCODERS["simclr"], "running", step=25, total_steps=100)], []), 1010.0)
+    take(throughput, ProgressSnapshot([Progress(ENCODERS["simclr"], "running", step=25, total_steps=100)], []), 1010.0)
     gauges.export(throughput, 1010.0)
     node = ray.nodes()[0]
     address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"

@@ -1,44 +1,59 @@
-"""Is the time left what arithmetic says: by kind of work, by how much ran at once, across pauses?"""
+"""Is the time left what arithmetic says: by what each item costs, by how much ran at once, across pauses?"""
 
 import pytest
 
-from sweep.status.eta import Eta, Piece, duration_text, estimate, expected_seconds, kind_of, last_run
-from sweep.studies import demo
-from sweep.studies.plan import make_plan
+from sweep.cli.display import duration_text
+from sweep.status.eta import Eta, Piece, estimate, last_run
+from sweep.studies.costs import ALONE, PRETRAINING, TOGETHER, Cost
 
-FT, LP = ("cell", False, 100, "nih", "FT"), ("cell", True, 100, "nih", "LP")
+FT, LP = Cost(ALONE, 1, 200, 2000, 1e10), Cost(TOGETHER, 0.2, 0, 300, 5e8)
 
 
-def one_after_the_other(kind, seconds: float, count: int, start: float) -> list[Piece]:
-    return [Piece(kind, seconds, start + seconds * (place + 1)) for place in range(count)]
+def one_after_the_other(cost, seconds: float, count: int, start: float, cores: float | None = None) -> list[Piece]:
+    return [Piece(cost, seconds, start + seconds * (place + 1), cores) for place in range(count)]
 
 
 def test_one_worker_needs_the_sum_and_two_need_half():
     alone = one_after_the_other(FT, 60, 4, start=1000)
-    one = estimate(alone, [Piece(FT)] * 10)
+    one = estimate(alone, [FT] * 10)
     assert (one.per_hour, one.at_once, one.left) == (pytest.approx(60), pytest.approx(1), pytest.approx(600))
     assert (one.since, one.last) == (1000, 1240)
-    two = estimate(alone + one_after_the_other(FT, 60, 4, start=1000), [Piece(FT)] * 10)
+    two = estimate(alone + one_after_the_other(FT, 60, 4, start=1000), [FT] * 10)
     assert (two.at_once, two.left) == (pytest.approx(2), pytest.approx(300))
 
 
-def test_each_kind_is_expected_to_take_what_its_own_took():
-    done = one_after_the_other(LP, 1, 10, start=0) + one_after_the_other(FT, 100, 1, start=10)
-    assert estimate(done, [Piece(FT), Piece(LP)]).left == pytest.approx(101)
+def test_each_cost_is_expected_to_take_what_its_own_took():
+    done = one_after_the_other(LP, 1, 40, start=0) + one_after_the_other(FT, 100, 40, start=40)
+    assert estimate(done, [FT, LP]).left == pytest.approx(101, rel=0.05)
 
 
-def test_a_kind_of_which_nothing_has_finished_is_told_from_the_nearest_or_not_at_all():
-    timed = [Piece(FT, 100, 100), Piece(LP, 1, 101)]
-    assert expected_seconds(("cell", False, 100, "chexpert", "FT"), timed) == 100
-    assert expected_seconds(("cell", False, 1, "nih", "FT"), timed) == 100
-    assert expected_seconds(("pretraining", 2, False, "simclr"), timed) is None
-    assert estimate(timed, [Piece(FT), Piece(("pretraining", 2, False, "simclr"))]).left is None
+def test_a_cost_of_which_nothing_has_finished_is_told_from_its_steps_and_flop():
+    half = Cost(ALONE, 1, 100, 1000, 5e9)
+    left = estimate(one_after_the_other(FT, 100, 20, start=0), [half]).left
+    assert left == pytest.approx(50, rel=0.05)
+    assert estimate([Piece(LP, 1, 101)], [Cost(PRETRAINING, 1, 500, 5e4, 2e11, 3e4)]).left > 100
+
+
+def test_what_reads_data_that_is_not_there_is_not_known():
+    assert estimate(one_after_the_other(FT, 100, 2, start=0), [FT, None]).left is None
+    assert estimate([Piece(None, 100, 100)], [FT]).left is None
+
+
+def test_a_cell_beside_others_took_longer_than_those_that_are_left_will():
+    """A clock says 2 s a cell while a pretraining runs beside it, and 1 s after that: its core worked 1 s for both."""
+    pretraining = Piece(Cost(PRETRAINING, 1, 500, 5e4, 2e11, 3e4), 100, 100, 50)
+    done = [pretraining, *one_after_the_other(FT, 2, 50, start=0, cores=1.0)]
+    assert estimate(done, [FT] * 30).left == pytest.approx(30, rel=0.05)
+    without = [Piece(piece.cost, piece.seconds, piece.ended) for piece in done]
+    assert estimate(without, [FT] * 30).left == pytest.approx(30, rel=0.05), "by the clock both halves are longer"
+    mixed = [pretraining, *one_after_the_other(FT, 2, 50, start=0)]
+    assert estimate(mixed, [FT] * 30).left == estimate(without, [FT] * 30).left, "never some by this, some by that"
 
 
 def test_a_night_without_work_is_not_counted_as_slowness():
     evening, morning = one_after_the_other(FT, 60, 5, start=0), one_after_the_other(FT, 60, 5, start=40_000)
     assert last_run([*evening, *morning]) == morning
-    found = estimate([*evening, *morning], [Piece(FT)])
+    found = estimate([*evening, *morning], [FT])
     assert found.per_hour == pytest.approx(60) and found.since == 40_000
 
 
@@ -58,13 +73,8 @@ def test_a_pause_is_longer_than_two_minutes_and_than_one_and_a_half_of_the_longe
 
 def test_work_of_half_a_second_is_as_fast_as_it_is_and_of_none_no_error():
     assert estimate([Piece(FT, 0.5, 1000.5)], []).per_hour == pytest.approx(7200)
-    assert estimate([Piece(FT, 1e-9, 1e9)], [Piece(FT)]).left is not None, "a clock that has not moved"
+    assert estimate([Piece(FT, 1e-9, 1e9)], [FT]).left is not None, "a clock that has not moved"
     assert Piece(FT) == Piece(FT, 0.0, 0.0)
-
-
-def test_any_cell_tells_more_than_none():
-    assert expected_seconds(LP, [Piece(FT, 100, 100)]) == 100
-    assert expected_seconds(LP, [Piece(FT, 100, 100), Piece(("cell", True, 1), 6, 106), Piece(LP[:1], 2, 108)]) == 6
 
 
 def test_a_long_piece_among_short_ones_is_no_pause():
@@ -73,15 +83,8 @@ def test_a_long_piece_among_short_ones_is_no_pause():
 
 
 def test_without_results_nothing_is_claimed():
-    assert estimate([], [Piece(FT)]) == Eta(left=None)
+    assert estimate([], [FT]) == Eta(left=None)
     assert estimate([Piece(FT, ended=5.0)], []).left == 0
-
-
-def test_kinds_of_a_study_share_what_makes_them_alike():
-    plan = make_plan(demo(), dict.fromkeys(("mimic_cxr", "chexpert", "nih_cxr14"), "x"), {})
-    encoders = {run.row: kind_of(run) for run in plan.encoders}
-    assert encoders["simclr"][:3] == encoders["vicreg"][:3] != encoders["clip"][:3]
-    assert encoders["imagenet"][0] == "initial" and len({kind_of(cell) for cell in plan.cells}) == 2 * 5
 
 
 @pytest.mark.parametrize(
@@ -89,11 +92,14 @@ def test_kinds_of_a_study_share_what_makes_them_alike():
     [
         (None, "unknown"),
         (12.4, "12 s"),
-        (200, "3 min"),
+        (200, "3 min 20 s"),
+        (594, "9 min 50 s"),
+        (596, "10 min"),
+        (239, "4 min"),
         (15_600, "4 h 20 min"),
         (183_600, "2 d 3 h"),
         (99, "99 s"),
-        (100, "2 min"),
+        (100, "1 min 40 s"),
         (99 * 60, "99 min"),
         (100 * 60, "1 h 40 min"),
         (47 * 3600 + 3540, "47 h 59 min"),

@@ -1,5 +1,6 @@
 """What a plan costs: counted by hand on small numbers of images."""
 
+import math
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -64,10 +65,10 @@ def test_hours_are_work_over_the_devices_rate():
 
 
 def test_a_sum_is_of_every_field():
-    one = Forecast(1, 2, 3, 4.0, 5.0, 6)
-    assert one + Forecast(10, 20, 30, 40.0, 50.0, 60) == Forecast(11, 22, 33, 44.0, 55.0, 66)
-    assert len(fields(Forecast)) == 6
-    assert forecast((), (), {}) == Forecast() == Forecast(0, 0, 0, 0.0, 0.0, 0)
+    one = Forecast(1, 2, 3, 4.0, 5.0, 6, 7)
+    assert one + Forecast(10, 20, 30, 40.0, 50.0, 60, 70) == Forecast(11, 22, 33, 44.0, 55.0, 66, 77)
+    assert len(fields(Forecast)) == 7
+    assert forecast((), (), {}) == Forecast() == Forecast(0, 0, 0, 0.0, 0.0, 0, 0)
 
 
 def test_a_pretraining_passes_each_view_of_each_image_in_each_epoch():
@@ -80,6 +81,7 @@ def test_a_pretraining_passes_each_view_of_each_image_in_each_epoch():
         flops=one * (3 * epochs * 2000 + epochs * 200),
         text_flops=0.0,
         views=epochs * 1100 * 2,
+        steps=epochs * (1000 // recipe.global_batch_size),
     )
 
 
@@ -126,7 +128,8 @@ def test_fine_tuning_trains_on_the_labelled_share_validates_every_epoch_and_test
     own = SplitRecipe(val="val", test="test")
     for percent, images in ((1, 5), (10, 50), (100, 505)):
         train, forward = epochs * images, epochs * 40 + 30
-        expected = Forecast(train + forward, forward, train, one * (3 * train + forward))
+        steps = epochs * math.ceil(images / STUDY.datasets[0].recipe.batch_size)
+        expected = Forecast(train + forward, forward, train, one * (3 * train + forward), steps=steps)
         assert of_cells("FT", percent, splits=own) == expected
     assert of_cells("FT", 10, 3) == of_cells("FT", 10) + of_cells("FT", 10) + of_cells("FT", 10)
 

@@ -1,0 +1,187 @@
+"""When will a running sweep be done, and how much of it is, from its progress events? Pure."""
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from sweep.monitoring.progress import ProgressSnapshot
+from sweep.store.status_names import Status
+from sweep.studies.cell import Cell
+from sweep.studies.costs import PRETRAINING, Cost
+from sweep.studies.learnt_seconds import LearntSeconds, Observations
+from trainables.events import Outcome, Progress
+
+# The speed is of the last ten minutes, or of the last third of the time where that is more: machines come and go.
+WINDOW_SECONDS, WINDOW_SHARE = 600.0, 0.3
+BUCKET_SECONDS = 5.0
+# The machines are taken to have been busy for so many seconds before, but no more than this share of the whole: at the
+# beginning nothing has ended of what runs.
+BUSY_SECONDS, BUSY_SHARE = 30.0, 0.2
+
+
+@dataclass(frozen=True)
+class Places:
+    """How much runs at once. total: what `Cost.share` is a part of; pretrainings: at the same time, at least 1.
+
+    on_gpus: whether a second of work is one of a clock. Else it is one of a processor.
+    """
+
+    total: float
+    pretrainings: int
+    on_gpus: bool
+
+
+@dataclass(frozen=True)
+class Left:
+    """seconds: until the end, None while nothing tells. share: of the work that is done, in [0, 1]."""
+
+    seconds: float | None
+    share: float
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """Of a pretraining. time: of the driver's clock; core_seconds: since it was started or resumed."""
+
+    time: float
+    share: float
+    core_seconds: float | None
+
+
+class TimeLeft:
+    """Takes progress as it comes; `read` gives what is left. Times are seconds of one clock."""
+
+    def __init__(self, costs: Mapping[str, Cost], cells: Iterable[Cell], places: Places, now: float):
+        """costs: of everything that this sweep does, and only of that; cells: of it, and so what waits for what."""
+        self.costs, self.places, self.started = dict(costs), places, now
+        self.share = dict.fromkeys(costs, 0.0)
+        self.whole = Counter(costs.values())
+        self.left: dict[Cost, float] = dict(self.whole)  # with parts of what runs
+        self.encoder_of = {cell.key: cell.encoder.key for cell in cells if cell.key in costs}
+        self.unfinished = Counter(costs[key] for key in self.encoder_of)  # cells alone, each whole until it has ended
+        self.pretrained = [key for key, cost in costs.items() if cost.work == PRETRAINING]
+        self.spent = [0.0, 0.0]  # by pretrainings that have finished: seconds of a clock, and those that work is in
+        self.finished = Observations()
+        self.moments: dict[str, tuple[_Moment, _Moment]] = {}  # of each running pretraining the first and the last
+        self.advances: deque[tuple[float, dict[Cost, float]]] = (
+            deque()
+        )  # begin of a few seconds -> what was done in them
+
+    def update(self, progress: ProgressSnapshot, now: float) -> None:
+        """Take what has happened since the last call."""
+        for event in progress.encoders:
+            if event.key not in self.costs:
+                continue
+            if event.status == Status.RUNNING and event.total_steps:
+                moment = _Moment(now, event.step / event.total_steps, event.core_seconds)
+                first, last = self.moments.get(event.key, (moment, moment))
+                # A run that is resumed in another process repeats steps and counts its processors' seconds anew.
+                resumed = (moment.core_seconds or 0) < (last.core_seconds or 0) or moment.share < last.share
+                self.moments[event.key] = (moment if resumed else first, moment)
+                self._advance(event.key, moment.share, now)
+            else:
+                self._end_encoder(event, now)
+        for outcome in progress.cells:
+            if outcome.key in self.costs:
+                self._end_cell(outcome, now)
+
+    def _end_encoder(self, event: Progress, now: float) -> None:
+        moments = self.moments.pop(event.key, None) if event.status != Status.RUNNING else None
+        if event.status == Status.DONE:
+            if moments is not None:
+                self._observe(event.key, moments[0], _Moment(now, 1.0, event.core_seconds), self.finished, self.spent)
+            self._advance(event.key, 1.0, now)
+        elif event.status == Status.FAILED:
+            self._drop(event.key)
+            for cell, encoder in self.encoder_of.items():  # which need it, and are not computed by this command
+                if encoder == event.key:
+                    self._drop(cell)
+
+    def _end_cell(self, outcome: Outcome, now: float) -> None:
+        if outcome.status == Status.DONE:
+            seconds = outcome.seconds if self.places.on_gpus else outcome.core_seconds
+            if seconds is not None and self.share[outcome.key] < 1:
+                self.finished.add(self.costs[outcome.key], seconds)
+            self._advance(outcome.key, 1.0, now)
+        elif outcome.status == Status.FAILED:
+            self._drop(outcome.key)
+
+    def _observe(self, key: str, first: _Moment, last: _Moment, into: Observations, spent: list[float]) -> None:
+        """What a pretraining did between two moments; what it costs to begin was before the first."""
+        done, clock = last.share - first.share, last.time - first.time
+        counted: float | None = clock
+        if not self.places.on_gpus:
+            known = last.core_seconds is not None and first.core_seconds is not None
+            counted = (last.core_seconds or 0.0) - (first.core_seconds or 0.0) if known else None
+        if done > 0 and counted:
+            into.add(part_of(self.costs[key], done), counted, whole=False)
+            spent[0] += clock
+            spent[1] += counted
+
+    def _advance(self, key: str, share: float, now: float) -> None:
+        # Never back: a run that resumes from a checkpoint repeats steps, which are not counted twice.
+        step = share - self.share[key]
+        if step <= 0:
+            return
+        self.share[key] = share
+        cost = self.costs[key]
+        self.left[cost] -= step
+        if not self.advances or now - self.advances[-1][0] >= BUCKET_SECONDS:
+            self.advances.append((now, {}))
+        done = self.advances[-1][1]
+        done[cost] = done.get(cost, 0.0) + step
+        if share == 1 and key in self.encoder_of:
+            self.unfinished[cost] -= 1
+
+    def _drop(self, key: str) -> None:
+        """What failed is not tried again by this command."""
+        self.left[self.costs[key]] -= 1 - self.share[key]
+        if self.share[key] < 1 and key in self.encoder_of:
+            self.unfinished[self.costs[key]] -= 1
+        self.share[key] = 1.0
+
+    def read(self, now: float) -> Left:
+        """What is left, and how far all is."""
+        seen, spent = Observations(self.finished.sums), list(self.spent)
+        for key, moments in self.moments.items():
+            self._observe(key, *moments, seen, spent)
+        try:
+            learnt = LearntSeconds(seen)
+        except ValueError:
+            return Left(None, 0.0)
+        seconds = {cost: learnt.of(cost) for cost in self.left}
+        left = sum(max(0.0, count) * seconds[cost] * cost.share for cost, count in self.left.items())
+        whole = sum(count * seconds[cost] * cost.share for cost, count in self.whole.items())
+        speed = self._speed(seconds, whole, now)
+        chain = self._chain(seconds, spent[0] / spent[1] if spent[1] else 1.0)
+        return Left(max(left / speed, chain) if left else 0.0, 1 - left / whole if whole else 1.0)
+
+    def _speed(self, seconds: Mapping[Cost, float], whole: float, now: float) -> float:
+        """Seconds of work, by what it is expected to take, that were done in a second."""
+        window = max(WINDOW_SECONDS, WINDOW_SHARE * (now - self.started))
+        while len(self.advances) > 1 and self.advances[0][0] < now - window:
+            self.advances.popleft()
+        done = sum(count * seconds[cost] * cost.share for _, counts in self.advances for cost, count in counts.items())
+        elapsed = min(window, now - self.started)
+        busy = min(BUSY_SECONDS, BUSY_SHARE * whole / self.places.total)
+        return (done + self.places.total * busy) / max(elapsed + busy, 1e-9)
+
+    def _chain(self, seconds: Mapping[Cost, float], slowness: float) -> float:
+        """Seconds of a clock that the pretrainings that are left take, so many at once as may be, and one cell behind.
+
+        slowness: seconds of a clock that a pretraining takes for each of those that work is counted in.
+        """
+        left = {key: (1 - self.share[key]) * seconds[self.costs[key]] for key in self.pretrained if self.share[key] < 1}
+        # Those that run go on; then the longest first, each where the first place becomes free.
+        ends = [0.0] * self.places.pretrainings
+        for key in sorted(left, key=lambda key: (key not in self.moments, -left[key])):
+            heapq.heapreplace(ends, ends[0] + left[key])
+        last_cell = max((seconds[cost] for cost, count in self.unfinished.items() if count), default=0.0)
+        return max(ends) * slowness + last_cell
+
+
+def part_of(cost: Cost, share: float) -> Cost:
+    """Of what a piece does between two moments: its beginning and its end are not in it."""
+    some = replace(cost, pieces=0.0, steps=share * cost.steps, images=share * cost.images)
+    return replace(some, flops=share * cost.flops, views=share * cost.views)

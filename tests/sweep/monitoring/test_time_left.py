@@ -1,0 +1,170 @@
+"""Is the time that a running sweep says is left right, from a tenth of the work on, on any machine?"""
+
+import heapq
+from dataclasses import dataclass, replace
+
+import pytest
+
+from sweep.monitoring.progress import ProgressSnapshot
+from sweep.monitoring.time_left import Places, TimeLeft
+from sweep.studies import demo
+from sweep.studies.costs import ALONE, INITIAL, PRETRAINING, TOGETHER, Cost, costs_of
+from sweep.studies.learnt_seconds import LearntSeconds, Observations
+from sweep.studies.plan import make_plan
+from trainables.events import Outcome, Progress
+
+COUNTS = demo().synthetic.image_counts()
+PLAN = make_plan(demo(), dict.fromkeys(("mimic_cxr", "chexpert", "nih_cxr14"), "x"), {})
+FT = Cost(ALONE, 1, 200, 2000, 1e10)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Seconds of a piece, a step, a FLOP and a view; cores, so many cells, and pretrainings beside them."""
+
+    piece: float
+    step: float
+    flop: float
+    view: float
+    cores: int = 2
+    groups: int = 1
+
+    @property
+    def places(self) -> Places:
+        return Places(self.cores, self.groups, False)
+
+    def seconds(self, cost: Cost) -> float:
+        return cost.pieces * self.piece + cost.steps * self.step + cost.flops * self.flop + cost.views * self.view
+
+
+LAPTOP = Machine(0.05, 2e-3, 4e-11, 2e-5)
+MACHINES = {
+    "a laptop": LAPTOP,
+    "slow to begin": replace(LAPTOP, piece=1.0),
+    "bound by its steps": replace(LAPTOP, step=5e-2, flop=1e-13),
+    "bound by arithmetic": replace(LAPTOP, piece=0.0, step=0.0, flop=4e-9, view=0.0),
+    "ten times as slow": Machine(0.5, 2e-2, 4e-10, 2e-4),
+    "ten times as slow, with sixteen cores": Machine(0.5, 2e-2, 4e-10, 2e-4, cores=16, groups=8),
+}
+
+
+def events_of(machine: Machine) -> list[tuple[float, ProgressSnapshot]]:
+    """A sweep as it would go: pretrainings behind each other, cells as soon as their encoder is there.
+
+    What runs at once shares the cores, so that by a clock all take longer than by a processor.
+    """
+    costs = costs_of(PLAN.encoders, PLAN.cells, COUNTS)
+    events: list[tuple[float, ProgressSnapshot]] = []
+    landed, free = dict.fromkeys((run.key for run in PLAN.encoders), 0.0), [0.0] * machine.groups
+    slower = (machine.cores + machine.groups) / machine.cores  # while pretrainings run
+    for run in PLAN.encoders:
+        if costs[run.key].work != PRETRAINING:
+            continue
+        begun, seconds = heapq.heappop(free), machine.seconds(costs[run.key])
+        for part in range(41):  # as often as of ten epochs, each told of four times
+            core = machine.piece + (seconds - machine.piece) * part / 40
+            event = Progress(run.key, "running", 0, 10 * part, 400, core_seconds=core)
+            events.append((begun + slower * core, ProgressSnapshot([event], [])))
+        landed[run.key] = begun + slower * seconds
+        events.append((landed[run.key], ProgressSnapshot([Progress(run.key, "done", core_seconds=seconds)], [])))
+        heapq.heappush(free, landed[run.key])
+    pretrained, free = max(landed.values()), [0.0] * machine.cores
+    for cell in sorted(PLAN.cells, key=lambda cell: landed[cell.encoder.key]):
+        start, core = max(heapq.heappop(free), landed[cell.encoder.key]), machine.seconds(costs[cell.key])
+        end = start + core * (slower if start < pretrained else 1.0)
+        events.append((end, ProgressSnapshot([], [Outcome(cell.key, "done", 0.5, None, end - start, core)])))
+        heapq.heappush(free, end)
+    return sorted(events, key=lambda event: event[0])
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_after_a_tenth_nine_of_ten_are_within_a_quarter(name):
+    machine = MACHINES[name]
+    events = events_of(machine)
+    end = events[-1][0]
+    time_left = TimeLeft(costs_of(PLAN.encoders, PLAN.cells, COUNTS), PLAN.cells, machine.places, 0.0)
+    off, place = [], 0
+    for percent in range(10, 96):
+        now = end * percent / 100
+        while events[place][0] <= now:
+            time_left.update(events[place][1], events[place][0])
+            place += 1
+        off.append(abs(time_left.read(now).seconds - (end - now)) / (end - now))
+    assert sorted(off)[int(0.9 * len(off))] <= 0.25, (sorted(off)[-10:], off)
+
+
+def test_nothing_is_said_before_anything_was_seen_and_nothing_is_left_at_the_end():
+    time_left = TimeLeft({"a": FT, "b": FT}, (), Places(1, 1, False), 0.0)
+    assert (time_left.read(5.0).seconds, time_left.read(5.0).share) == (None, 0.0)
+    done = [Outcome(key, "done", 0.5, None, 10.0, 10.0) for key in "ab"]
+    time_left.update(ProgressSnapshot([], done[:1]), 10.0)
+    half = time_left.read(10.0)
+    assert half.share == pytest.approx(0.5) and half.seconds == pytest.approx(10.0, rel=0.05)
+    time_left.update(ProgressSnapshot([], done[1:]), 20.0)
+    assert (time_left.read(20.0).seconds, time_left.read(20.0).share) == (0.0, 1.0)
+
+
+def test_what_failed_and_what_needs_it_is_not_left():
+    costs = costs_of(PLAN.encoders, PLAN.cells, COUNTS)
+    time_left = TimeLeft(costs, PLAN.cells, Places(2, 1, False), 0.0)
+    done = next(cell for cell in PLAN.cells if costs[cell.key].work == ALONE)
+    time_left.update(ProgressSnapshot([], [Outcome(done.key, "done", 0.5, None, 1.0, 1.0)]), 1.0)
+    before = time_left.read(1.0).seconds
+    failed = next(run for run in PLAN.encoders if costs[run.key].work == PRETRAINING)
+    time_left.update(ProgressSnapshot([Progress(failed.key, "failed")], []), 1.0)
+    after = time_left.read(1.0).seconds
+    learnt = Observations()
+    learnt.add(costs[done.key], 1.0)
+    expected = LearntSeconds(learnt)
+    gone = [failed, *(cell for cell in PLAN.cells if cell.encoder.key == failed.key)]
+    whole = [item for item in PLAN.items if item.key != done.key]
+    assert after / before == pytest.approx(
+        1 - sum(expected.of(costs[item.key]) for item in gone) / sum(expected.of(costs[item.key]) for item in whole)
+    )
+    time_left.update(ProgressSnapshot([Progress(failed.key, "failed")], []), 2.0)
+    assert time_left.read(1.0).seconds == pytest.approx(after), "once"
+
+
+def test_a_pretraining_that_is_resumed_neither_goes_back_nor_is_taken_for_a_fast_one():
+    cost = Cost(PRETRAINING, 1, 1000, 5e4, 2e11, 0)
+    time_left = TimeLeft({"e": cost}, (), Places(1, 1, False), 0.0)
+
+    def tell(step: int, core: float, now: float) -> None:
+        event = Progress("e", "running", 0, step, 1000, core_seconds=core)
+        time_left.update(ProgressSnapshot([event], []), now)
+
+    for step, core, now in ((0, 5, 5), (500, 105, 105), (400, 5, 160), (500, 25, 180), (600, 45, 200)):
+        tell(step, core, now)
+    assert time_left.share["e"] == 0.6
+    assert time_left.read(200.0).share == pytest.approx(0.6)
+    seen = Observations()
+    time_left._observe("e", *time_left.moments["e"], seen, [0.0, 0.0])
+    rates = LearntSeconds(seen)
+    assert rates.of(replace(cost, pieces=0.0)) == pytest.approx(200, rel=0.02), "a fifth of it took 40 s"
+
+
+def test_on_gpus_no_more_than_its_chain_is_promised_however_many_there_are():
+    pretraining = Cost(PRETRAINING, 1, 1000, 5e4, 2e11, 0, share=4.0)
+    run = next(run for run in PLAN.encoders if run.row == "simclr")
+    cell = next(cell for cell in PLAN.cells if cell.encoder == run and cell.protocol == "FT")
+    time_left = TimeLeft({run.key: pretraining, cell.key: FT}, [cell], Places(64, 16, True), 0.0)
+    for step, now in ((0, 10), (500, 110)):
+        time_left.update(ProgressSnapshot([Progress(run.key, "running", 0, step, 1000)], []), now)
+    assert time_left.read(110.0).seconds > 100
+
+
+def test_initial_weights_cost_nothing_and_tell_nothing():
+    time_left = TimeLeft({"i": Cost(INITIAL), "c": FT}, (), Places(1, 1, False), 0.0)
+    time_left.update(ProgressSnapshot([Progress("i", "done")], []), 1.0)
+    assert time_left.read(1.0).seconds is None
+
+
+def test_results_of_one_cost_outweigh_what_others_tell_of_it():
+    seen = Observations()
+    for _ in range(50):
+        seen.add(FT, 10.0)
+        seen.add(replace(FT, work=TOGETHER), 1.0)
+    learnt = LearntSeconds(seen)
+    assert learnt.of(FT) == pytest.approx(10, rel=0.02)
+    assert learnt.of(replace(FT, work=TOGETHER)) == pytest.approx(1, rel=0.05)
+    assert learnt.of(replace(FT, work=PRETRAINING)) > 0, "work of which nothing is known goes by all of it"
