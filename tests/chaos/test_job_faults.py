@@ -11,7 +11,7 @@ import torch
 from small_storage import Small, small
 
 import trainables.evaluation.cell_job
-import trainables.evaluation.parents
+import trainables.training.parents
 from datasets_io.build.verify import verify
 from datasets_io.corpus.read import read_manifest
 from datasets_io.storage.artefacts import QUARANTINE, is_done, open_artefacts, problems
@@ -35,7 +35,7 @@ def storage(prepared: Small, tmp_path: Path) -> Small:
     """A copy that a test may damage."""
     shutil.copytree(prepared.files.root, tmp_path / "storage")
     trainables.evaluation.cell_job._parts.cache_clear()
-    trainables.evaluation.parents.manifest_of.cache_clear()
+    trainables.training.parents.manifest_of.cache_clear()
     return replace(prepared, store=type(prepared.store)(str(tmp_path / "storage")))
 
 

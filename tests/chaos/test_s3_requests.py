@@ -15,8 +15,8 @@ from sweep.store.lease import Lease
 from sweep.store.results import ResultReader
 from sweep.store.store import Store
 from trainables.evaluation.cell_job import DownstreamJob, _parts
-from trainables.evaluation.parents import manifest_of
 from trainables.pretraining.encoder_job import run_initial
+from trainables.training.parents import manifest_of
 
 MOST = 6  # requests a cell, over a study
 

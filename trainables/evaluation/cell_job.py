@@ -17,7 +17,6 @@ from trainables.evaluation.agreement import computed_difference
 from trainables.evaluation.dataset import Part, Parts, backbone_input, load_parts
 from trainables.evaluation.features import test_logits
 from trainables.evaluation.metrics import auroc_per_finding, macro
-from trainables.evaluation.parents import Parents, manifest_of
 from trainables.evaluation.predictions_file import LOGIT, predictions_parquet
 from trainables.evaluation.probe import HeadSettings, ProbeResult, cache_features, heads_or_errors
 from trainables.evaluation.study_scores import study_aurocs
@@ -31,6 +30,7 @@ from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.training.devices import device_name
 from trainables.training.gpu_memory import free_memory, once_more_without_memory
 from trainables.training.loop import LoopState
+from trainables.training.parents import Parents, manifest_of
 from trainables.training.precision import Compute
 from trainables.training.spent import Spent
 from trainables.views.backbone_input import BackboneInput
