@@ -115,7 +115,7 @@ def run_pretraining(
     task = Pretraining(job.pretraining, job.seed, corpus, resources, initial_weights(job, files), device)
     state = _resume(task, files, job)
     first = distributed.rank() == 0
-    checkpoints = CheckpointWriter(resources, state.step, lambda data: _store_checkpoint(files, job, data))
+    checkpoints = CheckpointWriter(resources, state.step, lambda data: _store_checkpoint(files, job, data), device)
 
     def report(state: LoopState) -> None:
         # Four times an epoch, and at its end, when the loop has emptied its sums.

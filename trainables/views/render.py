@@ -66,6 +66,7 @@ def normalise(
 @lru_cache(maxsize=64)  # on an accelerator once copied: a captured step may not make a tensor from numbers
 def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
     # (x - m) / s = x (1 / s) + (-m / s): one multiplication and one addition for each value.
-    scale = torch.tensor([1 / s for s in std])
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
+    # float32 whatever torch's default is: it would be kept.
+    scale = torch.tensor([1 / s for s in std], dtype=torch.float32)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], dtype=torch.float32)
     return scale.to(device), shift.to(device)

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainables.evaluation.supervised import Supervised
 from trainables.evaluation.tuning.device_images import StaticBatches, TrainingImages, batch_bounds
 from trainables.training.capture import StepCapture
-from trainables.training.loop import LoopState, steps_of
+from trainables.training.loop import LoopState, LossWatch, steps_of
 from trainables.training.optim import build_optimizer, set_learning_rate
 
 LEAST_STEPS = 10  # replayed in a training; fewer do not pay for the few that a capture runs before
@@ -34,7 +34,9 @@ class StaticSteps:
         self.count = len(task.rows)
         self.batch_size = min(task.recipe.batch_size, self.count)
         self.batches = StaticBatches(images, self.count, self.batch_size, task.recipe.eval_spec.flip_p > 0)
-        self.total = torch.zeros((), device=task.device)  # of the losses of the epoch so far
+        self.loss = torch.zeros((), device=task.device)  # of the last step
+        self.total = torch.zeros((), device=task.device)  # of the epoch so far
+        self.watch = LossWatch()
         self.state = LoopState()
         self.draws = False
         replayed = task.num_epochs * (self.count // self.batch_size)
@@ -68,7 +70,7 @@ class StaticSteps:
     def steps(self) -> Iterator[None]:
         """Train to the end, one step each time it is asked; `state` has then the best epoch's tensors.
 
-        Raises TrainingDiverged after an epoch in which a loss was not finite: a look at each of them would wait for it.
+        Raises TrainingDiverged where a loss is not finite.
         """
         return steps_of(self, self.take_step, self.task.plan, self.state)
 
@@ -88,6 +90,7 @@ class StaticSteps:
             self._whole_step()
         else:
             self._step(batch[1] - batch[0])
+        self.watch.look({"bce": self.loss}, state)
         state.step += 1
 
     def _step_of_whole_batch(self) -> None:
@@ -99,6 +102,7 @@ class StaticSteps:
         loss = self._add_gradient(count)
         self.scaler.step(self.optimizer)  # leaves a step out whose float16 gradients overflowed
         self.scaler.update()
+        self.loss.copy_(loss)
         self.total.add_(loss)
 
     def _add_gradient(self, count: int) -> Tensor:
