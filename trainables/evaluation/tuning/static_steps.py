@@ -6,7 +6,8 @@ learning rate, the seed of the random generator. The last batch of an epoch, if 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class StaticSteps:
         # Of one image batch norm may have no statistics, which is seen by an error: not in a capture.
         if replayed < LEAST_STEPS or self.batch_size == 1:
             self.capture = None
-        self._whole_step = self._step_of_whole_batch
+        self._replay: Callable[[], None] | None = None
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         return build_optimizer(self.task.optimizer_spec, self.modules.values(), capturable=True)
@@ -86,15 +87,12 @@ class StaticSteps:
         if whole and self.capture is not None:
             self._capture(self.capture)
         self.task.seed_step(state.step)
-        if whole:
-            self._whole_step()
+        if whole and self._replay is not None:
+            self._replay()
         else:
             self._step(batch[1] - batch[0])
         self.watch.look({"bce": self.loss}, state)
         state.step += 1
-
-    def _step_of_whole_batch(self) -> None:
-        self._step(self.batch_size)
 
     def _step(self, count: int) -> None:
         """The whole of a step, of what lies in the buffers: all of it is captured."""
@@ -122,7 +120,7 @@ class StaticSteps:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             drawn = _generator_state(device)
             try:
-                self._whole_step = capture.capture(self._step_of_whole_batch)
+                self._replay = capture.capture(partial(self._step, self.batch_size))
             except Exception as error:  # what fails a step as well is raised by it
                 logger.warning("steps are not captured, and run as they are: %s", str(error).partition("\n")[0])
                 # Both remember in which part of a step they were.

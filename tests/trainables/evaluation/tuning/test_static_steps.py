@@ -1,8 +1,11 @@
 """Is fine-tuning with a captured step the plain loop's, bit for bit, and is a mistake in what feeds the step seen?"""
 
+import gc
 import logging
+import weakref
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -152,6 +155,18 @@ def test_a_step_that_waits_is_told(monkeypatch, optimiser_of_meta, of):
         steps_without_waiting(1 << 20, Convolutions, Counter())
 
 
+@pytest.mark.parametrize("capture", [None, RecordedSteps()], ids=["run", "captured"])
+def test_what_a_training_held_is_free_as_soon_as_it_is_over(capture):
+    steps, task = run_static(Case(), capture)
+    held = [weakref.ref(thing) for thing in (steps, task, task.backbone, steps.batches.images)]
+    gc.disable()  # a GPU's memory would wait for it
+    try:
+        del steps, task
+        assert [thing() for thing in held] == [None] * 4
+    finally:
+        gc.enable()
+
+
 def kept_rate(optimizer, rate):
     for group in optimizer.param_groups:
         group["lr"] = torch.full((), rate, dtype=torch.float64)
@@ -184,7 +199,7 @@ def all_known(self, count, real=StaticBatches.read):
 
 def captured_with_its_effects(self, capture):
     self.capture = None
-    self._whole_step = capture.capture(self._step_of_whole_batch)
+    self._replay = capture.capture(partial(self._step, self.batch_size))
 
 
 def capture_without_a_fresh_optimiser(self, capture, real=StaticSteps._capture):
