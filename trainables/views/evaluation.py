@@ -10,6 +10,8 @@ from torch.nn import functional
 from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from trainables.views.render import normalise
 
+CROPS = 10  # of a test image where ten_crop asks for them
+
 
 @dataclass(frozen=True)
 class EvalSpec:
