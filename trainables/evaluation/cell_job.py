@@ -87,6 +87,10 @@ class JobContext:
         """The encoder's network, a new one at each call: fine-tuning changes it."""
         backbone = build_backbone(self.job.backbone, seed=0)
         backbone.load_state_dict(self.weights)
+        if self.compute.device.type == "cuda":
+            backbone = backbone.to(memory_format=torch.channels_last)  # the layout of cuDNN's fast convolutions
+            if self.resources.compile:
+                backbone.compile()
         return backbone
 
     def subset(self, seed: int) -> np.ndarray:
@@ -288,11 +292,6 @@ def _supervised(context: JobContext, target: SeedTarget) -> Supervised:
     if target.starts_from_folder is not None:
         start = context.parents.open(context.files, target.starts_from_folder)
         head.load_state_dict(weights_from_bytes(start.read("head.safetensors")))
-    if compute.device.type == "cuda":
-        # The layout of cuDNN's fast convolutions.
-        backbone = backbone.to(memory_format=torch.channels_last)
-        if context.resources.compile:
-            backbone.compile()
     val_subset = context.val_subset(target.seed)
     val = parts.val.take(val_subset) if len(val_subset) < len(parts.val) else parts.val
     phase = job.protocol.last_phase

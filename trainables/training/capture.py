@@ -41,13 +41,13 @@ class CudaGraphs:
         now = torch.cuda.current_stream(self.device)
         side = torch.cuda.Stream(self.device)
         side.wait_stream(now)
-        with torch.cuda.stream(side):
-            for number in range(WARM_UP_STEPS):
-                if number < WARM_UP_STEPS - 1:
+        try:
+            with torch.cuda.stream(side):
+                for _ in range(WARM_UP_STEPS - 1):
                     step()
-                else:
-                    _without_waiting(step)
-        now.wait_stream(side)
+                _without_waiting(step)
+        finally:
+            now.wait_stream(side)  # the caller puts back what these steps change
         graph = torch.cuda.CUDAGraph()
         try:
             # thread_local: what other threads of this process do meanwhile, such as saying that it is alive, is theirs.

@@ -53,8 +53,15 @@ def build_optimizer(
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": spec.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
-    rate = _rate_tensor(spec.learning_rate, parameters[0].device) if capturable else spec.learning_rate
-    return _kind(spec)(groups, lr=rate, betas=spec.betas, eps=ADAM_EPSILON, fused=True, capturable=capturable)
+    kind = _kind(spec)
+    optimizer = kind(
+        groups, lr=spec.learning_rate, betas=spec.betas, eps=ADAM_EPSILON, fused=True, capturable=capturable
+    )
+    if capturable:
+        rate = _rate_tensor(spec.learning_rate, parameters[0].device)
+        for group in optimizer.param_groups:  # here, since the class would ask a GPU whether it is above 0
+            group["lr"] = rate
+    return optimizer
 
 
 def _rate_tensor(rate: float, device: torch.device) -> Tensor:

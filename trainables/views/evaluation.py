@@ -10,6 +10,8 @@ from torch.nn import functional
 from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from trainables.views.render import normalise
 
+CROPS = 10  # of a test image where ten_crop asks for them
+
 
 @dataclass(frozen=True)
 class EvalSpec:
@@ -151,7 +153,7 @@ def sent(values: np.ndarray, device: torch.device) -> Tensor:
     """The same values on the device, whose work before them nobody waits for."""
     tensor = as_tensor(values)
     # A GPU reads pinned memory by itself, and torch gives it to nobody else before that was done.
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def _resized(pixels: Tensor, side: int) -> Tensor:

@@ -6,7 +6,8 @@ learning rate, the seed of the random generator. The last batch of an epoch, if 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch import Tensor
 from trainables.evaluation.supervised import Supervised
 from trainables.evaluation.tuning.device_images import StaticBatches, TrainingImages, batch_bounds
 from trainables.training.capture import StepCapture
-from trainables.training.loop import LoopState, steps_of
+from trainables.training.loop import LoopState, LossWatch, steps_of
 from trainables.training.optim import build_optimizer, set_learning_rate
 
 LEAST_STEPS = 10  # replayed in a training; fewer do not pay for the few that a capture runs before
@@ -34,14 +35,16 @@ class StaticSteps:
         self.count = len(task.rows)
         self.batch_size = min(task.recipe.batch_size, self.count)
         self.batches = StaticBatches(images, self.count, self.batch_size, task.recipe.eval_spec.flip_p > 0)
-        self.total = torch.zeros((), device=task.device)  # of the losses of the epoch so far
+        self.loss = torch.zeros((), device=task.device)  # of the last step
+        self.total = torch.zeros((), device=task.device)  # of the epoch so far
+        self.watch = LossWatch()
         self.state = LoopState()
         self.draws = False
         replayed = task.num_epochs * (self.count // self.batch_size)
         # Of one image batch norm may have no statistics, which is seen by an error: not in a capture.
         if replayed < LEAST_STEPS or self.batch_size == 1:
             self.capture = None
-        self._whole_step = self._step_of_whole_batch
+        self._replay: Callable[[], None] | None = None
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         return build_optimizer(self.task.optimizer_spec, self.modules.values(), capturable=True)
@@ -68,7 +71,7 @@ class StaticSteps:
     def steps(self) -> Iterator[None]:
         """Train to the end, one step each time it is asked; `state` has then the best epoch's tensors.
 
-        Raises TrainingDiverged after an epoch in which a loss was not finite: a look at each of them would wait for it.
+        Raises TrainingDiverged where a loss is not finite.
         """
         return steps_of(self, self.take_step, self.task.plan, self.state)
 
@@ -84,14 +87,12 @@ class StaticSteps:
         if whole and self.capture is not None:
             self._capture(self.capture)
         self.task.seed_step(state.step)
-        if whole:
-            self._whole_step()
+        if whole and self._replay is not None:
+            self._replay()
         else:
             self._step(batch[1] - batch[0])
+        self.watch.look({"bce": self.loss}, state)
         state.step += 1
-
-    def _step_of_whole_batch(self) -> None:
-        self._step(self.batch_size)
 
     def _step(self, count: int) -> None:
         """The whole of a step, of what lies in the buffers: all of it is captured."""
@@ -99,6 +100,7 @@ class StaticSteps:
         loss = self._add_gradient(count)
         self.scaler.step(self.optimizer)  # leaves a step out whose float16 gradients overflowed
         self.scaler.update()
+        self.loss.copy_(loss)
         self.total.add_(loss)
 
     def _add_gradient(self, count: int) -> Tensor:
@@ -118,7 +120,7 @@ class StaticSteps:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             drawn = _generator_state(device)
             try:
-                self._whole_step = capture.capture(self._step_of_whole_batch)
+                self._replay = capture.capture(partial(self._step, self.batch_size))
             except Exception as error:  # what fails a step as well is raised by it
                 logger.warning("steps are not captured, and run as they are: %s", str(error).partition("\n")[0])
                 # Both remember in which part of a step they were.

@@ -1,14 +1,19 @@
 """Is fine-tuning with a captured step the plain loop's, bit for bit, and is a mistake in what feeds the step seen?"""
 
+import gc
 import logging
+import weakref
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tuned import DECAYED, EPOCHS, HEAD, RECIPE, SIDE, Attention, Case, Convolutions, tensors
 
+from benchmarks.shared.pretended_gpu import GPU, KERNELS, NoWaiting, Waits, pretended_gpu
 from trainables.evaluation.supervised import Supervised
 from trainables.evaluation.tuning import static_steps
 from trainables.evaluation.tuning.device_images import StaticBatches, TrainingImages
@@ -115,6 +120,53 @@ def test_a_few_steps_are_not_worth_a_capture(monkeypatch):
     assert differing(Case(recipe=replace(RECIPE, batch_size=1), count=12), RecordedSteps()) == []
 
 
+def steps_without_waiting(budget: int, network: type[nn.Module], seen: Counter) -> None:
+    """All steps of a training on a GPU that computes nothing; raises Waits at one for which it would be waited."""
+    with pretended_gpu():
+        task = Case(DECAYED, network, count=35, budget=budget, device=str(GPU)).task()
+        images = TrainingImages(task.train_part, task.rows, task.device, budget)
+        steps = StaticSteps(task, images, None)
+        pixels, flips, *_ = steps.batches.read(1)
+        task.train_part.images_there(task.recipe, pixels, flips)  # mean and deviation are sent once
+        for module in steps.modules.values():
+            module.train()
+        with NoWaiting(seen):
+            for batch in steps.stream(0):
+                steps.take_step(batch)
+
+
+@pytest.fixture
+def optimiser_of_meta(monkeypatch):
+    monkeypatch.setitem(KERNELS, "_fused_adamw_", lambda *tensors: None)  # torch knows no shapes of it with such a rate
+
+
+@pytest.mark.parametrize("budget", [1 << 20, 0], ids=["images there", "images sent"])
+@pytest.mark.parametrize("network", [Convolutions, Attention])
+def test_a_step_waits_for_no_gpu(budget, network, optimiser_of_meta):
+    seen = Counter()
+    steps_without_waiting(budget, network, seen)
+    assert seen["_fused_adamw_"] == 2 * EPOCHS * 5, "two groups of parameters in each step"
+
+
+@pytest.mark.parametrize("of", [lambda self, count: self.total.item(), lambda self, count: self.total.cpu()])
+def test_a_step_that_waits_is_told(monkeypatch, optimiser_of_meta, of):
+    monkeypatch.setattr(StaticSteps, "_step", of)
+    with pytest.raises(Waits):
+        steps_without_waiting(1 << 20, Convolutions, Counter())
+
+
+@pytest.mark.parametrize("capture", [None, RecordedSteps()], ids=["run", "captured"])
+def test_what_a_training_held_is_free_as_soon_as_it_is_over(capture):
+    steps, task = run_static(Case(), capture)
+    held = [weakref.ref(thing) for thing in (steps, task, task.backbone, steps.batches.images)]
+    gc.disable()  # a GPU's memory would wait for it
+    try:
+        del steps, task
+        assert [thing() for thing in held] == [None] * 4
+    finally:
+        gc.enable()
+
+
 def kept_rate(optimizer, rate):
     for group in optimizer.param_groups:
         group["lr"] = torch.full((), rate, dtype=torch.float64)
@@ -147,7 +199,7 @@ def all_known(self, count, real=StaticBatches.read):
 
 def captured_with_its_effects(self, capture):
     self.capture = None
-    self._whole_step = capture.capture(self._step_of_whole_batch)
+    self._replay = capture.capture(partial(self._step, self.batch_size))
 
 
 def capture_without_a_fresh_optimiser(self, capture, real=StaticSteps._capture):
