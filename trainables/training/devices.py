@@ -54,7 +54,7 @@ def limit_memory(device: torch.device, gpus: float) -> None:
     share = 1.0
     if gpus < 1:
         share = max(0.0, gpus - CONTEXT_BYTES / torch.cuda.get_device_properties(device).total_memory)
-    torch.cuda.set_per_process_memory_fraction(share, device)
+    torch.cuda.set_per_process_memory_fraction(share, device.index)  # None: the current one; it takes no bare `cuda`
 
 
 def runs_on(capability: tuple[int, int], architectures: Iterable[str]) -> bool:
