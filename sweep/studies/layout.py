@@ -112,6 +112,9 @@ def method_of(objective: object) -> str | None:
     return names.get(type(objective))
 
 
+MOST_LISTED = 30  # seeds that are named one by one
+
+
 def what_varies(layout: TableLayout) -> str:
     """Over which seeds a mean and its interval are taken: part of a sentence, for captions."""
     seeds, pretrain_seeds = _listed(layout.seeds), _listed(layout.pretrain_seeds)
@@ -128,7 +131,16 @@ def what_varies(layout: TableLayout) -> str:
 
 
 def _listed(seeds: tuple[int, ...]) -> str:
-    return ", ".join(map(str, seeds))
+    """`0, 1, 2`; of many `0 to 769`: a caption of ten thousand numbers fits no page."""
+    if len(seeds) <= MOST_LISTED:
+        return ", ".join(map(str, seeds))
+    runs: list[tuple[int, int]] = []
+    for seed in seeds:
+        follows = bool(runs) and seed == runs[-1][1] + 1
+        runs = [*runs[:-1], (runs[-1][0], seed)] if follows else [*runs, (seed, seed)]
+        if len(runs) > MOST_LISTED:
+            return f"{', '.join(map(str, seeds[:MOST_LISTED]))} and {len(seeds) - MOST_LISTED:,} more"
+    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in runs)
 
 
 def reference_row(rows: Sequence[tuple[str, str]]) -> str | None:

@@ -3,6 +3,30 @@ const STATUSES = ["done", "failed", "missing", "damaged"];
 const columnTitle = ([protocol, percent], alone) => (alone ? protocol : `${protocol} (${percent}%)`);
 const percent = (value) => (value === null ? "-" : (value / 1000).toFixed(2));
 
+// Of many cells all but names lies packed in elements of its own, and is unpacked when it is shown.
+async function unpack(id) {
+  const text = atob(find(`#${id}`).textContent);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i += 1) bytes[i] = text.charCodeAt(i);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+async function listed(cells) {
+  if (!cells.chunk) return { ...cells, count: cells.key.length, keyOf: (i) => cells.key[i] };
+  const { keys, ...columns } = await unpack("cells-list");
+  return { ...cells, ...columns, keyOf: (i) => keys.slice(12 * i, 12 * i + 12) };
+}
+
+// What only a cell's dialog shows, and its place in it. The last one that was unpacked is kept.
+let unpacked = [-1, null];
+async function detailOf(cells, i) {
+  if (!cells.chunk) return [cells, i];
+  const chunk = Math.floor(i / cells.chunk);
+  if (unpacked[0] !== chunk) unpacked = [chunk, await unpack(`cells-${chunk}`)];
+  return [unpacked[1], i % cells.chunk];
+}
+
 function cellNames(cells) {
   const protocols = cells.columns.map(([protocol]) => protocol);
   const titles = cells.columns.map((column) => columnTitle(column, protocols.filter((p) => p === column[0]).length === 1 && column[1] === 100 && column[0] !== "FT"));
@@ -16,8 +40,12 @@ function cellNames(cells) {
   };
 }
 
-function startCells(data) {
-  const { cells } = data;
+async function startCells(data) {
+  if (data.cells.chunk && !globalThis.DecompressionStream) {
+    find("#cells-grid").append(make("p", { className: "empty", textContent: "This browser is too old to show so many cells; results.csv has them." }));
+    return;
+  }
+  const cells = await listed(data.cells);
   const names = cellNames(cells);
   const columns = [
     { title: "Method", text: names.method, value: (i) => names.method(i).toLowerCase() },
@@ -27,9 +55,9 @@ function startCells(data) {
     { title: "Macro AUROC, %", number: true, text: (i) => percent(cells.macro[i]), value: (i) => cells.macro[i] },
     { title: "State", text: names.status, value: (i) => cells.status[i], className: (i) => `status ${names.status(i)}` },
     { title: "Images", number: true, text: (i) => cells.images[i]?.toLocaleString("en") ?? "-", value: (i) => cells.images[i] },
-    { title: "Key", text: (i) => cells.key[i], value: (i) => cells.key[i] },
+    { title: "Key", text: cells.keyOf, value: cells.keyOf },
   ];
-  if (new Set(cells.pretrainSeed).size > 1) {
+  if (cells.pretrainSeed.some((seed) => seed !== cells.pretrainSeed[0])) {
     columns.splice(4, 0, { title: "Pretraining", number: true, text: (i) => String(cells.pretrainSeed[i]), value: (i) => cells.pretrainSeed[i] });
   }
   const fill = (id, texts) => texts.forEach((text, value) => find(id).append(make("option", { value, textContent: text })));
@@ -43,11 +71,11 @@ function startCells(data) {
     if (column !== "" && cells.column[i] !== Number(column)) return false;
     if (status !== "" && cells.status[i] !== Number(status)) return false;
     if (!words.length) return true;
-    const text = `${names.method(i)} ${names.full(i)} ${cells.key[i]}`.toLowerCase();
+    const text = `${names.method(i)} ${names.full(i)} ${cells.keyOf(i)}`.toLowerCase();
     return words.every((word) => text.includes(word));
   };
-  const show = (i) => showCell(data, names, i);
-  const grid = new Grid(find("#cells-grid"), { columns, count: cells.key.length, accepts, open: show, label: "Cells" });
+  const show = (i) => showCell(data, cells, names, i);
+  const grid = new Grid(find("#cells-grid"), { columns, count: cells.count, accepts, open: show, label: "Cells" });
   const filter = () => {
     wanted = ["#cells-dataset", "#cells-column", "#cells-status"].map((id) => find(id).value);
     wanted.push(find("#cells-filter").value.toLowerCase().split(/\s+/).filter(Boolean));
@@ -56,8 +84,9 @@ function startCells(data) {
   for (const id of ["#cells-dataset", "#cells-column", "#cells-status", "#cells-filter"]) find(id).addEventListener("input", filter);
   find("#cells-latex").addEventListener("click", () => copyText(grid.latex(`Cells of study ${data.study}.`, `${data.study}-cells`), "LaTeX of this page"));
   const linked = () => {
-    const i = location.hash.startsWith("#cell-") ? cells.key.indexOf(location.hash.slice(6)) : -1;
-    if (i >= 0) show(i);
+    if (!location.hash.startsWith("#cell-")) return;
+    const key = location.hash.slice(6);
+    for (let i = 0; i < cells.count; i += 1) if (cells.keyOf(i) === key) return show(i);
   };
   addEventListener("hashchange", linked);
   linked();
@@ -108,14 +137,14 @@ function failureNodes(failure, status) {
   return [make("h3", { textContent: status === "damaged" ? "What is damaged" : "Why it failed" }), make("pre", { tabIndex: 0, textContent: failure[1] || failure[0] })];
 }
 
-function showCell(data, names, i) {
-  const { cells } = data;
-  const key = cells.key[i];
+async function showCell(data, cells, names, i) {
+  const [detail, at] = await detailOf(cells, i);
+  const key = cells.keyOf(i);
   const folder = `${data.storage}/cells/${names.full(i)}-${key}`;
-  const counts = cells.counts[i] === null ? [] : cells.countLists[cells.counts[i]];
-  const findings = counts.map(([finding, positive, negative], f) => [finding.replaceAll("_", " "), cells.aurocs[i][f] === null ? "undefined" : percent(cells.aurocs[i][f]), String(positive), String(negative)]);
+  const counts = detail.counts[at] === null ? [] : detail.countLists[detail.counts[at]];
+  const findings = counts.map(([finding, positive, negative], f) => [finding.replaceAll("_", " "), detail.aurocs[at][f] === null ? "undefined" : percent(detail.aurocs[at][f]), String(positive), String(negative)]);
   const failure = key in cells.failures.of ? cells.failures.texts[cells.failures.of[key]] : null;
-  const subset = cells.subset[i] === null ? null : cells.subsets[cells.subset[i]];
+  const subset = detail.subset[at] === null ? null : detail.subsets[detail.subset[at]];
   const [row] = cells.rows[cells.row[i]];
   const [source] = cells.datasets[cells.dataset[i]];
   openDetail(
@@ -126,10 +155,10 @@ function showCell(data, names, i) {
       ["Key", make("code", { textContent: key })],
       ["Training images", cells.images[i] === null ? null : cells.images[i].toLocaleString("en")],
       ["SHA-256 of their ids", subset && make("code", { textContent: subset })],
-      ["Best epoch", cells.epoch[i] === null ? null : String(cells.epoch[i])],
-      ["Time", cells.seconds[i] === null ? null : `${cells.seconds[i]} s`],
-      ["Device", cells.device[i]],
-      ["No positive in training", (cells.without[i] || []).join(", ").replaceAll("_", " ")],
+      ["Best epoch", detail.epoch[at] === null ? null : String(detail.epoch[at])],
+      ["Time", detail.seconds[at] === null ? null : `${detail.seconds[at]} s`],
+      ["Device", detail.device[at]],
+      ["No positive in training", (detail.without[at] || []).join(", ").replaceAll("_", " ")],
       ["Folder", make("code", { textContent: folder })],
       ["Ray's logs", make("code", { textContent: data.logFolder })],
     ]),

@@ -30,9 +30,10 @@ class Grid {
     for (let row = 0; row < this.count; row += 1) if (this.accepts(row)) this.rows.push(row);
     if (this.order !== "none") {
       const { value } = this.columns[this.sortColumn];
-      const values = new Map(this.rows.map((row) => [row, value(row)]));
+      const values = new Array(this.count);
+      for (const row of this.rows) values[row] = value(row);
       const sign = this.order === "ascending" ? 1 : -1;
-      this.rows.sort((a, b) => compare(values.get(a), values.get(b), sign) || a - b);
+      this.rows.sort((a, b) => compare(values[a], values[b], sign) || a - b);
     }
     this.page = 0;
     this.draw();

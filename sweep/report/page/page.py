@@ -16,7 +16,7 @@ from sweep.figures.drawing import Drawing
 from sweep.report.best_rows import best_rows
 from sweep.report.cached_parts import QUICK, CachedParts, describe
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
-from sweep.report.page.cells import cells_value, logs_value, recipes_value
+from sweep.report.page.cells import logs_value, page_cells, recipes_value
 from sweep.report.page.tables import page_tables
 from sweep.report.partial import partial_note
 from sweep.report.provenance import compute_hours_of, origin_of, software_lines
@@ -56,7 +56,11 @@ def report_page(
     )
     pages = page_tables(tables, per_finding, all_methods)
     script = _script()
-    value = _page_value(data, extras.statistics) | {"latex": {page.id: page.latex for page in pages}}
+    cells = page_cells(data)
+    value = _page_value(data, extras.statistics) | {
+        "cells": cells.inline,
+        "latex": {page.id: page.latex for page in pages},
+    }
     return environment.get_template("page.html").render(
         study=data.study,
         counts=Counter(result.status for result in data.results),
@@ -90,6 +94,7 @@ def report_page(
         script=Markup(script),
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=_json(value),
+        packed={name: Markup(text) for name, text in cells.packed.items()},
     )
 
 
@@ -118,7 +123,6 @@ def _page_value(data: Snapshot, statistics: Mapping[str, str]) -> dict[str, Any]
     """What the scripts read, as JSON in the page. statistics: file name -> CSV text."""
     return {
         "study": data.study.name,
-        "cells": cells_value(data),
         "recipes": recipes_value(data),
         "encoders": {
             "rows": [[e.name, e.row, e.status, e.key, e.folder] for e in data.encoders],

@@ -23,7 +23,7 @@ from sweep.statistics.summary import MACRO_DEFINED, Summary, best_of, defined_fi
 from sweep.store.csv_files import csv_text
 from sweep.store.records import CellResult, Place
 from sweep.store.status_names import Status
-from sweep.studies.layout import TableLayout, what_varies
+from sweep.studies.layout import MOST_LISTED, TableLayout, what_varies
 
 OVER_PATIENTS = "over patients"  # the label of the line below a row
 PATIENTS_CAPTION = f"Below it, {OVER_PATIENTS}: 95% interval under other test patients, these models being given. "
@@ -144,8 +144,14 @@ def absence(summary: Summary, undefined: str = "no finding defined") -> str:
         (Status.FAILED, summary.failed),
         (undefined, summary.undefined),
     )
-    text = "; ".join(f"{what}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" for what, seeds in parts if seeds)
+    text = "; ".join(f"{what}: seed{'s' * (len(seeds) > 1)} {_named(seeds)}" for what, seeds in parts if seeds)
     return f"{text}; mean of the other n = {summary.n}" if text and summary.n else text
+
+
+def _named(seeds: Sequence[str]) -> str:
+    """Of many the first ones: a footnote of ten thousand fits no page, and results.csv has all."""
+    more = f" and {len(seeds) - MOST_LISTED:,} more" if len(seeds) > MOST_LISTED else ""
+    return ", ".join(seeds[:MOST_LISTED]) + more
 
 
 def marks_of(summaries: Iterable[Summary]) -> dict[str, str]:

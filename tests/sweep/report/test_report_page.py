@@ -11,6 +11,7 @@ from made_up_report import data_of
 from made_up_study import plan_of, results_of, small, without
 from test_report_latex import PAPERS, compiled, does_not_fit, needs_latex
 
+from sweep.report.page import cells
 from sweep.report.write import write_report
 from sweep.store.report_folder import ReportFolder
 
@@ -18,6 +19,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pi
 from selenium.webdriver.chrome.service import Service  # noqa: E402  # the test is skipped where there is none
 from selenium.webdriver.common.by import By  # noqa: E402  # as above
 from selenium.webdriver.common.keys import Keys  # noqa: E402  # as above
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402  # as above
 
 FLAGS = (
     "--headless",
@@ -202,6 +204,61 @@ def test_cells_are_filtered_paged_and_opened_by_keyboard(opened):
     assert re.search(r"--redo [0-9a-f]{12}$", clipboard(opened))
     one(opened, "#detail").send_keys(Keys.ESCAPE)
     assert not one(opened, "#detail").is_displayed()
+
+
+def dialogs(driver) -> list[list[str]]:
+    """What the first cells' dialogs say, and a page that is sorted and filtered, as text."""
+    found = []
+    for number in range(12):
+        driver.execute_script("document.querySelectorAll('#cells-grid button.open')[arguments[0]].click()", number)
+        wait_until(lambda: driver.execute_script("return document.querySelector('#detail').open"))
+        found.append(one(driver, "#detail").text.splitlines())
+        driver.execute_script("document.querySelector('#detail').close()")
+    driver.execute_script("document.querySelectorAll('#cells-grid thead button')[4].click()")
+    one(driver, "#cells-filter").send_keys("nih LP100")
+    return [*found, one(driver, "#cells-grid").text.splitlines()]
+
+
+def wait_until(is_so) -> None:
+    WebDriverWait(None, 30).until(lambda _: is_so())
+
+
+def test_many_cells_are_packed_and_show_the_same(page, tmp_path, monkeypatch):
+    """As of 50,000 on: here of the made-up study's."""
+    driver, folder = page
+    driver.get("about:blank")
+    driver.get(f"file://{folder}/report.html")
+    plain = dialogs(driver)
+    monkeypatch.setattr(cells, "MOST_IN_JSON", 3)
+    monkeypatch.setattr(cells, "CHUNK", 5)
+    study = replace(small(), show_published=True)
+    plan = plan_of(study)
+    results = results_of(study, plan)
+    results[0], results[1] = without(results[0], "failed"), without(results[1], "missing")
+    failures = {str(plan.cells[0]): {"error": "ValueError: </script><b>", "traceback": "Traceback\n  <i>line</i>"}}
+    write_report(data_of(tmp_path, study, results, plan, failures), ReportFolder.elsewhere(str(tmp_path)), quick=True)
+    text = (tmp_path / "report.html").read_text()
+    assert 'id="cells-list"' in text and 'id="cells-2"' in text and plan.cells[5].key not in text
+    driver.get_log("browser")
+    driver.get(f"file://{tmp_path}/report.html")
+    wait_until(lambda: driver.find_elements(By.CSS_SELECTOR, "#cells-grid button.open"))
+    assert [[line.replace(str(tmp_path), str(folder)) for line in lines] for lines in dialogs(driver)] == plain
+    driver.get("about:blank")
+    driver.get(f"file://{tmp_path}/report.html#cell-{plan.cells[7].key}")
+    wait_until(lambda: driver.execute_script("return document.querySelector('#detail').open"))
+    assert plan.cells[7].key in one(driver, "#detail-body").text
+    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
+def test_an_old_browser_says_where_many_cells_are(page, tmp_path, monkeypatch):
+    driver, _ = page
+    monkeypatch.setattr(cells, "MOST_IN_JSON", 3)
+    write_report(data_of(tmp_path), ReportFolder.elsewhere(str(tmp_path)), quick=True)
+    old = {"source": "delete globalThis.DecompressionStream"}
+    added = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", old)
+    driver.get(f"file://{tmp_path}/report.html")
+    assert "too old to show so many cells; results.csv has them" in one(driver, "#cells-grid").text
+    driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
 def test_a_failed_cell_says_why_and_its_markup_stays_text(opened):

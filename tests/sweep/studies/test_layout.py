@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from sweep.studies import demo, paper
 from sweep.studies.layout import (
     LARGE_BATCHES,
@@ -87,6 +89,19 @@ def test_captions_say_over_which_seeds_a_mean_is():
     assert one.startswith("n = 2 downstream seeds (0, 1); every method was pretrained once (seed 4)")
     many = what_varies(replace(EMPTY, pretrain_seeds=(4, 6, 7)))
     assert many == "n = 3 pretraining seeds (4, 6, 7), each the mean over 2 downstream seeds (0, 1)"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "named"),
+    [
+        (tuple(range(5, 35)), ", ".join(map(str, range(5, 35)))),
+        (tuple(range(31)), "0 to 30"),
+        ((7, *range(100, 7800), 9000, 9001), "7, 100 to 7799, 9000 to 9001"),
+        (tuple(range(0, 14_000, 2)), f"{', '.join(map(str, range(0, 60, 2)))} and 6,970 more"),
+    ],
+)
+def test_many_seeds_are_named_in_a_few_words(seeds, named):
+    assert f"n = {len(seeds)} downstream seeds ({named});" in what_varies(replace(EMPTY, seeds=seeds))
 
 
 def test_others_are_compared_with_imagenet_or_the_first_baseline():
