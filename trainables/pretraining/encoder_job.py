@@ -126,8 +126,7 @@ def run_pretraining(
     after_epoch sees the network as it is, before the epoch's checkpoint; what it does must not touch it.
     `fail_at_step` ends the process after that step as a crash would, without saving: for tests of resuming.
     """
-    files = Files(storage)
-    started = Spent.so_far()
+    files, started = Files(storage), Spent.so_far()
     task = Pretraining(job.pretraining, job.seed, corpus, resources, initial_weights(job, files), device)
     state = _resume(task, files, job)
     first = distributed.rank() == 0
