@@ -16,7 +16,7 @@ from sweep.figures.drawing import Drawing
 from sweep.report.best_rows import best_rows
 from sweep.report.cached_parts import QUICK, CachedParts, describe
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
-from sweep.report.page.cells import logs_value, page_cells, recipes_value
+from sweep.report.page.cells import PageCells, logs_value, page_cells, recipes_value
 from sweep.report.page.tables import page_tables
 from sweep.report.partial import partial_note
 from sweep.report.provenance import compute_hours_of, origin_of, software_lines
@@ -57,10 +57,7 @@ def report_page(
     pages = page_tables(tables, per_finding, all_methods)
     script = _script()
     cells = page_cells(data)
-    value = _page_value(data, extras.statistics) | {
-        "cells": cells.inline,
-        "latex": {page.id: page.latex for page in pages},
-    }
+    value = _page_value(data, cells, extras.statistics, {page.id: page.latex for page in pages})
     return environment.get_template("page.html").render(
         study=data.study,
         counts=Counter(result.status for result in data.results),
@@ -119,10 +116,13 @@ def _script() -> str:
     return "\n".join(["(() => {", '"use strict";', *parts, "})();"])
 
 
-def _page_value(data: Snapshot, statistics: Mapping[str, str]) -> dict[str, Any]:
-    """What the scripts read, as JSON in the page. statistics: file name -> CSV text."""
+def _page_value(
+    data: Snapshot, cells: PageCells, statistics: Mapping[str, str], latex: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the scripts read, as JSON in the page. statistics: file name -> CSV text; latex: id of a table -> LaTeX."""
     return {
         "study": data.study.name,
+        "cells": cells.inline,
         "recipes": recipes_value(data),
         "encoders": {
             "rows": [[e.name, e.row, e.status, e.key, e.folder] for e in data.encoders],
@@ -134,6 +134,7 @@ def _page_value(data: Snapshot, statistics: Mapping[str, str]) -> dict[str, Any]
         "logFolder": data.logs,
         "resources": plain(data.study.resources),
         "statistics": dict(statistics),
+        "latex": dict(latex),
     }
 
 
