@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, TypeVar
 
 import torch
@@ -63,6 +64,10 @@ class LoopPlan:
         """Optimiser steps of all epochs, were none stopped early."""
         return self.num_epochs * self.steps_per_epoch
 
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0, before plateaus lower it."""
+        return learning_rate(self.learning_rate, step, self.total_steps, self.schedule, self.warmup_steps)
+
 
 @dataclass
 class LoopState:
@@ -95,19 +100,37 @@ def fit(
 
     Raises TrainingDiverged where a loss is not finite.
     """
+    take_step = partial(train_step, task, optimizer, plan, state, watch=LossWatch())
+    for _ in steps_of(task, take_step, plan, state, on_step, on_epoch):
+        pass
+    return state
+
+
+def steps_of(
+    task: Task[BatchT],
+    take_step: Callable[[BatchT], None],
+    plan: LoopPlan,
+    state: LoopState,
+    on_step: Callable[[LoopState], None] = lambda state: None,
+    on_epoch: Callable[[LoopState], None] = lambda state: None,
+) -> Iterator[None]:
+    """As `fit`, one step each time it is asked, so that several trainings can take turns.
+
+    take_step: train_step for this task and state, or what does the same in another way.
+    """
     batches = task.stream(state.step)
-    watch = LossWatch()
     while state.step < plan.total_steps and not state.stopped:
         for module in task.modules.values():
             module.train()
         while True:
-            train_step(task, optimizer, plan, state, next(batches), watch)
+            take_step(next(batches))
             if state.step % plan.steps_per_epoch == 0:
                 break  # an epoch's last step has no on_step of its own: on_epoch follows, with validation done
             on_step(state)
+            yield
         _end_epoch(task, plan, state)
         on_epoch(state)
-    return state
+        yield
 
 
 def train_step(
@@ -122,8 +145,7 @@ def train_step(
 
     watch: of the steps of one loop; without one an accelerator's losses are looked at by the epoch only.
     """
-    rate = learning_rate(plan.learning_rate, state.step, plan.total_steps, plan.schedule, plan.warmup_steps)
-    set_learning_rate(optimizer, rate * state.rate_scale)
+    set_learning_rate(optimizer, plan.rate(state.step) * state.rate_scale)
     optimizer.zero_grad(set_to_none=True)
     losses = task.backward(batch, state.step)
     (watch or LossWatch()).look(losses, state)
