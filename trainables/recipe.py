@@ -304,7 +304,11 @@ class Resources:
     deterministic: whether GPUs add in one order, so that the same cell gives the same bits on the same kind of card:
     slower there, and an error where a network needs an operation that has no such order. Without it two results of one
     cell count as equal within trainables/evaluation/agreement.py. A CPU always gives the same bits.
-    compile: torch.compile of image networks; pays on GPUs after minutes of compiling.
+    compile: torch.compile of image networks; pays on GPUs after minutes of compiling. Of cells on GPUs alone.
+    cuda_graphs: whether a GPU replays the captured step of a fine-tuning, instead of being told each of its operators
+    every time. cudnn_benchmark: whether GPUs try cuDNN's algorithms for each size and take the fastest, which
+    may be another one the next time. seeds_at_once: so many of a fine-tuning are trained side by side on one GPU, in
+    one process over the same images; None: all of them. These three change nothing on a CPU.
     cell_time_limit_seconds: a cell that takes longer counts as hanging and is tried again; None: from its forecast.
     keep_tuned_weights: store the tuned network of the first seed of protocols that go on from another one (LPFT), for
     figures: one copy of the backbone for each encoder and dataset.
@@ -319,6 +323,9 @@ class Resources:
     precision: str = "auto"
     deterministic: bool = False
     compile: bool = False
+    cuda_graphs: bool = True
+    cudnn_benchmark: bool = True
+    seeds_at_once: int | None = None
     checkpoint_every_seconds: float = 300.0
     checkpoint_every_steps: int | None = None
     resident_bytes: int | None = None

@@ -49,7 +49,7 @@ def section(bench: Bench) -> Iterator[dict]:
 
 
 def waits(bench: Bench) -> Iterator[dict]:
-    """Share of the loop's time at the default interval: the copy to the host, which the loop waits for."""
+    """Share of the loop's time at the default interval: the copy to the host, which its next step waits for."""
     size = bench.size
     recipe = pretraining_recipe("clip", size.backbone, size.side, size.pretrain_batch, size.text)
     task = pretraining(recipe, corpus_of(2 * size.pretrain_batch, size.side), bench.device)
@@ -59,13 +59,14 @@ def waits(bench: Bench) -> Iterator[dict]:
         time.sleep(size.storage_seconds)
         stored.append(len(data))
 
-    writer = CheckpointWriter(Resources(checkpoint_every_seconds=0.0), 0, store)
+    writer = CheckpointWriter(Resources(checkpoint_every_seconds=0.0), 0, store, bench.device)
     waited: list[list[float]] = [[], []]  # seconds of each look, before the first checkpoint is stored, and after
     while len(stored) < 2:
         steps_of(task, state, 1)
         bench.wait()  # else the copy would wait for the step, which the loop does not
         started = time.perf_counter()
         writer.save_when_due(state.step, lambda: task.state_tree(state))
+        bench.wait()  # the next step waits for the copy on the device
         waited[bool(stored)].append(time.perf_counter() - started)
     writer.close()
     every, longest = Resources().checkpoint_every_seconds, max(waited[1] or waited[0])  # the first one's memory is new

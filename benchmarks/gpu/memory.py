@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 
 from benchmarks.gpu.bench import Bench, check
-from trainables.evaluation.cell_job import once_more_without_memory
 from trainables.training.devices import limit_memory
+from trainables.training.gpu_memory import once_more_without_memory
 
 SHARE = 0.25
 

@@ -8,20 +8,24 @@ from benchmarks.gpu.bench import Bench, check, figure
 from benchmarks.gpu.made_up import corpus_of, pretraining, pretraining_recipe, raw_batch
 from trainables.batch import Batch
 from trainables.pretraining.task import Pretraining
-from trainables.training.loop import LoopState, train_step
+from trainables.training.loop import LoopState, LossWatch, train_step
 from trainables.training.precision import scaled_sum
 
 METHODS = ("clip", "simclr", "mocov2", "clip+vicreg")
 
 
 def whole_step(task: Pretraining) -> Callable[[], None]:
-    """Pixels to the device, views, tokens, the loop's step: what a run does for each batch that it has read."""
-    size, state = task.recipe.global_batch_size, LoopState()
+    """Pixels to the device, views, tokens, the loop's step: what a run does for each batch that it has read.
+
+    As in a run the next batches are made meanwhile, on a stream of their own.
+    """
+    size, state, watch = task.recipe.global_batch_size, LoopState(), LossWatch()
     raw = raw_batch(task.corpus, size)
+    made = (task.make_batch(raw, "views", number, size) for number in itertools.count())
+    batches = task.feed.batches(made, task.resources.prefetch_batches)
 
     def step() -> None:
-        batch = task.make_batch(raw, "views", state.step, size)
-        train_step(task, task.optimizer, task.loop_plan, state, batch)
+        train_step(task, task.optimizer, task.loop_plan, state, next(batches), watch)
 
     return step
 

@@ -16,7 +16,15 @@ from sweep.engine.cluster import resources_at_most
 from sweep.engine.head_health import HeadMonitor
 from sweep.engine.jobs import downstream_jobs, encoder_job
 from sweep.engine.progress_actor import start_progress_actor
-from sweep.engine.schedule import ScheduledJob, Shape, groups_in_order, groups_wanted, longest_first, shape_of
+from sweep.engine.schedule import (
+    ScheduledJob,
+    Shape,
+    groups_in_order,
+    groups_wanted,
+    longest_first,
+    seeds_at_once,
+    shape_of,
+)
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.store.store import Store
 from sweep.studies.cell import Cell
@@ -96,8 +104,10 @@ class Execution:
         self.pretrainings = tuple(job for job in jobs if job.is_pretraining)
         initial = tuple(job.folder for job in self.initial)
         self.queue = start_run_queue(len(self.pretrainings), initial, self.here)
-        self.shape = shape_of(resources, resources_at_most(), len(self.pretrainings))
-        groups = groups_in_order(pending.cells, all_cells, counts)
+        machines = resources_at_most()
+        self.shape = shape_of(resources, machines, len(self.pretrainings))
+        at_once = seeds_at_once(resources, self.shape, machines, pending.cells)
+        groups = groups_in_order(pending.cells, all_cells, counts, at_once)
         on_gpus = self.shape.on_gpus
         card_bytes = smallest_card() if on_gpus and groups and resources.gpus_per_cell is None else None
         self.jobs, self.tasks = downstream_jobs(groups, all_cells, data_folders, resources, on_gpus, card_bytes)

@@ -63,8 +63,11 @@ def downstream_jobs(
             targets,
         )
         # On cores a job is one of as many as fit, whatever it computes.
-        needs = (job.encoder_folder, *(t.starts_from_folder for t in targets if t.starts_from_folder is not None))
-        share = gpu_share(resources, first, card_bytes) if on_gpus else 1.0
+        own = tuple(t.starts_from_folder for t in targets if t.starts_from_folder is not None)
+        trained = 1 if job.protocol.seeds_together else len(group)
+        share = gpu_share(resources, first, card_bytes, trained) if on_gpus else 1.0
+        may_lack = frozenset(own if len(group) > 1 else ())
+        gives = tuple(target.folder for target in targets)
         jobs.append(job)
-        tasks.append(ScheduledJob(needs, tuple(target.folder for target in targets), share, work))
+        tasks.append(ScheduledJob((job.encoder_folder, *own), gives, share, work, may_lack))
     return tuple(jobs), tuple(tasks)

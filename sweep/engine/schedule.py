@@ -5,7 +5,7 @@ Cells take the rest: first what has the longest chain of work behind it. Machine
 """
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +13,7 @@ from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.forecast import forecast
 from sweep.studies.plan import group_seeds, starts_from
 from trainables.recipe import Resources
+from trainables.registry import PROTOCOLS
 
 # Without GPUs pretraining and cells share the cores. Ray is asked for next to nothing for a worker of pretraining, and
 # for a cell so much less than a core that both, and the tasks that read ahead, find room on every host, however small.
@@ -101,14 +102,29 @@ def capacity(shape: Shape, machines: ClusterResources, groups: int) -> float:
     return max(0.0, machines.gpus - reserved)
 
 
-def gpu_share(resources: Resources, cell: Cell, card_bytes: int | None = None) -> float:
+def seeds_at_once(resources: Resources, shape: Shape, machines: ClusterResources, cells: Iterable[Cell]) -> int:
+    """Seeds of a fine-tuning that one job trains side by side: on GPUs all, unless some GPU would have nothing to do.
+
+    cells: all that are left. What shares features, a probe, is one job in any case.
+    """
+    if not shape.on_gpus:
+        return 1
+    if resources.seeds_at_once is not None:
+        return resources.seeds_at_once
+    tuned = [cell for cell in cells if not PROTOCOLS[cell.protocol].seeds_together]
+    most = max(Counter((c.encoder.key, c.dataset, c.protocol, c.label_percent) for c in tuned).values(), default=1)
+    return max(1, min(most, int(len(tuned) / max(1.0, machines.gpus))))
+
+
+def gpu_share(resources: Resources, cell: Cell, card_bytes: int | None = None, seeds: int = 1) -> float:
     """Part of a GPU that a cell needs: what Resources says, or the estimate above, and never less than its memory.
 
-    card_bytes: of the smallest card that a cell may come to; None where that is not known.
+    card_bytes: of the smallest card that a cell may come to; None where that is not known. seeds: that are trained side
+    by side.
     """
     if resources.gpus_per_cell is not None:
         return resources.gpus_per_cell
-    pixels = cell.recipe.batch_size * cell.encoder.recipe.backbone.image_size**2
+    pixels = seeds * cell.recipe.batch_size * cell.encoder.recipe.backbone.image_size**2
     memory = (pixels * BYTES_PER_PIXEL + FIXED_BYTES) / (card_bytes or GPU_BYTES)
     share = GPU_SHARE.get(cell.label_percent, 1.0)
     return next((s for s in (0.25, 0.5) if s >= max(share, memory)), 1.0)
@@ -116,12 +132,16 @@ def gpu_share(resources: Resources, cell: Cell, card_bytes: int | None = None) -
 
 @dataclass(frozen=True)
 class ScheduledJob:
-    """One job of cells. needs: folders that must be finished; gives: folders that it finishes."""
+    """One job of cells. needs: folders that must be finished; gives: folders that it finishes.
+
+    may_lack: those of `needs` without which it still has cells to compute: each is the start of one of several.
+    """
 
     needs: tuple[str, ...]
     gives: tuple[str, ...]
     share: float
     work: float
+    may_lack: frozenset[str] = frozenset()
 
 
 def longest_first(encoders: Iterable[EncoderRun], counts: Mapping[str, Mapping[str, int]]) -> list[EncoderRun]:
@@ -130,10 +150,13 @@ def longest_first(encoders: Iterable[EncoderRun], counts: Mapping[str, Mapping[s
 
 
 def groups_in_order(
-    cells: Sequence[Cell], all_cells: Sequence[Cell], counts: Mapping[str, Mapping[str, int]]
+    cells: Sequence[Cell], all_cells: Sequence[Cell], counts: Mapping[str, Mapping[str, int]], at_once: int = 1
 ) -> list[tuple[tuple[Cell, ...], float]]:
-    """Cells that one job computes with their work in FLOP; first what has the longest chain of work behind it."""
-    groups = group_seeds(cells)
+    """Cells that one job computes with their work in FLOP; first what has the longest chain of work behind it.
+
+    at_once: seeds of a fine-tuning that are one job.
+    """
+    groups = group_seeds(cells, at_once)
     works: dict[tuple[object, ...], float] = {}  # kind of a group -> FLOP: hundreds of groups are of a few kinds
     starts = starts_from(all_cells)
     made: list[tuple[tuple[Cell, ...], float]] = []
@@ -197,16 +220,22 @@ class ReadyTasks:
         """Something is finished: tasks that waited for nothing else are ready."""
         for i in self.waiters.pop(name, ()):
             if i in self.missing:
-                self.missing[i].discard(name)
-                if self.missing[i]:
-                    self._soon(i)
-                else:
-                    self._ready(i)
+                self._without(i, name)
+
+    def _without(self, i: int, name: str) -> None:
+        """A task no longer waits for this."""
+        self.missing[i].discard(name)
+        if self.missing[i]:
+            self._soon(i)
+        else:
+            self._ready(i)
 
     def lost(self, name: str) -> None:
         """Something will not be finished: what needs it, and what needs that, is dropped; nothing else is."""
         for i in self.waiters.pop(name, ()):
-            if self.missing.pop(i, None) is not None:
+            if i in self.missing and name in self.tasks[i].may_lack:
+                self._without(i, name)
+            elif self.missing.pop(i, None) is not None:
                 for given in self.tasks[i].gives:
                     self.lost(given)
 

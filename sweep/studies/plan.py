@@ -275,16 +275,21 @@ def _open_cells(
     return tuple(open_cells), tuple(blocked)
 
 
-def group_seeds(cells: Iterable[Cell]) -> list[tuple[Cell, ...]]:
-    """Cells that one job computes: those of a protocol whose seeds share features, else one cell each.
+def group_seeds(cells: Iterable[Cell], at_once: int = 1) -> list[tuple[Cell, ...]]:
+    """Cells that one job computes: those of a protocol whose seeds share features, else at most `at_once` seeds.
 
     Jobs come sorted by encoder's key, dataset, protocol, percentage and seed; the cells of one keep their order.
     """
     shared = {name: protocol.seeds_together for name, protocol in PROTOCOLS.items()}
 
     def together(cell: Cell) -> tuple[str | int, ...]:
-        alone = () if shared[cell.protocol] else (cell.seed,)
+        alone = () if shared[cell.protocol] or at_once > 1 else (cell.seed,)
         return (cell.encoder.key, cell.dataset, cell.protocol, cell.label_percent, *alone)
 
     # groupby joins only neighbours: cells of one job must stand together first.
-    return [tuple(members) for _, members in groupby(sorted(cells, key=together), key=together)]
+    groups = [tuple(members) for _, members in groupby(sorted(cells, key=together), key=together)]
+    if at_once == 1:
+        return groups
+    sizes = [len(group) if shared[group[0].protocol] else at_once for group in groups]
+    pairs = zip(groups, sizes, strict=True)
+    return [group[start : start + size] for group, size in pairs for start in range(0, len(group), size)]

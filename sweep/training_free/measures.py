@@ -26,12 +26,12 @@ from sweep.store.store import TRAINING_FREE, ReadStore
 from sweep.studies.bad_input import BadInput
 from sweep.studies.cell import EncoderRun, seen_at
 from trainables.evaluation import knn, retrieval, zero_shot
-from trainables.evaluation.cell_job import LOGIT, PROBABILITY, predictions_parquet
 from trainables.evaluation.cell_model import load_backbone
 from trainables.evaluation.dataset import Parts, backbone_input, load_parts
 from trainables.evaluation.encoder_features import image_features
 from trainables.evaluation.image_text import image_text_part, load_image_text
 from trainables.evaluation.metrics import auroc_per_finding, macro
+from trainables.evaluation.predictions_file import LOGIT, PROBABILITY, predictions_parquet
 from trainables.recipe import DownstreamRecipe, PretrainRecipe, RandomInit
 from trainables.training.devices import own_device
 from trainables.views.backbone_input import BackboneInput

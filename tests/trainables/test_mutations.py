@@ -124,8 +124,10 @@ def test_a_text_encoder_that_does_not_move(monkeypatch):
     """As in the paper's released code, whose text encoder gets its gradient times zero."""
     original = TextTower.forward
 
-    def gradient_times_zero(self: TextTower, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        out = original(self, input_ids, attention_mask)
+    def gradient_times_zero(
+        self: TextTower, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor | None
+    ) -> Tensor:
+        out = original(self, input_ids, attention_mask, lengths)
         return out.detach() + 0 * (out - out.detach())
 
     monkeypatch.setattr(TextTower, "forward", gradient_times_zero)

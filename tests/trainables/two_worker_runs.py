@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from small import BATCH_SIZE, batch, build, gradients, rows_of, small_config
 from small_pretraining import pretrain, published, recipe_of
-from torch import Tensor
+from torch import Tensor, nn
 from worker_processes import run_workers
 
 from trainables.networks.heads import HeadSpec
@@ -21,6 +21,7 @@ from trainables.networks.normalisation import convert_to_global
 from trainables.objectives import barlow_twins, clip, simclr, vicreg
 from trainables.objectives.joint import JointSettings
 from trainables.objectives.mocov2 import MocoV2
+from trainables.pretraining import task
 from trainables.registry import METHODS
 from trainables.training import distributed
 from trainables.training.checkpoint import weights_from_bytes
@@ -28,6 +29,7 @@ from trainables.training.gradient_cache import cached_backward
 
 STEPS, CHUNK = 3, 4
 PRETRAINED = ("clip+mocov2", "simclr")
+BY_PICTURES, PLAINLY_WRAPPED = PRETRAINED
 Pretrained = tuple[list[dict[str, float]], dict[str, Tensor]]
 
 
@@ -117,7 +119,12 @@ def _unshuffled_keys(self: MocoV2, images: Tensor) -> Tensor:
     return clip.unit(self.key_head(self.key_backbone(images)))
 
 
-_after_step = MocoV2.after_step
+_keys, _after_step = MocoV2.keys, MocoV2.after_step
+
+
+def _keys_in_validation(self: MocoV2, views: Tensor) -> Tensor:
+    assert not self.training, "keys of views, which are to be made of pictures"
+    return _keys(self, views)
 
 
 def _enqueue_own_keys(self: MocoV2, backbone: torch.nn.Module) -> None:
@@ -161,6 +168,14 @@ def _worker(rank: int, folder: str) -> None:
     torch.save(outcomes, f"{folder}/{rank}.pt")
     for method in PRETRAINED:
         pretrain_in_float64(method, f"{folder}/{method}")
+    with pytest.MonkeyPatch.context() as patch:
+        # As between GPUs.
+        patch.setattr(task, "sends_pictures", lambda objective, workers, device: bool(objective.shuffled_views))
+        patch.setattr(MocoV2, "keys", _keys_in_validation)
+        pretrain_in_float64(BY_PICTURES, f"{folder}/by pictures")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distributed, "wrap", lambda model, device: nn.parallel.DistributedDataParallel(model))
+        pretrain_in_float64(PLAINLY_WRAPPED, f"{folder}/plainly wrapped")
     dist.destroy_process_group()
 
 
@@ -181,10 +196,16 @@ def read_pretrained(storage: str) -> Pretrained:
 
 @dataclass(frozen=True)
 class TwoWorkers:
-    """What each of two workers has at the end of every case, and what they published together."""
+    """What each of two workers has at the end of every case, and what they published together.
+
+    by_pictures: of BY_PICTURES, where workers sent each other stored pictures and not views. plainly_wrapped: of
+    PLAINLY_WRAPPED, by DistributedDataParallel as it is without options.
+    """
 
     outcomes: tuple[dict[str, Outcome], ...]
     pretrained: dict[str, Pretrained]
+    by_pictures: Pretrained
+    plainly_wrapped: Pretrained
 
 
 @functools.cache
@@ -194,8 +215,9 @@ def two_workers() -> TwoWorkers:
         run_workers(_worker, (folder,), 2)
         content = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(2)]
         pretrained = {method: read_pretrained(f"{folder}/{method}") for method in PRETRAINED}
+        others = [read_pretrained(f"{folder}/{name}") for name in ("by pictures", "plainly wrapped")]
     outcomes = tuple({name: Outcome(**parts) for name, parts in one.items()} for one in content)
-    return TwoWorkers(outcomes, pretrained)
+    return TwoWorkers(outcomes, pretrained, *others)
 
 
 @functools.cache

@@ -1,7 +1,5 @@
 """One downstream job: encoder + dataset + recipe -> for each seed predictions and AUROC, published in the store."""
 
-import gc
-import io
 import time
 import traceback
 from collections.abc import Callable
@@ -9,8 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
@@ -23,20 +19,21 @@ from trainables.evaluation.agreement import computed_difference
 from trainables.evaluation.dataset import Part, Parts, backbone_input, load_parts
 from trainables.evaluation.features import test_logits
 from trainables.evaluation.metrics import auroc_per_finding, macro
+from trainables.evaluation.predictions_file import LOGIT, predictions_parquet
 from trainables.evaluation.probe import HeadSettings, ProbeResult, cache_features, heads_or_errors
 from trainables.evaluation.study_scores import study_aurocs
 from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, new_head
+from trainables.evaluation.tuning.seeds import train_seeds
 from trainables.events import Outcome
 from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.protocols.base import Protocol
-from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec
+from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec, Resources
 from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
 from trainables.training.devices import device_name
+from trainables.training.gpu_memory import free_memory, once_more_without_memory
+from trainables.training.loop import LoopState
 from trainables.training.precision import Compute
 from trainables.views.backbone_input import BackboneInput
-
-# What the scores of a prediction file are: columns begin with it.
-LOGIT, PROBABILITY = "logit", "probability"
 
 
 @dataclass(frozen=True)
@@ -83,11 +80,16 @@ class JobContext:
     weights: dict[str, Tensor]
     compute: Compute
     emit: Callable[[Outcome], None]
+    resources: Resources = Resources()
 
     def backbone(self) -> nn.Module:
         """The encoder's network, a new one at each call: fine-tuning changes it."""
         backbone = build_backbone(self.job.backbone, seed=0)
         backbone.load_state_dict(self.weights)
+        if self.compute.device.type == "cuda":
+            backbone = backbone.to(memory_format=torch.channels_last)  # the layout of cuDNN's fast convolutions
+            if self.resources.compile:
+                backbone.compile()
         return backbone
 
     def subset(self, seed: int) -> np.ndarray:
@@ -132,19 +134,28 @@ class TrainedCell:
     seconds: float
 
 
-def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[Outcome], None]) -> None:
+def run_job(
+    job: DownstreamJob,
+    storage: str,
+    compute: Compute,
+    emit: Callable[[Outcome], None],
+    resources: Resources = Resources(),
+) -> None:
     """Compute the cells of a job that are not done. A failure is recorded cell by cell and does not raise.
 
-    A damaged encoder or starting cell goes to quarantine, and the cells stay open until it was computed again.
+    resources: of what is said there, how a GPU is used (cuda_graphs, cudnn_benchmark, compile, seeds_at_once). A
+    damaged encoder or starting cell goes to quarantine, and the cells stay open until it was computed again.
     """
     files = Files(storage)
     waiting = [target for target in job.targets if not is_done(files, target.folder)]
     if not waiting:
         return
+    if compute.device.type == "cuda":
+        torch.backends.cudnn.benchmark = resources.cudnn_benchmark and not compute.deterministic
     try:
         parts = _parts(storage, job.data_folder, job.recipe, backbone_input(job.backbone, job.recipe))
         weights = weights_from_bytes(open_artefacts(files, job.encoder_folder).read("backbone.safetensors"))
-        context = JobContext(job, files, parts, weights, compute, emit)
+        context = JobContext(job, files, parts, weights, compute, emit, resources)
         # With batch norm in eval mode the features of a frozen backbone are constants: computed once for all seeds.
         if job.protocol.last_phase.trains == "head" and job.recipe.linear_probe_bn_eval:
             once_more_without_memory(partial(_probe_together, context, waiting))
@@ -154,33 +165,31 @@ def run_job(job: DownstreamJob, storage: str, compute: Compute, emit: Callable[[
             if not is_done(files, target.folder):
                 _failed(job, files, target, error, emit)
         return
-    for target in waiting:
+    at_once = _seeds_at_once(context, len(waiting))
+    for start in range(0, len(waiting), at_once):
+        _train(context, waiting[start : start + at_once])
+
+
+def _seeds_at_once(context: JobContext, count: int) -> int:
+    """How many of so many are trained side by side: on a CPU none with another."""
+    return (context.resources.seeds_at_once or count) if context.compute.device.type == "cuda" else 1
+
+
+def _train(context: JobContext, targets: list[SeedTarget]) -> None:
+    """Train seeds through the backbone and publish each; one by one where the GPU's memory is too small for all."""
+    if len(targets) > 1:
         try:
-            once_more_without_memory(partial(_one_seed, context, target))
+            _through_backbone(context, targets)
+            return
+        except torch.OutOfMemoryError:
+            pass  # leave the handler first: it holds the failed attempt's tensors
+        free_memory()
+        targets = [target for target in targets if not is_done(context.files, target.folder)]
+    for target in targets:
+        try:
+            once_more_without_memory(partial(_through_backbone, context, [target]))
         except Exception as error:
-            _failed(job, files, target, error, emit)
-
-
-def once_more_without_memory(work: Callable[[], None]) -> None:
-    """Do it, and once again where the GPU's memory ran out: its neighbours on a shared GPU may have ended by then.
-
-    The batch is never cut: batch norm sees the whole batch, so smaller parts would be another recipe.
-    """
-    try:
-        work()
-        return
-    except torch.OutOfMemoryError:
-        pass  # leave the handler first: it holds the failed attempt's tensors
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    try:
-        work()
-    except torch.OutOfMemoryError as error:
-        raise RuntimeError(
-            f"out of GPU memory twice ({error}). Give cells a whole GPU with Resources(gpus_per_cell=1), or take a "
-            "smaller batch_size in the recipe, which is then another recipe"
-        ) from error
+            _failed(context.job, context.files, target, error, context.emit)
 
 
 def _failed(
@@ -247,33 +256,63 @@ def _as_linear(result: ProbeResult) -> nn.Linear:
     return head
 
 
-def _one_seed(context: JobContext, target: SeedTarget) -> None:
-    """Train one seed through the backbone, from the best epoch of the cell that it starts from, and publish it."""
+def _through_backbone(context: JobContext, targets: list[SeedTarget]) -> None:
+    """Train seeds through the backbone, each from the best epoch of the cell that it starts from, and publish them.
+
+    Raises torch.OutOfMemoryError; of any other error a seed fails, and the others go on.
+    """
     started = time.monotonic()
+    tasks: dict[SeedTarget, Supervised] = {}
+    for target in targets:
+        try:
+            tasks[target] = _supervised(context, target)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            _failed(context.job, context.files, target, error, context.emit)
+    states = train_seeds(list(tasks.values()), context.resources) if tasks else []
+    seconds = (time.monotonic() - started) / len(targets)  # each has its share of what all took
+    for (target, task), state in zip(tasks.items(), states, strict=True):
+        try:
+            if isinstance(state, Exception):
+                raise state
+            _publish(context, target, _trained(context, target, task, state, seconds))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            _failed(context.job, context.files, target, error, context.emit)
+
+
+def _supervised(context: JobContext, target: SeedTarget) -> Supervised:
+    """One seed's training, from the best epoch of the cell that it starts from."""
     job, parts, compute = context.job, context.parts, context.compute
     backbone = context.backbone()
     head = new_head(feature_dim(backbone), len(parts.findings), target.seed)
     if target.starts_from_folder is not None:
         start = open_artefacts(context.files, target.starts_from_folder)
         head.load_state_dict(weights_from_bytes(start.read("head.safetensors")))
-    if compute.device.type == "cuda":
-        # The layout of cuDNN's fast convolutions.
-        backbone = backbone.to(memory_format=torch.channels_last)
-    subset, val_subset = context.subset(target.seed), context.val_subset(target.seed)
+    val_subset = context.val_subset(target.seed)
     val = parts.val.take(val_subset) if len(val_subset) < len(parts.val) else parts.val
     phase = job.protocol.last_phase
     num_epochs, optimizer = job.recipe.num_epochs, job.recipe.optimizer
     if phase.trains == "head":
         num_epochs, optimizer = _head_settings(job.recipe)
     settings = TrainingSettings(job.recipe, phase, target.seed, num_epochs, optimizer)
-    state = Supervised(backbone, head, LabelledImages(parts.train, subset, val), settings, compute).run()
+    return Supervised(backbone, head, LabelledImages(parts.train, context.subset(target.seed), val), settings, compute)
+
+
+def _trained(
+    context: JobContext, target: SeedTarget, task: Supervised, state: LoopState, seconds: float
+) -> TrainedCell:
+    """One seed at its best epoch, with what it says of the test images. seconds: of its training."""
+    started = time.monotonic()
     if "backbone" in state.best_tensors:  # else it was frozen, and is as it was
-        backbone.load_state_dict(state.best_tensors["backbone"])
-    head.load_state_dict(state.best_tensors["head"])
-    (logits,) = _test_logits(context, backbone, [head])
-    seconds = time.monotonic() - started
-    cell = TrainedCell(backbone, head, logits, subset, val_subset, state.best_epoch, state.history, seconds)
-    _publish(context, target, cell)
+        task.backbone.load_state_dict(state.best_tensors["backbone"])
+    task.head.load_state_dict(state.best_tensors["head"])
+    (logits,) = _test_logits(context, task.backbone, [task.head])
+    seconds += time.monotonic() - started
+    of = (task.rows, context.val_subset(target.seed), state.best_epoch, state.history, seconds)
+    return TrainedCell(task.backbone, task.head, logits, *of)
 
 
 def _test_logits(context: JobContext, backbone: nn.Module, heads: list[nn.Linear]) -> list[SeedLogits]:
@@ -356,28 +395,3 @@ def _parents(job: DownstreamJob, files: Files, target: SeedTarget) -> dict[str, 
     folders = [job.encoder_folder, *([target.starts_from_folder] if target.starts_from_folder else [])]
     hashes = {folder: open_artefacts(files, folder).content_sha256 for folder in folders}
     return {**hashes, job.data_folder: read_manifest(files, job.data_folder).fingerprint}
-
-
-def predictions_parquet(parts: Parts, scores: np.ndarray, kind: str) -> bytes:
-    """Test predictions with their truth (null where unknown): every statistic can be made from these later.
-
-    scores: (N, F), of which AUROCs are made; kind: LOGIT or PROBABILITY, what they are. A Parquet table of N rows:
-    image_id, patient_id, study_id, and for each finding `logit_<finding>` float32, or `probability_<finding>` float64,
-    and `label_<finding>` int8.
-    """
-    columns: dict[str, pa.Array] = {
-        "image_id": pa.array(parts.test.image_ids.tolist(), pa.string()),
-        "patient_id": pa.array(parts.test.patient_ids.tolist(), pa.string()),
-        "study_id": pa.array(parts.test.study_ids.tolist(), pa.string()),
-    }
-    # A logit of float32 tells apart what a probability of float32 rounds to 1.
-    width = pa.float32() if kind == LOGIT else pa.float64()
-    for f, finding in enumerate(parts.findings):
-        columns[f"{kind}_{finding}"] = pa.array(scores[:, f], width)
-        columns[f"label_{finding}"] = pa.array(
-            parts.test.targets[:, f].astype(np.int8), pa.int8(), mask=~parts.test.known[:, f]
-        )
-    stream = io.BytesIO()
-    # Parquet's own types say everything: an Arrow schema beside them would make each cell's file larger.
-    pq.write_table(pa.table(columns), stream, compression="zstd", store_schema=False)
-    return stream.getvalue()

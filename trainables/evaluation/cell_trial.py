@@ -80,7 +80,7 @@ def run_trial(
         return
     if progress_actor is not None:
         progress_actor.started.remote(config["job"], this_process())
-    run_job(job, storage, resolve(resources.precision, device, resources.deterministic), emit)
+    run_job(job, storage, resolve(resources.precision, device, resources.deterministic), emit, resources)
     if progress_actor is not None:
         progress_actor.ended.remote(config["job"])
     tune.report({"job": config["job"]})

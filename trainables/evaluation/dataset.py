@@ -61,6 +61,10 @@ class Part:
         """What the backbone gets of some images: (B, C, S, S) on the device; flips: (B,) bool, which are mirrored."""
         return self._input(recipe).images(self.pixels[rows], flips, device)
 
+    def images_there(self, recipe: DownstreamRecipe, pixels: Tensor, flips: Tensor | None) -> Tensor:
+        """As `images`, of this part's pixels (B, S, S) and flips (B,) that are on the device already."""
+        return self._input(recipe).images_there(pixels, flips)
+
     def test_images(self, recipe: DownstreamRecipe, rows: slice | np.ndarray, device: torch.device) -> Tensor:
         """As `images`, for a test: not mirrored, and (B, 10, C, S, S) where the recipe asks for ten crops."""
         pixels = self.pixels if self.test_pixels is None else self.test_pixels

@@ -9,16 +9,22 @@ from torch import Tensor, nn
 from trainables.evaluation.dataset import Part
 from trainables.recipe import DownstreamRecipe
 from trainables.training.precision import Compute
+from trainables.views.evaluation import CROPS
 
 EVALUATION_BATCH = 256
 CACHE_FRIENDLY_PIXELS = 1 << 20  # on a CPU a batch of more pixels costs page faults, not less time
+# 256 images of 224 x 224 take some 2 GB of a GPU in half precision, and smaller ones no less work to keep it busy.
+GPU_PIXELS, MOST_ON_GPU = EVALUATION_BATCH * 224 * 224, 4096
 
 
-def evaluation_batch(part: Part, device: torch.device) -> int:
-    """Images in a batch where no gradient is needed; in eval mode an image's result does not depend on it."""
-    if device.type != "cpu":
-        return EVALUATION_BATCH
+def evaluation_batch(part: Part, device: torch.device, crops: int = 1) -> int:
+    """Images in a batch where no gradient is needed; in eval mode an image's result does not depend on it.
+
+    crops: of each image that pass the network.
+    """
     height, width = part.pixels.shape[1:]
+    if device.type != "cpu":
+        return max(8, min(MOST_ON_GPU, GPU_PIXELS // (crops * height * width)))
     # 2^20 pixels are 20 images of 224 x 224, or 256 of 64 x 64.
     return max(8, min(EVALUATION_BATCH, CACHE_FRIENDLY_PIXELS // (height * width)))
 
@@ -51,16 +57,16 @@ def test_logits(
     backbone.eval()
     for head in heads:
         head.eval()
-    rows: list[list[np.ndarray]] = [[] for _ in heads]
-    size = evaluation_batch(part, compute.device)
+    rows: list[list[Tensor]] = [[] for _ in heads]  # on the device, for which nobody waits before the last batch
+    size = evaluation_batch(part, compute.device, CROPS if recipe.eval_spec.ten_crop else 1)
     for start in range(0, len(part), size):
         images = part.test_images(recipe, slice(start, start + size), compute.device)
         crops = images.shape[1] if images.ndim == 5 else 1
         features = compute.features(backbone, images.flatten(0, 1) if images.ndim == 5 else images)
         for head, found in zip(heads, rows, strict=True):
             logits = head(features).float()
-            found.append(mean_of_crops(logits.view(-1, crops, logits.shape[-1])).cpu().numpy())
-    return [np.concatenate(found) for found in rows]
+            found.append(mean_of_crops(logits.view(-1, crops, logits.shape[-1])))
+    return [torch.cat(found).cpu().numpy() for found in rows]
 
 
 def check_finite(backbone: nn.Module, features: Tensor) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -103,7 +104,17 @@ class Supervised:
                 del self.modules["backbone"]
                 self.backbone.eval()
         self.optimizer_spec = settings.optimizer
-        self.optimizer = build_optimizer(settings.optimizer, self.modules.values())
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Of all that is trained."""
+        return build_optimizer(self.optimizer_spec, self.modules.values())
+
+    @cached_property
+    def plan(self) -> LoopPlan:
+        """How long the training lasts and at what rate."""
+        factor = self.recipe.lr_plateau_factor
+        return LoopPlan(self.num_epochs, self.steps_per_epoch, self.optimizer_spec.learning_rate, plateau_factor=factor)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -115,27 +126,38 @@ class Supervised:
 
         start_step must be the first of an epoch: a cell is never resumed inside one.
         """
-        # Orders and mirrors are drawn by epoch, so that a probe on cached features can draw the same for all seeds.
         for epoch in range(start_step // self.steps_per_epoch, self.num_epochs):
-            order = epoch_rows(len(self.rows), self.seed, epoch)
-            flips = epoch_flips(len(self.rows), self.recipe.eval_spec.flip_p, self.seed, epoch)
-            for start in range(0, len(order), self.recipe.batch_size):
-                places = order[start : start + self.recipe.batch_size]
-                # places count the labelled images, rows all images of the training part.
-                rows = self.rows[places]
-                images = self.train_part.images(self.recipe, rows, flips[places], self.device)
+            every, flips = self.epoch(epoch)
+            for start in range(0, len(every), self.recipe.batch_size):
+                now = slice(start, start + self.recipe.batch_size)
+                rows = every[now]
+                images = self.train_part.images(self.recipe, rows, flips[now], self.device)
                 targets = torch.from_numpy(self.train_part.targets[rows]).to(self.device)
                 known = torch.from_numpy(self.train_part.known[rows]).to(self.device)
                 yield images, targets, known
+
+    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the training part in the order of an epoch, (n,) int64, and which of them are mirrored, (n,) bool."""
+        # Orders and mirrors are drawn by epoch, so that a probe on cached features can draw the same for all seeds.
+        order = epoch_rows(len(self.rows), self.seed, epoch)
+        flips = epoch_flips(len(self.rows), self.recipe.eval_spec.flip_p, self.seed, epoch)
+        # order counts the labelled images, rows all images of the training part.
+        return self.rows[order], flips[order]
 
     def backward(self, batch: tuple[Tensor, Tensor, Tensor], step: int) -> dict[str, Tensor]:
         """Add the gradient of the batch's masked cross-entropy; the loss, detached, as `bce`.
 
         batch: images, targets and known, as `stream` yields them.
         """
-        images, targets, known = batch
-        # Dropout in the backbone draws from the step's own stream, so that what ran before changes nothing.
+        self.seed_step(step)
+        return {"bce": self.add_gradient(*batch)}
+
+    def seed_step(self, step: int) -> None:
+        """Dropout in the backbone draws from the step's own stream, so that what ran before changes nothing."""
         seed_step(derive_seed(self.seed, "downstream_step", step), self.device)
+
+    def add_gradient(self, images: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+        """As `backward`, without a seed: the loss, detached."""
         if self.frozen:
             with torch.no_grad():
                 features = self._features(images)
@@ -143,7 +165,7 @@ class Supervised:
             features = self._features(images)
         loss = masked_bce(self.head(features), targets, known)
         scaled_sum({"bce": loss}, self.scaler).backward()
-        return {"bce": loss.detach()}
+        return loss.detach()
 
     def _features(self, images: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, width). Of one image, whose map may end at one place, perhaps without batch statistics.
@@ -153,10 +175,11 @@ class Supervised:
         """
         if len(images) > 1:
             return self.compute.features(self.backbone, images)
+        as_built = self.backbone.forward  # a compiled one raises other errors
         norms = [m for m in self.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
         before = [{name: value.clone() for name, value in norm.named_buffers()} for norm in norms]
         try:
-            return self.compute.features(self.backbone, images)
+            return self.compute.features(as_built, images)
         except ValueError:
             if not norms:
                 raise
@@ -165,7 +188,7 @@ class Supervised:
                 value.copy_(values[name])
             norm.eval()
         try:
-            return self.compute.features(self.backbone, images)
+            return self.compute.features(as_built, images)
         finally:
             for norm in norms:
                 norm.train()
@@ -183,10 +206,4 @@ class Supervised:
 
     def run(self) -> LoopState:
         """Train to the end. best_tensors of the state has the modules' tensors at the best epoch."""
-        plan = LoopPlan(
-            self.num_epochs,
-            self.steps_per_epoch,
-            self.optimizer_spec.learning_rate,
-            plateau_factor=self.recipe.lr_plateau_factor,
-        )
-        return fit(self, self.optimizer, plan, LoopState())
+        return fit(self, self.optimizer, self.plan, LoopState())

@@ -74,6 +74,7 @@ class TextTower(nn.Module):
         super().__init__()
         self.pooling, self.frozen_dropout = config.pooling, config.frozen_dropout
         self.fixed: tuple[nn.Module, ...] = ()
+        self.takes_wide_masks = False
         if network is not None:
             self.bert = build_text_network(json.dumps(json.loads(network)["network"]))
         elif isinstance(config, TinyText):
@@ -85,6 +86,23 @@ class TextTower(nn.Module):
     def to_json(self) -> str:
         """The network's configuration and the pooling; it is stored beside the weights."""
         return json.dumps({"network": json.loads(network_json(self.bert)), "pooling": self.pooling}, sort_keys=True)
+
+    @torch.no_grad()
+    def widen_masks(self) -> None:
+        """From now on, where the network takes (b, 1, L, L) masks as they are, give it those. To be called on the CPU.
+
+        Of a (b, L) mask transformers asks the device, in each call, whether it leaves out any token at all, and waits
+        for the answer.
+        """
+        ids, mask = torch.ones(2, 4, dtype=torch.long), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+        training = self.training
+        self.eval()
+        try:
+            narrow, wide = (self.bert(input_ids=ids, attention_mask=m)[0][mask != 0] for m in (mask, wide_mask(mask)))
+            self.takes_wide_masks = torch.allclose(narrow, wide, rtol=1e-4, atol=1e-5)
+        except Exception:  # whatever a kind of network raises for a mask that it does not know: it gets none
+            self.takes_wide_masks = False
+        self.train(training)
 
     @property
     def width(self) -> int:
@@ -124,17 +142,17 @@ class TextTower(nn.Module):
                 module.eval()
         return self
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, T) int64 both -> (B, width), in the order of the texts.
 
-        Texts of about one length pass together: most reports are much shorter than the longest of a batch.
+        Texts of about one length pass together: most reports are much shorter than the longest of a batch. lengths:
+        text_lengths of the mask, on the CPU; without them the device is asked, and waited for.
         """
-        # Up to the last token that is no padding, whichever side that is on.
-        places = torch.arange(1, attention_mask.shape[1] + 1, device=attention_mask.device)
-        lengths = (attention_mask * places).amax(dim=1)
-        order = torch.argsort(lengths, stable=True)
+        on_device = text_lengths(attention_mask)
+        order = torch.argsort(on_device, stable=True)
+        ascending = (on_device[order] if lengths is None else lengths.sort().values).tolist()
         parts, start = [], 0
-        for count, longest in length_buckets(lengths[order].tolist(), self.call_tokens[input_ids.device.type]):
+        for count, longest in length_buckets(ascending, self.call_tokens[input_ids.device.type]):
             rows = order[start : start + count]
             parts.append(self.pooled(input_ids[rows, :longest], attention_mask[rows, :longest]))
             start += count
@@ -146,7 +164,8 @@ class TextTower(nn.Module):
 
         input_ids, attention_mask: (b, L) -> (b, width). No padding enters, on whichever side it is.
         """
-        states: Tensor = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = wide_mask(attention_mask) if self.takes_wide_masks else attention_mask
+        states: Tensor = self.bert(input_ids=input_ids, attention_mask=mask).last_hidden_state
         if self.pooling == "cls":
             return states[torch.arange(len(states), device=states.device), attention_mask.argmax(dim=1)]
         if self.pooling == "last":
@@ -157,6 +176,17 @@ class TextTower(nn.Module):
         if self.pooling == "mean":
             return states.masked_fill(~real, 0).sum(dim=1) / real.sum(dim=1).to(states.dtype)
         return states.masked_fill(~real, float("-inf")).amax(dim=1)
+
+
+def text_lengths(attention_mask: Tensor) -> Tensor:
+    """(B, T) -> (B,) int64: up to the last token that is no padding, whichever side that is on."""
+    places = torch.arange(1, attention_mask.shape[1] + 1, device=attention_mask.device)
+    return (attention_mask * places).amax(dim=1)
+
+
+def wide_mask(attention_mask: Tensor) -> Tensor:
+    """(b, L) -> (b, 1, L, L) bool: which token each token may look at."""
+    return (attention_mask != 0)[:, None, None, :].expand(-1, 1, attention_mask.shape[1], -1)
 
 
 def length_buckets(lengths: Sequence[int], call_tokens: float) -> list[tuple[int, int]]:

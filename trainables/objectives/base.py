@@ -61,6 +61,11 @@ class Objective(nn.Module):
         """The views whose features `project` reads; all of them unless an objective says otherwise."""
         return self.views
 
+    @property
+    def shuffled_views(self) -> tuple[str, ...]:
+        """The views that `project` wants of images of other workers in training, from Batch.pictures where it is."""
+        return ()
+
     def embed(self, backbone: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Each view passes the backbone on its own: batch norm sees one kind of view at a time."""
         return self.project({name: backbone(batch.views[name]) for name in self.feature_views}, batch)

@@ -81,7 +81,7 @@ class ImageText(Objective):
         """
         if batch.input_ids is None or batch.attention_mask is None:
             raise ValueError(f"{self.config.display} reads reports, and the batch has no tokens of any")
-        text = self.text_head(self.text(batch.input_ids, batch.attention_mask))
+        text = self.text_head(self.text(batch.input_ids, batch.attention_mask, batch.text_lengths))
         found = {"image": unit(self.image_head(features[MULTI_MODAL])), "text": unit(text)}
         if self.config.multi_positive:
             found["same_report"] = report_identity(batch.input_ids, batch.attention_mask)

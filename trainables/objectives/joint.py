@@ -60,6 +60,11 @@ class Joint(Objective):
         """Those that either part reads: a view that both read passes the backbone once."""
         return tuple(dict.fromkeys(self.image_text.feature_views + self.image_image.feature_views))
 
+    @property
+    def shuffled_views(self) -> tuple[str, ...]:
+        """Those of the image-image part."""
+        return self.image_image.shuffled_views
+
     def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The tensors of both parts, under `image_text/<name>` and `image_image/<name>`."""
         # Prefixes keep the parts' names apart in one flat dict, as the gradient cache needs it.

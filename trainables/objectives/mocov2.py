@@ -2,14 +2,14 @@
 
 import copy
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from datasets_io.fingerprint import derive_seed
-from trainables.batch import SSL_1, SSL_2, Batch
+from trainables.batch import SSL_1, SSL_2, Batch, Pictures
 from trainables.networks.heads import Head, HeadSpec, unit
 from trainables.networks.normalisation import average_running_statistics, convert_to_split
 from trainables.objectives.base import (
@@ -22,6 +22,7 @@ from trainables.objectives.base import (
     views_of,
 )
 from trainables.training.distributed import gather, rank, world_size
+from trainables.transfer import sent
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,19 @@ def key_groups_per_worker(splits: int, global_batch_size: int, workers: int) -> 
     return splits // workers
 
 
+@dataclass(frozen=True)
+class _Shuffle:
+    """Rows of the shuffled global batch, each (b,) int64.
+
+    rows: those whose keys this worker computes, on the CPU; mine: the same on the device; back: where the keys of its
+    own images are among all workers' keys.
+    """
+
+    rows: Tensor
+    mine: Tensor
+    back: Tensor
+
+
 class MocoV2(Objective):
     """A query head, a momentum copy of backbone and head, and a queue for each view whose keys are used."""
 
@@ -115,6 +129,8 @@ class MocoV2(Objective):
             self.register_buffer(f"queue_{view}", unit(torch.randn(size, config.head.dims[-1])))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
+        # `step` as the host knows it: to ask the device would be to wait for it.
+        self.host_step = 0
         # Keys of the step in work, for the queues after it: a step's own keys must not be among its negatives.
         self.fresh: dict[str, Tensor] = {}
 
@@ -123,9 +139,21 @@ class MocoV2(Objective):
         """Only queries pass the backbone: a view that is key alone must not enter its batch statistics."""
         return tuple(dict.fromkeys(query for query, _ in self.directions))
 
+    @property
+    def shuffled_views(self) -> tuple[str, ...]:
+        """Those of keys."""
+        return self.key_views
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *more: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *more)
+        if f"{prefix}step" in state_dict:
+            self.host_step = int(state_dict[f"{prefix}step"])
+
     def project(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """`query_<view>` and `key_<view>`, (b, D) of unit length; keys without gradient."""
         found = {f"query_{view}": unit(self.head(features[view])) for view in self.feature_views}
+        if self.training and batch.pictures is not None:
+            return found | self.keys_of(batch.pictures)
         return found | {f"key_{view}": self.keys(batch.views[view]) for view in self.key_views}
 
     @torch.no_grad()
@@ -137,14 +165,33 @@ class MocoV2(Objective):
         """
         if not self.training:
             return unit(self.key_head(self.key_backbone(images)))
+        everyone, shuffle = gather(images), self._shuffle(len(images), images.device)
+        return self._own_keys(everyone[shuffle.mine], shuffle)
+
+    @torch.no_grad()
+    def keys_of(self, pictures: Pictures) -> dict[str, Tensor]:
+        """`key_<view>`: as `keys` of each view, which is rendered by the worker that computes the key.
+
+        Pictures are sent as they are stored, a byte a pixel and once for all views: a view has twelve times as many.
+        """
+        everyone, shuffle = gather(pictures.pixels), self._shuffle(len(pictures.pixels), pictures.pixels.device)
+        pixels = everyone[shuffle.mine]
+        return {
+            f"key_{view}": self._own_keys(pictures.render(view, pixels, shuffle.rows), shuffle)
+            for view in self.key_views
+        }
+
+    def _shuffle(self, share: int, device: torch.device) -> "_Shuffle":
         # The same order on each worker, of (seed, step): worker r computes the r-th share of the shuffled batch, the
         # keys are gathered, and argsort(order), the inverse permutation, gives each worker those of its own images.
-        everyone, share = gather(images), len(images)
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle_bn", int(self.step)))
-        order = torch.randperm(len(everyone), generator=generator).to(images.device)
-        mine = order[rank() * share : (rank() + 1) * share]
-        keys = gather(unit(self.key_head(self.key_backbone(everyone[mine]))))
-        return keys[torch.argsort(order)][rank() * share : (rank() + 1) * share]
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle_bn", self.host_step))
+        order = torch.randperm(world_size() * share, generator=generator)
+        own = slice(rank() * share, (rank() + 1) * share)
+        mine, back = sent(torch.stack([order[own], torch.argsort(order)[own]]), device)
+        return _Shuffle(order[own], mine, back)
+
+    def _own_keys(self, shuffled: Tensor, shuffle: "_Shuffle") -> Tensor:
+        return gather(unit(self.key_head(self.key_backbone(shuffled))))[shuffle.back]
 
     def losses(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
         """`mocov2`: InfoNCE of each direction, their mean. In training the keys are kept for `after_step`."""
@@ -173,6 +220,7 @@ class MocoV2(Objective):
             queue[places] = keys.to(queue.dtype)
             self.pointer.copy_((pointer + len(keys)) % len(queue))
         self.step += 1
+        self.host_step += 1
         self.fresh = {}
         average_running_statistics(self.key_backbone)
         average_running_statistics(self.key_head)

@@ -14,6 +14,7 @@ from torch import Tensor
 from trainables.recipe import Resources
 
 DIGEST_BYTES = 32
+CPU = torch.device("cpu")
 
 
 def snapshot(value: Any, kept: Any = None) -> Any:
@@ -23,9 +24,12 @@ def snapshot(value: Any, kept: Any = None) -> Any:
     would cost more than the copy.
     """
     if isinstance(value, Tensor):
-        if isinstance(kept, Tensor) and (kept.shape, kept.dtype, kept.stride()) == _form(value):
-            return kept.copy_(value.detach())
-        return value.detach().to("cpu", copy=True)
+        fits = isinstance(kept, Tensor) and _form(kept) == _form(value)
+        if value.is_cuda:
+            # Of pinned memory, into which a GPU copies by itself: the copy is whole when its stream has come so far.
+            place = kept if fits else torch.empty_like(value, device="cpu", pin_memory=True)
+            return place.copy_(value.detach(), non_blocking=True)
+        return kept.copy_(value.detach()) if fits else value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
         kept = kept if isinstance(kept, dict) else {}
         return {name: snapshot(each, kept.get(name)) for name, each in value.items()}
@@ -37,6 +41,39 @@ def snapshot(value: Any, kept: Any = None) -> Any:
 
 def _form(tensor: Tensor) -> tuple[torch.Size, torch.dtype, tuple[int, ...]]:
     return tensor.shape, tensor.dtype, tensor.stride()
+
+
+class Snapshots:
+    """Copies of a state that goes on to change, one at a time, in memory that is used again.
+
+    On a GPU by a stream of their own: this process does not wait, and the training's stream does so for as long as the
+    copy takes, some 20 ms a GB, since its next step overwrites what is copied.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.copied: Any = None
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.whole: torch.cuda.Event | None = None
+
+    def take(self, state: dict[str, Any]) -> None:
+        """Copy a state over the one before, which nobody may read any more."""
+        if self.stream is None:
+            self.copied = snapshot(state, self.copied)
+            return
+        training = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(training)
+        with torch.cuda.stream(self.stream):
+            self.copied = snapshot(state, self.copied)
+            self.whole = torch.cuda.Event()
+            self.whole.record(self.stream)
+        training.wait_event(self.whole)
+
+    def taken(self) -> Any:
+        """The copy, when it is whole; for the thread that stores it."""
+        if self.whole is not None:
+            self.whole.synchronize()
+        return self.copied
 
 
 def _size(value: Any) -> int:
@@ -102,14 +139,19 @@ class CheckpointWriter:
     checkpoint is never older than it is promised to be.
     """
 
-    def __init__(self, resources: Resources, step: int, write: Callable[[memoryview], None]):
-        """step: of the state that is stored already. write: stores a checkpoint in place of the one before."""
+    def __init__(
+        self, resources: Resources, step: int, write: Callable[[memoryview], None], device: torch.device = CPU
+    ):
+        """step: of the state that is stored already. write: stores a checkpoint in place of the one before.
+
+        device: where the state is.
+        """
         self.every_steps, self.every_seconds = resources.checkpoint_every_steps, resources.checkpoint_every_seconds
         self.write = write
         self.step, self.since = step, time.monotonic()
         self.thread = ThreadPoolExecutor(1, "radsweep-checkpoint")
         self.pending: Future[None] | None = None
-        self.copied: Any = None
+        self.snapshots = Snapshots(device)
         self.sealed = Sealed()
 
     def save_when_due(self, step: int, state: Callable[[], dict[str, Any]]) -> None:
@@ -124,11 +166,11 @@ class CheckpointWriter:
             return
         self._finish()
         self.step, self.since = step, time.monotonic()
-        self.copied = snapshot(state(), self.copied)
+        self.snapshots.take(state())
         self.pending = self.thread.submit(self._store)
 
     def _store(self) -> None:
-        self.write(self.sealed.of(self.copied))
+        self.write(self.sealed.of(self.snapshots.taken()))
 
     def _finish(self) -> None:
         pending, self.pending = self.pending, None

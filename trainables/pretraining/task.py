@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from datasets_io.corpus.read import CorpusBatch, CorpusIndex, StreamPlan
 from datasets_io.fingerprint import derive_seed
-from trainables.batch import Batch
+from trainables.batch import Batch, Pictures
 from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.networks.normalisation import convert_to_global
-from trainables.networks.text import Tokenizer, build_tokenizer
+from trainables.networks.text import TextTower, Tokenizer, build_tokenizer, text_lengths
 from trainables.objectives.base import BuildContext, Objective
-from trainables.pretraining.prefetch import prefetched
+from trainables.pretraining.feed import Feed
 from trainables.recipe import PretrainRecipe, Resources
 from trainables.training import distributed
 from trainables.training.checkpoint import state_from_bytes
@@ -25,6 +25,7 @@ from trainables.training.gradient_cache import cached_backward, num_chunks
 from trainables.training.loop import LoopPlan, LoopState, fit
 from trainables.training.optim import build_optimizer
 from trainables.training.precision import resolve, scaled_sum
+from trainables.transfer import sent
 from trainables.views.backbone_input import scaled
 from trainables.views.parameters import draw_for_step
 from trainables.views.render import normalise, render
@@ -83,6 +84,14 @@ def check_sizes(global_batch_size: int, num_train: int, num_val: int, workers: i
             )
 
 
+def sends_pictures(objective: Objective, workers: int, device: torch.device) -> bool:
+    """Whether workers send each other stored pictures, and not the views of them, a byte a pixel in place of twelve.
+
+    Each then renders what it is sent, which costs a GPU next to nothing and the cores of a CPU more than the sending.
+    """
+    return workers > 1 and device.type != "cpu" and bool(objective.shuffled_views)
+
+
 class Pretraining:
     """A loop Task: one worker's part of a pretraining. Every worker of the group makes one, in the same order.
 
@@ -112,7 +121,10 @@ class Pretraining:
         self.modules: dict[str, nn.Module] = {"backbone": self.model.backbone, "objective": objective}
         self.dtype = next(self.model.backbone.parameters()).dtype
         self.optimizer = build_optimizer(recipe.optimizer, self.modules.values())
-        self.forward = distributed.wrap(self.model, device)
+        # The gradient cache averages by itself.
+        cached = recipe.gradient_cache_chunk is not None
+        self.forward = self.model if cached else distributed.wrap(self.model, device)
+        self.feed = Feed(device)
         self.stream_plan = StreamPlan(
             seed, recipe.global_batch_size, recipe.num_epochs, recipe.shuffle_window, self.rank, self.world
         )
@@ -125,6 +137,7 @@ class Pretraining:
             recipe.patience,
         )
         self.views = {name: spec for name, spec in recipe.views if name in objective.views}
+        self.sends_pictures = not cached and sends_pictures(objective, self.world, device)
         # One order for all epochs, so that validation losses of epochs can be compared.
         self.val_rows = np.random.default_rng(derive_seed(seed, "val_order")).permutation(
             np.flatnonzero(corpus.val.kept)
@@ -151,12 +164,25 @@ class Pretraining:
         self.model = Model(backbone, objective)
         if self.world > 1:
             convert_to_global(self.model)  # in place; one worker's batch norm sees the global batch anyway
+        if self.device.type != "cpu":
+            for part in self.model.modules():
+                if isinstance(part, TextTower):
+                    part.widen_masks()
         self.model.to(self.device)
         if self.device.type == "cuda":
+            # The fastest of cuDNN's convolutions by a trial of each: all steps have the same shapes. Which one wins may
+            # differ from run to run, and with it the last bits.
+            torch.backends.cudnn.benchmark = self.resources.cudnn_benchmark and not self.compute.deterministic
+        if self.channels_last:
             self.model.to(memory_format=torch.channels_last)
         if self.resources.compile:
             self.model.backbone.compile()  # in place: names of parameters and checkpoints stay
         return objective
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether images are in the memory format that tensor cores read: they have half precision only."""
+        return self.device.type == "cuda" and self.compute.half is not None
 
     def _tokenizer(self) -> Tokenizer | None:
         if self.recipe.text is None or not self.recipe.objective_needs_text:
@@ -171,29 +197,36 @@ class Pretraining:
         source = self.corpus.train_batches(self.stream_plan, start_step)
         size = self.recipe.global_batch_size
         batches = (self.make_batch(raw, "views", step, size) for step, raw in enumerate(source, start_step))
-        return prefetched(batches, self.resources.prefetch_batches)
+        return self.feed.batches(batches, self.resources.prefetch_batches)
 
     def make_batch(self, raw: CorpusBatch, purpose: str, step: int, global_batch_size: int) -> Batch:
-        """Views and tokens of this worker's rows. Views are drawn for the global batch: workers change nothing."""
+        """Views and tokens of this worker's rows. Views are drawn for the global batch: workers change nothing.
+
+        purpose: `views` of training, `val_views` of validation, which needs no pictures of other workers.
+        """
         share = len(raw.pixels)
         first = self.rank * share  # this worker's rows of the global batch
-        pixels = torch.from_numpy(np.ascontiguousarray(raw.pixels))
-        if self.device.type != "cpu":
-            pixels = pixels.to(self.device, non_blocking=True)
+        pixels = sent(torch.from_numpy(np.ascontiguousarray(raw.pixels)), self.device)
         size = raw.pixels.shape[-1]
-        views = {}
-        for name, spec in self.views.items():
-            seed = derive_seed(self.seed, purpose, name, step)
-            parameters = draw_for_step(spec, global_batch_size, size, size, seed).slice(first, first + share)
-            views[name] = self._normalised(render(parameters, pixels)).to(self.dtype)
+        drawn = {
+            name: draw_for_step(spec, global_batch_size, size, size, derive_seed(self.seed, purpose, name, step))
+            for name, spec in self.views.items()
+        }
+
+        def rendered(name: str, pixels: Tensor, rows: Tensor | slice) -> Tensor:
+            return self._normalised(render(drawn[name].of(rows), pixels)).to(self.dtype)
+
+        pictures = Pictures(pixels, rendered) if self.sends_pictures and purpose == "views" else None
+        names = drawn if pictures is None else self.model.objective.feature_views
+        views = {name: rendered(name, pixels, slice(first, first + share)) for name in names}
         if self.tokenizer is None:
-            return Batch(views)
+            return Batch(views, pictures=pictures)
         ids, mask = self.tokenizer(raw.reports)
-        return Batch(views, ids.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True))
+        return Batch(views, sent(ids, self.device), sent(mask, self.device), text_lengths(mask), pictures)
 
     def _normalised(self, grey: Tensor) -> Tensor:
         """(B, S, S) in [0, 1] -> (B, C, S, S), by the backbone's own range, mean and deviation or ImageNet's."""
-        own, last = self.recipe.backbone.preprocessing, self.device.type == "cuda"
+        own, last = self.recipe.backbone.preprocessing, self.channels_last
         return normalise(grey, channels_last=last) if own is None else scaled(own, grey, channels_last=last)
 
     # -- what the loop calls --------------------------------------------------------------------
@@ -232,7 +265,8 @@ class Pretraining:
                 sums[name] = sums[name] + value if name in sums else value
             if number == 0 and len(losses) > 1:  # one batch tells enough, and one part has nothing to be compared with
                 norms = self.gradient_norms(batch)
-        means = {name: float(distributed.mean(value)) / count for name, value in sums.items()}
+        values = torch.stack(list(distributed.means(sums).values())).tolist()
+        means = {name: value / count for name, value in zip(sums, values, strict=True)}
         total = sum(means.values())
         return {**{f"val_{name}": value for name, value in means.items()}, **norms, "val_loss": total, "score": -total}
 

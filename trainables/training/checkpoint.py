@@ -27,4 +27,4 @@ def state_from_bytes(data: bytes) -> dict[str, Any]:
 
 def copy_state(module: nn.Module) -> dict[str, Tensor]:
     """A module's tensors as they are now, on the CPU, safe from later training."""
-    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+    return {name: value.detach().to("cpu", copy=True) for name, value in module.state_dict().items()}

@@ -1,12 +1,14 @@
 """Workers of one training: gathering with gradient, means over workers, and the wrapper that averages gradients."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+
+BUCKET_BYTES = 25 * 2**20  # of gradients in one exchange, as DistributedDataParallel has it
 
 
 def world_size() -> int:
@@ -19,15 +21,22 @@ def rank() -> int:
     return dist.get_rank() if world_size() > 1 else 0
 
 
+def all_rows(local: Tensor) -> Tensor:
+    """(b, ...) on each worker -> (B, ...) on all, in one exchange and straight into its place. Without gradient."""
+    everyone = local.new_empty((world_size() * len(local), *local.shape[1:]))
+    # Torch renames it in 2.14, and earlier ones know only the other name.
+    gather_into = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    gather_into(everyone, local.contiguous())
+    return everyone
+
+
 class _Gather(torch.autograd.Function):
     """All workers' rows, in the order of their ranks; the gradient of every worker's loss flows back."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, local: Tensor) -> Tensor:
         ctx.rows = len(local)  # type: ignore[attr-defined]  # a context takes any attribute, its class declares none
-        parts = [torch.empty_like(local) for _ in range(world_size())]
-        dist.all_gather(parts, local.contiguous())
-        return torch.cat(parts)
+        return all_rows(local)
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
@@ -50,11 +59,7 @@ def gather_with_grad(local: Tensor) -> Tensor:
 @torch.no_grad()
 def gather(local: Tensor) -> Tensor:
     """(b, ...) -> (B, ...) as gather_with_grad, without gradient: for keys, targets and identities."""
-    if world_size() == 1:
-        return local
-    parts = [torch.empty_like(local) for _ in range(world_size())]
-    dist.all_gather(parts, local.contiguous())
-    return torch.cat(parts)
+    return local if world_size() == 1 else all_rows(local)
 
 
 def mean(value: Tensor) -> Tensor:
@@ -76,13 +81,33 @@ def means(values: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its mean over workers. Every worker must have gradients of the same parameters."""
+    """Replace each gradient by its mean over workers. Every worker must have gradients of the same parameters.
+
+    Many at once: an exchange costs its latency, and a network has hundreds of parameters. With two workers the bits are
+    those of one exchange a parameter; with more, a library may add the workers of an element in another order.
+    """
     if world_size() == 1:
         return
-    for parameter in parameters:
-        if parameter.grad is not None:
-            dist.all_reduce(parameter.grad)
-            parameter.grad /= world_size()
+    for bucket in _buckets(p.grad for p in parameters if p.grad is not None):
+        flat = torch.cat([gradient.flatten() for gradient in bucket])
+        dist.all_reduce(flat)
+        flat /= world_size()
+        parts = flat.split([gradient.numel() for gradient in bucket])
+        torch._foreach_copy_(bucket, [part.view(g.shape) for part, g in zip(parts, bucket, strict=True)])
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Tensors of one type each, in their order; a bucket ends with the tensor that fills BUCKET_BYTES."""
+    bucket: list[Tensor] = []
+    size = 0
+    for tensor in tensors:
+        if bucket and (tensor.dtype != bucket[0].dtype or size >= BUCKET_BYTES):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(tensor)
+        size += tensor.nbytes
+    if bucket:
+        yield bucket
 
 
 def broadcast_int(value: int) -> int:
@@ -111,4 +136,8 @@ def wrap(model: nn.Module, device: torch.device) -> nn.Module:
     with warnings.catch_warnings():
         # Newer torch renames the option, older ones know only this name.
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-        return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+        # Gradients lie in the buckets that are exchanged: no copy of them, and no memory for two. The graph is static:
+        # each step takes a gradient of the same parameters, once each.
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True, static_graph=True
+        )

@@ -70,13 +70,14 @@ def chunks_of(batch: Batch, count: int) -> list[Batch]:
     chunks of one worker with the whole batch.
     """
 
-    def cut(tensor: Tensor | None, start: int) -> Tensor | None:
-        return None if tensor is None else tensor[start::count]
+    def cut(start: int) -> Batch:
+        ids, mask, lengths = (
+            None if one is None else one[start::count]
+            for one in (batch.input_ids, batch.attention_mask, batch.text_lengths)
+        )
+        return Batch({name: view[start::count] for name, view in batch.views.items()}, ids, mask, lengths)
 
-    return [
-        Batch({k: v[s::count] for k, v in batch.views.items()}, cut(batch.input_ids, s), cut(batch.attention_mask, s))
-        for s in range(count)
-    ]
+    return [cut(start) for start in range(count)]
 
 
 def cached_backward(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from trainables.training.optim import learning_rate, set_learning_rate
 from trainables.training.precision import SMALLEST_SCALE
 
 BatchT = TypeVar("BatchT")
+LOOK_EVERY = 20  # steps between two looks at the losses of an accelerator
 
 
 class TrainingDiverged(RuntimeError):
@@ -62,6 +64,10 @@ class LoopPlan:
         """Optimiser steps of all epochs, were none stopped early."""
         return self.num_epochs * self.steps_per_epoch
 
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0, before plateaus lower it."""
+        return learning_rate(self.learning_rate, step, self.total_steps, self.schedule, self.warmup_steps)
+
 
 @dataclass
 class LoopState:
@@ -94,31 +100,55 @@ def fit(
 
     Raises TrainingDiverged where a loss is not finite.
     """
+    take_step = partial(train_step, task, optimizer, plan, state, watch=LossWatch())
+    for _ in steps_of(task, take_step, plan, state, on_step, on_epoch):
+        pass
+    return state
+
+
+def steps_of(
+    task: Task[BatchT],
+    take_step: Callable[[BatchT], None],
+    plan: LoopPlan,
+    state: LoopState,
+    on_step: Callable[[LoopState], None] = lambda state: None,
+    on_epoch: Callable[[LoopState], None] = lambda state: None,
+) -> Iterator[None]:
+    """As `fit`, one step each time it is asked, so that several trainings can take turns.
+
+    take_step: train_step for this task and state, or what does the same in another way.
+    """
     batches = task.stream(state.step)
     while state.step < plan.total_steps and not state.stopped:
         for module in task.modules.values():
             module.train()
         while True:
-            train_step(task, optimizer, plan, state, next(batches))
+            take_step(next(batches))
             if state.step % plan.steps_per_epoch == 0:
                 break  # an epoch's last step has no on_step of its own: on_epoch follows, with validation done
             on_step(state)
+            yield
         _end_epoch(task, plan, state)
         on_epoch(state)
-    return state
+        yield
 
 
 def train_step(
-    task: Task[BatchT], optimizer: torch.optim.Optimizer, plan: LoopPlan, state: LoopState, batch: BatchT
+    task: Task[BatchT],
+    optimizer: torch.optim.Optimizer,
+    plan: LoopPlan,
+    state: LoopState,
+    batch: BatchT,
+    watch: "LossWatch | None" = None,
 ) -> None:
-    """One optimiser step: state.step and state.sums move on. Raises TrainingDiverged where a loss is not finite."""
-    rate = learning_rate(plan.learning_rate, state.step, plan.total_steps, plan.schedule, plan.warmup_steps)
-    set_learning_rate(optimizer, rate * state.rate_scale)
+    """One optimiser step: state.step and state.sums move on. Raises TrainingDiverged where a loss is not finite.
+
+    watch: of the steps of one loop; without one an accelerator's losses are looked at by the epoch only.
+    """
+    set_learning_rate(optimizer, plan.rate(state.step) * state.rate_scale)
     optimizer.zero_grad(set_to_none=True)
     losses = task.backward(batch, state.step)
-    first = next(iter(losses.values()))
-    if first.device.type == "cpu" or state.step % 20 == 0:  # on an accelerator each look is a synchronisation
-        _check_finite(losses, state)
+    (watch or LossWatch()).look(losses, state)
     task.scaler.step(optimizer)  # leaves a step out whose float16 gradients overflowed
     task.scaler.update()
     task.after_step()
@@ -128,12 +158,41 @@ def train_step(
     state.step += 1
 
 
-def _check_finite(losses: dict[str, Tensor], state: LoopState) -> None:
+class LossWatch:
+    """Raises TrainingDiverged where a loss is not finite.
+
+    On a CPU at once. On an accelerator each look would wait for it: there the losses of every LOOK_EVERY-th step are
+    copied beside the work, and looked at when the next copy is due. By the number of steps and not by whether a copy
+    is ready, so that all workers end at one step.
+    """
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.copied: dict[str, Tensor] = {}
+        self.ready: torch.cuda.Event | None = None
+
+    def look(self, losses: dict[str, Tensor], state: LoopState) -> None:
+        """After the backward pass of step state.step."""
+        if next(iter(losses.values())).device.type == "cpu":
+            _check_finite(losses, state, state.step)
+        elif state.step % LOOK_EVERY == 0:
+            if self.ready is not None:
+                self.ready.synchronize()  # of LOOK_EVERY steps ago: nothing to wait for
+            _check_finite(self.copied, state, self.step)
+            values = torch.stack([value.detach() for value in losses.values()])
+            host = values.to("cpu", non_blocking=True)
+            if values.is_cuda:
+                self.ready = torch.cuda.Event()
+                self.ready.record()
+            self.step, self.copied = state.step, dict(zip(losses, host.unbind(), strict=True))
+
+
+def _check_finite(losses: dict[str, Tensor], state: LoopState, step: int) -> None:
     if all(bool(torch.isfinite(value)) for value in losses.values()):
         return
     now = ", ".join(f"{name}={float(value):g}" for name, value in losses.items())
     before = state.history[-1] if state.history else "none: first epoch"
-    raise TrainingDiverged(f"loss is not finite at step {state.step}: {now}; last epoch's means: {before}")
+    raise TrainingDiverged(f"loss is not finite at step {step}: {now}; last epoch's means: {before}")
 
 
 def _end_epoch(task: Task[BatchT], plan: LoopPlan, state: LoopState) -> None:

@@ -36,10 +36,14 @@ class _AdamW(_Adam, torch.optim.AdamW):
 KINDS: dict[str, type[torch.optim.Adam]] = {"adamw": _AdamW, "adam": _Adam}
 
 
-def build_optimizer(spec: OptimizerSpec, modules: Iterable[nn.Module]) -> torch.optim.Optimizer:
+def build_optimizer(
+    spec: OptimizerSpec, modules: Iterable[nn.Module], capturable: bool = False
+) -> torch.optim.Optimizer:
     """AdamW or Adam over all parameters that require a gradient, in torch's fused implementation.
 
     Kingma and Ba (2015); AdamW's decoupled decay: Loshchilov and Hutter (2019). Raises ValueError for another name.
+    capturable: its step can be part of a captured one: the learning rate is a tensor on the parameters' device, which
+    the step reads anew each time.
     """
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": parameters, "weight_decay": spec.weight_decay}]
@@ -49,7 +53,20 @@ def build_optimizer(spec: OptimizerSpec, modules: Iterable[nn.Module]) -> torch.
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": spec.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
-    return _kind(spec)(groups, lr=spec.learning_rate, betas=spec.betas, eps=ADAM_EPSILON, fused=True)
+    kind = _kind(spec)
+    optimizer = kind(
+        groups, lr=spec.learning_rate, betas=spec.betas, eps=ADAM_EPSILON, fused=True, capturable=capturable
+    )
+    if capturable:
+        rate = _rate_tensor(spec.learning_rate, parameters[0].device)
+        for group in optimizer.param_groups:  # here, since the class would ask a GPU whether it is above 0
+            group["lr"] = rate
+    return optimizer
+
+
+def _rate_tensor(rate: float, device: torch.device) -> Tensor:
+    # torch's fused kernels of CUDA read a float32; those of the CPU any, and a float64 is the number that it was.
+    return torch.tensor(rate, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
 
 
 def _kind(spec: OptimizerSpec) -> type[torch.optim.Adam]:
@@ -141,4 +158,7 @@ def learning_rate(peak: float, step: int, total_steps: int, schedule: str, warmu
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Of all parameter groups, for the steps from now on."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)  # in place: a captured step reads this tensor
+        else:
+            group["lr"] = rate

@@ -1,12 +1,13 @@
 """Where and how a network computes: the device, the number format with what it needs, and whether in one order."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from datasets_io.nearest import did_you_mean
 from trainables.training.devices import keep_float32
@@ -35,10 +36,10 @@ class Compute:
         """The context of a forward pass: in half precision where there is one, else without effect."""
         return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)
 
-    def features(self, backbone: nn.Module, images: Tensor) -> Tensor:
+    def features(self, backbone: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, D), float32 where they were computed in half: a head and its AUROC need no ties."""
         with self.autocast():
-            features: Tensor = backbone(images)
+            features = backbone(images)
         return features if self.half is None else features.float()
 
     def scaler(self) -> torch.amp.GradScaler:

@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from datasets_io.fingerprint import fingerprint
-from trainables.views.evaluation import EvalSpec, as_tensor, prepare, prepare_test, ten_crops
+from trainables.views.evaluation import (
+    EvalSpec,
+    flips_there,
+    mirrored,
+    prepare,
+    prepare_test,
+    prepare_there,
+    sent,
+    ten_crops,
+)
 from trainables.views.geometry import fit, view_box
 from trainables.views.preprocessing import Preprocessing
 from trainables.views.render import normalise
@@ -88,13 +97,13 @@ class BackboneInput:
 
     def images(self, pixels: np.ndarray, flips: np.ndarray | None, device: torch.device) -> Tensor:
         """(B, S, S) as `fit` left them -> (B, C, size, size) on the device; flips: (B,) bool, which to mirror."""
+        return self.images_there(sent(pixels, device), flips_there(flips, device))
+
+    def images_there(self, pixels: Tensor, flips: Tensor | None) -> Tensor:
+        """As `images`, of tensors that are on the device already: nothing is copied to it, and nothing asked of it."""
         if self.own is None:
-            return prepare(self._spec, pixels, flips, device)
-        grey = self._grey(pixels, device)
-        if flips is not None and flips.any():
-            mirrored = torch.from_numpy(flips).to(device)[:, None, None]
-            grey = torch.where(mirrored, grey.flip(-1), grey)
-        return self._finish(grey)
+            return prepare_there(self._spec, pixels, flips)
+        return self._finish(mirrored(_in_shares(pixels), flips))
 
     def test_images(self, pixels: np.ndarray, device: torch.device) -> Tensor:
         """(B, T, T) as `test_fit` left them -> as `images`, not mirrored; of ten crops (B, 10, C, size, size)."""
@@ -125,14 +134,18 @@ class BackboneInput:
 
     def _grey(self, pixels: np.ndarray, device: torch.device) -> Tensor:
         """(B, S, S) uint8, or float32 in [0, 1] -> float32 in [0, 1] on the device."""
-        grey = as_tensor(pixels).to(device)
-        return grey if grey.dtype == torch.float32 else grey.float() / 255
+        return _in_shares(sent(pixels, device))
 
     def _finish(self, grey: Tensor) -> Tensor:
         """(B, size, size) in [0, 1] -> (B, C, size, size) as the network's own library scales it."""
         own = self.own
         assert own is not None
         return scaled(own, grey)
+
+
+def _in_shares(pixels: Tensor) -> Tensor:
+    """uint8, or float32 in [0, 1] -> float32 in [0, 1]."""
+    return pixels if pixels.dtype == torch.float32 else pixels.float() / 255
 
 
 def scaled(own: Preprocessing, grey: Tensor, *, channels_last: bool = False) -> Tensor:

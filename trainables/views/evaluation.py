@@ -10,6 +10,8 @@ from torch.nn import functional
 from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from trainables.views.render import normalise
 
+CROPS = 10  # of a test image where ten_crop asks for them
+
 
 @dataclass(frozen=True)
 class EvalSpec:
@@ -103,12 +105,25 @@ def contents(spec: EvalSpec) -> tuple[bool, ...]:
 
 def prepare(spec: EvalSpec, pixels: np.ndarray, flips: np.ndarray | None, device: torch.device) -> Tensor:
     """uint8 (B, H, W) -> float32 (B, 3, size, size) on the device; flips: (B,) bool, which to mirror after the crop."""
-    grey = _resized(pixels, spec.resize or spec.size, device)
-    grey = _crop(grey, *_centre(grey, spec.size), spec.size)
-    if flips is not None and flips.any():  # asked of the array, which is on the CPU: no question to the device
-        mirrored = torch.from_numpy(flips).to(device)[:, None, None]
-        grey = torch.where(mirrored, grey.flip(-1), grey)
+    return prepare_there(spec, sent(pixels, device), flips_there(flips, device))
+
+
+def prepare_there(spec: EvalSpec, pixels: Tensor, flips: Tensor | None) -> Tensor:
+    """As prepare, of tensors that are on the device already: nothing is copied to it, and nothing asked of it."""
+    grey = _resized(pixels, spec.resize or spec.size)
+    grey = mirrored(_crop(grey, *_centre(grey, spec.size), spec.size), flips)
     return _finish(spec, grey)
+
+
+def flips_there(flips: np.ndarray | None, device: torch.device) -> Tensor | None:
+    """(B,) bool on the device, None where none is to be mirrored."""
+    # Asked of the array, which is on the CPU: no question to the device.
+    return sent(flips, device) if flips is not None and flips.any() else None
+
+
+def mirrored(grey: Tensor, flips: Tensor | None) -> Tensor:
+    """(B, H, W), those of `flips`, (B,) bool, mirrored."""
+    return grey if flips is None else torch.where(flips[:, None, None], grey.flip(-1), grey)
 
 
 def prepare_test(spec: EvalSpec, pixels: np.ndarray, device: torch.device) -> Tensor:
@@ -116,7 +131,7 @@ def prepare_test(spec: EvalSpec, pixels: np.ndarray, device: torch.device) -> Te
     if not spec.ten_crop:
         return prepare(spec, pixels, None, device)
     assert spec.test_resize is not None, "EvalSpec refuses ten_crop without it"
-    grey = _resized(pixels, spec.test_resize, device)
+    grey = _resized(sent(pixels, device), spec.test_resize)
     return torch.stack([_finish(spec, crop) for crop in ten_crops(grey, spec.size)], dim=1)
 
 
@@ -134,9 +149,16 @@ def as_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
 
 
-def _resized(pixels: np.ndarray, side: int, device: torch.device) -> Tensor:
+def sent(values: np.ndarray, device: torch.device) -> Tensor:
+    """The same values on the device, whose work before them nobody waits for."""
+    tensor = as_tensor(values)
+    # A GPU reads pinned memory by itself, and torch gives it to nobody else before that was done.
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+
+def _resized(pixels: Tensor, side: int) -> Tensor:
     """uint8 (B, H, W) -> float32 (B, side, side) in [0, 1]: bilinear, smoothed before it shrinks."""
-    grey = as_tensor(pixels).to(device).float() / 255
+    grey = pixels.float() / 255
     if grey.shape[1:] != (side, side):
         grey = functional.interpolate(grey[:, None], (side, side), mode="bilinear", antialias=True)[:, 0]
     return grey

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainables.transfer import sent
 from trainables.views.parameters import SOLARIZE_SLACK, inverse_affines
 
 if TYPE_CHECKING:
@@ -47,10 +48,7 @@ class _Columns:
         numbers = [p.brightness, p.contrast, p.sigma]
         columns = [p.crop, inverse_affines(p.affine, p.spec.size).flatten(1), *(c[:, None] for c in numbers + flags)]
         # Columns: crop 0 to 3, affine 4 to 9, brightness, contrast, sigma 10 to 12, flags from 13.
-        table = torch.cat([column.float() for column in columns], dim=1)
-        if device.type == "cuda":
-            table = table.pin_memory()
-        table = table.to(device, non_blocking=True)
+        table = sent(torch.cat([column.float() for column in columns], dim=1), device)
         self.crop, self.affine = table[:, :4], table[:, 4:10].unflatten(1, (2, 3))
         self.brightness, self.contrast, self.sigma = table[:, 10:13].unbind(1)
         self.flip, self.jitter, self.contrast_first, self.blur, self.solarize = (table[:, 13:] > 0.5).unbind(1)

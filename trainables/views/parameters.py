@@ -113,10 +113,14 @@ class ViewParameters:
     sigma: Tensor
     solarize: Tensor
 
+    def of(self, rows: slice | Tensor) -> "ViewParameters":
+        """Those of some samples; a tensor of rows, (n,) int64, in its order."""
+        found = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "spec"}
+        return ViewParameters(self.spec, **found)
+
     def slice(self, start: int, stop: int) -> "ViewParameters":
         """The samples of one worker: rows start to stop - 1."""
-        rows = {f.name: getattr(self, f.name)[start:stop] for f in fields(self) if f.name != "spec"}
-        return ViewParameters(self.spec, **rows)
+        return self.of(slice(start, stop))
 
 
 def draw(spec: ViewSpec, n: int, height: int, width: int, generator: torch.Generator) -> ViewParameters:

@@ -1,5 +1,7 @@
 """How are views rendered: by OpenCV on the CPU or batched on an accelerator; and normalised?"""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -45,15 +47,13 @@ def normalise(
 
     channels_last: written in that memory format, equal values, so that a network in it need not copy.
     """
-    # (x - m) / s = x (1 / s) + (-m / s): one multiplication and one addition for each value.
-    scale = torch.tensor([1 / s for s in std])
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
+    scale, shift = _scale_and_shift(tuple(mean), tuple(std), grey.device)
     count = len(mean)
     if channels_last:
         shape, last = (len(grey), *grey.shape[1:], count), (1, 1, 1, count)
     else:
         shape, last = (len(grey), count, *grey.shape[1:]), (1, count, 1, 1)
-    scale, shift = (c.view(last).to(grey.device, non_blocking=True) for c in (scale, shift))
+    scale, shift = scale.view(last), shift.view(last)
     value = grey[..., None] if channels_last else grey[:, None]
     if grey.device.type != "cpu":
         three = torch.addcmul(shift, value, scale)
@@ -61,3 +61,12 @@ def normalise(
         # numpy asks for huge pages: faulting in fresh small ones costs three times the arithmetic, more than rendering.
         three = torch.addcmul(shift, value, scale, out=torch.from_numpy(np.empty(shape, np.float32)))
     return three.permute(0, 3, 1, 2) if channels_last else three
+
+
+@lru_cache(maxsize=64)  # on an accelerator once copied: a captured step may not make a tensor from numbers
+def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    # (x - m) / s = x (1 / s) + (-m / s): one multiplication and one addition for each value.
+    # float32 whatever torch's default is: it would be kept.
+    scale = torch.tensor([1 / s for s in std], dtype=torch.float32)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], dtype=torch.float32)
+    return scale.to(device), shift.to(device)

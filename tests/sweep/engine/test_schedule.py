@@ -14,6 +14,7 @@ from sweep.engine.schedule import (
     groups_in_order,
     groups_wanted,
     longest_first,
+    seeds_at_once,
     shape_of,
 )
 from sweep.studies import demo, paper
@@ -287,6 +288,41 @@ def test_what_is_lost_takes_along_what_waits_for_its_results_only():
     assert ready.waiting == 1
     ready.landed("other")
     assert ready.claim(1.0) == 3
+
+
+def test_seeds_that_are_one_job_lose_only_the_one_whose_start_failed():
+    starts = frozenset(("lp0", "lp1"))
+    ready = ReadyTasks([ScheduledJob(("e", "lp0", "lp1"), ("x0", "x1"), 1.0, 1.0, may_lack=starts)])
+    ready.landed("e")
+    ready.lost("lp1")
+    assert ready.claim(1.0) is None and ready.waiting == 1
+    ready.landed("lp0")
+    assert ready.claim(1.0) == 0
+    ready = ReadyTasks([ScheduledJob(("e", "lp0", "lp1"), ("x0", "x1"), 1.0, 1.0, may_lack=starts)])
+    ready.lost("e")
+    assert ready.waiting == 0, "without the encoder there is nothing to train"
+
+
+def test_seeds_of_a_fine_tuning_are_one_job_on_gpus_where_all_of_those_have_work():
+    study = paper()
+    plan = make_plan(study, {spec.source: "x" for spec in study.builds()}, {"method": ("clip",)})
+    tuned = [cell for cell in plan.cells if cell.protocol != "LP"]
+    on_cores, on_gpus = (shape_of(Resources(), ClusterResources(gpus, 64), 1) for gpus in (0, 8))
+    few, many = ClusterResources(2, 64), ClusterResources(float(len(tuned) // 2), 1e4)
+    assert seeds_at_once(Resources(), on_cores, ClusterResources(0, 64), plan.cells) == 1
+    assert seeds_at_once(Resources(), on_gpus, few, plan.cells) == len(study.seeds)
+    assert seeds_at_once(Resources(), on_gpus, many, plan.cells) == 2
+    assert seeds_at_once(Resources(), on_gpus, few, [c for c in plan.cells if c.protocol == "LP"]) == 1
+    assert seeds_at_once(Resources(seeds_at_once=3), on_gpus, few, plan.cells) == 3
+    alone, together = (groups_in_order(plan.cells, plan.cells, COUNTS, at_once) for at_once in (1, 3))
+    sizes = sorted({len(group) for group, _ in together if group[0].protocol != "LP"})
+    assert sizes == [2, 3] and {len(group) for group, _ in together if group[0].protocol == "LP"} == {5}
+    assert sum(work for _, work in together) == pytest.approx(sum(work for _, work in alone))
+    assert sorted(cell.key for group, _ in together for cell in group) == sorted(cell.key for cell in plan.cells)
+    assert all(len({(c.encoder.key, c.dataset, c.label_percent) for c in group}) == 1 for group, _ in together)
+    # 16 images of 224 x 224 a seed: 1 GB, beside 2 GB of the process, on a card of 16.
+    cell = next(cell for cell in tuned if cell.label_percent == 1 and cell.recipe.batch_size == 16)
+    assert [gpu_share(Resources(), cell, seeds=seeds) for seeds in (1, 2, 5, 12)] == [0.25, 0.25, 0.5, 1.0]
 
 
 def test_beside_groups_on_parts_of_gpus_cells_get_what_is_left():

@@ -10,8 +10,8 @@ import pytest
 from datasets_io.storage.artefacts import open_artefacts, publish
 from datasets_io.storage.files import Files
 from sweep.store.predictions import UnusablePredictions, read_predictions
-from trainables.evaluation.cell_job import LOGIT, PROBABILITY, predictions_parquet
 from trainables.evaluation.dataset import Part, Parts
+from trainables.evaluation.predictions_file import LOGIT, PROBABILITY, predictions_parquet
 
 IDS = np.array(["a", "b", "c", "d"])
 

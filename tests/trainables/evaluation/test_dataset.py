@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +18,29 @@ from datasets_io.storage.artefacts import FAILED, is_done, open_artefacts
 from datasets_io.storage.files import Files
 from datasets_io.synthetic.archives import write_archives
 from datasets_io.synthetic.plan import SyntheticSpec
-from trainables.evaluation import features
+from trainables.evaluation import cell_job, features
 from trainables.evaluation.cell_job import DownstreamJob, SeedTarget, run_job
 from trainables.evaluation.dataset import load_parts
 from trainables.evaluation.metrics import auroc_per_finding
+from trainables.evaluation.supervised import Supervised
+from trainables.evaluation.tuning.device_images import TrainingImages
+from trainables.evaluation.tuning.seeds import side_by_side, train_seeds
+from trainables.evaluation.tuning.static_steps import StaticSteps
+from trainables.events import Outcome
 from trainables.pretraining.encoder_job import EncoderJob, run_initial
-from trainables.protocols import linear_probe
-from trainables.recipe import BackboneSpec, DownstreamRecipe, LabelPolicy, OptimizerSpec, RandomInit, SplitRecipe
+from trainables.protocols import fine_tune, linear_probe
+from trainables.recipe import (
+    BackboneSpec,
+    DownstreamRecipe,
+    LabelPolicy,
+    OptimizerSpec,
+    RandomInit,
+    Resources,
+    SplitRecipe,
+)
+from trainables.training.loop import LoopState
 from trainables.training.precision import Compute
+from trainables.training.recorded import RecordedSteps
 from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation import EvalSpec
 
@@ -143,3 +159,60 @@ def test_a_seed_whose_logits_are_no_numbers_costs_the_others_nothing(built, monk
     assert "a test logit is not finite" in str(outcomes[1].error)
     assert [is_done(files, one.folder) for one in targets] == [True, False, True]
     assert [files.exists(f"{one.folder}/{FAILED}") for one in targets] == [False, True, False]
+
+
+def tuned(built, name: str, seeds: int = 3) -> tuple[list[Outcome], list[SeedTarget]]:
+    """The cells of a fine-tuning, one job, of which the last one starts from a cell that is not there."""
+    files, folder = built
+    encoder = EncoderJob("random", "key", "encoder", RandomInit(BackboneSpec("demo_cnn", 32)), 0)
+    run_initial(encoder, files.uri, lambda progress: None)
+    keys = [f"{name}{seed}" for seed in range(seeds)]
+    targets = [SeedTarget(key, key, seed, f"cells/{key}", keep_weights=True) for seed, key in enumerate(keys)]
+    targets.append(SeedTarget(f"{name}-open", f"{name}-open", 9, f"cells/{name}-open", "cells/nowhere"))
+    spec, outcomes = encoder.recipe.backbone, []
+    run_job(
+        DownstreamJob(fine_tune.PROTOCOL, 100, RECIPE, spec, "encoder", folder, tuple(targets)),
+        files.uri,
+        CPU,
+        outcomes.append,
+    )
+    return outcomes, targets
+
+
+def captured_side_by_side(tasks: Sequence[Supervised], resources: Resources) -> list[LoopState | Exception]:
+    rows = np.concatenate([task.rows for task in tasks])
+    images = TrainingImages(tasks[0].train_part, rows, tasks[0].device, 1 << 30)
+    return side_by_side([StaticSteps(task, images, RecordedSteps()) for task in tasks])
+
+
+def test_seeds_that_are_trained_side_by_side_are_stored_as_those_of_one_after_another(built, monkeypatch):
+    files, _ = built
+    _, alone = tuned(built, "alone")
+    monkeypatch.setattr(cell_job, "_seeds_at_once", lambda context, count: count)
+    monkeypatch.setattr(cell_job, "train_seeds", captured_side_by_side)
+    outcomes, together = tuned(built, "together")
+    assert sorted((one.key, one.status) for one in outcomes) == [
+        ("together-open", "waiting"), *((f"together{seed}", "done") for seed in range(3)),
+    ]  # fmt: skip
+    for one, other in zip(alone[:3], together[:3], strict=True):
+        first, second = (open_artefacts(files, target.folder) for target in (one, other))
+        for field in ("findings", "best_epoch", "history", "subset_sha256", "num_val_images"):
+            assert first.result[field] == second.result[field]
+        for name in ("predictions.parquet", "backbone.safetensors", "head.safetensors"):
+            assert first.read(name) == second.read(name)
+
+
+def test_seeds_for_which_the_memory_is_too_small_together_are_trained_alone(built, monkeypatch):
+    asked = []
+
+    def too_small(tasks: Sequence[Supervised], resources: Resources) -> list[LoopState | Exception]:
+        asked.append(len(tasks))
+        if len(tasks) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train_seeds(tasks, resources)
+
+    monkeypatch.setattr(cell_job, "_seeds_at_once", lambda context, count: count)
+    monkeypatch.setattr(cell_job, "train_seeds", too_small)
+    outcomes, _ = tuned(built, "small", 2)
+    assert asked == [2, 1, 1]
+    assert [one.status for one in outcomes if one.key != "small-open"] == ["done", "done"]

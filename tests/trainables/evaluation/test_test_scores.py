@@ -8,7 +8,7 @@ import torch
 
 from trainables.evaluation.cell_job import DownstreamJob, JobContext
 from trainables.evaluation.dataset import Part, Parts
-from trainables.evaluation.features import mean_of_crops
+from trainables.evaluation.features import evaluation_batch, mean_of_crops
 from trainables.evaluation.features import test_logits as logits_of_test
 from trainables.evaluation.metrics import auroc, auroc_per_finding
 from trainables.evaluation.study_scores import study_aurocs
@@ -65,6 +65,15 @@ def test_heads_that_are_tested_together_say_what_each_says_alone_and_images_pass
     assert sum(passed) == 300 * (10 if spec.ten_crop else 1)
     for head, logits in zip(heads, together, strict=True):
         assert np.array_equal(logits, logits_of_test(backbone, [head], recipe, test, CPU)[0])
+
+
+def test_batches_without_gradients_are_as_large_as_each_device_likes_them():
+    gpu = torch.device("cuda")
+    sizes = {224: (20, 256, 25), 64: (256, 3136, 313), 16: (256, 4096, 4096), 2048: (8, 8, 8)}
+    for side, expected in sizes.items():
+        one = replace(part(1), pixels=np.zeros((1, side, side), np.uint8))
+        found = evaluation_batch(one, CPU.device), evaluation_batch(one, gpu), evaluation_batch(one, gpu, 10)
+        assert found == expected and evaluation_batch(one, CPU.device, 10) == expected[0]
 
 
 @pytest.mark.parametrize(("mean", "sd"), [(-3, 3), (8, 5), (14, 6), (30, 4)])

@@ -1,6 +1,7 @@
 """Batch norm over groups of rows, and what conversion keeps. Over workers it is tested with every method."""
 
 import copy
+from collections import Counter
 
 import pytest
 import timm
@@ -8,6 +9,8 @@ import torch
 from small import SmallBackbone
 from torch import nn
 
+from benchmarks.shared.pretended_gpu import OperatorCount
+from trainables.networks import normalisation
 from trainables.networks.normalisation import GlobalBatchNorm, SplitBatchNorm, convert_to_global, convert_to_split
 
 
@@ -32,6 +35,31 @@ def test_split_batch_norm_is_plain_batch_norm_group_by_group(kind, shape):
         mean = torch.stack([getattr(norm, name) for norm in groups]).mean(dim=0)
         assert float((getattr(split, name) - mean).abs().max()) < 1e-12
     assert int(split.num_batches_tracked) == 1
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_on_a_gpu_groups_are_normalised_one_after_the_other_without_copies(layout, monkeypatch):
+    """The same values, running statistics and memory format; small tensors, and those with gradient, are folded."""
+    torch.manual_seed(0)
+    folded = convert_to_split(nn.Sequential(nn.BatchNorm2d(5).double()), 3)[0]
+    nn.init.normal_(folded.weight)
+    nn.init.normal_(folded.bias)
+    by_group = copy.deepcopy(folded)
+    x = torch.randn(12, 5, 3, 4, dtype=torch.float64).to(memory_format=layout)
+    expected = folded(x).detach()
+    monkeypatch.setattr(normalisation, "has_fused_kernels", lambda x: True)
+    for small, graph in ((True, False), (False, True), (False, False)):
+        monkeypatch.setattr(normalisation, "FOLDED_BYTES", x.nbytes + small)
+        found, seen = copy.deepcopy(by_group), Counter()
+        with torch.set_grad_enabled(graph), OperatorCount(seen):
+            out = found(x)
+        assert float((out.detach() - expected).abs().max()) < 1e-12
+        for name in ("running_mean", "running_var"):
+            assert float((getattr(found, name) - getattr(folded, name)).abs().max()) < 1e-12
+        assert int(found.num_batches_tracked) == 1
+        assert seen["aten.native_batch_norm.out"] == (0 if small or graph else 3)
+        assert bool(seen["aten.clone.default"]) == (small or graph)
+    assert out.is_contiguous(memory_format=layout)
 
 
 def test_groups_differ_from_one_whole_batch():

@@ -34,13 +34,15 @@ def be_worker(monkeypatch: pytest.MonkeyPatch, rank: int) -> deque[Tensor]:
     """This process is one of two workers; what the other sends is taken from the queue, a tensor for each exchange."""
     sent: deque[Tensor] = deque()
 
-    def all_gather(parts: list[Tensor], local: Tensor) -> None:
+    def all_gather(everyone: Tensor, local: Tensor) -> None:
+        parts = everyone.chunk(2)
         parts[1 - rank].copy_(sent.popleft())
         parts[rank].copy_(local)
 
     for name, value in (("is_initialized", True), ("get_world_size", 2), ("get_rank", rank)):
         monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
-    monkeypatch.setattr(torch.distributed, "all_gather", all_gather)
+    for name in ("all_gather_single", "all_gather_into_tensor"):
+        monkeypatch.setattr(torch.distributed, name, all_gather, raising=False)
     return sent
 
 

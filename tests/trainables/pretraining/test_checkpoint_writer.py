@@ -5,8 +5,16 @@ import time
 
 import pytest
 import torch
+from made_up_streams import CUDA, made_up_streams
 
-from trainables.pretraining.checkpoint_writer import DIGEST_BYTES, CheckpointWriter, Sealed, snapshot, unsealed
+from trainables.pretraining.checkpoint_writer import (
+    DIGEST_BYTES,
+    CheckpointWriter,
+    Sealed,
+    Snapshots,
+    snapshot,
+    unsealed,
+)
 from trainables.recipe import Resources
 from trainables.training.checkpoint import state_from_bytes
 
@@ -54,6 +62,21 @@ def test_what_is_sealed_comes_back_and_any_changed_byte_is_seen():
         changed[place] ^= 1
         assert unsealed(bytes(changed)) is None
     assert unsealed(content[:-1]) is None and unsealed(b"") is None
+
+
+def test_on_a_gpu_the_next_step_waits_for_the_copy_there_and_the_thread_that_stores_it_here():
+    with made_up_streams("copies") as log:
+        snapshots = Snapshots(CUDA)
+        snapshots.take({"weight": torch.ones(2)})
+        log.append("next step")
+        assert torch.equal(snapshots.taken()["weight"], torch.ones(2))
+    begins = "copies waits for all of training"
+    assert log == [
+        begins,
+        f"training waits for {begins} on copies",
+        "next step",
+        f"the host waits for {begins} on copies",
+    ]
 
 
 class SlowStorage:

@@ -3,7 +3,18 @@
 import pytest
 import torch
 from small import largest_difference
-from two_worker_runs import PRETRAINED, STEPS, Outcome, one_worker, pretrain_in_float64, right_cases, two_workers
+from two_worker_runs import (
+    BY_PICTURES,
+    PLAINLY_WRAPPED,
+    PRETRAINED,
+    STEPS,
+    Outcome,
+    Pretrained,
+    one_worker,
+    pretrain_in_float64,
+    right_cases,
+    two_workers,
+)
 
 TOLERANCE = 1e-9
 NAMES = [case.name for case in right_cases()]
@@ -41,3 +52,16 @@ def test_a_whole_pretraining_publishes_the_same_with_two_workers(method, tmp_pat
         assert one.keys() == other.keys()
         assert [other[name] for name in one] == pytest.approx([one[name] for name in one], abs=1e-6)
     assert largest_difference(weights, other_weights) < 1e-6
+
+
+def test_pictures_that_are_sent_and_then_rendered_give_the_bits_of_views_that_are_sent():
+    check_same_bits(two_workers().by_pictures, two_workers().pretrained[BY_PICTURES])
+
+
+def test_gradients_that_lie_in_their_buckets_have_the_bits_of_gradients_that_are_copied():
+    check_same_bits(two_workers().plainly_wrapped, two_workers().pretrained[PLAINLY_WRAPPED])
+
+
+def check_same_bits(one: Pretrained, other: Pretrained) -> None:
+    assert one[0] == other[0]
+    assert one[1].keys() == other[1].keys() and all(torch.equal(one[1][name], other[1][name]) for name in one[1])

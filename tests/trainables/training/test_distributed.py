@@ -2,12 +2,14 @@
 
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from gpu_kernels import fused_kernels
 from torch import Tensor, nn
 from worker_processes import run_workers
 
@@ -54,6 +56,29 @@ def normalised(kind: str, rank: int, make: Callable[[int], nn.Module]) -> Found:
     return {"out": out.detach(), "input": local.grad, "weight": norm.weight.grad, "bias": norm.bias.grad, **state}
 
 
+def fused(kind: str, rank: int) -> Found:
+    """As `normalised` by the kernels of a GPU; and how many exchanges that took."""
+    with fused_kernels(), counted_exchanges() as exchanges:
+        found = normalised(kind, rank, GlobalBatchNorm)
+    return {**found, "exchanges": torch.tensor(exchanges)}
+
+
+@contextmanager
+def counted_exchanges() -> Iterator[list[int]]:
+    """How many values each exchange of workers takes."""
+    sizes: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("all_reduce", "all_gather_single", "all_gather_into_tensor"):
+            if (function := getattr(dist, name, None)) is not None:
+
+                def exchange(tensor, *more, function=function):
+                    sizes.append(tensor.numel())
+                    return function(tensor, *more)
+
+                patch.setattr(dist, name, exchange)
+        yield sizes
+
+
 def averaged(rank: int) -> Found:
     """Of two parameters, one without a gradient."""
     first, second = (nn.Parameter(torch.zeros(2)) for _ in range(2))
@@ -61,6 +86,26 @@ def averaged(rank: int) -> Found:
     distributed.average_gradients([first, second])
     assert second.grad is None
     return {"gradient": first.grad}
+
+
+def averaged_in_buckets(rank: int) -> Found:
+    """Gradients of several shapes, types and memory formats; how many values each exchange had."""
+    shapes = [(3, 4), (5,), (2, 3, 2, 2), (7,), (6,)]
+    parameters = [nn.Parameter(torch.zeros(shape)) for shape in shapes]
+    parameters[3].data = parameters[3].data.double()
+    for number, parameter in enumerate(parameters):
+        parameter.grad = draw(*parameter.shape, seed=100 * rank + number).to(parameter.dtype)
+    parameters[2].grad = parameters[2].grad.to(memory_format=torch.channels_last)
+    alone = [parameter.grad.clone() for parameter in parameters]
+    for gradient in alone:
+        dist.all_reduce(gradient)
+        gradient /= WORLD
+    with pytest.MonkeyPatch.context() as patch, counted_exchanges() as exchanges:
+        patch.setattr(distributed, "BUCKET_BYTES", 4 * 13)
+        distributed.average_gradients(parameters)
+    same = [torch.equal(p.grad, gradient) for p, gradient in zip(parameters, alone, strict=True)]
+    assert parameters[2].grad.is_contiguous(memory_format=torch.channels_last)
+    return {"same": torch.tensor(same), "exchanges": torch.tensor(exchanges)}
 
 
 def _worker(rank: int, folder: str) -> None:
@@ -75,8 +120,10 @@ def _worker(rank: int, folder: str) -> None:
         "without gradient": gathered(rank, distributed.gather),
         "means": {"mean": distributed.mean(value), **means},
         "averaged": averaged(rank),
+        "buckets": averaged_in_buckets(rank),
         "broadcast": {"value": torch.tensor(distributed.broadcast_int(7 + rank))},
         **{f"global {kind}": normalised(kind, rank, GlobalBatchNorm) for kind in NORMS},
+        **{f"fused {kind}": fused(kind, rank) for kind in NORMS},
         **{f"local {kind}": normalised(kind, rank, NORMS[kind][0]) for kind in NORMS},
     }
     assert not any(tensor.requires_grad for tensor in found["means"].values())
@@ -131,6 +178,13 @@ def test_gradients_are_averaged_where_there_are_any():
     assert all(found["averaged"]["gradient"].tolist() == [1.5, 3.0] for found in workers())
 
 
+def test_gradients_are_averaged_in_buckets_with_the_bits_of_one_by_one():
+    """The first bucket is full with its second gradient; the double one in between is of another type."""
+    for found in workers():
+        assert found["buckets"]["same"].all()
+        assert found["buckets"]["exchanges"].tolist() == [17, 24, 7, 6]
+
+
 def test_the_first_workers_number_counts():
     assert [int(found["broadcast"]["value"]) for found in workers()] == [7, 7]
 
@@ -175,6 +229,13 @@ def check_normalised(name: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", NORMS)
 def test_global_batch_norm_is_torchs_on_the_whole_batch(kind):
     check_normalised("global", kind)
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_on_a_gpu_it_is_so_too_with_one_exchange_forward_and_one_backward(kind):
+    check_normalised("fused", kind)
+    # Means and deviations of both workers, gathered, and the two sums of the gradient: twice 5 channels.
+    assert [found[f"fused {kind}"]["exchanges"].tolist() for found in workers()] == [[20, 10]] * WORLD
 
 
 @pytest.mark.parametrize("kind", NORMS)

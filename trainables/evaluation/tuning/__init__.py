@@ -1,0 +1,1 @@
+"""Fine-tuning: images on the device, a step in the same memory each time, seeds side by side."""
