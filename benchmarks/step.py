@@ -2,7 +2,8 @@
 
 python -m benchmarks.step [--quick]. Same backbone, same batch, same widths, float32. Both sides get views and tokens
 that are there already and end with the optimiser's step; the losses of the first step are checked equal. The limit is
-the backbone's forward and backward alone. One JSON line for each figure on stdout, a table on stderr.
+the backbone's forward and backward alone. Beside each step its loss alone, value and gradient: however fast it is, a
+step gains no more than its share. One JSON line for each figure on stdout, a table on stderr.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import copy
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -86,21 +88,31 @@ def ours(task: Pretraining, batch: Batch) -> Callable[[], None]:
     return lambda: train_step(task, task.optimizer, task.loop_plan, state, batch)
 
 
-def plain_losses(method: str) -> Callable[[nn.Module, nn.Module, Batch], Tensor]:
-    """The loss of a copy of our networks by a plain loss, or open_clip's."""
+def plain_loss(method: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Of what two heads give, (b, D) each, of any length."""
+    if method != "clip":
+        return partial(plain_nt_xent, temperature=0.1) if method == "simclr" else plain_vicreg
     from open_clip.loss import ClipLoss  # here, as in benchmarks/objectives.py
 
     clip, scale = ClipLoss(), torch.tensor(1 / 0.07)
 
+    def loss(image: Tensor, text: Tensor) -> Tensor:
+        return clip(nn.functional.normalize(image, dim=-1), nn.functional.normalize(text, dim=-1), scale)
+
+    return loss
+
+
+def plain_losses(method: str) -> Callable[[nn.Module, nn.Module, Batch], Tensor]:
+    """The loss of a copy of our networks by a plain loss, or open_clip's."""
+    loss = plain_loss(method)
+
     def two_views(backbone: nn.Module, heads: nn.Module, batch: Batch) -> Tensor:
-        a, b = (heads.head(backbone(batch.views[name])) for name in (SSL_1, SSL_2))
-        return plain_nt_xent(a, b, 0.1) if method == "simclr" else plain_vicreg(a, b)
+        return loss(*(heads.head(backbone(batch.views[name])) for name in (SSL_1, SSL_2)))
 
     def image_and_text(backbone: nn.Module, heads: nn.Module, batch: Batch) -> Tensor:
         image = heads.image_head(backbone(batch.views[MULTI_MODAL]))
         states = heads.text.bert(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
-        text = heads.text_head(states.last_hidden_state[:, 0])
-        return clip(nn.functional.normalize(image, dim=-1), nn.functional.normalize(text, dim=-1), scale)
+        return loss(image, heads.text_head(states.last_hidden_state[:, 0]))
 
     return image_and_text if method == "clip" else two_views
 
@@ -133,6 +145,24 @@ def backbone_alone(task: Pretraining, batch: Batch, views: tuple[str, ...]) -> C
     return run
 
 
+def losses_alone(method: str, task: Pretraining, batch: Batch) -> dict[str, Callable[[], None]]:
+    """Ours and the plain loss on what the heads give of this batch, value and gradient: what a loss is of a step.
+
+    The plain ones of SimCLR and CLIP scale to unit length within, ours before: two vectors an image.
+    """
+    objective, backbone = copy.deepcopy(task.model.objective), copy.deepcopy(task.model.backbone)
+    with torch.no_grad():
+        given = objective.embed(backbone, batch)
+    ours_of, theirs_of = objective.precise_losses, plain_loss(method)
+    leaves = {name: value.clone().requires_grad_() for name, value in given.items()}
+    ordered = list(leaves.values())[:2]
+
+    def once(value: Tensor) -> None:
+        torch.autograd.grad(value, ordered)
+
+    return {"our loss": lambda: once(sum(ours_of(leaves).values())), "their loss": lambda: once(theirs_of(*ordered))}
+
+
 def check_first_loss(method: str, task: Pretraining, batch: Batch) -> float:
     """Difference of the two sides' losses at the same weights. Raises ArithmeticError above 1e-4 of the loss."""
     copied = copy.deepcopy(task.model)
@@ -157,6 +187,7 @@ def figures(method: str, size: Size) -> list[dict]:
         "plain": plain(method, task, batch),
         "limit": backbone_alone(task, batch, views),
         "ours": ours(task, batch),
+        **losses_alone(method, task, batch),
     }
     seconds = in_turn(sides, size.rounds)
     loss = "open_clip's loss" if method == "clip" else "a plain loss"
@@ -172,6 +203,8 @@ def figures(method: str, size: Size) -> list[dict]:
             limit=seconds["limit"],
             limit_name="the backbone's forward and backward alone",
         ),
+        row("step", f"{name}_loss_alone", "s", seconds["our loss"], peer=seconds["their loss"], peer_name=loss),
+        row("step", f"{name}_loss_of_the_step", "share", seconds["our loss"] / seconds["ours"]),
         row("step", f"{name}_relative_difference_of_the_first_loss", "1", apart),
     ]
 

@@ -306,7 +306,7 @@ class Resources:
     cell count as equal within trainables/evaluation/agreement.py. A CPU always gives the same bits.
     compile: torch.compile of image networks; pays on GPUs after minutes of compiling. Of cells on GPUs alone.
     cuda_graphs: whether a GPU replays the captured step of a fine-tuning, instead of being told each of its operators
-    every time. cudnn_benchmark: whether cells on a GPU try cuDNN's algorithms for each size and take the fastest, which
+    every time. cudnn_benchmark: whether GPUs try cuDNN's algorithms for each size and take the fastest, which
     may be another one the next time. seeds_at_once: so many of a fine-tuning are trained side by side on one GPU, in
     one process over the same images; None: all of them. These three change nothing on a CPU.
     cell_time_limit_seconds: a cell that takes longer counts as hanging and is tried again; None: from its forecast.

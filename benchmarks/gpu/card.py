@@ -8,6 +8,7 @@ import torch
 
 from benchmarks.gpu.bench import Bench, check, figure
 from trainables.training.devices import runs_on
+from trainables.training.precision import resolve
 
 # As nvidia-smi names them: what a rate depends on beside the chip.
 ASKED = ("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "temperature.gpu", "memory.total")
@@ -57,6 +58,7 @@ def section(bench: Bench) -> Iterator[dict]:
     if device.type == "cuda":
         has_code = runs_on(torch.cuda.get_device_capability(device), torch.cuda.get_arch_list())
         yield check("no_code_for_this_card", "1", float(not has_code), 0.0)
+    resolve("float32", device)  # as a cell does, before anything is computed
     side = bench.size.product
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.randn(side, side, generator=generator) for _ in range(2))

@@ -13,7 +13,7 @@ from trainables.pretraining.task import Model, Pretraining
 from trainables.recipe import Resources
 from trainables.registry import METHODS
 from trainables.training.optim import build_optimizer
-from trainables.training.precision import KINDS, Compute
+from trainables.training.precision import Compute, resolve
 
 CPU = torch.device("cpu")
 # float32 on a card sums in another order than on a CPU, and convolves by other algorithms: it may be so many times as
@@ -69,6 +69,7 @@ def update(task: Pretraining, exact: dict[str, Tensor], device: torch.device, dt
 
 def section(bench: Bench) -> Iterator[dict]:
     """Loss, gradients and update of each method in float32, the gradients also of the device's half precisions."""
+    here_in_full = resolve("float32", bench.device)
     for method in METHODS:
         task, batch = task_of(method, bench)
         exact_loss, exact = gradients(
@@ -76,7 +77,7 @@ def section(bench: Bench) -> Iterator[dict]:
         )
         cpu_loss, cpu = gradients(on(task.model, CPU, torch.float32), batch, Compute(CPU))
         there = moved(batch, bench.device, torch.float32)
-        loss, found = gradients(on(task.model, bench.device, torch.float32), there, Compute(bench.device))
+        loss, found = gradients(on(task.model, bench.device, torch.float32), there, here_in_full)
         assert exact.keys() == cpu.keys() == found.keys()
         sides = {"loss": (loss, cpu_loss, exact_loss), "gradient": (flat(found), flat(cpu), flat(exact))}
         sides["update"] = (
@@ -99,7 +100,7 @@ def precision(bench: Bench) -> Iterator[dict]:
         there = moved(batch, bench.device, torch.float32)
         for kind, (of_loss, cosine) in HALF.items():
             model = on(task.model, bench.device, torch.float32)
-            loss, found = gradients(model, there, Compute(bench.device, KINDS[kind]))
+            loss, found = gradients(model, there, resolve(kind, bench.device))
             yield check(f"{method}_{kind}_loss_from_float64", "relative", relative(loss, exact_loss), of_loss)
             apart = 1 - float(torch.cosine_similarity(flat(found), flat(exact), dim=0))
             yield check(f"{method}_{kind}_gradient_from_float64", "1 - cosine", apart, 1 - cosine)

@@ -1,4 +1,8 @@
-"""What else renders a view: Pillow as the paper's authors ran it, torchvision v2, kornia, each by its own draws?"""
+"""What else renders a view: Pillow as the paper's authors ran it, torchvision v2, kornia, each by its own draws?
+
+Each in three channels, as such code is written for photographs, and in one, which is all that a radiograph has: its
+channel is repeated at the end.
+"""
 
 import importlib.util
 from collections.abc import Callable
@@ -25,8 +29,15 @@ class PillowBlur:
         return image.filter(ImageFilter.GaussianBlur(float(torch.empty(1).uniform_(*self.sigma))))
 
 
-def pillow_peer(spec: ViewSpec) -> Callable[[np.ndarray], Tensor]:
-    """torchvision's transforms of 8-bit RGB Pillow images, one by one, as a data loader's worker runs them."""
+class ThreeChannels:
+    """(1, H, W) -> (3, H, W): the channel three times, without a copy; other tensors as they are."""
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return image.expand(3, -1, -1)
+
+
+def pillow_peer(spec: ViewSpec, channels: int = 3) -> Callable[[np.ndarray], Tensor]:
+    """torchvision's transforms of 8-bit Pillow images, RGB or grey, one by one, as a data loader's worker runs them."""
     steps = [
         v1.RandomResizedCrop(spec.size, spec.crop_scale, spec.crop_ratio, v1.InterpolationMode.BICUBIC),
         v1.RandomHorizontalFlip(spec.flip_p),
@@ -37,16 +48,17 @@ def pillow_peer(spec: ViewSpec) -> Callable[[np.ndarray], Tensor]:
     steps.append(v1.RandomApply([PillowBlur(spec.blur_sigma)], spec.blur_p))
     if spec.solarize_p:
         steps.append(v1.RandomSolarize(round(spec.solarize_threshold * 255), spec.solarize_p))
-    pipeline = v1.Compose([*steps, v1.ToTensor(), v1.Normalize(IMAGENET_MEAN, IMAGENET_STD)])
+    pipeline = v1.Compose([*steps, v1.ToTensor(), ThreeChannels(), v1.Normalize(IMAGENET_MEAN, IMAGENET_STD)])
+    mode = "RGB" if channels == 3 else "L"
 
     def render_all(pixels: np.ndarray) -> Tensor:
-        return torch.stack([pipeline(Image.fromarray(image).convert("RGB")) for image in pixels])
+        return torch.stack([pipeline(Image.fromarray(image).convert(mode)) for image in pixels])
 
     return render_all
 
 
-def torchvision_peer(spec: ViewSpec) -> Callable[[np.ndarray], Tensor]:
-    """torchvision v2 on uint8 tensors of three channels, one by one."""
+def torchvision_peer(spec: ViewSpec, channels: int = 3) -> Callable[[np.ndarray], Tensor]:
+    """torchvision v2 on uint8 tensors, one by one."""
     steps = [
         v2.RandomResizedCrop(spec.size, spec.crop_scale, spec.crop_ratio, v2.InterpolationMode.BICUBIC),
         v2.RandomHorizontalFlip(spec.flip_p),
@@ -57,17 +69,17 @@ def torchvision_peer(spec: ViewSpec) -> Callable[[np.ndarray], Tensor]:
     steps.append(v2.RandomApply([v2.GaussianBlur(spec.blur_kernel, spec.blur_sigma)], spec.blur_p))
     if spec.solarize_p:
         steps.append(v2.RandomSolarize(round(spec.solarize_threshold * 255), spec.solarize_p))
-    steps += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+    steps += [v2.ToDtype(torch.float32, scale=True), ThreeChannels(), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
     pipeline = v2.Compose(steps)
 
     def render_all(pixels: np.ndarray) -> Tensor:
-        return torch.stack([pipeline(torch.from_numpy(image).expand(3, -1, -1)) for image in pixels])
+        return torch.stack([pipeline(torch.from_numpy(image).expand(channels, -1, -1)) for image in pixels])
 
     return render_all
 
 
-def kornia_peer(spec: ViewSpec) -> Callable[[np.ndarray], Tensor] | None:
-    """kornia on the whole batch, three float channels; None where it is not installed."""
+def kornia_peer(spec: ViewSpec, channels: int = 3) -> Callable[[np.ndarray], Tensor] | None:
+    """kornia on the whole batch, float channels; None where it is not installed."""
     if importlib.util.find_spec("kornia") is None:
         return None
     from kornia import augmentation as k
@@ -79,16 +91,21 @@ def kornia_peer(spec: ViewSpec) -> Callable[[np.ndarray], Tensor] | None:
     ]
     if spec.moves:
         steps.append(k.RandomAffine(spec.degrees, spec.translate, spec.scale, resample="nearest", p=1.0))
-    steps.append(k.ColorJiggle(spec.brightness, spec.contrast, p=spec.jitter_p))
+    if channels == 3:
+        steps.append(k.ColorJiggle(spec.brightness, spec.contrast, p=spec.jitter_p))
+    else:  # which takes three channels, for their hue; the two parts of it that a grey image has, each by its own draw
+        steps.append(k.RandomBrightness(spec.brightness, p=spec.jitter_p))
+        steps.append(k.RandomContrast(spec.contrast, p=spec.jitter_p))
     steps.append(k.RandomGaussianBlur((spec.blur_kernel, spec.blur_kernel), spec.blur_sigma, p=spec.blur_p))
     if spec.solarize_p:
         steps.append(k.RandomSolarize((spec.solarize_threshold,) * 2, (0.0, 0.0), p=spec.solarize_p))
-    steps.append(k.Normalize(torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)))
     pipeline = k.AugmentationSequential(*steps, data_keys=["input"])
+    normalise = k.Normalize(torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD))
 
     def render_all(pixels: np.ndarray) -> Tensor:
         grey = torch.from_numpy(pixels)[:, None].float() / 255
-        return pipeline(grey.expand(-1, 3, -1, -1).contiguous())
+        views = pipeline(grey.expand(-1, channels, -1, -1).contiguous())
+        return normalise(views.expand(-1, 3, -1, -1))
 
     return render_all
 

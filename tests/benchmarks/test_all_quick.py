@@ -37,6 +37,23 @@ def test_a_benchmark_runs_and_its_lines_become_the_page(tmp_path):
     assert target.read_text().count("| 64 x H100") == 2
 
 
+def test_what_has_nothing_to_run_on_here_keeps_its_earlier_figures(tmp_path, monkeypatch, capsys):
+    to, earlier = tmp_path / "lines.jsonl", {"benchmark": "gpu", "figure": "step", "machine": "a card"}
+    to.write_text(json.dumps(earlier) + "\n")
+    monkeypatch.setattr(benchmarks_all, "page", lambda lines: "")
+    monkeypatch.setattr(benchmarks_all, "run", lambda name, quick: [])
+    assert benchmarks_all.main(["--to", str(to), "--only", "gpu", "--page", str(tmp_path / "page.md")]) == 0
+    assert benchmarks_all.read_lines(to) == [earlier] and "nothing to run on" in capsys.readouterr().err
+
+
+def test_figures_of_a_card_are_under_its_name(tmp_path, monkeypatch):
+    to, found = tmp_path / "lines.jsonl", {"benchmark": "gpu", "figure": "step", "card": "NVIDIA A100, driver 580"}
+    monkeypatch.setattr(benchmarks_all, "page", lambda lines: "")
+    monkeypatch.setattr(benchmarks_all, "run", lambda name, quick: [found])
+    assert benchmarks_all.main(["--to", str(to), "--only", "gpu", "--page", str(tmp_path / "page.md")]) == 0
+    assert benchmarks_all.read_lines(to)[0]["machine"] == "NVIDIA A100, driver 580"
+
+
 def test_an_unknown_benchmark_is_refused(tmp_path):
     with pytest.raises(SystemExit):
         benchmarks_all.main(["--to", str(tmp_path / "x"), "--only", "speed"])

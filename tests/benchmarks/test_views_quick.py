@@ -22,7 +22,9 @@ def test_quick(capsys):
     assert all(set(figure) == FIELDS for figure in rows)
     for kind in KINDS:
         timed = [figure for figure in rows if figure["figure"] == f"{kind}_32"]
-        assert {"Pillow as the authors", "torchvision v2"} <= {figure["peer_name"] for figure in timed}
+        peers = {figure["peer_name"] for figure in timed}
+        assert {"Pillow as the authors", "torchvision v2"} <= peers
+        assert {"Pillow, one channel", "torchvision v2, one channel"} <= peers
         for figure in timed:
             assert figure["speedup"] == pytest.approx(figure["peer"] / figure["ours"]) and 0 < figure["of_limit"] <= 1
         differences = [f["ours"] for f in rows if f["unit"] == "grey levels" and f["figure"].startswith(f"{kind}_32_")]
@@ -34,9 +36,10 @@ def test_quick(capsys):
 
 
 @pytest.mark.parametrize("make_peer", [pillow_peer, torchvision_peer, kornia_peer])
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_peer_gives_normalised_views_of_three_channels(make_peer, kind):
-    peer = make_peer(KINDS[kind](32))
+def test_a_peer_gives_normalised_views_of_three_channels(make_peer, channels, kind):
+    peer = make_peer(KINDS[kind](32), channels)
     if peer is None:
         pytest.skip("kornia is not installed")
     views = peer(made_up_images(3, 40))

@@ -4,8 +4,8 @@ import json
 import math
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
 import torch
@@ -95,6 +95,22 @@ def initial_weights(job: EncoderJob, files: Files) -> dict[str, Tensor] | None:
     return weights_from_bytes(open_artefacts(files, job.initial_folder).read("backbone.safetensors"))
 
 
+@contextmanager
+def advice_on_memory() -> Iterator[None]:
+    """Where a GPU's memory runs out, RuntimeError says what to do.
+
+    The batch is never cut: that would be another recipe.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise RuntimeError(
+            f"out of GPU memory ({error}). Share the batch among more GPUs with Resources(pretrain_workers=...), or "
+            "let it pass the network in parts with PretrainRecipe.gradient_cache_chunk, which is then another recipe"
+        ) from error
+
+
+@advice_on_memory()
 def run_pretraining(
     job: EncoderJob,
     storage: str,

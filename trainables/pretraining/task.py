@@ -172,7 +172,7 @@ class Pretraining:
         if self.device.type == "cuda":
             # The fastest of cuDNN's convolutions by a trial of each: all steps have the same shapes. Which one wins may
             # differ from run to run, and with it the last bits.
-            torch.backends.cudnn.benchmark = not self.compute.deterministic
+            torch.backends.cudnn.benchmark = self.resources.cudnn_benchmark and not self.compute.deterministic
         if self.channels_last:
             self.model.to(memory_format=torch.channels_last)
         if self.resources.compile:

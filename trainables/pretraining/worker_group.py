@@ -103,8 +103,9 @@ def open_corpus(
 
 def _worker_loop(config: dict[str, Any]) -> None:
     group: WorkerGroup = config["group"]
-    device = get_device()
-    limit_memory(device, 1.0 if group.resources.gpus_per_worker is None else group.resources.gpus_per_worker)
+    gpus = 1.0 if group.resources.gpus_per_worker is None else group.resources.gpus_per_worker
+    device = get_device() if gpus else torch.device("cpu")  # Ray names a card that it sees, whoever has it
+    limit_memory(device, gpus)
     if device.type == "cpu":
         torch.set_num_threads(group.resources.cpus_per_worker)
     files = Files(group.storage)

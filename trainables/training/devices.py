@@ -18,11 +18,20 @@ def own_device(gpus: float | None = None, granted: Sequence[int | str] = ()) -> 
     # Ray leaves CUDA_VISIBLE_DEVICES as it is for a task that was given no GPU: what is seen may be others'.
     if gpus == 0 or not torch.cuda.is_available():
         return torch.device("cpu")
+    keep_float32()
     place = _place(granted)
     if place == 0:
         return torch.device("cuda")
     torch.cuda.set_device(place)
     return torch.device("cuda", place)
+
+
+def keep_float32() -> None:
+    """Have GPUs compute float32 in float32, from now on in this process.
+
+    Else float32 convolutions are rounded to TF32, of 10 bits, on every card that has it: by torch's default.
+    """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def _place(granted: Sequence[int | str]) -> int:
@@ -54,7 +63,7 @@ def limit_memory(device: torch.device, gpus: float) -> None:
     share = 1.0
     if gpus < 1:
         share = max(0.0, gpus - CONTEXT_BYTES / torch.cuda.get_device_properties(device).total_memory)
-    torch.cuda.set_per_process_memory_fraction(share, device)
+    torch.cuda.set_per_process_memory_fraction(share, device.index)  # None: the current one; it takes no bare `cuda`
 
 
 def runs_on(capability: tuple[int, int], architectures: Iterable[str]) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from datasets_io.nearest import did_you_mean
+from trainables.training.devices import keep_float32
 
 KINDS: dict[str, torch.dtype | None] = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
 SMALLEST_SCALE = 2.0**-14  # float16's smallest normal number: gradients scaled below it only lose digits
@@ -63,8 +64,7 @@ def resolve(precision: str, device: torch.device, deterministic: bool = False) -
             precision = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     check_precision(precision)
     if device.type == "cuda":
-        # Else float32 convolutions are rounded to TF32, of 10 bits, on every card that has it: by torch's default.
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        keep_float32()
         _keep_order(deterministic)
     return Compute(device, KINDS[precision], deterministic)
 

@@ -103,7 +103,8 @@ def test_a_cell_that_was_given_no_gpu_takes_none(cards):
     assert [own_device(gpus).type for gpus in (0, 0.0, 0.25, 1, None)] == ["cpu", "cpu", "cuda", "cuda", "cuda"]
 
 
-def test_float32_on_a_gpu_is_not_rounded_to_tf32():
+def test_float32_on_a_gpu_is_not_rounded_to_tf32(cards):
+    cards(CUDA_13_0, A100=A100)
     flags = torch.backends.cudnn, torch.backends.cuda.matmul
     before = [flag.allow_tf32 for flag in flags]
     try:
@@ -113,6 +114,8 @@ def test_float32_on_a_gpu_is_not_rounded_to_tf32():
         assert all(flag.allow_tf32 for flag in flags), "on a CPU nothing is set"
         assert resolve("float32", torch.device("cuda")).half is None
         assert not any(flag.allow_tf32 for flag in flags)
+        torch.backends.cudnn.allow_tf32 = True
+        assert own_device().type == "cuda" and not torch.backends.cudnn.allow_tf32, "as numbers without training"
     finally:
         for flag, value in zip(flags, before, strict=True):
             flag.allow_tf32 = value

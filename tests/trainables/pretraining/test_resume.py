@@ -76,6 +76,17 @@ def test_the_best_epoch_may_come_after_the_stop(tmp_path):
     assert resumed == result_of(tmp_path / "whole")
 
 
+def test_memory_that_runs_out_is_said_with_what_to_do(tmp_path, monkeypatch):
+    def out_of_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Pretraining, "backward", out_of_memory)
+    with pytest.raises(
+        RuntimeError, match=r"out of GPU memory \(CUDA.*2.00 GiB\).*pretrain_workers.*gradient_cache_chunk"
+    ):
+        pretrain("simclr", tmp_path)
+
+
 def test_another_seed_gives_other_bits(tmp_path):
     pretrain("clip", tmp_path, seed=1)
     assert result_of(tmp_path)[0] != uninterrupted("clip")[0]

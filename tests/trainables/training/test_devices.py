@@ -43,9 +43,13 @@ def four_cards(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=16 << 30))
     monkeypatch.setattr(torch.cuda, "set_device", calls["current"].append)
-    monkeypatch.setattr(
-        torch.cuda, "set_per_process_memory_fraction", lambda share, device: calls["limits"].append(share)
-    )
+
+    def set_fraction(share, device):
+        if device is not None:
+            torch.cuda._utils._get_device_index(device)  # as torch does, which takes no device without a number
+        calls["limits"].append(share)
+
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", set_fraction)
     return calls
 
 
@@ -76,9 +80,10 @@ def test_a_part_of_a_card_is_a_limit_with_room_for_each_process_itself(four_card
     gpu = torch.device("cuda")
     for gpus in (0.25, 1.0, 2.0, 0.01):
         limit_memory(gpu, gpus)
-    quarter, whole, two, least = four_cards["limits"]
+    quarter, whole, two, least = list(four_cards["limits"])
     assert (whole, two, least) == (1.0, 1.0, 0.0)
     # Four such processes: their limits, and what each takes beside them, are one card.
     assert 4 * (quarter * (16 << 30) + CONTEXT_BYTES) == 16 << 30
+    limit_memory(torch.device("cuda", 2), 0.5)
     limit_memory(torch.device("cpu"), 0.25)
-    assert len(four_cards["limits"]) == 4
+    assert len(four_cards["limits"]) == 5
