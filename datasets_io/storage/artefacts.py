@@ -217,8 +217,8 @@ def is_done(files: ReadFiles, folder: str) -> bool:
     return files.is_file(f"{folder}/{RESULT}")
 
 
-def open_artefacts(files: ReadFiles, folder: str) -> Artefacts:
-    """A finished folder.
+def open_artefacts(files: ReadFiles, folder: str, data: bytes | None = None) -> Artefacts:
+    """A finished folder. data: the bytes of its result, where they were read already.
 
     Raises FileNotFoundError where there is no result, CorruptArtefact where it is damaged, and NewerSchema.
     """
@@ -227,7 +227,7 @@ def open_artefacts(files: ReadFiles, folder: str) -> Artefacts:
 
     path = f"{folder}/{RESULT}"
     try:
-        data = files.read(path)
+        data = files.read(path) if data is None else data
     except WrongKind as error:
         raise CorruptArtefact(f"{path} is no file", folder, f"remove the folder {folder}") from error
     # The quick way: sealed, parsed and checked in one go. Any doubt is settled, and named, by the slow way below.

@@ -2,14 +2,15 @@
 
 S3 and most servers like it have PUT with `If-None-Match: *`; pyarrow's file system has no such call. boto3, which is
 optional (`pip install radsweep[s3]`), makes that request. It also reads with one request, where pyarrow asks for the
-size before; all others go through pyarrow.
+size before, and lists ETags, which pyarrow leaves out; all others go through pyarrow.
 """
 
 import errno
 import importlib.util
 import os
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 EXISTS, MEANWHILE = "PreconditionFailed", "ConditionalRequestConflict"
@@ -25,8 +26,15 @@ class PassingError(OSError):
     """The server could not answer now; the same request may succeed later."""
 
 
+class Listed(NamedTuple):
+    """An object as it is listed. etag: the MD5 of its bytes where it went up with one request, without own keys."""
+
+    size: int
+    etag: str
+
+
 class S3Objects:
-    """GET of an object, and PUT of one that must not be there, below one s3:// URI."""
+    """GET and listings of objects, and PUT of one that must not be there, below one s3:// URI."""
 
     def __init__(self, uri: str):
         import boto3  # only those who asked for it have it
@@ -57,19 +65,41 @@ class S3Objects:
 
         Raises FileNotFoundError, PassingError, and OSError for what does not pass.
         """
-        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
-
         if not self.reads:
             return None
+        get = self.client.get_object
+        found = self._asked("a read", key, lambda: get(Bucket=self.bucket, Key=key)["Body"].read())
+        return None if found is None else bytes(found)
+
+    def listed(self, prefix: str) -> dict[str, Listed] | None:
+        """Key -> size and ETag of every object below a prefix, a thousand a request. None and errors as of `read`."""
+        if not self.reads:
+            return None
+        found: dict[str, Listed] = {}
+        more: dict[str, str] = {}
+        while True:
+            ask = partial(self.client.list_objects_v2, Bucket=self.bucket, Prefix=prefix, **more)
+            page = self._asked("a listing", prefix, ask)
+            if page is None:
+                return None
+            found |= {one["Key"]: Listed(one["Size"], one["ETag"].strip('"')) for one in page.get("Contents", ())}
+            if not page.get("IsTruncated"):
+                return found
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _asked(self, what: str, key: str, ask: Callable[[], Any]) -> Any:
+        """What is answered. None and errors as of `read`."""
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+
         try:
-            return bytes(self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+            return ask()
         except ClientError as error:
             code, status = error.response["Error"].get("Code", ""), _status(error.response)
             if status == 404:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.bucket}/{key}") from error
             if status in PASSING_STATUS:
-                raise PassingError(f"S3 answers {status} ({code}) to a read: connection to be tried again") from error
-            raise OSError(f"S3 answers {status} ({code}) to a read of {key} in bucket {self.bucket}") from error
+                raise PassingError(f"S3 answers {status} ({code}) to {what}: connection to be tried again") from error
+            raise OSError(f"S3 answers {status} ({code}) to {what} of {key} in bucket {self.bucket}") from error
         except (HTTPClientError, IncompleteReadError) as error:
             raise PassingError(f"no connection to S3 ({type(error).__name__})") from error
         except BotoCoreError:

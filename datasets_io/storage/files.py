@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
-from datasets_io.storage.create_once import s3_objects
+from datasets_io.storage.create_once import Listed, s3_objects
 from datasets_io.storage.disk import DISK, Data, WrongKind, _pieces
 from datasets_io.storage.local_listing import TEMPORARY, Entry, entries_below, names_below
 from datasets_io.storage.orphans import orphans_below, orphans_of
@@ -126,7 +126,25 @@ class ReadFiles:
         """What the folders that lie directly in these have in them: by one listing of each, on a disk when asked."""
         if self.is_local:
             return DiskSizes(self.root, kinds)
-        return ListedSizes({path: size for kind in kinds for path, size in self.sizes(kind).items()})
+        sizes: dict[str, int] = {}
+        etags: dict[str, str] = {}
+        for kind in kinds:
+            found = self._listed_with_etags(kind)
+            if found is None:
+                sizes |= self.sizes(kind)
+            else:
+                sizes |= {path: one.size for path, one in found.items()}
+                etags |= {path: one.etag for path, one in found.items()}
+        return ListedSizes(sizes, etags)
+
+    def _listed_with_etags(self, prefix: str) -> dict[str, Listed] | None:
+        """Every file below a folder; None where there is no client that tells ETags."""
+        objects = s3_objects(self.uri)
+        if objects is None:
+            return None
+        folder, start = f"{self.full(prefix).removeprefix(f'{objects.bucket}/')}/", len(self.root) - len(objects.bucket)
+        found = patiently(lambda: objects.listed(folder))
+        return found and {key[start:]: one for key, one in found.items() if key[-1] != "/" and TEMPORARY not in key}
 
     # -- one attempt ---------------------------------------------------------------------------------
 

@@ -34,10 +34,10 @@ class StoredSizes(Sizes, Protocol):
 
 
 class ListedSizes:
-    """By one listing. sizes: path -> bytes of every file."""
+    """By one listing. sizes: path -> bytes of every file; etags: path -> ETag, where the storage has them."""
 
-    def __init__(self, sizes: Mapping[str, int]):
-        self.sizes = sizes
+    def __init__(self, sizes: Mapping[str, int], etags: Mapping[str, str] | None = None):
+        self.sizes, self.etags = sizes, etags or {}
         self.folders: Set[str] = {path.rpartition("/")[0] for path in sizes}
 
     def get(self, path: str, /) -> int | None:

@@ -223,6 +223,7 @@ def _run_plan(request: Request, study: "Study", work: "Work", found: "Preflight"
         _redo(work, request.redo)
     sizes = store.sizes()
     results = work.reader.collect(sizes)
+    work.reader.write_pack()
     display.tables = lambda: live_tables(study, plan, results)
     origin, sources = Origin(request.study, request.storage, request.raw), Sources(work.data_folders, work.manifests)
     data = OpenedStudy(study, plan, store, origin, sources).snapshot(results, work.reader.details, sizes=sizes)

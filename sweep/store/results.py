@@ -1,14 +1,17 @@
 """Which results does a storage have: finished cells as the rows that aggregation takes, encoders, and failures."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
-from datasets_io.storage.artefacts import Artefacts
-from datasets_io.storage.stored_sizes import StoredSizes
+from datasets_io.storage.artefacts import RESULT, Artefacts
+from datasets_io.storage.files import Files
+from datasets_io.storage.stored_sizes import ListedSizes, StoredSizes
 from datasets_io.threads import reading_threads
 from sweep.store.damage import Damage
+from sweep.store.packs import LEAST, MOST, packed_results, write_pack
 from sweep.store.records import CellDetail, CellResult, EncoderDetail, cell_detail, encoder_detail
 from sweep.store.status_names import Status
 from sweep.store.store import BIG_READERS, CELLS, ENCODERS, ReadStore
@@ -43,6 +46,7 @@ class ResultReader:
         self.details: dict[str, CellDetail] = {}
         self.damage: dict[str, Damage] = {}
         self.gone: set[str] = set()
+        self.unpacked: dict[str, bytes] = {}  # path -> bytes of results of an object store that no pack has
 
     def collect(self, sizes: StoredSizes | None = None) -> list[CellResult]:
         """One CellResult for each cell of the plan; those without a whole result are failed, missing or damaged.
@@ -62,20 +66,47 @@ class ResultReader:
                     self.results[cell.key] = self._result(cell, found)
                 else:
                     open_cells.append(cell)
+                if len(self.unpacked) >= MOST:
+                    self.write_pack()
         self.gone, failed = self.store.states(open_cells, sizes)
         return [self.results.get(cell.key) or self._empty(cell, failed) for cell in self.plan.cells]
 
     def _opened(self, cells: list[Cell], sizes: StoredSizes) -> Iterator[Artefacts | Damage | None]:
         """In the order of the cells; several at once where the storage is slow. On a local disk threads only cost."""
         # Measured, not asked: a path says neither whether it is on NFS nor how far a bucket is.
-        started, first = time.perf_counter(), [self.store.open_whole(cell, sizes) for cell in cells[:TRIED]]
+        open_one = self._opener(sizes, len(cells))
+        started, first = time.perf_counter(), [open_one(cell) for cell in cells[:TRIED]]
         slow = time.perf_counter() - started > len(first) * WAITING_SECONDS
         yield from first
         if not slow:
-            yield from (self.store.open_whole(cell, sizes) for cell in cells[TRIED:])
+            yield from (open_one(cell) for cell in cells[TRIED:])
             return
         with reading_threads(READERS) as pool:
-            yield from pool.map(lambda cell: self.store.open_whole(cell, sizes), cells[TRIED:])
+            yield from pool.map(open_one, cells[TRIED:])
+
+    def _opener(self, sizes: StoredSizes, count: int) -> Callable[[Cell], Artefacts | Damage | None]:
+        """What opens one of so many cells: from a pack, where an object store has one with the same bytes."""
+        if not isinstance(sizes, ListedSizes) or not sizes.etags:
+            return lambda cell: self.store.open_whole(cell, sizes)
+        packed = packed_results(self.store.files, sizes) if count >= LEAST else {}
+
+        def open_one(cell: Cell) -> Artefacts | Damage | None:
+            path = f"{self.store.folder(cell)}/{RESULT}"
+            data = packed.pop(path, None)
+            if data is None:
+                with suppress(FileNotFoundError):  # open_whole finds that too, and says what it means
+                    data = self.unpacked[path] = self.store.files.read(path)
+            return self.store.open_whole(cell, sizes, data)
+
+        return open_one
+
+    def write_pack(self) -> None:
+        """Keep what was read one by one for the next command, where there is much of it and this one may write."""
+        results = dict(list(self.unpacked.items()))  # a copy in one step: threads may be adding to it
+        if len(results) >= LEAST and isinstance(self.store.files, Files):
+            write_pack(self.store.files, results)
+        for path in results:
+            del self.unpacked[path]
 
     def _result(self, cell: Cell, artefacts: Artefacts) -> CellResult:
         self.details[cell.key] = cell_detail(artefacts.result)

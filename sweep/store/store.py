@@ -123,14 +123,17 @@ class ReadStore:
         """A finished item. Raises FileNotFoundError for one that is not, CorruptArtefact for a damaged result."""
         return open_artefacts(self.files, self.folder(item))
 
-    def open_whole(self, item: Item, sizes: Sizes) -> Artefacts | Damage | None:
-        """A finished item, or what is damaged in it; None where it has no result. sizes: as `sizes()` gives them."""
-        return self.examine(self.folder(item), sizes)
+    def open_whole(self, item: Item, sizes: Sizes, data: bytes | None = None) -> Artefacts | Damage | None:
+        """A finished item, or what is damaged in it; None where it has no result. sizes: as `sizes()` gives them.
 
-    def examine(self, folder: str, sizes: Sizes) -> Artefacts | Damage | None:
+        data: the bytes of its result, where they were read already.
+        """
+        return self.examine(self.folder(item), sizes, data)
+
+    def examine(self, folder: str, sizes: Sizes, data: bytes | None = None) -> Artefacts | Damage | None:
         """As `open_whole`, for the folder of any item. Nothing is changed."""
         try:
-            artefacts = open_artefacts(self.files, folder)
+            artefacts = open_artefacts(self.files, folder, data)
         except FileNotFoundError:
             return None
         except CorruptArtefact as error:
@@ -183,14 +186,14 @@ class Store(ReadStore):
         self.check_folder()
         self.files = Files(uri)
 
-    def open_whole(self, item: Item, sizes: Sizes) -> Artefacts | None:
+    def open_whole(self, item: Item, sizes: Sizes, data: bytes | None = None) -> Artefacts | None:
         """A finished item whose seal holds and whose files are there in full size, as `sizes` has them.
 
         A damaged one goes to quarantine, to be computed again: None, as for one that is gone.
         """
         folder = self.folder(item)
         try:
-            artefacts = open_artefacts(self.files, folder)
+            artefacts = open_artefacts(self.files, folder, data)
         except FileNotFoundError:
             return None
         except CorruptArtefact:

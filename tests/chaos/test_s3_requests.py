@@ -1,6 +1,7 @@
 """How many requests does a cell make on S3, and of which kinds? Counted on a server that this test starts."""
 
 import time
+import zlib
 from collections import Counter
 from dataclasses import replace
 
@@ -8,12 +9,15 @@ import pytest
 from s3_server import Server
 from small_storage import Small, small
 
-from datasets_io.storage.artefacts import FAILED, RESULT, publish, record_failure
+from datasets_io.storage.artefacts import FAILED, RESULT, publish, record_failure, seal, unseal
 from datasets_io.storage.files import Files
 from sweep.engine.jobs import encoder_job
+from sweep.store import packs, results
 from sweep.store.lease import Lease
+from sweep.store.packs import PACKS, pack, unpack
+from sweep.store.records import CellResult
 from sweep.store.results import ResultReader
-from sweep.store.store import Store
+from sweep.store.store import ReadStore, Store
 from trainables.evaluation.cell_job import DownstreamJob, _parts
 from trainables.pretraining.encoder_job import run_initial
 from trainables.training.parents import manifest_of
@@ -99,6 +103,84 @@ def test_a_table_takes_one_request_a_result_once_and_a_listing(prepared, bucket,
         before = len(server.seen())
         assert [row.status for row in reader.collect()] == ["done"] * len(cells)
         assert kinds(server, before) == Counter(expected)
+
+
+@pytest.fixture
+def packed(prepared, bucket, server, monkeypatch):
+    """A storage whose results a driver has read, in packs of four; and what makes a new reader and counts requests."""
+    monkeypatch.setattr(results, "LEAST", 3)
+    monkeypatch.setattr(results, "MOST", 4)
+    monkeypatch.setattr(packs, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(results, "TRIED", 2)
+    monkeypatch.setattr(results, "WAITING_SECONDS", 1e9)  # one after another
+    store, cells = Store(bucket), prepared.plan.cells
+    for number, cell in enumerate(cells):
+        value = {"macro_auroc": number / 100, "findings": []}
+        publish(store.files, store.folder(cell), {"a.bin": cell.key.encode()}, value)
+    driver = ResultReader(prepared.study, prepared.plan, store)
+    driver.collect()
+    driver.write_pack()
+    assert len(cells) == 10 and len(store.files.list(PACKS)) == 2
+
+    def read() -> tuple[list[CellResult], Counter[str]]:
+        before = len(server.seen())
+        rows = ResultReader(prepared.study, prepared.plan, ReadStore(bucket)).collect()
+        return rows, kinds(server, before)
+
+    return store, cells, read
+
+
+def packs_of(store: Store) -> list[str]:
+    return store.files.list(PACKS)
+
+
+def test_what_packs_have_is_not_asked_for(packed):
+    _, cells, read = packed
+    rows, asked = read()
+    assert [row.macro_auroc for row in rows] == [number / 100 for number in range(len(cells))]
+    # Two that were too few for a pack, two packs, and the listings of cells and of packs.
+    assert asked["GET result"] == 2 and asked["GET a listing"] == 2 and asked.total() == 6
+
+
+@pytest.mark.parametrize("harm", ["lost", "cut", "no pack", "without an end", "old", "made up", "of another place"])
+def test_a_pack_that_is_not_what_the_storage_has_costs_requests_and_changes_nothing(packed, harm):
+    store, cells, read = packed
+    expected = [row.macro_auroc for row in read()[0]]
+    folder = store.folder(cells[0])
+    path, other = f"{folder}/{RESULT}", f"{store.folder(cells[1])}/{RESULT}"
+    for pack_path in packs_of(store):
+        had = unpack(store.files.read(pack_path))
+        if harm == "lost":
+            store.files.remove(pack_path)
+        elif harm in ("cut", "no pack"):
+            data = store.files.read(pack_path)
+            store.files.write(pack_path, data[: len(data) // 2] if harm == "cut" else b"{}")
+        elif harm == "without an end":
+            store.files.write(pack_path, zlib.compress(bytes(100_001)))
+        elif harm == "made up":  # whole, sealed, of the same length, and with other numbers
+            wrong = {name: seal(unseal(data, name) | {"macro_auroc": 0.99}) for name, data in had.items()}
+            store.files.write(pack_path, pack(wrong))
+        elif harm == "of another place":
+            store.files.write(pack_path, pack({name: had.get(other, b"") for name in had}))
+    if harm == "old":  # computed again since: as large as before
+        content = unseal(store.files.read(path), path) | {"macro_auroc": 0.77}
+        store.files.write(path, seal(content))
+        expected[0] = 0.77
+    rows, asked = read()
+    assert [row.macro_auroc for row in rows] == expected
+    assert asked["GET result"] == {"old": 3, "of another place": 9}.get(harm, 10)
+
+
+def test_a_damaged_result_is_damaged_whatever_a_pack_has(packed):
+    store, cells, read = packed
+    path = f"{store.folder(cells[0])}/{RESULT}"
+    data = bytearray(store.files.read(path))
+    data[len(data) // 2] ^= 1
+    store.files.write(path, bytes(data))
+    rows, _ = read()
+    assert [row.status for row in rows] == ["damaged", *["done"] * (len(cells) - 1)]
+    store.files.remove(path)
+    assert read()[0][0].status == "missing"
 
 
 def test_a_lease_that_claims_nothing_makes_no_request(bucket, server):
