@@ -1,5 +1,6 @@
 """One downstream job: encoder + dataset + recipe -> for each seed predictions and AUROC, published in the store."""
 
+import logging
 import time
 import traceback
 from collections.abc import Callable
@@ -34,6 +35,8 @@ from trainables.training.gpu_memory import free_memory, once_more_without_memory
 from trainables.training.loop import LoopState
 from trainables.training.precision import Compute
 from trainables.views.backbone_input import BackboneInput
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -176,14 +179,15 @@ def _seeds_at_once(context: JobContext, count: int) -> int:
 
 
 def _train(context: JobContext, targets: list[SeedTarget]) -> None:
-    """Train seeds through the backbone and publish each; one by one where the GPU's memory is too small for all."""
+    """Train seeds through the backbone and publish each; one by one where all at once fail, as for want of memory."""
     if len(targets) > 1:
         try:
             _through_backbone(context, targets)
             return
-        except torch.OutOfMemoryError:
-            pass  # leave the handler first: it holds the failed attempt's tensors
-        free_memory()
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        free_memory()  # after the handler, which holds the failed attempt's tensors
+        logger.warning("%s: its seeds are trained one after another: %s", context.job.name, why)
         targets = [target for target in targets if not is_done(context.files, target.folder)]
     for target in targets:
         try:
@@ -235,7 +239,7 @@ def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
     val_subsets = [context.val_subset(target.seed) for target in targets]
     settings = HeadSettings(recipe, tuple(target.seed for target in targets), *_head_settings(recipe))
     results = heads_or_errors(features, parts.train, parts.val, subsets, settings, val_subsets)
-    heads = [_as_linear(result) for result in results if isinstance(result, ProbeResult)]
+    heads = [result.as_linear() for result in results if isinstance(result, ProbeResult)]
     every = iter(zip(heads, _test_logits(context, backbone, heads), strict=True))
     # Shared work counts once: each cell has its share of what the job took.
     seconds = (time.monotonic() - started) / len(targets)
@@ -248,12 +252,6 @@ def _probe_together(context: JobContext, targets: list[SeedTarget]) -> None:
             _publish(context, target, TrainedCell(backbone, head, logits, *of))
         except Exception as error:
             _failed(context.job, context.files, target, error, context.emit)
-
-
-def _as_linear(result: ProbeResult) -> nn.Linear:
-    head = nn.Linear(result.weight.shape[1], result.weight.shape[0])
-    head.load_state_dict({"weight": result.weight, "bias": result.bias})
-    return head
 
 
 def _through_backbone(context: JobContext, targets: list[SeedTarget]) -> None:

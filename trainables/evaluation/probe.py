@@ -40,6 +40,12 @@ class ProbeResult:
     best_epoch: int
     history: list[dict[str, float]]
 
+    def as_linear(self) -> nn.Linear:
+        """The head as a layer."""
+        head = nn.Linear(self.weight.shape[1], self.weight.shape[0])
+        head.load_state_dict({"weight": self.weight, "bias": self.bias})
+        return head
+
 
 @dataclass(frozen=True)
 class HeadSettings:

@@ -202,17 +202,18 @@ def test_seeds_that_are_trained_side_by_side_are_stored_as_those_of_one_after_an
             assert first.read(name) == second.read(name)
 
 
-def test_seeds_for_which_the_memory_is_too_small_together_are_trained_alone(built, monkeypatch):
-    asked = []
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: unknown")])
+def test_seeds_that_fail_together_as_for_want_of_memory_are_trained_alone(built, monkeypatch, caplog, error):
+    asked, name = [], f"small-{type(error).__name__}"
 
     def too_small(tasks: Sequence[Supervised], resources: Resources) -> list[LoopState | Exception]:
         asked.append(len(tasks))
         if len(tasks) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         return train_seeds(tasks, resources)
 
     monkeypatch.setattr(cell_job, "_seeds_at_once", lambda context, count: count)
     monkeypatch.setattr(cell_job, "train_seeds", too_small)
-    outcomes, _ = tuned(built, "small", 2)
-    assert asked == [2, 1, 1]
-    assert [one.status for one in outcomes if one.key != "small-open"] == ["done", "done"]
+    outcomes, _ = tuned(built, name, 2)
+    assert asked == [2, 1, 1] and f"trained one after another: {type(error).__name__}: CUDA" in caplog.text
+    assert [one.status for one in outcomes if one.key != f"{name}-open"] == ["done", "done"]

@@ -17,7 +17,10 @@ def image_budget(device: torch.device) -> int:
     free, total = torch.cuda.mem_get_info(device)
     own = torch.cuda.memory_allocated(device)
     unused = torch.cuda.memory_reserved(device) - own
-    left = torch.cuda.get_per_process_memory_fraction(device) * total - own
+    fraction = torch.cuda.get_per_process_memory_fraction(
+        device.index
+    )  # None: the current one; it takes no bare `cuda`
+    left = fraction * total - own
     return max(0, int(min(free + unused, left) / 2))
 
 

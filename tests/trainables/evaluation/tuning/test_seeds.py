@@ -8,7 +8,7 @@ import torch
 from tuned import Case, tensors
 
 from trainables.evaluation.supervised import Supervised
-from trainables.evaluation.tuning.device_images import TrainingImages
+from trainables.evaluation.tuning.device_images import TrainingImages, image_budget
 from trainables.evaluation.tuning.seeds import side_by_side, train_seeds
 from trainables.evaluation.tuning.static_steps import StaticSteps
 from trainables.recipe import Resources
@@ -83,6 +83,19 @@ def test_images_lie_where_their_rows_say_and_only_those_that_are_asked_for():
     bytes_of_three = 3 * task.train_part.pixels[0].nbytes
     assert TrainingImages(task.train_part, np.array([7, 2, 11]), task.device, bytes_of_three).pixels is not None
     assert TrainingImages(task.train_part, np.array([7, 2, 11]), task.device, bytes_of_three - 1).pixels is None
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_images_may_take_half_of_what_a_process_can_still_have_of_a_card(monkeypatch, device):
+    monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 10)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 14)
+    for free, fraction, budget in ((60, 1.0, 32), (60, 0.5, 20), (2, 1.0, 3), (60, 0.05, 0)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 100))
+        of_card = {0: fraction}  # by the number of the card
+        monkeypatch.setattr(torch._C, "_cuda_getMemoryFraction", of_card.__getitem__, raising=False)
+        assert image_budget(torch.device(device)) == budget
 
 
 def test_one_image_passes_a_compiled_network_as_it_was_built():
