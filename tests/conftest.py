@@ -23,7 +23,7 @@ SLOW = (
     "test_run.py", "test_stream_quick.py", "test_ray_benchmarks_quick.py", "test_stream.py", "test_canary.py",
     "test_driver_faults.py", "test_tune.py", "test_demo_quick.py", "test_real_weights.py", "test_stored_before.py",
     "test_two_workers.py", "test_operator_mutants.py", "test_mutations.py", "test_precision.py", "test_figures.py",
-    "test_resume.py", "test_no_waiting.py",
+    "test_resume.py", "test_no_waiting.py", "test_operators_quick.py",
     "test_build.py", "test_throughput.py", "test_actors.py", "test_ray_private.py", "test_training_free.py",
     "test_reading_commands.py", "test_reading_damaged_data.py", "test_picture_figures.py", "test_mutants.py",
     "test_s3.py", "test_report_page.py", "test_status.py", "test_all_quick.py", "test_ingest_quick.py",

@@ -11,6 +11,7 @@ from small import CONFIGS, build, gradients, rows_of
 from small import batch as small_batch
 from torch import Tensor
 
+from trainables.networks import text
 from trainables.networks.text import (
     PADDING,
     START,
@@ -22,6 +23,7 @@ from trainables.networks.text import (
     build_tokenizer,
     layers_of,
     stored_tokenizer,
+    text_lengths,
 )
 from trainables.networks.text_check import try_text_tower
 from trainables.objectives.convirt import ConvirtConfig
@@ -150,6 +152,44 @@ def test_pooling_is_the_first_or_last_token_or_the_maximum_or_mean_over_real_one
     rows = [row[: int(m.sum())] for row, m in zip(states, mask, strict=True)]
     assert torch.equal(towers[2](ids, mask), torch.stack([row[-1] for row in rows]))
     assert torch.allclose(towers[3](ids, mask), torch.stack([row.mean(dim=0) for row in rows]), atol=1e-6)
+
+
+def test_a_tower_that_asks_no_gpu_gives_the_same_vectors():
+    """With masks in the form that transformers takes as it is, and with lengths that are given."""
+    torch.manual_seed(0)
+    tower = TextTower(TinyText(layers=2, width=16, heads=2, max_length=12), 30).double().train()
+    ids, mask = small_batch().input_ids, small_batch().attention_mask
+    state = torch.get_rng_state()
+    tower.widen_masks()
+    assert tower.takes_wide_masks and tower.training and tower.bert.training
+    assert torch.equal(torch.get_rng_state(), state), "something was drawn"
+    tower.eval()
+    wide = tower(ids, mask, text_lengths(mask))
+    tower.takes_wide_masks = False
+    assert torch.equal(tower(ids, mask), tower(ids, mask, text_lengths(mask)))
+    assert float((wide - tower(ids, mask)).detach().abs().max()) < 1e-12
+
+
+class Refuses(torch.nn.Module):
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor]:
+        assert attention_mask.ndim == 2
+        return (torch.ones(*input_ids.shape, 3),)
+
+
+class Misunderstands(torch.nn.Module):
+    """As a network that adds a mask to the logits of its attention: True is 1 more."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor]:
+        return (attention_mask.double().mean() * torch.ones(*input_ids.shape, 3),)
+
+
+@pytest.mark.parametrize("network", [Refuses, Misunderstands])
+def test_a_network_that_does_not_take_wide_masks_gets_none(network, monkeypatch):
+    tower = TextTower(TinyText(layers=1, width=16, heads=2), 30)
+    monkeypatch.setattr(text, "wide_mask", lambda mask: torch.zeros(2, 1, 4, 4, dtype=torch.bool))
+    tower.bert = network()
+    tower.widen_masks()
+    assert not tower.takes_wide_masks
 
 
 @pytest.mark.parametrize("pooling", ["cls", "last", "max", "mean"])
