@@ -61,13 +61,14 @@ def presorted_bootstrap(scores: np.ndarray, labels: np.ndarray, patients: np.nda
         weights = np.bincount(chosen, minlength=count)[patients][orders].astype(np.float64)
         positive = weights * sorted_labels
         negatives = np.cumsum(weights - positive, axis=0)
-        found[resample] = (positive * negatives).sum(axis=0) / (positive.sum(axis=0) * negatives[-1])
+        with np.errstate(invalid="ignore"):  # NaN where a resample of few images has one class only
+            found[resample] = (positive * negatives).sum(axis=0) / (positive.sum(axis=0) * negatives[-1])
     return found
 
 
 def bootstrap_intervals(found: np.ndarray) -> np.ndarray:
     """(2, F + 1): 2.5th and 97.5th percentile of each finding's AUROC over the resamples, and of their mean."""
-    return np.percentile(np.column_stack([found, found.mean(axis=1)])[1:], [2.5, 97.5], axis=0)
+    return np.nanpercentile(np.column_stack([found, found.mean(axis=1)])[1:], [2.5, 97.5], axis=0)
 
 
 def speed(num_images: int, rounds: int) -> list[dict]:

@@ -7,7 +7,18 @@ from benchmarks.gpu.bench import QUICK, Bench
 from benchmarks.gpu.sections import SECTIONS
 
 pytestmark = pytest.mark.gpu
-OF_CHECKS = ("card", "methods", "precision", "views", "checkpoints", "streams", "memory", "one_order", "inference")
+OF_CHECKS = (
+    "card",
+    "methods",
+    "precision",
+    "views",
+    "checkpoints",
+    "streams",
+    "memory",
+    "one_order",
+    "captured_same_bits",
+    "inference",
+)
 
 
 @pytest.mark.parametrize("name", OF_CHECKS)
