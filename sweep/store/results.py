@@ -8,10 +8,10 @@ from typing import Any
 
 from datasets_io.storage.artefacts import RESULT, Artefacts
 from datasets_io.storage.files import Files
+from datasets_io.storage.packs import LEAST, MOST, packed_results, write_pack
 from datasets_io.storage.stored_sizes import ListedSizes, StoredSizes
 from datasets_io.threads import reading_threads
 from sweep.store.damage import Damage
-from sweep.store.packs import LEAST, MOST, packed_results, write_pack
 from sweep.store.records import CellDetail, CellResult, EncoderDetail, cell_detail, encoder_detail
 from sweep.store.status_names import Status
 from sweep.store.store import BIG_READERS, CELLS, ENCODERS, ReadStore

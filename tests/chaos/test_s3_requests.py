@@ -9,12 +9,13 @@ import pytest
 from s3_server import Server
 from small_storage import Small, small
 
+from datasets_io.storage import packs
 from datasets_io.storage.artefacts import FAILED, RESULT, publish, record_failure, seal, unseal
 from datasets_io.storage.files import Files
+from datasets_io.storage.packs import PACKS, pack, unpack
 from sweep.engine.jobs import encoder_job
-from sweep.store import packs, results
+from sweep.store import results
 from sweep.store.lease import Lease
-from sweep.store.packs import PACKS, pack, unpack
 from sweep.store.records import CellResult
 from sweep.store.results import ResultReader
 from sweep.store.store import ReadStore, Store
