@@ -5,7 +5,6 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -18,6 +17,8 @@ from datasets_io.storage.secrets import without_secrets
 
 RESULT_SCHEMA = 1  # of result.json; raise it when a reader of today would misread what is written
 RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
+UNIQUE = "01234567"  # as many digits tell two of one name apart in quarantine
+UNSURE = "moved.json"  # lies there in place of why.json until what was moved is known to be what was found damaged
 TURNS = 3  # of a result where a damaged one stands, in whose place another process may be first
 SEAL = "sha256"
 NO_SEAL = "has no seal (results had none before version 0.1.0) and cannot be checked"
@@ -200,7 +201,7 @@ def _stands(files: Files, folder: str, entries: dict[str, Any], beyond: Callable
     try:
         first = open_artefacts(files, folder)
     except CorruptArtefact as error:
-        move_to_quarantine(files, f"{folder}/{RESULT}", str(error))
+        quarantine_result(files, folder, str(error))
         return False
     except FileNotFoundError:
         return False
@@ -277,34 +278,68 @@ def quarantine(files: Files, folder: str) -> str | None:
         return None
     if not why:
         return None
-    target = move_to_quarantine(files, folder, "; ".join(why))
-    return None if _was_renewed(files, folder, target) else target
+    return _move_and_look(files, folder, "; ".join(why))
 
 
-def _was_renewed(files: Files, folder: str, target: str) -> bool:
-    """Whether what was moved is not the damaged folder that was seen, so that it is back at its place.
+def quarantine_result(files: Files, folder: str, why: str) -> str | None:
+    """As `quarantine`, of the result alone, which was found to be damaged: what it names may still be of use."""
+    return _move_and_look(files, f"{folder}/{RESULT}", why)
 
-    While that one was read, another process has moved it, and has computed it again, or is about to.
-    """
-    moved = f"{target}/{folder.rpartition('/')[2]}"
-    with suppress(FileNotFoundError):  # no result yet
-        if damages(files, moved):
-            return False
-    if files.exists(folder):  # begun once more by now
-        return False
-    files.move(moved, folder)
+
+def _move_and_look(files: Files, path: str, why: str) -> str | None:
+    # While it was read, another process may have moved it and computed it again: then a whole one is moved here. What
+    # says so is written first. Wherever this process is killed, or the disk is full, the next one brings it back.
+    target = _target(path)
+    files.write(f"{target}/{UNSURE}", json.dumps({"path": path, "why": why}, indent=1).encode())
+    files.move(path, f"{target}/{path.rpartition('/')[2]}")
+    return target if _is_settled(files, target, path) else None
+
+
+def bring_back_whole(files: Files) -> bool:
+    """Bring back what killed processes, or one that stands still, moved to quarantine whole; whether anything was."""
+    brought = False
+    for unsure in files.list(QUARANTINE, f"/{UNSURE}"):
+        try:
+            path = str(json.loads(files.read(unsure))["path"])
+        except (FileNotFoundError, WrongKind, ValueError, KeyError, TypeError, RecursionError):
+            continue  # settled by now, or nothing of ours
+        target = unsure.rpartition("/")[0]
+        # Nothing leaves quarantine for a place that is not the one it came from.
+        if target.startswith(_target(path)[: -len(UNIQUE)]) and files.exists(f"{target}/{path.rpartition('/')[2]}"):
+            brought |= not _is_settled(files, target, path)
+    return brought
+
+
+def _is_settled(files: Files, target: str, path: str) -> bool:
+    """Whether what was moved there from a path is damaged, and stays; else it is brought back, where nothing is."""
+    moved = f"{target}/{path.rpartition('/')[2]}"
+    stays = _is_damaged(files, target if path.endswith(f"/{RESULT}") else moved) or files.exists(path)
+    if stays:
+        files.move(f"{target}/{UNSURE}", f"{target}/{WHY}")  # which takes no room on a full disk
+        return True
+    files.move(moved, path)
     files.remove(target)
-    return True
+    return False
+
+
+def _is_damaged(files: Files, folder: str) -> bool:
+    try:
+        return bool(damages(files, folder))
+    except FileNotFoundError:  # no result yet: another process is about to compute it again
+        return False
 
 
 def move_to_quarantine(files: Files, path: str, why: str) -> str:
     """Move a damaged file or folder to quarantine, with the reason beside it. Where it lies then."""
-    # Of a path only 150 characters, so that the name stays below a file system's 255 bytes; why.json has it all.
-    name = path.replace("/", "-")[:150]
-    target = f"{QUARANTINE}/{name}-{uuid.uuid4().hex[:8]}"
+    target = _target(path)
     files.move(path, f"{target}/{path.rpartition('/')[2]}")
     files.write(f"{target}/{WHY}", json.dumps({"path": path, "why": why}, indent=1).encode())
     return target
+
+
+def _target(path: str) -> str:
+    # Of a path only 150 characters, so that the name stays below a file system's 255 bytes; why.json has it all.
+    return f"{QUARANTINE}/{path.replace('/', '-')[:150]}-{uuid.uuid4().hex[: len(UNIQUE)]}"
 
 
 def record_failure(files: Files, folder: str, error: str, traceback: str) -> None:

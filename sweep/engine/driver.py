@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.interrupts import INTERRUPTS, SIGNALS
+from datasets_io.storage.artefacts import bring_back_whole
 from datasets_io.storage.stored_sizes import StoredSizes
 from sweep.cli.display import Display, TableRows
 from sweep.monitoring.bars import RunBars
@@ -60,6 +61,8 @@ class Work:
         The storage is listed once, before: what has ended since is left, and found to be done by whoever begins it.
         """
         sizes = self.store.sizes()
+        if bring_back_whole(self.store.files):  # after the listing: what was away then is seen here
+            sizes = self.store.sizes()
         damaged = self.store.quarantine_damaged(self.plan.encoders, sizes)
         self.reader.collect(sizes)
         items: tuple[EncoderRun | Cell, ...] = (*self.plan.encoders, *self.plan.cells)

@@ -4,7 +4,14 @@ import re
 import uuid
 from dataclasses import dataclass
 
-from datasets_io.storage.artefacts import RESULT, Artefacts, CorruptArtefact, move_to_quarantine, open_artefacts
+from datasets_io.storage.artefacts import (
+    RESULT,
+    Artefacts,
+    CorruptArtefact,
+    open_artefacts,
+    quarantine,
+    quarantine_result,
+)
 from sweep.store.lease import Holder, Lease
 from sweep.store.store import CELLS, SUPERSEDED, Store
 from sweep.studies.cell import Cell, EncoderRun
@@ -62,9 +69,9 @@ def supersede(store: Store, cell: Cell) -> Redo:
         before = store.open(cell)
     except FileNotFoundError:
         before = None
-    except CorruptArtefact as error:
+    except CorruptArtefact:
         before = None
-        move_to_quarantine(store.files, folder, error.what)
+        quarantine(store.files, folder)
     # The copy comes first: wherever this process may be killed, one of the two is there.
     if before is not None:
         store.files.write(kept, store.files.read(f"{folder}/{RESULT}"))
@@ -132,7 +139,7 @@ def _bring_back(store: Store, name: str, path: str) -> bool:
     except FileNotFoundError:  # since it was listed, the command that computed the cell again has come to its end
         return False
     if _is_damaged(store, name):
-        move_to_quarantine(store.files, result, "damaged while it was computed again")
+        quarantine_result(store.files, f"{CELLS}/{name}", "damaged while it was computed again")
     brought_back = store.files.write_once(result, copy)
     store.files.remove(path)
     return brought_back

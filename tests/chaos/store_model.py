@@ -175,6 +175,16 @@ class Storage:
     def kept(self, item: Item) -> list[Path]:
         return sorted((self.root / "superseded").glob(f"{self.place(item).name}.????????.json"))
 
+    def moved_whole(self, item: Item) -> set[str]:
+        """Digests of its results that lie in quarantine and will be brought back, since nobody has judged them yet."""
+        found = set()
+        for unsure in (self.root / "quarantine").glob("*/moved.json"):
+            for place in (unsure.parent / self.place(item).name, self.place(item)):
+                result = look((unsure.parent if place == self.place(item) else place) / "result.json", place)
+                if result is not None and result.digest is not None:
+                    found.add(result.digest)
+        return found
+
     def state(self, item: Item) -> tuple[Found | None, Found | None]:
         place = self.place(item)
         copies = [found for path in self.kept(item) if (found := look(path, place)) is not None]
@@ -222,7 +232,7 @@ class Storage:
                 assert redone or (known.damaged and quarantined), f"{item}: its result was replaced by another one"
             known.stands, known.damaged = digest, False
         elif known.stands is not None and not known.damaged:
-            there = kept is not None and kept.digest == known.stands
+            there = (kept is not None and kept.digest == known.stands) or known.stands in self.moved_whole(item)
             assert there, f"{item}: its result is lost"
         if known.damaged and result is None and kept is None:
             assert quarantined, f"{item}: a damaged result went away and is not in quarantine"

@@ -1,5 +1,6 @@
 """The store under failing calls, power cuts, flipped bits and killed writers; and that planted bugs are noticed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -295,7 +296,7 @@ def test_what_was_computed_again_while_its_damage_was_read_stays(tmp_path, monke
     files = Files(str(tmp_path))
     store_checks.publish(files)
     next((tmp_path / FOLDER).glob("a.*")).write_bytes(b"changed")
-    real = artefacts.move_to_quarantine
+    real = artefacts._move_and_look
 
     def slower(*what):
         monkeypatch.undo()
@@ -303,9 +304,74 @@ def test_what_was_computed_again_while_its_damage_was_read_stays(tmp_path, monke
         store_checks.publish(files)
         return real(*what)
 
-    monkeypatch.setattr(artefacts, "move_to_quarantine", slower)
+    monkeypatch.setattr(artefacts, "_move_and_look", slower)
     assert artefacts.quarantine(files, FOLDER) is None and store_checks.assert_whole_or_open(files)
     assert len([path for path in files.list(artefacts.QUARANTINE) if path.endswith("why.json")]) == 1
+
+
+def moved_whole(files: Files, monkeypatch) -> list[str]:
+    """A whole result that was taken for the damaged one before it; the process ends before it looks at it."""
+    store_checks.publish(files)
+    next((Path(files.root) / FOLDER).glob("a.*")).write_bytes(b"changed")
+
+    def ends(files, target, path):
+        raise SystemExit
+
+    real = artefacts._move_and_look
+
+    def slower(*what):
+        monkeypatch.undo()
+        assert artefacts.quarantine(files, FOLDER) is not None
+        store_checks.publish(files)
+        monkeypatch.setattr(artefacts, "_is_settled", ends)
+        return real(*what)
+
+    monkeypatch.setattr(artefacts, "_move_and_look", slower)
+    with pytest.raises(SystemExit):
+        artefacts.quarantine(files, FOLDER)
+    monkeypatch.undo()
+    assert not files.exists(FOLDER)
+    return files.list(artefacts.QUARANTINE, "/moved.json")
+
+
+def test_what_a_killed_process_moved_whole_comes_back(tmp_path, monkeypatch):
+    files = Files(str(tmp_path))
+    (unsure,) = moved_whole(files, monkeypatch)
+    assert artefacts.bring_back_whole(files) and store_checks.assert_whole_or_open(files)
+    assert not files.exists(unsure) and not artefacts.bring_back_whole(files)
+
+
+def test_what_was_moved_whole_gives_way_to_what_was_begun_since_and_what_is_damaged_stays(tmp_path, monkeypatch):
+    files = Files(str(tmp_path))
+    (unsure,) = moved_whole(files, monkeypatch)
+    store_checks.publish(files)
+    assert not artefacts.bring_back_whole(files) and store_checks.assert_whole_or_open(files)
+    assert files.exists(unsure.replace("moved.json", "why.json")) and not files.exists(unsure)
+    files.remove(FOLDER)
+    (unsure,) = moved_whole(files, monkeypatch)
+    next((tmp_path / unsure).parent.glob("*/a.*")).write_bytes(b"changed")
+    assert not artefacts.bring_back_whole(files) and not files.exists(FOLDER)
+    assert files.exists(unsure.replace("moved.json", "why.json"))
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b'{"path": 7}', b'{"path": "cells/other"}', b'{"path": "../../x"}'])
+def test_nothing_leaves_quarantine_for_another_place_than_its_own(tmp_path, monkeypatch, text):
+    files = Files(str(tmp_path / "storage"))
+    (unsure,) = moved_whole(files, monkeypatch)
+    files.write(unsure, text)
+    before = sorted(path for path in tmp_path.rglob("*"))
+    assert not artefacts.bring_back_whole(files) and sorted(tmp_path.rglob("*")) == before
+
+
+def test_where_the_disk_is_full_what_is_damaged_stays(tmp_path, monkeypatch):
+    """Its reason is written first: nothing is moved without it."""
+    files = Files(str(tmp_path))
+    store_checks.publish(files)
+    next((tmp_path / FOLDER).glob("a.*")).write_bytes(b"changed")
+    monkeypatch.setattr(Files, "write", lambda *what: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(OSError, match="full"):
+        artefacts.quarantine(files, FOLDER)
+    assert files.exists(f"{FOLDER}/result.json") and not files.list(artefacts.QUARANTINE)
 
 
 def test_in_place_of_a_damaged_result_the_first_write_wins_too(tmp_path, monkeypatch):

@@ -106,8 +106,8 @@ PLANTED: dict[str, tuple[str, list[tuple[Any, str, Callable[..., Any]]]]] = {
         "a damaged result went away and is not in quarantine",
         [
             (artefacts, "move_to_quarantine", removes),
+            (artefacts, "_move_and_look", removes),
             (sweep.store.store, "move_to_quarantine", removes),
-            (sweep.run.redo, "move_to_quarantine", removes),
         ],
     ),
     "a driver takes nothing for done": (
