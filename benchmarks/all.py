@@ -23,7 +23,6 @@ NAMES = (
     "step",
     "scripts",
     "demo",
-    "time_left",
     "scale",
     "metrics",
     "statistics",

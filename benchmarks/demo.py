@@ -3,7 +3,8 @@
 python -m benchmarks.demo [--quick]. Runs `python -m sweep.run` in a fresh storage. Memory is the proportional set size
 of the command and all processes below it, read every ten seconds: a reading takes a fifth of a second of a core.
 Seconds by part are those that the results of finished items state; cells run side by side with each other and with
-pretraining, so parts add up to more than the wall time. One JSON line for each figure on stdout, a table on stderr.
+pretraining, so parts add up to more than the wall time. What it says of the time left is judged as benchmarks.time_left
+does. One JSON line for each figure on stdout, a table on stderr.
 """
 
 import argparse
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from benchmarks.shared.common import report, row
 from benchmarks.shared.process_tree import processes_below
+from benchmarks.time_left import figures as figures_of_time_left
+from benchmarks.time_left import last_result, timed_lines
 from datasets_io.storage.artefacts import RESULT
 
 LIMIT_SECONDS, READ_SECONDS = 300.0, 10.0
@@ -50,22 +53,23 @@ class MemoryMonitor(threading.Thread):
             self.peak = max(self.peak, proportional_bytes(processes_below(self.pid)))
 
 
-def run_demo(storage: Path, flags: list[str]) -> tuple[float, int]:
-    """(seconds, bytes at the peak). Raises RuntimeError where the command fails."""
+def run_demo(storage: Path, flags: list[str]) -> tuple[float, int, list[tuple[float, str]]]:
+    """(seconds, bytes at the peak, what it printed with its times). Raises RuntimeError where the command fails."""
     command = [sys.executable, "-m", "sweep.run", "--storage", str(storage), *flags]
     started = time.perf_counter()
-    with open(storage.with_suffix(".log"), "w+") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "160"})
-        monitor = MemoryMonitor(process.pid)
-        monitor.start()
-        code = process.wait()
-        seconds = time.perf_counter() - started
-        monitor.stopped.set()
-        monitor.join()
-        log.seek(0)
-        if code:
-            raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{log.read()[-2000:]}")
-    return seconds, monitor.peak
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process: subprocess.Popen[str] = subprocess.Popen(command, env=os.environ | {"COLUMNS": "160"}, **pipe)
+    monitor = MemoryMonitor(process.pid)
+    monitor.start()
+    lines = timed_lines(process)
+    code = process.wait()
+    seconds = time.perf_counter() - started
+    monitor.stopped.set()
+    monitor.join()
+    if code:
+        printed = "\n".join(line for _, line in lines)
+        raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{printed[-2000:]}")
+    return seconds, monitor.peak, lines
 
 
 def seconds_by_part(storage: Path) -> dict[str, float]:
@@ -100,13 +104,19 @@ def figures(flags: list[str]) -> list[dict]:
     with tempfile.TemporaryDirectory(prefix="radsweep-demo-") as folder:
         storage = Path(folder) / "storage"
         begun = time.time()
-        seconds, peak = run_demo(storage, flags)
+        seconds, peak, lines = run_demo(storage, flags)
         rows = [
             row("demo", "wall", "s", seconds, peer=LIMIT_SECONDS, peer_name="the five minutes that it may take"),
             row("demo", "peak_memory", "GiB", peak / 2**30),
+            *time_left(lines, storage),
         ]
         parts = time_line(storage, begun, time.time()) | seconds_by_part(storage)
     return rows + [row("demo", name, "s", value) for name, value in parts.items()]
+
+
+def time_left(lines: list[tuple[float, str]], storage: Path) -> list[dict]:
+    """How right was what it said of the time that was left?"""
+    return figures_of_time_left("demo", lines, last_result(storage))
 
 
 def main(arguments: list[str] | None = None) -> int:

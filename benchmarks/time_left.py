@@ -1,10 +1,10 @@
 """How far from the truth is the time that a running sweep says is left, and how far is one told by counting cells?
 
-python -m benchmarks.time_left [--quick] [FLAGS of sweep.run]. Runs `python -m sweep.run` in a fresh storage, the demo
-where no study is named, and reads what it prints on a pipe, each line with its time. The work is taken to last from
-the first line that tells how far it is to the last result. An error is |said - true| / true, of each line from a tenth
-of that time on but for the last ten seconds, in which a second is a tenth. Counting cells means: those that are left,
-at the speed of all until then. One JSON line for each figure on stdout, a table on stderr.
+python -m benchmarks.time_left [FLAGS of sweep.run]. Runs `python -m sweep.run` in a fresh storage and reads what it
+prints on a pipe, each line with its time; benchmarks.demo does so too, with the demo. The work is taken to last from
+the line that says what is to do to the last result. An error is |said - true| / true, of each line from a tenth of that
+time on but for the last ten seconds, in which a second is a tenth. Counting cells means: those that are left, at the
+speed of all until then. One JSON line for each figure on stdout, a table on stderr.
 """
 
 import argparse
@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.demo import QUICK_ONLY, QUICK_STUDY
 from benchmarks.shared.common import report, row
 
 SAID = re.compile(r"^all work: (\d+)%, about (.+) left$")
@@ -67,47 +66,45 @@ def errors(said: Sequence[Said], began: float, ended: float) -> tuple[list[float
     return ours, counts
 
 
-def run(flags: Sequence[str], storage: Path) -> tuple[list[tuple[float, str]], float]:
-    """What was printed, with its times, and when the last result lay there. Raises RuntimeError where it fails."""
-    command = [sys.executable, "-m", "sweep.run", "--storage", str(storage), *flags]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    lines = [(time.time(), line.rstrip("\n")) for line in process.stdout]
-    if code := process.wait():
-        raise RuntimeError(f"{' '.join(command)} ended with {code}:\n" + "\n".join(line for _, line in lines[-20:]))
-    return lines, max(path.stat().st_mtime for path in storage.glob("cells/*/result.json"))
-
-
-def figures(flags: Sequence[str]) -> list[dict]:
-    with tempfile.TemporaryDirectory(prefix="radsweep-time-left-") as folder:
-        lines, ended = run(flags, Path(folder) / "storage")
+def figures(benchmark: str, lines: Sequence[tuple[float, str]], ended: float) -> list[dict]:
+    """Of what a run has printed, with its times, and when its last result came. benchmark: in whose name."""
     began, said = read_lines(lines)
     ours, counted = errors(said, began, ended)
-    rows = [row("time_left", "work", "s", ended - began), row("time_left", "lines_judged", "lines", len(ours))]
+    rows = [row(benchmark, "time_left_lines_judged", "lines", len(ours))]
     if not ours:
         return rows
     for name, place in (("median", 0.5), ("of_nine_in_ten", 0.9)):
-        ours_here, counted_here = (sorted(of)[min(len(of) - 1, int(place * len(of)))] for of in (ours, counted))
-        rows.append(
-            row(
-                "time_left",
-                f"error_{name}",
-                "%",
-                100 * ours_here,
-                peer=100 * counted_here,
-                peer_name="cells left, at the speed so far",
-            )
-        )
-    rows.append(row("time_left", "within_a_quarter", "%", 100 * sum(one <= ALLOWED for one in ours) / len(ours)))
-    return rows
+        ours_here, counted_here = (100 * sorted(of)[min(len(of) - 1, int(place * len(of)))] for of in (ours, counted))
+        peer = {"peer": counted_here, "peer_name": "cells left, at the speed so far"}
+        rows.append(row(benchmark, f"time_left_error_{name}", "%", ours_here, **peer))
+    within = 100 * sum(one <= ALLOWED for one in ours) / len(ours)
+    return [*rows, row(benchmark, "time_left_within_a_quarter", "%", within)]
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.time_left", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one encoder, one cell: checks that it works")
-    options, flags = parser.parse_known_args(arguments)
-    report(figures(["--study", QUICK_STUDY, "--only", QUICK_ONLY, *flags] if options.quick else flags))
+    _, flags = parser.parse_known_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="radsweep-time-left-") as folder:
+        storage = Path(folder) / "storage"
+        command = [sys.executable, "-m", "sweep.run", "--storage", str(storage), *flags]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        lines = timed_lines(process)
+        if code := process.wait():
+            print("\n".join(line for _, line in lines[-20:]), file=sys.stderr)
+            return code
+        report(figures("time_left", lines, last_result(storage)))
     return 0
+
+
+def timed_lines(process: subprocess.Popen[str]) -> list[tuple[float, str]]:
+    """What a process prints until it closes its output, each line with the time at which it came."""
+    assert process.stdout is not None, "it was begun with a pipe"
+    return [(time.time(), line.rstrip("\n")) for line in process.stdout]
+
+
+def last_result(storage: Path) -> float:
+    """When the last cell of a storage was done."""
+    return max(path.stat().st_mtime for path in storage.glob("cells/*/result.json"))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from benchmarks.shared.process_tree import processes_below
 def test_quick(capsys):
     found = figures_of(main, "demo", capsys)
     assert found["wall"]["ours"] > 0 and found["peak_memory"]["ours"] > 0.1
-    assert {"encoder_random", "cells_LP100", "wall_reports_and_end"} <= set(found)
+    assert {"encoder_random", "cells_LP100", "wall_reports_and_end", "time_left_lines_judged"} <= set(found)
 
 
 def test_memory_of_descendants_counts():

@@ -2,7 +2,6 @@
 
 import pytest
 
-from benchmarks.demo import QUICK_ONLY, QUICK_STUDY
 from benchmarks.time_left import errors, figures, read_lines, seconds_of
 
 LINES = [
@@ -38,6 +37,9 @@ def test_times_are_read_as_they_are_spoken():
     ]
 
 
-def test_a_run_is_recorded():
-    found = {figure["figure"]: figure["ours"] for figure in figures(["--study", QUICK_STUDY, "--only", QUICK_ONLY])}
-    assert found["work"] > 0 and "lines_judged" in found
+def test_figures_are_of_the_lines_between_a_tenth_and_the_end():
+    found = {figure["figure"]: figure for figure in figures("demo", LINES, ended=211.0)}
+    assert found["time_left_lines_judged"]["ours"] == 2 and found["time_left_within_a_quarter"]["ours"] == 0
+    nine = found["time_left_error_of_nine_in_ten"]
+    assert nine["ours"] == pytest.approx(100 * 39 / 61) and nine["peer"] == pytest.approx(100 * 99 / 61)
+    assert [figure["figure"] for figure in figures("demo", LINES[:2], ended=211.0)] == ["time_left_lines_judged"]
