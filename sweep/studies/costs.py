@@ -1,10 +1,10 @@
 """What does each encoder and cell cost, by its key, in what it does and not yet in time?"""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sweep.studies.cell import Cell, EncoderRun, Item
-from sweep.studies.forecast import Counts, Forecast, forecast
+from sweep.studies.forecast import Counts, forecast
 from sweep.studies.plan import group_seeds
 from trainables.recipe import PretrainRecipe
 from trainables.registry import PROTOCOLS
@@ -37,27 +37,37 @@ def costs_of(
 ) -> dict[str, Cost]:
     """Key -> cost. Cells that one job computes share what it costs. counts: of `forecast`; share: of `Cost`.
 
-    What reads data that `counts` does not have is left out.
+    What reads data that `counts` does not have, and whose network cannot be built, is left out.
     """
     found: dict[str, Cost] = {}
     for run in encoders:
         if not isinstance(run.recipe, PretrainRecipe):
             found[run.key] = Cost(INITIAL)
-        elif run.corpus in counts:
-            found[run.key] = _cost(PRETRAINING, forecast((run,), (), counts), 1, share(run))
-    kinds: dict[tuple[object, ...], Cost] = {}  # hundreds of jobs are of a few kinds
+        elif run.corpus in counts and (cost := _cost(PRETRAINING, (run,), (), counts, share(run))) is not None:
+            found[run.key] = cost
+    kinds: dict[tuple[object, ...], Cost | None] = {}  # hundreds of jobs are of a few kinds
     for group in group_seeds(cells):
         first = group[0]
         if first.shards not in counts:
             continue
-        kind = (first.encoder.backbone_key, first.shards, first.protocol, first.label_percent, first.recipe.key)
-        if (*kind, len(group)) not in kinds:
+        of = (first.encoder.backbone_key, first.shards, first.protocol, first.label_percent, first.recipe.key)
+        kind = (*of, len(group))
+        if kind not in kinds:
             work = TOGETHER if PROTOCOLS[first.protocol].seeds_together else ALONE
-            kinds[*kind, len(group)] = _cost(work, forecast((), group, counts), len(group), share(first))
-        found |= dict.fromkeys((cell.key for cell in group), kinds[*kind, len(group)])
+            kinds[kind] = _cost(work, (), group, counts, share(first))
+        if (cost := kinds[kind]) is not None:
+            found |= dict.fromkeys((cell.key for cell in group), cost)
     return found
 
 
-def _cost(work: str, of: Forecast, parts: int, share: float) -> Cost:
-    images, flops = of.forward_passes + of.training_passes, of.flops + of.text_flops
-    return Cost(work, 1 / parts, of.steps / parts, images / parts, flops / parts, of.views / parts, share)
+def _cost(
+    work: str, encoders: Sequence[EncoderRun], cells: Sequence[Cell], counts: Counts, share: float
+) -> Cost | None:
+    """Of each of so many together; None where its network cannot be built, of which preflight says why."""
+    try:
+        of = forecast(encoders, cells, counts)
+    except Exception:  # whatever a library says to a specification that it does not know
+        return None
+    parts, images = len(encoders) + len(cells), of.forward_passes + of.training_passes
+    flops = (of.flops + of.text_flops) / parts
+    return Cost(work, 1 / parts, of.steps / parts, images / parts, flops, of.views / parts, share)

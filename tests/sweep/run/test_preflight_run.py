@@ -94,7 +94,7 @@ def test_all_that_does_not_fit_is_named_together_and_tried_once(tmp_path):
     assert first.exit_code == EXIT_BAD_INPUT and first.stderr.startswith("error: 7 rows do not fit:\n")
     # Nothing was built, and what was tried is not tried again.
     assert [path.name for path in storage.iterdir()] == ["preflight"]
-    assert "trying encoders: 3/3 networks" in first.stdout
+    assert "trying encoders: 3 of 3 networks" in first.stdout
     kept = {path: path.stat().st_mtime_ns for path in (storage / "preflight").iterdir()}
     second, dry = run(study, storage), run(study, storage, "--dry-run")
     assert second.stderr == first.stderr and dry.exit_code == EXIT_BAD_INPUT

@@ -1,5 +1,7 @@
 """Does each encoder and cell cost its part of the forecast?"""
 
+from dataclasses import replace
+
 import pytest
 
 from sweep.studies import demo
@@ -49,3 +51,10 @@ def test_what_reads_data_that_is_not_counted_is_left_out_and_a_share_is_asked_fo
     assert all((cell.key in costs) == (cell.dataset != "nih_cxr14") for cell in PLAN.cells)
     assert {cost.share for cost in costs.values() if cost.work == PRETRAINING} == {4.0}
     assert {cost.share for cost in costs.values() if cost.work in (ALONE, TOGETHER)} == {0.25}
+
+
+def test_a_network_that_cannot_be_built_is_left_out_and_the_others_are_not():
+    broken = replace(PLAN.cells[0].encoder.recipe.backbone, name="timm:no_such_network")
+    encoder = replace(PLAN.cells[0].encoder, recipe=replace(PLAN.cells[0].encoder.recipe, backbone=broken))
+    cells = [replace(PLAN.cells[0], encoder=encoder), PLAN.cells[1]]
+    assert costs_of((), cells, COUNTS).keys() == {PLAN.cells[1].key}
