@@ -295,10 +295,13 @@ def _move_and_look(files: Files, path: str, why: str) -> str | None:
     return target if _is_settled(files, target, path) else None
 
 
-def bring_back_whole(files: Files) -> bool:
-    """Bring back what killed processes, or one that stands still, moved to quarantine whole; whether anything was."""
+def bring_back_whole(files: Files, quarantined: Iterable[str]) -> bool:
+    """Bring back what killed processes, or one that stands still, moved to quarantine whole; whether anything was.
+
+    quarantined: paths of all files there.
+    """
     brought = False
-    for unsure in files.list(QUARANTINE, f"/{UNSURE}"):
+    for unsure in (path for path in quarantined if path.endswith(f"/{UNSURE}")):
         try:
             path = str(json.loads(files.read(unsure))["path"])
         except (FileNotFoundError, WrongKind, ValueError, KeyError, TypeError, RecursionError):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.interrupts import INTERRUPTS, SIGNALS
-from datasets_io.storage.artefacts import bring_back_whole
+from datasets_io.storage.artefacts import QUARANTINE, bring_back_whole
 from datasets_io.storage.stored_sizes import StoredSizes
 from sweep.cli.display import Display, TableRows
 from sweep.monitoring.bars import RunBars
@@ -61,8 +61,9 @@ class Work:
         The storage is listed once, before: what has ended since is left, and found to be done by whoever begins it.
         """
         sizes = self.store.sizes()
-        if bring_back_whole(self.store.files):  # after the listing: what was away then is seen here
-            sizes = self.store.sizes()
+        in_quarantine = self.store.files.list(QUARANTINE)
+        if bring_back_whole(self.store.files, in_quarantine):  # after the listing: what was away then is seen here
+            sizes, in_quarantine = self.store.sizes(), self.store.files.list(QUARANTINE)
         damaged = self.store.quarantine_damaged(self.plan.encoders, sizes)
         self.reader.collect(sizes)
         items: tuple[EncoderRun | Cell, ...] = (*self.plan.encoders, *self.plan.cells)
@@ -73,7 +74,7 @@ class Work:
             {item.key for item in items if self.store.folder(item) in names} for names in (done, failed)
         )
         # A damaged encoder is computed again, also where all of its cells are done.
-        quarantined = self.store.quarantined()
+        quarantined = self.store.quarantined(in_quarantine) | {folder.rpartition("/")[2] for folder in damaged}
         again = {run.key for run in self.plan.encoders if self.store.folder(run).rpartition("/")[2] in quarantined}
         return Left(pending(self.plan, keys_done, keys_failed, again), done, sizes)
 

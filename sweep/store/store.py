@@ -152,10 +152,11 @@ class ReadStore:
             return None  # put into quarantine since, by the driver that computes it again
         return Damage(name_of(folder), folder, found[0].what, RUN_AGAIN_READING if in_full else RUN_AGAIN)
 
-    def quarantined(self) -> set[str]:
-        """`<name>-<key>` of every item that was once put into quarantine."""
+    def quarantined(self, listed: Iterable[str] | None = None) -> set[str]:
+        """`<name>-<key>` of every item that was once put into quarantine. listed: paths of all files there."""
         # Paths are quarantine/<where it lay>-<8 hex>/<name>-<key>/<file>; a why.json stands one folder higher.
-        paths = (path.split("/") for path in self.files.list(QUARANTINE))
+        listed = self.files.list(QUARANTINE) if listed is None else listed
+        paths = (path.split("/") for path in listed)
         return {parts[2] for parts in paths if len(parts) > 3}
 
     def failure(self, item: Item) -> dict[str, str] | None:

@@ -334,23 +334,29 @@ def moved_whole(files: Files, monkeypatch) -> list[str]:
     return files.list(artefacts.QUARANTINE, "/moved.json")
 
 
+def brings_back(files: Files) -> bool:
+    return artefacts.bring_back_whole(files, files.list(artefacts.QUARANTINE))
+
+
 def test_what_a_killed_process_moved_whole_comes_back(tmp_path, monkeypatch):
     files = Files(str(tmp_path))
     (unsure,) = moved_whole(files, monkeypatch)
-    assert artefacts.bring_back_whole(files) and store_checks.assert_whole_or_open(files)
-    assert not files.exists(unsure) and not artefacts.bring_back_whole(files)
+    assert brings_back(files) and store_checks.assert_whole_or_open(files)
+    assert not files.exists(unsure) and not brings_back(files)
 
 
 def test_what_was_moved_whole_gives_way_to_what_was_begun_since_and_what_is_damaged_stays(tmp_path, monkeypatch):
     files = Files(str(tmp_path))
     (unsure,) = moved_whole(files, monkeypatch)
     store_checks.publish(files)
-    assert not artefacts.bring_back_whole(files) and store_checks.assert_whole_or_open(files)
+    assert not artefacts.bring_back_whole(
+        files, files.list(artefacts.QUARANTINE)
+    ) and store_checks.assert_whole_or_open(files)
     assert files.exists(unsure.replace("moved.json", "why.json")) and not files.exists(unsure)
     files.remove(FOLDER)
     (unsure,) = moved_whole(files, monkeypatch)
     next((tmp_path / unsure).parent.glob("*/a.*")).write_bytes(b"changed")
-    assert not artefacts.bring_back_whole(files) and not files.exists(FOLDER)
+    assert not brings_back(files) and not files.exists(FOLDER)
     assert files.exists(unsure.replace("moved.json", "why.json"))
 
 
@@ -360,7 +366,7 @@ def test_nothing_leaves_quarantine_for_another_place_than_its_own(tmp_path, monk
     (unsure,) = moved_whole(files, monkeypatch)
     files.write(unsure, text)
     before = sorted(path for path in tmp_path.rglob("*"))
-    assert not artefacts.bring_back_whole(files) and sorted(tmp_path.rglob("*")) == before
+    assert not brings_back(files) and sorted(tmp_path.rglob("*")) == before
 
 
 def test_where_the_disk_is_full_what_is_damaged_stays(tmp_path, monkeypatch):
