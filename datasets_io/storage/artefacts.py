@@ -1,5 +1,6 @@
 """A finished folder: files named by their content, and a sealed result.json that is written last and only once."""
 
+import errno
 import hashlib
 import json
 import re
@@ -316,18 +317,31 @@ def bring_back_whole(files: Files, quarantined: Iterable[str]) -> bool:
 def _is_settled(files: Files, target: str, path: str) -> bool:
     """Whether what was moved there from a path is damaged, and stays; else it is brought back, where nothing is."""
     moved = f"{target}/{path.rpartition('/')[2]}"
-    stays = _is_damaged(files, target if path.endswith(f"/{RESULT}") else moved) or files.exists(path)
+    stays = _is_damaged(files, target, moved) or files.exists(path)
+    if not stays:
+        try:
+            files.move(moved, path)
+        except FileNotFoundError:  # of an object store, whose files move one by one: another process was first
+            pass
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            stays = True  # it was computed again since it was looked for
     if stays:
         files.move(f"{target}/{UNSURE}", f"{target}/{WHY}")  # which takes no room on a full disk
         return True
-    files.move(moved, path)
     files.remove(target)
     return False
 
 
-def _is_damaged(files: Files, folder: str) -> bool:
+def _is_damaged(files: Files, target: str, moved: str) -> bool:
     try:
-        return bool(damages(files, folder))
+        if moved.endswith(f"/{RESULT}"):  # alone: what it names still lies where it was
+            open_artefacts(files, target)
+            return False
+        return bool(damages(files, moved))
+    except CorruptArtefact:
+        return True
     except FileNotFoundError:  # no result yet: another process is about to compute it again
         return False
 

@@ -360,6 +360,34 @@ def test_what_was_moved_whole_gives_way_to_what_was_begun_since_and_what_is_dama
     assert files.exists(unsure.replace("moved.json", "why.json"))
 
 
+def test_a_whole_result_that_was_taken_for_the_damaged_one_before_it_comes_back(tmp_path):
+    """Without the files that it names, which have not been moved."""
+    files = Files(str(tmp_path))
+    store_checks.publish(files)
+    assert artefacts.quarantine_result(files, FOLDER, "its seal differs") is None
+    assert artefacts.is_done(files, FOLDER) and store_checks.assert_whole_or_open(files)
+    assert not files.list(artefacts.QUARANTINE)
+    (tmp_path / FOLDER / "result.json").write_bytes(b"{")
+    assert artefacts.quarantine_result(files, FOLDER, "its seal differs") is not None
+    assert not artefacts.is_done(files, FOLDER)
+
+
+def test_what_was_computed_again_between_the_look_and_the_move_stays(tmp_path, monkeypatch):
+    files = Files(str(tmp_path))
+    (unsure,) = moved_whole(files, monkeypatch)
+    exists = Files.exists
+
+    def computed_then(self, path):
+        if path != FOLDER:
+            return exists(self, path)
+        store_checks.publish(files)
+        return False
+
+    monkeypatch.setattr(Files, "exists", computed_then)
+    assert not artefacts.bring_back_whole(files) and store_checks.assert_whole_or_open(files)
+    assert exists(files, unsure.replace("moved.json", "why.json"))
+
+
 @pytest.mark.parametrize("text", [b"{", b"[]", b'{"path": 7}', b'{"path": "cells/other"}', b'{"path": "../../x"}'])
 def test_nothing_leaves_quarantine_for_another_place_than_its_own(tmp_path, monkeypatch, text):
     files = Files(str(tmp_path / "storage"))
