@@ -14,7 +14,9 @@ WEIGHT, NOISE = (torch.randn(50, 40, generator=GENERATOR) for _ in range(2))
 
 def encoder(apart: float = 0.0, loss: float | None = 1.0, tokenizer: bytes = b"{}", **fields) -> tuple[dict, dict]:
     contents = {
-        "backbone.safetensors": weights_to_bytes({"layer": WEIGHT + apart * NOISE}),
+        "backbone.safetensors": weights_to_bytes(
+            {"layer": WEIGHT + apart * NOISE, "norm.num_batches_tracked": torch.tensor(50_000)}
+        ),
         "objective.safetensors": weights_to_bytes({"head": WEIGHT[:2]}),
         "tokenizer.json": tokenizer,
     }
