@@ -308,7 +308,7 @@ class Resources:
     cuda_graphs: whether a GPU replays the captured step of a fine-tuning, instead of being told each of its operators
     every time. cudnn_benchmark: whether GPUs try cuDNN's algorithms for each size and take the fastest, which
     may be another one the next time. seeds_at_once: so many of a fine-tuning are trained side by side on one GPU, in
-    one process over the same images; None: all of them. These three change nothing on a CPU.
+    one process over the same images, 16 at most; None: all. These three change nothing on a CPU.
     cell_time_limit_seconds: a cell that takes longer counts as hanging and is tried again; None: from its forecast.
     keep_tuned_weights: store the tuned network of the first seed of protocols that go on from another one (LPFT), for
     figures: one copy of the backbone for each encoder and dataset.

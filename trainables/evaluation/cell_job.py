@@ -22,7 +22,7 @@ from trainables.evaluation.predictions_file import LOGIT, predictions_parquet
 from trainables.evaluation.probe import HeadSettings, ProbeResult, cache_features, heads_or_errors
 from trainables.evaluation.study_scores import study_aurocs
 from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, new_head
-from trainables.evaluation.tuning.seeds import train_seeds
+from trainables.evaluation.tuning.seeds import MOST_SIDE_BY_SIDE, train_seeds
 from trainables.events import Outcome
 from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.protocols.base import Protocol
@@ -177,7 +177,9 @@ def run_job(
 
 def _seeds_at_once(context: JobContext, count: int) -> int:
     """How many of so many are trained side by side: on a CPU none with another."""
-    return (context.resources.seeds_at_once or count) if context.compute.device.type == "cuda" else 1
+    if context.compute.device.type != "cuda":
+        return 1
+    return min(context.resources.seeds_at_once or count, MOST_SIDE_BY_SIDE)
 
 
 def _train(context: JobContext, targets: list[SeedTarget]) -> None:
@@ -271,15 +273,18 @@ def _through_backbone(context: JobContext, targets: list[SeedTarget]) -> None:
             _failed(context.job, context.files, target, error, context.emit)
     states = train_seeds(list(tasks.values()), context.resources) if tasks else []
     spent = Spent.since(started, parts=len(targets))  # each has its share of what all took
-    for (target, task), state in zip(tasks.items(), states, strict=True):
+    assert len(states) == len(tasks)
+    for target, task in tasks.items():
         try:
-            if isinstance(state, Exception):
+            if isinstance(state := states.pop(0), Exception):
                 raise state
             _publish(context, target, _trained(context, target, task, state, spent))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             _failed(context.job, context.files, target, error, context.emit)
+        finally:
+            del state  # a raised error holds this frame: were it held here, all networks would wait for gc
 
 
 def _supervised(context: JobContext, target: SeedTarget) -> Supervised:

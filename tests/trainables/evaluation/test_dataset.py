@@ -1,10 +1,13 @@
 """A dataset's parts: carved validation is labelled as training is, and a second test split is reported, no more."""
 
+import gc
 import io
 import shutil
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -217,3 +220,28 @@ def test_seeds_that_fail_together_as_for_want_of_memory_are_trained_alone(built,
     outcomes, _ = tuned(built, name, 2)
     assert asked == [2, 1, 1] and f"trained one after another: {type(error).__name__}: CUDA" in caplog.text
     assert [one.status for one in outcomes if one.key != f"{name}-open"] == ["done", "done"]
+
+
+def test_networks_of_seeds_that_failed_are_free_as_soon_as_that_is_recorded(built, monkeypatch):
+    held = []
+
+    def failing(tasks: Sequence[Supervised], resources: Resources) -> list[LoopState | Exception]:
+        held.extend(weakref.ref(task) for task in tasks)
+        return [RuntimeError("it diverged") for _ in tasks]
+
+    monkeypatch.setattr(cell_job, "_seeds_at_once", lambda context, count: count)
+    monkeypatch.setattr(cell_job, "train_seeds", failing)
+    gc.disable()  # a GPU's memory would wait for it
+    try:
+        outcomes, _ = tuned(built, "failed")
+        assert [one.status for one in outcomes] == ["waiting", *["failed"] * 3]
+        assert [task() for task in held] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def test_no_more_seeds_are_trained_side_by_side_than_torch_has_streams_for():
+    two, twenty = Resources(seeds_at_once=2), Resources(seeds_at_once=20)
+    for resources, count, expected in [(Resources(), 5, 5), (Resources(), 40, 16), (twenty, 40, 16), (two, 5, 2)]:
+        context = SimpleNamespace(resources=resources, compute=Compute(torch.device("cuda")))
+        assert cell_job._seeds_at_once(context, count) == expected

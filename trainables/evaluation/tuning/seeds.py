@@ -13,6 +13,10 @@ from trainables.recipe import Resources
 from trainables.training.capture import CudaGraphs, StepCapture
 from trainables.training.loop import LoopState
 
+# torch has 32 streams and gives them out in turn; a seed is captured on one and runs on another. A 17th seed's would be
+# one that a graph was captured on: both would then write to cuBLAS's workspace, which is one for each stream.
+MOST_SIDE_BY_SIDE = 16
+
 
 def train_seeds(tasks: Sequence[Supervised], resources: Resources) -> list[LoopState | Exception]:
     """Train each to its end, and what it has then; why not, where one failed: the others go on.
@@ -63,7 +67,8 @@ def _turn(runs: dict[int, Iterator[None]], results: list[LoopState | Exception],
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            results[place] = error
+            # Without this frame, which holds `results` and all trainings: a circle, which would hold them on the GPU.
+            results[place] = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
             del runs[place]
 
 

@@ -1,5 +1,7 @@
 """Are seeds trained side by side those that were trained one after another, and does the failure of one cost one?"""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -49,6 +51,20 @@ def test_a_seed_that_diverges_costs_the_others_nothing():
     states = side_by_side(trainings(together))
     assert isinstance(states[1], RuntimeError) and "loss is not finite at step 0: bce=nan" in str(states[1])
     assert [states[0].history, states[2].history] == [first.run().history, last.run().history]
+
+
+def test_what_a_seed_that_diverged_held_is_free_as_soon_as_all_are_over():
+    made = trainings(tasks())
+    with torch.no_grad():
+        made[1].task.head.weight.fill_(torch.nan)
+    held = [weakref.ref(training) for training in made]
+    gc.disable()  # a GPU's memory would wait for it
+    try:
+        assert [isinstance(state, Exception) for state in side_by_side(made)] == [False, True, False]
+        del made
+        assert [training() for training in held] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_memory_that_is_too_small_is_for_the_caller_to_hear(monkeypatch):
