@@ -384,7 +384,7 @@ def test_what_was_computed_again_between_the_look_and_the_move_stays(tmp_path, m
         return False
 
     monkeypatch.setattr(Files, "exists", computed_then)
-    assert not artefacts.bring_back_whole(files) and store_checks.assert_whole_or_open(files)
+    assert not brings_back(files) and store_checks.assert_whole_or_open(files)
     assert exists(files, unsure.replace("moved.json", "why.json"))
 
 
