@@ -3,8 +3,8 @@
 python -m benchmarks.demo [--quick]. Runs `python -m sweep.run` in a fresh storage. Memory is the proportional set size
 of the command and all processes below it, read every ten seconds: a reading takes a fifth of a second of a core.
 Seconds by part are those that the results of finished items state; cells run side by side with each other and with
-pretraining, so parts add up to more than the wall time. What it says of the time left is judged as benchmarks.time_left
-does. One JSON line for each figure on stdout, a table on stderr.
+pretraining, so parts add up to more than the wall time. What it says of the time left is judged by
+benchmarks.shared.time_left. One JSON line for each figure on stdout, a table on stderr.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from pathlib import Path
 
 from benchmarks.shared.common import report, row
 from benchmarks.shared.process_tree import processes_below
-from benchmarks.time_left import figures as figures_of_time_left
-from benchmarks.time_left import last_result, timed_lines
+from benchmarks.shared.time_left import figures as figures_of_time_left
+from benchmarks.shared.time_left import last_result, timed_lines
 from datasets_io.storage.artefacts import RESULT
 
 LIMIT_SECONDS, READ_SECONDS = 300.0, 10.0

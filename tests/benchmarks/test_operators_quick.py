@@ -2,7 +2,7 @@
 
 from benchmark_lines import figures_of
 
-from benchmarks.operators import main
+from benchmarks.gpu.operators import main
 
 
 def test_quick(capsys):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.time_left import errors, figures, read_lines, seconds_of
+from benchmarks.shared.time_left import errors, figures, read_lines, seconds_of
 
 LINES = [
     (100.0, "ingest chexpert: 10 of 10 images"),

@@ -1,8 +1,8 @@
 """How many operators and exchanges does a step of pretraining cost a GPU's host, and how many bytes are exchanged?
 
-python -m benchmarks.operators [--quick]. Counted, not timed: on torch's `meta` device, with a group of workers in which
-nobody answers, so that no GPU is needed. An operator costs its host some 5 us at least, of which many are launches.
-One JSON line for each figure on stdout, a table on stderr.
+python -m benchmarks.gpu.operators [--quick]. Counted, not timed: on torch's `meta` device, with a group of workers in
+which nobody answers, so that no GPU is needed. An operator costs its host some 5 us at least, of which many are
+launches. One JSON line for each figure on stdout, a table on stderr.
 """
 
 import argparse
@@ -118,7 +118,7 @@ def figures(backbone: str, side: int) -> list[dict]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.operators", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.operators", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small network: checks that it works")
     quick = parser.parse_args(arguments).quick
     report(figures("demo_cnn", 32) if quick else figures("resnet50", 224))

@@ -1,7 +1,7 @@
 """How far from the truth is the time that a running sweep says is left, and how far is one told by counting cells?
 
-python -m benchmarks.time_left [FLAGS of sweep.run]. Runs `python -m sweep.run` in a fresh storage and reads what it
-prints on a pipe, each line with its time; benchmarks.demo does so too, with the demo. The work is taken to last from
+python -m benchmarks.shared.time_left [FLAGS of sweep.run]. Runs `python -m sweep.run` in a fresh storage and reads what
+it prints on a pipe, each line with its time; benchmarks.demo does so too, with the demo. The work is taken to last from
 the line that says what is to do to the last result. An error is |said - true| / true, of each line from a tenth of that
 time on but for the last ten seconds, in which a second is a tenth. Counting cells means: those that are left, at the
 speed of all until then. One JSON line for each figure on stdout, a table on stderr.
@@ -82,7 +82,7 @@ def figures(benchmark: str, lines: Sequence[tuple[float, str]], ended: float) ->
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.time_left", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.shared.time_left", description=__doc__)
     _, flags = parser.parse_known_args(arguments)
     with tempfile.TemporaryDirectory(prefix="radsweep-time-left-") as folder:
         storage = Path(folder) / "storage"
