@@ -13,21 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.shared.common import in_turn, report, row
+from benchmarks.shared.made_up_corpus import made_up_corpus
 from benchmarks.shared.plain_losses import plain_nt_xent, plain_vicreg
 from benchmarks.views import one_core
-from datasets_io.corpus.read import CorpusBatch, CorpusIndex
+from datasets_io.corpus.read import CorpusBatch
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2, Batch
 from trainables.networks.heads import HeadSpec
 from trainables.networks.text import TinyText
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.simclr import SimClrConfig
 from trainables.objectives.vicreg import VicRegConfig
-from trainables.pretraining.task import Corpus, Pretraining
+from trainables.pretraining.task import Pretraining
 from trainables.recipe import BackboneSpec, OptimizerSpec, PretrainRecipe, Resources
 from trainables.training.loop import LoopState, train_step
 from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
@@ -69,16 +69,6 @@ def recipe_of(method: str, size: Size) -> PretrainRecipe:
         num_epochs=1000,
         schedule="constant",
     )
-
-
-def made_up_corpus(count: int, side: int) -> Corpus:
-    """Random images and reports of 5 to 30 words."""
-    rng = np.random.default_rng(0)
-    words = np.array([f"word{i}" for i in range(200)])
-    reports = [" ".join(rng.choice(words, rng.integers(5, 31))) for _ in range(count)]
-    index = CorpusIndex([count], [("made-up", 0)], np.ones(count, bool), side, reports)
-    pixels = rng.integers(0, 256, (count, side, side), dtype=np.uint8)
-    return Corpus(index, lambda plan, start: iter(()), index, pixels)
 
 
 def ours(task: Pretraining, batch: Batch) -> Callable[[], None]:

@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 
 from benchmarks.gpu.bench import Bench, check, figure, largest
-from benchmarks.gpu.made_up import corpus_of, pretraining, pretraining_recipe, raw_batch, small_size, state_copy
+from benchmarks.gpu.made_up import pretraining, pretraining_recipe, raw_batch, small_size, state_copy
+from benchmarks.shared.made_up_corpus import made_up_corpus
 from trainables.pretraining.checkpoint_writer import CheckpointWriter, Sealed, unsealed
 from trainables.pretraining.task import Pretraining
 from trainables.recipe import Resources
@@ -25,7 +26,7 @@ def steps_of(task: Pretraining, state: LoopState, count: int) -> None:
 def resumed(bench: Bench, method: str) -> float:
     """The largest difference of any tensor of a run's state, from the same run that was stopped and went on."""
     backbone, side, batch, text = small_size(bench)
-    corpus, once = corpus_of(4 * batch, side), Resources(deterministic=True)
+    corpus, once = made_up_corpus(4 * batch, side), Resources(deterministic=True)
     recipe = pretraining_recipe(method, backbone, side, batch, text)
 
     def begun() -> Pretraining:
@@ -52,7 +53,7 @@ def waits(bench: Bench) -> Iterator[dict]:
     """Share of the loop's time at the default interval: the copy to the host, which its next step waits for."""
     size = bench.size
     recipe = pretraining_recipe("clip", size.backbone, size.side, size.pretrain_batch, size.text)
-    task = pretraining(recipe, corpus_of(2 * size.pretrain_batch, size.side), bench.device)
+    task = pretraining(recipe, made_up_corpus(2 * size.pretrain_batch, size.side), bench.device)
     state, stored = LoopState(), []
 
     def store(data: memoryview) -> None:

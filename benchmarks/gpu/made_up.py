@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu.bench import Bench
-from datasets_io.corpus.read import CorpusBatch, CorpusIndex
+from datasets_io.corpus.read import CorpusBatch
 from trainables.batch import MULTI_MODAL, SSL_1, SSL_2, Batch
 from trainables.evaluation.dataset import Part
 from trainables.evaluation.supervised import LabelledImages, Supervised, TrainingSettings, new_head
@@ -64,16 +64,6 @@ def fine_tuning(bench: Bench, part: Part, seed: int = 0, *, one_order: bool = Fa
     for module in task.modules.values():
         module.train()
     return task
-
-
-def corpus_of(count: int, side: int) -> Corpus:
-    """Random images and reports of 5 to 30 words; nothing is streamed."""
-    rng = np.random.default_rng(0)
-    words = np.array([f"word{i}" for i in range(200)])
-    reports = [" ".join(rng.choice(words, rng.integers(5, 31))) for _ in range(count)]
-    index = CorpusIndex([count], [("made-up", 0)], np.ones(count, bool), side, reports)
-    pixels = rng.integers(0, 256, (count, side, side), dtype=np.uint8)
-    return Corpus(index, lambda plan, start: iter(()), index, pixels)
 
 
 def pretraining_recipe(method: str, backbone: str, side: int, batch: int, text: TinyText) -> PretrainRecipe:

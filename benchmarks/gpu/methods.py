@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.gpu.bench import Bench, check, relative
-from benchmarks.gpu.made_up import corpus_of, moved, pretraining, pretraining_recipe, raw_batch, small_size
+from benchmarks.gpu.made_up import moved, pretraining, pretraining_recipe, raw_batch, small_size
+from benchmarks.shared.made_up_corpus import made_up_corpus
 from trainables.batch import Batch
 from trainables.pretraining.task import Model, Pretraining
 from trainables.recipe import Resources
@@ -25,7 +26,7 @@ HALF = {"bfloat16": (0.03, 0.95), "float16": (0.03, 0.95)}  # of the loss, relat
 def task_of(method: str, bench: Bench) -> tuple[Pretraining, Batch]:
     """On the CPU, in float32, with the batch that all sides see: views of the device would differ by their rounding."""
     backbone, side, batch, text = small_size(bench)
-    corpus = corpus_of(4 * batch, side)
+    corpus = made_up_corpus(4 * batch, side)
     recipe = pretraining_recipe(method, backbone, side, batch, text)
     task = pretraining(recipe, corpus, CPU, Resources(precision="float32"))
     return task, task.make_batch(raw_batch(corpus, batch), "views", 0, batch)

@@ -5,7 +5,8 @@ import itertools
 from collections.abc import Callable, Iterator
 
 from benchmarks.gpu.bench import Bench, check, figure
-from benchmarks.gpu.made_up import corpus_of, pretraining, pretraining_recipe, raw_batch
+from benchmarks.gpu.made_up import pretraining, pretraining_recipe, raw_batch
+from benchmarks.shared.made_up_corpus import made_up_corpus
 from trainables.batch import Batch
 from trainables.pretraining.task import Pretraining
 from trainables.training.loop import LoopState, LossWatch, train_step
@@ -46,7 +47,7 @@ def alone(task: Pretraining, batch: Batch) -> Callable[[], None]:
 def section(bench: Bench) -> Iterator[dict]:
     """Images a second of whole steps beside forward and backward alone, the views' share, syncs of a step."""
     size = bench.size
-    corpus = corpus_of(4 * size.pretrain_batch, size.side)
+    corpus = made_up_corpus(4 * size.pretrain_batch, size.side)
     for method in METHODS:
         recipe = pretraining_recipe(method, size.backbone, size.side, size.pretrain_batch, size.text)
         task = pretraining(recipe, corpus, bench.device)

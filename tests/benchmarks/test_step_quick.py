@@ -4,7 +4,8 @@ import pytest
 import torch
 from benchmark_lines import figures_of
 
-from benchmarks.step import QUICK, check_first_loss, made_up_corpus, main, recipe_of
+from benchmarks.shared.made_up_corpus import made_up_corpus
+from benchmarks.step import QUICK, check_first_loss, main, recipe_of
 from datasets_io.corpus.read import CorpusBatch
 from trainables.pretraining.task import Pretraining
 from trainables.recipe import Resources

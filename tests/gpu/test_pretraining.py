@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from benchmarks.gpu import checkpoints, methods, views
 from benchmarks.gpu.bench import QUICK, Bench, largest
-from benchmarks.gpu.made_up import corpus_of, pretraining, pretraining_recipe, raw_batch, small_size, state_copy
+from benchmarks.gpu.made_up import pretraining, pretraining_recipe, raw_batch, small_size, state_copy
+from benchmarks.shared.made_up_corpus import made_up_corpus
 from trainables.batch import Batch
 from trainables.networks import normalisation
 from trainables.networks.normalisation import GlobalBatchNorm, convert_to_split
@@ -37,7 +38,7 @@ def bench(card: torch.device) -> Bench:
 
 def task_of(bench: Bench, method: str, **resources) -> Pretraining:
     backbone, side, batch, text = small_size(bench)
-    corpus = corpus_of(4 * batch, side)
+    corpus = made_up_corpus(4 * batch, side)
     return pretraining(
         pretraining_recipe(method, backbone, side, batch, text), corpus, bench.device, Resources(**resources)
     )
@@ -221,7 +222,7 @@ def test_memory_that_runs_out_is_said_with_what_to_do(bench, tmp_path):
     """By a network of 45 MB on a card of which this process gets no more than it has."""
     _, side, batch, text = small_size(bench)
     recipe = pretraining_recipe("simclr", "resnet18", side, batch, text)
-    job, corpus = EncoderJob("simclr", "key", "encoder", recipe, 0), corpus_of(4 * batch, side)
+    job, corpus = EncoderJob("simclr", "key", "encoder", recipe, 0), made_up_corpus(4 * batch, side)
     gc.collect()
     torch.cuda.empty_cache()
     limit_memory(bench.device, 0.0)
