@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -38,13 +39,14 @@ hostname {name}
 mkdir -p /run/sshd
 exec {command}
 """
+TOOLS, PACKAGES = ("ip", "sshd", "ssh", "rsync", "unshare"), "iproute2 openssh-server rsync util-linux"
 
 
-def why_not() -> str | None:
-    """Why there can be no hosts here; None where there can."""
-    for tool in ("ip", "sshd", "ssh", "rsync", "unshare"):
+def why_not(tools: Sequence[str] = TOOLS, packages: str = PACKAGES) -> str | None:
+    """Why there can be no hosts here; None where there can. packages: of Debian, which have the tools."""
+    for tool in tools:
         if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-            return f"needs {tool}: apt-get install iproute2 openssh-server rsync util-linux"
+            return f"needs {tool}: apt-get install {packages}"
     if os.geteuid() != 0:
         return "needs root, to make network namespaces"
     space, inside = f"{PREFIX}-probe", "mount --make-rprivate / && mount -t tmpfs tmpfs /srv && hostname probe"
@@ -70,9 +72,13 @@ def _ip(*arguments: str) -> None:
 
 
 class Hosts:
-    """From `with` to its end. `on(host, command)` runs a command there."""
+    """From `with` to its end. `on(host, command)` runs a command there.
+
+    hosts: name -> last number of its address; gateway: whose address is that of the way out, which leads nowhere.
+    """
 
     project = ROOT
+    hosts, gateway = HOSTS, "client"
 
     def __init__(self, folder: Path):
         self.folder, self.shared = folder, folder / "shared"
@@ -81,24 +87,19 @@ class Hosts:
     def __enter__(self) -> "Hosts":
         self._clean()
         self.shared.mkdir(parents=True)
-        keys = self.shared / "keys"
-        keys.mkdir(mode=0o700)
-        for name in ("host", "user"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name)], check=True)
-        shutil.copy(keys / "user.pub", keys / "authorized")
+        self._prepare()
         users = Path("/etc/passwd").read_text().splitlines()
         users = [line for line in users if not line.startswith("root:")]
         (self.shared / "passwd").write_text("\n".join([f"root:x:0:0:root:{HOME}:/bin/bash", *users]) + "\n")
         # This machine's name server is out of reach for a host: each question would wait ten seconds for it.
-        names = [f"{self.address(name)} {name}" for name in HOSTS]
+        names = [f"{self.address(name)} {name}" for name in self.hosts]
         (self.shared / "hosts").write_text("\n".join(["127.0.0.1 localhost", *names]) + "\n")
         (self.shared / "resolv.conf").write_text("")
         try:
             self._make_network()
-            for name in HOSTS:
+            for name in self.hosts:
                 self._start(name)
-            for name in ("head", "worker1", "worker2"):
-                self._wait_for_ssh(name)
+            self._wait_until_up()
         except BaseException:
             self.__exit__()
             raise
@@ -110,23 +111,35 @@ class Hosts:
             process.wait()
         self._clean()
 
-    @staticmethod
-    def address(name: str) -> str:
-        return f"{SUBNET}.{HOSTS[name]}"
+    def _prepare(self) -> None:
+        """Write into the shared folder what the hosts need to start."""
+        keys = self.shared / "keys"
+        keys.mkdir(mode=0o700)
+        for name in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name)], check=True)
+        shutil.copy(keys / "user.pub", keys / "authorized")
+
+    def _wait_until_up(self) -> None:
+        for name in ("head", "worker1", "worker2"):
+            self._wait_for_ssh(name)
+
+    @classmethod
+    def address(cls, name: str) -> str:
+        return f"{SUBNET}.{cls.hosts[name]}"
 
     def _clean(self) -> None:
         listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
-        for name in HOSTS:
+        for name in self.hosts:
             if f"{PREFIX}-{name}" in listed:
                 _ip("netns", "del", f"{PREFIX}-{name}")
         # A deleted namespace removes its end of the link only some time later.
-        for link in (BRIDGE, *(f"rsv{number}" for number in HOSTS.values())):
+        for link in (BRIDGE, *(f"rsv{number}" for number in self.hosts.values())):
             subprocess.run(["ip", "link", "del", link], capture_output=True)
 
     def _make_network(self) -> None:
         _ip("link", "add", BRIDGE, "type", "bridge")
         _ip("link", "set", BRIDGE, "up")
-        for name, number in HOSTS.items():
+        for name, number in self.hosts.items():
             space, outer = f"{PREFIX}-{name}", f"rsv{number}"
             _ip("netns", "add", space)
             _ip("link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", space)
@@ -134,29 +147,22 @@ class Hosts:
             _ip("-n", space, "addr", "add", f"{self.address(name)}/24", "dev", "eth0")
             _ip("-n", space, "link", "set", "eth0", "up")
             _ip("-n", space, "link", "set", "lo", "up")
-            _ip("-n", space, "route", "add", "default", "via", self.address("client"))
+            _ip("-n", space, "route", "add", "default", "via", self.address(self.gateway))
 
     def cut(self, name: str) -> None:
         """Take a host's network link down; the host itself goes on."""
-        _ip("link", "set", f"rsv{HOSTS[name]}", "down")
+        _ip("link", "set", f"rsv{self.hosts[name]}", "down")
 
     def heal(self, name: str) -> None:
-        _ip("link", "set", f"rsv{HOSTS[name]}", "up")
+        _ip("link", "set", f"rsv{self.hosts[name]}", "up")
 
     def _start(self, name: str) -> None:
         home = self.folder / "homes" / name
         home.mkdir(parents=True)
         (home / ".bashrc").write_text("")
         (home / "radsweep-env").symlink_to(Path(sys.executable).parents[1])
-        keys = f"{SHARED}/keys"
-        sshd = (
-            f"/usr/sbin/sshd -D -e -f /dev/null -h {keys}/host -o ListenAddress={self.address(name)} "
-            f"-o AuthorizedKeysFile={keys}/authorized -o StrictModes=no -o PidFile=none -o UsePAM=no "
-            "-o PasswordAuthentication=no -o MaxStartups=100 -o MaxSessions=100"
-        )
-        command = "sleep 1000000" if name == "client" else sshd
         script = HOST.format(
-            shared=self.shared, SHARED=SHARED, HOME=HOME, home=home, name=name, command=command, root=ROOT
+            shared=self.shared, SHARED=SHARED, HOME=HOME, home=home, name=name, command=self._command(name), root=ROOT
         )
         with open(self.folder / f"{name}.log", "w") as log:
             self.processes[name] = subprocess.Popen(
@@ -165,6 +171,16 @@ class Hosts:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
+
+    def _command(self, name: str) -> str:
+        """The first process of a host."""
+        keys = f"{SHARED}/keys"
+        sshd = (
+            f"/usr/sbin/sshd -D -e -f /dev/null -h {keys}/host -o ListenAddress={self.address(name)} "
+            f"-o AuthorizedKeysFile={keys}/authorized -o StrictModes=no -o PidFile=none -o UsePAM=no "
+            "-o PasswordAuthentication=no -o MaxStartups=100 -o MaxSessions=100"
+        )
+        return "sleep 1000000" if name == "client" else sshd
 
     def _first_process(self, name: str) -> int:
         """The host's own first process, by which others enter it."""
