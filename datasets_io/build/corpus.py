@@ -6,7 +6,6 @@ decoding processes beside it; larger ones on Ray where it is running, or in the 
 """
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -43,7 +42,8 @@ from datasets_io.build.side_tables import (
 )
 from datasets_io.build.spec import BuildSpec, identity_of, options_of, order_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
-from datasets_io.local_ray import ensure_token, obstacle, unanswered
+from datasets_io.granted import cores
+from datasets_io.local_ray import ensure_token, granted_to_ray, named_cluster, obstacle, overlooked, unanswered
 from datasets_io.pixels.grey import PixelSpec
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources.registry import get_source
@@ -216,7 +216,7 @@ def _make_shards(job: ShardJob, tasks: list[ShardTask], raw_bytes: int, how: _Ho
 def _run_here(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
     """Shard after shard in this process, whose images several processes decode at once."""
     images = sum(len(task.records) for task in tasks)
-    workers = min(len(os.sched_getaffinity(0)), MAX_LOCAL_DECODERS, 1 + images // IMAGES_PER_DECODER)
+    workers = min(cores(), MAX_LOCAL_DECODERS, 1 + images // IMAGES_PER_DECODER)
     with Decoders(job.pixels, workers) as decoders:
         for task in tasks:
             yield make_shard(job, task, decoders, advance)
@@ -231,19 +231,21 @@ def _ray_ready(start: bool) -> bool:
     if loaded is not None and loaded.is_initialized():
         return True
     if start:
-        if (named := os.environ.get("RAY_ADDRESS")) and (why_not := unanswered(named)) is not None:
+        if (named := named_cluster()) is not None and (why_not := unanswered(named)) is not None:
             raise ValueError(why_not)
+        if (others := overlooked()) is not None and others.refuse:
+            raise ValueError(others.sentence)
         import ray  # it takes a second to import, which a small archive need not pay
 
         # "local" is a Ray of this command's own; None joins the one that RAY_ADDRESS names.
-        address = None if named else "local"
+        address, told = (None, {}) if named else ("local", granted_to_ray())
         if address:
             if obstacle() is not None:
                 return False  # several processes of this one's own make the same corpus
             ensure_token()
         on_sigterm = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **told)
         except SystemExit as error:  # by Ray's handler of SIGTERM, which would end the command without its sentence
             raise KeyboardInterrupt from error
         finally:

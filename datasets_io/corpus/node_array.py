@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets_io.granted import cores
+
 CHUNK = 16 << 20  # bytes of the file under one digest
 RESERVE = 0.02  # share of the cache's disk that is left to others,
 MOST_RESERVED = 10 << 30  # and its bytes at most: of 10 TB a share would be more than any corpus
@@ -23,7 +25,6 @@ SETTLED_SECONDS = 0.1  # a file system's clock ticks in up to 10 ms: a later cha
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EEXIST}
 UNLOCKABLE = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP}  # a network's file system that is mounted without locks
-CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class CacheFull(OSError):
@@ -48,28 +49,6 @@ def local_cache() -> Path:
         text = f"the node's cache {folder} cannot be made ({error.strerror}): set RADSWEEP_CACHE to another folder"
         raise CacheFull(text) from error
     return folder
-
-
-def memory_of_node() -> int:
-    """Bytes of memory that this process and its neighbours may have: the node's, its container's or its job's."""
-    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_cgroup_limits()])
-
-
-def _cgroup_limits() -> Iterator[int]:
-    """Bytes that this process's control group, and each above it, may have; both versions of the kernel's interface."""
-    try:
-        lines = OWN_CGROUPS.read_text().splitlines()
-    except OSError:  # no Linux
-        return
-    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top, name = (CGROUPS / "memory", "memory.limit_in_bytes") if controllers else (CGROUPS, "memory.max")
-        # In a container the path may be the host's, of which only the container's own part is here: at the top.
-        group = top / path.strip("/")
-        for place in (group, *group.parents[: len(group.parts) - len(top.parts)]):
-            with suppress(OSError, ValueError):  # no such group, or "max"
-                yield int((place / name).read_text())
 
 
 def open_array(
@@ -262,5 +241,5 @@ def _sha256(target: Path, size: int) -> list[str]:
                 left -= len(data)
         return digest.hexdigest()
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(of_chunk, range(0, size, CHUNK)))

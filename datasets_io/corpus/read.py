@@ -1,7 +1,6 @@
 """Parquet shards -> what training reads: a node-local array of a split, or a stream of batches."""
 
 import hashlib
-import os
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard
-from datasets_io.corpus.node_array import CacheFull, local_cache, memory_of_node, open_array
+from datasets_io.corpus.node_array import CacheFull, local_cache, open_array
 from datasets_io.corpus.order import window_groups, windows, worker_rows
 from datasets_io.corpus.shard_file import open_shard
+from datasets_io.granted import cores, memory_of_node
 from datasets_io.schema import label_column, shard_schema, stored_shape
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import ReadFiles
@@ -226,7 +226,7 @@ def _fitted(shard: pq.ParquetFile, manifest: Manifest, fit: Fitting) -> np.ndarr
     found = np.empty((shard.metadata.num_rows, fit.size, fit.size), fit.dtype)
     done = 0
     # Libraries that resize let other threads run meanwhile.
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for group in range(shard.num_row_groups):
             for picture in pool.map(fit, pictures_of(shard.read_row_group(group, columns=columns), manifest)):
                 found[done] = picture

@@ -5,6 +5,7 @@ import socket
 import stat
 from pathlib import Path
 
+from datasets_io.local_ray import named_cluster, overlooked
 from sweep.doctor.check import FAIL, OK, WARN, Check
 
 DASHBOARD_PORT, HEAD_PORT = 8265, 6379
@@ -94,5 +95,9 @@ def check_head(address: str | None) -> list[Check]:
 
 def access_checks(on_cluster: bool) -> list[Check]:
     """Token, dashboard and head. on_cluster: a cluster file was given."""
-    address = os.environ.get("RAY_ADDRESS")
-    return [check_token(on_cluster or bool(address)), check_dashboard_port(), *check_head(address)]
+    address = named_cluster()
+    checks = [check_token(on_cluster or address is not None), check_dashboard_port(), *check_head(address)]
+    if (others := overlooked()) is not None:
+        mend = "export RAY_ADDRESS=HOST:PORT of the job's cluster, or RAY_ADDRESS=local"
+        checks.append(Check("cluster", FAIL if others.refuse else WARN, others.sentence, mend))
+    return checks

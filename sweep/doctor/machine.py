@@ -1,6 +1,5 @@
 """Is this machine able to run a study: versions, known holes in them, devices, shared memory, open files."""
 
-import os
 import platform
 import resource
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 from packaging.requirements import Requirement
 
+from datasets_io.granted import core_grant, gpus, memory_grant
 from sweep.doctor.advisories import check_advisories
 from sweep.doctor.check import FAIL, OK, WARN, Check, gigabytes
 from trainables.training.devices import runs_on
@@ -61,13 +61,25 @@ def check_packages(wanted: Iterable[str]) -> list[Check]:
     return [Check("packages", OK, f"{len(good)} in range ({', '.join(main)})"), *bad]
 
 
+def check_cores() -> Check:
+    """How many of the machine's cores and how much of its memory are granted to this process, and by what."""
+    parts = []
+    for grant, amount, what in ((core_grant(), str, "CPU cores"), (memory_grant(), gigabytes, "of memory")):
+        of_all = f" of {amount(grant.there)}" if grant.by else ""
+        limit = f" (by {grant.by})" if grant.by else ""
+        parts.append(f"{amount(grant.granted)}{of_all} {what}{limit}")
+    if (count := gpus()) is not None:
+        parts.append(f"{count} GPUs by CUDA_VISIBLE_DEVICES or SLURM")
+    return Check("granted", OK, ", ".join(parts))
+
+
 def check_devices() -> list[Check]:
     """Each GPU that torch sees. A failure: one that it has no code for, and a driver where it sees none."""
     if torch.cuda.is_available():
         return [_check_gpu(number) for number in range(torch.cuda.device_count())]
     driver = _driver_version()
     if driver is None:
-        return [Check("device", OK, f"no GPU, {os.cpu_count()} CPU cores: enough for the demo")]
+        return [Check("device", OK, "no GPU: enough for the demo")]
     built = torch.version.cuda or "no CUDA"
     text = f"NVIDIA driver {driver} is there, but torch {torch.__version__} (built for {built}) sees no GPU"
     return [Check("device", FAIL, text, OTHER_BUILD.format("a CUDA no newer than `nvidia-smi` shows"))]
@@ -125,6 +137,7 @@ def machine_checks() -> list[Check]:
         check_python(),
         *check_packages(requirements()),
         *check_advisories(),
+        check_cores(),
         *check_devices(),
         check_shared_memory(),
         check_open_files(),

@@ -3,16 +3,27 @@
 import logging
 import os
 import signal
+import time
 
 import ray
 
 from datasets_io.interrupts import INTERRUPTS
-from datasets_io.local_ray import OTHER_ADDRESS, ensure_home, ensure_token, obstacle, unanswered
+from datasets_io.local_ray import (
+    OTHER_ADDRESS,
+    ensure_home,
+    ensure_token,
+    granted_to_ray,
+    named_cluster,
+    obstacle,
+    overlooked,
+    unanswered,
+)
 from datasets_io.ray_private import autoscaler_limits
 from sweep.cli.exit_codes import ClusterLost
 from sweep.engine.schedule import ClusterResources
 
 ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"  # the text of Ray's exception, which has no class
+NODES, NODES_SECONDS = "RADSWEEP_NODES", 120.0  # of the environment: how many nodes the joined cluster will have
 UNLIMITED = 1e9  # where nothing limits a resource Ray names sys.maxsize, and no cluster has a billion of anything
 
 
@@ -68,7 +79,7 @@ def _init_with_retries(log_to_driver: bool) -> None:
 
 
 def _init(log_to_driver: bool) -> None:
-    address = os.environ.get("RAY_ADDRESS")
+    address = named_cluster()
     if address:
         if (why_not := unanswered(address)) is not None:
             raise ClusterLost(why_not)
@@ -76,7 +87,10 @@ def _init(log_to_driver: bool) -> None:
             ray.init(address=address, log_to_driver=log_to_driver, logging_level=logging.ERROR)
         except ConnectionError as error:
             raise ClusterLost(f"RAY_ADDRESS is {address}, and Ray finds none ({error}): {OTHER_ADDRESS}") from error
+        _wait_for_nodes(int(os.environ.get(NODES, "1")))
         return
+    if (others := overlooked()) is not None and others.refuse:
+        raise ClusterLost(others.sentence)
     if (why_not := obstacle()) is not None:
         raise ClusterLost(f"Ray cannot start: {why_not}")
     ensure_token()
@@ -91,7 +105,19 @@ def _init(log_to_driver: bool) -> None:
         logging_level=logging.ERROR,
         include_dashboard=True,
         dashboard_host="127.0.0.1",
+        **granted_to_ray(),
     )
+
+
+def _wait_for_nodes(wanted: int) -> None:
+    """Until the nodes of a job that start together are there: how work is cut is decided once, by what the first have.
+
+    After NODES_SECONDS with those that are there: one that is late still takes work.
+    """
+    deadline = time.monotonic() + NODES_SECONDS
+    while time.monotonic() < deadline and sum(node["Alive"] for node in ray.nodes()) < wanted:
+        INTERRUPTS.raise_if_received()
+        time.sleep(0.5)
 
 
 def stop_ray() -> None:

@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 from contextlib import suppress
-from pathlib import Path
+
+from datasets_io.granted import memory_of_node
 
 
 def memory_of_device() -> tuple[str, int]:
     """`its GPU` and the bytes of the largest, or `this machine` and what its processes may use."""
-    return found if (found := _of_gpus()) is not None else ("this machine", _of_host())
+    return found if (found := _of_gpus()) is not None else ("this machine", memory_of_node())
 
 
 def _of_gpus() -> tuple[str, int] | None:
@@ -30,12 +31,3 @@ def memory_of_cards() -> list[int]:
         if done.returncode == 0:
             return [int(line) * 2**20 for line in done.stdout.split()]
     return []
-
-
-def _of_host() -> int:
-    """Bytes of memory, or of the control group's limit where that is less."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):  # the first says `max` where there is no limit
-            total = min(total, int(Path(name).read_text()))
-    return total

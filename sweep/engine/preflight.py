@@ -1,9 +1,9 @@
 """Do the networks of a plan fit its study? Tried before any work, and each once: verdicts are kept in the storage."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from datasets_io.local_ray import named_cluster
 from datasets_io.storage.files import Files
 from sweep.cli.display import Display
 from sweep.engine.machine_memory import memory_of_device
@@ -122,7 +122,7 @@ def _verdicts(
 def _too_large(memory: Mapping[str, Verdict]) -> list[str]:
     """A sentence for each row whose training step may not fit on this machine, where the work is done on it."""
     large = {row: v for row, v in memory.items() if (v.step_bytes or 0) > GIB}
-    if not large or "RAY_ADDRESS" in os.environ:
+    if not large or named_cluster() is not None:
         return []
     device, has = memory_of_device()
     return [

@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
+from datasets_io.granted import cores
 from datasets_io.interrupts import end_with_parent
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES
 from trainables.preflight.check import run_check
@@ -70,9 +71,9 @@ def _server(checks: Sequence[PreflightCheck], limit_seconds: float) -> Iterator[
     # A fork of this process, which has threads, may wait for ever: a new interpreter, which forks before it has any.
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    cores = len(os.sched_getaffinity(0))
-    at_once = max(1, min(cores, MOST_AT_ONCE, len(checks)))
-    process = context.Process(target=_serve, args=(tuple(checks), there, at_once, cores // at_once, limit_seconds))
+    granted = cores()
+    at_once = max(1, min(granted, MOST_AT_ONCE, len(checks)))
+    process = context.Process(target=_serve, args=(tuple(checks), there, at_once, granted // at_once, limit_seconds))
     # Blocked in it too, as it inherits the mask: of Ctrl-C the command hears, and ends this process.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

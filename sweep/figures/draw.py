@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from datasets_io.fingerprint import canonical_json
+from datasets_io.granted import cores
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.parts.nih_boxes import Box, read_boxes
 from sweep.figures import (
@@ -79,7 +80,7 @@ def drawing_in_background(
     figures = _figures(view)
     left = [place for place, f in enumerate(figures) if f.name not in kept and f.name not in OF_PREDICTIONS]
     if processes is None:
-        processes = len(os.sched_getaffinity(0)) if len(view.results) >= PROCESSES_PAY else 1
+        processes = cores() if len(view.results) >= PROCESSES_PAY else 1
     if processes == 1 or not left:
         yield partial(draw_here, kept=kept)
         return

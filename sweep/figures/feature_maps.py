@@ -1,6 +1,5 @@
 """Do features tell from which data set an image comes: t-SNE maps and numbers, as the paper's Figures 2 and 5."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from matplotlib.lines import Line2D
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # the package has no types
 from torch import nn
 
+from datasets_io.granted import cores
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.models import cell_network, first_encoder
 from sweep.figures.separation import Separation, separation, tsne
@@ -136,7 +136,7 @@ def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[t
 
 def _in_threads(compute: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Results in the items' order. Interrupted, it waits for those that are being computed, not for all."""
-    threads = len(os.sched_getaffinity(0))
+    threads = cores()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
             return list(pool.map(compute, items))

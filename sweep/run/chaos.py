@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datasets_io.granted import machine_cores
 from datasets_io.ray_private import agent_titles
 from datasets_io.storage.artefacts import RESULT
 from datasets_io.storage.files import TEMPORARY, Files
@@ -234,7 +235,7 @@ class FaultInjector:
         """On a machine that is busy with other things all takes longer, by about as much as it is overcommitted."""
         self.log.stops.append(seconds)
         self.say(f"stopped after {seconds:.1f} s")
-        allowed = STOPS_WITHIN_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        allowed = STOPS_WITHIN_SECONDS * max(1.0, os.getloadavg()[0] / machine_cores())
         if seconds > allowed:
             self.log.problems.append(f"{fault}: a stop took {seconds:.1f} s, more than {allowed:.0f}")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.markup import escape
 
+from datasets_io.local_ray import overlooked
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, EXIT_SOME_UNFIT
 from sweep.cli.logging import silence_libraries
 from sweep.run.request import Request
@@ -67,6 +68,8 @@ def run_study(request: Request) -> int:
         check_names(checked.store.files)
         display.say(f"[bold]radsweep[/bold] study [bold]{checked.study.name}[/bold]: {escape(checked.study.title)}")
         display.say(f"storage: {escape(checked.store.shown)}")
+        if (others := overlooked()) is not None:
+            display.say(f"note: {escape(others.sentence)}")
         return _build_and_run(request, checked, sinks, display, _try_encoders(request, checked, display))
 
 
@@ -95,6 +98,8 @@ def check_input(request: Request) -> CheckedInput:
     from sweep.studies.plan import make_plan, parse_only
     from sweep.studies.presets import load_study
 
+    if not request.dry_run and (others := overlooked()) is not None and others.refuse:
+        raise ValueError(others.sentence)
     study = load_study(request.study)
     only = parse_only(request.only)
     make_plan(study, fingerprints_of(study, {}), only)  # refuses what does not fit together

@@ -6,12 +6,12 @@ far other seeds would move a number, the second how far other patients would; ne
 two rows differ is asked of both together (combined_test.py).
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from datasets_io.granted import cores
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.threads import reading_threads
 from sweep.statistics.cell_metrics import MetricReader, TestSet, make_test_set, read_metadata
@@ -142,7 +142,7 @@ def analyse(
     unread = False
     sizes: list[GroupSizeRow] = []
     found = Analysis(study.name, what_varies(layout) if results else "no cell was asked for", comparisons.reference)
-    with reading_threads(threads or 4 * (os.cpu_count() or 1)) as pool:
+    with reading_threads(threads or 4 * cores()) as pool:
         reader = MetricReader(store, {cell.key: cell for cell in plan.cells}, pool) if store is not None else None
         for dataset in (d for d in study.datasets if any(d.instance == name for name, _ in layout.datasets)):
             # One test set for all columns: methods are compared on the same patients.

@@ -3,6 +3,8 @@
 import os
 import re
 import time
+from collections.abc import Callable
+from typing import ClassVar
 
 from hosts import ROOT, SHARED, Hosts, why_not
 
@@ -72,7 +74,7 @@ def why_no_slurm() -> str | None:
 class SlurmHosts(Hosts):
     """From `with` to its end. Users' folder is the project's: `submit` gives a job from there."""
 
-    hosts = {"n1": 2, "n2": 3, "n3": 4}
+    hosts: ClassVar = {"n1": 2, "n2": 3, "n3": 4}
     gateway = CONTROLLER
 
     def _prepare(self) -> None:
@@ -97,7 +99,7 @@ class SlurmHosts(Hosts):
     def submit(self, words: str, **environment: str) -> int:
         """The number of a new job; words: of sbatch, from the project's folder, with this environment besides."""
         given = "".join(f"export {name}={value}; " for name, value in environment.items())
-        # What the file that is submitted has to set by itself is not here already; PYTHONPATH stands for an installation.
+        # What the submitted file has to set itself is not set already; PYTHONPATH stands for an installation.
         done = self.on(CONTROLLER, f"unset RAY_AUTH_MODE; export PYTHONPATH={ROOT}; {given} sbatch --parsable {words}")
         assert done.returncode == 0, done.stderr
         return int(done.stdout)
@@ -117,7 +119,7 @@ class SlurmHosts(Hosts):
         self.wait_until(lambda: not {"PENDING", "RUNNING", "COMPLETING"} & set(self.state(job).split()), seconds)
         return self.state(job)
 
-    def wait_until(self, met, seconds: float = LONGEST_WAIT) -> float:
+    def wait_until(self, met: Callable[[], bool], seconds: float = LONGEST_WAIT) -> float:
         """Seconds until it was met. Raises TimeoutError."""
         started = time.monotonic()
         while not met():

@@ -1,12 +1,13 @@
 """How good are scores: AUROC for each finding and its mean where it is defined, AUPRC, calibration."""
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+
+from datasets_io.granted import cores
 
 THREADS_PAY = 100_000  # scores; below them, sorting takes less than two threads take to start
 
@@ -57,7 +58,7 @@ def auroc_per_finding(
     columns = [np.ascontiguousarray(a.T) for a in (scores, positive, negative)]
     if scores.size < THREADS_PAY:
         return tuple(map(_one, names, *columns))
-    with ThreadPoolExecutor(min(len(names), len(os.sched_getaffinity(0)))) as pool:  # numpy sorts without the GIL
+    with ThreadPoolExecutor(min(len(names), cores())) as pool:  # numpy sorts without the GIL
         return tuple(pool.map(_one, names, *columns))
 
 

@@ -13,9 +13,10 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.torch import TorchTrainer, get_device
 
-from datasets_io.corpus.node_array import CacheFull, memory_of_node
+from datasets_io.corpus.node_array import CacheFull
 from datasets_io.corpus.read import CorpusBatch, StreamPlan, corpus_index, open_split, read_manifest, resident_batches
 from datasets_io.corpus.stream import Sharing, streamed_batches
+from datasets_io.granted import memory_of_node
 from datasets_io.storage.artefacts import FAILED, CorruptArtefact, is_done, quarantine
 from datasets_io.storage.files import Files, below
 from trainables.events import Progress

@@ -286,32 +286,6 @@ def test_a_node_without_a_cache_folder_is_a_sentence(monkeypatch, tmp_path):
         node_array.local_cache()
 
 
-@pytest.mark.parametrize(
-    ("groups", "limits", "wanted"),
-    [
-        ("0::/job/step\n", {"memory.max": "max", "job/memory.max": "3000", "job/step/memory.max": "max"}, 3000),
-        ("0::/job/step\n", {"memory.max": "5000", "job/memory.max": "9000"}, 5000),
-        ("0::/of/the/host\n", {"memory.max": "4000"}, 4000),
-        ("4:cpu,memory:/job\n0::/\n", {"memory/job/memory.limit_in_bytes": "2000"}, 2000),
-        ("4:memory:/of/the/host\n", {"memory/memory.limit_in_bytes": "1000"}, 1000),
-        ("4:memory:/\n0::/\n", {"memory/memory.limit_in_bytes": str(2**63 - 4096)}, None),
-        ("odd\n", {}, None),
-        (None, {"memory.max": "4000"}, None),
-    ],
-)
-def test_the_memory_is_that_of_the_container_or_the_job(monkeypatch, tmp_path, groups, limits, wanted):
-    """Both versions of the kernel's control groups, and what a container sees of them."""
-    for name, limit in limits.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(limit + "\n")
-    if groups is not None:
-        (tmp_path / "own").write_text(groups)
-    monkeypatch.setattr(node_array, "CGROUPS", tmp_path)
-    monkeypatch.setattr(node_array, "OWN_CGROUPS", tmp_path / "own")
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert node_array.memory_of_node() == (physical if wanted is None else wanted)
-
-
 def test_a_small_split_is_held_in_memory_where_the_cache_is_full(make_csv_archive, tmp_path, monkeypatch):
     monkeypatch.setenv("RADSWEEP_CACHE", str(tmp_path / "cache"))
     spec = BuildSpec("csv_images", image_size=16)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from small_pretraining import recipe_of
 
+from datasets_io import granted
 from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.corpus import node_array, read
 from datasets_io.corpus.read import StreamPlan
@@ -71,4 +72,4 @@ def test_no_array_of_what_is_larger_than_the_limit(job, cache, monkeypatch, limi
 
 
 def test_the_memory_of_a_node_is_what_it_has():
-    assert 1 << 28 < node_array.memory_of_node() < 1 << 50
+    assert 1 << 28 < granted.memory_of_node() < 1 << 50
