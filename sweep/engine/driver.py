@@ -12,6 +12,7 @@ from datasets_io.interrupts import INTERRUPTS, SIGNALS
 from datasets_io.storage.artefacts import QUARANTINE, bring_back_whole
 from datasets_io.storage.stored_sizes import StoredSizes
 from sweep.cli.display import Display, TableRows
+from sweep.engine.portion import portion
 from sweep.monitoring.bars import RunBars
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.sinks import SinkOptions, Sinks
@@ -41,7 +42,8 @@ class Work:
     """A plan and where it is run. data_folders, manifests: of each build. tables: what the display shows meanwhile.
 
     aside: what brings back the results of cells whose computation again was cut off, by this driver's lease; key of a
-    cell that another driver computes again -> that driver.
+    cell that another driver computes again -> that driver. drivers: how many share the storage, this one too; with more
+    than one each claims a portion after the other.
     """
 
     plan: Plan
@@ -54,6 +56,7 @@ class Work:
     tables: Callable[[], tuple[TableRows, ...]]
     sinks: SinkOptions
     aside: Callable[[Lease], dict[str, Holder]] = lambda lease: {}
+    drivers: int = 1
 
     def left(self) -> Left:
         """What is neither done nor failed. Damaged results go to quarantine first.
@@ -107,9 +110,11 @@ def _pass_by_pass(work: Work, lease: Lease, look: "_Look") -> None:
 
     with _cluster() as start:
         before: set[str] = set()
-        for number in range(MOST_PASSES):
-            mine, done = _claim(work, lease, look if number == 0 else _look(work, lease))
+        tried: set[str] = set()
+        for number in range(MOST_PASSES * work.drivers):
+            mine, done = _claim(work, lease, look if number == 0 else _look(work, lease), tried)
             keys = _keys(mine)
+            tried |= keys
             if mine.nothing or keys == before:  # a pass that changed nothing would not the next time either
                 break
             start()
@@ -137,19 +142,29 @@ def _keys(left: Pending) -> set[str]:
     return {item.key for item in items}
 
 
-def _claim(work: Work, lease: Lease, look: _Look) -> tuple[Pending, set[str]]:
-    """What is left and now this driver's, and what is done. Waits while all that is left is computed by others."""
+def _claim(work: Work, lease: Lease, look: _Look, tried: set[str]) -> tuple[Pending, set[str]]:
+    """What is left and now this driver's, and what is done. Waits while all that is left is computed by others.
+
+    tried: what this driver has claimed before; of several drivers one begins it again after all else.
+    """
     named: set[Holder] = set()
     while True:
         INTERRUPTS.raise_if_received()
         left = look.left.pending
         wanted = _keys(left)
-        claimed, held = lease.claim(wanted - look.aside.keys())
+        claimed, held, raced = _claim_free(work, lease, left, wanted - look.aside.keys(), tried)
         held |= {key: holder for key, holder in look.aside.items() if key in wanted}
         mine = _possible(left, claimed, starts_from(work.plan.cells))
         lease.keep(_keys(mine))  # what this driver cannot begin before others end is left to them, or to anyone
-        if not mine.nothing or not held:
+        if work.drivers > 1 and not mine.nothing:
+            look = _look(work, lease)  # what another driver has just finished and released looked free
+            mine = _possible(look.left.pending, _keys(mine), starts_from(work.plan.cells))
+            raced = mine.nothing
+        if not mine.nothing or not (held or raced):
             return mine, look.left.done
+        if raced:  # another driver was faster: there is more
+            look = _look(work, lease)
+            continue
         for holder in set(held.values()) - named:
             count = sum(other == holder for other in held.values())
             work.display.say(
@@ -159,6 +174,24 @@ def _claim(work: Work, lease: Lease, look: _Look) -> tuple[Pending, set[str]]:
         named |= set(held.values())
         time.sleep(WAIT_SECONDS)
         look = _look(work, lease)  # also for what was laid aside: one of the others may have been killed
+
+
+def _claim_free(
+    work: Work, lease: Lease, left: Pending, wanted: set[str], tried: set[str]
+) -> tuple[set[str], dict[str, Holder], bool]:
+    """What is now this driver's, what others compute, and whether another driver was faster with all that was free.
+
+    All that is free is claimed, or where several drivers share the work this one's portion of it.
+    """
+    if work.drivers == 1:
+        claimed, held = lease.claim(wanted)
+        return claimed, held, False
+    taken = lease.held(wanted)
+    free = wanted - taken.keys()
+    starts = starts_from(work.plan.cells)
+    part = portion(left, free - tried, work.drivers, starts, work.counts) or _keys(_possible(left, free, starts))
+    claimed, held = lease.claim(part)
+    return claimed, taken | held, bool(part) and not claimed
 
 
 def _possible(left: Pending, claimed: set[str], starts: dict[str, Cell]) -> Pending:

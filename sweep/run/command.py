@@ -91,6 +91,7 @@ def run_chaos(request: Request) -> int:
 def check_input(request: Request) -> CheckedInput:
     """What a request means. Writes nothing; raises ValueError for what is wrong with it."""
     from sweep.engine.ingest import check_data
+    from sweep.engine.portion import number_of_drivers
     from sweep.store.shards import parse_raw, plan_data
     from sweep.store.snapshot import fingerprints_of
     from sweep.store.store import Store
@@ -98,6 +99,7 @@ def check_input(request: Request) -> CheckedInput:
     from sweep.studies.plan import make_plan, parse_only
     from sweep.studies.presets import load_study
 
+    number_of_drivers()  # refuses what is no number
     if not request.dry_run and (others := overlooked()) is not None and others.refuse:
         raise ValueError(others.sentence)
     study = load_study(request.study)
@@ -154,6 +156,7 @@ def _build_and_run(
 ) -> int:
     from sweep.engine.driver import Work
     from sweep.engine.ingest import build_data
+    from sweep.engine.portion import number_of_drivers
     from sweep.report.live import live_tables
     from sweep.store.lease import Lease
     from sweep.store.results import ResultReader
@@ -188,6 +191,7 @@ def _build_and_run(
         lambda: live_tables(study, plan, reader.collect()),
         sinks,
         partial(_restore, store, display),
+        number_of_drivers(),
     )
     return _run_plan(request, study, work, found)
 

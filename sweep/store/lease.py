@@ -124,6 +124,11 @@ class Lease:
         """Hold only these from now on, of what this driver holds; with none of them the lease stays, empty."""
         self._write(HOLDING, set(items), self.me.ticket)
 
+    def held(self, wanted: Iterable[str]) -> dict[str, Holder]:
+        """Those of the wanted items that others compute or claim just now, with their drivers; nothing is claimed."""
+        wanted = set(wanted)
+        return {key: holder for holder, items in self._others() for key in items & wanted}
+
     def living(self) -> list[Holder]:
         """The other drivers that run and hold or claim something."""
         return [holder for holder, items in self._others() if items]

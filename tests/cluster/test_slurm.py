@@ -1,0 +1,162 @@
+"""docs/clusters/*.sbatch, submitted to a SLURM of three nodes: the same table, also when cut off in the middle."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hosts import ROOT, SHARED
+from slurm_hosts import CONTROLLER, SlurmHosts, why_no_slurm
+
+from datasets_io.storage.files import Files
+from tests.chaos.drivers import ENVIRONMENT, command
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+CLUSTER, ARRAY = "docs/clusters/slurm.sbatch", "docs/clusters/slurm-array.sbatch"
+STUDY, NAME, ENCODERS, CELLS = "tests/chaos/tiny_study.py", "tiny", 2, 20
+TAKEN = re.compile(r"^to do: (\d+) of \d+ encoders, (\d+) of \d+ cells$", re.MULTILINE)
+
+
+def why_not() -> None:
+    if reason := why_no_slurm():
+        pytest.skip(reason)
+
+
+class Alone:
+    """The study on this machine, undisturbed; begun while the hosts start, which wait a lot."""
+
+    def __init__(self, folder: Path):
+        self.storage, self.log = folder / "storage", folder / "log"
+        with open(self.log, "w") as out:
+            arguments = command(self.storage, study=STUDY)
+            self.run = subprocess.Popen(
+                arguments, cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+
+    def table(self) -> bytes:
+        assert self.run.wait(timeout=600) == 0, self.log.read_text()[-3000:]
+        return table(self.storage)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Iterator[Alone]:
+    why_not()
+    alone = Alone(tmp_path_factory.mktemp("alone"))
+    yield alone
+    alone.run.terminate()
+    alone.run.wait(timeout=120)
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory) -> Iterator[SlurmHosts]:
+    why_not()
+    with SlurmHosts(tmp_path_factory.mktemp("hosts")) as hosts:
+        yield hosts
+        found = {
+            name: hosts.on(name, "pgrep -l 'raylet|gcs_server'; ls -d /tmp/r[0-9]*").stdout for name in hosts.hosts
+        }
+        assert not any(found.values()), f"after all jobs have ended there is {found}"
+
+
+def table(storage: Path) -> bytes:
+    return (storage / "reports" / NAME / "results.csv").read_bytes()
+
+
+class Job:
+    """A shipped file, submitted with the study and a storage of its own; `name` is that of storage and logs."""
+
+    def __init__(self, slurm: SlurmHosts, file: str, name: str, options: str = "", more: str = ""):
+        self.slurm, self.name, self.storage = slurm, name, slurm.shared / name
+        words = f"--cpus-per-task=1 --time=15 {options} --output={SHARED}/{name}-%a.log {file} --study {STUDY} {more}"
+        environment = {"RADSWEEP_STORAGE": f"{SHARED}/{name}", "RADSWEEP_ENV": str(Path(sys.executable).parents[1])}
+        self.number = slurm.submit(words, **environment)
+
+    @property
+    def logs(self) -> list[str]:
+        return [path.read_text() for path in sorted(self.slurm.shared.glob(f"{self.name}-*.log"))]
+
+    def wait_for(self, met: Callable[[], bool], seconds: float = 300) -> float:
+        """Seconds until then."""
+        try:
+            return self.slurm.wait_until(met, seconds)
+        except TimeoutError as error:
+            raise TimeoutError("\n".join([*self.logs, str(error)])) from None
+
+    def end(self, exit_code: str = "0:0") -> None:
+        """Wait for its end with this exit code."""
+        self.wait_for(lambda: not {"PENDING", "RUNNING", "COMPLETING"} & set(self.slurm.state(self.number).split()))
+        assert self.slurm.exit_code(self.number) == exit_code, "\n".join(self.logs)
+
+    def num_cells(self) -> int:
+        return len(list(self.storage.glob("cells/*/result.json")))
+
+
+def stored(storage: Path) -> dict[str, int]:
+    """Result of each cell -> when it was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in storage.glob("cells/*/result.json")}
+
+
+def test_a_sweep_on_three_nodes_that_is_requeued_in_the_middle_beside_another_one(slurm, alone):
+    """Both on one node: each has ports, folders and a token of its own."""
+    job = Job(slurm, CLUSTER, "requeued", "--nodes=3")
+    other = Job(slurm, CLUSTER, "beside", "--nodes=1 --nodelist=n1", "--only method=imagenet,seed=0")
+    job.wait_for(lambda: job.num_cells() >= 3)
+    asked = ask_ray(slurm, job.number, "print(len(ray.nodes()), ray.cluster_resources()['CPU'])")
+    assert asked == "3 3.0", "each node offers the one core that it was granted, of two"
+    before = stored(job.storage)
+    assert slurm.on(CONTROLLER, f"scontrol requeue {job.number}").returncode == 0
+    job.wait_for(lambda: job.logs[0].count("to do: ") == 2)
+    job.end()
+    other.end()
+    (log,) = job.logs
+    assert "Interrupted. What is finished is kept" in log
+    assert table(job.storage) == alone.table()
+    assert len(before) >= 3 and before.items() <= stored(job.storage).items(), "nothing is computed again"
+    assert (encoders_and_cells := TAKEN.findall(log))[0] == ("2", "20") and int(encoders_and_cells[1][1]) <= 17
+    assert {name: None for name in stored(other.storage)}.keys() <= stored(job.storage).keys()
+    for storage in (job.storage, other.storage):
+        files = Files(str(storage))
+        assert files.list("leases") == [] and files.remove_orphans() == 0
+
+
+def ask_ray(slurm: SlurmHosts, job: int, question: str) -> str:
+    """What the cluster of a job says to somebody on its first node who has its token."""
+    port, folder = 20000 + job % 1000 * 10, f"/tmp/r{job}"
+    script = f"import ray; ray.init(logging_level='ERROR'); {question}"
+    settings = f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={folder}/token RAY_ADDRESS={slurm.address('n1')}:{port}"
+    return slurm.on("n1", f'{settings} python -c "{script}"').stdout.strip()
+
+
+def test_an_array_of_three_divides_the_study_and_its_time_limit_loses_nothing(slurm, alone):
+    job = Job(slurm, ARRAY, "array", "--array=0-2")
+    job.wait_for(lambda: job.num_cells() >= 3)
+    last = slurm.on(CONTROLLER, f"squeue -h -r -j {job.number} -t RUNNING -o %A").stdout.split()[-1]
+    # As SLURM sends it when the time limit is near.
+    assert slurm.on(CONTROLLER, f"scancel --batch --signal=USR1 {last}").returncode == 0
+    job.wait_for(lambda: any("The time limit is near: submitted again" in log for log in job.logs))
+    job.end()
+    assert table(job.storage) == alone.table()
+    claimed = [[(int(encoders), int(cells)) for encoders, cells in TAKEN.findall(log)] for log in job.logs]
+    print(f"claimed by each driver, pass after pass: {claimed}")
+    assert all(any(cells for _, cells in passes) for passes in claimed), "each driver has computed cells"
+    files = Files(str(job.storage))
+    assert files.list("leases") == [] and files.remove_orphans() == 0
+
+
+def test_a_job_that_gets_nothing_done_is_not_submitted_again(slurm):
+    job = Job(slurm, ARRAY, "nothing", "--array=0")
+    job.wait_for(lambda: slurm.state(job.number) == "RUNNING" and (slurm.shared / "nothing-0.log").exists())
+    slurm.on(CONTROLLER, f"scancel --batch --signal=USR1 {job.number}")
+    job.end("1:0")
+    assert "give it more --time" in job.logs[0]
+
+
+@pytest.mark.parametrize(("options", "cores"), [("--cpus-per-task=1", 1), ("--cpus-per-task=2", 2)])
+def test_the_cores_that_are_granted_are_those_that_are_told_to_ray(slurm, options, cores):
+    words = f"--wait --output={SHARED}/granted.log {options} --wrap 'srun python -m datasets_io.local_ray'"
+    slurm.submit(words)
+    cores = min(cores, len(os.sched_getaffinity(0)))
+    assert (slurm.shared / "granted.log").read_text().split()[0] == f"--num-cpus={cores}"
