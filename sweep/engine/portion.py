@@ -79,7 +79,7 @@ def _share(units: Sequence[Unit], works: Sequence[float], drivers: int) -> list[
     wanted, taken, chosen = sum(works) / drivers, 0.0, list[Unit]()
     most = -(-len(units) // drivers)  # where the work is nothing, as that of an encoder that is only stored
     for place in order:
-        if chosen and (taken >= wanted or (wanted == 0 and len(chosen) >= most)):
+        if chosen and (taken >= wanted if wanted else len(chosen) >= most):
             break
         chosen.append(units[place])
         taken += works[place]

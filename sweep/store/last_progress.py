@@ -4,9 +4,8 @@ import sys
 
 from datasets_io.storage.artefacts import FAILED, RESULT
 from datasets_io.storage.files import ReadFiles
-from sweep.store.damage import DATA
-from sweep.store.store import CELLS, ENCODERS
 
+FOLDERS = ("data", "encoders", "cells")  # as sweep.store.store calls them, whose import would take seconds
 ENDINGS = (RESULT, FAILED, "checkpoint.pt", ".parquet")
 
 
@@ -16,7 +15,7 @@ def last_progress(uri: str) -> str:
     For comparison with what it was before, by the storage's own clock.
     """
     files = ReadFiles(uri)
-    entries = [entry for kind in (DATA, ENCODERS, CELLS) for entry in files.entries(kind)]
+    entries = [entry for kind in FOLDERS for entry in files.entries(kind)]
     return max((f"{e.modified or 0:.3f}" for e in entries if e.path.endswith(ENDINGS)), key=float, default="")
 
 

@@ -63,6 +63,7 @@ def test_a_good_machine_passes_and_the_storage_is_left_as_it_was(tmp_path, monke
     assert {
         "python",
         "packages",
+        "granted",
         "device",
         "shared memory",
         "token",
