@@ -180,3 +180,25 @@ def test_versions_of_ray_agree_with_the_constraints():
         pytest.skip("constraints.txt does not pin ray")
     assert kubernetes()[0]["spec"]["rayClusterSpec"]["rayVersion"] == pinned[1]
     assert f"rayproject/ray:{pinned[1]}-" in (ROOT / "docs/clusters/README.md").read_text(encoding="utf-8")
+
+
+BATCH_FILES = ("docs/clusters/slurm.sbatch", "docs/clusters/slurm-array.sbatch")
+
+
+@pytest.fixture(params=BATCH_FILES)
+def batch_file(request):
+    """A file for SLURM; tests/cluster/test_slurm.py submits it where that can be."""
+    return request.param
+
+
+def test_a_shell_reads_the_batch_file(batch_file):
+    assert subprocess.run(["bash", "-n", ROOT / batch_file], capture_output=True, text=True).stderr == ""
+
+
+def test_a_job_ends_no_others_ray_and_is_requeued(batch_file):
+    text = (ROOT / batch_file).read_text(encoding="utf-8")
+    commands = "\n".join(line.partition(" #")[0] for line in text.splitlines() if not line.startswith("#"))
+    assert "ray stop" not in commands and "symmetric-run" not in commands
+    options = " ".join(line.partition(" ")[2] for line in text.splitlines() if line.startswith("#SBATCH "))
+    assert "--requeue" in options and "--signal=B:USR1@" in options and "--open-mode=append" in options
+    assert "RAY_AUTH_MODE=token" in commands and "umask 077" in commands

@@ -193,7 +193,10 @@ def test_tests_that_are_named_are_there():
 
 def test_environment_variables_are_read_somewhere():
     sources = [path for folder in (*PACKAGES, "tests") for path in (ROOT / folder).rglob("*.py")]
-    code = "\n".join(path.read_text(encoding="utf-8") for path in [*sources, ROOT / "cluster.yaml"])
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in [*sources, ROOT / "cluster.yaml", *ROOT.glob("docs/clusters/*.sbatch")]
+    )
     named = {name for page in PAGES for name in re.findall(r"RADSWEEP_[A-Z_]+", text_of(page))}
     assert named and not {name for name in named if name not in code}
 

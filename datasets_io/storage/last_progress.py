@@ -5,7 +5,7 @@ import sys
 from datasets_io.storage.artefacts import FAILED, RESULT
 from datasets_io.storage.files import ReadFiles
 
-FOLDERS = ("data", "encoders", "cells")  # as sweep.store.store calls them, whose import would take seconds
+FOLDERS = ("data", "encoders", "cells")  # of a storage, as sweep.store.store calls them
 ENDINGS = (RESULT, FAILED, "checkpoint.pt", ".parquet")
 
 

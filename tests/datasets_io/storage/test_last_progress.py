@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.store.last_progress import FOLDERS, last_progress
+from datasets_io.storage.last_progress import FOLDERS, last_progress
 from sweep.store.store import CELLS, DATA, ENCODERS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -52,5 +52,5 @@ def test_what_only_says_that_work_began_is_none(tmp_path, path):
 
 def test_a_batch_script_gets_it_as_a_line(tmp_path):
     write(tmp_path / "cells/one/result.json", 3000.0)
-    command = [sys.executable, "-m", "sweep.store.last_progress", str(tmp_path)]
+    command = [sys.executable, "-m", "datasets_io.storage.last_progress", str(tmp_path)]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "3000.000\n"
