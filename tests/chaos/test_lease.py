@@ -35,6 +35,14 @@ def test_the_second_driver_gets_what_the_first_does_not_hold(files):
     assert files.list(LEASES) == []
 
 
+def test_what_others_hold_is_told_without_a_claim(files):
+    with Lease(files) as first, Lease(files) as second:
+        first.claim({"a", "b"})
+        held = second.held({"b", "c"})
+        assert set(held) == {"b"} and held["b"].id == first.me.id
+        assert first.claim({"a", "b", "c"}) == ({"a", "b", "c"}, {}), "the second has claimed nothing"
+
+
 def test_of_drivers_that_claim_at_once_only_one_gets_an_item(files):
     """Twenty rounds of four threads that start together: no item has two holders."""
     for number in range(20):
