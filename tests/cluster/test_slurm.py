@@ -61,6 +61,14 @@ def slurm(tmp_path_factory) -> Iterator[SlurmHosts]:
         assert not any(found.values()), f"after all jobs have ended there is {found}"
 
 
+@pytest.fixture(autouse=True)
+def no_job_is_left(slurm) -> Iterator[None]:
+    """Of a test that has failed."""
+    yield
+    slurm.on(CONTROLLER, "scancel --user root")
+    slurm.wait_until(lambda: not slurm.on(CONTROLLER, "squeue -h").stdout)
+
+
 def table(storage: Path) -> bytes:
     return (storage / "reports" / NAME / "results.csv").read_bytes()
 
@@ -70,7 +78,7 @@ class Job:
 
     def __init__(self, slurm: SlurmHosts, file: str, name: str, options: str = "", more: str = ""):
         self.slurm, self.name, self.storage = slurm, name, slurm.shared / name
-        words = f"--cpus-per-task=1 --time=15 {options} --output={SHARED}/{name}-%a.log {file} --study {STUDY} {more}"
+        words = f"--cpus-per-task=1 --time=15 {options} --output={SHARED}/{name}-%j.log {file} --study {STUDY} {more}"
         environment = {"RADSWEEP_STORAGE": f"{SHARED}/{name}", "RADSWEEP_ENV": str(Path(sys.executable).parents[1])}
         self.number = slurm.submit(words, **environment)
 
@@ -156,7 +164,7 @@ def test_an_array_of_three_divides_the_study_among_its_drivers(slurm, alone):
 
 def test_a_job_that_gets_nothing_done_is_not_submitted_again(slurm):
     job = Job(slurm, ARRAY, "nothing", "--array=0")
-    job.wait_for(lambda: slurm.state(job.number) == "RUNNING" and (slurm.shared / "nothing-0.log").exists())
+    job.wait_for(lambda: slurm.state(job.number) == "RUNNING" and bool(job.logs))
     slurm.on(CONTROLLER, f"scancel --batch --signal=USR1 {job.number}")
     job.end("1:0")
     assert "give it more --time" in job.logs[0]
