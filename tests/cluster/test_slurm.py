@@ -107,33 +107,50 @@ def stored(storage: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in storage.glob("cells/*/result.json")}
 
 
-def test_two_sweeps_that_share_a_node_and_are_requeued_in_the_middle_lose_nothing(slurm, alone):
-    """One of three nodes by a signal as of its time limit, one of a single node as SLURM does for another job.
+def test_a_job_that_gets_nothing_done_is_not_submitted_again(slurm):
+    job = Job(slurm, ARRAY, "nothing", "--array=0")
+    job.wait_for(lambda: slurm.state(job.number) == "RUNNING" and bool(job.logs))
+    slurm.on(CONTROLLER, f"scancel --batch --signal=USR1 {job.number}")
+    job.end("1:0")
+    assert "give it more --time" in job.logs[0]
 
-    Each has ports, folders and a token of its own, or the driver of one would run on the cluster of the other.
+
+@pytest.mark.parametrize(("options", "cores"), [("--cpus-per-task=1", 1), ("--cpus-per-task=2", 2)])
+def test_the_cores_that_are_granted_are_those_that_are_told_to_ray(slurm, options, cores):
+    words = f"--wait --output={SHARED}/granted.log {options} --wrap 'srun python -m datasets_io.local_ray'"
+    slurm.submit(words)
+    cores = min(cores, len(os.sched_getaffinity(0)))
+    assert (slurm.shared / "granted.log").read_text().split()[0] == f"--num-cpus={cores}"
+
+
+def test_a_sweep_on_three_nodes_that_is_cut_off_twice_beside_another_job_loses_nothing(slurm, alone):
+    """First by the signal of its time limit, then by SLURM itself, as for another job.
+
+    The other job shares a node: each has ports, folders and a token of its own, and ends no Ray but its own.
     """
+    wanted = alone.table()
     job = Job(slurm, CLUSTER, "three-nodes", "--nodes=3")
-    other = Job(slurm, CLUSTER, "one-node", "--nodes=1 --nodelist=n1", "--only method=imagenet")
+    other = Job(slurm, CLUSTER, "beside", "--nodes=1 --nodelist=n1", "--dry-run")
     job.wait_for(lambda: job.num_cells() >= 3)
+    other.end()
     asked = ask_ray(slurm, job.number, "print(len(ray.nodes()), ray.cluster_resources()['CPU'])")
     assert asked == "3 3.0", "each node offers the one core that it was granted, of two"
-    before = stored(job.storage)
+    kept = [stored(job.storage)]
     assert slurm.on(CONTROLLER, f"scancel --batch --signal=USR1 {job.number}").returncode == 0
-    other.wait_for(lambda: other.num_cells() >= 2)
-    before_other = stored(other.storage)
-    assert slurm.on(CONTROLLER, f"scontrol requeue {other.number}").returncode == 0
-    for one, kept in ((job, before), (other, before_other)):
-        one.wait_for(lambda one=one: one.logs[0].count("to do: ") == 2)
-        one.end()
-        (log,) = one.logs
-        assert log.count("Interrupted. What is finished is kept") == 1
-        assert kept.items() <= stored(one.storage).items(), "nothing is computed again"
-        (_, first), (_, second) = TAKEN.findall(log)
-        assert int(second) <= int(first) - len(kept)
-        assert nothing_is_left_over(one.storage)
-    assert "The time limit is near: submitted again" in job.logs[0]
-    assert table(job.storage) == alone.table()
-    assert len(stored(other.storage)) == CELLS // 2 and stored(other.storage).keys() <= stored(job.storage).keys()
+    job.wait_for(lambda: job.logs[0].count("to do: ") == 2)
+    job.wait_for(lambda: job.num_cells() >= len(kept[0]) + 2)
+    kept.append(stored(job.storage))
+    assert slurm.on(CONTROLLER, f"scontrol requeue {job.number}").returncode == 0
+    job.wait_for(lambda: job.logs[0].count("to do: ") == 3)
+    job.end()
+    (log,) = job.logs
+    assert log.count("Interrupted. What is finished is kept") == 2
+    assert log.count("The time limit is near: submitted again") == 1
+    assert kept[0].items() <= kept[1].items() <= stored(job.storage).items(), "nothing is computed again"
+    claimed = [int(cells) for _, cells in TAKEN.findall(log)]
+    assert claimed[0] == CELLS and all(c <= CELLS - len(k) for c, k in zip(claimed[1:], kept, strict=True))
+    assert table(job.storage) == wanted
+    assert nothing_is_left_over(job.storage)
 
 
 def nothing_is_left_over(storage: Path) -> bool:
@@ -160,19 +177,3 @@ def test_an_array_of_three_divides_the_study_among_its_drivers(slurm, alone):
     assert (encoders, cells) == (ENCODERS, CELLS), "each is computed once"
     assert all(sum(cells for _, cells in passes) for passes in claimed), "each driver computes cells"
     assert nothing_is_left_over(job.storage)
-
-
-def test_a_job_that_gets_nothing_done_is_not_submitted_again(slurm):
-    job = Job(slurm, ARRAY, "nothing", "--array=0")
-    job.wait_for(lambda: slurm.state(job.number) == "RUNNING" and bool(job.logs))
-    slurm.on(CONTROLLER, f"scancel --batch --signal=USR1 {job.number}")
-    job.end("1:0")
-    assert "give it more --time" in job.logs[0]
-
-
-@pytest.mark.parametrize(("options", "cores"), [("--cpus-per-task=1", 1), ("--cpus-per-task=2", 2)])
-def test_the_cores_that_are_granted_are_those_that_are_told_to_ray(slurm, options, cores):
-    words = f"--wait --output={SHARED}/granted.log {options} --wrap 'srun python -m datasets_io.local_ray'"
-    slurm.submit(words)
-    cores = min(cores, len(os.sched_getaffinity(0)))
-    assert (slurm.shared / "granted.log").read_text().split()[0] == f"--num-cpus={cores}"
