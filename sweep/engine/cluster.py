@@ -87,7 +87,7 @@ def _init(log_to_driver: bool) -> None:
             ray.init(address=address, log_to_driver=log_to_driver, logging_level=logging.ERROR)
         except ConnectionError as error:
             raise ClusterLost(f"RAY_ADDRESS is {address}, and Ray finds none ({error}): {OTHER_ADDRESS}") from error
-        _wait_for_nodes(int(os.environ.get(NODES, "1")))
+        _wait_for_nodes(os.environ.get(NODES) or "1")
         return
     if (others := overlooked()) is not None and others.refuse:
         raise ClusterLost(others.sentence)
@@ -109,13 +109,17 @@ def _init(log_to_driver: bool) -> None:
     )
 
 
-def _wait_for_nodes(wanted: int) -> None:
+def _wait_for_nodes(wanted: str) -> None:
     """Until the nodes of a job that start together are there: how work is cut is decided once, by what the first have.
 
-    After NODES_SECONDS with those that are there: one that is late still takes work.
+    After NODES_SECONDS with those that are there: one that is late still takes work. Raises ClusterLost for what is no
+    number.
     """
+    if not wanted.isascii() or not wanted.isdecimal():
+        text = f"{NODES} is {wanted!r}: it says for how many nodes of the cluster to wait, a whole number; or unset it"
+        raise ClusterLost(text)
     deadline = time.monotonic() + NODES_SECONDS
-    while time.monotonic() < deadline and sum(node["Alive"] for node in ray.nodes()) < wanted:
+    while time.monotonic() < deadline and sum(node["Alive"] for node in ray.nodes()) < int(wanted):
         INTERRUPTS.raise_if_received()
         time.sleep(0.5)
 

@@ -17,3 +17,8 @@ def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch, address, said)
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(ClusterLost, match=f"RAY_ADDRESS is {address}, and {said} .*: unset RAY_ADDRESS, to run here"):
         cluster._init(log_to_driver=False)
+
+
+def test_a_number_of_nodes_that_is_none_is_one_sentence():
+    with pytest.raises(ClusterLost, match="RADSWEEP_NODES is 'three': .* a whole number; or unset it"):
+        cluster._wait_for_nodes("three")
