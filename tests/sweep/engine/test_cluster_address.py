@@ -20,5 +20,5 @@ def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch, address, said)
 
 
 def test_a_number_of_nodes_that_is_none_is_one_sentence():
-    with pytest.raises(ClusterLost, match="RADSWEEP_NODES is 'three': .* a whole number; or unset it"):
+    with pytest.raises(ClusterLost, match=r"RADSWEEP_NODES is 'three': .* a whole number; or unset it"):
         cluster._wait_for_nodes("three")
