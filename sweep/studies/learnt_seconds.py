@@ -21,7 +21,7 @@ from sweep.studies.costs import INITIAL, PRETRAINING, Cost
 START = np.array([0.03, 0.003, 1 / 2e10, 1e-6])
 # Seconds of a place between two jobs of cells, in which Ray takes the result of one and gives the next to a process:
 # no result has them, and cells of 0.05 s take four times as long by them.
-BETWEEN = 0.12
+BETWEEN = 0.08
 TRUST = 1.0  # of the start, in results: so many outweigh it
 SMALLEST = 0.05  # of the usual result's seconds: shorter ones are not taken more exactly than to this
 OWN = 2.0  # results of the very same cost after which their mean counts as much as what all of the work tell
