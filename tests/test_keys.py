@@ -52,6 +52,13 @@ def test_every_key_of_a_preset_is_as_it_was(name):
     assert (fingerprint(study.synthetic) if study.synthetic else None) == golden.get("synthetic")
 
 
+def test_the_gradient_cache_has_a_version_that_only_recipes_with_it_have_in_their_key():
+    recipe = next(row.recipe for row in STUDIES["paper"]().rows if row.name == "clip")
+    cached = dataclasses.replace(recipe, gradient_cache_chunk=256)
+    assert plain(cached)["gradient_cache_version"] == 2 and "gradient_cache_version" not in plain(recipe)
+    assert fingerprint(dataclasses.replace(cached, gradient_cache_chunk=None)) == fingerprint(recipe)
+
+
 def hashed_values() -> Iterator[Any]:
     """Something of every kind that enters a key: presets, all methods, all sources, other rows, and searches."""
     for make in STUDIES.values():

@@ -118,7 +118,17 @@ LAW: dict[str, dict[str, set[str]]] = {
         "encoder_source": {"recipe", "views", "networks", "encoder_specs"},
         "objectives": {"batch", "transfer", "networks", "training"},
         "registry": {"recipe", "objectives", "protocols"},
-        "evaluation": {"events", "process", "protocols", "recipe", "views", "training", "networks", "objectives"},
+        "evaluation": {
+            "events",
+            "transfer",
+            "process",
+            "protocols",
+            "recipe",
+            "views",
+            "training",
+            "networks",
+            "objectives",
+        },
         "pretraining": {
             "batch",
             "events",

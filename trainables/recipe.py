@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
-from datasets_io.fingerprint import added, fingerprint
+from datasets_io.fingerprint import BEFORE, added, fingerprint
 from datasets_io.nearest import did_you_mean
 from trainables.views.evaluation import EvalSpec
 from trainables.views.parameters import ViewSpec
@@ -143,6 +143,7 @@ class PretrainRecipe:
     views: (name, specification) of each view that the method reads. text: a TextConfig, or None for a
     method without reports. patience: epochs without a lower validation loss before it stops; None: never.
     `gradient_cache_chunk`: images of the global batch that pass the network together, where not all of them fit.
+    `gradient_cache_version`: of the code that then computes gradients, 1 without it; not to be set.
     `shuffle_window` images are read ahead and shuffled together; with a smaller corpus that is a full shuffle.
     Raises ValueError for an unknown schedule and for a batch of fewer than two images.
     """
@@ -162,8 +163,11 @@ class PretrainRecipe:
     shuffle_window: int = 16_384
     gradient_cache_chunk: int | None = None
     version: int = 1
+    gradient_cache_version: int = field(init=False, default=1, metadata={BEFORE: 1})
 
     def __post_init__(self) -> None:
+        if self.gradient_cache_chunk is not None:  # 2: in half precision gradients of the loss are no longer rounded
+            object.__setattr__(self, "gradient_cache_version", 2)
         if self.schedule not in ("cosine", "constant"):
             hint = did_you_mean(self.schedule, ("cosine", "constant"))
             raise ValueError(f"schedule is {self.schedule!r}; allowed: 'cosine', 'constant'{hint}")

@@ -1,10 +1,12 @@
 """How far from the truth is the time that a running sweep says is left, and how far is one told by counting cells?
 
-python -m benchmarks.shared.time_left [FLAGS of sweep.run]. Runs `python -m sweep.run` in a fresh storage and reads what
-it prints on a pipe, each line with its time; benchmarks.demo does so too, with the demo. The work is taken to last from
-the line that says what is to do to the last result. An error is |said - true| / true, of each line from a tenth of that
-time on but for the last ten seconds, in which a second is a tenth. Counting cells means: those that are left, at the
-speed of all until then. One JSON line for each figure on stdout, a table on stderr.
+python -m benchmarks.shared.time_left [--record FILE] [FLAGS of sweep.run]. Runs `python -m sweep.run` in a fresh
+storage and reads what it prints on a pipe, each line with its time; benchmarks.demo does so too, with the demo.
+--record keeps what it was told (benchmarks.shared.recorded_run), and --replay FILE runs nothing and judges what the
+code of now says of such a run, asked every second. The work is taken to last from the line that says what is to do to
+the last result. An error is |said - true| / true, of each line from a tenth of that time on but for the last ten
+seconds, in which a second is a tenth. Counting cells means: those that are left, at the speed of all until then. One
+JSON line for each figure on stdout, a table on stderr.
 """
 
 import argparse
@@ -14,25 +16,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.shared.common import report, row
+from benchmarks.shared.recorded_run import Said, replayed
 
 SAID = re.compile(r"^all work: (\d+)%, about (.+) left$")
 CELLS = re.compile(r"^cells: (\d+) of (\d+) done")
 BEGIN = re.compile(r"^to do: ")
 FROM, LAST_SECONDS, ALLOWED = 0.1, 10.0, 0.25
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
-
-
-@dataclass(frozen=True)
-class Said:
-    """One line: when, the seconds that were said to be left, and those that counting cells gives; None: nothing."""
-
-    at: float
-    seconds: float
-    counted: float | None
 
 
 def seconds_of(text: str) -> float:
@@ -68,7 +61,11 @@ def errors(said: Sequence[Said], began: float, ended: float) -> tuple[list[float
 
 def figures(benchmark: str, lines: Sequence[tuple[float, str]], ended: float) -> list[dict]:
     """Of what a run has printed, with its times, and when its last result came. benchmark: in whose name."""
-    began, said = read_lines(lines)
+    return figures_of(benchmark, *read_lines(lines), ended)
+
+
+def figures_of(benchmark: str, began: float, said: Sequence[Said], ended: float) -> list[dict]:
+    """As `figures`, of what was said."""
     ours, counted = errors(said, began, ended)
     rows = [row(benchmark, "time_left_lines_judged", "lines", len(ours))]
     if not ours:
@@ -83,10 +80,17 @@ def figures(benchmark: str, lines: Sequence[tuple[float, str]], ended: float) ->
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shared.time_left", description=__doc__)
-    _, flags = parser.parse_known_args(arguments)
+    parser.add_argument("--record", metavar="FILE", help="keep what the run's time left is told")
+    parser.add_argument("--replay", metavar="FILE", help="judge the code of now by such a file; nothing is run")
+    asked, flags = parser.parse_known_args(arguments)
+    if asked.replay:
+        run = replayed(Path(asked.replay))
+        report(figures_of("time_left", 0.0, run.said, run.ended))
+        return 0
     with tempfile.TemporaryDirectory(prefix="radsweep-time-left-") as folder:
         storage = Path(folder) / "storage"
-        command = [sys.executable, "-m", "sweep.run", "--storage", str(storage), *flags]
+        module = ["benchmarks.shared.recorded_run", asked.record] if asked.record else ["sweep.run"]
+        command = [sys.executable, "-m", *module, "--storage", str(storage), *flags]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         lines = timed_lines(process)
         if code := process.wait():

@@ -111,11 +111,15 @@ class Disk:
                 raise WrongKind(errno.EISDIR, "a folder stands where a file belongs", path)
             if not stat.S_ISREG(state.st_mode):
                 raise WrongKind(errno.EINVAL, "a pipe or a device stands where a file belongs", path)
-            pieces: list[bytes] = []
-            # A byte more than it has: a read that gives less has met the end. It may be growing all the same.
-            while piece := os.read(descriptor, max(state.st_size + 1, PIECE_BYTES) if pieces else state.st_size + 1):
-                pieces.append(piece)
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            # A byte more than it has: what gives all that it had and no more has met the end.
+            first = os.read(descriptor, state.st_size + 1)
+            if first and len(first) == state.st_size:
+                return first
+            # It is growing, has no size, as in /proc, or comes in parts, as from some file systems.
+            pieces = [first]
+            while pieces[-1]:
+                pieces.append(os.read(descriptor, max(state.st_size + 1, PIECE_BYTES)))
+            return b"".join(pieces)
         finally:
             os.close(descriptor)
 

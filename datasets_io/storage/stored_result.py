@@ -3,7 +3,7 @@
 Fields that a later version adds are passed over; results of earlier versions lack what was added since.
 """
 
-from typing import Annotated, Any, Required
+from typing import Annotated, Any, Required, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -84,7 +84,7 @@ def checked_json(data: bytes) -> dict[str, Any] | None:
     None too where it is not sure that both would give the same, as of text that is no UTF-8.
     """
     try:
-        return dict(_RESULT.validate_json(data))
+        return cast(dict[str, Any], _RESULT.validate_json(data))
     except ValidationError:
         return None
 

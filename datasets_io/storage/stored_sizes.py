@@ -58,18 +58,30 @@ class DiskSizes:
     def get(self, path: str, /) -> int | None:
         """As StoredSizes says; what a listing leaves out is not there either."""
         folder, _, name = path.rpartition("/")
-        if folder not in self.folders or name.startswith(STILL_OPEN) or TEMPORARY in name:
-            return None
-        try:
-            state = os.stat(f"{self.root}/{path}")
-        except OSError:
-            return self._patient(path)
-        return state.st_size if stat.S_ISREG(state.st_mode) else None
+        return self.of(folder, (name,))[0]
 
-    def _patient(self, path: str) -> int | None:
-        """As `get`, after a first attempt that has raised."""
+    def of(self, folder: str, names: Iterable[str]) -> list[int | None]:
+        """As `get`, of files that lie directly in a folder, which is looked for once."""
+        if folder not in self.folders:
+            return [None for _ in names]
+        found: list[int | None] = []
+        before = f"{self.root}/{folder}/"
+        for name in names:
+            if name.startswith(STILL_OPEN) or TEMPORARY in name:
+                found.append(None)
+                continue
+            try:
+                state = os.stat(before + name)
+            except OSError:
+                found.append(self._patient(before + name))
+            else:
+                found.append(state.st_size if stat.S_ISREG(state.st_mode) else None)
+        return found
+
+    def _patient(self, full: str) -> int | None:
+        """Of a whole path, after a first attempt that has raised."""
         try:
-            state = patiently(lambda: os.stat(f"{self.root}/{path}"))
+            state = patiently(lambda: os.stat(full))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -77,3 +89,10 @@ class DiskSizes:
                 return None
             raise
         return state.st_size if stat.S_ISREG(state.st_mode) else None
+
+
+def sizes_in(sizes: Sizes, folder: str, names: Iterable[str]) -> list[int | None]:
+    """Of files that lie directly in a folder: readers of 100,000 results ask of three in each."""
+    if isinstance(sizes, DiskSizes):
+        return sizes.of(folder, names)
+    return [sizes.get(f"{folder}/{name}") for name in names]

@@ -227,7 +227,7 @@ def _one_pass(work: Work, mine: Pending, done: set[str]) -> None:
     work.display.tables = work.tables
     bars.start()
     execution = Execution(mine, plan.cells, done, work.store, work.data_folders, work.counts, work.resources)
-    time_left = execution.time_left(mine, work.counts, time.monotonic())
+    time_left = execution.time_left(mine, work.counts)
     sinks = Sinks(work.sinks, work.store, plan, mine, done, time_left, work.display.say)
 
     def show(progress: ProgressSnapshot) -> None:

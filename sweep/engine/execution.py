@@ -123,12 +123,12 @@ class Execution:
         self.refreshed_at = -1e9  # long ago: the first round does everything
         self.deaths = 0
 
-    def time_left(self, pending: Pending, counts: Counts, now: float) -> TimeLeft:
+    def time_left(self, pending: Pending, counts: Counts) -> TimeLeft:
         """What will tell how long these machines take for what is pending. counts: of `forecast`."""
         share = partial(share_of_places, self.shape, self.resources)
         costs = costs_of(pending.encoders, pending.cells, counts, share)
         there = places(self.shape, resources_at_most(), len(self.pretrainings))
-        return TimeLeft(costs, pending.cells, there, now)
+        return TimeLeft(costs, pending.cells, there)
 
     def run(self, show: Callable[[ProgressSnapshot], None]) -> None:
         """To the end. Failures are in the store when this returns; it raises only for its own.

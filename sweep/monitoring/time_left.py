@@ -17,7 +17,7 @@ WINDOW_SECONDS, WINDOW_SHARE = 600.0, 0.3
 BUCKET_SECONDS = 5.0
 # The machines are taken to have been busy for so many seconds before, but no more than this share of the whole: at the
 # beginning nothing has ended of what runs.
-BUSY_SECONDS, BUSY_SHARE = 30.0, 0.2
+BUSY_SECONDS, BUSY_SHARE = 20.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,10 @@ class _Moment:
 class TimeLeft:
     """Takes progress as it comes; `read` gives what is left. Times are seconds of one clock."""
 
-    def __init__(self, costs: Mapping[str, Cost], cells: Iterable[Cell], places: Places, now: float):
+    def __init__(self, costs: Mapping[str, Cost], cells: Iterable[Cell], places: Places):
         """costs: of everything that this sweep does, and only of that; cells: of it, and so what waits for what."""
-        self.costs, self.places, self.started = dict(costs), places, now
+        self.costs, self.places = dict(costs), places
+        self.began: float | None = None  # the first work: what starts a cluster's processes does not come again
         self.share = dict.fromkeys(costs, 0.0)
         self.whole = Counter(costs.values())
         self.left: dict[Cost, float] = dict(self.whole)  # with parts of what runs
@@ -74,6 +75,7 @@ class TimeLeft:
             if event.key not in self.costs:
                 continue
             if event.status == Status.RUNNING and event.total_steps:
+                self._begin(now)
                 moment = _Moment(now, event.step / event.total_steps, event.core_seconds)
                 first, last = self.moments.get(event.key, (moment, moment))
                 # A run that is resumed in another process repeats steps and counts its processors' seconds anew.
@@ -100,6 +102,7 @@ class TimeLeft:
 
     def _end_cell(self, outcome: Outcome, now: float) -> None:
         if outcome.status == Status.DONE:
+            self._begin(now - (outcome.seconds or 0.0))
             seconds = outcome.seconds if self.places.on_gpus else outcome.core_seconds
             if seconds is not None and self.share[outcome.key] < 1:
                 self.finished.add(self.costs[outcome.key], seconds)
@@ -118,6 +121,9 @@ class TimeLeft:
             into.add(part_of(self.costs[key], done), counted, whole=False)
             spent[0] += clock
             spent[1] += counted
+
+    def _begin(self, when: float) -> None:
+        self.began = when if self.began is None else min(self.began, when)
 
     def _advance(self, key: str, share: float, now: float) -> None:
         # Never back: a run that resumes from a checkpoint repeats steps, which are not counted twice.
@@ -159,11 +165,12 @@ class TimeLeft:
 
     def _speed(self, seconds: Mapping[Cost, float], whole: float, now: float) -> float:
         """Seconds of work, by what it is expected to take, that were done in a second."""
-        window = max(WINDOW_SECONDS, WINDOW_SHARE * (now - self.started))
+        since = now if self.began is None else self.began
+        window = max(WINDOW_SECONDS, WINDOW_SHARE * (now - since))
         while len(self.advances) > 1 and self.advances[0][0] < now - window:
             self.advances.popleft()
         done = sum(count * seconds[cost] * cost.share for _, counts in self.advances for cost, count in counts.items())
-        elapsed = min(window, now - self.started)
+        elapsed = min(window, now - since)
         busy = min(BUSY_SECONDS, BUSY_SHARE * whole / self.places.total)
         return (done + self.places.total * busy) / max(elapsed + busy, 1e-9)
 

@@ -12,7 +12,7 @@ from trainables.evaluation.metrics import FindingAuroc
 Place = tuple[str, str, str, int]  # encoder row, dataset, protocol, label_percent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CellResult:
     """One cell of the plan. `encoder` is the row's name, `method` its display name; AUROCs are in [0, 1].
 
@@ -49,7 +49,7 @@ class CellResult:
         return sum(finding.auroc is not None for finding in self.findings)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CellDetail:
     """What a finished cell's result.json says besides AUROCs; None for what an older version did not write.
 

@@ -21,7 +21,7 @@ from datasets_io.storage.artefacts import (
 )
 from datasets_io.storage.files import Files, ReadFiles, below, file_in_the_way
 from datasets_io.storage.secrets import without_secrets
-from datasets_io.storage.stored_sizes import Sizes, StoredSizes
+from datasets_io.storage.stored_sizes import Sizes, StoredSizes, sizes_in
 from sweep.store.damage import DATA, RUN_AGAIN, RUN_AGAIN_READING, Damage
 from sweep.studies.cell import EncoderRun, Item
 
@@ -248,11 +248,14 @@ def _lacking(artefacts: Artefacts) -> str | None:
     """What a cell's sealed result does not have, though every version has written it; None where nothing is lacking."""
     if not artefacts.folder.startswith(f"{CELLS}/"):
         return None
-    lacking = [field for field in CELL_FIELDS if field not in artefacts.result]
-    return f"{artefacts.folder}/{RESULT} has no {lacking[0]}" if lacking else None
+    for field in CELL_FIELDS:
+        if field not in artefacts.result:
+            return f"{artefacts.folder}/{RESULT} has no {field}"
+    return None
 
 
 def _in_full(artefacts: Artefacts, sizes: Sizes) -> bool:
     """Whether every file that a result names is there with its size, as `sizes` has it."""
-    folder, entries = artefacts.folder, artefacts.result["files"].values()
-    return [sizes.get(f"{folder}/{entry['path']}") for entry in entries] == [entry["bytes"] for entry in entries]
+    entries = artefacts.result["files"].values()
+    found = sizes_in(sizes, artefacts.folder, [entry["path"] for entry in entries])
+    return found == [entry["bytes"] for entry in entries]

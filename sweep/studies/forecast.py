@@ -17,7 +17,7 @@ from trainables.networks.text import HuggingFaceText, TinyText
 from trainables.objectives.mocov2 import MocoV2Config
 from trainables.recipe import BackboneSpec, DownstreamRecipe, PretrainRecipe
 from trainables.registry import PROTOCOLS
-from trainables.views.evaluation import contents
+from trainables.views.evaluation import CROPS, contents
 
 # Sustained training rates, from published figures for ResNet-50 at 224 (2 x 4.1 GFLOP x 3 an image):
 # V100 1,200 and A100 2,470 images a second with mixed precision (NVIDIA DeepLearningExamples); an H100 is taken as two
@@ -25,7 +25,6 @@ from trainables.views.evaluation import contents
 FLOPS_PER_SECOND = {"V100": 3.0e13, "A100": 6.1e13, "H100": 1.22e14, "CPU core": 1.5e10}
 BACKWARD = 2  # a backward pass costs two forward passes
 TOKENS = 40  # of a report, with the padding that buckets leave: an assumption, about 30 words
-CROPS = 10  # of a test image where the recipe asks for them
 BERT_BASE = (12, 768)  # layers, width: what a text encoder is taken for that is known by its name only
 Counts = Mapping[str, Mapping[str, int]]  # label of a build -> split -> images
 

@@ -159,7 +159,7 @@ def run_job(
     try:
         parts = _parts(storage, job.data_folder, job.recipe, backbone_input(job.backbone, job.recipe))
         parents = Parents()
-        weights = weights_from_bytes(parents.open(files, job.encoder_folder).read("backbone.safetensors"))
+        weights = weights_from_bytes(parents.read(files, job.encoder_folder, "backbone.safetensors"))
         context = JobContext(job, files, parts, weights, compute, emit, parents, resources)
         # With batch norm in eval mode the features of a frozen backbone are constants: computed once for all seeds.
         if job.protocol.last_phase.trains == "head" and job.recipe.linear_probe_bn_eval:
@@ -293,8 +293,8 @@ def _supervised(context: JobContext, target: SeedTarget) -> Supervised:
     backbone = context.backbone()
     head = new_head(feature_dim(backbone), len(parts.findings), target.seed)
     if target.starts_from_folder is not None:
-        start = context.parents.open(context.files, target.starts_from_folder)
-        head.load_state_dict(weights_from_bytes(start.read("head.safetensors")))
+        start = context.parents.read(context.files, target.starts_from_folder, "head.safetensors")
+        head.load_state_dict(weights_from_bytes(start))
     val_subset = context.val_subset(target.seed)
     val = parts.val.take(val_subset) if len(val_subset) < len(parts.val) else parts.val
     phase = job.protocol.last_phase

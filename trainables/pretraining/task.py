@@ -236,9 +236,9 @@ class Pretraining:
         # Dropout is seeded by step, not carried along: a resumed run needs no generator state.
         seed_step(derive_seed(self.seed, "dropout", step, self.rank), self.device)
         chunk = self.recipe.gradient_cache_chunk
+        if chunk is not None:
+            return distributed.means(cached_backward(self.model, batch, chunk, self.scaler, self.compute.autocast))
         with self.compute.autocast():
-            if chunk is not None:
-                return distributed.means(cached_backward(self.model, batch, chunk, self.scaler))
             losses = self.forward(batch)
         scaled_sum(losses, self.scaler).backward()
         return distributed.means(losses)

@@ -4,7 +4,8 @@ Exact for the loss. Batch norm sees a chunk at a time: with chunks of 256 a batc
 of four batches of 256, on any number of workers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -81,12 +82,18 @@ def chunks_of(batch: Batch, count: int) -> list[Batch]:
 
 
 def cached_backward(
-    model: EmbeddingModel, batch: Batch, chunk: int, scaler: torch.amp.GradScaler | None = None
+    model: EmbeddingModel,
+    batch: Batch,
+    chunk: int,
+    scaler: torch.amp.GradScaler | None = None,
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> dict[str, Tensor]:
     """Add the gradient of sum(losses(embed(batch))) to the parameters; the losses, detached.
 
     model: a module with `backbone` and `objective`, not wrapped: gradients are averaged over workers here, since
-    DistributedDataParallel does so only after its own forward. chunk: images of the global batch.
+    DistributedDataParallel does so only after its own forward. chunk: images of the global batch. autocast: the context
+    of each pass through the networks. Both backward passes are outside of it, as this call must be: within it gradients
+    of the float32 losses would be rounded to half precision.
 
     Pass one embeds without graph; the loss is differentiated at the embeddings; pass two embeds again, with the
     same dropout and the same batch-norm state, and carries the gradients on. Parameters of the loss itself (a
@@ -99,7 +106,7 @@ def cached_backward(
     embedded: list[dict[str, Tensor]] = []
     # Pass one updates batch-norm statistics as pass two will again: they are put back between the two.
     buffers = {name: value.clone() for name, value in model.named_buffers()}
-    with torch.no_grad():
+    with torch.no_grad(), autocast():
         for part in parts:
             states.append(_random_state(part))
             embedded.append(model.objective.embed(model.backbone, part))
@@ -113,7 +120,8 @@ def cached_backward(
             value.copy_(buffers[name])
     for number, (part, state) in enumerate(zip(parts, states, strict=True)):
         _restore(state, part)
-        again = model.objective.embed(model.backbone, part)
+        with autocast():
+            again = model.objective.embed(model.backbone, part)
         # What has no graph (momentum keys, identities of reports) takes no gradient.
         given = {n: leaf.grad for n, leaf in leaves.items() if leaf.grad is not None and again[n].requires_grad}
         torch.autograd.backward([again[n] for n in given], [gradient[number::count] for gradient in given.values()])

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from datasets_io.fingerprint import fingerprint
+from trainables.transfer import sent
 from trainables.views.evaluation import (
     EvalSpec,
+    as_tensor,
     flips_there,
     mirrored,
     prepare,
     prepare_test,
     prepare_there,
-    sent,
     ten_crops,
 )
 from trainables.views.geometry import fit, view_box
@@ -97,7 +98,7 @@ class BackboneInput:
 
     def images(self, pixels: np.ndarray, flips: np.ndarray | None, device: torch.device) -> Tensor:
         """(B, S, S) as `fit` left them -> (B, C, size, size) on the device; flips: (B,) bool, which to mirror."""
-        return self.images_there(sent(pixels, device), flips_there(flips, device))
+        return self.images_there(sent(as_tensor(pixels), device), flips_there(flips, device))
 
     def images_there(self, pixels: Tensor, flips: Tensor | None) -> Tensor:
         """As `images`, of tensors that are on the device already: nothing is copied to it, and nothing asked of it."""
@@ -134,7 +135,7 @@ class BackboneInput:
 
     def _grey(self, pixels: np.ndarray, device: torch.device) -> Tensor:
         """(B, S, S) uint8, or float32 in [0, 1] -> float32 in [0, 1] on the device."""
-        return _in_shares(sent(pixels, device))
+        return _in_shares(sent(as_tensor(pixels), device))
 
     def _finish(self, grey: Tensor) -> Tensor:
         """(B, size, size) in [0, 1] -> (B, C, size, size) as the network's own library scales it."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainables.transfer import sent
 from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from trainables.views.render import normalise
 
@@ -105,7 +106,7 @@ def contents(spec: EvalSpec) -> tuple[bool, ...]:
 
 def prepare(spec: EvalSpec, pixels: np.ndarray, flips: np.ndarray | None, device: torch.device) -> Tensor:
     """uint8 (B, H, W) -> float32 (B, 3, size, size) on the device; flips: (B,) bool, which to mirror after the crop."""
-    return prepare_there(spec, sent(pixels, device), flips_there(flips, device))
+    return prepare_there(spec, sent(as_tensor(pixels), device), flips_there(flips, device))
 
 
 def prepare_there(spec: EvalSpec, pixels: Tensor, flips: Tensor | None) -> Tensor:
@@ -118,7 +119,7 @@ def prepare_there(spec: EvalSpec, pixels: Tensor, flips: Tensor | None) -> Tenso
 def flips_there(flips: np.ndarray | None, device: torch.device) -> Tensor | None:
     """(B,) bool on the device, None where none is to be mirrored."""
     # Asked of the array, which is on the CPU: no question to the device.
-    return sent(flips, device) if flips is not None and flips.any() else None
+    return sent(as_tensor(flips), device) if flips is not None and flips.any() else None
 
 
 def mirrored(grey: Tensor, flips: Tensor | None) -> Tensor:
@@ -131,7 +132,7 @@ def prepare_test(spec: EvalSpec, pixels: np.ndarray, device: torch.device) -> Te
     if not spec.ten_crop:
         return prepare(spec, pixels, None, device)
     assert spec.test_resize is not None, "EvalSpec refuses ten_crop without it"
-    grey = _resized(sent(pixels, device), spec.test_resize)
+    grey = _resized(sent(as_tensor(pixels), device), spec.test_resize)
     return torch.stack([_finish(spec, crop) for crop in ten_crops(grey, spec.size)], dim=1)
 
 
@@ -147,13 +148,6 @@ def as_tensor(pixels: np.ndarray) -> Tensor:
     """The same values on the CPU; of what may not be written, such as a slice of a mapped file, a copy."""
     # torch warns of such an array, since a tensor cannot be protected.
     return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
-
-
-def sent(values: np.ndarray, device: torch.device) -> Tensor:
-    """The same values on the device, whose work before them nobody waits for."""
-    tensor = as_tensor(values)
-    # A GPU reads pinned memory by itself, and torch gives it to nobody else before that was done.
-    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def _resized(pixels: Tensor, side: int) -> Tensor:

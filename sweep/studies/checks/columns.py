@@ -11,11 +11,27 @@ from sweep.studies.checks.recipes import refusal
 from sweep.studies.study import INTERVALS, NEEDS_REPORTS, TRAINING_FREE, Dataset, Study
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.joint import JointConfig
-from trainables.recipe import PretrainRecipe
+from trainables.recipe import PretrainRecipe, Resources
 from trainables.registry import PROTOCOLS
 from trainables.training.optim import check_optimizer
 from trainables.training.precision import check_precision
 
+# The least that each number of Resources may be where it is not None; see sweep/engine/schedule.py for what 0 means.
+LEAST_OF_RESOURCES = {
+    "pretrain_workers": 1,
+    "gpus_per_worker": 0,
+    "gpus_per_cell": 0,
+    "cpus_per_worker": 1,
+    "cpus_per_cell": 1,
+    "max_concurrent_cells": 1,
+    "seeds_at_once": 1,
+    "checkpoint_every_seconds": 0,
+    "checkpoint_every_steps": 1,
+    "resident_bytes": 0,
+    "prefetch_batches": 0,
+    "max_failures": 0,
+    "cell_time_limit_seconds": 0,
+}
 # What a SplitRecipe says that it takes; its second test split is another one than the first, which it checks itself.
 SPLITS: dict[str, tuple[str | None, ...]]
 SPLITS = {"val": ("val", "carved"), "test": ("test", "val"), "also_test": ("test", "val", None)}
@@ -40,6 +56,14 @@ def column_problems(study: Study) -> Iterator[str]:
     for dataset in study.datasets:
         yield from _of_dataset(dataset)
     yield from refusal(f"{title}: resources", partial(check_precision, study.resources.precision))
+    yield from _resources(f"{title}: resources", study.resources)
+
+
+def _resources(title: str, resources: Resources) -> Iterator[str]:
+    for name, least in LEAST_OF_RESOURCES.items():
+        value = getattr(resources, name)
+        if value is not None and value < least:
+            yield f"{title}.{name} is {value:g}; allowed: {least} or more"
 
 
 def _repeated(what: str, values: Iterable[object]) -> Iterator[str]:

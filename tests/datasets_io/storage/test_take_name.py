@@ -73,7 +73,7 @@ def names(files: Files) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", [WithoutLinks, WithoutEither])
-@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EIO, errno.ENOSYS])
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EIO, errno.ENOSYS, errno.EMLINK])
 def test_the_first_write_stands_without_hard_links(files, kind, number):
     storage = files(kind(number))
     assert storage.write_once("cells/c/result.json", b"first") is True

@@ -24,7 +24,7 @@ ENCODERS = {run.row: run.key for run in PLAN.encoders}
 def a_throughput(done=(), failed=()) -> Throughput:
     left = pending(PLAN, set(done), set(failed))
     costs = costs_of(left.encoders, left.cells, COUNTS)
-    return Throughput(PLAN, left, set(done), TimeLeft(costs, left.cells, Places(2, 1, False), 1000.0), now=1000.0)
+    return Throughput(PLAN, left, set(done), TimeLeft(costs, left.cells, Places(2, 1, False)), now=1000.0)
 
 
 def take(throughput: Throughput, progress: ProgressSnapshot, now: float) -> None:

@@ -9,7 +9,7 @@ from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.time_left import Places, TimeLeft
 from sweep.studies import demo
 from sweep.studies.costs import ALONE, INITIAL, PRETRAINING, TOGETHER, Cost, costs_of
-from sweep.studies.learnt_seconds import LearntSeconds, Observations
+from sweep.studies.learnt_seconds import BETWEEN, LearntSeconds, Observations
 from sweep.studies.plan import make_plan
 from trainables.events import Outcome, Progress
 
@@ -49,7 +49,7 @@ MACHINES = {
 
 
 def events_of(machine: Machine) -> list[tuple[float, ProgressSnapshot]]:
-    """A sweep as it would go: pretrainings behind each other, cells as soon as their encoder is there.
+    """A sweep as it would go: pretrainings behind each other, cells as soon as their encoder and a place are there.
 
     What runs at once shares the cores, so that by a clock all take longer than by a processor.
     """
@@ -73,7 +73,7 @@ def events_of(machine: Machine) -> list[tuple[float, ProgressSnapshot]]:
         start, core = max(heapq.heappop(free), landed[cell.encoder.key]), machine.seconds(costs[cell.key])
         end = start + core * (slower if start < pretrained else 1.0)
         events.append((end, ProgressSnapshot([], [Outcome(cell.key, "done", 0.5, None, end - start, core)])))
-        heapq.heappush(free, end)
+        heapq.heappush(free, end + BETWEEN * costs[cell.key].pieces)
     return sorted(events, key=lambda event: event[0])
 
 
@@ -82,7 +82,7 @@ def test_after_a_tenth_nine_of_ten_are_within_a_quarter(name):
     machine = MACHINES[name]
     events = events_of(machine)
     end = events[-1][0]
-    time_left = TimeLeft(costs_of(PLAN.encoders, PLAN.cells, COUNTS), PLAN.cells, machine.places, 0.0)
+    time_left = TimeLeft(costs_of(PLAN.encoders, PLAN.cells, COUNTS), PLAN.cells, machine.places)
     off, place = [], 0
     for percent in range(10, 96):
         now = end * percent / 100
@@ -94,7 +94,7 @@ def test_after_a_tenth_nine_of_ten_are_within_a_quarter(name):
 
 
 def test_nothing_is_said_before_anything_was_seen_and_nothing_is_left_at_the_end():
-    time_left = TimeLeft({"a": FT, "b": FT}, (), Places(1, 1, False), 0.0)
+    time_left = TimeLeft({"a": FT, "b": FT}, (), Places(1, 1, False))
     assert (time_left.read(5.0).seconds, time_left.read(5.0).share) == (None, 0.0)
     done = [Outcome(key, "done", 0.5, None, 10.0, 10.0) for key in "ab"]
     time_left.update(ProgressSnapshot([], done[:1]), 10.0)
@@ -106,7 +106,7 @@ def test_nothing_is_said_before_anything_was_seen_and_nothing_is_left_at_the_end
 
 def test_what_failed_and_what_needs_it_is_not_left():
     costs = costs_of(PLAN.encoders, PLAN.cells, COUNTS)
-    time_left = TimeLeft(costs, PLAN.cells, Places(2, 1, False), 0.0)
+    time_left = TimeLeft(costs, PLAN.cells, Places(2, 1, False))
     done = next(cell for cell in PLAN.cells if costs[cell.key].work == ALONE)
     time_left.update(ProgressSnapshot([], [Outcome(done.key, "done", 0.5, None, 1.0, 1.0)]), 1.0)
     before = time_left.read(1.0).seconds
@@ -127,7 +127,7 @@ def test_what_failed_and_what_needs_it_is_not_left():
 
 def test_a_pretraining_that_is_resumed_neither_goes_back_nor_is_taken_for_a_fast_one():
     cost = Cost(PRETRAINING, 1, 1000, 5e4, 2e11, 0)
-    time_left = TimeLeft({"e": cost}, (), Places(1, 1, False), 0.0)
+    time_left = TimeLeft({"e": cost}, (), Places(1, 1, False))
 
     def tell(step: int, core: float, now: float) -> None:
         event = Progress("e", "running", 0, step, 1000, core_seconds=core)
@@ -147,14 +147,14 @@ def test_on_gpus_no_more_than_its_chain_is_promised_however_many_there_are():
     pretraining = Cost(PRETRAINING, 1, 1000, 5e4, 2e11, 0, share=4.0)
     run = next(run for run in PLAN.encoders if run.row == "simclr")
     cell = next(cell for cell in PLAN.cells if cell.encoder == run and cell.protocol == "FT")
-    time_left = TimeLeft({run.key: pretraining, cell.key: FT}, [cell], Places(64, 16, True), 0.0)
+    time_left = TimeLeft({run.key: pretraining, cell.key: FT}, [cell], Places(64, 16, True))
     for step, now in ((0, 10), (500, 110)):
         time_left.update(ProgressSnapshot([Progress(run.key, "running", 0, step, 1000)], []), now)
     assert time_left.read(110.0).seconds > 100
 
 
 def test_initial_weights_cost_nothing_and_tell_nothing():
-    time_left = TimeLeft({"i": Cost(INITIAL), "c": FT}, (), Places(1, 1, False), 0.0)
+    time_left = TimeLeft({"i": Cost(INITIAL), "c": FT}, (), Places(1, 1, False))
     time_left.update(ProgressSnapshot([Progress("i", "done")], []), 1.0)
     assert time_left.read(1.0).seconds is None
 
@@ -165,6 +165,6 @@ def test_results_of_one_cost_outweigh_what_others_tell_of_it():
         seen.add(FT, 10.0)
         seen.add(replace(FT, work=TOGETHER), 1.0)
     learnt = LearntSeconds(seen)
-    assert learnt.of(FT) == pytest.approx(10, rel=0.02)
-    assert learnt.of(replace(FT, work=TOGETHER)) == pytest.approx(1, rel=0.05)
+    assert learnt.of(FT) == pytest.approx(10 + BETWEEN, rel=0.02)
+    assert learnt.of(replace(FT, work=TOGETHER)) == pytest.approx(1 + BETWEEN, rel=0.05)
     assert learnt.of(replace(FT, work=PRETRAINING)) > 0, "work of which nothing is known goes by all of it"

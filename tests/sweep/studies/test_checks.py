@@ -1,13 +1,14 @@
 """Is a study checked whole: is each thing that cannot be carried out a sentence with what is allowed?"""
 
 from dataclasses import dataclass, replace
+from typing import get_args, get_type_hints
 
 import pytest
 
 from datasets_io.build.spec import BuildSpec
 from sweep.studies import STUDIES, HeadSpec, MocoV2Config, check_study, demo
 from sweep.studies.checks import MOST_LISTED, study_problems
-from sweep.studies.checks.columns import SPLITS
+from sweep.studies.checks.columns import LEAST_OF_RESOURCES, SPLITS
 from sweep.studies.study import NEEDS_REPORTS, TRAINING_FREE, EncoderRow
 from sweep.training_free.measures import KINDS
 from trainables.recipe import BackboneSpec, OptimizerSpec, RandomInit, Resources, SplitRecipe
@@ -104,6 +105,11 @@ COLUMNS = {
     "val": (of_chexpert(splits=SplitRecipe(val="valid")), "splits.val is 'valid'; allowed: val, carved; did you mean"),
     "test": (of_chexpert(splits=SplitRecipe(test="train")), "splits.test is 'train'; allowed: test, val$"),
     "optimiser": (of_chexpert(optimizer=OptimizerSpec("sgd", 0.1, (0.9, 0.99))), "optimizer: unknown optimiser 'sgd'"),
+    "checkpoints": (
+        {"resources": Resources(checkpoint_every_seconds=-5)},
+        "study 'demo': resources.checkpoint_every_seconds is -5; allowed: 0 or more",
+    ),
+    "workers": ({"resources": Resources(pretrain_workers=0)}, "resources.pretrain_workers is 0; allowed: 1 or more"),
     "precision": ({"resources": Resources(precision="bf16")}, "precision is 'bf16'.*did you mean 'bfloat16'"),
 }
 RECIPES = {
@@ -313,3 +319,12 @@ def test_no_preset_has_a_problem(name):
 def test_the_words_of_the_checks_are_those_of_what_computes():
     assert tuple(KINDS) == TRAINING_FREE and set(NEEDS_REPORTS) < set(TRAINING_FREE)
     assert set(SPLITS) <= set(SplitRecipe.__dataclass_fields__)
+
+
+def test_every_number_of_resources_has_a_least_value():
+    numbers = {name for name, value in get_type_hints(Resources).items() if not {int, float}.isdisjoint(_kinds(value))}
+    assert numbers == set(LEAST_OF_RESOURCES)
+
+
+def _kinds(hint) -> tuple:
+    return get_args(hint) or (hint,)

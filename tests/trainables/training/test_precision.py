@@ -1,6 +1,7 @@
 """Half precision, scaled gradients and compiling change speed, not the method."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -97,6 +98,46 @@ def test_the_gradient_cache_scales_too():
         cached_backward(task.model, batch, 4, scaler)
         gradients.append(torch.cat([p.grad.flatten() for p in task.model.backbone.parameters()]))
     torch.testing.assert_close(gradients[1] / task.scaler.get_scale(), gradients[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("method", ["clip", "simclr", "vicreg", "clip+simclr"])
+def test_gradients_of_the_cache_are_those_of_the_whole_batch_at_once_in_half_precision_too(method, precision):
+    """One chunk: the same products of the same numbers, so that nothing but the order of few sums can differ."""
+    whole, cached = task_of(method, precision=precision), task_of(method, precision=precision)
+    cached.recipe = replace(cached.recipe, gradient_cache_chunk=cached.recipe.global_batch_size)
+    (losses, plain), (other_losses, found) = one_gradient(whole), one_gradient(cached)
+    torch.testing.assert_close(other_losses, losses, rtol=1e-6, atol=0)
+    assert float((found - plain).norm() / plain.norm()) < 1e-5
+
+
+def test_the_cache_differentiates_float32_losses_in_float32(monkeypatch):
+    """Against the same losses of the same embeddings, which this method has in float32, in float64."""
+    task = task_of("clip", precision="bfloat16")
+    monkeypatch.setattr(task, "recipe", replace(task.recipe, gradient_cache_chunk=4))
+    objective, embed, precise = task.model.objective, task.model.objective.embed, task.model.objective.precise_losses
+    given: list[dict[str, torch.Tensor]] = []
+    carried: dict[str, list[torch.Tensor]] = {}
+
+    def embedded(*arguments):
+        found = embed(*arguments)
+        for name, value in found.items():
+            if value.requires_grad:
+                value.register_hook(lambda gradient, name=name: carried.setdefault(name, []).append(gradient))
+        return found
+
+    def losses_of(embeddings):
+        given.append({name: value.detach().clone() for name, value in embeddings.items()})
+        return precise(embeddings)
+
+    monkeypatch.setattr(objective, "embed", embedded)
+    monkeypatch.setattr(objective, "precise_losses", losses_of)
+    one_gradient(task)
+    exact = {n: v.double().requires_grad_() if v.is_floating_point() else v for n, v in given[0].items()}
+    sum(objective.double().losses(exact).values()).backward()
+    for name, chunks in carried.items():
+        found = torch.stack(chunks, dim=1).flatten(0, 1).double()
+        assert len(chunks) == 2 and float((found - exact[name].grad).norm() / exact[name].grad.norm()) < 2e-6
 
 
 class Overflowing:

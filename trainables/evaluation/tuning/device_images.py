@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from trainables.evaluation.dataset import Part
-from trainables.views.evaluation import as_tensor, sent
+from trainables.transfer import sent
+from trainables.views.evaluation import as_tensor
 
 UPLOADED_TOGETHER = 1024  # images: 51 MB of 224 x 224
 
@@ -95,4 +96,4 @@ def batch_bounds(count: int, batch_size: int) -> Iterator[tuple[int, int]]:
 
 
 def _send(values: np.ndarray, there: Tensor) -> None:
-    there.copy_(sent(values, there.device))
+    there.copy_(sent(as_tensor(values), there.device))
