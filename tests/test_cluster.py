@@ -172,7 +172,9 @@ def test_the_network_policy_holds_every_pod_in_both_directions():
     assert of_head["spec"]["podSelector"]["matchLabels"] == {**selected, "ray.io/node-type": "head"}
     blocks = [peer["ipBlock"]["cidr"] for each in (policy, of_head) for rule in each["spec"]["egress"]
               for peer in rule["to"] if "ipBlock" in peer]  # fmt: skip
-    assert blocks and all(block.startswith("192.0.2.") for block in blocks), "addresses for examples: nothing is reached"
+    assert blocks and all(block.startswith("192.0.2.") for block in blocks), (
+        "addresses for examples: nothing is reached"
+    )
 
 
 def test_the_kubernetes_pods_are_restricted():
