@@ -4,17 +4,18 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from images import BASE, DEPENDENCIES, LIMITS, ROOT, Engine, why_not
-
-from sweep.run.chaos import finished
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 FILE = "docs/clusters/Containerfile"
 IMAGE, USER = "localhost/radsweep", 12345
+CELLS = 6  # of image_study.py: two protocols at three label_percents
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,10 @@ def test_help_and_doctor(engine, tmp_path):
     assert "/tmp/.cache/radsweep" in done.stdout
 
 
+def cells(storage: Path) -> int:
+    return len(list(storage.glob("cells/*/result.json")))
+
+
 def of_user(folder: Path) -> Path:
     folder.mkdir()
     shutil.chown(folder, USER, USER)
@@ -99,5 +104,64 @@ def test_a_sweep_runs_to_its_end(engine, tmp_path):
     words = ("run", "--study", "/work/tests/cluster/image_study.py", "--storage", "/storage")
     done = run(engine, *words, options=("--volume", f"{storage}:/storage"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert len(finished(storage)) == 6 and (storage / "reports/image/report.html").is_file()
+    assert cells(storage) == CELLS and (storage / "reports/image/report.html").is_file()
     assert {path.stat().st_uid for path in storage.rglob("*")} == {USER}
+
+
+def of_pod(pod: dict, container: dict) -> list[str]:
+    """What Kubernetes would let the container do, as podman's flags: a volume for each mount, and nothing else."""
+    user, rights = pod["securityContext"], container["securityContext"]
+    flags = [
+        "--user",
+        f"{user['runAsUser']}:{user['runAsGroup']}",
+        "--passwd=false",
+        "--read-only-tmpfs=false",
+        *limits(),
+    ]
+    flags += ["--read-only"] if rights["readOnlyRootFilesystem"] else []
+    flags += ["--security-opt", "no-new-privileges"] if not rights["allowPrivilegeEscalation"] else []
+    flags += [word for name in rights["capabilities"]["drop"] for word in ("--cap-drop", name)]
+    volumes = [volume["name"] for volume in pod["volumes"] if "emptyDir" in volume]
+    places = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in volumes]
+    return [*flags, *(word for place in places for word in ("--tmpfs", f"{place}:rw,mode=0777,size=2g"))]
+
+
+def test_the_kubernetes_job_runs_with_the_rights_of_its_file(engine, tmp_path):
+    """As KubeRay starts the head and hands a command over, but in podman: two containers that share a network."""
+    job = next(yaml.safe_load_all((ROOT / "docs/clusters/kuberay-rayjob.yaml").read_text(encoding="utf-8")))["spec"]
+    head, submitter = job["rayClusterSpec"]["headGroupSpec"]["template"]["spec"], job["submitterPodTemplate"]["spec"]
+    storage, command = tmp_path / "storage", tmp_path / "ray"
+    storage.mkdir()
+    shutil.chown(storage, head["securityContext"]["runAsUser"], head["securityContext"]["runAsGroup"])
+    command.write_text('#!/bin/sh\nexec python -m ray.scripts.scripts "$@"\n')  # its package is not in this image
+    command.chmod(0o755)
+    common = [
+        "--volume", f"{command}:/opt/radsweep/bin/ray:ro", "--volume", f"{DEPENDENCIES}:/packages:ro",
+        "--volume", f"{ROOT}/tests:/work/tests:ro", "--env", "PYTHONPATH=/packages:/work",
+        "--env", "RAY_AUTH_MODE=token", "--env", "RAY_AUTH_TOKEN=0123456789abcdef0123456789abcdef",
+        "--entrypoint", '["/bin/bash", "-c", "--"]',
+    ]  # fmt: skip
+    start = "ulimit -n 4096; ray start --head --block --no-monitor --dashboard-host=0.0.0.0 --num-cpus=2"
+    engine.checked(
+        "run", "--detach", "--name", "head", "--network", "none", *of_pod(head, head["containers"][0]), *common,
+        "--volume", f"{storage}:/storage", "--env", "RADSWEEP_STORAGE=/storage", IMAGE, start,
+    )  # fmt: skip
+    try:
+        wait_for_head(engine)
+        words = job["entrypoint"].replace("paper", "/work/tests/cluster/image_study.py")
+        submit = f"ray job submit --address http://127.0.0.1:8265 -- {words}"
+        rights = of_pod(submitter, submitter["containers"][0])
+        done = engine("run", "--rm", "--network", "container:head", *rights, *common, IMAGE, submit, timeout=900)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:] + engine("logs", "head").stdout[-3000:]
+        assert cells(storage) == CELLS
+    finally:
+        engine("rm", "--force", "--time", "0", "head")
+
+
+def wait_for_head(engine: Engine) -> None:
+    """As the operator's probe asks."""
+    ask = "import urllib.request as r; print(r.urlopen('http://localhost:52365/api/healthz', timeout=5).read())"
+    deadline = time.monotonic() + 120
+    while "success" not in (said := engine("exec", "head", "python", "-c", ask)).stdout:
+        assert time.monotonic() < deadline, said.stdout + said.stderr + engine("logs", "head").stdout
+        time.sleep(1)
