@@ -20,7 +20,7 @@ CELLS = 6  # of image_study.py: two protocols at three label_percents
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory) -> Iterator[Engine]:
-    """With the image in it, built without a network of what docs/clusters/Containerfile copies and locked/build.txt.
+    """With the image in it, built without an index of packages of what docs/clusters/Containerfile copies and locked/build.txt.
 
     The packages of locked/run.txt are 7 GB: they are those of this environment, mounted when the image runs.
     """
@@ -39,7 +39,7 @@ def engine(tmp_path_factory) -> Iterator[Engine]:
         pytest.skip(f"no package index answers: {fetched.stderr.strip()[-300:]}")
     (folder / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
     engine.checked(
-        "build", "--isolation", "chroot", "--network", "none", "--tag", IMAGE, "--file", FILE,
+        "build", "--isolation", "chroot", "--tag", IMAGE, "--file", FILE,
         "--ignorefile", f"{FILE}.dockerignore", "--build-arg", f"BASE={BASE}", "--build-arg", "LOCKED=build",
         "--volume", f"{wheels}:/wheels:ro", "--volume", f"{folder}/pip.conf:/etc/pip.conf:ro", ".",
     )  # fmt: skip
