@@ -20,9 +20,9 @@ CELLS = 6  # of image_study.py: two protocols at three label_percents
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory) -> Iterator[Engine]:
-    """With the image in it, built without an index of packages of what docs/clusters/Containerfile copies and locked/build.txt.
+    """With the image in it, built without an index of packages, and with those of locked/build.txt alone.
 
-    The packages of locked/run.txt are 7 GB: they are those of this environment, mounted when the image runs.
+    Those of locked/run.txt are 7 GB: this environment's are mounted when the image runs.
     """
     if reason := why_not():
         pytest.skip(reason)
