@@ -219,7 +219,12 @@ def test_the_account_of_kubernetes_is_the_autoscalers_alone():
 def test_the_kubernetes_pods_are_alike():
     job = kubernetes()[0]
     (submitter,), (head,), (worker,) = (pod["containers"] for pod, _ in pods(job))
-    assert submitter["image"] == head["image"] == worker["image"] and head["env"] == worker["env"]
+    assert submitter["image"] == head["image"] == worker["image"]
+    assert submitter["env"] == head["env"] == worker["env"]
+    used = set(re.findall(r"\$(\w+)", job["spec"]["entrypoint"]))
+    assert used == {each["name"] for each in submitter["env"]}, (
+        "the submitter's shell reads the command, not the head's"
+    )
     assert re.fullmatch(r"[\w./-]+@sha256:\w+", head["image"]), "a tag can change what it names"
     assert worker["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["minReplicas"] == 0

@@ -8,4 +8,6 @@ from tests.chaos.tiny_study import study as tiny
 
 def study() -> Study:
     base = tiny()
-    return replace(base, name="image", rows=base.rows[1:], seeds=(0,), protocols=("LP", "FT"))
+    return replace(
+        base, name="image", rows=base.rows[1:], hidden_rows=base.rows[:1], seeds=(0,), protocols=("LP", "FT")
+    )

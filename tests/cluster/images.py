@@ -29,7 +29,7 @@ def why_not() -> str | None:
 
 
 class Engine:
-    """podman with all that it keeps in one folder, which whoever made it removes."""
+    """podman with all that it keeps in one folder, which is removed at the end."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -47,6 +47,16 @@ class Engine:
             f"podman {' '.join(map(str, arguments))}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
         )
         return done.stdout
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self("rm", "--all", "--force", "--time", "0")
+        mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for place in sorted((each for each in mounted if each.startswith(f"{self.folder}/")), reverse=True):
+            subprocess.run(["umount", "--lazy", place], check=True)
+        shutil.rmtree(self.folder)
 
     def make_base(self) -> None:
         packed = self.folder / "base.tar"

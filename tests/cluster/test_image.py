@@ -14,7 +14,7 @@ from images import BASE, DEPENDENCIES, LIMITS, ROOT, Engine, why_not
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 FILE = "docs/clusters/Containerfile"
-IMAGE, USER = "localhost/radsweep", 12345
+IMAGE, USER, STORAGE = "localhost/radsweep", 12345, "/storage"
 CELLS = 6  # of image_study.py: two protocols at three label_percents
 
 
@@ -26,25 +26,27 @@ def engine(tmp_path_factory) -> Iterator[Engine]:
     """
     if reason := why_not():
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("image")
-    engine = Engine(folder)
+    with Engine(tmp_path_factory.mktemp("image")) as engine:
+        build(engine)
+        yield engine
+
+
+def build(engine: Engine) -> None:
     engine.make_base()
     probe = engine("run", "--rm", "--network", "none", *limits(), BASE, "true")
     if probe.returncode:
         pytest.skip(f"this machine lets no container run: {probe.stderr.strip()[-300:]}")
-    wheels = folder / "wheels"
+    wheels, settings = engine.folder / "wheels", engine.folder / "pip.conf"
     fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", wheels]
     fetched = subprocess.run([*fetch, "-r", ROOT / "locked/build.txt"], capture_output=True, text=True)
     if fetched.returncode:
         pytest.skip(f"no package index answers: {fetched.stderr.strip()[-300:]}")
-    (folder / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
+    settings.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
     engine.checked(
-        "build", "--isolation", "chroot", "--tag", IMAGE, "--file", FILE,
-        "--ignorefile", f"{FILE}.dockerignore", "--build-arg", f"BASE={BASE}", "--build-arg", "LOCKED=build",
-        "--volume", f"{wheels}:/wheels:ro", "--volume", f"{folder}/pip.conf:/etc/pip.conf:ro", ".",
+        "build", "--isolation", "chroot", "--tag", IMAGE, "--file", FILE, "--ignorefile", f"{FILE}.dockerignore",
+        "--build-arg", f"BASE={BASE}", "--build-arg", "LOCKED=build",
+        "--volume", f"{wheels}:/wheels:ro", "--volume", f"{settings}:/etc/pip.conf:ro", ".",
     )  # fmt: skip
-    yield engine
-    shutil.rmtree(folder)
 
 
 def limits() -> list[str]:
@@ -84,7 +86,7 @@ def test_help_and_doctor(engine, tmp_path):
     done = run(engine)
     assert done.returncode == 0 and "--storage" in done.stdout, done.stdout + done.stderr
     storage = of_user(tmp_path / "storage")
-    done = run(engine, "doctor", "--storage", "/storage", options=("--volume", f"{storage}:/storage"))
+    done = run(engine, "doctor", "--storage", STORAGE, options=("--volume", f"{storage}:{STORAGE}"))
     assert done.returncode == 0 and "0 of" not in done.stdout.splitlines()[-1], done.stdout + done.stderr
     assert "/tmp/.cache/radsweep" in done.stdout
 
@@ -101,15 +103,15 @@ def of_user(folder: Path) -> Path:
 
 def test_a_sweep_runs_to_its_end(engine, tmp_path):
     storage = of_user(tmp_path / "storage")
-    words = ("run", "--study", "/work/tests/cluster/image_study.py", "--storage", "/storage")
-    done = run(engine, *words, options=("--volume", f"{storage}:/storage"))
+    words = ("run", "--study", "/work/tests/cluster/image_study.py", "--storage", STORAGE)
+    done = run(engine, *words, options=("--volume", f"{storage}:{STORAGE}"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert cells(storage) == CELLS and (storage / "reports/image/report.html").is_file()
     assert {path.stat().st_uid for path in storage.rglob("*")} == {USER}
 
 
 def of_pod(pod: dict, container: dict) -> list[str]:
-    """What Kubernetes would let the container do, as podman's flags: a volume for each mount, and nothing else."""
+    """What Kubernetes would give the container, as podman's flags: rights, a volume for each mount, variables."""
     user, rights = pod["securityContext"], container["securityContext"]
     flags = [
         "--user",
@@ -123,7 +125,8 @@ def of_pod(pod: dict, container: dict) -> list[str]:
     flags += [word for name in rights["capabilities"]["drop"] for word in ("--cap-drop", name)]
     volumes = [volume["name"] for volume in pod["volumes"] if "emptyDir" in volume]
     places = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in volumes]
-    return [*flags, *(word for place in places for word in ("--tmpfs", f"{place}:rw,mode=0777,size=2g"))]
+    flags += [word for place in places for word in ("--tmpfs", f"{place}:rw,mode=0777,size=2g")]
+    return [*flags, *(word for each in container["env"] for word in ("--env", f"{each['name']}={STORAGE}"))]
 
 
 def test_the_kubernetes_job_runs_with_the_rights_of_its_file(engine, tmp_path):
@@ -144,7 +147,7 @@ def test_the_kubernetes_job_runs_with_the_rights_of_its_file(engine, tmp_path):
     start = "ulimit -n 4096; ray start --head --block --no-monitor --dashboard-host=0.0.0.0 --num-cpus=2"
     engine.checked(
         "run", "--detach", "--name", "head", "--network", "none", *of_pod(head, head["containers"][0]), *common,
-        "--volume", f"{storage}:/storage", "--env", "RADSWEEP_STORAGE=/storage", IMAGE, start,
+        "--volume", f"{storage}:{STORAGE}", IMAGE, start,
     )  # fmt: skip
     try:
         wait_for_head(engine)
