@@ -1,6 +1,6 @@
 # make demo: set up and run the whole study on synthetic archives. make test: set up and run the tests.
 # make check: format, lint, types and the tests of the pure core, in two minutes. make docs: the site, in site/.
-# make test-cluster: `ray up` to `ray down`, then SLURM, on three hosts in network namespaces, where one may make them.
+# make test-cluster: `ray up` to `ray down`, then SLURM, on three hosts in network namespaces, and the image. Needs root.
 # make lock: locked/, the digests of all that may be installed. make sbom: sbom.cdx.json, what is installed (CycloneDX).
 PYTHON ?= python3
 BIN := .venv/bin

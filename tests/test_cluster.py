@@ -1,4 +1,4 @@
-"""Would Ray take the cluster files, and do they keep what is promised: token, loopback dashboard, one installation?"""
+"""Would Ray take the cluster files, and do they keep what is promised: token, loopback dashboard, rights of pods?"""
 
 import re
 import shlex
@@ -132,30 +132,102 @@ def test_drivers_find_the_cluster_and_nodes_do_not_look_for_one(config):
 
 @pytest.mark.parametrize(
     ("name", "fields"),
-    [("cluster.yaml", 3), ("docs/clusters/on-prem.yaml", 4), ("docs/clusters/kuberay-rayjob.yaml", 3)],
+    [("cluster.yaml", 3), ("docs/clusters/on-prem.yaml", 4), ("docs/clusters/kuberay-rayjob.yaml", 5)],
 )
 def test_the_fields_to_fill_in_are_marked_and_counted(name, fields):
     marks = re.findall(r"# FILL IN (\d)", (ROOT / name).read_text(encoding="utf-8"))
     assert sorted(marks) == [str(i + 1) for i in range(fields)]
 
 
-def test_the_kubernetes_job_has_a_token_and_no_way_in():
-    job, policy = kubernetes()
+def pods(job):
+    """(pod's specification, its labels) of the submitter, the head and each group of workers."""
     cluster = job["spec"]["rayClusterSpec"]
-    assert (job["apiVersion"], job["kind"], policy["kind"]) == ("ray.io/v1", "RayJob", "NetworkPolicy")
+    groups = (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])
+    templates = [job["spec"]["submitterPodTemplate"], *(group["template"] for group in groups)]
+    return [(template["spec"], template["metadata"]["labels"]) for template in templates]
+
+
+def test_the_kubernetes_job_has_a_token_and_no_way_in():
+    job, *policies = kubernetes()
+    cluster = job["spec"]["rayClusterSpec"]
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     assert cluster["authOptions"] == {"mode": "token"}
     assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
-    assert policy["spec"]["policyTypes"] == ["Ingress"]
-    assert all(source for rule in policy["spec"]["ingress"] for source in rule["from"])
+    assert {policy["kind"] for policy in policies} == {"NetworkPolicy"}
+    for policy in policies:
+        for kind, side in (("ingress", "from"), ("egress", "to")):
+            for rule in policy["spec"].get(kind, []):
+                assert rule[side] and all(rule[side]), "an empty list or selector is everybody"
+                if not any("podSelector" in peer and "namespaceSelector" not in peer for peer in rule[side]):
+                    assert rule["ports"], "who is not of this job has ports"
+
+
+def test_the_network_policy_holds_every_pod_in_both_directions():
+    job, policy, of_head = kubernetes()
+    selected = policy["spec"]["podSelector"]["matchLabels"]
+    assert all(selected.items() <= labels.items() for _, labels in pods(job))
+    assert sorted(policy["spec"]["policyTypes"]) == ["Egress", "Ingress"]
+    assert {"podSelector": {"matchLabels": selected}} in policy["spec"]["egress"][0]["to"]
+    assert {port["port"] for port in policy["spec"]["egress"][1]["ports"]} == {53}
+    assert of_head["spec"]["podSelector"]["matchLabels"] == {**selected, "ray.io/node-type": "head"}
+    blocks = [peer["ipBlock"]["cidr"] for each in (policy, of_head) for rule in each["spec"]["egress"]
+              for peer in rule["to"] if "ipBlock" in peer]  # fmt: skip
+    assert blocks and all(block.startswith("192.0.2.") for block in blocks), (
+        "addresses for examples: nothing is reached"
+    )
+
+
+def test_the_kubernetes_pods_are_restricted():
+    """The Pod Security Standard `restricted` as Kubernetes states it, and a root that is read-only."""
+    job = kubernetes()[0]
+    options = job["spec"]["rayClusterSpec"]["autoscalerOptions"]
+    for pod, _ in pods(job):
+        of_pod = pod["securityContext"]
+        assert of_pod["runAsNonRoot"] is True and of_pod["runAsUser"] > 0 and of_pod["runAsGroup"] > 0
+        assert of_pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        assert all(volume.keys() <= {"name", "emptyDir", "projected"} for volume in pod["volumes"])
+        for container in (*pod["containers"], *([options] if pod["containers"][0]["name"] == "ray-head" else [])):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}
+            }  # fmt: skip
+            places = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+            empty = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
+            assert places["/tmp"] in empty and places.get("/dev/shm", "tmp") in empty
+            assert set(places.values()) <= {volume["name"] for volume in pod["volumes"]}
+
+
+def test_the_account_of_kubernetes_is_the_autoscalers_alone():
+    from ray.autoscaler._private.kuberay.node_provider import IN_CLUSTER_CA_CERT_PATH, IN_CLUSTER_TOKEN_PATH
+
+    job = kubernetes()[0]
+    cluster = job["spec"]["rayClusterSpec"]
+    assert all(pod["automountServiceAccountToken"] is False for pod, _ in pods(job))
+    head = cluster["headGroupSpec"]["template"]["spec"]
+    (volume,) = [volume for volume in head["volumes"] if "projected" in volume]
+    (mount,) = [m for m in cluster["autoscalerOptions"]["volumeMounts"] if m["name"] == volume["name"]]
+    files = [
+        *(s["serviceAccountToken"]["path"] for s in volume["projected"]["sources"] if "serviceAccountToken" in s),
+        *(item["path"] for s in volume["projected"]["sources"] for item in s.get("configMap", {}).get("items", [])),
+    ]
+    assert [f"{mount['mountPath']}/{file}" for file in files] == [IN_CLUSTER_TOKEN_PATH, IN_CLUSTER_CA_CERT_PATH]
+    for pod, _ in pods(job):
+        for container in pod["containers"]:
+            assert volume["name"] not in {mount["name"] for mount in container["volumeMounts"]}
 
 
 def test_the_kubernetes_pods_are_alike():
-    cluster = kubernetes()[0]["spec"]["rayClusterSpec"]
-    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
-    head, worker = (pod["containers"][0] for pod in pods)
-    assert head["image"] == worker["image"] and head["env"] == worker["env"]
+    job = kubernetes()[0]
+    (submitter,), (head,), (worker,) = (pod["containers"] for pod, _ in pods(job))
+    assert submitter["image"] == head["image"] == worker["image"]
+    assert submitter["env"] == head["env"] == worker["env"]
+    used = set(re.findall(r"\$(\w+)", job["spec"]["entrypoint"]))
+    assert used == {each["name"] for each in submitter["env"]}, (
+        "the submitter's shell reads the command, not the head's"
+    )
+    assert re.fullmatch(r"[\w./-]+@sha256:\w+", head["image"]), "a tag can change what it names"
     assert worker["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert cluster["workerGroupSpecs"][0]["minReplicas"] == 0
+    assert job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["minReplicas"] == 0
 
 
 def test_commands_in_the_guide_and_the_job_use_flags_that_exist():
@@ -179,7 +251,6 @@ def test_versions_of_ray_agree_with_the_constraints():
     if pinned is None:
         pytest.skip("constraints.txt does not pin ray")
     assert kubernetes()[0]["spec"]["rayClusterSpec"]["rayVersion"] == pinned[1]
-    assert f"rayproject/ray:{pinned[1]}-" in (ROOT / "docs/clusters/README.md").read_text(encoding="utf-8")
 
 
 BATCH_FILES = ("docs/clusters/slurm.sbatch", "docs/clusters/slurm-array.sbatch")

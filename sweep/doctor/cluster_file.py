@@ -16,7 +16,7 @@ from datasets_io.ray_private import launcher_config
 from sweep.doctor.check import FAIL, OK, Check
 
 # Values that the files come with and that no one can have meant.
-PLACEHOLDERS = ("s3://my-bucket", "192.0.2.", "my-registry", "REGISTRY/")
+PLACEHOLDERS = ("s3://my-bucket", "192.0.2.", "registry.example.org")
 CLOUD_CLIENTS = {"aws": "boto3", "gcp": "googleapiclient", "azure": "azure"}
 
 

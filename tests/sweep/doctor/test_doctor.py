@@ -280,7 +280,8 @@ def test_a_file_that_is_no_yaml_fails(tmp_path):
 
 def test_the_other_cluster_files_are_read_too():
     assert statuses(ROOT / "docs/clusters/on-prem.yaml")["cluster file"] == OK
-    assert "cluster security" not in statuses(ROOT / "docs/clusters/kuberay-rayjob.yaml")
+    kubernetes = statuses(ROOT / "docs/clusters/kuberay-rayjob.yaml")
+    assert "cluster security" not in kubernetes and kubernetes["cluster fields"] == FAIL
 
 
 # -- data trees ------------------------------------------------------------------------------------
