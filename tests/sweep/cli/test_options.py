@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from datasets_io.command_line import no_value
 from sweep.cli import options
 
 COMMANDS = {
@@ -98,5 +99,5 @@ def test_one_of_several_values_is_looked_at_as_well():
 
 
 def test_a_folder_that_begins_with_a_dash_is_given_with_its_path():
-    assert options.no_value("--to", "./-x") is None and options.no_value("--to", "a-b") is None
-    assert "(a file or folder of that name is ./-x)" in str(options.no_value("--to", "-x"))
+    assert no_value("--to", "./-x") is None and no_value("--to", "a-b") is None
+    assert "(a file or folder of that name is ./-x)" in str(no_value("--to", "-x"))
