@@ -1,7 +1,8 @@
-"""What do all commands share: which texts are no value of a flag, and what becomes of output that nobody reads?"""
+"""What do all commands share: --storage, texts that are no value, and output that nobody reads?"""
 
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from typer.core import TyperCommand
 
 from datasets_io.closed_output import survive_closed_output
@@ -19,6 +20,14 @@ class Command(TyperCommand):
         """As click's; what is printed may have no reader."""
         survive_closed_output(self.goes_on)
         return super().main(*args, **extra)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As typer's; --help names no type of a flag that has no value."""
+        found = super().get_params(ctx)
+        for parameter in found:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""  # else `<bool>` stands where others have a value
+        return list(found)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Ends the command with a usage error where a value cannot be one."""
@@ -50,4 +59,8 @@ def no_value(flag: str, text: str) -> str | None:
     return None
 
 
+PLACE = "DIR|URI"
 DEFAULT_STORAGE = "radsweep-results"
+Storage = Annotated[
+    str, typer.Option(metavar=PLACE, help="Where everything is kept: a folder, an NFS path, s3://... or gs://...")
+]

@@ -1,6 +1,5 @@
 """Do the command lines of the README and of all pages work as they are written?"""
 
-import argparse
 import ast
 import importlib
 import importlib.util
@@ -29,7 +28,11 @@ APPS = {
     "list": "sweep.list",
     "report": "sweep.report.__main__",
 }
-MORE = {"export": "sweep.export.__main__", "training_free": "sweep.training_free.__main__"}
+MORE = {
+    "export": "sweep.export.__main__",
+    "training_free": "sweep.training_free.__main__",
+    "build": "datasets_io.build.__main__",
+}
 HARMLESS = ("doctor", "status", "list", "report")  # the others train: their own tests run them on small studies
 
 
@@ -105,12 +108,8 @@ def flags_of(module: str) -> set[str]:
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         added = [call for call in calls if getattr(call.func, "attr", "") == "add_argument"]
         return {name.value for call in added for name in call.args if isinstance(name, ast.Constant)}
-    if module == "datasets_io.build":
-        from datasets_io.build.__main__ import parser
-
-        made: argparse.ArgumentParser = parser()
-        return {option for action in made._actions for option in action.option_strings}
-    command = typer.main.get_command(importlib.import_module((APPS | MORE)[module.removeprefix("sweep.")]).app)
+    name = module.removeprefix("sweep.").removeprefix("datasets_io.")
+    command = typer.main.get_command(importlib.import_module((APPS | MORE)[name]).app)
     context = click.Context(command)
     return {option for parameter in command.get_params(context) for option in (*parameter.opts, "--help")}
 
@@ -118,7 +117,7 @@ def flags_of(module: str) -> set[str]:
 def test_every_page_is_looked_at():
     pages = {page for page, _, _ in mentioned()}
     assert {"README.md", "docs/data.md", "docs/clusters/README.md", "docs/guarantees.md", "docs/encoders.md"} <= pages
-    assert {module for _, module, _ in mentioned()} >= {f"sweep.{name}" for name in APPS | MORE} | {"datasets_io.build"}
+    assert {module.rpartition(".")[2] for _, module, _ in mentioned()} >= APPS.keys() | MORE.keys()
 
 
 @pytest.mark.parametrize(("page", "module", "rest"), mentioned())

@@ -8,27 +8,43 @@ from typing import Annotated
 
 import typer
 
-# As their own names: those of the packages below stand there, since datasets_io.build has them too.
-from datasets_io.command_line import DEFAULT_STORAGE as DEFAULT_STORAGE
+from datasets_io.command_line import DEFAULT_STORAGE as DEFAULT_STORAGE  # these stand where datasets_io.build has them
+from datasets_io.command_line import PLACE
 from datasets_io.command_line import Command as Command
+from datasets_io.command_line import Storage as Storage
 from datasets_io.command_line import WorkingCommand as WorkingCommand
+from sweep.cli import completion
 
 DEFAULT_STUDY = "demo"
 
-Study = Annotated[str, typer.Option(help="demo, paper, released or strict, or a Python file that defines study().")]
+_STUDY = "NAME|FILE.py"
+
+Study = Annotated[
+    str,
+    typer.Option(
+        metavar=_STUDY,
+        autocompletion=completion.studies,
+        help="demo, paper, released or strict, or a Python file that defines study().",
+    ),
+]
 StudyOfRun = Annotated[
-    str, typer.Option(help="demo, paper, released or strict, or the Python file that sweep.run was given.")
+    str,
+    typer.Option(
+        metavar=_STUDY,
+        autocompletion=completion.studies,
+        help="demo, paper, released or strict, or the Python file that sweep.run was given.",
+    ),
 ]
 
-Storage = Annotated[str, typer.Option(help="Where everything is kept: a folder, an NFS path, s3://... or gs://...")]
 StorageOfRun = Annotated[
-    str, typer.Option(help="What sweep.run was given: a folder, an NFS path, s3://... or gs://...")
+    str, typer.Option(metavar=PLACE, help="What sweep.run was given: a folder, an NFS path, s3://... or gs://...")
 ]
 
 Raw = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SOURCE=DIR",
+        autocompletion=completion.raw_sources,
         help="A raw archive as it was downloaded, e.g. mimic_cxr=/data/MIMIC-CXR. Repeat for each. Where a study "
         "uses a source several times: NAME=DIR for one of them.",
     ),
@@ -37,6 +53,7 @@ RawOfRun = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SOURCE=DIR",
+        autocompletion=completion.raw_sources,
         help="Only where the storage has several builds of a source: the archive of the one that is meant.",
     ),
 ]
@@ -45,6 +62,7 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FIELD=VALUE,...",
+        autocompletion=completion.only,
         help="Part of the study, by method, dataset, protocol, label_percent, seed or pretrain_seed: "
         "e.g. seed=0,1. Repeatable.",
     ),

@@ -19,6 +19,7 @@ COMMANDS = {
     "training_free": "--storage --study --kind --raw",
     "doctor": "--storage --raw --study --json",
     "list": "--json",
+    "build": "--raw --storage --image-size --intensity --option --shape --order --limit --max-rejects --verify",
 }
 SHARED = {
     "--study": (options.Study, options.StudyOfRun),
@@ -28,11 +29,12 @@ SHARED = {
     "--json": (options.AsJson,),
 }
 # Where the flag means something else: all studies without it, and archives that are only examined.
-OF_THEIR_OWN = {("status", "--study"), ("doctor", "--study"), ("doctor", "--raw")}
+OF_THEIR_OWN = {("status", "--study"), ("doctor", "--study"), ("doctor", "--raw"), ("build", "--raw")}
 
 
 def app_of(command: str) -> typer.Typer:
-    module = f"sweep.{command}" if command == "list" else f"sweep.{command}.__main__"
+    package = "datasets_io" if command == "build" else "sweep"
+    module = f"sweep.{command}" if command == "list" else f"{package}.{command}.__main__"
     return importlib.import_module(module).app
 
 
@@ -58,7 +60,8 @@ def test_defaults_of_studies_and_storages_are_the_same_everywhere():
     for command in COMMANDS:
         flags = flags_of(command)
         for name, default in (("--study", options.DEFAULT_STUDY), ("--storage", options.DEFAULT_STORAGE)):
-            if name in flags and not flags[name].required and flags[name].default is not None:
+            assert name not in flags or not flags[name].required, f"{command} {name}"
+            if name in flags and flags[name].default is not None:
                 assert flags[name].default == default, f"{command} {name}"
 
 
