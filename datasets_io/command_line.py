@@ -1,5 +1,6 @@
 """What do all commands share: --storage, texts that are no value, and output that nobody reads?"""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -23,11 +24,7 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """As typer's; --help names no type of a flag that has no value."""
-        found = super().get_params(ctx)
-        for parameter in found:
-            if getattr(parameter, "is_flag", False):
-                parameter.metavar = ""  # else `<bool>` stands where others have a value
-        return list(found)
+        return without_types_of_flags(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Ends the command with a usage error where a value cannot be one."""
@@ -45,6 +42,15 @@ class WorkingCommand(Command):
     """One that computes and stores what it was asked for: its output is only a display."""
 
     goes_on = True
+
+
+def without_types_of_flags(parameters: Iterable[Any]) -> list[Any]:
+    """The same parameters; --help shows `--json`, and not `--json <bool>`."""
+    found = list(parameters)
+    for parameter in found:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return found
 
 
 def no_value(flag: str, text: str) -> str | None:

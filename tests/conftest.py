@@ -34,7 +34,7 @@ SLOW = (
     "test_closed_output.py", "test_one_source_twice.py", "test_text_export.py",
     "test_preflight_run.py", "test_preflight_processes.py", "test_preflight_quick.py", "test_open_corpus.py",
     "test_iam_policies.py",
-    "test_store_machine.py", "test_gpu_imports.py", "test_scripts_quick.py",
+    "test_store_machine.py", "test_gpu_imports.py", "test_scripts_quick.py", "test_radsweep.py", "test_completion.py",
 )  # fmt: skip
 
 # Start of a test's id behind tests/ -> the group that shares a process. A file that is not named here is a group.

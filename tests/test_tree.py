@@ -158,6 +158,7 @@ LAW: dict[str, dict[str, set[str]]] = {
         "tune": {"cli", "studies", "store", "engine", "figures"},
         "export": {"cli", "studies", "store", "statistics"},
         "list": {"cli", "studies"},
+        "radsweep": {"run", "report", "status", "doctor", "tune", "export", "list", "training_free"},
     },
 }
 MOST_FILES = 20  # of a folder: more cannot be taken in at a glance
