@@ -36,6 +36,7 @@ SLOW = (
     "test_iam_policies.py",
     "test_store_machine.py", "test_gpu_imports.py", "test_scripts_quick.py", "test_radsweep.py",
     "test_completion.py", "test_imports_quick.py", "test_encoders.py", "test_frames.py", "test_wheel.py",
+    "test_python_docs.py",
     "test_examples.py",
 )  # fmt: skip
 

@@ -12,8 +12,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from sweep.radsweep.command import SUBCOMMANDS, load
+
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
+PAGES = sorted(
+    str(path.relative_to(ROOT)) for place in ("*.md", "docs/**/*.md", "examples/*.md") for path in ROOT.glob(place)
+)
 GUIDES = (
     "README.md",
     "docs/tuning.md",
@@ -125,6 +129,21 @@ def test_its_module_and_its_flags_are_there(page, module, rest):
     assert is_there(module), f"{page} names python -m {module}, which is not there"
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest))
     assert named <= flags_of(module), f"{page}: python -m {module} has no {', '.join(sorted(named - flags_of(module)))}"
+
+
+def mentioned_short() -> list[tuple[str, str, str]]:
+    """(page, subcommand, what follows it) of every `radsweep NAME` that a page has as code within a sentence."""
+    pattern = r"`(?:\.venv/bin/)?radsweep ([a-z][a-z-]*)([^`\n]*)`"
+    found = ((page, (ROOT / page).read_text(encoding="utf-8")) for page in PAGES)
+    return sorted({(page, *match.groups()) for page, text in found for match in re.finditer(pattern, text)})
+
+
+@pytest.mark.parametrize(("page", "name", "rest"), mentioned_short())
+def test_its_subcommand_and_its_flags_are_there(page, name, rest):
+    assert name in SUBCOMMANDS, f"{page} names radsweep {name}"
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest))
+    flags = {option for parameter in load(name).params for option in parameter.opts} | {"--help"}
+    assert named <= flags, f"{page}: radsweep {name} has no {', '.join(sorted(named - flags))}"
 
 
 @pytest.mark.parametrize("module", ["sweep.runs", "nothing.at_all", "datasets_io"])
