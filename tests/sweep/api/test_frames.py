@@ -30,8 +30,8 @@ def test_frames_are_the_files_of_the_report(finished_study, study):
     same(results, of_report(storage, "results.csv"))
     same(findings, of_report(storage, "findings.csv"))
     assert results.dtypes[["macro_auroc", "seed"]].astype(str).to_list() == ["float64", "Int64"]
-    # 4 rows x 2 datasets x 7 columns x 2 seeds
-    assert len(results) == 112 and set(results["status"]) == {"done"}
+    # 4 rows x 2 datasets x 5 columns x 2 seeds
+    assert len(results) == 80 and set(results["status"]) == {"done"}
 
 
 def test_the_study_itself_is_taken_and_a_part_of_it(finished_study, study):
