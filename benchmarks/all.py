@@ -29,6 +29,7 @@ NAMES = (
     "ingest",
     "schedule",
     "preflight",
+    "imports",
     "gpu",
 )
 NOTHING_TO_RUN_ON = 3  # the exit status of benchmarks.gpu without a card

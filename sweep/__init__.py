@@ -1,1 +1,35 @@
-"""The sweep: plan, run, statistics and report of a study. Each command is `python -m sweep.NAME`."""
+"""The sweep: plan, run, statistics and report of a study. Each command is `radsweep NAME`, or `python -m sweep.NAME`.
+
+In Python, `import sweep` has what stands in __all__ (docs/python.md); a study file imports from sweep.studies. Names
+are loaded when they are asked for, so that the import itself takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweep.api.compare import compare
+    from sweep.api.encoders import Encoder, embed, load_encoder
+    from sweep.api.evaluate import evaluate
+    from sweep.api.frames import findings, results
+
+__all__ = ["Encoder", "compare", "embed", "evaluate", "findings", "load_encoder", "results"]
+# Module -> the names that this package takes from it once they are asked for.
+_HOMES = {
+    "sweep.api.compare": ("compare",),
+    "sweep.api.encoders": ("Encoder", "embed", "load_encoder"),
+    "sweep.api.evaluate": ("evaluate",),
+    "sweep.api.frames": ("findings", "results"),
+}
+
+
+# Python calls it for a name that the module does not have (PEP 562).
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

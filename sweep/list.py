@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from datasets_io.nearest import did_you_mean
+from sweep.cli import completion
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
@@ -21,14 +22,20 @@ from sweep.cli.options import AsJson, Command
 from sweep.studies.bad_input import BadInput
 
 Row = dict[str, object]  # column -> value: text, number, truth value, or a list of texts
-KINDS = ("methods", "datasets", "studies", "protocols")
+KINDS = completion.LISTS
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
 @app.command(cls=Command, epilog="For example: python -m sweep.list methods")
 def list_command(
-    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")], as_json: AsJson = False
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND", autocompletion=completion.lists, help="methods, datasets, studies or protocols."
+        ),
+    ],
+    as_json: AsJson = False,
 ) -> None:
     """Which names are there for --study, --raw, --method and --only?"""
     silence_libraries()

@@ -34,7 +34,10 @@ SLOW = (
     "test_closed_output.py", "test_one_source_twice.py", "test_text_export.py",
     "test_preflight_run.py", "test_preflight_processes.py", "test_preflight_quick.py", "test_open_corpus.py",
     "test_iam_policies.py",
-    "test_store_machine.py", "test_gpu_imports.py", "test_scripts_quick.py",
+    "test_store_machine.py", "test_gpu_imports.py", "test_scripts_quick.py", "test_radsweep.py",
+    "test_completion.py", "test_imports_quick.py", "test_encoders.py", "test_frames.py", "test_wheel.py",
+    "test_python_docs.py",
+    "test_examples.py",
 )  # fmt: skip
 
 # Start of a test's id behind tests/ -> the group that shares a process. A file that is not named here is a group.
@@ -46,6 +49,7 @@ GROUPS = {
     "gpu/": CARD,
     "datasets_io/build/test_build.py::test_ray_makes_the_same_bytes": RAY,
     "datasets_io/test_ray_private.py": RAY,
+    "examples/": RAY,
     "sweep/engine/test_actors.py": RAY,
     "trainables/pretraining/test_open_corpus.py": RAY,
     "sweep/monitoring/test_throughput.py::test_prometheus_gets_them_from_rays_exporter": RAY,

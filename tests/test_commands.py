@@ -1,6 +1,5 @@
 """Do the command lines of the README and of all pages work as they are written?"""
 
-import argparse
 import ast
 import importlib
 import importlib.util
@@ -13,8 +12,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from sweep.radsweep.command import SUBCOMMANDS, load
+
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
+PAGES = sorted(
+    str(path.relative_to(ROOT)) for place in ("*.md", "docs/**/*.md", "examples/*.md") for path in ROOT.glob(place)
+)
 GUIDES = (
     "README.md",
     "docs/tuning.md",
@@ -29,7 +32,11 @@ APPS = {
     "list": "sweep.list",
     "report": "sweep.report.__main__",
 }
-MORE = {"export": "sweep.export.__main__", "training_free": "sweep.training_free.__main__"}
+MORE = {
+    "export": "sweep.export.__main__",
+    "training_free": "sweep.training_free.__main__",
+    "build": "datasets_io.build.__main__",
+}
 HARMLESS = ("doctor", "status", "list", "report")  # the others train: their own tests run them on small studies
 
 
@@ -105,12 +112,8 @@ def flags_of(module: str) -> set[str]:
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         added = [call for call in calls if getattr(call.func, "attr", "") == "add_argument"]
         return {name.value for call in added for name in call.args if isinstance(name, ast.Constant)}
-    if module == "datasets_io.build":
-        from datasets_io.build.__main__ import parser
-
-        made: argparse.ArgumentParser = parser()
-        return {option for action in made._actions for option in action.option_strings}
-    command = typer.main.get_command(importlib.import_module((APPS | MORE)[module.removeprefix("sweep.")]).app)
+    name = module.removeprefix("sweep.").removeprefix("datasets_io.")
+    command = typer.main.get_command(importlib.import_module((APPS | MORE)[name]).app)
     context = click.Context(command)
     return {option for parameter in command.get_params(context) for option in (*parameter.opts, "--help")}
 
@@ -118,7 +121,7 @@ def flags_of(module: str) -> set[str]:
 def test_every_page_is_looked_at():
     pages = {page for page, _, _ in mentioned()}
     assert {"README.md", "docs/data.md", "docs/clusters/README.md", "docs/guarantees.md", "docs/encoders.md"} <= pages
-    assert {module for _, module, _ in mentioned()} >= {f"sweep.{name}" for name in APPS | MORE} | {"datasets_io.build"}
+    assert {module.rpartition(".")[2] for _, module, _ in mentioned()} >= APPS.keys() | MORE.keys()
 
 
 @pytest.mark.parametrize(("page", "module", "rest"), mentioned())
@@ -126,6 +129,21 @@ def test_its_module_and_its_flags_are_there(page, module, rest):
     assert is_there(module), f"{page} names python -m {module}, which is not there"
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest))
     assert named <= flags_of(module), f"{page}: python -m {module} has no {', '.join(sorted(named - flags_of(module)))}"
+
+
+def mentioned_short() -> list[tuple[str, str, str]]:
+    """(page, subcommand, what follows it) of every `radsweep NAME` that a page has as code within a sentence."""
+    pattern = r"`(?:\.venv/bin/)?radsweep ([a-z][a-z-]*)([^`\n]*)`"
+    found = ((page, (ROOT / page).read_text(encoding="utf-8")) for page in PAGES)
+    return sorted({(page, *match.groups()) for page, text in found for match in re.finditer(pattern, text)})
+
+
+@pytest.mark.parametrize(("page", "name", "rest"), mentioned_short())
+def test_its_subcommand_and_its_flags_are_there(page, name, rest):
+    assert name in SUBCOMMANDS, f"{page} names radsweep {name}"
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest))
+    flags = {option for parameter in load(name).params for option in parameter.opts} | {"--help"}
+    assert named <= flags, f"{page}: radsweep {name} has no {', '.join(sorted(named - flags))}"
 
 
 @pytest.mark.parametrize("module", ["sweep.runs", "nothing.at_all", "datasets_io"])

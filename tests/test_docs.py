@@ -19,11 +19,13 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
+PAGES = sorted(
+    str(path.relative_to(ROOT)) for place in ("*.md", "docs/**/*.md", "examples/*.md") for path in ROOT.glob(place)
+)
 BLOCK = re.compile(r"^(```|~~~)(\w*)\n(.*?)^\1\s*$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
-FOLDERS = ("datasets_io", "trainables", "sweep", "tests", "docs", "benchmarks", ".ci")
+FOLDERS = ("datasets_io", "trainables", "sweep", "tests", "docs", "benchmarks", "examples", ".ci")
 PACKAGES = ("datasets_io", "trainables", "sweep")
 
 

@@ -5,14 +5,14 @@ if __name__ == "__main__":
 
     INTERRUPTS.install()  # the imports below take a second, in which Ctrl-C would print their traceback
 
-import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -21,7 +21,7 @@ from datasets_io.build.corpus import build
 from datasets_io.build.shards import ORDERS
 from datasets_io.build.spec import BuildSpec
 from datasets_io.build.verify import verify
-from datasets_io.closed_output import survive_closed_output
+from datasets_io.command_line import DEFAULT_STORAGE, Storage, WorkingCommand
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.interrupts import EXIT_INTERRUPTED, INTERRUPTS
 from datasets_io.nearest import did_you_mean
@@ -35,114 +35,120 @@ from datasets_io.untrusted import printable
 OK, BAD_INPUT, SOME_FAILED = 0, 2, 3
 
 
-def parser() -> argparse.ArgumentParser:
-    """The flags; a test freezes them."""
-    flags = argparse.ArgumentParser(
-        prog="python -m datasets_io.build",
-        description="Turn a raw archive, as it was downloaded, into Parquet shards. Run again, it resumes.",
-    )
-    flags.add_argument("source", metavar="SOURCE", help=f"one of {', '.join(sorted(SOURCES))}")
-    flags.add_argument("--raw", required=True, type=_value, metavar="DIR", help="the archive's folder")
-    flags.add_argument(
-        "--storage", required=True, type=_value, metavar="URI", help="where results are kept: a path, s3://, gs://"
-    )
-    flags.add_argument(
-        "--image-size",
-        type=int,
-        default=224,
-        metavar="PIXELS",
-        help="of a side; of the shorter one with --shape aspect (224)",
-    )
-    flags.add_argument(
-        "--intensity",
-        type=partial(_one_of, INTENSITIES),
-        choices=INTENSITIES,
-        default="minmax",
-        help="how DICOM values become grey levels (minmax)",
-    )
-    flags.add_argument(
-        "--option", action="append", type=_value, default=[], metavar="NAME=VALUE", help="an option of the source"
-    )
-    flags.add_argument(
-        "--shape",
-        type=partial(_one_of, SHAPES),
-        choices=SHAPES,
-        default="square",
-        help="square, or aspect to keep each picture's ratio (square)",
-    )
-    flags.add_argument(
-        "--order",
-        type=partial(_one_of, ORDERS),
-        choices=ORDERS,
-        help="of the images in shards: hash for what encoders are pretrained on (mimic_cxr: hash; others: archive)",
-    )
-    flags.add_argument("--limit", type=int, metavar="N", help="only N images, to try things out")
-    flags.add_argument(
-        "--max-rejects", type=float, default=0.01, metavar="SHARE", help="of images that may be rejected (0.01)"
-    )
-    flags.add_argument("--verify", action="store_true", help="read all shards again and compare with the manifest")
-    return flags
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-def _value(text: str) -> str:
-    """The text of an option. Raises what argparse makes a usage error of, for one that is empty or a flag."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty: give a value, or leave it out")
-    if text.startswith("-"):
-        raise argparse.ArgumentTypeError(f"{text!r} looks like a flag; a file or folder of that name is ./{text}")
-    return text
+def _one_of(allowed: Sequence[str]) -> Callable[[str | None], str | None]:
+    """For an option: raises a usage error for a word that is not allowed."""
+
+    def checked(text: str | None) -> str | None:
+        if text is not None and text not in allowed:
+            hint = did_you_mean(text, allowed)
+            raise typer.BadParameter(f"it is {text!r}; allowed: {', '.join(allowed)}{hint}")
+        return text
+
+    return checked
 
 
-def _one_of(allowed: Sequence[str], text: str) -> str:
-    if text not in allowed:
-        hint = did_you_mean(text, allowed)
-        raise argparse.ArgumentTypeError(f"it is {text!r}; allowed: {', '.join(allowed)}{hint}")
-    return text
+def _option(allowed: Sequence[str], about: str, default: str | bool = True) -> Any:
+    """An option whose value is one of a few words, which --help and a shell name. default: how it is shown."""
+
+    def proposed(incomplete: str) -> list[str]:
+        return [word for word in allowed if word.startswith(incomplete)]
+
+    return typer.Option(
+        metavar="|".join(allowed), callback=_one_of(allowed), autocompletion=proposed, help=about, show_default=default
+    )
+
+
+def _sources(incomplete: str) -> list[str]:
+    return [name for name in sorted(SOURCES) if name.startswith(incomplete)]
+
+
+@app.command(
+    cls=WorkingCommand,
+    epilog="Exit codes: 0 complete; 2 bad input; 3 too many rejects, or damaged shards; 130 interrupted. For example: "
+    "python -m datasets_io.build chexpert --raw /data/CheXpert-v1.0 --storage /shared/results",
+)
+def build_command(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", autocompletion=_sources, help=f"One of {', '.join(sorted(SOURCES))}.")
+    ],
+    raw: Annotated[str, typer.Option(metavar="DIR", help="The archive's folder.")],
+    storage: Storage = DEFAULT_STORAGE,
+    image_size: Annotated[
+        int, typer.Option(metavar="PIXELS", help="Of a side; of the shorter one with --shape aspect.")
+    ] = 224,
+    intensity: Annotated[str, _option(INTENSITIES, "How DICOM values become grey levels.")] = "minmax",
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the source. Repeat for each.")
+    ] = None,
+    shape: Annotated[str, _option(SHAPES, "Square, or aspect to keep each picture's ratio.")] = "square",
+    order: Annotated[
+        str | None,
+        _option(
+            ORDERS,
+            "Of the images in shards: hash for what encoders are pretrained on.",
+            "hash for mimic_cxr, archive for others",
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Only N images, to try things out.")] = None,
+    max_rejects: Annotated[float, typer.Option(metavar="SHARE", help="Of images that may be rejected, 0 to 1.")] = 0.01,
+    check: Annotated[
+        bool, typer.Option("--verify", help="Read all shards again and compare with the manifest.")
+    ] = False,
+) -> None:
+    """Turn a raw archive, as it was downloaded, into Parquet shards. Run again, it resumes."""
+    with _errors_as_sentences():
+        spec = BuildSpec(source, image_size, intensity, _options(source, option or []), order, shape)
+        raise typer.Exit(_build(spec, Path(raw), storage, limit, max_rejects, check))
 
 
 def main(arguments: list[str]) -> int:
     """Run the command. Exit code: 0 complete, 2 bad input, 3 too many rejects or damaged shards, 130 interrupted."""
-    survive_closed_output(goes_on=True)
-    flags = parser().parse_args(arguments)
+    try:
+        app(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else OK
+    return OK
+
+
+@contextmanager
+def _errors_as_sentences() -> Iterator[None]:
+    """An exit code and a sentence instead of a traceback."""
     try:
         with INTERRUPTS.interruptible():
-            return _run(flags)
+            yield
     except TooManyRejects as error:  # an ArchiveError, so a ValueError: it must come before that
-        print(printable(without_secrets(str(error))), file=sys.stderr)
-        return SOME_FAILED
+        _exit(str(error), SOME_FAILED)
     except ValueError as error:
-        print(printable(without_secrets(str(error))), file=sys.stderr)
-        return BAD_INPUT
+        _exit(str(error), BAD_INPUT)
     except OSError as error:
-        print(printable(without_secrets(f"--raw or --storage cannot be used: {error}")), file=sys.stderr)
-        return BAD_INPUT
+        _exit(f"--raw or --storage cannot be used: {error}", BAD_INPUT)
     except KeyboardInterrupt:
         INTERRUPTS.ignore()
         print("interrupted; the same command goes on from here", file=sys.stderr)
         INTERRUPTS.end_process()
-        return EXIT_INTERRUPTED
+        raise typer.Exit(EXIT_INTERRUPTED) from None  # in a process that is not the command's own
 
 
-def _run(flags: argparse.Namespace) -> int:
-    options = _options(flags.source, flags.option)
-    spec = BuildSpec(flags.source, flags.image_size, flags.intensity, options, flags.order, flags.shape)
-    files = Files(flags.storage)
+def _exit(sentence: str, code: int) -> NoReturn:
+    print(printable(without_secrets(sentence)), file=sys.stderr)
+    raise typer.Exit(code) from None
+
+
+def _build(spec: BuildSpec, raw: Path, storage: str, limit: int | None, max_rejects: float, check: bool) -> int:
+    """Build, say what came of it, and where asked compare the shards with the manifest. Exit code."""
+    files = Files(storage)
     if files.is_local and (file := file_in_the_way(files.root)) is not None:
         raise ValueError(f"--storage {files.shown}: {file} is a file; give a folder")
     with _Bar() as bar:
         manifest = build(
-            spec,
-            Path(flags.raw),
-            files,
-            limit=flags.limit,
-            max_rejects=flags.max_rejects,
-            progress=bar.show,
-            start_ray=True,
-            say=bar.say,
+            spec, raw, files, limit=limit, max_rejects=max_rejects, progress=bar.show, start_ray=True, say=bar.say
         )
     folder = f"data/{manifest.source}-{manifest.key}"
     print("\n".join(map(printable, summary(manifest, files.full(folder)))))
-    if not flags.verify:
+    if not check:
         return OK
     problems = verify(files, folder, manifest)
     print("\n".join(problems) or f"verified: {len(manifest.shards)} shards are as the manifest says")
@@ -223,4 +229,4 @@ class _Bar(AbstractContextManager["_Bar"]):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    app()

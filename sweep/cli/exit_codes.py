@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
@@ -113,8 +114,15 @@ def cluster_lost_message(error: ClusterLost, module: str) -> str:
 
 
 def command_of(module: str) -> str:
-    """This process's command, as a shell takes it."""
-    return without_secrets(shlex.join(["python", "-m", module, *sys.argv[1:]]))
+    """This process's command, as a shell takes it. module: whose command it is, also below `radsweep`."""
+    program = Path(sys.argv[0])
+    if program.name == "radsweep":
+        start = ["radsweep"]
+    elif program.parent.name == "radsweep":  # its own __main__.py
+        start = ["python", "-m", "sweep.radsweep"]
+    else:
+        start = ["python", "-m", module]
+    return without_secrets(shlex.join([*start, *sys.argv[1:]]))
 
 
 def _print_without_secrets(kind: type[BaseException], error: BaseException, trace: TracebackType | None, /) -> None:

@@ -4,73 +4,47 @@ A command that computes (run, tune, doctor) is told where the data is and where 
 sweep.run has made (report, status, export, training_free) is told what sweep.run was told: those types end in OfRun.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
-from datasets_io.closed_output import survive_closed_output
+from datasets_io.command_line import DEFAULT_STORAGE as DEFAULT_STORAGE  # these stand where datasets_io.build has them
+from datasets_io.command_line import PLACE
+from datasets_io.command_line import Command as Command
+from datasets_io.command_line import Storage as Storage
+from datasets_io.command_line import WorkingCommand as WorkingCommand
+from sweep.cli import completion
 
+DEFAULT_STUDY = "demo"
 
-class Command(TyperCommand):
-    """A command that takes no flag and no empty text for the value of an option: one was forgotten.
+_STUDY = "NAME|FILE.py"
 
-    goes_on: whether it works on where nobody reads what it prints.
-    """
-
-    goes_on = False
-
-    def main(self, *args: Any, **extra: Any) -> Any:
-        """As click's; what is printed may have no reader."""
-        survive_closed_output(self.goes_on)
-        return super().main(*args, **extra)
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Ends the command with a usage error where a value cannot be one."""
-        # As it was typed: a Path has lost the `./` in front of a dash. Any: typer brings a click of its own.
-        typed, _, _ = self.make_parser(ctx).parse_args(list(args))
-        for parameter in self.get_params(ctx):
-            values = typed.get(parameter.name)
-            for value in values if isinstance(values, (list, tuple)) else (values,):
-                if isinstance(value, str) and (trouble := no_value(parameter.opts[0], value)):
-                    ctx.fail(trouble)
-        return super().parse_args(ctx, args)
-
-
-class WorkingCommand(Command):
-    """One that computes and stores what it was asked for: its output is only a display."""
-
-    goes_on = True
-
-
-def no_value(flag: str, text: str) -> str | None:
-    """Why a text cannot be the value of a flag or argument; None where it can."""
-    if not text.strip():
-        return f"{flag} is empty: give a value, or leave it out"
-    if text.startswith("-"):
-        return (
-            f"{flag} needs a value, and {text!r} looks like the next flag: give the value before it (a file or folder "
-            f"of that name is ./{text})"
-        )
-    return None
-
-
-DEFAULT_STUDY, DEFAULT_STORAGE = "demo", "radsweep-results"
-
-Study = Annotated[str, typer.Option(help="demo, paper, released or strict, or a Python file that defines study().")]
+Study = Annotated[
+    str,
+    typer.Option(
+        metavar=_STUDY,
+        autocompletion=completion.studies,
+        help="demo, paper, released or strict, or a Python file that defines study().",
+    ),
+]
 StudyOfRun = Annotated[
-    str, typer.Option(help="demo, paper, released or strict, or the Python file that sweep.run was given.")
+    str,
+    typer.Option(
+        metavar=_STUDY,
+        autocompletion=completion.studies,
+        help="demo, paper, released or strict, or the Python file that sweep.run was given.",
+    ),
 ]
 
-Storage = Annotated[str, typer.Option(help="Where everything is kept: a folder, an NFS path, s3://... or gs://...")]
 StorageOfRun = Annotated[
-    str, typer.Option(help="What sweep.run was given: a folder, an NFS path, s3://... or gs://...")
+    str, typer.Option(metavar=PLACE, help="What sweep.run was given: a folder, an NFS path, s3://... or gs://...")
 ]
 
 Raw = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SOURCE=DIR",
+        autocompletion=completion.raw_sources,
         help="A raw archive as it was downloaded, e.g. mimic_cxr=/data/MIMIC-CXR. Repeat for each. Where a study "
         "uses a source several times: NAME=DIR for one of them.",
     ),
@@ -79,6 +53,7 @@ RawOfRun = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SOURCE=DIR",
+        autocompletion=completion.raw_sources,
         help="Only where the storage has several builds of a source: the archive of the one that is meant.",
     ),
 ]
@@ -87,6 +62,7 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FIELD=VALUE,...",
+        autocompletion=completion.only,
         help="Part of the study, by method, dataset, protocol, label_percent, seed or pretrain_seed: "
         "e.g. seed=0,1. Repeatable.",
     ),

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sweep.cli import completion
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, errors_as_sentences
 from sweep.cli.logging import silence_libraries
@@ -44,11 +45,17 @@ def doctor(
         list[str] | None,
         typer.Option(
             metavar="SOURCE=DIR",
+            autocompletion=completion.raw_sources,
             help="A raw archive: is it complete? No image is read. Repeat for each. NAME=DIR for one use of a source.",
         ),
     ] = None,
     study: Annotated[
-        str | None, typer.Option(help="Whose data and disk space to check; demo, where neither it nor --raw is given.")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE.py",
+            autocompletion=completion.studies,
+            help="Whose data and disk space to check; demo, where neither it nor --raw is given.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -10,13 +10,12 @@ from typing import Annotated
 
 import typer
 
+from sweep.cli import completion
 from sweep.cli.exit_codes import errors_as_sentences
-from sweep.cli.options import DEFAULT_STUDY, Command, RawOfRun, StorageOfRun, StudyOfRun
-from sweep.export.encoder_files import damage_left_out, export_encoder, find_encoder
-from sweep.store.snapshot import read_snapshot
+from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Command, RawOfRun, StorageOfRun, StudyOfRun
 from sweep.studies.bad_input import BadInput
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
 @app.command(
@@ -25,13 +24,24 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     "damaged, or a folder that cannot be written; 3 a disk that is full or away.",
 )
 def main(
-    encoder: Annotated[str, typer.Argument(help="A row of the study (clip), or one of its encoders (clip-p0).")],
-    storage: StorageOfRun,
-    to: Annotated[Path, typer.Option(help="A new folder.")],
+    encoder: Annotated[
+        str,
+        typer.Argument(
+            metavar="ENCODER",
+            autocompletion=completion.encoders,
+            help="A row of the study (clip), or one of its encoders (clip-p0).",
+        ),
+    ],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="A new folder.")],
+    storage: StorageOfRun = DEFAULT_STORAGE,
     study: StudyOfRun = DEFAULT_STUDY,
     raw: RawOfRun = None,
 ) -> None:
     """Write an encoder as safetensors with a model card that has its numbers."""
+    # Imports stand here, so that --help needs no torch and a signal is answered before libraries are loaded.
+    from sweep.export.encoder_files import damage_left_out, export_encoder, find_encoder
+    from sweep.store.snapshot import read_snapshot
+
     with errors_as_sentences(str(to), BadInput, advice="; give a --to that can be written"):
         data = read_snapshot(study, storage, raw or [])
         run = find_encoder(data, encoder)

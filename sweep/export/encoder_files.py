@@ -16,7 +16,7 @@ from datasets_io.storage.files import file_in_the_way
 from sweep.export.model_card import model_card
 from sweep.export.preprocessing_files import timm_fields, transformers_fields
 from sweep.store.damage import RUN_AGAIN_READING, Damage, data_name
-from sweep.store.snapshot import Snapshot
+from sweep.store.snapshot import OpenedStudy, Snapshot
 from sweep.studies.bad_input import BadInput
 from sweep.studies.cell import EncoderRun
 from trainables.evaluation.exported_text import export_text
@@ -41,7 +41,7 @@ class Export:
     loads_in: tuple[str, ...]
 
 
-def find_encoder(data: Snapshot, name: str) -> EncoderRun:
+def find_encoder(data: Snapshot | OpenedStudy, name: str) -> EncoderRun:
     """By row (`clip`, its first pretraining seed), by name (`clip-p0`) or by key. Raises BadInput."""
     # By seed, so that a row's name alone means its first pretraining, or the network of its first seed.
     runs = sorted(data.plan.encoders, key=lambda run: (run.pretrain_seed, run.network_seed or 0))

@@ -10,13 +10,9 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.display import Display
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
-from sweep.cli.options import DEFAULT_STUDY, Command, Only, RawOfRun, StorageOfRun, StudyOfRun
-from sweep.report.write import summary_lines, write_report
-from sweep.store.report_folder import ReportFolder
-from sweep.store.snapshot import open_study
+from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Command, Only, RawOfRun, StorageOfRun, StudyOfRun
 from sweep.studies.bad_input import BadInput
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -29,7 +25,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
     "cannot be written; 3 the storage is full or cannot be reached.",
 )
 def report(
-    storage: StorageOfRun,
+    storage: StorageOfRun = DEFAULT_STORAGE,
     study: StudyOfRun = DEFAULT_STUDY,
     raw: RawOfRun = None,
     only: Only = None,
@@ -49,10 +45,16 @@ def report(
     is averaged over them. All files of finished items are read and compared
     with their SHA-256; with --quick, their sizes.
 
-    Example: python -m sweep.report --storage radsweep-results --study demo
+    Example: python -m sweep.report --storage /shared/results --study paper
     """
     silence_libraries()
     started = time.monotonic()
+    # Imports stand here, so that --help needs no torch and a signal is answered before libraries are loaded.
+    from sweep.cli.display import Display
+    from sweep.report.write import summary_lines, write_report
+    from sweep.store.report_folder import ReportFolder
+    from sweep.store.snapshot import open_study
+
     with errors_as_sentences(to or storage, BadInput, advice="; --to writes the report elsewhere"):
         opened = open_study(study, storage, tuple(raw or ()), tuple(only or ()), thorough=not quick)
         folder = ReportFolder.elsewhere(to) if to else ReportFolder.of_study(opened.store, opened.study.name)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.live import Live
 
+from sweep.cli import completion
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
 from sweep.cli.options import DEFAULT_STORAGE, AsJson, Command, Only, RawOfRun, StorageOfRun
@@ -33,7 +34,11 @@ def status(
     storage: StorageOfRun = DEFAULT_STORAGE,
     study: Annotated[
         str | None,
-        typer.Option(help="The --study of sweep.run. Without it: all that the storage holds, of whatever study."),
+        typer.Option(
+            metavar="NAME|FILE.py",
+            autocompletion=completion.studies,
+            help="The --study of sweep.run. Without it: all that the storage holds, of whatever study.",
+        ),
     ] = None,
     raw: RawOfRun = None,
     only: Only = None,

@@ -141,14 +141,15 @@ class OpenedStudy:
 
 
 def open_study(
-    study_name: str, storage: str, raw: Sequence[str] = (), only: Sequence[str] = (), thorough: bool = False
+    named: str | Study, storage: str, raw: Sequence[str] = (), only: Sequence[str] = (), thorough: bool = False
 ) -> OpenedStudy:
-    """A storage that is only read. raw: SOURCE=DIR or NAME=DIR; only: FIELD=VALUE,...; thorough: as of ReadStore.
+    """A storage that is only read. named: as of load_study.
 
+    raw: SOURCE=DIR or NAME=DIR; only: FIELD=VALUE,...; thorough: as of ReadStore.
     Raises BadInput for an argument that cannot be used, and for data that a newer version wrote.
     """
     try:
-        study = load_study(study_name)
+        study = load_study(named)
         store = ReadStore(storage, thorough)
         store.check_folder()
         if not store.files.exists(""):
@@ -158,7 +159,9 @@ def open_study(
         plan = make_plan(study, fingerprints_of(study, sources.manifests), parse_only(only))
     except (ValueError, NewerSchema) as error:
         raise BadInput(error) from error
-    return OpenedStudy(study, plan, store, Origin(study_name, storage, tuple(raw)), sources)
+    return OpenedStudy(
+        study, plan, store, Origin(study.name if isinstance(named, Study) else named, storage, tuple(raw)), sources
+    )
 
 
 def fingerprints_of(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, str]:

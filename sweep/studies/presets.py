@@ -278,9 +278,11 @@ def _demo_datasets(size: int) -> tuple[Dataset, ...]:
 STUDIES: dict[str, Callable[[], Study]] = {"demo": demo, "paper": paper, "released": released, "strict": strict}
 
 
-def load_study(name: str) -> Study:
-    """A study by name, or from a Python file that defines study(). Raises ValueError with what is allowed."""
-    if name in STUDIES:
+def load_study(name: str | Study) -> Study:
+    """A study by name, from a Python file that defines study(), or itself. Raises ValueError with what is allowed."""
+    if isinstance(name, Study):
+        study = name
+    elif name in STUDIES:
         study = STUDIES[name]()
     elif name.endswith(".py"):
         study = study_of_file(name)

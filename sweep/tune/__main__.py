@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.cli import completion
 from sweep.cli.exit_codes import handled_errors
 from sweep.cli.logging import silence_libraries
 from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Raw, Storage, Study, WorkingCommand
@@ -24,11 +25,18 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
     "python -m sweep.run --study FILE, with the file that --out names.",
 )
 def tune_command(
-    method: Annotated[str, typer.Option(help="The row to tune: clip, simclr, clip+simclr, ...")],
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD", autocompletion=completion.methods, help="The row to tune: clip, simclr, clip+simclr, ..."
+        ),
+    ],
     study: Study = DEFAULT_STUDY,
     storage: Storage = DEFAULT_STORAGE,
     raw: Raw = None,
-    trials: Annotated[int, typer.Option(min=1, help="How many in all, those of earlier commands included.")] = 20,
+    trials: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many in all, those of earlier commands included.")
+    ] = 20,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to write the tuned study; default STUDY_METHOD_tuned.py.")
     ] = None,

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 from datasets_io.build import BuildSpec, build, data_folder
-from datasets_io.build.__main__ import parser
+from datasets_io.build.__main__ import app
 from datasets_io.schema import ArchiveError
 from datasets_io.sources import registry
 from datasets_io.sources.csv_images import CsvOptions
@@ -37,9 +38,9 @@ def test_the_commands_are_accepted():
     for line in lines:
         python, minus_m, module, *arguments = shlex.split(line)
         assert (python, minus_m, module) == ("python", "-m", "datasets_io.build")
-        flags = parser().parse_args(arguments)
-        kind = get_source(flags.source).options
-        for option in flags.option:
+        flags = typer.main.get_command(app).make_context(module, arguments).params  # parses, and runs nothing
+        kind = get_source(flags["source"]).options
+        for option in flags["option"] or ():
             name, _, value = option.partition("=")
             kind(**{name: value})
 

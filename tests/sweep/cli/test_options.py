@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from datasets_io.command_line import no_value
 from sweep.cli import options
 
 COMMANDS = {
@@ -18,6 +19,7 @@ COMMANDS = {
     "training_free": "--storage --study --kind --raw",
     "doctor": "--storage --raw --study --json",
     "list": "--json",
+    "build": "--raw --storage --image-size --intensity --option --shape --order --limit --max-rejects --verify",
 }
 SHARED = {
     "--study": (options.Study, options.StudyOfRun),
@@ -27,11 +29,12 @@ SHARED = {
     "--json": (options.AsJson,),
 }
 # Where the flag means something else: all studies without it, and archives that are only examined.
-OF_THEIR_OWN = {("status", "--study"), ("doctor", "--study"), ("doctor", "--raw")}
+OF_THEIR_OWN = {("status", "--study"), ("doctor", "--study"), ("doctor", "--raw"), ("build", "--raw")}
 
 
 def app_of(command: str) -> typer.Typer:
-    module = f"sweep.{command}" if command == "list" else f"sweep.{command}.__main__"
+    package = "datasets_io" if command == "build" else "sweep"
+    module = f"sweep.{command}" if command == "list" else f"{package}.{command}.__main__"
     return importlib.import_module(module).app
 
 
@@ -57,7 +60,8 @@ def test_defaults_of_studies_and_storages_are_the_same_everywhere():
     for command in COMMANDS:
         flags = flags_of(command)
         for name, default in (("--study", options.DEFAULT_STUDY), ("--storage", options.DEFAULT_STORAGE)):
-            if name in flags and not flags[name].required and flags[name].default is not None:
+            assert name not in flags or not flags[name].required, f"{command} {name}"
+            if name in flags and flags[name].default is not None:
                 assert flags[name].default == default, f"{command} {name}"
 
 
@@ -98,5 +102,5 @@ def test_one_of_several_values_is_looked_at_as_well():
 
 
 def test_a_folder_that_begins_with_a_dash_is_given_with_its_path():
-    assert options.no_value("--to", "./-x") is None and options.no_value("--to", "a-b") is None
-    assert "(a file or folder of that name is ./-x)" in str(options.no_value("--to", "-x"))
+    assert no_value("--to", "./-x") is None and no_value("--to", "a-b") is None
+    assert "(a file or folder of that name is ./-x)" in str(no_value("--to", "-x"))

@@ -209,7 +209,7 @@ def test_training_free_numbers_are_averaged_over_pretraining_seeds_and_draw_thei
         cuts = {name: [0.1 + 0.1 * seed] * 3 for name in ("image_to_text", "text_to_image")}
         result = cuts | {"num_texts": 9, "num_images": 9} if item.kind == "retrieval" else auroc
         publish(data.store.files, item.folder, {}, result)
-    monkeypatch.setattr("sweep.training_free.__main__.compute_all", lambda *_: 1)  # as if it had computed those
+    monkeypatch.setattr("sweep.training_free.measures.compute_all", lambda *_: 1)  # as if it had computed those
     _compute_and_write(data, study.training_free, report)
     drawing = made(data, report).drawings["training_free"]
     assert drawn == ["training_free"] and drawing.missing is None

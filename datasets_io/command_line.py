@@ -1,0 +1,72 @@
+"""What do all commands share: --storage, texts that are no value, and output that nobody reads?"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from datasets_io.closed_output import survive_closed_output
+
+
+class Command(TyperCommand):
+    """A command that takes no flag and no empty text for the value of an option: one was forgotten.
+
+    goes_on: whether it works on where nobody reads what it prints.
+    """
+
+    goes_on = False
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """As click's; what is printed may have no reader."""
+        survive_closed_output(self.goes_on)
+        return super().main(*args, **extra)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As typer's; --help names no type of a flag that has no value."""
+        return without_types_of_flags(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Ends the command with a usage error where a value cannot be one."""
+        # As it was typed: a Path has lost the `./` in front of a dash. Any: typer brings a click of its own.
+        typed, _, _ = self.make_parser(ctx).parse_args(list(args))
+        for parameter in self.get_params(ctx):
+            values = typed.get(parameter.name)
+            for value in values if isinstance(values, (list, tuple)) else (values,):
+                if isinstance(value, str) and (trouble := no_value(parameter.opts[0], value)):
+                    ctx.fail(trouble)
+        return super().parse_args(ctx, args)
+
+
+class WorkingCommand(Command):
+    """One that computes and stores what it was asked for: its output is only a display."""
+
+    goes_on = True
+
+
+def without_types_of_flags(parameters: Iterable[Any]) -> list[Any]:
+    """The same parameters; --help shows `--json`, and not `--json <bool>`."""
+    found = list(parameters)
+    for parameter in found:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return found
+
+
+def no_value(flag: str, text: str) -> str | None:
+    """Why a text cannot be the value of a flag or argument; None where it can."""
+    if not text.strip():
+        return f"{flag} is empty: give a value, or leave it out"
+    if text.startswith("-"):
+        return (
+            f"{flag} needs a value, and {text!r} looks like the next flag: give the value before it (a file or folder "
+            f"of that name is ./{text})"
+        )
+    return None
+
+
+PLACE = "DIR|URI"
+DEFAULT_STORAGE = "radsweep-results"
+Storage = Annotated[
+    str, typer.Option(metavar=PLACE, help="Where everything is kept: a folder, an NFS path, s3://... or gs://...")
+]

@@ -1,0 +1,67 @@
+"""Are the frames of a study the files of its report?"""
+
+import shutil
+
+import pandas
+import pytest
+
+import sweep
+from sweep.studies import load_study
+
+
+def of_report(storage: str, name: str) -> pandas.DataFrame:
+    return pandas.read_csv(f"{storage}/reports/small/{name}", dtype={"key": "str"})
+
+
+def same(frame: pandas.DataFrame, expected: pandas.DataFrame) -> None:
+    pandas.testing.assert_frame_equal(frame, expected.astype(frame.dtypes.to_dict()), check_exact=True)
+
+
+@pytest.fixture(scope="module")
+def study() -> str:
+    from small_study import __file__ as path
+
+    return path
+
+
+def test_frames_are_the_files_of_the_report(finished_study, study):
+    storage = finished_study.storage
+    results, findings = sweep.results(storage, study), sweep.findings(storage, study)
+    same(results, of_report(storage, "results.csv"))
+    same(findings, of_report(storage, "findings.csv"))
+    assert results.dtypes[["macro_auroc", "seed"]].astype(str).to_list() == ["float64", "Int64"]
+    # 4 rows x 2 datasets x 5 columns x 2 seeds
+    assert len(results) == 80 and set(results["status"]) == {"done"}
+
+
+def test_the_study_itself_is_taken_and_a_part_of_it(finished_study, study):
+    whole = sweep.results(finished_study.storage, load_study(study))
+    part = sweep.results(finished_study.storage, study, only=["seed=0", "method=simclr"])
+    chosen = whole[(whole["seed"] == 0) & (whole["method"] == "simclr")].reset_index(drop=True)
+    pandas.testing.assert_frame_equal(part, chosen)
+
+
+def test_cells_that_are_not_there_are_rows_without_a_number(finished_study, study, tmp_path):
+    storage = tmp_path / "storage"
+    shutil.copytree(finished_study.storage, storage)
+    (lost,) = storage.glob("cells/simclr-p0-chexpert-LP100-s1-*")
+    shutil.rmtree(lost)
+    frame = sweep.results(storage, study)
+    (row,) = frame[frame["status"] != "done"].to_dict("records")
+    assert (row["method"], row["protocol"], row["seed"], row["status"]) == ("simclr", "LP", 1, "missing")
+    assert pandas.isna(row["macro_auroc"]) and row["key"] not in set(sweep.findings(storage, study)["key"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "message"),
+    [
+        (("nowhere",), {}, "storage nowhere does not exist"),
+        ((".", "papr"), {}, "unknown study 'papr'.*did you mean 'paper'"),
+        ((".",), {"only": ["sed=0"]}, "did you mean 'seed'"),
+        ((".",), {"only": "seed=0"}, "lists of texts"),
+    ],
+)
+def test_what_cannot_be_used_is_a_value_error(arguments, more, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        sweep.results(*arguments, **more)

@@ -1,0 +1,54 @@
+"""Does `import sweep` hand on what it promises, lazily, and known to editors and types?"""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sweep
+
+HEAVY = {"torch", "ray", "pandas", "numpy", "timm", "transformers", "scipy", "pyarrow", "typer"}
+
+
+def in_a_child(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_import_itself_loads_nothing():
+    loaded = set(in_a_child("import sys, sweep; dir(sweep); print(*sys.modules)").split())
+    assert "sweep" in loaded and not loaded & HEAVY
+    assert {name for name in loaded if name.startswith("sweep.")} == set()
+
+
+@pytest.mark.parametrize(("name", "without"), [("evaluate", {"ray", "pandas", "timm"}), ("results", {"ray", "pandas"})])
+def test_a_name_loads_what_it_needs(name, without):
+    """torch is needed by recipes, of which a study consists; pandas once there is something to put into a frame."""
+    loaded = set(in_a_child(f"import sys, sweep; sweep.{name}; print(*sys.modules)").split())
+    assert not loaded & without
+
+
+def test_every_name_is_there_documented_and_typed():
+    for name in sweep.__all__:
+        value = getattr(sweep, name)
+        assert name in dir(sweep) and inspect.getdoc(value), name
+        if inspect.isfunction(value):
+            assert "return" in value.__annotations__, name
+            assert all(p.annotation is not p.empty for p in inspect.signature(value).parameters.values()), name
+    assert sorted(sweep.__all__, key=lambda name: (name[0].islower(), name)) == sweep.__all__
+
+
+def test_what_is_typed_is_what_is_promised():
+    (block,) = [node for node in ast.parse(Path(sweep.__file__).read_text()).body if isinstance(node, ast.If)]
+    typed = {alias.name for node in block.body for alias in node.names}
+    assert typed == set(sweep.__all__)
+
+
+def test_a_name_that_is_not_there_is_refused_and_submodules_are_imported_as_ever():
+    with pytest.raises(AttributeError, match=r"no attribute 'evalute'; it has .*evaluate"):
+        _ = sweep.evalute
+    assert in_a_child("from sweep import search_space; print(search_space.tuned)").startswith("<function tuned")
+    assert importlib.import_module("sweep.studies").Study
