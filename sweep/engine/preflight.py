@@ -37,7 +37,13 @@ class Preflight:
         """All that does not fit, one line a row, and what can be done."""
         if len(self.unfit) == 1:
             return f"{next(iter(self.unfit.values()))}; {ADVICE.replace('them', 'it').replace('these', 'this')}"
-        rows = "\n".join(f"  {sentence}" for sentence in self.unfit.values())
+        said: dict[str, list[str]] = {}  # rows that have one network, or wait for one, have one sentence
+        for row, sentence in self.unfit.items():
+            said.setdefault(sentence.removeprefix(f"row {row} "), []).append(row)
+        rows = "\n".join(
+            f"  row {names[0]} {why}" if len(names) == 1 else f"  rows {', '.join(names)}: each {why}"
+            for why, names in said.items()
+        )
         return f"{len(self.unfit)} rows do not fit:\n{rows}\n{ADVICE}"
 
     def memory_lines(self) -> list[str]:

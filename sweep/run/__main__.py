@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sweep.cli.exit_codes import handled_errors
-from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Only, Raw, Storage, Study, WorkingCommand
+from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, AsJson, Only, Raw, Storage, Study, WorkingCommand
 from sweep.run.command import run_chaos, run_study
 from sweep.run.request import Request
 from sweep.studies.bad_input import BadInput
@@ -33,7 +33,18 @@ def run(
     storage: Storage = DEFAULT_STORAGE,
     raw: Raw = None,
     only: Only = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it costs; do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and what it costs; do nothing. Needs no data.")
+    ] = False,
+    machines: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MACHINES",
+            help="Of --dry-run: machines to price it for, as 8xA100, 2x8xH100 or 16xCPU (cores). Repeatable; without "
+            "it: 8xA100, 8xH100 and those at hand.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try what failed before once more, and what is damaged: all is read.")
     ] = False,
@@ -84,6 +95,8 @@ def run(
         tensorboard,
         mlflow,
         started,
+        tuple(machines or ()),
+        as_json,
     )
     with handled_errors("sweep.run", storage, BadInput, advice=RETRY_ADVICE):
         raise typer.Exit(run_chaos(request) if chaos else run_study(request))

@@ -49,6 +49,8 @@ def run_study(request: Request) -> int:
     Raises BadInput before any work.
     """
     silence_libraries()
+    from rich.console import Console
+
     from sweep.cli.display import Display
     from sweep.monitoring.sinks import SinkOptions
     from sweep.store.kept_names import check_names
@@ -59,11 +61,11 @@ def run_study(request: Request) -> int:
         sinks.check()
     except ValueError as error:  # everything that is checked before any work says what is wrong with the input
         raise BadInput(error) from error
-    with Display() as display:
+    with Display(Console(stderr=True) if request.as_json else None) as display:
         if request.dry_run:
             from sweep.run.dry_run import print_plan
 
-            return print_plan(checked.study, checked.data, checked.store, checked.only, display, request.skip_unfit)
+            return print_plan(checked.study, checked.data, checked.store, checked.only, request, display)
         check_names(checked.store.files)
         display.say(f"[bold]radsweep[/bold] study [bold]{checked.study.name}[/bold]: {escape(checked.study.title)}")
         display.say(f"storage: {escape(checked.store.shown)}")
@@ -91,16 +93,21 @@ def check_input(request: Request) -> CheckedInput:
     from sweep.store.shards import parse_raw, plan_data
     from sweep.store.snapshot import fingerprints_of
     from sweep.store.store import Store
+    from sweep.studies.machines import parse_machines
     from sweep.studies.part import with_asked_rows
     from sweep.studies.plan import make_plan, parse_only
     from sweep.studies.presets import load_study
 
+    if not request.dry_run and (request.machines or request.as_json):
+        raise ValueError(f"--{'machines' if request.machines else 'json'} is of a plan: give --dry-run too")
+    for text in request.machines:
+        parse_machines(text)
     study = load_study(request.study)
     only = parse_only(request.only)
     make_plan(study, fingerprints_of(study, {}), only)  # refuses what does not fit together
     store = Store(request.storage)
     asked = with_asked_rows(study, only)  # builds that only other rows read hold nothing up
-    data = plan_data(asked, parse_raw(list(request.raw), study), store)
+    data = plan_data(asked, parse_raw(list(request.raw), study), store, may_lack=request.dry_run)
     check_data(asked, data, store)
     return CheckedInput(study, store, data, only)
 
