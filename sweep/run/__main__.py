@@ -19,6 +19,25 @@ from sweep.studies.bad_input import BadInput
 # Not in the command that is advised: most often nothing failed, and the flag reads the whole storage.
 RETRY_ADVICE = "with --retry-failed where something failed, which also reads all that is stored"
 
+MachinesToPrice = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--machines",
+        metavar="MACHINES",
+        help="Of --dry-run: machines to price it for, as 8xA100, 2x8xH100 or 16xCPU (cores). Repeatable; without it: "
+        "8xA100, 8xH100 and what is at hand.",
+    ),
+]
+KeyToRedo = Annotated[
+    str | None,
+    typer.Option(
+        "--redo",
+        metavar="KEY",
+        help="Compute one cell again, and nothing else, and say whether it comes out equal. Its key "
+        "stands in the report and in results.csv.",
+    ),
+]
+
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
@@ -36,14 +55,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and what it costs; do nothing. Needs no data.")
     ] = False,
-    machines: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MACHINES",
-            help="Of --dry-run: machines to price it for, as 8xA100, 2x8xH100 or 16xCPU (cores). Repeatable; without "
-            "it: 8xA100, 8xH100 and those at hand.",
-        ),
-    ] = None,
+    machines: MachinesToPrice = None,
     as_json: AsJson = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try what failed before once more, and what is damaged: all is read.")
@@ -52,14 +64,7 @@ def run(
         bool,
         typer.Option("--skip-unfit", help="Go on without the rows whose encoder or text tower does not fit the study."),
     ] = False,
-    redo: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="Compute one cell again, and nothing else, and say whether it comes out equal. Its key "
-            "stands in the report and in results.csv.",
-        ),
-    ] = None,
+    redo: KeyToRedo = None,
     chaos: Annotated[
         bool,
         typer.Option(

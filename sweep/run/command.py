@@ -93,7 +93,7 @@ def check_input(request: Request) -> CheckedInput:
     from sweep.store.shards import parse_raw, plan_data
     from sweep.store.snapshot import fingerprints_of
     from sweep.store.store import Store
-    from sweep.studies.machines import parse_machines
+    from sweep.studies.outlook.machines import parse_machines
     from sweep.studies.part import with_asked_rows
     from sweep.studies.plan import make_plan, parse_only
     from sweep.studies.presets import load_study

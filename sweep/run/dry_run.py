@@ -1,7 +1,7 @@
 """What --dry-run prints: the plan, what is done, what is damaged, what is left, and what it will take."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -28,8 +28,7 @@ from sweep.store.store import ReadStore
 from sweep.store.unfit import unfit_keys
 from sweep.studies.costs import costs_of
 from sweep.studies.inputs import input_lines
-from sweep.studies.machines import STANDARD, Machines, parse_machines
-from sweep.studies.outlook import BUILT, MADE_UP, Outlook, outlook
+from sweep.studies.outlook import BUILT, MADE_UP, STANDARD, Machines, Outlook, outlook, parse_machines
 from sweep.studies.part import part_of
 from sweep.studies.plan import Pending, Plan, make_plan, pending
 from sweep.studies.preflight_checks import without_rows
@@ -55,15 +54,8 @@ def print_plan(
     plan = make_plan(study, fingerprints_of(study, sources.manifests), only)
     stored = _read(study, plan, store)
     known = {label: _counts(label, data, sources.manifests, study) for label, data in plans.items()}
-    display.say(f"study {study.name}: {escape(study.title)}")
-    if part := part_of(study, plan):
-        display.say(f"  {escape(part)}")
-    for label, data in plans.items():
-        display.say(escape(_data_line(label, data, known[label])))
-        for sentence in data.beside:
-            display.say(f"    note: {escape(sentence)}")
-    for names, line in input_lines(study):
-        display.say(f"  images of {escape(names)}: {escape(line)}")
+    for line in _study_lines(study, plan, plans, known):
+        display.say(escape(line))
     for line in (*_plan_lines(plan, stored.left), *_damage_lines((*sources.damage, *stored.damage))):
         display.say(line)
     if note := other_keys_note(plan.items, stored_under_names(plan.items, store.sizes())):
@@ -71,23 +63,34 @@ def print_plan(
     counts = {label: one.images for label, one in known.items() if one is not None}
     origins = {label: one.origin for label, one in known.items() if one is not None}
     machines, unknown = _machines(request, plan, stored, counts)
-    made = outlook(study, counts, machines, only, stored.left, origins)
+    left, made = stored.left, outlook(study, counts, machines, only, stored.left, origins)
     if not request.skip_unfit:  # before encoders are tried, which may take minutes
         _say_outlook(made, display, unknown)
     found = preflight(study, stored.left, store, display, keep=False)
-    left = without_rows(stored.left, found.unfit) if request.skip_unfit else stored.left
     if request.skip_unfit:
+        left = without_rows(stored.left, found.unfit)
         made = outlook(study, counts, machines, only, left, origins)
         _say_outlook(made, display, unknown)
-    for line in found.memory_lines():
+    for line in (*found.memory_lines(), *(f"  warning: {escape(warning)}" for warning in found.warnings)):
         display.say(line)
-    for warning in found.warnings:
-        display.say(f"  warning: {escape(warning)}")
     if found.unfit:
         display.say(f"[red]error:[/red] {escape(found.refusal)}")
     if request.as_json:
         typer.echo(json.dumps(_as_json(plan, left, made, found), indent=1))
     return (EXIT_SOME_UNFIT if request.skip_unfit else EXIT_BAD_INPUT) if found.unfit else EXIT_OK
+
+
+def _study_lines(
+    study: Study, plan: Plan, plans: Mapping[str, DataPlan], known: Mapping[str, "_Known | None"]
+) -> Iterator[str]:
+    """The study, where its data comes from, and what its networks are given."""
+    yield f"study {study.name}: {study.title}"
+    if part := part_of(study, plan):
+        yield f"  {part}"
+    for label, data in plans.items():
+        yield _data_line(label, data, known[label])
+        yield from (f"    note: {sentence}" for sentence in data.beside)
+    yield from (f"  images of {names}: {line}" for names, line in input_lines(study))
 
 
 def _say_outlook(made: Outlook, display: Display, unknown: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from sweep.store.records import CellDetail, EncoderDetail
 from sweep.studies.costs import Cost
-from sweep.studies.machines import CARDS, CPU, Machines
+from sweep.studies.outlook.machines import CARDS, CPU, Machines
 
 FEW = 3  # results from which a rate is taken as measured
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from sweep.cli.display import TableRows, duration_text
-from sweep.studies.machines import Machines
-from sweep.studies.outlook import INGEST_RATES, NOMINAL, Archive, Outlook, Stage
+from sweep.studies.outlook import NOMINAL, Archive, Machines, Outlook, Stage
+from sweep.studies.outlook.stages import INGEST_RATES
 
 UNKNOWN = "unknown"
 YEAR = 8766.0  # hours

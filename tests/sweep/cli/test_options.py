@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from sweep.cli import options
 
 COMMANDS = {
-    "run": "--study --storage --raw --only --dry-run --retry-failed --skip-unfit --redo --chaos --tensorboard --mlflow",
+    "run": "--study --storage --raw --only --dry-run --machines --json --retry-failed --skip-unfit --redo --chaos "
+    "--tensorboard --mlflow",
     "report": "--storage --study --raw --only --to --quick",
     "status": "--storage --study --raw --only --watch --tensorboard --json",
     "tune": "--method --study --storage --raw --trials --out",

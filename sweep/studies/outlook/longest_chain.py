@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.forecast import Forecast
-from sweep.studies.machines import Machines
-from sweep.studies.priced import Priced
+from sweep.studies.outlook.machines import Machines
+from sweep.studies.outlook.priced import Priced
 from trainables.recipe import Resources
 from trainables.registry import PROTOCOLS
 

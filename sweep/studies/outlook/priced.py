@@ -1,4 +1,4 @@
-"""What does an item cost, by its kind, and why can some not be priced? Pure; used by outlook."""
+"""What does an item cost, by its kind, and why can some not be priced? Pure; of an outlook."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

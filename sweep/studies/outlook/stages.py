@@ -1,4 +1,4 @@
-"""What would a study take, before there is data: stages, hours on named machines, bytes, the longest chain? Pure."""
+"""Which stages has a study, or what is left of it, and what do they come to: on machines, in bytes, in a chain?"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,12 +11,12 @@ from datasets_io.sources.registry import get_source
 from sweep.studies.builds import Build
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.forecast import Counts, Forecast
-from sweep.studies.longest_chain import Chain, longest_chain, workers_on
-from sweep.studies.machines import STANDARD, Machines, parse_machines
+from sweep.studies.outlook.longest_chain import Chain, longest_chain, workers_on
+from sweep.studies.outlook.machines import STANDARD, Machines, parse_machines
+from sweep.studies.outlook.priced import Priced
+from sweep.studies.outlook.sizes import cell_bytes, cell_step_bytes, data_bytes, encoder_bytes, pretraining_step_bytes
 from sweep.studies.part import with_asked_rows
 from sweep.studies.plan import NOT_BUILT, Only, Pending, Plan, group_seeds, make_plan
-from sweep.studies.priced import Priced
-from sweep.studies.sizes import cell_bytes, cell_step_bytes, data_bytes, encoder_bytes, pretraining_step_bytes
 from sweep.studies.study import Study
 from trainables.recipe import PretrainRecipe
 from trainables.registry import PROTOCOLS
