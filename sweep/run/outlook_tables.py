@@ -9,8 +9,7 @@ from sweep.studies.outlook.stages import INGEST_RATES
 UNKNOWN = "unknown"
 YEAR = 8766.0  # hours
 WAY_OF_COUNTING = (
-    "all images count, lateral views and those without an impression too, and every epoch: early stopping may end a "
-    "pretraining before"
+    "every image, lateral ones and those without an impression too, and every epoch: early stopping may save some"
 )
 
 
@@ -26,14 +25,14 @@ def tables(found: Outlook) -> tuple[TableRows, ...]:
 def lines(found: Outlook) -> list[str]:
     """What stands below the tables."""
     storage = ", ".join(f"{bytes_text(part.bytes)} {part.what}" for part in found.storage)
-    said = [f"storage: {storage}", *(f"memory of {part.what}: {bytes_text(part.bytes)}" for part in found.memory)]
+    said = [f"storage: {storage}", *(f"memory {part.what}: {bytes_text(part.bytes)}" for part in found.memory)]
     if found.machines and found.machines[0].chain.names:
         first = found.machines[0]
         said.append(f"longest chain: {' -> '.join(first.chain.names)}")
-    said.append(f"rates: {'; '.join(dict.fromkeys(_rate(one.machines) for one in found.machines))}")
+    said += dict.fromkeys(_rate(one.machines) for one in found.machines)
     if any(stage.core_hours for stage in found.stages):
         rates = ", ".join(f"{kind} {rate:g}" for kind, rate in INGEST_RATES.items())
-        said.append(f"images that a core ingests a second, taken: {rates} (docs/performance.md)")
+        said.append(f"rate of a core: {rates} images ingested a second, as in docs/performance.md")
     said.append(f"counted: {WAY_OF_COUNTING}")
     return [*said, *(f"not counted: {sentence}" for sentence in found.missing)]
 
@@ -131,8 +130,6 @@ def _machines(found: Outlook) -> tuple[tuple[str, ...], ...]:
 
 def _rate(machines: Machines) -> str:
     where = machines.note or (
-        "published for ResNet-50 at 224 in half precision: docs/performance.md"
-        if machines.on_gpus
-        else "stated, as seen on small networks"
+        "published for ResNet-50 at 224 in half precision" if machines.on_gpus else "stated, as seen on small networks"
     )
-    return f"{machines.flops_per_second:.3g} FLOP a second on one {_one(machines)}, {where}"
+    return f"rate of one {_one(machines)}: {machines.flops_per_second:.3g} FLOP a second, {where}"

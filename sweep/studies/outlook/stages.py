@@ -243,14 +243,14 @@ def _memory(
     ]
     if recipes:
         corpus = sum(archive.stored_bytes for archive in archives if archive.label == study.corpus_instance)
-        yield Amount("a host, for the corpus: mapped where half of its memory holds it, else streamed", corpus)
+        yield Amount("of a host: the corpus, where half of the memory holds it, else it is streamed", corpus)
         steps = [
             priced.bytes(("step", recipe), run.row, partial(pretraining_step_bytes, recipe, workers))
             for run, recipe in recipes
         ]
-        yield Amount(f"a card, for a step of pretraining on {workers} of them, in float32", max(steps))
+        yield Amount(f"of a card: a step of pretraining on {workers} of them, in float32", max(steps))
     tuned = [cell for cell in left.cells if PROTOCOLS[cell.protocol].last_phase.trains == "all"]
     kinds = {("tuned", cell.encoder.backbone_key, cell.recipe.batch_size): cell for cell in tuned}
     if kinds:
         steps = [priced.bytes(k, c.encoder.row, partial(cell_step_bytes, c)) for k, c in kinds.items()]
-        yield Amount("a card, for a step of fine-tuning one seed, in float32", max(steps))
+        yield Amount("of a card: a step of fine-tuning one seed, in float32", max(steps))
