@@ -32,7 +32,7 @@ def test_without_archives_it_is_what_it_is_with_archives_of_the_published_counts
     assert {archive.origin for archive in WITHOUT.archives} == {NOMINAL}
     assert [archive.images for archive in WITHOUT.archives] == [377_110, 223_648 + 668, 112_120]
     given = outlook(STUDY, COUNTS)
-    assert without_origins(WITHOUT) == without_origins(given) and WITHOUT != given
+    assert without_origins(WITHOUT) == without_origins(given) and given != WITHOUT
 
 
 def test_the_study_paper_too():
