@@ -29,6 +29,7 @@ from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable_lines
 
 PLAIN_EVERY_SECONDS = 10.0
+UNCHANGED_EVERY_SECONDS = 60.0  # a line that says what the last one said: so that silence is not taken for a stop
 PIPE_WIDTH = 140
 
 
@@ -65,6 +66,7 @@ class Display:
         self.bars: dict[str, TaskID] = {}
         self.tables: Callable[[], tuple[TableRows, ...]] = tuple
         self.printed: dict[str, float] = {}  # bar -> when a pipe was last told of it; infinity once it is full
+        self.said: dict[str, str] = {}  # bar -> what it was told then, but for the time that is left
         self.tables_drawn = -1e9  # time.monotonic() of the last drawing: long ago
         self.drawn: Group = Group(self.progress)
 
@@ -101,7 +103,7 @@ class Display:
         self.console.print(rich_table(table))
 
     def bar(self, name: str, done: int, total: int, unit: str = "", note: str = "", left: str | None = None) -> None:
-        """Set a bar; on a pipe a line at the beginning, every ten seconds, and at the end.
+        """Set a bar; on a pipe a line at the beginning, every ten seconds where it moved, and at the end.
 
         left: what is said of the time; None: as the bar moved so far. Raises KeyboardInterrupt if the command was
         interrupted.
@@ -111,15 +113,20 @@ class Display:
             self.bars[name] = self.progress.add_task(name, total=total, unit=unit, note=note, left=left)
         self.progress.update(self.bars[name], completed=done, total=total, note=note, left=left)
         if self.live is None:
-            now = time.monotonic()
-            due = now - self.printed.get(name, -1e9) >= PLAIN_EVERY_SECONDS
-            if (due or done == total) and self.printed.get(name) != float("inf"):
-                self.printed[name] = float("inf") if done == total else now
-                if left is None:
-                    seconds = self.progress.tasks[list(self.bars).index(name)].time_remaining
-                    left = f"{duration_text(seconds)} left" if seconds and done < total else ""
-                how_far = f"{done}%" if unit == "%" else f"{done} of {total} {unit}".rstrip()
-                self.say(f"{name}: {', '.join(part for part in (how_far, left, note) if part)}")
+            how_far = f"{done}%" if unit == "%" else f"{done:,} of {total:,} {unit}".rstrip()
+            self._print_bar(name, how_far, left, note, done == total)
+
+    def _print_bar(self, name: str, how_far: str, left: str | None, note: str, full: bool) -> None:
+        """On a pipe, where a line is due."""
+        now, text = time.monotonic(), f"{how_far}, {note}"
+        every = PLAIN_EVERY_SECONDS if text != self.said.get(name) else UNCHANGED_EVERY_SECONDS
+        due = now - self.printed.get(name, -1e9) >= every
+        if (due or full) and self.printed.get(name) != float("inf"):
+            self.printed[name], self.said[name] = float("inf") if full else now, text
+            if left is None:
+                seconds = self.progress.tasks[list(self.bars).index(name)].time_remaining
+                left = f"{duration_text(seconds)} left" if seconds and not full else ""
+            self.say(f"{name}: {', '.join(part for part in (how_far, left, note) if part)}")
 
     def _render(self) -> Group:
         if (

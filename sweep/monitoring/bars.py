@@ -51,7 +51,7 @@ class RunBars:
             elif event.total_steps:
                 self.share[event.key] = event.step / event.total_steps
                 loss = "" if event.val_loss is None else f", val loss {event.val_loss:.3f}"
-                self.current = f"{name}{loss}"
+                self.current = f"now {name}{loss}"
         for outcome in progress.cells:
             if outcome.status == Status.FAILED:
                 self.failed += 1
@@ -61,7 +61,8 @@ class RunBars:
                 self.done += 1
         if self.share:
             # One bar for all encoders, in percent: each counts the same, whatever its number of steps.
-            note = f"{len(self.landed)} of {len(self.share)} encoders done; {self.current}".rstrip("; ")
+            current = self.current if len(self.landed) < len(self.share) else ""
+            note = f"{len(self.landed)} of {len(self.share)} encoders done; {current}".rstrip("; ")
             done = int(100 * sum(self.share.values()) / len(self.share))
             self.display.bar("pretraining", done, 100, "%", note, left="")
         if self.cell_names:
