@@ -107,10 +107,16 @@ def _verdicts(
     from trainables.preflight.check import is_small, run_check
 
     found: dict[str, Verdict] = {}
+    small = [key for key, check in checks.items() if is_small(check)]
+    for number, key in enumerate(small):
+        display.bar("checking networks", number, len(small))
+        found[key] = run_check(checks[key])
+    if small:
+        display.bar("checking networks", len(small), len(small))
     for key, check in checks.items():
-        if is_small(check):
-            found[key] = run_check(check)
-        elif (known := read_verdict(store.files, check)) is not None:
+        if key in found:
+            continue
+        if (known := read_verdict(store.files, check)) is not None:
             found[key] = known
     new = [key for key in checks if key not in found]
     if new:
