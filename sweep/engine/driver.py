@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from rich.markup import escape
-
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.interrupts import INTERRUPTS, SIGNALS
 from datasets_io.storage.artefacts import QUARANTINE, bring_back_whole
@@ -106,7 +104,7 @@ def work_through(work: Work) -> None:
 
 def _pass_by_pass(work: Work, lease: Lease, look: "_Look") -> None:
     """look: as the storage is now; each pass but the first looks anew."""
-    with _cluster(work.display.say) as start:
+    with _cluster(work.display.doing) as start:
         before: set[str] = set()
         for number in range(MOST_PASSES):
             mine, done = _claim(work, lease, look if number == 0 else _look(work, lease))
@@ -215,7 +213,7 @@ def _one_pass(work: Work, mine: Pending, done: set[str], bars: RunBars) -> None:
 
 
 @contextmanager
-def _cluster(say: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+def _cluster(doing: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     """A function that joins or starts Ray once. Ray is left at the end, and a second signal does not disturb that."""
     address, started = os.environ.get("RAY_ADDRESS"), False
 
@@ -223,11 +221,12 @@ def _cluster(say: Callable[[str], None]) -> Iterator[Callable[[], None]]:
         nonlocal started
         if not started:
             started = True
-            say(f"joining the Ray cluster at {escape(address)}" if address else "starting Ray on this machine")
+            doing(f"joining the Ray cluster at {address}" if address else "starting Ray on this machine")
             # Imported behind the sentence: Ray and what runs on it take a second or more.
             from sweep.engine.cluster import start_ray
 
             start_ray()
+            doing("")
 
     try:
         yield start

@@ -28,7 +28,8 @@ class RunBars:
         self.left, self.read_at = Left(None, 0.0), -1e9  # long ago
 
     def start(self) -> None:
-        """Show the bars of what is to do, as far as earlier commands came."""
+        """Show the bars of what is to do, as far as earlier commands came, in place of those that are full."""
+        self.display.hide_full_bars()
         if self.share:
             self.display.bar("pretraining", 0, 100, "%", f"0 of {len(self.share)} encoders done", left="")
         if self.cell_names:

@@ -242,13 +242,14 @@ def _run_plan(request: Request, study: "Study", work: "Work", found: "Preflight"
     sources = Sources(work.data_folders, work.manifests)
     data = OpenedStudy(study, plan, store, origin, sources).snapshot(results, work.reader.details, sizes=sizes)
     complete = not study.training_free or compute_columns(data, display)
-    display.say("making the report: statistics, tables and figures")
+    display.doing("making the report: statistics, tables and figures")
     paths = write_report(data, ReportFolder.of_study(store, study.name))
+    display.doing("")
     if display.live is None:  # on a terminal they stand below the bars already
         for table in live_tables(study, plan, results):
             display.say_table(table)
     for line in summary_lines(data, paths, time.monotonic() - request.started):
-        display.say(line)
+        display.say_last(line)
     open_rows = {result.encoder for result in results if result.status != Status.DONE}
     if not complete or not open_rows <= found.unfit.keys():
         return EXIT_SOME_FAILED
@@ -293,6 +294,8 @@ def _redo(work: "Work", key: str, origin: "Origin") -> int:
             settled = settle(work.store, redo)
             if settled.changed:
                 command = origin.command("sweep.report")
-                work.display.say(f"Reports have an earlier result of it, or none; make them again with:\n  {command}")
-            work.display.say(escape(settled.sentence))
+                work.display.say_last(
+                    f"Reports have an earlier result of it, or none; make them again with:\n  {command}"
+                )
+            work.display.say_last(escape(settled.sentence))
     return EXIT_OK if settled.computed else EXIT_SOME_FAILED
