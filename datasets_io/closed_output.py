@@ -26,16 +26,22 @@ class _Stream(io.FileIO):
             # EIO is what a terminal says that was closed, and on a disk a fault to be told of.
             gone = error.errno == errno.EPIPE or (error.errno == errno.EIO and self._terminal)
             why = error.strerror
-        if not gone and self.fileno() == 1:  # of stderr there is nowhere to say it
-            outcome = "" if self._ends else "; from here on it is lost, and the command goes on"
+        if self.fileno() == 1 and (said := self._sentence(gone, why)):  # of stderr there is nowhere to say it
             with suppress(OSError):
-                os.write(2, f"error: what is printed cannot be written: {why}{outcome}\n".encode())
+                os.write(2, said.encode())
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
         if self._ends:
             raise SystemExit(EXIT_OUTPUT_CLOSED if gone else EXIT_OUTPUT_LOST)
         return super().write(data)
+
+    def _sentence(self, gone: bool, why: str | None) -> str:
+        """For stderr. Empty where a command that only prints has no reader: whoever typed `| head` meant it so."""
+        if gone:
+            return "" if self._ends else "Nobody reads what is printed any more; the command goes on to its end.\n"
+        outcome = "" if self._ends else "; from here on it is lost, and the command goes on"
+        return f"error: what is printed cannot be written: {why}{outcome}\n"
 
 
 def survive_closed_output(goes_on: bool) -> None:

@@ -47,6 +47,7 @@ class Interrupts:
         self._arrived: set[int] = set()  # taken from the pipe, and not yet asked for
         self._reading = threading.Lock()
         self._noticed = threading.Event()  # the main thread has learnt of a signal
+        self._last: int | None = None  # number of the last signal that was noticed
 
     def install(self) -> None:
         """For a command's first line, before the libraries, which take a while."""
@@ -93,9 +94,15 @@ class Interrupts:
         """For what goes on for long. Raises KeyboardInterrupt where a signal came and the work went on all the same."""
         if threading.current_thread() is not threading.main_thread():
             return  # it would end that thread alone
-        if self._take_received() & set(SIGNALS):
+        if received := self._take_received() & set(SIGNALS):
+            self._last = max(received)  # of several, SIGHUP has the lowest number
             self._noticed.set()
             raise KeyboardInterrupt
+
+    @property
+    def why(self) -> str:
+        """What stopped the work, for a sentence."""
+        return "The terminal was closed" if self._last == signal.SIGHUP else "Interrupted"
 
     def ignore(self) -> None:
         """For a command that is about to end: another signal changes nothing."""
@@ -119,6 +126,7 @@ class Interrupts:
         os._exit(EXIT_INTERRUPTED)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._last = number
         self._noticed.set()
         raise KeyboardInterrupt
 

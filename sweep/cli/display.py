@@ -11,17 +11,8 @@ from rich.console import Console, Group
 from rich.errors import MarkupError
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column, Table
 from rich.text import Text
 
 from datasets_io.interrupts import INTERRUPTS
@@ -29,7 +20,9 @@ from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable_lines
 
 PLAIN_EVERY_SECONDS = 10.0
+UNCHANGED_EVERY_SECONDS = 60.0  # a line that says what the last one said: so that silence is not taken for a stop
 PIPE_WIDTH = 140
+FIRST_COLUMN = 24  # characters that a table's first column keeps where a terminal is narrow; its rows wrap there
 
 
 @dataclass(frozen=True)
@@ -53,20 +46,19 @@ class Display:
             self.console.width = max(self.console.width, PIPE_WIDTH)  # a pipe has no edge to fit
         self.live: Live | None = None
         self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}", markup=False),
-            TimeElapsedColumn(),
-            _LeftColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=12),
+            _SaidColumn(Column(ratio=1)),  # the one that gives way where a line is too long
             console=self.console,
         )
         self.bars: dict[str, TaskID] = {}
         self.tables: Callable[[], tuple[TableRows, ...]] = tuple
         self.printed: dict[str, float] = {}  # bar -> when a pipe was last told of it; infinity once it is full
+        self.said: dict[str, str] = {}  # bar -> what it was told then, but for the time that is left
         self.tables_drawn = -1e9  # time.monotonic() of the last drawing: long ago
         self.drawn: Group = Group(self.progress)
+        self.now = ""  # what is waited for, without a bar
+        self.last: list[str] = []  # lines for the very end
 
     def __enter__(self) -> "Display":
         if self.console.is_terminal:
@@ -79,8 +71,12 @@ class Display:
     ) -> None:
         if self.live is not None:
             self.tables_drawn = -1e9  # long ago: what stays on the screen has the last table
+            self.now = ""
             self.live.refresh()
             self.live.__exit__(kind, error, trace)
+            self.live = None
+            for text in self.last:
+                self.say(text)
 
     def say(self, text: str) -> None:
         """Print a line, above the bars, without secrets and without what a terminal would obey.
@@ -96,12 +92,28 @@ class Display:
         if not self.console.is_terminal:
             sys.stdout.flush()  # a pipe is read as the work goes on
 
+    def say_last(self, text: str) -> None:
+        """As `say`, but on a terminal at the very end, below bars and tables, where it is seen."""
+        if self.live is None:
+            self.say(text)
+        else:
+            self.last.append(text)
+
+    def doing(self, text: str) -> None:
+        """Say what is waited for: on a terminal beside the bars, until it is something else, or nothing ("")."""
+        self.now = printable_lines(without_secrets(text))
+        if self.live is not None:
+            self.live.refresh()
+        elif text:
+            self.say(escape(text))
+
     def say_table(self, table: TableRows) -> None:
         """Print a table, above the bars."""
-        self.console.print(rich_table(table))
+        for part in fitting(table, self.console):
+            self.console.print(rich_table(part))
 
     def bar(self, name: str, done: int, total: int, unit: str = "", note: str = "", left: str | None = None) -> None:
-        """Set a bar; on a pipe a line at the beginning, every ten seconds, and at the end.
+        """Set a bar; on a pipe a line at the beginning, every ten seconds where it moved, and at the end.
 
         left: what is said of the time; None: as the bar moved so far. Raises KeyboardInterrupt if the command was
         interrupted.
@@ -111,31 +123,54 @@ class Display:
             self.bars[name] = self.progress.add_task(name, total=total, unit=unit, note=note, left=left)
         self.progress.update(self.bars[name], completed=done, total=total, note=note, left=left)
         if self.live is None:
-            now = time.monotonic()
-            due = now - self.printed.get(name, -1e9) >= PLAIN_EVERY_SECONDS
-            if (due or done == total) and self.printed.get(name) != float("inf"):
-                self.printed[name] = float("inf") if done == total else now
-                if left is None:
-                    seconds = self.progress.tasks[list(self.bars).index(name)].time_remaining
-                    left = f"{duration_text(seconds)} left" if seconds and done < total else ""
-                how_far = f"{done}%" if unit == "%" else f"{done} of {total} {unit}".rstrip()
-                self.say(f"{name}: {', '.join(part for part in (how_far, left, note) if part)}")
+            self._print_bar(name, f"{how_far(done, total, unit)}, {note}", done == total)
+
+    def _print_bar(self, name: str, moved: str, full: bool) -> None:
+        """On a pipe, where a line is due. moved: what it says but for the time that is left."""
+        now = time.monotonic()
+        every = PLAIN_EVERY_SECONDS if moved != self.said.get(name) else UNCHANGED_EVERY_SECONDS
+        due = now - self.printed.get(name, -1e9) >= every
+        if (due or full) and self.printed.get(name) != float("inf"):
+            self.printed[name], self.said[name] = float("inf") if full else now, moved
+            self.say(f"{name}: {escape(said_of(self.progress.tasks[list(self.bars).index(name)]))}")
 
     def _render(self) -> Group:
         if (
             time.monotonic() - self.tables_drawn > 1.0
         ):  # bars move four times a second; a table costs a pass over results
             self.tables_drawn = time.monotonic()
-            self.drawn = Group(self.progress, *(rich_table(table) for table in self.tables()))
-        return self.drawn
+            parts = (part for table in self.tables() for part in fitting(table, self.console))
+            self.drawn = Group(*(rich_table(part) for part in parts))
+        doing = (Text(f"{self.now} ..."),) if self.now else ()
+        return Group(self.progress, *doing, self.drawn)
+
+    def hide_full_bars(self) -> None:
+        """On a terminal, take away those of earlier work."""
+        for task in self.progress.tasks:
+            if task.finished:
+                self.progress.update(task.id, visible=False)
 
 
-class _LeftColumn(TimeRemainingColumn):
-    """What is said of the time that is left, or rich's own estimate."""
+class _SaidColumn(ProgressColumn):
+    """What a pipe is told of a bar, cut where the terminal ends."""
 
     def render(self, task: Task) -> Text:
-        left = task.fields.get("left")
-        return Text(left, style="progress.remaining") if left is not None else Text("left ") + super().render(task)
+        return Text(said_of(task), no_wrap=True, overflow="ellipsis")
+
+
+def said_of(task: Task) -> str:
+    """`60%, about 12 min left, 3 of 5 encoders done`. left: what is said of the time; None: as the bar moved so far."""
+    left = task.fields["left"]
+    if left is None:
+        seconds = task.time_remaining
+        left = f"{duration_text(seconds)} left" if seconds and not task.finished else ""
+    moved = how_far(int(task.completed), int(task.total or 0), task.fields["unit"])
+    return ", ".join(part for part in (moved, left, task.fields["note"]) if part)
+
+
+def how_far(done: int, total: int, unit: str) -> str:
+    """`60%` where the unit is %, else `3 of 5 images`."""
+    return f"{done}%" if unit == "%" else f"{done:,} of {total:,} {unit}".rstrip()
 
 
 def duration_text(seconds: float | None) -> str:
@@ -154,10 +189,40 @@ def duration_text(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
+def fitting(table: TableRows, console: Console) -> tuple[TableRows, ...]:
+    """The table, or several below each other with its first column, none wider than the console: no number wraps."""
+    widths = [max(len(row[i]) for row in (table.header, *table.rows)) for i in range(len(table.header))]
+    parts: list[list[int]] = [[]]
+    for i in range(1, len(widths)):
+        # Two blanks stand between columns, and one at each edge.
+        taken = 2 + min(widths[0], FIRST_COLUMN) + sum(2 + widths[j] for j in (*parts[-1], i))
+        if taken > console.width and parts[-1]:
+            parts.append([])
+        parts[-1].append(i)
+    if len(parts) == 1:
+        return (table,)
+
+    def chosen(row: tuple[str, ...], part: list[int]) -> tuple[str, ...]:
+        return (row[0], *(row[i] for i in part))
+
+    return tuple(
+        TableRows(
+            table.title if part is parts[0] else "",
+            chosen(table.header, part),
+            tuple(chosen(row, part) for row in table.rows),
+        )
+        for part in parts
+    )
+
+
 def rich_table(table: TableRows) -> Table:
     """A table for rich: the first column to the left, the others to the right. Its texts are shown as they are."""
     shown = Table(
-        title=_as_is(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+        title=_as_is(table.title) or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for i, name in enumerate(table.header):
         shown.add_column(_as_is(name), justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")

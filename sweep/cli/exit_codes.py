@@ -70,7 +70,7 @@ def handled_errors(module: str, storage: str, bad_input: type[Exception], advice
             yield
     except KeyboardInterrupt:
         INTERRUPTS.ignore()  # before the sentence: a second Ctrl-C must not cut it off
-        typer.echo(f"\nInterrupted. What is finished is kept; go on with:\n  {command}", err=True)
+        typer.echo(f"\n{INTERRUPTS.why}. What is finished is kept; go on with:\n  {command}", err=True)
         INTERRUPTS.end_process()
         raise typer.Exit(EXIT_INTERRUPTED) from None  # in a process that is not the command's own
     except ClusterLost as error:

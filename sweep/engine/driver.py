@@ -1,5 +1,6 @@
 """From a plan to its end: pass after pass over what is left, beside other drivers, until nothing more can be done."""
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -106,9 +107,7 @@ def work_through(work: Work) -> None:
 
 def _pass_by_pass(work: Work, lease: Lease, look: "_Look") -> None:
     """look: as the storage is now; each pass but the first looks anew."""
-    from sweep.engine.head_health import named_loss
-
-    with _cluster() as start:
+    with _cluster(work.display.doing) as start:
         before: set[str] = set()
         tried: set[str] = set()
         for number in range(MOST_PASSES * work.drivers):
@@ -117,9 +116,9 @@ def _pass_by_pass(work: Work, lease: Lease, look: "_Look") -> None:
             tried |= keys
             if mine.nothing or keys == before:  # a pass that changed nothing would not the next time either
                 break
+            bars = _bars(work, mine, done)
             start()
-            with named_loss():
-                _one_pass(work, mine, done)
+            _one_pass(work, mine, done, bars)
             lease.keep(())
             before = keys
 
@@ -215,9 +214,8 @@ def _possible(left: Pending, claimed: set[str], starts: dict[str, Cell]) -> Pend
     return replace(left, encoders=tuple(encoders), cells=tuple(cells))
 
 
-def _one_pass(work: Work, mine: Pending, done: set[str]) -> None:
-    from sweep.engine.execution import Execution
-
+def _bars(work: Work, mine: Pending, done: set[str]) -> RunBars:
+    """Say what is to do, and show the bars: before Ray is started, which takes seconds."""
     plan = work.plan
     num_done = sum(work.store.folder(cell) in done for cell in plan.cells)
     work.display.say(
@@ -226,30 +224,42 @@ def _one_pass(work: Work, mine: Pending, done: set[str]) -> None:
     bars = RunBars(work.display, mine, len(plan.cells), num_done)
     work.display.tables = work.tables
     bars.start()
-    execution = Execution(mine, plan.cells, done, work.store, work.data_folders, work.counts, work.resources)
-    time_left = execution.time_left(mine, work.counts)
-    sinks = Sinks(work.sinks, work.store, plan, mine, done, time_left, work.display.say)
+    return bars
 
-    def show(progress: ProgressSnapshot) -> None:
-        time_left.update(progress, time.monotonic())
-        bars.show(progress, time_left)
-        sinks.show(progress)
 
-    execution.run(show)
+def _one_pass(work: Work, mine: Pending, done: set[str], bars: RunBars) -> None:
+    from sweep.engine.execution import Execution
+    from sweep.engine.head_health import named_loss
+
+    plan = work.plan
+    with named_loss():
+        execution = Execution(mine, plan.cells, done, work.store, work.data_folders, work.counts, work.resources)
+        time_left = execution.time_left(mine, work.counts)
+        sinks = Sinks(work.sinks, work.store, plan, mine, done, time_left, work.display.say)
+
+        def show(progress: ProgressSnapshot) -> None:
+            time_left.update(progress, time.monotonic())
+            bars.show(progress, time_left)
+            sinks.show(progress)
+
+        execution.run(show)
 
 
 @contextmanager
-def _cluster() -> Iterator[Callable[[], None]]:
+def _cluster(doing: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     """A function that joins or starts Ray once. Ray is left at the end, and a second signal does not disturb that."""
-    from sweep.engine.cluster import start_ray, stop_ray
-
-    started = False
+    address, started = os.environ.get("RAY_ADDRESS"), False
 
     def start() -> None:
         nonlocal started
         if not started:
             started = True
+            doing(f"joining the Ray cluster at {address}" if address else "starting Ray on this machine")
+            # Imported behind the sentence: Ray and what runs on it take a second or more.
+            from sweep.engine.cluster import start_ray
+
             start_ray()
+            doing("")
 
     try:
         yield start
@@ -257,6 +267,8 @@ def _cluster() -> Iterator[Callable[[], None]]:
         # Half a shutdown would leave Ray's processes behind, and what the first signal asked for is being done already.
         kept = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
         if started:
+            from sweep.engine.cluster import stop_ray
+
             stop_ray()
         for number, handler in kept.items():
             signal.signal(number, handler)

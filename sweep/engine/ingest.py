@@ -145,6 +145,8 @@ def _build(
         assert study.synthetic is not None, "an archive that is named can be read, and its folder is known"
         root = synthetic_root(study, store)
         Files(str(root)).make_folder()
+        images = sum(count for splits in study.synthetic.image_counts().values() for count in splits.values())
+        show("synthetic archives", 0, images)  # the first ones come after the imports of what draws them
         write_archives(study.synthetic, root, _named("synthetic archives", show))
         keep_private(str(root))
         plans = plan_data(study, {}, store)

@@ -37,7 +37,13 @@ class Preflight:
         """All that does not fit, one line a row, and what can be done."""
         if len(self.unfit) == 1:
             return f"{next(iter(self.unfit.values()))}; {ADVICE.replace('them', 'it').replace('these', 'this')}"
-        rows = "\n".join(f"  {sentence}" for sentence in self.unfit.values())
+        said: dict[str, list[str]] = {}  # rows that have one network, or wait for one, have one sentence
+        for row, sentence in self.unfit.items():
+            said.setdefault(sentence.removeprefix(f"row {row} "), []).append(row)
+        rows = "\n".join(
+            f"  row {names[0]} {why}" if len(names) == 1 else f"  rows {', '.join(names)}: each {why}"
+            for why, names in said.items()
+        )
         return f"{len(self.unfit)} rows do not fit:\n{rows}\n{ADVICE}"
 
     def memory_lines(self) -> list[str]:
@@ -101,10 +107,16 @@ def _verdicts(
     from trainables.preflight.check import is_small, run_check
 
     found: dict[str, Verdict] = {}
+    small = [key for key, check in checks.items() if is_small(check)]
+    for number, key in enumerate(small):
+        display.bar("checking networks", number, len(small))
+        found[key] = run_check(checks[key])
+    if small:
+        display.bar("checking networks", len(small), len(small))
     for key, check in checks.items():
-        if is_small(check):
-            found[key] = run_check(check)
-        elif (known := read_verdict(store.files, check)) is not None:
+        if key in found:
+            continue
+        if (known := read_verdict(store.files, check)) is not None:
             found[key] = known
     new = [key for key in checks if key not in found]
     if new:

@@ -28,7 +28,8 @@ class RunBars:
         self.left, self.read_at = Left(None, 0.0), -1e9  # long ago
 
     def start(self) -> None:
-        """Show the bars of what is to do, as far as earlier commands came."""
+        """Show the bars of what is to do, as far as earlier commands came, in place of those that are full."""
+        self.display.hide_full_bars()
         if self.share:
             self.display.bar("pretraining", 0, 100, "%", f"0 of {len(self.share)} encoders done", left="")
         if self.cell_names:
@@ -51,7 +52,7 @@ class RunBars:
             elif event.total_steps:
                 self.share[event.key] = event.step / event.total_steps
                 loss = "" if event.val_loss is None else f", val loss {event.val_loss:.3f}"
-                self.current = f"{name}{loss}"
+                self.current = f"now {name}{loss}"
         for outcome in progress.cells:
             if outcome.status == Status.FAILED:
                 self.failed += 1
@@ -61,7 +62,8 @@ class RunBars:
                 self.done += 1
         if self.share:
             # One bar for all encoders, in percent: each counts the same, whatever its number of steps.
-            note = f"{len(self.landed)} of {len(self.share)} encoders done; {self.current}".rstrip("; ")
+            current = self.current if len(self.landed) < len(self.share) else ""
+            note = f"{len(self.landed)} of {len(self.share)} encoders done; {current}".rstrip("; ")
             done = int(100 * sum(self.share.values()) / len(self.share))
             self.display.bar("pretraining", done, 100, "%", note, left="")
         if self.cell_names:

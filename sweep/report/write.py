@@ -97,13 +97,9 @@ def _figure_line(drawing: Drawing) -> str:
 def summary_lines(data: Snapshot, paths: Mapping[str, str], seconds: float) -> list[str]:
     """The last lines that a command prints, with the markup of rich. seconds: since it began."""
     counts: Counter[str] = Counter(result.status for result in data.results)
-    lines = [
-        f"{counts[Status.DONE]} of {len(data.results)} cells done in {seconds:.0f} s; report: "
-        f"{escape(paths['report.html'])}; for a terminal: {escape(paths['report.md'])}"
-    ]
     part = part_of(data.study, data.plan)
     notes = (*unfit_notes(data), *notes_of(data.study, data.results, data.encoders))
-    lines += [f"note: {escape(note)}" for note in ((part,) if part else ()) + notes]
+    lines = [f"note: {escape(note)}" for note in ((part,) if part else ()) + notes]
     # A row that does not fit is named above, and --retry-failed would not mend it.
     left_out = {name for name, failure in data.failures.items() if failure["error"].startswith(UNFIT)}
     keys = {cell.key for cell in data.plan.cells if left_out & {str(cell.encoder), str(cell)}} if left_out else set()
@@ -116,7 +112,13 @@ def summary_lines(data: Snapshot, paths: Mapping[str, str], seconds: float) -> l
             f"[red]{failed} cells failed, {missing} are missing[/red]; "
             f"why: {escape(paths['failures.json'])}; try them again with --retry-failed"
         )
-    return lines + damage_lines(data.damage.values())
+    lines += damage_lines(data.damage.values())
+    # Last, where a terminal is looked at: what came of it, and where to read on.
+    return [
+        *lines,
+        f"{counts[Status.DONE]} of {len(data.results)} cells done in {seconds:.0f} s; report: "
+        f"{escape(paths['report.html'])}; for a terminal: {escape(paths['report.md'])}",
+    ]
 
 
 def damage_lines(damage: Collection[Damage]) -> list[str]:

@@ -11,13 +11,32 @@ from typing import Annotated
 import typer
 
 from sweep.cli.exit_codes import handled_errors
-from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Only, Raw, Storage, Study, WorkingCommand
+from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, AsJson, Only, Raw, Storage, Study, WorkingCommand
 from sweep.run.command import run_chaos, run_study
 from sweep.run.request import Request
 from sweep.studies.bad_input import BadInput
 
 # Not in the command that is advised: most often nothing failed, and the flag reads the whole storage.
 RETRY_ADVICE = "with --retry-failed where something failed, which also reads all that is stored"
+
+MachinesToPrice = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--machines",
+        metavar="MACHINES",
+        help="Of --dry-run: machines to price it for, as 8xA100, 2x8xH100 or 16xCPU (cores). Repeatable; without it: "
+        "8xA100, 8xH100 and what is at hand.",
+    ),
+]
+KeyToRedo = Annotated[
+    str | None,
+    typer.Option(
+        "--redo",
+        metavar="KEY",
+        help="Compute one cell again, and nothing else, and say whether it comes out equal. Its key "
+        "stands in the report and in results.csv.",
+    ),
+]
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -33,7 +52,11 @@ def run(
     storage: Storage = DEFAULT_STORAGE,
     raw: Raw = None,
     only: Only = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what it costs; do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and what it costs; do nothing. Needs no data.")
+    ] = False,
+    machines: MachinesToPrice = None,
+    as_json: AsJson = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try what failed before once more, and what is damaged: all is read.")
     ] = False,
@@ -41,14 +64,7 @@ def run(
         bool,
         typer.Option("--skip-unfit", help="Go on without the rows whose encoder or text tower does not fit the study."),
     ] = False,
-    redo: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="Compute one cell again, and nothing else, and say whether it comes out equal. Its key "
-            "stands in the report and in results.csv.",
-        ),
-    ] = None,
+    redo: KeyToRedo = None,
     chaos: Annotated[
         bool,
         typer.Option(
@@ -84,6 +100,8 @@ def run(
         tensorboard,
         mlflow,
         started,
+        tuple(machines or ()),
+        as_json,
     )
     with handled_errors("sweep.run", storage, BadInput, advice=RETRY_ADVICE):
         raise typer.Exit(run_chaos(request) if chaos else run_study(request))

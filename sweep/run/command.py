@@ -9,6 +9,8 @@ import typer
 from rich.markup import escape
 
 from datasets_io.local_ray import overlooked
+from datasets_io.storage.secrets import without_secrets
+from datasets_io.untrusted import printable_lines
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, EXIT_SOME_UNFIT
 from sweep.cli.logging import silence_libraries
 from sweep.run.request import Request
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from sweep.monitoring.sinks import SinkOptions
     from sweep.store.lease import Holder, Lease
     from sweep.store.shards import DataPlan
-    from sweep.store.snapshot import Snapshot
+    from sweep.store.snapshot import Origin, Snapshot
     from sweep.store.store import Store
     from sweep.studies.cell import Cell, EncoderRun
     from sweep.studies.plan import Plan
@@ -50,6 +52,11 @@ def run_study(request: Request) -> int:
     Raises BadInput before any work.
     """
     silence_libraries()
+    # The first word comes before the imports, which take seconds.
+    begun = f"radsweep: reading study {request.study} and storage {request.storage}"
+    typer.echo(printable_lines(without_secrets(begun)), err=request.as_json)
+    from rich.console import Console
+
     from sweep.cli.display import Display
     from sweep.monitoring.sinks import SinkOptions
     from sweep.store.kept_names import check_names
@@ -60,13 +67,13 @@ def run_study(request: Request) -> int:
         sinks.check()
     except ValueError as error:  # everything that is checked before any work says what is wrong with the input
         raise BadInput(error) from error
-    with Display() as display:
+    with Display(Console(stderr=True) if request.as_json else None) as display:
         if request.dry_run:
             from sweep.run.dry_run import print_plan
 
-            return print_plan(checked.study, checked.data, checked.store, checked.only, display, request.skip_unfit)
+            return print_plan(checked.study, checked.data, checked.store, checked.only, request, display)
         check_names(checked.store.files)
-        display.say(f"[bold]radsweep[/bold] study [bold]{checked.study.name}[/bold]: {escape(checked.study.title)}")
+        display.say(f"study [bold]{checked.study.name}[/bold]: {escape(checked.study.title)}")
         display.say(f"storage: {escape(checked.store.shown)}")
         if (others := overlooked()) is not None:
             display.say(f"note: {escape(others.sentence)}")
@@ -95,6 +102,7 @@ def check_input(request: Request) -> CheckedInput:
     from sweep.store.shards import parse_raw, plan_data
     from sweep.store.snapshot import fingerprints_of
     from sweep.store.store import Store
+    from sweep.studies.outlook.machines import parse_machines
     from sweep.studies.part import with_asked_rows
     from sweep.studies.plan import make_plan, parse_only
     from sweep.studies.presets import load_study
@@ -102,12 +110,16 @@ def check_input(request: Request) -> CheckedInput:
     number_of_drivers()  # refuses what is no number
     if not request.dry_run and (others := overlooked()) is not None and others.refuse:
         raise ValueError(others.sentence)
+    if not request.dry_run and (request.machines or request.as_json):
+        raise ValueError(f"--{'machines' if request.machines else 'json'} is of a plan: give --dry-run too")
+    for text in request.machines:
+        parse_machines(text)
     study = load_study(request.study)
     only = parse_only(request.only)
     make_plan(study, fingerprints_of(study, {}), only)  # refuses what does not fit together
     store = Store(request.storage)
     asked = with_asked_rows(study, only)  # builds that only other rows read hold nothing up
-    data = plan_data(asked, parse_raw(list(request.raw), study), store)
+    data = plan_data(asked, parse_raw(list(request.raw), study), store, may_lack=request.dry_run)
     check_data(asked, data, store)
     return CheckedInput(study, store, data, only)
 
@@ -162,7 +174,7 @@ def _build_and_run(
     from sweep.store.results import ResultReader
     from sweep.store.shards import manifests
     from sweep.store.snapshot import fingerprints_of
-    from sweep.studies.part import with_asked_rows
+    from sweep.studies.part import part_of, with_asked_rows
     from sweep.studies.plan import make_plan
 
     study, store = checked.study, checked.store
@@ -173,6 +185,8 @@ def _build_and_run(
         raise BadInput(error) from error
     built = manifests(folders, store)
     plan = make_plan(study, fingerprints_of(study, built), checked.only)
+    if part := part_of(study, plan):
+        display.say(escape(part))
     with Lease(store.files) as lease:
         _restore(store, display, lease)
     if request.retry_failed:
@@ -226,23 +240,25 @@ def _run_plan(request: Request, study: "Study", work: "Work", found: "Preflight"
     from sweep.store.status_names import Status
 
     plan, store, display = work.plan, work.store, work.display
-    if request.redo is None:
-        work_through(work)
-    else:
-        _redo(work, request.redo)
+    origin = Origin(request.study, request.storage, request.raw)
+    if request.redo is not None:
+        return _redo(work, request.redo, origin)
+    work_through(work)
     sizes = store.sizes()
     results = work.reader.collect(sizes)
     work.reader.write_pack()
     display.tables = lambda: live_tables(study, plan, results)
-    origin, sources = Origin(request.study, request.storage, request.raw), Sources(work.data_folders, work.manifests)
+    sources = Sources(work.data_folders, work.manifests)
     data = OpenedStudy(study, plan, store, origin, sources).snapshot(results, work.reader.details, sizes=sizes)
     complete = not study.training_free or compute_columns(data, display)
+    display.doing("making the report: statistics, tables and figures")
     paths = write_report(data, ReportFolder.of_study(store, study.name))
+    display.doing("")
     if display.live is None:  # on a terminal they stand below the bars already
         for table in live_tables(study, plan, results):
             display.say_table(table)
     for line in summary_lines(data, paths, time.monotonic() - request.started):
-        display.say(line)
+        display.say_last(line)
     open_rows = {result.encoder for result in results if result.status != Status.DONE}
     if not complete or not open_rows <= found.unfit.keys():
         return EXIT_SOME_FAILED
@@ -263,8 +279,12 @@ def compute_columns(data: "Snapshot", display: "Display") -> bool:
         return False
 
 
-def _redo(work: "Work", key: str) -> None:
-    """Compute one cell again; also when that is interrupted, it has a result afterwards if it had one before."""
+def _redo(work: "Work", key: str, origin: "Origin") -> int:
+    """Compute one cell again; also when that is interrupted, it has a result afterwards if it had one before.
+
+    Exit code: 0 where it was computed, else 3. The report is of all cells, and is left as it is: what is said last is
+    whether the cell came out equal, and the command that makes the report.
+    """
     from sweep.engine.driver import work_through
     from sweep.run.redo import claim_of, find_cell, part_of, settle, supersede
     from sweep.store.lease import Lease
@@ -280,5 +300,11 @@ def _redo(work: "Work", key: str) -> None:
         try:
             work_through(replace(work, plan=part_of(work.plan, cell), aside=lambda lease: {}))
         finally:
-            for line in settle(work.store, redo):
-                work.display.say(line)
+            settled = settle(work.store, redo)
+            if settled.changed:
+                command = origin.command("sweep.report")
+                work.display.say_last(
+                    f"Reports have an earlier result of it, or none; make them again with:\n  {command}"
+                )
+            work.display.say_last(escape(settled.sentence))
+    return EXIT_OK if settled.computed else EXIT_SOME_FAILED

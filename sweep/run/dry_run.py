@@ -1,7 +1,11 @@
-"""What --dry-run prints: the plan, what is done, what is damaged, what is left, and what it will cost."""
+"""What --dry-run prints: the plan, what is done, what is damaged, what is left, and what it will take."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
+import typer
 from rich.markup import escape
 
 from datasets_io.build.spec import options_of
@@ -9,17 +13,23 @@ from datasets_io.corpus.manifest import Manifest
 from datasets_io.sources.registry import get_source
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_UNFIT
-from sweep.engine.preflight import preflight
+from sweep.engine.preflight import Preflight, preflight
+from sweep.run.machines_at_hand import at_hand, measured_rates
+from sweep.run.outlook_tables import lines, tables
+from sweep.run.request import Request
 from sweep.store.damage import Damage
 from sweep.store.other_keys import other_keys_note, stored_under_names
+from sweep.store.records import CellDetail, EncoderDetail
 from sweep.store.results import ResultReader, encoder_details
 from sweep.store.shard_checks import open_sources
 from sweep.store.shards import DataPlan, built_folders
 from sweep.store.snapshot import fingerprints_of
 from sweep.store.store import ReadStore
 from sweep.store.unfit import unfit_keys
-from sweep.studies.forecast import FLOPS_PER_SECOND, Forecast, forecast
+from sweep.studies.costs import costs_of
 from sweep.studies.inputs import input_lines
+from sweep.studies.outlook import BUILT, MADE_UP, STANDARD, Machines, Outlook, outlook, parse_machines
+from sweep.studies.part import part_of
 from sweep.studies.plan import Pending, Plan, make_plan, pending
 from sweep.studies.preflight_checks import without_rows
 from sweep.studies.study import Study
@@ -32,50 +42,105 @@ def print_plan(
     plans: dict[str, DataPlan],
     store: ReadStore,
     only: dict[str, tuple[str, ...]],
+    request: Request,
     display: Display,
-    skip_unfit: bool = False,
 ) -> int:
     """Print the plan; write nothing. only: field of a cell -> its values.
 
-    Returns the exit code: 0; 2, or with skip_unfit 4, where rows do not fit, which are left out of the forecast.
+    Returns the exit code: 0; 2 where rows do not fit, or with skip_unfit 4, and then they are not in the outlook.
     """
     store = ReadStore(store.uri)  # a Store would put what is damaged into quarantine
     sources = open_sources(store, built_folders(plans))
-    built = sources.manifests
-    plan = make_plan(study, fingerprints_of(study, built), only)
-    left, damaged = _left(study, plan, store)
-    display.say(f"study {study.name}: {escape(study.title)}")
-    counts = {}
-    for label, data in plans.items():
-        counts[label] = _counts(label, data, built, study)
-        display.say(escape(_data_line(label, data, counts[label])))
-        for sentence in data.beside:
-            display.say(f"    note: {escape(sentence)}")
-    for names, line in input_lines(study):
-        display.say(f"  images of {escape(names)}: {escape(line)}")
-    for line in (*_plan_lines(plan, left), *_damage_lines((*sources.damage, *damaged))):
+    plan = make_plan(study, fingerprints_of(study, sources.manifests), only)
+    stored = _read(study, plan, store)
+    known = {label: _counts(label, data, sources.manifests, study) for label, data in plans.items()}
+    for line in _study_lines(study, plan, plans, known):
+        display.say(escape(line))
+    for line in (*_plan_lines(plan, stored.left), *_damage_lines((*sources.damage, *stored.damage))):
         display.say(line)
     if note := other_keys_note(plan.items, stored_under_names(plan.items, store.sizes())):
         display.say(f"  note: {note}")
-    found = preflight(study, left, store, display, keep=False)
-    left = without_rows(left, found.unfit)
-    for line in (*_cost_lines(forecast(left.encoders, left.cells, counts)), *found.memory_lines()):
+    counts = {label: one.images for label, one in known.items() if one is not None}
+    origins = {label: one.origin for label, one in known.items() if one is not None}
+    machines, unknown = _machines(request, plan, stored, counts)
+    left, made = stored.left, outlook(study, counts, machines, only, stored.left, origins)
+    if not request.skip_unfit:  # before encoders are tried, which may take minutes
+        _say_outlook(made, display, unknown)
+    found = preflight(study, stored.left, store, display, keep=False)
+    if request.skip_unfit:
+        left = without_rows(stored.left, found.unfit)
+        made = outlook(study, counts, machines, only, left, origins)
+        _say_outlook(made, display, unknown)
+    for line in (*found.memory_lines(), *(f"  warning: {escape(warning)}" for warning in found.warnings)):
         display.say(line)
-    for warning in found.warnings:
-        display.say(f"  warning: {escape(warning)}")
-    if not found.unfit:
-        return EXIT_OK
-    display.say(f"[red]error:[/red] {escape(found.refusal)}")
-    return EXIT_SOME_UNFIT if skip_unfit else EXIT_BAD_INPUT
+    if found.unfit:
+        display.say(f"[red]error:[/red] {escape(found.refusal)}")
+    if request.as_json:
+        typer.echo(json.dumps(_as_json(plan, left, made, found), indent=1))
+    return (EXIT_SOME_UNFIT if request.skip_unfit else EXIT_BAD_INPUT) if found.unfit else EXIT_OK
 
 
-def _left(study: Study, plan: Plan, store: ReadStore) -> tuple[Pending, tuple[Damage, ...]]:
-    """What sweep.run would compute, and what of it has a damaged result, which counts as open as it does there."""
+def _study_lines(
+    study: Study, plan: Plan, plans: Mapping[str, DataPlan], known: Mapping[str, "_Known | None"]
+) -> Iterator[str]:
+    """The study, where its data comes from, and what its networks are given."""
+    yield f"study {study.name}: {study.title}"
+    if part := part_of(study, plan):
+        yield f"  {part}"
+    for label, data in plans.items():
+        yield _data_line(label, data, known[label])
+        yield from (f"    note: {sentence}" for sentence in data.beside)
+    yield from (f"  images of {names}: {line}" for names, line in input_lines(study))
+
+
+def _say_outlook(made: Outlook, display: Display, unknown: str) -> None:
+    total = made.total
+    display.say(
+        f"  images to be read: {total.images_read:,}; backbone passes: {total.forward_passes:,} forward, "
+        f"{total.training_passes:,} forward and backward"
+    )
+    for table in tables(made):
+        if table.rows:
+            display.say_table(table)
+    for line in (*lines(made), *([unknown] if unknown else [])):
+        display.say(f"  {escape(line)}")
+
+
+def _as_json(plan: Plan, left: Pending, made: Outlook, found: Preflight) -> dict[str, Any]:
+    counts = {
+        "encoders": {"all": len(plan.encoders), "left": len(left.encoders)},
+        "cells": {"all": len(plan.cells), "left": len(left.cells)},
+    }
+    return counts | asdict(made) | {"unfit": dict(found.unfit), "warnings": list(found.warnings)}
+
+
+def _machines(
+    request: Request, plan: Plan, stored: "_Stored", counts: Mapping[str, Mapping[str, int]]
+) -> tuple[list[Machines], str]:
+    """Those that were named, else STANDARD and what is at hand; and a sentence where that cannot be priced."""
+    if request.machines:
+        return [parse_machines(text) for text in request.machines], ""
+    rates = measured_rates(costs_of(plan.encoders, plan.cells, counts), stored.encoders, stored.cells)
+    here, why_not = at_hand(rates)
+    return [*STANDARD, *([here] if here is not None else [])], why_not
+
+
+class _Stored(NamedTuple):
+    """What of a plan the storage has. left: what sweep.run would compute; damage: of results, which count as open."""
+
+    left: Pending
+    damage: tuple[Damage, ...]
+    encoders: tuple[EncoderDetail, ...]
+    cells: Mapping[str, CellDetail]
+
+
+def _read(study: Study, plan: Plan, store: ReadStore) -> _Stored:
     sizes = store.sizes()
     done, failed = store.states(plan.items, sizes)
     reader = ResultReader(study, plan, store)
     reader.collect(sizes)
-    damage = (*encoder_details(plan, store, sizes)[1], *reader.damage.values())
+    encoders, damaged_encoders = encoder_details(plan, store, sizes)
+    damage = (*damaged_encoders, *reader.damage.values())
     damaged = {found.folder for found in damage}
     done -= damaged
     # Also where no open cell needs it; one that was damaged before lies in quarantine.
@@ -83,7 +148,7 @@ def _left(study: Study, plan: Plan, store: ReadStore) -> tuple[Pending, tuple[Da
     again = {run.key for run in plan.encoders if store.folder(run) in damaged or f"{run}-{run.key}" in quarantined}
     keys_done, keys_failed = ({item.key for item in plan.items if store.folder(item) in f} for f in (done, failed))
     unfit = unfit_keys((item for item in plan.items if item.key in keys_failed), store)  # to be tried again
-    return pending(plan, keys_done, keys_failed - unfit, again), damage
+    return _Stored(pending(plan, keys_done, keys_failed - unfit, again), damage, encoders, reader.details)
 
 
 def _damage_lines(damage: tuple[Damage, ...]) -> list[str]:
@@ -92,21 +157,35 @@ def _damage_lines(damage: tuple[Damage, ...]) -> list[str]:
     return [*lines, f"  and {more} more that are damaged: sweep.status --json has them all"] if more > 0 else lines
 
 
-def _counts(label: str, data: DataPlan, built: Mapping[str, Manifest], study: Study) -> dict[str, int]:
+@dataclass(frozen=True)
+class _Known:
+    """How many images each split has, and where that is known from: BUILT, `listed` or MADE_UP."""
+
+    images: Mapping[str, int]
+    origin: str
+
+
+def _counts(label: str, data: DataPlan, built: Mapping[str, Manifest], study: Study) -> _Known | None:
+    """None of an archive that is not there: what was published stands in."""
     if label in built:
-        return built[label].split_sizes
-    if data.raw is None:
-        assert study.synthetic is not None, "without shards and without an archive plan_data would have refused it"
-        return study.synthetic.image_counts()[data.spec.source]
-    # What the archive lists: no image is opened, so some may still be rejected when it is built.
-    counts = {"train": 0, "val": 0, "test": 0}
-    for record in get_source(data.spec.source).read_records(data.raw, options_of(data.spec)):
-        counts[record.split] += 1
-    return counts
+        return _Known(built[label].split_sizes, BUILT)
+    if data.raw is not None:
+        # What the archive lists: no image is opened, so some may still be rejected when it is built.
+        counts = {"train": 0, "val": 0, "test": 0}
+        for record in get_source(data.spec.source).read_records(data.raw, options_of(data.spec)):
+            counts[record.split] += 1
+        return _Known(counts, "listed")
+    made_up = study.synthetic.image_counts() if study.synthetic is not None else {}
+    return _Known(made_up[data.spec.source], MADE_UP) if data.spec.source in made_up else None
 
 
-def _data_line(label: str, data: DataPlan, counts: dict[str, int]) -> str:
-    numbers = ", ".join(f"{split} {number:,}" for split, number in counts.items())
+def _data_line(label: str, data: DataPlan, known: _Known | None) -> str:
+    if known is None:
+        return (
+            f"  {label}: neither built nor named: what was published of it stands in (nominal). To run it: "
+            f"--raw {label.partition(' (')[0]}=DIR"
+        )
+    numbers = ", ".join(f"{split} {number:,}" for split, number in known.images.items())
     if data.built:
         return f"  {label}: built ({data.folder}): {numbers}"
     return f"  {label}: to be built from {data.raw or 'synthetic archives, still to be written'}: {numbers} listed"
@@ -125,12 +204,3 @@ def _plan_lines(plan: Plan, left: Pending) -> list[str]:
             f"{len(left.blocked)} cells blocked by them; --retry-failed tries them again"
         )
     return lines
-
-
-def _cost_lines(cost: Forecast) -> list[str]:
-    hours = ", ".join(f"{cost.hours(device):,.2f} h on one {device}" for device in FLOPS_PER_SECOND)
-    return [
-        f"  images to be read: {cost.images_read:,}; backbone passes: {cost.forward_passes:,} forward, "
-        f"{cost.training_passes:,} forward and backward",
-        f"  forecast ({cost.flops:.2e} FLOP in image networks, {cost.text_flops:.2e} in text towers): {hours}",
-    ]

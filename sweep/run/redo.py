@@ -79,32 +79,47 @@ def supersede(store: Store, cell: Cell) -> Redo:
     return Redo(cell, before, kept)
 
 
-def settle(store: Store, redo: Redo) -> list[str]:
-    """What came out, in sentences. Without a new result the earlier one comes back."""
+@dataclass(frozen=True)
+class Settled:
+    """What came out. computed: whether there is a new result; changed: whether reports have another one, or none."""
+
+    sentence: str
+    computed: bool = True
+    changed: bool = False
+
+
+def settle(store: Store, redo: Redo) -> Settled:
+    """What came out. Without a new result the earlier one comes back."""
     from trainables.evaluation.agreement import cell_difference  # here: every command imports this file, few come here
 
     try:
         after = store.open(redo.cell)
     except (FileNotFoundError, CorruptArtefact):
-        return _restore(store, redo)
+        return Settled(_restore(store, redo), computed=False)
     store.files.remove(redo.kept)
     if redo.before is None:
-        return [f"{redo.cell}: computed; there was no earlier result"]
+        return Settled(f"{redo.cell}: computed; there was no earlier result", changed=True)
     old, new = redo.before.result.get("macro_auroc"), after.result.get("macro_auroc")
     same = _predictions(redo.before) == _predictions(after)
     if same and old == new:
-        return [f"{redo.cell}: computed again and equal: macro AUROC {new}, the same predictions to the last bit"]
+        return Settled(
+            f"{redo.cell}: computed again and equal: macro AUROC {new}, the same predictions to the last bit"
+        )
     stands = "The new result stands; cells that started from the earlier one were not computed again"
     why = cell_difference(redo.before, after)
     if why is None:
-        return [
+        return Settled(
             f"{redo.cell}: computed again and equal within what the order of a GPU's sums may change: macro AUROC "
-            f"{new}, before {old}. {stands}"
-        ]
+            f"{new}, before {old}. {stands}",
+            changed=True,
+        )
     compared = "the same predictions" if same else "other predictions"
     if str(after.result.get("device")).startswith("cuda"):
         compared += f" ({why})"
-    return [f"{redo.cell}: computed again and not equal: macro AUROC {new}, before {old}; {compared}. {stands}"]
+    return Settled(
+        f"{redo.cell}: computed again and not equal: macro AUROC {new}, before {old}; {compared}. {stands}",
+        changed=True,
+    )
 
 
 def _predictions(artefacts: Artefacts) -> str | None:
@@ -160,11 +175,11 @@ def claim_of(folder: str) -> str:
     return f"again:{folder}"
 
 
-def _restore(store: Store, redo: Redo) -> list[str]:
+def _restore(store: Store, redo: Redo) -> str:
     failure = store.failure(redo.cell)
     why = f": {failure['error']}" if failure else ""
     if redo.before is None:
-        return [f"{redo.cell}: not computed{why}"]
+        return f"{redo.cell}: not computed{why}"
     store.forget_failure(redo.cell)
     _bring_back(store, store.folder(redo.cell).removeprefix(f"{CELLS}/"), redo.kept)
-    return [f"{redo.cell}: not computed again{why}; its earlier result stands"]
+    return f"{redo.cell}: not computed again{why}; its earlier result stands"

@@ -9,7 +9,7 @@ class Request:
 
     study: a name or a Python file. raw: SOURCE=DIR for each archive. only: FIELD=VALUE,... for each restriction.
     skip_unfit: go on without rows that do not fit. redo: the key of the one cell to compute again.
-    tensorboard: a folder; mlflow: the URI of a server.
+    tensorboard: a folder; mlflow: the URI of a server. machines: that a dry run prices; as_json: how it prints.
     started: `time.monotonic()`, in seconds, when the command began.
     """
 
@@ -24,3 +24,5 @@ class Request:
     tensorboard: str | None
     mlflow: str | None
     started: float
+    machines: tuple[str, ...] = ()
+    as_json: bool = False

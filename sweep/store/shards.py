@@ -170,13 +170,16 @@ def synthetic_root(study: Study, store: ReadStore) -> Path:
     return base / RAW / name
 
 
-def plan_data(study: Study, raw: Mapping[str, Path], store: ReadStore, *, check: bool = True) -> dict[str, DataPlan]:
+def plan_data(
+    study: Study, raw: Mapping[str, Path], store: ReadStore, *, check: bool = True, may_lack: bool = False
+) -> dict[str, DataPlan]:
     """Label of a build -> where its data comes from. Writes nothing. raw: as `parse_raw` gives.
 
     A corpus that the study can do without is left out where neither an archive nor the storage has it. check: whether
-    a build that is there is compared with the archive as it is now. Raises ValueError for an archive that the study
-    does not read, where the storage lacks a build or has several of it, and where a build was made of other files than
-    the archive has now.
+    a build that is there is compared with the archive as it is now; may_lack: whether a build that neither has is
+    planned all the same, without an archive and a folder. Raises ValueError for an archive that the study does not
+    read, where the storage lacks a build or has several of it, and where a build was made of other files than the
+    archive has now.
     """
     archives = archives_of(study, raw)
     builds = study.data_builds()
@@ -191,9 +194,13 @@ def plan_data(study: Study, raw: Mapping[str, Path], store: ReadStore, *, check:
                 found[build.label] = _plan_of(build.spec, archives[build.instance], store, check, taken)
     for build in builds:  # in a second pass: an archive that is not whole is named before a build that is not there
         if build.label not in found:
-            if study.can_do_without(build) and not builds_of(store, build.spec):
+            there = builds_of(store, build.spec)
+            if study.can_do_without(build) and not there:
                 continue
-            recorded = _recorded(study, build.label, builds_of(store, build.spec), store)
+            if may_lack and not there and not damaged_builds(store, build.source):
+                found[build.label] = DataPlan(build.spec, None, None, False)
+                continue
+            recorded = _recorded(study, build.label, there, store)
             unclear = _share_a_form(study, build)
             folder = recorded[0] if unclear and recorded else _one_build(study, store, build)
             found[build.label] = DataPlan(build.spec, None, folder, True)

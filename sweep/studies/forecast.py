@@ -45,9 +45,13 @@ class Forecast:
     views: int = 0
     steps: int = 0
 
+    def seconds_at(self, flops_per_second: float) -> float:
+        """On one device of this rate."""
+        return (self.flops + self.text_flops) / flops_per_second
+
     def hours(self, device: str) -> float:
         """On one device of FLOPS_PER_SECOND."""
-        return (self.flops + self.text_flops) / FLOPS_PER_SECOND[device] / 3600
+        return self.seconds_at(FLOPS_PER_SECOND[device]) / 3600
 
     def __add__(self, other: "Forecast") -> "Forecast":
         return Forecast(
@@ -112,16 +116,23 @@ def text_flops(recipe: PretrainRecipe) -> float:
     """FLOPs of one report in training: 24 w^2 a layer and token forward, twice that backward where it is trained."""
     # A transformer layer of width w has 12 w^2 weights: 4 w^2 in attention, 8 w^2 in the two layers of width 4 w.
     # Each takes part in one multiplication and one addition a token: 24 w^2.
-    if recipe.text is None:
+    layers, width = text_size(recipe)
+    if not layers:
         return 0.0
-    layers, width = BERT_BASE
-    if isinstance(recipe.text, TinyText):
-        layers, width = recipe.text.layers, recipe.text.width
-    elif isinstance(recipe.text, HuggingFaceText) and recipe.text.size is not None:
-        layers, width = recipe.text.size
     config: Any = getattr(recipe.objective, "image_text", recipe.objective)
     frozen = min(config.frozen_layers, layers) if config.freeze_embeddings else 0  # else gradients pass all layers
     return float(24.0 * width**2 * TOKENS * ((1 + BACKWARD) * (layers - frozen) + frozen))
+
+
+def text_size(recipe: PretrainRecipe) -> tuple[int, int]:
+    """Layers and width of the text tower; (0, 0) without one."""
+    if recipe.text is None:
+        return 0, 0
+    if isinstance(recipe.text, TinyText):
+        return recipe.text.layers, recipe.text.width
+    if isinstance(recipe.text, HuggingFaceText) and recipe.text.size is not None:
+        return recipe.text.size
+    return BERT_BASE
 
 
 def key_views(recipe: PretrainRecipe) -> int:

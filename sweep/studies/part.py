@@ -34,8 +34,20 @@ def part_of(study: Study, plan: Plan) -> str:
 
 
 def with_asked_rows(study: Study, only: Only) -> Study:
-    """The study with the rows that `only` names and those that they start from: what others need is not asked for."""
-    asked = set(only["method"]) if "method" in only else {row.name for row in study.rows}
+    """The study with the rows that have cells in the part, and those that they start from: no other is asked for."""
+    protocols = {
+        name
+        for name in study.protocols
+        if name in only.get("protocol", (name,))
+        and any(
+            str(percent) in only.get("label_percent", (str(percent),)) for percent in PROTOCOLS[name].label_percents
+        )
+    }
+    asked = {
+        row.name
+        for row in study.rows
+        if row.name in only.get("method", (row.name,)) and protocols & set(row.protocols or protocols)
+    }
     recipes = {row.name: row.recipe for row in study.rows + study.hidden_rows}
     waiting = list(asked)
     while waiting:

@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from sweep.cli.display import Display, TableRows, rich_table
+from sweep.cli import display as display_module
+from sweep.cli.display import Display, TableRows, fitting, rich_table
 from sweep.cli.exit_codes import errors_as_sentences
 
 HOSTILE = ["[/bold]x", "[red]x", "[link=http://a]x", "a\x1b]0;PWNED\x07\x1b[2Jb", "a\\"]
@@ -37,3 +38,77 @@ def test_an_error_obeys_none_either(capsys):
     with pytest.raises(typer.Exit), errors_as_sentences("here", ValueError):
         raise ValueError("one\ntwo \x1b[2J\x07")
     assert capsys.readouterr().err == "error: one\ntwo \\x1b[2J\\x07\n"
+
+
+ROW = ("Stand-in Init. (rendered textures, not ImageNet)", *(["61.19 ± 21.56"] * 5))
+WIDE = TableRows("CheXpert", ("Methods", "LPFT", "LP", "FT (1%)", "FT (10%)", "FT (100%)"), (ROW,))
+
+
+@pytest.mark.parametrize(("width", "parts"), [(60, 3), (80, 2), (120, 1), (200, 1)])
+def test_a_table_on_a_narrow_terminal_is_cut_between_columns_and_never_within_a_number(width, parts):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    cut = fitting(WIDE, console)
+    assert len(cut) == parts and [part.title for part in cut] == ["CheXpert", "", ""][:parts]
+    assert [name for part in cut for name in part.header[1:]] == list(WIDE.header[1:])
+    for part in cut:
+        console.print(rich_table(part))
+    text = console.file.getvalue()
+    assert text.count("61.19 ± 21.56") == 5 and max(map(len, text.splitlines())) <= width
+    assert "Stand-in Init." in text, "a name wraps between words"
+
+
+def on_a_terminal(width: int = 80) -> Display:
+    return Display(Console(file=io.StringIO(), width=width, height=40, force_terminal=True, color_system=None))
+
+
+def test_what_is_said_last_stands_below_bars_and_tables():
+    with on_a_terminal() as display:
+        display.tables = lambda: (WIDE,)
+        display.bar("cells", 3, 3, "done", left="")
+        display.doing("making the report")
+        display.say_last("3 of 3 cells done; report: here")
+        display.say("above")
+    text = display.console.file.getvalue()
+    assert text.rstrip().endswith("3 of 3 cells done; report: here") and "making the report ..." in text
+    last = text.rindex("CheXpert")
+    assert text.rindex("above") < last < text.rindex("3 of 3 cells done") and "making" not in text[last:]
+
+
+def test_a_bar_is_one_line_at_80_columns():
+    with on_a_terminal() as display:
+        display.bar("pretraining", 60, 100, "%", "3 of 5 encoders done; now clip+mocov2-p0, val loss 3.750", left="")
+        display.bar("all work", 36, 100, "%", left="about 12 min left")
+        display.bar("ingest mimic_cxr", 1_000, 377_110, "images")
+        console = Console(width=80, color_system=None, file=io.StringIO())
+        console.print(display.progress)
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert len(lines) == 3 and "60%, 3 of 5 encoders done; now clip+m" in lines[0] and lines[0].endswith("…")
+    assert lines[1].endswith("36%, about 12 min left") and lines[2].endswith("1,000 of 377,110 images")
+
+
+def test_bars_of_earlier_work_go_when_what_is_to_do_is_shown():
+    with on_a_terminal() as display:
+        display.bar("ingest", 5, 5, "images")
+        display.bar("cells", 1, 3, "done", left="")
+        display.hide_full_bars()
+        assert [task.description for task in display.progress.tasks if task.visible] == ["cells"]
+
+
+def test_a_pipe_is_told_what_moved(monkeypatch):
+    """Every ten seconds; once a minute also that nothing did, so that silence is not taken for a stop."""
+    now = [0.0]
+    monkeypatch.setattr(display_module.time, "monotonic", lambda: now[0])
+    display = Display(Console(file=io.StringIO(), width=80))
+    for second, done in [(0, 0), (5, 1), (11, 1), (22, 1), (60, 1), (71, 1), (90, 3), (91, 3)]:
+        now[0] = float(second)
+        display.bar("cells", done, 3, "done", left="")
+    assert display.console.file.getvalue().splitlines() == [
+        "cells: 0 of 3 done",
+        "cells: 1 of 3 done",
+        "cells: 1 of 3 done",
+        "cells: 3 of 3 done",
+    ]
+    display.doing("starting Ray on this machine")
+    display.doing("")
+    display.say_last("the end")
+    assert display.console.file.getvalue().splitlines()[-2:] == ["starting Ray on this machine", "the end"]

@@ -3,6 +3,9 @@
 import ast
 import errno
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +82,23 @@ def test_what_ends_a_command_is_one_sentence_and_an_exit_code(error, code, sente
 def test_what_is_an_error_of_ours_is_raised(error):
     with pytest.raises(type(error)), errors_as_sentences("the storage", BadInput):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [(signal.SIGHUP, "The terminal was closed"), (signal.SIGINT, "Interrupted"), (signal.SIGTERM, "Interrupted")],
+)
+def test_what_stopped_a_command_is_said_with_how_it_goes_on(number, why):
+    code = (
+        "import os, sys, time\nfrom datasets_io.interrupts import INTERRUPTS\nINTERRUPTS.install()\n"
+        "from sweep.cli.exit_codes import handled_errors\n"
+        "with handled_errors('sweep.run', 'here', ValueError):\n"
+        "    os.kill(os.getpid(), int(sys.argv[1]))\n    time.sleep(60)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(int(number))], capture_output=True, text=True, check=False)
+    assert done.returncode == EXIT_INTERRUPTED
+    said = done.stderr.strip().splitlines()
+    assert said[0] == f"{why}. What is finished is kept; go on with:" and said[1].startswith("  python -m sweep.run")
 
 
 def test_a_command_that_goes_on_with_its_work_says_so_where_the_storage_cannot_be_reached(capsys):

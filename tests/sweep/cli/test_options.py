@@ -11,7 +11,8 @@ from datasets_io.command_line import no_value
 from sweep.cli import options
 
 COMMANDS = {
-    "run": "--study --storage --raw --only --dry-run --retry-failed --skip-unfit --redo --chaos --tensorboard --mlflow",
+    "run": "--study --storage --raw --only --dry-run --machines --json --retry-failed --skip-unfit --redo --chaos "
+    "--tensorboard --mlflow",
     "report": "--storage --study --raw --only --to --quick",
     "status": "--storage --study --raw --only --watch --tensorboard --json",
     "tune": "--method --study --storage --raw --trials --out",

@@ -63,7 +63,7 @@ def test_an_equal_result_is_said_to_be_equal(store):
     finish(store)
     redo = supersede(store, CELL)
     finish(store)
-    assert "computed again and equal: macro AUROC 0.8" in settle(store, redo)[0]
+    assert "computed again and equal: macro AUROC 0.8" in settle(store, redo).sentence
     assert store.files.list("superseded") == []
 
 
@@ -72,7 +72,7 @@ def test_another_result_is_said_to_differ_with_both_values(store, predictions, v
     finish(store)
     redo = supersede(store, CELL)
     finish(store, predictions, value)
-    text = settle(store, redo)[0]
+    text = settle(store, redo).sentence
     assert "not equal" in text and f"macro AUROC {value}, before 0.8; other predictions" in text
 
 
@@ -92,11 +92,11 @@ def test_on_a_gpu_other_bits_within_the_limits_are_said_to_be_equal_and_others_w
     on_a_gpu(store, 0.0)
     redo = supersede(store, CELL)
     on_a_gpu(store, 0.1)
-    said = settle(store, redo)[0]
+    said = settle(store, redo).sentence
     assert "equal within what the order of a GPU's sums may change: macro AUROC 0.801, before 0.8" in said
     redo = supersede(store, CELL)
     on_a_gpu(store, 2.0)
-    said = settle(store, redo)[0]
+    said = settle(store, redo).sentence
     assert "not equal: macro AUROC 0.82, before 0.801; other predictions (macro AUROC is 0.8200, there 0.8010" in said
 
 
@@ -105,14 +105,14 @@ def test_where_it_fails_the_earlier_result_comes_back(store):
     before = store.open(CELL).result
     redo = supersede(store, CELL)
     record_failure(store.files, store.folder(CELL), "ValueError: no", "Traceback")
-    assert settle(store, redo) == [f"{CELL}: not computed again: ValueError: no; its earlier result stands"]
+    assert settle(store, redo).sentence == f"{CELL}: not computed again: ValueError: no; its earlier result stands"
     assert store.open(CELL).result == before and store.failure(CELL) is None
 
 
 def test_a_cell_without_a_result_is_computed_for_the_first_time(store):
     redo = supersede(store, CELL)
     finish(store)
-    assert settle(store, redo) == [f"{CELL}: computed; there was no earlier result"]
+    assert settle(store, redo).sentence == f"{CELL}: computed; there was no earlier result"
 
 
 def test_a_command_that_is_killed_meanwhile_loses_no_result(store):
@@ -222,7 +222,7 @@ def test_a_new_result_that_is_damaged_as_it_ends_does_not_cost_the_earlier_one(s
     before, folder = store.open(CELL).result, store.folder(CELL)
     redo = supersede(store, CELL)
     store.files.write(f"{folder}/result.json", b"{")
-    assert settle(store, redo) == [f"{CELL}: not computed again; its earlier result stands"]
+    assert settle(store, redo).sentence == f"{CELL}: not computed again; its earlier result stands"
     assert store.open(CELL).result == before and store.files.list("quarantine")
 
 
