@@ -15,7 +15,7 @@ from datasets_io.fingerprint import derive_seed
 from datasets_io.sources.parts.nih_boxes import Box
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.models import cell_network
-from sweep.figures.style import PALETTE, short_name, spelled
+from sweep.figures.style import ORANGE, SKY, short_name, spelled
 from sweep.figures.view import View
 from sweep.studies.study import Dataset
 from trainables.evaluation.cell_model import FROZEN, TUNED, CellModel
@@ -40,7 +40,7 @@ PREFERRED = (
     "nodule",
 )
 MOST_EXAMPLES = 4
-BOX_COLOR, EDGE_COLOR = PALETTE[4], PALETTE[5]
+BOX_COLOR, EDGE_COLOR = SKY, ORANGE
 Explained = Mapping[str, tuple[Tensor, Tensor]]  # row name -> its maps (B, h, w) and logits (B,) of the examples
 
 

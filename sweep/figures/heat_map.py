@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.image import AxesImage
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import BACKGROUND, FOREGROUND, GREY_SCALE, MUTED, short_name, spelled
+from sweep.figures.style import BACKGROUND, FOREGROUND, HEAT, MUTED, short_name, spelled
 from sweep.figures.view import View, column_title
 from sweep.statistics.summaries import Column
 from sweep.statistics.summary import best_of
 from sweep.studies.study import Dataset
 
-VERSION = 2
+VERSION = 3
 FEW = 10  # positives below which an AUROC depends on single images
 
 
@@ -111,7 +110,7 @@ def _block_of(view: View, dataset: Dataset, column: Column) -> HeatMap:
 def _block(axis: Axes, view: View, block: HeatMap, scale: Normalize) -> AxesImage:
     """Draw one block; the image is what the colour bar is made for."""
     values = block.percent
-    colors = colormaps[GREY_SCALE].with_extremes(bad="#f0f1f3")
+    colors = HEAT.with_extremes(bad="#f0f1f3")
     image = axis.imshow(np.ma.masked_invalid(values), cmap=colors, norm=scale, aspect="auto")
     for i, j in np.ndindex(values.shape):
         if not np.isfinite(values[i, j]):

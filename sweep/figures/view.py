@@ -10,6 +10,7 @@ from datasets_io.corpus.manifest import Manifest
 from datasets_io.corpus.read import read_manifest
 from datasets_io.storage.artefacts import RESULT
 from sweep.figures.drawing import CannotDraw
+from sweep.figures.style import LineStyle, baseline_style, method_styles
 from sweep.statistics.comparisons import Comparisons, compare_methods
 from sweep.statistics.summaries import Column, Summaries, study_summaries
 from sweep.statistics.summary import Summary
@@ -113,6 +114,14 @@ class View:
     def methods(self) -> tuple[EncoderRow, ...]:
         """Rows of all other groups."""
         return tuple(row for row in self.rows if row.group != BASELINE)
+
+    @cached_property
+    def styles(self) -> dict[str, LineStyle]:
+        """Name of each row -> its colour, marker and dashes, the same in every figure and for every part of a study."""
+        baselines = [row.name for row in self.study.rows if row.group == BASELINE]
+        return {name: baseline_style(number) for number, name in enumerate(baselines)} | method_styles(
+            row.name for row in self.study.rows if row.group != BASELINE
+        )
 
     def folder_of(self, backbone: BackboneSpec, dataset: Dataset) -> str:
         """Folder of the shards that a network's cells read. Raises CannotDraw where they are not in the storage."""
