@@ -9,10 +9,11 @@ from matplotlib.colors import Normalize, to_rgb
 from matplotlib.image import AxesImage
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import BACKGROUND, FOREGROUND, HEAT, MUTED, short_name, spelled
+from sweep.figures.style import BACKGROUND, FOREGROUND, HEAT, MUTED, short_name
 from sweep.figures.view import View, column_title
 from sweep.statistics.summaries import Column
 from sweep.statistics.summary import best_of
+from sweep.statistics.value_names import in_words
 from sweep.studies.study import Dataset
 
 VERSION = 3
@@ -120,7 +121,7 @@ def _block(axis: Axes, view: View, block: HeatMap, scale: Normalize) -> AxesImag
         color = readable_on(colors(scale(values[i, j])))
         axis.text(j, i, f"{values[i, j]:.1f}", ha="center", va="center", color=color, fontsize=8, fontweight=bold)
     counts = zip(block.findings, block.n_pos, strict=True)
-    labels = [f"{spelled(finding)} ({n}{'*' if n < FEW else ''})" for finding, n in counts]
+    labels = [f"{in_words(finding)} ({n}{'*' if n < FEW else ''})" for finding, n in counts]
     axis.set_xticks(range(len(labels)), labels, rotation=38, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(view.rows)), [short_name(row.display) for row in view.rows])
     axis.tick_params(length=0)

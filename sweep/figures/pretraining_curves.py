@@ -18,8 +18,8 @@ LOSSES, LOSSES_TITLE = "pretraining_losses", "Pretraining: losses by epoch"
 NORMS, NORMS_TITLE = "gradient_norms", "Pretraining: gradient norms of the parts of a loss"
 ACROSS = 4  # panels in a row
 LOSSES_CAPTION = (
-    "Losses by epoch, from 1, weights applied, on a logarithmic axis. Solid: validation, under the same augmentations in "
-    "every epoch; dashed: training. Grey: the validation total, where the loss has parts. The dotted line marks "
+    "Losses by epoch (from 1), weights applied, on a logarithmic axis. Solid: validation, under the same augmentations "
+    "in every epoch; dashed: training. Grey: the validation total, where the loss has parts. The dotted line marks "
     "the epoch that was kept."
 )
 NORMS_CAPTION = (

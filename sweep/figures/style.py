@@ -14,8 +14,8 @@ from trainables.registry import PAPER_METHODS
 
 FOREGROUND, MUTED, GRID, BACKGROUND = "#1b1b1b", "#5f6570", "#dcdfe4", "#ffffff"
 # One for each of PAPER_METHODS, in their order. Found by a search for the largest smallest difference: CIEDE2000 is at
-# least 11 between any two, and 18 between two of a panel, for normal vision and without one of the three cones (Machado
-# et al., 2009); on white the contrast is 3 or more, as WCAG 2 asks of graphics.
+# least 11 between any two, and 17 between two of a panel, for normal vision and without one kind of cone (Machado et
+# al., 2009). On white the contrast is 3 or more, as WCAG 2 asks of graphics.
 METHOD_COLORS = (
     "#0062ff",
     "#c42700",
@@ -44,8 +44,8 @@ LINES: tuple[Line, ...] = (
     "-",
 )
 BASELINE_GREYS = ("#8a8f98", "#4d525a")
-# From light yellow to blue, its lightness falls evenly, so that it reads in grey as well. It ends where black text would
-# no longer be read easily: 0.62 of the way, contrast 6.
+# From light yellow to blue. Its lightness falls evenly, so that it reads in grey as well, and it ends where dark text
+# can still be read: at 0.62 of the whole scale the contrast is 4.9.
 HEAT = LinearSegmentedColormap.from_list("radsweep-heat", colormaps["YlGnBu"]([0.0, 0.155, 0.31, 0.465, 0.62]))
 
 # Settings of matplotlib for every figure. Any, since the types of the names and values are in its newer versions only.
@@ -127,8 +127,3 @@ def baseline_style(number: int) -> LineStyle:
 def short_name(display: str) -> str:
     """`CLIP (ours)` -> `CLIP`: a display name without what stands in brackets."""
     return display.split(" (")[0]
-
-
-def spelled(finding: str) -> str:
-    """`pleural_effusion` -> `Pleural effusion`."""
-    return finding.replace("_", " ").capitalize()

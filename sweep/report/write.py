@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from sweep.figures.drawing import Drawing
 from sweep.report.cached_parts import FIGURES, QUICK, cached_parts_of
+from sweep.report.label_subsets import few_images, subset_notes, subset_sizes
 from sweep.report.markdown import report_markdown
 from sweep.report.narrative import CAUTION, Sentence, narrative_of
 from sweep.report.numbering import notes_of, numbered_layouts
@@ -36,7 +37,8 @@ MOST_DAMAGE_LINES = 8  # on a terminal; the report and failures.json name all
 
 def macro_tables(data: Snapshot, means: Summaries, patients: OverPatients) -> tuple[Table, ...]:
     """Table 1, and Tables 8 and 9 where the study has their rows; behind each what stands beside it."""
-    notes = unfit_notes(data) + notes_of(data.study, data.results, data.encoders) + published_notes(data.study)
+    notes = unfit_notes(data) + notes_of(data.study, data.results, data.encoders)
+    notes += subset_notes(data, subset_sizes(data)) + published_notes(data.study)
     published = shown_sections(data.study)
     tables: list[Table | None] = []
     for number, layout in numbered_layouts(data.study, data.plan).items():
@@ -65,7 +67,8 @@ def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> d
     all_methods = finding_tables(means, shown_sections(data.study), patients)
     per_finding = [narrowed(table, paper_columns(means.layout)) for table in all_methods]
     shared = shared_images(data.study, data.data_folders, data.manifests, data.store.files)
-    narrative = [*narrative_of(comparisons), *(Sentence(CAUTION, one.text) for one in shared)]
+    few = few_images(data, subset_sizes(data))
+    narrative = [*narrative_of(comparisons), *(Sentence(CAUTION, text) for text in (*few, *(s.text for s in shared)))]
     note = partial_note(means.layout, means.results)
     shared_value = {"shared_images": [asdict(one) for one in shared]} if shared else {}
     contents: dict[str, str | bytes] = {

@@ -92,15 +92,15 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """first - second in macro AUROC: of comparisons.Tested, and the interval over patients.
+    """The difference of two methods in one column, first - second in macro AUROC, and how sure it is.
 
-    family: `against the reference` or `all pairs`. difference is over the n shared seeds (pretraining seeds where
-    several vary); ci95: half-width of its t-interval. t, p: of the paired t-test over seeds; wilcoxon_p: of the
-    signed-rank test. patients_low, patients_high: both methods on the same patients. left_out: seeds that not both
-    methods have. patients_se, patients_freedom: standard error over patients, and its degrees of freedom. ci95_both,
-    p_both: over seeds and patients together (sweep/statistics/combined_test.py); sentences go by p_both_holm_table.
-    *_holm: with Holm's correction within a family of one column; *_holm_table: over that family in all columns of all
-    datasets.
+    Of comparisons.Tested, with the interval over patients. family: `against the reference` or `all pairs`. difference
+    is over the n shared seeds (pretraining seeds where several vary); ci95: half-width of its t-interval. t, p: of the
+    paired t-test over seeds; wilcoxon_p: of the signed-rank test. patients_low, patients_high: both methods on the same
+    patients. left_out: seeds that not both methods have. patients_se, patients_freedom: standard error over patients,
+    and its degrees of freedom. ci95_both, p_both: over seeds and patients together (sweep/statistics/combined_test.py);
+    sentences go by p_both_holm_table. *_holm: with Holm's correction within a family of one column; *_holm_table: over
+    that family in all columns of all datasets.
     """
 
     dataset: str
@@ -136,9 +136,9 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class FindingDifferenceRow:
-    """AUROC of one finding, method - reference, over the num_cells seeds that both have, with its interval.
+    """How far one finding's AUROC is from the reference's, method - reference, over the seeds that both have.
 
-    patients_low, patients_high: both methods on the same patients. There is no p-value.
+    num_cells: these seeds. patients_low, patients_high: both methods on the same patients. There is no p-value.
     """
 
     dataset: str
@@ -158,10 +158,10 @@ class FindingDifferenceRow:
 
 @dataclass(frozen=True)
 class RankRow:
-    """One method of one critical-difference figure: see sweep.statistics.comparisons.Ranks.
+    """The mean rank of one method among the others, over all columns or over the findings of one column.
 
-    scope, blocks_are, num_blocks, chi2, p, critical_difference and what was left out are the same in all rows of a
-    scope. mean_rank: 1 is best; critical_difference: in ranks.
+    Of sweep.statistics.comparisons.Ranks. scope, blocks_are, num_blocks, chi2, p, critical_difference and what was left
+    out are the same in all rows of a scope. mean_rank: 1 is best; critical_difference: in ranks.
     """
 
     scope: str

@@ -15,8 +15,10 @@ from datasets_io.fingerprint import plain
 from sweep.figures.drawing import Drawing
 from sweep.report.best_rows import best_rows
 from sweep.report.cached_parts import QUICK, CachedParts, describe
+from sweep.report.label_subsets import images_text, subset_sizes
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.page.cells import PageCells, logs_value, page_cells, recipes_value
+from sweep.report.page.statistics import TITLES, columns_value
 from sweep.report.page.tables import page_tables
 from sweep.report.partial import partial_note
 from sweep.report.provenance import compute_hours_of, origin_of, software_lines
@@ -25,12 +27,13 @@ from sweep.report.tables.main_table import Table
 from sweep.statistics.comparisons import Comparisons
 from sweep.store.snapshot import Snapshot
 from sweep.studies.inputs import input_lines
+from sweep.studies.layout import TableLayout
 from sweep.studies.plan import NOT_BUILT
 from sweep.studies.study import study_fingerprint
 
 PAGE = files("sweep.report.page")
 # In the order in which they are joined: copy.js has what the others call, start.js calls the others.
-SCRIPTS = ("copy.js", "theme.js", "tabs.js", "tables.js", "grid.js", "cells.js", "start.js")
+SCRIPTS = ("copy.js", "theme.js", "tabs.js", "tables.js", "grid.js", "cells.js", "statistics.js", "start.js")
 LARGEST_SVG = 1_500_000  # characters; a plot of many points is smaller, and quicker to show, as PNG
 
 
@@ -63,6 +66,7 @@ def report_page(
         counts=Counter(result.status for result in data.results),
         total=len(data.results),
         best_rows=best_rows(comparisons),
+        images=_images(data, comparisons.table1),
         part=partial_note(comparisons.summaries.layout, comparisons.summaries.results),
         subject="methods" if len(comparisons.summaries.layout.pretrain_seeds) > 1 else "checkpoints",
         lead=[s.text for s in narrative if s.kind == ANSWER and not s.dataset],
@@ -71,7 +75,7 @@ def report_page(
         tables=pages,
         figures=[_figure(drawing) for drawing in extras.drawings.values()],
         figures_note="" if extras.drawings else QUICK,
-        statistics=[(name, describe(name)) for name in extras.statistics],
+        statistics=[(name, TITLES[name], describe(name)) for name in extras.statistics],
         statistics_notes=extras.notes,
         encoders=data.encoders,
         broken=data.broken,
@@ -99,6 +103,16 @@ def _origins(data: Snapshot) -> dict[str, str]:
     """Label of a build -> what it was made of, of those whose manifest is whole."""
     builds = (build for build in data.study.data_builds() if build.label in data.manifests)
     return {build.label: origin_of(build, data.manifests[build.label]) for build in builds}
+
+
+def _images(data: Snapshot, layout: TableLayout) -> dict[tuple[str, str], str]:
+    """(display name of a dataset, title of a column) -> how many images its cells train on, `2 images`."""
+    displays = dict(layout.datasets)
+    return {
+        (displays[name], layout.column_title(*column)): images_text(size)
+        for (name, column), size in subset_sizes(data).items()
+        if name in displays
+    }
 
 
 def _by_dataset(narrative: Sequence[Sentence]) -> list[tuple[str, list[str]]]:
@@ -134,6 +148,7 @@ def _page_value(
         "logFolder": data.logs,
         "resources": plain(data.study.resources),
         "statistics": dict(statistics),
+        "statisticsShown": columns_value(),
         "latex": dict(latex),
     }
 
