@@ -1,7 +1,7 @@
 """How does performance grow with the number of labels: fine-tuning at 1, 10 and 100%, with intervals."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from matplotlib.axes import Axes
@@ -45,7 +45,9 @@ def label_efficiency(view: View) -> LabelEfficiency:
 
     Raises CannotDraw where none has two of them, or nothing is finished.
     """
-    protocol, percents = _protocol(view)
+    protocol, percents = protocol_of(view.columns)
+    if len(percents) < 2:
+        raise CannotDraw("No protocol of this study is run at more than one percentage of the labels.")
     points = {
         dataset.instance: {
             row.name: {percent: _point(view, row.name, dataset.instance, (protocol, percent)) for percent in percents}
@@ -78,15 +80,13 @@ def draw(view: View) -> Drawing:
         return finished(NAME, TITLE, _caption(view, numbers.protocol), figure, asdict(numbers))
 
 
-def _protocol(view: View) -> tuple[str, tuple[int, ...]]:
-    """The protocol with the most percentages of labels, and these."""
+def protocol_of(columns: Iterable[Column]) -> tuple[str, tuple[int, ...]]:
+    """The protocol with the most percentages of labels, and these, rising; no name and none without a column."""
     found: dict[str, list[int]] = {}
-    for protocol, percent in view.columns:
+    for protocol, percent in columns:
         found.setdefault(protocol, []).append(percent)
-    best = max(found, key=lambda name: len(found[name]), default=None)
-    if best is None or len(found[best]) < 2:
-        raise CannotDraw("No protocol of this study is run at more than one percentage of the labels.")
-    return best, tuple(sorted(found[best]))
+    best = max(found, key=lambda name: len(found[name]), default="")
+    return best, tuple(sorted(found.get(best, ())))
 
 
 def panels_of(view: View) -> list[tuple[str, list[EncoderRow]]]:

@@ -118,10 +118,7 @@ class View:
     @cached_property
     def styles(self) -> dict[str, LineStyle]:
         """Name of each row -> its colour, marker and dashes, the same in every figure and for every part of a study."""
-        baselines = [row.name for row in self.study.rows if row.group == BASELINE]
-        return {name: baseline_style(number) for number, name in enumerate(baselines)} | method_styles(
-            row.name for row in self.study.rows if row.group != BASELINE
-        )
+        return styles_of(self.study)
 
     def folder_of(self, backbone: BackboneSpec, dataset: Dataset) -> str:
         """Folder of the shards that a network's cells read. Raises CannotDraw where they are not in the storage."""
@@ -158,6 +155,13 @@ class View:
         if many > 1:
             return f"{many} pretraining seeds, each the mean of its {seeds} downstream seeds"
         return f"{seeds} downstream seeds on one pretrained encoder; pretraining itself does not vary"
+
+
+def styles_of(study: Study) -> dict[str, LineStyle]:
+    """Name of each row -> its style, in figures and on the page."""
+    baselines = [row.name for row in study.rows if row.group == BASELINE]
+    methods = [row.name for row in study.rows if row.group != BASELINE]
+    return {name: baseline_style(number) for number, name in enumerate(baselines)} | method_styles(methods)
 
 
 def make_view(

@@ -13,7 +13,8 @@ DEMO = f"Demo: a four-convolution network on {DEMO_SIZE} x {DEMO_SIZE} images, f
 STAND_IN = "The ImageNet row is a stand-in, supervised on rendered textures and shapes."
 PICKED_ON_TEST = "CheXpert: as in the paper, the epoch is picked on the images that are reported (valid.csv)."
 NIH_BY_HASH = (
-    "NIH: a 70-10-20 split by a hash of the patient's id; NihOptions(split='lists', lists_dir=...) takes the paper's lists."
+    "NIH: a 70-10-20 split by a hash of the patient's id; NihOptions(split='lists', lists_dir=...) takes the paper's "
+    "lists."
 )
 CARVED = (
     "CheXpert: validation is carved from the training patients; results are on the official test set, and in a table "

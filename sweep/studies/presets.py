@@ -123,11 +123,7 @@ def paper() -> Study:
         ),
         rows=_paper_baselines(common.backbone)
         + _with_large_batches(_pretraining(PAPER_METHODS, {}, JointSettings(), common, jitter_p=0.5)),
-        deviations=(
-            preset_notes.PICKED_ON_TEST,
-            preset_notes.NIH_BY_HASH,
-            preset_notes.LARGE_BATCH,
-        ),
+        deviations=(preset_notes.PICKED_ON_TEST, preset_notes.NIH_BY_HASH, preset_notes.LARGE_BATCH),
     )
 
 
@@ -187,11 +183,7 @@ def strict() -> Study:
             ),
             replace(nih, build=BuildSpec("nih_cxr14", options=NihOptions(split="official"))),
         ),
-        deviations=(
-            preset_notes.CARVED,
-            preset_notes.NIH_OFFICIAL,
-            preset_notes.LARGE_BATCH,
-        ),
+        deviations=(preset_notes.CARVED, preset_notes.NIH_OFFICIAL, preset_notes.LARGE_BATCH),
     )
 
 
@@ -242,10 +234,7 @@ def demo() -> Study:
             noise=1.5,
         ),
         resources=Resources(checkpoint_every_steps=200),
-        deviations=(
-            preset_notes.DEMO,
-            preset_notes.STAND_IN,
-        ),
+        deviations=(preset_notes.DEMO, preset_notes.STAND_IN),
         show_published=False,
     )
 

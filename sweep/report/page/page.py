@@ -18,6 +18,7 @@ from sweep.report.cached_parts import QUICK, CachedParts, describe
 from sweep.report.label_subsets import images_text, subset_sizes
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.page.cells import PageCells, logs_value, page_cells, recipes_value
+from sweep.report.page.curves import curves_value
 from sweep.report.page.statistics import TITLES, columns_value
 from sweep.report.page.tables import page_tables
 from sweep.report.partial import partial_note
@@ -33,7 +34,17 @@ from sweep.studies.study import study_fingerprint
 
 PAGE = files("sweep.report.page")
 # In the order in which they are joined: copy.js has what the others call, start.js calls the others.
-SCRIPTS = ("copy.js", "theme.js", "tabs.js", "tables.js", "grid.js", "cells.js", "statistics.js", "start.js")
+SCRIPTS = (
+    "copy.js",
+    "theme.js",
+    "tabs.js",
+    "tables.js",
+    "grid.js",
+    "cells.js",
+    "statistics.js",
+    "curves.js",
+    "start.js",
+)
 LARGEST_SVG = 1_500_000  # characters; a plot of many points is smaller, and quicker to show, as PNG
 
 
@@ -60,7 +71,7 @@ def report_page(
     pages = page_tables(tables, per_finding, all_methods)
     script = _script()
     cells = page_cells(data)
-    value = _page_value(data, cells, extras.statistics, {page.id: page.latex for page in pages})
+    value = _page_value(data, comparisons, cells, extras.statistics, {page.id: page.latex for page in pages})
     return environment.get_template("page.html").render(
         study=data.study,
         counts=Counter(result.status for result in data.results),
@@ -131,7 +142,7 @@ def _script() -> str:
 
 
 def _page_value(
-    data: Snapshot, cells: PageCells, statistics: Mapping[str, str], latex: Mapping[str, str]
+    data: Snapshot, comparisons: Comparisons, cells: PageCells, statistics: Mapping[str, str], latex: Mapping[str, str]
 ) -> dict[str, Any]:
     """What the scripts read, as JSON in the page. statistics: file name -> CSV text; latex: id of a table -> LaTeX."""
     return {
@@ -150,6 +161,7 @@ def _page_value(
         "statistics": dict(statistics),
         "statisticsShown": columns_value(),
         "latex": dict(latex),
+        "curves": curves_value(comparisons, data.study),
     }
 
 

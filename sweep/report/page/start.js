@@ -6,5 +6,6 @@ startTables(data.latex);
 startCells(data);
 startEncoders(data);
 startStatistics(data);
+startCurves(data);
 for (const button of findAll("[data-copy]")) button.addEventListener("click", () => copyText(button.dataset.copy, "Command"));
 startParts();
