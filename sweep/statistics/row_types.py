@@ -243,6 +243,49 @@ class GroupSizeRow:
     compared: bool
 
 
+@dataclass(frozen=True)
+class SideBySideRow:
+    """One place of two studies, this one's mean macro AUROC and the other's, and how far they are apart.
+
+    method: the row's name in this study, other_method in the other; display_name: as this study prints it; matched_by:
+    `same recipe`, `same name` or `same method`. The dataset has this study's name. mean, ci95, n: as the table of this
+    study has them; other_*: of the other study. difference: this study minus the other over the num_shared seeds that
+    both have (pretraining seeds where several vary), with ci95_seeds, its t-interval; same_cells: shared seeds whose
+    cells have one key, so that recipes and data are the same. patients_low, patients_high: where both predicted the
+    same test images. ci95_both, p_both, p_both_holm_table: over seeds and patients together, the last corrected over
+    all places of the file. left_out: seeds that not both have.
+    """
+
+    dataset: str
+    protocol: str
+    label_percent: int
+    method: str
+    other_method: str
+    display_name: str
+    matched_by: str
+    # As each study's own table prints it.
+    mean: float | None
+    ci95: float | None
+    n: int
+    other_mean: float | None
+    other_ci95: float | None
+    other_n: int
+    # Over the seeds that both have.
+    num_shared: int
+    same_cells: int
+    difference: float | None
+    ci95_seeds: float | None
+    # Over patients, and over both.
+    patients_low: float | None
+    patients_high: float | None
+    patients_note: str
+    fewest_patients: float | None
+    ci95_both: float | None
+    p_both: float | None
+    p_both_holm_table: float | None
+    left_out: tuple[str, ...]
+
+
 def rows_csv(kind: type, rows: Iterable[object]) -> str:
     """CSV of rows of one of these classes; None is empty, several names are separated by spaces.
 

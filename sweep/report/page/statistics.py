@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sweep.statistics.analysis import FILES
+from sweep.report.cached_parts import SIDE_BY_SIDE
 from sweep.statistics.value_names import MEAN_NAMES
 
 
@@ -140,6 +140,22 @@ COLUMNS: dict[str, tuple[Shown, ...]] = {
         Shown("Compared", "text", ("compared",)),
     ),
 }
+SIDE_BY_SIDE_COLUMNS = (
+    *PLACE,
+    Shown("Mean, %", "mean", ("mean", "ci95")),
+    Shown("Other's mean, %", "mean", ("other_mean", "other_ci95")),
+    Shown("Points", "points", ("difference",)),
+    Shown("95%, both", "half", ("ci95_both",)),
+    Shown("p, table", "p", ("p_both_holm_table",)),
+    *_later("half", ci95_seeds="95%, seeds"),
+    *_later("p", p_both="p, both"),
+    Shown("95%, patients", "range", ("patients_low", "patients_high"), False),
+    *_later("count", n="Seeds", other_n="Other's seeds", num_shared="Shared seeds", same_cells="Same cells"),
+    *_later("text", left_out="Seeds left out", matched_by="Matched by", other_method="Other's name"),
+    *WHY_NONE,
+    *NAME,
+)
+COLUMNS[SIDE_BY_SIDE] = SIDE_BY_SIDE_COLUMNS
 TITLES = {
     "intervals.csv": "Means and their intervals",
     "metrics.csv": "AUPRC, calibration error, Brier score",
@@ -149,10 +165,11 @@ TITLES = {
     "subgroups.csv": "Subgroups",
     "subgroup_gaps.csv": "Gaps between subgroups",
     "subgroup_sizes.csv": "Sizes of subgroups",
+    SIDE_BY_SIDE: "Two studies side by side",
 }
 
 
 def columns_value() -> dict[str, Any]:
     """For the page's JSON. columns: file -> [title, kind, fields, first] of each; words: a mean's name -> its words."""
-    columns = {name: [[c.title, c.kind, list(c.fields), c.first] for c in COLUMNS[name]] for name in FILES}
+    columns = {name: [[c.title, c.kind, list(c.fields), c.first] for c in COLUMNS[name]] for name in COLUMNS}
     return {"columns": columns, "words": dict(MEAN_NAMES)}
