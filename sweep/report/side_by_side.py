@@ -177,7 +177,7 @@ def _place(row: SideBySideRow | None) -> Place | None:
 CAPTION = (
     "Difference in macro AUROC, this study minus the other, in points, paired by seed, ± half-width of its 95% "
     "interval over seeds and test patients together, or over seeds alone where predictions of the same test images are "
-    "not at hand. Bold: told apart, p < 0.05 over both, Holm-corrected over all places. Below: the two means with their "
+    "not at hand. Bold: told apart, p < 0.05 over both, Holm-corrected over all places. Below: both means with their "
     "intervals over seeds, as each study's own table has them, over all of its seeds."
 )
 
