@@ -169,7 +169,7 @@ def test_a_difference_of_all_rows_is_said_once(tmp_path):
         for d in (data_of(tmp_path / "a"), data_of(tmp_path / "b", other))
     ]
     found = recipe_notes(side_by_side(*sides, predictions=False))
-    assert found == ("clip, simclr, clip+simclr: num_epochs: 12 / 99",)
+    assert found == ("imagenet: num_epochs: 3 / 99", "clip, simclr, clip+simclr: num_epochs: 12 / 99")
 
 
 @pytest.mark.parametrize(
