@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from sweep.report.narrative import NO_DIFFERENCE, NOT_TESTED, NOT_TOLD, TOLD, listed
-from sweep.report.tables.table_text import NO_VALUE, markdown, markdown_row, mean_and_interval
+from sweep.report.tables.table_text import NO_VALUE, markdown, markdown_row, mean_and_interval, percent
 from sweep.statistics.comparisons import ALPHA
 from sweep.statistics.inference import ROUNDING
 from sweep.statistics.row_types import SideBySideRow
@@ -19,18 +19,16 @@ MOST_DIFFERENCES = 12  # of recipes, in the text; study.json of both have all
 
 @dataclass(frozen=True)
 class Place:
-    """One cell of the page's table. means: this study's and the other's, as printed; verdict: as narrative's."""
+    """One cell of the page's table, as printed. means: this study's and the other's; told: whether told apart.
+
+    title: the verdict and the means with their intervals over seeds.
+    """
 
     difference: str
     half: str
     means: str
-    verdict: str
-    value: float | None
-
-    @property
-    def told(self) -> bool:
-        """Whether seeds and patients together tell the two apart."""
-        return self.verdict == TOLD
+    title: str
+    told: bool
 
 
 @dataclass(frozen=True)
@@ -168,17 +166,20 @@ def _place(row: SideBySideRow | None) -> Place | None:
     if row is None:
         return None
     half = row.ci95_seeds if row.ci95_both is None else row.ci95_both
-    means = f"{mean_and_interval(row.mean, row.ci95)} / {mean_and_interval(row.other_mean, row.other_ci95)}"
+    means = f"{percent(row.mean)} / {percent(row.other_mean)}"
+    with_intervals = f"{mean_and_interval(row.mean, row.ci95)} / {mean_and_interval(row.other_mean, row.other_ci95)}"
     difference = NO_VALUE if row.difference is None else f"{100 * row.difference:+.2f}"
-    value = None if row.difference is None else round(100 * row.difference, 6)
-    return Place(difference, "" if half is None else f"{100 * half:.2f}", means, verdict_of(row), value)
+    told = verdict_of(row) == TOLD
+    return Place(
+        difference, "" if half is None else f"{100 * half:.2f}", means, f"{verdict_of(row)}: {with_intervals}", told
+    )
 
 
 CAPTION = (
     "Difference in macro AUROC, this study minus the other, in points, paired by seed, ± half-width of its 95% "
     "interval over seeds and test patients together, or over seeds alone where predictions of the same test images are "
-    "not at hand. Bold: told apart, p < 0.05 over both, Holm-corrected over all places. Below: both means with their "
-    "intervals over seeds, as each study's own table has them, over all of its seeds."
+    "not at hand. Bold: told apart, p < 0.05 over both, Holm-corrected over all places. Below: both means, as "
+    "each study's own table has them, over all of its seeds."
 )
 
 
