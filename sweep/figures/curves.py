@@ -1,7 +1,7 @@
 """How does performance grow with the number of labels: fine-tuning at 1, 10 and 100%, with intervals."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from matplotlib.axes import Axes
@@ -9,14 +9,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import BACKGROUND, LineStyle, baseline_line_style, line_style, short_name
+from sweep.figures.style import BACKGROUND, LineStyle, short_name
 from sweep.figures.view import GROUP_TITLES, View
 from sweep.statistics.summaries import Column
 from sweep.studies.study import BASELINE, EncoderRow
+from trainables.registry import display_name
 
-VERSION = 1
+VERSION = 2
 NAME, TITLE = "label_efficiency", "Label efficiency"
-DODGE = 0.035  # of a decade between neighbours, so that intervals do not hide each other
+DODGE = 0.045  # of a decade between neighbours, so that intervals do not hide each other
+MOST_LINES = 4  # methods in a panel: the lines of more cannot be followed
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,13 @@ def label_efficiency(view: View) -> LabelEfficiency:
 
     Raises CannotDraw where none has two of them, or nothing is finished.
     """
-    protocol, percents = _protocol(view)
-    rows = {row.name: row for group in _groups(view) for row, _ in _lines(view, group)}
+    protocol, percents = protocol_of(view.columns)
+    if len(percents) < 2:
+        raise CannotDraw("No protocol of this study is run at more than one percentage of the labels.")
     points = {
         dataset.instance: {
-            name: {percent: _point(view, name, dataset.instance, (protocol, percent)) for percent in percents}
-            for name in rows
+            row.name: {percent: _point(view, row.name, dataset.instance, (protocol, percent)) for percent in percents}
+            for row in (*view.baselines, *view.methods)
         }
         for dataset in view.datasets
     }
@@ -60,45 +63,68 @@ def label_efficiency(view: View) -> LabelEfficiency:
 
 
 def draw(view: View) -> Drawing:
-    """A panel for each dataset and group of methods, the baselines in each of them."""
+    """A panel for each dataset and few methods, the baselines in each of them."""
     numbers = label_efficiency(view)
-    groups = _groups(view)
+    panels = panels_of(view)
     with style():
-        figure = new_figure(max(4.6, 3.5 * len(groups)), 2.9 * len(view.datasets) + 0.9)
-        axes = figure.subplots(len(view.datasets), len(groups), sharex=True, sharey="row", squeeze=False)
+        figure = new_figure(max(4.6, 2.75 * len(panels)), 2.8 * len(view.datasets) + 1.1)
+        axes = figure.subplots(len(view.datasets), len(panels), sharex=True, sharey="row", squeeze=False)
         for i, dataset in enumerate(view.datasets):
-            for j, group in enumerate(groups):
-                _panel(axes[i, j], numbers.macro_auroc[dataset.instance], _lines(view, group), numbers.label_percents)
-                group_title = GROUP_TITLES.get(group, group.capitalize())
-                axes[i, j].set_title(f"{dataset.display if j == 0 else ''}\n{group_title}")
+            for j, (title, rows) in enumerate(panels):
+                _panel(axes[i, j], numbers.macro_auroc[dataset.instance], _lines(view, rows), numbers.label_percents)
+                axes[i, j].set_title(f"{dataset.display if j == 0 else ''}\n{title}")
             axes[i, 0].set_ylabel("macro AUROC (%)")
-        for j in range(len(groups)):
-            axes[-1, j].set_xlabel("labels used (% of training images)")
-            _legend(axes[-1, j], _lines(view, groups[j]))
+        for j, (_, rows) in enumerate(panels):
+            axes[-1, j].set_xlabel("labels used (%)")
+            _legend(axes[-1, j], _lines(view, rows))
         return finished(NAME, TITLE, _caption(view, numbers.protocol), figure, asdict(numbers))
 
 
-def _protocol(view: View) -> tuple[str, tuple[int, ...]]:
-    """The protocol with the most percentages of labels, and these."""
+def protocol_of(columns: Iterable[Column]) -> tuple[str, tuple[int, ...]]:
+    """The protocol with the most percentages of labels, and these, rising; no name and none without a column."""
     found: dict[str, list[int]] = {}
-    for protocol, percent in view.columns:
+    for protocol, percent in columns:
         found.setdefault(protocol, []).append(percent)
-    best = max(found, key=lambda name: len(found[name]), default=None)
-    if best is None or len(found[best]) < 2:
-        raise CannotDraw("No protocol of this study is run at more than one percentage of the labels.")
-    return best, tuple(sorted(found[best]))
+    best = max(found, key=lambda name: len(found[name]), default="")
+    return best, tuple(sorted(found.get(best, ())))
 
 
-def _groups(view: View) -> list[str]:
-    """A column of panels each; a study of baselines alone has one."""
-    return list(dict.fromkeys(row.group for row in view.methods)) or [BASELINE]
+def panels_of(view: View) -> list[tuple[str, list[EncoderRow]]]:
+    """(title, its methods) of each column of panels: a group, or of many methods a part of one.
+
+    Joint methods are parted by their first part. A study of baselines alone has one panel without a method.
+    """
+    panels: list[tuple[str, list[EncoderRow]]] = []
+    for group in dict.fromkeys(row.group for row in view.methods):
+        members = [row for row in view.methods if row.group == group]
+        title = GROUP_TITLES.get(group, group.capitalize())
+        if len(members) > MOST_LINES and all("+" in row.name for row in members):
+            firsts = dict.fromkeys(row.name.split("+")[0] for row in members)
+            parts = [
+                (f"{title}, {_called(one)}", [r for r in members if r.name.split("+")[0] == one]) for one in firsts
+            ]
+        else:
+            parts = [(title, members)]
+        for name, rows in parts:
+            count = math.ceil(len(rows) / MOST_LINES)
+            size = math.ceil(len(rows) / count)
+            for number in range(count):
+                which = f" ({number + 1} of {count})" if count > 1 else ""
+                panels.append((name + which, rows[number * size : (number + 1) * size]))
+    return panels or [(GROUP_TITLES[BASELINE], [])]
 
 
-def _lines(view: View, group: str) -> list[tuple[EncoderRow, LineStyle]]:
-    """(row, its line style) of a panel: the baselines, then the group's methods."""
-    members = [row for row in view.methods if row.group == group]
-    baselines = [(row, baseline_line_style(i)) for i, row in enumerate(view.baselines)]
-    return baselines + [(row, line_style(i)) for i, row in enumerate(members)]
+def _called(method: str) -> str:
+    """`with CLIP`: a part of joint methods as the paper writes it."""
+    try:
+        return f"with {display_name(method)}"
+    except ValueError:  # a name of the study's own
+        return f"with {method}"
+
+
+def _lines(view: View, rows: Sequence[EncoderRow]) -> list[tuple[EncoderRow, LineStyle]]:
+    """(row, its line style) of a panel: the baselines, then its methods."""
+    return [(row, view.styles[row.name]) for row in (*view.baselines, *rows)]
 
 
 def _point(view: View, row: str, source: str, column: Column) -> Point:
@@ -112,7 +138,7 @@ def _legend(axis: Axes, lines: list[tuple[EncoderRow, LineStyle]]) -> None:
         for row, how in lines
     ]
     axis.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(-0.05, -0.2), ncols=2, handlelength=3.4, columnspacing=1
+        handles=handles, loc="upper left", bbox_to_anchor=(-0.05, -0.22), ncols=1, handlelength=3.4, columnspacing=1
     )
 
 

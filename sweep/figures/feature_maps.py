@@ -17,7 +17,7 @@ from datasets_io.granted import cores
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.models import cell_network, first_encoder
 from sweep.figures.separation import Separation, separation, tsne
-from sweep.figures.style import PALETTE
+from sweep.figures.style import DARK, LIGHT
 from sweep.figures.view import View
 from sweep.studies.study import Dataset, EncoderRow
 from trainables.evaluation.cell_model import FROZEN, TUNED, load_backbone
@@ -26,7 +26,7 @@ from trainables.evaluation.encoder_features import ImageSample, image_features, 
 from trainables.training.devices import own_device
 from trainables.views.backbone_input import BackboneInput
 
-VERSION = 3  # of this file, separation.py and models.py
+VERSION = 4  # of this file, separation.py and models.py
 MOST = 10_000  # images of a set, as in the paper
 FIGURES = (
     ("feature_map_figure_2", "Features of two data sets, as the paper's Figure 2", ("clip", "simclr", "clip+simclr")),
@@ -37,7 +37,7 @@ FIGURES = (
     ),
 )
 DISPLAYS = {"mimic_cxr": "MIMIC-CXR"}
-CORPUS_COLOR, DATASET_COLOR = PALETTE[5], PALETTE[0]  # orange is light in grey, blue dark
+CORPUS_COLOR, DATASET_COLOR = LIGHT, DARK
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import BACKGROUND, FOREGROUND, MUTED, PALETTE, short_name
+from sweep.figures.style import BACKGROUND, FOREGROUND, MUTED, LineStyle, short_name
 from sweep.figures.view import View, column_title
 from sweep.statistics.comparisons import ALPHA
 from sweep.statistics.inference import Comparison
 from sweep.statistics.summaries import Column
 from sweep.studies.study import EncoderRow
 
-VERSION = 2
+VERSION = 3
 NAME, TITLE = "forest", "Methods against the baseline"
-GROUP_COLORS = {"image-text": PALETTE[0], "image-image": PALETTE[1], "joint": PALETTE[2], "baseline": MUTED}
 BOX = {"facecolor": BACKGROUND, "edgecolor": "none", "pad": 1.0}
-GROUP_MARKERS = {"image-text": "o", "image-image": "s", "joint": "D", "baseline": "X"}
 
 
 @dataclass(frozen=True)
@@ -64,13 +62,15 @@ def draw(view: View) -> Drawing:
         axes = figure.subplots(tall, wide, sharex="row", sharey=True, squeeze=False)
         for i, dataset in enumerate(view.datasets):
             for j, column in enumerate(view.columns):
-                _panel(axes[i, j], forest.rows, forest.differences[dataset.instance][column])
+                _panel(axes[i, j], forest.rows, view.styles, forest.differences[dataset.instance][column])
                 axes[i, j].set_title(f"{dataset.display if j == 0 else ''}\n{column_title(column)}")
             axes[i, wide // 2].set_xlabel(f"AUROC minus {short_name(forest.reference.display)} (percentage points)")
         return finished(NAME, TITLE, _caption(view, forest), figure, _numbers(forest))
 
 
-def _panel(axis: Axes, rows: Sequence[EncoderRow], found: Mapping[str, Comparison]) -> None:
+def _panel(
+    axis: Axes, rows: Sequence[EncoderRow], styles: Mapping[str, LineStyle], found: Mapping[str, Comparison]
+) -> None:
     axis.axvline(0, color=FOREGROUND, linewidth=0.9)
     for place, row in enumerate(rows):
         one = found[row.name]
@@ -78,7 +78,7 @@ def _panel(axis: Axes, rows: Sequence[EncoderRow], found: Mapping[str, Compariso
             # In the row's place, so that the rows of all panels stay in line.
             axis.text(0, place, "no pair of seeds", fontsize=7, color=MUTED, va="center", ha="center", bbox=BOX)
             continue
-        color, marker = GROUP_COLORS.get(row.group, MUTED), GROUP_MARKERS.get(row.group, "o")
+        how = styles[row.name]
         # Only the marker's filling shows the test: the interval is not corrected and may leave out zero alone.
         sure = one.p_both_holm_table is not None and one.p_both_holm_table < ALPHA
         width = one.ci95 if one.ci95_both is None else one.ci95_both
@@ -87,10 +87,10 @@ def _panel(axis: Axes, rows: Sequence[EncoderRow], found: Mapping[str, Compariso
             100 * one.difference,
             place,
             xerr=half,
-            color=color,
-            marker=marker,
+            color=how.color,
+            marker=how.marker,
             elinewidth=1.4,
-            markerfacecolor=color if sure else BACKGROUND,
+            markerfacecolor=how.color if sure else BACKGROUND,
             markeredgewidth=1.2,
             linestyle="none",
         )
@@ -135,5 +135,5 @@ def _caption(view: View, forest: Forest) -> str:
         f"Difference in macro AUROC from {forest.reference.display}, paired by seed, {intervals} "
         f"({view.what_varies()}). A filled marker: p < {ALPHA:g} over seeds and patients together, with Holm's "
         f"correction over the {forest.corrected_over} rows beside the reference in all columns of all datasets. "
-        "Circles image-text, squares image-image, diamonds joint."
+        "Dotted lines part image-text, image-image and joint methods."
     )

@@ -15,8 +15,9 @@ from datasets_io.fingerprint import derive_seed
 from datasets_io.sources.parts.nih_boxes import Box
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.models import cell_network
-from sweep.figures.style import PALETTE, short_name, spelled
+from sweep.figures.style import ORANGE, SKY, short_name
 from sweep.figures.view import View
+from sweep.statistics.value_names import in_words
 from sweep.studies.study import Dataset
 from trainables.evaluation.cell_model import FROZEN, TUNED, CellModel
 from trainables.evaluation.dataset import Part, backbone_input, load_parts
@@ -40,7 +41,7 @@ PREFERRED = (
     "nodule",
 )
 MOST_EXAMPLES = 4
-BOX_COLOR, EDGE_COLOR = PALETTE[4], PALETTE[5]
+BOX_COLOR, EDGE_COLOR = SKY, ORANGE
 Explained = Mapping[str, tuple[Tensor, Tensor]]  # row name -> its maps (B, h, w) and logits (B,) of the examples
 
 
@@ -190,7 +191,7 @@ def shares(box: Box) -> tuple[float, float, float, float]:
 
 def _input(axis: Axes, seen: _View, i: int, example: Example, finding: str) -> None:
     axis.imshow(seen.grey[i], cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
-    axis.set_ylabel(f"{spelled(finding)}\n{'present' if example.present else 'absent'}", fontsize=8.5)
+    axis.set_ylabel(f"{in_words(finding)}\n{'present' if example.present else 'absent'}", fontsize=8.5)
     _bare(axis)
     _outline(axis, seen, i)
 

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.image import AxesImage
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import BACKGROUND, FOREGROUND, GREY_SCALE, MUTED, short_name, spelled
+from sweep.figures.style import BACKGROUND, FOREGROUND, HEAT, MUTED, short_name
 from sweep.figures.view import View, column_title
 from sweep.statistics.summaries import Column
 from sweep.statistics.summary import best_of
+from sweep.statistics.value_names import in_words
 from sweep.studies.study import Dataset
 
-VERSION = 2
+VERSION = 3
 FEW = 10  # positives below which an AUROC depends on single images
 
 
@@ -111,7 +111,7 @@ def _block_of(view: View, dataset: Dataset, column: Column) -> HeatMap:
 def _block(axis: Axes, view: View, block: HeatMap, scale: Normalize) -> AxesImage:
     """Draw one block; the image is what the colour bar is made for."""
     values = block.percent
-    colors = colormaps[GREY_SCALE].with_extremes(bad="#f0f1f3")
+    colors = HEAT.with_extremes(bad="#f0f1f3")
     image = axis.imshow(np.ma.masked_invalid(values), cmap=colors, norm=scale, aspect="auto")
     for i, j in np.ndindex(values.shape):
         if not np.isfinite(values[i, j]):
@@ -121,7 +121,7 @@ def _block(axis: Axes, view: View, block: HeatMap, scale: Normalize) -> AxesImag
         color = readable_on(colors(scale(values[i, j])))
         axis.text(j, i, f"{values[i, j]:.1f}", ha="center", va="center", color=color, fontsize=8, fontweight=bold)
     counts = zip(block.findings, block.n_pos, strict=True)
-    labels = [f"{spelled(finding)} ({n}{'*' if n < FEW else ''})" for finding, n in counts]
+    labels = [f"{in_words(finding)} ({n}{'*' if n < FEW else ''})" for finding, n in counts]
     axis.set_xticks(range(len(labels)), labels, rotation=38, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(view.rows)), [short_name(row.display) for row in view.rows])
     axis.tick_params(length=0)

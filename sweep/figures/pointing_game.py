@@ -10,9 +10,8 @@ import torch
 from datasets_io.fingerprint import derive_seed
 from datasets_io.sources.parts.nih_boxes import BOX_LIST, Box
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.forest import GROUP_COLORS, GROUP_MARKERS
 from sweep.figures.grad_cam_panels import models_of, shares, test_part
-from sweep.figures.style import FOREGROUND, MUTED, short_name
+from sweep.figures.style import FOREGROUND, short_name
 from sweep.figures.view import View
 from sweep.studies.study import Dataset
 from trainables.evaluation.cell_model import CellModel
@@ -21,7 +20,7 @@ from trainables.evaluation.grad_cam import NoMap, enlarged, grad_cam
 from trainables.recipe import DownstreamRecipe
 from trainables.training.devices import own_device
 
-VERSION = 2  # of this file, grad_cam_panels.py, models.py and trainables.evaluation.grad_cam
+VERSION = 3  # of this file, grad_cam_panels.py, models.py and trainables.evaluation.grad_cam
 NAME, TITLE = "pointing_game", "Pointing game on NIH's boxes"
 MOST_ON_CPU = 128  # boxes: a ResNet-50 explains about ten a second on two cores
 BATCH = 32
@@ -123,9 +122,9 @@ def draw(view: View, dataset: Dataset, boxes: tuple[Box, ...]) -> Drawing:
         for place, row in enumerate(rows):
             one = game.by_row[row.name]
             low, high = one.interval
-            color, marker = GROUP_COLORS.get(row.group, MUTED), GROUP_MARKERS.get(row.group, "o")
-            axis.plot([100 * low, 100 * high], [place, place], color=color)
-            axis.plot([100 * one.hits / one.n], [place], marker=marker, color=color)
+            how = view.styles[row.name]
+            axis.plot([100 * low, 100 * high], [place, place], color=how.color)
+            axis.plot([100 * one.hits / one.n], [place], marker=how.marker, color=how.color)
         axis.axvline(100 * game.chance, color=FOREGROUND, linewidth=1, linestyle=(0, (4, 2)))
         axis.set_yticks(range(len(rows)), [short_name(row.display) for row in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)

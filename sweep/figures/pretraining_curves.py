@@ -9,16 +9,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import FOREGROUND, MUTED, LineStyle, line_style
+from sweep.figures.style import DARK, FOREGROUND, MUTED, LineStyle, mark, method_styles
 from sweep.figures.view import View
+from trainables.registry import PAPER_METHODS
 
-VERSION = 1
+VERSION = 2
 LOSSES, LOSSES_TITLE = "pretraining_losses", "Pretraining: losses by epoch"
 NORMS, NORMS_TITLE = "gradient_norms", "Pretraining: gradient norms of the parts of a loss"
 ACROSS = 4  # panels in a row
 LOSSES_CAPTION = (
-    "Losses by epoch, weights applied, on a logarithmic axis. Solid: validation, under the same augmentations in "
-    "every epoch; dashed: training. Grey: the validation total, where the loss has parts. The dotted line marks "
+    "Losses by epoch (from 1), weights applied, on a logarithmic axis. Solid: validation, under the same augmentations "
+    "in every epoch; dashed: training. Grey: the validation total, where the loss has parts. The dotted line marks "
     "the epoch that was kept."
 )
 NORMS_CAPTION = (
@@ -34,7 +35,7 @@ class TrainingCurve:
 
     An entry has epoch, val_loss and, for each part of the loss, train_PART and val_PART; gradient_norm_PART where
     there are several.
-    best_epoch: the one whose weights were kept, None where it is not known.
+    best_epoch: the one whose weights were kept, from 0; None where it is not known.
     """
 
     row: str
@@ -49,9 +50,9 @@ class TrainingCurve:
         return [name for name in names if f"{prefix}{name}" != "val_loss"]
 
     def line(self, key: str) -> tuple[list[float], list[float]]:
-        """x and y of a line: the epochs, and the key's values, NaN (a gap) where there is none."""
+        """x and y of a line: the epochs, from 1, and the key's values, NaN (a gap) where there is none."""
         pairs = [(epoch, entry.get(key)) for entry in self.history if (epoch := entry["epoch"]) is not None]
-        return [epoch for epoch, _ in pairs], [math.nan if value is None else value for _, value in pairs]
+        return [epoch + 1 for epoch, _ in pairs], [math.nan if value is None else value for _, value in pairs]
 
 
 def training_curves(view: View) -> list[TrainingCurve]:
@@ -93,7 +94,7 @@ def _grid(
     # A part has the style of its place among the parts of all losses: the same in both figures.
     shown_parts = {part for curve in shown for part in curve.parts(prefix)}
     all_parts = dict.fromkeys(part for curve in training_curves(view) for part in curve.parts("val_"))
-    styles = {part: line_style(i) for i, part in enumerate(all_parts) if part in shown_parts}
+    styles = {part: part_style(part, i) for i, part in enumerate(all_parts) if part in shown_parts}
     with style():
         figure = new_figure(max(5.0, 2.6 * across), 2.1 * down + 0.6)
         axes = figure.subplots(down, across, squeeze=False, sharex=True)
@@ -117,6 +118,13 @@ def _grid(
         return finished(name, title, caption + which, figure, numbers)
 
 
+def part_style(part: str, place: int) -> LineStyle:
+    """The colour of the method that a part of a loss is of, `vicreg_variance` of VICReg; mark and dashes by place."""
+    names = [name for name in PAPER_METHODS if part == name or part.startswith(f"{name}_")]
+    color = method_styles(PAPER_METHODS)[names[0]].color if names else DARK
+    return LineStyle(color, *mark(place))
+
+
 def _panel(axis: Axes, curve: TrainingCurve, prefix: str, styles: dict[str, LineStyle]) -> None:
     parts = curve.parts(prefix)
     losses = prefix == "val_"
@@ -129,7 +137,7 @@ def _panel(axis: Axes, curve: TrainingCurve, prefix: str, styles: dict[str, Line
     if losses and len(parts) > 1:
         axis.plot(*curve.line("val_loss"), color=MUTED, marker=".", markersize=4, linewidth=1.2)
     if curve.best_epoch is not None:
-        axis.axvline(curve.best_epoch, color=FOREGROUND, linewidth=0.8, linestyle=(0, (1, 2)))
+        axis.axvline(curve.best_epoch + 1, color=FOREGROUND, linewidth=0.8, linestyle=(0, (1, 2)))
     axis.set_title(curve.display)
     axis.set_yscale("log")
     # Few labels on the minor ticks as well: losses often span less than a decade, and then no major tick is in sight.

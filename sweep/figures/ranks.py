@@ -5,13 +5,12 @@ from collections.abc import Hashable, Mapping
 from matplotlib.axes import Axes
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.forest import GROUP_COLORS
-from sweep.figures.style import FOREGROUND, MUTED, short_name
+from sweep.figures.style import FOREGROUND, MUTED, LineStyle, short_name
 from sweep.figures.view import View, column_title
 from sweep.statistics.comparisons import Ranks
 from sweep.studies.study import EncoderRow
 
-VERSION = 2
+VERSION = 3
 NAME, TITLE = "critical_difference", "Average ranks with the critical difference"
 
 
@@ -32,7 +31,7 @@ def draw(view: View) -> Drawing:
     used = [_block_title(block, displays) for block in ranks.blocks]
     with style():
         figure = new_figure(8.6, 1.15 + 0.19 * len(ranks.methods))
-        _diagram(figure.subplots(), ranks, distance, rows)
+        _diagram(figure.subplots(), ranks, distance, rows, view.styles)
         numbers = {
             "average_rank": dict(zip(ranks.methods, ranks.mean_ranks, strict=True)),
             "blocks": used,
@@ -53,7 +52,9 @@ def _block_title(block: Hashable, displays: Mapping[str, str]) -> str:
     raise AssertionError(f"block {block!r} is no (dataset, protocol, label_percent), as those over all columns are")
 
 
-def _diagram(axis: Axes, ranking: Ranks, distance: float, rows: Mapping[str, EncoderRow]) -> None:
+def _diagram(
+    axis: Axes, ranking: Ranks, distance: float, rows: Mapping[str, EncoderRow], styles: Mapping[str, LineStyle]
+) -> None:
     """The axis of ranks on top, bars for the cliques below it, then a name for each method at either side.
 
     x is the mean rank; y has no unit: 0 is the axis, names are 0.55 apart and bars 0.5.
@@ -85,15 +86,16 @@ def _diagram(axis: Axes, ranking: Ranks, distance: float, rows: Mapping[str, Enc
     for place, name in enumerate(ranking.methods):
         on_left = place < half
         height = below - 0.55 * (place if on_left else count - 1 - place)
-        _leader(axis, ranking.mean_ranks[place], height, on_left, count, rows[name])
+        _leader(axis, ranking.mean_ranks[place], height, on_left, count, rows[name], styles[name])
 
 
-def _leader(axis: Axes, average: float, height: float, on_left: bool, count: int, row: EncoderRow) -> None:
+def _leader(
+    axis: Axes, average: float, height: float, on_left: bool, count: int, row: EncoderRow, how: LineStyle
+) -> None:
     """A line from a method's mean rank on the axis down and out to its name."""
-    color = GROUP_COLORS.get(row.group, MUTED)
     end = 1 - 0.05 * count if on_left else count + 0.05 * count
-    axis.plot([average, average, end], [0, height, height], color=color, linewidth=1)
-    axis.plot([average], [0], marker="o", color=color, markersize=4)
+    axis.plot([average, average, end], [0, height, height], color=how.color, linewidth=1)
+    axis.plot([average], [0], marker=how.marker, color=how.color, markersize=4.5)
     name = short_name(row.display)
     label = f"{name}  {average:.2f}" if on_left else f"{average:.2f}  {name}"
     axis.text(end + (-0.12 if on_left else 0.12), height, label, ha="right" if on_left else "left", va="center")
@@ -108,6 +110,6 @@ def _caption(ranking: Ranks, distance: float, used: list[str], rows: Mapping[str
     return (
         f"Average rank of Table 1's rows by mean macro AUROC over {len(used)} blocks ({', '.join(used)}). Methods "
         f"under one bar do not differ by more than the critical difference of Nemenyi's test at 5%, {distance:.2f} "
-        f"ranks{p}. Blocks of one dataset are no independent samples, so the test is a guide, not proof. Blue "
-        f"image-text, orange image-image, green joint, grey baselines.{out}"
+        f"ranks{p}. Blocks of one dataset are no independent samples, so the test is a guide, not proof. "
+        f"Grey: baselines.{out}"
     )

@@ -3,11 +3,11 @@
 from matplotlib.axes import Axes
 
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
-from sweep.figures.style import FOREGROUND, MUTED, line_style, short_name
+from sweep.figures.style import DARK, FOREGROUND, MUTED, mark, short_name
 from sweep.figures.view import View
 from sweep.training_free.measures import KINDS, items_of, means_of, rows_of
 
-VERSION = 1
+VERSION = 2
 NAME, TITLE = "training_free", "Without training: neighbours, prompts, retrieval"
 ROW_HEIGHT = 0.24  # inches
 PANELS = {
@@ -60,9 +60,9 @@ def measured(view: View) -> dict[str, Series]:
 
 def _panel(axis: Axes, kind: str, series: Series, rows: list[str]) -> None:
     for number, (name, values) in enumerate(series.items()):
-        how = line_style(number)
+        marker, _ = mark(number)
         places = [place for place, row in enumerate(rows) if row in values]
-        axis.plot([100 * values[rows[p]] for p in places], places, how.marker, color=how.color, label=name)
+        axis.plot([100 * values[rows[p]] for p in places], places, marker, color=DARK, fillstyle="none", label=name)
     by_auroc = kind in KINDS
     if by_auroc:
         axis.axvline(50, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)))  # chance

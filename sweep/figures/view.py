@@ -10,6 +10,7 @@ from datasets_io.corpus.manifest import Manifest
 from datasets_io.corpus.read import read_manifest
 from datasets_io.storage.artefacts import RESULT
 from sweep.figures.drawing import CannotDraw
+from sweep.figures.style import LineStyle, baseline_style, method_styles
 from sweep.statistics.comparisons import Comparisons, compare_methods
 from sweep.statistics.summaries import Column, Summaries, study_summaries
 from sweep.statistics.summary import Summary
@@ -114,6 +115,11 @@ class View:
         """Rows of all other groups."""
         return tuple(row for row in self.rows if row.group != BASELINE)
 
+    @cached_property
+    def styles(self) -> dict[str, LineStyle]:
+        """Name of each row -> its colour, marker and dashes, the same in every figure and for every part of a study."""
+        return styles_of(self.study)
+
     def folder_of(self, backbone: BackboneSpec, dataset: Dataset) -> str:
         """Folder of the shards that a network's cells read. Raises CannotDraw where they are not in the storage."""
         label = self.study.build_read(backbone, dataset).label
@@ -149,6 +155,13 @@ class View:
         if many > 1:
             return f"{many} pretraining seeds, each the mean of its {seeds} downstream seeds"
         return f"{seeds} downstream seeds on one pretrained encoder; pretraining itself does not vary"
+
+
+def styles_of(study: Study) -> dict[str, LineStyle]:
+    """Name of each row -> its style, in figures and on the page."""
+    baselines = [row.name for row in study.rows if row.group == BASELINE]
+    methods = [row.name for row in study.rows if row.group != BASELINE]
+    return {name: baseline_style(number) for number, name in enumerate(baselines)} | method_styles(methods)
 
 
 def make_view(

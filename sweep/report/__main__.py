@@ -13,6 +13,7 @@ import typer
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
 from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Command, Only, RawOfRun, StorageOfRun, StudyOfRun
+from sweep.report.other_study import FORM
 from sweep.studies.bad_input import BadInput
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -32,6 +33,15 @@ def report(
     to: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write here instead of <storage>/reports/<study>.")
     ] = None,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            "--with",
+            metavar=FORM,
+            help="Set another study beside this one: of another storage, or of the same one under the name or file "
+            "given after a colon, e.g. results:strict. Without it, the study of --study there.",
+        ),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="In seconds: no figures, and no statistics that read predictions.")
     ] = False,
@@ -45,12 +55,17 @@ def report(
     is averaged over them. All files of finished items are read and compared
     with their SHA-256; with --quick, their sizes.
 
+    Two studies, or one in two storages, side by side: --with. Rows, datasets and
+    columns are matched by what they are, differences paired by seed, and over
+    patients where both predicted the same test images; also side_by_side.csv.
+
     Example: python -m sweep.report --storage /shared/results --study paper
     """
     silence_libraries()
     started = time.monotonic()
     # Imports stand here, so that --help needs no torch and a signal is answered before libraries are loaded.
     from sweep.cli.display import Display
+    from sweep.report.other_study import open_other
     from sweep.report.write import summary_lines, write_report
     from sweep.store.report_folder import ReportFolder
     from sweep.store.snapshot import open_study
@@ -59,8 +74,9 @@ def report(
         opened = open_study(study, storage, tuple(raw or ()), tuple(only or ()), thorough=not quick)
         folder = ReportFolder.elsewhere(to) if to else ReportFolder.of_study(opened.store, opened.study.name)
         folder.check()  # before minutes of reading, not after
+        other = open_other(beside, study, tuple(only or ()), thorough=not quick) if beside is not None else None
         data = opened.read()
-        paths = write_report(data, folder, quick)
+        paths = write_report(data, folder, quick, other)
     display = Display()
     for line in summary_lines(data, paths, time.monotonic() - started):
         display.say(line)

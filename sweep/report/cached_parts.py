@@ -19,12 +19,14 @@ from sweep.statistics import analysis
 from sweep.statistics.analysis import FILES, analyse
 from sweep.statistics.comparisons import Comparisons, with_patients
 from sweep.statistics.over_patients import over_patients_of
+from sweep.statistics.row_types import SideBySideRow
 from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import Snapshot
 
 INDEX, FIGURES = "extras.json", "figures"
 # What no figure of ours has, and a browser would run that opens the file by itself.
 _ACTIVE = re.compile(rb"<script|<foreignobject|<iframe|<!entity|javascript:|\son\w+\s*=", re.IGNORECASE)
+SIDE_BY_SIDE = "side_by_side.csv"
 QUICK = "Left out, since the report was made with --quick."
 QUICK_STATISTICS = "Left out with --quick: intervals over patients, AUPRC, calibration and subgroups."
 
@@ -111,7 +113,8 @@ def _tested(view: View, statistics: Mapping[str, str]) -> View:
 
 def describe(name: str) -> str:
     """What a file of statistics holds: the first sentence of the docstring of its rows' class."""
-    text = " ".join((FILES[name][0].__doc__ or "").split())
+    kind = SideBySideRow if name == SIDE_BY_SIDE else FILES[name][0]
+    text = " ".join((kind.__doc__ or "").split())
     return text.split(". ")[0].rstrip(".") + "."
 
 

@@ -7,8 +7,10 @@ from sweep.report.cached_parts import CachedParts, describe
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.precision import precision_lines
 from sweep.report.provenance import compute_hours_of, origin_of, software_lines
+from sweep.report.side_by_side import side_by_side_markdown, with_flag
 from sweep.report.tables.finding_table import FindingTable
 from sweep.report.tables.main_table import Table
+from sweep.statistics.side_by_side import SideBySide
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
 from sweep.studies.builds import Build
@@ -27,11 +29,12 @@ def report_markdown(
     per_finding: Sequence[FindingTable],
     figures: Sequence[str],
     extras: CachedParts,
+    both: SideBySide | None = None,
 ) -> str:
     """The text of report.md.
 
     note: what is not in it, as `partial_note` says. figures: lines that say where each
-    figure lies, or why there is none.
+    figure lies, or why there is none. both: this study beside another one.
     """
     lines = [
         f"# {data.study.name}: {data.study.title}",
@@ -47,11 +50,13 @@ def report_markdown(
         place = f"{findings.dataset_display}, FT ({findings.label_percent}%)"
         title = f"Table {findings.number}" if findings.number else place
         lines += [f"## {title}", "", findings.markdown()]
+    if both is not None:
+        lines += side_by_side_markdown(both)
     lines += ["## Figures", "", *(f"- {line}" for line in figures), ""]
     lines += ["## Statistics", "", *(f"- {name}: {describe(name)}" for name in extras.statistics)]
     lines += [*(f"- {note}" for note in extras.notes), ""]
     lines += _left_out(data)
-    lines += _provenance(data)
+    lines += _provenance(data, both)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -93,7 +98,7 @@ def _left_out(data: Snapshot) -> list[str]:
     return [*lines, ""] if len(lines) > 2 else [*lines, "Nothing: no failure, no rejected image.", ""]
 
 
-def _provenance(data: Snapshot) -> list[str]:
+def _provenance(data: Snapshot, both: SideBySide | None) -> list[str]:
     """The study, its data, hours and versions, and the command that makes this report again."""
     lines = ["## What was run", "", f"- study {data.study.name}, fingerprint {study_fingerprint(data.study)}"]
     lines += [f"- deviation: {text}" for text in data.study.deviations]
@@ -101,7 +106,7 @@ def _provenance(data: Snapshot) -> list[str]:
     lines += [f"- images of {names}: {line}" for names, line in input_lines(data.study)]
     lines += [f"- {text}" for text in (*compute_lines(data), *precision_lines(data.results, data.encoders))]
     lines += [f"- {text}" for text in software_lines(data)]
-    lines += ["- make this report again:", "", f"      {data.origin.command('sweep.report')}"]
+    lines += ["- make this report again:", "", f"      {data.origin.command('sweep.report', *with_flag(both))}"]
     return lines
 
 

@@ -15,6 +15,7 @@ from sweep.statistics.comparisons import ALPHA, Comparisons
 from sweep.statistics.inference import ROUNDING, Comparison
 from sweep.statistics.summaries import Column, Summaries
 from sweep.statistics.summary import FEW_POSITIVES, MACRO_DEFINED, Summary, best_of, defined_findings
+from sweep.statistics.value_names import in_sentence
 from sweep.store.records import CellResult
 from sweep.store.status_names import Status
 from sweep.studies.layout import TableLayout
@@ -397,4 +398,4 @@ def _few_positives(results: Sequence[CellResult], dataset: str) -> list[str]:
     first = next((r for r in results if r.dataset == dataset and r.findings), None)
     if first is None:
         return []
-    return [f"{f.finding} ({f.n_pos})" for f in first.findings if 0 < f.n_pos < FEW_POSITIVES]
+    return [f"{in_sentence(f.finding)} ({f.n_pos})" for f in first.findings if 0 < f.n_pos < FEW_POSITIVES]

@@ -7,6 +7,7 @@ from datasets_io.pixels.grey import MAX_SIZE
 from datasets_io.sources.registry import get_source
 from sweep.report.precision import mixed_precision
 from sweep.report.published_values import COLUMNS, GLOBAL_BATCH_SIZE
+from sweep.statistics.value_names import in_sentence
 from sweep.store.records import CellResult, EncoderDetail
 from sweep.studies.layout import LARGE_BATCHES, TableLayout, layout_of, table1_layout, with_rows
 from sweep.studies.needed_form import needed_side
@@ -46,7 +47,8 @@ def notes_of(study: Study, results: Sequence[CellResult], encoders: Sequence[Enc
             {f.finding for r in results if r.dataset == dataset.instance for f in r.findings if f.auroc is None}
         )
         if undefined:
-            notes.append(f"{dataset.display}: no AUROC for {', '.join(undefined)} (one class only in the test images).")
+            names = ", ".join(map(in_sentence, undefined))
+            notes.append(f"{dataset.display}: no AUROC for {names} (one class only in the test images).")
     return tuple(notes)
 
 

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from rich.markup import escape
 
 from sweep.figures.drawing import Drawing
-from sweep.report.cached_parts import FIGURES, QUICK, cached_parts_of
+from sweep.report.cached_parts import FIGURES, QUICK, SIDE_BY_SIDE, cached_parts_of
+from sweep.report.label_subsets import few_images, subset_notes, subset_sizes
 from sweep.report.markdown import report_markdown
 from sweep.report.narrative import CAUTION, Sentence, narrative_of
 from sweep.report.numbering import notes_of, numbered_layouts
@@ -21,6 +22,8 @@ from sweep.report.tables.main_table import Table, table1
 from sweep.report.tables.second_table import second_table
 from sweep.statistics.comparisons import compare_methods, with_patients
 from sweep.statistics.over_patients import OverPatients, over_patients_of
+from sweep.statistics.row_types import SideBySideRow, rows_csv
+from sweep.statistics.side_by_side import Side, side_by_side
 from sweep.statistics.summaries import Summaries, study_summaries
 from sweep.store.csv_files import findings_csv, results_csv
 from sweep.store.damage import Damage
@@ -36,7 +39,8 @@ MOST_DAMAGE_LINES = 8  # on a terminal; the report and failures.json name all
 
 def macro_tables(data: Snapshot, means: Summaries, patients: OverPatients) -> tuple[Table, ...]:
     """Table 1, and Tables 8 and 9 where the study has their rows; behind each what stands beside it."""
-    notes = unfit_notes(data) + notes_of(data.study, data.results, data.encoders) + published_notes(data.study)
+    notes = unfit_notes(data) + notes_of(data.study, data.results, data.encoders)
+    notes += subset_notes(data, subset_sizes(data)) + published_notes(data.study)
     published = shown_sections(data.study)
     tables: list[Table | None] = []
     for number, layout in numbered_layouts(data.study, data.plan).items():
@@ -50,10 +54,12 @@ def unfit_notes(data: Snapshot) -> tuple[str, ...]:
     return tuple(f"Left out, since it does not fit: {reason}." for reason in unfit_reasons(data.failures))
 
 
-def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> dict[str, str]:
+def write_report(
+    data: Snapshot, folder: ReportFolder, quick: bool = False, beside: Snapshot | None = None
+) -> dict[str, str]:
     """Write every file of a report; file name -> where it lies. Raises OSError for a folder that cannot be written.
 
-    quick: without figures and without statistics from predictions.
+    quick: without figures and without statistics from predictions. beside: another study to compare this one with.
     """
     # Made once and handed on: page, tables, sentences, statistics and figures print the same means and tests.
     comparisons = compare_methods(study_summaries(data.study, data.plan, data.results))
@@ -65,7 +71,8 @@ def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> d
     all_methods = finding_tables(means, shown_sections(data.study), patients)
     per_finding = [narrowed(table, paper_columns(means.layout)) for table in all_methods]
     shared = shared_images(data.study, data.data_folders, data.manifests, data.store.files)
-    narrative = [*narrative_of(comparisons), *(Sentence(CAUTION, one.text) for one in shared)]
+    few = few_images(data, subset_sizes(data))
+    narrative = [*narrative_of(comparisons), *(Sentence(CAUTION, text) for text in (*few, *(s.text for s in shared)))]
     note = partial_note(means.layout, means.results)
     shared_value = {"shared_images": [asdict(one) for one in shared]} if shared else {}
     contents: dict[str, str | bytes] = {
@@ -82,11 +89,18 @@ def write_report(data: Snapshot, folder: ReportFolder, quick: bool = False) -> d
         stem = narrow.file_stem
         contents |= {f"{stem}.md": narrow.markdown(), f"{stem}.csv": full.csv(), f"{stem}.tex": narrow.latex()}
     contents |= extras.contents()
+    both = None if beside is None else side_by_side(Side(data, means), _side(beside), predictions=not quick)
+    if both is not None:
+        contents[SIDE_BY_SIDE] = rows_csv(SideBySideRow, both.rows)
     figures = [_figure_line(drawing) for drawing in extras.drawings.values()] or [QUICK]
-    contents["report.md"] = report_markdown(data, note, narrative, tables, per_finding, figures, extras)
-    contents["report.html"] = report_page(data, comparisons, narrative, tables, per_finding, all_methods, extras)
+    contents["report.md"] = report_markdown(data, note, narrative, tables, per_finding, figures, extras, both)
+    contents["report.html"] = report_page(data, comparisons, narrative, tables, per_finding, all_methods, extras, both)
     # Last and together: an error, or a kill, leaves the report that was there, or this one.
     return folder.write(contents)
+
+
+def _side(data: Snapshot) -> Side:
+    return Side(data, study_summaries(data.study, data.plan, data.results))
 
 
 def _figure_line(drawing: Drawing) -> str:

@@ -38,6 +38,7 @@ from sweep.statistics.row_types import (
 )
 from sweep.statistics.summaries import study_summaries
 from sweep.statistics.summary import FEW_POSITIVES
+from sweep.statistics.value_names import in_sentence
 from sweep.store.records import CellResult, without_nan
 from sweep.store.status_names import Status
 from sweep.store.store import ReadStore
@@ -48,10 +49,10 @@ from trainables.evaluation.metrics import FindingAuroc
 
 # Raise it with any change that moves a number, a name or a note of the statistics: here and in summaries, comparisons,
 # column_statistics, comparison_rows, combined_test, placements, patient_intervals, cell_metrics, subgroups, inference,
-# summary and trainables.evaluation.metrics. A report keeps what was made by the same version from the same results.
+# summary, value_names and trainables.evaluation.metrics. A report keeps what the same version made of the same results.
 # 2: intervals over patients by clustered placements, tests over seeds and patients together, logits. 3: no test over
-# both where a class has fewer than three patients.
-VERSION = 3
+# both where a class has fewer than three patients. 4: notes in words.
+VERSION = 4
 # Name of a file -> the class of its rows, and the attribute of Analysis that holds them.
 FILES: dict[str, tuple[type, str]] = {
     "intervals.csv": (IntervalRow, "intervals"),
@@ -162,7 +163,7 @@ def analyse(
     if unusable:
         reason = next(iter(unusable.values()))
         notes.append(f"{len(unusable)} finished cells have predictions that were not used, the first since: {reason}.")
-    notes += _count_notes(results, columns)
+    notes += _count_notes(results, columns, {name: display for name, display in layout.datasets})
     # As a later report has them from the file: one way to them.
     patients = over_patients_of({"comparisons.csv": rows_csv(ComparisonRow, found.comparisons)})
     return replace(
@@ -242,8 +243,13 @@ def _with_rows(found: Analysis, column: ColumnStatistics) -> Analysis:
     )
 
 
-def _count_notes(results: Sequence[CellResult], columns: Sequence[tuple[str, tuple[FindingAuroc, ...]]]) -> list[str]:
-    """What is missing, failed, undefined or rare, in sentences. columns: of each its dataset and findings."""
+def _count_notes(
+    results: Sequence[CellResult], columns: Sequence[tuple[str, tuple[FindingAuroc, ...]]], displays: Mapping[str, str]
+) -> list[str]:
+    """What is missing, failed, undefined or rare, in sentences.
+
+    columns: of each its dataset and findings. displays: dataset -> the name that tables print.
+    """
     notes = []
     if not results:
         notes.append("The study has no cell: there is nothing to analyse.")
@@ -256,10 +262,13 @@ def _count_notes(results: Sequence[CellResult], columns: Sequence[tuple[str, tup
     for dataset, findings in columns:
         by_dataset[dataset] = by_dataset.get(dataset) or findings
     for dataset, findings in by_dataset.items():
-        undefined = [f.finding for f in findings if f.auroc is None]
-        rare = [f"{f.finding} ({f.n_pos})" for f in findings if f.auroc is not None and f.n_pos < FEW_POSITIVES]
+        name = displays[dataset]
+        undefined = [in_sentence(f.finding) for f in findings if f.auroc is None]
+        rare = [
+            f"{in_sentence(f.finding)} ({f.n_pos})" for f in findings if f.auroc is not None and f.n_pos < FEW_POSITIVES
+        ]
         if undefined:
-            notes.append(f"{dataset}: no AUROC for {', '.join(undefined)}: one class only in the test images.")
+            notes.append(f"{name}: no AUROC for {', '.join(undefined)}: one class only in the test images.")
         if rare:
-            notes.append(f"{dataset}: fewer than {FEW_POSITIVES} positives: {', '.join(rare)}.")
+            notes.append(f"{name}: fewer than {FEW_POSITIVES} positives: {', '.join(rare)}.")
     return notes

@@ -23,7 +23,7 @@ from sweep.store.status_names import Status
 from sweep.studies.layout import TableLayout, reference_row, table1_layout
 
 ALPHA = 0.05  # of p_both_holm_table: the chance that any difference of a family of tests is claimed wrongly
-ALL_PAIRS, AGAINST_REFERENCE = "all pairs", "against the reference"
+ALL_PAIRS, AGAINST_REFERENCE, BETWEEN_STUDIES = "all pairs", "against the reference", "between two studies"
 MOST_METHODS_IN_PAIRS = 40  # 40 x 39 / 2 = 780 pairs a column; with more methods only the reference is compared
 Seeds = tuple[int, int]  # pretraining seed, downstream seed
 BlockName = TypeVar("BlockName", bound=Hashable)
@@ -93,6 +93,19 @@ def compare_methods(summaries: Summaries) -> Comparisons:
             tested[dataset, *column] = compare_column(cells, methods, reference, layout.seeds, layout.pretrain_seeds)
     ranked = [name for name, _, _ in table1_layout(layout).rows]
     return Comparisons(summaries, reference, _over_table(tested), _all_ranks(summaries, ranked))
+
+
+def compare_pairs(summaries: Summaries, pairs: Sequence[tuple[str, str]]) -> Comparisons:
+    """The tests of some pairs of rows alone, in every column, as one family: of rows of two studies, side by side."""
+    layout = summaries.layout
+    tested: dict[tuple[str, str, int], tuple[Tested, ...]] = {}
+    for dataset, _ in layout.datasets:
+        for column in layout.columns:
+            cells = (cell for pair in pairs for row in pair for cell in summaries.cells(row, dataset, column))
+            found = cells_by_method(cells)
+            own = _tested(BETWEEN_STUDIES, pairs, found, layout.seeds, layout.pretrain_seeds)
+            tested[dataset, *column] = tuple(own)
+    return Comparisons(summaries, None, _over_table(tested), ())
 
 
 def with_patients(comparisons: Comparisons, patients: OverPatients) -> Comparisons:
@@ -195,13 +208,24 @@ def compare_column(
         families.append((ALL_PAIRS, list(combinations(methods, 2))))
     tested: list[Tested] = []
     for family, pairs in families:
-        made = []  # of each pair its test, not corrected yet
-        for first, second in pairs:
-            groups, left_out = _differences(found.get(first, {}), found.get(second, {}), seeds, pretrain_seeds)
-            comparison = from_differences(first, second, independent_values(groups)[1])
-            made.append(Tested(family, comparison, left_out, seed_parts(groups)))
-        tested += _with_comparisons(made, corrected_together([t.comparison for t in made]))
+        tested += _tested(family, pairs, found, seeds, pretrain_seeds)
     return tuple(tested)
+
+
+def _tested(
+    family: str,
+    pairs: Sequence[tuple[str, str]],
+    found: Mapping[str, Mapping[Seeds, CellResult]],
+    seeds: Sequence[int],
+    pretrain_seeds: Sequence[int],
+) -> tuple[Tested, ...]:
+    """The tests of one family in one column, corrected together. found: as of `cells_by_method`."""
+    made = []  # of each pair its test, not corrected yet
+    for first, second in pairs:
+        groups, left_out = _differences(found.get(first, {}), found.get(second, {}), seeds, pretrain_seeds)
+        comparison = from_differences(first, second, independent_values(groups)[1])
+        made.append(Tested(family, comparison, left_out, seed_parts(groups)))
+    return _with_comparisons(made, corrected_together([t.comparison for t in made]))
 
 
 def _differences(

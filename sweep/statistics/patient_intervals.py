@@ -25,6 +25,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
 from sweep.statistics.placements import Classes, Placed
+from sweep.statistics.value_names import in_sentence
 
 FEWEST_PATIENTS = 10  # effective patients of either class; below them the coverage depends on the scores' distribution
 FEWEST_IN_ALL = 50  # of both classes: below them the interval covers too much
@@ -162,7 +163,7 @@ def _too_few(terms: Sequence[Term]) -> str:
                     if term.names[row] not in few[what]:
                         few[what].append(term.names[row])
                     break
-    return "; ".join(f"fewer than {what}: {', '.join(names)}" for what, names in few.items())
+    return "; ".join(f"fewer than {what}: {', '.join(map(in_sentence, names))}" for what, names in few.items())
 
 
 def _too_few_in_difference(sizes: np.ndarray) -> str:

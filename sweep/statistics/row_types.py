@@ -92,15 +92,15 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """first - second in macro AUROC: of comparisons.Tested, and the interval over patients.
+    """The difference of two methods in one column, first - second in macro AUROC, and how sure it is.
 
-    family: `against the reference` or `all pairs`. difference is over the n shared seeds (pretraining seeds where
-    several vary); ci95: half-width of its t-interval. t, p: of the paired t-test over seeds; wilcoxon_p: of the
-    signed-rank test. patients_low, patients_high: both methods on the same patients. left_out: seeds that not both
-    methods have. patients_se, patients_freedom: standard error over patients, and its degrees of freedom. ci95_both,
-    p_both: over seeds and patients together (sweep/statistics/combined_test.py); sentences go by p_both_holm_table.
-    *_holm: with Holm's correction within a family of one column; *_holm_table: over that family in all columns of all
-    datasets.
+    Of comparisons.Tested, with the interval over patients. family: `against the reference` or `all pairs`. difference
+    is over the n shared seeds (pretraining seeds where several vary); ci95: half-width of its t-interval. t, p: of the
+    paired t-test over seeds; wilcoxon_p: of the signed-rank test. patients_low, patients_high: both methods on the same
+    patients. left_out: seeds that not both methods have. patients_se, patients_freedom: standard error over patients,
+    and its degrees of freedom. ci95_both, p_both: over seeds and patients together (sweep/statistics/combined_test.py);
+    sentences go by p_both_holm_table. *_holm: with Holm's correction within a family of one column; *_holm_table: over
+    that family in all columns of all datasets.
     """
 
     dataset: str
@@ -136,9 +136,9 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class FindingDifferenceRow:
-    """AUROC of one finding, method - reference, over the num_cells seeds that both have, with its interval.
+    """How far one finding's AUROC is from the reference's, method - reference, over the seeds that both have.
 
-    patients_low, patients_high: both methods on the same patients. There is no p-value.
+    num_cells: these seeds. patients_low, patients_high: both methods on the same patients. There is no p-value.
     """
 
     dataset: str
@@ -158,10 +158,10 @@ class FindingDifferenceRow:
 
 @dataclass(frozen=True)
 class RankRow:
-    """One method of one critical-difference figure: see sweep.statistics.comparisons.Ranks.
+    """The mean rank of one method among the others, over all columns or over the findings of one column.
 
-    scope, blocks_are, num_blocks, chi2, p, critical_difference and what was left out are the same in all rows of a
-    scope. mean_rank: 1 is best; critical_difference: in ranks.
+    Of sweep.statistics.comparisons.Ranks. scope, blocks_are, num_blocks, chi2, p, critical_difference and what was left
+    out are the same in all rows of a scope. mean_rank: 1 is best; critical_difference: in ranks.
     """
 
     scope: str
@@ -241,6 +241,49 @@ class GroupSizeRow:
     n_images: int
     n_patients: int
     compared: bool
+
+
+@dataclass(frozen=True)
+class SideBySideRow:
+    """One place of two studies, this one's mean macro AUROC and the other's, and how far they are apart.
+
+    method: the row's name in this study, other_method in the other; display_name: as this study prints it; matched_by:
+    `same recipe`, `same name` or `same method`. The dataset has this study's name. mean, ci95, n: as the table of this
+    study has them; other_*: of the other study. difference: this study minus the other over the num_shared seeds that
+    both have (pretraining seeds where several vary), with ci95_seeds, its t-interval; same_cells: shared seeds whose
+    cells have one key, so that recipes and data are the same. patients_low, patients_high: where both predicted the
+    same test images. ci95_both, p_both, p_both_holm_table: over seeds and patients together, the last corrected over
+    all places of the file. left_out: seeds that not both have.
+    """
+
+    dataset: str
+    protocol: str
+    label_percent: int
+    method: str
+    other_method: str
+    display_name: str
+    matched_by: str
+    # As each study's own table prints it.
+    mean: float | None
+    ci95: float | None
+    n: int
+    other_mean: float | None
+    other_ci95: float | None
+    other_n: int
+    # Over the seeds that both have.
+    num_shared: int
+    same_cells: int
+    difference: float | None
+    ci95_seeds: float | None
+    # Over patients, and over both.
+    patients_low: float | None
+    patients_high: float | None
+    patients_note: str
+    fewest_patients: float | None
+    ci95_both: float | None
+    p_both: float | None
+    p_both_holm_table: float | None
+    left_out: tuple[str, ...]
 
 
 def rows_csv(kind: type, rows: Iterable[object]) -> str:

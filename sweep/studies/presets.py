@@ -9,6 +9,7 @@ from datasets_io.build.spec import BuildSpec
 from datasets_io.nearest import did_you_mean
 from datasets_io.sources.nih_cxr14 import NihOptions
 from datasets_io.synthetic.plan import SyntheticSpec
+from sweep.studies import preset_notes
 from sweep.studies.checks import check_study
 from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study
 from sweep.studies.study_file import study_of_file
@@ -37,7 +38,6 @@ from trainables.views.evaluation import EvalSpec, paper_chexpert, paper_nih, rel
 from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
 
 LARGE_BATCHES = (1024, 2048)  # appendix E
-LARGE_BATCH_NOTE = "Batches of 1,024 and 2,048: the loss is of the whole batch, batch norm sees 256 images at a time."
 CXR_BERT = "microsoft/BiomedVLP-CXR-BERT-general"
 
 
@@ -123,12 +123,7 @@ def paper() -> Study:
         ),
         rows=_paper_baselines(common.backbone)
         + _with_large_batches(_pretraining(PAPER_METHODS, {}, JointSettings(), common, jitter_p=0.5)),
-        deviations=(
-            "CheXpert: as in the paper, the epoch is picked on the images that are reported (valid.csv).",
-            "NIH: a 70-10-20 split by a hash of the patient's id; NihOptions(split='lists', lists_dir=...) takes the "
-            "paper's lists.",
-            LARGE_BATCH_NOTE,
-        ),
+        deviations=(preset_notes.PICKED_ON_TEST, preset_notes.NIH_BY_HASH, preset_notes.LARGE_BATCH),
     )
 
 
@@ -188,12 +183,7 @@ def strict() -> Study:
             ),
             replace(nih, build=BuildSpec("nih_cxr14", options=NihOptions(split="official"))),
         ),
-        deviations=(
-            "CheXpert: validation is carved from the training patients; results are on the official test set, and in a "
-            "table beside on valid.csv, the images that the paper reports.",
-            "NIH: the official test list; validation is cut from train_val_list by patient.",
-            LARGE_BATCH_NOTE,
-        ),
+        deviations=(preset_notes.CARVED, preset_notes.NIH_OFFICIAL, preset_notes.LARGE_BATCH),
     )
 
 
@@ -202,7 +192,7 @@ def demo() -> Study:
 
     The paper's rows without appendix E, its protocols and seeds: 650 cells on images of 32 x 32.
     """
-    size = 32
+    size = preset_notes.DEMO_SIZE
     backbone = BackboneSpec("demo_cnn", size)
     # Small networks on few images take larger rates than the paper's 1e-4, or nothing is learned in so few steps.
     stand_in = StandInInit(backbone, OptimizerSpec("adamw", 2e-3, (0.9, 0.98), 0.01))
@@ -244,10 +234,7 @@ def demo() -> Study:
             noise=1.5,
         ),
         resources=Resources(checkpoint_every_steps=200),
-        deviations=(
-            f"Demo: a four-convolution network on {size} x {size} images, few epochs: nothing here is evidence.",
-            "The ImageNet row is a stand-in, supervised on rendered textures and shapes.",
-        ),
+        deviations=(preset_notes.DEMO, preset_notes.STAND_IN),
         show_published=False,
     )
 
@@ -291,7 +278,7 @@ def load_study(name: str | Study) -> Study:
             f"unknown study {name!r}; allowed: {', '.join(STUDIES)}, or a Python file that defines study(){_hint(name)}"
         )
     check_study(study)
-    return study
+    return study if name in STUDIES else preset_notes.with_own_words(study, STUDIES)
 
 
 def _hint(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from sweep.figures.drawing import Drawing, finished, new_figure, style
-from sweep.figures.style import FOREGROUND, MUTED, PALETTE
+from sweep.figures.style import DARK, FOREGROUND, MUTED, ORANGE
 from sweep.store.csv_files import csv_text
 from sweep.studies.tunable import Range
 from sweep.tune.trial_store import Trial, TrialState
@@ -110,9 +110,9 @@ def _value_panel(
     """AUROC over one value. A margin of 4% of the axis keeps marks at the ends of the interval whole."""
     done, early = _split(trials)
     axes.scatter([t.values[name] for t in early], _aurocs(early), facecolors="none", edgecolors=MUTED, s=28)
-    axes.scatter([t.values[name] for t in done], _aurocs(done), color=PALETTE[0], s=28)
+    axes.scatter([t.values[name] for t in done], _aurocs(done), color=DARK, s=28)
     if best is not None:
-        axes.scatter([best.values[name]], [best.final], color=PALETTE[1], marker="*", s=130, zorder=3)
+        axes.scatter([best.values[name]], [best.final], color=ORANGE, marker="*", s=130, zorder=3)
     axes.axvline(before, color=FOREGROUND, linestyle=":", linewidth=1)
     if interval.log:
         axes.set_xscale("log")
@@ -133,11 +133,11 @@ def _order_panel(axes: Axes, trials: Sequence[Trial]) -> None:
         s=28,
         label="ended early" if any(t.state == TrialState.PRUNED for t in early) else "unfinished",
     )
-    axes.scatter([t.number + 1 for t in done], _aurocs(done), color=PALETTE[0], s=28, label="to the end")
+    axes.scatter([t.number + 1 for t in done], _aurocs(done), color=DARK, s=28, label="to the end")
     top, steps = -math.inf, []
     for trial in sorted(done, key=lambda trial: trial.number):
         top = max(top, trial.final)
         steps.append((trial.number + 1, top))
     if steps:
-        axes.step(*zip(*steps, strict=True), where="post", color=PALETTE[1], label="best so far")
+        axes.step(*zip(*steps, strict=True), where="post", color=ORANGE, label="best so far")
     axes.set_xlabel("trial")

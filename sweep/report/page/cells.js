@@ -27,9 +27,14 @@ async function detailOf(cells, i) {
   return [unpacked[1], i % cells.chunk];
 }
 
+// `LP` for a protocol that knows no other share of the labels, as the tables have it.
+function evaluationTitles(columns) {
+  const protocols = columns.map(([protocol]) => protocol);
+  return columns.map((column) => columnTitle(column, protocols.filter((p) => p === column[0]).length === 1 && column[1] === 100 && column[0] !== "FT"));
+}
+
 function cellNames(cells) {
-  const protocols = cells.columns.map(([protocol]) => protocol);
-  const titles = cells.columns.map((column) => columnTitle(column, protocols.filter((p) => p === column[0]).length === 1 && column[1] === 100 && column[0] !== "FT"));
+  const titles = evaluationTitles(cells.columns);
   return {
     titles,
     method: (i) => cells.rows[cells.row[i]][1],
@@ -122,6 +127,12 @@ function folded(title, text) {
   return make("details", {}, make("summary", { textContent: title }), make("pre", { tabIndex: 0, textContent: text }));
 }
 
+// Results count epochs from 0, people from 1.
+function epochText(place, count) {
+  if (place === null || place < 0) return null;
+  return count ? `${place + 1} of ${count}` : String(place + 1);
+}
+
 const short = (value) => (value === null ? "-" : Number.isInteger(value) ? String(value) : value.toPrecision(4));
 
 function logNodes(logs, i, place) {
@@ -129,7 +140,9 @@ function logNodes(logs, i, place) {
   if (!logs) return [heading, make("p", { className: "empty", textContent: `The logs of all trainings are too long for a page; this one is "history" in ${place}/result.json.` })];
   if (!logs.entries[i]) return [];
   const [fields, epochs] = logs.entries[i];
-  return [heading, smallTable(logs.fields[fields], epochs.map((epoch) => epoch.map(short)), "Training log")];
+  const names = logs.fields[fields];
+  const line = (epoch) => epoch.map((value, f) => short(names[f] === "epoch" && value !== null ? value + 1 : value));
+  return [heading, smallTable(names.map((name) => name.replaceAll("_", " ")), epochs.map(line), "Training log")];
 }
 
 function failureNodes(failure, status) {
@@ -142,7 +155,7 @@ async function showCell(data, cells, names, i) {
   const key = cells.keyOf(i);
   const folder = `${data.storage}/cells/${names.full(i)}-${key}`;
   const counts = detail.counts[at] === null ? [] : detail.countLists[detail.counts[at]];
-  const findings = counts.map(([finding, positive, negative], f) => [finding.replaceAll("_", " "), detail.aurocs[at][f] === null ? "undefined" : percent(detail.aurocs[at][f]), String(positive), String(negative)]);
+  const findings = counts.map(([finding, positive, negative], f) => [spelled(finding), detail.aurocs[at][f] === null ? "undefined" : percent(detail.aurocs[at][f]), String(positive), String(negative)]);
   const failure = key in cells.failures.of ? cells.failures.texts[cells.failures.of[key]] : null;
   const subset = detail.subset[at] === null ? null : detail.subsets[detail.subset[at]];
   const [row] = cells.rows[cells.row[i]];
@@ -155,7 +168,7 @@ async function showCell(data, cells, names, i) {
       ["Key", make("code", { textContent: key })],
       ["Training images", cells.images[i] === null ? null : cells.images[i].toLocaleString("en")],
       ["SHA-256 of their ids", subset && make("code", { textContent: subset })],
-      ["Best epoch", detail.epoch[at] === null ? null : String(detail.epoch[at])],
+      ["Best epoch", epochText(detail.epoch[at], detail.epochs[at])],
       ["Time", detail.seconds[at] === null ? null : `${detail.seconds[at]} s`],
       ["Device", detail.device[at]],
       ["No positive in training", (detail.without[at] || []).join(", ").replaceAll("_", " ")],
@@ -166,7 +179,7 @@ async function showCell(data, cells, names, i) {
     commandBox(`${data.redo} ${key}`),
     ...failureNodes(failure, names.status(i)),
     findings.length ? make("h3", { textContent: "Findings" }) : null,
-    findings.length ? smallTable(["Finding", "AUROC, %", "n_pos", "n_neg"], findings, "Findings") : null,
+    findings.length ? smallTable(["Finding", "AUROC, %", "Positive", "Negative"], findings, "Findings") : null,
     ...logNodes(cells.logs, i, folder),
     make("h3", { textContent: "Recipe" }),
     folded(`Evaluation on ${source}`, JSON.stringify(data.recipes.datasets[source], null, 1)),

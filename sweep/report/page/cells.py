@@ -93,7 +93,8 @@ def list_value(data: Snapshot) -> dict[str, Any]:
 def detail_value(data: Snapshot, start: int, stop: int) -> dict[str, Any]:
     """What one cell's dialog shows besides, of the cells from start to stop, and the tables that it points into.
 
-    aurocs are in hundred-thousandths; `counts` points to the cell's list of (finding, n_pos, n_neg).
+    aurocs are in hundred-thousandths; epoch is counted from 0, of so many epochs; `counts` points to the cell's list of
+    (finding, n_pos, n_neg).
     """
     cells, results = data.plan.cells[start:stop], data.results[start:stop]
     subsets, counts = Names(), Names()
@@ -101,6 +102,7 @@ def detail_value(data: Snapshot, start: int, stop: int) -> dict[str, Any]:
         "counts": [counts(_counts(result)) if result.findings else None for result in results],
         "aurocs": [[_hundred_thousandths(f.auroc) for f in result.findings] for result in results],
         "epoch": _of_details(data, cells, "best_epoch"),
+        "epochs": _of_details(data, cells, "history", len),
         "seconds": _of_details(data, cells, "seconds", lambda seconds: round(seconds, 2)),
         "device": _of_details(data, cells, "device"),
         "subset": _of_details(data, cells, "subset_sha256", subsets),

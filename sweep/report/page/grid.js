@@ -1,5 +1,5 @@
 // A table of many rows: only one page of it is ever in the document, so 100,000 rows sort and filter at once.
-// columns: {title, number, text(row), value(row)}; accepts(row) says what the filters let through.
+// columns: {title, number, wrap, text(row), value(row), className(row)}; accepts(row) says what the filters let through.
 class Grid {
   constructor(root, { columns, count, accepts, open, label, pageSize = 50 }) {
     Object.assign(this, { columns, count, accepts, open, label, pageSize });
@@ -14,7 +14,7 @@ class Grid {
       this.head.append(head);
     });
     this.body = make("tbody");
-    const table = make("table", { className: "numbers plain" }, make("thead", {}, this.head), this.body);
+    const table = make("table", { className: "numbers plain grid" }, make("thead", {}, this.head), this.body);
     this.back = make("button", { type: "button", textContent: "Previous" });
     this.next = make("button", { type: "button", textContent: "Next" });
     this.where = make("span", { "aria-live": "polite" });
@@ -74,10 +74,12 @@ class Grid {
       if (place === 0) {
         const shown = this.open ? make("button", { type: "button", className: "open", textContent: text }) : text;
         if (this.open) shown.addEventListener("click", () => this.open(row));
-        line.append(make("th", { scope: "row" }, shown));
+        line.append(make("th", { scope: "row", title: text }, shown));
       } else {
         const inside = column.className ? make("span", { className: column.className(row), textContent: text }) : text;
-        line.append(make("td", { className: column.number ? "" : "text" }, inside));
+        const cell = make("td", { className: column.number ? "" : column.wrap ? "text wrap" : "text" }, inside);
+        if (!column.number && text.length > 20) cell.title = text;  // it may be cut
+        line.append(cell);
       }
     });
     return line;

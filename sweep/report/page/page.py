@@ -14,23 +14,40 @@ from markupsafe import Markup
 from datasets_io.fingerprint import plain
 from sweep.figures.drawing import Drawing
 from sweep.report.best_rows import best_rows
-from sweep.report.cached_parts import QUICK, CachedParts, describe
+from sweep.report.cached_parts import QUICK, SIDE_BY_SIDE, CachedParts, describe
+from sweep.report.label_subsets import images_text, subset_sizes
 from sweep.report.narrative import ANSWER, CAUTION, DETAIL, Sentence
 from sweep.report.page.cells import PageCells, logs_value, page_cells, recipes_value
+from sweep.report.page.curves import curves_value
+from sweep.report.page.statistics import TITLES, columns_value
 from sweep.report.page.tables import page_tables
 from sweep.report.partial import partial_note
 from sweep.report.provenance import compute_hours_of, origin_of, software_lines
+from sweep.report.side_by_side import CAPTION, blocks, recipe_notes, sentences, with_flag
 from sweep.report.tables.finding_table import FindingTable
 from sweep.report.tables.main_table import Table
 from sweep.statistics.comparisons import Comparisons
+from sweep.statistics.row_types import SideBySideRow, rows_csv
+from sweep.statistics.side_by_side import SideBySide
 from sweep.store.snapshot import Snapshot
 from sweep.studies.inputs import input_lines
+from sweep.studies.layout import TableLayout
 from sweep.studies.plan import NOT_BUILT
 from sweep.studies.study import study_fingerprint
 
 PAGE = files("sweep.report.page")
 # In the order in which they are joined: copy.js has what the others call, start.js calls the others.
-SCRIPTS = ("copy.js", "theme.js", "tabs.js", "tables.js", "grid.js", "cells.js", "start.js")
+SCRIPTS = (
+    "copy.js",
+    "theme.js",
+    "tabs.js",
+    "tables.js",
+    "grid.js",
+    "cells.js",
+    "statistics.js",
+    "curves.js",
+    "start.js",
+)
 LARGEST_SVG = 1_500_000  # characters; a plot of many points is smaller, and quicker to show, as PNG
 
 
@@ -42,8 +59,11 @@ def report_page(
     per_finding: Sequence[FindingTable],
     all_methods: Sequence[FindingTable],
     extras: CachedParts,
+    both: SideBySide | None = None,
 ) -> str:
     """The text of report.html. per_finding: tables with the paper's columns; all_methods: the same with every row.
+
+    both: this study beside another one.
 
     Whatever comes from a study or a storage is escaped: names, errors and tracebacks are text and never markup.
     """
@@ -57,12 +77,16 @@ def report_page(
     pages = page_tables(tables, per_finding, all_methods)
     script = _script()
     cells = page_cells(data)
-    value = _page_value(data, cells, extras.statistics, {page.id: page.latex for page in pages})
+    files = dict(extras.statistics)
+    if both is not None:
+        files[SIDE_BY_SIDE] = rows_csv(SideBySideRow, both.rows)
+    value = _page_value(data, comparisons, cells, files, {page.id: page.latex for page in pages})
     return environment.get_template("page.html").render(
         study=data.study,
         counts=Counter(result.status for result in data.results),
         total=len(data.results),
         best_rows=best_rows(comparisons),
+        images=_images(data, comparisons.table1),
         part=partial_note(comparisons.summaries.layout, comparisons.summaries.results),
         subject="methods" if len(comparisons.summaries.layout.pretrain_seeds) > 1 else "checkpoints",
         lead=[s.text for s in narrative if s.kind == ANSWER and not s.dataset],
@@ -71,7 +95,7 @@ def report_page(
         tables=pages,
         figures=[_figure(drawing) for drawing in extras.drawings.values()],
         figures_note="" if extras.drawings else QUICK,
-        statistics=[(name, describe(name)) for name in extras.statistics],
+        statistics=[(name, TITLES[name], describe(name)) for name in files],
         statistics_notes=extras.notes,
         encoders=data.encoders,
         broken=data.broken,
@@ -85,6 +109,8 @@ def report_page(
         fingerprint=study_fingerprint(data.study),
         versions=[line.removeprefix("versions: ") for line in software_lines(data)],
         origin=data.origin,
+        again=data.origin.command("sweep.report", *with_flag(both)),
+        both=None if both is None else _both(both),
         layout=comparisons.summaries.layout,
         # Markup is not escaped: style, script and data are ours, and _json has escaped what is not.
         style=Markup((PAGE / "style.css").read_text()),
@@ -99,6 +125,27 @@ def _origins(data: Snapshot) -> dict[str, str]:
     """Label of a build -> what it was made of, of those whose manifest is whole."""
     builds = (build for build in data.study.data_builds() if build.label in data.manifests)
     return {build.label: origin_of(build, data.manifests[build.label]) for build in builds}
+
+
+def _both(both: SideBySide) -> dict[str, Any]:
+    """What the section of two studies shows."""
+    return {
+        "sentences": sentences(both),
+        "differences": recipe_notes(both),
+        "blocks": [block for block in blocks(both) if block.rows],
+        "caption": CAPTION,
+        "file": SIDE_BY_SIDE,
+    }
+
+
+def _images(data: Snapshot, layout: TableLayout) -> dict[tuple[str, str], str]:
+    """(display name of a dataset, title of a column) -> how many images its cells train on, `2 images`."""
+    displays = dict(layout.datasets)
+    return {
+        (displays[name], layout.column_title(*column)): images_text(size)
+        for (name, column), size in subset_sizes(data).items()
+        if name in displays
+    }
 
 
 def _by_dataset(narrative: Sequence[Sentence]) -> list[tuple[str, list[str]]]:
@@ -117,7 +164,7 @@ def _script() -> str:
 
 
 def _page_value(
-    data: Snapshot, cells: PageCells, statistics: Mapping[str, str], latex: Mapping[str, str]
+    data: Snapshot, comparisons: Comparisons, cells: PageCells, statistics: Mapping[str, str], latex: Mapping[str, str]
 ) -> dict[str, Any]:
     """What the scripts read, as JSON in the page. statistics: file name -> CSV text; latex: id of a table -> LaTeX."""
     return {
@@ -134,7 +181,9 @@ def _page_value(
         "logFolder": data.logs,
         "resources": plain(data.study.resources),
         "statistics": dict(statistics),
+        "statisticsShown": columns_value(),
         "latex": dict(latex),
+        "curves": curves_value(comparisons, data.study),
     }
 
 

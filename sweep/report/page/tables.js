@@ -50,7 +50,7 @@ function sortTable(table, head, column) {
   }
   for (const body of table.original) body.remove();
   table.append(...bodies);
-  announce(table.sorted ? `Sorted by ${head.textContent.trim()}, ${order}.` : "Original order.");
+  announce(table.sorted ? `Sorted by ${find("button", head).textContent.trim()}, ${order}.` : "Original order.");
 }
 
 function filterTables(panel, tables, text) {
@@ -93,7 +93,7 @@ function shownLatex(panel, tables) {
   tables.forEach((table, number) => {
     if (number) lines.push("\\midrule");
     lines.push(`\\multicolumn{${width}}{c}{${latexText(table.dataset.title)}} \\\\`, "\\midrule");
-    lines.push(latexLine([...find("thead tr", table).cells].map((head) => latexText(head.textContent))), "\\midrule");
+    lines.push(latexLine([...find("thead tr", table).cells].map((head) => latexText(find("button", head).textContent))), "\\midrule");
     for (const body of table.tBodies) {
       if (body.hidden || body.classList.contains("group")) continue;
       if (body.classList.contains("mean")) lines.push("\\midrule");

@@ -24,6 +24,7 @@ from sweep.report.tables.table_text import letter, markdown, markdown_row, markd
 from sweep.statistics.over_patients import OverPatients
 from sweep.statistics.summaries import Summaries
 from sweep.statistics.summary import FEW_POSITIVES, MACRO_10_POSITIVES, MACRO_DEFINED, Summary, best_of
+from sweep.statistics.value_names import MEAN_NAMES, in_words
 from sweep.store.csv_files import csv_text
 from sweep.store.records import CellResult, Place
 from sweep.studies.layout import PAPER_BATCH_SIZE, TableLayout, what_varies
@@ -32,13 +33,8 @@ PROTOCOL = "FT"  # the paper prints findings under fine-tuning alone
 # (dataset, label_percent) -> the paper's number.
 TABLE_NUMBERS = {column: number for number, column in PER_FINDING_COLUMNS.items()}
 UNDEFINED = "undefined, one class only in the test images"
-MEAN_ROW, MEAN_ROW_10 = "Mean of defined findings", f"Mean of those with at least {FEW_POSITIVES} positives"
+MEAN_ROW, MEAN_ROW_10 = MEAN_NAMES[MACRO_DEFINED], MEAN_NAMES[MACRO_10_POSITIVES]
 MEAN_ROWS = {MEAN_ROW: "macro", MEAN_ROW_10: MACRO_10_POSITIVES}  # display -> name in the CSV
-
-
-def display_of(finding: str) -> str:
-    """`lung_lesion` -> `Lung lesion`."""
-    return finding.replace("_", " ").capitalize()
 
 
 def paper_columns(layout: TableLayout) -> tuple[str, ...]:
@@ -172,7 +168,7 @@ def _row(
     n_pos, n_neg = zip(*counts, strict=True)
     return FindingRow(
         finding,
-        display_of(finding),
+        in_words(finding),
         (min(n_pos), max(n_pos)),
         (min(n_neg), max(n_neg)),
         _entries(summaries, marks, published),

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import scipy.stats
 from made_up_study import plan_of, pretend_pretrained, results_of, small, view_of, with_results, without
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from PIL import Image
@@ -21,13 +20,14 @@ from PIL import Image
 from sweep.figures import curves, draw, feature_maps, forest, heat_map, pretraining_curves, ranks
 from sweep.figures.draw import draw_all, drawing_in_background
 from sweep.figures.drawing import inline_svg
-from sweep.figures.style import GREY_SCALE, LINES, MARKERS, PALETTE
+from sweep.figures.style import HEAT, LINES, MARKERS
 from sweep.report.tables.finding_table import finding_tables
 from sweep.statistics.combined_test import ErrorPart
 from sweep.statistics.comparisons import with_patients
 from sweep.statistics.inference import holm
 from sweep.statistics.over_patients import OverPatients
 from sweep.statistics.summary import summarise
+from sweep.studies import demo
 
 PURE = ("label_efficiency", "forest", "critical_difference", "findings_ft_1", "findings_ft_10", "findings_ft_100")
 
@@ -314,18 +314,29 @@ def test_pretraining_curves_show_the_parts_and_their_gradients(tmp_path):
     assert list(norms.numbers) == ["clip+simclr"] and norms.numbers["clip+simclr"]["best_epoch"] == 1
 
 
-def test_lines_of_a_panel_differ_in_grey_too():
-    assert len(PALETTE) == len(MARKERS) == len(LINES) and len(set(MARKERS)) == len(MARKERS)
+def test_lines_of_a_panel_differ_in_grey_too(tmp_path):
+    assert len(MARKERS) == len(LINES) == len(set(MARKERS))
+    for title, rows in curves.panels_of(view_of(demo(), tmp_path)):
+        lines = [how for _, how in curves._lines(view_of(demo(), tmp_path), rows)]
+        assert len(rows) <= curves.MOST_LINES and len({(how.marker, how.line) for how in lines}) == len(lines), title
+
+
+def test_joint_methods_are_parted_by_their_first_part(tmp_path):
+    panels = {title: [row.name for row in rows] for title, rows in curves.panels_of(view_of(demo(), tmp_path))}
+    assert list(panels) == ["Image-text", "Image-image", "Joint, with CLIP", "Joint, with ConVIRT"]
+    assert panels["Joint, with ConVIRT"] == ["convirt+mocov2", "convirt+simclr", "convirt+vicreg"]
+    many = replace(demo(), rows=tuple(replace(row, group="own") for row in demo().rows))
+    sizes = [(title, len(rows)) for title, rows in curves.panels_of(view_of(many, tmp_path))]
+    assert sizes == [("Own (1 of 4)", 4), ("Own (2 of 4)", 4), ("Own (3 of 4)", 4), ("Own (4 of 4)", 1)]
 
 
 def test_numbers_on_the_heat_map_stand_out():
     for share in np.linspace(0, 1, 101):
-        color = colormaps[GREY_SCALE](share)
+        color = HEAT(share)
         text, ground = (heat_map.luminance(c) for c in (to_rgb(heat_map.readable_on(color)), color))
-        assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) > 4
+        assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) > 4.5
 
 
-def test_the_palette_is_told_apart_from_white_and_the_scale_rises_in_grey():
-    assert all((1.05) / (heat_map.luminance(to_rgb(color)) + 0.05) > 2 for color in PALETTE)
-    greys = [heat_map.luminance(colormaps[GREY_SCALE](share)) for share in np.linspace(0, 1, 50)]
-    assert greys == sorted(greys)
+def test_the_scale_falls_in_grey():
+    greys = [heat_map.luminance(HEAT(share)) for share in np.linspace(0, 1, 50)]
+    assert greys == sorted(greys, reverse=True) and len(set(greys)) == 50
