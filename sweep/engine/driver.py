@@ -146,7 +146,7 @@ def _claim(work: Work, lease: Lease, look: _Look, tried: set[str]) -> tuple[Pend
 
     tried: what this driver has claimed before; of several drivers one begins it again after all else.
     """
-    named: set[Holder] = set()
+    named: set[str] = set()  # by their ids: a lease changes with each renewal
     while True:
         INTERRUPTS.raise_if_received()
         left = look.left.pending
@@ -164,13 +164,13 @@ def _claim(work: Work, lease: Lease, look: _Look, tried: set[str]) -> tuple[Pend
         if raced:  # another driver was faster: there is more
             look = _look(work, lease)
             continue
-        for holder in set(held.values()) - named:
-            count = sum(other == holder for other in held.values())
+        for holder in {holder.id: holder for holder in held.values() if holder.id not in named}.values():
+            count = sum(other.id == holder.id for other in held.values())
             work.display.say(
                 f"{holder} computes {count} of what is left: waiting for it, and going on in its place should it fall "
                 "silent. Ctrl-C leaves it alone."
             )
-        named |= set(held.values())
+        named |= {holder.id for holder in held.values()}
         time.sleep(WAIT_SECONDS)
         look = _look(work, lease)  # also for what was laid aside: one of the others may have been killed
 

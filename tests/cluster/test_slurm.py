@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from hosts import ROOT, SHARED
-from slurm_hosts import CONTROLLER, SlurmHosts, why_no_slurm
+from slurm_hosts import CONTROLLER, LONGEST_WAIT, SlurmHosts, why_no_slurm
 
 from datasets_io.storage.files import Files
 from tests.chaos.drivers import ENVIRONMENT, command
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 CLUSTER, ARRAY = "docs/clusters/slurm.sbatch", "docs/clusters/slurm-array.sbatch"
 STUDY, NAME, ENCODERS, CELLS = "tests/chaos/tiny_study.py", "tiny", 2, 20
 TAKEN = re.compile(r"^to do: (\d+) of \d+ encoders, (\d+) of \d+ cells$", re.MULTILINE)
@@ -86,7 +86,7 @@ class Job:
     def logs(self) -> list[str]:
         return [path.read_text() for path in sorted(self.slurm.shared.glob(f"{self.name}-*.log"))]
 
-    def wait_for(self, met: Callable[[], bool], seconds: float = 300) -> float:
+    def wait_for(self, met: Callable[[], bool], seconds: float = LONGEST_WAIT) -> float:
         """Seconds until then."""
         try:
             return self.slurm.wait_until(met, seconds)
