@@ -1,4 +1,4 @@
-"""A part of the smallest study: one pretraining and six cells."""
+"""A part of the smallest study: one pretraining and four cells."""
 
 from dataclasses import replace
 

@@ -15,7 +15,7 @@ from images import BASE, DEPENDENCIES, LIMITS, ROOT, Engine, why_not
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 FILE = "docs/clusters/Containerfile"
 IMAGE, USER, STORAGE = "localhost/radsweep", 12345, "/storage"
-CELLS = 6  # of image_study.py: two protocols at three label_percents
+CELLS = 4  # of image_study.py: LP with all labels, FT with each label_percent
 
 
 @pytest.fixture(scope="module")
