@@ -1,4 +1,4 @@
-"""A leaderboard by linear probing: frozen encoders, all labels and fewer, nearest neighbours beside it.
+"""A leaderboard by linear probing: which frozen encoder leads, and do its nearest neighbours say the same?
 
     radsweep run --study examples/linear_probe.py --storage linear-probe
 

@@ -99,6 +99,34 @@ def test_exit_codes_and_sentences_are_the_subcommands_own(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        ("run --study papr --dry-run", "paper"),
+        ("run --study my_stdy.py --dry-run", "my_study.py"),
+        ("run --only methd=clip --dry-run", "method"),
+        ("run --only method=clp --dry-run", "clip"),
+        ("run --raw chexprt=. --dry-run", "chexpert"),
+        ("tune --method simcrl", "simclr"),
+        ("list protocol", "protocols"),
+        ("build chexprt --raw .", "chexpert"),
+        ("build chexpert --raw . --shape aspct", "aspect"),
+        ("build nih_cxr14 --raw . --option splt=lists", "split"),
+        ("export clap --to new --storage .", "clip"),
+        ("report --study stric --storage .", "strict"),
+        ("status --study dmo --storage .", "demo"),
+        ("training-free --kind kn --storage .", "knn"),
+        ("doctor --study papr", "paper"),
+    ],
+)
+def test_a_mistyped_value_is_told_the_nearest_known_one(arguments, meant, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_study.py").touch()
+    done = invoke(*arguments.split())
+    assert done.exit_code == 2 and f"did you mean '{meant}'" in plain(done.output), done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["my_study.py"]
+
+
+@pytest.mark.parametrize(
     ("program", "expected"),
     [
         ("/venv/bin/radsweep", "radsweep run --study a.py"),
