@@ -1,7 +1,7 @@
 """How long does it take to try the networks of a study of twenty rows before any work, and how soon is a word said?
 
 python -m benchmarks.preflight [--quick]. Ten files of weights of timm's networks and ten folders of Hugging Face's, at
-their usual sizes and with random numbers: each is loaded, fed, and trained for a step; the second time its verdict is read.
+their usual sizes and with random numbers: each is loaded, fed, and trained for a step; then verdicts are read.
 And a run of the demo until it shows its first bar, beside a process that only imports torch and starts Ray. One JSON
 line for each figure on stdout, a table on stderr.
 """
