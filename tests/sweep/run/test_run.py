@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from sweep.run.__main__ import app as run_app
 from sweep.status.__main__ import app as status_app
+from sweep.studies import load_study
+from sweep.studies.outlook import outlook
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDY = "tests/sweep/small_study.py"
@@ -99,6 +101,14 @@ def test_a_cell_is_computed_again_alone_and_the_report_is_left_as_it_is(finished
     assert "computed again and equal: macro AUROC" in last and "to do: 0 of 2 encoders, 1 of 1 cells" in done.stdout
     assert "making the report" not in done.stdout and "sweep.report" not in done.stdout, "nothing in it changed"
     assert {path: path.stat().st_mtime_ns for path in (storage / "reports").rglob("*")} == reports
+
+
+def test_what_is_stored_is_about_what_a_plan_says(finished):
+    storage, _ = finished
+    planned = {part.what: part.bytes for part in outlook(load_study(STUDY)).storage}
+    for what in ("encoders", "cells"):
+        stored = sum(path.stat().st_size for path in (storage / what).rglob("*") if path.is_file())
+        assert planned[what] == pytest.approx(stored, rel=0.35), what
 
 
 def test_the_first_word_comes_before_the_libraries(tmp_path):
