@@ -1,8 +1,9 @@
-"""How long does it take to try the networks of a study of twenty rows before any work, and how long the second time?
+"""How long does it take to try the networks of a study of twenty rows before any work, and how soon is a word said?
 
 python -m benchmarks.preflight [--quick]. Ten files of weights of timm's networks and ten folders of Hugging Face's, at
-their usual sizes and with random numbers: each is loaded, fed, and trained for a step. One JSON line for each figure on
-stdout, a table on stderr.
+their usual sizes and with random numbers: each is loaded, fed, and trained for a step; then verdicts are read.
+And a run of the demo until it shows its first bar, beside a process that only imports torch and starts Ray. One JSON
+line for each figure on stdout, a table on stderr.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.shared.common import report, row
+from benchmarks.shared.first_words import BARE, bare_start, first_words
 from datasets_io.fingerprint import fingerprint
 from sweep.cli.display import Display
 from sweep.engine.preflight import Preflight, left_of, preflight
@@ -29,7 +31,7 @@ from trainables.encoder_source import from_file, from_folder
 from trainables.recipe import EncoderSource
 from trainables.views.preprocessing import Preprocessing
 
-LIMIT_SECONDS = 60.0
+LIMIT_SECONDS, STARTS = 60.0, 3
 SIZE = 224
 TIMM = (
     "convnext_tiny",
@@ -134,6 +136,21 @@ def figures(quick: bool) -> list[dict]:
             peer_name="the minute that it may take",
         ),
         row("preflight", f"second_{len(made)}_rows", "s", second.seconds),
+        *_start(quick),
+    ]
+
+
+def _start(quick: bool) -> list[dict]:
+    """The shortest of some starts; the two sides alternate."""
+    ours, bare = [], []
+    for _ in range(1 if quick else STARTS):
+        with tempfile.TemporaryDirectory(prefix="radsweep-start-") as folder:
+            ours.append(first_words(["--storage", f"{folder}/storage"]))
+        bare.append(bare_start("import torch" if quick else BARE))
+    peer = {"peer": min(bare), "peer_name": "import torch; ray.init()"}
+    return [
+        row("preflight", "start_first_line", "s", min(words.line for words in ours), **peer),
+        row("preflight", "start_first_bar", "s", min(words.bar for words in ours), **peer),
     ]
 
 

@@ -19,7 +19,7 @@ FLOAT = 4  # bytes of a number in float32, as weights are stored and as steps ar
 OPTIMIZER_COPIES = 2  # Adam's and AdamW's two moments of each trained parameter
 # Of a stored cell, seen in small studies: its result and history, and of a test image its ids and, a finding, a logit
 # and a label.
-CELL_BYTES, IMAGE_BYTES, FINDING_BYTES = 16_000, 24.0, 4.5
+CELL_BYTES, IMAGE_BYTES, FINDING_BYTES = 12_000, 24.0, 4.5
 VOCABULARY = 31_000  # words and places that a text tower has a vector for: BERT base has 30,522 and 512
 # Bytes that a layer keeps of a token for its backward pass, in widths: 34 of half precision (Korthikanti et al. 2022,
 # equation 1, without what grows with the square of a short report's length), twice that in float32.

@@ -118,7 +118,8 @@ def outlook(
     left: Plan | Pending | None = None,
     origins: Mapping[str, str] | None = None,
 ) -> Outlook:
-    """What a study takes. counts: label of a build -> split -> images; of builds that it lacks, as was published.
+    """What a study takes. counts: label of a build -> split -> images; of builds that it lacks, what the study's
+    synthetic archives have, or else what was published.
 
     machines: as --machines names them; None: STANDARD. only: of `make_plan`; left: what of it is to be done, None: all.
     origins: label -> where its counts are from. Raises ValueError for machines that have no rate, and for a value of
@@ -128,7 +129,7 @@ def outlook(
     if left is None:
         left = make_plan(study, {build.label: NOT_BUILT for build in study.data_builds()}, only or {})
     study = with_asked_rows(study, only or {})
-    archives = list(_archives(study, left, counts or {}, origins or {}))
+    archives = list(_archives(study, left, *_with_made_up(study, counts or {}, origins or {})))
     priced = Priced({archive.label: dict(archive.splits) for archive in archives if archive.splits})
     stages = (*_ingest(archives), *_stages(study, left, priced))
     total = sum((stage.cost for stage in stages), Forecast())
@@ -142,6 +143,15 @@ def outlook(
         tuple(_memory(study, archives, left, workers_on((chosen or STANDARD)[0], study.resources), priced)),
         tuple(priced.missing),
     )
+
+
+def _with_made_up(
+    study: Study, counts: Counts, origins: Mapping[str, str]
+) -> tuple[dict[str, Mapping[str, int]], dict[str, str]]:
+    """Counts and origins with those of a study's synthetic archives, where no others are known."""
+    made_up = study.synthetic.image_counts() if study.synthetic is not None else {}
+    found = {build.label: made_up[build.source] for build in study.data_builds() if build.source in made_up}
+    return found | dict(counts), dict.fromkeys(found, MADE_UP) | dict.fromkeys(counts, GIVEN) | dict(origins)
 
 
 def _archives(study: Study, left: Plan | Pending, counts: Counts, origins: Mapping[str, str]) -> Iterator[Archive]:

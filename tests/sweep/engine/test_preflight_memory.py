@@ -41,3 +41,13 @@ def test_a_refusal_names_all_rows_or_the_one():
     assert one == "row a is odd; correct it, leave it out (--only), or go on with the other rows: --skip-unfit"
     two = Preflight({"a": "row a is odd", "b": "row b too"}).refusal.splitlines()
     assert two[0] == "2 rows do not fit:" and two[1:3] == ["  row a is odd", "  row b too"] and len(two) == 4
+
+
+def test_rows_that_cannot_be_used_for_one_reason_are_one_line():
+    why = "has a text encoder that cannot be used: no connection"
+    found = Preflight({"clip": f"row clip {why}", "x": "row x is odd", "convirt": f"row convirt {why}"})
+    assert found.refusal.splitlines()[:3] == [
+        "3 rows do not fit:",
+        f"  rows clip, convirt: each {why}",
+        "  row x is odd",
+    ]

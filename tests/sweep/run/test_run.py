@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from sweep.run.__main__ import app as run_app
 from sweep.status.__main__ import app as status_app
+from sweep.studies import load_study
+from sweep.studies.outlook import outlook
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDY = "tests/sweep/small_study.py"
@@ -70,6 +72,54 @@ def test_the_whole_study_runs(finished):
         assert float(row["macro_auroc"]) == pytest.approx(sum(values) / len(values), abs=1e-12)
     for name in ("table1.md", "table1.csv", "table1.tex", "study.json", "failures.json"):
         assert (storage / "reports" / "small" / name).is_file()
+
+
+def test_it_says_what_it_does_and_ends_with_what_came_of_it(finished):
+    lines = finished[1].stdout.splitlines()
+    assert lines[0].startswith(f"radsweep: reading study {STUDY} and storage ")
+    order = [
+        "study small: ",
+        "checking networks: 0 of ",
+        "synthetic archives: 0 of 348 images",
+        "ingest mimic_cxr: 0 of ",
+    ]
+    order += ["to do: 5 of 5 encoders, 80 of 80 cells", "pretraining: 0%, 0 of 5 encoders done", "cells: 0 of 80 done"]
+    order += ["starting Ray on this machine", "pretraining: 100%", "cells: 80 of 80 done", "making the report: "]
+    places = [next(i for i, line in enumerate(lines) if line.startswith(start)) for start in order]
+    assert places == sorted(places), list(zip(order, places, strict=True))
+    assert lines[-1].startswith("80 of 80 cells done in ") and "report.html" in lines[-1]
+    assert not [line for line in lines if "/100" in line or line.endswith(("; ", "now"))]
+
+
+def test_a_cell_is_computed_again_alone_and_the_report_is_left_as_it_is(finished):
+    storage, _ = finished
+    key = next(r["key"] for r in rows_of(storage, "results.csv") if (r["method"], r["protocol"]) == ("SimCLR", "FT"))
+    reports = {path: path.stat().st_mtime_ns for path in (storage / "reports").rglob("*")}
+    done = run("--study", STUDY, "--storage", str(storage), "--redo", key)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    last = done.stdout.splitlines()[-1]
+    assert "computed again and equal: macro AUROC" in last and "to do: 0 of 2 encoders, 1 of 1 cells" in done.stdout
+    assert "making the report" not in done.stdout and "sweep.report" not in done.stdout, "nothing in it changed"
+    assert {path: path.stat().st_mtime_ns for path in (storage / "reports").rglob("*")} == reports
+
+
+def test_what_is_stored_is_about_what_a_plan_says(finished):
+    storage, _ = finished
+    planned = {part.what: part.bytes for part in outlook(load_study(STUDY)).storage}
+    for what in ("encoders", "cells"):
+        stored = sum(path.stat().st_size for path in (storage / what).rglob("*") if path.is_file())
+        assert planned[what] == pytest.approx(stored, rel=0.35), what
+
+
+def test_the_first_word_comes_before_the_libraries(tmp_path):
+    """A torch that never comes: the run has said what it does."""
+    (tmp_path / "torch.py").write_text("import time\ntime.sleep(600)\n")
+    paths = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    command = [sys.executable, "-m", "sweep.run", "--storage", str(tmp_path / "storage")]
+    environment = {**os.environ, "PYTHONPATH": paths}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == f"radsweep: reading study demo and storage {tmp_path / 'storage'}\n"
+        process.kill()
 
 
 def test_nothing_of_a_run_is_left_but_results(finished):

@@ -9,7 +9,7 @@ from datasets_io.sources.csv_images import CsvOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
 from sweep.studies import demo, paper
 from sweep.studies.forecast import FLOPS_PER_SECOND, forecast
-from sweep.studies.outlook import BUILT, NOMINAL, Machines, outlook, parse_machines
+from sweep.studies.outlook import BUILT, MADE_UP, NOMINAL, Machines, outlook, parse_machines
 from sweep.studies.plan import NOT_BUILT, make_plan
 from trainables.recipe import Resources
 
@@ -33,6 +33,18 @@ def test_without_archives_it_is_what_it_is_with_archives_of_the_published_counts
     assert [archive.images for archive in WITHOUT.archives] == [377_110, 223_648 + 668, 112_120]
     given = outlook(STUDY, COUNTS)
     assert without_origins(WITHOUT) == without_origins(given) and given != WITHOUT
+
+
+def test_a_study_of_synthetic_archives_has_theirs():
+    found = outlook(demo())
+    assert {(a.label, a.images, a.origin) for a in found.archives} == {
+        ("mimic_cxr", 1400, MADE_UP),
+        ("chexpert", 720, MADE_UP),
+        ("nih_cxr14", 760, MADE_UP),
+    }
+    assert not any(stage.core_hours for stage in found.stages)
+    given = outlook(demo(), COUNTS)
+    assert {archive.origin for archive in given.archives} == {"given"} and given.total == WITHOUT.total
 
 
 def test_the_study_paper_too():
