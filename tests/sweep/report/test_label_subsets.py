@@ -32,7 +32,8 @@ def test_sizes_are_those_of_the_finished_cells(data):
         ("chexpert", ("FT", 100)): (446, 446),
     }
     assert subset_notes(data, sizes) == (
-        "CheXpert: labelled images that cells train on: FT (1%) 2 to 3 images, FT (10%) 45 images, FT (100%) 446 images.",
+        "CheXpert: labelled images that cells train on: FT (1%) 2 to 3 images, FT (10%) 45 images, FT (100%) 446 "
+        "images.",
     )
     assert subset_sizes(replace(data, cells={})) == {}
 
