@@ -368,7 +368,6 @@ def cautions(means: Summaries) -> list[str]:
             "Each method was pretrained once: intervals and tests do not cover the variance of pretraining. What is "
             "told apart are these checkpoints, not the methods."
         )
-    # Findings that are in no mean, then findings that are in one and rest on few images.
     texts += _undefined(results, layout)
     for source, display in layout.datasets:
         few = _few_positives(results, source)

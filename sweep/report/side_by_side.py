@@ -8,10 +8,10 @@ from sweep.report.narrative import NO_DIFFERENCE, NOT_TESTED, NOT_TOLD, TOLD, li
 from sweep.report.tables.table_text import NO_VALUE, markdown, markdown_row, mean_and_interval, percent
 from sweep.statistics.comparisons import ALPHA
 from sweep.statistics.inference import ROUNDING
+from sweep.statistics.matching import SAME_RECIPE, differences
 from sweep.statistics.row_types import SideBySideRow
 from sweep.statistics.side_by_side import Side, SideBySide
 from sweep.store.snapshot import Snapshot
-from sweep.studies.matching import SAME_RECIPE, differences
 from sweep.studies.study import Dataset
 
 MOST_DIFFERENCES = 12  # of recipes, in the text; study.json of both have all

@@ -13,6 +13,7 @@ from sweep.statistics.cell_metrics import CellMetrics, MetricReader, TestSet, ma
 from sweep.statistics.column_statistics import NOT_AT_HAND, ColumnStatistics, on_shared_seeds
 from sweep.statistics.combined_test import ErrorPart
 from sweep.statistics.comparisons import Comparisons, compare_pairs, with_patients
+from sweep.statistics.matching import Match, matched_datasets, matched_rows
 from sweep.statistics.over_patients import OverPatients, Pair
 from sweep.statistics.patient_intervals import PatientInterval
 from sweep.statistics.row_types import SideBySideRow
@@ -20,7 +21,6 @@ from sweep.statistics.summaries import Column, Summaries, make_summaries
 from sweep.statistics.summary import MACRO_DEFINED
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
-from sweep.studies.matching import Match, matched_datasets, matched_rows
 from sweep.studies.study import Dataset, EncoderRow
 
 HERE, THERE = "here/", "there/"  # before the names of rows and the keys of cells of either study

@@ -97,18 +97,7 @@ def report_page(
         figures_note="" if extras.drawings else QUICK,
         statistics=[(name, TITLES[name], describe(name)) for name in files],
         statistics_notes=extras.notes,
-        encoders=data.encoders,
-        broken=data.broken,
-        failed_items=_failed(data),
-        damaged_sources=data.damaged_sources,
-        not_built=NOT_BUILT,
-        sources=[(build.label, data.manifests.get(build.label)) for build in data.study.data_builds()],
-        origins=_origins(data),
-        inputs=input_lines(data.study),
-        compute=compute_hours_of(data),
-        fingerprint=study_fingerprint(data.study),
-        versions=[line.removeprefix("versions: ") for line in software_lines(data)],
-        origin=data.origin,
+        **_of_run(data),
         again=data.origin.command("sweep.report", *with_flag(both)),
         both=None if both is None else _both(both),
         layout=comparisons.summaries.layout,
@@ -119,6 +108,24 @@ def report_page(
         data=_json(value),
         packed={name: Markup(text) for name, text in cells.packed.items()},
     )
+
+
+def _of_run(data: Snapshot) -> dict[str, Any]:
+    """What the parts on encoders, on what was left out and on what was run show."""
+    return {
+        "encoders": data.encoders,
+        "broken": data.broken,
+        "failed_items": _failed(data),
+        "damaged_sources": data.damaged_sources,
+        "not_built": NOT_BUILT,
+        "sources": [(build.label, data.manifests.get(build.label)) for build in data.study.data_builds()],
+        "origins": _origins(data),
+        "inputs": input_lines(data.study),
+        "compute": compute_hours_of(data),
+        "fingerprint": study_fingerprint(data.study),
+        "versions": [line.removeprefix("versions: ") for line in software_lines(data)],
+        "origin": data.origin,
+    }
 
 
 def _origins(data: Snapshot) -> dict[str, str]:

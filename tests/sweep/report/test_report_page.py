@@ -82,6 +82,7 @@ def test_statistics_say_what_never_varies_once(opened):
     opened.execute_script(
         "arguments[0].value = 'comparisons.csv'; arguments[0].dispatchEvent(new Event('change'))", shown_file
     )
+    one(opened, "#statistics-more").click()
     assert "In every row:" in one(opened, "#statistics-text").text
     heads = shown(opened, "#statistics-grid thead button")
     assert "Evaluation" in heads and not any("percent" in head for head in heads)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from sweep.statistics.matching import Match, differences, matched_datasets, matched_rows
 from sweep.studies import demo
-from sweep.studies.matching import Match, differences, matched_datasets, matched_rows
 
 ROWS = {row.name: row for row in demo().rows}
 
