@@ -1,10 +1,14 @@
 """Do two results of a cell on GPUs count as one where only rounding differs, and never where something else does?"""
 
+import io
 from dataclasses import asdict, replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from scipy.special import expit
 
 from benchmarks.gpu.made_up import labelled
 from datasets_io.storage.artefacts import ConflictingResult, open_artefacts, publish
@@ -120,6 +124,36 @@ def test_another_model_of_the_same_auroc_is_in_conflict(tmp_path):
     same = cell(LOGITS)[1]
     result |= {"macro_auroc": same["macro_auroc"], "findings": same["findings"]}
     assert "correlate by" in second(tmp_path, cell(LOGITS), (contents, result))
+
+
+def offset_of_one(logits: np.ndarray, by: float) -> np.ndarray:
+    """Of one finding: its AUROC, and all correlations, stay."""
+    return (logits + by * (np.arange(14) == 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("change", [lambda x: 1.05 * x, lambda x: x + 0.1, lambda x: offset_of_one(x, 0.1)])
+def test_a_scale_and_an_offset_of_a_probes_logits_are_in_conflict(tmp_path, change):
+    """Neither changes an AUROC or a correlation."""
+    said = second(tmp_path, cell(LOGITS, False), cell(change(LOGITS).astype(np.float32), False))
+    assert "probabilities of logit_" in said and "more than 0.005" in said
+
+
+@pytest.mark.parametrize("change", [lambda x: 3 * x, lambda x: x + 1, lambda x: offset_of_one(x, -1)])
+def test_of_fine_tuning_a_large_one_is_in_conflict(tmp_path, change):
+    assert "probabilities of logit_" in second(tmp_path, cell(LOGITS), cell(change(LOGITS).astype(np.float32)))
+    assert second(tmp_path / "small", cell(LOGITS), cell((1.05 * LOGITS + 0.1).astype(np.float32))) is None
+
+
+def test_a_result_of_0_1_0_has_probabilities(tmp_path):
+    sides = [cell(LOGITS + shift, False) for shift in (0.0, np.float32(0.1))]
+    for contents, _ in sides:
+        table = pq.read_table(io.BytesIO(contents["predictions.parquet"]))
+        names = [name.replace("logit_", "probability_") for name in table.column_names]
+        pairs = zip(names, table.columns, strict=True)
+        columns = {n: expit(c.to_numpy()) if n.startswith("probability_") else c for n, c in pairs}
+        pq.write_table(pa.table(columns), buffer := io.BytesIO())
+        contents["predictions.parquet"] = buffer.getvalue()
+    assert "probabilities of probability_" in second(tmp_path, *sides)
 
 
 @pytest.mark.parametrize(

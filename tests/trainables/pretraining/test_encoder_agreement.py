@@ -66,6 +66,20 @@ def test_more_than_rounding_is_in_conflict(tmp_path, other, why):
     assert why in second(tmp_path, other)
 
 
+def test_what_every_network_has_in_batch_norm_makes_no_two_agree(tmp_path):
+    """Variances and weights near 1, as large as all else: the networks have nothing else in common."""
+
+    def network(layer: torch.Tensor) -> dict[str, bytes]:
+        norm = {"norm.weight": torch.ones(50) + 0.01 * layer[:, 0], "norm.running_var": 30 + layer[:, 1]}
+        return {"backbone.safetensors": weights_to_bytes({"layer": layer, **norm})}
+
+    result = encoder()[1]
+    files = Files(str(tmp_path))
+    publish(files, "encoders/e", network(WEIGHT), result, difference=computed_difference)
+    with pytest.raises(ConflictingResult, match=r"correlate by -?0\.0"):
+        publish(files, "encoders/e", network(NOISE), result, difference=computed_difference)
+
+
 def test_on_a_cpu_the_bits_are_the_same_or_in_conflict(tmp_path):
     files = Files(str(tmp_path))
     publish(files, "e", *encoder(device="cpu"), difference=computed_difference)
