@@ -8,8 +8,17 @@ from contextlib import suppress
 from datasets_io.storage.disk import Disk
 
 # What a call answers that a file system does not have: FAT and exFAT EPERM, Samba ENOTSUP, pooled disks EXDEV where
-# the two names would lie on two of them, rclone EIO.
-NOT_KNOWN = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EIO}
+# the two names would lie on two of them, rclone EIO, one that allows a file a single name EMLINK.
+NOT_KNOWN = {
+    errno.EPERM,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EXDEV,
+    errno.EINVAL,
+    errno.EIO,
+    errno.EMLINK,
+}
 
 
 def take_name(disk: Disk, path: str, target: str) -> bool:
