@@ -108,7 +108,7 @@ def test_an_answer_that_was_lost_is_no_other_writer(files):
     assert storage.write_once("a.json", b"mine") is True and names(storage) == ["a.json"]
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.EPERM, errno.ENOSPC])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EPERM, errno.ENOSPC, errno.EMLINK])
 def test_an_error_of_a_disk_is_no_lack_of_hard_links(files, number):
     storage = files(FailsOnce(number))
     with pytest.raises(OSError) as error:
