@@ -87,7 +87,7 @@ def mentioned() -> list[tuple[str, str, str]]:
     found = set()
     for page in (*PAGES, "cluster.yaml", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/clusters/*.yaml"))):
         text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
-        for match in re.finditer(r"python -m ((?:sweep|datasets_io|benchmarks)\.[a-z_]+\b)([^`'\n|#]*)", text):
+        for match in re.finditer(r"python -m ((?:sweep|datasets_io|benchmarks)(?:\.[a-z_]+)+\b)([^`'\n|#]*)", text):
             found.add((page, match[1], match[2].strip()))
     return sorted(found)
 
