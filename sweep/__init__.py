@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from sweep.api.encoders import Encoder, embed, load_encoder
     from sweep.api.evaluate import evaluate
     from sweep.api.frames import findings, results
+    from sweep.api.plan import plan
 
-__all__ = ["Encoder", "compare", "embed", "evaluate", "findings", "load_encoder", "results"]
+__all__ = ["Encoder", "compare", "embed", "evaluate", "findings", "load_encoder", "plan", "results"]
 # Module -> the names that this package takes from it once they are asked for.
 _HOMES = {
     "sweep.api.compare": ("compare",),
     "sweep.api.encoders": ("Encoder", "embed", "load_encoder"),
     "sweep.api.evaluate": ("evaluate",),
     "sweep.api.frames": ("findings", "results"),
+    "sweep.api.plan": ("plan",),
 }
 
 
