@@ -12,7 +12,7 @@ import pytest
 import yaml
 from images import BASE, DEPENDENCIES, LIMITS, ROOT, Engine, why_not
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 FILE = "docs/clusters/Containerfile"
 IMAGE, USER, STORAGE = "localhost/radsweep", 12345, "/storage"
 CELLS = 4  # of image_study.py: LP with all labels, FT with each label_percent
@@ -63,6 +63,7 @@ def run(engine: Engine, *arguments: object, options: tuple[object, ...] = (), ti
     )  # fmt: skip
 
 
+@pytest.mark.cluster
 def test_it_says_what_it_is(engine):
     (config,) = json.loads(engine.checked("image", "inspect", IMAGE))
     labels = config["Labels"]
@@ -72,6 +73,7 @@ def test_it_says_what_it_is(engine):
     assert not [word for word in config["Config"]["Env"] if "pip" in word.lower()]
 
 
+@pytest.mark.cluster
 def test_nothing_is_left_in_it_but_what_runs(engine):
     """No cache, no wheel, no source; and no file of the environment that a user may change or may not read."""
     look = (
@@ -82,6 +84,7 @@ def test_nothing_is_left_in_it_but_what_runs(engine):
     assert not done.stdout.strip() and "/opt" not in done.stderr, done.stdout + done.stderr
 
 
+@pytest.mark.cluster
 def test_help_and_doctor(engine, tmp_path):
     done = run(engine)
     assert done.returncode == 0 and "--storage" in done.stdout, done.stdout + done.stderr
@@ -101,6 +104,7 @@ def of_user(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.cluster
 def test_a_sweep_runs_to_its_end(engine, tmp_path):
     storage = of_user(tmp_path / "storage")
     words = ("run", "--study", "/work/tests/cluster/image_study.py", "--storage", STORAGE)
@@ -129,6 +133,7 @@ def of_pod(pod: dict, container: dict) -> list[str]:
     return [*flags, *(word for each in container["env"] for word in ("--env", f"{each['name']}={STORAGE}"))]
 
 
+@pytest.mark.chaos
 def test_the_kubernetes_job_runs_with_the_rights_of_its_file(engine, tmp_path):
     """As KubeRay starts the head and hands a command over, but in podman: two containers that share a network."""
     job = next(yaml.safe_load_all((ROOT / "docs/clusters/kuberay-rayjob.yaml").read_text(encoding="utf-8")))["spec"]
