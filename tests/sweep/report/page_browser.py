@@ -37,7 +37,9 @@ def browser(profile: Path):
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return webdriver.Chrome(options=options, service=Service(driver))
+    made = webdriver.Chrome(options=options, service=Service(driver))
+    made.set_script_timeout(300)  # axe-core takes seconds a page, and on a busy machine many
+    return made
 
 
 def axe_source() -> str:
