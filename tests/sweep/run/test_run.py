@@ -93,7 +93,7 @@ def test_it_says_what_it_does_and_ends_with_what_came_of_it(finished):
 
 def test_a_cell_is_computed_again_alone_and_the_report_is_left_as_it_is(finished):
     storage, _ = finished
-    key = next(r["key"] for r in rows_of(storage, "results.csv") if (r["method"], r["protocol"]) == ("SimCLR", "FT"))
+    key = next(r["key"] for r in rows_of(storage, "results.csv") if (r["method"], r["protocol"]) == ("simclr", "FT"))
     reports = {path: path.stat().st_mtime_ns for path in (storage / "reports").rglob("*")}
     done = run("--study", STUDY, "--storage", str(storage), "--redo", key)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
