@@ -1,6 +1,6 @@
 """Do the files that make images name what is there, run as nobody, and say nothing of where packages come from?"""
 
-import importlib
+import json
 import re
 import shlex
 import shutil
@@ -9,9 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import typer
 
 from benchmarks.supply_chain.locked import SETS, read_locked
+from sweep.radsweep.command import load
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/clusters"
@@ -90,10 +90,10 @@ def test_with_the_bases_torch_all_else_is_installed_as_locked(tmp_path):
 
 
 def test_apptainers_file_starts_what_the_image_starts():
-    """Not the image's own entry point, whose quotes Apptainer would evaluate once more."""
     script = (FOLDER / "radsweep.def").read_text(encoding="utf-8").split("%runscript")[1].split("%test")[0]
-    (entry,) = steps("ENTRYPOINT")
-    assert ("python -m" in entry) == ("python -m" in script), "one is switched to the command, the other is not"
+    (entry,), (default,) = steps("ENTRYPOINT"), steps("CMD")
+    assert json.loads(entry) == ["radsweep"] and 'exec radsweep "$@"' in script
+    assert json.loads(default) == ["--help"] and "set -- --help" in script
 
 
 def commands() -> list[list[str]]:
@@ -106,8 +106,7 @@ def commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_commands_of_the_guide_are_taken(words):
-    app = importlib.import_module(f"sweep.{words[0]}.__main__").app
-    typer.main.get_command(app).make_context(words[0], words[1:])  # parses, and runs nothing
+    load(words[0]).make_context(words[0], words[1:])  # parses, and runs nothing
 
 
 def test_the_guide_has_commands():

@@ -87,7 +87,7 @@ def test_nothing_is_left_in_it_but_what_runs(engine):
 @pytest.mark.cluster
 def test_help_and_doctor(engine, tmp_path):
     done = run(engine)
-    assert done.returncode == 0 and "--storage" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "training-free" in done.stdout, done.stdout + done.stderr
     storage = of_user(tmp_path / "storage")
     done = run(engine, "doctor", "--storage", STORAGE, options=("--volume", f"{storage}:{STORAGE}"))
     assert done.returncode == 0 and "0 of" not in done.stdout.splitlines()[-1], done.stdout + done.stderr
