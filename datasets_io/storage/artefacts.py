@@ -22,6 +22,7 @@ RESULT_SCHEMA = 1  # of result.json; raise it when a reader of today would misre
 RESULT, FAILED, QUARANTINE, WHY = "result.json", "failed.json", "quarantine", "why.json"
 UNIQUE = "01234567"  # as many digits tell two of one name apart in quarantine
 UNSURE = "moved.json"  # lies there in place of why.json until what was moved is known to be what was found damaged
+MOST_NAMES, MOST_BYTES = 8, 255  # of a path of ours, and of a name on a disk
 TURNS = 3  # of a result where a damaged one stands, in whose place another process may be first
 SEAL = "sha256"
 NO_SEAL = "has no seal (results had none before version 0.1.0) and cannot be checked"
@@ -318,9 +319,17 @@ def bring_back_whole(files: Files, quarantined: Iterable[str]) -> bool:
             continue  # settled by now, or nothing of ours
         target = unsure.rpartition("/")[0]
         # Nothing leaves quarantine for a place that is not the one it came from.
-        if target.startswith(_target(path)[: -len(UNIQUE)]) and files.exists(f"{target}/{path.rpartition('/')[2]}"):
+        came_from = _is_place(path) and target.startswith(_target(path)[: -len(UNIQUE)])
+        if came_from and files.exists(f"{target}/{path.rpartition('/')[2]}"):
             brought |= not _is_settled(files, target, path)
     return brought
+
+
+def _is_place(path: str) -> bool:
+    """Whether something may lie there, below the storage: any text may stand in a file that says where."""
+    names = path.split("/")
+    is_path = path.isprintable() and not {"", ".", ".."} & set(names) and len(names) <= MOST_NAMES
+    return is_path and all(len(name.encode()) <= MOST_BYTES for name in names)
 
 
 def _is_settled(files: Files, target: str, path: str) -> bool:

@@ -17,8 +17,9 @@ from sweep.store.store import CELLS, SUPERSEDED, Store
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import Plan, starts_from
 
-# superseded/<name of the cell's folder>.<of one command>.json, once without what is of the command.
-_COPY = re.compile(rf"{SUPERSEDED}/([^/]+-[0-9a-f]{{12}})(?:\.[0-9a-f]{{8}})?\.json")
+# superseded/<name of the cell's folder>.<of one command>.json, once without what is of the command. No cell's name has
+# spaces, or bytes that are no text: a lease, which lists names, could not say it.
+_COPY = re.compile(rf"{SUPERSEDED}/([^/\s\ud800-\udfff]+-[0-9a-f]{{12}})(?:\.[0-9a-f]{{8}})?\.json")
 
 
 @dataclass(frozen=True)

@@ -397,6 +397,17 @@ def test_nothing_leaves_quarantine_for_another_place_than_its_own(tmp_path, monk
     assert not brings_back(files) and sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("path", ["../outside", "cells/../outside", "", "a" * 300, "a" * 150 + "\0"])
+def test_a_text_that_is_no_path_of_a_storage_stops_nobody_that_looks_at_quarantine(tmp_path, path):
+    """As anybody who may write there can leave it: beside what it names, in the folder that its name asks for."""
+    files = Files(str(tmp_path / "storage"))
+    folder = artefacts._target(path).replace("\0", "_")
+    files.write(f"{folder}/{path.rpartition('/')[2][:200].replace(chr(0), '_') or 'x'}/a.txt", b"1")
+    files.write(f"{folder}/moved.json", json.dumps({"path": path}).encode())
+    before = sorted(tmp_path.rglob("*"))
+    assert not brings_back(files) and sorted(tmp_path.rglob("*")) == before
+
+
 def test_where_the_disk_is_full_what_is_damaged_stays(tmp_path, monkeypatch):
     """Its reason is written first: nothing is moved without it."""
     files = Files(str(tmp_path))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -172,9 +173,13 @@ def test_of_two_commands_that_compute_it_again_the_first_ends_and_the_other_is_k
     assert len(restored(store)) == 1 and store.open(CELL).result == before
 
 
-@pytest.mark.parametrize("name", [".DS_Store", "notes.json", "a/b.json"])
+@pytest.mark.parametrize(
+    "name", [".DS_Store", "notes.json", "a/b.json", "a b-0123456789ab.json", os.fsdecode(b"\xff-0123456789ab.json")]
+)
 def test_what_no_command_has_kept_is_left_alone(store, name):
-    store.files.write(f"superseded/{name}", b"mine")
+    path = Path(store.files.root, "superseded", name)  # as other programs do, which take any bytes for a name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
     assert restored(store) == [] and store.files.list() == [f"superseded/{name}"]
 
 
