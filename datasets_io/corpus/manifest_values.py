@@ -11,13 +11,14 @@ from typing_extensions import TypedDict
 
 from datasets_io.storage.stored_result import MOST, Count, Digest, first_problem
 
+MOST_BYTES = 255  # of a name on a disk
 DEEPEST = 32  # of lists and objects in each other; what is written has seven
 STRICT = ConfigDict(strict=True, extra="allow")
 PASSED_OVER = ConfigDict(strict=True, extra="ignore")
 
 
 def _within(path: str) -> str:
-    if any(part in ("", ".", "..") for part in path.split("/")):
+    if any(part in ("", ".", "..") or len(part.encode()) > MOST_BYTES for part in path.split("/")):
         raise ValueError("a shard lies below the folder of its corpus")
     return path
 

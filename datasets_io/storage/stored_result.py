@@ -13,8 +13,11 @@ Count = Annotated[int, Field(ge=0, le=MOST)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# Of a folder's own file: no separator, no way out of the folder.
-FileName = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]{1,255}$")]
+# Of a folder's own file: no separator, no way out of the folder, and in UTF-8 no more than the 255 bytes of a disk: of
+# any characters 63, of ASCII's 255.
+FileName = Annotated[
+    str, Field(pattern=r"^([^./\\\x00-\x1f][^/\\\x00-\x1f]{0,62}|[!-\-0-\[\]-~][!-.0-\[\]-~]{0,254})$")
+]
 STRICT = ConfigDict(strict=True, extra="ignore")
 
 

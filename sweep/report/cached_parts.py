@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
 from datasets_io.fingerprint import canonical_json
 from sweep.figures.draw import OF_PREDICTIONS, drawing_in_background, figure_keys
 from sweep.figures.drawing import Drawing, not_drawn
@@ -124,11 +127,35 @@ def statistics_key(data: Snapshot, comparisons: Comparisons) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+class _Figure(TypedDict):
+    """Of the index."""
+
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]  # a TypedDict has no other place for it
+    name: str
+    title: str
+    caption: str
+    missing: str | None
+    numbers: dict[str, Any]
+    key: str | None
+
+
+class _Index(TypedDict):
+    """As `CachedParts` writes it."""
+
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]  # as above
+    statistics_key: str
+    statistics: list[str]
+    notes: list[str]
+    figures: list[_Figure]
+    files: dict[str, str]
+
+
 def _index_of(folder: ReportFolder) -> Mapping[str, Any]:
+    """Nothing of one that is damaged, of an older form or of nobody's: everything is computed again."""
     index = folder.read(INDEX)
     try:
-        return json.loads(index) if index else {}
-    except ValueError:  # damaged: everything is computed again
+        return dict(TypeAdapter(_Index).validate_json(index)) if index else {}
+    except ValidationError:
         return {}
 
 
@@ -144,17 +171,16 @@ def _unchanged(folder: ReportFolder, index: Mapping[str, Any], name: str) -> byt
 
 def _cached_statistics(folder: ReportFolder, index: Mapping[str, Any], key: str) -> dict[str, str] | None:
     """Those of an earlier report, where they have this key and every file is unchanged."""
-    if index.get("statistics_key") != key:
+    if index.get("statistics_key") != key or not FILES.keys() >= set(index["statistics"]):
         return None
     found = {name: _unchanged(folder, index, name) for name in index["statistics"]}
-    texts = {name: content.decode() for name, content in found.items() if content is not None}
+    texts = {name: content.decode(errors="replace") for name, content in found.items() if content is not None}
     return texts if len(texts) == len(found) else None
 
 
 def _cached_drawings(folder: ReportFolder, index: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Drawing]:
     """The figures of an earlier report that have these keys and whose files are unchanged."""
-    # An index of an older form has no "key": none of its figures is used again.
-    same = [f for f in index.get("figures", ()) if f["name"] in keys and f.get("key") == keys[f["name"]]]
+    same = [f for f in index.get("figures", ()) if f["name"] in keys and f["key"] == keys[f["name"]]]
     drawings = {figure["name"]: _drawing(figure, folder, index) for figure in same}
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
@@ -165,4 +191,6 @@ def _drawing(figure: Mapping[str, Any], folder: ReportFolder, index: Mapping[str
     svg, png = (_unchanged(folder, index, f"{FIGURES}/{figure['name']}.{ending}") for ending in ("svg", "png"))
     if svg is None or png is None or _ACTIVE.search(svg):
         return None
-    return Drawing(figure["name"], figure["title"], figure["caption"], svg.decode(), png, figure["numbers"], None)
+    return Drawing(
+        figure["name"], figure["title"], figure["caption"], svg.decode(errors="replace"), png, figure["numbers"], None
+    )

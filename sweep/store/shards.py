@@ -95,7 +95,12 @@ def _recorded(study: Study, label: str, folders: Sequence[str], store: ReadStore
         return []
     try:
         wanted = json.loads(store.files.read(path))["data"][label]["fingerprint"]
-    except (ValueError, KeyError, TypeError):  # a report can be made again: that it is damaged costs this choice only
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ):  # a report can be made again: that it is damaged costs this choice only
         return []
     return [folder for folder, m in _manifests_in(store, folders) if m is not None and m.fingerprint == wanted]
 

@@ -179,5 +179,9 @@ def test_attempts_end_and_say_why_and_a_damaged_count_only_starts_again(storage)
     assert last_error(storage.files, job) == "its worker died"
     note_error(storage.files, job, RuntimeError("NCCL timed out"))
     assert count_attempt(storage.files, job) == 4 and last_error(storage.files, job) == "RuntimeError: NCCL timed out"
-    storage.files.write(f"{job.folder}/attempts.json", b"\xff\x00")
-    assert count_attempt(storage.files, job) == 1
+    for damaged in (b"\xff\x00", b"[]", b"[" * 100_000, b'{"attempts": Infinity}', b'{"attempts": null}'):
+        storage.files.write(f"{job.folder}/attempts.json", damaged)
+        note_error(storage.files, job, RuntimeError("an error that this must not hide"))
+        storage.files.write(f"{job.folder}/attempts.json", damaged)
+        assert last_error(storage.files, job) == "its worker died"
+        assert count_attempt(storage.files, job) == 1

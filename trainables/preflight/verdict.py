@@ -79,7 +79,7 @@ class Verdict:
             if content.pop("version") != VERSION:
                 return None
             verdict = Verdict(**content)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         texts = (verdict.misfit, verdict.warning)
         numbers = (verdict.step_bytes, verdict.step_images)

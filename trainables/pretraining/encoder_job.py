@@ -260,7 +260,7 @@ def note_error(files: Files, job: EncoderJob, error: BaseException) -> None:
     """Keep why an attempt ended, for the sentence that gives a run up."""
     path = f"{job.folder}/{ATTEMPTS}"
     # It only makes a later message clearer: what cannot be written must not hide the error itself.
-    with suppress(FileNotFoundError, ValueError, OSError):
+    with suppress(FileNotFoundError, ValueError, TypeError, RecursionError, OSError):
         content = {**json.loads(files.read(path)), "error": f"{type(error).__name__}: {error}"}
         files.write(path, json.dumps(content).encode())
 
@@ -269,7 +269,7 @@ def last_error(files: Files, job: EncoderJob) -> str:
     """How the last attempt ended, as far as it could say so."""
     try:
         return str(json.loads(files.read(f"{job.folder}/{ATTEMPTS}"))["error"])
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return "its worker died"
 
 
@@ -279,7 +279,14 @@ def count_attempt(files: Files, job: EncoderJob) -> int:
     try:
         content = json.loads(files.read(path))
         count = 1 + int(content["attempts"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or damaged: it only limits retries
+    except (
+        FileNotFoundError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ):  # none, or damaged: it only limits retries
         content, count = {}, 1
     files.write(path, json.dumps({**content, "attempts": count}).encode())
     return count

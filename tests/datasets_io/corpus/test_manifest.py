@@ -100,6 +100,7 @@ def _set(value: dict, path: str, new: object) -> None:
         ("shards/0/path", "/etc/passwd"),
         ("shards/0/path", "train\\..\\00000.parquet"),
         ("shards/0/path", "train//00000.parquet"),
+        ("shards/0/path", f"train/{'é' * 128}"),
         ("shards/0/path", "train/\x1b[2J.parquet"),
         ("shards/0/split", "holdout"),
         ("shards/0/row_groups", [2.0, 1]),

@@ -1,5 +1,6 @@
 """Is what takes long made once for the same results, and made anew when an input or a version of it changes?"""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -247,6 +248,20 @@ def test_an_index_of_an_older_form_keeps_nothing(reported, copied, drawn):
     assert "forest" in drawn and again.statistics == reported[1].statistics
 
 
+@pytest.mark.parametrize("text", ["[]", "null", "{", "[" * 100_000, b"\xff"])
+def test_an_index_that_no_report_has_written_keeps_nothing(copied, text):
+    copied.write({INDEX: text})
+    assert _index_of(copied) == {}
+
+
+@pytest.mark.parametrize("change", [{"statistics": ["../../../mine.csv"]}, {"statistics": 7}, {"notes": [1]}])
+def test_an_index_with_values_of_another_kind_keeps_no_statistics(copied, change):
+    index = json.loads(copied.read(INDEX))
+    assert _cached_statistics(copied, _index_of(copied), index["statistics_key"])
+    copied.write({INDEX: json.dumps(index | change)})
+    assert _cached_statistics(copied, _index_of(copied), index["statistics_key"]) is None
+
+
 def test_a_study_of_other_results_shares_no_key(tmp_path):
     study = small(("random", "imagenet"))
     plan = plan_of(study)
@@ -331,7 +346,6 @@ def test_a_figure_that_failed_is_drawn_anew_and_one_with_nothing_to_show_is_not(
 @pytest.mark.parametrize("active", ["<script>alert(1)</script>", '<a href="javascript:x()"/>', '<g onload = "x()"/>'])
 def test_a_kept_figure_with_a_script_is_drawn_anew_also_where_its_digest_fits(reported, copied, drawn, active):
     import hashlib
-    import json
 
     name = f"{FIGURES}/forest.svg"
     svg = copied.read(name).decode().replace("</svg>", f"{active}</svg>")

@@ -102,6 +102,10 @@ def test_without_archives_the_last_report_says_which_build_is_whose(store, raw):
     store.files.write(store.report_path("twice", "study.json"), json.dumps({"data": data}).encode())
     assert data_folders(STUDY, (), store) == folders
     assert built_folders(plan_data(STUDY, {}, store)) == folders
+    for damaged in (b"{", b"[]", b"[" * 100_000):  # costs this choice, which the reader is then asked for
+        store.files.write(store.report_path("twice", "study.json"), damaged)
+        with pytest.raises(ValueError, match="--raw inside=DIR"):
+            data_folders(STUDY, (), store)
 
 
 def test_findings_of_a_csv_are_checked_before_any_work(store, raw):
