@@ -235,7 +235,7 @@ def heads_or_errors(
     try:
         if alone:
             twice = replace(settings, seeds=settings.seeds * 2)
-            return [*train_heads(features, train, val, subsets * 2, twice, val_subsets * 2)][:1]
+            return [train_heads(features, train, val, subsets * 2, twice, val_subsets * 2)[0]]
         return [*train_heads(features, train, val, subsets, settings, val_subsets)]
     except TrainingDiverged as error:
         if alone:
