@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+from datasets_io.granted import cores
 from sweep.store.records import CellDetail, EncoderDetail
 from sweep.studies.costs import Cost
 from sweep.studies.outlook.machines import CARDS, CPU, Machines
@@ -19,10 +20,10 @@ def at_hand(rates: Mapping[str, tuple[float, int]]) -> tuple[Machines | None, st
 
     rates: of `measured_rates`.
     """
-    if "RAY_ADDRESS" in os.environ:
+    if os.environ.get("RAY_ADDRESS", "local") != "local":
         return None, "RAY_ADDRESS is set: what that cluster has is not asked here; name it with --machines"
     names = Counter(map(card_of, _cards()))
-    card, count = names.most_common(1)[0] if names else (CPU, len(os.sched_getaffinity(0)))
+    card, count = names.most_common(1)[0] if names else (CPU, cores())
     if card in rates:
         rate, results = rates[card]
         return Machines(1, count, card, rate, f"measured: {results} results of this storage"), ""

@@ -4,10 +4,10 @@ Both studies' cells become rows of one study, `here/clip` beside `there/clip`, s
 those of `Comparisons` and `ColumnStatistics`, as within a study. The tests of all places are one family.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from datasets_io.granted import cores
 from datasets_io.threads import reading_threads
 from sweep.statistics.cell_metrics import CellMetrics, MetricReader, TestSet, make_test_set
 from sweep.statistics.column_statistics import NOT_AT_HAND, ColumnStatistics, on_shared_seeds
@@ -123,7 +123,7 @@ def _over_patients(
     parts: dict[Pair, ErrorPart] = {}
     intervals: dict[Pair, PatientInterval] = {}
     notes: list[str] = []
-    with reading_threads(4 * (os.cpu_count() or 1)) as pool:
+    with reading_threads(4 * cores()) as pool:
         readers = [
             MetricReader(side.data.store, {prefix + cell.key: cell for cell in side.data.plan.cells}, pool)
             for prefix, side in ((HERE, here), (THERE, there))

@@ -13,7 +13,7 @@ from sweep.cli import options
 COMMANDS = {
     "run": "--study --storage --raw --only --dry-run --machines --json --retry-failed --skip-unfit --redo --chaos "
     "--tensorboard --mlflow",
-    "report": "--storage --study --raw --only --to --quick",
+    "report": "--storage --study --raw --only --to --with --quick",
     "status": "--storage --study --raw --only --watch --tensorboard --json",
     "tune": "--method --study --storage --raw --trials --out",
     "export": "--storage --to --study --raw",
