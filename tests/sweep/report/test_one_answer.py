@@ -306,12 +306,12 @@ def calls(path: Path) -> set[str]:
         ("corrected_together", {"comparisons.py"}),
         ("corrected_over_table", {"comparisons.py"}),
         ("from_differences", {"comparisons.py"}),
-        ("combined_p", {"comparisons.py"}),
+        ("combined_p", {"comparisons.py", "compare.py"}),  # sweep.compare: of scores that no study has
         ("rank_methods", {"comparisons.py"}),
         ("reference_row", {"comparisons.py"}),
         ("compare_column", {"comparisons.py"}),
-        ("holm", {"inference.py"}),  # by corrected_together
-        ("half_width", {"inference.py", "summary.py"}),  # by summarise
+        ("holm", {"inference.py", "compare.py"}),  # by corrected_together, and sweep.compare
+        ("half_width", {"inference.py", "summary.py", "evaluate.py"}),  # by summarise, and sweep.evaluate
     ],
 )
 def test_numbers_are_made_in_one_place(name, homes):
