@@ -147,7 +147,7 @@ def test_a_finding_without_positives_is_undefined_and_named(complete):
     assert row(analysis.metrics, method="clip", finding="mass").auprc is None
     assert not [r for r in analysis.finding_differences if r.finding == "mass"]
     assert "CheXpert: no AUROC for mass: one class only in the test images." in analysis.notes
-    assert "chexpert: fewer than 10 positives: hernia (4)." in analysis.notes
+    assert "CheXpert: fewer than 10 positives: hernia (4)." in analysis.notes
 
 
 def test_ranks_have_a_block_for_each_place(complete):

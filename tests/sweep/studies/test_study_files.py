@@ -33,7 +33,7 @@ VALUES = {"clip.temperature": 0.2, "simclr.temperature": 0.3, "c": 0.5}
 def test_a_file_that_tune_wrote_is_the_tuned_study(tmp_path, text):
     path = tmp_path / "demo_clip_simclr_tuned.py"
     path.write_text(text)
-    loaded, expected = load_study(str(path)), tuned(demo(), "clip+simclr", VALUES)
+    loaded, expected = load_study(str(path)), load_study(tuned(demo(), "clip+simclr", VALUES))
     assert loaded == expected != demo()
     assert make_plan(loaded, FINGERPRINTS, {}) == make_plan(expected, FINGERPRINTS, {})
 
