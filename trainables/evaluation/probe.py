@@ -226,19 +226,11 @@ def heads_or_errors(
     settings: HeadSettings,
     val_subsets: list[np.ndarray],
 ) -> list[ProbeResult | TrainingDiverged]:
-    """As train_heads, but a seed that diverges costs the others nothing: each is then trained alone.
-
-    A seed has the same bits alone as beside others. Libraries sum a batch of one product in another order than a batch
-    of several, whose number changes nothing: one seed is trained beside itself.
-    """
-    alone = len(subsets) == 1
+    """As train_heads, but a seed that diverges costs the others nothing: each is then trained alone."""
     try:
-        if alone:
-            twice = replace(settings, seeds=settings.seeds * 2)
-            return [train_heads(features, train, val, subsets * 2, twice, val_subsets * 2)[0]]
         return [*train_heads(features, train, val, subsets, settings, val_subsets)]
     except TrainingDiverged as error:
-        if alone:
+        if len(subsets) == 1:
             return [error]
     found: list[ProbeResult | TrainingDiverged] = []
     for seed, rows, val_rows in zip(settings.seeds, subsets, val_subsets, strict=True):
@@ -261,11 +253,11 @@ def _train_epoch(heads: _Heads, cached: Tensor, seen: _Epoch, batch_size: int) -
 
 def _check(total: Tensor, best: BestHeads, epoch: int) -> None:
     """Raise TrainingDiverged for a loss that is not finite. total: (S,)."""
-    losses = dict(zip(best.seeds, total.tolist(), strict=True))
-    if bad := [seed for seed, value in losses.items() if not math.isfinite(value)]:
+    bad = [seed for seed, value in zip(best.seeds, total.tolist(), strict=True) if not math.isfinite(value)]
+    if bad:
         before = {seed: history[-1] for seed, history in zip(best.seeds, best.histories, strict=True) if history}
         raise TrainingDiverged(
-            f"linear probe: loss is not finite in epoch {epoch} for seeds {bad}: {losses}; "
+            f"linear probe: loss is not finite in epoch {epoch} for seeds {bad}: {total.tolist()}; "
             f"last epoch's means: {before or 'none: first epoch'}"
         )
 
