@@ -1,6 +1,6 @@
 """Would the tests notice one wrong operator? A fixed sample of mutants of the pure modules, and the known survivors.
 
-`python -m benchmarks.mutants` runs all of them; golden/surviving_mutants.json lists those that no test can notice.
+`python -m benchmarks.counts.mutants` runs all; golden/surviving_mutants.json lists those that no test can notice.
 """
 
 import os
@@ -14,7 +14,7 @@ import pytest
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 
-from benchmarks.mutants import main, outcomes, read_survivors, write_survivors
+from benchmarks.counts.mutants import main, outcomes, read_survivors, write_survivors
 from benchmarks.mutation.mutant_code import MODULES, OPERATORS, Mutant, mutants_of, mutated_sources
 from benchmarks.mutation.mutant_run import Outcome, Task, run
 
@@ -31,7 +31,7 @@ def all_mutants() -> dict[str, list[Mutant]]:
 def test_a_fixed_sample_of_mutants_is_noticed():
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))}
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.mutants", "--sample", str(SAMPLE), "--processes", "2"],
+        [sys.executable, "-m", "benchmarks.counts.mutants", "--sample", str(SAMPLE), "--processes", "2"],
         cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
@@ -42,7 +42,7 @@ def test_every_listed_survivor_is_there_and_has_its_reason():
     names = {mutant.name for mutants in all_mutants().values() for mutant in mutants}
     listed = read_survivors()
     gone = sorted(set(listed) - names)
-    assert not gone, f"listed, but no mutant of today's code: run python -m benchmarks.mutants --write; {gone}"
+    assert not gone, f"listed, but no mutant of today's code: run python -m benchmarks.counts.mutants --write; {gone}"
     assert all(len(reason) > 20 for reason in listed.values()), "say why no test can notice it"
 
 
@@ -81,7 +81,9 @@ def test_annotations_are_not_mutated_and_names_outlive_moved_lines(tmp_path, mon
 
 def test_tests_that_fail_as_they_are_are_no_proof(monkeypatch):
     module = "datasets_io/sources/splits.py"
-    monkeypatch.setattr("benchmarks.mutants.run", lambda tasks, processes: iter([(0, Outcome(False, 1.0, "1 failed"))]))
+    monkeypatch.setattr(
+        "benchmarks.counts.mutants.run", lambda tasks, processes: iter([(0, Outcome(False, 1.0, "1 failed"))])
+    )
     with pytest.raises(RuntimeError, match=f"the tests of {module} do not pass as they are"):
         outcomes(all_mutants()[module][:1], 1)
 

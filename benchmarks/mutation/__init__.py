@@ -1,1 +1,1 @@
-"""Which mutants does a pure module have, and how are its tests run against them? Used by benchmarks/mutants.py."""
+"""Which mutants does a pure module have, and how are its tests run against them? For benchmarks/counts/mutants.py."""

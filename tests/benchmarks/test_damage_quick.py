@@ -1,10 +1,10 @@
-"""Are damaged files counted, and is none with a checksum or an end marker taken? A sample of benchmarks.damage."""
+"""Are damaged files counted, and is none with a checksum or an end marker taken? By a sample."""
 
 import json
 
 import pytest
 
-from benchmarks.damage import FEW, KINDS, SPEC, Outcome, damaged, main, outcome_of, pictures, table, zeroed
+from benchmarks.counts.damage import FEW, KINDS, SPEC, Outcome, damaged, main, outcome_of, pictures, table, zeroed
 from datasets_io.pixels.decode import decode_file
 
 PLAIN = {"DICOM, implicit", "DICOM, explicit", "DICOM, big endian"}

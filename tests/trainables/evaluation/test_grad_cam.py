@@ -6,7 +6,7 @@ import torch
 from small import SmallBackbone
 from torch import nn
 
-from benchmarks.families import hugging_face_families
+from benchmarks.counts.families import hugging_face_families
 from trainables.evaluation.grad_cam import NoMap, enlarged, grad_cam, maps_and_features
 from trainables.networks.backbones import DemoCnn, build_backbone
 

@@ -9,7 +9,7 @@ import transformers
 from transformers import AutoConfig, AutoModel, ViTConfig, ViTModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_MAPPING_NAMES
 
-from benchmarks.families import (
+from benchmarks.counts.families import (
     KINDS,
     KINDS_REFUSED,
     TIMM_REFUSED,
@@ -57,7 +57,7 @@ def of_kind(kind: str, pooling: str) -> Family:
 
 
 def test_the_list_has_every_module_of_timm():
-    """A new module of timm's: add its smallest network to benchmarks/families.py, and run it."""
+    """A new module of timm's: add its smallest network to benchmarks/counts/families.py, and run it."""
     modules = {timm.models._registry._model_to_module[family.name] for family in timm_families()}
     assert modules == set(timm.list_modules()) and len(timm_families()) > 100
 

@@ -1,8 +1,8 @@
 """Does every family of image networks of timm and Hugging Face work as a backbone?
 
-python -m benchmarks.families [--only NAME,...]. Of timm the smallest network of each class of each module, of Hugging
-Face each kind that AutoModel builds for images, made small; all with random weights. A line for each: what it gives, or
-the sentence that refuses it. Ends with 1 where one of them neither works nor is refused.
+python -m benchmarks.counts.families [--only NAME,...]. Of timm the smallest network of each class of each module, of
+Hugging Face each kind that AutoModel builds for images, made small; all with random weights. A line for each: what it
+gives, or the sentence that refuses it. Ends with 1 where one of them neither works nor is refused.
 """
 
 import argparse
@@ -311,7 +311,7 @@ def said_of(family: Family) -> tuple[bool, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.families", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.counts.families", description=__doc__)
     parser.add_argument("--only", default="", metavar="NAME,...", help="names of timm, or model types")
     wanted = [name for name in parser.parse_args(arguments).only.split(",") if name]
     families = [*timm_families(), *hugging_face_families()]

@@ -1,10 +1,10 @@
 """Which mutants of the pure modules does no test notice?
 
-python -m benchmarks.mutants [--only PATH,...] [--sample N] [--processes N] [--write]. Every mutant of every module of
-MODULES is run against the tests named there; with --sample the N of each module that a hash puts first, always the
-same ones. A mutant that survives is to be killed by a test or listed in tests/golden/surviving_mutants.json with the
-reason why no test can notice it; --write adds to that file what survived, with reasons to be filled in, and takes out
-what is killed or gone. Ends with 1 where a survivor is not listed or a listed one is killed or gone.
+python -m benchmarks.counts.mutants [--only PATH,...] [--sample N] [--processes N] [--write]. Every mutant of every
+module of MODULES is run against the tests named there; with --sample the N of each module that a hash puts first,
+always the same ones. A mutant that survives is to be killed by a test or listed in tests/golden/surviving_mutants.json
+with the reason why no test can notice it; --write adds to that file what survived, with reasons to be filled in, and
+takes out what is killed or gone. Ends with 1 where a survivor is not listed or a listed one is killed or gone.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def table(mutants: Sequence[Mutant], survived: set[Name]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.counts.mutants", description=__doc__)
     parser.add_argument("--only", default=",".join(MODULES), metavar="PATH,...", help="modules")
     parser.add_argument("--sample", type=int, metavar="N", help="so many mutants of each module, listed ones left out")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), metavar="N")

@@ -1,9 +1,9 @@
 """How many files of which a part was never copied are taken, with a picture that is not theirs?
 
-python -m benchmarks.damage [--files 1000] [--only NAME]. Of each kind of file, a quarter of the files is cut at a
-random place, a quarter is zeros from such a place on, a quarter has zeros between two of them, and a quarter lacks one
-page of 4,096 bytes. As many again have 8 to 200 zeros somewhere, which is less than a disk or a network loses. A file
-is made from its kind and number alone. One JSON line for each kind of file on stdout, a Markdown table on stderr.
+python -m benchmarks.counts.damage [--files 1000] [--only NAME]. Of each kind of file, a quarter of the files is cut at
+a random place, a quarter is zeros from such a place on, a quarter has zeros between two of them, and a quarter lacks
+one page of 4,096 bytes. As many again have 8 to 200 zeros somewhere, which is less than a disk or a network loses. A
+file is made from its kind and number alone. One JSON line for each kind of file on stdout, a Markdown table on stderr.
 """
 
 import argparse
@@ -264,7 +264,7 @@ def table(outcomes: list[Outcome]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.damage", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.counts.damage", description=__doc__)
     parser.add_argument("--files", type=int, default=1000, metavar="N", help="of each kind (1000)")
     parser.add_argument("--only", action="append", choices=sorted(KINDS), metavar="KIND", help="this kind alone")
     flags = parser.parse_args(arguments)
