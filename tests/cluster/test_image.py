@@ -58,8 +58,8 @@ def run(engine: Engine, *arguments: object, options: tuple[object, ...] = (), ti
     return engine(
         "run", "--rm", "--read-only", "--network", "none", "--user", f"{USER}:{USER}", "--passwd=false",
         "--cap-drop", "all", "--security-opt", "no-new-privileges", "--shm-size", "1g", *limits(),
-        "--volume", f"{DEPENDENCIES}:/packages:ro", "--env", "PYTHONPATH=/packages:/work",
-        "--volume", f"{ROOT}/tests:/work/tests:ro", *options, IMAGE, *arguments, timeout=timeout,
+        "--volume", f"{DEPENDENCIES}:/packages:ro", "--env", "PYTHONPATH=/packages:/study",
+        "--volume", f"{ROOT}/tests:/study/tests:ro", *options, IMAGE, *arguments, timeout=timeout,
     )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def of_user(folder: Path) -> Path:
 @pytest.mark.cluster
 def test_a_sweep_runs_to_its_end(engine, tmp_path):
     storage = of_user(tmp_path / "storage")
-    words = ("run", "--study", "/work/tests/cluster/image_study.py", "--storage", STORAGE)
+    words = ("run", "--study", "/study/tests/cluster/image_study.py", "--storage", STORAGE)
     done = run(engine, *words, options=("--volume", f"{storage}:{STORAGE}"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert cells(storage) == CELLS and (storage / "reports/image/report.html").is_file()
@@ -145,7 +145,7 @@ def test_the_kubernetes_job_runs_with_the_rights_of_its_file(engine, tmp_path):
     command.chmod(0o755)
     common = [
         "--volume", f"{command}:/opt/radsweep/bin/ray:ro", "--volume", f"{DEPENDENCIES}:/packages:ro",
-        "--volume", f"{ROOT}/tests:/work/tests:ro", "--env", "PYTHONPATH=/packages:/work",
+        "--volume", f"{ROOT}/tests:/study/tests:ro", "--env", "PYTHONPATH=/packages:/study",
         "--env", "RAY_AUTH_MODE=token", "--env", "RAY_AUTH_TOKEN=0123456789abcdef0123456789abcdef",
         "--entrypoint", '["/bin/bash", "-c", "--"]',
     ]  # fmt: skip
@@ -156,7 +156,7 @@ def test_the_kubernetes_job_runs_with_the_rights_of_its_file(engine, tmp_path):
     )  # fmt: skip
     try:
         wait_for_head(engine)
-        words = job["entrypoint"].replace("paper", "/work/tests/cluster/image_study.py")
+        words = job["entrypoint"].replace("paper", "/study/tests/cluster/image_study.py")
         submit = f"ray job submit --address http://127.0.0.1:8265 -- {words}"
         rights = of_pod(submitter, submitter["containers"][0])
         done = engine("run", "--rm", "--network", "container:head", *rights, *common, IMAGE, submit, timeout=900)
