@@ -259,7 +259,7 @@ def _mutated(node: Any, operator: Any, index: int) -> str | None:
 
 def quiet_places(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """((line, column), (line, column)) from and up to which code does nothing: annotations, imports for types."""
-    nodes: list[ast.AST] = []
+    nodes: list[ast.expr | ast.If] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             nodes += [node.returns] if node.returns else []
@@ -267,8 +267,7 @@ def quiet_places(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
             nodes += [node.annotation] if node.annotation else []
         elif isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
             nodes.append(node)
-    # Each of these kinds has a place; ast.AST, their base class, declares none.
-    return [((n.lineno, n.col_offset), (n.end_lineno, n.end_col_offset)) for n in nodes]  # type: ignore[attr-defined]
+    return [((n.lineno, n.col_offset), (n.end_lineno or 0, n.end_col_offset or 0)) for n in nodes]
 
 
 def statements_of(source: str) -> list[tuple[int, int]]:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from itertools import groupby
 from pathlib import Path
@@ -64,7 +65,7 @@ class Outcome:
         return tuple(re.findall(r"^FAILED (\S+::.+?)(?: - .*)?$", self.said, re.MULTILINE))
 
 
-class InPlace:
+class InPlace(MetaPathFinder):
     """Finds one module of the project in another file."""
 
     def __init__(self, name: str, path: Path):
@@ -130,7 +131,7 @@ def _child(task: Task, folder: Path) -> None:
         if task.source is not None:
             # A file of its own: numba keeps machine code by a file's path and time, and must not find the original's.
             path.write_text(task.source, encoding="utf-8")
-            sys.meta_path.insert(0, InPlace(name, path))  # type: ignore[arg-type]  # it has what is asked of a finder
+            sys.meta_path.insert(0, InPlace(name, path))
         import pytest
 
         off = [part for plugin in PLUGINS for part in ("-p", f"no:{plugin}")]

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO, cast
+from unittest.mock import patch
 
 from benchmarks.shared.process_tree import processes_below
 from sweep.monitoring.progress import ProgressSnapshot
@@ -145,8 +146,8 @@ def main() -> None:
                 recorder.update(progress, now)
                 super().update(progress, now)
 
-        execution.TimeLeft = Recorded  # type: ignore[misc]  # what the driver makes, for this process alone
-        app(standalone_mode=True)
+        with patch.object(execution, "TimeLeft", Recorded):  # what the driver makes
+            app(standalone_mode=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Only what is there: which counts a command needs, it says itself. Fields that a 
 import json
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from datasets_io.storage.stored_result import MOST, Count, Digest, first_problem
@@ -27,10 +27,10 @@ def _within(path: str) -> str:
 Below = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f]{1,1000}$"), AfterValidator(_within)]
 
 
+@with_config(PASSED_OVER)
 class ShardValues(TypedDict):
     """As Shard."""
 
-    __pydantic_config__ = PASSED_OVER  # type: ignore[misc]  # no other place for it
     path: Below
     split: Literal["train", "val", "test"]
     rows: Count
@@ -38,10 +38,10 @@ class ShardValues(TypedDict):
     sha256: Digest
 
 
+@with_config(STRICT)
 class SplitCounts(TypedDict, total=False):
     """Of a split."""
 
-    __pydantic_config__ = STRICT  # type: ignore[misc]  # as above
     images: Count
     studies: Count
     patients: Count
@@ -49,17 +49,17 @@ class SplitCounts(TypedDict, total=False):
     without_impression: Count
 
 
+@with_config(STRICT)
 class PixelCounts(TypedDict, total=False):
     """Of the pictures."""
 
-    __pydantic_config__ = STRICT  # type: ignore[misc]  # as above
     rules: Annotated[int, Field(ge=1, le=MOST)]
 
 
+@with_config(STRICT)
 class Counts(TypedDict, total=False):
     """What commands count with; what else the parts of a build have written is theirs."""
 
-    __pydantic_config__ = STRICT  # type: ignore[misc]  # as above
     records: Count
     images: Count
     rejects: Count
@@ -73,10 +73,10 @@ class Counts(TypedDict, total=False):
     regions: dict[str, Any]
 
 
+@with_config(PASSED_OVER)
 class ManifestValues(TypedDict):
     """As Manifest."""
 
-    __pydantic_config__ = PASSED_OVER  # type: ignore[misc]  # as above
     source: str
     source_version: Count
     key: str

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +82,9 @@ def _mapped(target: Path) -> np.ndarray:
 
 @contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    with _asked_of(target.parent):
-        lock = open(target.with_suffix(".lock"), "ab", opener=_owners)  # noqa: SIM115  # its errors alone are caught
-    with lock:
+    with ExitStack() as stack:
         with _asked_of(target.parent):
+            lock = stack.enter_context(open(target.with_suffix(".lock"), "ab", opener=_owners))
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -127,10 +126,9 @@ def _write(target: Path, shape: tuple[int, ...], dtype: type, blocks: Iterator[n
     size = len(header.getvalue()) + int(np.prod(shape)) * np.dtype(dtype).itemsize
     temporary, digests = target.with_name(f".{target.name}-{uuid.uuid4().hex}"), _Digests()
     try:
-        with _asked_of(target.parent):
-            file = open(temporary, "wb", buffering=0, opener=_owners)  # noqa: SIM115  # its errors alone are caught
-        with file:
+        with ExitStack() as stack:
             with _asked_of(target.parent):
+                file = stack.enter_context(open(temporary, "wb", buffering=0, opener=_owners))
                 _take_space(file.fileno(), target.parent, size, of_free)
             for data in _with_header(header, blocks):
                 digests.update(data)

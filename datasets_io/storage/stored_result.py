@@ -5,7 +5,7 @@ Fields that a later version adds are passed over; results of earlier versions la
 
 from typing import Annotated, Any, Required, cast
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 MOST = 1 << 53  # of a count: the largest whole number that every reader of JSON has exactly
@@ -21,29 +21,29 @@ FileName = Annotated[
 STRICT = ConfigDict(strict=True, extra="ignore")
 
 
+@with_config(STRICT)
 class Entry(TypedDict):
     """A file of the folder."""
 
-    __pydantic_config__ = STRICT  # type: ignore[misc]  # a TypedDict has no other place for it
     path: FileName
     sha256: Digest
     bytes: Count
 
 
+@with_config(STRICT)
 class Finding(TypedDict):
     """As FindingAuroc."""
 
-    __pydantic_config__ = STRICT  # type: ignore[misc]  # as above
     finding: str
     auroc: Share | None
     n_pos: Count
     n_neg: Count
 
 
+@with_config(ConfigDict(strict=True, extra="allow"))
 class Result(TypedDict, total=False):
     """Of an encoder, a cell or a number without training."""
 
-    __pydantic_config__ = ConfigDict(strict=True, extra="allow")  # type: ignore[misc]  # as above
     files: Required[dict[str, Entry]]
     recipe: str | None
     parents: dict[str, str]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from datasets_io.fingerprint import canonical_json
@@ -127,10 +127,10 @@ def statistics_key(data: Snapshot, comparisons: Comparisons) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+@with_config(ConfigDict(strict=True))
 class _Figure(TypedDict):
     """Of the index."""
 
-    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]  # a TypedDict has no other place for it
     name: str
     title: str
     caption: str
@@ -139,10 +139,10 @@ class _Figure(TypedDict):
     key: str | None
 
 
+@with_config(ConfigDict(strict=True))
 class _Index(TypedDict):
     """As `CachedParts` writes it."""
 
-    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]  # as above
     statistics_key: str
     statistics: list[str]
     notes: list[str]

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install '.[test]'")
-from selenium.webdriver.chrome.service import Service  # noqa: E402  # the test is skipped where there is none
-from selenium.webdriver.common.by import By  # noqa: E402  # as above
+By = pytest.importorskip("selenium.webdriver.common.by").By
 
 FLAGS = (
     "--headless",
@@ -37,7 +36,7 @@ def browser(profile: Path):
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    made = webdriver.Chrome(options=options, service=Service(driver))
+    made = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     made.set_script_timeout(300)  # axe-core takes seconds a page, and on a busy machine many
     return made
 
