@@ -1,6 +1,5 @@
 """From a plan to its end: pass after pass over what is left, beside other drivers, until nothing more can be done."""
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.interrupts import INTERRUPTS, SIGNALS
+from datasets_io.local_ray import named_cluster
 from datasets_io.storage.artefacts import QUARANTINE, bring_back_whole
 from datasets_io.storage.stored_sizes import StoredSizes
 from sweep.cli.display import Display, TableRows
@@ -248,7 +248,7 @@ def _one_pass(work: Work, mine: Pending, done: set[str], bars: RunBars) -> None:
 @contextmanager
 def _cluster(doing: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     """A function that joins or starts Ray once. Ray is left at the end, and a second signal does not disturb that."""
-    address, started = os.environ.get("RAY_ADDRESS"), False
+    address, started = named_cluster(), False
 
     def start() -> None:
         nonlocal started

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from datasets_io.granted import cores
+from datasets_io.local_ray import named_cluster
 from sweep.store.records import CellDetail, EncoderDetail
 from sweep.studies.costs import Cost
 from sweep.studies.outlook.machines import CARDS, CPU, Machines
@@ -20,7 +21,7 @@ def at_hand(rates: Mapping[str, tuple[float, int]]) -> tuple[Machines | None, st
 
     rates: of `measured_rates`.
     """
-    if os.environ.get("RAY_ADDRESS", "local") != "local":
+    if named_cluster():
         return None, "RAY_ADDRESS is set: what that cluster has is not asked here; name it with --machines"
     names = Counter(map(card_of, _cards()))
     card, count = names.most_common(1)[0] if names else (CPU, cores())
