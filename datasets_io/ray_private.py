@@ -41,6 +41,21 @@ def aws_launcher() -> tuple[Callable[..., dict[str, Any]], type]:
     return _bootstrap_config, AWSNodeProvider
 
 
+def kubernetes_account() -> tuple[str, str]:
+    """Where the autoscaler's pod must have its account's token and the certificate of Kubernetes."""
+    from ray.autoscaler._private.kuberay.node_provider import IN_CLUSTER_CA_CERT_PATH, IN_CLUSTER_TOKEN_PATH
+
+    return IN_CLUSTER_TOKEN_PATH, IN_CLUSTER_CA_CERT_PATH
+
+
+def note_address(address: str) -> str:
+    """Write down a cluster's address as `ray start` does; what a driver on this machine then reads."""
+    from ray._private.utils import read_ray_address, write_ray_address
+
+    write_ray_address(address)
+    return str(read_ray_address())
+
+
 def check_socket_path(path: str) -> None:
     """Raise OSError for a path that is too long for a socket, as Ray does when it starts."""
     from ray._private.utils import validate_socket_filepath

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from benchmarks.supply_chain.locked import read_locked
-from datasets_io.ray_private import launcher_config
+from datasets_io.ray_private import kubernetes_account, launcher_config
 
 ROOT = Path(__file__).parents[1]
 LAUNCHER_FILES = ("cluster.yaml", "docs/clusters/on-prem.yaml")
@@ -198,8 +198,6 @@ def test_the_kubernetes_pods_are_restricted():
 
 
 def test_the_account_of_kubernetes_is_the_autoscalers_alone():
-    from ray.autoscaler._private.kuberay.node_provider import IN_CLUSTER_CA_CERT_PATH, IN_CLUSTER_TOKEN_PATH
-
     job = kubernetes()[0]
     cluster = job["spec"]["rayClusterSpec"]
     assert all(pod["automountServiceAccountToken"] is False for pod, _ in pods(job))
@@ -210,7 +208,7 @@ def test_the_account_of_kubernetes_is_the_autoscalers_alone():
         *(s["serviceAccountToken"]["path"] for s in volume["projected"]["sources"] if "serviceAccountToken" in s),
         *(item["path"] for s in volume["projected"]["sources"] for item in s.get("configMap", {}).get("items", [])),
     ]
-    assert [f"{mount['mountPath']}/{file}" for file in files] == [IN_CLUSTER_TOKEN_PATH, IN_CLUSTER_CA_CERT_PATH]
+    assert [f"{mount['mountPath']}/{file}" for file in files] == list(kubernetes_account())
     for pod, _ in pods(job):
         for container in pod["containers"]:
             assert volume["name"] not in {mount["name"] for mount in container["volumeMounts"]}

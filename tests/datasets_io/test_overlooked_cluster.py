@@ -20,6 +20,7 @@ from datasets_io.local_ray import (
     overlooked,
     ray_start_options,
 )
+from datasets_io.ray_private import note_address
 from sweep.cli.exit_codes import ClusterLost
 from sweep.engine.cluster import start_ray
 from sweep.run.__main__ import app as run_app
@@ -47,10 +48,7 @@ def cluster(folder) -> Iterator[str]:
 
 def test_ray_writes_the_address_where_it_is_looked_for(folder):
     """What breaks where Ray moves it: a job's cluster is not noticed, and a second Ray starts beside it."""
-    from ray._private.utils import read_ray_address, write_ray_address
-
-    write_ray_address("192.0.2.1:6379")
-    assert (folder / CURRENT_CLUSTER).read_text() == "192.0.2.1:6379" == read_ray_address()
+    assert note_address("192.0.2.1:6379") == "192.0.2.1:6379" == (folder / CURRENT_CLUSTER).read_text()
 
 
 def test_in_a_job_a_cluster_that_is_not_named_is_refused(cluster):
