@@ -6,6 +6,7 @@ parents, makes bytes and publishes them.
 
 import errno
 import hashlib
+import io
 import json
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from made_up_study import small
+from rich.console import Console
 from simulated import HERE, Process, World
 from store_checks import FAST
 
@@ -25,9 +27,12 @@ import sweep.store.lease
 from datasets_io.storage.artefacts import is_done as has_result
 from datasets_io.storage.artefacts import open_artefacts, publish
 from datasets_io.storage.files import Files
+from sweep.cli.display import Display
 from sweep.engine.driver import Work, work_through
+from sweep.monitoring.bars import RunBars
 from sweep.monitoring.sinks import SinkOptions
 from sweep.store.results import ResultReader
+from sweep.store.snapshot import Origin
 from sweep.store.status_names import Status
 from sweep.store.store import ReadStore, Store
 from sweep.studies.bad_input import BadInput
@@ -70,16 +75,9 @@ def value_of(item: Item, variant: int) -> float:
     return int(hashlib.sha256(f"{item.key} {variant} value".encode()).hexdigest()[:6], 16) / 0x1000000
 
 
-class QuietDisplay:
-    """What a command says, for those who ask."""
-
-    tables: Any = None
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
+def unread_display() -> Display:
+    """A command's, on a pipe that nobody reads."""
+    return Display(Console(file=io.StringIO()))
 
 
 # -- what lies on the disk, read without the code under test ----------------------------------------------
@@ -150,7 +148,7 @@ class Command:
     computed: list[str] = field(default_factory=list)
     variants: dict[str, int] = field(default_factory=dict)
     fails: set[str] = field(default_factory=set)
-    display: QuietDisplay = field(default_factory=QuietDisplay)
+    display: Display = field(default_factory=unread_display)
     code: int | None = None
     calls: int = 0
     alone: bool = True
@@ -260,7 +258,7 @@ class Storage:
         HERE.command = command
         store = Store(str(self.root))
         reader = ResultReader(STUDY, PLAN, store)
-        display: Any = command.display
+        display = command.display
         aside = partial(sweep.run.command._restore, store, display)
         work = Work(PLAN, store, {}, {}, STUDY.resources, reader, display, lambda: (), SinkOptions("machine"), aside)
         with sweep.store.lease.Lease(store.files) as lease:
@@ -269,7 +267,7 @@ class Storage:
             sweep.run.command._forget_failures(PLAN, store)
         if command.redo is not None:
             try:
-                sweep.run.command._redo(work, command.redo.key)
+                sweep.run.command._redo(work, command.redo.key, Origin("made_up", str(self.root)))
             except BadInput:  # another command computes it again
                 command.code = 2
                 return
@@ -286,7 +284,7 @@ class Storage:
         left: tuple[Pending, set[str]] = REAL_LEFT(work)
         return left
 
-    def one_pass(self, work: Work, mine: Pending, done: set[str]) -> None:
+    def one_pass(self, work: Work, mine: Pending, done: set[str], bars: RunBars) -> None:
         """Every item that this driver has got, one after another."""
         command: Command = HERE.command
         items = mine.items
