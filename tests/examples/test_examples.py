@@ -131,7 +131,7 @@ def test_the_cells_of_a_notebook_run_in_their_order(notebook, folder):
         "    exec(compile(ast.Module(before, []), f'cell {number}', 'exec'), names)\n"
         "    if isinstance(last, ast.Expr):\n"
         "        shown = eval(compile(ast.Expression(last.value), f'cell {number}', 'eval'), names)\n"
-        "        print(shown.to_string())  # a frame, of which str() leaves out columns\n"
+        "        print(getattr(shown, 'to_string', shown.__str__)())  # str() of a frame leaves out columns\n"
         "    else:\n        exec(compile(ast.Module([last], []), f'cell {number}', 'exec'), names)\n"
     )
     shown = run(folder, sys.executable, "-c", code).stdout

@@ -142,4 +142,4 @@ def test_descriptions_stand_on_one_line(shell, tmp_path):
     asked |= {"_TYPER_COMPLETE_ARGS": "radsweep run --", "_RADSWEEP_COMPLETE": f"complete_{shell}"}
     done = subprocess.run(["radsweep"], env={**install(tmp_path), **asked}, capture_output=True, text=True, check=True)
     lines = done.stdout.strip().splitlines()
-    assert len(lines) == 12 and all("--" in line[:30] for line in lines), done.stdout
+    assert len(lines) == 14 and all("--" in line[:30] for line in lines), done.stdout
