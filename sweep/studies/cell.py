@@ -7,6 +7,7 @@ from typing import Any
 
 from datasets_io.fingerprint import canonical_json, derive_seed, fingerprint
 from trainables.recipe import DownstreamRecipe
+from trainables.registry import identity_of
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,19 @@ class Cell:
         """Label of the build that it reads: what folders, manifests and counts are kept under."""
         return self.dataset if self.build is None else self.build
 
-    # The fingerprint of ["cell", encoder's key, dataset, data, protocol, percentage, seed, recipe's key], and `seen_at`
-    # where that is a size. The text is put together by hand, since json.dumps of eight parts a hundred thousand times
-    # would be half of planning.
+    # The fingerprint of ["cell", encoder's key, dataset, data, protocol's identity, percentage, seed, recipe's key],
+    # and `seen_at` where that is a size. The text is put together by hand, since json.dumps of eight parts a hundred
+    # thousand times would be half of planning.
     @cached_property
     def key(self) -> str:
         """First 12 hex digits of a SHA-256 over all that decides its result: folders of the storage end in it."""
         opened = _json_up_to_seed(
-            "cell", self.encoder.key, self.dataset, self.data_fingerprint, self.protocol, self.label_percent
+            "cell",
+            self.encoder.key,
+            self.dataset,
+            self.data_fingerprint,
+            identity_of(self.protocol),
+            self.label_percent,
         )
         seen = seen_at(self.encoder, self.recipe)
         size = "" if seen is None else f",{seen}"

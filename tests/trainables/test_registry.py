@@ -16,6 +16,7 @@ from trainables.registry import (
     PROTOCOLS,
     check_method,
     display_name,
+    identity_of,
     method_group,
     needs_reports,
     objective_config,
@@ -73,6 +74,16 @@ def test_only_an_image_text_part_before_an_image_image_part_is_a_joint(method):
 
 def test_protocols_are_known_by_their_own_names():
     assert PROTOCOLS.keys() == {"LPFT", "LP", "FT"} and all(PROTOCOLS[name].name == name for name in PROTOCOLS)
+
+
+def test_what_changes_a_protocols_results_moves_the_cells_that_go_on_from_it_too(monkeypatch):
+    first, second = replace(PROTOCOLS["LP"], version=1), replace(PROTOCOLS["LPFT"], version=3)
+    monkeypatch.setitem(PROTOCOLS, "LP", first)
+    assert [identity_of(name) for name in ("LP", "LPFT", "FT")] == ["LP", "LPFT", "FT"], "as keys were before versions"
+    monkeypatch.setitem(PROTOCOLS, "LP", replace(first, version=2))
+    assert [identity_of(name) for name in ("LP", "LPFT", "FT")] == ["LP 2", "LPFT after LP 2", "FT"]
+    monkeypatch.setitem(PROTOCOLS, "LPFT", second)
+    assert identity_of("LPFT") == "LPFT 3 after LP 2"
 
 
 def test_a_protocols_cells_train_its_last_phase_and_only_frozen_backbones_share_a_job():

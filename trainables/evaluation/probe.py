@@ -95,7 +95,7 @@ class BestHeads:
         better = metrics["score"] > self._scores[place]
         if better:
             self._scores[place] = metrics["score"]
-            weight, bias = heads.weight[place].cpu().clone(), heads.bias[place, 0].cpu().clone()
+            weight, bias = heads.weights[place].cpu().clone(), heads.biases[place].cpu().clone()
             self._found[place] = ProbeResult(weight, bias, int(metrics["epoch"]), self.histories[place])
         return better
 
@@ -109,34 +109,35 @@ class BestHeads:
 
 
 class _Heads:
-    """S linear heads as one batched product: weight (S, F, D), bias (S, 1, F), with gradients that are written out."""
+    """S linear heads, each in tensors of its own: weights (F, D), biases (F,), with gradients that are written out.
+
+    No product and no sigmoid spans two heads. The last bits that a kernel gives depend on the shape of the whole, and
+    on where in it an entry lies: a head that is trained again alone must come out equal.
+    """
 
     def __init__(self, width: int, num_findings: int, settings: HeadSettings, device: torch.device):
         heads = [new_head(width, num_findings, seed) for seed in settings.seeds]
         # Initialised as Supervised initialises each of them alone.
-        self.weight = torch.stack([h.weight.detach() for h in heads]).to(device)
-        self.bias = torch.stack([h.bias.detach()[None] for h in heads]).to(device)
+        self.weights = [head.weight.detach().to(device) for head in heads]
+        self.biases = [head.bias.detach().to(device) for head in heads]
         self.plateau_factor = settings.recipe.lr_plateau_factor
-        own_rates = self.plateau_factor is not None
-        self.optimizer = HeadsOptimizer(settings.optimizer, self.weight, self.bias, own_rates)
+        self.optimizer = HeadsOptimizer(settings.optimizer, self.weights, self.biases)
         self.rate_scales = [1.0] * len(heads)
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """(S, B, D) features, each seed's own batch -> (S, B, F) logits."""
-        return torch.baddbmm(self.bias, features, self.weight.transpose(1, 2))
+    def logits(self, place: int, features: Tensor, out: Tensor | None = None) -> Tensor:
+        """(B, D) features -> (B, F), by the head at `place`; written to `out` where it is given."""
+        return torch.addmm(self.biases[place], features, self.weights[place].T, out=out)
 
-    def step(self, features: Tensor, logits: Tensor, targets: Tensor, shares: Tensor) -> None:
-        """One step down the sum over heads of sum(shares * BCE).
+    def set_gradient(self, place: int, features: Tensor, logits: Tensor, targets: Tensor, shares: Tensor) -> None:
+        """Of sum(shares * BCE), of the head at `place`, for `optimizer.step`.
 
-        features: (S, B, D); logits, targets, shares: (S, B, F). With L = shares * BCE(z, y) and z = W x + b the
-        derivatives are dL/dz = shares * (sigmoid(z) - y), dL/dW = (dL/dz)' x and dL/db = the column sums of dL/dz.
-        They are written out since autograd's graph for three products would cost four times what they do.
+        features: (B, D); logits, targets, shares: (B, F). With L = shares * BCE(z, y) and z = W x + b the derivatives
+        are dL/dz = shares * (sigmoid(z) - y), dL/dW = (dL/dz)' x and dL/db = the column sums of dL/dz. They are written
+        out since autograd's graph for three products would cost four times what they do.
         """
         by_logit = logits.sigmoid().sub_(targets).mul_(shares)
-        by_weight, by_bias = self.optimizer.gradients
-        torch.bmm(by_logit.transpose(1, 2), features, out=by_weight)
-        torch.sum(by_logit, dim=1, keepdim=True, out=by_bias)
-        self.optimizer.step()
+        torch.mm(by_logit.T, features, out=self.optimizer.by_weight[place])
+        torch.sum(by_logit, dim=0, out=self.optimizer.by_bias[place])
 
     def lower_rates(self, better: list[bool]) -> None:
         """After an epoch: the rates of heads without a better score fall by the recipe's factor, if it has one."""
@@ -158,10 +159,10 @@ class _Epoch:
     targets: Tensor
     shares: Tensor
 
-    def loss(self, logits: Tensor) -> Tensor:
-        """(S,): the sum over batches of their means."""
-        every = nn.functional.binary_cross_entropy_with_logits(logits, self.targets, reduction="none")
-        return (every * self.shares).sum(dim=(1, 2))
+    def loss(self, place: int, logits: Tensor) -> Tensor:
+        """Of the seed at `place` the sum over batches of their means, from its (N, F) logits."""
+        every = nn.functional.binary_cross_entropy_with_logits(logits, self.targets[place], reduction="none")
+        return (every * self.shares[place]).sum()
 
 
 def _epoch(settings: HeadSettings, subsets: list[np.ndarray], epoch: int, targets: Tensor, known: Tensor) -> _Epoch:
@@ -209,10 +210,10 @@ def train_heads(
         _check(total, best, epoch)
         # The sum over batches, divided by their number: what the loop's history has for one seed.
         means = total / math.ceil(count / recipe.batch_size)
-        logits = _logits(heads, features.val)
         better = []
         for s, part in enumerate(validation):
-            metrics = _scored(recipe, logits[s][torch.from_numpy(val_rows[s])], part)
+            logits = heads.logits(s, features.val).cpu()
+            metrics = _scored(recipe, logits[torch.from_numpy(val_rows[s])], part)
             better.append(best.offer(s, heads, {"epoch": epoch, "train_bce": float(means[s]), **metrics}))
         heads.lower_rates(better)
     return best.results()
@@ -242,13 +243,18 @@ def heads_or_errors(
 def _train_epoch(heads: _Heads, cached: Tensor, seen: _Epoch, batch_size: int) -> Tensor:
     """One step a batch; each seed's sum of the batches' losses, (S,). cached: (C * N, D)."""
     # The logits are kept and the loss is computed once an epoch: it is for the history, the gradient needs none.
-    logits = torch.empty_like(seen.targets)
-    for start in range(0, seen.places.shape[1], batch_size):
-        now = slice(start, start + batch_size)
-        inputs = nn.functional.embedding(seen.places[:, now], cached)  # gathers a third faster than indexing
-        logits[:, now] = given = heads(inputs)
-        heads.step(inputs, given, seen.targets[:, now], seen.shares[:, now])
-    return seen.loss(logits)
+    logits = [torch.empty_like(targets) for targets in seen.targets]
+    # Cut beforehand: a slice in the loop costs as much as a product.
+    cut = [
+        zip(*(whole.split(batch_size) for whole in of_seed), strict=True)
+        for of_seed in zip(seen.places, seen.targets, seen.shares, logits, strict=True)
+    ]
+    for batch in zip(*cut, strict=True):
+        for s, (places, targets, shares, out) in enumerate(batch):
+            inputs = cached.index_select(0, places)
+            heads.set_gradient(s, inputs, heads.logits(s, inputs, out), targets, shares)
+        heads.optimizer.step()
+    return torch.stack([seen.loss(s, of_seed) for s, of_seed in enumerate(logits)])
 
 
 def _check(total: Tensor, best: BestHeads, epoch: int) -> None:
@@ -260,12 +266,6 @@ def _check(total: Tensor, best: BestHeads, epoch: int) -> None:
             f"linear probe: loss is not finite in epoch {epoch} for seeds {bad}: {total.tolist()}; "
             f"last epoch's means: {before or 'none: first epoch'}"
         )
-
-
-@torch.no_grad()
-def _logits(heads: _Heads, cached: Tensor) -> Tensor:
-    """(S, M, F) of the heads as they stand, on the CPU. cached: (M, D), the same features for every head."""
-    return heads(cached.expand(len(heads.weight), -1, -1)).cpu()  # expand: without a copy
 
 
 def _scored(recipe: DownstreamRecipe, logits: Tensor, part: Part) -> dict[str, float]:

@@ -16,6 +16,8 @@ class Protocol:
 
     `starts_from` names the protocol whose finished cell of the same encoder, dataset and seed is this one's
     first phases: it is computed once and serves both. `label_percents` is what the paper's table has.
+    version: raised when its results change; `identity_of` makes it part of its cells' keys, and of those that go on
+    from it.
     """
 
     name: str
@@ -23,6 +25,7 @@ class Protocol:
     phases: tuple[Phase, ...]
     label_percents: tuple[int, ...]
     starts_from: str | None = None
+    version: int = 1
 
     @property
     def last_phase(self) -> Phase:

@@ -84,36 +84,38 @@ def check_optimizer(spec: OptimizerSpec) -> None:
 class HeadsOptimizer:
     """The optimiser of many small heads at once, without an Optimizer: that would cost more than its step.
 
-    weight and bias have a leading axis of S heads, and are changed in place by what `gradients` hold, two tensors of
-    their shapes. own_rates: each head has a learning rate of its own, `set_rate_scales`; else all have that of spec.
+    weights, biases: a tensor for each head, changed in place by what lies in `by_weight` and `by_bias`, which have
+    their shapes. A head takes the same steps, bit by bit, whichever others are beside it.
     """
 
-    def __init__(self, spec: OptimizerSpec, weight: Tensor, bias: Tensor, own_rates: bool = False):
+    def __init__(self, spec: OptimizerSpec, weights: Sequence[Tensor], biases: Sequence[Tensor]):
         self.spec, self.decoupled = spec, issubclass(_kind(spec), torch.optim.AdamW)
-        self.gradients = (torch.zeros_like(weight), torch.zeros_like(bias))
-        # torch's function takes one rate a call. Heads that share it are one tensor, others a view each: what is in the
-        # lists below begins with the weights, and ends with as many biases.
-        self._parameters, self._gradients = (_views(pair, own_rates) for pair in ((weight, bias), self.gradients))
+        # All that follows begins with the weights, and ends with as many biases.
+        self._parameters = [*weights, *biases]
         # Adam's running means of the gradients and of their squares.
-        self._means, self._squares = ([torch.zeros_like(p) for p in self._parameters] for _ in range(2))
-        self._num_steps = [torch.zeros((), device=weight.device) for _ in self._parameters]
-        self._rates = [spec.learning_rate] * (len(self._parameters) // 2)
+        self._gradients, self._means, self._squares = (
+            [torch.zeros_like(p) for p in self._parameters] for _ in range(3)
+        )
+        self.by_weight, self.by_bias = self._gradients[: len(weights)], self._gradients[len(weights) :]
+        self._num_steps = [torch.zeros((), device=p.device) for p in self._parameters]
+        self.set_rate_scales([1.0] * len(weights))
 
     def set_rate_scales(self, scales: Sequence[float]) -> None:
-        """What each head's learning rate is multiplied by from now on. The optimiser must have own_rates."""
-        assert len(scales) == len(self._rates), "an optimiser with own_rates has one rate a head"
-        self._rates = [self.spec.learning_rate * scale for scale in scales]
+        """What each head's learning rate is multiplied by from now on."""
+        assert len(scales) == len(self.by_weight), "there is one rate a head"
+        # torch's function takes one rate a call: heads that share theirs are stepped together.
+        self._heads_by_scale = {scale: [i for i, s in enumerate(scales) if s == scale] for scale in scales}
 
     def step(self) -> None:
-        """One step of Adam or AdamW by what `gradients` hold."""
+        """One step of Adam or AdamW of every head."""
         spared = self.spec.exclude_norm_bias and self.spec.weight_decay != 0
-        for place, rate in enumerate(self._rates):
-            weight, bias = place, len(self._rates) + place
+        for scale, weights in self._heads_by_scale.items():
+            rate, biases = self.spec.learning_rate * scale, [len(self.by_weight) + i for i in weights]
             if spared:
-                self._step([weight], rate, self.spec.weight_decay)
-                self._step([bias], rate, 0.0)
+                self._step(weights, rate, self.spec.weight_decay)
+                self._step(biases, rate, 0.0)
             else:
-                self._step([weight, bias], rate, self.spec.weight_decay)
+                self._step(weights + biases, rate, self.spec.weight_decay)
 
     def _step(self, places: Sequence[int], rate: float, decay: float) -> None:
         # The function behind torch.optim.Adam; the empty list would be amsgrad's maxima.
@@ -134,11 +136,6 @@ class HeadsOptimizer:
             beta2=self.spec.betas[1],
             lr=rate,
         )
-
-
-def _views(pair: tuple[Tensor, Tensor], one_a_head: bool) -> list[Tensor]:
-    """Weights and biases as two tensors, or as one view for each head."""
-    return [view for tensor in pair for view in (tensor.unbind() if one_a_head else (tensor,))]
 
 
 def learning_rate(peak: float, step: int, total_steps: int, schedule: str, warmup_steps: int = 0) -> float:

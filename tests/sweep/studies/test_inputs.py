@@ -16,6 +16,7 @@ from sweep.studies.inherited import inherited
 from sweep.studies.inputs import input_line, input_lines
 from trainables.pretraining.task import Pretraining
 from trainables.recipe import BackboneSpec, PretrainRecipe, RandomInit, Resources
+from trainables.registry import identity_of
 from trainables.views.preprocessing import Preprocessing
 
 OWN = Preprocessing(48, "shortest", 54, "bicubic", mean=(0.53,) * 3, std=(0.26,) * 3)
@@ -118,7 +119,7 @@ def test_cells_at_another_size_than_the_data_sets_are_computed_anew():
         run.key,
         cell.dataset,
         cell.data_fingerprint,
-        cell.protocol,
+        identity_of(cell.protocol),
         cell.label_percent,
         cell.seed,
         cell.recipe.key,

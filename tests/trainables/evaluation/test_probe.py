@@ -9,6 +9,7 @@ import torch
 from trainables.evaluation.dataset import Part, is_carved, targets_of
 from trainables.evaluation.probe import (
     BestHeads,
+    CachedFeatures,
     HeadSettings,
     _check,
     _epoch,
@@ -37,13 +38,13 @@ FAST = OptimizerSpec("adam", 1e-2, (0.9, 0.999))
 RECIPE = DownstreamRecipe(4, 16, "val_loss", EvalSpec(32, flip_p=0.5), optimizer=FAST)
 
 
-def part(n: int, seed: int) -> Part:
+def part(n: int, seed: int, findings: int = 3) -> Part:
     generator = np.random.default_rng(seed)
     pixels = generator.integers(0, 256, (n, 32, 32), dtype=np.uint8)
-    targets = (generator.random((n, 3)) < 0.4).astype(np.float32)
+    targets = (generator.random((n, findings)) < 0.4).astype(np.float32)
     pixels[targets[:, 0] == 1, :16] //= 2
     ids = np.array([f"i{k}" for k in range(n)])
-    return Part(pixels, targets, generator.random((n, 3)) < 0.9, ids, ids, ids)
+    return Part(pixels, targets, generator.random((n, findings)) < 0.9, ids, ids, ids)
 
 
 def supervised(phase, train, val, seed, backbone, optimizer=FAST, recipe=RECIPE) -> Supervised:
@@ -121,21 +122,36 @@ def test_the_epoch_of_each_seed_is_picked_on_its_own_validation_images(backbone)
         assert state.best_epoch == cached.best_epoch
 
 
-def test_seeds_do_not_touch_each_other(backbone):
-    train, val = part(40, 0), part(20, 1)
-    features = cache_features(backbone, RECIPE, train, val, CPU)
-    whole = [np.arange(40)]
-    alone = train_heads(features, train, val, whole, HeadSettings(RECIPE, (7,), 4, RECIPE.optimizer))[0]
-    three = HeadSettings(RECIPE, (5, 7, 9), 4, RECIPE.optimizer)
-    together = train_heads(features, train, val, whole * 3, three)[1]
-    torch.testing.assert_close(alone.weight, together.weight, rtol=0, atol=1e-7)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("findings", [1, 5, 14])
+@pytest.mark.parametrize("batch", [1, 7, 16, 64])
+def test_a_seed_comes_out_in_the_same_bits_alone_and_beside_others(findings, batch, threads):
+    """What --redo of one cell computes is compared with what was computed beside four other seeds."""
+    recipe = replace(RECIPE, batch_size=batch, lr_plateau_factor=0.1)
+    rng, width, count = np.random.default_rng(0), 131, 67
+    train, val = part(count, 0, findings), part(45, 1, findings)
+    features = CachedFeatures(
+        *(torch.from_numpy(rng.standard_normal(shape, np.float32)) for shape in ((2, count, width), (45, width)))
+    )
+    seeds, rows = (5, 7, 9, 11, 13), [np.arange(count)] * 5
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        together = train_heads(features, train, val, rows, HeadSettings(recipe, seeds, 4, FAST))
+        for group in ((0,), (1,), (4,), (1, 3), (0, 2, 3, 4)):
+            settings = HeadSettings(recipe, tuple(seeds[i] for i in group), 4, FAST)
+            for i, found in zip(group, train_heads(features, train, val, rows[: len(group)], settings), strict=True):
+                assert torch.equal(found.weight, together[i].weight) and torch.equal(found.bias, together[i].bias)
+                assert found.history == together[i].history
+    finally:
+        torch.set_num_threads(before)
 
 
 class Weights:
     """Two heads of one finding and one feature."""
 
     def __init__(self, value: float):
-        self.weight, self.bias = torch.full((2, 1, 1), value), torch.full((2, 1, 1), value)
+        self.weights, self.biases = [torch.full((1, 1), value)] * 2, [torch.full((1,), value)] * 2
 
 
 def test_of_equal_scores_the_first_epoch_is_kept_and_a_seed_without_a_score_is_named():

@@ -53,18 +53,24 @@ def test_a_step_is_that_of_the_papers(name, exclude):
     assert {id(p) for p in held} == {id(layer.weight), id(layer.bias)}, "what is frozen is not optimised"
 
 
+def take_steps(optimizer, gradients):
+    """Of gradients with a leading axis of heads, for weights and biases."""
+    for pair in gradients:
+        for places, values in zip((optimizer.by_weight, optimizer.by_bias), pair, strict=True):
+            for place, value in zip(places, values, strict=True):
+                place.copy_(value)
+        optimizer.step()
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 @pytest.mark.parametrize(("decay", "exclude"), [(0.3, True), (0.3, False), (0.0, True)])
 def test_many_heads_at_once_take_the_steps_of_each_alone(name, decay, exclude):
     spec = replace(SPEC, name=name, weight_decay=decay, exclude_norm_bias=exclude)
     weight, bias = drawn(0, 4, 3, 2), drawn(1, 4, 3)
     start = weight.clone(), bias.clone()
-    optimizer = HeadsOptimizer(spec, weight, bias)
+    optimizer = HeadsOptimizer(spec, weight.unbind(), bias.unbind())
     gradients = [(drawn(10 + t, 4, 3, 2), drawn(20 + t, 4, 3)) for t in range(3)]
-    for of_weight, of_bias in gradients:
-        optimizer.gradients[0].copy_(of_weight)
-        optimizer.gradients[1].copy_(of_bias)
-        optimizer.step()
+    take_steps(optimizer, gradients)
     assert torch.allclose(weight, by_formula(spec, start[0], [w for w, _ in gradients], decay), rtol=0, atol=1e-12)
     spared = 0.0 if exclude else decay
     assert torch.allclose(bias, by_formula(spec, start[1], [b for _, b in gradients], spared), rtol=0, atol=1e-12)
@@ -72,17 +78,14 @@ def test_many_heads_at_once_take_the_steps_of_each_alone(name, decay, exclude):
 
 @pytest.mark.parametrize("decay", [1.0, 0.3])
 @pytest.mark.parametrize("exclude", [True, False])
-def test_each_head_has_a_rate_of_its_own_where_it_is_asked_for(exclude, decay):
+def test_each_head_has_a_rate_of_its_own(exclude, decay):
     spec = replace(SPEC, name="adamw", weight_decay=decay, exclude_norm_bias=exclude)
     weight, bias = drawn(0, 3, 2, 2), drawn(1, 3, 2)
     start, scales = (weight.clone(), bias.clone()), (1.0, 0.5, 0.125)
-    optimizer = HeadsOptimizer(spec, weight, bias, own_rates=True)
+    optimizer = HeadsOptimizer(spec, weight.unbind(), bias.unbind())
     optimizer.set_rate_scales(scales)
     gradients = [(drawn(30 + t, 3, 2, 2), drawn(40 + t, 3, 2)) for t in range(3)]
-    for of_weight, of_bias in gradients:
-        optimizer.gradients[0].copy_(of_weight)
-        optimizer.gradients[1].copy_(of_bias)
-        optimizer.step()
+    take_steps(optimizer, gradients)
     for head, scale in enumerate(scales):
         own, spared = replace(spec, learning_rate=spec.learning_rate * scale), 0.0 if exclude else decay
         expected = by_formula(own, start[0][head], [w[head] for w, _ in gradients], decay)
@@ -90,8 +93,7 @@ def test_each_head_has_a_rate_of_its_own_where_it_is_asked_for(exclude, decay):
         expected = by_formula(own, start[1][head], [b[head] for _, b in gradients], spared)
         assert torch.allclose(bias[head], expected, rtol=0, atol=1e-12)
     with pytest.raises(AssertionError, match="one rate a head"):
-        HeadsOptimizer(spec, weight, bias).set_rate_scales(scales)
-    HeadsOptimizer(spec, weight, bias).set_rate_scales((0.5,))
+        optimizer.set_rate_scales(scales[:2])
 
 
 def test_an_unknown_optimiser_is_refused_with_the_known_ones():
