@@ -253,11 +253,12 @@ def _cluster(doing: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     def start() -> None:
         nonlocal started
         if not started:
-            started = True
             doing(f"joining the Ray cluster at {address}" if address else "starting Ray on this machine")
-            # Imported behind the sentence: Ray and what runs on it take a second or more.
+            # Imported behind the sentence: Ray and what runs on it take a second or more. After an interrupt in the
+            # middle of that Ray can neither be stopped nor imported again.
             from sweep.engine.cluster import start_ray
 
+            started = True
             start_ray()
             doing("")
 
