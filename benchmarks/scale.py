@@ -30,6 +30,7 @@ from sweep.store.store import CELLS, ENCODERS, Store
 from sweep.studies import Study, demo
 from sweep.studies.plan import Plan, make_plan
 from trainables.evaluation.metrics import FindingAuroc
+from trainables.registry import identity_of
 
 FINGERPRINTS = {"mimic_cxr": "a" * 12, "chexpert": "b" * 12, "nih_cxr14": "c" * 12}
 FINDINGS, ROUNDS = 14, 3
@@ -64,7 +65,7 @@ def check_keys(plan: Plan, keys: list[str], every: int) -> None:
             cell.encoder.key,
             cell.dataset,
             cell.data_fingerprint,
-            cell.protocol,
+            identity_of(cell.protocol),
             cell.label_percent,
             cell.seed,
             fingerprint(cell.recipe),

@@ -122,9 +122,8 @@ def test_the_epoch_of_each_seed_is_picked_on_its_own_validation_images(backbone)
         assert state.best_epoch == cached.best_epoch
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("findings", [1, 5, 14])
-@pytest.mark.parametrize("batch", [1, 7, 16, 64])
+@pytest.mark.parametrize(("batch", "threads"), [(1, 1), (7, 1), (16, 1), (64, 1), (16, 2), (64, 2)])
 def test_a_seed_comes_out_in_the_same_bits_alone_and_beside_others(findings, batch, threads):
     """What --redo of one cell computes is compared with what was computed beside four other seeds."""
     recipe = replace(RECIPE, batch_size=batch, lr_plateau_factor=0.1)
@@ -137,9 +136,9 @@ def test_a_seed_comes_out_in_the_same_bits_alone_and_beside_others(findings, bat
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        together = train_heads(features, train, val, rows, HeadSettings(recipe, seeds, 4, FAST))
+        together = train_heads(features, train, val, rows, HeadSettings(recipe, seeds, 3, FAST))
         for group in ((0,), (1,), (4,), (1, 3), (0, 2, 3, 4)):
-            settings = HeadSettings(recipe, tuple(seeds[i] for i in group), 4, FAST)
+            settings = HeadSettings(recipe, tuple(seeds[i] for i in group), 3, FAST)
             for i, found in zip(group, train_heads(features, train, val, rows[: len(group)], settings), strict=True):
                 assert torch.equal(found.weight, together[i].weight) and torch.equal(found.bias, together[i].bias)
                 assert found.history == together[i].history
