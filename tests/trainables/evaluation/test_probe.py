@@ -11,6 +11,7 @@ from trainables.evaluation.probe import (
     BestHeads,
     CachedFeatures,
     HeadSettings,
+    ProbeResult,
     _check,
     _epoch,
     cache_features,
@@ -144,6 +145,13 @@ def test_a_seed_comes_out_in_the_same_bits_alone_and_beside_others(findings, bat
                 assert found.history == together[i].history
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_head_as_a_layer_gives_its_logits():
+    generator = torch.Generator().manual_seed(0)
+    weight, bias, inputs = (torch.randn(shape, generator=generator) for shape in ((3, 5), (3,), (4, 5)))
+    found = ProbeResult(weight, bias, 0, []).as_linear()(inputs)
+    torch.testing.assert_close(found, inputs @ weight.T + bias)
 
 
 class Weights:

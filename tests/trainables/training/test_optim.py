@@ -53,6 +53,15 @@ def test_a_step_is_that_of_the_papers(name, exclude):
     assert {id(p) for p in held} == {id(layer.weight), id(layer.bias)}, "what is frozen is not optimised"
 
 
+@pytest.mark.parametrize("exclude", [True, False])
+def test_what_can_be_captured_has_its_rate_in_a_tensor(exclude):
+    spec, layers = replace(SPEC, weight_decay=0.3, exclude_norm_bias=exclude), [nn.Linear(2, 2).double()]
+    rates = [group["lr"] for group in build_optimizer(spec, layers, capturable=True).param_groups]
+    assert len(rates) == 1 + exclude and all(rate.dtype == torch.float64 for rate in rates)
+    assert [float(rate) for rate in rates] == [spec.learning_rate] * len(rates)
+    assert {type(group["lr"]) for group in build_optimizer(spec, layers).param_groups} == {float}
+
+
 def take_steps(optimizer, gradients):
     """Of gradients with a leading axis of heads, for weights and biases."""
     for pair in gradients:
