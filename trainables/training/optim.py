@@ -92,7 +92,7 @@ class HeadsOptimizer:
         self.spec, self.decoupled = spec, issubclass(_kind(spec), torch.optim.AdamW)
         # All that follows begins with the weights, and ends with as many biases.
         self._parameters = [*weights, *biases]
-        # Adam's running means of the gradients and of their squares.
+        # Beside the gradients Adam's running means of them, and of their squares.
         self._gradients, self._means, self._squares = (
             [torch.zeros_like(p) for p in self._parameters] for _ in range(3)
         )
