@@ -122,13 +122,7 @@ def test_a_server_that_is_away_from_the_beginning_ends_nothing_and_its_password_
     options = SinkOptions("demo", mlflow="http://user:TOPSECRETPW@127.0.0.1:9")
     left = Pending((), (), (), (), ())
     sinks = Sinks(
-        options,
-        Store(str(tmp_path / "storage")),
-        PLAN,
-        left,
-        set(),
-        TimeLeft({}, (), Places(1, 1, False), 0.0),
-        display.say,
+        options, Store(str(tmp_path / "storage")), PLAN, left, set(), TimeLeft({}, (), Places(1, 1, False)), display.say
     )
     assert "MLflow" not in sinks.sinks and "MLflow is left out" in said.getvalue()
     assert "TOPSECRETPW" not in said.getvalue()
