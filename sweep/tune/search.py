@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sweep.tune.trial import Search
     from sweep.tune.trial_store import TrialStore
 
-VERSION = 1  # raise it when what a trial computes or what it is judged by changes
+VERSION = 2  # raise it when what a trial computes or what it is judged by changes
 NO_LIMIT = 10**6  # trials at once, as far as GPUs go, where a trial takes none
 
 

@@ -109,7 +109,7 @@ class BestHeads:
 
 
 class _Heads:
-    """S linear heads, each in tensors of its own: weights (F, D), biases (F,), with gradients that are written out.
+    """S linear heads: of each weights (F, D) and biases (F,), with gradients that are written out.
 
     No product and no sigmoid spans two heads. The last bits that a kernel gives depend on the shape of the whole, and
     on where in it an entry lies: a head that is trained again alone must come out equal.
@@ -118,10 +118,11 @@ class _Heads:
     def __init__(self, width: int, num_findings: int, settings: HeadSettings, device: torch.device):
         heads = [new_head(width, num_findings, seed) for seed in settings.seeds]
         # Initialised as Supervised initialises each of them alone.
-        self.weights = [head.weight.detach().to(device) for head in heads]
-        self.biases = [head.bias.detach().to(device) for head in heads]
+        weights = [head.weight.detach().to(device) for head in heads]
+        biases = [head.bias.detach().to(device) for head in heads]
+        self.optimizer = HeadsOptimizer(settings.optimizer, weights, biases)
+        self.weights, self.biases = self.optimizer.weights, self.optimizer.biases
         self.plateau_factor = settings.recipe.lr_plateau_factor
-        self.optimizer = HeadsOptimizer(settings.optimizer, self.weights, self.biases)
         self.rate_scales = [1.0] * len(heads)
 
     def logits(self, place: int, features: Tensor, out: Tensor | None = None) -> Tensor:

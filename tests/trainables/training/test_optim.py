@@ -80,6 +80,7 @@ def test_many_heads_at_once_take_the_steps_of_each_alone(name, decay, exclude):
     optimizer = HeadsOptimizer(spec, weight.unbind(), bias.unbind())
     gradients = [(drawn(10 + t, 4, 3, 2), drawn(20 + t, 4, 3)) for t in range(3)]
     take_steps(optimizer, gradients)
+    weight, bias = torch.stack(optimizer.weights), torch.stack(optimizer.biases)
     assert torch.allclose(weight, by_formula(spec, start[0], [w for w, _ in gradients], decay), rtol=0, atol=1e-12)
     spared = 0.0 if exclude else decay
     assert torch.allclose(bias, by_formula(spec, start[1], [b for _, b in gradients], spared), rtol=0, atol=1e-12)
@@ -95,6 +96,7 @@ def test_each_head_has_a_rate_of_its_own(exclude, decay):
     optimizer.set_rate_scales(scales)
     gradients = [(drawn(30 + t, 3, 2, 2), drawn(40 + t, 3, 2)) for t in range(3)]
     take_steps(optimizer, gradients)
+    weight, bias = optimizer.weights, optimizer.biases
     for head, scale in enumerate(scales):
         own, spared = replace(spec, learning_rate=spec.learning_rate * scale), 0.0 if exclude else decay
         expected = by_formula(own, start[0][head], [w[head] for w, _ in gradients], decay)
@@ -103,6 +105,30 @@ def test_each_head_has_a_rate_of_its_own(exclude, decay):
         assert torch.allclose(bias[head], expected, rtol=0, atol=1e-12)
     with pytest.raises(AssertionError, match="one rate a head"):
         optimizer.set_rate_scales(scales[:2])
+
+
+@pytest.mark.parametrize("exclude", [True, False])
+@pytest.mark.parametrize("size", [3, 14, 16, 33])
+def test_a_head_takes_the_same_steps_to_the_last_bit_alone_and_as_one_of_several(size, exclude):
+    """Also where rates part and come together again, so that other heads share its call of the kernel."""
+    spec = replace(SPEC, name="adamw", weight_decay=0.3, exclude_norm_bias=exclude)
+    weight, bias = drawn(0, 3, size, 5).float(), drawn(1, 3, size).float()
+    gradients = [(drawn(30 + t, 3, size, 5).float(), drawn(40 + t, 3, size).float()) for t in range(20)]
+    rates = ((1.0, 1.0, 1.0), (0.5, 1.0, 0.5), (0.5, 0.5, 0.5), (0.25, 0.5, 0.125))
+
+    def stepped(heads):
+        optimizer = HeadsOptimizer(spec, weight[heads].unbind(), bias[heads].unbind())
+        for i, scales in enumerate(rates):
+            optimizer.set_rate_scales([scales[head] for head in heads])
+            take_steps(optimizer, [(w[heads], b[heads]) for w, b in gradients[5 * i : 5 * i + 5]])
+        return optimizer
+
+    together = stepped([0, 1, 2])
+    for head in range(3):
+        alone = stepped([head])
+        assert torch.equal(alone.weights[0], together.weights[head])
+        assert torch.equal(alone.biases[0], together.biases[head])
+        assert not torch.equal(alone.biases[0], bias[head])
 
 
 def test_an_unknown_optimiser_is_refused_with_the_known_ones():
