@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 from hosts import ROOT, SHARED, Hosts, why_not
+from long_study import epochs_of_a_cell, write
 
 from datasets_io.storage.files import Files
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
-STUDY, LONG = "tests/chaos/tiny_study.py", "tests/cluster/long_study.py"
+STUDY, LONG = "tests/chaos/tiny_study.py", "long_study.py"
 STORAGE = f"{SHARED}/results"
 SWEEP = f"python -m sweep.run --study {STUDY} --storage"
-LONG_SWEEP = f"python -m sweep.run --study {LONG} --only method=simclr,label_percent=100 --storage"
+LONG_SWEEP = "python -m sweep.run --study {} --only method=simclr,label_percent=100 --storage"
 PRETRAINING_WORKER, CELL = "[r]ay::RayTrainWorker", "[r]ay::ImplicitFunc.train"  # a search for one does not find itself
 CHECKPOINT, ENCODER = "encoders/simclr-*/checkpoint.pt", "encoders/simclr-*/result.json"
 PROMISED_SECONDS = 30  # from Ray's calling a host dead to its work having begun again elsewhere
@@ -29,8 +30,10 @@ class Alone:
 
     def __init__(self, folder: Path):
         self.storage, self.log = folder / "long", folder / "log"
+        self.epochs = epochs_of_a_cell()
         environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-        command = [sys.executable, *shlex.split(LONG_SWEEP)[1:], str(self.storage)]
+        study = write(folder / LONG, self.epochs)
+        command = [sys.executable, *shlex.split(LONG_SWEEP.format(study))[1:], str(self.storage)]
         with open(self.log, "w") as log:
             self.run = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
@@ -60,6 +63,7 @@ def cluster(alone, tmp_path_factory):
         up = hosts.on("client", f"RAY_UP_enable_autoscaler_v2=0 ray up -y {file}")
         assert up.returncode == 0, up.stdout[-2000:] + up.stderr[-2000:]
         hosts.wait_for_nodes(3, 600)
+        write(hosts.shared / LONG, alone.epochs)
         yield hosts
         down = hosts.on("client", f"ray down -y {file}")
         assert down.returncode == 0, down.stderr[-2000:]
@@ -90,7 +94,8 @@ def begin(cluster: Hosts, name: str, alone: Alone, *parts: str) -> tuple[Path, P
     alone.table()  # nothing runs beside what is timed
     for part in ("raw", "data", *parts):
         shutil.copytree(alone.storage / part, storage / part)
-    words = f"{LONG_SWEEP} {SHARED}/{name} > {SHARED}/{name}.log 2>&1; echo exit $? >> {SHARED}/{name}.log"
+    sweep = LONG_SWEEP.format(f"{SHARED}/{LONG}")
+    words = f"{sweep} {SHARED}/{name} > {SHARED}/{name}.log 2>&1; echo exit $? >> {SHARED}/{name}.log"
     cluster.begin("client", on_cluster(cluster, words))
     return storage, log
 
