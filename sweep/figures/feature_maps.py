@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +17,6 @@ from torch import nn
 from datasets_io.granted import cores
 from sweep.figures.drawing import CannotDraw, Drawing, finished, new_figure, style
 from sweep.figures.models import cell_network, first_encoder
-from sweep.figures.separation import Separation, separation, tsne
 from sweep.figures.style import DARK, LIGHT
 from sweep.figures.view import View
 from sweep.studies.study import Dataset, EncoderRow
@@ -25,6 +25,9 @@ from trainables.evaluation.dataset import backbone_input
 from trainables.evaluation.encoder_features import ImageSample, image_features, two_samples
 from trainables.training.devices import own_device
 from trainables.views.backbone_input import BackboneInput
+
+if TYPE_CHECKING:
+    from sweep.figures.separation import Separation
 
 VERSION = 4  # of this file, separation.py and models.py
 MOST = 10_000  # images of a set, as in the paper
@@ -56,7 +59,7 @@ class Panel:
     kind: str
     places: np.ndarray
     second: np.ndarray
-    numbers: Separation
+    numbers: "Separation"
     held_out: tuple[int, int]
     squashed: int | None = None
 
@@ -130,8 +133,12 @@ def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[t
             inputs.append(_MapInputs(row.name, dataset, *found, first, second, squashed, sees))
     # Each map is computed by one thread, matrix products too: shared out among threads they differ in their last bit
     # with what else is going on, and t-SNE makes another map of that.
+    # The limit is one of libraries that are loaded by then. Above they would cost reports that draw nothing a second.
+    from sweep.figures.separation import separation, tsne
+
+    compute = partial(_panel, separation=separation, tsne=tsne)
     with threadpool_limits(1):
-        return {(panel.row, panel.dataset): panel for panel in _in_threads(_panel, inputs)}, absent
+        return {(panel.row, panel.dataset): panel for panel in _in_threads(compute, inputs)}, absent
 
 
 def _in_threads(compute: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -160,8 +167,10 @@ def _network(view: View, row: EncoderRow, dataset: Dataset) -> tuple[nn.Module, 
     return load_backbone(view.store.files, view.store.folder(run), row.recipe.backbone), FROZEN
 
 
-def _panel(given: _MapInputs) -> Panel:
-    """Compute a map: features (N, D), their numbers, and their t-SNE."""
+def _panel(
+    given: _MapInputs, separation: Callable[..., "Separation"], tsne: Callable[[np.ndarray], np.ndarray]
+) -> Panel:
+    """Compute a map: features (N, D), their numbers, and their t-SNE, by the functions of separation.py."""
     device = own_device()
     parts = given.first, given.second
     features = np.concatenate([image_features(given.backbone, given.sees, part.pixels, device) for part in parts])
