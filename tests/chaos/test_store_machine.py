@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from store_machine import StoreMachine
+from store_model import ITEMS
 
 import sweep.engine.driver
 import sweep.run.redo
@@ -41,6 +42,20 @@ def test_two_thousand_steps():
 def test_ten_thousand_steps_of_another_order_each_time(times):
     """100,000 with --by-hand."""
     run_machine(times(200, 2000), derandomize=False)
+
+
+def test_damage_that_a_killed_redo_has_put_aside_is_judged_later():
+    """Found by another order: the next command takes the dead driver for a living one, and its encoder has failed."""
+    machine = StoreMachine()
+    try:
+        machine.find(finished=True)
+        machine.damage(number=2, kind="remove", at=0)
+        machine.damage(number=0, kind="seal", at=0)
+        machine.begin(0, machine=1, kind="redo", number=0, variant=0, fails=True, same_pid=True, calls=74)
+        machine.holds()
+        assert not machine.storage.place(ITEMS[2]).joinpath("result.json").exists()
+    finally:
+        machine.teardown()
 
 
 # -- planted bugs: each must be noticed by the machine ---------------------------------------------------
