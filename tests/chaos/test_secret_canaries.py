@@ -17,6 +17,7 @@ from drivers import ENVIRONMENT, ROOT
 
 from datasets_io.storage.files import Files
 from datasets_io.storage.secrets import without_secrets
+from trainables.evaluation import cell_job
 
 STUDY = "tests/chaos/small_storage.py"
 SERVER = (
@@ -46,6 +47,7 @@ if os.environ.get("SPILL") and os.environ["SPILL"] in arguments:
     import sweep.status.readers
     sweep.status.readers.open_reader = spill
 """
+SPILLS = "_supervised"  # of trainables.evaluation.cell_job, called for each fine-tuning
 VARIABLES = (
     "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN", "WANDB_API_KEY", "RAY_AUTH_TOKEN", "AZURE_STORAGE_KEY", "AZURE_CLIENT_SECRET",
@@ -97,7 +99,7 @@ def leaks(texts: dict[str, bytes]) -> list[str]:
 
 def test_there_are_twenty_and_each_is_hidden_wherever_it_is_quoted(monkeypatch):
     """The quick part: one text with the whole environment, and URIs of five kinds."""
-    assert len(CANARIES) == 20
+    assert len(CANARIES) == 20 and callable(getattr(cell_job, SPILLS))
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
     text = " ".join(f"{name}={value!r}" for name, value in environment().items())
@@ -125,7 +127,7 @@ class Commands:
         self.environment = ENVIRONMENT | environment()
         self.environment |= {
             "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
-            "SPILLS": "_one_seed",
+            "SPILLS": SPILLS,
             "QUOTED": f"{uri} {mlflow} https://me:{CANARIES['--mlflow']}@host/x?sig={CANARIES['HF_TOKEN']}",
             "RADSWEEP_CACHE": str(folder / "cache"),
             "RADSWEEP_RETRY_SECONDS": "2",
