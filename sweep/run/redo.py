@@ -141,24 +141,29 @@ def restore_interrupted(store: Store, lease: Lease) -> tuple[list[str], dict[str
     said = []
     free, held = lease.claim({claim_of(name) for name in kept.values()})
     for path, name in kept.items():
-        if claim_of(name) in free and _bring_back(store, name, path):
-            said.append(f"{name}: computing it again was cut off; its earlier result stands")
+        if claim_of(name) in free and (earlier := _bring_back(store, name, path)):
+            said.append(f"{name}: computing it again was cut off; {earlier}")
     lease.keep(())
     return said, {claimed.rpartition("-")[2]: holder for claimed, holder in held.items()}
 
 
-def _bring_back(store: Store, name: str, path: str) -> bool:
-    """The result of a cell from its copy, which goes; whether it is brought back, since no whole one was there."""
-    result = f"{CELLS}/{name}/{RESULT}"
+def _bring_back(store: Store, name: str, path: str) -> str | None:
+    """The result of a cell from its copy, which goes: what became of it; None where another one was there and whole."""
+    folder = f"{CELLS}/{name}"
     try:
         copy = store.files.read(path)
     except FileNotFoundError:  # since it was listed, the command that computed the cell again has come to its end
-        return False
+        return None
     if _is_damaged(store, name):
-        quarantine_result(store.files, f"{CELLS}/{name}", "damaged while it was computed again")
-    brought_back = store.files.write_once(result, copy)
+        quarantine_result(store.files, folder, "damaged while it was computed again")
+    brought_back = store.files.write_once(f"{folder}/{RESULT}", copy)
     store.files.remove(path)
-    return brought_back
+    if not brought_back:
+        return None
+    # --retry-failed has read every file of what stood before this, and the bytes of this one nobody has.
+    if quarantine(store.files, folder) is not None:
+        return "its earlier result is damaged, and lies in quarantine"
+    return "its earlier result stands"
 
 
 def _is_damaged(store: Store, name: str) -> bool:
@@ -182,5 +187,5 @@ def _restore(store: Store, redo: Redo) -> str:
     if redo.before is None:
         return f"{redo.cell}: not computed{why}"
     store.forget_failure(redo.cell)
-    _bring_back(store, store.folder(redo.cell).removeprefix(f"{CELLS}/"), redo.kept)
-    return f"{redo.cell}: not computed again{why}; its earlier result stands"
+    earlier = _bring_back(store, store.folder(redo.cell).removeprefix(f"{CELLS}/"), redo.kept)
+    return f"{redo.cell}: not computed again{why}; {earlier or 'another command has computed it'}"

@@ -69,7 +69,7 @@ def keeps_no_copy(store, cell, original=sweep.run.redo.supersede):
 
 def restores_only_where_nothing_is_left(store, name, path):
     store.files.remove(path)
-    return True
+    return "its earlier result stands"
 
 
 def removes(files, path, why):

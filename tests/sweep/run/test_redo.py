@@ -129,6 +129,23 @@ def test_a_command_that_is_killed_meanwhile_loses_no_result(store):
     assert restored(store) == []
 
 
+@pytest.mark.parametrize("ending", ["killed", "failed"])
+def test_an_earlier_result_whose_bytes_have_changed_does_not_come_back_as_whole(store, ending):
+    """--retry-failed reads every byte before the driver of a killed redo is known to be dead, and not again after."""
+    finish(store)
+    name = store.folder(CELL).rpartition("/")[2]
+    redo = supersede(store, CELL)
+    (path,) = store.files.list(store.folder(CELL))
+    store.files.write(path, b"o")
+    damaged = "its earlier result is damaged, and lies in quarantine"
+    if ending == "killed":
+        assert restored(store) == [f"{name}: computing it again was cut off; {damaged}"]
+    else:
+        assert settle(store, redo).sentence == f"{CELL}: not computed again; {damaged}"
+    assert store.folder(CELL) not in store.done_and_failed()[0] and store.files.list("superseded") == []
+    assert any(path.endswith("result.json") for path in store.files.list("quarantine"))
+
+
 def test_killed_behind_the_new_result_the_new_one_stands(store):
     finish(store)
     supersede(store, CELL)
