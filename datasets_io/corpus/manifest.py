@@ -14,9 +14,9 @@ from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1  # of manifest.json; raise it when a reader of today would misread what is written
 OLD_RULES = (
-    "built before files with a part of zeros were refused, and 16-bit colours, EXIF orientation and DICOM padding were"
-    " read: it is used as it is; to have them, remove its folder and build again (where no file is concerned, the bytes"
-    " and all results stay the same)"
+    "built before files with a part of zeros were refused, and 16-bit colours, EXIF orientation, DICOM padding and an"
+    " unusual HighBit were read: it is used as it is; to have them, remove its folder and build again (where no file is"
+    " concerned, the bytes and all results stay the same)"
 )
 LABEL_NAMES = {POSITIVE: "positive", NEGATIVE: "negative", UNCERTAIN: "uncertain", None: "blank"}
 
