@@ -246,3 +246,30 @@ def test_what_is_no_file_costs_a_row_and_no_time(tmp_path):
         "read: it is a socket: only regular files are read": 1,
     }
     server.close()
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [("Split", "split"), ("ViewPosition", "view_position"), ("Study ID", "study_id"), ("SEX", "sex")],
+)
+def test_a_known_column_under_another_spelling_is_no_finding_in_silence(column, meant, tmp_path):
+    write(tmp_path, rows(NAMES, "0"), [*HEAD, column])
+    assert f"column {column!r} counts as a finding: rename it to {meant} if that is meant" in said(tmp_path)
+    assert len(read(tmp_path)[0].labels) == 2, "and it stays one, so that no key moves"
+    write(tmp_path, rows(NAMES, "train", "PA"), [*HEAD, meant, column])
+    with pytest.raises(ArchiveError, match=rf"line 2: label {column} is 'PA'; allowed: 1, 0, -1 .* or blank$"):
+        read(tmp_path)
+    write(tmp_path, rows(NAMES, "PA"), [*HEAD, column])
+    with pytest.raises(
+        ArchiveError, match=rf"label {column} is 'PA'; .*; rename the column to {meant} if that is meant"
+    ):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"), [("Path", "path"), ("Patient ID", "patient_id"), ("PatientID", "patient_id")]
+)
+def test_a_column_that_is_needed_is_named_under_its_other_spelling(column, meant, tmp_path):
+    write(tmp_path, rows(), [column if name == meant else name for name in HEAD])
+    with pytest.raises(ArchiveError, match=rf"has a column {column!r} and none {meant!r}: rename it to {meant}$"):
+        csv_images.index_files(tmp_path, CsvOptions())
