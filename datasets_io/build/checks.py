@@ -1,5 +1,6 @@
 """Is an archive fit to be built: its files are there, and few enough are refused?"""
 
+import errno
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -85,7 +86,7 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
         folders = Counter("/".join(PurePosixPath(path).parts[:-1][:2]) for path in missing)
         (folder, count), *_ = folders.most_common(1)
         looked = "listed images" if step == 1 else f"images looked for (1 in {step} of those listed)"
-        if (raw / missing[0]).is_file():
+        if _is_file(raw / missing[0]):
             raise ArchiveError(
                 f"a link leads from {missing[0]} out of {raw}, as for {len(missing)} of {len(checked)} {looked}:"
                 " nothing outside of --raw is read; give the folder that has the files themselves, or mount them there"
@@ -103,4 +104,14 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
 def _size(raw: Path, path: str) -> int | None:
     """Bytes of a file of the archive; None where it is absent or a link leads out of the archive."""
     place = raw / path
-    return place.stat().st_size if place.is_file() and is_inside(str(raw), path) else None
+    return place.stat().st_size if _is_file(place) and is_inside(str(raw), path) else None
+
+
+def _is_file(place: Path) -> bool:
+    """As Path.is_file, and False for a name that is longer than any file's: its row is a reject like others."""
+    try:
+        return place.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise

@@ -248,6 +248,18 @@ def test_what_is_no_file_costs_a_row_and_no_time(tmp_path):
     server.close()
 
 
+@pytest.mark.parametrize("path", ["a/" + "x" * 300 + ".png", "y" * 5000, "/".join(["z" * 200] * 30)])
+def test_a_path_that_is_longer_than_any_files_is_a_reject_like_others(path, tmp_path):
+    files = Files(str(tmp_path / "storage"))
+    write(tmp_path / "raw", [*rows(), [path, "p9", "0"]])
+    manifest = build(SPEC, tmp_path / "raw", files, max_rejects=0.2)
+    assert manifest.counts["images"] == len(NAMES)
+    assert manifest.reject_reasons == {"read: the file cannot be read (File name too long)": 1}
+    write(tmp_path / "raw", [[path, "p9", "0"]])
+    with pytest.raises(ArchiveError, match="1 of 1 listed images are not below"):
+        build(SPEC, tmp_path / "raw", files)
+
+
 @pytest.mark.parametrize(
     ("column", "meant"),
     [("Split", "split"), ("ViewPosition", "view_position"), ("Study ID", "study_id"), ("SEX", "sex")],
