@@ -98,7 +98,9 @@ class Manifest:
             value["findings"], value["notes"] = tuple(value["findings"]), tuple(value["notes"])
             manifest = Manifest(**value)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"not a {MANIFEST} of this version ({error}): build the corpus again") from error
+            raise ValueError(
+                f"not a {MANIFEST} of this version ({error}): remove its folder and build the corpus again"
+            ) from error
         if manifest.fingerprint != corpus_fingerprint(manifest.key, manifest.shards):
             raise ValueError(f"{MANIFEST} was changed by hand: its fingerprint does not fit its shards; build it again")
         return manifest
