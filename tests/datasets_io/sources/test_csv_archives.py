@@ -248,6 +248,21 @@ def test_what_is_no_file_costs_a_row_and_no_time(tmp_path):
     server.close()
 
 
+def test_sexes_and_ages_that_are_not_understood_are_counted(tmp_path):
+    words = [["F", "054Y"], ["Woman", "54 years"], ["", ""], ["1", "54.5"]]
+    write(tmp_path, [[*row, *more] for row, more in zip(rows(), words, strict=True)], [*HEAD, "sex", "age"])
+    assert [(record.sex, record.age) for record in read(tmp_path)] == [
+        ("F", 54),
+        (None, None),
+        (None, None),
+        (None, None),
+    ]
+    for name, form in (("sex", "M or F"), ("age", "whole years")):
+        sentence = f"2 of 4 rows have a column {name} that is not understood (first in line 3), which counts as blank"
+        assert f"{sentence}: write {form}" in said(tmp_path)
+    assert "Woman" not in said(tmp_path)
+
+
 @pytest.mark.parametrize("path", ["a/" + "x" * 300 + ".png", "y" * 5000, "/".join(["z" * 200] * 30)])
 def test_a_path_that_is_longer_than_any_files_is_a_reject_like_others(path, tmp_path):
     files = Files(str(tmp_path / "storage"))
