@@ -41,7 +41,8 @@ SPLITS = ("train", "val", "test")
 # same bytes under either. A new corpus notes the rules that it was built by, and a complete one of earlier rules is
 # used on, with a note. Results hang on the fingerprint of a corpus's bytes, so none is used for other pictures.
 # 3: files that lack a part are refused, 16-bit colours are kept, EXIF orientation is applied, padding is left out.
-PIXEL_RULES = 3
+# 4: DICOM files whose HighBit is not BitsStored - 1 are read where their bits lie.
+PIXEL_RULES = 4
 
 # Shards keep what the archive says; a recipe decides what uncertain and blank mean.
 POSITIVE, NEGATIVE, UNCERTAIN = 1, 0, -1

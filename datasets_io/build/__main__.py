@@ -26,7 +26,7 @@ from datasets_io.corpus.manifest import Manifest
 from datasets_io.interrupts import EXIT_INTERRUPTED, INTERRUPTS
 from datasets_io.nearest import did_you_mean
 from datasets_io.pixels.grey import INTENSITIES
-from datasets_io.schema import MAX_RATIO, SHAPES
+from datasets_io.schema import MAX_RATIO, SHAPES, SPLITS
 from datasets_io.sources.registry import SOURCES, SourceOptions, get_source
 from datasets_io.storage.files import Files, file_in_the_way
 from datasets_io.storage.secrets import without_secrets
@@ -176,7 +176,7 @@ def summary(manifest: Manifest, place: str) -> list[str]:
     counts = manifest.counts
     lines = [f"{manifest.source} {manifest.fingerprint} in {place}"]
     lines.append(f"{counts['records']:,} records = {counts['images']:,} images + {counts['rejects']:,} rejects")
-    for split, of_split in counts["splits"].items():
+    for split, of_split in sorted(counts["splits"].items(), key=lambda item: SPLITS.index(item[0])):
         text = f"  {split:5} {of_split['images']:>9,} images {of_split['patients']:>8,} patients"
         if manifest.has_reports:
             text += f" {of_split['without_impression']:>8,} without impression"
@@ -184,7 +184,7 @@ def summary(manifest: Manifest, place: str) -> list[str]:
     if batches := counts.get("batches"):
         pairs = [
             f"{each['expected']:g} pairs of one {owner} ({each['uniform']:g} if shuffled uniformly)"
-            for owner, each in batches["pairs_of_one"].items()
+            for owner, each in sorted(batches["pairs_of_one"].items(), reverse=True)  # study, patient
         ]
         lines.append(f"a batch of {batches['batch_size']}, windows of {batches['window']:,}: {', '.join(pairs)}")
     if squeezed := counts.get("squeezed"):

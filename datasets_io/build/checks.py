@@ -1,5 +1,6 @@
 """Is an archive fit to be built: its files are there, and few enough are refused?"""
 
+import errno
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -7,7 +8,7 @@ from datasets_io.build.shards import LEAVES, is_inside, leaves
 from datasets_io.build.side_tables import REJECTS, Reject
 from datasets_io.build.spec import BuildSpec, options_of
 from datasets_io.schema import ArchiveError, Record
-from datasets_io.sources.reading.elsewhere import packed_in, packed_text
+from datasets_io.sources.reading.elsewhere import other_spelling, packed_in, packed_text
 from datasets_io.sources.registry import get_source
 from datasets_io.sources.splits import check_splits
 from datasets_io.storage.files import Files
@@ -85,16 +86,17 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
         folders = Counter("/".join(PurePosixPath(path).parts[:-1][:2]) for path in missing)
         (folder, count), *_ = folders.most_common(1)
         looked = "listed images" if step == 1 else f"images looked for (1 in {step} of those listed)"
-        if (raw / missing[0]).is_file():
+        if _is_file(raw / missing[0]):
             raise ArchiveError(
                 f"a link leads from {missing[0]} out of {raw}, as for {len(missing)} of {len(checked)} {looked}:"
                 " nothing outside of --raw is read; give the folder that has the files themselves, or mount them there"
             )
-        packed = packed_text(packed_in(raw))
+        todo = packed_text(packed_in(raw)) or "finish copying or unpacking the archive"
+        if other := other_spelling(raw, missing[0]):
+            todo = f"{other} is there: name files as the archive lists them, with the same capitals and endings"
         raise ArchiveError(
             f"{len(missing)} of {len(checked)} {looked} are not below {raw}, {count} of them in {folder or '.'}"
-            f" (e.g. {missing[0]}): {packed or 'finish copying or unpacking the archive'}, or allow a share with"
-            " --max-rejects"
+            f" (e.g. {missing[0]}): {todo}, or allow a share with --max-rejects"
         )
     return sum(size or 0 for size in sizes.values()) * len(records) // len(checked)
 
@@ -102,4 +104,14 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
 def _size(raw: Path, path: str) -> int | None:
     """Bytes of a file of the archive; None where it is absent or a link leads out of the archive."""
     place = raw / path
-    return place.stat().st_size if place.is_file() and is_inside(str(raw), path) else None
+    return place.stat().st_size if _is_file(place) and is_inside(str(raw), path) else None
+
+
+def _is_file(place: Path) -> bool:
+    """As Path.is_file, and False for a name that is longer than any file's: its row is a reject like others."""
+    try:
+        return place.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise

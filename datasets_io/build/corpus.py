@@ -42,6 +42,7 @@ from datasets_io.build.side_tables import (
 )
 from datasets_io.build.spec import BuildSpec, identity_of, options_of, order_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
+from datasets_io.corpus.read import read_manifest
 from datasets_io.granted import cores
 from datasets_io.local_ray import ensure_token, granted_to_ray, named_cluster, obstacle, overlooked, unanswered
 from datasets_io.pixels.grey import PixelSpec
@@ -103,7 +104,7 @@ def build(
     inventory = take_inventory(spec, raw, limit)
     opened = open_complete(spec, raw, inventory, files, limit)
     if opened.built:
-        return Manifest.from_json(files.read(f"{opened.folder}/{MANIFEST}"))
+        return read_manifest(files, opened.folder)
     if say is not None:
         for sentence in others_of_it(spec, inventory, files, limit):
             say(sentence)
@@ -171,7 +172,7 @@ def _build(archive: _Archive, folder: str, how: _HowRun) -> Manifest:
 def _publish(manifest: Manifest, files: Files, folder: str) -> Manifest:
     if files.write_once(f"{folder}/{MANIFEST}", manifest.to_json().encode()):
         return manifest
-    other = Manifest.from_json(files.read(f"{folder}/{MANIFEST}"))
+    other = read_manifest(files, folder)
     if other.fingerprint != manifest.fingerprint:
         raise ArchiveError(
             f"another build of {folder} ended with other shards ({other.fingerprint}, here {manifest.fingerprint}):"

@@ -14,9 +14,9 @@ from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1  # of manifest.json; raise it when a reader of today would misread what is written
 OLD_RULES = (
-    "built before files with a part of zeros were refused, and 16-bit colours, EXIF orientation and DICOM padding were"
-    " read: it is used as it is; to have them, remove its folder and build again (where no file is concerned, the bytes"
-    " and all results stay the same)"
+    "built before files with a part of zeros were refused, and 16-bit colours, EXIF orientation, DICOM padding and an"
+    " unusual HighBit were read: it is used as it is; to have them, remove its folder and build again (where no file is"
+    " concerned, the bytes and all results stay the same)"
 )
 LABEL_NAMES = {POSITIVE: "positive", NEGATIVE: "negative", UNCERTAIN: "uncertain", None: "blank"}
 
@@ -98,7 +98,9 @@ class Manifest:
             value["findings"], value["notes"] = tuple(value["findings"]), tuple(value["notes"])
             manifest = Manifest(**value)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"not a {MANIFEST} of this version ({error}): build the corpus again") from error
+            raise ValueError(
+                f"not a {MANIFEST} of this version ({error}): remove its folder and build the corpus again"
+            ) from error
         if manifest.fingerprint != corpus_fingerprint(manifest.key, manifest.shards):
             raise ValueError(f"{MANIFEST} was changed by hand: its fingerprint does not fit its shards; build it again")
         return manifest

@@ -7,6 +7,7 @@ where they lie. Other files are read as a whole and decoded by codecs.py.
 import mmap
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.tag import Tag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from datasets_io.pixels import shrink
 from datasets_io.pixels.codecs import SYNTAXES, stored_values
@@ -170,7 +171,19 @@ def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | Non
         return None
     file = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     stored = np.frombuffer(file, f"<u{allocated // 8}", rows * columns, place).reshape(rows, columns)
-    return _Plain(stored, bool(signed), bits)
+    return _Plain(stored, bool(signed), _bits_used(dataset, lambda: stored))
+
+
+def _bits_used(dataset: Dataset, cells: Callable[[], np.ndarray]) -> int:
+    """How many of the lowest bits of a cell count: BitsStored, or more where a file stores them further to the left.
+
+    HighBit says so, in old files rightly and in some wrongly: it is believed where a cell has bits above BitsStored.
+    The bits below the picture's then count too, as less than one of its steps.
+    """
+    bits, high, allocated = (_whole(dataset, name) for name in ("BitsStored", "HighBit", "BitsAllocated"))
+    if not 1 <= bits <= high < allocated:
+        return bits
+    return high + 1 if (cells() >> bits).any() else bits
 
 
 def _plain_pixels(plain: _Plain, dataset: Dataset, spec: PixelSpec) -> _Picture:
@@ -188,7 +201,10 @@ def _plain_pixels(plain: _Plain, dataset: Dataset, spec: PixelSpec) -> _Picture:
 
 def _pixels(dataset: Dataset, spec: PixelSpec, rows: int, columns: int) -> _Picture:
     """Of any other file."""
+    shift = _shift_of(dataset)
     stored = _stored_grey(dataset, rows, columns)
+    if shift and not (stored & (1 << shift) - 1).any():  # a window, and padding, are in the picture's own steps
+        stored = stored >> shift
     uncopied = not dataset.file_meta.TransferSyntaxUID.is_encapsulated and lacks_a_part(stored)
     padding = padding_of(dataset, stored.dtype.kind == "i") if stored.dtype.kind in "iu" else None
     # The recipe of MIMIC-CXR-JPG, which intensity "jpg" repeats, scales padding like anything else.
@@ -200,6 +216,18 @@ def _pixels(dataset: Dataset, spec: PixelSpec, rows: int, columns: int) -> _Pict
     # Window and LUT after that: what was padding is as dark as the picture gets, whatever they do to its value.
     values, inverted = _looked_up(stored if unpadded is None else unpadded, dataset, spec.intensity == "voi")
     return _Picture(to_bytes(values, spec, inverted), unpadded is not None, uncopied)
+
+
+def _shift_of(dataset: Dataset) -> int:
+    """How many bits of a cell lie below the picture's; BitsStored of the dataset then counts them too."""
+    syntax, size = dataset.file_meta.TransferSyntaxUID, _whole(dataset, "BitsAllocated") // 8
+    plain = not syntax.is_encapsulated and "PixelData" in dataset and dataset.PhotometricInterpretation in _MONOCHROME
+    if not plain or size not in (1, 2, 4):
+        return 0
+    data, before = dataset.PixelData, _whole(dataset, "BitsStored")
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    dataset.BitsStored = _bits_used(dataset, lambda: np.frombuffer(data, f"{order}u{size}", len(data) // size))
+    return int(dataset.BitsStored) - before
 
 
 def _check_header(dataset: Dataset, spec: PixelSpec) -> None:

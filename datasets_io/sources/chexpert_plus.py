@@ -80,7 +80,10 @@ def notes(raw: Path, options: ChexpertPlusOptions) -> list[str]:
         "of the first image that has an impression stand for all its images",
         "CheXpert Plus has no test split; its images are those of CheXpert, under the same ids",
     ]
-    if _labels_file(raw, options) is None:
+    if path := _labels_file(raw, options):
+        if absent := len(chosen) - len(_labels(path, {study.image for study in chosen.values()})):
+            texts.append(f"{path.name}: {absent:,} of {len(chosen):,} studies have no line, so no labels")
+    else:
         packed = find_file(raw, ("chexbert_labels.zip",))
         mend = f"; unpack {packed.name}" if packed else ""
         texts.append(f"{options.labels}_fixed.json is missing: all labels are blank{mend}")
@@ -164,6 +167,11 @@ def _labels(path: Path, wanted: set[str]) -> dict[str, tuple[int | None, ...]]:
                         labels[image] = codes
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read ({error.strerror}): copy it again") from error
+    if not labels:
+        raise ArchiveError(
+            f"{path} has a line of none of the {len(wanted):,} images that stand for a study (e.g. {min(wanted)}): was"
+            " it cut, or were its paths changed? Unpack chexbert_labels.zip again, or take it away to build without it"
+        )
     return labels
 
 

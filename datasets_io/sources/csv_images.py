@@ -11,7 +11,7 @@ who somebody is, give a salt_file: ids are then replaced by salted hashes, the s
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,10 +91,23 @@ def _table(raw: Path, options: CsvOptions) -> Path:
 
 
 def _check_header(table: Path) -> None:
-    """Raises ArchiveError where a known column is there twice: which of the two counts, nobody could tell."""
+    """Raises ArchiveError where a known column is there twice: which of the two counts, nobody could tell.
+
+    Or where one that is needed is there under another spelling alone.
+    """
     header = read_header(table)
+    for name, meant in _respelled(header):
+        if meant in REQUIRED:
+            raise ArchiveError(f"{table} has a column {name!r} and none {meant!r}: rename it to {meant}")
     if double := [name for name in REQUIRED + OPTIONAL if header.count(name) > 1]:
         raise ArchiveError(f"{table} has {header.count(double[0])} columns {double[0]!r}: keep one of them")
+
+
+def _respelled(header: Sequence[str]) -> list[tuple[str, str]]:
+    """Columns that are a known one but for capitals, blanks and such, where that one is not there; and that one."""
+    known = {name.replace("_", ""): name for name in REQUIRED + OPTIONAL}
+    pairs = [(name, known.get(snake_case(name).replace("_", ""))) for name in header]
+    return [(name, meant) for name, meant in pairs if meant is not None and meant not in header]
 
 
 def _ids(options: CsvOptions) -> Callable[[str, str], str]:
@@ -120,6 +133,10 @@ def notes(raw: Path, options: CsvOptions) -> list[str]:
     table = _table(raw, options)
     found = _scan(table)
     said = [*found.notes(), *path_form(raw, found.paths).notes()]
+    said += [
+        f"column {name!r} counts as a finding: rename it to {meant} if that is meant"
+        for name, meant in _respelled(found.header)
+    ]
     if "split" not in found.header:
         said.insert(
             0, f"{table.name} has no column split: patients were cut 70-10-20 into train, val and test by a hash"
@@ -143,6 +160,7 @@ def read_records(raw: Path, options: CsvOptions) -> Iterator[Record]:
     label_columns = _label_columns(found)
     index_files(raw, options)  # for its check of the salt, before the first id is hashed
     hashed = _ids(options)
+    other_names = dict(_respelled(found.header))
     form = path_form(raw, found.paths)
     split_of: dict[str, str] = {}
     for line, row in read_table(table, REQUIRED + tuple(label_columns)):
@@ -158,7 +176,7 @@ def read_records(raw: Path, options: CsvOptions) -> Iterator[Record]:
             patient_id=hashed("patient", patient),
             split=split,
             path=path,
-            labels=tuple(label_code(row[column], table, line, column) for column in label_columns),
+            labels=tuple(_label(row[column], table, line, column, other_names) for column in label_columns),
             view_position=view_code(row.get("view_position")),
             sex=sex_code(row.get("sex") or ""),
             age=whole_number(row.get("age") or ""),
@@ -167,6 +185,16 @@ def read_records(raw: Path, options: CsvOptions) -> Iterator[Record]:
         )
     if options.salt_file is not None:
         check_forms(split_of)  # here, where ids are not hashed yet
+
+
+def _label(text: str, table: Path, line: int, column: str, other_names: Mapping[str, str]) -> int | None:
+    """As label_code, and says what to do with a column that is no finding."""
+    try:
+        return label_code(text, table, line, column)
+    except ArchiveError as error:
+        if (meant := other_names.get(column)) is None:
+            raise
+        raise ArchiveError(f"{error}; rename the column to {meant} if that is meant") from None
 
 
 def _scan(table: Path) -> Scan:

@@ -7,7 +7,7 @@ Raw codes 1, 0, -1 and blank are kept, and all views.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,8 +89,30 @@ def notes(raw: Path, options: MimicOptions) -> list[str]:
     missing = [
         f"mimic-cxr-2.0.0-{kind}.csv.gz is missing: {text}" for kind, text in instead.items() if not _table(raw, kind)
     ]
-    studies = _studies(_listed_images(_image_list(raw)))
-    return missing + reports_note(raw, options.reports_dir, studies)
+    rows = _listed_images(_image_list(raw))
+    studies = _studies(rows)
+    gaps = _gap_notes(raw, {dicom for _, _, dicom in rows}, {study for _, study in studies})
+    if options.test_labels == "radiologists":
+        of_test = read_test_labels(raw, COLUMNS)
+        here = sum(study in of_test for _, study in studies)
+        gaps.append(
+            f"{test_labels_file(raw).name} has labels of {here:,} studies that are listed: test labels are these"
+        )
+    return missing + gaps + reports_note(raw, options.reports_dir, studies)
+
+
+def _gap_notes(raw: Path, images: set[str], studies: set[str]) -> list[str]:
+    """How many images or studies have no row in a csv that is there: what it would say of them is blank."""
+    found = []
+    for kind, key, wanted, what in (
+        ("metadata", "dicom_id", images, "images have no row, so no view position but a DICOM header's"),
+        ("chexpert", "study_id", studies, "studies have no row, so no labels"),
+    ):
+        if path := _table(raw, kind):
+            listed = {row[key].strip() for _, row in read_table(path, (key,))}
+            if absent := len(wanted - listed):
+                found.append(f"{path.name}: {absent:,} of {len(wanted):,} {what}")
+    return found
 
 
 def looked_for(raw: Path, options: MimicOptions) -> dict[str, tuple[Path, list[str]]]:
@@ -120,6 +142,8 @@ def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:
     labels = _labels(raw)
     of_test = labels if options.test_labels == "chexpert" else read_test_labels(raw, COLUMNS)
     studies = _studies(rows)
+    _check_ids("metadata", "dicom_id", raw, views, {dicom for _, _, dicom in rows})
+    _check_ids("chexpert", "study_id", raw, labels, {study for _, study in studies})
     reports = read_reports(reports_root(raw, options.reports_dir, studies), studies)
     suffix = _suffix(raw, options, rows)
     for subject, study, dicom in rows:
@@ -172,6 +196,15 @@ def _column(raw: Path, kind: str, column: str) -> dict[str, str]:
     if path is None:
         return {}
     return {row["dicom_id"].strip(): row[column].strip() for _, row in read_table(path, ("dicom_id", column))}
+
+
+def _check_ids(kind: str, key: str, raw: Path, found: Collection[str], wanted: set[str]) -> None:
+    """Raises ArchiveError where a csv that is there has a row of none of the images or studies: all would be blank."""
+    if (path := _table(raw, kind)) is not None and wanted.isdisjoint(found):
+        raise ArchiveError(
+            f"{path} has no row of any of the {len(wanted):,} that {_image_list(raw).name} lists (e.g. {key}"
+            f" {min(wanted)}): was it cut, or were its ids changed? Copy it again, or take it away to build without it"
+        )
 
 
 def _labels(raw: Path) -> dict[str, tuple[int | None, ...]]:

@@ -85,6 +85,12 @@ def notes(raw: Path, options: OpenIOptions) -> list[str]:
         f"{len(reports):,} of {REPORTS:,} reports are there, {bare:,} of them without an image; a finding that the "
         f"MeSH terms of a report do not name is {absent}",
     ]
+    images = {(report.number, image) for report in reports for image in report.images}
+    if views and (unknown := len(images - views.keys())):
+        texts.append(
+            f"{PROJECTIONS} says of {unknown:,} of {len(images):,} images neither Frontal nor Lateral: they count as "
+            "frontal, but for what DICOM headers say"
+        )
     if not views:
         texts.append(
             f"{PROJECTIONS} is missing: views are those of DICOM headers, many of them blank or wrong, and unknown for "

@@ -84,7 +84,7 @@ def _targets(labels: Path) -> dict[str, str]:
     """image -> "0" or "1": rows are boxes, so an image has several. Raises ArchiveError for two that differ."""
     found: dict[str, str] = {}
     for line, row in read_table(labels, ("patientId", *SIDES, "Target")):
-        image, target = row["patientId"].strip(), row["Target"].strip()
+        image, target = row["patientId"].strip(), _target(row)
         boxed = any(row[side].strip() for side in SIDES)
         if target not in ("0", "1") or boxed != (target == "1") or not image.replace("-", "").isalnum():
             raise ArchiveError(
@@ -93,6 +93,11 @@ def _targets(labels: Path) -> dict[str, str]:
         if found.setdefault(image, target) != target:
             raise ArchiveError(f"{labels} line {line}: image {image} has Target {target} here and another one above")
     return found
+
+
+def _target(row: dict[str, str]) -> str:
+    """ "0" or "1" of a row, also where pandas made floats of the column."""
+    return row["Target"].strip().removesuffix(".0")
 
 
 def _classes(raw: Path) -> dict[str, str]:
@@ -134,7 +139,7 @@ def read_regions(raw: Path, options: RsnaOptions) -> Iterator[Region]:
     """The boxes, of lung_opacity. Raises ArchiveError for a row that is none."""
     labels, names = index_files(raw, options)[0], _nih_names(raw, options)
     for line, row in read_table(labels, ("patientId", *SIDES, "Target")):
-        if row["Target"].strip() == "1":
+        if _target(row) == "1":
             left, top, width, height = (value / SIDE for value in finite_numbers(row, SIDES, labels, line))
             image = row["patientId"].strip()
             yield Region(names.get(image, image), "lung_opacity", BOX, "", left, top, width, height)

@@ -123,8 +123,8 @@ def _votes(path: Path) -> dict[str, Readers]:
         cells = {_finding(name): (cell or "").strip() for name, cell in row.items()}
         if missing := [finding for finding in FINDINGS if finding not in cells]:
             raise ArchiveError(f"{path} has no column of {', '.join(missing)}; its header is {list(row)}")
-        if not {cells[finding] for finding in FINDINGS} <= {"0", "1", "0.0", "1.0"}:
-            raise ArchiveError(f"{path} line {line}: a label is not 0 or 1: {cells}")
+        if bad := [finding for finding in FINDINGS if cells[finding] not in ("0", "1", "0.0", "1.0")]:
+            raise ArchiveError(f"{path} line {line}: label {bad[0]} is {cells[bad[0]]!r}; allowed: 0 or 1")
         found[image][reader] = {finding for finding in FINDINGS if cells[finding].startswith("1")}
     return found
 

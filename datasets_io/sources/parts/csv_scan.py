@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets_io.schema import ArchiveError, known_view
 from datasets_io.sources.parts.csv_paths import LOOKED_AT, with_slashes
-from datasets_io.sources.reading.archive import read_header, read_table
+from datasets_io.sources.reading.archive import read_header, read_table, sex_code, whole_number
 from datasets_io.sources.reading.headings import sections_in_any_form
 from datasets_io.sources.reading.reports import one_line, sections_of
 from datasets_io.sources.reading.views import view_code
@@ -31,8 +31,9 @@ class Scan:
     """header: all columns; left_out: those of row numbers, and those without a name or a cell. paths: some of them,
     evenly spaced, with slashes. corrections: of those above, which touch a row. rows: with any text.
 
-    unknown_views, no_impression: lines of rows whose view position is not understood, and whose report has no
-    impression that is found; of each, the first line and how many. no_view: how many rows have none at all.
+    unknown_views, no_impression, unknown_sex, unknown_age: lines of rows whose view position, sex or age is not
+    understood, and whose report has no impression that is found; of each, the first line and how many. no_view: how
+    many rows have none at all.
     """
 
     header: tuple[str, ...]
@@ -43,6 +44,8 @@ class Scan:
     unknown_views: tuple[int, int]
     no_impression: tuple[int, int]
     no_view: int
+    unknown_sex: tuple[int, int]
+    unknown_age: tuple[int, int]
 
     def notes(self) -> list[str]:
         """Sentences for a manifest: no cell of the csv is quoted, which may be private."""
@@ -57,6 +60,15 @@ class Scan:
             )
         if self.no_view and self.no_view < self.rows:
             said.append(f"{self.no_view} of {self.rows} rows have no view_position and count as frontal")
+        for name, (line, count), form in (
+            ("sex", self.unknown_sex, "M or F"),
+            ("age", self.unknown_age, "whole years"),
+        ):
+            if count:
+                said.append(
+                    f"{count} of {self.rows} rows have a column {name} that is not understood (first in line {line}),"
+                    f" which counts as blank: write {form}"
+                )
         line, count = self.no_impression
         if count:
             said.append(
@@ -97,6 +109,8 @@ def _scan(table: Path, size: int, time_ns: int, known: tuple[str, ...]) -> Scan:
         unknown_views=(rows.unknown_views.first, rows.unknown_views.count),
         no_impression=(rows.no_impression.first, rows.no_impression.count),
         no_view=rows.no_view if "view_position" in header else 0,
+        unknown_sex=(rows.unknown_sex.first, rows.unknown_sex.count),
+        unknown_age=(rows.unknown_age.first, rows.unknown_age.count),
     )
 
 
@@ -133,6 +147,7 @@ class _Rows:
         self.paths: list[str] = []
         self.corrections: set[str] = set()
         self.unknown_views, self.no_impression = _Lines(), _Lines()
+        self.unknown_sex, self.unknown_age = _Lines(), _Lines()
         self.count, self.no_view, self.stride = 0, 0, 1
 
     def add(self, line: int, row: dict[str, str]) -> None:
@@ -141,6 +156,10 @@ class _Rows:
         self._add_path(row["path"].strip())
         self._add_view(line, row.get("view_position", "").strip())
         self._add_report(line, row)
+        if (word := row.get("sex", "")).strip() and sex_code(word) is None:
+            self.unknown_sex.add(line)
+        if (word := row.get("age", "")).strip() and whole_number(word) is None:
+            self.unknown_age.add(line)
         if any(printable(cell) != cell for cell in (row.get(name, "").strip() for name in IDS)):
             self.corrections.add(CONTROLS)
         self.count += 1

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError
-from datasets_io.sources.reading.archive import label_code, read_table, require_file
+from datasets_io.sources.reading.archive import label_code, read_header, read_table, require_file
 
 TEST_LABELS = ("chexpert", "radiologists")  # MimicOptions.test_labels
 TABLE = "mimic-cxr-2.1.0-test-set-labeled.csv"
@@ -22,6 +22,9 @@ def read_test_labels(raw: Path, columns: tuple[str, ...]) -> dict[str, tuple[int
     """
     path = test_labels_file(raw)
     labels = {}
+    header = read_header(path)
+    if not any(name in header or OTHER_NAMES.get(name) in header for name in columns):
+        raise ArchiveError(f"{path} has no column of labels ({', '.join(columns)}); its header is {header}")
     for line, row in read_table(path, ("study_id",)):
         study = row["study_id"].strip().removesuffix(".0")
         codes = (row.get(name, row.get(OTHER_NAMES.get(name, name))) for name in columns)

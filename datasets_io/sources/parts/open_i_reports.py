@@ -49,7 +49,7 @@ def read_reports(raw: Path) -> Iterator[Report]:
     """All reports, by their number. Raises ArchiveError for one that is no whole XML, or of which a name is odd."""
     source, *_ = report_files(raw)
     if source.is_dir():
-        paths = [path for path in source.iterdir() if re.fullmatch(r"\d{1,6}\.xml", path.name) and path.is_file()]
+        paths = [path for path in source.iterdir() if re.fullmatch(r"\d{1,6}\.xml", path.name)]
         if not paths:
             raise ArchiveError(f"{source} has no report such as 1.xml: unpack NLMCXR_reports.tgz again")
         for path in sorted(paths, key=lambda path: int(path.stem)):

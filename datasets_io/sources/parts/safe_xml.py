@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from datasets_io.schema import ArchiveError
+from datasets_io.untrusted import open_regular
 
 MAX_BYTES = 1 << 20  # the longest report of Open-I has 8 KB
 MAX_DEPTH = 64
@@ -26,7 +27,7 @@ def read_xml(path: Path, inside: Path) -> Element:
     if not path.resolve().is_relative_to(inside.resolve()):
         raise ArchiveError(f"{path} is a link out of {inside}: nothing outside of the archive is read")
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise _Refused(f"has more than {MAX_BYTES:,} bytes")

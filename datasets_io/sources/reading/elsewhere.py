@@ -12,6 +12,7 @@ from pathlib import Path
 MOST_FOLDERS = 500
 MOST_DEPTH = 4  # wget -r of PhysioNet makes physionet.org/files/mimic-cxr-jpg/2.1.0
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar")
+PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp", "")
 # They hold thousands of folders, and no csv. PhysioNet's own archives lie in a folder files/, as MIMIC's patients do.
 IMAGE_FOLDERS = re.compile(r"train|valid|test|images.*|p\d+|patient\d+")
 
@@ -54,6 +55,33 @@ def packed_text(names: list[str]) -> str:
     if len(names) == 1:
         return f"{names[0]} is there: unpack it"
     return f"{names[0]} and {len(names) - 1} more packed files are there: unpack them"
+
+
+def other_spelling(raw: Path, path: str) -> str | None:
+    """The path of a picture that is there in the place of one that is not: in other capitals, or with another ending.
+
+    Windows and macOS find a file whatever its capitals, so that whoever wrote the list may not have noticed.
+    """
+    found, *names = ".", *path.split("/")
+    for name in names:
+        last = name is names[-1]
+        try:
+            with os.scandir(raw / found) as entries:
+                here = sorted(entry.name for entry in entries if entry.is_file() == last)
+        except OSError:
+            return None
+        stem = os.path.splitext(name.casefold())[0]
+        exact = [there for there in here if there == name]
+        capitals = [there for there in here if there.casefold() == name.casefold()]
+        endings = [there for there in here if last and os.path.splitext(there.casefold()) in _pictures(stem)]
+        if not (alike := [*exact, *capitals, *endings]):
+            return None
+        found = os.path.join(found, alike[0])
+    return os.path.normpath(found)
+
+
+def _pictures(stem: str) -> set[tuple[str, str]]:
+    return {(stem, ending) for ending in PICTURES}
 
 
 def hint(raw: Path, names: Iterable[str], else_: str) -> str:

@@ -114,3 +114,14 @@ def test_an_unfinished_build_of_earlier_rules_makes_its_shards_again(odd_archive
         old = {name: value for name, value in made.items() if name not in ("rules", "turned", "padded")} | rules
         files.write(part_path(folder, task.path), json.dumps(old).encode())
         assert finished_shard(job, task, files) is None
+
+
+def test_a_manifest_that_was_cut_is_named_with_what_to_do(make_csv_archive, tmp_path):
+    raw, files = make_csv_archive(4), Files(str(tmp_path / "storage"))
+    build(SPEC, raw, files)
+    path = f"{data_folder(SPEC, raw)}/{MANIFEST}"
+    files.write(path, files.read(path)[:300])
+    with pytest.raises(
+        ValueError, match=rf"^{path}: not a manifest.json .*: remove its folder and build the corpus again"
+    ):
+        build(SPEC, raw, files)

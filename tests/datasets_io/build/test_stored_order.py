@@ -182,6 +182,8 @@ def test_the_manifest_and_the_command_say_the_order_and_the_pairs(archive, tmp_p
         f"a batch of 256, windows of 16,384: {study:g} pairs of one study ({study:g} if shuffled uniformly), "
         f"{patient:g} pairs of one patient ({patient:g} if shuffled uniformly)" in printed
     )
+    assert main([*command, "--order", "hash"]) == 0
+    assert capsys.readouterr().out == printed, "of a corpus that is there, whose manifest is read, it says the same"
     assert main([*command, "--order", "archive"]) == 0 and "if shuffled" not in capsys.readouterr().out
     other = Manifest.from_json((tmp_path / data_folder(ARCHIVE, archive) / "manifest.json").read_bytes())
     assert "order" not in other.spec and "batches" not in other.counts and other.key != manifest.key

@@ -7,6 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from datasets_io.pixels.decode import decode_file
 from datasets_io.pixels.grey import PixelError, PixelSpec, equalise, resize
@@ -63,6 +64,27 @@ def test_signed_rescaled_and_eight_bit_files_show_the_same_picture(tmp_path, wri
     assert np.abs(decode_file(rescaled, SPEC).pixels.astype(int) - plain).max() <= 1
     assert np.abs(decode_file(flipped, SPEC).pixels.astype(int) - (255 - plain)).max() <= 1
     assert np.abs(decode_file(eight, SPEC).pixels.astype(int) - plain).max() <= 2
+
+
+@pytest.mark.parametrize("intensity", ["minmax", "jpg", "voi"])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("signed", [False, True])
+def test_bits_that_lie_elsewhere_in_their_cells_are_read_where_high_bit_says(
+    tmp_path, write_dicom, radiograph, intensity, syntax, signed
+):
+    spec, cell = PixelSpec(16, intensity), np.int16 if signed else np.uint16
+    values = radiograph.astype(cell) // 4 - 512 * signed  # of ten bits
+    window = {"WindowCenter": str(500 - 512 * signed), "WindowWidth": "300", "BitsStored": 10}
+
+    def read(name: str, array: np.ndarray, high: int) -> np.ndarray:
+        return decode_file(write_dicom(tmp_path / name, array, {**window, "HighBit": high}, syntax), spec).pixels
+
+    usual = read("usual.dcm", values, 9)
+    for high in (11, 15):
+        assert np.array_equal(read("shifted.dcm", values << (high - 9), high), usual)
+        assert np.array_equal(read("not_shifted.dcm", values, high), usual), "a HighBit that is wrong changes nothing"
+    overlay = (values & 0x3FF) | cell(0x400)  # above the picture, as overlays were once stored
+    assert np.array_equal(read("overlay.dcm", overlay, 9), usual)
 
 
 def test_voi_window_clips_before_monochrome1_is_inverted(tmp_path, write_dicom, radiograph):

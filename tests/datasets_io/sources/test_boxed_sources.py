@@ -130,7 +130,7 @@ def test_vinbigdata_has_blanks_for_what_it_does_not_label(tmp_path):
     ("name", "old", "new", "message"),
     [
         ("image_labels_train.csv", "R9,0", "R8,0", "two rows of one reader"),
-        ("image_labels_train.csv", "R8,0", "R8,2", "not 0 or 1"),
+        ("image_labels_train.csv", "R8,0", "R8,2", r"line 2: label \w+ is '2'; allowed: 0 or 1$"),
         ("image_labels_train.csv", vindr_id("train", 0), "../etc", "letters and digits"),
         ("image_labels_test.csv", "Other disease", "Others", "no column of other_diseases; its header"),
         ("annotations_train.csv", ",ILD,", ",Gallstone,", "class_name is 'Gallstone'"),
@@ -162,6 +162,15 @@ def test_rsna_rows_are_boxes_and_the_mapping_gives_nih_ids_and_patients(tmp_path
     assert len(found) == 15 and {region.finding for region in found} == {"lung_opacity"}
     assert found[0] == Region("00000001_002.png", "lung_opacity", "box", "", 0.25, 0.5, 0.125, 0.0625)
     assert "count as a patient" not in notes("rsna_pneumonia", raw)
+
+
+def test_rsna_labels_that_pandas_wrote_as_floats_are_the_same(tmp_path):
+    raw = made_up("rsna_pneumonia", tmp_path)
+    labels = raw / rsna_pneumonia.LABELS
+    records, boxes = read("rsna_pneumonia", raw), regions("rsna_pneumonia", raw)
+    header, *rows = labels.read_text().splitlines()
+    labels.write_text("\n".join([header, *(f"{row}.0" for row in rows)]) + "\n")
+    assert read("rsna_pneumonia", raw) == records and regions("rsna_pneumonia", raw) == boxes != []
 
 
 def test_rsna_labels_in_a_folder_of_their_own_name_are_read_to_the_end(tmp_path):

@@ -58,6 +58,18 @@ def test_the_labels_of_other_sections_are_an_option_and_missing_ones_are_said(ra
         ChexpertPlusOptions(labels="reports")
 
 
+def test_labels_that_were_cut_between_lines_are_counted_and_those_of_other_paths_refused(raw):
+    path = raw / "chexbert_labels" / "impression_fixed.json"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:8]) + "\n")  # four studies of two images each
+    assert "impression_fixed.json: 10 of 14 studies have no line, so no labels" in notes(raw, ChexpertPlusOptions())
+    assert len(list(read_records(raw, ChexpertPlusOptions()))) == len(IMAGES)
+    for text in ("", "\n".join(lines).replace("patient", "PNG/patient")):
+        path.write_text(text)
+        with pytest.raises(ArchiveError, match=r"has a line of none of the 14 images .*e.g. train/patient00001/study1"):
+            list(read_records(raw, ChexpertPlusOptions()))
+
+
 @pytest.mark.parametrize("line", ['{"path_to_image": "x"}', "[1]", "{", "null"])
 def test_a_line_that_is_no_label_is_named(line, raw):
     path = raw / "chexbert_labels" / "impression_fixed.json"

@@ -246,3 +246,57 @@ def test_what_is_no_file_costs_a_row_and_no_time(tmp_path):
         "read: it is a socket: only regular files are read": 1,
     }
     server.close()
+
+
+def test_sexes_and_ages_that_are_not_understood_are_counted(tmp_path):
+    words = [["F", "054Y"], ["Woman", "54 years"], ["", ""], ["1", "54.5"]]
+    write(tmp_path, [[*row, *more] for row, more in zip(rows(), words, strict=True)], [*HEAD, "sex", "age"])
+    assert [(record.sex, record.age) for record in read(tmp_path)] == [
+        ("F", 54),
+        (None, None),
+        (None, None),
+        (None, None),
+    ]
+    for name, form in (("sex", "M or F"), ("age", "whole years")):
+        sentence = f"2 of 4 rows have a column {name} that is not understood (first in line 3), which counts as blank"
+        assert f"{sentence}: write {form}" in said(tmp_path)
+    assert "Woman" not in said(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["a/" + "x" * 300 + ".png", "y" * 5000, "/".join(["z" * 200] * 30)])
+def test_a_path_that_is_longer_than_any_files_is_a_reject_like_others(path, tmp_path):
+    files = Files(str(tmp_path / "storage"))
+    write(tmp_path / "raw", [*rows(), [path, "p9", "0"]])
+    manifest = build(SPEC, tmp_path / "raw", files, max_rejects=0.2)
+    assert manifest.counts["images"] == len(NAMES)
+    assert manifest.reject_reasons == {"read: the file cannot be read (File name too long)": 1}
+    write(tmp_path / "raw", [[path, "p9", "0"]])
+    with pytest.raises(ArchiveError, match="1 of 1 listed images are not below"):
+        build(SPEC, tmp_path / "raw", files)
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [("Split", "split"), ("ViewPosition", "view_position"), ("Study ID", "study_id"), ("SEX", "sex")],
+)
+def test_a_known_column_under_another_spelling_is_no_finding_in_silence(column, meant, tmp_path):
+    write(tmp_path, rows(NAMES, "0"), [*HEAD, column])
+    assert f"column {column!r} counts as a finding: rename it to {meant} if that is meant" in said(tmp_path)
+    assert len(read(tmp_path)[0].labels) == 2, "and it stays one, so that no key moves"
+    write(tmp_path, rows(NAMES, "train", "PA"), [*HEAD, meant, column])
+    with pytest.raises(ArchiveError, match=rf"line 2: label {column} is 'PA'; allowed: 1, 0, -1 .* or blank$"):
+        read(tmp_path)
+    write(tmp_path, rows(NAMES, "PA"), [*HEAD, column])
+    with pytest.raises(
+        ArchiveError, match=rf"label {column} is 'PA'; .*; rename the column to {meant} if that is meant"
+    ):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"), [("Path", "path"), ("Patient ID", "patient_id"), ("PatientID", "patient_id")]
+)
+def test_a_column_that_is_needed_is_named_under_its_other_spelling(column, meant, tmp_path):
+    write(tmp_path, rows(), [column if name == meant else name for name in HEAD])
+    with pytest.raises(ArchiveError, match=rf"has a column {column!r} and none {meant!r}: rename it to {meant}$"):
+        csv_images.index_files(tmp_path, CsvOptions())

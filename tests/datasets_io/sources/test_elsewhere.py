@@ -16,7 +16,7 @@ from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources import chexpert, mimic_cxr, nih_cxr14
 from datasets_io.sources.mimic_cxr import MimicOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
-from datasets_io.sources.reading.elsewhere import folders_with, packed_text
+from datasets_io.sources.reading.elsewhere import folders_with, other_spelling, packed_text
 from datasets_io.sources.registry import get_source
 
 
@@ -105,6 +105,37 @@ def test_the_search_for_a_folder_ends_early(tmp_path):
     assert folders_with(tmp_path, ["wanted.csv"]) == []
     (tmp_path / "a" / "b" / "wanted.csv").touch()
     assert folders_with(tmp_path, ["wanted.csv"]) == [tmp_path / "a" / "b"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "there"),
+    [
+        ("a/0.png", "a/0.PNG"),
+        ("a/0.png", "A/0.png"),
+        ("a/b/img_0.PNG", "A/b/IMG_0.png"),
+        ("a/0.dicom", "a/0.dcm"),
+        ("a/0", "a/0.png"),
+        ("a/0.dcm", "a/0"),
+    ],
+)
+def test_a_picture_under_a_name_that_differs_little_is_named(listed, there, tmp_path):
+    (tmp_path / there).parent.mkdir(parents=True)
+    for path in (tmp_path / there, (tmp_path / there).with_name("0.txt")):
+        path.touch()
+    (tmp_path / "images.csv").write_text(f"path,patient_id\n{listed},p0\n")
+    match = (
+        rf"1 of 1 listed images are not below .* \(e.g. {listed}\): {there} is there: name files as the archive lists"
+    )
+    with pytest.raises(ArchiveError, match=match):
+        check_archive(BuildSpec("csv_images"), tmp_path)
+
+
+def test_what_lies_elsewhere_or_is_no_picture_is_not_taken_for_one_under_another_name(tmp_path):
+    (tmp_path / "a" / "0.png").mkdir(parents=True)
+    for name in ("0.txt", "00.png"):
+        (tmp_path / "a" / name).touch()
+    for listed in ("a/0.png", "b/0.png", "0.png", "a/0.png/0.png", "a/1.png"):
+        assert other_spelling(tmp_path, listed) is None
 
 
 # -- packed, or unpacked already -------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Open-I: reports from XML that can harm nobody, headings as a whole; an archive with its defects, and half copied."""
 
+import os
 import tarfile
 from collections import Counter
 
@@ -58,7 +59,9 @@ def test_numbers_of_patients_are_reports_and_the_notes_say_so(tmp_path):
     write_table(tmp_path / "indiana_projections.csv", ["uid", "filename", "projection"], rows)
     views = [record.view_position for record in read_records(tmp_path, OpenIOptions())]
     assert views[:3] == ["FRONTAL", "LATERAL", None]
-    assert "laterals" not in " ".join(notes(tmp_path, OpenIOptions()))
+    text = " ".join(notes(tmp_path, OpenIOptions()))
+    assert "laterals" not in text
+    assert "indiana_projections.csv says of 18 of 20 images neither Frontal nor Lateral" in text, "it was cut"
 
 
 def test_the_dicom_tree_and_the_png_tree_give_the_same_records(tmp_path, write_dicom):
@@ -131,6 +134,20 @@ def test_a_report_that_is_a_link_out_or_names_another_reports_image_is_refused(t
     report.symlink_to(tmp_path / "elsewhere.xml")
     with pytest.raises(ArchiveError, match="a link out of"):
         list(read_records(tmp_path / "raw", OpenIOptions()))
+
+
+def test_a_report_that_is_no_regular_file_is_named_and_not_left_out(tmp_path):
+    write_open_i(tmp_path, [1, 2])
+    report = tmp_path / "ecgen-radiology" / "2.xml"
+    report.unlink()
+    for make, what in ((os.mkfifo, "it is a FIFO"), (os.mkdir, "it is a folder")):
+        make(report)
+        with pytest.raises(ArchiveError, match=rf"2.xml cannot be read \({what}: only regular files are read"):
+            list(read_records(tmp_path, OpenIOptions()))
+        report.rmdir() if report.is_dir() else report.unlink()
+    report.symlink_to(tmp_path / "away.xml")
+    with pytest.raises(ArchiveError, match=r"2.xml cannot be read \(No such file"):
+        list(read_records(tmp_path, OpenIOptions()))
 
 
 def test_what_is_packed_or_one_level_too_high_is_said(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -244,6 +245,34 @@ def test_mimic_without_the_jpg_csv_files_falls_back_and_says_so(mimic_copy):
     ]
 
 
+def csv_gz(path: Path) -> list[str]:
+    with gzip.open(path, "rt") as stream:
+        return stream.read().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("chexpert", "studies have no row, so no labels"), ("metadata", "images have no row, so no view")],
+)
+def test_mimic_side_tables_that_were_cut_between_rows_are_noted_and_those_of_other_ids_refused(mimic_copy, kind, what):
+    path = mimic_copy / f"mimic-cxr-2.0.0-{kind}.csv.gz"
+    header, *rows = csv_gz(path)
+    path.write_text("\n".join([header, *rows[: len(rows) // 2]]))
+    read("mimic_cxr", mimic_copy)
+    (note,) = mimic_cxr.notes(mimic_copy, mimic_cxr.MimicOptions())
+    absent = len(rows) - len(rows) // 2
+    assert re.match(rf"mimic-cxr-2.0.0-{kind}.csv.gz: {absent} of {len(rows)} {what}", note)
+    key = {"chexpert": "study_id", "metadata": "dicom_id"}[kind]
+    place = header.split(",").index(key)
+    for change in (lambda rows: [], lambda rows: [[*row[:place], f"s{row[place]}", *row[place + 1 :]] for row in rows]):
+        lines = [",".join(row) for row in change([row.split(",") for row in rows])]
+        path.write_text("\n".join([header, *lines]))
+        with pytest.raises(
+            ArchiveError, match=rf"{kind}.csv.gz has no row of any of the .* \(e.g. {key} [\w-]+\).*Copy it"
+        ):
+            read("mimic_cxr", mimic_copy)
+
+
 def test_mimic_jpg_tree_without_reports_or_with_reports_elsewhere(mimic_copy):
     reports = mimic_copy.parent / "reports"
     for path in list(mimic_copy.rglob("*.txt")):
@@ -296,6 +325,10 @@ def test_mimic_test_labels_of_radiologists_are_an_option(mimic_copy):
             assert (codes["lung_opacity"], codes["edema"], codes["no_finding"], codes["fracture"]) == (1, -1, None, 0)
         else:
             assert record.labels == ((None,) * 14 if record.split == "test" else old.labels)
+    assert any("has labels of 1 studies that are listed" in note for note in mimic_cxr.notes(mimic_copy, options))
+    write_rows(table, [{"study_id": study, "edema (1)": "1.0"}])
+    with pytest.raises(ArchiveError, match=r"set-labeled.csv has no column of labels .*its header is"):
+        read("mimic_cxr", mimic_copy, options)
     write_rows(table, [row, row])
     with pytest.raises(ArchiveError, match=r"line 3: study .* is no number or is there twice"):
         read("mimic_cxr", mimic_copy, options)
