@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 from rich.markup import escape
 
+from datasets_io.command_line import no_uri
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, ClusterLost, cluster_lost_message
 from sweep.tune.rungs import rungs_of
 
@@ -49,6 +50,8 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
     from sweep.studies.tunable import search_row
 
     study, store = load_study(study_name), Store(storage)
+    if out is not None and (trouble := no_uri("--out", out)) is not None:
+        raise ValueError(trouble)
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise ValueError(f"--out {out} cannot be written: give a file, in a folder that is there")
     row = search_row(study, method)
