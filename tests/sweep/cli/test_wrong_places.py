@@ -33,6 +33,20 @@ def test_a_storage_that_is_a_file_is_refused(command, more, place, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("place", ["link", "link/below", "middle/link/below"])
+@pytest.mark.parametrize(("command", "more"), COMMANDS.items())
+def test_a_storage_behind_a_link_to_nowhere_is_refused(command, more, place, tmp_path, monkeypatch):
+    """The disk that it leads to is not mounted now: all would be computed again, on the disk beneath."""
+    monkeypatch.chdir(tmp_path)
+    link = tmp_path / ("middle/link" if place.startswith("middle") else "link")
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / "disk" / "results")
+    app = importlib.import_module(f"sweep.{command}.__main__").app
+    done = CliRunner().invoke(app, [*more, "--storage", place])
+    assert done.exit_code == 2 and f"{link} is a link to a place that is not there; give a folder" in done.output
+    assert not (tmp_path / "disk").exists()
+
+
 def test_a_uri_with_one_slash_is_no_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="'s3:/bucket/a' is no URI; did you mean 's3://bucket/a'"):
@@ -46,6 +60,11 @@ def test_other_folders_that_are_files_are_refused_as_well(tmp_path):
         ReportFolder.elsewhere(str(tmp_path / "file"))
     with pytest.raises(ValueError, match=r"--tensorboard .*file is a file; give a folder"):
         SinkOptions(tensorboard=str(tmp_path / "file")).check()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BadInput, match=r"--to .*link is a link to a place that is not there; give a folder"):
+        ReportFolder.elsewhere(str(tmp_path / "link"))
+    with pytest.raises(ValueError, match=r"--tensorboard .*link is a link to a place that is not there"):
+        SinkOptions(tensorboard=str(tmp_path / "link")).check()
 
 
 @pytest.mark.parametrize("out", ["", "none/mine.py"])
