@@ -43,6 +43,12 @@ def tune_folder(uri: str) -> str:
     return below(uri, LOGS) if without_secrets(uri) == uri else str(Path(tempfile.gettempdir(), "radsweep-tune"))
 
 
+def made_tune_folder(uri: str) -> str:
+    """As `tune_folder`, and there: Ray would make it for all users of the machine to read."""
+    Files(folder := tune_folder(uri)).make_folder()
+    return folder
+
+
 class ReadStore:
     """A storage URI as a set of finished encoders, finished cells and reports, to be read and never written.
 

@@ -201,7 +201,7 @@ def _tuner(
     """Ray Tune's driver of the trials that are still to come. name: of its folder of logs, below the storage."""
     from ray import tune
 
-    from sweep.store.store import tune_folder
+    from sweep.store.store import made_tune_folder
     from sweep.tune.asha_state import TrialRecorder, make_scheduler, make_searcher
     from sweep.tune.trial import run_trial
 
@@ -218,7 +218,7 @@ def _tuner(
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=tune_folder(search.storage),
+            storage_path=made_tune_folder(search.storage),
             verbose=0,
             callbacks=[TrialRecorder(search, trial_store, trials, display.say)],
             # max_failures counts attempts, Tune's counts retries.
