@@ -1,12 +1,16 @@
 """What do all commands share: --storage, texts that are no value, and output that nobody reads?"""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from datasets_io.closed_output import survive_closed_output
+from datasets_io.storage.secrets import without_secrets
 
 
 class Command(TyperCommand):
@@ -28,20 +32,39 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Ends the command with a usage error where a value cannot be one."""
-        # As it was typed: a Path has lost the `./` in front of a dash. Any: typer brings a click of its own.
-        typed, _, _ = self.make_parser(ctx).parse_args(list(args))
-        for parameter in self.get_params(ctx):
-            values = typed.get(parameter.name)
-            for value in values if isinstance(values, (list, tuple)) else (values,):
-                if isinstance(value, str) and (trouble := no_value(parameter.opts[0], value)):
-                    ctx.fail(trouble)
-        return super().parse_args(ctx, args)
+        with usage_errors_without_secrets():
+            # As it was typed: a Path has lost the `./` in front of a dash. Any: typer brings a click of its own.
+            typed, _, _ = self.make_parser(ctx).parse_args(list(args))
+            for parameter in self.get_params(ctx):
+                values = typed.get(parameter.name)
+                for value in values if isinstance(values, (list, tuple)) else (values,):
+                    if isinstance(value, str) and (trouble := no_value(parameter.opts[0], value)):
+                        ctx.fail(trouble)
+            return super().parse_args(ctx, args)
 
 
 class WorkingCommand(Command):
     """One that computes and stores what it was asked for: its output is only a display."""
 
     goes_on = True
+
+
+@contextmanager
+def usage_errors_without_secrets() -> Iterator[None]:
+    """An error names what was typed: a URI whose flag was forgotten may have a password."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):  # of click's errors, whichever click it is
+            error.message = without_secrets(message)  # type: ignore[attr-defined]  # as above
+        raise
+
+
+def no_uri(flag: str, place: str | Path) -> str | None:
+    """Why a text cannot be a file or folder of this machine; None where it can. A Path has lost one slash of two."""
+    if re.match("[a-z][a-z0-9]+:/", str(place)) is None:
+        return None
+    return f"{flag} {without_secrets(str(place))}: give a place of this machine, no URI"
 
 
 def without_types_of_flags(parameters: Iterable[Any]) -> list[Any]:

@@ -78,7 +78,7 @@ LAW: dict[str, dict[str, set[str]]] = {
         "interrupts": set(),
         "threads": set(),
         "closed_output": set(),
-        "command_line": {"closed_output"},
+        "command_line": {"closed_output", "storage"},
         "local_ray": {"granted"},
         "ray_private": set(),
         "storage": set(),

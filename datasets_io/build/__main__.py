@@ -28,7 +28,8 @@ from datasets_io.nearest import did_you_mean
 from datasets_io.pixels.grey import INTENSITIES
 from datasets_io.schema import MAX_RATIO, SHAPES, SPLITS
 from datasets_io.sources.registry import SOURCES, SourceOptions, get_source
-from datasets_io.storage.files import Files, file_in_the_way
+from datasets_io.storage.disk import in_the_way
+from datasets_io.storage.files import Files
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable
 
@@ -140,8 +141,8 @@ def _exit(sentence: str, code: int) -> NoReturn:
 def _build(spec: BuildSpec, raw: Path, storage: str, limit: int | None, max_rejects: float, check: bool) -> int:
     """Build, say what came of it, and where asked compare the shards with the manifest. Exit code."""
     files = Files(storage)
-    if files.is_local and (file := file_in_the_way(files.root)) is not None:
-        raise ValueError(f"--storage {files.shown}: {file} is a file; give a folder")
+    if files.is_local and (trouble := in_the_way(files.given)) is not None:
+        raise ValueError(f"--storage {files.shown}: {trouble}; give a folder")
     with _Bar() as bar:
         manifest = build(
             spec, raw, files, limit=limit, max_rejects=max_rejects, progress=bar.show, start_ray=True, say=bar.say

@@ -103,7 +103,27 @@ class Manifest:
             ) from error
         if manifest.fingerprint != corpus_fingerprint(manifest.key, manifest.shards):
             raise ValueError(f"{MANIFEST} was changed by hand: its fingerprint does not fit its shards; build it again")
+        if (odd := _contradiction(manifest)) is not None:
+            raise ValueError(f"{MANIFEST} contradicts itself: {odd}; build it again")
         return manifest
+
+
+def _contradiction(manifest: Manifest) -> str | None:
+    """What in a manifest its own other values deny: the fingerprint is over the shards' paths and hashes alone."""
+    images: Counter[str] = Counter()
+    for shard in manifest.shards:
+        if shard.path.partition("/")[0] != shard.split:
+            return f"{shard.path} is of the split {shard.split!r}"
+        if sum(shard.row_groups) != shard.rows:
+            return f"{shard.path} has {shard.rows} rows, and {sum(shard.row_groups)} in its row groups"
+        images[shard.split] += shard.rows
+    for split, part in manifest.counts.get("splits", {}).items():
+        if images and part.get("images", images[split]) != images[split]:
+            return f"its {split} split has {part['images']} images, and {images[split]} in its shards"
+    for name in ("source", "image_size"):
+        if manifest.spec.get(name, getattr(manifest, name)) != getattr(manifest, name):
+            return f"its {name} is {getattr(manifest, name)!r}, and {manifest.spec[name]!r} in its spec"
+    return None
 
 
 def corpus_fingerprint(key: str, shards: Iterable[Shard]) -> str:

@@ -20,6 +20,7 @@ from datasets_io.granted import cores, memory_of_node
 from datasets_io.schema import label_column, shard_schema, stored_shape
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import ReadFiles
+from datasets_io.storage.folder_key import is_of_another
 
 BLANK = -2  # the code of a blank label in arrays, which cannot hold null
 FITTED_LIMIT = 1 << 20  # the same for pictures that are fitted to a network
@@ -76,12 +77,18 @@ class CorpusBatch:
 
 
 def read_manifest(files: ReadFiles, folder: str) -> Manifest:
-    """The manifest of a built data folder. Raises FileNotFoundError, ValueError with its path where it is damaged."""
+    """The manifest of a built data folder.
+
+    Raises FileNotFoundError, ValueError with its path where it is damaged or that of another folder.
+    """
     path = f"{folder}/{MANIFEST}"
     try:
-        return Manifest.from_json(files.read(path))
+        manifest = Manifest.from_json(files.read(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    if is_of_another(folder, manifest.key):
+        raise ValueError(f"{path}: it is the manifest of {manifest.source}-{manifest.key}: build the corpus again")
+    return manifest
 
 
 def shards_of(manifest: Manifest, split: str) -> list[Shard]:

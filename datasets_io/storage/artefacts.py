@@ -14,6 +14,7 @@ from typing import Any
 
 from datasets_io.storage.disk import WrongKind
 from datasets_io.storage.files import Files, ReadFiles
+from datasets_io.storage.folder_key import is_of_another
 from datasets_io.storage.made_by import software
 from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
 from datasets_io.storage.secrets import without_secrets
@@ -226,7 +227,7 @@ def is_done(files: ReadFiles, folder: str) -> bool:
 def open_artefacts(files: ReadFiles, folder: str, data: bytes | None = None) -> Artefacts:
     """A finished folder. data: the bytes of its result, where they were read already.
 
-    Raises FileNotFoundError where there is no result, CorruptArtefact where it is damaged, and NewerSchema.
+    Raises FileNotFoundError where there is none, CorruptArtefact for a damaged one or another item's, and NewerSchema.
     """
     checks = _checks()
     path = f"{folder}/{RESULT}"
@@ -237,14 +238,19 @@ def open_artefacts(files: ReadFiles, folder: str, data: bytes | None = None) -> 
     # The quick way: sealed, parsed and checked in one go. Any doubt is settled, and named, by the slow way below.
     if _seal_holds(data) and (quick := checks.checked_json(data)) is not None and quick.pop(SEAL, None) is not None:
         check_schema(quick, RESULT_SCHEMA, path)
-        return Artefacts(files, folder, quick)
-    result = unseal(data, path)
-    check_schema(result, RESULT_SCHEMA, path)
-    try:
-        return Artefacts(files, folder, checks.checked_result(result))
-    except ValueError as error:
-        what = f"{path} has a value that no result has: {error}"
-        raise CorruptArtefact(what, folder, f"remove the folder {folder}") from error
+        result = quick
+    else:
+        result = unseal(data, path)
+        check_schema(result, RESULT_SCHEMA, path)
+        try:
+            result = checks.checked_result(result)
+        except ValueError as error:
+            what = f"{path} has a value that no result has: {error}"
+            raise CorruptArtefact(what, folder, f"remove the folder {folder}") from error
+    if is_of_another(folder, key := result.get("key")):
+        what = f"{path} is of another folder: of {str(result.get('name'))[:99]!r} with the key {str(key)[:20]!r}"
+        raise CorruptArtefact(what, folder, f"remove the folder {folder}")
+    return Artefacts(files, folder, result)
 
 
 @cache
@@ -335,7 +341,7 @@ def _is_place(path: str) -> bool:
 def _is_settled(files: Files, target: str, path: str) -> bool:
     """Whether what was moved there from a path is damaged, and stays; else it is brought back, where nothing is."""
     moved = f"{target}/{path.rpartition('/')[2]}"
-    stays = _is_damaged(files, target, moved) or files.exists(path)
+    stays = _is_damaged(files, path, moved) or files.exists(path)
     if not stays:
         try:
             files.move(moved, path)
@@ -352,13 +358,13 @@ def _is_settled(files: Files, target: str, path: str) -> bool:
     return False
 
 
-def _is_damaged(files: Files, target: str, moved: str) -> bool:
+def _is_damaged(files: Files, path: str, moved: str) -> bool:
     try:
         if moved.endswith(f"/{RESULT}"):  # alone: what it names still lies where it was
-            open_artefacts(files, target)
+            open_artefacts(files, path.rpartition("/")[0], files.read(moved))
             return False
         return bool(damages(files, moved))
-    except CorruptArtefact:
+    except (CorruptArtefact, WrongKind):
         return True
     except FileNotFoundError:  # no result yet: another process is about to compute it again
         return False

@@ -7,6 +7,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any, BinaryIO
 
 PIECE_BYTES = 1 << 20
@@ -122,6 +123,18 @@ class Disk:
             return b"".join(pieces)
         finally:
             os.close(descriptor)
+
+
+def in_the_way(folder: str | Path) -> str | None:
+    """What stands where a local folder, or one above it, would have to be, as `PATH is a file`; None: nothing.
+
+    folder: as it was given: of a link to nowhere, as to a disk that is not mounted now, `resolve` tells nothing.
+    """
+    place = Path(folder).expanduser().absolute()
+    there = next((above for above in (place, *place.parents) if os.path.lexists(above)), place)
+    if os.path.isdir(there) or not os.path.lexists(there):
+        return None
+    return f"{there} is a {'file' if os.path.exists(there) else 'link to a place that is not there'}"
 
 
 def is_of_group(folder: str) -> bool:

@@ -32,13 +32,6 @@ def below(uri: str, path: str) -> str:
     return f"{base.rstrip('/')}/{path}{mark}{options}"
 
 
-def file_in_the_way(folder: str | Path) -> str | None:
-    """The file that stands where a local folder, or one above it, would have to be; None where nothing does."""
-    place = Path(folder).expanduser().absolute()
-    there = next((above for above in (place, *place.parents) if os.path.exists(above)), place)
-    return str(there) if os.path.exists(there) and not os.path.isdir(there) else None
-
-
 class ReadFiles:
     """The calls that read one storage root: read, exists, is_file, is_blocked, folders, list, sizes, entries.
 
@@ -57,6 +50,7 @@ class ReadFiles:
         else:
             self.fs, self.root = pafs.LocalFileSystem(), str(Path(uri).expanduser().resolve())
         self.root = self.root.rstrip("/")
+        self.given = self.root if "://" in uri else uri  # where links are not followed yet
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
 
     def full(self, path: str) -> str:

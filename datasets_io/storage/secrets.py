@@ -14,6 +14,8 @@ SHORTEST = 6  # a shorter value of the environment, such as `true`, would be fou
 # What stands before an @ in a URI: without a slash, or user:password, where the password may have one. A number after
 # the colon is a port, and an @ behind it is of a path.
 _USER = re.compile(r"\b([a-zA-Z][\w+.-]*)://([^\s/'\"<>]+|[^\s/@:'\"<>\[]+:(?!\d{1,5}/)[^\s@'\"<>]+)@")
+# The same where a URI was taken for a path, which leaves one slash of two: with a colon, as `host:/folder@x` is none.
+_USER_IN_PATH = re.compile(r"\b([a-zA-Z][\w+.-]*):/([^\s/@:'\"<>\[]+:(?!\d{1,5}/)[^\s@'\"<>]+)@")
 _NO_SECRET = ("file", "ssh", "git+ssh", "sftp", "hdfs", "abfs", "abfss", "wasb", "wasbs")  # a name alone: a container's
 _OPTION = re.compile(
     r"([?&;](?:[\w.-]*(?:secret|token|password|passwd|credential|signature|(?:access|account|api)_?key)[\w.-]*|sig)=)"
@@ -35,7 +37,8 @@ _given: set[str] = set()  # passwords of URIs that this process was given, for l
 
 def without_secrets(text: str) -> str:
     """The text with *** for what is secret in it; any other text as it is."""
-    text = _HEADER.sub(rf"\g<1>{HIDDEN}", _OPTION.sub(rf"\g<1>{HIDDEN}", _USER.sub(_hidden_user, text)))
+    text = _USER_IN_PATH.sub(rf"\g<1>:/{HIDDEN}@", _USER.sub(_hidden_user, text))
+    text = _HEADER.sub(rf"\g<1>{HIDDEN}", _OPTION.sub(rf"\g<1>{HIDDEN}", text))
     for secret in sorted({*_given, *_of_environment()}, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return text

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.fs as pafs
 
 from datasets_io.corpus.node_array import CacheFull, local_cache
-from datasets_io.storage.disk import DISK
+from datasets_io.storage.disk import DISK, in_the_way
 from datasets_io.storage.files import Files
 from datasets_io.storage.take_name import NOT_KNOWN
 from sweep.doctor.check import FAIL, OK, WARN, Check, gigabytes
@@ -27,6 +27,8 @@ def check_storage(uri: str) -> list[Check]:
     """
     try:
         files = Files(uri)
+        if files.is_local and (trouble := in_the_way(files.given)) is not None:
+            raise ValueError(trouble)
         made = _first_missing(Path(files.root)) if files.is_local else None
     except (OSError, ValueError) as error:
         return [Check("storage", FAIL, f"{uri}: {error}", _how_to_reach(uri))]
@@ -109,7 +111,8 @@ def _how_to_reach(uri: str) -> str:
     """The command that shows why a storage cannot be used."""
     scheme = uri.partition("://")[0] if "://" in uri else ""
     if scheme == "s3":
-        bucket = uri.removeprefix("s3://").partition("/")[0].partition("?")[0]
+        # Up to the last @ it is a user with a password, which may have slashes.
+        bucket = uri.partition("?")[0].removeprefix("s3://").rpartition("@")[2].partition("/")[0]
         return f"aws sts get-caller-identity && aws s3 ls s3://{bucket}  (who am I, and may I use the bucket)"
     if scheme in ("gs", "gcs"):
         return "gcloud auth application-default login"

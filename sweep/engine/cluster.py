@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import time
 
@@ -23,6 +24,7 @@ from sweep.cli.exit_codes import ClusterLost
 from sweep.engine.schedule import ClusterResources
 
 ATTEMPTS_TO_START, TIMED_OUT = 3, "timed out during startup"  # the text of Ray's exception, which has no class
+DASHBOARD = re.compile(r"lines of (\S+) \(it contains the error message from the dashboard\)")  # of another one
 NODES, NODES_SECONDS = "RADSWEEP_NODES", 120.0  # of the environment: how many nodes the joined cluster will have
 UNLIMITED = 1e9  # where nothing limits a resource Ray names sys.maxsize, and no cluster has a billion of anything
 
@@ -70,12 +72,21 @@ def _init_with_retries(log_to_driver: bool) -> None:
         try:
             return _init(log_to_driver)
         except Exception as error:  # Ray has no narrower one for this
-            if TIMED_OUT not in str(error):
+            if (why := _not_in_time(error)) is None:
                 raise
             ray.shutdown()
             if attempt == ATTEMPTS_TO_START:
-                text = f"Ray did not start in {attempt} attempts; is this machine very busy? ({error})"
+                text = f"Ray did not start in {attempt} attempts; is this machine very busy? ({why})"
                 raise ClusterLost(text) from error
+
+
+def _not_in_time(error: Exception) -> str | None:
+    """What of Ray did not start in time, by its exception's text; None for any other error."""
+    if TIMED_OUT in str(error):
+        return str(error)
+    # Of the dashboard, for which it waits by the clock on the wall, Ray says nothing but the end of its log.
+    found = DASHBOARD.search(str(error))
+    return found and f"its dashboard did not answer; see {found[1]}"
 
 
 def _init(log_to_driver: bool) -> None:

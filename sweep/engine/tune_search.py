@@ -18,7 +18,7 @@ from datasets_io.storage.files import Files
 from sweep.engine.cell_work import CellWork
 from sweep.engine.cluster import resources_at_most
 from sweep.engine.schedule import ReadyTasks, capacity, groups_wanted
-from sweep.store.store import ENCODERS, tune_folder
+from sweep.store.store import ENCODERS, made_tune_folder, tune_folder
 from trainables.evaluation.cell_trial import in_parts, run_trial
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def run_tune_search(work: CellWork) -> None:
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=tune_folder(work.storage),
+            storage_path=made_tune_folder(work.storage),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=work.resources.max_failures - 1),  # after the first
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from datasets_io.command_line import no_uri
 from sweep.cli import completion
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Command, RawOfRun, StorageOfRun, StudyOfRun
@@ -43,6 +44,8 @@ def main(
     from sweep.store.snapshot import read_snapshot
 
     with errors_as_sentences(str(to), BadInput, advice="; give a --to that can be written"):
+        if (trouble := no_uri("--to", to)) is not None:
+            raise BadInput(trouble)
         data = read_snapshot(study, storage, raw or [])
         run = find_encoder(data, encoder)
         made = export_encoder(data, run, to.expanduser())

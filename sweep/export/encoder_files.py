@@ -12,7 +12,7 @@ from torch import Tensor
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.storage.artefacts import Artefacts, CorruptArtefact
-from datasets_io.storage.files import file_in_the_way
+from datasets_io.storage.disk import in_the_way
 from sweep.export.model_card import model_card
 from sweep.export.preprocessing_files import timm_fields, transformers_fields
 from sweep.store.damage import RUN_AGAIN_READING, Damage, data_name
@@ -66,10 +66,8 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     done, _ = data.store.done_and_failed()
     if data.store.folder(run) not in done:
         raise BadInput(f"encoder {run} is not finished in {data.store.shown}")
-    if (file := file_in_the_way(folder)) is not None:
-        raise BadInput(f"--to {folder}: {file} is a file; give a new folder")
-    if folder.is_symlink() and not folder.exists():
-        raise BadInput(f"--to {folder} is a link that leads nowhere: give a new folder")
+    if (trouble := in_the_way(folder)) is not None:
+        raise BadInput(f"--to {folder}: {trouble}; give a new folder")
     if folder.exists() and any(file.name != UNFINISHED for file in folder.iterdir()):
         raise BadInput(f"{folder} is not empty: give a new folder, so that nothing in it is replaced")
     if str(run) in data.damage:

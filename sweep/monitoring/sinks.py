@@ -9,7 +9,7 @@ from typing import Protocol
 
 from rich.markup import escape
 
-from datasets_io.storage.files import file_in_the_way
+from datasets_io.storage.disk import in_the_way
 from datasets_io.storage.secrets import remember_secrets, without_secrets
 from sweep.monitoring.mlflow_runs import MlflowRuns
 from sweep.monitoring.progress import ProgressSnapshot
@@ -48,8 +48,8 @@ class SinkOptions:
             raise ValueError(
                 f"--tensorboard {without_secrets(self.tensorboard)}: give a folder of this machine, no URI"
             )
-        if self.tensorboard is not None and (file := file_in_the_way(self.tensorboard)) is not None:
-            raise ValueError(f"--tensorboard {self.tensorboard}: {file} is a file; give a folder")
+        if self.tensorboard is not None and (trouble := in_the_way(self.tensorboard)) is not None:
+            raise ValueError(f"--tensorboard {self.tensorboard}: {trouble}; give a folder")
         if self.mlflow is not None and find_spec("mlflow") is None:
             raise ValueError("--mlflow needs a package that is not installed: pip install mlflow-skinny")
 

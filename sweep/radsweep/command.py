@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from datasets_io.closed_output import survive_closed_output
-from datasets_io.command_line import Command, without_types_of_flags
+from datasets_io.command_line import Command, usage_errors_without_secrets, without_types_of_flags
 
 # Name -> the first line of its --help, which a test compares: the list of subcommands loads none of them.
 SUBCOMMANDS = {
@@ -78,7 +78,13 @@ class Subcommands(TyperGroup):
         """As typer's; what is printed without a subcommand may have no reader."""
         if not ctx.resilient_parsing and not any(word in SUBCOMMANDS for word in args):
             survive_closed_output(goes_on=False)
-        return super().parse_args(ctx, args)
+        with usage_errors_without_secrets():
+            return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As typer's."""
+        with usage_errors_without_secrets():
+            return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(cls=Subcommands, rich_markup_mode="rich", pretty_exceptions_enable=False, no_args_is_help=True)

@@ -17,6 +17,7 @@ from datasets_io.granted import machine_cores
 from datasets_io.ray_private import agent_titles
 from datasets_io.storage.artefacts import RESULT
 from datasets_io.storage.files import TEMPORARY, Files
+from datasets_io.storage.secrets import without_secrets
 from sweep.store.lease import LEASES
 from sweep.store.store import CELLS, ENCODERS
 
@@ -71,6 +72,11 @@ class Process:
     started: int
     command: str
     marked: bool
+
+    @property
+    def shown(self) -> str:
+        """The start of its command; first without secrets, since of a password cut in two nobody knows what it was."""
+        return without_secrets(self.command)[:80]
 
 
 def processes(mark: str) -> dict[int, Process]:
@@ -247,7 +253,7 @@ class FaultInjector:
                 break
             time.sleep(0.25)
         for process in orphans:
-            text = f"process {process.pid} went on after its driver's end: {process.command[:80]}"
+            text = f"process {process.pid} went on after its driver's end: {process.shown}"
             self.log.problems.append(text)
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)

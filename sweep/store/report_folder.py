@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from datasets_io.storage.disk import WrongKind
-from datasets_io.storage.files import Files, below, file_in_the_way
+from datasets_io.storage.disk import WrongKind, in_the_way
+from datasets_io.storage.files import Files, below
 from datasets_io.storage.replace_together import finish_replacing, replace_together
 from sweep.store.store import ReadStore
 from sweep.studies.bad_input import BadInput
@@ -25,10 +25,10 @@ class ReportFolder:
 
     @classmethod
     def elsewhere(cls, uri: str) -> "ReportFolder":
-        """A folder or URI of the reader's choice. Raises BadInput where a file stands in its place."""
+        """A folder or URI of the reader's choice. Raises BadInput where no folder stands in its place."""
         files = Files(uri)
-        if files.is_local and (file := file_in_the_way(files.root)) is not None:
-            raise BadInput(f"--to {uri}: {file} is a file; give a folder, which is made where it is not there")
+        if files.is_local and (trouble := in_the_way(files.given)) is not None:
+            raise BadInput(f"--to {uri}: {trouble}; give a folder, which is made where it is not there")
         return cls(files)
 
     def check(self) -> None:

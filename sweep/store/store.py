@@ -19,7 +19,8 @@ from datasets_io.storage.artefacts import (
     open_artefacts,
     quarantine,
 )
-from datasets_io.storage.files import Files, ReadFiles, below, file_in_the_way
+from datasets_io.storage.disk import in_the_way
+from datasets_io.storage.files import Files, ReadFiles, below
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.storage.stored_sizes import Sizes, StoredSizes, sizes_in
 from sweep.store.damage import DATA, RUN_AGAIN, RUN_AGAIN_READING, Damage
@@ -42,6 +43,12 @@ def tune_folder(uri: str) -> str:
     return below(uri, LOGS) if without_secrets(uri) == uri else str(Path(tempfile.gettempdir(), "radsweep-tune"))
 
 
+def made_tune_folder(uri: str) -> str:
+    """As `tune_folder`, and there: Ray would make it for all users of the machine to read."""
+    Files(folder := tune_folder(uri)).make_folder()
+    return folder
+
+
 class ReadStore:
     """A storage URI as a set of finished encoders, finished cells and reports, to be read and never written.
 
@@ -62,14 +69,12 @@ class ReadStore:
         self.thorough = thorough
 
     def check_folder(self) -> None:
-        """Raise ValueError where a file stands in its place: every listing of such a storage would be empty.
+        """Raise ValueError where no folder stands in its place: every listing of such a storage would be empty.
 
         And where one of its folders is a file, or a link to a place that is not there, such as a disk not mounted now.
         """
-        if self.files.is_local and (file := file_in_the_way(self.files.root)) is not None:
-            raise ValueError(
-                f"--storage {self.shown}: {file} is a file; give a folder, which is made if it is not there"
-            )
+        if self.files.is_local and (trouble := in_the_way(self.files.given)) is not None:
+            raise ValueError(f"--storage {self.shown}: {trouble}; give a folder, which is made if it is not there")
         if blocked := [name for name in FOLDERS if self.files.is_blocked(name, by_no_folder=True)]:
             raise ValueError(
                 f"--storage {self.shown}: {blocked[0]} in it is a file, or a link to a place that is not there; it is "

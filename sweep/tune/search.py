@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 from rich.markup import escape
 
+from datasets_io.command_line import no_uri
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, ClusterLost, cluster_lost_message
 from sweep.tune.rungs import rungs_of
 
@@ -49,6 +50,8 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
     from sweep.studies.tunable import search_row
 
     study, store = load_study(study_name), Store(storage)
+    if out is not None and (trouble := no_uri("--out", out)) is not None:
+        raise ValueError(trouble)
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise ValueError(f"--out {out} cannot be written: give a file, in a folder that is there")
     row = search_row(study, method)
@@ -198,7 +201,7 @@ def _tuner(
     """Ray Tune's driver of the trials that are still to come. name: of its folder of logs, below the storage."""
     from ray import tune
 
-    from sweep.store.store import tune_folder
+    from sweep.store.store import made_tune_folder
     from sweep.tune.asha_state import TrialRecorder, make_scheduler, make_searcher
     from sweep.tune.trial import run_trial
 
@@ -215,7 +218,7 @@ def _tuner(
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=tune_folder(search.storage),
+            storage_path=made_tune_folder(search.storage),
             verbose=0,
             callbacks=[TrialRecorder(search, trial_store, trials, display.say)],
             # max_failures counts attempts, Tune's counts retries.

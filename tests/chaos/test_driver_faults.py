@@ -125,3 +125,10 @@ def test_a_damaged_encoder_and_a_hostile_place_come_out_the_same(repaired_study,
     assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
     assert results_of(repaired_study.storage, "small") == results_of(Path(finished_study.storage), "small") is not None
     assert Files(str(repaired_study.storage)).list(QUARANTINE)
+
+
+def test_all_that_a_whole_study_stores_is_its_owners_alone(finished_study):
+    """Also what libraries store, such as Ray's own state: no other user gets below a folder of the storage."""
+    storage = Path(finished_study.storage)
+    shown = {path.name: oct(path.stat().st_mode & 0o777) for path in (storage, *storage.iterdir()) if path.is_dir()}
+    assert "ray" in shown and set(shown.values()) == {"0o700"}, shown

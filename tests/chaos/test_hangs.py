@@ -6,6 +6,7 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import ray
@@ -77,6 +78,28 @@ def test_ray_that_does_not_start_in_time_is_asked_again_and_at_last_named(monkey
         with pytest.raises(ClusterLost, match="did not start") if succeeds_at == 0 else nullcontext():
             start_ray()
         assert len(asked) == attempts
+
+
+def test_ray_whose_dashboard_does_not_start_in_time_is_asked_again_and_at_last_named(monkeypatch):
+    """Also where a clock is set while Ray starts: it waits for its dashboard by the clock on the wall."""
+    asked = []
+
+    def busy(**options) -> None:
+        asked.append(options)
+        log = "/tmp/ray/session_1/logs/dashboard.log"
+        raise Exception(f"\nThe last 20 lines of {log} (it contains the error message from the dashboard): \nINFO x")
+
+    monkeypatch.setattr(ray, "init", busy)
+    with pytest.raises(
+        ClusterLost, match=r"did not start in 3 attempts.*\(its dashboard did not answer; see /tmp/ray/"
+    ):
+        start_ray()
+    assert len(asked) == ATTEMPTS_TO_START
+
+
+def test_the_words_of_ray_that_are_asked_for_are_its_own():
+    services = (Path(ray.__file__).parent / "_private" / "services.py").read_text(encoding="utf-8")
+    assert "lines of {dashboard_log} " in services and "(it contains the error message from the dashboard)" in services
 
 
 def test_the_limit_comes_from_the_forecast_or_from_the_user():

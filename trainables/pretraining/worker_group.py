@@ -55,6 +55,8 @@ def pretrain_all(group: WorkerGroup, scaling: ScalingConfig) -> None:
     """
     # A busy machine, or one that the autoscaler has yet to start, takes longer than Ray's own minute.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
+    state = below(group.storage, "ray")
+    Files(state).make_folder()  # Ray would make it for all users of the machine to read
     trainer = TorchTrainer(
         _worker_loop,
         torch_config=GroupConfig(),
@@ -62,7 +64,7 @@ def pretrain_all(group: WorkerGroup, scaling: ScalingConfig) -> None:
         scaling_config=scaling,
         run_config=RunConfig(
             name=group.name,
-            storage_path=below(group.storage, "ray"),
+            storage_path=state,
             # A run's own attempts are counted in its folder, where progress counts too; this only ends a loop.
             failure_config=FailureConfig(max_failures=GROUP_STARTS),
         ),

@@ -22,6 +22,8 @@ def name_problems(study: Study) -> Iterator[str]:
         yield from _unsafe("row", row.name)
     yield from _same_names(study, [row.name for row in rows])
     yield from _encoders_of_others([row.name for row in rows])
+    yield from _unprintable("title", (study.title,))
+    yield from _unprintable("deviation", study.deviations)
     yield from _displays(study, "rows", (row.display for row in study.rows))
     yield from _displays(study, "datasets", (dataset.display for dataset in study.datasets))
 
@@ -32,6 +34,13 @@ def _unsafe(kind: str, name: str) -> Iterator[str]:
         yield f"{kind} name {name!r} cannot be a part of a path; allowed: {ALLOWED}"
     elif (size := len(name.encode())) > MOST_BYTES:
         yield f"{kind} name {name[:20]!r}... has {size} bytes; allowed: {MOST_BYTES}, since folders are called by it"
+
+
+def _unprintable(kind: str, texts: Iterable[str]) -> Iterator[str]:
+    # They stand in report.md, which is read on a terminal.
+    for text in texts:
+        if not " ".join(text.split()).isprintable():
+            yield f"the study's {kind} {text[:80]!r} has characters that cannot be printed"
 
 
 def _same_names(study: Study, names: list[str]) -> Iterator[str]:

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from datasets_io.corpus.manifest import Manifest, Shard, corpus_fingerprint, count_records
+from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard, corpus_fingerprint, count_records
+from datasets_io.corpus.read import read_manifest
 from datasets_io.schema import Record
+from datasets_io.storage.files import Files
 
 SHARDS = (Shard("train/00000.parquet", "train", 3, (2, 1), "a" * 64),)
 
@@ -42,6 +44,36 @@ def test_a_changed_or_foreign_manifest_is_refused(manifest):
     for text in ("", "[]", "{}", json.dumps({name: value[name] for name in value if name != "spec"})):
         with pytest.raises(ValueError, match="not a manifest"):
             Manifest.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda v: v["shards"][0].update(split="test"), "train/00000.parquet is of the split 'test'"),
+        (lambda v: v["shards"][0].update(rows=4), "has 4 rows, and 3 in its row groups"),
+        (lambda v: v["shards"][0].update(row_groups=[2]), "has 3 rows, and 2 in its row groups"),
+        (lambda v: v["counts"].update(splits={"train": {"images": 7}}), "train split has 7 images, and 3 in its"),
+        (lambda v: v["counts"].update(splits={"val": {"images": 1}}), "val split has 1 images, and 0 in its shards"),
+        (lambda v: v.update(image_size=32), "its image_size is 32, and 16 in its spec"),
+        (lambda v: v["spec"].update(source="chexpert"), "its source is 'csv_images', and 'chexpert' in its spec"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(manifest, change, said):
+    """Its fingerprint is over the shards' hashes, and does not change where rows of training become those of a test."""
+    value = json.loads(manifest.to_json())
+    change(value)
+    with pytest.raises(ValueError, match="contradicts itself") as refused:
+        Manifest.from_json(json.dumps(value))
+    assert said in str(refused.value)
+
+
+def test_a_manifest_in_the_folder_of_another_build_is_refused(manifest, tmp_path):
+    files = Files(str(tmp_path))
+    for folder in ("data/csv_images-0123456789ab", "data/csv_images-ba9876543210", "elsewhere"):
+        files.write(f"{folder}/{MANIFEST}", manifest.to_json().encode())
+    assert read_manifest(files, "data/csv_images-0123456789ab") == read_manifest(files, "elsewhere") == manifest
+    with pytest.raises(ValueError, match="it is the manifest of csv_images-0123456789ab: build the corpus again"):
+        read_manifest(files, "data/csv_images-ba9876543210")
 
 
 def test_fields_that_a_later_version_adds_are_passed_over(manifest):

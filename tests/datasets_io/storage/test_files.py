@@ -19,8 +19,8 @@ from datasets_io.storage.artefacts import (
     publish,
     record_failure,
 )
-from datasets_io.storage.disk import Disk
-from datasets_io.storage.files import Files, file_in_the_way
+from datasets_io.storage.disk import Disk, in_the_way
+from datasets_io.storage.files import Files
 
 
 @pytest.fixture
@@ -178,9 +178,9 @@ def test_nothing_is_read_or_written_outside_of_the_root(tmp_path, path):
 
 def test_a_file_in_the_place_of_a_folder_is_found(tmp_path):
     (tmp_path / "file").write_text("x")
-    assert file_in_the_way(tmp_path) is None and file_in_the_way(tmp_path / "new" / "folder") is None
+    assert in_the_way(tmp_path) is None and in_the_way(tmp_path / "new" / "folder") is None
     for place in (tmp_path / "file", tmp_path / "file" / "below" / "it"):
-        assert file_in_the_way(place) == str(tmp_path / "file")
+        assert in_the_way(place) == f"{tmp_path}/file is a file"
 
 
 def test_folders_are_those_directly_in_a_folder(tmp_path):

@@ -83,6 +83,34 @@ def test_a_value_that_no_result_has_is_damage_that_names_it(files, change, said)
     assert quarantine(files, "cells/c") is not None and not files.exists("cells/c")
 
 
+ONE, OTHER = "cells/lp-s0-0123456789ab", "cells/lp-s1-ba9876543210"
+
+
+@pytest.fixture
+def copied(files) -> Files:
+    """The whole folder of one cell stands in the place of another, as after a restore into a wrong folder."""
+    publish(files, ONE, {"a.bin": b"a"}, {**CONTENT, "name": "lp-s0", "key": "0123456789ab"})
+    for path in files.list(ONE):
+        files.write(path.replace(ONE, OTHER), files.read(path))
+    return files
+
+
+def test_a_whole_result_of_another_item_is_damage(copied):
+    assert open_artefacts(copied, ONE).result["key"] == "0123456789ab"
+    with pytest.raises(CorruptArtefact, match="is of another folder: of 'lp-s0' with the key '0123456789ab'"):
+        open_artefacts(copied, OTHER)
+    target = quarantine(copied, OTHER)
+    assert target is not None and copied.exists(f"{target}/why.json") and not copied.exists(OTHER)
+
+
+def test_a_result_of_another_item_makes_way_for_the_own_one(copied):
+    own = {**CONTENT, "name": "lp-s1", "key": "ba9876543210"}
+    assert publish(copied, OTHER, {"a.bin": b"b"}, own)
+    assert open_artefacts(copied, OTHER).read("a.bin") == b"b"
+    moved = copied.list("quarantine")
+    assert [path.rpartition("/")[2] for path in moved] == ["result.json", "why.json"], moved
+
+
 def test_fields_of_a_later_version_are_passed_over(files):
     resealed(files, lambda v: v["findings"][0].update(ci=0.1))
     assert open_artefacts(files, "cells/c").result["findings"][0] == FINDING

@@ -33,6 +33,20 @@ def test_a_storage_that_is_a_file_is_refused(command, more, place, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("place", ["link", "link/below", "middle/link/below"])
+@pytest.mark.parametrize(("command", "more"), COMMANDS.items())
+def test_a_storage_behind_a_link_to_nowhere_is_refused(command, more, place, tmp_path, monkeypatch):
+    """The disk that it leads to is not mounted now: all would be computed again, on the disk beneath."""
+    monkeypatch.chdir(tmp_path)
+    link = tmp_path / ("middle/link" if place.startswith("middle") else "link")
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / "disk" / "results")
+    app = importlib.import_module(f"sweep.{command}.__main__").app
+    done = CliRunner().invoke(app, [*more, "--storage", place])
+    assert done.exit_code == 2 and f"{link} is a link to a place that is not there; give a folder" in done.output
+    assert not (tmp_path / "disk").exists()
+
+
 def test_a_uri_with_one_slash_is_no_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="'s3:/bucket/a' is no URI; did you mean 's3://bucket/a'"):
@@ -46,6 +60,11 @@ def test_other_folders_that_are_files_are_refused_as_well(tmp_path):
         ReportFolder.elsewhere(str(tmp_path / "file"))
     with pytest.raises(ValueError, match=r"--tensorboard .*file is a file; give a folder"):
         SinkOptions(tensorboard=str(tmp_path / "file")).check()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BadInput, match=r"--to .*link is a link to a place that is not there; give a folder"):
+        ReportFolder.elsewhere(str(tmp_path / "link"))
+    with pytest.raises(ValueError, match=r"--tensorboard .*link is a link to a place that is not there"):
+        SinkOptions(tensorboard=str(tmp_path / "link")).check()
 
 
 @pytest.mark.parametrize("out", ["", "none/mine.py"])
@@ -78,3 +97,42 @@ def test_a_word_that_is_not_known_is_refused_with_the_nearest_one(command, argum
     done = CliRunner().invoke(app, [*arguments, "--storage", str(tmp_path)])
     assert done.exit_code == 2 and done.output.endswith(f"; did you mean {meant!r}?\n"), done.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        ("export", ["clip", "--to", "s3://KEY:pass-word@bucket/x"]),
+        ("tune", ["--method", "clip", "--out", "s3://KEY:pass-word@bucket/x.py"]),
+    ],
+)
+def test_a_uri_in_place_of_a_folder_of_this_machine_is_refused(command, more, tmp_path, monkeypatch):
+    """A folder `s3:` was made here, and one in it that had the password for a name."""
+    monkeypatch.chdir(tmp_path)
+    app = importlib.import_module(f"sweep.{command}.__main__").app
+    done = CliRunner().invoke(app, [*more, "--storage", "new"])
+    assert done.exit_code == 2 and f"{more[-2]} s3:/***@bucket/x" in done.output and "no URI" in done.output
+    assert "pass-word" not in done.output and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "radsweep"])
+def test_a_uri_whose_flag_was_forgotten_is_named_without_its_password(command):
+    app = importlib.import_module(
+        "sweep.radsweep.command" if command == "radsweep" else f"sweep.{command}.__main__"
+    ).app
+    done = CliRunner().invoke(
+        app, ["s3://KEY:pass-word@bucket/x", "s3://KEY:pass-word@bucket/y"], env={"COLUMNS": "200"}
+    )
+    assert done.exit_code == 2 and "pass-word" not in done.output
+    assert "s3://***@bucket/" in done.output or command in ("tune", "export")  # which lack an option first
+    done = CliRunner().invoke(
+        app, ["--study", "https://me:pass-word@host/study.py", "--study=x", "https://me:pass-word@h"]
+    )
+    assert done.exit_code == 2 and "pass-word" not in done.output
+
+
+def test_a_study_file_at_a_uri_is_named_without_its_password(tmp_path):
+    app = importlib.import_module("sweep.run.__main__").app
+    place = ["--study", "https://me:pass-word@host/study.py", "--storage", str(tmp_path)]
+    done = CliRunner().invoke(app, [*place, "--dry-run"], env={"COLUMNS": "200"})
+    assert done.exit_code == 2 and "does not exist" in done.output and "pass-word" not in done.output

@@ -22,7 +22,7 @@ from sweep.doctor.check import FAIL, OK, WARN, guarded
 from sweep.doctor.cluster_file import check_cluster_file
 from sweep.doctor.machine import check_open_files, check_packages, check_python, check_shared_memory, requirements
 from sweep.doctor.needs import Needs, backbone_bytes, needs_of
-from sweep.doctor.places import check_disk, check_storage
+from sweep.doctor.places import _how_to_reach, check_disk, check_storage
 from sweep.doctor.trees import check_raw, check_study_data
 from sweep.store.store import Store
 from sweep.studies import demo
@@ -141,6 +141,21 @@ def test_a_storage_that_cannot_be_written_fails(tmp_path):
     (check,) = check_storage(str(tmp_path / "file"))
     assert check.status == FAIL and "mkdir" in check.mend
     assert [check.status for check in check_storage("ftp://somewhere/else")] == [FAIL]
+
+
+def test_a_storage_behind_a_link_to_nowhere_fails(tmp_path):
+    """As sweep.run refuses it: the disk is not mounted, and the folder would be made on the one beneath."""
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    (check,) = check_storage(str(tmp_path / "link"))
+    assert check.status == FAIL and "link is a link to a place that is not there" in check.found
+    assert not (tmp_path / "disk").exists()
+
+
+@pytest.mark.parametrize("password", ["pass/word", "pass%2Fword"])
+def test_the_command_that_shows_why_a_bucket_cannot_be_used_has_no_password(password):
+    """A password with a slash was cut in two there, and of its first half nobody knew what it was."""
+    mend = _how_to_reach(f"s3://KEY:{password}@bucket/folder?region=a@b")
+    assert mend.startswith("aws sts get-caller-identity && aws s3 ls s3://bucket  (")
 
 
 def test_a_storage_in_use_keeps_what_it_has(tmp_path):

@@ -166,7 +166,7 @@ def test_a_folder_that_must_stay_gets_the_files_written_in_it(tmp_path, killed):
 
 def test_a_link_that_leads_nowhere_is_no_place_for_an_export(data, tmp_path):
     (tmp_path / "out").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(BadInput, match="is a link that leads nowhere"):
+    with pytest.raises(BadInput, match="is a link to a place that is not there"):
         export_encoder(data, find_encoder(data, "own"), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 

@@ -14,6 +14,7 @@ from event_files import scalars
 from typer.testing import CliRunner
 
 from sweep.run.__main__ import app as run_app
+from sweep.run.chaos import Process
 from sweep.status.__main__ import app as status_app
 from sweep.studies import load_study
 from sweep.studies.outlook import outlook
@@ -230,3 +231,9 @@ def test_the_flags_are_those_of_the_readme():
     assert done.returncode == 0
     for flag in ("--study", "--storage", "--raw", "--only", "--dry-run", "--retry-failed"):
         assert flag in done.stdout
+
+
+def test_a_process_that_went_on_is_named_without_its_password():
+    command = f"python -m sweep.run --study {'x' * 23} --mlflow http://me:pass-word@host:5000"
+    assert command[:80].endswith("pass-word"), "a cut before the @"
+    assert "pass-word" not in Process(1, 1, 1, 1, command, True).shown

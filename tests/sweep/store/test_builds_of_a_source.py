@@ -30,7 +30,19 @@ def put(store: Store, spec: BuildSpec, key: str) -> str:
     split = {"images": 100, "studies": 100, "patients": 100, "with_impression": 100, "without_impression": 0}
     counts = {"records": 300, "images": 300, "rejects": 0, "splits": {name: split for name in SPLITS}}
     manifest = Manifest(
-        spec.source, 1, key, identity_of(spec), (), True, 32, {}, counts, (), {}, (), corpus_fingerprint(key, ())
+        spec.source,
+        1,
+        key,
+        identity_of(spec),
+        (),
+        True,
+        spec.image_size,
+        {},
+        counts,
+        (),
+        {},
+        (),
+        corpus_fingerprint(key, ()),
     )
     folder = f"data/{spec.source}-{key}"
     store.files.write(f"{folder}/{MANIFEST}", manifest.to_json().encode())

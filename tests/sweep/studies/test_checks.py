@@ -49,6 +49,12 @@ NAMES = {
     "two heads but for blanks": (rows_with("clip", display=" SimCLR "), "has 2 rows displayed as 'SimCLR'"),
     "no head": (rows_with("clip", display=" "), "has rows without a display name"),
     "two lines": (rows_with("clip", display="a\x1b[1m"), "with characters that cannot be printed"),
+    "a title": ({"title": "a \x1b]0;title\x07"}, "the study's title 'a .*has characters that cannot be printed"),
+    "a turned title": ({"title": "a \u202etxt.exe"}, "the study's title 'a .*has characters that cannot be printed"),
+    "a deviation": (
+        {"deviations": ("fine", "a\x1b[1m")},
+        "the study's deviation 'a.*has characters that cannot be printed",
+    ),
     "two datasets": (
         {"datasets": (CHEXPERT, replace(DEMO.datasets[1], display="CheXpert"))},
         "has 2 datasets displayed as 'CheXpert'",
