@@ -1,6 +1,7 @@
 """What a built corpus holds, what it refused and what identifies it: manifest.json, written last."""
 
 import dataclasses
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from typing import Any
 
 from datasets_io.fingerprint import fingerprint
 from datasets_io.schema import NEGATIVE, PIXEL_RULES, POSITIVE, SPLITS, UNCERTAIN, Record
+from datasets_io.storage.artefacts import SEAL
 from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
 
 MANIFEST = "manifest.json"
@@ -79,18 +81,21 @@ class Manifest:
 
     def to_json(self) -> str:
         """Readable text, the same for the same content."""
-        content = {**dataclasses.asdict(self), SCHEMA_VERSION: MANIFEST_SCHEMA}
-        return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        content = json.loads(_rendered({**dataclasses.asdict(self), SCHEMA_VERSION: MANIFEST_SCHEMA}))
+        return _rendered({**content, SEAL: _seal(content)})
 
     @staticmethod
     def from_json(text: str | bytes) -> "Manifest":
-        """Raises ValueError where the text is no manifest, or its fingerprint is not its own, and NewerSchema."""
+        """Raises ValueError where the text is no manifest, or is not as it was written, and NewerSchema.
+
+        That of an earlier version has no seal: what its own other values do not deny is believed.
+        """
         from datasets_io.corpus.manifest_values import checked_values, parsed  # here, as in artefacts.open_artefacts
 
         try:
-            value = parsed(text)
-            check_schema(value, MANIFEST_SCHEMA, MANIFEST)
-            value = checked_values(value)
+            whole = parsed(text)
+            check_schema(whole, MANIFEST_SCHEMA, MANIFEST)
+            value = checked_values(whole)
             # JSON knows no tuples; a frozen manifest has nothing else.
             value["shards"] = tuple(
                 Shard(**{**shard, "row_groups": tuple(shard["row_groups"])}) for shard in value["shards"]
@@ -105,7 +110,18 @@ class Manifest:
             raise ValueError(f"{MANIFEST} was changed by hand: its fingerprint does not fit its shards; build it again")
         if (odd := _contradiction(manifest)) is not None:
             raise ValueError(f"{MANIFEST} contradicts itself: {odd}; build it again")
+        if SEAL in whole and whole.pop(SEAL) != _seal(whole):
+            raise ValueError(f"{MANIFEST} was changed since it was written: its seal differs; build it again")
         return manifest
+
+
+def _rendered(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _seal(content: dict[str, Any]) -> str:
+    """SHA-256 over all of it, fields of later versions included. content: as JSON gives it back."""
+    return hashlib.sha256(_rendered(content).encode()).hexdigest()
 
 
 def _contradiction(manifest: Manifest) -> str | None:

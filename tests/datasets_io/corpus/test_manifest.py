@@ -1,5 +1,6 @@
 """The manifest as text, and its counts."""
 
+import hashlib
 import json
 
 import pytest
@@ -82,8 +83,46 @@ def test_fields_that_a_later_version_adds_are_passed_over(manifest):
     value["licence"] = {"name": "of a later version"}
     value["shards"][0]["codec"] = "of a later version"
     value["counts"]["later"] = 1
-    read = Manifest.from_json(json.dumps(value))
+    read = Manifest.from_json(sealed(value))
     assert read.counts.pop("later") == 1 and read == manifest
+
+
+def sealed(value: dict) -> str:
+    """As its writer seals it, by another way: SHA-256 of the text without the line of the seal."""
+    value.pop("sha256", None)
+    text = json.dumps(value, indent=1, sort_keys=True) + "\n"
+    return json.dumps({**value, "sha256": hashlib.sha256(text.encode()).hexdigest()})
+
+
+def test_its_seal_is_of_all_that_is_written(manifest):
+    assert json.loads(manifest.to_json()) == json.loads(sealed(json.loads(manifest.to_json())))
+
+
+@pytest.mark.parametrize(
+    ("path", "new"),
+    [
+        ("has_reports", False),
+        ("source_version", 2),
+        ("shards/0/row_groups", [1, 2]),
+        ("findings", ["edema", "mass"]),
+        ("spec/shape", "aspect"),
+        ("notes", []),
+        ("later", "a field that nobody wrote"),
+        ("sha256", "0" * 64),
+        ("sha256", None),
+    ],
+)
+def test_a_change_that_no_other_value_denies_is_seen_by_the_seal(manifest, path, new):
+    value = json.loads(manifest.to_json())
+    _set(value, path, new)
+    with pytest.raises(ValueError, match="its seal differs; build it again"):
+        Manifest.from_json(json.dumps(value))
+
+
+def test_a_manifest_of_before_seals_is_read(manifest):
+    value = json.loads(manifest.to_json())
+    del value["sha256"]
+    assert Manifest.from_json(json.dumps(value)) == manifest
 
 
 def test_counts_are_those_of_the_accepted_records():
