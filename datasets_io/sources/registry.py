@@ -51,7 +51,8 @@ class Source:
     findings: snake_case, in the order of the archive's csv; empty where `findings_in(raw, options)` tells them.
     options: a frozen dataclass with defaults; a field with metadata {"hashed": False} (a path) is no identity.
     index_files: the csv and list files whose sha256 identify the archive, or a folder of texts. read_records: one
-    Record for each image that they list, always in the same order; both raise ArchiveError.
+    Record for each image that they list, always in the same order; both raise ArchiveError. Where no image is
+    there, and records could not be named without, read_records alone raises NoImages: a complete corpus is used then.
     notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all.
     order: of the records in shards, where a BuildSpec names none: "hash" for a source that encoders are pretrained on.
     published: what was published of the archive, as plain counts (sources/published.py has the keys), which a manifest
