@@ -57,10 +57,9 @@ def open_complete(
     Raises ArchiveError where it was made of other files than those that are there now, which it then names, NoImages
     where no image is there and no corpus either. A manifest that is damaged counts as there: whoever reads it says so.
     """
-    if inventory.no_images is not None:
-        if found := _without_images(spec, inventory, files, limit):
-            return Opened(found, True, without_images=True)
-        raise inventory.no_images
+    # First: without its files a path of a csv may seem to lead out of the archive, and then nothing seems to be absent.
+    if not inventory.has_images and (found := _without_images(spec, inventory, files, limit)):
+        return Opened(found, True, without_images=True)
     folder = folder_of(spec, key_of(spec, inventory, limit))
     if files.exists(f"{folder}/{MANIFEST}"):
         manifest = _whole_manifest(files, folder) if check else None
@@ -76,8 +75,6 @@ def open_complete(
                 f" {files.full(f'{folder}/{MANIFEST}')} and run the same command again, which keeps the shards"
             )
         return Opened(folder, True)
-    if not inventory.has_images and (found := _without_images(spec, inventory, files, limit)):
-        return Opened(found, True, without_images=True)
     # Before what is absent was asked for, all builds had the key of a whole archive.
     whole = folder_of(spec, _key(spec, inventory.index, limit, corrections=inventory.corrections))
     earlier = _whole_manifest(files, whole) if inventory.absent and files.exists(f"{whole}/{MANIFEST}") else None

@@ -158,6 +158,21 @@ def test_an_archive_that_always_lacked_an_image_is_used_where_there_is_one_corpu
         build(spec, raw, files)
 
 
+@pytest.mark.parametrize("form", ["absolute", "encoded"])
+@pytest.mark.parametrize("folders", [False, True], ids=["files", "and folders"])
+def test_paths_that_were_understood_by_the_files_that_were_there(form, folders, write, tmp_path):
+    """Without the files nobody can tell what such a path means: the corpus is that of the csv all the same."""
+    raw, files, spec = write("csv_images"), Files(str(tmp_path / "s")), BuildSpec("csv_images", 16)
+    (raw / "images").rename(raw / "own images")
+    meant = "/home/somebody/own images/" if form == "absolute" else "own%20images/"
+    table = raw / "images.csv"
+    table.write_text(table.read_text().replace("images/", meant))
+    manifest = build(spec, raw, files)
+    assert manifest.counts["images"] == 8
+    remove_images(raw, folders)
+    assert build(spec, raw, files) == manifest
+
+
 def test_reports_that_arrived_since_are_not_passed_over(tmp_path):
     raw, files, spec = tmp_path / "raw", Files(str(tmp_path / "s")), BuildSpec("mimic_cxr", 16)
     write_mimic(raw, 8, reports=False)
