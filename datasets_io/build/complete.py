@@ -23,6 +23,7 @@ from datasets_io.build.spec import BuildSpec, _index_digests, _key, corrections_
 from datasets_io.corpus.manifest import MANIFEST, Manifest
 from datasets_io.corpus.shard_file import check_footer
 from datasets_io.schema import ArchiveError
+from datasets_io.sources.registry import get_source
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import Files, ReadFiles
 from datasets_io.untrusted import printable
@@ -89,12 +90,16 @@ def _without_images(spec: BuildSpec, inventory: Inventory, files: ReadFiles, lim
     Of several it is that of the whole archive. That of an archive which lacked files is taken where it is the only one,
     and nothing has arrived since.
     """
-    found = dict(_of_these_tables(spec, inventory.index, inventory.corrections, files, limit))
-    whole = folder_of(spec, _key(spec, inventory.index, limit, corrections=inventory.corrections))
-    if whole in found and _is_of(found[whole], inventory):
-        return whole
-    fits = [folder for folder, manifest in found.items() if not _arrived(manifest, inventory)]
-    return fits[0] if len(fits) == 1 else None
+    told = tuple({*inventory.corrections, *get_source(spec.source).told_by_images})
+    for corrections in dict.fromkeys((inventory.corrections, told)):
+        found = dict(_of_these_tables(spec, inventory.index, corrections, files, limit))
+        whole = folder_of(spec, _key(spec, inventory.index, limit, corrections=corrections))
+        if whole in found and _is_of(found[whole], inventory):
+            return whole
+        fits = [folder for folder, manifest in found.items() if not _arrived(manifest, inventory)]
+        if fits:
+            return fits[0] if len(fits) == 1 else None
+    return None
 
 
 def complete_of(spec: BuildSpec, raw: Path, files: ReadFiles) -> str | None:

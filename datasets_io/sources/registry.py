@@ -67,7 +67,8 @@ class Source:
     the manifest has sizes and numbers, so that files which arrive or change later are seen. `boxes` move no key.
     Raise `version` when the records of the same archive change. Where that touches few archives, corrections(raw,
     options) names what is read otherwise than `version` says in this one: the names enter its key, and archives that
-    no correction touches keep theirs. A name never means something else later.
+    no correction touches keep theirs. A name never means something else later. told_by_images: those of them that the
+    source knows by where images lie, and no longer when these were removed.
 
     The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,
     which differs from source to source, and BuildSpec has checked it before any of them is called.
@@ -93,6 +94,7 @@ class Source:
     how_to_get: str = ""
     looked_for: Callable[[Path, Any], Mapping[str, tuple[Path, Sequence[str]]]] | None = None
     corrections: Callable[[Path, Any], tuple[str, ...]] = _no_corrections
+    told_by_images: tuple[str, ...] = ()
 
 
 SOURCES: dict[str, Source] = {
@@ -123,6 +125,7 @@ SOURCES: dict[str, Source] = {
         published=chexpert.PUBLISHED,
         how_to_get="sign its agreement at https://stanfordmlgroup.github.io/competitions/chexpert",
         corrections=chexpert.corrections,
+        told_by_images=(chexpert.TEST_IN_BATCHES,),
     ),
     "nih_cxr14": Source(
         "nih_cxr14",

@@ -12,6 +12,7 @@ from small_mimic import write_mimic
 from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.build.__main__ import main
 from datasets_io.schema import ArchiveError, NoImages
+from datasets_io.sources.chexpert import COLUMNS
 from datasets_io.sources.registry import SOURCES, get_source
 from datasets_io.sources.siim_pneumothorax import SiimOptions
 from datasets_io.storage.files import Files
@@ -170,6 +171,24 @@ def test_paths_that_were_understood_by_the_files_that_were_there(form, folders, 
     manifest = build(spec, raw, files)
     assert manifest.counts["images"] == 8
     remove_images(raw, folders)
+    assert build(spec, raw, files) == manifest
+
+
+def test_a_test_set_of_chexpert_that_lay_in_a_batch(write, tmp_path):
+    """Where it lay enters the key, and is not to be seen any more."""
+    raw, files, spec = write("chexpert"), Files(str(tmp_path / "s")), BuildSpec("chexpert", 16)
+    batch = raw / "CheXpert-v1.0 batch 1 (validate & csv)"
+    image = batch / "test/patient1/study1/view1_frontal.jpg"
+    image.parent.mkdir(parents=True)
+    Image.fromarray(picture(1)).save(image)
+    for name in ("train.csv", "valid.csv", "valid"):
+        (raw / name).rename(batch / name)
+    (raw / "train").rename(batch / "train")
+    header = ",".join(["Study", *COLUMNS])
+    (batch / "groundtruth.csv").write_text(f"{header}\nCheXpert-v1.0/test/patient1/study1{',0' * 14}\n")
+    manifest = build(spec, raw, files)
+    assert manifest.counts["splits"]["test"]["images"] == 1
+    remove_images(raw, folders=True)
     assert build(spec, raw, files) == manifest
 
 
