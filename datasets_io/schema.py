@@ -58,6 +58,10 @@ class ArchiveError(ValueError):
         super().__init__(sentence(str(message)))
 
 
+class NoImages(ArchiveError):
+    """A raw archive whose tables are there, and none of its images: a complete corpus of it may still be used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One image of a raw archive, before its pixels are read.

@@ -20,7 +20,7 @@ from datasets_io.build.checks import TooManyRejects
 from datasets_io.build.corpus import build
 from datasets_io.build.shards import ORDERS
 from datasets_io.build.spec import BuildSpec
-from datasets_io.build.verify import verify
+from datasets_io.build.verify import absent_shards, verify
 from datasets_io.command_line import DEFAULT_STORAGE, Storage, WorkingCommand
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.interrupts import EXIT_INTERRUPTED, INTERRUPTS
@@ -139,7 +139,7 @@ def _exit(sentence: str, code: int) -> NoReturn:
 
 
 def _build(spec: BuildSpec, raw: Path, storage: str, limit: int | None, max_rejects: float, check: bool) -> int:
-    """Build, say what came of it, and where asked compare the shards with the manifest. Exit code."""
+    """Build, say what came of it, and compare the shards with the manifest: in full where asked. Exit code."""
     files = Files(storage)
     if files.is_local and (trouble := in_the_way(files.given)) is not None:
         raise ValueError(f"--storage {files.shown}: {trouble}; give a folder")
@@ -150,10 +150,19 @@ def _build(spec: BuildSpec, raw: Path, storage: str, limit: int | None, max_reje
     folder = f"data/{manifest.source}-{manifest.key}"
     print("\n".join(map(printable, summary(manifest, files.full(folder)))))
     if not check:
-        return OK
+        absent = absent_shards(files, folder, manifest)
+        return _damaged(absent, folder) if absent else OK
     problems = verify(files, folder, manifest)
     print("\n".join(problems) or f"verified: {len(manifest.shards)} shards are as the manifest says")
     return SOME_FAILED if problems else OK
+
+
+def _damaged(problems: Sequence[str], folder: str) -> int:
+    """Say what is damaged, in the sentence that sweep.run has for it. Exit code."""
+    more = f" (and {len(problems) - 1} more files of it)" if len(problems) > 1 else ""
+    mend = f"remove {folder} and run the same command again, which builds it again from the archive"
+    print(printable(f"{problems[0]}{more}: {mend}"), file=sys.stderr)
+    return SOME_FAILED
 
 
 def _options(source: str, pairs: list[str]) -> SourceOptions:

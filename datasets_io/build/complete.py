@@ -23,6 +23,7 @@ from datasets_io.build.spec import BuildSpec, _index_digests, _key, corrections_
 from datasets_io.corpus.manifest import MANIFEST, Manifest
 from datasets_io.corpus.shard_file import check_footer
 from datasets_io.schema import ArchiveError
+from datasets_io.sources.registry import get_source
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import Files, ReadFiles
 from datasets_io.untrusted import printable
@@ -39,10 +40,14 @@ ABSENT_REASON = "read: the file is absent"
 
 @dataclass(frozen=True)
 class Opened:
-    """Where the corpus of an archive lies, and whether it is complete; else it is still to be built there."""
+    """Where the corpus of an archive lies, and whether it is complete; else it is still to be built there.
+
+    without_images: whether it was taken although the archive has none of its images any more.
+    """
 
     folder: str
     built: bool
+    without_images: bool = False
 
 
 def open_complete(
@@ -50,9 +55,12 @@ def open_complete(
 ) -> Opened:
     """The complete corpus of the archive as it is now. check: False for a reader of results, who takes what is there.
 
-    Raises ArchiveError where it was made of other files than those that are there now, which it then names. A manifest
-    that is damaged counts as there: whoever reads it says so.
+    Raises ArchiveError where it was made of other files than those that are there now, which it then names, NoImages
+    where no image is there and no corpus either. A manifest that is damaged counts as there: whoever reads it says so.
     """
+    # First: without its files a path of a csv may seem to lead out of the archive, and then nothing seems to be absent.
+    if not inventory.has_images and (found := _without_images(spec, inventory, files, limit)):
+        return Opened(found, True, without_images=True)
     folder = folder_of(spec, key_of(spec, inventory, limit))
     if files.exists(f"{folder}/{MANIFEST}"):
         manifest = _whole_manifest(files, folder) if check else None
@@ -74,6 +82,24 @@ def open_complete(
     if earlier is not None and _is_of(earlier, inventory):
         return Opened(whole, True)
     return Opened(folder, False)
+
+
+def _without_images(spec: BuildSpec, inventory: Inventory, files: ReadFiles, limit: int | None) -> str | None:
+    """The complete corpus of an archive whose images were all removed, to make room; None where none is the one.
+
+    Of several it is that of the whole archive. That of an archive which lacked files is taken where it is the only one,
+    and nothing has arrived since.
+    """
+    told = tuple({*inventory.corrections, *get_source(spec.source).told_by_images})
+    for corrections in dict.fromkeys((inventory.corrections, told)):
+        found = dict(_of_these_tables(spec, inventory.index, corrections, files, limit))
+        whole = folder_of(spec, _key(spec, inventory.index, limit, corrections=corrections))
+        if whole in found and _is_of(found[whole], inventory):
+            return whole
+        fits = [folder for folder, manifest in found.items() if not _arrived(manifest, inventory)]
+        if fits:
+            return fits[0] if len(fits) == 1 else None
+    return None
 
 
 def complete_of(spec: BuildSpec, raw: Path, files: ReadFiles) -> str | None:
@@ -159,9 +185,17 @@ def _is_of(manifest: Manifest, inventory: Inventory) -> bool:
     """Whether a corpus with the key of a whole archive is that of one of which some files are absent."""
     if _record_of(manifest) is not None:
         # Its files were all there. Who removed the pictures afterwards, to make room, goes on with the corpus.
-        images = inventory.of_kind(IMAGES)
-        return images is not None and not images.there
+        return not inventory.has_images
     return not _contradiction(manifest, inventory)
+
+
+def _arrived(manifest: Manifest, inventory: Inventory) -> bool:
+    """Whether files besides the images are there that were others, or absent, when a corpus was built."""
+    record = _record_of(manifest)
+    if record is None:
+        return bool(_contradiction(manifest, inventory))
+    others = (of for of in inventory.kinds if of.kind != IMAGES and of.kind not in BESIDE and of.there)
+    return any(record["kinds"].get(of.kind, {}).get("digest") != of.record()["digest"] for of in others)
 
 
 def _contradiction(manifest: Manifest, inventory: Inventory) -> str:

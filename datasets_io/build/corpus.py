@@ -93,7 +93,8 @@ def build(
 ) -> Manifest:
     """Build a corpus or go on with one; at once where it is complete. `limit`: only so many images, evenly spaced.
 
-    say: is told of complete corpora of the same archive that were built when other files of it were there.
+    say: is told of complete corpora of the same archive that were built when other files of it were there, and where
+    one is used although its images were removed.
 
     Raises ArchiveError for an archive that is not as it should be (before any image is read, if it can be seen), or
     not what a complete corpus of it was built of, TooManyRejects where more than the share `max_rejects` gave no
@@ -104,6 +105,8 @@ def build(
     inventory = take_inventory(spec, raw, limit)
     opened = open_complete(spec, raw, inventory, files, limit)
     if opened.built:
+        if opened.without_images and say is not None:
+            say(f"{raw} has no images now: {opened.folder}, which was built of them, is used")
         return read_manifest(files, opened.folder)
     if say is not None:
         for sentence in others_of_it(spec, inventory, files, limit):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from datasets_io.build.shards import leaves
 from datasets_io.build.spec import BuildSpec, _index_digests, _key, corrections_of, options_of
-from datasets_io.schema import Record
+from datasets_io.schema import NoImages, Record
 from datasets_io.sources.registry import get_source
 from datasets_io.threads import reading_threads
 
@@ -66,13 +66,20 @@ class Inventory:
     """What was looked for in an archive. index: name -> SHA-256 of the csv files and lists, kinds: all other files.
 
     records: of the archive, where they had to be read to know the images; else None. corrections: of the source, which
-    change a record of it.
+    change a record of it. no_images: why no image can even be named, where none is there; there is no such kind then.
     """
 
     index: dict[str, str]
     kinds: tuple[FilesOfKind, ...]
     records: list[Record] | None
     corrections: tuple[str, ...] = ()
+    no_images: NoImages | None = None
+
+    @property
+    def has_images(self) -> bool:
+        """Whether any image is there."""
+        images = self.of_kind(IMAGES)
+        return images is not None and bool(images.there)
 
     @property
     def absent(self) -> str:
@@ -92,20 +99,25 @@ class Inventory:
 def take_inventory(spec: BuildSpec, raw: Path, limit: int | None = None) -> Inventory:
     """Look for all files that a build of the archive would read. limit: as of `build`.
 
-    Raises ArchiveError where a csv file or list is missing or cannot be read.
+    Without images there may still be a complete corpus, so that this is no error yet. Raises ArchiveError where a csv
+    file or list is missing or cannot be read.
     """
     raw = Path(raw).resolve()
     source, options = get_source(spec.source), options_of(spec)
     index = _index_digests(spec, raw)
     looked_for = dict(source.looked_for(raw, options)) if source.looked_for else {}
-    records = None
+    records, no_images = None, None
     if IMAGES not in looked_for:
-        records = list(source.read_records(raw, options))
-        looked_for = {IMAGES: (raw, [record.path for record in records]), **looked_for}
-    root, images = looked_for[IMAGES]
-    looked_for[IMAGES] = (root, [path for path in thinned(images, limit) if not leaves(path)])
+        try:
+            records = list(source.read_records(raw, options))
+            looked_for = {IMAGES: (raw, [record.path for record in records]), **looked_for}
+        except NoImages as error:
+            no_images = error
+    if IMAGES in looked_for:
+        root, images = looked_for[IMAGES]
+        looked_for[IMAGES] = (root, [path for path in thinned(images, limit) if not leaves(path)])
     kinds = tuple(_look(kind, place, paths) for kind, (place, paths) in looked_for.items())
-    return Inventory(index, kinds, records, corrections_of(spec, raw))
+    return Inventory(index, kinds, records, corrections_of(spec, raw), no_images)
 
 
 def thinned(values: Sequence[T], limit: int | None) -> Sequence[T]:
@@ -116,7 +128,12 @@ def thinned(values: Sequence[T], limit: int | None) -> Sequence[T]:
 
 
 def key_of(spec: BuildSpec, inventory: Inventory, limit: int | None = None) -> str:
-    """12 hex digits: the spec, the source's version and corrections, the csv files and lists, and what is absent."""
+    """12 hex digits: the spec, the source's version and corrections, the csv files and lists, and what is absent.
+
+    Raises NoImages where no image can be named.
+    """
+    if inventory.no_images is not None:
+        raise inventory.no_images
     return _key(spec, inventory.index, limit, inventory.absent, inventory.corrections)
 
 

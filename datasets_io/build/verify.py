@@ -41,6 +41,25 @@ def verify(files: ReadFiles, folder: str, manifest: Manifest) -> list[str]:
     return problems + _reject_problems(files, folder, manifest) + region_problems(files, folder, manifest.counts)
 
 
+def absent_shards(files: ReadFiles, folder: str, manifest: Manifest) -> list[str]:
+    """One sentence for each shard that is missing or shorter than its pictures, by names and sizes alone.
+
+    Raises OSError where the storage cannot be listed.
+    """
+    sizes = files.sizes(folder)
+    problems = []
+    for shard in manifest.shards:
+        path = f"{folder}/{shard.path}"
+        size = sizes.get(path)
+        # Neither packed nor in a dictionary; of pictures in their own ratio a manifest does not tell the sizes.
+        least = shard.rows * (manifest.image_size**2 if manifest.shape == "square" else 1)
+        if size is None and not files.is_file(path):  # a listing does not follow links, by which a disk is extended
+            problems.append(f"{path} is missing")
+        elif size is not None and size < least:
+            problems.append(f"{path} is damaged (it is no whole Parquet file of this project)")
+    return problems
+
+
 def _reject_problems(files: ReadFiles, folder: str, manifest: Manifest) -> list[str]:
     try:
         source = pa.BufferReader(files.read(f"{folder}/{REJECTS}"))

@@ -167,7 +167,9 @@ def _mapped(stream: BinaryIO, dataset: Dataset, spec: PixelSpec) -> _Plain | Non
     known = syntax == _IMPLICIT or stream.read(4) in (b"OW\0\0", b"OB\0\0")
     length, place = int.from_bytes(stream.read(4), "little"), stream.tell()
     last = place + length == os.fstat(stream.fileno()).st_size  # what follows may be padding, or say that it is broken
-    if not known or not last or length * 8 < rows * columns * allocated or place * 8 % allocated:
+    # Some padding is no harm, as many bytes as another frame are: the reader of whole files takes them for one.
+    one_frame = rows * columns * allocated <= length * 8 < 2 * rows * columns * allocated
+    if not known or not last or not one_frame or place * 8 % allocated:
         return None
     file = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     stored = np.frombuffer(file, f"<u{allocated // 8}", rows * columns, place).reshape(rows, columns)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets_io.fingerprint import added
-from datasets_io.schema import ArchiveError, Record, known_view
+from datasets_io.schema import ArchiveError, NoImages, Record, known_view
 from datasets_io.sources.parts.mimic_reports import read_reports, reports_note, reports_root, study_folder
 from datasets_io.sources.parts.mimic_test_labels import TEST_LABELS, read_test_labels, test_labels_file
 from datasets_io.sources.reading.archive import find_file, label_code, read_table, require_folder, snake_case
@@ -229,12 +229,12 @@ def _split(raw: Path, splits: dict[str, str], dicom: str, subject: str) -> str:
 
 
 def _suffix(raw: Path, options: MimicOptions, rows: list[tuple[str, str, str]]) -> str:
-    """As _found_suffix. Raises ArchiveError where no image is there."""
+    """As _found_suffix. Raises NoImages where no image is there."""
     if suffix := _found_suffix(raw, options, rows):
         return suffix
     subject, study, dicom = rows[0]
     packed = packed_text(packed_in(raw))
-    raise ArchiveError(
+    raise NoImages(
         f"none of the {len(rows)} images that {_image_list(raw).name} lists is below {raw}"
         f" (e.g. {study_folder((subject, study))}/{dicom}.dcm or .jpg): {packed or 'copy files/ there'}"
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets_io.nearest import did_you_mean
-from datasets_io.schema import ArchiveError, Record, known_view
+from datasets_io.schema import ArchiveError, NoImages, Record, known_view
 from datasets_io.sources.reading.archive import (
     read_names,
     read_table,
@@ -137,12 +137,12 @@ def read_records(raw: Path, options: NihOptions) -> Iterator[Record]:
 
 
 def _image_places(raw: Path) -> dict[str, str]:
-    """Image name -> path relative to `raw`, from the folders that are there."""
+    """Image name -> path relative to `raw`, from the folders that are there. Raises NoImages."""
     require_folder(raw, "NIH ChestX-ray14")
     folders = _image_folders(raw)
     if not folders:
         packed = packed_text(packed_in(raw))
-        raise ArchiveError(
+        raise NoImages(
             f"{raw} has neither images/ nor images_001/images/ to images_012/images/: {packed or 'unpack them there'}"
         )
     return {path.name: path.relative_to(raw).as_posix() for folder in folders for path in folder.iterdir()}

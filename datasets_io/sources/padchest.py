@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets_io.nearest import did_you_mean
-from datasets_io.schema import ArchiveError, Record
+from datasets_io.schema import ArchiveError, NoImages, Record
 from datasets_io.sources.parts.padchest_labels import FINDINGS, codes_of
 from datasets_io.sources.reading.archive import read_table, require_file, sex_code
 from datasets_io.sources.reading.reports import one_line
@@ -154,7 +154,7 @@ def _age(study_date: str, birth: str) -> int | None:
 
 
 def _places(raw: Path) -> Callable[[str, str], str]:
-    """(ImageDir, ImageID) -> path relative to `raw`. Raises ArchiveError where no folder of images is unpacked."""
+    """(ImageDir, ImageID) -> path relative to `raw`. Raises NoImages where no folder of images is unpacked."""
     numbered = {
         path.name: path.relative_to(raw).as_posix()
         for parent in (raw, raw / "images")
@@ -168,5 +168,5 @@ def _places(raw: Path) -> Callable[[str, str], str]:
     if flat is None:
         packed = sorted(path.name for path in (*raw.glob("*.zip"), *raw.glob("images/*.zip")))
         hint = f"{packed[0]} is still packed: unpack each N.zip into images/N" if packed else "unpack 0.zip to 54.zip"
-        raise ArchiveError(f"{raw} has no folder of PNGs such as images/0: {hint}")
+        raise NoImages(f"{raw} has no folder of PNGs such as images/0: {hint}")
     return lambda folder, image: image if flat == "." else f"{flat}/{image}"

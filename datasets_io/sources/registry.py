@@ -51,7 +51,8 @@ class Source:
     findings: snake_case, in the order of the archive's csv; empty where `findings_in(raw, options)` tells them.
     options: a frozen dataclass with defaults; a field with metadata {"hashed": False} (a path) is no identity.
     index_files: the csv and list files whose sha256 identify the archive, or a folder of texts. read_records: one
-    Record for each image that they list, always in the same order; both raise ArchiveError.
+    Record for each image that they list, always in the same order; both raise ArchiveError. Where no image is
+    there, and records could not be named without, read_records alone raises NoImages: a complete corpus is used then.
     notes: sentences about fallbacks taken. modalities: DICOM modalities accepted, empty for all.
     order: of the records in shards, where a BuildSpec names none: "hash" for a source that encoders are pretrained on.
     published: what was published of the archive, as plain counts (sources/published.py has the keys), which a manifest
@@ -66,7 +67,8 @@ class Source:
     the manifest has sizes and numbers, so that files which arrive or change later are seen. `boxes` move no key.
     Raise `version` when the records of the same archive change. Where that touches few archives, corrections(raw,
     options) names what is read otherwise than `version` says in this one: the names enter its key, and archives that
-    no correction touches keep theirs. A name never means something else later.
+    no correction touches keep theirs. A name never means something else later. told_by_images: those of them that the
+    source knows by where images lie, and no longer when these were removed.
 
     The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,
     which differs from source to source, and BuildSpec has checked it before any of them is called.
@@ -92,6 +94,7 @@ class Source:
     how_to_get: str = ""
     looked_for: Callable[[Path, Any], Mapping[str, tuple[Path, Sequence[str]]]] | None = None
     corrections: Callable[[Path, Any], tuple[str, ...]] = _no_corrections
+    told_by_images: tuple[str, ...] = ()
 
 
 SOURCES: dict[str, Source] = {
@@ -122,6 +125,7 @@ SOURCES: dict[str, Source] = {
         published=chexpert.PUBLISHED,
         how_to_get="sign its agreement at https://stanfordmlgroup.github.io/competitions/chexpert",
         corrections=chexpert.corrections,
+        told_by_images=(chexpert.TEST_IN_BATCHES,),
     ),
     "nih_cxr14": Source(
         "nih_cxr14",

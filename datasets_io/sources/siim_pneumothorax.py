@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets_io.nearest import did_you_mean
-from datasets_io.schema import NEGATIVE, POSITIVE, ArchiveError, Record
+from datasets_io.schema import NEGATIVE, POSITIVE, ArchiveError, NoImages, Record
 from datasets_io.sources.reading.archive import read_table, require_file
 from datasets_io.sources.regions import Region, mask_region
 from datasets_io.sources.splits import hash_split
@@ -55,7 +55,7 @@ def read_records(raw: Path, options: SiimOptions) -> Iterator[Record]:
     places = _places(raw)
     masks = _masks(table)
     if options.split == "folders" and not any(places.get(image, "").startswith(TEST) for image in masks):
-        raise ArchiveError(
+        raise (ArchiveError if places else NoImages)(
             f"{table} lists no image of {TEST}/: with split=folders there would be no test images; leave it"
         )
     for image, runs in masks.items():
@@ -71,10 +71,13 @@ def _split(options: SiimOptions, image: str, path: str) -> str:
 
 
 def _places(raw: Path) -> dict[str, str]:
-    """Image -> path relative to `raw`, of the DICOM files in the folders that are there. Raises ArchiveError."""
+    """Image -> path relative to `raw`, of the DICOM files in the folders that are there.
+
+    Raises NoImages where no folder is there, ArchiveError for an image that is there twice.
+    """
     present = [raw / name for name in FOLDERS if (raw / name).is_dir()]
     if not present:
-        raise ArchiveError(f"{raw} has none of {', '.join(f'{name}/' for name in FOLDERS)}: unpack the images there")
+        raise NoImages(f"{raw} has none of {', '.join(f'{name}/' for name in FOLDERS)}: unpack the images there")
     found: dict[str, str] = {}
     for path in (path for folder in present for path in sorted(folder.rglob("*.dcm"))):
         place = path.relative_to(raw).as_posix()

@@ -1,6 +1,7 @@
 """Files that the tests of the ingest make for themselves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,25 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from datasets_io.build import corpus as corpus_module
+from datasets_io.build.shards import Decoders
+from datasets_io.pixels.grey import PixelSpec
+
+
+@pytest.fixture(scope="module")
+def kept_decoders() -> Iterator[None]:
+    """One decoding process for all builds of a file: to start some takes longer than a build of eight images."""
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        kept: dict[PixelSpec, Decoders] = {}
+
+        def decoders(pixels: PixelSpec, workers: int) -> AbstractContextManager[Decoders]:
+            if pixels not in kept:
+                kept[pixels] = stack.enter_context(Decoders(pixels, 1))
+            return nullcontext(kept[pixels])
+
+        patch.setattr(corpus_module, "Decoders", decoders)
+        yield
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-from datasets_io.schema import ArchiveError
+from datasets_io.schema import NoImages
 
 KINDS = ("png", "dcm", "jpg")
 # The members of the zip files begin with PNG/, so unpacking them in PNG/ gives PNG/PNG/; one folder a zip is common.
@@ -33,7 +33,7 @@ LOOKED_AT = 50  # patients of a root, to know of which kind its files are
 def image_places(raw: Path, kind: str) -> Callable[[str], str]:
     """train/patient00001/study1/view1_frontal -> path relative to `raw`. kind: one of KINDS, or "auto".
 
-    Raises ArchiveError where no image of that kind is there.
+    Raises NoImages where no image of that kind is there.
     """
     roots = [path for pattern in ROOTS for path in _folders(raw, pattern)]
     kinds = {root: found for root in dict.fromkeys(roots) if (found := _kind_of(root))}
@@ -48,7 +48,7 @@ def image_places(raw: Path, kind: str) -> Callable[[str], str]:
         chunks = [name for name in packed if "chunk" in name]
         hint = f"unpack {chunks[0]} and the other chunks" if chunks else "unpack png_chexpert_plus_chunk_*.zip there"
         what = "image" if kind == "auto" else f"{kind.upper()} file"
-        raise ArchiveError(f"{raw} has no {what} such as PNG/train/patient00001/study1/view1_frontal.png: {hint}")
+        raise NoImages(f"{raw} has no {what} such as PNG/train/patient00001/study1/view1_frontal.png: {hint}")
     usual = next(iter(places.values()))[0]
 
     def place_of(image: str) -> str:

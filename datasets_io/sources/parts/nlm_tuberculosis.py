@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets_io.schema import ArchiveError, Record
+from datasets_io.schema import ArchiveError, NoImages, Record
 from datasets_io.sources.reading.archive import require_folder
 from datasets_io.sources.regions import MAX_SIDE, Region, mask_region
 from datasets_io.sources.splits import hash_split
@@ -37,22 +37,26 @@ class NlmSet:
 def index_files_of(kind: NlmSet, raw: Path, masks: tuple[str, ...] = ()) -> list[Path]:
     """The folder of the readings, then those of `masks` that are there: what is in them identifies the archive.
 
-    Raises ArchiveError where a folder or an image's reading is not there.
+    Raises ArchiveError where the readings, or that of an image, are not there; the folder of images may be gone.
     """
     require_folder(raw, kind.name)
-    for name in (IMAGES, READINGS):
-        if not (raw / name).is_dir():
-            below = sorted(path.parent for path in raw.glob(f"*/{name}"))
-            hint = f"; did you mean --raw {below[0]}?" if below else ": is the archive copied in full?"
-            raise ArchiveError(f"{raw} has no folder {name}/, which {kind.name} has at its top{hint}")
+    there = (raw / IMAGES).is_dir()
+    if not (raw / READINGS).is_dir():
+        raise ArchiveError(_no_folder(kind, raw, READINGS if there else IMAGES))
     readings = set(_stems(kind, raw / READINGS, ".txt"))
-    unread = [stem for stem in _stems(kind, raw / IMAGES, ".png") if stem not in readings]
+    unread = [stem for stem in _stems(kind, raw / IMAGES, ".png") if stem not in readings] if there else []
     if unread or not readings:
         raise ArchiveError(
             f"{len(unread)} images of {raw / IMAGES} have no reading in {READINGS}/, which lists {len(readings)}"
             f" (e.g. {unread[0] if unread else 'none'}): finish copying {kind.name}"
         )
     return [raw / READINGS, *(raw / name for name in masks if (raw / name).is_dir())]
+
+
+def _no_folder(kind: NlmSet, raw: Path, name: str) -> str:
+    below = sorted(path.parent for path in raw.glob(f"*/{name}"))
+    hint = f"; did you mean --raw {below[0]}?" if below else ": is the archive copied in full?"
+    return f"{raw} has no folder {name}/, which {kind.name} has at its top{hint}"
 
 
 def _stems(kind: NlmSet, folder: Path, suffix: str) -> list[str]:
@@ -62,8 +66,13 @@ def _stems(kind: NlmSet, folder: Path, suffix: str) -> list[str]:
 
 
 def read_records_of(kind: NlmSet, raw: Path) -> Iterator[Record]:
-    """One Record a reading, in the order of their names; images are cut 70-10-20 by a hash. Raises ArchiveError."""
+    """One Record a reading, in the order of their names; images are cut 70-10-20 by a hash.
+
+    Raises ArchiveError, NoImages where their folder is not there.
+    """
     folder, *_ = index_files_of(kind, raw)
+    if not (raw / IMAGES).is_dir():
+        raise NoImages(_no_folder(kind, raw, IMAGES))
     for stem in _stems(kind, folder, ".txt"):
         sex, age = _sex_and_age(_reading(raw, folder / f"{stem}.txt"))
         split = hash_split(stem, kind.stream, (("train", 7), ("val", 1), ("test", 2)))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from datasets_io.schema import ArchiveError
+from datasets_io.schema import NoImages
 
 PNG_FOLDERS = (".", "NLMCXR_png", "images")
 DICOM_FOLDERS = (".", "NLMCXR_dcm", "ecgen-radiology-dcm")
@@ -14,7 +14,7 @@ PACKED = ("NLMCXR_png.tgz", "NLMCXR_dcm.tgz")
 def image_places(raw: Path, kind: str) -> Callable[[str, str], str]:
     """(report, IM-0000-1001) -> path relative to `raw`. kind: "png", "dcm" or "auto".
 
-    Raises ArchiveError where there is no image of that kind.
+    Raises NoImages where there is no image of that kind.
     """
     found: dict[str, dict[tuple[str, str], str]] = {"png": {}, "dcm": {}}
     for of_kind, key, path in _images(raw):
@@ -31,7 +31,7 @@ def image_places(raw: Path, kind: str) -> Callable[[str, str], str]:
             else ("unpack NLMCXR_png.tgz or NLMCXR_dcm.tgz there")
         )
         what = {"png": "PNG", "dcm": "DICOM file", "auto": "image"}[kind]
-        raise ArchiveError(f"{raw} has no {what} such as CXR7_IM-0000-1001.png or 7/7_IM-0000-1001.dcm: {hint}")
+        raise NoImages(f"{raw} has no {what} such as CXR7_IM-0000-1001.png or 7/7_IM-0000-1001.dcm: {hint}")
     first = PurePosixPath(next(iter(places.values())))
 
     def place_of(number: str, image: str) -> str:

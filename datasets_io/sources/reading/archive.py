@@ -118,6 +118,11 @@ class _Reader:
         # A column without a name gets that which pandas gives it, so that no two are one.
         self.header = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(names or [])]
         missing = [name for name in columns if name not in self.header]
+        if missing and not any(map(str.strip, names or [])):
+            what = (
+                "is blank: take it away, so that the header comes first" if first else "is not there: the file is empty"
+            )
+            raise ArchiveError(f"{path} has no column {', '.join(missing)}: its line {self._skipped + 1} {what}")
         if missing:
             raise ArchiveError(f"{path} has no column {', '.join(missing)}; its header is {self.header}")
         if double := [name for name in columns if self.header.count(name) > 1]:

@@ -43,6 +43,8 @@ UNREAD = {
     b"<!DO": "a web page, perhaps of a login: download the table itself",
     b"<htm": "a web page, perhaps of a login: download the table itself",
 }
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"PK\3\4")
+TAR, TAR_PLACE = b"ustar", 257  # in the header of a tar file's first member
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
@@ -56,6 +58,7 @@ def open_lines(path: Path) -> Iterator[Iterator[str]]:
     try:
         with ExitStack() as stack:
             data = _unpacked(stack, path)
+            _check_no_archive(data, path)
             text = stack.enter_context(io.TextIOWrapper(data, encoding=_encoding(data, path), newline=""))
             packed = isinstance(data.raw, _Counted)
             most = LINES_ALLOWED + os.stat(path).st_size // BYTES_A_LINE if packed else sys.maxsize
@@ -150,6 +153,18 @@ def _unpacked(stack: ExitStack, path: Path) -> io.BufferedReader:
             raise ArchiveError(f"{path} is no table but {what}")
         return packed
     return stack.enter_context(io.BufferedReader(_Counted(source, path, size), 1 << 16))
+
+
+def _check_no_archive(data: io.BufferedReader, path: Path) -> None:
+    """Raises ArchiveError where what was unpacked is packed once more, a tar file or otherwise no table."""
+    start = data.peek(TAR_PLACE + len(TAR))
+    if start[TAR_PLACE:].startswith(TAR) and b"\0" in start[:TAR_PLACE]:
+        raise ArchiveError(f"{path} is no table but a tar file: unpack it with `tar xf`, and take the table in it")
+    if isinstance(data.raw, _Counted):
+        if start.startswith(PACKED):
+            raise ArchiveError(f"{path} is packed twice: unpack it once")
+        if what := UNREAD.get(start[:4]):
+            raise ArchiveError(f"{path} is no table but {what}")
 
 
 def _only_member(archive: zipfile.ZipFile, path: Path) -> IO[bytes]:

@@ -4,8 +4,7 @@ import dataclasses
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,18 +15,15 @@ from PIL import Image
 from small_mimic import write_mimic, write_reports
 
 from datasets_io.build import BuildSpec, TooManyRejects, build, data_folder, data_key, identity_of
-from datasets_io.build import corpus as corpus_module
 from datasets_io.build import shards as shards_module
 from datasets_io.build.__main__ import main
 from datasets_io.build.complete import SIZES, open_complete
 from datasets_io.build.inventory import take_inventory
-from datasets_io.build.shards import Decoders
 from datasets_io.build.spec import _index_digests
 from datasets_io.build.verify import verify
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.pixels.grey import VERSION as PIXELS_VERSION
-from datasets_io.pixels.grey import PixelSpec
 from datasets_io.schema import ArchiveError
 from datasets_io.sources import chexpert
 from datasets_io.sources.mimic_cxr import MimicOptions
@@ -37,23 +33,7 @@ from datasets_io.storage.files import Files
 MIMIC, CSV, CHEXPERT = (BuildSpec(source, 16) for source in ("mimic_cxr", "csv_images", "chexpert"))
 
 
-@pytest.fixture(scope="module")
-def started() -> Iterator[Callable[..., AbstractContextManager[Decoders]]]:
-    """The decoding processes of all builds of this file: to start them takes longer than a build of eight images."""
-    with ExitStack() as stack:
-        kept: dict[PixelSpec, Decoders] = {}
-
-        def decoders(pixels: PixelSpec, workers: int) -> AbstractContextManager[Decoders]:
-            if pixels not in kept:
-                kept[pixels] = stack.enter_context(Decoders(pixels, 1))
-            return nullcontext(kept[pixels])
-
-        yield decoders
-
-
-@pytest.fixture(autouse=True)
-def keep_decoders(monkeypatch, started):
-    monkeypatch.setattr(corpus_module, "Decoders", started)
+pytestmark = pytest.mark.usefixtures("kept_decoders")
 
 
 @pytest.fixture

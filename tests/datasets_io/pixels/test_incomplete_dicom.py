@@ -43,6 +43,34 @@ def test_plain_pixels_that_stop_in_the_middle_of_a_row_are_counted_and_taken(tmp
     assert decode_file(whole, PixelSpec(16, intensity)).pixels.shape == (16, 16)
 
 
+@pytest.mark.parametrize("syntax", [uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian])
+@pytest.mark.parametrize("intensity", ["minmax", "voi", "jpg"])
+@pytest.mark.parametrize("frames", [None, 1])
+def test_pixels_of_another_frame_that_the_header_does_not_name_are_refused(
+    tmp_path, write_dicom, syntax, intensity, frames
+):
+    spec, size = PixelSpec(16, intensity), TISSUE.nbytes
+    whole = decode_file(write_dicom(tmp_path / "a.dcm", TISSUE, syntax=syntax), spec)
+    stored = TISSUE.tobytes() if syntax.is_little_endian else TISSUE.byteswap().tobytes()
+    for more in (2, 512, size - 2, size, size + 2, 3 * size):
+        elements = {"NumberOfFrames": frames, "PixelData": stored + stored[::-1][:more].ljust(more, b"\1")}
+        path = write_dicom(tmp_path / "b.dcm", TISSUE, elements, syntax)
+        if more < size:  # padding, of which files have more than the one byte that makes a length even
+            assert np.array_equal(decode_file(path, spec).pixels, whole.pixels)
+        else:
+            refused(path, "does not have the rows and columns of the header", spec)
+
+
+def test_the_byte_that_makes_a_length_even_is_no_frame(tmp_path, write_dicom):
+    odd = (TISSUE[:89, :79] >> 3).astype(np.uint8)
+    for spec in (PixelSpec(16, intensity) for intensity in ("minmax", "voi", "jpg")):
+        zero, one = (
+            decode_file(write_dicom(tmp_path / "a.dcm", odd, {"PixelData": odd.tobytes() + byte}), spec)
+            for byte in (b"\0", b"\xff")
+        )
+        assert zero.rows == 89 and np.array_equal(zero.pixels, one.pixels)
+
+
 def test_borders_and_drawings_are_no_missing_part():
     for rows, columns in ((slice(60, None), slice(None)), (slice(0, 20), slice(None)), (slice(30, 40), slice(None))):
         picture = TISSUE.copy()

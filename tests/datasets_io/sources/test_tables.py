@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import os
+import tarfile
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -119,6 +120,54 @@ def test_columns_that_are_missing_double_or_nameless(tmp_path):
 )
 def test_what_is_no_whole_table_is_named(data, message, tmp_path):
     with pytest.raises(ArchiveError, match=message):
+        as_table(tmp_path / "images.csv", data)
+
+
+def tar_of(data: bytes, mode: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=mode) as archive:
+        member = tarfile.TarInfo("images.csv")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_a_tar_file_under_the_name_of_a_table_is_named(mode, tmp_path):
+    with pytest.raises(
+        ArchiveError, match=r"images\.csv is no table but a tar file: unpack it with `tar xf`"
+    ) as caught:
+        as_table(tmp_path / "images.csv", tar_of(TEXT.encode(), mode))
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("inner", sorted(PACKERS.keys() - {"plain"}))
+@pytest.mark.parametrize("outer", sorted(PACKERS.keys() - {"plain"}))
+def test_a_table_that_is_packed_twice_says_so(inner, outer, tmp_path):
+    data = PACKERS[outer](PACKERS[inner](TEXT.encode()))
+    with pytest.raises(ArchiveError, match=r"images\.csv is packed twice: unpack it once"):
+        as_table(tmp_path / "images.csv", data)
+
+
+def test_what_no_table_is_is_named_within_a_packed_file_too(tmp_path):
+    with pytest.raises(ArchiveError, match=r"is no table but a Parquet file: save it as csv"):
+        as_table(tmp_path / "images.csv", gzip.compress(b"PAR1" + bytes(20), mtime=0))
+
+
+@pytest.mark.parametrize(
+    ("before", "text"),
+    [
+        (b"\n", "its line 1 is blank: take it away, so that the header comes first"),
+        (b"  \r\n\r\n", "its line 1 is blank"),
+        (b",,\n", "its line 1 is blank"),
+        (b"\xef\xbb\xbf\n", "its line 1 is blank"),
+        (b"sep=,\n\n", "its line 2 is blank"),
+        (None, "its line 1 is not there: the file is empty"),
+    ],
+)
+def test_a_blank_line_where_the_header_should_be_is_named(before, text, tmp_path):
+    data = b"" if before is None else before + TEXT.encode()
+    with pytest.raises(ArchiveError, match=f"has no column path, patient_id: {text}"):
         as_table(tmp_path / "images.csv", data)
 
 

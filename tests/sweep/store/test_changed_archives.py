@@ -55,6 +55,15 @@ def test_a_file_that_changed_is_the_same_error_as_that_of_a_build(raw, store):
     assert data_folders(STUDY, given, store) == {"mine": folder}, "results of it can be read all the same"
 
 
+def test_a_sweep_uses_the_corpus_of_images_that_were_removed_since(raw, store):
+    folder, given = data_folder(CORPUS, raw), [f"csv_images={raw}"]
+    for path in raw.glob("*.png"):
+        path.unlink()
+    plan = plan_data(STUDY, parse_raw(given, STUDY), store)["mine"]
+    assert (plan.folder, plan.built) == (folder, True)
+    check_data(STUDY, {"mine": plan}, store)
+
+
 def test_a_file_that_arrived_gives_a_corpus_beside_the_old_one_and_a_sweep_says_so(raw, store, tmp_path):
     before, given, said = data_folder(CORPUS, raw), [f"mine={raw}"], []
     (tmp_path / "later.png").rename(raw / "images-3.png")
