@@ -19,21 +19,21 @@ def test_our_commands_end_with_weights(tmp_path):
     assert list((tmp_path / "simclr").rglob("backbone*.safetensors"))
 
 
-def test_the_rate_is_of_the_epochs_alone(tmp_path):
-    """Sides that sleep for a start and for each epoch; ours begins late and is twice as fast."""
+def test_a_command_is_timed_whole():
+    assert scripts.seconds_of([sys.executable, "-S", "-c", "import time; time.sleep(0.2)"]) >= 0.2
+
+
+def test_the_rate_is_of_the_epochs_alone(tmp_path, monkeypatch):
+    """Sides that take a start and each epoch their time; ours begins late and is twice as fast."""
 
     def side(start: float, epoch: float):
-        return lambda out, epochs: [
-            sys.executable,
-            "-S",
-            "-c",
-            f"import time; time.sleep({start} + {epoch} * {epochs})",
-        ]
+        return lambda out, epochs: [str(start + epoch * epochs)]
 
-    rows = scripts.compared("fine_tuning", {"ours": side(0.2, 0.1), "theirs": side(0.0, 0.2)}, scripts.QUICK, tmp_path)
+    monkeypatch.setattr(scripts, "seconds_of", lambda command: float(command[0]))
+    rows = scripts.compared("fine_tuning", {"ours": side(2.0, 1.0), "theirs": side(0.0, 2.0)}, scripts.QUICK, tmp_path)
     rate, whole = rows
-    assert rate["peer_name"] == "theirs" and rate["speedup"] == pytest.approx(2, rel=0.5)
-    assert whole["ours"] > 0.4 and whole["unit"] == "s"
+    assert rate["peer_name"] == "theirs" and rate["speedup"] == pytest.approx(2)
+    assert whole["ours"] == 2.0 + max(scripts.QUICK.epochs) and whole["unit"] == "s"
 
 
 def test_what_is_not_named_is_left_out_with_a_sentence(monkeypatch, capsys):
