@@ -55,8 +55,9 @@ def usage_errors_without_secrets() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(message := getattr(error, "message", None), str):  # of click's errors, whichever click it is
-            error.message = without_secrets(message)  # type: ignore[attr-defined]  # as above
+        # An error of click's, whose class typer brings with a click of its own and hands on under no name.
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = without_secrets(message)  # type: ignore[attr-defined]  # so that no type tells of the field
         raise
 
 
