@@ -133,7 +133,7 @@ def _panels(view: View, rows: Sequence[EncoderRow], corpus: str) -> tuple[dict[t
             inputs.append(_MapInputs(row.name, dataset, *found, first, second, squashed, sees))
     # Each map is computed by one thread, matrix products too: shared out among threads they differ in their last bit
     # with what else is going on, and t-SNE makes another map of that.
-    # The limit is one of libraries that are loaded by then. At the top every report would load them, also where no map is drawn.
+    # The limit is one of libraries that are loaded by then. At the top of this file every report would load them.
     from sweep.figures.separation import separation, tsne
 
     compute = partial(_panel, separation=separation, tsne=tsne)
