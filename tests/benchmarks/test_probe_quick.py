@@ -17,6 +17,10 @@ def test_quick(capsys):
     assert passes["ours"] == 37 + 20 and passes["peer"] == 5 * 3 * (37 + 20)
     with_test = found["five_seeds_demo_cnn_16px_with_test_forward_passes"]
     assert with_test["ours"] == 37 + 20 + 11 and with_test["peer"] == 37 + 20 + 5 * 11
+    assert found["five_seeds_resnet18_32px_with_test_forward_passes"] == {
+        **with_test,
+        "figure": "five_seeds_resnet18_32px_with_test_forward_passes",
+    }
     assert found["five_seeds_demo_cnn_16px_largest_difference"]["ours"] <= 1e-6
 
 
