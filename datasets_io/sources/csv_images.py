@@ -11,12 +11,13 @@ who somebody is, give a salt_file: ids are then replaced by salted hashes, the s
 
 import hashlib
 import hmac
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError, Record
-from datasets_io.sources.parts.csv_paths import path_form, with_slashes
+from datasets_io.sources.parts.csv_paths import PathForm, path_form, unnamed_beside, with_slashes
 from datasets_io.sources.parts.csv_scan import Scan, scan
 from datasets_io.sources.reading.archive import (
     find_file,
@@ -50,7 +51,12 @@ OPTIONAL = (
     "report_impression",
 )
 OTHER_ENDINGS = (".gz", ".xz", ".bz2", ".zip", ".tsv", ".tab", ".txt", ".xlsx", ".xls", ".parquet")
-SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validate": "val", "validation": "val", "test": "test"}
+SPLIT_WORDS = {
+    **{word: "train" for word in ("train", "training")},
+    **{word: "val" for word in ("val", "valid", "validate", "validation", "dev", "development")},
+    **{word: "test" for word in ("test", "testing")},
+}
+MOST_FOLDERS = 2000  # of the table's images, that are looked into for others: over a network each takes a millisecond
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,8 @@ def notes(raw: Path, options: CsvOptions) -> list[str]:
     """How patients were split, where the csv does not say, and what was taken for something else than it says."""
     table = _table(raw, options)
     found = _scan(table)
-    said = [*found.notes(), *path_form(raw, found.paths).notes()]
+    form = path_form(raw, found.paths)
+    said = [*found.notes(), *form.notes(), *_unnamed_notes(raw, table, form)]
     said += [
         f"column {name!r} counts as a finding: rename it to {meant} if that is meant"
         for name, meant in _respelled(found.header)
@@ -146,6 +153,17 @@ def notes(raw: Path, options: CsvOptions) -> list[str]:
         ids = {row["patient_id"].strip(): _split(row, row["patient_id"].strip(), table, line) for line, row in rows}
         said += case_notes(ids, named=False)
     return said
+
+
+def _unnamed_notes(raw: Path, table: Path, form: PathForm) -> list[str]:
+    """A sentence where files lie beside the table's images, of their kinds, that no row names."""
+    rows = read_table(table, REQUIRED)
+    named = {os.path.normpath(form.below(with_slashes(row["path"].strip()))) for _, row in rows}
+    folders = sorted({os.path.dirname(path) for path in named})
+    if (left := unnamed_beside(raw, named, folders[:MOST_FOLDERS])) == 0:
+        return []
+    where = f"{MOST_FOLDERS} of their {len(folders)} folders" if len(folders) > MOST_FOLDERS else "their folders"
+    return [f"{left} files that no row of {table.name} names lie among its images, in {where}: they are left out"]
 
 
 def corrections(raw: Path, options: CsvOptions) -> tuple[str, ...]:

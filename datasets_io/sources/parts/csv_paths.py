@@ -7,7 +7,8 @@ lead below the archive's folder, whatever they are.
 
 import os
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -74,3 +75,26 @@ def _there(raw: Path, paths: Sequence[str]) -> int:
     safe = (path for path in paths if not path.startswith("/") and ".." not in path.split("/") and "\0" not in path)
     places = [os.path.join(root, path) for path in safe]
     return sum(os.path.isfile(place) and os.path.realpath(place).startswith(inside) for place in places)
+
+
+def unnamed_beside(raw: Path, named: Collection[str], folders: Iterable[str]) -> int:
+    """How many files of some folders are not among the named ones, but end as one of those does.
+
+    named, folders: paths below `raw`. Those that lead out of it are not looked into.
+    """
+    root = os.path.realpath(raw)
+    endings = {os.path.splitext(path)[1].lower() for path in named}
+    count = 0
+    for folder in folders:
+        if "\0" in folder:  # no folder has such a name
+            continue
+        place = os.path.realpath(os.path.join(root, folder))
+        if place != root and not place.startswith(os.path.join(root, "")):
+            continue
+        with suppress(OSError), os.scandir(place) as entries:
+            for entry in entries:
+                path = os.path.normpath(os.path.join(folder, entry.name))
+                hidden = entry.name.startswith(".")  # as macOS and Windows leave them
+                if not hidden and path not in named and os.path.splitext(entry.name)[1].lower() in endings:
+                    count += entry.is_file()
+    return count

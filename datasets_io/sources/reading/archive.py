@@ -182,13 +182,14 @@ def finite_numbers(row: dict[str, str], columns: tuple[str, ...], path: Path, li
     return values
 
 
-# Whole numbers beside blanks are floats to pandas, which then writes "1.0"; other programs, and people, write "1".
+# Whole numbers beside blanks are floats to pandas, which then writes "1.0", or as many places as it is told.
 LABEL_CODES: dict[str, int | None] = {
     **{text: POSITIVE for text in ("1", "1.0")},
     **{text: NEGATIVE for text in ("0", "0.0")},
     **{text: UNCERTAIN for text in ("-1", "-1.0")},
     "": None,
 }
+_MORE_PLACES = re.compile(r"(-?[01])\.0*")
 
 
 def label_code(text: str, path: Path, line: int, finding: str) -> int | None:
@@ -197,6 +198,8 @@ def label_code(text: str, path: Path, line: int, finding: str) -> int | None:
         return LABEL_CODES[text.strip()]
     except KeyError:
         pass
+    if match := _MORE_PLACES.fullmatch(text.strip()):
+        return LABEL_CODES[match[1].replace("-0", "0")]
     word = text.strip().lower()
     hint = ""
     if word in ("nan", "none", "null", "na", "n/a", "<na>", "nat", "-", "?"):

@@ -300,3 +300,48 @@ def test_a_column_that_is_needed_is_named_under_its_other_spelling(column, meant
     write(tmp_path, rows(), [column if name == meant else name for name in HEAD])
     with pytest.raises(ArchiveError, match=rf"has a column {column!r} and none {meant!r}: rename it to {meant}$"):
         csv_images.index_files(tmp_path, CsvOptions())
+
+
+def test_files_that_no_row_names_are_counted(tmp_path):
+    raw = write(tmp_path, rows(NAMES[:2]))
+    for name in ("a/note.txt", "a/.hidden.png", "b/elsewhere.png"):
+        (raw / name).parent.mkdir(exist_ok=True)
+        (raw / name).write_bytes(b"")
+    assert "2 files that no row of images.csv names lie among its images" in said(raw)
+    assert "no row" not in said(write(tmp_path / "whole", rows()))
+
+
+def test_no_folder_outside_is_looked_into_for_other_files(tmp_path):
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "of_somebody.png").write_bytes(b"")
+    raw = write(tmp_path / "set", rows())
+    (raw / "out").symlink_to(tmp_path / "private")
+    for path in ("../private/x.png", "out/x.png", "/etc/x.png", "a\0/x.png"):
+        write(raw, rows([*NAMES, path]))
+        assert "no row" not in said(raw)
+
+
+@pytest.mark.parametrize(
+    ("word", "split"),
+    [("training", "train"), ("Validation", "val"), ("dev", "val"), ("development", "val"), ("testing", "test")],
+)
+def test_splits_under_their_other_names_are_those_splits(word, split, tmp_path):
+    assert {record.split for record in read(write(tmp_path, rows(NAMES, word), [*HEAD, "split"]))} == {split}
+
+
+def test_a_split_of_no_known_name_is_an_error_that_says_the_names(tmp_path):
+    with pytest.raises(ArchiveError, match="split is 'holdout'; allowed: train, val, test"):
+        read(write(tmp_path, rows(NAMES, "holdout"), [*HEAD, "split"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "label"), [("1.00", 1), ("0.000", 0), ("-1.00", -1), ("1.", 1), ("-0.0", 0), ("0.0", 0), (" -1 ", -1)]
+)
+def test_labels_with_any_number_of_places_are_those_numbers(text, label, tmp_path):
+    assert read(write(tmp_path, [[NAMES[0], "p", text]]))[0].labels == (label,)
+
+
+@pytest.mark.parametrize("text", ["1.01", "0.5", "2.0", "1e0", "+1", "--1", "1.0.0", ".0", "١"])
+def test_other_numbers_are_no_labels(text, tmp_path):
+    with pytest.raises(ArchiveError, match="allowed: 1, 0, -1"):
+        read(write(tmp_path, [[NAMES[0], "p", text]]))
