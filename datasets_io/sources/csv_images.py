@@ -163,7 +163,7 @@ def _unnamed_notes(raw: Path, table: Path, form: PathForm) -> list[str]:
     if (left := unnamed_beside(raw, named, folders[:MOST_FOLDERS])) == 0:
         return []
     where = f"{MOST_FOLDERS} of their {len(folders)} folders" if len(folders) > MOST_FOLDERS else "their folders"
-    return [f"{left} files that no row of {table.name} names lie among its images, in {where}: they are left out"]
+    return [f"files among its images that no row of {table.name} names, left out: {left}, in {where}"]
 
 
 def corrections(raw: Path, options: CsvOptions) -> tuple[str, ...]:

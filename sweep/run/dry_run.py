@@ -89,7 +89,7 @@ def _study_lines(
         yield f"  {part}"
     for label, data in plans.items():
         yield _data_line(label, data, known[label])
-        yield from (f"    note: {sentence}" for sentence in data.beside)
+        yield from (f"    note: {sentence}" for sentence in (*data.beside, *_source_notes(data)))
     yield from (f"  images of {names}: {line}" for names, line in input_lines(study))
 
 
@@ -177,6 +177,13 @@ def _counts(label: str, data: DataPlan, built: Mapping[str, Manifest], study: St
         return _Known(counts, "listed")
     made_up = study.synthetic.image_counts() if study.synthetic is not None else {}
     return _Known(made_up[data.spec.source], MADE_UP) if data.spec.source in made_up else None
+
+
+def _source_notes(data: DataPlan) -> list[str]:
+    """What the archive's reader has to say, of one that is still to be built: its build says it too."""
+    if data.built or data.raw is None:
+        return []
+    return get_source(data.spec.source).notes(data.raw, options_of(data.spec))
 
 
 def _data_line(label: str, data: DataPlan, known: _Known | None) -> str:

@@ -307,7 +307,7 @@ def test_files_that_no_row_names_are_counted(tmp_path):
     for name in ("a/note.txt", "a/.hidden.png", "b/elsewhere.png"):
         (raw / name).parent.mkdir(exist_ok=True)
         (raw / name).write_bytes(b"")
-    assert "2 files that no row of images.csv names lie among its images" in said(raw)
+    assert "files among its images that no row of images.csv names, left out: 2, in their folders" in said(raw)
     assert "no row" not in said(write(tmp_path / "whole", rows()))
 
 

@@ -221,3 +221,16 @@ def test_a_card_is_known_by_its_name(monkeypatch, tmp_path):
     assert here is not None and here.name == "2xTesla-T4" and here.flops_per_second == 9e12 and here.on_gpus
     made = outlook(replace(demo(), synthetic=None), machines=[here, Machines(1, 8, "A100")])
     assert "rate of one Tesla-T4: 9e+12 FLOP a second, measured: 5 results of this storage" in " ".join(lines(made))
+
+
+def test_what_a_csv_leaves_unclear_is_said_before_it_is_built(tmp_path):
+    (tmp_path / "mine").mkdir()
+    rows = [f"{i}.png,p{i},{split},PAX,{i % 2}" for i, split in enumerate(40 * ["train"] + 8 * ["val"] + 8 * ["test"])]
+    (tmp_path / "mine" / "images.csv").write_text("\n".join(["path,patient_id,split,view_position,mass", *rows]))
+    for name in (*range(56), "other"):
+        (tmp_path / "mine" / f"{name}.png").touch()
+    more = ("--raw", f"csv_images={tmp_path / 'mine'}", "--only", "method=random")
+    done = dry_run(ROOT / "examples" / "own_data.py", tmp_path / "storage", *more)
+    assert done.exit_code == 0, done.output
+    assert "note: 56 of 56 rows have a view_position that is not understood" in done.output
+    assert "note: files among its images that no row of images.csv names, left out: 1, in their folders" in done.output
