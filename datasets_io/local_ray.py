@@ -102,15 +102,22 @@ def unanswered(address: str) -> str | None:
 
     None for one without a port, such as `auto`: Ray knows at once.
     """
-    place = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
-    host, _, port = place.rpartition(":")  # the last colon: an IPv6 address has several
-    if not host or not port.isdecimal():
+    place = host_and_port(address)
+    if place is None:
         return None
     try:
-        socket.create_connection((host.strip("[]"), int(port)), HEAD_SECONDS).close()
+        socket.create_connection(place, HEAD_SECONDS).close()
     except (OSError, OverflowError) as error:
         return f"RAY_ADDRESS is {address}, and nothing answers there ({error}): {OTHER_ADDRESS}"
     return None
+
+
+def host_and_port(address: str) -> tuple[str, int] | None:
+    """Of HOST:PORT, ray://HOST:PORT/... or ray://user:password@HOST:PORT; None where no host or no port is named."""
+    place = address.partition("://")[2] or address
+    place = place.rpartition("@")[2].partition("/")[0]  # in this order: a password may have a slash
+    host, _, port = place.rpartition(":")  # the last colon: an IPv6 address has several
+    return (host.strip("[]"), int(port)) if host and port.isdecimal() else None
 
 
 def named_cluster(environment: Mapping[str, str] = os.environ) -> str | None:

@@ -6,12 +6,12 @@ stands still, and the next one speaks. Where they cannot see each other's files,
 """
 
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from datasets_io.storage.own_folder import own_temporary_folder
 from datasets_io.storage.processes import is_running
 
 STILL_SECONDS = 15.0  # three beats; the driver waits for a minute and more before it takes a process for stopped
@@ -68,14 +68,8 @@ class NodeBeats:
 
 def folder_of(node: str, job: str) -> Path | None:
     """Where processes of one node that work for one driver beat; None where no folder is this user's alone."""
-    place = Path(tempfile.gettempdir(), f"radsweep-beats-{os.getuid()}")
-    try:
-        place.mkdir(mode=0o700, exist_ok=True)
-        state = place.lstat()
-    except OSError:
-        return None
-    mine = state.st_uid == os.getuid() and state.st_mode & 0o170777 == 0o040700  # a folder, and for no other user
-    if not mine:
+    place = own_temporary_folder("beats")
+    if place is None:
         return None
     for old in place.glob(f"{node}-*"):  # of earlier drivers of this node; not empty, it stays
         with suppress(OSError):

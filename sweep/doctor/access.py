@@ -5,7 +5,7 @@ import socket
 import stat
 from pathlib import Path
 
-from datasets_io.local_ray import named_cluster, overlooked
+from datasets_io.local_ray import host_and_port, named_cluster, overlooked
 from sweep.doctor.check import FAIL, OK, WARN, Check
 
 DASHBOARD_PORT, HEAD_PORT = 8265, 6379
@@ -60,7 +60,7 @@ def accepts_connections(host: str, port: int) -> bool:
     try:
         with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
             return True
-    except OSError:
+    except (OSError, OverflowError):  # a port above 65535
         return False
 
 
@@ -83,11 +83,10 @@ def check_head(address: str | None) -> list[Check]:
     """Whether the cluster that RAY_ADDRESS names can be reached; nothing where it names none."""
     if not address or address in ("auto", "local"):
         return []
-    host, _, port = address.removeprefix("ray://").rpartition(":")  # the last colon: an IPv6 address has several
-    if not port.isdecimal() or not host:
+    if (place := host_and_port(address)) is None:
         text = f"RAY_ADDRESS is {address!r}, not HOST:PORT"
         return [Check("head", FAIL, text, f"export RAY_ADDRESS=HOST:{HEAD_PORT}")]
-    if accepts_connections(host, int(port)):
+    if accepts_connections(*place):
         return [Check("head", OK, f"{address} answers")]
     text = f"RAY_ADDRESS is {address}, and nothing answers there"
     return [Check("head", FAIL, text, "unset RAY_ADDRESS  (to run here), or start the cluster: ray up cluster.yaml")]

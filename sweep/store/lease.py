@@ -3,7 +3,8 @@
 A lease saves work and decides nothing: results are right without it, since the first valid write of a cell stands.
 Each driver keeps one small file with a number that grows every few seconds, and a list of the items that it computes.
 A file whose number another driver has seen stand still for LEASE_SECONDS, by that driver's own clock, or whose process
-on this machine is gone, counts for nothing and is removed by whoever sees it. No clock of two machines is compared.
+on this machine is gone, counts for nothing and is removed by whoever sees it. Clocks of two machines are compared only
+between drivers that claim in the same moment: who goes first, and nothing else.
 """
 
 import json

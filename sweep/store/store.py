@@ -1,11 +1,11 @@
 """Where everything lies below the storage URI: the only file that knows paths."""
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from datasets_io.storage.artefacts import (
     FAILED,
@@ -21,6 +21,7 @@ from datasets_io.storage.artefacts import (
 )
 from datasets_io.storage.disk import in_the_way
 from datasets_io.storage.files import Files, ReadFiles, below
+from datasets_io.storage.own_folder import own_temporary_folder
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.storage.stored_sizes import Sizes, StoredSizes, sizes_in
 from sweep.store.damage import DATA, RUN_AGAIN, RUN_AGAIN_READING, Damage
@@ -38,9 +39,18 @@ BIG_READERS = 4  # at once, of whole encoders: each has up to half a gigabyte
 def tune_folder(uri: str) -> str:
     """Where Ray Tune keeps its state while it runs: below the storage, since a head may be lost.
 
-    It writes there what it was given, the URI as well: of one with a password the state stays on this machine.
+    It writes there what it was given, the URI as well: of one with a password the state stays on this machine. Raises
+    ValueError where no folder of this machine is this user's alone.
     """
-    return below(uri, LOGS) if without_secrets(uri) == uri else str(Path(tempfile.gettempdir(), "radsweep-tune"))
+    if without_secrets(uri) == uri:
+        return below(uri, LOGS)
+    if (own := own_temporary_folder("tune")) is None:
+        text = f"{tempfile.gettempdir()} cannot hold a folder radsweep-tune-{os.getuid()} that is this user's alone"
+        raise ValueError(
+            f"--storage has a password, so that Ray Tune keeps its state on this machine, and {text}: set "
+            "TMPDIR to a folder of your own, or give the password by the environment"
+        )
+    return str(own)
 
 
 def made_tune_folder(uri: str) -> str:

@@ -45,11 +45,12 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
     from sweep.store.cleanup import clean_up
     from sweep.store.lease import Lease
     from sweep.store.shards import manifests, parse_raw, plan_data
-    from sweep.store.store import Store
+    from sweep.store.store import Store, tune_folder
     from sweep.studies.presets import load_study
     from sweep.studies.tunable import search_row
 
     study, store = load_study(study_name), Store(storage)
+    tune_folder(store.uri)  # refuses a place that is not this user's alone
     if out is not None and (trouble := no_uri("--out", out)) is not None:
         raise ValueError(trouble)
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):

@@ -128,7 +128,14 @@ def test_a_damaged_encoder_and_a_hostile_place_come_out_the_same(repaired_study,
 
 
 def test_all_that_a_whole_study_stores_is_its_owners_alone(finished_study):
-    """Also what libraries store, such as Ray's own state: no other user gets below a folder of the storage."""
+    """Every folder and file, also what libraries wrote; and Ray's own state, which is gone when the study ends."""
     storage = Path(finished_study.storage)
-    shown = {path.name: oct(path.stat().st_mode & 0o777) for path in (storage, *storage.iterdir()) if path.is_dir()}
-    assert "ray" in shown and set(shown.values()) == {"0o700"}, shown
+    found = [storage, *storage.rglob("*")]
+    wrong = {str(path): mode for path in found if (mode := oct(path.lstat().st_mode & 0o777)) != _of_owner(path)}
+    assert not wrong, wrong
+    assert {path.name for path in storage.iterdir()} >= {"cells", "encoders", "data", "raw", "ray", "reports"}
+    assert not [*(storage / "ray").iterdir()]
+
+
+def _of_owner(path: Path) -> str:
+    return "0o700" if path.is_dir() else "0o600"

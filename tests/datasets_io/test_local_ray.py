@@ -157,7 +157,9 @@ def test_a_system_without_proc_is_named(monkeypatch):
     assert "mount -t proc" in (obstacle() or "")
 
 
-@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "ray://me:word@127.0.0.1:{}/x"])
+@pytest.mark.parametrize(
+    "form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "ray://me:word@127.0.0.1:{}/x", "ray://me:wo/r:d@127.0.0.1:{}"]
+)
 def test_a_head_that_does_not_answer_is_named_at_once(form):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = form.format(server.getsockname()[1])

@@ -5,6 +5,7 @@ import secrets
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -69,7 +70,11 @@ def pretrain_all(group: WorkerGroup, scaling: ScalingConfig) -> None:
             failure_config=FailureConfig(max_failures=GROUP_STARTS),
         ),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    finally:
+        with suppress(OSError):  # the storage may be what failed
+            Files(state).remove(group.name)  # another group has another name: nothing reads this one's again
 
 
 def open_corpus(
