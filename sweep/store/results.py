@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields
+from itertools import chain
 from typing import Any, cast
 
 from datasets_io.storage.artefacts import RESULT, Artefacts
@@ -25,6 +26,7 @@ READERS = 16
 # So many results are read one by one and timed. A local disk gives a result in 0.02 ms, and it is parsed in 0.05; where
 # one takes longer than WAITING_SECONDS the storage makes its readers wait, and several read at once.
 TRIED, WAITING_SECONDS = 16, 0.5e-3
+MOST_AT_ONCE = 32  # results that a thread reads before it is given more
 
 
 Findings = tuple[FindingAuroc, ...]
@@ -85,14 +87,16 @@ class ResultReader:
         """In the order of the cells; several at once where the storage is slow. On a local disk threads only cost."""
         # Measured, not asked: a path says neither whether it is on NFS nor how far a bucket is.
         open_one = self._opener(sizes, len(cells))
-        started, first = time.perf_counter(), [open_one(cell) for cell in cells[:TRIED]]
-        slow = time.perf_counter() - started > len(first) * WAITING_SECONDS
+        before, first = _waited(), [open_one(cell) for cell in cells[:TRIED]]
+        slow, left = _waited() - before > len(first) * WAITING_SECONDS, cells[TRIED:]
         yield from first
         if not slow:
-            yield from (open_one(cell) for cell in cells[TRIED:])
+            yield from (open_one(cell) for cell in left)
             return
+        at_once = min(MOST_AT_ONCE, len(left) // READERS + 1)  # handing over one costs as much as reading one
+        parts = [left[i : i + at_once] for i in range(0, len(left), at_once)]
         with reading_threads(READERS) as pool:
-            yield from pool.map(open_one, cells[TRIED:])
+            yield from chain.from_iterable(pool.map(lambda part: [open_one(cell) for cell in part], parts))
 
     def _opener(self, sizes: StoredSizes, count: int) -> Callable[[Cell], Artefacts | Damage | None]:
         """What opens one of so many cells: from a pack, where an object store has one with the same bytes."""
@@ -150,6 +154,11 @@ class ResultReader:
         one.precision, one.also_test = precision, also_test
         one.__class__ = CellResult
         return cast(CellResult, one)
+
+
+def _waited() -> float:
+    """A number that grows by the seconds that this thread waits, and not by those in which it computes."""
+    return time.perf_counter() - time.thread_time()
 
 
 def _by_name(found: dict[str, list[dict[str, Any]]] | None) -> tuple[tuple[str, Findings], ...]:
