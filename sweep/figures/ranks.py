@@ -10,7 +10,7 @@ from sweep.figures.view import View, column_title
 from sweep.statistics.comparisons import Ranks
 from sweep.studies.study import EncoderRow
 
-VERSION = 3
+VERSION = 4
 NAME, TITLE = "critical_difference", "Average ranks with the critical difference"
 
 
@@ -105,7 +105,9 @@ def _caption(ranking: Ranks, distance: float, used: list[str], rows: Mapping[str
     names = ", ".join(rows[name].display for name in ranking.methods_left_out)
     out = f" Left out, since no column of theirs is complete: {names}." if names else ""
     if ranking.blocks_left_out:
-        out += f" {ranking.blocks_left_out} columns lack a seed of some method and are left out."
+        number = ranking.blocks_left_out
+        columns, lack, are = ("column", "lacks", "is") if number == 1 else ("columns", "lack", "are")
+        out += f" {number} {columns} {lack} a seed of some method and {are} left out."
     p = "" if ranking.p is None else f" (Friedman's test: p = {ranking.p:.2g})"
     return (
         f"Average rank of Table 1's rows by mean macro AUROC over {len(used)} blocks ({', '.join(used)}). Methods "

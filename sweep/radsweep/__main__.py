@@ -1,6 +1,7 @@
 """The command: radsweep, or python -m sweep.radsweep."""
 
 import os
+from contextlib import nullcontext
 
 from datasets_io.interrupts import INTERRUPTS
 
@@ -13,9 +14,11 @@ def main() -> None:
     INTERRUPTS.install()  # before the imports below, in which Ctrl-C would print their traceback
     if COMPLETING in os.environ:
         os.environ["COLUMNS"] = ONE_LINE
+    from sweep.radsweep.bash_words import ASKED, whole_words
     from sweep.radsweep.command import app
 
-    app()
+    with whole_words() if os.environ.get(COMPLETING) == ASKED else nullcontext():
+        app()
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def _study_lines(
     for label, data in plans.items():
         yield _data_line(label, data, known[label])
         yield from (f"    note: {sentence}" for sentence in (*data.beside, *_source_notes(data)))
-    yield from (f"  images of {names}: {line}" for names, line in input_lines(study))
+    asked = {run.row for run in plan.encoders}
+    yield from (f"  images of {names}: {line}" for names, line in input_lines(study, asked))
 
 
 def _say_outlook(made: Outlook, display: Display, unknown: str) -> None:

@@ -1,5 +1,7 @@
 """What is each row's network given, in a readable line: its own preprocessing, or the data sets' way?"""
 
+from collections.abc import Collection
+
 from sweep.studies.study import Study
 from trainables.recipe import BackboneSpec
 from trainables.views.evaluation import EvalSpec
@@ -23,9 +25,14 @@ def input_line(backbone: BackboneSpec, study: Study) -> str:
     return "as the data set says: " + "; ".join(f"{', '.join(names)} {line}" for line, names in displays.items())
 
 
-def input_lines(study: Study) -> list[tuple[str, str]]:
-    """(names of rows, what they are given), rows that are given the same together, in the study's order."""
+def input_lines(study: Study, asked: Collection[str] | None = None) -> list[tuple[str, str]]:
+    """(names of rows, what they are given), rows that are given the same together, in the study's order.
+
+    asked: the names of those that are meant, where not all are.
+    """
     groups: dict[str, list[str]] = {}
     for row in study.rows:
+        if asked is not None and row.name not in asked:
+            continue
         groups.setdefault(input_line(row.recipe.backbone, study), []).append(row.name)
     return [(", ".join(names), line) for line, names in groups.items()]

@@ -297,7 +297,9 @@ def test_a_column_that_lacks_seeds_is_no_block_and_is_counted(view):
     gone = [without(r) if (r.encoder, r.protocol, r.seed) == ("clip", "LP", 1) else r for r in view.results]
     drawing = ranks.draw(with_results(view, gone))
     assert len(drawing.numbers["blocks"]) == 8 and drawing.numbers["blocks_left_out"] == 2
-    assert "2 columns lack a seed" in drawing.caption
+    assert "2 columns lack a seed of some method and are left out." in drawing.caption
+    gone = [result if result.dataset == "chexpert" else whole for result, whole in zip(gone, view.results, strict=True)]
+    assert "1 column lacks a seed of some method and is left out." in ranks.draw(with_results(view, gone)).caption
 
 
 def test_pretraining_curves_show_the_parts_and_their_gradients(tmp_path):

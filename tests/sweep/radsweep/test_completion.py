@@ -14,6 +14,7 @@ from installed import install
 from datasets_io.sources.registry import SOURCES
 from sweep.cli import completion
 from sweep.list import KINDS as LISTS
+from sweep.radsweep.bash_words import joined
 from sweep.radsweep.command import SUBCOMMANDS
 from sweep.studies import STUDIES
 from sweep.studies.plan import ONLY_FIELDS
@@ -80,6 +81,46 @@ def test_bash_proposes_them(tmp_path):
         script += f"echo '{typed}:'; COMP_WORDS=({' '.join(f'{word!r}' for word in words)}); "
         script += f'COMP_CWORD={len(words) - 1}; _radsweep_completion radsweep; printf "%s\\n" "${{COMPREPLY[@]}}"\n'
     assert answers_of(["bash", "--norc"], script, environment) == PROPOSED
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("radsweep run --only method=sim", "radsweep run --only method=simclr "),
+        ("radsweep run --only method=clip,sim", "radsweep run --only method=clip,simclr "),
+        ("radsweep run --dry-run --study=pa", "radsweep run --dry-run --study=paper "),
+        ("radsweep run --only seed=0 --study st", "radsweep run --only seed=0 --study strict "),
+    ],
+)
+def test_bash_at_a_terminal_completes_behind_an_equals_sign(typed, completed, tmp_path):
+    """There it gives what stands before and behind `=`, and `=`, as three words."""
+    environment = install(tmp_path)
+    (tmp_path / "bashrc").write_text(
+        script_of("bash", environment) + "\nbind 'set enable-bracketed-paste off'\nPS1='ready> '\n"
+    )
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execve("/bin/bash", ["bash", "--rcfile", str(tmp_path / "bashrc"), "-i"], {**environment, "TERM": "dumb"})
+    try:
+        shown = _read_until(terminal, "ready> ")
+        assert "ready> " in shown, shown
+        os.write(terminal, f"{typed}\t".encode())
+        shown = _read_until(terminal, completed)
+        assert completed in shown
+    finally:
+        os.close(terminal)
+        os.waitpid(process, 0)
+
+
+def test_words_of_bash_are_whole_again():
+    assert joined(["radsweep", "run", "--only", "method", "=", "cl"], 5) == (
+        ["radsweep", "run", "--only", "method=cl"],
+        3,
+    )
+    assert joined(["radsweep", "run", "--only", "method", "="], 4) == (["radsweep", "run", "--only", "method="], 3)
+    assert joined(["radsweep", "run", "--study", "=", "de", "--o"], 5) == (["radsweep", "run", "--study=de", "--o"], 3)
+    assert joined(["radsweep", "run", ""], 2) == (["radsweep", "run", ""], 2)
+    assert joined(["radsweep", "run"], 2) == (["radsweep", "run"], 2)
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")

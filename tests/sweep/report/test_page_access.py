@@ -187,6 +187,17 @@ def test_nothing_but_tables_and_figures_scrolls_sideways(opened, width):
     assert opened.execute_script(f"return {root}.scrollWidth - {root}.clientWidth") <= 0
 
 
+@pytest.mark.parametrize("width", [360, 400, 1280, 2560])
+def test_the_numbers_of_an_answer_stay_within_its_card(opened, width):
+    set_width(opened, width)
+    beyond = opened.execute_script(
+        "const right = (element) => element.getBoundingClientRect().right;"
+        "return [...document.querySelectorAll('.card')].map((card) => right(card.querySelector('table'))"
+        " - right(card) + parseFloat(getComputedStyle(card).paddingRight))"
+    )
+    assert len(beyond) == 2 and max(beyond) < 1.5, beyond  # the border is one pixel
+
+
 def test_a_picked_point_says_the_numbers_of_the_table(page, opened):
     _, _, data = page
     means = study_summaries(data.study, data.plan, data.results)

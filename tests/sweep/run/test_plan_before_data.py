@@ -95,7 +95,7 @@ def test_it_says_what_stands_in_and_what_is_needed_to_run(study, tmp_path):
 def test_a_part_is_named_as_one(study, tmp_path):
     text = dry_run(study, tmp_path / "none", "--only", "method=clip,seed=0").stdout
     assert "Part of study own: 10 of 650 cells were asked for, without 12 of 13 rows, 4 of 5 seeds." in text
-    assert "cells: 10 in all, 0 done, 10 left" in text
+    assert "cells: 10 in all, 0 done, 10 left" in text and "  images of imagenet, clip: as the data set says" in text
 
 
 def test_an_archive_of_ones_own_that_is_not_named_is_said_to_be_missing(tmp_path):

@@ -74,6 +74,8 @@ def test_every_row_has_a_readable_line():
     )
     names = [name for names, _ in input_lines(study) for name in names.split(", ")]
     assert sorted(names) == sorted(row.name for row in study.rows)
+    ((part, _),) = input_lines(demo(), {"clip", "random", "no row"})
+    assert part == "random, clip"
     ((names, line),) = input_lines(demo())
     assert names.startswith("random, imagenet, ") and line.startswith(
         "as the data set says: CheXpert, NIH-ChestX-Ray14 32 px: squashed to 32 x 32, bilinear"
