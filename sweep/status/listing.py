@@ -16,13 +16,15 @@ class Listing:
     """All folders of encoders and cells, by one listing of each kind.
 
     done, failed: folder -> when its result or failure was written, in seconds since 1970. fresh: folders that have
-    neither and were written to in the last FRESH_SECONDS. sizes: path -> bytes, of every file.
+    neither and were written to in the last FRESH_SECONDS, while a command works on the storage. sizes: path -> bytes,
+    of every file. drivers: the commands that work on it.
     """
 
     done: dict[str, float]
     failed: dict[str, float]
     fresh: frozenset[str]
     sizes: dict[str, int]
+    drivers: tuple[str, ...]
 
     @staticmethod
     def read(store: ReadStore, now: float) -> "Listing":
@@ -41,9 +43,12 @@ class Listing:
                     (done if name == RESULT else failed)[folder] = when
         # A failure is removed after the result is written: what has both is finished.
         failed = {folder: when for folder, when in failed.items() if folder not in done}
-        # Running is told by writes, not by leases: a lease holds all that its driver will do, running or not.
-        open_folders = latest.keys() - done.keys() - failed.keys()
-        return Listing(done, failed, frozenset(f for f in open_folders if now - latest[f] < FRESH_SECONDS), sizes)
+        # Running is told by writes, not by leases: a lease holds all that its driver will do, running or not. But
+        # without any nothing runs, and what was written to lately was interrupted.
+        drivers = drivers_of(store, now)
+        open_folders = latest.keys() - done.keys() - failed.keys() if drivers else ()
+        fresh = frozenset(folder for folder in open_folders if now - latest[folder] < FRESH_SECONDS)
+        return Listing(done, failed, fresh, sizes, drivers)
 
 
 def drivers_of(store: ReadStore, now: float) -> tuple[str, ...]:

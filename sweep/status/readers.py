@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from sweep.report.live import live_tables
 from sweep.status.eta import Eta, Piece, estimate
 from sweep.status.item_reader import ItemReader
-from sweep.status.listing import Listing, drivers_of
+from sweep.status.listing import Listing
 from sweep.status.status import Counts, StudyStatus, as_failures, counts_of
 from sweep.store.damage import Damage, data_name
 from sweep.store.other_keys import other_keys_note
@@ -112,7 +112,7 @@ class StudyStatusReader:
             running,
             rate,
             _idle(rate, now),
-            drivers_of(self.store, now),
+            listing.drivers,
             live_tables(self.study, plan, results),
             (*work.notes, *to_redo, *([beside] if (beside := other_keys_note(plan.items, listing.done)) else [])),
             as_failures((*work.damage, *self.items.damage.values(), *reader.damage.values())),
@@ -191,7 +191,7 @@ class StorageStatusReader:
             tuple(name_of(folder) for folder in sorted(listing.fresh)),
             replace(rate, left=None),  # nothing was asked for, which is not that nothing is left
             _idle(rate, now),
-            drivers_of(self.store, now),
+            listing.drivers,
             notes=(note,),
             damaged=as_failures(self.items.damage.values()),
         )

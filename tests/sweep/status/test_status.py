@@ -64,7 +64,9 @@ def invoke(*arguments: str):
 
 
 def test_a_study_is_counted_from_the_storage_alone(storage):
-    done = invoke("--storage", str(storage), "--study", STUDY, "--json")
+    with Lease(Store(str(storage)).files) as lease:
+        lease.claim({"an item"})
+        done = invoke("--storage", str(storage), "--study", STUDY, "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["encoders"] == {"total": 5, "done": 4, "failed": 1, "running": 0, "left": 0, "blocked": 0}
@@ -78,6 +80,8 @@ def test_a_study_is_counted_from_the_storage_alone(storage):
     ]
     assert found["pace"]["per_hour"] > 0 and found["pace"]["left"] > 0 and 0 <= found["idle"] < 300
     assert found["running"] == ["simclr-p0-chexpert-FT1-s0"]
+    after = json.loads(invoke("--storage", str(storage), "--study", STUDY, "--json").stdout)
+    assert after["running"] == [] and after["cells"]["running"] == 0, "no command works on it any more"
     assert "50." in str(found["tables"][0]["rows"]) and len(found["tables"]) == 2
 
 
@@ -112,8 +116,14 @@ def test_results_that_land_between_two_readings_are_counted_and_old_ones_not_rea
 
 
 def test_a_folder_that_was_left_long_ago_is_not_running(storage):
+    """Not while another command works on the storage either."""
     reader = open_reader(STUDY, str(storage))
-    assert reader.read(time.time() + 10_000).running == ()
+    with Lease(Store(str(storage)).files) as lease:
+        lease.claim({"an item"})
+        (begun,) = storage.glob("cells/*/subset.0000.txt")
+        assert len(reader.read(time.time()).running) == 1
+        os.utime(begun, times=(time.time() - 1_000,) * 2)
+        assert reader.read(time.time()).running == ()
 
 
 def test_a_damaged_result_is_told_left_where_it_is_and_counted_as_left(storage):
