@@ -12,6 +12,8 @@ from typer.core import TyperCommand
 from datasets_io.closed_output import survive_closed_output
 from datasets_io.storage.secrets import without_secrets
 
+HELP_FLAGS = ["--help", "-h"]
+
 
 class Command(TyperCommand):
     """A command that takes no flag and no empty text for the value of an option: one was forgotten.
@@ -20,6 +22,10 @@ class Command(TyperCommand):
     """
 
     goes_on = False
+
+    def __init__(self, *args: Any, **attributes: Any):
+        super().__init__(*args, **attributes)
+        self.context_settings.setdefault("help_option_names", HELP_FLAGS)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """As click's; what is printed may have no reader."""

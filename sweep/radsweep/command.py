@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from datasets_io.closed_output import survive_closed_output
-from datasets_io.command_line import Command, usage_errors_without_secrets, without_types_of_flags
+from datasets_io.command_line import HELP_FLAGS, Command, usage_errors_without_secrets, without_types_of_flags
 
 # Name -> the first line of its --help, which a test compares: the list of subcommands loads none of them.
 SUBCOMMANDS = {
@@ -67,6 +67,7 @@ class Subcommands(TyperGroup):
 
     def __init__(self, **attributes: Any):
         super().__init__(**attributes)
+        self.context_settings.setdefault("help_option_names", HELP_FLAGS)
         for name, about in SUBCOMMANDS.items():
             self.add_command(Subcommand(name, help=about))
 
