@@ -32,7 +32,7 @@ def list_command(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", autocompletion=completion.lists, help="methods, datasets, studies or protocols."
+            metavar="|".join(KINDS), autocompletion=completion.lists, help="methods, datasets, studies or protocols."
         ),
     ],
     as_json: AsJson = False,

@@ -1,5 +1,6 @@
 """What does a storage hold of a study, as pandas frames? Nothing in the storage is changed."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from os import PathLike, fspath
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from sweep.store.csv_files import FINDINGS_HEADER, RESULTS_HEADER, findings_rows, results_rows
 from sweep.store.snapshot import OpenedStudy, Snapshot, open_study
+from sweep.store.status_names import Status
+from sweep.store.store import CELLS
 from sweep.studies.bad_input import BadInput
 from sweep.studies.study import Study
 
@@ -46,11 +49,23 @@ def findings(
 
 
 def read(storage: Place, study: str | Study, raw: Sequence[str] = (), only: Sequence[str] = ()) -> Snapshot:
-    """All that the storage holds of the study. Raises ValueError for what cannot be used."""
+    """All that the storage holds of the study; a warning where that is nothing, and it holds others' results.
+
+    Raises ValueError for what cannot be used.
+    """
     try:
-        return opened(storage, study, raw, only).read()
+        found = opened(storage, study, raw, only).read()
     except BadInput as error:
         raise ValueError(str(error)) from None
+    if found.results and all(row.status == Status.MISSING for row in found.results):
+        of_others, _ = found.store.done_and_failed()
+        if cells := sum(folder.startswith(f"{CELLS}/") for folder in of_others):
+            warnings.warn(
+                f"{found.store.shown} has no cell of study {found.study.name}, and {cells} of others: is it the right "
+                "study, from the same archives?",
+                stacklevel=3,
+            )
+    return found
 
 
 def opened(storage: Place, study: str | Study, raw: Sequence[str] = (), only: Sequence[str] = ()) -> OpenedStudy:

@@ -1,6 +1,7 @@
 """Are the frames of a study the files of its report?"""
 
 import shutil
+import warnings
 
 import pandas
 import pytest
@@ -50,6 +51,15 @@ def test_cells_that_are_not_there_are_rows_without_a_number(finished_study, stud
     (row,) = frame[frame["status"] != "done"].to_dict("records")
     assert (row["method"], row["protocol"], row["seed"], row["status"]) == ("simclr", "LP", 1, "missing")
     assert pandas.isna(row["macro_auroc"]) and row["key"] not in set(sweep.findings(storage, study)["key"])
+
+
+def test_a_storage_of_another_study_is_not_silently_empty(finished_study, study, tmp_path):
+    with pytest.warns(UserWarning, match="has no cell of study demo, and 80 of others: is it the right study"):
+        assert set(sweep.results(finished_study.storage)["status"]) == {"missing"}
+    (tmp_path / "new").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert set(sweep.results(tmp_path / "new", study)["status"]) == {"missing"}
 
 
 @pytest.mark.parametrize(
