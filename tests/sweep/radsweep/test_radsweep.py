@@ -164,3 +164,10 @@ def test_a_closed_pipe_ends_it_as_it_ends_the_subcommand(tmp_path):
             env=environment, capture_output=True, text=True,
         )  # fmt: skip
         assert done.stdout == "141\n" and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("name", [None, *SUBCOMMANDS])
+def test_the_short_flag_gives_the_same_help(name):
+    before = [name] if name else []
+    short, long = (CliRunner().invoke(app, [*before, flag]) for flag in ("-h", "--help"))
+    assert short.exit_code == long.exit_code == 0 and short.output == long.output
