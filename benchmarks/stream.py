@@ -10,10 +10,8 @@ One JSON line for each figure on stdout, a table on stderr.
 """
 
 import argparse
-import contextlib
 import itertools
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -29,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.shared.common import report, row
 from benchmarks.shared.own_ray import own_ray
-from benchmarks.shared.process_tree import processes_below
+from benchmarks.shared.process_tree import CoreSecondsSince
 from benchmarks.shared.stream_peers import stream_peers
 from benchmarks.shared.stream_reads import IMAGES_OF_ALL, column_bytes, read_per_epoch, rows_of_epochs
 from benchmarks.shared.view_peers import pillow_peer
@@ -53,7 +51,7 @@ from trainables.views.render import normalise, render
 
 BATCH, JPEG_QUALITY, ROUNDS = 64, 95, 3
 PEER = "DataLoader, Pillow, torchvision on JPEG"
-TICKS = os.sysconf("SC_CLK_TCK")
+LOOK_EVERY_SECONDS = 1.0  # at the processes of a stream; a look takes some 5 ms
 
 
 @dataclass(frozen=True)
@@ -128,32 +126,23 @@ def stored_blocks(corpus: Corpus) -> Iterator[np.ndarray]:
         yield pixels_of(pq.read_table(path, columns=["pixels"])["pixels"], corpus.manifest.image_size)
 
 
-def core_seconds() -> dict[str, float]:
-    """Processor time of this process, of each below it that lives, and of its children that have ended, in seconds."""
-    own, seconds = processes_below(os.getpid()), {}
-    for pid in own:
-        with contextlib.suppress(OSError):  # it has just ended
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            seconds[pid] = sum(map(int, fields[11:13])) / TICKS
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = {str(pid): seconds.get(pid, 0.0) for pid in own}
-    itself = time.process_time()  # finer than the kernel's ticks, as is what has ended
-    return {**found, str(os.getpid()): itself, "ended": ended.ru_utime + ended.ru_stime}
+def cost(stream: Iterator[int], views: int) -> tuple[float, float]:
+    """(core-milliseconds a view, views a second) of so many views of a stream of batches, given as their sizes.
 
-
-def spent_since(before: dict[str, float]) -> float:
-    """Core-seconds; none for what has ended meanwhile, which is what an earlier stream leaves."""
-    return sum(seconds - before.get(name, 0.0) for name, seconds in core_seconds().items())
-
-
-def cost(stream: Callable[[], Iterator[int]], min_views: int = 1) -> tuple[float, float]:
-    """(core-milliseconds a view, views a second) of a whole stream of batches, given as their sizes."""
-    before, started = core_seconds(), time.perf_counter()
-    views = sum(stream())
+    It is not asked for more: at its end a stream ends its processes, and what they used would be lost.
+    """
+    spent, started, counted, looks = CoreSecondsSince(), time.perf_counter(), 0, 1
+    for size in stream:
+        counted += size
+        if counted >= views:
+            break
+        if time.perf_counter() - started >= looks * LOOK_EVERY_SECONDS:
+            spent.look()
+            looks += 1
     elapsed = time.perf_counter() - started
-    if views < min_views:
-        raise ArithmeticError(f"the stream gave {views} views")
-    return 1e3 * spent_since(before) / views, views / elapsed
+    if counted < views:
+        raise ArithmeticError(f"the stream gave {counted} of {views} views")
+    return 1e3 * spent.look() / counted, counted / elapsed
 
 
 def delivered(batches: Iterator[CorpusBatch], image_size: int, on_host: bool) -> Iterator[int]:
@@ -167,8 +156,8 @@ def delivered(batches: Iterator[CorpusBatch], image_size: int, on_host: bool) ->
         yield len(pixels)
 
 
-def sides(corpus: Corpus, size: Size) -> dict[str, Callable[[], Iterator[int]]]:
-    """Name -> a function that starts a stream. A floor shuffles no further than a shard, and has no Ray."""
+def sides(corpus: Corpus, size: Size) -> dict[str, tuple[Callable[[], Iterator[int]], int]]:
+    """Name -> a function that starts a stream, and its views. A floor shuffles no further than a shard, without Ray."""
     s = size.image_size
     window = max(BATCH, size.images // 2)
     pixels = open_split(corpus.files, corpus.folder, corpus.manifest, "train").pixels
@@ -201,28 +190,30 @@ def sides(corpus: Corpus, size: Size) -> dict[str, Callable[[], Iterator[int]]]:
         return (len(views) for views in loader)
 
     cores = len(os.sched_getaffinity(0))
+    on_device, on_host = (size.images * epochs for epochs in (size.device_epochs, size.host_epochs))
     return {
-        "stream on device": lambda: delivered(streamed(size.device_epochs), s, False),
-        "stream on host": lambda: delivered(streamed(size.host_epochs), s, True),
-        "resident on device": lambda: delivered(resident(size.device_epochs), s, False),
-        "resident on host": lambda: delivered(resident(size.host_epochs), s, True),
-        "floor of stream on device": lambda: floor(size.device_epochs, True, False),
-        "floor of stream on host": lambda: floor(size.host_epochs, True, True),
-        "floor of resident on device": lambda: floor(size.device_epochs, False, False),
-        "floor of resident on host": lambda: floor(size.host_epochs, False, True),
-        "peer": lambda: peer(0),
-        "peer on all cores": lambda: peer(cores),
+        "stream on device": (lambda: delivered(streamed(size.device_epochs), s, False), on_device),
+        "stream on host": (lambda: delivered(streamed(size.host_epochs), s, True), on_host),
+        "resident on device": (lambda: delivered(resident(size.device_epochs), s, False), on_device),
+        "resident on host": (lambda: delivered(resident(size.host_epochs), s, True), on_host),
+        "floor of stream on device": (lambda: floor(size.device_epochs, True, False), on_device),
+        "floor of stream on host": (lambda: floor(size.host_epochs, True, True), on_host),
+        "floor of resident on device": (lambda: floor(size.device_epochs, False, False), on_device),
+        "floor of resident on host": (lambda: floor(size.host_epochs, False, True), on_host),
+        "peer": (lambda: peer(0), size.peer),
+        "peer on all cores": (lambda: peer(cores), size.peer),
     }
 
 
 def measure(corpus: Corpus, size: Size, rounds: int) -> dict[str, tuple[float, float]]:
     """Side -> medians of (core-milliseconds a view, views a second); the sides run in turn."""
     streams = sides(corpus, size)
-    sum(streams["stream on device"]())  # Ray's workers start and import
+    start, _ = streams["stream on device"]
+    sum(start())  # Ray's workers start and import
     found = {name: [] for name in streams}
     for _ in range(rounds):
-        for name, stream in streams.items():
-            found[name].append(cost(stream))
+        for name, (start, views) in streams.items():
+            found[name].append(cost(start(), views))
     return {name: tuple(np.median(costs, axis=0).tolist()) for name, costs in found.items()}
 
 
@@ -279,12 +270,12 @@ def streamed(corpus: Corpus, size: Size, epochs: int, name: str, workers: int = 
     ]
 
 
-def cost_after_start(batches: Iterator[int], skipped_views: int) -> float:
-    """Core-milliseconds an image of what comes behind the first ones."""
+def cost_after_start(batches: Iterator[int], images: int, epochs: int) -> float:
+    """Core-milliseconds an image of so many epochs, behind the first ones."""
     views = 0
-    while views < skipped_views:
+    while views < SKIPPED * images:
         views += next(batches)
-    return cost(lambda: batches)[0]
+    return cost(batches, (SKIPPED + epochs) * images - views)[0]
 
 
 def images(corpus: Corpus, size: Size, rounds: int, folder: Path) -> list[dict]:
@@ -301,10 +292,11 @@ def images(corpus: Corpus, size: Size, rounds: int, folder: Path) -> list[dict]:
     for _ in range(rounds):
         for name, make in ours.items():
             sizes = (len(batch.pixels) for batch in make())
-            found[name].append(cost_after_start(sizes, SKIPPED * size.images))
+            found[name].append(cost_after_start(sizes, size.images, size.device_epochs))
         for name, (peer, share) in peers.items():
-            sizes = peer(SKIPPED + max(1, round(share * size.device_epochs)))
-            found[name].append(cost_after_start(sizes, SKIPPED * size.images))
+            epochs = max(1, round(share * size.device_epochs))
+            sizes = peer(SKIPPED + epochs)
+            found[name].append(cost_after_start(sizes, size.images, epochs))
     medians = {name: float(np.median(costs)) for name, costs in found.items()}
     rows = []
     for kind in ours:

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any, TextIO, cast
 from unittest.mock import patch
 
-from benchmarks.shared.process_tree import processes_below
+from benchmarks.shared.process_tree import TICKS, stats_below
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.time_left import Left, Places, TimeLeft
 from sweep.studies.cell import Cell
@@ -26,7 +26,6 @@ from sweep.studies.costs import Cost
 from trainables.events import Outcome, Progress
 
 CORES_EVERY_SECONDS = 2.0
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def machine_core_seconds() -> float:
@@ -35,14 +34,9 @@ def machine_core_seconds() -> float:
     return (user + nice + system + irq + softirq) / TICKS
 
 
-def tree_core_seconds(seen: dict[int, float]) -> float:
-    """Of this process and all that it has begun. seen: pid -> seconds, of before, to keep those that have ended."""
-    for pid in processes_below(os.getpid()):
-        try:
-            user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        except OSError:
-            continue
-        seen[pid] = (int(user) + int(system)) / TICKS
+def tree_core_seconds(seen: dict[tuple[int, int], float]) -> float:
+    """Of this process and all that it has begun. seen: (pid, start) -> seconds, to keep those that have ended."""
+    seen |= {(stat.pid, stat.started): stat.core_seconds for stat in stats_below(os.getpid())}
     return sum(seen.values())
 
 
@@ -52,7 +46,7 @@ class Recorder:
     def __init__(self, file: TextIO):
         self.file, self.seen, self.cores, self.cores_at = file, {}, [0.0, 0.0], -1e9
 
-    seen: dict[int, float]
+    seen: dict[tuple[int, int], float]
 
     def begin(self, costs: Mapping[str, Cost], cells: Iterable[Cell], places: Places, now: float) -> None:
         """What is to do."""

@@ -16,7 +16,8 @@ IMAGES_OF_ALL = 3_700_000  # about as many chest radiographs as all public archi
 
 
 def bytes_read() -> int:
-    """By all living processes of this program, in calls that read, from files above all."""
+    """By all processes of this program, in calls that read, from files above all. The kernel adds what a process read
+    to its parent's when that has waited for it, so what ends meanwhile takes nothing off."""
     total = 0
     for pid in processes_below(os.getpid()):
         try:

@@ -1,14 +1,17 @@
 """Does the benchmark of the stream run, count the right processes, and print what every benchmark prints?"""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
+from benchmarks.shared.process_tree import CoreSecondsSince, processes_below
 from benchmarks.shared.stream_reads import bytes_read
-from benchmarks.stream import core_seconds, cost, main, spent_since
+from benchmarks.stream import cost, main
 
 FIELDS = {"benchmark", "figure", "unit", "ours", "peer", "peer_name", "speedup", "limit", "limit_name", "of_limit"}
 BUSY = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
@@ -37,15 +40,34 @@ def test_quick(capsys, local_ray):
 
 
 def test_the_time_of_children_counts_while_they_run_and_after():
-    before = core_seconds()
+    spent = CoreSecondsSince()
     child = subprocess.Popen(
         [sys.executable, "-c", f"{BUSY}\nprint(flush=True)\ninput()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     child.stdout.readline()
-    running = spent_since(before)
+    running, later = spent.look(), CoreSecondsSince()
     child.communicate(b"\n")
-    ended = spent_since(before)
-    assert 0.25 < running < 5 and 0.25 < ended < 5
+    ended = spent.look()
+    assert 0.25 < running <= ended < 5
+    assert 0 <= later.look() < 0.2, "what it had used before"
+
+
+def test_what_ends_unwaited_for_counts_up_to_the_last_look(monkeypatch):
+    """The kernel forgets it, and it may end between the list of all processes and the look at each."""
+    code = f"import signal\n{BUSY}\nprint('busy', flush=True)\nsignal.pause()"
+    shell = ["sh", "-c", '"$@" & echo $!; wait $!; echo ended; read line', "sh", sys.executable, "-c", code]
+    spent = CoreSecondsSince()
+    child = subprocess.Popen(shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pid = int(child.stdout.readline())
+    assert child.stdout.readline() == "busy\n"
+    looked, later = spent.look(), CoreSecondsSince()
+    below = processes_below(os.getpid())
+    os.kill(pid, signal.SIGKILL)
+    assert child.stdout.readline() == "ended\n"
+    monkeypatch.setattr("benchmarks.shared.process_tree.processes_below", lambda _: below)
+    assert pid in below and 0.25 < looked <= spent.look() < 5
+    assert 0 <= later.look() < 0.2
+    child.communicate("\n")
 
 
 def test_the_cost_of_a_stream_is_its_time_over_its_views():
@@ -56,10 +78,12 @@ def test_the_cost_of_a_stream_is_its_time_over_its_views():
                 pass
             yield 20
 
-    milliseconds, rate = cost(stream)
+        raise AssertionError("asked for more than it was to give")
+
+    milliseconds, rate = cost(stream(), 100)
     assert 1.5 < milliseconds < 20 and 0 < rate <= 100 / 0.2
-    with pytest.raises(ArithmeticError, match="gave 0 views"):
-        cost(lambda: iter(()))
+    with pytest.raises(ArithmeticError, match="gave 3 of 4 views"):
+        cost(iter((1, 2)), 4)
 
 
 def test_what_is_read_is_counted(tmp_path):
@@ -71,4 +95,6 @@ def test_what_is_read_is_counted(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     child.stdout.readline()
     assert 6 << 20 <= bytes_read() - before < 12 << 20
+    before = bytes_read()
     child.communicate(b"\n")
+    assert 0 <= bytes_read() - before < 1 << 20  # what has ended takes nothing off
