@@ -80,7 +80,7 @@ async function startCells(data) {
     return words.every((word) => text.includes(word));
   };
   const show = (i) => showCell(data, cells, names, i);
-  const grid = new Grid(find("#cells-grid"), { columns, count: cells.count, accepts, open: show, label: "Cells" });
+  const grid = new Grid(find("#cells-grid"), { columns, count: cells.count, accepts, open: show, label: "Table of cells" });
   const filter = () => {
     wanted = ["#cells-dataset", "#cells-column", "#cells-status"].map((id) => find(id).value);
     wanted.push(find("#cells-filter").value.toLowerCase().split(/\s+/).filter(Boolean));

@@ -20,7 +20,7 @@ from PIL import Image
 from sweep.figures import curves, draw, feature_maps, forest, heat_map, pretraining_curves, ranks
 from sweep.figures.draw import draw_all, drawing_in_background
 from sweep.figures.drawing import inline_svg
-from sweep.figures.style import HEAT, LINES, MARKERS
+from sweep.figures.style import HEAT, LINES, MARKERS, METHOD_COLORS, mark
 from sweep.report.tables.finding_table import finding_tables
 from sweep.statistics.combined_test import ErrorPart
 from sweep.statistics.comparisons import with_patients
@@ -317,7 +317,8 @@ def test_pretraining_curves_show_the_parts_and_their_gradients(tmp_path):
 
 
 def test_lines_of_a_panel_differ_in_grey_too(tmp_path):
-    assert len(MARKERS) == len(LINES) == len(set(MARKERS))
+    assert len(set(MARKERS)) == len(MARKERS) and len(set(LINES)) == len(LINES)
+    assert len({mark(place) for place in range(len(METHOD_COLORS))}) == len(METHOD_COLORS), "of all methods together"
     for title, rows in curves.panels_of(view_of(demo(), tmp_path)):
         lines = [how for _, how in curves._lines(view_of(demo(), tmp_path), rows)]
         assert len(rows) <= curves.MOST_LINES and len({(how.marker, how.line) for how in lines}) == len(lines), title
