@@ -30,22 +30,23 @@ def images_text(sizes: tuple[int, int]) -> str:
 
 
 def subset_notes(data: Snapshot, sizes: Sizes) -> tuple[str, ...]:
-    """`CheXpert: labelled training images: FT (1%) 4 images, FT (10%) 48 images.`, a sentence for each dataset."""
-    notes = []
+    """`CheXpert: labelled images that cells train on: FT (1%) 4 images, FT (10%) 48 images.`, one for each dataset."""
+    return tuple(f"{name}: labelled images that cells train on: {columns}." for name, columns in _texts(data, sizes))
+
+
+def few_images(data: Snapshot, sizes: Sizes) -> list[str]:
+    """A caution, if there is a column whose cells train on fewer images than FEW_IMAGES."""
+    few = _texts(data, {place: size for place, size in sizes.items() if size[1] < FEW_IMAGES})
+    columns = "; ".join(f"{name} {columns}" for name, columns in few)
+    return [f"AUROCs move with the draw of the images where these are few: {columns}."] if few else []
+
+
+def _texts(data: Snapshot, sizes: Sizes) -> list[tuple[str, str]]:
+    """(display name of a dataset, `FT (1%) 4 images, FT (10%) 48 images`), of those that have a size."""
+    found = []
     for dataset in data.study.datasets:
         columns = {column: size for (name, column), size in sizes.items() if name == dataset.instance}
         parts = [f"{protocol} ({share}%) {images_text(size)}" for (protocol, share), size in sorted(columns.items())]
         if parts:
-            notes.append(f"{data.study.display_of(dataset)}: labelled images that cells train on: {', '.join(parts)}.")
-    return tuple(notes)
-
-
-def few_images(data: Snapshot, sizes: Sizes) -> list[str]:
-    """A caution for each column whose cells train on fewer images than FEW_IMAGES."""
-    displays = {dataset.instance: data.study.display_of(dataset) for dataset in data.study.datasets}
-    return [
-        f"{displays[name]}: {protocol} ({share}%) is trained on {images_text(size)}, so that the draw of these few "
-        "images moves its AUROCs."
-        for (name, (protocol, share)), size in sizes.items()
-        if size[1] < FEW_IMAGES
-    ]
+            found.append((data.study.display_of(dataset), ", ".join(parts)))
+    return found
