@@ -21,6 +21,7 @@ from datasets_io.untrusted import printable_lines
 
 PLAIN_EVERY_SECONDS = 10.0
 UNCHANGED_EVERY_SECONDS = 60.0  # a line that says what the last one said: so that silence is not taken for a stop
+TOLD_FROM_SECONDS = 3.0  # how long something without a bar has been waited for
 PIPE_WIDTH = 140
 FIRST_COLUMN = 24  # characters that a table's first column keeps where a terminal is narrow; its rows wrap there
 
@@ -57,7 +58,7 @@ class Display:
         self.said: dict[str, str] = {}  # bar -> what it was told then, but for the time that is left
         self.tables_drawn = -1e9  # time.monotonic() of the last drawing: long ago
         self.drawn: Group = Group(self.progress)
-        self.now = ""  # what is waited for, without a bar
+        self.now, self.now_since = "", 0.0  # what is waited for, without a bar, and from when on
         self.last: list[str] = []  # lines for the very end
 
     def __enter__(self) -> "Display":
@@ -101,7 +102,7 @@ class Display:
 
     def doing(self, text: str) -> None:
         """Say what is waited for: on a terminal beside the bars, until it is something else, or nothing ("")."""
-        self.now = printable_lines(without_secrets(text))
+        self.now, self.now_since = printable_lines(without_secrets(text)), time.monotonic()
         if self.live is not None:
             self.live.refresh()
         elif text:
@@ -141,7 +142,9 @@ class Display:
             self.tables_drawn = time.monotonic()
             parts = (part for table in self.tables() for part in fitting(table, self.console))
             self.drawn = Group(*(rich_table(part) for part in parts))
-        doing = (Text(f"{self.now} ..."),) if self.now else ()
+        waited = time.monotonic() - self.now_since
+        told = f" {waited:.0f} s" if waited >= TOLD_FROM_SECONDS else ""
+        doing = (Text(f"{self.now} ...{told}"),) if self.now else ()
         return Group(self.progress, *doing, self.drawn)
 
     def hide_full_bars(self) -> None:

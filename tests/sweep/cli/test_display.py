@@ -112,3 +112,23 @@ def test_a_pipe_is_told_what_moved(monkeypatch):
     display.doing("")
     display.say_last("the end")
     assert display.console.file.getvalue().splitlines()[-2:] == ["starting Ray on this machine", "the end"]
+
+
+def test_a_terminal_is_told_how_long_something_is_waited_for(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(display_module.time, "monotonic", lambda: now[0])
+    display = Display(Console(file=io.StringIO(), width=80, force_terminal=True))
+
+    def shown() -> str:
+        console = Console(file=io.StringIO(), width=80)
+        console.print(display._render())
+        return console.file.getvalue().strip()
+
+    display.doing("starting Ray on this machine")
+    assert shown() == "starting Ray on this machine ..."
+    now[0] += 12
+    assert shown() == "starting Ray on this machine ... 12 s"
+    display.doing("making the report")
+    assert shown() == "making the report ..."
+    display.doing("")
+    assert shown() == ""
