@@ -8,6 +8,7 @@ decoding processes beside it; larger ones on Ray where it is running, or in the 
 import logging
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,7 @@ def _build(archive: _Archive, folder: str, how: _HowRun) -> Manifest:
                 [
                     *_compared(spec, raw, limit, records, outcome.accepted),
                     *_notes(counts, limit, order),
+                    *_label_notes(findings, outcome.accepted),
                     *_id_notes(records),
                 ],
             )
@@ -304,6 +306,17 @@ def _notes(counts: dict[str, Any], limit: int | None, order: str) -> list[str]:
             " texts; {repeated_impressions} have one that another study has too".format_map(reports)
         )
     return notes
+
+
+def _label_notes(findings: tuple[str, ...], accepted: list[Record]) -> list[str]:
+    """Splits that nothing can be learnt or told from, whatever a csv seemed to say of them."""
+    images = Counter(record.split for record in accepted)
+    labelled = {record.split for record in accepted if any(code is not None for code in record.labels)}
+    return [
+        f"none of the {count:,} images of {split} has a label"
+        for split, count in images.items()
+        if findings and split not in labelled
+    ]
 
 
 def _id_notes(records: list[Record]) -> list[str]:

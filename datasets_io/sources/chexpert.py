@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from datasets_io.schema import ArchiveError, Record, known_view
 from datasets_io.sources.reading.archive import (
-    LABEL_CODES,
     find_file,
     is_below,
+    is_label,
     is_stray,
     label_code,
     read_header,
@@ -118,7 +118,7 @@ def _label_like(path: Path, names: list[str]) -> str | None:
     for _, row in read_table(path, ()):
         for name in cells:
             cells[name].add(row[name].strip())
-    return next((name for name, values in cells.items() if {""} != values and values <= set(LABEL_CODES)), None)
+    return next((name for name, values in cells.items() if values - {""} and all(map(is_label, values))), None)
 
 
 def notes(raw: Path, options: ChexpertOptions) -> list[str]:
@@ -130,6 +130,10 @@ def notes(raw: Path, options: ChexpertOptions) -> list[str]:
     if not test:
         return [*said, f"none of {', '.join(TEST_NAMES)} is there: the test split is empty"]
     columns = _test_columns(test[0])
+    if not any(True for _ in read_table(test[0], ())):
+        said.append(f"{test[0].name} has no row: the test split is empty")
+    if others := [name for name in TEST_NAMES if name != test[0].name and find_file(test[0].parent, (name,))]:
+        said.append(f"the test labels are those of {test[0].name}; {', '.join(others)} beside it was not read")
     said += [
         f"{test[0].name} calls {column} {name!r}"
         for column, name in columns.items()

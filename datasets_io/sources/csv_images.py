@@ -3,7 +3,7 @@
 Columns: path (relative to the folder) and patient_id; optional split, image_id, study_id, view_position, sex,
 age, report (a whole report with FINDINGS: and IMPRESSION: headings), report_findings and report_impression
 (ready-made sections). Every other column is a finding, whose cells are 1, 0, -1 (uncertain) or blank; a column of row
-numbers without a name, as pandas writes it, is left out.
+numbers without a name, as pandas writes it, is left out. Blanks, nan and None are neither ids nor reports.
 
 Ids go into the shards as they stand in the csv, and a path serves as image_id where there is none. Where these tell
 who somebody is, give a salt_file: ids are then replaced by salted hashes, the same for the same id.
@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError, Record
-from datasets_io.sources.parts.csv_paths import PathForm, path_form, unnamed_beside, with_slashes
-from datasets_io.sources.parts.csv_scan import Scan, scan
+from datasets_io.sources.parts.csv_paths import PathForm, path_form, unnamed_among, with_slashes
+from datasets_io.sources.parts.csv_scan import Scan, scan, text_of, without_accents
 from datasets_io.sources.reading.archive import (
     find_file,
     label_code,
@@ -128,10 +128,14 @@ def _ids(options: CsvOptions) -> Callable[[str, str], str]:
 def findings_in(raw: Path, options: CsvOptions) -> tuple[str, ...]:
     """The label columns of the csv, in its order, in snake_case. Raises ArchiveError where two become one name."""
     table = _table(raw, options)
-    findings = tuple(snake_case(name) for name in _label_columns(_scan(table)))
-    if "" in findings or len(set(findings)) != len(findings):
-        raise ArchiveError(f"{table} has label columns {', '.join(findings)}: each needs a name of its own")
-    return findings
+    columns: dict[str, str] = {}
+    for column in _label_columns(_scan(table)):
+        finding = snake_case(without_accents(column))
+        if not finding:
+            raise ArchiveError(f"{table} has a column {column!r}: name the finding with letters from a to z, or digits")
+        if (other := columns.setdefault(finding, column)) != column:
+            raise ArchiveError(f"{table} has columns {other!r} and {column!r}, both {finding}: rename one of them")
+    return tuple(columns)
 
 
 def notes(raw: Path, options: CsvOptions) -> list[str]:
@@ -159,11 +163,12 @@ def _unnamed_notes(raw: Path, table: Path, form: PathForm) -> list[str]:
     """A sentence where files lie beside the table's images, of their kinds, that no row names."""
     rows = read_table(table, REQUIRED)
     named = {os.path.normpath(form.below(with_slashes(row["path"].strip()))) for _, row in rows}
-    folders = sorted({os.path.dirname(path) for path in named})
-    if (left := unnamed_beside(raw, named, folders[:MOST_FOLDERS])) == 0:
+    named = {path for path in named if "\0" not in path}  # no file has such a name
+    left, folders = unnamed_among(raw, named, MOST_FOLDERS)
+    if left == 0:
         return []
-    where = f"{MOST_FOLDERS} of their {len(folders)} folders" if len(folders) > MOST_FOLDERS else "their folders"
-    return [f"files among its images that no row of {table.name} names, left out: {left}, in {where}"]
+    where = f" in the first {folders} folders that were looked into" if folders == MOST_FOLDERS else ""
+    return [f"files among its images that no row of {table.name} names, left out: {left}{where}"]
 
 
 def corrections(raw: Path, options: CsvOptions) -> tuple[str, ...]:
@@ -182,15 +187,15 @@ def read_records(raw: Path, options: CsvOptions) -> Iterator[Record]:
     form = path_form(raw, found.paths)
     split_of: dict[str, str] = {}
     for line, row in read_table(table, REQUIRED + tuple(label_columns)):
-        path, patient = form.below(with_slashes(row["path"].strip())), row["patient_id"].strip()
+        path, patient = form.below(with_slashes(row["path"].strip())), text_of(row, "patient_id")
         if not path or not patient:
             raise ArchiveError(f"{table} line {line} has an empty path or patient_id: both are needed in every row")
-        findings, impression = sections_in_any_form(row.get("report") or "")
+        findings, impression = sections_in_any_form(text_of(row, "report"))
         split = split_of[patient] = _split(row, patient, table, line)
         # The kind is hashed too, so that a patient and a study of the same id do not share a hash.
         yield Record(
-            image_id=hashed("image", (row.get("image_id") or path).strip()),
-            study_id=hashed("study", (row.get("study_id") or path).strip()),
+            image_id=hashed("image", text_of(row, "image_id") or path),
+            study_id=hashed("study", text_of(row, "study_id") or path),
             patient_id=hashed("patient", patient),
             split=split,
             path=path,
@@ -198,8 +203,8 @@ def read_records(raw: Path, options: CsvOptions) -> Iterator[Record]:
             view_position=view_code(row.get("view_position")),
             sex=sex_code(row.get("sex") or ""),
             age=whole_number(row.get("age") or ""),
-            report_findings=one_line(row.get("report_findings")) or findings,
-            report_impression=one_line(row.get("report_impression")) or impression,
+            report_findings=one_line(text_of(row, "report_findings")) or findings,
+            report_impression=one_line(text_of(row, "report_impression")) or impression,
         )
     if options.salt_file is not None:
         check_forms(split_of)  # here, where ids are not hashed yet

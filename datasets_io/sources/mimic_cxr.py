@@ -14,7 +14,13 @@ from pathlib import Path
 from datasets_io.fingerprint import added
 from datasets_io.schema import ArchiveError, NoImages, Record, known_view
 from datasets_io.sources.parts.mimic_reports import read_reports, reports_note, reports_root, study_folder
-from datasets_io.sources.parts.mimic_test_labels import TEST_LABELS, read_test_labels, test_labels_file
+from datasets_io.sources.parts.mimic_test_labels import (
+    TEST_LABELS,
+    check_studies,
+    read_test_labels,
+    test_label_notes,
+    test_labels_file,
+)
 from datasets_io.sources.reading.archive import find_file, label_code, read_table, require_folder, snake_case
 from datasets_io.sources.reading.elsewhere import hint, packed_in, packed_text
 from datasets_io.sources.splits import hash_split
@@ -93,11 +99,7 @@ def notes(raw: Path, options: MimicOptions) -> list[str]:
     studies = _studies(rows)
     gaps = _gap_notes(raw, {dicom for _, _, dicom in rows}, {study for _, study in studies})
     if options.test_labels == "radiologists":
-        of_test = read_test_labels(raw, COLUMNS)
-        here = sum(study in of_test for _, study in studies)
-        gaps.append(
-            f"{test_labels_file(raw).name} has labels of {here:,} studies that are listed: test labels are these"
-        )
+        gaps += test_label_notes(raw, COLUMNS, {study for _, study in studies})
     return missing + gaps + reports_note(raw, options.reports_dir, studies)
 
 
@@ -142,6 +144,8 @@ def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:
     labels = _labels(raw)
     of_test = labels if options.test_labels == "chexpert" else read_test_labels(raw, COLUMNS)
     studies = _studies(rows)
+    if options.test_labels == "radiologists":
+        check_studies(raw, of_test, {study for _, study in studies})
     _check_ids("metadata", "dicom_id", raw, views, {dicom for _, _, dicom in rows})
     _check_ids("chexpert", "study_id", raw, labels, {study for _, study in studies})
     reports = read_reports(reports_root(raw, options.reports_dir, studies), studies)

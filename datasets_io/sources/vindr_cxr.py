@@ -14,7 +14,15 @@ from pathlib import Path
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError, Record
-from datasets_io.sources.reading.archive import find_file, finite_numbers, read_table, require_file, snake_case
+from datasets_io.sources.reading.archive import (
+    find_file,
+    finite_numbers,
+    is_label,
+    label_code,
+    read_table,
+    require_file,
+    snake_case,
+)
 from datasets_io.sources.regions import BOX, Region
 from datasets_io.sources.splits import hash_split
 
@@ -123,9 +131,10 @@ def _votes(path: Path) -> dict[str, Readers]:
         cells = {_finding(name): (cell or "").strip() for name, cell in row.items()}
         if missing := [finding for finding in FINDINGS if finding not in cells]:
             raise ArchiveError(f"{path} has no column of {', '.join(missing)}; its header is {list(row)}")
-        if bad := [finding for finding in FINDINGS if cells[finding] not in ("0", "1", "0.0", "1.0")]:
+        codes = {name: label_code(cells[name], path, line, name) for name in FINDINGS if is_label(cells[name])}
+        if bad := [finding for finding in FINDINGS if codes.get(finding) not in (0, 1)]:
             raise ArchiveError(f"{path} line {line}: label {bad[0]} is {cells[bad[0]]!r}; allowed: 0 or 1")
-        found[image][reader] = {finding for finding in FINDINGS if cells[finding].startswith("1")}
+        found[image][reader] = {finding for finding in FINDINGS if codes[finding] == 1}
     return found
 
 

@@ -7,9 +7,10 @@ lead below the archive's folder, whatever they are.
 
 import os
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -77,24 +78,37 @@ def _there(raw: Path, paths: Sequence[str]) -> int:
     return sum(os.path.isfile(place) and os.path.realpath(place).startswith(inside) for place in places)
 
 
-def unnamed_beside(raw: Path, named: Collection[str], folders: Iterable[str]) -> int:
-    """How many files of some folders are not among the named ones, but end as one of those does.
+def unnamed_among(raw: Path, named: Collection[str], most_folders: int) -> tuple[int, int]:
+    """(files that are not among the named ones, but end as one of those does; folders that were looked into).
 
-    named, folders: paths below `raw`. Those that lead out of it are not looked into.
+    Looked into are the folders of the named files, and where these are several what else lies below the folder that
+    has them all, as that of another patient. named: paths below `raw`. Nothing outside of it is looked into.
     """
     root = os.path.realpath(raw)
+    # By real paths: a folder may be reached by a link, and its files are then there under two names. Of those beyond
+    # the bound no disk is asked.
+    names = sorted({os.path.dirname(path) for path in named})[:most_folders]
+    places = {name: os.path.realpath(os.path.join(root, name)) for name in names}
+    inside = sorted({place for place in places.values() if place == root or place.startswith(os.path.join(root, ""))})
+    split = (os.path.split(path) for path in named)
+    real = {os.path.join(places[folder], name) for folder, name in split if folder in places}
     endings = {os.path.splitext(path)[1].lower() for path in named}
-    count = 0
-    for folder in folders:
-        if "\0" in folder:  # no folder has such a name
-            continue
-        place = os.path.realpath(os.path.join(root, folder))
-        if place != root and not place.startswith(os.path.join(root, "")):
-            continue
+    looked = count = 0
+    for place in islice(_folders(inside), most_folders):
+        looked += 1
         with suppress(OSError), os.scandir(place) as entries:
             for entry in entries:
-                path = os.path.normpath(os.path.join(folder, entry.name))
                 hidden = entry.name.startswith(".")  # as macOS and Windows leave them
-                if not hidden and path not in named and os.path.splitext(entry.name)[1].lower() in endings:
+                if not hidden and entry.path not in real and os.path.splitext(entry.name)[1].lower() in endings:
                     count += entry.is_file()
-    return count
+    return count, looked
+
+
+def _folders(places: Sequence[str]) -> Iterator[str]:
+    """Some folders; then all others below the one that has them all, if they are several, but for hidden ones."""
+    yield from places
+    if len(given := set(places)) > 1:
+        for place, folders, _ in os.walk(os.path.commonpath(places)):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if place not in given:
+                yield place

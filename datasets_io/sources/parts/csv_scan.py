@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,16 +21,21 @@ BACKSLASHES = "paths with backslashes are read"
 VIEWS = "view positions in more words are read"
 HEADINGS = "headings of reports in more forms are read"
 CONTROLS = "ids with control characters are rejected"
+BLANKS = "blanks, nan and None are no ids or reports"
+ACCENTS = "letters with accents are those without in names of findings"
 
 IDS = ("image_id", "study_id", "patient_id", "path")
+TEXTS = ("image_id", "study_id", "report", "report_findings", "report_impression")  # optional; `text_of` reads them
+_NO_TEXT = frozenset({"nan", "NaN", "None", "<NA>", "NaT"})  # what pandas writes where a column was made text
 # Columns that pandas writes without being asked: the row numbers of a frame, and those that a reset of them left.
-_BY_PANDAS = re.compile(r"Unnamed: \d+(_level_\d+)?|index|level_0")
+_BY_PANDAS = re.compile(r"Unnamed: \d+(\.\d+)*(_level_\d+)?|index|level_0")
 
 
 @dataclass(frozen=True)
 class Scan:
-    """header: all columns; left_out: those of row numbers, and those without a name or a cell. paths: some of them,
-    evenly spaced, with slashes. corrections: of those above, which touch a row. rows: with any text.
+    """header: all columns; left_out: those of row numbers, and those without a name or a cell; doubtful: those named
+    as pandas names row numbers, whose cells may be labels. paths: some of them, evenly spaced, with slashes.
+    corrections: of those above, which touch a row. rows: with any text.
 
     unknown_views, no_impression, unknown_sex, unknown_age: lines of rows whose view position, sex or age is not
     understood, and whose report has no impression that is found; of each, the first line and how many. no_view: how
@@ -38,6 +44,7 @@ class Scan:
 
     header: tuple[str, ...]
     left_out: tuple[str, ...]
+    doubtful: tuple[str, ...]
     paths: tuple[str, ...]
     corrections: tuple[str, ...]
     rows: int
@@ -50,6 +57,9 @@ class Scan:
     def notes(self) -> list[str]:
         """Sentences for a manifest: no cell of the csv is quoted, which may be private."""
         said = [f"column {name!r} has row numbers, or nothing, and is left out" for name in self.left_out]
+        said += [f"column {name!r} counts as a finding: take it away if it has row numbers" for name in self.doubtful]
+        if BLANKS in self.corrections:
+            said.append("ids and reports that are blanks, nan or None count as absent")
         if BACKSLASHES in self.corrections:
             said.append("paths with backslashes are taken as with slashes")
         line, count = self.unknown_views
@@ -96,13 +106,16 @@ def _scan(table: Path, size: int, time_ns: int, known: tuple[str, ...]) -> Scan:
     rows = _Rows({name: _Column() for name in header if name not in known and _BY_PANDAS.fullmatch(name)})
     for line, row in read_table(table, ("path", "patient_id")):
         rows.add(line, row)
-    numbered = tuple(name for name, column in rows.columns.items() if column.numbers is not None)
+    if any(name != without_accents(name) for name in header if name not in known):
+        rows.corrections.add(ACCENTS)
+    numbered = tuple(name for name, column in rows.columns.items() if column.has_row_numbers())
     if nameless := [name for name in rows.columns if name not in numbered and name.startswith("Unnamed")]:
         place = 1 + header.index(nameless[0])
         raise ArchiveError(f"column {place} of {table} has no name, and cells that are no row numbers: give it one")
     return Scan(
         header=header,
         left_out=numbered,
+        doubtful=tuple(name for name, column in rows.columns.items() if name not in numbered and column.numbers),
         paths=tuple(rows.paths),
         corrections=tuple(sorted(rows.corrections)),
         rows=rows.count,
@@ -115,18 +128,36 @@ def _scan(table: Path, size: int, time_ns: int, known: tuple[str, ...]) -> Scan:
 
 
 class _Column:
-    """A column that may be row numbers: `numbers` are its cells, None as soon as one is no number or there twice."""
+    """A column that may be row numbers: `numbers` are its cells, None as soon as one is no number. again: one is there
+    twice, as where several frames were put together."""
 
     def __init__(self) -> None:
         self.numbers: set[str] | None = set()
+        self.again = False
 
     def add(self, cell: str) -> None:
         if self.numbers is None or not cell:
             return
-        if not cell.isdecimal() or cell in self.numbers:
-            self.numbers = None
-        else:
+        self.again |= cell in self.numbers
+        if cell.isdecimal():
             self.numbers.add(cell)
+        else:
+            self.numbers = None
+
+    def has_row_numbers(self) -> bool:
+        """Whether it has, or nothing: numbers, each once, or more of them than labels are."""
+        return self.numbers is not None and not (self.again and self.numbers <= {"0", "1"})
+
+
+def text_of(row: Mapping[str, str], name: str) -> str:
+    """A cell without the spaces around it; "" where it is absent, blank, or what pandas writes for that."""
+    cell = row.get(name, "").strip()
+    return "" if cell in _NO_TEXT else cell
+
+
+def without_accents(text: str) -> str:
+    """`épanchement` -> `epanchement`."""
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
 
 
 class _Lines:
@@ -160,6 +191,8 @@ class _Rows:
             self.unknown_sex.add(line)
         if (word := row.get("age", "")).strip() and whole_number(word) is None:
             self.unknown_age.add(line)
+        if any(cell and not text_of(row, name) for name in TEXTS if (cell := row.get(name))):
+            self.corrections.add(BLANKS)
         if any(printable(cell) != cell for cell in (row.get(name, "").strip() for name in IDS)):
             self.corrections.add(CONTROLS)
         self.count += 1
@@ -184,10 +217,10 @@ class _Rows:
             self.corrections.add(VIEWS)
 
     def _add_report(self, line: int, row: dict[str, str]) -> None:
-        report = row.get("report", "")
-        if not report.strip():
+        report = text_of(row, "report")
+        if not report:
             return
-        ready = (one_line(row.get("report_findings")), one_line(row.get("report_impression")))
+        ready = (one_line(text_of(row, "report_findings")), one_line(text_of(row, "report_impression")))
         before, now = (
             tuple(own or found for own, found in zip(ready, sections, strict=True))
             for sections in (sections_of(report), sections_in_any_form(report))

@@ -143,14 +143,14 @@ class _Reader:
 
 
 def _delimiter(header: str, columns: tuple[str, ...]) -> str:
-    """What parts the cells of a header: that which finds all columns, else that which finds several; a comma first."""
+    """What parts the cells of a header: that which finds all columns, else that which finds most; a comma first."""
     found: dict[str, list[str]] = {}
     for delimiter in DELIMITERS:
         with suppress(csv.Error):
             found[delimiter] = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
     whole = (delimiter for delimiter, names in found.items() if columns and set(columns) <= set(names))
-    several = (delimiter for delimiter, names in found.items() if len(names) > 1)
-    return next(itertools.chain(whole, several), ",")
+    most = max(found, key=lambda delimiter: len(found[delimiter]), default=",")  # the first of equals
+    return next(whole, most)
 
 
 def read_names(path: Path) -> list[str]:
@@ -207,6 +207,15 @@ def label_code(text: str, path: Path, line: int, finding: str) -> int | None:
     elif word in ("true", "false", "yes", "no", "y", "n", "t", "f", "positive", "negative"):
         hint = ": write 1 for yes and 0 for no"
     raise ArchiveError(f"{path} line {line}: label {finding} is {text!r}; allowed: 1, 0, -1 (uncertain) or blank{hint}")
+
+
+def is_label(text: str) -> bool:
+    """Whether label_code takes it."""
+    try:
+        label_code(text, Path(), 0, "")
+    except ArchiveError:
+        return False
+    return True
 
 
 def whole_number(text: str) -> int | None:

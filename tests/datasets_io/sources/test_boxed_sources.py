@@ -126,6 +126,14 @@ def test_vinbigdata_has_blanks_for_what_it_does_not_label(tmp_path):
     assert Counter(region.reader for region in regions("vindr_cxr", raw)) == {"R8": 30, "R9": 10, "R10": 5}
 
 
+def test_vindr_labels_with_decimal_places_are_the_same(tmp_path):
+    raw = made_up("vindr_cxr", tmp_path)
+    before = read("vindr_cxr", raw)
+    table = raw / "annotations" / "image_labels_train.csv"
+    table.write_text(table.read_text().replace(",0", ",0.00").replace(",1", ",1.0"))
+    assert read("vindr_cxr", raw) == before
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [

@@ -140,6 +140,7 @@ def with_test(tmp_path: Path, header: tuple[str, ...], cells: tuple[str, ...]) -
         ((), (), r"no column of labels .*; its header is \['Path'\]"),
         (("Sex", "Age"), ("Male", "3"), "no column of labels"),
         (("Opacities", *COLUMNS[:3]), ("1", "0", "0", "0"), "has no column Lung Opacity, .* a column 'Opacities'"),
+        (("Opacities", *COLUMNS[:3]), ("1.00", "0", "0", "0"), "a column 'Opacities', whose cells are labels"),
         (("Edema", "edema"), ("1", "0"), "columns 'Edema' and 'edema', both Edema"),
         (("Lung Opacity", "Airspace Opacity"), ("1", "0"), "both Lung Opacity"),
     ],
@@ -166,3 +167,21 @@ def test_the_official_test_labels_move_no_key(tmp_path):
     raw = with_test(tmp_path, COLUMNS, LABELS)
     assert chexpert.corrections(raw, ChexpertOptions()) == () and data_key(SPEC, raw) == key_before(raw)
     assert chexpert.notes(raw, ChexpertOptions()) == []
+
+
+def test_a_test_set_without_rows_and_one_that_is_not_read_are_said(tmp_path):
+    raw = with_test(tmp_path, COLUMNS, LABELS)
+    (raw / "test_labels.csv").write_bytes((raw / "test.csv").read_bytes())
+    write(raw / "test.csv", ("Path", *COLUMNS), [])
+    assert chexpert.notes(raw, ChexpertOptions()) == [
+        "test.csv has no row: the test split is empty",
+        "the test labels are those of test.csv; test_labels.csv beside it was not read",
+    ]
+
+
+def test_a_split_without_a_label_is_said(tmp_path):
+    raw = with_test(tmp_path, COLUMNS, ("",) * len(COLUMNS))
+    image(raw / "test/patient1/study1/view1_frontal.jpg")
+    manifest = build(SPEC, raw, Files(str(tmp_path / "storage")))
+    assert "none of the 1 images of test has a label" in manifest.notes
+    assert not any("images of train has a label" in note for note in manifest.notes)

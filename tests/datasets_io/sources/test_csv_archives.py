@@ -103,12 +103,55 @@ def test_no_form_of_a_path_leads_out(tmp_path):
             build(SPEC, raw, Files(str(tmp_path / "storage")))
 
 
-@pytest.mark.parametrize("name", ["", "Unnamed: 0", "index", "level_0"])
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "Unnamed: 0.1", "Unnamed: 0.1.1", "index", "level_0"])
 def test_row_numbers_as_pandas_writes_them_are_no_finding(name, tmp_path):
     numbered = [[str(7 * number), *row] for number, row in enumerate(rows())]
     raw = write(tmp_path, numbered, [name, *HEAD])
     assert csv_images.findings_in(raw, CsvOptions()) == ("mass",) and [r.labels for r in read(raw)] == [(0,), (1,)] * 2
     assert "has row numbers" in said(raw)
+
+
+@pytest.mark.parametrize("name", ["", "index"])
+def test_row_numbers_of_frames_that_were_put_together_are_no_finding(name, tmp_path):
+    numbered = [[str(number % 3), *row] for number, row in enumerate(rows())]
+    raw = write(tmp_path, numbered, [name, *HEAD])
+    assert csv_images.findings_in(raw, CsvOptions()) == ("mass",) and "has row numbers" in said(raw)
+    raw = write(tmp_path, [[str(number % 2), *row] for number, row in enumerate(rows())], [name, *HEAD])
+    if name:  # labels, for all that anybody can tell
+        assert csv_images.findings_in(raw, CsvOptions()) == ("index", "mass")
+        assert "column 'index' counts as a finding: take it away if it has row numbers" in said(raw)
+    else:
+        with pytest.raises(ArchiveError, match=r"column 1 of .* has no name"):
+            csv_images.findings_in(raw, CsvOptions())
+
+
+def test_blanks_nan_and_none_are_neither_ids_nor_reports(tmp_path):
+    header = ["path", "patient_id", "image_id", "study_id", "report", "report_findings", "report_impression"]
+    blanks = [
+        ["", "", "", "", ""],
+        [" "] * 5,
+        ["nan", "NaN", "nan", "None", "nan"],
+        ["None", "<NA>", "", "NaT", "None"],
+    ]
+    raw = write(tmp_path, [[name, f"p{i}", *blanks[i]] for i, name in enumerate(NAMES)], header)
+    found = read(raw)
+    assert [(r.image_id, r.study_id) for r in found] == [(name, name) for name in NAMES]
+    assert {(r.report_findings, r.report_impression) for r in found} == {(None, None)}
+    assert csv_images.corrections(raw, CsvOptions()) == (csv_scan.BLANKS,) and data_key(SPEC, raw) != key_before(raw)
+    assert "ids and reports that are blanks, nan or None count as absent" in said(raw)
+    raw = write(tmp_path, [[name, f"p{i}", "", "", "None of note.", "", ""] for i, name in enumerate(NAMES)], header)
+    assert csv_images.corrections(raw, CsvOptions()) == () and data_key(SPEC, raw) == key_before(raw)
+    with pytest.raises(ArchiveError, match="line 2 has an empty path or patient_id"):
+        read(write(tmp_path, [[NAMES[0], "nan", *blanks[0]]], header))
+
+
+def test_findings_have_names_that_can_be_written(tmp_path):
+    raw = write(tmp_path, rows(), [*HEAD[:2], "Épanchement (pleural)"])
+    assert csv_images.findings_in(raw, CsvOptions()) == ("epanchement_pleural",)
+    assert csv_images.corrections(raw, CsvOptions()) == (csv_scan.ACCENTS,)
+    for name in ("肺炎", "Πνευμονία"):
+        with pytest.raises(ArchiveError, match=rf"has a column '{name}': name the finding with letters from a to z"):
+            csv_images.findings_in(write(tmp_path, rows(), [*HEAD[:2], name]), CsvOptions())
 
 
 def test_a_column_without_a_name_is_left_out_only_where_it_is_empty(tmp_path):
@@ -117,7 +160,10 @@ def test_a_column_without_a_name_is_left_out_only_where_it_is_empty(tmp_path):
     raw = write(tmp_path, [[*row, "1"] for row in rows()], [*HEAD, ""])
     with pytest.raises(ArchiveError, match=r"column 4 of .*images\.csv has no name, and cells that are no row numbers"):
         csv_images.findings_in(raw, CsvOptions())
-    for header, message in (([*HEAD, "split", "split"], "2 columns 'split'"), ([*HEAD, "Mass"], "name of its own")):
+    for header, message in (
+        ([*HEAD, "split", "split"], "2 columns 'split'"),
+        ([*HEAD, "Mass"], "columns 'mass' and 'Mass', both mass"),
+    ):
         raw = write(tmp_path, rows(NAMES, *["train"] * (len(header) - 3)), header)
         with pytest.raises(ArchiveError, match=message):
             csv_images.index_files(raw, CsvOptions())
@@ -307,8 +353,23 @@ def test_files_that_no_row_names_are_counted(tmp_path):
     for name in ("a/note.txt", "a/.hidden.png", "b/elsewhere.png"):
         (raw / name).parent.mkdir(exist_ok=True)
         (raw / name).write_bytes(b"")
-    assert "files among its images that no row of images.csv names, left out: 2, in their folders" in said(raw)
+    assert "files among its images that no row of images.csv names, left out: 2" in said(raw)
     assert "no row" not in said(write(tmp_path / "whole", rows()))
+
+
+def test_files_of_folders_that_no_row_names_are_counted_too(tmp_path):
+    """A folder for each patient, as archives have them, and a csv that was cut between two of them."""
+    names = [f"files/p{number}/{image}.png" for number in range(4) for image in range(2)]
+    raw = write(tmp_path, rows(names[:4]), names=[*names, "masks/p0/0.png", "files/.hidden/0.png"])
+    assert "files among its images that no row of images.csv names, left out: 4" in said(raw)
+    bounded = [csv_images.unnamed_among(raw, names[:4], most) for most in (2, 3)]
+    assert bounded == [(0, 2), (0, 3)], "the last one is the folder above, which has no file"
+
+
+def test_images_that_a_linked_folder_leads_to_are_named_ones(tmp_path):
+    raw = write(tmp_path, rows([f"link/{number}.png" for number in range(4)]))
+    (raw / "link").symlink_to("a")
+    assert "no row" not in said(raw)
 
 
 def test_no_folder_outside_is_looked_into_for_other_files(tmp_path):

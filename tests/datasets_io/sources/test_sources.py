@@ -325,7 +325,14 @@ def test_mimic_test_labels_of_radiologists_are_an_option(mimic_copy):
             assert (codes["lung_opacity"], codes["edema"], codes["no_finding"], codes["fracture"]) == (1, -1, None, 0)
         else:
             assert record.labels == ((None,) * 14 if record.split == "test" else old.labels)
-    assert any("has labels of 1 studies that are listed" in note for note in mimic_cxr.notes(mimic_copy, options))
+    said = " | ".join(mimic_cxr.notes(mimic_copy, options))
+    assert "has labels of 1 studies that are listed" in said
+    assert "set-labeled.csv has no column No Finding: blank in the test split" in said
+    write_rows(table, [{"study_id": study, **dict.fromkeys(columns, "")}])
+    assert any("has labels of 0 studies that are listed" in note for note in mimic_cxr.notes(mimic_copy, options))
+    write_rows(table, [{**row, "study_id": "12345678"}])
+    with pytest.raises(ArchiveError, match=r"has no row of any of the 107 studies that are listed .*Copy it again"):
+        read("mimic_cxr", mimic_copy, options)
     write_rows(table, [{"study_id": study, "edema (1)": "1.0"}])
     with pytest.raises(ArchiveError, match=r"set-labeled.csv has no column of labels .*its header is"):
         read("mimic_cxr", mimic_copy, options)

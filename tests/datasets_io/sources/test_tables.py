@@ -83,6 +83,9 @@ def test_delimiters_and_line_ends_are_those_of_the_header(delimiter, end, tmp_pa
     found = as_table(tmp_path / "images.csv", end.join(quoted).encode())
     assert [row["patient_id"] for _, row in found] == ["p1", "p2"]
     assert found[0] == (2, {"path": "a/1.png", "patient_id": "p1", "Mass; left, upper": "1"})
+    assert read_header(tmp_path / "images.csv") == ["path", "patient_id", "Mass; left, upper"]
+    (tmp_path / "comma.csv").write_bytes(b"path;patient_id;nodule, mass\n")
+    assert read_header(tmp_path / "comma.csv") == ["path", "patient_id", "nodule, mass"], "without quotes too"
     said = as_table(tmp_path / "images.csv", b"sep=;\npath;patient_id\na/1.png;p1\n")
     assert said == [(3, {"path": "a/1.png", "patient_id": "p1"})]
 

@@ -233,4 +233,4 @@ def test_what_a_csv_leaves_unclear_is_said_before_it_is_built(tmp_path):
     done = dry_run(ROOT / "examples" / "own_data.py", tmp_path / "storage", *more)
     assert done.exit_code == 0, done.output
     assert "note: 56 of 56 rows have a view_position that is not understood" in done.output
-    assert "note: files among its images that no row of images.csv names, left out: 1, in their folders" in done.output
+    assert "note: files among its images that no row of images.csv names, left out: 1" in done.output
