@@ -144,6 +144,8 @@ class Process:
         self.full, self.error, self.calls = False, errno.EIO, 0
         self.met_error = False  # whether a file call has failed that was meant to
         self.last_beat = world.now
+        self.silences: list[tuple[float, float]] = []  # when its lease was renewed, after how long
+        self.claimed_at = world.now  # when its last claim began
         self.beats: list[Strand] = []
         self.main = Strand(self, lambda: program(self))
         machine.running[pid] = self
@@ -225,6 +227,7 @@ class World:
         if folder.endswith(f"/{LEASES}") and name.endswith(".json"):
             process = self.lease_of.get(name.removesuffix(".json"))
             if process is not None:
+                process.silences.append((self.now, self.now - process.last_beat))
                 process.last_beat = self.now
 
     # -- what a test does --------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +19,7 @@ import sweep.run.redo
 import sweep.store.cleanup
 import sweep.store.lease
 import sweep.store.store
-from sweep.store.lease import Lease
+from sweep.store.lease import Holder, Lease
 
 REAL_LEASE, REAL_GETPID, REAL_STARTED, REAL_MACHINE = (
     Lease,
@@ -84,6 +84,10 @@ class SimulatedLease(REAL_LEASE):
         process.beats.append(beat)
         beat.step()  # to its first wait
         return self
+
+    def claim(self, wanted: Iterable[str]) -> tuple[set[str], dict[str, Holder]]:
+        HERE.strand.process.claimed_at = HERE.strand.process.world.now
+        return super().claim(wanted)
 
 
 class SerialPool:

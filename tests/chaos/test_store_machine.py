@@ -58,6 +58,30 @@ def test_damage_that_a_killed_redo_has_put_aside_is_judged_later():
         machine.teardown()
 
 
+def test_a_driver_that_comes_back_behind_the_look_of_a_claim_computes_beside_it():
+    """Found by another order: no lease can tell, and the first result of each item stands."""
+    machine = StoreMachine()
+    try:
+        machine.find(finished=False)
+        machine.begin(0, machine=1, kind="run", number=2, variant=0, fails=True, same_pid=False, calls=25)
+        machine.hang(0, hangs=True)
+        machine.begin(1, machine=0, kind="redo", number=1, variant=1, fails=True, same_pid=False, calls=30)
+        machine.wait(61.0)
+        machine.go_on(1, calls=26 + 28 + 40)
+        machine.wait(130.0)
+        machine.go_on(1, calls=14)
+        machine.hang(0, hangs=False)
+        machine.begin(1, machine=0, kind="run", number=0, variant=1, fails=False, same_pid=True, calls=12)
+        machine.wait(1.0)
+        first, last = (machine.living(place) for place in (0, 1))
+        while not first.computing & last.computing:
+            assert machine.living(1) is not None, "each of them computes what the other does not"
+            machine.go_on(1, calls=1)
+        machine.holds()
+    finally:
+        machine.teardown()
+
+
 # -- planted bugs: each must be noticed by the machine ---------------------------------------------------
 
 
