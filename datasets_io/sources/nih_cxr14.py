@@ -15,6 +15,7 @@ from datasets_io.sources.reading.archive import (
     read_names,
     read_table,
     require_file,
+    require_files,
     require_folder,
     sex_code,
     snake_case,
@@ -73,14 +74,13 @@ class NihOptions:
 
 def index_files(raw: Path, options: NihOptions) -> list[Path]:
     """The label csv, then the lists that the split needs, in the order of its names. Raises ArchiveError."""
-    table = require_file(raw, DATA_ENTRY, "NIH ChestX-ray14")
-    if options.split == "official":
-        return [table] + [require_file(raw, names, "NIH ChestX-ray14") for names in OFFICIAL_LISTS]
+    lists = OFFICIAL_LISTS if options.split == "official" else ()
+    table, *found = require_files(raw, (DATA_ENTRY, *lists), "NIH ChestX-ray14")
     if options.split == "lists":
         assert options.lists_dir is not None  # NihOptions refuses "lists" without a folder
         folder = Path(options.lists_dir)
         return [table] + [require_file(folder, names, "a folder of split lists") for _, names in LISTS]
-    return [table]
+    return [table, *found]
 
 
 def official_split(raw: Path, options: NihOptions) -> bool:

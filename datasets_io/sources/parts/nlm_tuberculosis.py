@@ -14,6 +14,7 @@ from PIL import Image
 
 from datasets_io.schema import ArchiveError, NoImages, Record
 from datasets_io.sources.reading.archive import require_folder
+from datasets_io.sources.reading.elsewhere import hint
 from datasets_io.sources.regions import MAX_SIDE, Region, mask_region
 from datasets_io.sources.splits import hash_split
 
@@ -54,9 +55,11 @@ def index_files_of(kind: NlmSet, raw: Path, masks: tuple[str, ...] = ()) -> list
 
 
 def _no_folder(kind: NlmSet, raw: Path, name: str) -> str:
-    below = sorted(path.parent for path in raw.glob(f"*/{name}"))
-    hint = f"; did you mean --raw {below[0]}?" if below else ": is the archive copied in full?"
-    return f"{raw} has no folder {name}/, which {kind.name} has at its top{hint}"
+    def starts(folder: Path) -> bool:
+        return bool(_stems(kind, folder / READINGS, ".txt"))
+
+    what_to_do = hint(raw, (READINGS,), "is the archive copied in full?", starts)
+    return f"{raw} has no folder {name}/, which {kind.name} has at its top{what_to_do}"
 
 
 def _stems(kind: NlmSet, folder: Path, suffix: str) -> list[str]:

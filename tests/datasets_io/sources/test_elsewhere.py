@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources import chexpert, mimic_cxr, nih_cxr14
 from datasets_io.sources.mimic_cxr import MimicOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
-from datasets_io.sources.reading.elsewhere import folders_with, other_spelling, packed_text
+from datasets_io.sources.reading.elsewhere import MOST_FOLDERS, folders_with, other_spelling, packed_text
 from datasets_io.sources.registry import get_source
+from tests.datasets_io.sources.made_up import padchest_row, plus_row, write_open_i, write_padchest, write_plus
+from tests.datasets_io.sources.made_up_boxed import MADE_UP
 
 
 def read(name: str, raw: Path, options=None) -> list[Record]:
@@ -85,6 +88,70 @@ def test_other_archives_one_folder_off(source, write, tmp_path):
             read(source, wrong)
 
 
+WRITERS = {
+    **{layout: (source, partial(write, state="whole")) for layout, (source, write, _) in MADE_UP.items()},
+    "vindr_cxr beside its images": ("vindr_cxr", partial(MADE_UP["vindr_cxr"][1], state="defects")),
+    "mimic_cxr": ("mimic_cxr", partial(write_mimic, count=4)),
+    "nih_cxr14": ("nih_cxr14", write_nih),
+    "chexpert": ("chexpert", write_chexpert),
+    "padchest": ("padchest", lambda raw: write_padchest(raw, [padchest_row(number) for number in range(4)])),
+    "open_i": ("open_i", lambda raw: write_open_i(raw, [1, 2])),
+    "chexpert_plus": (
+        "chexpert_plus",
+        lambda raw: write_plus(raw, [plus_row("train/patient00001/study1/view1_frontal")], {}),
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_one_to_four_folders_too_high_or_one_too_low_the_error_names_the_archive_itself(layout, tmp_path):
+    """And neither one of its folders nor one that the next error sends away from."""
+    source, write = WRITERS[layout]
+    raw = tmp_path / "physionet.org" / "files" / "name" / "1.0.0"
+    write(raw)
+    read(source, raw)
+    below = [path for path in raw.iterdir() if path.is_dir()]
+    for wrong in (*raw.parents[:4], *below):
+        with pytest.raises(ArchiveError, match=rf"did you mean --raw {raw}\?$"):
+            read(source, wrong)
+
+
+@pytest.mark.parametrize(
+    ("layout", "lacking"),
+    [
+        ("vindr_cxr", "annotations/image_labels_test.csv"),
+        ("chexlocalize", "CheXlocalize/gt_segmentations_test.json"),
+        ("chexpert", "valid.csv"),
+        ("nih_cxr14", "test_list.txt"),
+    ],
+)
+def test_a_folder_without_all_that_a_build_begins_with_is_not_named(layout, lacking, tmp_path):
+    source, write = WRITERS[layout]
+    write(tmp_path / "raw")
+    (tmp_path / "raw" / lacking).unlink()
+    for wrong in (tmp_path, tmp_path / "raw"):
+        with pytest.raises(ArchiveError, match=r"at its top: is the archive copied in full\?$"):
+            read(source, wrong)
+
+
+def test_of_two_archives_with_files_of_one_name_the_one_that_is_meant_is_named(tmp_path):
+    """CheXpert and Kaggle's VinBigData both have a train.csv, the sets of the NLM the same folders."""
+    for layout in ("chexpert", "vinbigdata", "shenzhen", "montgomery"):
+        WRITERS[layout][1](tmp_path / layout)
+    meant = {"chexpert": "chexpert", "vindr_cxr": "vinbigdata", "shenzhen": "shenzhen", "montgomery": "montgomery"}
+    for source, layout in meant.items():
+        with pytest.raises(ArchiveError, match=rf"did you mean --raw {tmp_path / layout}\?$"):
+            read(source, tmp_path)
+
+
+def test_the_tables_of_vindr_alone_are_its_folder_where_its_images_were_removed(tmp_path):
+    WRITERS["vindr_cxr"][1](tmp_path / "raw")
+    for part in ("train", "test"):
+        shutil.rmtree(tmp_path / "raw" / part)
+    assert len(read("vindr_cxr", tmp_path / "raw")) == 30
+    assert len(read("vindr_cxr", tmp_path / "raw" / "annotations")) == 30, "nothing lies beside it"
+
+
 def test_the_batches_of_chexpert_one_folder_too_high_or_too_low(tmp_path):
     raw = tmp_path / "chexpertchestxrays-u20210408"
     batches = [raw / "CheXpert-v1.0 batch 1 (validate & csv)", raw / "CheXpert-v1.0 batch 2 (train 1)"]
@@ -93,6 +160,11 @@ def test_the_batches_of_chexpert_one_folder_too_high_or_too_low(tmp_path):
     assert read("chexpert", raw) == []
     with pytest.raises(ArchiveError, match=rf"did you mean --raw {raw}\?$"):
         read("chexpert", tmp_path)
+    for batch in batches:
+        with pytest.raises(ArchiveError, match=rf"one of the folders of CheXpert v1\.0; did you mean --raw {raw}\?$"):
+            read("chexpert", batch)
+    (batches[0] / "train").mkdir()
+    assert read("chexpert", batches[0]) == [], "the others were merged into it"
 
 
 def test_the_search_for_a_folder_ends_early(tmp_path):
@@ -105,6 +177,11 @@ def test_the_search_for_a_folder_ends_early(tmp_path):
     assert folders_with(tmp_path, ["wanted.csv"]) == []
     (tmp_path / "a" / "b" / "wanted.csv").touch()
     assert folders_with(tmp_path, ["wanted.csv"]) == [tmp_path / "a" / "b"]
+    assert folders_with(tmp_path, ["b/wanted.csv"]) == [tmp_path / "a"]
+    assert folders_with(tmp_path, ["link/wanted.csv"]) == []
+    for number in range(MOST_FOLDERS):
+        (tmp_path / "0" / str(number)).mkdir(parents=True)
+    assert folders_with(tmp_path, ["wanted.csv"]) == []
 
 
 @pytest.mark.parametrize(
