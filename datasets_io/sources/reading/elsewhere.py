@@ -6,7 +6,7 @@ For errors that say what to do. Names are listed, nothing is opened, and few fol
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError
@@ -33,6 +33,20 @@ def folders_with(raw: Path, names: Iterable[str], starts: Starts = _any_folder) 
     """
     wanted = tuple(names)
     found: list[Path] = []
+    for folder, seen in folders_below(raw, IMAGE_FOLDERS):
+        if folder != raw and _has_one(folder, seen, wanted) and _starts(folder, starts):
+            found.append(folder)
+            seen.clear()
+    above = raw.resolve().parent
+    return found or [above for name in wanted if (above / name).exists() and _starts(above, starts)][:1]
+
+
+def folders_below(raw: Path, closed: re.Pattern[str]) -> Iterator[tuple[Path, dict[str, bool]]]:
+    """(folder, what is in it), of `raw` and of folders below it, the nearest first; MOST_FOLDERS at most.
+
+    What is in it: name -> whether it is a folder, and no link to one. None is looked into whose name is `closed`, or
+    which the caller takes out of the dictionary.
+    """
     waiting, looked = deque([(raw, 0)]), 0
     while waiting and looked < MOST_FOLDERS:
         folder, depth = waiting.popleft()
@@ -42,20 +56,13 @@ def folders_with(raw: Path, names: Iterable[str], starts: Starts = _any_folder) 
                 seen = dict(sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries))
         except OSError:  # it may not be listed: it is not the one that is meant
             continue
-        if depth and _has_one(folder, seen, wanted) and _starts(folder, starts):
-            found.append(folder)
-        elif depth < MOST_DEPTH:
-            waiting += [
-                (folder / name, depth + 1)
-                for name, below in seen.items()
-                if below and not IMAGE_FOLDERS.fullmatch(name)
-            ]
-    above = raw.resolve().parent
-    return found or [above for name in wanted if (above / name).exists() and _starts(above, starts)][:1]
+        yield folder, seen
+        if depth < MOST_DEPTH:
+            inner = (name for name, is_folder in seen.items() if is_folder and not closed.fullmatch(name))
+            waiting += [(folder / name, depth + 1) for name in inner]
 
 
 def _has_one(folder: Path, seen: Mapping[str, bool], wanted: Iterable[str]) -> bool:
-    """seen: name of what is in the folder -> whether it is a folder, and no link to one."""
     for name in wanted:
         first, _, rest = name.partition("/")
         if first in seen and (not rest or (seen[first] and (folder / name).exists())):

@@ -1,6 +1,7 @@
 """Archives as people have them: one folder off, still packed, unpacked already, reports elsewhere, smaller copies."""
 
 import csv
+import os
 import re
 import shutil
 from functools import partial
@@ -17,6 +18,7 @@ from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources import chexpert, mimic_cxr, nih_cxr14
 from datasets_io.sources.mimic_cxr import MimicOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
+from datasets_io.sources.parts.mimic_misplaced import misplaced_text
 from datasets_io.sources.reading.elsewhere import MOST_FOLDERS, folders_with, other_spelling, packed_text
 from datasets_io.sources.registry import get_source
 from tests.datasets_io.sources.made_up import padchest_row, plus_row, write_open_i, write_padchest, write_plus
@@ -302,6 +304,62 @@ def test_where_no_report_is_there_a_note_says_what_is(name, text, tmp_path):
     (note,) = notes(raw)
     assert note.startswith("no report is there (files/p10/p10000032/s50414267.txt): every impression is blank; ")
     assert re.search(text, note)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (
+            "{patient}/{study}/{study}.txt",
+            r"{place} is there, which is not read: .* beside .* as {patient}/{study}\.txt",
+        ),
+        ("{patient}/{study}.TXT", r"{place} is there, which is not read: .* as {patient}/{study}\.txt; move or rename"),
+        ("{patient}/{study}/{study}.Txt", r"{place} is there, which is not read"),
+        ("a/b/{patient}/{study}.txt", r"reports lie in a/b/files, deeper than is looked: move a/b up, or name it re"),
+        ("a/{patient}/{study}.TXT", r"{place} is there, which is not read"),
+        ("a/b/{patient}/{study}/{study}.txt", r"{place} is there, which is not read"),
+        ("reports/{below}/{study}.txt", r"{place} is there, which is not read: .* as {patient}/{study}\.txt"),
+        ("reports/{study}.txt", r"{place} is there, which is not read"),
+        ("{study}.TXT", r"{place} is there, which is not read"),
+        ("reports\x1b[2J/{study}.txt", r"reports\\x1b\[2J/{study}\.txt is there"),
+        ("files/{study}.txt", r"{place} is there, which is not read"),
+        ("a/b/c/d/e/{study}.txt", "they come with MIMIC-CXR"),
+    ],
+)
+def test_reports_that_lie_where_they_are_not_read_are_named_with_the_place_they_need(place, said, tmp_path):
+    raw = write_mimic(tmp_path / "raw", 8, reports=False)
+    for number in range(8):
+        patient, study = f"files/p10/p{10_000_032 + number}", f"s{50_414_267 + number}"
+        path = raw / place.format(patient=patient, study=study, below=patient.removeprefix("files/"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("IMPRESSION: normal.")
+    (raw / "mimic-cxr-reports.zip").touch() if "come with" not in said else None
+    patient, study = "files/p10/p10000032", "s50414267"
+    place = place.format(patient=patient, study=study, below=patient.removeprefix("files/"))
+    (note,) = notes(raw)
+    assert note.startswith("no report is there (") and note.isprintable()
+    assert re.search(said.format(place=re.escape(place), patient=patient, study=study), note)
+    assert impressions(raw) == [], "what is built is as it was"
+
+
+def test_of_a_tree_without_reports_few_files_are_looked_for(tmp_path, monkeypatch):
+    raw = write_mimic(tmp_path / "raw", 300, reports=False)
+    looks = []
+    for name in ("scandir", "stat"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *given, real=real, **named: looks.append(given) or real(*given, **named))
+    names = [path.relative_to(raw).as_posix() + ".txt" for path in sorted(raw.glob("files/p10/p*/s*"))]
+    looks.clear()
+    assert misplaced_text(raw, names) == "" and len(looks) < 100
+
+
+def test_named_reports_that_lie_deeper_are_found(tmp_path):
+    raw, reports = write_mimic(tmp_path / "raw", 8, reports=False), tmp_path / "reports"
+    write_reports(raw, reports / "a" / "b")
+    with pytest.raises(
+        ArchiveError, match=r"no folder files/: reports lie in a/b/files, deeper .* or name it reports_dir"
+    ):
+        impressions(raw, reports)
 
 
 # -- copies of ChestX-ray14 ------------------------------------------------------------------------------------
