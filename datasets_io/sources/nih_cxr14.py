@@ -5,6 +5,7 @@ PNGs in images/ or images_001/images/ to images_012/images/; Kaggle's copy of 22
 images-224/images-224/. "No Finding" means that all 14 labels are 0.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from datasets_io.sources.reading.archive import (
     snake_case,
     whole_number,
 )
-from datasets_io.sources.reading.elsewhere import packed_in, packed_text
+from datasets_io.sources.reading.elsewhere import folder_of_files, packed_in, packed_text
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1
@@ -42,6 +43,7 @@ CSV_NAMES = (
     "Hernia",
 )
 FINDINGS = tuple(snake_case(name) for name in CSV_NAMES)
+IMAGE_NAME = re.compile(r"\d{8}_\d{3}\.png")
 DATA_ENTRY = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 SPLIT_CHOICES = ("official", "patient_70_10_20", "lists")
 # The second names are those of Kaggle's copies.
@@ -142,6 +144,8 @@ def _image_places(raw: Path) -> dict[str, str]:
     folders = _image_folders(raw)
     if not folders:
         packed = packed_text(packed_in(raw))
+        if not packed and (deeper := folder_of_files(raw, IMAGE_NAME)) is not None:
+            packed = f"images lie in {deeper}/: move them to images/"
         raise NoImages(
             f"{raw} has neither images/ nor images_001/images/ to images_012/images/: {packed or 'unpack them there'}"
         )

@@ -14,7 +14,7 @@ from PIL import Image
 
 from datasets_io.schema import ArchiveError, NoImages, Record
 from datasets_io.sources.reading.archive import require_folder
-from datasets_io.sources.reading.elsewhere import folders_with, hint
+from datasets_io.sources.reading.elsewhere import folders_with, hint, moved_text
 from datasets_io.sources.regions import MAX_SIDE, Region, mask_region
 from datasets_io.sources.splits import hash_split
 
@@ -91,7 +91,8 @@ def read_records_of(kind: NlmSet, raw: Path) -> Iterator[Record]:
     """
     folder, *_ = index_files_of(kind, raw)
     if not (raw / IMAGES).is_dir():
-        raise NoImages(_no_folder(kind, raw, IMAGES))
+        moved = moved_text(raw, (IMAGES,))
+        raise NoImages(f"{raw} has no folder {IMAGES}/: {moved}" if moved else _no_folder(kind, raw, IMAGES))
     for stem in _stems(kind.prefix, folder, ".txt"):
         sex, age = _sex_and_age(_reading(raw, folder / f"{stem}.txt"))
         split = hash_split(stem, kind.stream, (("train", 7), ("val", 1), ("test", 2)))

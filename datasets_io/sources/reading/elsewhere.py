@@ -7,6 +7,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError
@@ -19,6 +20,9 @@ PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar")
 PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp", "")
 # They hold thousands of folders, and no csv. PhysioNet's own archives lie in a folder files/, as MIMIC's patients do.
 IMAGE_FOLDERS = re.compile(r"train|valid|test|images.*|p\d+|patient\d+|dicom-images-.*")
+
+FEW_FOLDERS = 100
+_NONE = re.compile(r"(?!)")
 
 
 def _any_folder(folder: Path) -> bool:
@@ -60,6 +64,26 @@ def folders_below(raw: Path, closed: re.Pattern[str]) -> Iterator[tuple[Path, di
         if depth < MOST_DEPTH:
             inner = (name for name, is_folder in seen.items() if is_folder and not closed.fullmatch(name))
             waiting += [(folder / name, depth + 1) for name in inner]
+
+
+def folder_of_files(raw: Path, form: re.Pattern[str]) -> str | None:
+    """The nearest folder below `raw`, relative to it, with a file whose name is of a form; None where few looks find
+    none. The folder of one whose name is a number, as archives number the folders of their images."""
+    for folder, seen in islice(folders_below(raw, _NONE), FEW_FOLDERS):
+        if any(form.fullmatch(name) and not is_folder for name, is_folder in seen.items()):
+            place = folder.relative_to(raw)
+            return (place.parent if place.name.isdecimal() else place).as_posix()
+    return None
+
+
+def moved_text(raw: Path, names: Iterable[str], starts: Starts = _any_folder) -> str:
+    """`CXR_png/ lies in a/b/: move it from there to the archive's top`; "" where no folder of these names is below."""
+    wanted = tuple(names)
+    for folder in folders_with(raw, wanted, starts):
+        if raw in folder.parents:
+            name = next(name for name in wanted if (folder / name).exists())
+            return f"{name}/ lies in {folder.relative_to(raw).as_posix()}/: move it from there to the archive's top"
+    return ""
 
 
 def _has_one(folder: Path, seen: Mapping[str, bool], wanted: Iterable[str]) -> bool:

@@ -14,7 +14,7 @@ from small_mimic import write_mimic, write_reports
 
 from datasets_io.build.checks import check_archive
 from datasets_io.build.spec import BuildSpec
-from datasets_io.schema import ArchiveError, Record
+from datasets_io.schema import ArchiveError, NoImages, Record
 from datasets_io.sources import chexpert, mimic_cxr, nih_cxr14
 from datasets_io.sources.mimic_cxr import MimicOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
@@ -239,6 +239,28 @@ def test_what_is_still_packed_is_named(tmp_path):
     (raw / "files.TAR").touch()
     with pytest.raises(ArchiveError, match=r"none of the 4 images .*: files\.TAR is there: unpack it"):
         read("mimic_cxr", raw)
+
+
+@pytest.mark.parametrize(
+    ("layout", "folders"),
+    [
+        ("siim_pneumothorax", ["dicom-images-train", "dicom-images-test"]),
+        ("shenzhen", ["CXR_png"]),
+        ("nih_cxr14", ["images"]),
+        ("chexpert_plus", ["PNG/train"]),
+    ],
+)
+def test_folders_of_images_that_were_unpacked_deeper_are_named(layout, folders, tmp_path):
+    source, write = WRITERS[layout]
+    write(tmp_path)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for folder in folders:
+        shutil.move(tmp_path / folder, tmp_path / "a" / "b")
+    match = f"{Path(folders[0]).name}/ lies in a/b/: move it from there"
+    if layout == "nih_cxr14":
+        match = "images lie in a/b/images/: move them to images/"
+    with pytest.raises(NoImages, match=match):
+        read(source, tmp_path)
 
 
 def test_a_side_table_that_was_unpacked_and_kept_its_name_is_read(tmp_path):
