@@ -141,6 +141,23 @@ def other_spelling(raw: Path, path: str) -> str | None:
     return os.path.normpath(found)
 
 
+def other_depth(raw: Path, path: str) -> str | None:
+    """The path of a file that is there with one folder more or less between than it was listed with; None without."""
+    try:
+        return next((other for other in _other_depths(raw, path.split("/")) if (raw / other).is_file()), None)
+    except OSError:  # a folder is not there, or a name is longer than any file's
+        return None
+
+
+def _other_depths(raw: Path, parts: list[str]) -> Iterator[str]:
+    yield from ("/".join((*parts[:place], *parts[place + 1 :])) for place in range(len(parts) - 1))
+    for place in range(len(parts)):
+        before, rest = parts[:place], parts[place:]
+        with os.scandir(raw.joinpath(*before)) as entries:
+            inner = (entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            yield from ("/".join((*before, name, *rest)) for name in islice(inner, FEW_FOLDERS))
+
+
 def _pictures(stem: str) -> set[tuple[str, str]]:
     return {(stem, ending) for ending in PICTURES}
 

@@ -19,7 +19,7 @@ from datasets_io.sources import chexpert, mimic_cxr, nih_cxr14
 from datasets_io.sources.mimic_cxr import MimicOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
 from datasets_io.sources.parts.mimic_misplaced import misplaced_text
-from datasets_io.sources.reading.elsewhere import MOST_FOLDERS, folders_with, other_spelling, packed_text
+from datasets_io.sources.reading.elsewhere import MOST_FOLDERS, folders_with, other_depth, other_spelling, packed_text
 from datasets_io.sources.registry import get_source
 from tests.datasets_io.sources.made_up import padchest_row, plus_row, write_open_i, write_padchest, write_plus
 from tests.datasets_io.sources.made_up_boxed import MADE_UP
@@ -209,12 +209,47 @@ def test_a_picture_under_a_name_that_differs_little_is_named(listed, there, tmp_
         check_archive(BuildSpec("csv_images"), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("listed", "there"),
+    [
+        ("a/b/0.png", "x/a/b/0.png"),
+        ("a/b/0.png", "a/a/b/0.png"),
+        ("a/b/0.png", "a/x/b/0.png"),
+        ("a/b/0.png", "a/b/b/0.png"),
+        ("a/b/0.png", "b/0.png"),
+        ("a/b/0.png", "a/0.png"),
+        ("0.png", "images/0.png"),
+        ("images/0.png", "0.png"),
+    ],
+)
+def test_a_picture_that_lies_one_folder_deeper_or_less_deep_is_named(listed, there, tmp_path):
+    (tmp_path / there).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / there).touch()
+    assert other_depth(tmp_path, listed) == there
+
+
+def test_a_build_says_at_which_depth_the_images_lie(tmp_path):
+    WRITERS["rsna_pneumonia"][1](tmp_path)
+    (tmp_path / "stage_2_train_images").rename(tmp_path / "away")
+    (tmp_path / "stage_2_train_images").mkdir()
+    (tmp_path / "away").rename(tmp_path / "stage_2_train_images" / "stage_2_train_images")
+    match = (
+        r"30 of 30 .*: (stage_2_train_images/){2}[0-9a-f-]+\.dcm is there: move files to the folders that the archive"
+    )
+    with pytest.raises(ArchiveError, match=match):
+        check_archive(BuildSpec("rsna_pneumonia"), tmp_path)
+
+
 def test_what_lies_elsewhere_or_is_no_picture_is_not_taken_for_one_under_another_name(tmp_path):
     (tmp_path / "a" / "0.png").mkdir(parents=True)
     for name in ("0.txt", "00.png"):
         (tmp_path / "a" / name).touch()
     for listed in ("a/0.png", "b/0.png", "0.png", "a/0.png/0.png", "a/1.png"):
         assert other_spelling(tmp_path, listed) is None
+    (tmp_path / "b" / "c").mkdir(parents=True)
+    (tmp_path / "b" / "link").symlink_to(tmp_path / "a")
+    for listed in ("a/0.png", "b/1.png", "b/0.txt", "c/d/e/00.png", "0.png/0.txt/x"):
+        assert other_depth(tmp_path, listed) is None
 
 
 # -- packed, or unpacked already -------------------------------------------------------------------------------
