@@ -8,7 +8,7 @@ from datasets_io.build.shards import LEAVES, is_inside, leaves
 from datasets_io.build.side_tables import REJECTS, Reject
 from datasets_io.build.spec import BuildSpec, options_of
 from datasets_io.schema import ArchiveError, Record
-from datasets_io.sources.reading.elsewhere import other_spelling, packed_in, packed_text
+from datasets_io.sources.reading.elsewhere import other_depth, other_spelling, packed_in, packed_text
 from datasets_io.sources.registry import get_source
 from datasets_io.sources.splits import check_splits
 from datasets_io.storage.files import Files
@@ -94,6 +94,8 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
         todo = packed_text(packed_in(raw)) or "finish copying or unpacking the archive"
         if other := other_spelling(raw, missing[0]):
             todo = f"{other} is there: name files as the archive lists them, with the same capitals and endings"
+        elif other := other_depth(raw, missing[0]):
+            todo = f"{other} is there: move files to the folders that the archive lists them in"
         raise ArchiveError(
             f"{len(missing)} of {len(checked)} {looked} are not below {raw}, {count} of them in {folder or '.'}"
             f" (e.g. {missing[0]}): {todo}, or allow a share with --max-rejects"

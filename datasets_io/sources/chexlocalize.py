@@ -17,7 +17,7 @@ from datasets_io.sources.reading.archive import (
     label_code,
     read_json,
     read_table,
-    require_file,
+    require_files,
     sex_code,
     snake_case,
     whole_number,
@@ -45,8 +45,8 @@ class ChexlocalizeOptions:
 
 def index_files(raw: Path, options: ChexlocalizeOptions) -> list[Path]:
     """The labels, then the masks, of the splits that are there; those of test must be. Raises ArchiveError."""
-    labels = require_file(raw, _places(IMAGES, TABLES["test"]), NAME)
-    masks = require_file(raw, _places(MASKS, (_masks_name("test"),)), NAME)
+    needed = (_places(IMAGES, TABLES["test"]), _places(MASKS, (_masks_name("test"),)))
+    labels, masks = require_files(raw, needed, NAME)
     others = (find_file(raw, _places(IMAGES, TABLES["val"])), find_file(raw, _places(MASKS, (_masks_name("val"),))))
     return [labels, masks, *(path for path in others if path)]
 

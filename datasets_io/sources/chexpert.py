@@ -10,6 +10,7 @@ column Frontal/Lateral says: 17 of its frontal rows have LL or RL in AP/PA, whic
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from datasets_io.schema import ArchiveError, Record, known_view
@@ -21,7 +22,7 @@ from datasets_io.sources.reading.archive import (
     label_code,
     read_header,
     read_table,
-    require_file,
+    require_files,
     sex_code,
     snake_case,
     whole_number,
@@ -72,8 +73,8 @@ def index_files(raw: Path, options: ChexpertOptions) -> list[Path]:
     # At the top, or in one of the four unpacked folders; where in neither, require_file names the top.
     tables = next((batch for batch in _batches(raw) if find_file(batch, ("train.csv",))), raw)
     place = raw if find_file(raw, ("train.csv",)) else tables
-    train = require_file(place, ("train.csv",), "CheXpert")
-    valid = require_file(place, ("valid.csv",), "CheXpert")
+    _check_one_batch(raw)
+    train, valid = require_files(place, (("train.csv",), ("valid.csv",)), "CheXpert")
     test = _test_table(raw)
     if test:
         _test_columns(test)  # raises: a test set without labels must not be taken for one that is built already
@@ -83,6 +84,13 @@ def index_files(raw: Path, options: ChexpertOptions) -> list[Path]:
 def _batches(raw: Path) -> list[Path]:
     """The folders of the four zip files of v1.0, where they were unpacked beside each other."""
     return sorted(path for path in raw.glob(BATCHES) if path.is_dir() and is_below(raw, path))
+
+
+def _check_one_batch(raw: Path) -> None:
+    """Raises ArchiveError where `raw` is one of the unpacked folders, without what lies in those beside it."""
+    here = raw.resolve()
+    if fnmatchcase(here.name, BATCHES) and not (here / "train").is_dir() and len(_batches(here.parent)) > 1:
+        raise ArchiveError(f"{raw} is one of the folders of CheXpert v1.0; did you mean --raw {here.parent}?")
 
 
 def _test_table(raw: Path) -> Path | None:

@@ -43,6 +43,7 @@ COLUMNS = (
     "Support Devices",
 )
 FINDINGS = tuple(snake_case(column) for column in COLUMNS)
+LISTS = ("cxr-record-list", "mimic-cxr-2.0.0-split", "mimic-cxr-2.0.0-metadata")  # tables that name the images
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
 FALLBACK_SPLIT = (("train", 98), ("val", 1), ("test", 1))  # about the official shares
 # Of 2.0.0 and 2.1.0: the images of the PhysioNet page, and rows of mimic-cxr-2.0.0-split.csv.gz. Studies are 227,835
@@ -171,7 +172,7 @@ def _image_list(raw: Path) -> Path:
         if path := _table(raw, kind):
             return path
     # A common slip: the folder above, as wget -r or unzip made it, is given as --raw.
-    names = [f"{stem}.csv{end}" for stem in ("cxr-record-list", "mimic-cxr-2.0.0-split") for end in (".gz", "")]
+    names = [f"{stem}.csv{end}" for stem in LISTS for end in (".gz", "")]
     what_to_do = hint(raw, names, "they are at the top of the archive")
     raise ArchiveError(f"{raw} has neither cxr-record-list.csv.gz nor mimic-cxr-2.0.0-split.csv.gz{what_to_do}")
 

@@ -5,6 +5,7 @@ PNGs in images/ or images_001/images/ to images_012/images/; Kaggle's copy of 22
 images-224/images-224/. "No Finding" means that all 14 labels are 0.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,13 @@ from datasets_io.sources.reading.archive import (
     read_names,
     read_table,
     require_file,
+    require_files,
     require_folder,
     sex_code,
     snake_case,
     whole_number,
 )
-from datasets_io.sources.reading.elsewhere import packed_in, packed_text
+from datasets_io.sources.reading.elsewhere import folder_of_files, packed_in, packed_text
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1
@@ -41,6 +43,7 @@ CSV_NAMES = (
     "Hernia",
 )
 FINDINGS = tuple(snake_case(name) for name in CSV_NAMES)
+IMAGE_NAME = re.compile(r"\d{8}_\d{3}\.png")
 DATA_ENTRY = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 SPLIT_CHOICES = ("official", "patient_70_10_20", "lists")
 # The second names are those of Kaggle's copies.
@@ -73,14 +76,13 @@ class NihOptions:
 
 def index_files(raw: Path, options: NihOptions) -> list[Path]:
     """The label csv, then the lists that the split needs, in the order of its names. Raises ArchiveError."""
-    table = require_file(raw, DATA_ENTRY, "NIH ChestX-ray14")
-    if options.split == "official":
-        return [table] + [require_file(raw, names, "NIH ChestX-ray14") for names in OFFICIAL_LISTS]
+    lists = OFFICIAL_LISTS if options.split == "official" else ()
+    table, *found = require_files(raw, (DATA_ENTRY, *lists), "NIH ChestX-ray14")
     if options.split == "lists":
         assert options.lists_dir is not None  # NihOptions refuses "lists" without a folder
         folder = Path(options.lists_dir)
         return [table] + [require_file(folder, names, "a folder of split lists") for _, names in LISTS]
-    return [table]
+    return [table, *found]
 
 
 def official_split(raw: Path, options: NihOptions) -> bool:
@@ -142,6 +144,8 @@ def _image_places(raw: Path) -> dict[str, str]:
     folders = _image_folders(raw)
     if not folders:
         packed = packed_text(packed_in(raw))
+        if not packed and (deeper := folder_of_files(raw, IMAGE_NAME)) is not None:
+            packed = f"images lie in {deeper}/: move them to images/"
         raise NoImages(
             f"{raw} has neither images/ nor images_001/images/ to images_012/images/: {packed or 'unpack them there'}"
         )

@@ -104,6 +104,7 @@ def read_records(raw: Path, options: OpenIOptions) -> Iterator[Record]:
 
     Raises ArchiveError for a report that is no whole XML, has a document type, or names an image of another report.
     """
+    report_files(raw)  # raises: of another folder, that it has no images would say too little
     views, place_of = views_in(raw), image_places(raw, options.images)
     for report in read_reports(raw):
         labels = _labels(report.terms, options)

@@ -17,6 +17,7 @@ from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, NoImages, Record
 from datasets_io.sources.parts.padchest_labels import FINDINGS, codes_of
 from datasets_io.sources.reading.archive import read_table, require_file, sex_code
+from datasets_io.sources.reading.elsewhere import folder_of_files
 from datasets_io.sources.reading.reports import one_line
 from datasets_io.sources.splits import hash_split
 
@@ -46,6 +47,7 @@ VIEWS = {"PA": "PA", "AP": "AP", "AP_horizontal": "AP", "L": "LATERAL"}
 EXCLUDED = "EXCLUDE"  # a projection: other parts of the body, or no image to look at
 FLAT = ("images-224", "images", ".")  # folders of copies that have all images in one
 MAX_LABEL_TEXT = 10_000  # characters; the longest list has under a thousand
+PICTURE = re.compile(r"[^.].*\.png")
 PHYSICIAN = "Physician"
 
 
@@ -166,7 +168,10 @@ def _places(raw: Path) -> Callable[[str, str], str]:
         return lambda folder, image: f"{numbered.get(folder, f'images/{folder}')}/{image}"
     flat = next((name for name in FLAT if (raw / name).is_dir() and any((raw / name).glob("*.png"))), None)
     if flat is None:
+        deeper = folder_of_files(raw, PICTURE)
         packed = sorted(path.name for path in (*raw.glob("*.zip"), *raw.glob("images/*.zip")))
         hint = f"{packed[0]} is still packed: unpack each N.zip into images/N" if packed else "unpack 0.zip to 54.zip"
+        if deeper is not None:
+            hint = f"PNGs lie in {deeper}/: move what is in that folder to images/"
         raise NoImages(f"{raw} has no folder of PNGs such as images/0: {hint}")
     return lambda folder, image: image if flat == "." else f"{flat}/{image}"

@@ -14,6 +14,7 @@ import numpy as np
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import NEGATIVE, POSITIVE, ArchiveError, NoImages, Record
 from datasets_io.sources.reading.archive import read_table, require_file
+from datasets_io.sources.reading.elsewhere import moved_text
 from datasets_io.sources.regions import Region, mask_region
 from datasets_io.sources.splits import hash_split
 
@@ -77,7 +78,8 @@ def _places(raw: Path) -> dict[str, str]:
     """
     present = [raw / name for name in FOLDERS if (raw / name).is_dir()]
     if not present:
-        raise NoImages(f"{raw} has none of {', '.join(f'{name}/' for name in FOLDERS)}: unpack the images there")
+        todo = moved_text(raw, FOLDERS) or "unpack the images there"
+        raise NoImages(f"{raw} has none of {', '.join(f'{name}/' for name in FOLDERS)}: {todo}")
     found: dict[str, str] = {}
     for path in (path for folder in present for path in sorted(folder.rglob("*.dcm"))):
         place = path.relative_to(raw).as_posix()

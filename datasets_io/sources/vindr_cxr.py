@@ -19,8 +19,9 @@ from datasets_io.sources.reading.archive import (
     finite_numbers,
     is_label,
     label_code,
+    read_header,
     read_table,
-    require_file,
+    require_files,
     snake_case,
 )
 from datasets_io.sources.regions import BOX, Region
@@ -86,9 +87,25 @@ def index_files(raw: Path, options: VindrOptions) -> list[Path]:
     """The label csv of train and of test, and those of the boxes that are there; or Kaggle's. Raises ArchiveError."""
     if kaggle := _kaggle_table(raw):
         return [kaggle]
-    train = require_file(raw, (*_places("image_labels", "train"), KAGGLE_TABLE), "VinDr-CXR")
-    test = require_file(raw, _places("image_labels", "test"), "VinDr-CXR")
+    needed = ((*_places("image_labels", "train"), KAGGLE_TABLE), _places("image_labels", "test"))
+    train, test = require_files(raw, needed, "VinDr-CXR", _is_archive)
+    _check_not_annotations(raw, train)
     return [train, test, *(p for part in ("train", "test") if (p := find_file(raw, _places("annotations", part))))]
+
+
+def _is_archive(folder: Path) -> bool:
+    """Whether a folder has the tables: of both parts, or Kaggle's, and not another archive's train.csv."""
+    if kaggle := _kaggle_table(folder):
+        return "image_id" in read_header(kaggle)
+    return all(find_file(folder, _places("image_labels", part)) for part in ("train", "test"))
+
+
+def _check_not_annotations(raw: Path, train: Path) -> None:
+    """Raises ArchiveError where `raw` is annotations/ and the images lie beside it: in it no image would be found."""
+    above = raw.resolve().parent
+    beside = any((above / part).is_dir() and not (raw / part).is_dir() for part in ("train", "test"))
+    if train.parent == raw and raw.resolve().name == "annotations" and beside:
+        raise ArchiveError(f"{raw} has the tables of VinDr-CXR and no images; did you mean --raw {above}?")
 
 
 def _places(kind: str, part: str) -> tuple[str, ...]:

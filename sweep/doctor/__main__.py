@@ -147,7 +147,11 @@ def show(checks: list[Check], console: Console | None = None) -> None:
         problem, mend = f"{escape(check.name)}: {escape(check.found)}", f"mend: [bold]{escape(check.mend)}[/bold]"
         console.print(f"{MARKS[check.status]} {problem}\n     {mend}", highlight=False, soft_wrap=True)
     failed = sum(check.status == FAIL for check in checks)
-    result = "Everything that a study needs is here." if not failed else f"{failed} of {len(checks)} checks fail."
+    result = "Everything that a study needs is here."
+    if failed:
+        result = f"{failed} of {len(checks)} checks fail."
+    elif bad:
+        result = f"No check fails; {len(bad)} of {len(checks)} warn of what a study may need."
     console.print(result, highlight=False)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from datasets_io.build.checks import check_archive
-from datasets_io.build.spec import BuildSpec
+from datasets_io.build.spec import BuildSpec, options_of
 from datasets_io.schema import ArchiveError, Record
+from datasets_io.sources.parts.mimic_reports import NO_REPORT
 from datasets_io.sources.published import whole_sizes
 from datasets_io.sources.registry import get_source
 from sweep.doctor.check import FAIL, OK, WARN, Check
@@ -40,6 +41,8 @@ def check_raw(
             continue
         counts[given] = dict(Counter(record.split for record in records))
         checks.append(_archive_check(name, spec.source, folder, records, counts[given]))
+        if not any(record.report_impression or record.report_findings for record in records):
+            checks += _report_checks(given, spec, folder)
     return checks, counts
 
 
@@ -51,6 +54,13 @@ def _archive_check(name: str, source: str, folder: Path, records: list[Record], 
         return Check(name, OK, text)
     text += f"; the whole archive lists {' or '.join(f'{size:,}' for size in sizes)}"
     return Check(name, WARN, text, _how_to_mend(source, folder) + "  (or go on with this part)")
+
+
+def _report_checks(given: str, spec: BuildSpec, folder: Path) -> list[Check]:
+    """A warning where an archive should have reports and has none: it may be meant for its images or labels alone."""
+    said = [note for note in get_source(spec.source).notes(folder, options_of(spec)) if note.startswith(NO_REPORT)]
+    mend = "put the reports there, for methods that read them  (or go on without: images and labels need none)"
+    return [Check(f"reports {given}", WARN, note, mend) for note in said]
 
 
 def _split_text(counts: Mapping[str, int]) -> str:

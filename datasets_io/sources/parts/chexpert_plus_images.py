@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from datasets_io.schema import NoImages
+from datasets_io.sources.reading.elsewhere import moved_text
 
 KINDS = ("png", "dcm", "jpg")
 # The members of the zip files begin with PNG/, so unpacking them in PNG/ gives PNG/PNG/; one folder a zip is common.
@@ -47,6 +48,7 @@ def image_places(raw: Path, kind: str) -> Callable[[str], str]:
         packed = sorted(path.relative_to(raw).as_posix() for path in (*raw.glob("*.zip"), *raw.glob("PNG/*.zip")))
         chunks = [name for name in packed if "chunk" in name]
         hint = f"unpack {chunks[0]} and the other chunks" if chunks else "unpack png_chexpert_plus_chunk_*.zip there"
+        hint = moved_text(raw, SPLIT_FOLDERS, lambda folder: _kind_of(folder) is not None) or hint
         what = "image" if kind == "auto" else f"{kind.upper()} file"
         raise NoImages(f"{raw} has no {what} such as PNG/train/patient00001/study1/view1_frontal.png: {hint}")
     usual = next(iter(places.values()))[0]

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datasets_io.schema import ArchiveError
+from datasets_io.sources.parts.mimic_misplaced import misplaced_text
 from datasets_io.sources.reading.elsewhere import packed_in, packed_text
 from datasets_io.sources.reading.reports import STUDIES_WITHOUT_SECTIONS, sections_of
 from datasets_io.threads import reading_threads
-from datasets_io.untrusted import open_regular
+from datasets_io.untrusted import open_regular, printable
 
 Study = tuple[str, str]  # subject and study id
 READERS = 16  # reports are small files, often on a network disk
@@ -45,8 +46,8 @@ def reports_root(raw: Path, reports_dir: str | None, studies: Sequence[Study]) -
     if found:
         return found[0]
     if reports_dir:
-        packed = packed_text(packed_in(top))
-        raise ArchiveError(f"reports_dir {top} has no folder files/: {packed or 'unpack mimic-cxr-reports.zip there'}")
+        todo = misplaced_text(top, names) or packed_text(packed_in(top)) or "unpack mimic-cxr-reports.zip there"
+        raise ArchiveError(f"reports_dir {top} has no folder files/: {todo}")
     return raw
 
 
@@ -71,18 +72,22 @@ def _some_reports(studies: Sequence[Study]) -> list[str]:
 
 def reports_note(raw: Path, reports_dir: str | None, studies: Sequence[Study]) -> list[str]:
     """A sentence where no report was found, with what lies there instead, or where they lie in a folder below."""
-    root = reports_root(raw, reports_dir, studies)
-    if _has_any(root, _some_reports(studies)):
+    root, names = reports_root(raw, reports_dir, studies), _some_reports(studies)
+    if _has_any(root, names):
         return [f"reports are those of {root.name}/files"] if not reports_dir and root != raw else []
     sentence = f"{NO_REPORT} (files/p10/p10000032/s50414267.txt): every impression is blank"
-    packed = [name for name in packed_in(raw) if "report" in name.lower()]
-    if packed:
-        return [f"{sentence}; {packed_text(packed)}, then build again"]
+    return [printable(f"{sentence}; {_instead(raw, root, names)}")]
+
+
+def _instead(raw: Path, root: Path, names: Sequence[str]) -> str:
+    """What lies there in the place of reports, and what to do."""
+    if text := misplaced_text(root, names):
+        return text
+    if packed := [name for name in packed_in(raw) if "report" in name.lower()]:
+        return f"{packed_text(packed)}, then build again"
     if tables := [name for name in _names(raw) if _is_report_table(name)]:
-        return [f"{sentence}; {tables[0]} is there, which is not read: unpack mimic-cxr-reports.zip and build again"]
-    return [
-        f"{sentence}; they come with MIMIC-CXR, as mimic-cxr-reports.zip: unpack it, or name its folder reports_dir"
-    ]
+        return f"{tables[0]} is there, which is not read: unpack mimic-cxr-reports.zip and build again"
+    return "they come with MIMIC-CXR, as mimic-cxr-reports.zip: unpack it, or name its folder reports_dir"
 
 
 def _names(folder: Path) -> list[str]:

@@ -14,10 +14,12 @@ from PIL import Image
 
 from datasets_io.schema import ArchiveError, NoImages, Record
 from datasets_io.sources.reading.archive import require_folder
+from datasets_io.sources.reading.elsewhere import folders_with, hint, moved_text
 from datasets_io.sources.regions import MAX_SIDE, Region, mask_region
 from datasets_io.sources.splits import hash_split
 
 IMAGES, READINGS = "CXR_png", "ClinicalReadings"
+SOURCES = {"CHNCXR": "shenzhen", "MCUCXR": "montgomery"}  # prefix of a set's files -> the source that reads it
 LONGEST_READING = 1 << 16  # bytes; the real ones have some lines
 # "male 45yrs", "Female, 30 yrs", "female20yrs" and "male 11months" of one set; "Patient's Sex: F" and "Patient's Age:
 # 027Y" of the other.
@@ -43,25 +45,42 @@ def index_files_of(kind: NlmSet, raw: Path, masks: tuple[str, ...] = ()) -> list
     there = (raw / IMAGES).is_dir()
     if not (raw / READINGS).is_dir():
         raise ArchiveError(_no_folder(kind, raw, READINGS if there else IMAGES))
-    readings = set(_stems(kind, raw / READINGS, ".txt"))
-    unread = [stem for stem in _stems(kind, raw / IMAGES, ".png") if stem not in readings] if there else []
-    if unread or not readings:
+    readings = set(_stems(kind.prefix, raw / READINGS, ".txt"))
+    unread = [stem for stem in _stems(kind.prefix, raw / IMAGES, ".png") if stem not in readings] if there else []
+    if not readings and not unread:
+        what_to_do = _other_set(kind, raw) or f": finish copying {kind.name}"
+        raise ArchiveError(f"{raw} has no reading such as {READINGS}/{kind.prefix}_0001_0.txt{what_to_do}")
+    if unread:
         raise ArchiveError(
             f"{len(unread)} images of {raw / IMAGES} have no reading in {READINGS}/, which lists {len(readings)}"
-            f" (e.g. {unread[0] if unread else 'none'}): finish copying {kind.name}"
+            f" (e.g. {unread[0]}): finish copying {kind.name}"
         )
     return [raw / READINGS, *(raw / name for name in masks if (raw / name).is_dir())]
 
 
 def _no_folder(kind: NlmSet, raw: Path, name: str) -> str:
-    below = sorted(path.parent for path in raw.glob(f"*/{name}"))
-    hint = f"; did you mean --raw {below[0]}?" if below else ": is the archive copied in full?"
-    return f"{raw} has no folder {name}/, which {kind.name} has at its top{hint}"
+    def starts(folder: Path) -> bool:
+        return bool(_stems(kind.prefix, folder / READINGS, ".txt"))
+
+    others = (_other_set(kind, folder) for folder in folders_with(raw, (READINGS,)))
+    what_to_do = hint(raw, (READINGS,), "is the archive copied in full?", starts)
+    if "--raw" not in what_to_do:
+        what_to_do = next((other for other in others if other), what_to_do)
+    return f"{raw} has no folder {name}/, which {kind.name} has at its top{what_to_do}"
 
 
-def _stems(kind: NlmSet, folder: Path, suffix: str) -> list[str]:
+def _other_set(kind: NlmSet, raw: Path) -> str:
+    """That a folder has the files of the other set, as the end of a sentence; "" where it has not."""
+    for prefix, source in SOURCES.items() if (raw / READINGS).is_dir() else ():
+        found = _stems(prefix, raw / READINGS, ".txt") if prefix != kind.prefix else []
+        if found:
+            return f", but {raw / READINGS} has {found[0]}.txt: this is the archive of {source}; build {source} from it"
+    return ""
+
+
+def _stems(prefix: str, folder: Path, suffix: str) -> list[str]:
     """In order, of the files that are named as the set's: there are strays beside them, such as Thumbs.db."""
-    form = re.compile(rf"{kind.prefix}_\d{{4}}_[01]{re.escape(suffix)}")
+    form = re.compile(rf"{prefix}_\d{{4}}_[01]{re.escape(suffix)}")
     return sorted(path.stem for path in folder.iterdir() if form.fullmatch(path.name))
 
 
@@ -72,8 +91,9 @@ def read_records_of(kind: NlmSet, raw: Path) -> Iterator[Record]:
     """
     folder, *_ = index_files_of(kind, raw)
     if not (raw / IMAGES).is_dir():
-        raise NoImages(_no_folder(kind, raw, IMAGES))
-    for stem in _stems(kind, folder, ".txt"):
+        moved = moved_text(raw, (IMAGES,))
+        raise NoImages(f"{raw} has no folder {IMAGES}/: {moved}" if moved else _no_folder(kind, raw, IMAGES))
+    for stem in _stems(kind.prefix, folder, ".txt"):
         sex, age = _sex_and_age(_reading(raw, folder / f"{stem}.txt"))
         split = hash_split(stem, kind.stream, (("train", 7), ("val", 1), ("test", 2)))
         label = int(stem[-1])

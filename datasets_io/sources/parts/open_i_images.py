@@ -1,13 +1,17 @@
 """Where does the image of an Open-I report lie: as PNG, as DICOM, or in the copy on Kaggle?"""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from datasets_io.schema import NoImages
+from datasets_io.sources.reading.elsewhere import folder_of_files
 
 PNG_FOLDERS = (".", "NLMCXR_png", "images")
 DICOM_FOLDERS = (".", "NLMCXR_dcm", "ecgen-radiology-dcm")
 KAGGLE_FOLDERS = ("images/images_normalized", "images_normalized")
+FORMS = {"png": re.compile(r"(CXR)?\d+_.*IM-.*\.png"), "dcm": re.compile(r"\d+_.*IM-.*\.dcm")}
+REPORTS_UNPACKED = "NLMCXR_reports"
 PACKED = ("NLMCXR_png.tgz", "NLMCXR_dcm.tgz")
 
 
@@ -23,15 +27,9 @@ def image_places(raw: Path, kind: str) -> Callable[[str, str], str]:
     taken = max(found, key=lambda name: len(found[name])) if kind == "auto" else kind
     places = found[taken]
     if not places:
-        packed = next((name for name in PACKED if (raw / name).is_file()), None)
-        folder = packed and packed.removesuffix(".tgz")
-        hint = (
-            f"unpack it: mkdir {raw}/{folder} && tar xzf {raw}/{packed} -C {raw}/{folder}"
-            if packed
-            else ("unpack NLMCXR_png.tgz or NLMCXR_dcm.tgz there")
-        )
         what = {"png": "PNG", "dcm": "DICOM file", "auto": "image"}[kind]
-        raise NoImages(f"{raw} has no {what} such as CXR7_IM-0000-1001.png or 7/7_IM-0000-1001.dcm: {hint}")
+        todo = _what_to_do(raw, kind)
+        raise NoImages(f"{raw} has no {what} such as CXR7_IM-0000-1001.png or 7/7_IM-0000-1001.dcm{todo}")
     first = PurePosixPath(next(iter(places.values())))
 
     def place_of(number: str, image: str) -> str:
@@ -42,6 +40,22 @@ def image_places(raw: Path, kind: str) -> Callable[[str, str], str]:
         return places.get((number, image), str(absent))
 
     return place_of
+
+
+def _what_to_do(raw: Path, kind: str) -> str:
+    """The end of a sentence: where images lie instead, or what is to be unpacked."""
+    above = raw.resolve().parent
+    if raw.resolve().name == REPORTS_UNPACKED and any(True for _ in _images(above)):
+        return f"; did you mean --raw {above}?"
+    for of_kind, target in (("png", "NLMCXR_png"), ("dcm", "NLMCXR_dcm")):
+        deeper = folder_of_files(raw, FORMS[of_kind]) if kind in (of_kind, "auto") else None
+        if deeper is not None:
+            return f": images lie in {deeper}/, where they are not looked for: move what is in it to {target}/"
+    packed = next((name for name in PACKED if (raw / name).is_file()), None)
+    if packed is None:
+        return ": unpack NLMCXR_png.tgz or NLMCXR_dcm.tgz there"
+    folder = packed.removesuffix(".tgz")
+    return f": unpack it: mkdir {raw}/{folder} && tar xzf {raw}/{packed} -C {raw}/{folder}"
 
 
 def _images(raw: Path) -> Iterator[tuple[str, tuple[str, str], str]]:

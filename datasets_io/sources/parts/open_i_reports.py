@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.parts.safe_xml import read_xml
 from datasets_io.sources.reading.archive import find_file, read_table, require_folder
+from datasets_io.sources.reading.elsewhere import meant_folder
 from datasets_io.sources.reading.reports import one_line
 
 REPORT_FOLDERS = ("ecgen-radiology", "NLMCXR_reports/ecgen-radiology")
@@ -35,14 +36,20 @@ def report_files(raw: Path) -> list[Path]:
     reports = folder or find_file(raw, (KAGGLE_REPORTS,))
     if reports is None:
         packed = find_file(raw, ("NLMCXR_reports.tgz",))
-        below = sorted(path.parent for name in (*REPORT_FOLDERS, KAGGLE_REPORTS) for path in raw.glob(f"*/{name}"))
-        hint = f"did you mean --raw {below[0]}?" if below else "unpack NLMCXR_reports.tgz there"
-        hint = f"unpack it: tar xzf {packed} -C {raw}" if packed else hint
-        raise ArchiveError(f"{raw} has neither ecgen-radiology/ nor {KAGGLE_REPORTS}: {hint}")
+        what_to_do = meant_folder(raw, (*REPORT_FOLDERS, KAGGLE_REPORTS), has_reports)
+        what_to_do = f": unpack it: tar xzf {packed} -C {raw}" if packed else what_to_do
+        what_to_do = what_to_do or ": unpack NLMCXR_reports.tgz there"
+        raise ArchiveError(f"{raw} has neither ecgen-radiology/ nor {KAGGLE_REPORTS}{what_to_do}")
     projections = find_file(raw, (PROJECTIONS,))
     if projections is None and folder is None:
         raise ArchiveError(f"{raw} has {KAGGLE_REPORTS} and not {PROJECTIONS}, which names the images: copy it there")
     return [reports, *([projections] if projections else [])]
+
+
+def has_reports(raw: Path) -> bool:
+    """Whether report_files finds all that it needs. Raises ArchiveError as find_file."""
+    folder = any((raw / name).is_dir() for name in REPORT_FOLDERS)
+    return folder or all(find_file(raw, (name,)) for name in (KAGGLE_REPORTS, PROJECTIONS))
 
 
 def read_reports(raw: Path) -> Iterator[Report]:

@@ -7,13 +7,13 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError
-from datasets_io.sources.reading.elsewhere import hint
+from datasets_io.sources.reading.elsewhere import Starts, hint
 from datasets_io.sources.reading.table_text import open_lines
 from datasets_io.untrusted import kind_of_file
 
@@ -66,12 +66,27 @@ def is_below(raw: Path, path: Path) -> bool:
 
 
 def require_file(raw: Path, names: tuple[str, ...], what: str) -> Path:
-    """As find_file. Raises ArchiveError, which lists the names and a sub-folder that has one, where there is none."""
+    """As find_file. Raises ArchiveError, which lists the names and a folder that has one, where there is none."""
+    return require_files(raw, (names,), what)[0]
+
+
+def require_files(raw: Path, groups: Sequence[tuple[str, ...]], what: str, starts: Starts | None = None) -> list[Path]:
+    """Of each group of names the first that is a file, as find_file. Raises ArchiveError as require_file.
+
+    starts: whether a folder that the error may name has what is needed; one that has a file of every group, if None.
+    """
     require_folder(raw, what)
-    found = find_file(raw, names)
-    if found is None:
-        what_to_do = hint(raw, names, "is the archive copied in full?")
-        raise ArchiveError(f"{raw} has no {' or '.join(names)}, which {what} has at its top{what_to_do}")
+
+    def has_all(folder: Path) -> bool:
+        return all(find_file(folder, names) for names in groups)
+
+    found = []
+    for names in groups:
+        path = find_file(raw, names)
+        if path is None:
+            what_to_do = hint(raw, names, "is the archive copied in full?", starts or has_all)
+            raise ArchiveError(f"{raw} has no {' or '.join(names)}, which {what} has at its top{what_to_do}")
+        found.append(path)
     return found
 
 

@@ -6,38 +6,99 @@ For errors that say what to do. Names are listed, nothing is opened, and few fol
 import os
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
+
+from datasets_io.schema import ArchiveError
+
+Starts = Callable[[Path], bool]  # whether a build would find in a folder all that it begins with
 
 MOST_FOLDERS = 500
 MOST_DEPTH = 4  # wget -r of PhysioNet makes physionet.org/files/mimic-cxr-jpg/2.1.0
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar")
 PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp", "")
 # They hold thousands of folders, and no csv. PhysioNet's own archives lie in a folder files/, as MIMIC's patients do.
-IMAGE_FOLDERS = re.compile(r"train|valid|test|images.*|p\d+|patient\d+")
+IMAGE_FOLDERS = re.compile(r"train|valid|test|images.*|p\d+|patient\d+|dicom-images-.*")
+
+FEW_FOLDERS = 100
+_NONE = re.compile(r"(?!)")
 
 
-def folders_with(raw: Path, names: Iterable[str]) -> list[Path]:
-    """The folders below `raw`, else the one above it, that have one of some files at their top."""
-    wanted = set(names)
+def _any_folder(folder: Path) -> bool:
+    return True
+
+
+def folders_with(raw: Path, names: Iterable[str], starts: Starts = _any_folder) -> list[Path]:
+    """The folders below `raw`, else the one above it, that have one of some files or folders and that `starts` takes.
+
+    A name may be a path, such as `annotations/labels.csv`: then the folder is the one that has annotations/. Below a
+    folder that is found none is looked for.
+    """
+    wanted = tuple(names)
     found: list[Path] = []
+    for folder, seen in folders_below(raw, IMAGE_FOLDERS):
+        if folder != raw and _has_one(folder, seen, wanted) and _starts(folder, starts):
+            found.append(folder)
+            seen.clear()
+    above = raw.resolve().parent
+    return found or [above for name in wanted if (above / name).exists() and _starts(above, starts)][:1]
+
+
+def folders_below(raw: Path, closed: re.Pattern[str]) -> Iterator[tuple[Path, dict[str, bool]]]:
+    """(folder, what is in it), of `raw` and of folders below it, the nearest first; MOST_FOLDERS at most.
+
+    What is in it: name -> whether it is a folder, and no link to one. None is looked into whose name is `closed`, or
+    which the caller takes out of the dictionary.
+    """
     waiting, looked = deque([(raw, 0)]), 0
     while waiting and looked < MOST_FOLDERS:
         folder, depth = waiting.popleft()
         looked += 1
         try:
             with os.scandir(folder) as entries:
-                seen = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+                seen = dict(sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries))
         except OSError:  # it may not be listed: it is not the one that is meant
             continue
-        if depth and any(name in wanted for name, _ in seen):
-            found.append(folder)
-        elif depth < MOST_DEPTH:
-            waiting += [
-                (folder / name, depth + 1) for name, below in seen if below and not IMAGE_FOLDERS.fullmatch(name)
-            ]
-    above = raw.resolve().parent
-    return found or [above for name in sorted(wanted) if (above / name).is_file()][:1]
+        yield folder, seen
+        if depth < MOST_DEPTH:
+            inner = (name for name, is_folder in seen.items() if is_folder and not closed.fullmatch(name))
+            waiting += [(folder / name, depth + 1) for name in inner]
+
+
+def folder_of_files(raw: Path, form: re.Pattern[str]) -> str | None:
+    """The nearest folder below `raw`, relative to it, with a file whose name is of a form; None where few looks find
+    none. The folder of one whose name is a number, as archives number the folders of their images."""
+    for folder, seen in islice(folders_below(raw, _NONE), FEW_FOLDERS):
+        if any(form.fullmatch(name) and not is_folder for name, is_folder in seen.items()):
+            place = folder.relative_to(raw)
+            return (place.parent if place.name.isdecimal() else place).as_posix()
+    return None
+
+
+def moved_text(raw: Path, names: Iterable[str], starts: Starts = _any_folder) -> str:
+    """`CXR_png/ lies in a/b/: move it from there to the archive's top`; "" where no folder of these names is below."""
+    wanted = tuple(names)
+    for folder in folders_with(raw, wanted, starts):
+        if raw in folder.parents:
+            name = next(name for name in wanted if (folder / name).exists())
+            return f"{name}/ lies in {folder.relative_to(raw).as_posix()}/: move it from there to the archive's top"
+    return ""
+
+
+def _has_one(folder: Path, seen: Mapping[str, bool], wanted: Iterable[str]) -> bool:
+    for name in wanted:
+        first, _, rest = name.partition("/")
+        if first in seen and (not rest or (seen[first] and (folder / name).exists())):
+            return True
+    return False
+
+
+def _starts(folder: Path, starts: Starts) -> bool:
+    try:
+        return starts(folder)
+    except (ArchiveError, OSError):  # it has the files, and they cannot be read
+        return False
 
 
 def packed_in(raw: Path) -> list[str]:
@@ -80,17 +141,41 @@ def other_spelling(raw: Path, path: str) -> str | None:
     return os.path.normpath(found)
 
 
+def other_depth(raw: Path, path: str) -> str | None:
+    """The path of a file that is there with one folder more or less between than it was listed with; None without."""
+    try:
+        return next((other for other in _other_depths(raw, path.split("/")) if (raw / other).is_file()), None)
+    except OSError:  # a folder is not there, or a name is longer than any file's
+        return None
+
+
+def _other_depths(raw: Path, parts: list[str]) -> Iterator[str]:
+    yield from ("/".join((*parts[:place], *parts[place + 1 :])) for place in range(len(parts) - 1))
+    for place in range(len(parts)):
+        before, rest = parts[:place], parts[place:]
+        with os.scandir(raw.joinpath(*before)) as entries:
+            inner = (entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            yield from ("/".join((*before, name, *rest)) for name in islice(inner, FEW_FOLDERS))
+
+
 def _pictures(stem: str) -> set[tuple[str, str]]:
     return {(stem, ending) for ending in PICTURES}
 
 
-def hint(raw: Path, names: Iterable[str], else_: str) -> str:
-    """What to do where `raw` has none of some files: give the folder that has, unpack what is there, or else_."""
-    below = folders_with(raw, names)
-    if below:
-        # One of the four folders of CheXpert v1.0: the folder above has them all.
-        roots = sorted({folder.parent if "batch " in folder.name else folder for folder in below} - {raw})
-        if roots:
-            return f"; did you mean --raw {' or --raw '.join(map(str, roots[:3]))}?"
+def hint(raw: Path, names: Iterable[str], else_: str, starts: Starts = _any_folder) -> str:
+    """What to do where `raw` has none of some files: give the folder that has, unpack what is there, or else_.
+
+    starts: as folders_with. No folder is named from which the next error would send the user back.
+    """
+    if meant := meant_folder(raw, names, starts):
+        return meant
     packed = packed_text(packed_in(raw))
     return f": {packed}, and give the folder that it makes" if packed else f": {else_}"
+
+
+def meant_folder(raw: Path, names: Iterable[str], starts: Starts = _any_folder) -> str:
+    """`; did you mean --raw DIR?`, the end of a sentence; "" where no folder has any of the files."""
+    below = folders_with(raw, names, starts)
+    # One of the four folders of CheXpert v1.0: the folder above has them all.
+    roots = sorted({folder.parent if "batch " in folder.name else folder for folder in below} - {raw})
+    return f"; did you mean --raw {' or --raw '.join(map(str, roots[:3]))}?" if roots else ""

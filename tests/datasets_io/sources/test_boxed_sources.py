@@ -360,6 +360,19 @@ def test_images_whose_readings_are_not_there_are_not_a_smaller_set(name, tmp_pat
         get_source(name).index_files(raw, options)
 
 
+@pytest.mark.parametrize(("name", "other"), [("shenzhen", "montgomery"), ("montgomery", "shenzhen")])
+def test_the_folder_of_the_other_set_is_called_by_its_name(name, other, tmp_path):
+    raw = made_up(other, tmp_path / "raw")
+    said = f"{raw}/ClinicalReadings has .*0001_0.txt: this is the archive of {other}; build {other} from it$"
+    for given, lacks in ((raw, "no reading such as ClinicalReadings/"), (tmp_path, "no folder CXR_png/")):
+        with pytest.raises(ArchiveError, match=f"{lacks}.*, but {said}"):
+            read(name, given)
+    for path in (raw / "ClinicalReadings").iterdir():
+        path.unlink()
+    with pytest.raises(ArchiveError, match=r"no reading such as ClinicalReadings/.*: finish copying the"):
+        read(name, raw)
+
+
 def test_masks_that_are_cut_or_lead_out_of_the_archive_are_refused(tmp_path):
     raw = made_up("montgomery", tmp_path / "raw")
     path = next((raw / "ManualMask" / "leftMask").glob("*.png"))

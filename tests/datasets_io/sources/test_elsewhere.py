@@ -1,8 +1,10 @@
 """Archives as people have them: one folder off, still packed, unpacked already, reports elsewhere, smaller copies."""
 
 import csv
+import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,15 @@ from small_mimic import write_mimic, write_reports
 
 from datasets_io.build.checks import check_archive
 from datasets_io.build.spec import BuildSpec
-from datasets_io.schema import ArchiveError, Record
+from datasets_io.schema import ArchiveError, NoImages, Record
 from datasets_io.sources import chexpert, mimic_cxr, nih_cxr14
 from datasets_io.sources.mimic_cxr import MimicOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
-from datasets_io.sources.reading.elsewhere import folders_with, other_spelling, packed_text
+from datasets_io.sources.parts.mimic_misplaced import misplaced_text
+from datasets_io.sources.reading.elsewhere import MOST_FOLDERS, folders_with, other_depth, other_spelling, packed_text
 from datasets_io.sources.registry import get_source
+from tests.datasets_io.sources.made_up import padchest_row, plus_row, write_open_i, write_padchest, write_plus
+from tests.datasets_io.sources.made_up_boxed import MADE_UP
 
 
 def read(name: str, raw: Path, options=None) -> list[Record]:
@@ -85,6 +90,70 @@ def test_other_archives_one_folder_off(source, write, tmp_path):
             read(source, wrong)
 
 
+WRITERS = {
+    **{layout: (source, partial(write, state="whole")) for layout, (source, write, _) in MADE_UP.items()},
+    "vindr_cxr beside its images": ("vindr_cxr", partial(MADE_UP["vindr_cxr"][1], state="defects")),
+    "mimic_cxr": ("mimic_cxr", partial(write_mimic, count=4)),
+    "nih_cxr14": ("nih_cxr14", write_nih),
+    "chexpert": ("chexpert", write_chexpert),
+    "padchest": ("padchest", lambda raw: write_padchest(raw, [padchest_row(number) for number in range(4)])),
+    "open_i": ("open_i", lambda raw: write_open_i(raw, [1, 2])),
+    "chexpert_plus": (
+        "chexpert_plus",
+        lambda raw: write_plus(raw, [plus_row("train/patient00001/study1/view1_frontal")], {}),
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_one_to_four_folders_too_high_or_one_too_low_the_error_names_the_archive_itself(layout, tmp_path):
+    """And neither one of its folders nor one that the next error sends away from."""
+    source, write = WRITERS[layout]
+    raw = tmp_path / "physionet.org" / "files" / "name" / "1.0.0"
+    write(raw)
+    read(source, raw)
+    below = [path for path in raw.iterdir() if path.is_dir()]
+    for wrong in (*raw.parents[:4], *below):
+        with pytest.raises(ArchiveError, match=rf"did you mean --raw {raw}\?$"):
+            read(source, wrong)
+
+
+@pytest.mark.parametrize(
+    ("layout", "lacking"),
+    [
+        ("vindr_cxr", "annotations/image_labels_test.csv"),
+        ("chexlocalize", "CheXlocalize/gt_segmentations_test.json"),
+        ("chexpert", "valid.csv"),
+        ("nih_cxr14", "test_list.txt"),
+    ],
+)
+def test_a_folder_without_all_that_a_build_begins_with_is_not_named(layout, lacking, tmp_path):
+    source, write = WRITERS[layout]
+    write(tmp_path / "raw")
+    (tmp_path / "raw" / lacking).unlink()
+    for wrong in (tmp_path, tmp_path / "raw"):
+        with pytest.raises(ArchiveError, match=r"at its top: is the archive copied in full\?$"):
+            read(source, wrong)
+
+
+def test_of_two_archives_with_files_of_one_name_the_one_that_is_meant_is_named(tmp_path):
+    """CheXpert and Kaggle's VinBigData both have a train.csv, the sets of the NLM the same folders."""
+    for layout in ("chexpert", "vinbigdata", "shenzhen", "montgomery"):
+        WRITERS[layout][1](tmp_path / layout)
+    meant = {"chexpert": "chexpert", "vindr_cxr": "vinbigdata", "shenzhen": "shenzhen", "montgomery": "montgomery"}
+    for source, layout in meant.items():
+        with pytest.raises(ArchiveError, match=rf"did you mean --raw {tmp_path / layout}\?$"):
+            read(source, tmp_path)
+
+
+def test_the_tables_of_vindr_alone_are_its_folder_where_its_images_were_removed(tmp_path):
+    WRITERS["vindr_cxr"][1](tmp_path / "raw")
+    for part in ("train", "test"):
+        shutil.rmtree(tmp_path / "raw" / part)
+    assert len(read("vindr_cxr", tmp_path / "raw")) == 30
+    assert len(read("vindr_cxr", tmp_path / "raw" / "annotations")) == 30, "nothing lies beside it"
+
+
 def test_the_batches_of_chexpert_one_folder_too_high_or_too_low(tmp_path):
     raw = tmp_path / "chexpertchestxrays-u20210408"
     batches = [raw / "CheXpert-v1.0 batch 1 (validate & csv)", raw / "CheXpert-v1.0 batch 2 (train 1)"]
@@ -93,6 +162,11 @@ def test_the_batches_of_chexpert_one_folder_too_high_or_too_low(tmp_path):
     assert read("chexpert", raw) == []
     with pytest.raises(ArchiveError, match=rf"did you mean --raw {raw}\?$"):
         read("chexpert", tmp_path)
+    for batch in batches:
+        with pytest.raises(ArchiveError, match=rf"one of the folders of CheXpert v1\.0; did you mean --raw {raw}\?$"):
+            read("chexpert", batch)
+    (batches[0] / "train").mkdir()
+    assert read("chexpert", batches[0]) == [], "the others were merged into it"
 
 
 def test_the_search_for_a_folder_ends_early(tmp_path):
@@ -105,6 +179,11 @@ def test_the_search_for_a_folder_ends_early(tmp_path):
     assert folders_with(tmp_path, ["wanted.csv"]) == []
     (tmp_path / "a" / "b" / "wanted.csv").touch()
     assert folders_with(tmp_path, ["wanted.csv"]) == [tmp_path / "a" / "b"]
+    assert folders_with(tmp_path, ["b/wanted.csv"]) == [tmp_path / "a"]
+    assert folders_with(tmp_path, ["link/wanted.csv"]) == []
+    for number in range(MOST_FOLDERS):
+        (tmp_path / "0" / str(number)).mkdir(parents=True)
+    assert folders_with(tmp_path, ["wanted.csv"]) == []
 
 
 @pytest.mark.parametrize(
@@ -130,12 +209,47 @@ def test_a_picture_under_a_name_that_differs_little_is_named(listed, there, tmp_
         check_archive(BuildSpec("csv_images"), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("listed", "there"),
+    [
+        ("a/b/0.png", "x/a/b/0.png"),
+        ("a/b/0.png", "a/a/b/0.png"),
+        ("a/b/0.png", "a/x/b/0.png"),
+        ("a/b/0.png", "a/b/b/0.png"),
+        ("a/b/0.png", "b/0.png"),
+        ("a/b/0.png", "a/0.png"),
+        ("0.png", "images/0.png"),
+        ("images/0.png", "0.png"),
+    ],
+)
+def test_a_picture_that_lies_one_folder_deeper_or_less_deep_is_named(listed, there, tmp_path):
+    (tmp_path / there).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / there).touch()
+    assert other_depth(tmp_path, listed) == there
+
+
+def test_a_build_says_at_which_depth_the_images_lie(tmp_path):
+    WRITERS["rsna_pneumonia"][1](tmp_path)
+    (tmp_path / "stage_2_train_images").rename(tmp_path / "away")
+    (tmp_path / "stage_2_train_images").mkdir()
+    (tmp_path / "away").rename(tmp_path / "stage_2_train_images" / "stage_2_train_images")
+    match = (
+        r"30 of 30 .*: (stage_2_train_images/){2}[0-9a-f-]+\.dcm is there: move files to the folders that the archive"
+    )
+    with pytest.raises(ArchiveError, match=match):
+        check_archive(BuildSpec("rsna_pneumonia"), tmp_path)
+
+
 def test_what_lies_elsewhere_or_is_no_picture_is_not_taken_for_one_under_another_name(tmp_path):
     (tmp_path / "a" / "0.png").mkdir(parents=True)
     for name in ("0.txt", "00.png"):
         (tmp_path / "a" / name).touch()
     for listed in ("a/0.png", "b/0.png", "0.png", "a/0.png/0.png", "a/1.png"):
         assert other_spelling(tmp_path, listed) is None
+    (tmp_path / "b" / "c").mkdir(parents=True)
+    (tmp_path / "b" / "link").symlink_to(tmp_path / "a")
+    for listed in ("a/0.png", "b/1.png", "b/0.txt", "c/d/e/00.png", "0.png/0.txt/x"):
+        assert other_depth(tmp_path, listed) is None
 
 
 # -- packed, or unpacked already -------------------------------------------------------------------------------
@@ -160,6 +274,28 @@ def test_what_is_still_packed_is_named(tmp_path):
     (raw / "files.TAR").touch()
     with pytest.raises(ArchiveError, match=r"none of the 4 images .*: files\.TAR is there: unpack it"):
         read("mimic_cxr", raw)
+
+
+@pytest.mark.parametrize(
+    ("layout", "folders"),
+    [
+        ("siim_pneumothorax", ["dicom-images-train", "dicom-images-test"]),
+        ("shenzhen", ["CXR_png"]),
+        ("nih_cxr14", ["images"]),
+        ("chexpert_plus", ["PNG/train"]),
+    ],
+)
+def test_folders_of_images_that_were_unpacked_deeper_are_named(layout, folders, tmp_path):
+    source, write = WRITERS[layout]
+    write(tmp_path)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for folder in folders:
+        shutil.move(tmp_path / folder, tmp_path / "a" / "b")
+    match = f"{Path(folders[0]).name}/ lies in a/b/: move it from there"
+    if layout == "nih_cxr14":
+        match = "images lie in a/b/images/: move them to images/"
+    with pytest.raises(NoImages, match=match):
+        read(source, tmp_path)
 
 
 def test_a_side_table_that_was_unpacked_and_kept_its_name_is_read(tmp_path):
@@ -225,6 +361,62 @@ def test_where_no_report_is_there_a_note_says_what_is(name, text, tmp_path):
     (note,) = notes(raw)
     assert note.startswith("no report is there (files/p10/p10000032/s50414267.txt): every impression is blank; ")
     assert re.search(text, note)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (
+            "{patient}/{study}/{study}.txt",
+            r"{place} is there, which is not read: .* beside .* as {patient}/{study}\.txt",
+        ),
+        ("{patient}/{study}.TXT", r"{place} is there, which is not read: .* as {patient}/{study}\.txt; move or rename"),
+        ("{patient}/{study}/{study}.Txt", r"{place} is there, which is not read"),
+        ("a/b/{patient}/{study}.txt", r"reports lie in a/b/files, deeper than is looked: move a/b up, or name it re"),
+        ("a/{patient}/{study}.TXT", r"{place} is there, which is not read"),
+        ("a/b/{patient}/{study}/{study}.txt", r"{place} is there, which is not read"),
+        ("reports/{below}/{study}.txt", r"{place} is there, which is not read: .* as {patient}/{study}\.txt"),
+        ("reports/{study}.txt", r"{place} is there, which is not read"),
+        ("{study}.TXT", r"{place} is there, which is not read"),
+        ("reports\x1b[2J/{study}.txt", r"reports\\x1b\[2J/{study}\.txt is there"),
+        ("files/{study}.txt", r"{place} is there, which is not read"),
+        ("a/b/c/d/e/{study}.txt", "they come with MIMIC-CXR"),
+    ],
+)
+def test_reports_that_lie_where_they_are_not_read_are_named_with_the_place_they_need(place, said, tmp_path):
+    raw = write_mimic(tmp_path / "raw", 8, reports=False)
+    for number in range(8):
+        patient, study = f"files/p10/p{10_000_032 + number}", f"s{50_414_267 + number}"
+        path = raw / place.format(patient=patient, study=study, below=patient.removeprefix("files/"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("IMPRESSION: normal.")
+    (raw / "mimic-cxr-reports.zip").touch() if "come with" not in said else None
+    patient, study = "files/p10/p10000032", "s50414267"
+    place = place.format(patient=patient, study=study, below=patient.removeprefix("files/"))
+    (note,) = notes(raw)
+    assert note.startswith("no report is there (") and note.isprintable()
+    assert re.search(said.format(place=re.escape(place), patient=patient, study=study), note)
+    assert impressions(raw) == [], "what is built is as it was"
+
+
+def test_of_a_tree_without_reports_few_files_are_looked_for(tmp_path, monkeypatch):
+    raw = write_mimic(tmp_path / "raw", 300, reports=False)
+    looks = []
+    for name in ("scandir", "stat"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *given, real=real, **named: looks.append(given) or real(*given, **named))
+    names = [path.relative_to(raw).as_posix() + ".txt" for path in sorted(raw.glob("files/p10/p*/s*"))]
+    looks.clear()
+    assert misplaced_text(raw, names) == "" and len(looks) < 100
+
+
+def test_named_reports_that_lie_deeper_are_found(tmp_path):
+    raw, reports = write_mimic(tmp_path / "raw", 8, reports=False), tmp_path / "reports"
+    write_reports(raw, reports / "a" / "b")
+    with pytest.raises(
+        ArchiveError, match=r"no folder files/: reports lie in a/b/files, deeper .* or name it reports_dir"
+    ):
+        impressions(raw, reports)
 
 
 # -- copies of ChestX-ray14 ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from datasets_io.build import BuildSpec, build, data_key
 from datasets_io.build.verify import verify
-from datasets_io.schema import ArchiveError
+from datasets_io.schema import ArchiveError, NoImages
 from datasets_io.sources.open_i import FINDINGS, OpenIOptions, index_files, notes, read_records
 from datasets_io.sources.parts.open_i_reports import read_reports
 from datasets_io.sources.parts.safe_xml import MAX_BYTES, read_xml
@@ -164,6 +164,35 @@ def test_what_is_packed_or_one_level_too_high_is_said(tmp_path):
         index_files(tmp_path, OpenIOptions())
     with pytest.raises(ValueError, match="images is 'jpg'; allowed: auto, png, dcm"):
         OpenIOptions(images="jpg")
+
+
+@pytest.mark.parametrize("place", ["NLMCXR_png/NLMCXR_png", "a/b/pngs", "images/x"])
+def test_images_in_a_folder_deeper_are_named_and_not_said_to_be_packed(place, tmp_path):
+    write_open_i(tmp_path, NUMBERS)
+    (tmp_path / "NLMCXR_png").rename(tmp_path / "away")
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "away").rename(tmp_path / place)
+    (tmp_path / "NLMCXR_png.tgz").touch()  # that was unpacked already
+    with pytest.raises(NoImages, match=rf"images lie in {place}/, .*: move what is in it to NLMCXR_png/$"):
+        list(read_records(tmp_path, OpenIOptions()))
+
+
+def test_dicom_files_in_a_folder_deeper_are_named(tmp_path, write_dicom):
+    write_open_i(tmp_path, NUMBERS, write_dicom)
+    (tmp_path / "NLMCXR_dcm").rename(tmp_path / "other")
+    with pytest.raises(NoImages, match=r"images lie in other/, .*: move what is in it to NLMCXR_dcm/$"):
+        list(read_records(tmp_path, OpenIOptions()))
+    with pytest.raises(NoImages, match=r"has no PNG .*: unpack NLMCXR_png.tgz or NLMCXR_dcm.tgz there$"):
+        list(read_records(tmp_path, OpenIOptions(images="png")))
+
+
+def test_the_folder_that_the_reports_were_unpacked_to_is_not_the_archive(tmp_path):
+    write_open_i(tmp_path, NUMBERS)
+    (tmp_path / "NLMCXR_reports").mkdir()
+    (tmp_path / "ecgen-radiology").rename(tmp_path / "NLMCXR_reports" / "ecgen-radiology")
+    assert len(list(read_records(tmp_path, OpenIOptions()))) == 20
+    with pytest.raises(ArchiveError, match=rf"did you mean --raw {tmp_path}\?$"):
+        list(read_records(tmp_path / "NLMCXR_reports", OpenIOptions()))
 
 
 def test_a_whole_archive_is_taken_whole_and_its_reports_are_in_its_key(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from datasets_io.build import BuildSpec, build
 from datasets_io.build.verify import verify
-from datasets_io.schema import ArchiveError
+from datasets_io.schema import ArchiveError, NoImages
 from datasets_io.sources.padchest import FINDINGS, PadchestOptions, notes, read_records
 from datasets_io.sources.parts.padchest_labels import FAMILIES, SILENT, codes_of
 from datasets_io.storage.files import Files
@@ -97,6 +97,22 @@ def test_packed_zips_and_a_missing_csv_say_what_to_do(tmp_path):
         list(read_records(tmp_path, PadchestOptions()))
     with pytest.raises(ValueError, match="labels is 'physicians'; allowed: all, physician"):
         PadchestOptions(labels="physicians")
+
+
+@pytest.mark.parametrize(
+    ("layout", "place"),
+    [
+        ("PadChest/{dir}/{image}", "PadChest"),
+        ("images/images/{dir}/{image}", "images/images"),
+        ("a/pngs/{image}", "a/pngs"),
+        ("x\x1b/{image}", r"x\\x1b"),
+    ],
+)
+def test_images_in_a_folder_deeper_are_named_and_not_said_to_be_packed(layout, place, tmp_path):
+    write_padchest(tmp_path, [padchest_row(number) for number in range(4)], layout)
+    (tmp_path / "0.zip").touch()  # that was unpacked already
+    with pytest.raises(NoImages, match=rf"PNGs lie in {place}/: move what is in that folder to images/$"):
+        list(read_records(tmp_path, PadchestOptions()))
 
 
 def test_a_whole_archive_is_taken_whole(tmp_path):
