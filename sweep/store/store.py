@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,7 +21,7 @@ from datasets_io.storage.artefacts import (
 from datasets_io.storage.disk import in_the_way
 from datasets_io.storage.files import Files, ReadFiles, below
 from datasets_io.storage.own_folder import own_temporary_folder
-from datasets_io.storage.secrets import without_secrets
+from datasets_io.storage.secrets import has_secrets, remember_secrets, without_secrets
 from datasets_io.storage.stored_sizes import Sizes, StoredSizes, sizes_in
 from sweep.store.damage import DATA, RUN_AGAIN, RUN_AGAIN_READING, Damage
 from sweep.studies.cell import EncoderRun, Item
@@ -42,10 +41,10 @@ def tune_folder(uri: str) -> str:
     It writes there what it was given, the URI as well: of one with a password the state stays on this machine. Raises
     ValueError where no folder of this machine is this user's alone.
     """
-    if without_secrets(uri) == uri:
+    if not has_secrets(uri):
         return below(uri, LOGS)
     if (own := own_temporary_folder("tune")) is None:
-        text = f"{tempfile.gettempdir()} cannot hold a folder radsweep-tune-{os.getuid()} that is this user's alone"
+        text = f"no temporary folder can hold a folder radsweep-tune-{os.getuid()} that is this user's alone"
         raise ValueError(
             f"--storage has a password, so that Ray Tune keeps its state on this machine, and {text}: set "
             "TMPDIR to a folder of your own, or give the password by the environment"
@@ -70,6 +69,7 @@ class ReadStore:
     def __init__(self, uri: str, thorough: bool = False):
         if not uri.strip():
             raise ValueError("--storage is empty; give a folder or a URI such as s3://bucket/radsweep")
+        remember_secrets(uri)
         if found := re.match("([a-z][a-z0-9]+):/(?!/)(.*)", uri):  # one slash: pyarrow would take it for a folder
             meant = without_secrets(f"{found[1]}://{found[2]}")
             raise ValueError(f"--storage {meant.replace('://', ':/', 1)!r} is no URI; did you mean {meant!r}?")
