@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from datasets_io.storage.uri_secrets import (
+from datasets_io.uri_secrets import (
     HIDDEN,
     NO_SECRET,
     SHORTEST,

@@ -59,7 +59,7 @@ def is_secret_option(name: str) -> bool:
     return _SECRET_OPTION.search(name) is not None
 
 
-def secret_forms(secret: str) -> Mapping[str, str]:
+def secret_forms(secret: str) -> dict[str, str]:
     """As `hidden_parts`, of a secret alone."""
     return {form: HIDDEN for form in forms(secret) if len(form) >= SHORTEST}
 
