@@ -52,20 +52,21 @@ def survive_closed_output(goes_on: bool) -> None:
     full disk; one of stderr alone may always go. Streams that were replaced, as by a test, are left alone.
     """
     _open_missing()
-    # None where it was closed at the start.
-    if sys.stdout is not None and sys.stdout is sys.__stdout__:
-        sys.stdout = _replaced(sys.stdout, ends=not goes_on)
-    if sys.stderr is not None and sys.stderr is sys.__stderr__:
-        sys.stderr = _replaced(sys.stderr, ends=False)
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _replaced(sys.stdout, 1, ends=not goes_on)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _replaced(sys.stderr, 2, ends=False)
 
 
-def _replaced(stream: Any, ends: bool) -> TextIO:
-    stream.flush()
-    raw = _Stream(stream.fileno(), ends)
+def _replaced(stream: Any, descriptor: int, ends: bool) -> TextIO:
+    """stream: None where the descriptor was closed at the start; libraries expect one all the same."""
+    if stream is not None:
+        stream.flush()
+        descriptor = stream.fileno()
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding=stream.encoding,
-        errors=stream.errors,
+        io.BufferedWriter(_Stream(descriptor, ends)),
+        encoding=stream.encoding if stream is not None else "utf-8",
+        errors=stream.errors if stream is not None else "backslashreplace",
         line_buffering=True,  # so that it is noticed where something is printed, and not when Python ends
     )
 

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from datasets_io.closed_output import survive_closed_output
-from datasets_io.storage.secrets import without_secrets
+from datasets_io.storage.secrets import remember_arguments, without_secrets
 
 HELP_FLAGS = ["--help", "-h"]
 
@@ -37,7 +37,8 @@ class Command(TyperCommand):
         return without_types_of_flags(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Ends the command with a usage error where a value cannot be one."""
+        """Ends the command with a usage error where a value cannot be one. Secrets of what was typed are not shown."""
+        remember_arguments(args)
         with usage_errors_without_secrets():
             # As it was typed: a Path has lost the `./` in front of a dash. Any: typer brings a click of its own.
             typed, _, _ = self.make_parser(ctx).parse_args(list(args))

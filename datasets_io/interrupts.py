@@ -121,7 +121,7 @@ class Interrupts:
         # for running them without the rest.
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):  # whoever read it has gone
+            with suppress(OSError, AttributeError):  # whoever read it has gone; None where it was closed at the start
                 stream.flush()
         os._exit(EXIT_INTERRUPTED)
 

@@ -17,6 +17,8 @@ OTHER_ADDRESS = "unset RAY_ADDRESS, to run here, or start the cluster"
 LOOPBACK_SECONDS, HEAD_SECONDS = 5.0, 10.0
 CURRENT_CLUSTER = "ray_current_cluster"  # in Ray's folder: the address of the cluster that `ray start` began there
 MOST_ANCESTORS = 20
+MOST_PORT, PORT_DIGITS = 65535, 5
+MOST_SHOWN = 300  # characters of an address
 # Of the memory, as Ray itself takes it for its objects; less than this it refuses.
 OBJECTS_SHARE, LEAST_OBJECT_BYTES = 0.3, 80_000_000
 # The longest of Ray's sockets, below its folder, and how many bytes a socket's path may have.
@@ -100,24 +102,42 @@ def _writable(folder: Path) -> bool:
 def unanswered(address: str) -> str | None:
     """A sentence where nothing answers at an address as RAY_ADDRESS has it, for which Ray would wait a minute.
 
-    None for one without a port, such as `auto`: Ray knows at once.
+    None for one without a port, such as `auto`: Ray knows at once. Another sentence where the port can be none.
     """
     place = host_and_port(address)
     if place is None:
-        return None
+        port = _host_and_port_of(address)[1]
+        if not (port.isascii() and port.isdecimal()):
+            return None
+        text = f"RAY_ADDRESS is {_short(address)}, and its port is above {MOST_PORT}: give HOST:PORT of a cluster"
+        return f"{text}, or {OTHER_ADDRESS}"
     try:
         socket.create_connection(place, HEAD_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, ValueError) as error:  # ValueError: of a host that can be none, as a..b
+        address = _short(address)
         return f"RAY_ADDRESS is {address}, and nothing answers there ({error}): {OTHER_ADDRESS}"
     return None
 
 
 def host_and_port(address: str) -> tuple[str, int] | None:
-    """Of HOST:PORT, ray://HOST:PORT/... or ray://user:password@HOST:PORT; None where no host or no port is named."""
+    """Of HOST:PORT, ray://HOST:PORT/... or ray://user:password@HOST:PORT; None where no host or no port is named.
+
+    A port is a number of ASCII digits, up to MOST_PORT.
+    """
+    host, port = _host_and_port_of(address)
+    is_port = port.isascii() and port.isdecimal() and len(port) <= PORT_DIGITS and int(port) <= MOST_PORT
+    return (host.strip("[]"), int(port)) if host and is_port else None
+
+
+def _host_and_port_of(address: str) -> tuple[str, str]:
     place = address.partition("://")[2] or address
     place = place.rpartition("@")[2].partition("/")[0]  # in this order: a password may have a slash
     host, _, port = place.rpartition(":")  # the last colon: an IPv6 address has several
-    return (host.strip("[]"), int(port)) if host and port.isdecimal() else None
+    return host, port
+
+
+def _short(address: str) -> str:
+    return address if len(address) <= MOST_SHOWN else f"{address[:MOST_SHOWN]}..."
 
 
 def named_cluster(environment: Mapping[str, str] = os.environ) -> str | None:

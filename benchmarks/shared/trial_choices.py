@@ -55,7 +55,7 @@ def work_of(protocol: Protocol, num_jobs: int, storage: str) -> CellWork:
         jobs.append(DownstreamJob(protocol, 100, recipe, backbone, "encoders/e", "data/d", (target,)))
         tasks.append(ScheduledJob(needs, (name,), 1.0, 1.0))
     shape = shape_of(Resources(), ClusterResources(0.0, CORES), 0)
-    return CellWork(tuple(jobs), tuple(tasks), {"encoders/e"}, storage, Resources(), shape, (), None)
+    return CellWork(tuple(jobs), tuple(tasks), {"encoders/e"}, storage, Resources(), shape, (), None, "cells")
 
 
 def seconds_of_choices(num_trials: int) -> tuple[float, int]:

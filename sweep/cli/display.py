@@ -1,6 +1,5 @@
 """What does a terminal show: lines, progress bars and tables; on a pipe, plain lines."""
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,7 +90,7 @@ class Display:
             text = escape(text)
         self.console.print(text, highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
-            sys.stdout.flush()  # a pipe is read as the work goes on
+            self.console.file.flush()  # a pipe is read as the work goes on
 
     def say_last(self, text: str) -> None:
         """As `say`, but on a terminal at the very end, below bars and tables, where it is seen."""

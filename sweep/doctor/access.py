@@ -5,7 +5,7 @@ import socket
 import stat
 from pathlib import Path
 
-from datasets_io.local_ray import host_and_port, named_cluster, overlooked
+from datasets_io.local_ray import MOST_PORT, MOST_SHOWN, host_and_port, named_cluster, overlooked
 from sweep.doctor.check import FAIL, OK, WARN, Check
 
 DASHBOARD_PORT, HEAD_PORT = 8265, 6379
@@ -60,7 +60,7 @@ def accepts_connections(host: str, port: int) -> bool:
     try:
         with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
             return True
-    except (OSError, OverflowError):  # a port above 65535
+    except (OSError, ValueError):  # ValueError: of a host that can be none, as a..b
         return False
 
 
@@ -84,11 +84,11 @@ def check_head(address: str | None) -> list[Check]:
     if not address or address in ("auto", "local"):
         return []
     if (place := host_and_port(address)) is None:
-        text = f"RAY_ADDRESS is {address!r}, not HOST:PORT"
+        text = f"RAY_ADDRESS is {address[:MOST_SHOWN]!r}, not HOST:PORT with a port of 1 to {MOST_PORT}"
         return [Check("head", FAIL, text, f"export RAY_ADDRESS=HOST:{HEAD_PORT}")]
     if accepts_connections(*place):
         return [Check("head", OK, f"{address} answers")]
-    text = f"RAY_ADDRESS is {address}, and nothing answers there"
+    text = f"RAY_ADDRESS is {address[:MOST_SHOWN]}, and nothing answers there"
     return [Check("head", FAIL, text, "unset RAY_ADDRESS  (to run here), or start the cluster: ray up cluster.yaml")]
 
 

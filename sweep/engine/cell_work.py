@@ -10,7 +10,10 @@ from trainables.recipe import Resources
 
 @dataclass(frozen=True)
 class CellWork:
-    """All that a pass's cells need. done: folders that were finished before; pretrainings: folders in the making."""
+    """All that a pass's cells need.
+
+    done: folders that were finished before; pretrainings: folders in the making; state: the name of Ray Tune's folder.
+    """
 
     jobs: tuple[DownstreamJob, ...]
     tasks: tuple[ScheduledJob, ...]
@@ -20,3 +23,4 @@ class CellWork:
     shape: Shape
     pretrainings: tuple[str, ...]
     progress: ProgressHandle | None
+    state: str

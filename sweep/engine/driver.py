@@ -10,6 +10,7 @@ from typing import NamedTuple
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.interrupts import INTERRUPTS, SIGNALS
 from datasets_io.local_ray import named_cluster
+from datasets_io.ray_state import remove_own_state
 from datasets_io.storage.artefacts import QUARANTINE, bring_back_whole
 from datasets_io.storage.stored_sizes import StoredSizes
 from sweep.cli.display import Display, TableRows
@@ -107,7 +108,7 @@ def work_through(work: Work) -> None:
 
 def _pass_by_pass(work: Work, lease: Lease, look: "_Look") -> None:
     """look: as the storage is now; each pass but the first looks anew."""
-    with _cluster(work.display.doing) as start:
+    with _cluster(work.display.doing, work.store.uri) as start:
         before: set[str] = set()
         tried: set[str] = set()
         for number in range(MOST_PASSES * work.drivers):
@@ -246,8 +247,11 @@ def _one_pass(work: Work, mine: Pending, done: set[str], bars: RunBars) -> None:
 
 
 @contextmanager
-def _cluster(doing: Callable[[str], None]) -> Iterator[Callable[[], None]]:
-    """A function that joins or starts Ray once. Ray is left at the end, and a second signal does not disturb that."""
+def _cluster(doing: Callable[[str], None], storage: str) -> Iterator[Callable[[], None]]:
+    """A function that joins or starts Ray once. At the end Ray is left and its state removed.
+
+    A second signal does not disturb that.
+    """
     address, started = named_cluster(), False
 
     def start() -> None:
@@ -271,5 +275,6 @@ def _cluster(doing: Callable[[str], None]) -> Iterator[Callable[[], None]]:
             from sweep.engine.cluster import stop_ray
 
             stop_ray()
+            remove_own_state(storage)
         for number, handler in kept.items():
             signal.signal(number, handler)

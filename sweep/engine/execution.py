@@ -1,7 +1,6 @@
 """What is pending, run to the end on a Ray cluster: encoders and, as they land, their cells. [ray]"""
 
 import time
-import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,6 +9,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets_io.interrupts import INTERRUPTS
+from datasets_io.ray_state import CELLS_STATE, GROUP_STATE, state_name
 from datasets_io.storage.artefacts import FAILED, is_done
 from sweep.engine.cards import smallest_card
 from sweep.engine.cell_work import CellWork
@@ -44,7 +44,7 @@ from trainables.process import ALIVE_SECONDS, WorkerProcess, end_process
 from trainables.recipe import Resources
 
 # Names of tasks, which stand in the titles of their processes; those of encoders and groups go on after them.
-INITIAL_TASK, GROUP_TASK, SEARCH_TASK = "initial-", "pretrain-", "run_tune_search"
+INITIAL_TASK, GROUP_TASK, SEARCH_TASK = "initial-", f"{GROUP_STATE}-", "run_tune_search"
 POLL_SECONDS, CHECK_SECONDS = 0.25, 2.0
 LEAST_LIMIT_SECONDS, LIMIT_TIMES_FORECAST = 1800.0, 20.0
 MOST_MISSED = 12  # reports in a row that a living process may fail to send
@@ -165,6 +165,7 @@ class Execution:
             self.shape,
             tuple(job.folder for job in self.pretrainings),
             self.progress,
+            state_name(CELLS_STATE),
         )
         self.owners[_search_cells.options(name=SEARCH_TASK, **self.here).remote(work)] = None
 
@@ -177,7 +178,7 @@ class Execution:
         # One even where none fits at the moment: only work that waits for a machine makes the autoscaler start it.
         wanted = max(1, groups_wanted(self.shape, resources_at_most(), left))
         for _ in range(min(wanted - running, waiting)):
-            name = f"{GROUP_TASK}{uuid.uuid4().hex[:6]}"
+            name = state_name(GROUP_STATE)
             group = WorkerGroup(name, self.pretrainings, self.queue, self.store.uri, self.resources, self.progress)
             self.owners[_worker_group.options(name=name, **self.here).remote(group, self.shape)] = name
 

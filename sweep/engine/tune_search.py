@@ -2,7 +2,6 @@
 
 import os
 import time
-import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,13 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from datasets_io.ray_private import keep_keys_out_of_trials
+from datasets_io.ray_state import ray_state
 from datasets_io.storage.artefacts import FAILED, RESULT, is_done, record_failure
 from datasets_io.storage.files import Files
 from sweep.engine.cell_work import CellWork
 from sweep.engine.cluster import resources_at_most
 from sweep.engine.schedule import ReadyTasks, capacity, groups_wanted
-from sweep.store.store import ENCODERS, made_tune_folder, tune_folder
+from sweep.store.store import ENCODERS
 from trainables.evaluation.cell_trial import in_parts, run_trial
 
 if TYPE_CHECKING:
@@ -175,11 +175,10 @@ def _folder(trial: Trial) -> str:
 
 
 def run_tune_search(work: CellWork) -> None:
-    """Run the jobs as trials to the end."""
+    """Run the jobs as trials to the end. Tune's state is gone afterwards."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the display is ours
     keep_keys_out_of_trials()
-    name = f"cells-{uuid.uuid4().hex[:8]}"
     trainable = tune.with_resources(
         tune.with_parameters(
             run_trial,
@@ -191,7 +190,13 @@ def run_tune_search(work: CellWork) -> None:
         partial(_bundle, work.shape.cell_cpus),
     )
     searcher = ReadyJobs(work)
-    tuner = tune.Tuner(
+    with ray_state(work.storage, work.state) as folder:
+        _tuner(work, searcher, trainable, folder).fit()
+
+
+def _tuner(work: CellWork, searcher: ReadyJobs, trainable: Any, folder: str) -> tune.Tuner:
+    """folder: where Tune keeps its state."""
+    return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
@@ -203,12 +208,10 @@ def run_tune_search(work: CellWork) -> None:
             trial_dirname_creator=_folder,
         ),
         run_config=tune.RunConfig(
-            name=name,
-            storage_path=made_tune_folder(work.storage),
+            name=work.state,
+            storage_path=folder,
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=work.resources.max_failures - 1),  # after the first
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
         ),
     )
-    tuner.fit()
-    Files(tune_folder(work.storage)).remove(name)

@@ -8,6 +8,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from datasets_io.closed_output import survive_closed_output
 from datasets_io.command_line import HELP_FLAGS, Command, usage_errors_without_secrets, without_types_of_flags
+from datasets_io.storage.secrets import remember_arguments
 
 # Name -> the first line of its --help, which a test compares: the list of subcommands loads none of them.
 SUBCOMMANDS = {
@@ -79,6 +80,7 @@ class Subcommands(TyperGroup):
         """As typer's; what is printed without a subcommand may have no reader."""
         if not ctx.resilient_parsing and not any(word in SUBCOMMANDS for word in args):
             survive_closed_output(goes_on=False)
+        remember_arguments(args)
         with usage_errors_without_secrets():
             return super().parse_args(ctx, args)
 

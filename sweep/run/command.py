@@ -97,11 +97,12 @@ def run_chaos(request: Request) -> int:
 
 def check_input(request: Request) -> CheckedInput:
     """What a request means. Writes nothing; raises ValueError for what is wrong with it."""
+    from datasets_io.ray_state import ray_folder
     from sweep.engine.ingest import check_data
     from sweep.engine.portion import number_of_drivers
     from sweep.store.shards import parse_raw, plan_data
     from sweep.store.snapshot import fingerprints_of
-    from sweep.store.store import Store, tune_folder
+    from sweep.store.store import Store
     from sweep.studies.outlook.machines import parse_machines
     from sweep.studies.part import with_asked_rows
     from sweep.studies.plan import make_plan, parse_only
@@ -119,7 +120,7 @@ def check_input(request: Request) -> CheckedInput:
     make_plan(study, fingerprints_of(study, {}), only)  # refuses what does not fit together
     store = Store(request.storage)
     if not request.dry_run:
-        tune_folder(store.uri)  # refuses a place that is not this user's alone
+        ray_folder(store.uri)  # refuses a place that is not this user's alone
     asked = with_asked_rows(study, only)  # builds that only other rows read hold nothing up
     data = plan_data(asked, parse_raw(list(request.raw), study), store, may_lack=request.dry_run)
     check_data(asked, data, store)

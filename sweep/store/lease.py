@@ -25,6 +25,7 @@ from datasets_io.storage.processes import is_running, started, this_machine
 LEASES = "leases"
 LEASE_SECONDS = float(os.environ.get("RADSWEEP_LEASE_SECONDS", "60"))
 RENEWALS = 6  # a lease is rewritten so often within LEASE_SECONDS, so that a slow write or two do not end it
+LONGEST_HOST = 64  # characters that are shown of what a storage says: Linux allows so many
 CLAIMING, HOLDING = "claiming", "holding"
 
 
@@ -59,7 +60,8 @@ class Holder:
             raise ValueError(f"no lease: {self.__dict__}")
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        host = self.host if len(self.host) <= LONGEST_HOST else f"{self.host[:LONGEST_HOST]}..."
+        return f"process {self.pid} on {host}"
 
 
 HOLDER_FIELDS = tuple(field.name for field in fields(Holder))  # those that a later version adds are passed over

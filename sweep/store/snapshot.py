@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from datasets_io.corpus.manifest import Manifest
+from datasets_io.ray_state import BELOW_STORAGE
 from datasets_io.storage.schema_version import NewerSchema
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.storage.stored_sizes import StoredSizes
@@ -15,7 +16,7 @@ from sweep.store.results import ResultReader, encoder_details, failures_of
 from sweep.store.shard_checks import Sources, open_sources
 from sweep.store.shards import data_folders, raw_archives
 from sweep.store.status_names import Status
-from sweep.store.store import LOGS, ReadStore
+from sweep.store.store import ReadStore
 from sweep.studies.bad_input import BadInput
 from sweep.studies.plan import NOT_BUILT, Plan, make_plan, parse_only
 from sweep.studies.presets import load_study
@@ -74,7 +75,7 @@ class Snapshot:
     @property
     def logs(self) -> str:
         """Folder of Ray's logs of this storage's runs."""
-        return self.store.files.full(LOGS)
+        return self.store.files.full(BELOW_STORAGE)
 
     def without_logs(self) -> "Snapshot":
         """The same without training logs, which grow with every epoch: for a process that needs none of them."""

@@ -1,9 +1,7 @@
 """Where everything lies below the storage URI: the only file that knows paths."""
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,43 +18,19 @@ from datasets_io.storage.artefacts import (
     quarantine,
 )
 from datasets_io.storage.disk import in_the_way
-from datasets_io.storage.files import Files, ReadFiles, below
-from datasets_io.storage.own_folder import own_temporary_folder
-from datasets_io.storage.secrets import without_secrets
+from datasets_io.storage.files import Files, ReadFiles
+from datasets_io.storage.secrets import remember_secrets, without_secrets
 from datasets_io.storage.stored_sizes import Sizes, StoredSizes, sizes_in
 from sweep.store.damage import DATA, RUN_AGAIN, RUN_AGAIN_READING, Damage
 from sweep.studies.cell import EncoderRun, Item
 
-ENCODERS, CELLS, REPORTS, RAW, LOGS = "encoders", "cells", "reports", "raw", "ray"
+ENCODERS, CELLS, REPORTS, RAW = "encoders", "cells", "reports", "raw"
 TRAINING_FREE = "training_free"
 SUPERSEDED = "superseded"  # results of cells that are being computed again, by the name of the cell's folder
 FOLDERS = (ENCODERS, CELLS, REPORTS, DATA, TRAINING_FREE, QUARANTINE, SUPERSEDED)
 ATTEMPTS = "attempts.json"  # as trainables/pretraining/encoder_job.py writes it, whose import would take seconds
 CELL_FIELDS = ("findings", "macro_auroc")  # of each result.json of a cell
 BIG_READERS = 4  # at once, of whole encoders: each has up to half a gigabyte
-
-
-def tune_folder(uri: str) -> str:
-    """Where Ray Tune keeps its state while it runs: below the storage, since a head may be lost.
-
-    It writes there what it was given, the URI as well: of one with a password the state stays on this machine. Raises
-    ValueError where no folder of this machine is this user's alone.
-    """
-    if without_secrets(uri) == uri:
-        return below(uri, LOGS)
-    if (own := own_temporary_folder("tune")) is None:
-        text = f"{tempfile.gettempdir()} cannot hold a folder radsweep-tune-{os.getuid()} that is this user's alone"
-        raise ValueError(
-            f"--storage has a password, so that Ray Tune keeps its state on this machine, and {text}: set "
-            "TMPDIR to a folder of your own, or give the password by the environment"
-        )
-    return str(own)
-
-
-def made_tune_folder(uri: str) -> str:
-    """As `tune_folder`, and there: Ray would make it for all users of the machine to read."""
-    Files(folder := tune_folder(uri)).make_folder()
-    return folder
 
 
 class ReadStore:
@@ -70,6 +44,7 @@ class ReadStore:
     def __init__(self, uri: str, thorough: bool = False):
         if not uri.strip():
             raise ValueError("--storage is empty; give a folder or a URI such as s3://bucket/radsweep")
+        remember_secrets(uri)
         if found := re.match("([a-z][a-z0-9]+):/(?!/)(.*)", uri):  # one slash: pyarrow would take it for a folder
             meant = without_secrets(f"{found[1]}://{found[2]}")
             raise ValueError(f"--storage {meant.replace('://', ':/', 1)!r} is no URI; did you mean {meant!r}?")

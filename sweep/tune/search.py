@@ -4,9 +4,7 @@ Ray and torch are imported within the functions that need them: bad input is ref
 """
 
 import os
-import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -40,17 +38,18 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
     study_name, storage, raw: as for sweep.run; out: the file of the tuned study. Returns the exit code. Raises
     ValueError for bad input and for a search that another command makes, and ClusterLost.
     """
+    from datasets_io.ray_state import ray_folder
     from sweep.cli.display import Display
     from sweep.engine.ingest import build_data, check_data
     from sweep.store.cleanup import clean_up
     from sweep.store.lease import Lease
     from sweep.store.shards import manifests, parse_raw, plan_data
-    from sweep.store.store import Store, tune_folder
+    from sweep.store.store import Store
     from sweep.studies.presets import load_study
     from sweep.studies.tunable import search_row
 
     study, store = load_study(study_name), Store(storage)
-    tune_folder(store.uri)  # refuses a place that is not this user's alone
+    ray_folder(store.uri)  # refuses a place that is not this user's alone
     if out is not None and (trouble := no_uri("--out", out)) is not None:
         raise ValueError(trouble)
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
@@ -145,10 +144,9 @@ def _make_initial(parent: "EncoderRun | None", store: "Store") -> None:
 def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, display: "Display") -> None:
     """Run trials on the cluster until `trials` in all have ended. Raises ClusterLost."""
     from datasets_io.ray_private import keep_keys_out_of_trials
-    from datasets_io.storage.files import Files
+    from datasets_io.ray_state import SEARCH_STATE, ray_state, remove_own_state, state_name
     from sweep.engine.cluster import resources_at_most, start_ray, stop_ray
     from sweep.engine.head_health import named_loss, watched_head
-    from sweep.store.store import tune_folder
     from sweep.tune.trial import trial_resources
 
     # Tune's own loggers and console output are off, and its handler of SIGINT, which ends the trials without raising.
@@ -157,15 +155,11 @@ def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, displa
     )
     start_ray()
     # Another folder of Tune's logs each time: what a search remembers is in the store.
-    name = f"tune-{uuid.uuid4().hex[:8]}"
-
-    def remove_logs() -> None:
-        Files(tune_folder(search.storage)).remove(name)
+    name = state_name(SEARCH_STATE)
 
     def on_lost(error: ClusterLost) -> NoReturn:
         # In a thread, while the main one waits within Ray for ever: what the context managers would do is done here.
-        with suppress(OSError):
-            remove_logs()
+        remove_own_state(search.storage)
         display.__exit__(None, None, None)
         typer.echo(cluster_lost_message(error, "sweep.tune"), err=True)
         os._exit(EXIT_SOME_FAILED)
@@ -176,12 +170,11 @@ def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, displa
         at_once, ended = _trials_at_once(machines, bundle), len(trial_store.ended())
         keep_keys_out_of_trials()
         display.say(f"{ended} trials have ended, {trials - ended} to do, {at_once} at once; {search.run.row}")
-        tuner = _tuner(search, trial_store, trials, at_once, bundle, name, display)
-        with named_loss(), watched_head(on_lost):
-            tuner.fit()
+        with ray_state(search.storage, name), named_loss(), watched_head(on_lost):
+            _tuner(search, trial_store, trials, at_once, bundle, name, display).fit()
     finally:
         stop_ray()
-        remove_logs()
+        remove_own_state(search.storage)
 
 
 def _trials_at_once(machines: "ClusterResources", bundle: Mapping[str, float]) -> int:
@@ -202,7 +195,7 @@ def _tuner(
     """Ray Tune's driver of the trials that are still to come. name: of its folder of logs, below the storage."""
     from ray import tune
 
-    from sweep.store.store import made_tune_folder
+    from datasets_io.ray_state import ray_folder
     from sweep.tune.asha_state import TrialRecorder, make_scheduler, make_searcher
     from sweep.tune.trial import run_trial
 
@@ -219,7 +212,7 @@ def _tuner(
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=made_tune_folder(search.storage),
+            storage_path=ray_folder(search.storage),
             verbose=0,
             callbacks=[TrialRecorder(search, trial_store, trials, display.say)],
             # max_failures counts attempts, Tune's counts retries.

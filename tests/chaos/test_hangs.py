@@ -140,7 +140,7 @@ def ready(made, monkeypatch) -> ReadyJobs:
     for folder in ("cells", "quarantine"):
         made.files.remove(folder)
     shape = shape_of(Resources(), machines, 0)
-    return ReadyJobs(CellWork(made.jobs, tasks, set(), made.store.uri, Resources(), shape, (), None))
+    return ReadyJobs(CellWork(made.jobs, tasks, set(), made.store.uri, Resources(), shape, (), None, "cells"))
 
 
 def offered(ready: ReadyJobs) -> dict[str, str]:

@@ -280,3 +280,8 @@ def test_a_planted_bug_is_noticed(where, name, bug, check, files, monkeypatch):
     monkeypatch.setattr(where, name, bug)
     with pytest.raises((AssertionError, IndexError)):
         check(files)
+
+
+def test_a_host_of_any_length_is_shown_short():
+    """A storage's writers may have put anything there; the whole of it was a screen of `sweep.status`."""
+    assert len(str(Holder("a", "h" * 5000, "m", 1, HOLDING, 1.0))) < 100

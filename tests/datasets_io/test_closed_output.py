@@ -1,5 +1,6 @@
 """Does a command whose reader has gone end, or go on, without a traceback?"""
 
+import io
 import os
 import pty
 import signal
@@ -8,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from sweep.cli.display import Display
 
 ROOT = Path(__file__).resolve().parents[2]
 GOES_ON = "Nobody reads what is printed any more; the command goes on to its end.\n"
@@ -83,6 +87,32 @@ def test_a_descriptor_that_was_closed_at_the_start_is_no_files(tmp_path):
     )
     done = subprocess.run(["sh", "-c", '"$0" -c "$1" >&- 2>&-', sys.executable, code], cwd=ROOT)
     assert done.returncode == 0 and (tmp_path / "file").read_text() == ""
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("kind", ["ends", "goes on"])
+def test_streams_that_a_shell_closed_are_written_to_all_the_same(tmp_path, closed, kind):
+    """Python has None for each, and rich, tqdm, faulthandler and whoever flushes one would end the command."""
+    code = (
+        "import sys, faulthandler\nfrom datasets_io.closed_output import survive_closed_output\n"
+        f"survive_closed_output(goes_on={kind == 'goes on'})\n"
+        "from sweep.cli.display import Display\n"
+        "with Display() as display:\n    display.say('x \\xe9'); display.bar('b', 1, 2)\n"
+        "sys.stdout.flush(); sys.stderr.write('y'); faulthandler.enable()\n"
+        f"open({str(tmp_path / 'end')!r}, 'w').close()\nsys.exit(4)"
+    )
+    done = subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code], cwd=ROOT)
+    assert done.returncode == 4 and (tmp_path / "end").exists()
+
+
+@pytest.mark.parametrize("stderr", [None, io.StringIO()])
+def test_a_display_needs_no_stdout(monkeypatch, stderr):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    for console in (None, Console(stderr=True)):
+        with Display(console) as display:
+            display.say("said")
+    assert stderr is None or stderr.getvalue() == "said\n"
 
 
 def test_each_command_knows_whether_it_goes_on():

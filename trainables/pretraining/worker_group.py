@@ -5,7 +5,6 @@ import secrets
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import ray
@@ -18,8 +17,9 @@ from datasets_io.corpus.node_array import CacheFull
 from datasets_io.corpus.read import CorpusBatch, StreamPlan, corpus_index, open_split, read_manifest, resident_batches
 from datasets_io.corpus.stream import Sharing, streamed_batches
 from datasets_io.granted import memory_of_node
+from datasets_io.ray_state import ray_state
 from datasets_io.storage.artefacts import FAILED, CorruptArtefact, is_done, quarantine
-from datasets_io.storage.files import Files, below
+from datasets_io.storage.files import Files
 from trainables.events import Progress
 from trainables.pretraining.encoder_job import (
     Emit,
@@ -56,25 +56,20 @@ def pretrain_all(group: WorkerGroup, scaling: ScalingConfig) -> None:
     """
     # A busy machine, or one that the autoscaler has yet to start, takes longer than Ray's own minute.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
-    state = below(group.storage, "ray")
-    Files(state).make_folder()  # Ray would make it for all users of the machine to read
-    trainer = TorchTrainer(
-        _worker_loop,
-        torch_config=GroupConfig(),
-        train_loop_config={"group": group},
-        scaling_config=scaling,
-        run_config=RunConfig(
-            name=group.name,
-            storage_path=state,
-            # A run's own attempts are counted in its folder, where progress counts too; this only ends a loop.
-            failure_config=FailureConfig(max_failures=GROUP_STARTS),
-        ),
-    )
-    try:
+    with ray_state(group.storage, group.name) as folder:
+        trainer = TorchTrainer(
+            _worker_loop,
+            torch_config=GroupConfig(),
+            train_loop_config={"group": group},
+            scaling_config=scaling,
+            run_config=RunConfig(
+                name=group.name,
+                storage_path=folder,
+                # A run's own attempts are counted in its folder, where progress counts too; this only ends a loop.
+                failure_config=FailureConfig(max_failures=GROUP_STARTS),
+            ),
+        )
         trainer.fit()
-    finally:
-        with suppress(OSError):  # the storage may be what failed
-            Files(state).remove(group.name)  # another group has another name: nothing reads this one's again
 
 
 def open_corpus(
