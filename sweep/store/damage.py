@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from datasets_io.storage.artefacts import CorruptArtefact
+
 RUN_AGAIN = "run sweep.run again, which puts it into quarantine and computes it again"
 RUN_AGAIN_READING = "run sweep.run again with --retry-failed, which puts it into quarantine and computes it again"
 DATA = "data"  # the folder of all shards, and how the name of damaged ones begins
@@ -29,6 +31,11 @@ class Damage:
     def line(self) -> str:
         """With the item's name, for a list of several."""
         return f"{self.name}: {self.sentence}"
+
+
+def mend_of(error: CorruptArtefact) -> str:
+    """What to do about a damaged file of an encoder: by its own advice where a run would find its hashes whole."""
+    return RUN_AGAIN_READING if error.path is not None else error.advice
 
 
 def data_name(label: str) -> str:
