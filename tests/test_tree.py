@@ -81,10 +81,10 @@ LAW: dict[str, dict[str, set[str]]] = {
         "command_line": {"closed_output", "storage"},
         "local_ray": {"granted"},
         "ray_private": set(),
-        "storage": set(),
+        "storage": {"untrusted"},
         "sources": {"untrusted", "schema", "fingerprint", "nearest", "threads"},
         "pixels": {"schema", "compiled", "interrupts"},
-        "corpus": {"schema", "fingerprint", "granted", "storage"},
+        "corpus": {"untrusted", "schema", "fingerprint", "granted", "storage"},
         "build": {
             "untrusted",
             "schema",

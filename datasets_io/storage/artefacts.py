@@ -252,7 +252,7 @@ def open_artefacts(files: ReadFiles, folder: str, data: bytes | None = None) -> 
     if is_of_another(folder, key := result.get("key")):
         what = f"{path} is of another folder: of {str(result.get('name'))[:99]!r} with the key {str(key)[:20]!r}"
         raise CorruptArtefact(what, folder, f"remove the folder {folder}")
-    return Artefacts(files, folder, result)
+    return Artefacts(files, folder, checks.shown(result, data))
 
 
 @cache

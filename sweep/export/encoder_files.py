@@ -16,6 +16,7 @@ from datasets_io.storage.disk import in_the_way
 from sweep.export.model_card import model_card
 from sweep.export.preprocessing_files import timm_fields, transformers_fields
 from sweep.store.damage import Damage, data_name, mend_of
+from sweep.store.report_folder import without_html
 from sweep.store.snapshot import OpenedStudy, Snapshot
 from sweep.studies.bad_input import BadInput
 from sweep.studies.cell import EncoderRun
@@ -92,7 +93,8 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     if spec.name == HUGGING_FACE and (processor := transformers_fields(own)) is not None:
         contents[PROCESSOR] = _as_json(processor)
     contents |= text
-    contents[CARD] = model_card(data, run, spec, artefacts, loads_in, tuple(contents)).encode()
+    card = model_card(data, run, spec, artefacts, loads_in, tuple(contents))
+    contents[CARD] = without_html(card).encode()
     _make_folder(folder, contents)
     return Export(folder, tuple(contents), loads_in)
 

@@ -24,8 +24,8 @@ from datasets_io.storage.files import Files, ReadFiles, below
 from datasets_io.storage.own_folder import own_temporary_folder
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.storage.stored_sizes import Sizes, StoredSizes, sizes_in
-from sweep.store.cell_values import trouble_of
-from sweep.store.damage import DATA, RUN_AGAIN, RUN_AGAIN_READING, Damage
+from datasets_io.untrusted import printable_lines
+from sweep.store.damage import DATA, RUN_AGAIN, RUN_AGAIN_READING, Damage, trouble_of
 from sweep.studies.cell import Cell, EncoderRun, Item
 
 ENCODERS, CELLS, REPORTS, RAW, LOGS = "encoders", "cells", "reports", "raw", "ray"
@@ -33,6 +33,7 @@ TRAINING_FREE = "training_free"
 SUPERSEDED = "superseded"  # results of cells that are being computed again, by the name of the cell's folder
 FOLDERS = (ENCODERS, CELLS, REPORTS, DATA, TRAINING_FREE, QUARANTINE, SUPERSEDED)
 ATTEMPTS = "attempts.json"  # as trainables/pretraining/encoder_job.py writes it, whose import would take seconds
+FAILURE = ("error", "traceback")  # of a failed.json
 BIG_READERS = 4  # at once, of whole encoders: each has up to half a gigabyte
 
 
@@ -189,7 +190,7 @@ class ReadStore:
             value = json.loads(self.files.read(path))
             texts = str(value["error"]), str(value.get("traceback", ""))
             # Earlier versions have written them as they came.
-            return dict(zip(("error", "traceback"), map(without_secrets, texts), strict=True))
+            return {name: printable_lines(without_secrets(text)) for name, text in zip(FAILURE, texts, strict=True)}
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
