@@ -82,11 +82,11 @@ LAW: dict[str, dict[str, set[str]]] = {
         "local_ray": {"granted"},
         "ray_private": set(),
         "uri_secrets": set(),
-        "storage": {"uri_secrets"},
+        "storage": {"untrusted", "uri_secrets"},
         "ray_state": {"storage"},
         "sources": {"untrusted", "schema", "fingerprint", "nearest", "threads"},
         "pixels": {"schema", "compiled", "interrupts"},
-        "corpus": {"schema", "fingerprint", "granted", "storage"},
+        "corpus": {"untrusted", "schema", "fingerprint", "granted", "storage"},
         "build": {
             "untrusted",
             "schema",

@@ -12,6 +12,7 @@ from datasets_io.fingerprint import fingerprint
 from datasets_io.schema import NEGATIVE, PIXEL_RULES, POSITIVE, SPLITS, UNCERTAIN, Record
 from datasets_io.storage.artefacts import SEAL
 from datasets_io.storage.schema_version import SCHEMA_VERSION, check_schema
+from datasets_io.untrusted import printable
 
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1  # of manifest.json; raise it when a reader of today would misread what is written
@@ -100,7 +101,9 @@ class Manifest:
             value["shards"] = tuple(
                 Shard(**{**shard, "row_groups": tuple(shard["row_groups"])}) for shard in value["shards"]
             )
-            value["findings"], value["notes"] = tuple(value["findings"]), tuple(value["notes"])
+            value["findings"], value["notes"] = tuple(value["findings"]), tuple(map(printable, value["notes"]))
+            for name in ("reject_reasons", "index_files"):
+                value[name] = {printable(key): number for key, number in value[name].items()}
             manifest = Manifest(**value)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from typing_extensions import TypedDict
 
 from datasets_io.storage.stored_result import MOST, Count, Digest, first_problem
+from datasets_io.untrusted import printable
 
 MOST_BYTES = 255  # of a name on a disk
 DEEPEST = 32  # of lists and objects in each other; what is written has seven
@@ -23,6 +24,13 @@ def _within(path: str) -> str:
     return path
 
 
+def _as_printed(text: str) -> str:
+    if printable(text) != text:
+        raise ValueError("a name has characters that cannot be shown")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_as_printed)]
 # No separator of another system, no control character.
 Below = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f]{1,1000}$"), AfterValidator(_within)]
 
@@ -77,11 +85,11 @@ class Counts(TypedDict, total=False):
 class ManifestValues(TypedDict):
     """As Manifest."""
 
-    source: str
+    source: Name
     source_version: Count
     key: str
     spec: dict[str, Any]
-    findings: list[str]
+    findings: list[Name]
     has_reports: bool
     image_size: Annotated[int, Field(ge=1, le=1 << 16)]
     index_files: dict[str, str]

@@ -64,7 +64,9 @@ class Artefacts:
 
     def read(self, name: str) -> bytes:
         """The bytes of one artefact. Raises CorruptArtefact where they are missing or changed."""
-        entry = self.result["files"][name]
+        if (entry := self.result["files"].get(name)) is None:
+            what = f"{self.folder}/{RESULT} names no {name} among its files"  # no path: by its hashes it is whole
+            raise CorruptArtefact(what, advice=f"remove the folder {self.folder} to compute it again")
         path = f"{self.folder}/{entry['path']}"
         try:
             data = self.files.read(path)
@@ -250,7 +252,7 @@ def open_artefacts(files: ReadFiles, folder: str, data: bytes | None = None) -> 
     if is_of_another(folder, key := result.get("key")):
         what = f"{path} is of another folder: of {str(result.get('name'))[:99]!r} with the key {str(key)[:20]!r}"
         raise CorruptArtefact(what, folder, f"remove the folder {folder}")
-    return Artefacts(files, folder, result)
+    return Artefacts(files, folder, checks.shown(result, data))
 
 
 @cache

@@ -17,7 +17,7 @@ from datasets_io.pixels.worker import DecodeWorker
 from datasets_io.storage.artefacts import CorruptArtefact
 from sweep.api.frames import Place, opened
 from sweep.export.encoder_files import find_encoder
-from sweep.store.damage import RUN_AGAIN_READING
+from sweep.store.damage import mend_of
 from sweep.studies.bad_input import BadInput
 from sweep.studies.study import Dataset, Study
 from trainables.evaluation.cell_model import load_backbone
@@ -95,7 +95,7 @@ def load_encoder(
     except FileNotFoundError:
         raise ValueError(f"encoder {run} is not finished in {found.store.shown}") from None
     except CorruptArtefact as error:
-        raise ValueError(f"encoder {run} is damaged: {error.what}: {RUN_AGAIN_READING}") from None
+        raise ValueError(f"encoder {run} is damaged: {error.what}: {mend_of(error)}") from None
     build = found.study.build_read(spec, where).spec
     pixels = PixelSpec(build.image_size, build.intensity, shape=build.shape)
     return Encoder(str(run), run.key, module, pixels, backbone_input(spec, where.recipe))

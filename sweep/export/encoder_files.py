@@ -15,15 +15,17 @@ from datasets_io.storage.artefacts import Artefacts, CorruptArtefact
 from datasets_io.storage.disk import in_the_way
 from sweep.export.model_card import model_card
 from sweep.export.preprocessing_files import timm_fields, transformers_fields
-from sweep.store.damage import RUN_AGAIN_READING, Damage, data_name
+from sweep.store.damage import Damage, data_name, mend_of
+from sweep.store.report_folder import without_html
 from sweep.store.snapshot import OpenedStudy, Snapshot
 from sweep.studies.bad_input import BadInput
 from sweep.studies.cell import EncoderRun
+from trainables.evaluation.cell_model import BACKBONE
 from trainables.evaluation.exported_text import export_text
 from trainables.evaluation.image_text import image_text_part
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES, build_backbone
 from trainables.recipe import BackboneSpec, PretrainRecipe
-from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
+from trainables.training.checkpoint import fill, read_weights, weights_to_bytes
 from trainables.views.preprocessing import Preprocessing
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -75,14 +77,13 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     spec: BackboneSpec = run.recipe.backbone
     try:
         artefacts = data.store.open(run)
-        tensors, text = weights_from_bytes(artefacts.read("backbone.safetensors")), _text_tower(artefacts, run)
+        tensors = read_weights(artefacts, BACKBONE)
+        fill(build_backbone(spec, seed=0), tensors, f"{artefacts.folder}/{BACKBONE}")
+        text = _text_tower(artefacts, run)
     except CorruptArtefact as error:
-        raise BadInput(f"encoder {run} is damaged: {error.what}: {RUN_AGAIN_READING}") from error
+        raise BadInput(f"encoder {run} is damaged: {error.what}: {mend_of(error)}") from error
     except ValueError as error:
         raise BadInput(f"the text tower of encoder {run} cannot be exported: {error}") from error
-    build_backbone(spec, seed=0).load_state_dict(
-        tensors
-    )  # raises where a tensor is missing, too many or of other shape
     own = spec.preprocessing or Preprocessing(spec.image_size)  # without one: squashed, ImageNet's values
     tensors, config, loads_in = _formats(spec, tensors, own)
     contents = {WEIGHTS: weights_to_bytes(tensors)}
@@ -92,7 +93,8 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
     if spec.name == HUGGING_FACE and (processor := transformers_fields(own)) is not None:
         contents[PROCESSOR] = _as_json(processor)
     contents |= text
-    contents[CARD] = model_card(data, run, spec, artefacts, loads_in, tuple(contents)).encode()
+    card = model_card(data, run, spec, artefacts, loads_in, tuple(contents))
+    contents[CARD] = without_html(card).encode()
     _make_folder(folder, contents)
     return Export(folder, tuple(contents), loads_in)
 

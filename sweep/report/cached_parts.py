@@ -9,12 +9,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from datasets_io.fingerprint import canonical_json
+from datasets_io.untrusted import printable_lines
 from sweep.figures.draw import OF_PREDICTIONS, drawing_in_background, figure_keys
 from sweep.figures.drawing import Drawing, not_drawn
 from sweep.figures.view import View
@@ -154,9 +155,17 @@ def _index_of(folder: ReportFolder) -> Mapping[str, Any]:
     """Nothing of one that is damaged, of an older form or of nobody's: everything is computed again."""
     index = folder.read(INDEX)
     try:
-        return dict(TypeAdapter(_Index).validate_json(index)) if index else {}
+        found = TypeAdapter(_Index).validate_json(index) if index else None
     except ValidationError:
         return {}
+    if found is None:
+        return {}
+    said = [{**one, **{name: _said(one, name) for name in ("title", "caption", "missing")}} for one in found["figures"]]
+    return {**found, "notes": list(map(printable_lines, found["notes"])), "figures": said}
+
+
+def _said(figure: _Figure, name: Literal["title", "caption", "missing"]) -> str | None:
+    return None if (text := figure[name]) is None else printable_lines(text)
 
 
 def _sha256(content: str | bytes) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.fingerprint import plain
 from datasets_io.storage.made_by import COMMIT, SOFTWARE, software
+from datasets_io.untrusted import printable
 from sweep.report.precision import formats
 from sweep.store.snapshot import Snapshot
 from sweep.store.status_names import Status
@@ -79,7 +80,7 @@ def origin_of(build: Build, manifest: Manifest) -> str:
     source = [f"source {build.source}"] if build.instance != build.source else []
     options = [f"{name}={value}" for name, value in manifest.spec.get("options", {}).items()]
     lists = ", ".join(f"{name} sha256 {digest[:12]}" for name, digest in sorted(manifest.index_files.items()))
-    return "; ".join(part for part in (", ".join([*source, *options]), lists) if part)
+    return printable("; ".join(part for part in (", ".join([*source, *options]), lists) if part))
 
 
 def _of_manifest(manifest: Manifest) -> dict[str, Any]:

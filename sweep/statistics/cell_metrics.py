@@ -117,19 +117,29 @@ class MetricReader:
         unread = False
         for result in results:
             try:
-                return read_predictions(self.store.open(self.cells[result.key])).images, unread
+                return self._read(result).images, unread
             except FileNotFoundError:  # no result.json: results from elsewhere, nothing of theirs is kept here
                 continue
             except UNREADABLE:
                 unread = True
         return None, unread
 
+    def _read(self, result: CellResult) -> Predictions:
+        """A cell's predictions. Raises UnusablePredictions, too, where they are of other findings than its result."""
+        predictions = read_predictions(self.store.open(self.cells[result.key]))
+        findings = predictions.images.findings
+        if findings != (wanted := tuple(one.finding for one in result.findings)):
+            odd = sorted(set(findings) ^ set(wanted))
+            of = f"only one of the two has {', '.join(odd)}" if odd else "they stand in another order"
+            raise UnusablePredictions(f"predictions are of other findings than their result: {of}")
+        return predictions
+
     def measure(self, tests: TestSet, results: Sequence[CellResult]) -> tuple[dict[str, CellMetrics], dict[str, str]]:
         """Key -> what the cell's predictions say, and key -> why they were not used."""
 
         def one(result: CellResult) -> CellMetrics | str:
             try:
-                predictions = read_predictions(self.store.open(self.cells[result.key]))
+                predictions = self._read(result)
                 if not predictions.images.same_as(tests.images):
                     raise UnusablePredictions("predictions are of other images or labels than those of other cells")
                 return cell_metrics(tests, predictions, result)

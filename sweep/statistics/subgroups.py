@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from datasets_io.untrusted import printable
 from sweep.statistics.placements import Classes, Placed, classes_of, place
 
 METADATA = ("image_id", "sex", "age", "view_position")
@@ -56,9 +57,9 @@ def group_names(metadata: pa.Table, image_ids: np.ndarray) -> dict[str, list[str
     """
     rows = {image: i for i, image in enumerate(metadata["image_id"].to_pylist())}
     columns = {
-        "sex": [value or UNKNOWN for value in metadata["sex"].to_pylist()],
+        "sex": [printable(value or UNKNOWN) for value in metadata["sex"].to_pylist()],
         "age_band": [age_band(value) for value in metadata["age"].to_pylist()],
-        "view_position": [value or UNKNOWN for value in metadata["view_position"].to_pylist()],
+        "view_position": [printable(value or UNKNOWN) for value in metadata["view_position"].to_pylist()],
     }
     return {
         name: [values[rows[image]] if image in rows else UNKNOWN for image in image_ids]

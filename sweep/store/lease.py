@@ -8,7 +8,6 @@ between drivers that claim in the same moment: who goes first, and nothing else.
 """
 
 import json
-import math
 import os
 import socket
 import threading
@@ -54,7 +53,7 @@ class Holder:
             not all(isinstance(text, str) for text in texts)
             or not all(type(number) is int and 0 <= number < 1 << 62 for number in numbers)
             or type(self.ticket) not in (int, float)
-            or not math.isfinite(self.ticket)
+            or not abs(self.ticket) < 1 << 62  # not so for NaN either
             or self.state not in (CLAIMING, HOLDING)
         ):
             raise ValueError(f"no lease: {self.__dict__}")
@@ -190,6 +189,8 @@ class Lease:
         for name in sorted(names - {self.me.id}):
             said = self._said(name)
             holder = None if said is None else holder_of(said)
+            if holder is not None and holder.id != name:  # it would be looked for under another file's name
+                holder = None
             gone = holder is not None and holder.machine == self.me.machine and not _is_there(holder)
             if gone or self._silent_for(name, said) > self.seconds:  # also one that is damaged or lacks a file
                 self.files.remove(self._path(name))

@@ -1,5 +1,6 @@
 """What did a finished cell predict for each test image? Read back and checked, never repaired."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +10,17 @@ import pyarrow.parquet as pq
 from datasets_io.corpus.shard_file import check_footer
 from datasets_io.schema import label_column
 from datasets_io.storage.artefacts import Artefacts, CorruptArtefact
+from datasets_io.untrusted import sentence
 
 PREDICTIONS = "predictions.parquet"
+IDS = ("image_id", "patient_id")
 
 
 class UnusablePredictions(ValueError):
-    """Predictions that no statistic can be made from; the message says why."""
+    """Predictions that no statistic can be made from; the message says why, in characters that can be shown."""
+
+    def __init__(self, message: str):
+        super().__init__(sentence(message))
 
 
 @dataclass(frozen=True)
@@ -62,26 +68,25 @@ class Predictions:
 def read_predictions(artefacts: Artefacts) -> Predictions:
     """A cell's test images and its scores, float32 or float64 as they are kept.
 
-    Raises UnusablePredictions for a file that is missing, damaged or incomplete, for a score that is not finite and
-    for a probability outside 0 to 1.
+    Raises UnusablePredictions for a file that is missing, damaged or incomplete, for a column of another kind, for a
+    label that is neither 1, 0 nor null, for a score that is not finite and for a probability outside 0 to 1.
     """
     try:
         source = pa.BufferReader(artefacts.read(PREDICTIONS))
         check_footer(source, PREDICTIONS, "compute the cell again")
-        table = pq.ParquetFile(source).read(use_threads=False)  # cells are read in parallel
+        parquet = pq.ParquetFile(source)
+        findings, logits = _columns_of(parquet.schema_arrow)
+        table = parquet.read(use_threads=False)  # cells are read in parallel
+    except UnusablePredictions:
+        raise
     except (CorruptArtefact, KeyError, OSError, ValueError, pa.ArrowException) as error:
         raise UnusablePredictions(f"predictions cannot be read: {error}") from error
-    prefix = label_column("")  # what stands before a finding's name in the names of columns
-    findings = tuple(name.removeprefix(prefix) for name in table.column_names if name.startswith(prefix))
-    logits = any(name.startswith("logit_") for name in table.column_names)
-    columns = [f"{'logit' if logits else 'probability'}_{finding}" for finding in findings]
-    absent = [name for name in ("image_id", "patient_id", *columns) if name not in table.column_names]
-    if absent or not findings:
-        raise UnusablePredictions(f"predictions lack {', '.join(absent) or 'every finding'}")
-    # (N, F): 1, 0, and -1 where the file has null, which stands for unlabelled or uncertain.
-    labels = np.stack([table[label_column(f)].fill_null(-1).to_numpy() for f in findings], axis=1).astype(np.int8)
-    scores = np.stack([table[name].to_numpy(zero_copy_only=False) for name in columns], axis=1)
+    labels = np.stack([_labels(table[label_column(finding)], finding) for finding in findings], axis=1)
+    scores = np.stack([table[_score(logits, f)].to_numpy(zero_copy_only=False) for f in findings], axis=1)
     _check(scores, findings, logits)
+    for name in IDS:
+        if table[name].null_count:
+            raise UnusablePredictions(f"{table[name].null_count} of {len(table)} images have no {name}")
     known = labels >= 0
     images = TestImages(
         findings,
@@ -91,6 +96,45 @@ def read_predictions(artefacts: Artefacts) -> Predictions:
         known,
     )
     return Predictions(images, scores, logits)
+
+
+def _score(logits: bool, finding: str) -> str:
+    return f"{'logit' if logits else 'probability'}_{finding}"
+
+
+def _columns_of(schema: pa.Schema) -> tuple[tuple[str, ...], bool]:
+    """The findings that have labels, in the file's order, and whether their scores are logits.
+
+    Raises UnusablePredictions where a column that is read is lacking, there twice or of another kind: of a sealed file
+    too, since whoever can write to a storage can seal anything.
+    """
+    prefix = label_column("")  # what stands before a finding's name in the names of columns
+    findings = tuple(name.removeprefix(prefix) for name in schema.names if name.startswith(prefix))
+    logits = any(name.startswith("logit_") for name in schema.names)
+    kinds: dict[str, tuple[Callable[[pa.DataType], bool], str]] = dict.fromkeys(IDS, (pa.types.is_string, "text"))
+    kinds |= {_score(logits, finding): (_is_score, "numbers of 32 or 64 bits") for finding in findings}
+    if (absent := [name for name in kinds if name not in schema.names]) or not findings:
+        raise UnusablePredictions(f"predictions lack {', '.join(absent) or 'every finding'}")
+    kinds |= {label_column(finding): (pa.types.is_integer, "whole numbers") for finding in findings}
+    for name, (is_kind, kind) in kinds.items():
+        if (count := schema.names.count(name)) > 1:
+            raise UnusablePredictions(f"predictions have {count} columns {name}")
+        if not is_kind(found := schema.field(name).type):
+            raise UnusablePredictions(f"column {name} of the predictions holds {found}, not {kind}")
+    return findings, logits
+
+
+def _is_score(kind: pa.DataType) -> bool:
+    return pa.types.is_float32(kind) or pa.types.is_float64(kind)
+
+
+def _labels(column: pa.ChunkedArray, finding: str) -> np.ndarray:
+    """(N,) int8: 1, 0, and -1 where the file has null, which stands for unlabelled or uncertain."""
+    # Compared before they are made int8, which would turn 2**40 into 0.
+    values = column.drop_null().to_numpy()
+    if (wrong := values[(values != 0) & (values != 1)]).size:
+        raise UnusablePredictions(f"{wrong.size} labels of {finding} are neither 1, 0 nor null (first: {wrong[0]})")
+    return column.cast(pa.int8()).fill_null(-1).to_numpy()
 
 
 def _check(scores: np.ndarray, findings: tuple[str, ...], logits: bool) -> None:

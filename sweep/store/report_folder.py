@@ -1,5 +1,6 @@
 """Where do a report's files go: below the storage they describe, or in a folder of the reader's choice."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from datasets_io.storage.replace_together import finish_replacing, replace_toget
 from sweep.store.store import ReadStore
 from sweep.studies.bad_input import BadInput
 
+CODE = " " * 4  # begins a line of code in Markdown
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 PROBE = ".can-be-written"  # a file that is written and removed at once
 
 
@@ -52,8 +55,18 @@ class ReportFolder:
 
         Raises OSError: then all are as they were, or the next command makes all of them new. Other files stay.
         """
-        replace_together(
-            self.files,
-            {name: content.encode() if isinstance(content, str) else content for name, content in contents.items()},
-        )
+        replace_together(self.files, {name: _bytes(name, content) for name, content in contents.items()})
         return {name: self.files.full(name) for name in contents}
+
+
+def without_html(markdown: str) -> str:
+    """Markdown in which no `<` begins HTML: names in it may come from anywhere. Indented code stays as it is."""
+    lines = markdown.split("\n")
+    return "\n".join(line if line.startswith(CODE) else _TAG.sub("&lt;", line) for line in lines)
+
+
+def _bytes(name: str, content: str | bytes) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    # A half of a character, which UTF-8 does not have, is written out.
+    return (without_html(content) if name.endswith(".md") else content).encode(errors="backslashreplace")

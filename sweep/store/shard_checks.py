@@ -52,6 +52,7 @@ def open_sources(store: ReadStore, folders: Mapping[str, str], whole: set[str] |
         except ValueError as error:
             damage.append(data_damage(label, folder, [str(error)]))
             continue
+        store.findings[manifest.fingerprint] = manifest.findings
         manifests[label] = manifest  # also with damaged shards: what was computed on them before stays known
         faults = damaged_shards(store.files, folder, manifest.shards, store.thorough, whole)
         if faults:

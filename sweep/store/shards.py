@@ -338,7 +338,8 @@ def manifests(folders: Mapping[str, str], store: ReadStore) -> dict[str, Manifes
     found: dict[str, Manifest] = {}
     for label, folder in folders.items():
         try:
-            found[label] = whole_manifest(store.files, folder)
+            manifest = found[label] = whole_manifest(store.files, folder)
+            store.findings[manifest.fingerprint] = manifest.findings
         except ValueError as error:
             raise ValueError(data_damage(label, folder, [str(error)]).sentence) from error
     return found

@@ -21,15 +21,16 @@ from datasets_io.storage.disk import in_the_way
 from datasets_io.storage.files import Files, ReadFiles
 from datasets_io.storage.secrets import remember_secrets, without_secrets
 from datasets_io.storage.stored_sizes import Sizes, StoredSizes, sizes_in
-from sweep.store.damage import DATA, RUN_AGAIN, RUN_AGAIN_READING, Damage
-from sweep.studies.cell import EncoderRun, Item
+from datasets_io.untrusted import printable_lines
+from sweep.store.damage import DATA, RUN_AGAIN, RUN_AGAIN_READING, Damage, trouble_of
+from sweep.studies.cell import Cell, EncoderRun, Item
 
 ENCODERS, CELLS, REPORTS, RAW = "encoders", "cells", "reports", "raw"
 TRAINING_FREE = "training_free"
 SUPERSEDED = "superseded"  # results of cells that are being computed again, by the name of the cell's folder
 FOLDERS = (ENCODERS, CELLS, REPORTS, DATA, TRAINING_FREE, QUARANTINE, SUPERSEDED)
 ATTEMPTS = "attempts.json"  # as trainables/pretraining/encoder_job.py writes it, whose import would take seconds
-CELL_FIELDS = ("findings", "macro_auroc")  # of each result.json of a cell
+FAILURE = ("error", "traceback")  # of a failed.json
 BIG_READERS = 4  # at once, of whole encoders: each has up to half a gigabyte
 
 
@@ -52,6 +53,8 @@ class ReadStore:
         self.uri = uri if "://" in uri else self.files.root  # for other processes: it may hold a password
         self.shown = self.files.shown if "://" in uri else self.files.root
         self.thorough = thorough
+        # Fingerprint of data -> its findings, of the manifests that were read: results of cells are checked by them.
+        self.findings: dict[str, tuple[str, ...]] = {}
 
     def check_folder(self) -> None:
         """Raise ValueError where no folder stands in its place: every listing of such a storage would be empty.
@@ -118,18 +121,20 @@ class ReadStore:
 
         data: the bytes of its result, where they were read already.
         """
-        return self.examine(self.folder(item), sizes, data)
+        return self.examine(self.folder(item), sizes, data, item if isinstance(item, Cell) else None)
 
-    def examine(self, folder: str, sizes: Sizes, data: bytes | None = None) -> Artefacts | Damage | None:
-        """As `open_whole`, for the folder of any item. Nothing is changed."""
+    def examine(
+        self, folder: str, sizes: Sizes, data: bytes | None = None, cell: Cell | None = None
+    ) -> Artefacts | Damage | None:
+        """As `open_whole`, for the folder of any item. Nothing is changed. cell: whose folder it is, if a cell's."""
         try:
             artefacts = open_artefacts(self.files, folder, data)
         except FileNotFoundError:
             return None
         except CorruptArtefact as error:
             return Damage(name_of(folder), folder, error.what, RUN_AGAIN)
-        if (lacking := _lacking(artefacts)) is not None:
-            return Damage(name_of(folder), folder, lacking, RUN_AGAIN)
+        if cell is not None and (trouble := trouble_of(artefacts, cell, self.findings)) is not None:
+            return Damage(name_of(folder), folder, trouble, RUN_AGAIN)
         # A cut file has another size, which the listing tells at no cost; changed bytes show only when all are read.
         in_full = _in_full(artefacts, sizes)
         if in_full and not self.thorough:
@@ -160,7 +165,7 @@ class ReadStore:
             value = json.loads(self.files.read(path))
             texts = str(value["error"]), str(value.get("traceback", ""))
             # Earlier versions have written them as they came.
-            return dict(zip(("error", "traceback"), map(without_secrets, texts), strict=True))
+            return {name: printable_lines(without_secrets(text)) for name, text in zip(FAILURE, texts, strict=True)}
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -190,8 +195,8 @@ class Store(ReadStore):
         except CorruptArtefact:
             quarantine(self.files, folder)
             return None
-        if (lacking := _lacking(artefacts)) is not None:
-            move_to_quarantine(self.files, folder, lacking)
+        if isinstance(item, Cell) and (trouble := trouble_of(artefacts, item, self.findings)) is not None:
+            move_to_quarantine(self.files, folder, trouble)
             return None
         if _in_full(artefacts, sizes):
             return artefacts
@@ -232,16 +237,6 @@ class Store(ReadStore):
 def name_of(folder: str) -> str:
     """`cells/clip-p0-chexpert-LP100-s0-0123456789ab` -> `clip-p0-chexpert-LP100-s0`."""
     return re.sub(r"-[0-9a-f]{12}$", "", folder.rpartition("/")[2])
-
-
-def _lacking(artefacts: Artefacts) -> str | None:
-    """What a cell's sealed result does not have, though every version has written it; None where nothing is lacking."""
-    if not artefacts.folder.startswith(f"{CELLS}/"):
-        return None
-    for field in CELL_FIELDS:
-        if field not in artefacts.result:
-            return f"{artefacts.folder}/{RESULT} has no {field}"
-    return None
 
 
 def _in_full(artefacts: Artefacts, sizes: Sizes) -> bool:

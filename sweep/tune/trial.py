@@ -22,7 +22,7 @@ from trainables.pretraining.task import Pretraining
 from trainables.pretraining.worker_group import open_corpus
 from trainables.process import granted_gpus
 from trainables.recipe import BackboneSpec, DownstreamRecipe, PretrainRecipe, Resources
-from trainables.training.checkpoint import weights_from_bytes
+from trainables.training.checkpoint import fill, read_weights
 from trainables.training.devices import limit_memory, own_device
 from trainables.training.loop import LoopState
 from trainables.training.precision import Compute, resolve
@@ -128,8 +128,8 @@ def _pretrain(job: EncoderJob, search: Search, device: torch.device, compute: Co
 
 def _published_auroc(job: EncoderJob, search: Search, files: Files, compute: Compute) -> float:
     """Of the weights of the best epoch by validation loss, since a study evaluates these."""
-    backbone = build_backbone(job.recipe.backbone, seed=0)
-    backbone.load_state_dict(weights_from_bytes(open_artefacts(files, job.folder).read("backbone.safetensors")))
+    backbone, name = build_backbone(job.recipe.backbone, seed=0), "backbone.safetensors"
+    fill(backbone, read_weights(open_artefacts(files, job.folder), name), f"{job.folder}/{name}")
     return probe_auroc(search, backbone.to(compute.device), compute)
 
 

@@ -155,6 +155,9 @@ def test_a_neighbour_that_sees_other_processes_removes_nothing_of_a_living_one(f
     [
         {"pid": "abc"}, {"pid": None}, {"pid": 2**70}, {"pid": -1}, {"pid": True}, {"ticket": "zzz"}, {"ticket": None},
         {"state": "x"}, {"machine": 3}, {"beat": "x"}, {"ticket": float("inf")},
+        {"ticket": 10**400}, {"ticket": -(10**400)}, {"ticket": float("nan")}, {"ticket": True}, {"ticket": 2**63},
+        {"pid": 10**400}, {"pid": 2**63}, {"pid": 1.0}, {"beat": 10**400}, {"beat": -1}, {"beat": 2**63}, {"beat": 1.0},
+        {"beat": False}, {"id": "../cells/c"}, {"id": "\ud800"},
     ],
     ids=str,
 )  # fmt: skip

@@ -15,6 +15,7 @@ from datasets_io.fingerprint import fingerprint
 from datasets_io.storage.artefacts import CorruptArtefact, is_done, publish, quarantine, record_failure
 from datasets_io.storage.files import Files
 from trainables.evaluation.agreement import computed_difference
+from trainables.evaluation.cell_model import BACKBONE, HEAD
 from trainables.evaluation.dataset import Part, Parts, backbone_input, load_parts
 from trainables.evaluation.features import test_logits
 from trainables.evaluation.metrics import auroc_per_finding, macro
@@ -27,7 +28,7 @@ from trainables.events import Outcome
 from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.protocols.base import Protocol
 from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec, Resources
-from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
+from trainables.training.checkpoint import fill, weights_from_bytes, weights_to_bytes
 from trainables.training.devices import device_name
 from trainables.training.gpu_memory import free_memory, once_more_without_memory
 from trainables.training.loop import LoopState
@@ -89,7 +90,7 @@ class JobContext:
     def backbone(self) -> nn.Module:
         """The encoder's network, a new one at each call: fine-tuning changes it."""
         backbone = build_backbone(self.job.backbone, seed=0)
-        backbone.load_state_dict(self.weights)
+        fill(backbone, self.weights, f"{self.job.encoder_folder}/{BACKBONE}")
         if self.compute.device.type == "cuda":
             backbone = backbone.to(memory_format=torch.channels_last)  # the layout of cuDNN's fast convolutions
             if self.resources.compile:
@@ -159,7 +160,9 @@ def run_job(
     try:
         parts = _parts(storage, job.data_folder, job.recipe, backbone_input(job.backbone, job.recipe))
         parents = Parents()
-        weights = weights_from_bytes(parents.read(files, job.encoder_folder, "backbone.safetensors"))
+        weights = weights_from_bytes(
+            parents.read(files, job.encoder_folder, BACKBONE), f"{job.encoder_folder}/{BACKBONE}"
+        )
         context = JobContext(job, files, parts, weights, compute, emit, parents, resources)
         # With batch norm in eval mode the features of a frozen backbone are constants: computed once for all seeds.
         if job.protocol.last_phase.trains == "head" and job.recipe.linear_probe_bn_eval:
@@ -293,8 +296,9 @@ def _supervised(context: JobContext, target: SeedTarget) -> Supervised:
     backbone = context.backbone()
     head = new_head(feature_dim(backbone), len(parts.findings), target.seed)
     if target.starts_from_folder is not None:
-        start = context.parents.read(context.files, target.starts_from_folder, "head.safetensors")
-        head.load_state_dict(weights_from_bytes(start))
+        path = f"{target.starts_from_folder}/{HEAD}"
+        start = context.parents.read(context.files, target.starts_from_folder, HEAD)
+        fill(head, weights_from_bytes(start, path), path)
     val_subset = context.val_subset(target.seed)
     val = parts.val.take(val_subset) if len(val_subset) < len(parts.val) else parts.val
     phase = job.protocol.last_phase
@@ -386,9 +390,9 @@ def _finite(logits: np.ndarray) -> np.ndarray:
 
 def _network_files(job: DownstreamJob, target: SeedTarget, cell: TrainedCell) -> dict[str, bytes]:
     """A probe's head is always stored: its backbone is the encoder's. A tuned network only where it was asked for."""
-    head = {"head.safetensors": weights_to_bytes(cell.head.state_dict())}
+    head = {HEAD: weights_to_bytes(cell.head.state_dict())}
     if job.protocol.last_phase.trains == "head":
         return head
     if not target.keep_weights:
         return {}
-    return {**head, "backbone.safetensors": weights_to_bytes(cell.backbone.state_dict())}
+    return {**head, BACKBONE: weights_to_bytes(cell.backbone.state_dict())}

@@ -82,7 +82,7 @@ def load_text(folder: str | Path) -> ExportedText:
         "text_head": Head(_head(values["text_head"]), tower.width),
         "image_head": Head(_head(values["image_head"]), values["feature_dim"]),
     }
-    stored = weights_from_bytes((folder / WEIGHTS).read_bytes())
+    stored = weights_from_bytes((folder / WEIGHTS).read_bytes(), str(folder / WEIGHTS))
     for name, part in parts.items():
         start = f"{values['prefix']}{name}."
         own = {key.removeprefix(start): value for key, value in stored.items() if key.startswith(start)}

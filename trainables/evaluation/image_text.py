@@ -1,13 +1,15 @@
 """A finished image-text pretraining as it is used without training: images and texts in one space."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from datasets_io.storage.artefacts import Artefacts
+from datasets_io.storage.artefacts import Artefacts, CorruptArtefact
+from datasets_io.untrusted import sentence
 from trainables.evaluation.dataset import MappedRows
 from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.networks.heads import unit
@@ -16,10 +18,12 @@ from trainables.objectives.base import BuildContext
 from trainables.objectives.clip import ClipConfig, ImageText
 from trainables.objectives.joint import JointConfig
 from trainables.recipe import PretrainRecipe
-from trainables.training.checkpoint import weights_from_bytes
+from trainables.training.checkpoint import fill, read_weights
 from trainables.views.backbone_input import BackboneInput
 
 BATCH = 256  # images or texts that pass together; in eval mode the answer does not depend on it
+# What building a network raises from a description that is none; a ValueError says itself what is wrong.
+NOT_DESCRIBED = (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -67,34 +71,49 @@ def image_text_part(config: object) -> tuple[ClipConfig, str] | None:
     return (config, "") if isinstance(config, ClipConfig) else None
 
 
+@contextmanager
+def _described(encoder: Artefacts) -> Iterator[None]:
+    """Where a tokenizer, text tower or heads that are stored describe no network, CorruptArtefact says so."""
+    try:
+        yield
+    except CorruptArtefact:
+        raise
+    except NOT_DESCRIBED as error:
+        text = sentence(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+        what = f"{encoder.folder} has a tokenizer, text tower or heads of no network of this version ({text})"
+        raise CorruptArtefact(what, advice=f"remove the folder {encoder.folder} to compute it again") from error
+
+
 def load_image_text(encoder: Artefacts, recipe: PretrainRecipe, device: torch.device) -> ImageTextModel:
     """Of what is stored alone: a text encoder's folder may be gone.
 
     Encoders of radsweep 0.1.0 lack text_tower.json, and a tokenizer of Hugging Face: theirs are loaded as in training.
-    Raises ValueError for a method that reads no reports, and where a weight of the text tower is not stored.
+    Raises ValueError for a method that reads no reports, and where a weight of the text tower is not stored; and
+    CorruptArtefact where a file is damaged, or describes no network.
     """
     found = image_text_part(recipe.objective)
     if found is None:
         raise ValueError(f"{type(recipe.objective).__name__} reads no reports: it has no text tower")
     config, prefix = found
     backbone = build_backbone(recipe.backbone, seed=0)
-    backbone.load_state_dict(weights_from_bytes(encoder.read("backbone.safetensors")))
-    tokenizer = stored_tokenizer(encoder.read("tokenizer.json").decode(), recipe.text)
-    network = encoder.read(TEXT_TOWER).decode() if TEXT_TOWER in encoder.result["files"] else None
-    objective = config.build(
-        BuildContext(
-            backbone=backbone,
-            feature_dim=feature_dim(backbone),
-            global_batch_size=recipe.global_batch_size,
-            # Of a training that is over: neither enters an image-text objective.
-            num_train_images=0,
-            seed=0,
-            text_config=recipe.text,
-            vocabulary_size=tokenizer.vocabulary_size,
-            text_network=network,
+    fill(backbone, read_weights(encoder, "backbone.safetensors"), f"{encoder.folder}/backbone.safetensors")
+    with _described(encoder):
+        tokenizer = stored_tokenizer(encoder.read("tokenizer.json").decode(), recipe.text)
+        network = encoder.read(TEXT_TOWER).decode() if TEXT_TOWER in encoder.result["files"] else None
+        objective = config.build(
+            BuildContext(
+                backbone=backbone,
+                feature_dim=feature_dim(backbone),
+                global_batch_size=recipe.global_batch_size,
+                # Of a training that is over: neither enters an image-text objective.
+                num_train_images=0,
+                seed=0,
+                text_config=recipe.text,
+                vocabulary_size=tokenizer.vocabulary_size,
+                text_network=network,
+            )
         )
-    )
-    stored = weights_from_bytes(encoder.read("objective.safetensors"))
+    stored = read_weights(encoder, "objective.safetensors")
     # A joint method's weights are stored under the names of its parts.
     own = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
     parameters = {name for name, _ in objective.named_parameters()}
@@ -102,5 +121,6 @@ def load_image_text(encoder: Artefacts, recipe: PretrainRecipe, device: torch.de
     missing = sorted((parameters | statistics) - own.keys())
     if missing:
         raise ValueError(f"{encoder.folder} lacks {len(missing)} weights of text tower or heads (first: {missing[:3]})")
-    objective.load_state_dict(own, strict=False)  # buffers such as counters of batches are not stored
+    with _described(encoder):
+        objective.load_state_dict(own, strict=False)  # buffers such as counters of batches are not stored
     return ImageTextModel(backbone.to(device).eval(), objective.to(device).eval(), tokenizer, device)

@@ -23,7 +23,7 @@ from trainables.pretraining.initial import make_initial
 from trainables.pretraining.task import Corpus, Pretraining
 from trainables.recipe import EncoderRecipe, PretrainRecipe, Resources
 from trainables.training import distributed
-from trainables.training.checkpoint import weights_from_bytes, weights_to_bytes
+from trainables.training.checkpoint import read_weights, weights_to_bytes
 from trainables.training.devices import device_name
 from trainables.training.loop import LoopPlan, LoopState
 from trainables.training.spent import Spent
@@ -92,7 +92,7 @@ def initial_weights(job: EncoderJob, files: Files) -> dict[str, Tensor] | None:
     """The backbone that a pretraining starts from; None where it starts from its own initialisation."""
     if job.initial_folder is None:
         return None
-    return weights_from_bytes(open_artefacts(files, job.initial_folder).read("backbone.safetensors"))
+    return read_weights(open_artefacts(files, job.initial_folder), "backbone.safetensors")
 
 
 @contextmanager

@@ -178,6 +178,8 @@ def _set(value: dict, path: str, new: object) -> None:
         ("shards/0/sha256", "b"),
         ("shards", {"a": 1}),
         ("findings", ["mass", 7]),
+        ("findings", ["mass", "\x1b[2J"]),
+        ("source", "\ud800"),
         ("findings", "mass"),
         ("image_size", 0),
         ("image_size", "16"),

@@ -208,3 +208,29 @@ def test_every_number_is_the_same_to_the_last_bit():
         auroc = repr(draws.random()) if number % 2 else f"0.{digits}"
         text = TEXT.replace(b"0.75", auroc.encode()).replace(b"[1]", f"[{digits[0]}.{digits}e-{number % 330}]".encode())
         assert typed(checked_json(text)) == typed(slowly(text)), text
+
+
+ESC, OUT = "\x1b]0;pwn\x07<i>\u202e\x7fé", "\\x1b]0;pwn\\x07<i>\\u202e\\x7fé"
+
+
+@pytest.mark.parametrize("name", ["device", "precision", "subset_sha256", "a_text_of_a_later_version"])
+def test_text_is_as_a_terminal_may_show_it(files, name):
+    resealed(files, lambda v: v.update({name: ESC}))
+    assert open_artefacts(files, "cells/c").result[name] == OUT
+
+
+def test_names_within_a_result_are_as_a_terminal_may_show_them(files):
+    deep = json.loads("[" * 150 + "]" * 150)
+    lists = {"software": {ESC: ESC}, "findings_without_positives_in_training": [ESC], "history": [{ESC: 1.0}]}
+    by_name = {"studies": {ESC: [{**FINDING, "finding": ESC}]}, "also_test": {ESC: []}, "parents": {ESC: ESC}}
+    resealed(files, lambda v: v.update(lists | by_name | {"what_a_later_version_adds": deep}))
+    found = open_artefacts(files, "cells/c")
+    assert {name: found.result[name] for name in lists | by_name} == {
+        "software": {OUT: OUT},
+        "findings_without_positives_in_training": [OUT],
+        "history": [{OUT: 1.0}],
+        "studies": {OUT: [{**FINDING, "finding": OUT}]},
+        "also_test": {OUT: []},
+        "parents": {OUT: OUT},
+    }
+    assert found.read("a.bin") == b"a"

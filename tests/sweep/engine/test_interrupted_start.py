@@ -16,15 +16,16 @@ class Interrupt(MetaPathFinder):
 assert "ray" not in sys.modules
 sys.meta_path.insert(0, Interrupt())
 try:
-    with _cluster(print) as start:
+    with _cluster(print, sys.argv[2]) as start:
         start()
 except KeyboardInterrupt:
     print("interrupted in", sys.argv[1])
 """
 
 
-def test_ray_that_is_half_imported_is_not_stopped():
+def test_ray_that_is_half_imported_is_not_stopped(tmp_path):
     """Its import cannot be tried again: that is another error."""
     for module in ("sweep.engine.cluster", "ray", "ray._private.worker", "ray.widgets"):
-        done = subprocess.run([sys.executable, "-c", IMPORTED, module], capture_output=True, text=True, timeout=120)
+        command = [sys.executable, "-c", IMPORTED, module, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.stdout.splitlines() == ["starting Ray on this machine", f"interrupted in {module}"], done.stderr

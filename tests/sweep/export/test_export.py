@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModel, ViTConfig, ViTMAEConfig, ViTMAEModel, ViTModel
 
+from datasets_io.storage.artefacts import CorruptArtefact, publish
 from sweep.export.encoder_files import UNFINISHED, _make_folder, export_encoder, find_encoder
 from sweep.export.preprocessing_files import timm_fields, transformers_fields
 from sweep.statistics.summary import summarise
@@ -264,3 +265,35 @@ def test_what_files_say_is_read_back_as_it_was(own):
         assert replace(back, rounding=own.rounding, low=own.low, high=own.high, mean=own.mean, std=own.std) == own
     expressible = own.geometry != "cut" and not own.min_max and own.fill in (0, 128)
     assert (exact or processor is not None) == expressible
+
+
+def _header(content: dict[str, Any]) -> bytes:
+    text = json.dumps(content).encode()
+    return len(text).to_bytes(8, "little") + text
+
+
+HUGE = {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}
+SEALED_WEIGHTS = {
+    "a shape and offsets beyond the file": _header({"weight": HUGE}),
+    "a header longer than the file": (2**63).to_bytes(8, "little") + b"{}",
+    "a type that no tensor has": _header({"weight": {"dtype": "F4", "shape": [1], "data_offsets": [0, 4]}}) + bytes(4),
+    "nothing": b"",
+    "a tensor of another network": _header({"weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})
+    + bytes(4),
+    "no such name": None,
+}
+
+
+@pytest.mark.parametrize("weights", SEALED_WEIGHTS.values(), ids=SEALED_WEIGHTS.keys())
+def test_sealed_weights_that_are_none_are_one_sentence(data, tmp_path, weights):
+    run = find_encoder(data, "own")
+    store = Store(str(tmp_path / "storage"))
+    contents = {"other.safetensors": b""} if weights is None else {"backbone.safetensors": weights}
+    publish(store.files, store.folder(run), contents, {"name": str(run), "key": run.key})
+    with pytest.raises(
+        BadInput, match=rf"encoder {run} is damaged: .*backbone\.safetensors .*: remove the folder"
+    ) as error:
+        export_encoder(replace(data, store=store), run, tmp_path / "out")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 700 and not (tmp_path / "out").exists()
+    with pytest.raises(CorruptArtefact, match=r"backbone\.safetensors .*; remove the folder"):
+        load_backbone(store.files, store.folder(run), run.recipe.backbone)

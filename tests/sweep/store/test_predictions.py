@@ -58,3 +58,59 @@ def test_what_no_statistic_can_be_made_from_is_named(tmp_path, name, values, mes
     pq.write_table(pa.table(table), stream, store_schema=False)
     with pytest.raises(UnusablePredictions, match=message):
         read(tmp_path, stream.getvalue())
+
+
+N = len(IDS)
+ODD = {
+    "labels as text": ("label_edema", pa.array(["x"] * N), "column label_edema of the predictions holds string"),
+    "labels as lists": ("label_edema", pa.array([[1]] * N), "holds list<.*>, not whole numbers"),
+    "labels of NaN": ("label_edema", pa.array([float("nan")] * N), "holds double, not whole numbers"),
+    "labels as truth": ("label_edema", pa.array([True] * N), "holds bool, not whole numbers"),
+    "labels as times": ("label_edema", pa.array([0] * N, pa.timestamp("ms")), "holds timestamp.*, not whole numbers"),
+    "labels of 7": ("label_edema", pa.array([7, 0, 1, None], pa.int8()), r"1 labels of edema .* \(first: 7\)"),
+    "labels of 2**40": (
+        "label_edema",
+        pa.array([2**40] * N, pa.int64()),
+        "4 labels of edema are neither 1, 0 nor null",
+    ),
+    "labels of -1": ("label_edema", pa.array([-1, 1, 0, 1], pa.int8()), r"first: -1"),
+    "scores as text": ("logit_edema", pa.array(["x"] * N), "holds string, not numbers of 32 or 64 bits"),
+    "scores as lists": ("logit_edema", pa.array([[1.0]] * N), "holds list<.*>, not numbers"),
+    "scores as decimals": ("logit_edema", pa.array([1] * N).cast(pa.decimal128(38, 2)), "holds decimal128.*, not numb"),
+    "scores of null": ("logit_edema", pa.nulls(N, pa.float32()), "4 of 4 logits of edema are not finite"),
+    "images as numbers": ("image_id", pa.array(range(N)), "column image_id of the predictions holds int64, not text"),
+    "images of null": ("image_id", pa.nulls(N, pa.string()), "4 of 4 images have no image_id"),
+    "patients as lists": ("patient_id", pa.array([["a"]] * N), "holds list<.*>, not text"),
+    "patients partly null": ("patient_id", pa.array([None, "a", "b", "c"]), "1 of 4 images have no patient_id"),
+}
+
+
+def stored_table(table: pa.Table) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(table, stream, store_schema=False)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    logits = np.zeros((N, 1), np.float32)
+    return pq.read_table(pa.BufferReader(predictions_parquet(parts(), logits, LOGIT)))
+
+
+@pytest.mark.parametrize(("name", "column", "message"), ODD.values(), ids=ODD.keys())
+def test_a_column_of_another_kind_or_value_is_named(tmp_path, table, name, column, message):
+    odd = table.set_column(table.column_names.index(name), name, column)
+    with pytest.raises(UnusablePredictions, match=message):
+        read(tmp_path, stored_table(odd))
+
+
+@pytest.mark.parametrize("name", ["image_id", "label_edema", "logit_edema"])
+def test_a_column_that_is_there_twice_is_named(tmp_path, table, name):
+    with pytest.raises(UnusablePredictions, match=f"predictions have 2 columns {name}"):
+        read(tmp_path, stored_table(table.append_column(name, table[name])))
+
+
+def test_what_is_said_of_predictions_can_be_shown(tmp_path, table):
+    odd = table.append_column("label_\x1b]0;pwn\x07", table["label_edema"])
+    with pytest.raises(UnusablePredictions, match=r"lack logit_\\x1b\]0;pwn\\x07$"):
+        read(tmp_path, stored_table(odd))
