@@ -75,7 +75,7 @@ def test_text_and_page_say_what_is_apart_and_what_one_alone_has(files):
     assert (
         "Only other has the row VICReg &lt;b&gt;|&amp;." in files["report.html"] and "<b>|" not in files["report.html"]
     )
-    assert "| CLIP / CLIP <b>\\|& |" in files["report.md"]
+    assert "| CLIP / CLIP &lt;b>\\|& |" in files["report.md"]
     assert 'href="#side-by-side"' in files["report.html"] and "Two studies side by side" in files["report.html"]
 
 
