@@ -40,7 +40,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.patches = [
             simulated(self.world),
             replaced(sweep.engine.driver, "_one_pass", storage.one_pass),
-            replaced(sweep.engine.driver, "_cluster", lambda doing: nullcontext(lambda: None)),
+            replaced(sweep.engine.driver, "_cluster", lambda doing, storage: nullcontext(lambda: None)),
             replaced(Work, "left", lambda work: storage.listing(work)),
         ]
         for patch in self.patches:
