@@ -56,6 +56,8 @@ class Result(TypedDict, total=False):
     also_test: dict[str, list[Finding]]
     image_to_text: list[Share]
     text_to_image: list[Share]
+    num_texts: Count
+    num_images: Count
     history: list[dict[str, Number | None]]
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     core_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None

@@ -18,7 +18,7 @@ import torch
 from datasets_io.corpus.read import open_split, read_manifest
 from datasets_io.fingerprint import fingerprint
 from datasets_io.nearest import did_you_mean
-from datasets_io.storage.artefacts import Artefacts, is_done, open_artefacts, publish
+from datasets_io.storage.artefacts import RESULT, Artefacts, is_done, move_to_quarantine, open_artefacts, publish
 from datasets_io.storage.files import Files
 from sweep.store.damage import Damage
 from sweep.store.snapshot import Snapshot, fingerprint_of
@@ -125,7 +125,8 @@ def compute_all(data: Snapshot, kinds: tuple[str, ...] | None = None, show: Call
     computed = 0
     for item in items_of(data, kinds):
         ready = data.store.folder(item.run) in done and item.build in data.data_folders
-        if not ready or str(item.run) in data.damage or isinstance(_kept(data, item, sizes), Artefacts):
+        kept = _kept(data, item, sizes) if ready and str(item.run) not in data.damage else None
+        if not ready or str(item.run) in data.damage or isinstance(kept, Artefacts):
             continue
         try:
             contents, result = MEASURES[item.kind](data, item, device)
@@ -134,6 +135,8 @@ def compute_all(data: Snapshot, kinds: tuple[str, ...] | None = None, show: Call
             show(f"{item.kind} of {item.run} on {item.source} failed: {type(error).__name__}: {error}")
             continue
         result = {**result, "kind": item.kind, "name": str(item.run), "source": item.source, "key": item.key}
+        if isinstance(kept, Damage) and files.exists(f"{item.folder}/{RESULT}"):
+            move_to_quarantine(files, item.folder, kept.what)
         publish(files, item.folder, contents, result, parents=parents)
         computed += 1
         show(f"{item.kind} of {item.run} on {item.source}: {_headline(result)}")
@@ -216,7 +219,22 @@ MEASURES = {"knn": _knn, "zero_shot": _zero_shot, "retrieval": _retrieval}
 
 def _kept(data: Snapshot, item: Item, sizes: Mapping[str, int]) -> Artefacts | Damage | None:
     """An item that was computed before, or what is damaged in it. sizes: of everything below TRAINING_FREE."""
-    return data.store.examine(item.folder, sizes)
+    found = data.store.examine(item.folder, sizes)
+    if isinstance(found, Artefacts) and (field := _lacking(found.result, item.kind)) is not None:
+        return Damage(
+            item.folder, item.folder, f"{item.folder}/{RESULT} has no {field}, or another number of them", MEND
+        )
+    return found
+
+
+def _lacking(result: Mapping[str, Any], kind: str) -> str | None:
+    """The first field that rows_of reads and a sealed result does not have as it was written."""
+    if kind != "retrieval":
+        return next((field for field in ("findings", "macro_auroc") if field not in result), None)
+    recalls = [
+        field for field in ("image_to_text", "text_to_image") if len(result.get(field, ())) != len(retrieval.CUTS)
+    ]
+    return next(iter([*recalls, *(field for field in ("num_texts", "num_images") if field not in result)]), None)
 
 
 def damage_of(data: Snapshot, kinds: tuple[str, ...] | None = None) -> dict[str, Damage]:

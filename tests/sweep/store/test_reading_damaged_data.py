@@ -118,6 +118,11 @@ def test_a_damaged_number_without_training_is_computed_again_or_named(case):
     result.write_bytes(flip(content))
     assert case.run("training_free").exit_code == 0
     assert (case.storage / "reports" / "small" / "training_free.csv").read_bytes() == table
+    sealed = unseal(result.read_bytes(), "it")
+    del sealed["findings"]
+    result.write_bytes(seal(sealed))
+    assert case.run("training_free").exit_code == 0
+    assert (case.storage / "reports" / "small" / "training_free.csv").read_bytes() == table
     result.write_bytes(flip(result.read_bytes()))
     encoder = case.damage(f"{case.folder(case.encoder)}/result.json", flip)
     done = case.run("training_free")
