@@ -170,4 +170,4 @@ def test_a_head_that_does_not_answer_is_named_at_once(form):
 
 def test_what_is_no_port_is_left_to_ray():
     assert [unanswered(address) for address in ("auto", "local", "", "head", "ray://head", "[::1]")] == [None] * 6
-    assert "nothing answers there" in (unanswered("127.0.0.1:99999") or "")
+    assert "its port is above 65535" in (unanswered("127.0.0.1:99999") or "")
