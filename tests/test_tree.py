@@ -62,6 +62,16 @@ def test_nothing_from_storage_is_unpickled():
                 assert keywords.get("allow_pickle") is not True and keywords.get("trust_remote_code") is not True, path
 
 
+def test_parquet_is_read_only_behind_the_check_of_its_footer():
+    """A file's maker may have named types in it that run code while Arrow opens it."""
+    reading = {"read_table", "read_metadata", "read_schema", "read_parquet", "ParquetFile", "ParquetDataset"}
+    for path in FILES:
+        if path != ROOT / "datasets_io/corpus/shard_file.py":
+            calls = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+            found = {function.attr for function in calls if isinstance(function, ast.Attribute)}
+            assert not found & reading, f"{path}: use open_shard, open_stored or read_stored"
+
+
 # -- subpackages: who may import whom --------------------------------------------------------------------------
 
 # Subpackage -> the subpackages of its package that it may import. A module at the top of a package counts as one. What

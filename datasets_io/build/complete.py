@@ -21,7 +21,7 @@ from datasets_io.build.shards import is_inside
 from datasets_io.build.side_tables import REJECTS, Reject
 from datasets_io.build.spec import BuildSpec, _index_digests, _key, corrections_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest
-from datasets_io.corpus.shard_file import check_footer
+from datasets_io.corpus.shard_file import read_stored
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.registry import get_source
 from datasets_io.storage.artefacts import CorruptArtefact
@@ -322,8 +322,6 @@ def _rejects_in(files: ReadFiles, folder: str) -> list[Reject] | None:
 def _table(files: ReadFiles, path: str) -> pa.Table | None:
     """A table beside the shards; None where it is damaged, which `--verify` says."""
     try:
-        source = pa.BufferReader(files.read(path))
-        check_footer(source, path)
-        return pq.read_table(source)
+        return read_stored(pa.BufferReader(files.read(path)), path)
     except (OSError, ValueError, CorruptArtefact, pa.ArrowException):
         return None

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_io.corpus.manifest import Shard
-from datasets_io.corpus.shard_file import check_footer, open_shard
+from datasets_io.corpus.shard_file import open_shard, read_stored
 from datasets_io.sources.regions import BOX, KINDS, Region
 from datasets_io.sources.registry import Source, SourceOptions
 from datasets_io.storage.files import Files, ReadFiles
@@ -97,8 +97,7 @@ def read_regions(files: ReadFiles, folder: str) -> list[Region]:
     if not files.exists(f"{folder}/{REGIONS}"):
         return []
     source = pa.BufferReader(files.read(f"{folder}/{REGIONS}"))
-    check_footer(source, f"{folder}/{REGIONS}")
-    return [Region(**row) for row in pq.read_table(source, columns=SCHEMA.names).to_pylist()]
+    return [Region(**row) for row in read_stored(source, f"{folder}/{REGIONS}", SCHEMA.names).to_pylist()]
 
 
 def region_problems(files: ReadFiles, folder: str, counts: Mapping[str, Any]) -> list[str]:

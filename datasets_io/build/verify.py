@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from datasets_io.build.regions import region_problems
 from datasets_io.build.side_tables import REJECTS
 from datasets_io.corpus.manifest import Manifest, Shard
-from datasets_io.corpus.shard_file import check_footer, open_shard
+from datasets_io.corpus.shard_file import open_shard, read_stored
 from datasets_io.schema import stored_shape
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import ReadFiles
@@ -63,8 +63,7 @@ def absent_shards(files: ReadFiles, folder: str, manifest: Manifest) -> list[str
 def _reject_problems(files: ReadFiles, folder: str, manifest: Manifest) -> list[str]:
     try:
         source = pa.BufferReader(files.read(f"{folder}/{REJECTS}"))
-        check_footer(source, REJECTS)
-        table = pq.read_table(source, columns=["stage", "reason"])
+        table = read_stored(source, REJECTS, ["stage", "reason"])
     except (OSError, ValueError, CorruptArtefact, pa.ArrowException) as error:
         return [f"{REJECTS} cannot be read ({type(error).__name__})"]
     reasons = Counter(f"{row['stage']}: {row['reason']}" for row in table.to_pylist())

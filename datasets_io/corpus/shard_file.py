@@ -1,8 +1,8 @@
-"""How is a shard opened, so that a hostile or damaged one is refused before anything in it takes effect?
+"""How is a Parquet file of a storage opened, so that a hostile or damaged one is refused before it takes effect?
 
 Arrow builds the extension types that a Parquet file names while it opens the file, and with Ray's types registered
-that has run code of the file's maker (CVE-2026-41486). A shard names none: its footer has no Arrow schema at all. So
-the footer's bytes are searched first, and then every column is compared with the schema of this project.
+that has run code of the file's maker (CVE-2026-41486). A file of this project names none: its footer has no Arrow
+schema at all. So the footer's bytes are searched first, and then a shard's columns are compared with their schema.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from datasets_io.storage.artefacts import CorruptArtefact
 
 MAGIC = b"PAR1"
 MAX_FOOTER_BYTES = 64 << 20
+BUILD_AGAIN = "remove its folder and build the corpus again"
 ARROW_SCHEMA = b"ARROW:"  # key of the serialised Arrow schema, and of extension types
 
 
@@ -34,7 +35,24 @@ def open_shard(source: pa.NativeFile, findings: tuple[str, ...], path: str) -> I
         yield parquet
 
 
-def check_footer(source: pa.NativeFile, path: str, mend: str = "remove its folder and build the corpus again") -> bytes:
+def open_stored(source: pa.NativeFile, path: str, mend: str = BUILD_AGAIN) -> pq.ParquetFile:
+    """A file that is no shard, such as one of predictions. mend: what to do where it is damaged.
+
+    Raises what check_footer does, and OSError or ArrowException for what is damaged elsewhere.
+    """
+    check_footer(source, path, mend)
+    return pq.ParquetFile(source)
+
+
+def read_stored(
+    source: pa.NativeFile, path: str, columns: list[str] | None = None, mend: str = BUILD_AGAIN
+) -> pa.Table:
+    """As open_stored: the whole table, or these columns of it, each of which must be there."""
+    check_footer(source, path, mend)
+    return pq.read_table(source, columns=columns)
+
+
+def check_footer(source: pa.NativeFile, path: str, mend: str = BUILD_AGAIN) -> bytes:
     """The footer, its length and the magic number: the end of the file.
 
     Raises ValueError where it could hold an Arrow schema, CorruptArtefact where there is none.
@@ -68,4 +86,4 @@ def _damage_named(path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise CorruptArtefact(f"{path} is damaged ({error}): remove its folder and build the corpus again") from error
+        raise CorruptArtefact(f"{path} is damaged ({error}): {BUILD_AGAIN}") from error

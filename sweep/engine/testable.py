@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from datasets_io.build.spec import options_of
 from datasets_io.corpus.manifest import Manifest
+from datasets_io.corpus.shard_file import open_shard
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, Record, label_column
 from datasets_io.sources.registry import get_source
 from datasets_io.storage.files import ReadFiles
@@ -30,13 +30,17 @@ def codes_listed(plan: DataPlan, records: Iterable[Record], split: str) -> dict[
 
 
 def codes_built(files: ReadFiles, folder: str, manifest: Manifest, split: str) -> dict[str, Codes]:
-    """As `codes_listed`, of shards. Raises OSError or ValueError where one cannot be read."""
+    """As `codes_listed`, of shards. Raises OSError, ValueError or CorruptArtefact where one cannot be read."""
     found = {name: set[int | None]() for name in manifest.findings}
     columns = [label_column(name) for name in found]
     for shard in manifest.shards:
         if shard.split == split:
-            with files.fs.open_input_file(files.full(f"{folder}/{shard.path}")) as stream:
-                table = pq.read_table(stream, columns=columns)
+            path = f"{folder}/{shard.path}"
+            with (
+                files.fs.open_input_file(files.full(path)) as stream,
+                open_shard(stream, manifest.findings, path) as one,
+            ):
+                table = one.read(columns=columns)
             for name, column in zip(found, columns, strict=True):
                 found[name].update(pc.unique(table[column]).to_pylist())
     return found

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from datasets_io.corpus.shard_file import check_footer
+from datasets_io.corpus.shard_file import open_stored
 from datasets_io.schema import label_column
 from datasets_io.storage.artefacts import Artefacts, CorruptArtefact
 from datasets_io.untrusted import sentence
@@ -72,9 +71,7 @@ def read_predictions(artefacts: Artefacts) -> Predictions:
     label that is neither 1, 0 nor null, for a score that is not finite and for a probability outside 0 to 1.
     """
     try:
-        source = pa.BufferReader(artefacts.read(PREDICTIONS))
-        check_footer(source, PREDICTIONS, "compute the cell again")
-        parquet = pq.ParquetFile(source)
+        parquet = open_stored(pa.BufferReader(artefacts.read(PREDICTIONS)), PREDICTIONS, "compute the cell again")
         findings, logits = _columns_of(parquet.schema_arrow)
         table = parquet.read(use_threads=False)  # cells are read in parallel
     except UnusablePredictions:

@@ -18,17 +18,16 @@ So of a probe a small scale and offset are seen. Of fine-tuning they are less th
 have amplified, which no limit tells from them: only large ones are seen.
 """
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from scipy.special import expit
 
+from datasets_io.corpus.shard_file import read_stored
 from datasets_io.storage.artefacts import CorruptArtefact
 from trainables.training.agreement import Computed, Side, correlation, exact_difference, tensors_difference, weights_of
 
@@ -105,7 +104,7 @@ def _of_files(one: Side, other: Side, limits: Limits) -> str | None:
 
 
 def _of_predictions(name: str, one: bytes, other: bytes, limits: Limits) -> str | None:
-    here, there = (pq.read_table(io.BytesIO(data)) for data in (one, other))
+    here, there = (read_stored(pa.BufferReader(data), name, mend="compute the cell again") for data in (one, other))
     if here.column_names != there.column_names or len(here) != len(there):
         return f"{name} has other images or findings"
     scores = [column for column in here.column_names if column.startswith(SCORES)]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from csv_archives import write_archive
 
@@ -10,7 +11,7 @@ from datasets_io.build import build
 from datasets_io.build.spec import BuildSpec
 from datasets_io.synthetic.plan import SyntheticSpec
 from sweep.engine.ingest import build_data, check_data
-from sweep.engine.testable import one_class_problem
+from sweep.engine.testable import codes_built, one_class_problem
 from sweep.store.shards import parse_raw, plan_data
 from sweep.store.store import Store
 from sweep.studies import EncoderRow, Study, demo
@@ -55,6 +56,18 @@ def test_a_test_part_of_one_class_is_refused_before_any_work(tmp_path, built):
         ValueError, match=r"^mine: no finding has both .* \(edema: positive alone; mass: positive alone"
     ):
         check(STUDY, store, raw)
+
+
+def test_labels_of_shards_that_name_types_of_their_own_are_not_read(tmp_path):
+    """As of every shard: Arrow builds such a type while it opens the file."""
+    raw, files = write_archive(tmp_path / "raw", 60, 0), Store(str(tmp_path / "storage")).files
+    manifest = build(SPEC, raw, files)
+    folder = next((tmp_path / "storage" / "data").iterdir())
+    assert set(codes_built(files, f"data/{folder.name}", manifest, "test")) == set(manifest.findings)
+    for path in folder.rglob("*.parquet"):
+        pq.write_table(pq.read_table(path), path)  # with an Arrow schema, which could name one
+    with pytest.raises(ValueError, match="was not written by this project"):
+        codes_built(files, f"data/{folder.name}", manifest, "test")
 
 
 @pytest.mark.parametrize("built", [False, True])

@@ -151,7 +151,7 @@ def test_a_result_of_0_1_0_has_probabilities(tmp_path):
         names = [name.replace("logit_", "probability_") for name in table.column_names]
         pairs = zip(names, table.columns, strict=True)
         columns = {n: expit(c.to_numpy()) if n.startswith("probability_") else c for n, c in pairs}
-        pq.write_table(pa.table(columns), buffer := io.BytesIO())
+        pq.write_table(pa.table(columns), buffer := io.BytesIO(), store_schema=False)
         contents["predictions.parquet"] = buffer.getvalue()
     assert "probabilities of probability_" in second(tmp_path, *sides)
 
@@ -195,3 +195,12 @@ def test_what_cannot_be_read_is_in_conflict(tmp_path):
     contents, result = cell(LOGITS + 0.01 * NOISE)
     other = contents | {"predictions.parquet": b"no table"}
     assert "cannot be compared" in second(tmp_path, cell(LOGITS), (other, result))
+
+
+def test_predictions_that_name_types_of_their_own_are_not_opened(tmp_path):
+    """Arrow builds such a type while it opens the file, and that may run what the file's maker wrote."""
+    contents, result = cell(LOGITS + 0.01 * NOISE)
+    table = pq.read_table(io.BytesIO(contents["predictions.parquet"]))
+    pq.write_table(table, buffer := io.BytesIO())  # with an Arrow schema, which could name one
+    said = second(tmp_path, cell(LOGITS), (contents | {"predictions.parquet": buffer.getvalue()}, result))
+    assert "was not written by this project" in said
