@@ -124,9 +124,9 @@ def test_the_cores_that_are_granted_are_those_that_are_told_to_ray(slurm, option
 
 
 def test_a_sweep_on_three_nodes_that_is_cut_off_twice_beside_another_job_loses_nothing(slurm, alone):
-    """First by the signal of its time limit, then by SLURM itself, as for another job.
+    """First by the signal of its time limit, then by SLURM itself, for a job of higher priority.
 
-    The other job shares a node: each has ports, folders and a token of its own, and ends no Ray but its own.
+    Another job shares a node: each has ports, folders and a token of its own, and ends no Ray but its own.
     """
     wanted = alone.table()
     job = Job(slurm, CLUSTER, "three-nodes", "--nodes=3")
@@ -140,8 +140,9 @@ def test_a_sweep_on_three_nodes_that_is_cut_off_twice_beside_another_job_loses_n
     job.wait_for(lambda: job.logs[0].count("to do: ") == 2)
     job.wait_for(lambda: job.num_cells() >= len(kept[0]) + 2)
     kept.append(stored(job.storage))
-    assert slurm.on(CONTROLLER, f"scontrol requeue {job.number}").returncode == 0
+    before_it = slurm.submit("--partition=high --nodes=3 --exclusive --output=/dev/null --wrap 'sleep 1'")
     job.wait_for(lambda: job.logs[0].count("to do: ") == 3)
+    assert slurm.state(before_it) == "COMPLETED"
     job.end()
     (log,) = job.logs
     assert log.count("Interrupted. What is finished is kept") == 2
