@@ -16,7 +16,7 @@ from datasets_io.pixels.grey import PixelError
 
 SHARE = 0.9  # of a row's values that are not zero where it is picture
 SMALLEST = 64  # rows and columns; what is smaller is drawn
-GREYS = 8  # that a row of tissue has at least where it stops; fewer are drawn
+GREYS = 8  # that a row of tissue has at least where it stops; fewer are drawn, or a few zeros of the picture's own
 _PROBES = 4  # places of a row that are looked at first
 
 
@@ -51,7 +51,7 @@ def _stops(before: np.ndarray, row: np.ndarray) -> bool:
     # A few zeros may be the picture's own; a row that stops before its begin does not stop in its middle.
     if start == 0 or len(rest) < len(row) // 64 or np.count_nonzero(rest) < SHARE * len(rest):
         return False
-    return len(np.unique(rest)) >= min(GREYS, len(rest))
+    return len(np.unique(rest)) >= GREYS
 
 
 def check_segments(data: bytes, starts: list[int], samples: int) -> None:

@@ -83,7 +83,9 @@ def test_borders_and_drawings_are_no_missing_part():
     y, x = np.mgrid[0:90, 0:80]
     turned = np.where(np.abs(x - 40) + np.abs(y - 45) < 50, TISSUE, 0)
     slanted = np.where(y * 80 + x * 3 < 60 * 80, TISSUE, 0)
-    for picture in (TISSUE, collimated, label, turned, slanted, TISSUE[:60], np.zeros_like(TISSUE)):
+    dark = TISSUE.copy()
+    dark[-1, -3:] = 0  # of a small picture, as made-up archives have
+    for picture in (TISSUE, collimated, label, turned, slanted, dark, TISSUE[:60], np.zeros_like(TISSUE)):
         assert not lacks_a_part(picture)
     drawn = np.full((90, 80), 255, np.uint8)
     drawn.ravel()[60 * 80 + 20 :] = 0
