@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets_io.granted import cores
+from datasets_io.untrusted import open_regular
 
 CHUNK = 16 << 20  # bytes of the file under one digest
 RESERVE = 0.02  # share of the cache's disk that is left to others,
@@ -65,7 +66,7 @@ def open_array(
     """
     try:
         # The trials of a node start together: one writes or compares, the others wait. A writer's death frees the lock.
-        with _locked(target):
+        with locked(target):
             if not _is_whole(target, shape, dtype):
                 _write(target, shape, dtype, blocks(), of_free)
             return _mapped(target)
@@ -81,7 +82,8 @@ def _mapped(target: Path) -> np.ndarray:
 
 
 @contextmanager
-def _locked(target: Path) -> Iterator[None]:
+def locked(target: Path) -> Iterator[None]:
+    """One process of the node at a time, for a file of the cache. Raises CacheFull where the folder takes no lock."""
     with ExitStack() as stack:
         with _asked_of(target.parent):
             lock = stack.enter_context(open(target.with_suffix(".lock"), "ab", opener=_owners))
@@ -138,7 +140,7 @@ def _write(target: Path, shape: tuple[int, ...], dtype: type, blocks: Iterator[n
                 raise ValueError(f"{target.name}: its blocks have {file.tell()} bytes, not {size}")
         recorded = {"name": target.name, "bytes": size, "sha256": digests.ended()}
         with _asked_of(target.parent):
-            _put(_digests_of(target), json.dumps(recorded))
+            put_note(_digests_of(target), json.dumps(recorded))
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -188,7 +190,14 @@ def _digests_of(target: Path) -> Path:
     return target.with_suffix(".digests")
 
 
-def _put(path: Path, text: str) -> None:
+def read_note(path: Path) -> str:
+    """A small file of the cache. Raises OSError and ValueError, also where it is no file or no text."""
+    with open_regular(path) as file:
+        return file.read().decode()
+
+
+def put_note(path: Path, text: str) -> None:
+    """Replace a small file of the cache as a whole."""
     temporary = path.with_name(f".{path.stem}.npy-{uuid.uuid4().hex}")  # named as what the next writer removes
     try:
         with open(temporary, "w", opener=_owners) as file:
@@ -201,25 +210,25 @@ def _put(path: Path, text: str) -> None:
 def _is_whole(target: Path, shape: tuple[int, ...], dtype: type) -> bool:
     """Whether the file is there and has the bytes that were written, of this shape. The caller holds the lock."""
     try:
-        recorded = json.loads(_digests_of(target).read_text())
-        before = _state(target)
+        recorded = json.loads(read_note(_digests_of(target)))
+        before = state_of(target)
         if recorded["name"] != target.name or os.stat(target).st_size != recorded["bytes"]:
             return False
         checked = target.with_suffix(".checked")
-        if not (checked.exists() and checked.read_text() == before):
-            if _sha256(target, recorded["bytes"]) != recorded["sha256"] or _state(target) != before:
+        if not (checked.exists() and read_note(checked) == before):
+            if _sha256(target, recorded["bytes"]) != recorded["sha256"] or state_of(target) != before:
                 return False
             if time.time() - os.stat(target).st_ctime > SETTLED_SECONDS:
                 with suppress(OSError):  # a note that saves time: without it the next process compares again
-                    _put(checked, before)
+                    put_note(checked, before)
         found = _mapped(target)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     return found.shape == shape and found.dtype == np.dtype(dtype)
 
 
-def _state(target: Path) -> str:
-    """Another text after every write to the file, whatever times it is given, and after a start of the machine."""
+def state_of(target: Path) -> str:
+    """Of a file: another text after every write to it, whatever times it is given, and after a start of the machine."""
     found = os.stat(target)
     boot = Path("/proc/sys/kernel/random/boot_id")
     started = boot.read_text().strip() if boot.exists() else "unknown"

@@ -16,6 +16,7 @@ from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard
 from datasets_io.corpus.node_array import CacheFull, local_cache, open_array
 from datasets_io.corpus.order import window_groups, windows, worker_rows
 from datasets_io.corpus.shard_file import open_shard
+from datasets_io.corpus.whole_shards import check_shards
 from datasets_io.granted import cores, memory_of_node
 from datasets_io.schema import label_column, shard_schema, stored_shape
 from datasets_io.storage.artefacts import CorruptArtefact
@@ -168,6 +169,7 @@ def open_split(
     """
     if fit is None and manifest.shape != "square":
         raise ValueError(f"{folder} keeps the ratio of its pictures: they need a size to be brought to")
+    check_shards(files, folder, shards_of(manifest, split))
     schema = shard_schema(manifest.findings)
     table = read_table(files, folder, manifest, split, [name for name in schema.names if name != "pixels"])
     raw = [table[label_column(finding)].fill_null(BLANK).to_numpy() for finding in manifest.findings]
@@ -294,6 +296,7 @@ def corpus_index(
     """
     if manifest.shape != "square":
         raise ValueError(f"{folder} keeps the ratio of its pictures: encoders are pretrained on squares; build it anew")
+    check_shards(files, folder, shards_of(manifest, split))
     table = read_table(files, folder, manifest, split, ["report_impression"])
     reports = table["report_impression"].to_pylist()
     kept = np.array([bool(report) or not require_impression for report in reports], dtype=bool)

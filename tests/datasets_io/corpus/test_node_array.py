@@ -112,8 +112,8 @@ def test_an_array_without_its_digests_is_made_again(maker, digests):
 
 def test_after_a_start_of_the_machine_it_is_compared_again(maker, monkeypatch):
     maker.open(), maker.open()
-    real, digests = node_array._state, compared(monkeypatch)
-    monkeypatch.setattr(node_array, "_state", lambda target: f"another {real(target)}")
+    real, digests = node_array.state_of, compared(monkeypatch)
+    monkeypatch.setattr(node_array, "state_of", lambda target: f"another {real(target)}")
     maker.open(), maker.open()
     assert maker.made == 1 and len(digests) == 1
 

@@ -76,4 +76,8 @@ def test_a_damaged_shard_gives_no_array(corpus, tmp_path, monkeypatch):
     path.write_bytes(data)
     with pytest.raises(CorruptArtefact, match="its sha256 differs"):
         read.open_split(files, folder, manifest, "train")
+    assert not (tmp_path / "cache").exists()
+    monkeypatch.setattr(read, "check_shards", lambda *whole: None)  # as if it had changed since
+    with pytest.raises(CorruptArtefact, match="its sha256 differs"):
+        read.open_split(files, folder, manifest, "train")
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
