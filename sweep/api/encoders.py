@@ -141,9 +141,13 @@ def _dataset(study: Study, name: str | None) -> Dataset:
 
 
 def _each(images: Any) -> Iterable[Any]:
-    """One file or (H, W) picture is one image; anything else is gone through."""
-    single = isinstance(images, (str, PathLike)) or getattr(images, "ndim", 3) == 2
-    return [images] if single else images
+    """One file or (H, W) picture is one image; anything else is gone through. Raises ValueError for one in colours."""
+    if hasattr(images, "__array_interface__") and not hasattr(images, "ndim"):
+        images = np.asarray(images)  # a picture of Pillow's
+    shape = tuple(getattr(images, "shape", ()))
+    if len(shape) == 3 and shape[-1] in (3, 4):
+        raise ValueError(f"images have shape {shape}, as one picture in colours has: give grey ones, (H, W) each")
+    return [images] if isinstance(images, (str, PathLike)) or len(shape) == 2 else images
 
 
 def _stored(image: Any, spec: PixelSpec, number: int) -> np.ndarray:

@@ -31,18 +31,24 @@ class Labelled:
 def labelled(labels: Any, patients: Any = None, findings: Sequence[str] | None = None) -> Labelled:
     """labels: (N,) or (N, F) of 1 and 0; None or NaN is unknown. patients: N names, None: each image is a patient's.
 
-    findings: F names, by default those of the columns of a frame, else "0", "1", ... Raises ValueError.
+    findings: F names: the columns of a frame that has names, in this order, or what the columns of anything else are
+    called. By default those of a frame's columns, or a series's name, else "0", "1", ... Raises ValueError.
     """
+    columns = names_of_columns(labels)
+    index, own_name = _index_of(labels), getattr(labels, "name", None)
+    if columns is not None and findings is not None and not isinstance(findings, str):
+        labels, columns = _columns_of(labels, tuple(map(str, findings)), "labels"), tuple(map(str, findings))
     try:
-        values = np.array(labels, dtype=np.float64)
+        values = np.array(_plain(labels), dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"labels are no numbers ({error}): give 1, 0, and NaN where a label is unknown") from None
     if values.ndim not in (1, 2) or values.size == 0:
         raise ValueError(f"labels have shape {values.shape}: give (N,), or (N, F) for F findings, N at least 1")
     flat = values.ndim == 1
     values = values[:, None] if flat else values
-    columns = getattr(labels, "columns", None)
     given = findings if findings is not None else columns
+    if given is None and flat and isinstance(own_name, str):
+        given = (own_name,)
     names = tuple(map(str, given)) if given is not None else tuple(map(str, range(values.shape[1])))
     if isinstance(findings, str) or len(names) != values.shape[1] or len(set(names)) != len(names):
         raise ValueError(
@@ -55,22 +61,42 @@ def labelled(labels: Any, patients: Any = None, findings: Sequence[str] | None =
             f"label {values[i, f]:g} of {names[f]} in row {i}: allowed are 1, 0, and NaN for a label that is unknown, "
             "such as an uncertain one"
         )
-    who = np.arange(len(values)) if patients is None else np.asarray(patients, dtype=object).astype(str)
-    if who.shape != (len(values),):
-        raise ValueError(f"patients have shape {who.shape}: give one name for each of {len(values)} images")
+    who = np.arange(len(values)) if patients is None else _patients(patients, len(values), index)
     found = np.where(known, values, 0).astype(np.int8)
-    return Labelled(
-        names, found, known, classes_of(found, known, who), flat, given is not None and not flat, _index_of(labels)
-    )
+    return Labelled(names, found, known, classes_of(found, known, who), flat, given is not None and not flat, index)
+
+
+def _patients(patients: Any, count: int, index: Any) -> np.ndarray:
+    """(count,) names as text. index: of the labels. Raises ValueError."""
+    who = np.asarray(_plain(patients), dtype=object)
+    if who.shape != (count,):
+        raise ValueError(f"patients have shape {who.shape}: give one name for each of {count} images")
+    own = _index_of(patients)
+    if own is not None and index is not None and not index.equals(own):
+        raise ValueError("patients have another index than the labels: bring both into one order of images")
+    if unknown := [row for row, name in enumerate(who) if _is_missing(name)]:
+        raise ValueError(
+            f"the patient of {len(unknown)} of {count} images is not known, the first in row {unknown[0]}: leave these "
+            "images out, or give each a name of its own"
+        )
+    return who.astype(str)
+
+
+def _is_missing(value: Any) -> bool:
+    """None, NaN and what pandas has for them."""
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):  # of pandas.NA nothing is true or false
+        return True
 
 
 def scores_of(scores: Any, images: Labelled, called: str = "scores") -> np.ndarray:
     """(S, N, F) of one set of scores, or of S: with a dimension before the others, or a list of arrays or frames.
 
-    A frame's columns are taken by the findings' names, and its index must be that of the labels' frame. Raises
-    ValueError.
+    A frame's columns are taken by the findings' names, where it has names, and its index must be that of the labels'
+    frame. Raises ValueError.
     """
-    if isinstance(scores, (list, tuple)) and scores and _index_of(scores[0]) is not None:
+    if isinstance(scores, (list, tuple)) and scores and (_index_of(scores[0]) is not None or _is_tensor(scores[0])):
         values = np.stack([_array(one, images, called) for one in scores])
     else:
         values = _array(scores, images, called)
@@ -97,19 +123,44 @@ def mean_placed(scores: np.ndarray, images: Labelled) -> Placed:
 
 
 def _array(scores: Any, images: Labelled, called: str) -> np.ndarray:
-    index, columns = _index_of(scores), getattr(scores, "columns", None)
+    index = _index_of(scores)
     if index is not None and images.index is not None and not images.index.equals(index):
         raise ValueError(f"{called} have another index than the labels: bring both into one order of images")
-    if columns is not None and images.named:
-        places = {str(name): number for number, name in enumerate(columns)}
-        if lacking := [name for name in images.findings if name not in places]:
-            hint = did_you_mean(lacking[0], places)
-            raise ValueError(f"{called} have no column {lacking[0]!r}; they have {', '.join(places)}{hint}")
-        scores = np.asarray(scores)[:, [places[name] for name in images.findings]]
+    if images.named and names_of_columns(scores) is not None:
+        scores = _columns_of(scores, images.findings, called)
     try:
-        return np.array(scores, dtype=np.float64)
+        return np.array(_plain(scores), dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{called} are no numbers: {error}") from None
+
+
+def names_of_columns(values: Any) -> tuple[str, ...] | None:
+    """Of a frame whose columns have names; None for anything else, and where pandas has numbered them from 0 on."""
+    columns = getattr(values, "columns", None)
+    if columns is None or list(columns) == list(range(len(columns))):
+        return None
+    return tuple(map(str, columns))
+
+
+def _columns_of(frame: Any, names: Sequence[str], called: str) -> np.ndarray:
+    """(N, F) of a frame's columns, in the order of the names. Raises ValueError where one is not there."""
+    places = {name: number for number, name in enumerate(names_of_columns(frame) or ())}
+    if lacking := [name for name in names if name not in places]:
+        hint = did_you_mean(lacking[0], places)
+        raise ValueError(f"{called} have no column {lacking[0]!r}; they have {', '.join(places)}{hint}")
+    return np.asarray(frame)[:, [places[name] for name in names]]
+
+
+def _is_tensor(values: Any) -> bool:
+    return hasattr(values, "detach")
+
+
+def _plain(values: Any) -> Any:
+    """A tensor without its gradient and its device, as numpy can take it; anything else as it is."""
+    if not _is_tensor(values):
+        return values
+    values = values.detach().cpu()
+    return (values.double() if values.is_floating_point() else values).numpy()  # numpy has no bfloat16
 
 
 def _index_of(values: Any) -> Any:

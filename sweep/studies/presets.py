@@ -267,18 +267,22 @@ STUDIES: dict[str, Callable[[], Study]] = {"demo": demo, "paper": paper, "releas
 
 def load_study(name: str | Study) -> Study:
     """A study by name, from a Python file that defines study(), or itself. Raises ValueError with what is allowed."""
-    if isinstance(name, Study):
-        study = name
-    elif name in STUDIES:
-        study = STUDIES[name]()
-    elif name.endswith(".py"):
-        study = study_of_file(name)
-    else:
-        raise ValueError(
-            f"unknown study {name!r}; allowed: {', '.join(STUDIES)}, or a Python file that defines study(){_hint(name)}"
-        )
+    study = name if isinstance(name, Study) else _study_of(name)
     check_study(study)
     return study if name in STUDIES else preset_notes.with_own_words(study, STUDIES)
+
+
+def _study_of(name: object) -> Study:
+    if not isinstance(name, str):
+        called = "; call it: it is a function" if callable(name) else ""
+        raise ValueError(f"{name!r} is no study: give a name, a Python file that defines study(), or a Study{called}")
+    if name in STUDIES:
+        return STUDIES[name]()
+    if name.endswith(".py"):
+        return study_of_file(name)
+    raise ValueError(
+        f"unknown study {name!r}; allowed: {', '.join(STUDIES)}, or a Python file that defines study(){_hint(name)}"
+    )
 
 
 def _hint(name: str) -> str:

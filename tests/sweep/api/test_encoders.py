@@ -142,6 +142,8 @@ def test_what_there_is_not_is_refused(encoder, finished_study, tmp_path):
         (np.zeros((1, 64, 64), complex), "give integers, or floats"),
         (["nowhere.png"], "nowhere.png cannot be read as an image: the file is absent"),
         ([], "there is no image to embed"),
+        (np.zeros((64, 64, 3), np.uint8), r"shape \(64, 64, 3\), as one picture in colours has"),
+        (Image.new("RGB", (64, 64)), r"shape \(64, 64, 3\), as one picture in colours has"),
     ],
 )
 def test_what_is_no_image_is_refused(images, message, encoder):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas
 import pytest
+import torch
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -181,6 +182,46 @@ def test_scores_are_taken_as_people_have_them(data):
     assert alone["edema"]["patients_low"] != by_value(expected)["edema"]["patients_low"]
 
 
+def test_findings_take_the_columns_of_both_frames_by_their_names(data):
+    first, second, labels, patients = data
+    frames = [pandas.DataFrame(values, columns=FINDINGS) for values in (first[0], second[0], labels)]
+    turned = FINDINGS[::-1]
+    for found, expected in (
+        (sweep.evaluate(frames[0], frames[2], patients, turned), sweep.evaluate(frames[0], frames[2], patients)),
+        (sweep.compare(*frames, patients, turned), sweep.compare(*frames, patients)),
+    ):
+        found, expected = found.set_index("value"), expected.set_index("value")
+        pandas.testing.assert_frame_equal(found.loc[list(expected.index)], expected)
+    few = by_value(sweep.evaluate(frames[0], frames[2], patients, ["edema"]))
+    assert few["edema"]["auroc"] == by_value(sweep.evaluate(frames[0], frames[2]))["edema"]["auroc"]
+    numbered = [pandas.DataFrame(values) for values in (first[0], labels)]  # whose columns pandas has numbered
+    pandas.testing.assert_frame_equal(
+        sweep.evaluate(*numbered, patients, FINDINGS), sweep.evaluate(first[0], labels, patients, FINDINGS)
+    )
+
+
+def test_series_keep_their_name_and_tensors_their_values(data):
+    first, _, labels, patients = data
+    named = pandas.Series(first[0][:, 1], name="edema"), pandas.Series(labels[:, 1], name="edema")
+    expected = sweep.evaluate(first[0][:, 1], labels[:, 1], patients, ["edema"])
+    pandas.testing.assert_frame_equal(sweep.evaluate(*named, pandas.Series(patients)), expected)
+    tensor = torch.tensor(first, requires_grad=True)
+    expected = sweep.evaluate(first, labels, patients)
+    for scores in (tensor, list(tensor)):
+        pandas.testing.assert_frame_equal(sweep.evaluate(scores, torch.tensor(labels), patients), expected)
+
+
+def test_patients_are_known_and_in_the_order_of_the_labels(data):
+    first, _, labels, patients = data
+    scores, truth = pandas.DataFrame(first[0], columns=FINDINGS), pandas.DataFrame(labels, columns=FINDINGS)
+    with pytest.raises(ValueError, match="patients have another index than the labels"):
+        sweep.evaluate(scores, truth, pandas.Series(patients).sample(frac=1, random_state=0))
+    for missing in (None, math.nan, pandas.NA, pandas.NaT):
+        lacking = [missing if row % 10 == 3 else str(name) for row, name in enumerate(patients)]
+        with pytest.raises(ValueError, match=r"the patient of 60 of 600 images is not known, the first in row 3: "):
+            sweep.evaluate(first[0], labels, lacking)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -193,6 +234,7 @@ def test_scores_are_taken_as_people_have_them(data):
         ((["a", "b"], [1, 0]), "scores are no numbers"),
         (([], []), r"labels have shape \(0,\)"),
         ((pandas.DataFrame({"edma": [0.1, 0.2]}), pandas.DataFrame({"edema": [1, 0]})), "did you mean 'edma'"),
+        (([0.1, 0.2], pandas.DataFrame({"edema": [1, 0]}), None, ["edma"]), "labels have no column 'edma'.*'edema'"),
         ((pandas.Series([0.1, 0.2], index=[1, 2]), pandas.Series([1, 0])), "another index than the labels"),
     ],
 )

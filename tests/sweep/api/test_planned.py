@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 import sweep
 from sweep.run.__main__ import app
 from sweep.studies.outlook import Machines
-from sweep.studies.presets import load_study
+from sweep.studies.presets import demo, load_study
 
 
 def test_it_says_what_the_command_says(tmp_path):
@@ -28,6 +28,24 @@ def test_a_study_of_ones_own_and_counts_of_ones_own():
     given = {archive.label: archive for archive in sweep.plan(study, counts=fewer).archives}
     assert given["nih_cxr14"].images == 150 and given["nih_cxr14"].origin == "given"
     assert given["chexpert"].origin == "nominal"
+    one = {archive.label: archive for archive in sweep.plan(study, counts={"nih_cxr14": {"train": 100}}).archives}
+    assert dict(one["nih_cxr14"].splits) == {"train": 100, "val": 11_212, "test": 22_424}, "as they were published"
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"mimic-cxr": {"train": 1}}, r"counts name 'mimic-cxr'; study 'paper' reads .*did you mean 'mimic_cxr'"),
+        ({"mimic_cxr": {"trian": 1}}, "counts of mimic_cxr name the split 'trian'; allowed: train, val, test"),
+        ({"mimic_cxr": {"train": -1}}, "train is -1: give a whole number of images, 0 or more"),
+        ({"mimic_cxr": {"train": "3"}}, "train is '3': give a whole number"),
+        ({"mimic_cxr": {"train": True}}, "train is True: give a whole number"),
+        ({"mimic_cxr": 3}, "counts of mimic_cxr are 3: give the images of each split"),
+    ],
+)
+def test_counts_are_checked(counts, message):
+    with pytest.raises(ValueError, match=message):
+        sweep.plan("paper", counts=counts)
 
 
 def test_what_cannot_be_used_is_refused_with_what_can():
@@ -37,3 +55,5 @@ def test_what_cannot_be_used_is_refused_with_what_can():
         sweep.plan("demo", machines=["8xA10O"])
     with pytest.raises(ValueError, match=r"did you mean .?paper"):
         sweep.plan("papr")
+    with pytest.raises(ValueError, match=r"is no study: .*; call it: it is a function"):
+        sweep.plan(demo)
