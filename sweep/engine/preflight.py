@@ -147,4 +147,5 @@ def _too_large(memory: Mapping[str, Verdict]) -> list[str]:
 
 
 def _gib(verdict: Verdict) -> str:
-    return f"{(verdict.step_bytes or 0) / GIB:.2f} GiB"
+    count = verdict.step_bytes or 0
+    return f"{count / GIB:.2f} GiB" if count >= GIB // 10 else f"{count / (1 << 20):.1f} MiB"

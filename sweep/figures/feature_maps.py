@@ -29,7 +29,7 @@ from trainables.views.backbone_input import BackboneInput
 if TYPE_CHECKING:
     from sweep.figures.separation import Separation
 
-VERSION = 4  # of this file, separation.py and models.py
+VERSION = 5  # of this file, separation.py and models.py
 MOST = 10_000  # images of a set, as in the paper
 FIGURES = (
     ("feature_map_figure_2", "Features of two data sets, as the paper's Figure 2", ("clip", "simclr", "clip+simclr")),
@@ -86,6 +86,7 @@ def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
             for j, row in enumerate(rows):
                 _scatter(axes[i, j], panels.get((row.name, dataset.instance)), f"{dataset.display}, {row.display}")
         _legend(figure, view)
+        displays = {dataset.instance: dataset.display for dataset in view.datasets}
         shown = {
             f"{row} {dataset}": {
                 **asdict(panel.numbers),
@@ -95,7 +96,7 @@ def draw(view: View, name: str, title: str, wanted: tuple[str, ...]) -> Drawing:
             }
             for (row, dataset), panel in panels.items()
         }
-        return finished(name, title, _caption(panels, absent), figure, shown)
+        return finished(name, title, _caption(panels, absent, displays), figure, shown)
 
 
 @dataclass(frozen=True)
@@ -199,8 +200,9 @@ def _scatter(axis: Axes, panel: Panel | None, title: str) -> None:
     x, y = panel.places[order].T
     # An image within the SVG: as paths, 20,000 dots would make a page of megabytes.
     axis.scatter(x, y, s=size, c=colors[order], linewidths=0, alpha=0.85, rasterized=True)
-    auroc, mixing = ("–" if value is None else f"{value:.2f}" for value in asdict(panel.numbers).values())
-    axis.set_xlabel(f"classifier AUROC {auroc}   mixing {mixing}", fontsize=8.5)
+    auroc, mixing = asdict(panel.numbers).values()
+    shown = ("–" if auroc is None else f"{100 * auroc:.0f}%", "–" if mixing is None else f"{mixing:.2f}")
+    axis.set_xlabel("classifier AUROC {}   mixing {}".format(*shown), fontsize=8.5)
 
 
 def _legend(figure: Figure, view: View) -> None:
@@ -214,7 +216,8 @@ def _legend(figure: Figure, view: View) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
-def _caption(panels: Mapping[tuple[str, str], Panel], absent: list[str]) -> str:
+def _caption(panels: Mapping[tuple[str, str], Panel], absent: list[str], displays: Mapping[str, str]) -> str:
+    """displays: name of each data set in sentences."""
     kinds = {panel.kind for panel in panels.values()}
     networks = {
         frozenset({TUNED}): "after LPFT with all labels, first seed",
@@ -222,20 +225,20 @@ def _caption(panels: Mapping[tuple[str, str], Panel], absent: list[str]) -> str:
     }.get(frozenset(kinds), "after LPFT where that network is stored, else as pretrained")
     sizes = sorted({len(panel.second) // 2 for panel in panels.values()})
     held_out = "; ".join(
-        f"{first:,} of the corpus, {second:,} of {dataset}"
+        f"{first:,} of the corpus, {second:,} of {displays[dataset]}"
         for dataset, (first, second) in {panel.dataset: panel.held_out for panel in panels.values()}.items()
     )
     text = (
         f"t-SNE of the features of {' and '.join(f'{size:,}' for size in sizes)} images of each set, drawn at random, "
         f"held-out ones first ({held_out}; the others are training images): networks {networks}. Distances "
         "and gaps in such a map are no evidence. The numbers are: classifier AUROC, of a linear classifier that tells "
-        "the set, cross-validated by patient (0.5 cannot tell them); mixing, the share of the 15 nearest neighbours "
+        "the set, cross-validated by patient (50% cannot tell them); mixing, the share of the 15 nearest neighbours "
         "from the other set over that expected by chance (1 mixed, 0 apart)."
     )
     squashed: dict[int, list[str]] = {}
     for panel in panels.values():
         if panel.squashed is not None:
-            squashed.setdefault(panel.squashed, []).append(f"{panel.row} on {panel.dataset}")
+            squashed.setdefault(panel.squashed, []).append(f"{panel.row} on {displays[panel.dataset]}")
     for side, networks_squashed in squashed.items():
         text += (
             f" For {', '.join(networks_squashed)}, images of both sets were squashed first to squares of {side} pixels"

@@ -102,7 +102,10 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="`radsweep NAME --help` says more of each. `python -m sweep.NAME` is the same command.")
+@app.callback(
+    epilog="`radsweep NAME --help` says more of each. `python -m sweep.NAME` is the same "
+    "command, but for `python -m datasets_io.build` and `python -m sweep.training_free`."
+)
 def radsweep(
     asked: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")

@@ -97,7 +97,13 @@ def _stages(found: Outlook) -> Iterable[tuple[str, ...]]:
     for stage in found.stages:
         yield (stage.name, f"{stage.jobs:,}", _items(stage), count_text(stage.images), *_hours(stage, cards))
     total = [hours_text(found.total.seconds_at(one.flops_per_second) / 3600) for one in cards.values()]
+    total = [UNKNOWN if _nothing_known(found) else text for text in total]
     yield ("all, but for ingest", "", "", count_text(found.total.forward_passes + found.total.training_passes), *total)
+
+
+def _nothing_known(found: Outlook) -> bool:
+    """Whether no stage that takes time can be priced: then a sum is nothing."""
+    return not found.total.seconds_at(1.0) and any(stage.unpriced for stage in found.stages)
 
 
 def _items(stage: Stage) -> str:
@@ -119,9 +125,11 @@ def _machines(found: Outlook) -> tuple[tuple[str, ...], ...]:
     return tuple(
         (
             one.machines.name,
-            hours_text(one.hours),
-            one.bound,
-            hours_text(one.chain.hours),
+            *(
+                (UNKNOWN,) * 3
+                if _nothing_known(found)
+                else (hours_text(one.hours), one.bound, hours_text(one.chain.hours))
+            ),
             f"{bytes_text(one.bytes_per_second)}/s" if 3600 * one.hours >= 1 else "",
         )
         for one in found.machines

@@ -178,8 +178,7 @@ def measure(make: Callable[[], Any], pooling: str, images: Images) -> Measured:
     try:
         return _measured(make, pooling, images)
     except DoesNotTake as error:
-        own = _own_size(make)
-        raise DoesNotTake(f"{error}{f'; its configuration says image_size {own}: give that' if own else ''}") from error
+        raise DoesNotTake(f"{error}{_advice(make, images)}") from error
 
 
 def _measured(make: Callable[[], Any], pooling: str, images: Images) -> Measured:
@@ -214,10 +213,16 @@ def _measured_on(device: str, make: Callable[[], Any], pooling: str, images: Ima
     return Measured(form, int(features.shape[1]), unused)
 
 
-def _own_size(make: Callable[[], Any]) -> int | None:
+def _advice(make: Callable[[], Any], images: Images) -> str:
+    """What of its configuration differs from what it was tried on, and what to give then; empty where nothing does."""
     with torch.device("meta"):
-        size = getattr(make().config, "image_size", None)
-    return size[0] if isinstance(size, list | tuple) else size
+        config = make().config
+    size, channels = getattr(config, "image_size", None), getattr(config, "num_channels", None)
+    size = size[0] if isinstance(size, list | tuple) else size
+    if channels not in (None, images.channels):
+        form = f"preprocessing=Preprocessing({size or images.size}, channels={channels}, mean=..., std=...)"
+        return f"; its configuration says num_channels {channels}: give {form} as it was trained with"
+    return f"; its configuration says image_size {size}: give that" if size not in (None, images.size) else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ from sweep.run.outlook_tables import bytes_text, hours_text, lines, tables
 from sweep.store.records import CellDetail, EncoderDetail
 from sweep.store.status_names import Status
 from sweep.store.store import Store
-from sweep.studies import demo, paper
+from sweep.studies import demo, load_study, paper
 from sweep.studies.costs import Cost
 from sweep.studies.outlook import Machines, outlook
 
@@ -234,3 +234,9 @@ def test_what_a_csv_leaves_unclear_is_said_before_it_is_built(tmp_path):
     assert done.exit_code == 0, done.output
     assert "note: 56 of 56 rows have a view_position that is not understood" in done.output
     assert "note: files among its images that no row of images.csv names, left out: 1" in done.output
+
+
+def test_of_images_nobody_has_counted_nothing_is_said_to_take_no_time():
+    _, stages, machines = tables(outlook(load_study(str(ROOT / "examples" / "own_data.py"))))
+    assert stages.rows[-1][-1] == "unknown"
+    assert [row[1:4] for row in machines.rows] == [("unknown",) * 3] * len(machines.rows) != []

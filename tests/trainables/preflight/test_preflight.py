@@ -167,6 +167,16 @@ def test_a_network_of_another_size_or_channels_says_what_it_takes(tmp_path):
     verdict = of(from_folder(tmp_path, 32, preprocessing="dataset"))
     assert "ViTModel does not take images of 32 x 32 pixels" in verdict.misfit
     assert verdict.misfit.endswith("its configuration says image_size 224: give that")
+    grey = tmp_path / "grey"
+    ViTModel(ViTConfig(image_size=32, patch_size=16, num_channels=1, **small)).save_pretrained(grey)
+    verdict = of(from_folder(grey, 32, preprocessing="dataset"))
+    assert "in 3 channels" in verdict.misfit and "image_size" not in verdict.misfit
+    advice = (
+        "num_channels 1: give preprocessing=Preprocessing(32, channels=1, mean=..., std=...) as it was trained with"
+    )
+    assert verdict.misfit.endswith(advice)
+    given = Preprocessing(32, channels=1, mean=(0.5,), std=(0.5,))
+    assert of(from_folder(grey, 32, preprocessing=given)).misfit is None
     one = of(RandomInit(BackboneSpec("resnet10t", 32, (("in_chans", 1),))))
     assert "does not take images of 32 x 32 pixels in 3 channels" in one.misfit and "('in_chans', 3)" in one.misfit
     vit = of(RandomInit(BackboneSpec("vit_tiny_patch16_224", 32, (("depth", 1),))))
