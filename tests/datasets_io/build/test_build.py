@@ -205,7 +205,7 @@ def test_a_changed_file_is_read_again_and_leftovers_of_a_killed_build_go(make_cs
     killed = subprocess.Popen([sys.executable, "-c", ""])
     killed.wait()
     assert not list(tmp_path.glob("storage/**/*.tmp-*"))
-    leftover = Path(files.full(f"{folder}/train/00000.parquet.tmp-{this_machine()}-{killed.pid}-0"))
+    leftover = Path(files.full(f"{folder}/train/00000.parquet.tmp-{this_machine()}-{killed.pid}-{'0' * 32}"))
     leftover.touch()
     changed = raw / "images" / "0041.png"
     Image.fromarray(np.arange(480, dtype=np.uint8).reshape(20, 24)).save(changed)
