@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -327,7 +328,10 @@ def test_a_limited_build_looks_for_its_own_images_alone(make_csv_archive, files)
     assert not open_complete(CSV, raw, take_inventory(CSV, raw), files).built
 
 
-@pytest.mark.parametrize("damage", ["record", "rejects"])
+OTHER_TEXT = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"], pa.binary()).buffers())  # no UTF-8
+
+
+@pytest.mark.parametrize("damage", ["record", "rejects", "text of rejects"])
 def test_a_damaged_record_is_not_taken_for_a_changed_archive(damage, make_csv_archive, files):
     raw = make_csv_archive(40, broken=(7,))
     folder = data_folder(CSV, raw)
@@ -337,6 +341,9 @@ def test_a_damaged_record_is_not_taken_for_a_changed_archive(damage, make_csv_ar
         files.write(f"{folder}/manifest.json", dataclasses.replace(manifest, counts=counts).to_json().encode())
     else:
         files.write(f"{folder}/rejects.parquet", b"PAR1")
+    if damage == "text of rejects":
+        columns = dict.fromkeys(("image_id", "path", "stage", "reason"), OTHER_TEXT)
+        pq.write_table(pa.table(columns), files.full(f"{folder}/rejects.parquet"), store_schema=False)
     assert build(CSV, raw, files).fingerprint == manifest.fingerprint
 
 

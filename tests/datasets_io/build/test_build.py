@@ -360,6 +360,9 @@ def test_verify_finds_every_kind_of_damage(make_csv_archive, tmp_path, small_sha
     pq.write_table(one, files.full(rejects), store_schema=False)
     (problem,) = verify(files, folder, manifest)[2:]
     assert problem == "rejects.parquet has 1 rejects, the manifest 0, or their reasons differ"
+    text = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"], pa.binary()).buffers())
+    pq.write_table(one.set_column(3, "reason", text), files.full(rejects), store_schema=False)
+    assert verify(files, folder, manifest)[2:] == ["rejects.parquet cannot be read (UnicodeDecodeError)"]
 
 
 @pytest.mark.parametrize(
