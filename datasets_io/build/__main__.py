@@ -22,7 +22,7 @@ from datasets_io.build.shards import ORDERS
 from datasets_io.build.spec import BuildSpec
 from datasets_io.build.verify import absent_shards, verify
 from datasets_io.command_line import DEFAULT_STORAGE, Storage, WorkingCommand
-from datasets_io.corpus.manifest import Manifest
+from datasets_io.corpus.manifest import MANIFEST, Manifest
 from datasets_io.interrupts import EXIT_INTERRUPTED, INTERRUPTS
 from datasets_io.nearest import did_you_mean
 from datasets_io.pixels.grey import INTENSITIES
@@ -148,7 +148,15 @@ def _build(spec: BuildSpec, raw: Path, storage: str, limit: int | None, max_reje
             spec, raw, files, limit=limit, max_rejects=max_rejects, progress=bar.show, start_ray=True, say=bar.say
         )
     folder = f"data/{manifest.source}-{manifest.key}"
-    print("\n".join(map(printable, summary(manifest, files.full(folder)))))
+    try:
+        lines = summary(manifest, files.full(folder))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # Of a complete corpus: whoever can write to a storage can give a manifest any counts.
+        raise ValueError(
+            f"{folder}/{MANIFEST} is damaged (its counts are not those of a build: {type(error).__name__}: {error}): "
+            f"remove {folder} and run the same command again, which builds it again from the archive"
+        ) from error
+    print("\n".join(map(printable, lines)))
     if not check:
         absent = absent_shards(files, folder, manifest)
         return _damaged(absent, folder) if absent else OK

@@ -35,6 +35,7 @@ END_BYTES = 64 << 10
 REFUSED = 32  # refused files, evenly spaced, that are read: what was repaired may have the size of what it was
 REFUSED_BYTES = 16 << 20  # of each
 RECORDED = frozenset(("there", "absent", "bytes", "digest", "sample"))  # of each kind of file
+NUMBERS = ("there", "absent", "bytes")
 ABSENT_REASON = "read: the file is absent"
 
 
@@ -175,7 +176,9 @@ def _record_of(manifest: Manifest) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = manifest.counts[FILES]
         whole = set(record["refused"]) == {"files", "digest"} and isinstance(record["absent"], str)
-        whole = whole and all(set(of) >= RECORDED for of in record["kinds"].values())
+        whole = whole and all(isinstance(of, dict) and set(of) >= RECORDED for of in record["kinds"].values())
+        numbers = [record["refused"]["files"], *(of[name] for of in record["kinds"].values() for name in NUMBERS)]
+        whole = whole and all(type(number) is int for number in numbers)
     except (KeyError, TypeError, AttributeError):
         return None
     return record if whole else None

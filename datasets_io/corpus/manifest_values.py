@@ -47,6 +47,16 @@ class ShardValues(TypedDict):
 
 
 @with_config(STRICT)
+class SpecValues(TypedDict, total=False):
+    """What is read of a build's specification."""
+
+    source: str
+    image_size: int
+    shape: str
+    options: dict[str, Any]
+
+
+@with_config(STRICT)
 class SplitCounts(TypedDict, total=False):
     """Of a split."""
 
@@ -88,7 +98,7 @@ class ManifestValues(TypedDict):
     source: Name
     source_version: Count
     key: str
-    spec: dict[str, Any]
+    spec: SpecValues
     findings: list[Name]
     has_reports: bool
     image_size: Annotated[int, Field(ge=1, le=1 << 16)]

@@ -46,7 +46,7 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
     from sweep.store.shards import manifests, parse_raw, plan_data
     from sweep.store.store import Store
     from sweep.studies.presets import load_study
-    from sweep.studies.tunable import search_row
+    from sweep.studies.tunable import search_row, space_of
 
     study, store = load_study(study_name), Store(storage)
     ray_folder(store.uri)  # refuses a place that is not this user's alone
@@ -65,7 +65,7 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
         search, name = _search(study, method, folders, manifests(folders, store), store)
         from sweep.tune.trial_store import TrialStore
 
-        trial_store = TrialStore(store, study.name, name)
+        trial_store = TrialStore(store, study.name, name, list(space_of(row.recipe.objective)))
         if len(trial_store.ended()) < trials:
             with Lease(store.files) as lease:  # the record of the trials has one writer
                 while held := lease.claim({name})[1]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Annotated
@@ -73,15 +73,16 @@ def trial_id(values: Mapping[str, float]) -> str:
 class TrialStore:
     """The trials of one search. Only the driver writes; what it has written it finds again after any stop."""
 
-    def __init__(self, store: Store, study: str, search: str) -> None:
+    def __init__(self, store: Store, study: str, search: str, names: Collection[str] | None = None) -> None:
         """Read the trials that are there. study, search: names, which give the folder reports/<study>/<search>.
 
-        Raises ValueError that names a trial's file which is damaged.
+        names: of the values that are searched; None for any. Raises ValueError that names a trial's file which is
+        damaged, or has other values.
         """
         self.store, self.study, self.search = store, study, search
         self.trials: dict[str, Trial] = {}
         for path in store.files.list(self.path("trials"), ".json"):
-            trial = _read(store.files.read(path), path)
+            trial = _read(store.files.read(path), path, names)
             self.trials[trial.id] = trial
 
     def of(self, values: Mapping[str, float]) -> Trial | None:
@@ -158,11 +159,13 @@ class _Stored(BaseModel):
     error: str | None
 
 
-def _read(data: bytes, path: str) -> Trial:
+def _read(data: bytes, path: str, names: Collection[str] | None) -> Trial:
     try:
         stored = _Stored.model_validate(json.loads(data))
         if stored.state == TrialState.DONE and stored.value is None:
             raise ValueError("it is done and has no value")
+        if names is not None and set(stored.values) != set(names):
+            raise ValueError(f"it has values of {', '.join(stored.values) or 'nothing'}, not of {', '.join(names)}")
         trial = Trial(**dict(stored))
         if f"{trial.id}.json" != path.rpartition("/")[2]:
             raise ValueError("its values are those of another trial")

@@ -301,6 +301,16 @@ def test_a_damaged_trial_is_one_sentence(trial_store, change):
         TrialStore(trial_store.store, "demo", "tune-clip-abc")
 
 
+def test_a_trial_of_other_values_than_are_searched_is_one_sentence(trial_store):
+    """Its name is that of its values, whatever they are called; the table and the figure ask for the search's own."""
+    trial = trial_store.begin({"temperature2": 0.1}, "encoders/x")
+    path = trial_store.path(f"trials/{trial.id}.json")
+    of_this_search = (trial_store.store, "demo", "tune-clip-abc")
+    with pytest.raises(ValueError, match=rf"{path} is damaged \(it has values of temperature2, not of c, temp\)"):
+        TrialStore(*of_this_search, ["c", "temp"])
+    assert TrialStore(*of_this_search, ["temperature2"]).in_order() == [trial]
+
+
 def test_files_of_others_and_fields_of_later_versions_stop_no_search(trial_store):
     trial = trial_store.begin({"lr": 0.1}, "encoders/x")
     path = trial_store.path(f"trials/{trial.id}.json")
