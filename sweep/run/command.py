@@ -140,7 +140,7 @@ def _try_encoders(request: Request, checked: CheckedInput, display: "Display") -
     built = {label: plan.folder for label, plan in checked.data.items() if plan.built and plan.folder is not None}
     plan = make_plan(study, fingerprints_of(study, open_sources(store, built).manifests), checked.only)
     left, _ = left_of(plan, store, request.retry_failed)
-    found = preflight(study, left, store, display, keep=True)
+    found = preflight(study, left, store, display, keep=True, retry_misfits=request.retry_failed)
     if found.unfit and not request.skip_unfit:
         raise BadInput(found.refusal)
     _say_all(found, display)
