@@ -161,7 +161,7 @@ def _build(spec: BuildSpec, raw: Path, storage: str, limit: int | None, max_reje
         absent = absent_shards(files, folder, manifest)
         return _damaged(absent, folder) if absent else OK
     problems = verify(files, folder, manifest)
-    print("\n".join(problems) or f"verified: {len(manifest.shards)} shards are as the manifest says")
+    print("\n".join(map(printable, problems)) or f"verified: {len(manifest.shards)} shards are as the manifest says")
     return SOME_FAILED if problems else OK
 
 
@@ -234,7 +234,7 @@ class _Bar(AbstractContextManager["_Bar"]):
 
     def say(self, sentence: str) -> None:
         """A line above the bar."""
-        self._progress.console.print(f"note: {sentence}", markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(f"note: {printable(sentence)}", markup=False, highlight=False, soft_wrap=True)
 
     def show(self, done: int, total: int, text: str) -> None:
         # What an earlier build has done stands in the first call: it is progress, but no speed of this one.
