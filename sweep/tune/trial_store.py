@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datasets_io.fingerprint import canonical_json
 from datasets_io.storage.stored_result import Share, first_problem
+from datasets_io.untrusted import printable, printable_lines
 from sweep.store.report_folder import ReportFolder
-from sweep.store.store import Store
+from sweep.store.store import ENCODERS, Store
 
 
 class TrialState(StrEnum):
@@ -152,7 +153,7 @@ class _Stored(BaseModel):
     model_config = ConfigDict(extra="ignore")
     number: Annotated[int, Field(ge=0, strict=True)]
     values: dict[str, int | Annotated[float, Field(allow_inf_nan=False)]]
-    folder: Annotated[str, Field(strict=True)]
+    folder: Annotated[str, Field(strict=True, pattern=rf"^{ENCODERS}/[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")]
     state: TrialState
     rungs: tuple[tuple[Annotated[int, Field(ge=0)], Share], ...]
     value: Share | None
@@ -166,7 +167,8 @@ def _read(data: bytes, path: str, names: Collection[str] | None) -> Trial:
             raise ValueError("it is done and has no value")
         if names is not None and set(stored.values) != set(names):
             raise ValueError(f"it has values of {', '.join(stored.values) or 'nothing'}, not of {', '.join(names)}")
-        trial = Trial(**dict(stored))
+        shown = {"folder": printable(stored.folder), "error": stored.error and printable_lines(stored.error)}
+        trial = Trial(**{**dict(stored), **shown})
         if f"{trial.id}.json" != path.rpartition("/")[2]:
             raise ValueError("its values are those of another trial")
         return trial
