@@ -1,9 +1,11 @@
 """What comes from outside, made safe to open and to print: files that are no files, and text that a terminal obeys."""
 
 import io
+import json
 import os
 import re
 import stat
+from typing import Any
 
 # Control characters (of which ESC begins what a terminal obeys), marks that turn the direction of text around or have
 # no width, line separators, tags, and the halves of characters that stand for undecodable bytes of a file's name.
@@ -71,6 +73,20 @@ def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def json_value(text: str | bytes) -> Any:
+    """As json.loads. Raises ValueError for all that is no JSON, and for lists that are too deep in each other."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("lists within lists, too deep to be read") from error
+
+
+def json_file(path: str | os.PathLike[str], encoding: str = "utf-8") -> Any:
+    """What a regular file says. Raises OSError as open_regular, ValueError as json_value and for another encoding."""
+    with open_regular(path) as stream:
+        return json_value(stream.read().decode(encoding))
 
 
 def _check(mode: int, path: str | os.PathLike[str]) -> None:

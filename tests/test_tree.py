@@ -113,7 +113,7 @@ LAW: dict[str, dict[str, set[str]]] = {
             "pixels",
             "corpus",
         },
-        "synthetic": {"schema", "fingerprint", "sources"},
+        "synthetic": {"untrusted", "schema", "fingerprint", "sources"},
     },
     "trainables": {
         "batch": set(),

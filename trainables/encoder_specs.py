@@ -1,11 +1,11 @@
 """Which network, at which size and fed how: what a timm name or the files beside an encoder's weights say."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from datasets_io.nearest import did_you_mean
+from datasets_io.untrusted import json_file
 from trainables.networks.backbones import OWN_BACKBONES
 from trainables.networks.weights_folder import OPEN_CLIP_FILES, WEIGHT_FILES
 from trainables.recipe import IMAGE_SIZE, BackboneSpec
@@ -120,6 +120,8 @@ def preprocessing_of_folder(folder: Path, model_type: str | None) -> Preprocessi
         return own
     if file is None:  # newer ones hold it with that of texts
         file = (_json(folder / "processor_config.json") or {}).get("image_processor")
+    if file is not None and not isinstance(file, dict):
+        raise ValueError(f"{folder}/processor_config.json has an image_processor that is no JSON object: copy it again")
     if file is None:
         raise ValueError(
             f"{folder} has no preprocessor_config.json, which says how its network was trained to be fed: give "
@@ -132,4 +134,13 @@ def preprocessing_of_folder(folder: Path, model_type: str | None) -> Preprocessi
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    return dict(json.loads(path.read_text())) if path.is_file() else None
+    """None where there is no such file. Raises ValueError where it is no JSON object."""
+    if not path.is_file():
+        return None
+    try:
+        value = json_file(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}): copy it again") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is no JSON object: copy it again")
+    return value

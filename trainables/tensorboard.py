@@ -33,7 +33,7 @@ def write_history(folder: Path, history: Iterable[Mapping[str, float | None]]) -
 
 def add_epoch(writer: SummaryWriter, entry: Mapping[str, float | None]) -> None:
     """One entry of a history. `val_loss` becomes loss/val, so that train and val share a group of charts."""
-    epoch = entry["epoch"]
+    epoch = entry.get("epoch")
     if epoch is None:
         return  # no place on the axis
     for name, value in entry.items():

@@ -22,7 +22,7 @@ from datasets_io.build.shards import ORDERS
 from datasets_io.build.spec import BuildSpec
 from datasets_io.build.verify import absent_shards, verify
 from datasets_io.command_line import DEFAULT_STORAGE, Storage, WorkingCommand
-from datasets_io.corpus.manifest import Manifest
+from datasets_io.corpus.manifest import MANIFEST, Manifest
 from datasets_io.interrupts import EXIT_INTERRUPTED, INTERRUPTS
 from datasets_io.nearest import did_you_mean
 from datasets_io.pixels.grey import INTENSITIES
@@ -148,12 +148,20 @@ def _build(spec: BuildSpec, raw: Path, storage: str, limit: int | None, max_reje
             spec, raw, files, limit=limit, max_rejects=max_rejects, progress=bar.show, start_ray=True, say=bar.say
         )
     folder = f"data/{manifest.source}-{manifest.key}"
-    print("\n".join(map(printable, summary(manifest, files.full(folder)))))
+    try:
+        lines = summary(manifest, files.full(folder))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # Of a complete corpus: whoever can write to a storage can give a manifest any counts.
+        raise ValueError(
+            f"{folder}/{MANIFEST} is damaged (its counts are not those of a build: {type(error).__name__}: {error}): "
+            f"remove {folder} and run the same command again, which builds it again from the archive"
+        ) from error
+    print("\n".join(map(printable, lines)))
     if not check:
         absent = absent_shards(files, folder, manifest)
         return _damaged(absent, folder) if absent else OK
     problems = verify(files, folder, manifest)
-    print("\n".join(problems) or f"verified: {len(manifest.shards)} shards are as the manifest says")
+    print("\n".join(map(printable, problems)) or f"verified: {len(manifest.shards)} shards are as the manifest says")
     return SOME_FAILED if problems else OK
 
 
@@ -226,7 +234,7 @@ class _Bar(AbstractContextManager["_Bar"]):
 
     def say(self, sentence: str) -> None:
         """A line above the bar."""
-        self._progress.console.print(f"note: {sentence}", markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(f"note: {printable(sentence)}", markup=False, highlight=False, soft_wrap=True)
 
     def show(self, done: int, total: int, text: str) -> None:
         # What an earlier build has done stands in the first call: it is progress, but no speed of this one.

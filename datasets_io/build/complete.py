@@ -35,6 +35,7 @@ END_BYTES = 64 << 10
 REFUSED = 32  # refused files, evenly spaced, that are read: what was repaired may have the size of what it was
 REFUSED_BYTES = 16 << 20  # of each
 RECORDED = frozenset(("there", "absent", "bytes", "digest", "sample"))  # of each kind of file
+NUMBERS = ("there", "absent", "bytes")
 ABSENT_REASON = "read: the file is absent"
 
 
@@ -175,7 +176,9 @@ def _record_of(manifest: Manifest) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = manifest.counts[FILES]
         whole = set(record["refused"]) == {"files", "digest"} and isinstance(record["absent"], str)
-        whole = whole and all(set(of) >= RECORDED for of in record["kinds"].values())
+        whole = whole and all(isinstance(of, dict) and set(of) >= RECORDED for of in record["kinds"].values())
+        numbers = [record["refused"]["files"], *(of[name] for of in record["kinds"].values() for name in NUMBERS)]
+        whole = whole and all(type(number) is int for number in numbers)
     except (KeyError, TypeError, AttributeError):
         return None
     return record if whole else None
@@ -256,11 +259,8 @@ def _sizes_problem(files: ReadFiles, folder: str, of: FilesOfKind, there: int) -
 
 
 def _stored_sizes(files: ReadFiles, folder: str, kind: str) -> list[int] | None:
-    table = _table(files, f"{folder}/{SIZES}")
-    if table is None or not {"kind", "size"} <= set(table.column_names):
-        return None
-    kinds, sizes = table["kind"].to_pylist(), table["size"].to_pylist()
-    return [size for of, size in zip(kinds, sizes, strict=True) if of == kind]
+    rows = _rows(files, f"{folder}/{SIZES}", ["kind", "size"])
+    return None if rows is None else [size for of, size in rows if of == kind]
 
 
 def _then_and_now(other: Manifest, inventory: Inventory) -> str:
@@ -312,16 +312,14 @@ def _contents(paths: Iterable[str], most: int) -> str:
 
 
 def _rejects_in(files: ReadFiles, folder: str) -> list[Reject] | None:
-    table = _table(files, f"{folder}/{REJECTS}")
-    columns = ("image_id", "path", "stage", "reason")
-    if table is None or not set(columns) <= set(table.column_names):
-        return None
-    return [Reject(*row) for row in zip(*(table[name].to_pylist() for name in columns), strict=True)]
+    rows = _rows(files, f"{folder}/{REJECTS}", ["image_id", "path", "stage", "reason"])
+    return None if rows is None else [Reject(*row) for row in rows]
 
 
-def _table(files: ReadFiles, path: str) -> pa.Table | None:
-    """A table beside the shards; None where it is damaged, which `--verify` says."""
+def _rows(files: ReadFiles, path: str, columns: list[str]) -> list[tuple[Any, ...]] | None:
+    """These columns of a table beside the shards; None where it is damaged, which `--verify` says."""
     try:
-        return read_stored(pa.BufferReader(files.read(path)), path)
-    except (OSError, ValueError, CorruptArtefact, pa.ArrowException):
+        table = read_stored(pa.BufferReader(files.read(path)), path, columns)
+        return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
+    except (OSError, ValueError, KeyError, CorruptArtefact, pa.ArrowException):
         return None

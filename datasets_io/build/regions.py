@@ -108,7 +108,7 @@ def region_problems(files: ReadFiles, folder: str, counts: Mapping[str, Any]) ->
         data = files.read(f"{folder}/{REGIONS}")
     except OSError as error:
         return [f"{REGIONS} cannot be read ({error.strerror or type(error).__name__})"]
-    if hashlib.sha256(data).hexdigest() != found["sha256"]:
+    if hashlib.sha256(data).hexdigest() != found.get("sha256"):
         return [f"{REGIONS} is damaged (another sha256): remove {folder} and build again"]
     return []
 

@@ -64,9 +64,9 @@ def _reject_problems(files: ReadFiles, folder: str, manifest: Manifest) -> list[
     try:
         source = pa.BufferReader(files.read(f"{folder}/{REJECTS}"))
         table = read_stored(source, REJECTS, ["stage", "reason"])
+        reasons = Counter(f"{row['stage']}: {row['reason']}" for row in table.to_pylist())
     except (OSError, ValueError, CorruptArtefact, pa.ArrowException) as error:
         return [f"{REJECTS} cannot be read ({type(error).__name__})"]
-    reasons = Counter(f"{row['stage']}: {row['reason']}" for row in table.to_pylist())
     if dict(reasons) != manifest.reject_reasons:
         expected = manifest.counts["rejects"]
         return [f"{REJECTS} has {reasons.total()} rejects, the manifest {expected}, or their reasons differ"]

@@ -21,7 +21,7 @@ PASSED_OVER = ConfigDict(strict=True, extra="ignore")
 def _within(path: str) -> str:
     if any(part in ("", ".", "..") or len(part.encode()) > MOST_BYTES for part in path.split("/")):
         raise ValueError("a shard lies below the folder of its corpus")
-    return path
+    return _as_printed(path)
 
 
 def _as_printed(text: str) -> str:
@@ -31,7 +31,7 @@ def _as_printed(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_as_printed)]
-# No separator of another system, no control character.
+# No separator of another system, and printable.
 Below = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f]{1,1000}$"), AfterValidator(_within)]
 
 
@@ -44,6 +44,16 @@ class ShardValues(TypedDict):
     rows: Count
     row_groups: list[Count]
     sha256: Digest
+
+
+@with_config(STRICT)
+class SpecValues(TypedDict, total=False):
+    """What is read of a build's specification."""
+
+    source: str
+    image_size: int
+    shape: str
+    options: dict[str, Any]
 
 
 @with_config(STRICT)
@@ -71,8 +81,8 @@ class Counts(TypedDict, total=False):
     records: Count
     images: Count
     rejects: Count
-    splits: dict[str, SplitCounts]
-    findings: dict[str, dict[str, Count]]
+    splits: dict[Name, SplitCounts]
+    findings: dict[Name, dict[Name, Count]]
     pixels: PixelCounts
     reports: dict[str, Any]
     leaks: dict[str, Any]
@@ -87,8 +97,8 @@ class ManifestValues(TypedDict):
 
     source: Name
     source_version: Count
-    key: str
-    spec: dict[str, Any]
+    key: Name
+    spec: SpecValues
     findings: list[Name]
     has_reports: bool
     image_size: Annotated[int, Field(ge=1, le=1 << 16)]

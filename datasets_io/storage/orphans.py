@@ -14,8 +14,8 @@ _OURS = re.compile(rf"(.*){re.escape(TEMPORARY)}[0-9a-f]{{8}}-\d+(\.\d*)?-[0-9a-
 
 
 def orphans_below(folder: str) -> list[str]:
-    """Those of a folder of ours and of all below it."""
-    named = (f"{place}/{name}" for place, _, names in os.walk(folder) for name in names if TEMPORARY in name)
+    """Those of a folder of ours and of all below it; a user's own files may lie there too, under any other name."""
+    named = (f"{place}/{name}" for place, _, names in os.walk(folder) for name in names if _OURS.fullmatch(name))
     return [path for path in named if _is_orphan(path)]
 
 
@@ -46,6 +46,7 @@ def storage_time(folder: str) -> float:
 
 
 def _is_orphan(path: str) -> bool:
+    """Whether its writer is dead. path: of a file whose name has our form."""
     machine, _, rest = path.rpartition(TEMPORARY)[2].partition("-")
     process, _, since = rest.partition("-")[0].partition(".")
     if machine == this_machine() and process.isdecimal() and not is_running(int(process), since):

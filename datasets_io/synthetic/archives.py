@@ -27,6 +27,7 @@ from datasets_io.synthetic.plan import (
     picture,
     stream,
 )
+from datasets_io.untrusted import NotRegular, json_file, special_file
 
 VERSION = 3  # raise it when the pictures or the words change
 FOLDERS = {"mimic_cxr": "MIMIC-CXR", "chexpert": "CheXpert-v1.0-small", "nih_cxr14": "NIH-ChestX-ray14"}
@@ -45,8 +46,8 @@ def is_written(spec: SyntheticSpec, root: Path) -> dict[str, Path] | None:
     """source -> folder, where all three archives of this very spec are there; else None."""
     paths = archive_paths(root)
     try:
-        marker = json.loads((Path(root) / MARKER).read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        marker = json_file(Path(root) / MARKER)
+    except (FileNotFoundError, NotADirectoryError, NotRegular, ValueError):
         return None
     written = isinstance(marker, dict) and marker.get("fingerprint") == _fingerprint(spec)
     return paths if written and all(path.is_dir() for path in paths.values()) else None
@@ -56,7 +57,8 @@ def write_archives(spec: SyntheticSpec, root: Path, progress: Progress | None = 
     """Write the archives and return source -> folder; at once where they are there.
 
     Archives of another spec, or half-written ones, are replaced. progress(done, total, text) counts images.
-    Raises ArchiveError where a folder of one of the names is there that was not made here: it may be real data.
+    Raises ArchiveError where a folder of one of the names is there that was not made here: it may be real data; and
+    where what would be the file that says so is none.
     """
     if paths := is_written(spec, root):
         return paths
@@ -79,6 +81,9 @@ def _fingerprint(spec: SyntheticSpec) -> str:
 
 def _clear(root: Path, paths: dict[str, Path]) -> None:
     """Leave an empty root with a note that it is being written; touch nothing that was not made here."""
+    for note in (root / MARKER, root / STARTED):
+        if (kind := special_file(note)) is not None:  # to write into a FIFO waits for ever
+            raise ArchiveError(f"{note} is {kind} and no file of the made-up archives: move it away")
     made_here = (root / MARKER).exists() or (root / STARTED).exists()
     present = [path for path in paths.values() if path.exists()]
     if present and not made_here:

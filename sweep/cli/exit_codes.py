@@ -19,6 +19,7 @@ from datasets_io.storage.patience import is_passing
 from datasets_io.storage.schema_version import NewerSchema
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable_lines
+from sweep.cli.lines import echo
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_SOME_FAILED, EXIT_SOME_UNFIT = 0, 2, 3, 4
 
@@ -70,7 +71,7 @@ def handled_errors(module: str, storage: str, bad_input: type[Exception], advice
             yield
     except KeyboardInterrupt:
         INTERRUPTS.ignore()  # before the sentence: a second Ctrl-C must not cut it off
-        typer.echo(f"\n{INTERRUPTS.why}. What is finished is kept; go on with:\n  {command}", err=True)
+        echo(f"\n{INTERRUPTS.why}. What is finished is kept; go on with:\n  {command}", err=True)
         INTERRUPTS.end_process()
         raise typer.Exit(EXIT_INTERRUPTED) from None  # in a process that is not the command's own
     except ClusterLost as error:
@@ -135,5 +136,5 @@ def _print_without_secrets(kind: type[BaseException], error: BaseException, trac
 
 
 def _exit(sentence: str, code: int) -> NoReturn:
-    typer.echo(printable_lines(without_secrets(sentence)), err=True)
+    echo(sentence, err=True)
     raise typer.Exit(code) from None

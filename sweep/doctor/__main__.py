@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from datasets_io.storage.secrets import without_secrets
+from datasets_io.untrusted import printable_lines
 from sweep.cli import completion
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, errors_as_sentences
@@ -132,6 +134,11 @@ def _by_use(study: "Study", raw: dict[str, Path]) -> tuple[dict[str, Path], dict
     return archives_of(study, read), {name: path for name, path in raw.items() if name not in read}
 
 
+def _shown(text: str) -> str:
+    """As text that rich prints: no markup, no secret, nothing that a terminal obeys."""
+    return escape(printable_lines(without_secrets(text)))
+
+
 def show(checks: list[Check], console: Console | None = None) -> None:
     """A row for each check, then for each that is not ok the command that mends it."""
     console = Display(console).console
@@ -140,11 +147,11 @@ def show(checks: list[Check], console: Console | None = None) -> None:
     table.add_column("check", no_wrap=True)
     table.add_column("found", overflow="fold")
     for check in checks:
-        table.add_row(MARKS[check.status], check.name, escape(check.found))
+        table.add_row(MARKS[check.status], _shown(check.name), _shown(check.found))
     console.print(table)
     bad = [check for check in checks if check.status != OK]
     for check in bad:
-        problem, mend = f"{escape(check.name)}: {escape(check.found)}", f"mend: [bold]{escape(check.mend)}[/bold]"
+        problem, mend = f"{_shown(check.name)}: {_shown(check.found)}", f"mend: [bold]{_shown(check.mend)}[/bold]"
         console.print(f"{MARKS[check.status]} {problem}\n     {mend}", highlight=False, soft_wrap=True)
     failed = sum(check.status == FAIL for check in checks)
     result = "Everything that a study needs is here."

@@ -73,14 +73,17 @@ def left_of(plan: Plan, store: ReadStore, retry_failed: bool = False) -> tuple[P
     return pending(plan, keys_done, keys_failed), left_out
 
 
-def preflight(study: Study, left: Pending, store: ReadStore, display: Display, keep: bool) -> Preflight:
+def preflight(
+    study: Study, left: Pending, store: ReadStore, display: Display, keep: bool, retry_misfits: bool = False
+) -> Preflight:
     """Try every network that is left to be loaded, fed or trained. keep: write new verdicts to the storage.
 
+    retry_misfits: try again what did not fit, too; else what a stored verdict says of it is believed.
     Raises KeyboardInterrupt where the user asked to stop.
     """
     by_row = {row: {verdict_path(check): check for check in checks} for row, checks in checks_of(study, left).items()}
     distinct = {key: check for checks in by_row.values() for key, check in checks.items()}
-    verdicts, new = _verdicts(distinct, store, display)
+    verdicts, new = _verdicts(distinct, store, display, retry_misfits)
     found = {row: [verdicts[key] for key in checks] for row, checks in by_row.items()}
     if keep and isinstance(store.files, Files):
         for key in new:
@@ -100,7 +103,7 @@ def preflight(study: Study, left: Pending, store: ReadStore, display: Display, k
 
 
 def _verdicts(
-    checks: Mapping[str, PreflightCheck], store: ReadStore, display: Display
+    checks: Mapping[str, PreflightCheck], store: ReadStore, display: Display, retry_misfits: bool
 ) -> tuple[dict[str, Verdict], Sequence[str]]:
     """Path of a check's verdict -> the verdict; and the paths of those that are new and worth keeping."""
     # The small ones take milliseconds, less than a file would. What the others need takes seconds to import.
@@ -116,7 +119,8 @@ def _verdicts(
     for key, check in checks.items():
         if key in found:
             continue
-        if (known := read_verdict(store.files, check)) is not None:
+        known = read_verdict(store.files, check)
+        if known is not None and not (retry_misfits and known.misfit):
             found[key] = known
     new = [key for key in checks if key not in found]
     if new:

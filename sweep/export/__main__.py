@@ -13,6 +13,7 @@ import typer
 from datasets_io.command_line import no_uri
 from sweep.cli import completion
 from sweep.cli.exit_codes import errors_as_sentences
+from sweep.cli.lines import echo
 from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Command, RawOfRun, StorageOfRun, StudyOfRun
 from sweep.studies.bad_input import BadInput
 
@@ -50,9 +51,9 @@ def main(
         run = find_encoder(data, encoder)
         made = export_encoder(data, run, to.expanduser())
     for found in damage_left_out(data, run):
-        typer.echo(f"damaged, and left out of the model card: {found.line}", err=True)
+        echo(f"damaged, and left out of the model card: {found.line}", err=True)
     loaded_by = f"; {' and '.join(made.loads_in)} load it" if made.loads_in else ""
-    typer.echo(f"{made.folder}: {', '.join(made.files)}{loaded_by}")
+    echo(f"{made.folder}: {', '.join(made.files)}{loaded_by}")
 
 
 if __name__ == "__main__":

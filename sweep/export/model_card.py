@@ -74,10 +74,14 @@ def _origin(data: Snapshot, run: EncoderRun, artefacts: Artefacts) -> list[str]:
     manifest = data.manifests.get(run.corpus) if run.corpus else None
     found = f", data fingerprint `{manifest.fingerprint}`" if manifest else ""
     source = "" if run.corpus == data.study.corpus.source else f" (source {data.study.corpus.source})"
-    epoch = result.get("best_epoch")  # counted from 0
-    kept = f", epoch {epoch + 1} of {len(result['history'])} kept by validation loss" if epoch is not None else ""
+    epoch, history = result.get("best_epoch"), result.get("history")  # counted from 0; a result may lack any of these
+    kept = ""
+    if epoch is not None:
+        kept = f", epoch {epoch + 1}{f' of {len(history)}' if history else ''} kept by validation loss"
+    number = result.get("num_train_images")
+    images = "" if number is None else f"{number:,} images of "
     return [
-        f"Pretrained on {result['num_train_images']:,} images of `{run.corpus}`{source}{found}; pretraining seed "
+        f"Pretrained on {images}`{run.corpus}`{source}{found}; pretraining seed "
         f"{run.pretrain_seed}, global batch {run.recipe.global_batch_size}{kept}; started from row "
         f"`{run.recipe.initial}`."
     ]

@@ -51,7 +51,7 @@ class TrainingCurve:
 
     def line(self, key: str) -> tuple[list[float], list[float]]:
         """x and y of a line: the epochs, from 1, and the key's values, NaN (a gap) where there is none."""
-        pairs = [(epoch, entry.get(key)) for entry in self.history if (epoch := entry["epoch"]) is not None]
+        pairs = [(epoch, entry.get(key)) for entry in self.history if (epoch := entry.get("epoch")) is not None]
         return [epoch + 1 for epoch, _ in pairs], [math.nan if value is None else value for _, value in pairs]
 
 
@@ -64,8 +64,7 @@ def training_curves(view: View) -> list[TrainingCurve]:
         first_seed = run.pretrain_seed == view.pretrain_seeds[0]
         if run.row in rows and first_seed and view.store.folder(run) in done:
             result = view.store.open(run).result
-            if result["history"]:
-                history = tuple(result["history"])
+            if history := tuple(result.get("history", ())):
                 found[run.row] = TrainingCurve(run.row, rows[run.row].display, history, result.get("best_epoch"))
     return [found[row.name] for row in view.rows if row.name in found]
 

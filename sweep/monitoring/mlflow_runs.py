@@ -35,8 +35,9 @@ class MlflowRuns:
             item = self.items[key]
             result = open_artefacts(self.store.files, self.store.folder(item)).result
             metrics = [
-                Metric(name, float(value), int(time.time() * 1000), int(entry["epoch"]))
+                Metric(name, float(value), int(time.time() * 1000), int(epoch))
                 for entry in result.get("history") or ()
+                if (epoch := entry.get("epoch")) is not None
                 for name, value in entry.items()
                 if name != "epoch" and value is not None
             ]

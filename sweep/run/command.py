@@ -5,13 +5,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import typer
 from rich.markup import escape
 
 from datasets_io.local_ray import overlooked
-from datasets_io.storage.secrets import without_secrets
-from datasets_io.untrusted import printable_lines
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, EXIT_SOME_UNFIT
+from sweep.cli.lines import echo
 from sweep.cli.logging import silence_libraries
 from sweep.run.request import Request
 from sweep.studies.bad_input import BadInput
@@ -54,7 +52,7 @@ def run_study(request: Request) -> int:
     silence_libraries()
     # The first word comes before the imports, which take seconds.
     begun = f"radsweep: reading study {request.study} and storage {request.storage}"
-    typer.echo(printable_lines(without_secrets(begun)), err=request.as_json)
+    echo(begun, err=request.as_json)
     from rich.console import Console
 
     from sweep.cli.display import Display
@@ -91,7 +89,7 @@ def run_chaos(request: Request) -> int:
         name = check_input(request).study.name
     except ValueError as error:
         raise BadInput(error) from error
-    held = show_chaos(request.study, name, list(request.raw), CHAOS_FAULTS, typer.echo)
+    held = show_chaos(request.study, name, list(request.raw), CHAOS_FAULTS, echo)
     return EXIT_OK if held else EXIT_SOME_FAILED
 
 
@@ -140,7 +138,7 @@ def _try_encoders(request: Request, checked: CheckedInput, display: "Display") -
     built = {label: plan.folder for label, plan in checked.data.items() if plan.built and plan.folder is not None}
     plan = make_plan(study, fingerprints_of(study, open_sources(store, built).manifests), checked.only)
     left, _ = left_of(plan, store, request.retry_failed)
-    found = preflight(study, left, store, display, keep=True)
+    found = preflight(study, left, store, display, keep=True, retry_misfits=request.retry_failed)
     if found.unfit and not request.skip_unfit:
         raise BadInput(found.refusal)
     _say_all(found, display)

@@ -16,6 +16,7 @@ from rich.live import Live
 
 from sweep.cli import completion
 from sweep.cli.exit_codes import errors_as_sentences
+from sweep.cli.lines import echo
 from sweep.cli.logging import silence_libraries
 from sweep.cli.options import DEFAULT_STORAGE, AsJson, Command, Only, RawOfRun, StorageOfRun
 
@@ -79,7 +80,7 @@ def _once(reader: "StatusReader", tensorboard: Path | None, as_json: bool) -> No
         return
     Display().console.print(render(found))
     if tensorboard:
-        typer.echo(f"{written} runs written; look at them with: tensorboard --logdir {tensorboard}")
+        echo(f"{written} runs written; look at them with: tensorboard --logdir {tensorboard}")
 
 
 def _watch(reader: "StatusReader", tensorboard: Path | None, seconds: float) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datasets_io.storage.artefacts import RESULT, Artefacts, CorruptArtefact
+from datasets_io.untrusted import printable
 from sweep.studies.cell import Cell
 
 RUN_AGAIN = "run sweep.run again, which puts it into quarantine and computes it again"
@@ -18,13 +19,18 @@ DATA = "data"  # the folder of all shards, and how the name of damaged ones begi
 class Damage:
     """One damaged item. name: as people read it (`clip-p0`, `data chexpert`); folder: relative to the storage.
 
-    what: the file and what is wrong with it; mend: what to do.
+    what: the file and what is wrong with it; mend: what to do. All but the folder, by which it is found, is printable:
+    names, and errors that quote a file, hold whatever is in a storage.
     """
 
     name: str
     folder: str
     what: str
     mend: str
+
+    def __post_init__(self) -> None:
+        for field in ("name", "what", "mend"):
+            object.__setattr__(self, field, printable(getattr(self, field)))
 
     @property
     def sentence(self) -> str:

@@ -13,6 +13,7 @@ from datasets_io.untrusted import sentence
 
 PREDICTIONS = "predictions.parquet"
 IDS = ("image_id", "patient_id")
+MOST_IMAGES = 1 << 22  # ten times the images of the largest archive: a file of few bytes may hold any number of rows
 
 
 class UnusablePredictions(ValueError):
@@ -71,13 +72,23 @@ def read_predictions(artefacts: Artefacts) -> Predictions:
     label that is neither 1, 0 nor null, for a score that is not finite and for a probability outside 0 to 1.
     """
     try:
-        parquet = open_stored(pa.BufferReader(artefacts.read(PREDICTIONS)), PREDICTIONS, "compute the cell again")
-        findings, logits = _columns_of(parquet.schema_arrow)
-        table = parquet.read(use_threads=False)  # cells are read in parallel
+        return _read(artefacts)
     except UnusablePredictions:
         raise
     except (CorruptArtefact, KeyError, OSError, ValueError, pa.ArrowException) as error:
         raise UnusablePredictions(f"predictions cannot be read: {error}") from error
+
+
+def _read(artefacts: Artefacts) -> Predictions:
+    """As read_predictions; raises, too, what reading Parquet and text that is no UTF-8 raise."""
+    parquet = open_stored(pa.BufferReader(artefacts.read(PREDICTIONS)), PREDICTIONS, "compute the cell again")
+    findings, logits = _columns_of(parquet.schema_arrow)
+    groups = (parquet.metadata.row_group(number) for number in range(parquet.num_row_groups))
+    if (rows := sum(group.num_rows for group in groups)) > MOST_IMAGES:
+        raise UnusablePredictions(f"predictions of {rows:,} images, and at most {MOST_IMAGES:,} are read")
+    # Whoever can write to a storage can add columns that take any memory: what is not used is not read.
+    used = [*IDS, *(name for f in findings for name in (label_column(f), _score(logits, f)))]
+    table = parquet.read(columns=used, use_threads=False)  # cells are read in parallel
     labels = np.stack([_labels(table[label_column(finding)], finding) for finding in findings], axis=1)
     scores = np.stack([table[_score(logits, f)].to_numpy(zero_copy_only=False) for f in findings], axis=1)
     _check(scores, findings, logits)

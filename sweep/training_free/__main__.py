@@ -11,6 +11,7 @@ import typer
 
 from sweep.cli import completion
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, errors_as_sentences
+from sweep.cli.lines import echo
 from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, RawOfRun, StorageOfRun, StudyOfRun, WorkingCommand
 from sweep.studies.bad_input import BadInput
 
@@ -58,7 +59,7 @@ def main(
         folder.check()
         damage, complete = _compute_and_write(opened.read(), kinds, folder)
     for found in damage:
-        typer.echo(f"damaged: {found.line}", err=True)
+        echo(f"damaged: {found.line}", err=True)
     raise typer.Exit(EXIT_OK if complete and not damage else EXIT_SOME_FAILED)
 
 
@@ -76,10 +77,10 @@ def _compute_and_write(data: "Snapshot", kinds: tuple[str, ...], folder: "Report
         table_markdown,
     )
 
-    compute_all(data, kinds, typer.echo)
+    compute_all(data, kinds, echo)
     own = damage_of(data, kinds)
     table, page = csv_text(HEADER, rows_of(data, kinds, own)), table_markdown(data, kinds, own)
-    typer.echo(folder.write({"training_free.csv": table, PAGE: page})[PAGE])
+    echo(folder.write({"training_free.csv": table, PAGE: page})[PAGE])
     used = {data_name(item.build) for item in items_of(data, kinds)} | {str(run) for run in data.plan.encoders}
     return [*(found for name, found in data.damage.items() if name in used), *own.values()], is_complete(data, kinds)
 

@@ -109,12 +109,13 @@ class TrialRecorder(Callback):
         known = self.trial_store.recorded(trial.config)
         if known.state != TrialState.DONE:
             known = self.trial_store.end(trial.config, TrialState.PRUNED)
-            self.trial_store.store.files.remove(known.folder)  # its checkpoint: it is not gone on with
+            # Its checkpoint: it is not gone on with. Where it lies its file says too, which may name any other folder.
+            self.trial_store.store.files.remove(self.search.job(trial.config).folder)
         self._print(known)
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """Record a trial that failed, with the first line of the error that it left in the storage."""
-        failure = self.trial_store.store.failure_of(self.trial_store.recorded(trial.config).folder)
+        failure = self.trial_store.store.failure_of(self.search.job(trial.config).folder)
         error = failure["error"].split("\n")[0] if failure else "its process died each time"
         self._print(self.trial_store.end(trial.config, TrialState.FAILED, error=error))
 

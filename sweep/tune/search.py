@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import typer
 from rich.markup import escape
 
 from datasets_io.command_line import no_uri
 from sweep.cli.exit_codes import EXIT_OK, EXIT_SOME_FAILED, ClusterLost, cluster_lost_message
+from sweep.cli.lines import echo
 from sweep.tune.rungs import rungs_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
     from sweep.store.shards import manifests, parse_raw, plan_data
     from sweep.store.store import Store
     from sweep.studies.presets import load_study
-    from sweep.studies.tunable import search_row
+    from sweep.studies.tunable import search_row, space_of
 
     study, store = load_study(study_name), Store(storage)
     ray_folder(store.uri)  # refuses a place that is not this user's alone
@@ -65,7 +65,7 @@ def tune_method(study_name: str, method: str, storage: str, raw: list[str], tria
         search, name = _search(study, method, folders, manifests(folders, store), store)
         from sweep.tune.trial_store import TrialStore
 
-        trial_store = TrialStore(store, study.name, name)
+        trial_store = TrialStore(store, study.name, name, list(space_of(row.recipe.objective)))
         if len(trial_store.ended()) < trials:
             with Lease(store.files) as lease:  # the record of the trials has one writer
                 while held := lease.claim({name})[1]:
@@ -88,7 +88,7 @@ def _try_encoders(study: "Study", method: str, store: "Store", display: "Display
     if found.unfit:
         raise ValueError("; ".join(found.unfit.values()))
     for warning in found.warnings:
-        typer.echo(f"warning: {warning}")
+        echo(f"warning: {warning}")
 
 
 def _search(
@@ -161,7 +161,7 @@ def _run_trials(search: "Search", trial_store: "TrialStore", trials: int, displa
         # In a thread, while the main one waits within Ray for ever: what the context managers would do is done here.
         remove_own_state(search.storage)
         display.__exit__(None, None, None)
-        typer.echo(cluster_lost_message(error, "sweep.tune"), err=True)
+        echo(cluster_lost_message(error, "sweep.tune"), err=True)
         os._exit(EXIT_SOME_FAILED)
 
     try:

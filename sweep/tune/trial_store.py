@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Annotated
@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datasets_io.fingerprint import canonical_json
 from datasets_io.storage.stored_result import Share, first_problem
+from datasets_io.untrusted import printable, printable_lines
 from sweep.store.report_folder import ReportFolder
-from sweep.store.store import Store
+from sweep.store.store import ENCODERS, Store
 
 
 class TrialState(StrEnum):
@@ -73,15 +74,16 @@ def trial_id(values: Mapping[str, float]) -> str:
 class TrialStore:
     """The trials of one search. Only the driver writes; what it has written it finds again after any stop."""
 
-    def __init__(self, store: Store, study: str, search: str) -> None:
+    def __init__(self, store: Store, study: str, search: str, names: Collection[str] | None = None) -> None:
         """Read the trials that are there. study, search: names, which give the folder reports/<study>/<search>.
 
-        Raises ValueError that names a trial's file which is damaged.
+        names: of the values that are searched; None for any. Raises ValueError that names a trial's file which is
+        damaged, or has other values.
         """
         self.store, self.study, self.search = store, study, search
         self.trials: dict[str, Trial] = {}
         for path in store.files.list(self.path("trials"), ".json"):
-            trial = _read(store.files.read(path), path)
+            trial = _read(store.files.read(path), path, names)
             self.trials[trial.id] = trial
 
     def of(self, values: Mapping[str, float]) -> Trial | None:
@@ -151,19 +153,22 @@ class _Stored(BaseModel):
     model_config = ConfigDict(extra="ignore")
     number: Annotated[int, Field(ge=0, strict=True)]
     values: dict[str, int | Annotated[float, Field(allow_inf_nan=False)]]
-    folder: Annotated[str, Field(strict=True)]
+    folder: Annotated[str, Field(strict=True, pattern=rf"^{ENCODERS}/[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")]
     state: TrialState
     rungs: tuple[tuple[Annotated[int, Field(ge=0)], Share], ...]
     value: Share | None
     error: str | None
 
 
-def _read(data: bytes, path: str) -> Trial:
+def _read(data: bytes, path: str, names: Collection[str] | None) -> Trial:
     try:
         stored = _Stored.model_validate(json.loads(data))
         if stored.state == TrialState.DONE and stored.value is None:
             raise ValueError("it is done and has no value")
-        trial = Trial(**dict(stored))
+        if names is not None and set(stored.values) != set(names):
+            raise ValueError(f"it has values of {', '.join(stored.values) or 'nothing'}, not of {', '.join(names)}")
+        shown = {"folder": printable(stored.folder), "error": stored.error and printable_lines(stored.error)}
+        trial = Trial(**{**dict(stored), **shown})
         if f"{trial.id}.json" != path.rpartition("/")[2]:
             raise ValueError("its values are those of another trial")
         return trial

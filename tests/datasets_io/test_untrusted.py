@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from datasets_io.schema import ArchiveError
-from datasets_io.untrusted import LONGEST, NotRegular, open_regular, printable, sentence
+from datasets_io.untrusted import LONGEST, NotRegular, json_file, open_regular, printable, sentence
 
 HOSTILE = {
     "a\x1b[31mred": "a\\x1b[31mred",
@@ -28,6 +28,21 @@ def test_what_a_terminal_obeys_is_written_out(text):
 @pytest.mark.parametrize("text", ["Kein Erguß", "e\u0301", "胸部", "می\u200cخواهم", "a/b c.png", "C:\\x", ""])
 def test_what_people_write_stays(text):
     assert printable(text) == text
+
+
+@pytest.mark.parametrize("data", [b"\xff{}", b"[" * 100_000, b"{", b"", b"9" * 6000])
+def test_a_file_that_is_no_json_is_one_kind_of_error(tmp_path, data):
+    (tmp_path / "x.json").write_bytes(data)
+    with pytest.raises(ValueError):
+        json_file(tmp_path / "x.json")
+
+
+def test_json_is_read_from_regular_files_alone(tmp_path):
+    (tmp_path / "x.json").write_bytes(b'\xef\xbb\xbf{"a": [1]}')
+    assert json_file(tmp_path / "x.json", "utf-8-sig") == {"a": [1]}
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NotRegular, match="a FIFO"):
+        json_file(tmp_path / "pipe")
 
 
 def test_an_error_about_an_archive_is_printable_and_short_whoever_raises_it():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from datasets_io.fingerprint import plain
 from datasets_io.storage.artefacts import Artefacts
+from datasets_io.untrusted import json_file
 from trainables.evaluation.image_text import BATCH, image_text_part, load_image_text
 from trainables.networks.heads import Head, HeadSpec, unit
 from trainables.networks.text import TEXT_TOWER, TextTower, TinyText, Tokenizer, stored_tokenizer
@@ -68,31 +69,35 @@ def export_text(encoder: Artefacts, recipe: PretrainRecipe) -> dict[str, bytes]:
 
 
 def load_text(folder: str | Path) -> ExportedText:
-    """Of a folder that sweep.export wrote. Raises ValueError where a file is missing or lacks a weight."""
+    """Of a folder that sweep.export wrote. Raises ValueError where a file is missing, another or lacks a weight."""
     folder = Path(folder)
     missing = [name for name in (WEIGHTS, TOKENIZER, TEXT_TOWER) if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder} lacks {', '.join(missing)}: give a folder of sweep.export of a method with reports")
-    text = (folder / TEXT_TOWER).read_text(encoding="utf-8")
-    values = json.loads(text)
-    # Of the configuration the pooling alone is read: the network is the one that is described.
-    tower = TextTower(TinyText(pooling=values["pooling"]), None, text)
-    parts = {
-        "text": tower,
-        "text_head": Head(_head(values["text_head"]), tower.width),
-        "image_head": Head(_head(values["image_head"]), values["feature_dim"]),
-    }
+    try:
+        values = json_file(folder / TEXT_TOWER)
+        # Of the configuration the pooling alone is read: the network is the one that is described.
+        tower = TextTower(TinyText(pooling=values["pooling"]), None, json.dumps(values))
+        parts = {
+            "text": tower,
+            "text_head": Head(_head(values["text_head"]), tower.width),
+            "image_head": Head(_head(values["image_head"]), values["feature_dim"]),
+        }
+        start, scale = str(values["prefix"]), float(values["scale"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{folder / TEXT_TOWER} is none that sweep.export writes ({why}): export it again") from error
     stored = weights_from_bytes((folder / WEIGHTS).read_bytes(), str(folder / WEIGHTS))
     for name, part in parts.items():
-        start = f"{values['prefix']}{name}."
-        own = {key.removeprefix(start): value for key, value in stored.items() if key.startswith(start)}
+        before = f"{start}{name}."
+        own = {key.removeprefix(before): value for key, value in stored.items() if key.startswith(before)}
         wanted = {key for key, _ in part.named_parameters()} | {key for key in part.state_dict() if "running_" in key}
         if wanted - own.keys():
             raise ValueError(f"{folder / WEIGHTS} lacks {len(wanted - own.keys())} weights of {name}: export it again")
         part.load_state_dict(own, strict=False)  # counters of batches are not stored
         part.eval()
     tokenizer = stored_tokenizer((folder / TOKENIZER).read_text(encoding="utf-8"))
-    return ExportedText(tower, parts["text_head"], parts["image_head"], tokenizer, values["scale"])
+    return ExportedText(tower, parts["text_head"], parts["image_head"], tokenizer, scale)
 
 
 def _head(values: dict[str, Any]) -> HeadSpec:

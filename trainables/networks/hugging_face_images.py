@@ -1,6 +1,5 @@
 """A Hugging Face image network as a backbone: built from its configuration, images in, one vector an image out."""
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedModel
 
+from datasets_io.untrusted import json_value
 from trainables.networks.image_outputs import POOLINGS, Images, Measured, measure, without_pooler
 
 OPTIONS = ("config", "pooling", "version")
@@ -134,7 +134,7 @@ def load_image_network(options: dict[str, Any], folder: Path, images: Images) ->
 def _configuration(text: str) -> Any:
     """A transformers configuration of the kind that the JSON text names. Raises ValueError where there is none."""
     try:
-        values = json.loads(text)
+        values = json_value(text)
         # timm's networks in transformers' clothes carry an `architecture` and no model_type.
         kind = values.pop("model_type", None) or ("timm_wrapper" if "architecture" in values else None)
         if kind is None:
@@ -152,7 +152,7 @@ def _configuration(text: str) -> Any:
 
 def whole_image_config(text: str) -> dict[str, Any]:
     """A folder's config.json, of a masked autoencoder with the mask turned off, as its features are computed."""
-    config: dict[str, Any] = json.loads(text)
+    config: dict[str, Any] = json_value(text)
     return {**config, "mask_ratio": 0.0} if hasattr(_configuration(text), "mask_ratio") else config
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from datasets_io.untrusted import json_value
 from trainables.networks.text_config import HuggingFaceText, TextConfig, has_tokenizer
 from trainables.networks.text_network import load_with
 
@@ -118,7 +119,7 @@ def stored_tokenizer(text: str, config: TextConfig | None = None) -> Tokenizer:
 
     config: for encoders of radsweep 0.1.0, which stored no more than a name or path of a pretrained tokenizer.
     """
-    values = json.loads(text)
+    values = json_value(text)
     if "words" in values:
         return WordTokenizer.from_json(text)
     if "name_or_path" in values:

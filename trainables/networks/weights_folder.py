@@ -1,10 +1,10 @@
 """A folder of a model: which file in it has the weights, what identifies them, and its image tower where it has two."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
+from datasets_io.untrusted import json_file
 from trainables.networks.weights_file import file_sha256, kind_of
 from trainables.recipe import BackboneSpec
 
@@ -55,7 +55,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{folder} has no config.json: give a folder that transformers' save_pretrained wrote")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json_file(path)
     except ValueError as error:
         raise ValueError(f"{path} is no JSON ({error}): copy it again") from error
     if not isinstance(config, dict):
@@ -89,7 +89,7 @@ def weight_files(path: Path) -> list[Path]:
     if not path.name.endswith(INDEX):
         return [path]
     try:
-        parts = sorted(set(json.loads(path.read_text())["weight_map"].values()))
+        parts = sorted(set(json_file(path)["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} is no index of weights ({type(error).__name__}): copy it again") from error
     if not parts or any(not isinstance(name, str) or Path(name).name != name for name in parts):
@@ -124,7 +124,7 @@ def open_clip_tower(folder: Path) -> tuple[BackboneSpec, Path, str]:
     """
     weights = folder_weights(folder, OPEN_CLIP_FILES)
     try:
-        vision = json.loads((folder / OPEN_CLIP_CONFIG).read_text())["model_cfg"]["vision_cfg"]
+        vision = json_file(folder / OPEN_CLIP_CONFIG)["model_cfg"]["vision_cfg"]
         size, name = vision.get("image_size", 224), vision.get("timm_model_name")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder / OPEN_CLIP_CONFIG} has no model_cfg with a vision_cfg: copy it again") from error

@@ -1,15 +1,17 @@
 """What does a preflight check ask, and what does it find? Frozen values: a check is hashed, a verdict is stored."""
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from datasets_io.storage.artefacts import CorruptArtefact, seal, unseal
+from datasets_io.untrusted import printable_lines
 from trainables.recipe import BackboneSpec, InitialRecipe, PretrainRecipe
 from trainables.views.evaluation import EvalSpec
 
 # Raise it when a check finds what it did not find before, or no longer finds what it did: stored verdicts are then not
 # read.
 VERSION = 1
+MOST = 1 << 53  # of bytes and images: no machine has as many
 
 
 @dataclass(frozen=True)
@@ -68,23 +70,25 @@ class Verdict:
     lasting: bool = True
 
     def to_json(self) -> bytes:
-        """What from_json reads."""
-        return json.dumps({"version": VERSION, **asdict(self)}, indent=1, sort_keys=True).encode()
+        """What from_json reads, with the SHA-256 of itself."""
+        texts = {"misfit": self.misfit, "warning": self.warning}
+        shown = {name: text if text is None else printable_lines(text) for name, text in texts.items()}
+        return seal({"version": VERSION, **asdict(self), **shown})
 
     @staticmethod
     def from_json(data: bytes) -> "Verdict | None":
-        """None for what is no verdict of this version: it is then found anew."""
+        """None for what is no verdict of this version, or has no seal, as once: it is then found anew."""
         try:
-            content: dict[str, Any] = json.loads(data)
+            content: dict[str, Any] = unseal(data, "verdict")
             if content.pop("version") != VERSION:
                 return None
             verdict = Verdict(**content)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (CorruptArtefact, KeyError, TypeError):
             return None
         texts = (verdict.misfit, verdict.warning)
         numbers = (verdict.step_bytes, verdict.step_images)
-        whole = all(t is None or isinstance(t, str) for t in texts) and all(
-            n is None or isinstance(n, int) for n in numbers
+        whole = all(t is None or (isinstance(t, str) and printable_lines(t) == t) for t in texts) and all(
+            n is None or (type(n) is int and 0 <= n <= MOST) for n in numbers
         )
         return verdict if whole and verdict.lasting is True else None
 

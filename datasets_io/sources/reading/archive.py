@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-import json
 import math
 import os
 import re
@@ -15,7 +14,7 @@ from typing import Any
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError
 from datasets_io.sources.reading.elsewhere import Starts, hint
 from datasets_io.sources.reading.table_text import open_lines
-from datasets_io.untrusted import kind_of_file
+from datasets_io.untrusted import json_file, kind_of_file
 
 DELIMITERS = (",", ";", "\t", "|")
 
@@ -180,8 +179,8 @@ def read_names(path: Path) -> list[str]:
 def read_json(path: Path) -> Any:
     """The value of a JSON file. Raises ArchiveError where it cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:  # of ValueError are errors in the text and in its encoding
+        return json_file(path, "utf-8-sig")
+    except (OSError, ValueError) as error:  # of ValueError are errors in the text and in its encoding
         raise ArchiveError(f"{path} cannot be read ({error}): copy it again") from error
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -327,17 +328,47 @@ def test_a_limited_build_looks_for_its_own_images_alone(make_csv_archive, files)
     assert not open_complete(CSV, raw, take_inventory(CSV, raw), files).built
 
 
-@pytest.mark.parametrize("damage", ["record", "rejects"])
+OTHER_TEXT = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"], pa.binary()).buffers())  # no UTF-8
+
+
+NAMES = ["there", "absent", "bytes", "digest", "sample"]
+KINDS = {  # of a record that is none
+    "record": {"images": {}},
+    "record of names": {"images": NAMES},
+    "record of text": {"images": dict.fromkeys(NAMES, "40")},
+}
+
+
+@pytest.mark.parametrize("damage", [*KINDS, "rejects", "text of rejects"])
 def test_a_damaged_record_is_not_taken_for_a_changed_archive(damage, make_csv_archive, files):
     raw = make_csv_archive(40, broken=(7,))
     folder = data_folder(CSV, raw)
     manifest = build(CSV, raw, files, max_rejects=0.1)
-    if damage == "record":
-        counts = {**manifest.counts, "files": {**manifest.counts["files"], "kinds": {"images": {}}}}
+    if damage in KINDS:
+        counts = {**manifest.counts, "files": {**manifest.counts["files"], "kinds": KINDS[damage]}}
         files.write(f"{folder}/manifest.json", dataclasses.replace(manifest, counts=counts).to_json().encode())
     else:
         files.write(f"{folder}/rejects.parquet", b"PAR1")
+    if damage == "text of rejects":
+        columns = dict.fromkeys(("image_id", "path", "stage", "reason"), OTHER_TEXT)
+        pq.write_table(pa.table(columns), files.full(f"{folder}/rejects.parquet"), store_schema=False)
     assert build(CSV, raw, files).fingerprint == manifest.fingerprint
+
+
+@pytest.mark.parametrize(
+    "change", [{"records": None}, {"batches": {"pairs_of_one": 7}}, {"squeezed": "many"}, {"splits": {"holdout": {}}}]
+)
+def test_counts_that_no_build_writes_are_one_sentence(change, make_csv_archive, files, capfd):
+    """Sealed as a build does it: whoever can write to a storage can do so. Each count on its own was a traceback."""
+    raw = make_csv_archive(40)
+    manifest = build(CSV, raw, files)
+    path = f"{data_folder(CSV, raw)}/manifest.json"
+    counts = {name: value for name, value in {**manifest.counts, **change}.items() if value is not None}
+    files.write(path, dataclasses.replace(manifest, counts=counts).to_json().encode())
+    arguments = ["csv_images", "--raw", str(raw), "--storage", files.root]
+    assert main([*arguments, "--image-size", str(CSV.image_size)]) == 2
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"{path} is damaged (its counts are not those of a build: ") and "build" in said
 
 
 def test_a_list_of_boxes_that_arrives_later_is_seen_and_moves_no_key(tmp_path, files):

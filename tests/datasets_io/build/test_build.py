@@ -205,7 +205,7 @@ def test_a_changed_file_is_read_again_and_leftovers_of_a_killed_build_go(make_cs
     killed = subprocess.Popen([sys.executable, "-c", ""])
     killed.wait()
     assert not list(tmp_path.glob("storage/**/*.tmp-*"))
-    leftover = Path(files.full(f"{folder}/train/00000.parquet.tmp-{this_machine()}-{killed.pid}-0"))
+    leftover = Path(files.full(f"{folder}/train/00000.parquet.tmp-{this_machine()}-{killed.pid}-{'0' * 32}"))
     leftover.touch()
     changed = raw / "images" / "0041.png"
     Image.fromarray(np.arange(480, dtype=np.uint8).reshape(20, 24)).save(changed)
@@ -360,6 +360,9 @@ def test_verify_finds_every_kind_of_damage(make_csv_archive, tmp_path, small_sha
     pq.write_table(one, files.full(rejects), store_schema=False)
     (problem,) = verify(files, folder, manifest)[2:]
     assert problem == "rejects.parquet has 1 rejects, the manifest 0, or their reasons differ"
+    text = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"], pa.binary()).buffers())
+    pq.write_table(one.set_column(3, "reason", text), files.full(rejects), store_schema=False)
+    assert verify(files, folder, manifest)[2:] == ["rejects.parquet cannot be read (UnicodeDecodeError)"]
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_are_not(
     monkeypatch.setattr(Path, "unlink", lambda *args, **kwargs: None)
     files.write("a/living.bin", b"half")
     monkeypatch.undo()
-    foreign, old = (Path(files.full(f"a/x.tmp-{name}-1-0")) for name in ("foreign", "elsewhere"))
+    foreign, old = (Path(files.full(f"a/x.tmp-0123456{digit}-1-{'0' * 32}")) for digit in "ab")
     for path in (foreign, old):
         path.touch()
     os.utime(old, (0, 0))
@@ -116,7 +116,7 @@ def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_are_not(
 def test_the_age_of_a_leftover_is_told_by_the_storages_clock(files, monkeypatch):
     """A machine whose clock is a day ahead removes nothing of a living writer elsewhere."""
     files.write("a/x.bin", b"x")
-    living, old, ahead = (Path(files.full(f"a/x.bin.tmp-{name}-1-0")) for name in ("living", "old", "ahead"))
+    living, old, ahead = (Path(files.full(f"a/x.bin.tmp-0123456{digit}-1-{'0' * 32}")) for digit in "abc")
     for path in (living, old, ahead):
         path.touch()
     now = os.stat(living).st_mtime
@@ -124,6 +124,21 @@ def test_the_age_of_a_leftover_is_told_by_the_storages_clock(files, monkeypatch)
     os.utime(ahead, (now + 90_000, now + 90_000))
     monkeypatch.setattr("time.time", lambda: now + 86_400)
     assert files.remove_orphans() == 2 and living.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["paper.tmp-old.tex", ".tmp-", "x.csv.tmp-draft", "x.tmp-01234567-1-0", f"x.tmp-01234567-1-{'0' * 32}.bak"]
+)
+def test_an_old_file_whose_name_is_not_of_our_form_is_the_users(files, name):
+    """Beside one that a writer of each version left. The temporary name was all that was looked for, in any form."""
+    folder = Path(files.full("reports/demo"))
+    folder.mkdir(parents=True)
+    forms = ("-1-", "-1.-", "-1.234-")
+    for path in (folder / name, *(folder / f"x.tmp-01234567{form}{'0' * 32}" for form in forms)):
+        path.touch()
+        os.utime(path, (0, 0))
+    assert files.remove_orphans("reports") == len(forms)
+    assert os.listdir(folder) == [name]
 
 
 def test_a_write_whose_unfinished_file_is_removed_by_somebody_writes_it_again(files, monkeypatch):

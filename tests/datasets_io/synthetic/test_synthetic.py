@@ -3,6 +3,7 @@
 import csv
 import gzip
 import hashlib
+import os
 import re
 from collections import defaultdict
 from dataclasses import replace
@@ -292,6 +293,25 @@ def test_data_that_was_not_made_here_is_not_touched(tmp_path):
     with pytest.raises(ArchiveError, match="may be real data"):
         write_archives(SMALL, tmp_path)
     assert (real / "precious.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize("marker", [b"\xff{}", b"[" * 100_000, b"[]", b"{"])
+def test_a_marker_with_other_content_says_that_nothing_is_written(tmp_path, marker):
+    (tmp_path / MARKER).write_bytes(marker)
+    assert is_written(SMALL, tmp_path) is None
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_marker_that_is_no_file_is_not_waited_for_and_nothing_is_removed_by_it(tmp_path, make):
+    (tmp_path / "MIMIC-CXR").mkdir()
+    for name in (MARKER, STARTED):
+        make(tmp_path / name)
+        assert is_written(SMALL, tmp_path) is None
+        with pytest.raises(ArchiveError, match=rf"{name} is a (FIFO|folder) and no file of the made-up archives"):
+            write_archives(SMALL, tmp_path)
+        (tmp_path / name).rename(tmp_path / "away")
+        (tmp_path / "away").rmdir() if make is os.mkdir else (tmp_path / "away").unlink()
+    assert (tmp_path / "MIMIC-CXR").is_dir()
 
 
 @pytest.mark.parametrize("wrong", [{"image_size": 8}, {"nih_test": 0}, {"contrast": -1.0}])

@@ -1,6 +1,8 @@
 """Are names from a study, an archive or a storage text on the terminal: no markup, no control sequence, no secret?"""
 
 import io
+import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -8,6 +10,9 @@ from rich.console import Console
 from sweep.cli import display as display_module
 from sweep.cli.display import Display, TableRows, fitting, rich_table
 from sweep.cli.exit_codes import errors_as_sentences
+from sweep.cli.lines import echo
+from sweep.doctor.__main__ import show
+from sweep.doctor.check import FAIL, Check
 
 HOSTILE = ["[/bold]x", "[red]x", "[link=http://a]x", "a\x1b]0;PWNED\x07\x1b[2Jb", "a\\"]
 
@@ -38,6 +43,32 @@ def test_an_error_obeys_none_either(capsys):
     with pytest.raises(typer.Exit), errors_as_sentences("here", ValueError):
         raise ValueError("one\ntwo \x1b[2J\x07")
     assert capsys.readouterr().err == "error: one\ntwo \\x1b[2J\\x07\n"
+
+
+def test_a_line_of_a_command_obeys_none_and_has_no_secret(capsys, monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "canary-of-me")
+    echo("one\ntwo \x1b[2J\u202e canary-of-me")
+    echo("damaged \x9b31m", err=True)
+    out, err = capsys.readouterr()
+    assert out == "one\ntwo \\x1b[2J\\u202e ***\n" and err == "damaged \\x9b31m\n"
+
+
+def test_no_command_prints_by_itself_what_may_come_from_a_storage():
+    """JSON has its control characters written out; the version is the program's own."""
+    sweep = Path(echo.__code__.co_filename).parents[1]
+    own = {sweep / "cli/lines.py", sweep / "radsweep/command.py"}
+    raw = re.compile(r"typer\.echo(?!\(json\.dumps)|(?<![\w.])print\((?!\s*printable_lines\()")
+    found = [str(path) for path in sweep.rglob("*.py") if path not in own and raw.search(path.read_text())]
+    assert found == [str(sweep / "radsweep/bash_words.py")], "which says to the shell what it was given by it"
+
+
+def test_a_check_of_the_doctor_obeys_none_either(monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "canary-of-me")
+    text = shown(
+        lambda console: show([Check("data \x1b[2J", FAIL, "has \x07 [red]", "remove \x9b canary-of-me")], console)
+    )
+    assert text.count("data \\x1b[2J") == 2 and text.count("has \\x07 [red]") == 2
+    assert "remove \\x9b ***" in text and not {"\x07", "\x9b"} & set(text) and "\x1b[2J" not in text
 
 
 ROW = ("Stand-in Init. (rendered textures, not ImageNet)", *(["61.19 ± 21.56"] * 5))

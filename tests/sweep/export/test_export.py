@@ -16,8 +16,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModel, ViTConfig, ViTMAEConfig, ViTMAEModel, ViTModel
 
-from datasets_io.storage.artefacts import CorruptArtefact, publish
+from datasets_io.storage.artefacts import Artefacts, CorruptArtefact, publish
 from sweep.export.encoder_files import UNFINISHED, _make_folder, export_encoder, find_encoder
+from sweep.export.model_card import model_card
 from sweep.export.preprocessing_files import timm_fields, transformers_fields
 from sweep.statistics.summary import summarise
 from sweep.store.snapshot import Origin, Snapshot
@@ -135,6 +136,25 @@ def test_the_card_has_this_encoders_numbers(data, tmp_path):
     assert recipe["type"] == "RandomInit" and recipe["backbone"]["name"] == "resnet18"
     assert "zero_init_last=False" in card and "Not a medical device" in card
     assert str(data.store.uri) not in card
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "Pretrained on `mimic_cxr`; pretraining seed 0"),
+        ({"num_train_images": None, "best_epoch": 2}, "Pretrained on `mimic_cxr`; pretraining seed 0"),
+        ({"num_train_images": 1234, "best_epoch": 2}, "on 1,234 images of `mimic_cxr`; pretraining seed 0"),
+        ({"best_epoch": 2, "history": [{}] * 5}, ", epoch 3 of 5 kept by validation loss; started from row `imagenet`"),
+        ({"best_epoch": 2}, ", epoch 3 kept by validation loss; started from row `imagenet`"),
+    ],
+)
+def test_the_card_says_of_a_pretraining_what_its_result_says(tmp_path, fields, said):
+    """A sealed result may lack each of them."""
+    study, store = demo(), Store(str(tmp_path))
+    data = Snapshot(study, plan_of(study), [], {}, store, Origin("demo", store.uri))
+    run = find_encoder(data, "clip")
+    card = model_card(data, run, run.recipe.backbone, Artefacts(store.files, "x", {"files": {}, **fields}), (), ())
+    assert said in card
 
 
 def test_what_cannot_be_exported_is_said(data, tmp_path):

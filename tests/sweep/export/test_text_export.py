@@ -120,3 +120,7 @@ def test_a_folder_that_is_no_export_with_reports_is_said(data, tmp_path):
     (tmp_path / "out" / "text_tower.json").write_text(json.dumps({**description, "prefix": "other."}))
     with pytest.raises(ValueError, match=r"objective.safetensors lacks \d+ weights of text: export it again"):
         load_text(tmp_path / "out")
+    for text in ("{}", "[" * 100_000, "[]", json.dumps({**description, "scale": "x"})):
+        (tmp_path / "out" / "text_tower.json").write_text(text)
+        with pytest.raises(ValueError, match=r"text_tower.json is none that sweep.export writes \("):
+            load_text(tmp_path / "out")

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from datasets_io.storage.artefacts import seal
 from sweep.figures import curves, draw, feature_maps, forest, heat_map, pretraining_curves, ranks
 from sweep.figures.draw import draw_all, drawing_in_background
 from sweep.figures.drawing import inline_svg
@@ -28,6 +29,7 @@ from sweep.statistics.inference import holm
 from sweep.statistics.over_patients import OverPatients
 from sweep.statistics.summary import summarise
 from sweep.studies import demo
+from trainables.tensorboard import add_epoch
 
 PURE = ("label_efficiency", "forest", "critical_difference", "findings_ft_1", "findings_ft_10", "findings_ft_100")
 
@@ -314,6 +316,18 @@ def test_pretraining_curves_show_the_parts_and_their_gradients(tmp_path):
     assert pretraining_curves.draw_losses(view).numbers["clip"]["history"][2]["val_clip"] == 3.1
     norms = pretraining_curves.draw_norms(view)
     assert list(norms.numbers) == ["clip+simclr"] and norms.numbers["clip+simclr"]["best_epoch"] == 1
+
+
+@pytest.mark.parametrize("history", [None, [], [{"val_loss": 3.0}]])
+def test_a_sealed_pretraining_without_history_or_epochs_is_left_out_of_the_curves(tmp_path, history):
+    """Fields of a result are checked where they are there; an earlier version, or another hand, may leave some."""
+    view = view_of(small(), tmp_path)
+    run = next(run for run in view.plan.encoders if run.row == "clip")
+    fields = {} if history is None else {"history": history}
+    view.store.files.write(f"{view.store.folder(run)}/result.json", seal({**fields, "files": {}}))
+    found = [(curve.row, curve.line("val_loss")) for curve in pretraining_curves.training_curves(view)]
+    assert found == ([("clip", ([], []))] if history else [])
+    add_epoch(None, {"val_loss": 3.0})
 
 
 def test_lines_of_a_panel_differ_in_grey_too(tmp_path):

@@ -106,6 +106,8 @@ def test_all_that_does_not_fit_is_named_together_and_tried_once(tmp_path):
             assert sentence in line
         assert "row fits" not in text and "--skip-unfit" in text
     assert "images to be read" in dry.stdout  # by the rows that fit
+    retried = run(study, storage, "--retry-failed")
+    assert retried.stderr == first.stderr and "trying encoders: 3 of 3 networks" in retried.stdout
     # Rows that were not asked for hold nothing up.
     only = run(study, tmp_path / "new", "--dry-run", "--only", "method=fits,method=random")
     assert only.exit_code == EXIT_OK and "trying encoders" not in only.stdout and "row " not in only.stdout

@@ -9,7 +9,7 @@ import pytest
 
 from datasets_io.storage.artefacts import open_artefacts, publish
 from datasets_io.storage.files import Files
-from sweep.store.predictions import UnusablePredictions, read_predictions
+from sweep.store.predictions import MOST_IMAGES, UnusablePredictions, read_predictions
 from trainables.evaluation.dataset import Part, Parts
 from trainables.evaluation.predictions_file import LOGIT, PROBABILITY, predictions_parquet
 
@@ -102,6 +102,38 @@ def test_a_column_of_another_kind_or_value_is_named(tmp_path, table, name, colum
     odd = table.set_column(table.column_names.index(name), name, column)
     with pytest.raises(UnusablePredictions, match=message):
         read(tmp_path, stored_table(odd))
+
+
+def other_text(size: int) -> pa.Array:
+    """Text that is no UTF-8."""
+    return pa.Array.from_buffers(pa.string(), size, pa.array([b"\xff\xfe"] * size, pa.binary()).buffers())
+
+
+@pytest.mark.parametrize("name", ["image_id", "patient_id"])
+def test_names_that_are_no_utf_8_are_a_sentence(tmp_path, table, name):
+    odd = table.set_column(table.column_names.index(name), name, other_text(N))
+    with pytest.raises(UnusablePredictions, match="predictions cannot be read: "):
+        read(tmp_path, stored_table(odd))
+
+
+def test_a_column_that_nobody_asked_for_is_not_read(tmp_path, table, monkeypatch):
+    columns = []
+    monkeypatch.setattr(
+        pq.ParquetFile, "read",
+        lambda *args, read=pq.ParquetFile.read, **options: columns.extend(options["columns"]) or read(*args, **options),
+    )  # fmt: skip
+    more = table.append_column("x", pa.array(np.zeros(N, np.int64)))
+    assert read(tmp_path, stored_table(more)).images.image_ids.tolist() == IDS.tolist()
+    assert sorted(columns) == ["image_id", "label_edema", "logit_edema", "patient_id"]
+
+
+def test_more_images_than_any_archive_has_are_refused_before_they_are_read(tmp_path, table, monkeypatch):
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *args, **options: pytest.fail("read"))
+    rows = pa.table(
+        {name: pa.repeat(column[0], MOST_IMAGES + 1) for name, column in zip(table.column_names, table, strict=True)}
+    )
+    with pytest.raises(UnusablePredictions, match=r"predictions of 4,194,305 images, and at most 4,194,304 are read"):
+        read(tmp_path, stored_table(rows))
 
 
 @pytest.mark.parametrize("name", ["image_id", "label_edema", "logit_edema"])

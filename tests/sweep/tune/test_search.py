@@ -290,7 +290,9 @@ def edited(data: bytes, **fields) -> bytes:
         lambda data: b"{", lambda data: b"[]", lambda data: b"[" * 100_000, lambda data: edited(data, value=7.5),
         lambda data: edited(data, rungs=[[1]]), lambda data: edited(data, values={"lr": "x"}),
         lambda data: edited(data, number="3"), lambda data: edited(data, state="done"),
-        lambda data: edited(data, values={"lr": 0.5}),
+        lambda data: edited(data, values={"lr": 0.5}), lambda data: edited(data, folder="data"),
+        lambda data: edited(data, folder="encoders/.."), lambda data: edited(data, folder="encoders/x/../.."),
+        lambda data: edited(data, folder="../../x"), lambda data: edited(data, folder="encoders/"),
     ],
 )  # fmt: skip
 def test_a_damaged_trial_is_one_sentence(trial_store, change):
@@ -299,6 +301,36 @@ def test_a_damaged_trial_is_one_sentence(trial_store, change):
     trial_store.store.files.write(path, change(trial_store.store.files.read(path)))
     with pytest.raises(ValueError, match=rf"{path} is damaged \(.+\): move it away, and its trial is begun anew"):
         TrialStore(trial_store.store, "demo", "tune-clip-abc")
+
+
+def test_a_trial_of_other_values_than_are_searched_is_one_sentence(trial_store):
+    """Its name is that of its values, whatever they are called; the table and the figure ask for the search's own."""
+    trial = trial_store.begin({"temperature2": 0.1}, "encoders/x")
+    path = trial_store.path(f"trials/{trial.id}.json")
+    of_this_search = (trial_store.store, "demo", "tune-clip-abc")
+    with pytest.raises(ValueError, match=rf"{path} is damaged \(it has values of temperature2, not of c, temp\)"):
+        TrialStore(*of_this_search, ["c", "temp"])
+    assert TrialStore(*of_this_search, ["temperature2"]).in_order() == [trial]
+
+
+def test_a_trials_words_are_printable(trial_store):
+    trial = trial_store.begin({"lr": 0.1}, "encoders/x")
+    path = trial_store.path(f"trials/{trial.id}.json")
+    words = {"folder": "encoders/\u202ex", "error": "two\nlines \x9b31m"}
+    trial_store.store.files.write(path, edited(trial_store.store.files.read(path), **words))
+    (found,) = TrialStore(trial_store.store, "demo", "tune-clip-abc").in_order()
+    assert (found.folder, found.error) == ("encoders/\\u202ex", "two\nlines \\x9b31m")
+
+
+def test_a_trial_that_ends_early_removes_its_own_folder_and_no_other_that_its_file_names(trial_store):
+    files, search = trial_store.store.files, a_search()
+    own = search.job(values(0.1)).folder
+    for folder in (own, "encoders/another"):
+        files.write(f"{folder}/checkpoint.pt", b"x")
+    trial_store.begin(values(0.1), "encoders/another")
+    recorder = TrialRecorder(search, trial_store, 1, lambda line: None)
+    recorder.on_trial_complete(0, [], Reported(0.1))
+    assert not files.list(own) and files.list("encoders/another") == ["encoders/another/checkpoint.pt"]
 
 
 def test_files_of_others_and_fields_of_later_versions_stop_no_search(trial_store):

@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel, ViTConfig, ViTModel
 
 from trainables.encoder_source import from_folder, load_source
+from trainables.networks.backbones import build_backbone
+from trainables.recipe import BackboneSpec
 
 IMAGES = torch.linspace(-1, 1, 2 * 3 * 32 * 32).view(2, 3, 32, 32)
 LAYERS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -113,10 +115,44 @@ def test_weights_of_a_folder_that_are_not_finite_are_named(tmp_path):
 def test_a_damaged_configuration_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"has no config\.json"):
         from_folder(tmp_path)
-    for text, message in (("{", "is no JSON"), ("[]", "holds a list")):
+    for text, message in (("{", "is no JSON"), ("[]", "holds a list"), ("[" * 100_000, "is no JSON")):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(ValueError, match=message):
             from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("model.safetensors.index.json", "is no index of weights"), ("open_clip_config.json", "has no model_cfg")],
+)
+@pytest.mark.parametrize("data", [b"[" * 100_000, b"\xff{}", b"[]"])
+def test_a_damaged_file_beside_weights_is_refused(tmp_path, name, message, data):
+    (tmp_path / name).write_bytes(data)
+    if name.endswith(".index.json"):
+        (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+        (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "ViTImageProcessor"}')
+    else:
+        (tmp_path / "open_clip_model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match=message):
+        from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("data", ["[" * 100_000, "[1]", "{"])
+def test_a_damaged_preprocessing_beside_weights_is_refused(tmp_path, data):
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "preprocessor_config.json").write_text(data)
+    with pytest.raises(ValueError, match=r"preprocessor_config\.json is no JSON"):
+        from_folder(tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+    (tmp_path / "processor_config.json").write_text('{"image_processor": [1]}')
+    with pytest.raises(ValueError, match="has an image_processor that is no JSON object"):
+        from_folder(tmp_path)
+
+
+def test_a_stored_configuration_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="cannot build an image network from this configuration"):
+        build_backbone(BackboneSpec("transformers", 32, (("config", "[" * 100_000), ("pooling", "auto"))), 0)
 
 
 def open_clip_folder(folder, tensors, **vision) -> None:

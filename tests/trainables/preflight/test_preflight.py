@@ -1,13 +1,14 @@
 """Is every network that does not do what a study asks found when it is tried once, and every other let through?"""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from datasets_io.storage.artefacts import seal
 from sweep.studies import demo
 from trainables.encoder_source import from_file, from_folder
 from trainables.networks.backbones import OWN_BACKBONES, build_backbone
@@ -17,7 +18,7 @@ from trainables.objectives.clip import ClipConfig
 from trainables.objectives.mocov2 import MocoV2Config
 from trainables.preflight.check import is_small, run_check
 from trainables.preflight.memory import saved_for_backward, step_bytes
-from trainables.preflight.verdict import VERSION, EncoderCheck, PretrainingCheck, Verdict
+from trainables.preflight.verdict import MOST, VERSION, EncoderCheck, PretrainingCheck, Verdict
 from trainables.recipe import BackboneSpec, EncoderSource, ImageNetInit, RandomInit
 from trainables.views.evaluation import EvalSpec
 from trainables.views.preprocessing import Preprocessing
@@ -257,7 +258,9 @@ def test_a_head_of_a_text_method_is_built_on_the_features():
 def test_a_verdict_is_read_as_it_was_written_and_what_is_none_is_not():
     for verdict in (Verdict(), Verdict("does not fit", None), Verdict(None, "slow", 7, 2)):
         assert Verdict.from_json(verdict.to_json()) == verdict
-    whole = json.loads(Verdict("does not fit").to_json())
+    assert Verdict.from_json(Verdict("has \x1b[2J\nin it").to_json()) == Verdict("has \\x1b[2J\nin it")
+    whole = {"version": VERSION, **asdict(Verdict("does not fit"))}
+    assert Verdict.from_json(seal(whole)) == Verdict("does not fit")
     for changed in (
         {**whole, "version": VERSION + 1},
         {**whole, "misfit": 3},
@@ -265,11 +268,30 @@ def test_a_verdict_is_read_as_it_was_written_and_what_is_none_is_not():
         {**whole, "lasting": False},
         {**whole, "more": 1},
         {},
-        [],
     ):
-        assert Verdict.from_json(json.dumps(changed).encode()) is None
+        assert Verdict.from_json(seal(changed)) is None
+    # As it was written before verdicts had seals.
+    assert Verdict.from_json(json.dumps(whole, indent=1, sort_keys=True).encode()) is None
     for text in (b"", b"{", b"\xff\xfe", b"null", b"[" * 100_000):
         assert Verdict.from_json(text) is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"step_bytes": 10**400}, {"step_bytes": -1}, {"step_bytes": MOST + 1}, {"step_images": True},
+        {"step_images": 2.0}, {"misfit": "\x1b]0;pwned\x07"}, {"warning": "\u202e"},
+    ],
+)  # fmt: skip
+def test_a_sealed_verdict_with_a_value_that_none_has_is_found_anew(odd):
+    assert Verdict.from_json(seal({"version": VERSION, "step_bytes": MOST, "step_images": 0})) is not None
+    assert Verdict.from_json(seal({"version": VERSION, "step_bytes": 7, "step_images": 2, **odd})) is None
+
+
+def test_a_verdict_of_which_a_byte_was_changed_is_found_anew():
+    data = Verdict("does not fit", None, 7, 2).to_json()
+    found = [Verdict.from_json(data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :]) for i in range(len(data))]
+    assert found == [None] * len(data)
 
 
 def test_a_check_never_raises():
