@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard
 from datasets_io.corpus.node_array import CacheFull, local_cache, open_array
 from datasets_io.corpus.order import window_groups, windows, worker_rows
-from datasets_io.corpus.shard_file import open_shard
+from datasets_io.corpus.shard_file import BUILD_AGAIN, open_shard
 from datasets_io.corpus.whole_shards import check_shards
 from datasets_io.granted import cores, memory_of_node
 from datasets_io.schema import label_column, shard_schema, stored_shape
@@ -110,7 +110,12 @@ def read_table(files: ReadFiles, folder: str, manifest: Manifest, split: str, co
     # Joined to an empty table, so that a split without shards has the columns too.
     schema = shard_schema(manifest.findings)
     empty = pa.schema([schema.field(name) for name in columns]).empty_table()
-    return pa.concat_tables([empty, *tables])
+    table = pa.concat_tables([empty, *tables])
+    try:
+        table.validate(full=True)  # that text is UTF-8: Arrow reads any bytes as text
+    except pa.ArrowInvalid as error:
+        raise CorruptArtefact(f"a shard of {folder} is damaged ({error}): {BUILD_AGAIN}") from error
+    return table
 
 
 def pixels_of(column: pa.ChunkedArray, image_size: int) -> np.ndarray:

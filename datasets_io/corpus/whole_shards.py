@@ -15,7 +15,7 @@ from datasets_io.granted import cores
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import ReadFiles
 from datasets_io.storage.patience import patiently
-from datasets_io.untrusted import NotRegular, open_regular
+from datasets_io.untrusted import NotRegular, json_value, open_regular
 
 SMALL = 64 << 20  # bytes of a split that are compared by each process, without a note in the node's cache
 PIECE = 1 << 20
@@ -83,8 +83,8 @@ def _compare_by_note(files: ReadFiles, folder: str, waiting: Mapping[str, Shard]
 
 def _read(note: Path) -> dict[str, str]:
     try:
-        found = json.loads(read_note(note))
-    except (OSError, ValueError, RecursionError):
+        found = json_value(read_note(note))
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -87,3 +87,21 @@ def test_no_flipped_bit_of_a_shard_reaches_training(make_csv_archive, tmp_path):
         except (CorruptArtefact, ValueError):
             streamed += 1
     assert streamed == 200, "a flipped bit must be an error, or lie where it changes no value"
+
+
+def test_text_that_is_no_utf_8_is_damage(make_csv_archive, tmp_path):
+    """Arrow reads any bytes as text, and a conversion of them raises errors that no reader knows."""
+    raw, files = make_csv_archive(60), Files(str(tmp_path / "storage"))
+    manifest, folder = build(SPEC, raw, files), data_folder(SPEC, raw)
+    path = tmp_path / "storage" / folder / "train" / "00000.parquet"
+    table = pq.read_table(path)
+    place, odd = table.schema.get_field_index("patient_id"), pa.array([b"\xff\xfe"] * len(table), pa.binary())
+    text = pa.Array.from_buffers(pa.string(), len(odd), odd.buffers())
+    pq.write_table(
+        table.set_column(place, table.schema.field(place), text), path, store_schema=False, write_page_checksum=True
+    )
+    with pytest.raises(
+        CorruptArtefact, match=r"a shard of data/csv_images-.* is damaged .*UTF8.*build the corpus again"
+    ):
+        read_table(files, folder, manifest, "train", ["patient_id"])
+    assert len(read_table(files, folder, manifest, "train", ["image_id"])) == len(table)
