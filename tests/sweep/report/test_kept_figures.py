@@ -14,6 +14,7 @@ from datasets_io.storage.artefacts import publish, seal
 from sweep.figures import curves, drawing, forest, training_free_panels
 from sweep.figures.draw import figure_keys
 from sweep.figures.models import first_cell
+from sweep.figures.own_svg import own_svg
 from sweep.figures.view import View, make_view
 from sweep.report.cached_parts import (
     FIGURES,
@@ -213,6 +214,7 @@ def test_training_free_numbers_are_averaged_over_pretraining_seeds_and_draw_thei
     monkeypatch.setattr("sweep.training_free.measures.compute_all", lambda *_: 1)  # as if it had computed those
     _compute_and_write(data, study.training_free, report)
     drawing = made(data, report).drawings["training_free"]
+    assert own_svg(drawing.svg.encode()) == drawing.svg
     assert drawn == ["training_free"] and drawing.missing is None
     means = means_of(rows_of(data))
     assert means["clip", "knn", "chexpert", "macro_auroc"] == pytest.approx(0.65)
@@ -343,7 +345,18 @@ def test_a_figure_that_failed_is_drawn_anew_and_one_with_nothing_to_show_is_not(
     assert drawn == [] and first.drawings["pretraining_losses"].missing
 
 
-@pytest.mark.parametrize("active", ["<script>alert(1)</script>", '<a href="javascript:x()"/>', '<g onload = "x()"/>'])
+ACTIVE = [
+    "<script>alert(1)</script>",
+    '<a href="javascript:x()"/>',
+    '<g onload = "x()"/>',
+    '<s:script xmlns:s="http://www.w3.org/2000/svg">alert(1)</s:script>',
+    '<a href="java&#x73;cript:x()"/>',
+    '<?xml-stylesheet href="data:text/xsl,x"?>',
+    "<script>\0</script>",
+]
+
+
+@pytest.mark.parametrize("active", ACTIVE)
 def test_a_kept_figure_with_a_script_is_drawn_anew_also_where_its_digest_fits(reported, copied, drawn, active):
     import hashlib
 
