@@ -24,6 +24,7 @@ from sweep.statistics.analysis import FILES, analyse
 from sweep.statistics.comparisons import Comparisons, with_patients
 from sweep.statistics.over_patients import over_patients_of
 from sweep.statistics.row_types import SideBySideRow
+from sweep.statistics.stored_rows import is_of_rows
 from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import Snapshot
 
@@ -177,12 +178,21 @@ def _unchanged(folder: ReportFolder, index: Mapping[str, Any], name: str) -> byt
 
 
 def _cached_statistics(folder: ReportFolder, index: Mapping[str, Any], key: str) -> dict[str, str] | None:
-    """Those of an earlier report, where they have this key and every file is unchanged."""
-    if index.get("statistics_key") != key or not FILES.keys() >= set(index["statistics"]):
+    """Those of an earlier report, where they have this key, and every file is unchanged and of its rows' form."""
+    if index.get("statistics_key") != key or set(index["statistics"]) != FILES.keys():
         return None
-    found = {name: _unchanged(folder, index, name) for name in index["statistics"]}
-    texts = {name: content.decode(errors="replace") for name, content in found.items() if content is not None}
+    found = {name: _statistics(folder, index, name) for name in FILES}
+    texts = {name: text for name, text in found.items() if text is not None}
     return texts if len(texts) == len(found) else None
+
+
+def _statistics(folder: ReportFolder, index: Mapping[str, Any], name: str) -> str | None:
+    content = _unchanged(folder, index, name)
+    try:
+        text = None if content is None else content.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if text is not None and is_of_rows(FILES[name][0], text) else None
 
 
 def _cached_drawings(folder: ReportFolder, index: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Drawing]:

@@ -1,5 +1,6 @@
 """Is what takes long made once for the same results, and made anew when an input or a version of it changes?"""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -256,12 +257,34 @@ def test_an_index_that_no_report_has_written_keeps_nothing(copied, text):
     assert _index_of(copied) == {}
 
 
-@pytest.mark.parametrize("change", [{"statistics": ["../../../mine.csv"]}, {"statistics": 7}, {"notes": [1]}])
+@pytest.mark.parametrize(
+    "change", [{"statistics": ["../../../mine.csv"]}, {"statistics": 7}, {"statistics": []}, {"notes": [1]}]
+)
 def test_an_index_with_values_of_another_kind_keeps_no_statistics(copied, change):
     index = json.loads(copied.read(INDEX))
     assert _cached_statistics(copied, _index_of(copied), index["statistics_key"])
     copied.write({INDEX: json.dumps(index | change)})
     assert _cached_statistics(copied, _index_of(copied), index["statistics_key"]) is None
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda text: b"method,dataset\nclip,x\n",
+        lambda text: b"",
+        lambda text: b"\xff" + text,
+        lambda text: text.replace(b"imagenet", b"image\x1bnet"),
+        lambda text: text.replace(b"imagenet", "image\u202enet".encode()),
+        lambda text: text.replace(b",1,", b",one,"),
+    ],
+)
+def test_statistics_of_another_form_are_made_anew_also_where_their_digest_fits(reported, copied, drawn, harm):
+    name = "intervals.csv"
+    content, index = harm(copied.read(name)), json.loads(copied.read(INDEX))
+    assert content != copied.read(name)
+    index["files"][name] = hashlib.sha256(content).hexdigest()
+    copied.write({name: content, INDEX: json.dumps(index)})
+    assert made(reported[0], copied).statistics == reported[1].statistics
 
 
 def test_a_study_of_other_results_shares_no_key(tmp_path):
@@ -358,8 +381,6 @@ ACTIVE = [
 
 @pytest.mark.parametrize("active", ACTIVE)
 def test_a_kept_figure_with_a_script_is_drawn_anew_also_where_its_digest_fits(reported, copied, drawn, active):
-    import hashlib
-
     name = f"{FIGURES}/forest.svg"
     svg = copied.read(name).decode().replace("</svg>", f"{active}</svg>")
     index = json.loads(copied.read(INDEX))
@@ -371,7 +392,6 @@ def test_a_kept_figure_with_a_script_is_drawn_anew_also_where_its_digest_fits(re
 
 def test_figures_are_images_of_the_page_and_only_its_own_script_may_run(reported):
     import base64
-    import hashlib
     import re
 
     data, extras, _ = reported
