@@ -260,7 +260,7 @@ def _resumed(make: Callable[[], Pretraining], files: Files, job: EncoderJob) -> 
     # All have read before it is moved, and begin alike, whatever one of them alone could not use.
     steps = distributed.int_of_each(-1 if wrong else state.step)
     if wrong and distributed.rank() == 0:
-        move_to_quarantine(files, f"{job.folder}/{CHECKPOINT}", without_secrets(wrong))
+        move_to_quarantine(files, f"{job.folder}/{CHECKPOINT}", wrong)
     if min(steps) < 0:
         del task  # half filled, and two are not held at once
         return make(), LoopState()
@@ -286,7 +286,7 @@ def note_error(files: Files, job: EncoderJob, error: BaseException) -> None:
     path = f"{job.folder}/{ATTEMPTS}"
     # It only makes a later message clearer: what cannot be written must not hide the error itself.
     with suppress(FileNotFoundError, ValueError, TypeError, RecursionError, OSError):
-        content = {**json.loads(files.read(path)), "error": f"{type(error).__name__}: {error}"}
+        content = {**json.loads(files.read(path)), "error": without_secrets(f"{type(error).__name__}: {error}")}
         files.write(path, json.dumps(content).encode())
 
 
