@@ -376,7 +376,7 @@ def move_to_quarantine(files: Files, path: str, why: str) -> str:
     """Move a damaged file or folder to quarantine, with the reason beside it. Where it lies then."""
     target = _target(path)
     files.move(path, f"{target}/{path.rpartition('/')[2]}")
-    files.write(f"{target}/{WHY}", json.dumps({"path": path, "why": why}, indent=1).encode())
+    files.write(f"{target}/{WHY}", json.dumps({"path": path, "why": without_secrets(why)}, indent=1).encode())
     return target
 
 

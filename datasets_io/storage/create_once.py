@@ -8,7 +8,7 @@ size before, and lists ETags, which pyarrow leaves out; all others go through py
 import errno
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -19,7 +19,10 @@ ANSWER_SECONDS = 10.0  # for objects of some kilobytes; boto3's own is a minute
 PASSING_STATUS = (429, 500, 502, 503, 504)
 MOST_AT_ONCE = 32  # requests of one process; more wait for one to end
 # Options of a URI that a client here knows, or that make no difference to reading.
-KNOWN_OPTIONS = {"region", "scheme", "endpoint_override", "allow_delayed_open", "allow_bucket_creation"}
+KNOWN_OPTIONS = {
+    *("region", "scheme", "endpoint_override", "tls_ca_file_path", "tls_verify_certificates"),
+    *("allow_delayed_open", "allow_bucket_creation", "allow_bucket_deletion", "smart_defaults"),
+}
 
 
 class PassingError(OSError):
@@ -43,7 +46,7 @@ class S3Objects:
         parts = urlsplit(uri)
         options = {name: values[0] for name, values in parse_qs(parts.query).items()}
         endpoint = options.get("endpoint_override")
-        self.reads = options.keys() <= KNOWN_OPTIONS
+        self.asks = options.keys() <= KNOWN_OPTIONS
         self.bucket = parts.netloc.rpartition("@")[2]
         self.client: Any = boto3.client(
             "s3",
@@ -51,6 +54,7 @@ class S3Objects:
             aws_secret_access_key=unquote(parts.password) if parts.password else None,
             region_name=options.get("region"),
             endpoint_url=f"{options.get('scheme', 'https')}://{endpoint}" if endpoint else None,
+            verify=_verified_by(options),
             # `patiently` repeats. An answer that got lost is not waited for so long that no time is left for that.
             config=Config(
                 retries={"total_max_attempts": 1},
@@ -61,11 +65,11 @@ class S3Objects:
         )
 
     def read(self, key: str) -> bytes | None:
-        """All bytes of an object. None where this client cannot ask: it has no credentials, or not these options.
+        """All bytes of an object. None where this client cannot ask: see `_cannot_ask`, and KNOWN_OPTIONS.
 
         Raises FileNotFoundError, PassingError, and OSError for what does not pass.
         """
-        if not self.reads:
+        if not self.asks:
             return None
         get = self.client.get_object
         found = self._asked("a read", key, lambda: get(Bucket=self.bucket, Key=key)["Body"].read())
@@ -73,7 +77,7 @@ class S3Objects:
 
     def listed(self, prefix: str) -> dict[str, Listed] | None:
         """Key -> size and ETag of every object below a prefix, a thousand a request. None and errors as of `read`."""
-        if not self.reads:
+        if not self.asks:
             return None
         found: dict[str, Listed] = {}
         more: dict[str, str] = {}
@@ -89,7 +93,7 @@ class S3Objects:
 
     def _asked(self, what: str, key: str, ask: Callable[[], Any]) -> Any:
         """What is answered. None and errors as of `read`."""
-        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             return ask()
@@ -100,18 +104,20 @@ class S3Objects:
             if status in PASSING_STATUS:
                 raise PassingError(f"S3 answers {status} ({code}) to {what}: connection to be tried again") from error
             raise OSError(f"S3 answers {status} ({code}) to {what} of {key} in bucket {self.bucket}") from error
-        except (HTTPClientError, IncompleteReadError) as error:
+        except BotoCoreError as error:
+            if _cannot_ask(error):
+                return None
             raise PassingError(f"no connection to S3 ({type(error).__name__})") from error
-        except BotoCoreError:
-            return None
 
     def create(self, key: str, data: bytes) -> bool | None:
-        """True: made; False: one was there; None: this server has no such request.
+        """True: made; False: one was there; None: this server has no such request, or this client cannot ask.
 
         Raises PassingError, and OSError for what does not pass.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
+        if not self.asks:
+            return None
         try:
             self.client.put_object(Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*")
         except ClientError as error:
@@ -124,6 +130,8 @@ class S3Objects:
                 raise PassingError(f"S3 answers {status} ({code}) to a write: connection to be tried again") from error
             raise OSError(f"S3 answers {status} ({code}) to a write of {key} in bucket {self.bucket}") from error
         except BotoCoreError as error:
+            if _cannot_ask(error):
+                return None
             raise PassingError(f"no connection to S3 ({type(error).__name__})") from error
         return True
 
@@ -137,6 +145,26 @@ def s3_objects(uri: str) -> S3Objects | None:
 def _client(uri: str, pid: int) -> S3Objects:
     """Made once: a client takes a tenth of a second. pid: a process that was forked has connections of its own."""
     return S3Objects(uri)
+
+
+def _verified_by(options: Mapping[str, str]) -> bool | str | None:
+    """As boto3 takes it: a file of certificates; False: a server needs none that is known; None: its own ones."""
+    if options.get("tls_verify_certificates", "true").lower() in ("false", "0"):  # as pyarrow reads it
+        return False
+    return options.get("tls_ca_file_path") or None
+
+
+def _cannot_ask(error: Exception) -> bool:
+    """Whether only this client cannot make a request: pyarrow has ways of its own to credentials and certificates.
+
+    It does not trust certificates that were added to those of the machine, for one. No other request helps it.
+    """
+    from botocore.exceptions import ConnectionError as NotConnected
+    from botocore.exceptions import HTTPClientError, IncompleteReadError, SSLError
+
+    if isinstance(error, SSLError):
+        return "CERTIFICATE_VERIFY_FAILED" in str(error)
+    return not isinstance(error, (NotConnected, HTTPClientError, IncompleteReadError))
 
 
 def _status(response: Any) -> int:

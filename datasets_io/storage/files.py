@@ -350,7 +350,10 @@ def _file_system(uri: str) -> tuple[pafs.FileSystem, str]:
     if uri.startswith("s3://") and "allow_delayed_open=" not in uri:
         with suppress(ValueError):  # of a pyarrow without that option, or of a URI that it refuses: said below
             return pafs.FileSystem.from_uri(f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true")
-    return pafs.FileSystem.from_uri(uri)
+    try:
+        return pafs.FileSystem.from_uri(uri)
+    except ValueError as error:  # which quotes the whole URI
+        raise ValueError(without_secrets(str(error))) from None
 
 
 def _temporary(target: str, data: Data) -> str:

@@ -34,9 +34,9 @@ _HEADER = re.compile(
     rf"(?:[^\s'\"]|{_QUOTE})+",
     re.IGNORECASE,
 )
-_NAME = re.compile(
-    r"(^|_)([A-Z]*SECRET|TOKEN|[A-Z]*PASSWORD|PASSWD|PASS|PASSPHRASE|PAT|CREDENTIALS?|API_?KEY|CONNECTION_STRING|"
-    r"(ACCESS|ACCOUNT|STORAGE|PRIVATE)_KEY|JWT|COOKIES?)(_|$)|_(PWD|PW)$|^(SSHPASS|REDISCLI_AUTH)$"
+_NAME = re.compile(  # words at the end of a part, also written together with what is before, as in GHTOKEN; some alone
+    r"(SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|(SECRET|ACCESS|ACCOUNT|STORAGE|PRIVATE)_?KEY|"
+    r"(^|_)(PASS|PAT|CREDENTIALS?|CONNECTION_STRING|JWT|COOKIES?))(_|$)|_(PWD|PW)$|^(SSHPASS|REDISCLI_AUTH)$"
 )
 _KEY = re.compile(r"[\w+/=.-]{12,}")  # of a variable with another name that ends in _KEY, as KAGGLE_KEY
 _PLACES = ("_PATH", "_FILE", "_DIR", "_HOST", "_URL", "_MODE")  # of variables that say where a secret lies

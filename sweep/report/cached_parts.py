@@ -6,7 +6,6 @@ file, so that a part is used again only where both still fit.
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -18,18 +17,18 @@ from datasets_io.fingerprint import canonical_json
 from datasets_io.untrusted import printable_lines
 from sweep.figures.draw import OF_PREDICTIONS, drawing_in_background, figure_keys
 from sweep.figures.drawing import Drawing, not_drawn
+from sweep.figures.own_svg import own_svg
 from sweep.figures.view import View
 from sweep.statistics import analysis
 from sweep.statistics.analysis import FILES, analyse
 from sweep.statistics.comparisons import Comparisons, with_patients
 from sweep.statistics.over_patients import over_patients_of
 from sweep.statistics.row_types import SideBySideRow
+from sweep.statistics.stored_rows import is_of_rows
 from sweep.store.report_folder import ReportFolder
 from sweep.store.snapshot import Snapshot
 
 INDEX, FIGURES = "extras.json", "figures"
-# What no figure of ours has, and a browser would run that opens the file by itself.
-_ACTIVE = re.compile(rb"<script|<foreignobject|<iframe|<!entity|javascript:|\son\w+\s*=", re.IGNORECASE)
 SIDE_BY_SIDE = "side_by_side.csv"
 QUICK = "Left out, since the report was made with --quick."
 QUICK_STATISTICS = "Left out with --quick: intervals over patients, AUPRC, calibration and subgroups."
@@ -179,12 +178,21 @@ def _unchanged(folder: ReportFolder, index: Mapping[str, Any], name: str) -> byt
 
 
 def _cached_statistics(folder: ReportFolder, index: Mapping[str, Any], key: str) -> dict[str, str] | None:
-    """Those of an earlier report, where they have this key and every file is unchanged."""
-    if index.get("statistics_key") != key or not FILES.keys() >= set(index["statistics"]):
+    """Those of an earlier report, where they have this key, and every file is unchanged and of its rows' form."""
+    if index.get("statistics_key") != key or set(index["statistics"]) != FILES.keys():
         return None
-    found = {name: _unchanged(folder, index, name) for name in index["statistics"]}
-    texts = {name: content.decode(errors="replace") for name, content in found.items() if content is not None}
+    found = {name: _statistics(folder, index, name) for name in FILES}
+    texts = {name: text for name, text in found.items() if text is not None}
     return texts if len(texts) == len(found) else None
+
+
+def _statistics(folder: ReportFolder, index: Mapping[str, Any], name: str) -> str | None:
+    content = _unchanged(folder, index, name)
+    try:
+        text = None if content is None else content.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if text is not None and is_of_rows(FILES[name][0], text) else None
 
 
 def _cached_drawings(folder: ReportFolder, index: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Drawing]:
@@ -198,8 +206,7 @@ def _drawing(figure: Mapping[str, Any], folder: ReportFolder, index: Mapping[str
     if figure["missing"] is not None:
         return not_drawn(figure["name"], figure["title"], figure["missing"])
     svg, png = (_unchanged(folder, index, f"{FIGURES}/{figure['name']}.{ending}") for ending in ("svg", "png"))
-    if svg is None or png is None or _ACTIVE.search(svg):
+    # A browser that opens the file by itself would run what is in it, and whoever wrote it could write its digest too.
+    if svg is None or png is None or (text := own_svg(svg)) is None:
         return None
-    return Drawing(
-        figure["name"], figure["title"], figure["caption"], svg.decode(errors="replace"), png, figure["numbers"], None
-    )
+    return Drawing(figure["name"], figure["title"], figure["caption"], text, png, figure["numbers"], None)

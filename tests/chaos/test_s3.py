@@ -275,8 +275,11 @@ def test_what_the_one_client_cannot_ask_the_other_one_asks(bucket, monkeypatch):
 
     monkeypatch.setattr(s3_objects(bucket).client, "get_object", no_credentials)
     assert files.read("k") == b"12345"
-    other = Files(f"{bucket}&allow_bucket_deletion=false")
-    assert other.read("k") == b"12345" and not s3_objects(other.uri).reads
+    monkeypatch.setattr(s3_objects(bucket).client, "put_object", no_credentials)
+    assert files.write_once("made", b"1") is True and files.write_once("made", b"2") is False
+    other = Files(f"{bucket}&tls_ca_dir_path=/nowhere")
+    assert other.read("k") == b"12345" and not s3_objects(other.uri).asks
+    assert other.write_once("other", b"1") is True and other.write_once("other", b"2") is False
 
 
 @pytest.mark.parametrize("lost", [True, 20.0])

@@ -14,6 +14,7 @@ from datasets_io.corpus.label_subsets import TRAINING, VALIDATION, ids_sha256, l
 from datasets_io.fingerprint import fingerprint
 from datasets_io.storage.artefacts import CorruptArtefact, is_done, publish, quarantine, record_failure
 from datasets_io.storage.files import Files
+from datasets_io.storage.secrets import without_secrets
 from trainables.evaluation.agreement import computed_difference
 from trainables.evaluation.cell_model import BACKBONE, HEAD
 from trainables.evaluation.dataset import Part, Parts, backbone_input, load_parts
@@ -192,7 +193,7 @@ def _train(context: JobContext, targets: list[SeedTarget]) -> None:
             _through_backbone(context, targets)
             return
         except Exception as error:
-            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            why = without_secrets(f"{type(error).__name__}: {error}".partition("\n")[0])
         free_memory()  # after the handler, which holds the failed attempt's tensors
         logger.warning("%s: its seeds are trained one after another: %s", context.job.name, why)
         targets = [target for target in targets if not is_done(context.files, target.folder)]

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,11 +16,13 @@ from datasets_io.fingerprint import fingerprint
 from datasets_io.storage.artefacts import is_done, move_to_quarantine, open_artefacts, publish, record_failure
 from datasets_io.storage.disk import WrongKind
 from datasets_io.storage.files import Files
+from datasets_io.storage.secrets import without_secrets
 from trainables.events import Progress
 from trainables.networks.text import TEXT_TOWER, TextTower
 from trainables.pretraining.agreement import computed_difference
 from trainables.pretraining.checkpoint_writer import CheckpointWriter, unsealed
 from trainables.pretraining.initial import make_initial
+from trainables.pretraining.kept_state import is_of_machine
 from trainables.pretraining.task import Corpus, Pretraining
 from trainables.recipe import EncoderRecipe, PretrainRecipe, Resources
 from trainables.training import distributed
@@ -127,8 +130,9 @@ def run_pretraining(
     `fail_at_step` ends the process after that step as a crash would, without saving: for tests of resuming.
     """
     files, started = Files(storage), Spent.so_far()
-    task = Pretraining(job.pretraining, job.seed, corpus, resources, initial_weights(job, files), device)
-    state = _resume(task, files, job)
+    made_of = job.pretraining, job.seed, corpus, resources, initial_weights(job, files), device
+    task, state = _resumed(partial(Pretraining, *made_of), files, job)
+    del made_of  # the initial weights are in the task's network
     first = distributed.rank() == 0
     checkpoints = CheckpointWriter(resources, state.step, lambda data: _store_checkpoint(files, job, data), device)
 
@@ -239,21 +243,42 @@ def _store_checkpoint(files: Files, job: EncoderJob, data: memoryview) -> None:
     files.remove(f"{job.folder}/{ATTEMPTS}")  # progress was made: attempts are counted from here again
 
 
-def _resume(task: Pretraining, files: Files, job: EncoderJob) -> LoopState:
-    """The state of the last checkpoint. A damaged one goes to quarantine: the run starts over."""
-    path = f"{job.folder}/{CHECKPOINT}"
-    wrong = "its sha256 differs"
+def _resumed(make: Callable[[], Pretraining], files: Files, job: EncoderJob) -> tuple[Pretraining, LoopState]:
+    """A task with the state of the last checkpoint. The run starts over from one that is damaged or unusable.
+
+    Such a one goes to quarantine. Raises RuntimeError, on all workers, where they found different ones.
+    """
+    task, state = make(), LoopState()
+    data, wrong = _checkpoint(files, job)
+    if data is not None:
+        try:
+            state = task.load_state(data)
+        except Exception as error:
+            if is_of_machine(error):
+                raise
+            wrong = f"it is whole, but this training cannot go on from it ({type(error).__name__}: {error})"
+    # All have read before it is moved, and begin alike, whatever one of them alone could not use.
+    steps = distributed.int_of_each(-1 if wrong else state.step)
+    if wrong and distributed.rank() == 0:
+        move_to_quarantine(files, f"{job.folder}/{CHECKPOINT}", wrong)
+    if min(steps) < 0:
+        del task  # half filled, and two are not held at once
+        return make(), LoopState()
+    if len(set(steps)) > 1:
+        raise RuntimeError(f"the workers found checkpoints of different steps, {steps}: to be read again")
+    return task, state
+
+
+def _checkpoint(files: Files, job: EncoderJob) -> tuple[bytes | None, str | None]:
+    """Its bytes, or what is wrong with it; neither where there is none."""
     try:
-        content = files.read(path)
-    except FileNotFoundError:  # none, or damaged and quarantined by the first worker
-        return LoopState()
+        content = files.read(f"{job.folder}/{CHECKPOINT}")
+    except FileNotFoundError:
+        return None, None
     except WrongKind as error:
-        content, wrong = b"", str(error.strerror)
-    if (data := unsealed(content)) is not None:
-        return task.load_state(data)
-    if distributed.rank() == 0:
-        move_to_quarantine(files, path, wrong)
-    return LoopState()
+        return None, str(error.strerror)
+    data = unsealed(content)
+    return data, "its sha256 differs" if data is None else None
 
 
 def note_error(files: Files, job: EncoderJob, error: BaseException) -> None:
@@ -261,7 +286,7 @@ def note_error(files: Files, job: EncoderJob, error: BaseException) -> None:
     path = f"{job.folder}/{ATTEMPTS}"
     # It only makes a later message clearer: what cannot be written must not hide the error itself.
     with suppress(FileNotFoundError, ValueError, TypeError, RecursionError, OSError):
-        content = {**json.loads(files.read(path)), "error": f"{type(error).__name__}: {error}"}
+        content = {**json.loads(files.read(path)), "error": without_secrets(f"{type(error).__name__}: {error}")}
         files.write(path, json.dumps(content).encode())
 
 

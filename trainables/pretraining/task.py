@@ -17,6 +17,7 @@ from trainables.networks.normalisation import convert_to_global
 from trainables.networks.text import TextTower, Tokenizer, build_tokenizer, text_lengths
 from trainables.objectives.base import BuildContext, Objective
 from trainables.pretraining.feed import Feed
+from trainables.pretraining.kept_state import check_groups, check_loop, check_means
 from trainables.recipe import PretrainRecipe, Resources
 from trainables.training import distributed
 from trainables.training.checkpoint import state_from_bytes
@@ -300,14 +301,21 @@ class Pretraining:
         }
 
     def load_state(self, data: bytes) -> LoopState:
-        """Take over the saved bytes of a state_tree; the loop's state then."""
+        """Take over the saved bytes of a state_tree; the loop's state then.
+
+        Raises what any line of it may for a state that this training does not have; by then it is half taken over.
+        """
         content = state_from_bytes(data)
+        loop, history = content["loop"], json.loads(content["loop"]["history"])
+        check_loop(loop, history, self.modules, self.loop_plan.total_steps)
+        check_groups(self.optimizer, content["optimizer"])
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
+        check_means(self.optimizer)
         if content["scaler"]:  # else it was stored where no gradient is scaled, as on a GPU with bfloat16
             self.scaler.load_state_dict(content["scaler"])
-        sums = {name: value.to(self.device) for name, value in content["loop"]["sums"].items()}
-        return LoopState(**{**content["loop"], "history": json.loads(content["loop"]["history"]), "sums": sums})
+        sums = {name: value.to(self.device) for name, value in loop["sums"].items()}
+        return LoopState(**{**loop, "history": history, "sums": sums})
 
     def objective_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """What of the objective is worth keeping: heads and text tower, not queues and momentum copies."""

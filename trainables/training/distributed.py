@@ -114,11 +114,21 @@ def broadcast_int(value: int) -> int:
     """Worker 0's number on every worker."""
     if world_size() == 1:
         return value
-    # NCCL moves tensors of GPUs only.
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    shared = torch.tensor([value], device=device)
+    shared = torch.tensor([value], device=_device_of_group())
     dist.broadcast(shared, src=0)
     return int(shared.item())
+
+
+def int_of_each(value: int) -> list[int]:
+    """Every worker's number, in the order of their ranks, on every worker."""
+    if world_size() == 1:
+        return [value]
+    found: list[int] = all_rows(torch.tensor([value], device=_device_of_group())).tolist()
+    return found
+
+
+def _device_of_group() -> str:
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"  # NCCL moves tensors of GPUs only
 
 
 def barrier() -> None:

@@ -54,3 +54,11 @@ def test_a_batch_script_gets_it_as_a_line(tmp_path):
     write(tmp_path / "cells/one/result.json", 3000.0)
     command = [sys.executable, "-m", "datasets_io.storage.last_progress", str(tmp_path)]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "3000.000\n"
+
+
+@pytest.mark.parametrize("uri", ["s3://AKIAKEY:SECRETPASS12/ab+c@bucket/y", "s3x://AKIAKEY:SECRETPASS12@bucket/y"])
+def test_a_batch_script_gets_a_sentence_without_the_secret_where_it_is_not_known(uri):
+    command = [sys.executable, "-m", "datasets_io.storage.last_progress", uri]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == "" and "SECRETPASS12" not in done.stderr
+    assert done.stderr.startswith("the last progress of s3") and done.stderr.count("\n") == 1

@@ -3,12 +3,13 @@
 import html
 import json
 import shlex
+import traceback
 from urllib.parse import quote, unquote
 
 import pytest
 
 from datasets_io.storage import secrets
-from datasets_io.storage.artefacts import record_failure
+from datasets_io.storage.artefacts import move_to_quarantine, record_failure
 from datasets_io.storage.files import Files
 from datasets_io.storage.secrets import has_secrets, remember_arguments, remember_secrets, without_secrets
 
@@ -175,6 +176,40 @@ def test_secrets_of_the_environment_are_hidden_and_places_are_not(monkeypatch):
         assert without_secrets(f"a {value}.") == "a ***."
     for value in shown.values():
         assert without_secrets(f"a {value}.") == f"a {value}."
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["MYTOKEN", "GHTOKEN", "ghToken", "LAB2TOKEN", "MINIO_SECRETKEY", "S3_ACCESSKEY", "ACCESSKEY", "MY_SECRET_KEY",
+     "OPENAIAPIKEY", "OPENAIAPI_KEY", "MYPASSWD", "GPGPASSPHRASE", "MYTOKEN_2", "DBPASSWORD", "CLIENTSECRET"],
+)  # fmt: skip
+def test_a_word_is_known_in_a_name_that_is_written_together(monkeypatch, name):
+    monkeypatch.setenv(name, "canary-word")
+    assert without_secrets("a canary-word.") == "a ***."
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["COMPASS", "PATH", "BYPASS", "TOKENIZER", "MAXTOKENS", "KEYBOARD", "PASSENGER", "SORTKEY", "MONKEY", "HOTKEY"],
+)
+def test_a_word_within_another_one_is_none(monkeypatch, name):
+    monkeypatch.setenv(name, "plain-word")
+    assert without_secrets("a plain-word.") == "a plain-word."
+
+
+@pytest.mark.parametrize("uri", ["s3://AKIAKEY:SECRETPASS12/ab+c@bucket/y", "s3x://AKIAKEY:SECRETPASS12@bucket/y"])
+def test_a_uri_that_is_refused_is_quoted_without_them(nothing_given, uri):
+    with pytest.raises(ValueError, match=r"\*\*\*@bucket/y") as refused:
+        Files(uri)
+    assert "SECRETPASS12" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_why_a_file_is_in_quarantine_is_kept_without_them(tmp_path):
+    files = Files(str(tmp_path))
+    files.write("a/b", b"1")
+    target = move_to_quarantine(files, "a/b", "no http://user:hunter22@host")
+    (why,) = (path for path in files.list(target) if path.endswith(".json"))
+    assert b"hunter22" not in files.read(why) and b"http://***@host" in files.read(why)
 
 
 def test_a_password_of_a_uri_in_the_environment_is_found_alone(monkeypatch):

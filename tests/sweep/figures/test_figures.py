@@ -21,6 +21,7 @@ from datasets_io.storage.artefacts import seal
 from sweep.figures import curves, draw, feature_maps, forest, heat_map, pretraining_curves, ranks
 from sweep.figures.draw import draw_all, drawing_in_background
 from sweep.figures.drawing import inline_svg
+from sweep.figures.own_svg import own_svg
 from sweep.figures.style import HEAT, LINES, MARKERS, METHOD_COLORS, mark
 from sweep.report.tables.finding_table import finding_tables
 from sweep.statistics.combined_test import ErrorPart
@@ -53,6 +54,7 @@ def test_what_results_alone_can_show_is_drawn(drawings):
     for name in PURE:
         drawing = drawings[name]
         root = ElementTree.fromstring(drawing.svg)
+        assert own_svg(drawing.svg.encode()) == drawing.svg, "it would be drawn anew for each report"
         assert root.tag.endswith("svg") and root.get("role") == "img" and drawing.caption and drawing.numbers
         width, height = Image.open(io.BytesIO(drawing.png)).size
         assert 900 < width < 3000 and 300 < height < 3000
@@ -313,8 +315,9 @@ def test_pretraining_curves_show_the_parts_and_their_gradients(tmp_path):
     shown = pretraining_curves.training_curves(view)
     assert [curve.row for curve in shown] == ["clip", "clip+simclr"]
     assert shown[1].parts("val_") == ["clip", "simclr"] and shown[1].parts("gradient_norm_") == ["clip", "simclr"]
-    assert pretraining_curves.draw_losses(view).numbers["clip"]["history"][2]["val_clip"] == 3.1
-    norms = pretraining_curves.draw_norms(view)
+    losses, norms = pretraining_curves.draw_losses(view), pretraining_curves.draw_norms(view)
+    assert losses.numbers["clip"]["history"][2]["val_clip"] == 3.1
+    assert all(own_svg(drawing.svg.encode()) == drawing.svg for drawing in (losses, norms))
     assert list(norms.numbers) == ["clip+simclr"] and norms.numbers["clip+simclr"]["best_epoch"] == 1
 
 

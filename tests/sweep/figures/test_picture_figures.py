@@ -19,6 +19,7 @@ from sweep.figures import feature_maps, grad_cam_panels, pointing_game
 from sweep.figures.draw import draw_all
 from sweep.figures.drawing import CannotDraw
 from sweep.figures.models import cell_network, first_cell
+from sweep.figures.own_svg import own_svg
 from sweep.figures.view import make_view
 from sweep.store.snapshot import Origin, Snapshot
 from trainables.evaluation.cell_model import FROZEN, TUNED, CellModel
@@ -77,6 +78,7 @@ def test_all_pictures_are_drawn(drawings):
     for name in ("grad_cam_chexpert", "grad_cam_nih_cxr14", "feature_map_figure_2"):
         assert drawings[name].missing is None, drawings[name].missing
         assert drawings[name].png and "<image" in drawings[name].svg
+    assert all(own_svg(d.svg.encode()) == d.svg for d in drawings.values() if d.missing is None)
     assert "none of the methods" in drawings["feature_map_figure_5"].missing
     assert "BBox_List_2017.csv" in drawings["pointing_game"].missing
     assert not [d.missing for d in drawings.values() if d.missing and "Drawing failed" in d.missing]
@@ -181,7 +183,7 @@ def test_the_pointing_game_counts_hits(view):
     drawing = pointing_game.draw(view, dataset, everywhere)
     for one in drawing.numbers["accuracy"].values():
         assert one["n"] == 5 and one["hits"] <= 5
-    assert drawing.numbers["chance"] == 1.0
+    assert drawing.numbers["chance"] == 1.0 and own_svg(drawing.svg.encode()) == drawing.svg
     elsewhere = (Box("no_such.png", "mass", 0, 0, 1, 1),)
     with pytest.raises(Exception, match="None of the 1 boxes"):
         pointing_game.draw(view, dataset, elsewhere)

@@ -1,5 +1,6 @@
 """Is what takes long made once for the same results, and made anew when an input or a version of it changes?"""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -14,6 +15,7 @@ from datasets_io.storage.artefacts import publish, seal
 from sweep.figures import curves, drawing, forest, training_free_panels
 from sweep.figures.draw import figure_keys
 from sweep.figures.models import first_cell
+from sweep.figures.own_svg import own_svg
 from sweep.figures.view import View, make_view
 from sweep.report.cached_parts import (
     FIGURES,
@@ -213,6 +215,7 @@ def test_training_free_numbers_are_averaged_over_pretraining_seeds_and_draw_thei
     monkeypatch.setattr("sweep.training_free.measures.compute_all", lambda *_: 1)  # as if it had computed those
     _compute_and_write(data, study.training_free, report)
     drawing = made(data, report).drawings["training_free"]
+    assert own_svg(drawing.svg.encode()) == drawing.svg
     assert drawn == ["training_free"] and drawing.missing is None
     means = means_of(rows_of(data))
     assert means["clip", "knn", "chexpert", "macro_auroc"] == pytest.approx(0.65)
@@ -254,12 +257,34 @@ def test_an_index_that_no_report_has_written_keeps_nothing(copied, text):
     assert _index_of(copied) == {}
 
 
-@pytest.mark.parametrize("change", [{"statistics": ["../../../mine.csv"]}, {"statistics": 7}, {"notes": [1]}])
+@pytest.mark.parametrize(
+    "change", [{"statistics": ["../../../mine.csv"]}, {"statistics": 7}, {"statistics": []}, {"notes": [1]}]
+)
 def test_an_index_with_values_of_another_kind_keeps_no_statistics(copied, change):
     index = json.loads(copied.read(INDEX))
     assert _cached_statistics(copied, _index_of(copied), index["statistics_key"])
     copied.write({INDEX: json.dumps(index | change)})
     assert _cached_statistics(copied, _index_of(copied), index["statistics_key"]) is None
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda text: b"method,dataset\nclip,x\n",
+        lambda text: b"",
+        lambda text: b"\xff" + text,
+        lambda text: text.replace(b"imagenet", b"image\x1bnet"),
+        lambda text: text.replace(b"imagenet", "image\u202enet".encode()),
+        lambda text: text.replace(b",1,", b",one,"),
+    ],
+)
+def test_statistics_of_another_form_are_made_anew_also_where_their_digest_fits(reported, copied, drawn, harm):
+    name = "intervals.csv"
+    content, index = harm(copied.read(name)), json.loads(copied.read(INDEX))
+    assert content != copied.read(name)
+    index["files"][name] = hashlib.sha256(content).hexdigest()
+    copied.write({name: content, INDEX: json.dumps(index)})
+    assert made(reported[0], copied).statistics == reported[1].statistics
 
 
 def test_a_study_of_other_results_shares_no_key(tmp_path):
@@ -343,10 +368,19 @@ def test_a_figure_that_failed_is_drawn_anew_and_one_with_nothing_to_show_is_not(
     assert drawn == [] and first.drawings["pretraining_losses"].missing
 
 
-@pytest.mark.parametrize("active", ["<script>alert(1)</script>", '<a href="javascript:x()"/>', '<g onload = "x()"/>'])
-def test_a_kept_figure_with_a_script_is_drawn_anew_also_where_its_digest_fits(reported, copied, drawn, active):
-    import hashlib
+ACTIVE = [
+    "<script>alert(1)</script>",
+    '<a href="javascript:x()"/>',
+    '<g onload = "x()"/>',
+    '<s:script xmlns:s="http://www.w3.org/2000/svg">alert(1)</s:script>',
+    '<a href="java&#x73;cript:x()"/>',
+    '<?xml-stylesheet href="data:text/xsl,x"?>',
+    "<script>\0</script>",
+]
 
+
+@pytest.mark.parametrize("active", ACTIVE)
+def test_a_kept_figure_with_a_script_is_drawn_anew_also_where_its_digest_fits(reported, copied, drawn, active):
     name = f"{FIGURES}/forest.svg"
     svg = copied.read(name).decode().replace("</svg>", f"{active}</svg>")
     index = json.loads(copied.read(INDEX))
@@ -358,7 +392,6 @@ def test_a_kept_figure_with_a_script_is_drawn_anew_also_where_its_digest_fits(re
 
 def test_figures_are_images_of_the_page_and_only_its_own_script_may_run(reported):
     import base64
-    import hashlib
     import re
 
     data, extras, _ = reported

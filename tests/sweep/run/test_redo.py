@@ -84,7 +84,7 @@ def on_a_gpu(store: Store, apart: float) -> None:
     logits = (logits + 2 * labels + apart * rng.standard_normal(300)).astype(np.float32)
     columns = {"image_id": [f"i{i}" for i in range(300)], "logit_edema": logits, "label_edema": labels.astype(np.int8)}
     stream = io.BytesIO()
-    pq.write_table(pa.table(columns), stream)
+    pq.write_table(pa.table(columns), stream, store_schema=False)
     result = {"device": "cuda: NVIDIA A100", "findings": [], "macro_auroc": round(0.8 + apart / 100, 3)}
     publish(store.files, store.folder(CELL), {"predictions.parquet": stream.getvalue()}, result)
 

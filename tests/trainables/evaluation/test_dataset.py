@@ -205,7 +205,9 @@ def test_seeds_that_are_trained_side_by_side_are_stored_as_those_of_one_after_an
             assert first.read(name) == second.read(name)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: unknown")])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: http://u:hunter22@h")]
+)
 def test_seeds_that_fail_together_as_for_want_of_memory_are_trained_alone(built, monkeypatch, caplog, error):
     asked, name = [], f"small-{type(error).__name__}"
 
@@ -219,6 +221,7 @@ def test_seeds_that_fail_together_as_for_want_of_memory_are_trained_alone(built,
     monkeypatch.setattr(cell_job, "train_seeds", too_small)
     outcomes, _ = tuned(built, name, 2)
     assert asked == [2, 1, 1] and f"trained one after another: {type(error).__name__}: CUDA" in caplog.text
+    assert "hunter22" not in caplog.text
     assert [one.status for one in outcomes if one.key != f"{name}-open"] == ["done", "done"]
 
 

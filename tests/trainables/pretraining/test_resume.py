@@ -166,6 +166,40 @@ def test_a_damaged_checkpoint_is_not_used(tmp_path):
     assert result_of(tmp_path) == uninterrupted("clip")
 
 
+def _go_on_together(rank: int, folder: str) -> None:
+    """One of two workers: what each cannot use is in the name of the storage."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    load_state = Pretraining.load_state
+
+    def unusable(self, data):
+        load_state(self, data)  # half a state is taken over
+        raise ValueError("of another form")
+
+    for name in ("no checkpoint", "unusable for 0", "unusable for 1", "unusable for 0 and 1"):
+        Pretraining.load_state = unusable if str(rank) in name else load_state
+        pretrain("simclr", f"{folder}/{name}", checkpoint_every_steps=500)
+    Pretraining.load_state = lambda self, data: replace(load_state(self, data), step=3 + rank)
+    with pytest.raises(RuntimeError, match=r"checkpoints of different steps, \[3, 4\]"):
+        pretrain("simclr", f"{folder}/different")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_workers_begin_alike_whatever_one_of_them_could_not_use(tmp_path):
+    names = ("unusable for 0", "unusable for 1", "unusable for 0 and 1", "different")
+    for name in names:
+        with pytest.raises(SystemExit):
+            pretrain("simclr", tmp_path / name, fail_at_step=3)
+    run_workers(_go_on_together, (str(tmp_path),), 2)
+    kept = {
+        name: [path.rpartition("/")[2] for path in Files(str(tmp_path / name)).list("quarantine")] for name in names
+    }
+    assert [CHECKPOINT in kept[name] for name in names] == [True, False, True, False]
+    assert Files(str(tmp_path / "different")).exists(f"encoder/{CHECKPOINT}")
+    expected = result_of(tmp_path / "no checkpoint")
+    assert all(result_of(tmp_path / name) == expected for name in names[:3])
+
+
 @pytest.mark.parametrize("forgotten", ["queue_ssl_1", "pointer", "step", "key_head.first.weight"])
 def test_a_forgotten_part_of_mocos_state_would_be_noticed(forgotten, tmp_path, monkeypatch):
     """Mutation: the checkpoint lacks one tensor of the objective, as a bank that is not persistent does."""

@@ -122,6 +122,7 @@ def _worker(rank: int, folder: str) -> None:
         "averaged": averaged(rank),
         "buckets": averaged_in_buckets(rank),
         "broadcast": {"value": torch.tensor(distributed.broadcast_int(7 + rank))},
+        "of each": {"value": torch.tensor(distributed.int_of_each(7 + rank))},
         **{f"global {kind}": normalised(kind, rank, GlobalBatchNorm) for kind in NORMS},
         **{f"fused {kind}": fused(kind, rank) for kind in NORMS},
         **{f"local {kind}": normalised(kind, rank, NORMS[kind][0]) for kind in NORMS},
@@ -189,10 +190,15 @@ def test_the_first_workers_number_counts():
     assert [int(found["broadcast"]["value"]) for found in workers()] == [7, 7]
 
 
+def test_each_worker_knows_the_numbers_of_all():
+    assert [found["of each"]["value"].tolist() for found in workers()] == [[7, 8], [7, 8]]
+
+
 def test_one_worker_exchanges_nothing():
     local = draw(3, 2).requires_grad_()
     assert distributed.gather_with_grad(local) is local and distributed.gather(local) is local
     assert (distributed.rank(), distributed.world_size(), distributed.broadcast_int(4)) == (0, 1, 4)
+    assert distributed.int_of_each(4) == [4]
     assert torch.equal(distributed.mean(local), local) and not distributed.mean(local).requires_grad
     assert not distributed.means({"a": local.sum()})["a"].requires_grad
     module = nn.Linear(2, 1)
