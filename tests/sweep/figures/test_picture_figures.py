@@ -93,7 +93,7 @@ def test_the_feature_map_says_which_network_and_gives_numbers(view, drawings):
         assert sum(one["held_out"]) > 60
     caption = drawings["feature_map_figure_2"].caption
     assert re.search(
-        r"held-out ones first \(\d+ of the corpus, \d+ of chexpert; \d+ of the corpus, \d+ of nih", caption
+        r"held-out ones first \(\d+ of the corpus, \d+ of CheXpert; \d+ of the corpus, \d+ of NIH-ChestX-Ray14", caption
     )
     again = feature_maps.draw(view, *feature_maps.FIGURES[0])
     assert again == drawings["feature_map_figure_2"]

@@ -1,6 +1,7 @@
 """Does a row that does not fit cost one sentence before any work, and with --skip-unfit its own cells only?"""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -204,7 +205,7 @@ def test_each_network_is_tried_as_it_will_be_used():
 def test_a_study_of_small_networks_starts_no_process(tmp_path, name):
     done = run(SMALL, tmp_path / "storage", "--dry-run", "--only", f"method={name}")
     assert done.exit_code == EXIT_OK and "trying encoders" not in done.stdout
-    assert "memory of a training step in float32: up to 0.0" in done.stdout
+    assert re.search(r"memory of a training step in float32: up to [1-9][\d.]* MiB \(", done.stdout)
 
 
 def test_snapshots_have_what_was_left_out(tmp_path):
