@@ -1,5 +1,6 @@
 """Commands, kills, clocks and failing storages in any order: promises 1 to 7 after every step."""
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -78,6 +79,28 @@ def test_a_driver_that_comes_back_behind_the_look_of_a_claim_computes_beside_it(
             assert machine.living(1) is not None, "each of them computes what the other does not"
             machine.go_on(1, calls=1)
         machine.holds()
+    finally:
+        machine.teardown()
+
+
+def test_an_encoder_whose_start_has_failed_is_missing_where_all_cells_are_there():
+    """Found by another order: both encoders are damaged behind finished cells, and a write of the first one fails."""
+    machine = StoreMachine()
+    try:
+        machine.find(finished=True)
+        machine.damage(number=0, kind="cut", at=98)
+        machine.damage(number=1, kind="flip", at=196)
+        machine.begin(0, machine=1, kind="retry", number=3, variant=0, fails=False, same_pid=False, calls=22)
+        machine.kill(0, how="killed before", calls=12)
+        machine.begin(0, machine=1, kind="retry", number=3, variant=0, fails=True, same_pid=True, calls=32)
+        machine.fail(0, error=errno.ESTALE, calls=11)
+        retry = machine.living(0)
+        machine.begin(0, machine=1, kind="redo", number=1, variant=0, fails=True, same_pid=False, calls=53)
+        machine.holds()
+        assert retry.code == 0 and machine.storage.has_failed(ITEMS[0]), (
+            "the failure of an encoder that no cell waits for"
+        )
+        assert not machine.storage.is_whole(ITEMS[1]) and not machine.storage.has_failed(ITEMS[1])
     finally:
         machine.teardown()
 
