@@ -73,10 +73,15 @@ def supersede(store: Store, cell: Cell) -> Redo:
     except CorruptArtefact:
         before = None
         quarantine(store.files, folder)
+    if before is None:
+        return Redo(cell, None, kept)  # nothing is removed: another driver may have made one since
+    try:
+        data = store.files.read(f"{folder}/{RESULT}")
+    except FileNotFoundError:  # another driver has found a file of it damaged since, and moved it to quarantine
+        return Redo(cell, None, kept)
     # The copy comes first: wherever this process may be killed, one of the two is there.
-    if before is not None:
-        store.files.write(kept, store.files.read(f"{folder}/{RESULT}"))
-        store.files.remove(f"{folder}/{RESULT}")  # and not where there was none: another driver may have made one since
+    store.files.write(kept, data)
+    store.files.remove(f"{folder}/{RESULT}")
     return Redo(cell, before, kept)
 
 

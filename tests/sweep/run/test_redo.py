@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from made_up_study import plan_of, small
 
-from datasets_io.storage.artefacts import publish, record_failure
+from datasets_io.storage.artefacts import move_to_quarantine, publish, record_failure
 from datasets_io.storage.local_listing import TEMPORARY
 from datasets_io.storage.processes import this_machine
 from sweep.run.redo import claim_of, find_cell, part_of, restore_interrupted, settle, supersede
@@ -169,6 +169,23 @@ def test_a_result_that_another_driver_makes_as_the_redo_begins_stays(store, monk
     monkeypatch.setattr(type(store), "open", looks)
     redo = supersede(store, CELL)
     assert redo.before is None and store.open(CELL).result["macro_auroc"] == 0.8
+
+
+def test_a_result_that_another_driver_finds_damaged_as_the_redo_begins_is_computed_anew(store, monkeypatch):
+    finish(store)
+    whole = store.open
+
+    def opened(cell):
+        found = whole(cell)
+        move_to_quarantine(store.files, store.folder(cell), "its weights were cut")
+        return found
+
+    monkeypatch.setattr(store, "open", opened)
+    redo = supersede(store, CELL)
+    monkeypatch.undo()
+    assert redo.before is None and store.files.list("superseded") == []
+    finish(store)
+    assert settle(store, redo).sentence == f"{CELL}: computed; there was no earlier result"
 
 
 def test_of_two_commands_that_compute_it_again_the_first_ends_and_the_other_is_killed(store, monkeypatch):
