@@ -9,7 +9,7 @@ from sweep.monitoring.progress import ProgressSnapshot
 from sweep.store.status_names import Status
 from sweep.studies.cell import Cell
 from sweep.studies.costs import PRETRAINING, Cost
-from sweep.studies.learnt_seconds import LearntSeconds, Observations
+from sweep.studies.learnt_seconds import BETWEEN, LearntSeconds, Observations
 from trainables.events import Outcome, Progress
 
 # The speed is of the last ten minutes, or of the last third of the time where that is more: machines come and go.
@@ -18,6 +18,9 @@ BUCKET_SECONDS = 5.0
 # The machines are taken to have been busy for so many seconds before, but no more than this share of the whole: at the
 # beginning nothing has ended of what runs.
 BUSY_SECONDS, BUSY_SHARE = 20.0, 0.2
+# What lies between two jobs of cells is what their places have left over, once no pretraining holds one: BETWEEN weighs
+# as much as so many jobs, and what is longer than this is no step from one job to the next.
+TRUST_JOBS, MOST_BETWEEN = 50, 0.2
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,17 @@ class TimeLeft:
         self.unfinished = Counter(costs[key] for key in self.encoder_of)  # cells alone, each whole until it has ended
         self.pretrained = [key for key, cost in costs.items() if cost.work == PRETRAINING]
         self.spent = [0.0, 0.0]  # by pretrainings that have finished: seconds of a clock, and those that work is in
+        self.pretraining_left = len(self.pretrained)
+        self.cells_alone: tuple[float, float, float] | None = (
+            None  # since when; seconds of places, and jobs, since then
+        )
         self.finished = Observations()
         self.moments: dict[str, tuple[_Moment, _Moment]] = {}  # of each running pretraining the first and the last
         self.advances: deque[tuple[float, dict[Cost, float]]] = (
             deque()
         )  # begin of a few seconds -> what was done in them
+        self.jobs: Counter[tuple[Cost, int]] = Counter()  # (cost of a cell, cells that came together) -> how often
+        self.last_job = 0.0  # when the last of them came
 
     def update(self, progress: ProgressSnapshot, now: float) -> None:
         """Take what has happened since the last call."""
@@ -84,9 +93,14 @@ class TimeLeft:
                 self._advance(event.key, moment.share, now)
             else:
                 self._end_encoder(event, now)
+        together: Counter[tuple[str, Cost]] = Counter()  # the seeds of an encoder are one job, and come as it ends
         for outcome in progress.cells:
             if outcome.key in self.costs:
                 self._end_cell(outcome, now)
+                together[self.encoder_of.get(outcome.key, ""), self.costs[outcome.key]] += 1
+        if together:
+            self.jobs.update((cost, count) for (_, cost), count in together.items())
+            self.last_job = now
 
     def _end_encoder(self, event: Progress, now: float) -> None:
         moments = self.moments.pop(event.key, None) if event.status != Status.RUNNING else None
@@ -104,11 +118,27 @@ class TimeLeft:
         if outcome.status == Status.DONE:
             self._begin(now - (outcome.seconds or 0.0))
             seconds = outcome.seconds if self.places.on_gpus else outcome.core_seconds
-            if seconds is not None and self.share[outcome.key] < 1:
-                self.finished.add(self.costs[outcome.key], seconds)
+            if self.share[outcome.key] < 1:
+                if seconds is not None:
+                    self.finished.add(self.costs[outcome.key], seconds)
+                self._count_alone(self.costs[outcome.key], outcome.seconds or 0.0, now)
             self._advance(outcome.key, 1.0, now)
         elif outcome.status == Status.FAILED:
             self._drop(outcome.key)
+
+    def _count_alone(self, cost: Cost, seconds: float, now: float) -> None:
+        """A cell that ended where no pretraining is left. seconds: of a clock."""
+        if self.cells_alone is not None:
+            since, held, jobs = self.cells_alone
+            self.cells_alone = since, held + seconds * cost.share, jobs + cost.pieces
+        elif not self.pretraining_left:
+            self.cells_alone = now, 0.0, 0.0
+
+    def _between(self, now: float) -> float:
+        """Seconds of a place between two jobs of cells."""
+        since, held, jobs = self.cells_alone or (now, 0.0, 0.0)
+        over = max(0.0, self.places.total * (now - since) - held)
+        return min(MOST_BETWEEN, (TRUST_JOBS * BETWEEN + over) / (TRUST_JOBS + jobs))
 
     def _observe(self, key: str, first: _Moment, last: _Moment, into: Observations, spent: list[float]) -> None:
         """What a pretraining did between two moments; what it costs to begin was before the first."""
@@ -139,12 +169,14 @@ class TimeLeft:
         done[cost] = done.get(cost, 0.0) + step
         if share == 1 and key in self.encoder_of:
             self.unfinished[cost] -= 1
+        self.pretraining_left -= share == 1 and cost.work == PRETRAINING
 
     def _drop(self, key: str) -> None:
         """What failed is not tried again by this command."""
         self.left[self.costs[key]] -= 1 - self.share[key]
-        if self.share[key] < 1 and key in self.encoder_of:
-            self.unfinished[self.costs[key]] -= 1
+        if self.share[key] < 1:
+            self.unfinished[self.costs[key]] -= key in self.encoder_of
+            self.pretraining_left -= self.costs[key].work == PRETRAINING
         self.share[key] = 1.0
 
     def read(self, now: float) -> Left:
@@ -153,18 +185,32 @@ class TimeLeft:
         for key, moments in self.moments.items():
             self._observe(key, *moments, seen, spent)
         try:
-            learnt = LearntSeconds(seen)
+            learnt = LearntSeconds(seen, self._between(now))
         except ValueError:
             return Left(None, 0.0)
         seconds = {cost: learnt.of(cost) for cost in self.left}
         left = sum(max(0.0, count) * seconds[cost] * cost.share for cost, count in self.left.items())
         whole = sum(count * seconds[cost] * cost.share for cost, count in self.whole.items())
-        speed = self._speed(seconds, whole, now)
+        begun = self._begun(seconds, left, now)
+        speed = self._speed(seconds, whole, begun, now)
         chain = self._chain(seconds, spent[0] / spent[1] if spent[1] else 1.0)
-        return Left(max(left / speed, chain) if left else 0.0, 1 - left / whole if whole else 1.0)
+        return Left(max((left - begun) / speed, chain) if left else 0.0, 1 - left / whole if whole else 1.0)
 
-    def _speed(self, seconds: Mapping[Cost, float], whole: float, now: float) -> float:
-        """Seconds of work, by what it is expected to take, that were done in a second."""
+    def _begun(self, seconds: Mapping[Cost, float], left: float, now: float) -> float:
+        """Seconds of work that were done in jobs that have not ended, of which no event tells.
+
+        A place is met within a job of w seconds in proportion to w, and half way through it: E[w^2] / 2 E[w]. But for
+        the one where the last job ended: it has worked since then.
+        """
+        works = [(count * seconds[cost] * cost.share, often) for (cost, count), often in self.jobs.items()]
+        once, squared = (sum(often * work**power for work, often in works) for power in (1, 2))
+        if not once:
+            return 0.0
+        half = squared / (2 * once)
+        return min(max(0.0, self.places.total - 1) * half + min(now - self.last_job, half), left / 2)
+
+    def _speed(self, seconds: Mapping[Cost, float], whole: float, begun: float, now: float) -> float:
+        """Seconds of work, by what it is expected to take, that were done in a second. begun: in what runs now."""
         since = now if self.began is None else self.began
         window = max(WINDOW_SECONDS, WINDOW_SHARE * (now - since))
         while len(self.advances) > 1 and self.advances[0][0] < now - window:
@@ -172,6 +218,8 @@ class TimeLeft:
         done = sum(count * seconds[cost] * cost.share for _, counts in self.advances for cost, count in counts.items())
         elapsed = min(window, now - since)
         busy = min(BUSY_SECONDS, BUSY_SHARE * whole / self.places.total)
+        # Of a window that does not begin with the work, as much was begun before it.
+        done += begun * (elapsed < window)
         return (done + self.places.total * busy) / max(elapsed + busy, 1e-9)
 
     def _chain(self, seconds: Mapping[Cost, float], slowness: float) -> float:

@@ -20,8 +20,9 @@ from sweep.studies.costs import INITIAL, PRETRAINING, Cost
 # matter: a first result sets the speed.
 START = np.array([0.03, 0.003, 1 / 2e10, 1e-6])
 # Seconds of a place between two jobs of cells, in which Ray takes the result of one and gives the next to a process:
-# no result has them, and cells of 0.05 s take four times as long by them.
-BETWEEN = 0.08
+# no result has them, and cells of 0.05 s take twice to four times as long by them. Where nothing is known; runs on two
+# cores had 0.04 to 0.11.
+BETWEEN = 0.05
 TRUST = 1.0  # of the start, in results: so many outweigh it
 SMALLEST = 0.05  # of the usual result's seconds: shorter ones are not taken more exactly than to this
 OWN = 2.0  # results of the very same cost after which their mean counts as much as what all of the work tell
@@ -61,8 +62,9 @@ class Observations:
 class LearntSeconds:
     """What observations tell; `of` a cost gives its seconds."""
 
-    def __init__(self, observations: Observations):
-        """Raises ValueError without one: nothing is known then."""
+    def __init__(self, observations: Observations, between: float = BETWEEN):
+        """between: seconds of a place between two jobs of cells. Raises ValueError without an observation."""
+        self.between = between
         seen = observations.all()
         if not seen:
             raise ValueError("no work has been observed")
@@ -75,7 +77,7 @@ class LearntSeconds:
         """Expected seconds of a place: of the work itself, and of what lies between it and the next."""
         if cost.work == INITIAL:
             return 0.0
-        between = 0.0 if cost.work == PRETRAINING else BETWEEN * cost.pieces
+        between = 0.0 if cost.work == PRETRAINING else self.between * cost.pieces
         return self._of_work(cost) + between
 
     def _of_work(self, cost: Cost) -> float:

@@ -7,9 +7,10 @@ import pytest
 
 from benchmarks.shared.recorded_run import Recorder, replayed
 from benchmarks.shared.time_left import FROM, errors
+from sweep.monitoring import time_left
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.time_left import Places, TimeLeft
-from sweep.studies import demo, learnt_seconds
+from sweep.studies import demo
 from sweep.studies.costs import costs_of
 from sweep.studies.plan import make_plan
 from trainables.events import Outcome, Progress
@@ -33,8 +34,10 @@ def test_from_a_tenth_on_nine_of_ten_are_within_a_quarter(name):
 
 
 def test_it_is_noticed_where_what_lies_between_cells_is_forgotten_or_overrated(monkeypatch):
+    monkeypatch.setattr(time_left, "TRUST_JOBS", 1e9)  # which learns it
+    monkeypatch.setattr(time_left, "MOST_BETWEEN", 1.0)
     for seconds in (-0.02, 0.3):
-        monkeypatch.setattr(learnt_seconds, "BETWEEN", seconds)
+        monkeypatch.setattr(time_left, "BETWEEN", seconds)
         assert max(map(error_of_nine_in_ten, RUNS)) > 0.25
 
 

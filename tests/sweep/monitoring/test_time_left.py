@@ -104,6 +104,22 @@ def test_nothing_is_said_before_anything_was_seen_and_nothing_is_left_at_the_end
     assert (time_left.read(20.0).seconds, time_left.read(20.0).share) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize("between", [0.01, 0.05, 0.15])
+def test_what_lies_between_two_jobs_is_learnt_where_no_pretraining_holds_a_place(between):
+    """Long jobs first, then as many that take no longer than what lies between them."""
+    long, short = replace(FT, work=ALONE), replace(FT, work=TOGETHER)
+    costs = {f"{kind}{number}": cost for kind, cost in (("long", long), ("short", short)) for number in range(200)}
+    time_left, now = TimeLeft(costs, (), Places(1, 1, False)), 0.0
+    for number, key in enumerate(costs):
+        seconds = 0.5 if key.startswith("long") else 0.05
+        now += seconds
+        time_left.update(ProgressSnapshot([], [Outcome(key, "done", 0.5, None, seconds, seconds)]), now)
+        now += between
+        if number == 240:
+            at, said = now, time_left.read(now).seconds
+    assert said == pytest.approx(now - at, rel=0.25)
+
+
 def test_what_failed_and_what_needs_it_is_not_left():
     costs = costs_of(PLAN.encoders, PLAN.cells, COUNTS)
     time_left = TimeLeft(costs, PLAN.cells, Places(2, 1, False))
@@ -118,9 +134,9 @@ def test_what_failed_and_what_needs_it_is_not_left():
     expected = LearntSeconds(learnt)
     gone = [failed, *(cell for cell in PLAN.cells if cell.encoder.key == failed.key)]
     whole = [item for item in PLAN.items if item.key != done.key]
-    assert after / before == pytest.approx(
-        1 - sum(expected.of(costs[item.key]) for item in gone) / sum(expected.of(costs[item.key]) for item in whole)
-    )
+    # Of the other of two places half a job, of which one has been seen, counts as done.
+    left = sum(expected.of(costs[item.key]) for item in whole) - expected.of(costs[done.key]) / 2
+    assert after / before == pytest.approx(1 - sum(expected.of(costs[item.key]) for item in gone) / left)
     time_left.update(ProgressSnapshot([Progress(failed.key, "failed")], []), 2.0)
     assert time_left.read(1.0).seconds == pytest.approx(after), "once"
 
