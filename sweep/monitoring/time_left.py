@@ -12,8 +12,9 @@ from sweep.studies.costs import PRETRAINING, Cost
 from sweep.studies.learnt_seconds import BETWEEN, LearntSeconds, Observations
 from trainables.events import Outcome, Progress
 
-# The speed is of the last ten minutes, or of the last third of the time where that is more: machines come and go.
-WINDOW_SECONDS, WINDOW_SHARE = 600.0, 0.3
+# The speed is of the last 0.7 of the time, and of half a minute at least: machines come and go, and at the beginning
+# processes start, and other work of the machine may end.
+WINDOW_SECONDS, WINDOW_SHARE = 30.0, 0.7
 BUCKET_SECONDS = 5.0
 # The machines are taken to have been busy for so many seconds before, but no more than this share of the whole: at the
 # beginning nothing has ended of what runs.
