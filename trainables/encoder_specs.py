@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets_io.nearest import did_you_mean
-from datasets_io.untrusted import json_file
 from trainables.networks.backbones import OWN_BACKBONES
-from trainables.networks.weights_folder import OPEN_CLIP_FILES, WEIGHT_FILES
+from trainables.networks.weights_folder import OPEN_CLIP_FILES, WEIGHT_FILES, json_object
 from trainables.recipe import IMAGE_SIZE, BackboneSpec
 from trainables.views.preprocessing import Preprocessing
 from trainables.views.published import of_open_clip, of_timm, of_transformers, processor_of_model
@@ -135,12 +134,4 @@ def preprocessing_of_folder(folder: Path, model_type: str | None) -> Preprocessi
 
 def _json(path: Path) -> dict[str, Any] | None:
     """None where there is no such file. Raises ValueError where it is no JSON object."""
-    if not path.is_file():
-        return None
-    try:
-        value = json_file(path)
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}): copy it again") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} is no JSON object: copy it again")
-    return value
+    return json_object(path) if path.is_file() else None

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets_io.granted import cores
-from datasets_io.untrusted import json_value, open_regular
+from datasets_io.untrusted import json_file, open_regular
 
 CHUNK = 16 << 20  # bytes of the file under one digest
 RESERVE = 0.02  # share of the cache's disk that is left to others,
@@ -210,7 +210,7 @@ def put_note(path: Path, text: str) -> None:
 def _is_whole(target: Path, shape: tuple[int, ...], dtype: type) -> bool:
     """Whether the file is there and has the bytes that were written, of this shape. The caller holds the lock."""
     try:
-        recorded = json_value(read_note(_digests_of(target)))
+        recorded = json_file(_digests_of(target))
         before = state_of(target)
         if recorded["name"] != target.name or os.stat(target).st_size != recorded["bytes"]:
             return False

@@ -10,15 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from datasets_io.corpus.manifest import Shard
-from datasets_io.corpus.node_array import SETTLED_SECONDS, CacheFull, local_cache, locked, put_note, read_note, state_of
+from datasets_io.corpus.node_array import SETTLED_SECONDS, CacheFull, local_cache, locked, put_note, state_of
 from datasets_io.granted import cores
 from datasets_io.storage.artefacts import CorruptArtefact
 from datasets_io.storage.files import ReadFiles
 from datasets_io.storage.patience import patiently
-from datasets_io.untrusted import NotRegular, json_value, open_regular
+from datasets_io.untrusted import NotRegular, json_file, open_regular
 
 SMALL = 64 << 20  # bytes of a split that are compared by each process, without a note in the node's cache
-PIECE = 1 << 20
 
 _COMPARED: set[tuple[str, str]] = set()  # by this process: (path and SHA-256, state)
 
@@ -83,7 +82,7 @@ def _compare_by_note(files: ReadFiles, folder: str, waiting: Mapping[str, Shard]
 
 def _read(note: Path) -> dict[str, str]:
     try:
-        found = json_value(read_note(note))
+        found = json_file(note)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -116,8 +115,5 @@ def _compared(files: ReadFiles, folder: str, path: str, sha256: str) -> tuple[st
 
 
 def _sha256(full: Path) -> str:
-    digest = hashlib.sha256()
     with open_regular(full) as file:
-        while data := file.read(PIECE):
-            digest.update(data)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

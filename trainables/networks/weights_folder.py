@@ -54,13 +54,18 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if not path.is_file():
         raise ValueError(f"{folder} has no config.json: give a folder that transformers' save_pretrained wrote")
+    return json_object(path)
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """A file beside a model's weights. Raises ValueError where it is no JSON object, OSError where it is no file."""
     try:
-        config = json_file(path)
+        value = json_file(path)
     except ValueError as error:
         raise ValueError(f"{path} is no JSON ({error}): copy it again") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} holds a {type(config).__name__}, not a configuration: copy it again")
-    return config
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is no JSON object (it holds a {type(value).__name__}): copy it again")
+    return value
 
 
 def known_weights(path: Path) -> str:
