@@ -72,7 +72,7 @@ def trouble_of(artefacts: Artefacts, cell: Cell, known: Known) -> str | None:
     wanted = cell.recipe.findings or known.get(cell.data_fingerprint, ())
     # Of 100,000 cells nearly all end here: one of a few tuples is compared, and nothing is made beside it.
     names = tuple([one["finding"] for one in result["findings"]])
-    if names == wanted and not result.get("studies") and not result.get("also_test"):
+    if not result.get("studies") and not result.get("also_test") and _fits(names, wanted):
         return None
     second = cell.recipe.splits.also_test
     if odd := [name for name in result.get("also_test", ()) if name != second]:
@@ -80,9 +80,13 @@ def trouble_of(artefacts: Artefacts, cell: Cell, known: Known) -> str | None:
         return f"{artefacts.folder}/{RESULT} has a second test split '{odd[0][:40]}', and its cell {said}"
     for place, findings in _lists(result):
         names = tuple([one["finding"] for one in findings])
-        if names != wanted and (wanted or len(set(names)) < len(names)):
+        if not _fits(names, wanted):
             return f"{artefacts.folder}/{RESULT} has {place} that are not those of its data set: {_why(names, wanted)}"
     return None
+
+
+def _fits(names: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+    return names == wanted if wanted else len(set(names)) == len(names)
 
 
 def _lists(result: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import fields
 from itertools import chain
 from typing import Any, cast
 
@@ -13,7 +12,7 @@ from datasets_io.storage.packs import LEAST, MOST, packed_results, write_pack
 from datasets_io.storage.stored_sizes import ListedSizes, StoredSizes
 from datasets_io.threads import reading_threads
 from sweep.store.damage import Damage
-from sweep.store.records import CellDetail, CellResult, EncoderDetail, cell_detail, encoder_detail
+from sweep.store.records import CellDetail, CellResult, EncoderDetail, cell_detail, encoder_detail, settable
 from sweep.store.status_names import Status
 from sweep.store.store import BIG_READERS, CELLS, ENCODERS, ReadStore
 from sweep.studies.cell import Cell, EncoderRun
@@ -32,15 +31,7 @@ MOST_AT_ONCE = 32  # results that a thread reads before it is given more
 Findings = tuple[FindingAuroc, ...]
 
 
-def _open(kind: type) -> Any:
-    """A class of the same slots as a frozen dataclass that lets them be set, until an object is given its class.
-
-    What a frozen dataclass does to set its own fields takes four times as long, and 100,000 results have 1.4 million.
-    """
-    return type(f"_Open{kind.__name__}", (), {"__slots__": tuple(field.name for field in fields(kind))})
-
-
-_OpenFinding, _OpenResult = _open(FindingAuroc), _open(CellResult)
+_OpenFinding, _OpenResult = settable(FindingAuroc), settable(CellResult)
 
 
 class ResultReader:
