@@ -108,13 +108,9 @@ _OpenDetail = settable(CellDetail)
 def cell_detail(result: Mapping[str, Any]) -> CellDetail:
     """From a cell's result.json."""
     one, get = _OpenDetail(), result.get  # `get`: results of earlier versions lack what was added since
-    one.subset_sha256, one.num_train_images, one.best_epoch = (
-        get("subset_sha256"),
-        get("num_train_images"),
-        get("best_epoch"),
-    )
-    one.seconds, one.device, one.core_seconds = get("seconds"), get("device"), get("core_seconds")
-    one.history, one.software = get("history", ()), get("software")
+    one.subset_sha256, one.num_train_images = get("subset_sha256"), get("num_train_images")
+    one.best_epoch, one.seconds, one.device = get("best_epoch"), get("seconds"), get("device")
+    one.history, one.software, one.core_seconds = get("history", ()), get("software"), get("core_seconds")
     one.without_positives = tuple(get("findings_without_positives_in_training", ()))
     one.__class__ = CellDetail
     return cast(CellDetail, one)
