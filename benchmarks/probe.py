@@ -27,7 +27,7 @@ from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.protocols import linear_probe
 from trainables.recipe import BackboneSpec, DownstreamRecipe
 from trainables.training.precision import Compute
-from trainables.views.evaluation import contents
+from trainables.views.evaluation_spec import contents
 
 SEEDS, FINDINGS, TOLERANCE = (0, 1, 2, 3, 4), 14, 1e-6
 CPU = Compute(torch.device("cpu"))

@@ -30,7 +30,7 @@ from sweep.store.store import CELLS, ENCODERS, Store
 from sweep.studies import Study, demo
 from sweep.studies.plan import Plan, make_plan
 from trainables.evaluation.metrics import FindingAuroc
-from trainables.registry import identity_of
+from trainables.protocols.registry import identity_of
 
 FINGERPRINTS = {"mimic_cxr": "a" * 12, "chexpert": "b" * 12, "nih_cxr14": "c" * 12}
 FINDINGS, ROUNDS = 14, 3

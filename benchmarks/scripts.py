@@ -91,7 +91,7 @@ def fine_tune_ours(folder: Path, out: Path, size: Size, epochs: int) -> None:
     from trainables.recipe import BackboneSpec, DownstreamRecipe
     from trainables.training.checkpoint import weights_to_bytes
     from trainables.training.precision import Compute
-    from trainables.views.evaluation import paper_nih
+    from trainables.views.evaluation_spec import paper_nih
 
     parts = []
     for split in ("train", "validation"):
@@ -117,7 +117,7 @@ def simclr_ours(folder: Path, out: Path, size: Size, epochs: int) -> None:
     from trainables.pretraining.encoder_job import EncoderJob, run_pretraining
     from trainables.pretraining.task import Corpus
     from trainables.recipe import BackboneSpec, OptimizerSpec, PretrainRecipe, Resources
-    from trainables.views.parameters import ssl_view_1, ssl_view_2
+    from trainables.views.view_spec import ssl_view_1, ssl_view_2
 
     pixels, _ = read_files(folder, "train")
     index = CorpusIndex([len(pixels)], [("files", 0)], np.ones(len(pixels), bool), size.side, [""] * len(pixels))

@@ -30,7 +30,7 @@ from trainables.objectives.vicreg import VicRegConfig
 from trainables.pretraining.task import Pretraining
 from trainables.recipe import BackboneSpec, OptimizerSpec, PretrainRecipe, Resources
 from trainables.training.loop import LoopState, train_step
-from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
+from trainables.views.view_spec import multi_modal_view, ssl_view_1, ssl_view_2
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,9 @@ from datasets_io.corpus.read import (
 )
 from datasets_io.corpus.stream import Sharing, streamed_batches
 from datasets_io.storage.files import Files
-from trainables.views.parameters import draw_for_step, multi_modal_view
+from trainables.views.parameters import draw_for_step
 from trainables.views.render import normalise, render
+from trainables.views.view_spec import multi_modal_view
 
 BATCH, JPEG_QUALITY, ROUNDS = 64, 95, 3
 PEER = "DataLoader, Pillow, torchvision on JPEG"

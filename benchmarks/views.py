@@ -17,8 +17,9 @@ import torch
 
 from benchmarks.shared.common import in_turn, report, row
 from benchmarks.shared.view_peers import kornia_peer, pillow_peer, torchvision_peer, torchvisions_views
-from trainables.views.parameters import ViewSpec, draw_for_step, multi_modal_view, ssl_view_1, ssl_view_2
+from trainables.views.parameters import draw_for_step
 from trainables.views.render import normalise, render
+from trainables.views.view_spec import ViewSpec, multi_modal_view, ssl_view_1, ssl_view_2
 
 KINDS = {"multi_modal": multi_modal_view, "ssl_1": ssl_view_1, "ssl_2": ssl_view_2}
 NUM_IMAGES, ROUNDS = 64, 7

@@ -127,7 +127,7 @@ def studies() -> list[Row]:
 
 def protocols() -> list[Row]:
     """A row for each way of evaluating."""
-    from trainables.registry import PROTOCOLS
+    from trainables.protocols.registry import PROTOCOLS
 
     return [
         {

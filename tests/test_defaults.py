@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from sweep.studies import STUDIES
-from trainables.registry import IMAGE_IMAGE, IMAGE_TEXT, PROTOCOLS
+from trainables.protocols.registry import PROTOCOLS
+from trainables.registry import IMAGE_IMAGE, IMAGE_TEXT
 
 GOLDEN = Path(__file__).parent / "golden" / "defaults.json"
 # Where recipes, objective configurations, specifications, studies and options of sources are defined.

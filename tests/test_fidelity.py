@@ -21,8 +21,8 @@ from trainables.objectives.mocov2 import MocoV2Config
 from trainables.objectives.simclr import SimClrConfig
 from trainables.objectives.vicreg import VicRegConfig
 from trainables.recipe import DownstreamRecipe, LabelPolicy, OptimizerSpec, PretrainRecipe, RandomInit, SplitRecipe
-from trainables.views.evaluation import EvalSpec
-from trainables.views.parameters import ViewSpec
+from trainables.views.evaluation_spec import EvalSpec
+from trainables.views.view_spec import ViewSpec
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encoding="utf-8")
 CLASSES = {

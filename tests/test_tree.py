@@ -131,7 +131,7 @@ LAW: dict[str, dict[str, set[str]]] = {
         "encoder_specs": {"recipe", "views", "networks"},
         "encoder_source": {"recipe", "views", "networks", "encoder_specs"},
         "objectives": {"batch", "transfer", "networks", "training"},
-        "registry": {"recipe", "objectives", "protocols"},
+        "registry": {"recipe", "objectives"},
         "evaluation": {
             "events",
             "transfer",

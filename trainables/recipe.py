@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Protocol
 
 from datasets_io.fingerprint import BEFORE, added, fingerprint
 from datasets_io.nearest import did_you_mean
-from trainables.views.evaluation import EvalSpec
-from trainables.views.parameters import ViewSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import Preprocessing
+from trainables.views.view_spec import ViewSpec
 
 
 class ObjectiveConfig(Protocol):

@@ -1,4 +1,4 @@
-"""Which methods and protocols there are: explicit dicts, and the joint methods by product."""
+"""Which methods are there: an explicit dict of each kind, and the joint methods by product."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -13,8 +13,6 @@ from trainables.objectives.joint import JointConfig, JointSettings
 from trainables.objectives.mocov2 import MocoV2Config
 from trainables.objectives.simclr import SimClrConfig
 from trainables.objectives.vicreg import VicRegConfig
-from trainables.protocols import fine_tune, linear_probe, lp_ft
-from trainables.protocols.base import Protocol
 from trainables.recipe import ObjectiveConfig
 
 IMAGE_TEXT: dict[str, type[ClipConfig]] = {"clip": ClipConfig, "convirt": ConvirtConfig}
@@ -45,16 +43,6 @@ PAPER_METHODS: tuple[str, ...] = (
     "clip+vicreg",
     "convirt+vicreg",
 )
-PROTOCOLS: dict[str, Protocol] = {p.PROTOCOL.name: p.PROTOCOL for p in (lp_ft, linear_probe, fine_tune)}
-
-
-def identity_of(protocol: str) -> str:
-    """What a cell's key has of its protocol: its name, with a version above 1, and the same of what it starts from."""
-    known = PROTOCOLS[protocol]
-    own = protocol if known.version == 1 else f"{protocol} {known.version}"
-    start = known.starts_from and identity_of(known.starts_from)
-    return own if start == known.starts_from else f"{own} after {start}"
-
 
 IMAGE_TEXT_GROUP, IMAGE_IMAGE_GROUP, JOINT_GROUP = "image-text", "image-image", "joint"
 

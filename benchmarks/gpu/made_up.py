@@ -27,8 +27,8 @@ from trainables.protocols import fine_tune
 from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec, PretrainRecipe, Resources
 from trainables.registry import needs_reports, objective_config
 from trainables.training.precision import resolve
-from trainables.views.evaluation import paper_nih
-from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
+from trainables.views.evaluation_spec import paper_nih
+from trainables.views.view_spec import multi_modal_view, ssl_view_1, ssl_view_2
 
 FINDINGS = 14
 MANY_EPOCHS = 1000  # more than any section comes to

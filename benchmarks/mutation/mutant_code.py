@@ -159,7 +159,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "trainables/objectives/mocov2.py": (_SMALL, "tests/trainables/objectives/test_mocov2.py", _DEFAULTS, _FROZEN),
     "trainables/objectives/simclr.py": (_SMALL, _DEFAULTS, _FROZEN, _LOSSES),
     "trainables/objectives/vicreg.py": (_SMALL, _DEFAULTS, _FROZEN, _LOSSES),
-    "trainables/protocols/base.py": ("tests/trainables/test_registry.py", _DEFAULTS, _FROZEN),
+    "trainables/protocols/base.py": ("tests/trainables/protocols/test_protocols.py", _DEFAULTS, _FROZEN),
+    "trainables/protocols/registry.py": ("tests/trainables/protocols/test_protocols.py",),
     "trainables/recipe.py": ("tests/trainables/test_recipe.py", _DEFAULTS),
     "trainables/registry.py": ("tests/trainables/test_registry.py",),
     "trainables/training/gradient_cache.py": ("tests/trainables/training/test_gradient_cache.py",),
@@ -174,6 +175,12 @@ MODULES: dict[str, tuple[str, ...]] = {
     "trainables/views/preprocessing.py": (
         "tests/trainables/views/test_preprocessing.py",
         "tests/trainables/views/test_geometry.py",
+        _DEFAULTS,
+        _FROZEN,
+    ),
+    "trainables/views/view_spec.py": (
+        "tests/trainables/views/test_parameters.py",
+        "tests/trainables/views/test_views.py",
         _DEFAULTS,
         _FROZEN,
     ),

@@ -15,8 +15,8 @@ from sweep.engine.tune_search import ReadyJobs, StartAwareScheduler
 from sweep.studies import paper
 from trainables.evaluation.cell_job import DownstreamJob, SeedTarget
 from trainables.protocols.base import Protocol
+from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import Resources
-from trainables.registry import PROTOCOLS
 
 CORES = 8.0
 

@@ -15,8 +15,9 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from trainables.views.parameters import ViewParameters, ViewSpec
+from trainables.views.parameters import ViewParameters
 from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from trainables.views.view_spec import ViewSpec
 
 
 class PillowBlur:

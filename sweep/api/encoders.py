@@ -25,7 +25,7 @@ from trainables.evaluation.dataset import backbone_input
 from trainables.evaluation.features import EVALUATION_BATCH
 from trainables.training.devices import own_device
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import Preprocessing
 
 Image = str | PathLike[str] | np.ndarray | Tensor

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweep.api.frames import frame_of_rows
+from sweep.api.rows import frame_of_rows
 from sweep.api.scores import Labelled, labelled, mean_placed, scores_of
 from sweep.statistics.column_statistics import NO_SUCH_MEAN
 from sweep.statistics.inference import half_width, mean, negligible, sd

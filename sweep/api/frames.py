@@ -2,11 +2,10 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from os import PathLike, fspath
-from types import NoneType
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any
 
+from sweep.api.rows import TYPES
 from sweep.store.csv_files import FINDINGS_HEADER, RESULTS_HEADER, findings_rows, results_rows
 from sweep.store.snapshot import OpenedStudy, Snapshot, open_study
 from sweep.store.status_names import Status
@@ -18,8 +17,6 @@ if TYPE_CHECKING:  # pandas comes with Ray, and takes a while to load
     from pandas import DataFrame
 
 Place = str | PathLike[str]  # a folder or a URI
-# Of columns that may be empty, and of those that are counted: pandas has no missing value in its int64.
-TYPES = {str: "object", float: "float64", int: "Int64"}
 _COLUMNS: dict[str, type] = {
     **dict.fromkeys((*RESULTS_HEADER, *FINDINGS_HEADER), str),
     **dict.fromkeys(("label_percent", "seed", "pretrain_seed", "num_defined_findings", "n_pos", "n_neg"), int),
@@ -82,17 +79,3 @@ def _frame(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> "DataFrame":
     from pandas import DataFrame
 
     return DataFrame(list(rows), columns=list(header)).astype({name: TYPES[_COLUMNS[name]] for name in header})
-
-
-def frame_of_rows(kind: type, rows: Sequence[Any]) -> "DataFrame":
-    """A column for each field of a frozen dataclass: text, or a number that may be missing."""
-    from pandas import DataFrame
-
-    names = [field.name for field in fields(kind)]
-    types = {name: _without_none(hint) for name, hint in get_type_hints(kind).items()}
-    values = [[getattr(row, name) for name in names] for row in rows]
-    return DataFrame(values, columns=names).astype({name: TYPES[types[name]] for name in names})
-
-
-def _without_none(hint: Any) -> Any:
-    return next((kind for kind in get_args(hint) if kind is not NoneType), hint)

@@ -6,8 +6,8 @@ from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import starts_from
 from trainables.evaluation.cell_job import DownstreamJob, SeedTarget
 from trainables.pretraining.encoder_job import EncoderJob
+from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import Resources
-from trainables.registry import PROTOCOLS
 
 
 def encoder_job(run: EncoderRun, data_folders: dict[str, str]) -> EncoderJob:

@@ -13,8 +13,8 @@ from sweep.monitoring.time_left import Places
 from sweep.studies.cell import Cell, EncoderRun, Item
 from sweep.studies.forecast import forecast
 from sweep.studies.plan import group_seeds, starts_from
+from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import Resources
-from trainables.registry import PROTOCOLS
 
 # Without GPUs pretraining and cells share the cores. Ray is asked for next to nothing for a worker of pretraining, and
 # for a cell so much less than a core that both, and the tasks that read ahead, find room on every host, however small.

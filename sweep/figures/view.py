@@ -20,8 +20,8 @@ from sweep.store.store import ReadStore
 from sweep.studies.layout import TableLayout
 from sweep.studies.plan import Plan
 from sweep.studies.study import BASELINE, Dataset, EncoderRow, Study
+from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import BackboneSpec
-from trainables.registry import PROTOCOLS
 
 GROUP_TITLES = {BASELINE: "Baselines", "image-text": "Image-text", "image-image": "Image-image", "joint": "Joint"}
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sweep.statistics.summaries import Column
 from sweep.store.snapshot import Snapshot
-from trainables.registry import PROTOCOLS
+from trainables.protocols.registry import PROTOCOLS
 
 FEW_IMAGES = 50  # labelled images below which a caution names them
 Sizes = Mapping[tuple[str, Column], tuple[int, int]]  # (dataset, column) -> fewest and most training images of a cell

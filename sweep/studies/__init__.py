@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from trainables.objectives.simclr import SimClrConfig
     from trainables.objectives.vicreg import VicRegConfig
     from trainables.recipe import LabelPolicy, SplitRecipe
-    from trainables.views.evaluation import EvalSpec
-    from trainables.views.parameters import ViewSpec
+    from trainables.views.evaluation_spec import EvalSpec
+    from trainables.views.view_spec import ViewSpec
 
 __all__ = [
     "BASELINE",
@@ -76,8 +76,8 @@ _HOMES = {
     "trainables.objectives.simclr": ("SimClrConfig",),
     "trainables.objectives.vicreg": ("VicRegConfig",),
     "trainables.recipe": ("LabelPolicy", "SplitRecipe"),
-    "trainables.views.evaluation": ("EvalSpec",),
-    "trainables.views.parameters": ("ViewSpec",),
+    "trainables.views.evaluation_spec": ("EvalSpec",),
+    "trainables.views.view_spec": ("ViewSpec",),
 }
 
 

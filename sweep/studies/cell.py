@@ -6,8 +6,8 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from datasets_io.fingerprint import canonical_json, derive_seed, fingerprint
+from trainables.protocols.registry import identity_of
 from trainables.recipe import DownstreamRecipe
-from trainables.registry import identity_of
 
 
 @dataclass(frozen=True)

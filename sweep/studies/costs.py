@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sweep.studies.cell import Cell, EncoderRun, Item
 from sweep.studies.forecast import Counts, forecast
 from sweep.studies.plan import group_seeds
+from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import PretrainRecipe
-from trainables.registry import PROTOCOLS
 
 PRETRAINING, INITIAL, TOGETHER, ALONE = "pretraining", "initial weights", "seeds together", "one seed"
 

@@ -15,9 +15,9 @@ from sweep.studies.plan import group_seeds
 from trainables.networks.backbones import OWN_BACKBONES, build_backbone, images_of
 from trainables.networks.text import HuggingFaceText, TinyText
 from trainables.objectives.mocov2 import MocoV2Config
+from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import BackboneSpec, DownstreamRecipe, PretrainRecipe
-from trainables.registry import PROTOCOLS
-from trainables.views.evaluation import CROPS, contents
+from trainables.views.evaluation_spec import CROPS, contents
 
 # Sustained training rates, from published figures for ResNet-50 at 224 (2 x 4.1 GFLOP x 3 an image):
 # V100 1,200 and A100 2,470 images a second with mixed precision (NVIDIA DeepLearningExamples); an H100 is taken as two

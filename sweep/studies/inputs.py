@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from sweep.studies.study import Study
 from trainables.recipe import BackboneSpec
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import Preprocessing
 
 

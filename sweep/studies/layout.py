@@ -7,8 +7,9 @@ from sweep.studies.part import part_of
 from sweep.studies.plan import Plan
 from sweep.studies.study import BASELINE, EncoderRow, Study
 from trainables.objectives.joint import JointConfig
+from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import PretrainRecipe, RandomInit
-from trainables.registry import IMAGE_IMAGE, IMAGE_TEXT, PROTOCOLS
+from trainables.registry import IMAGE_IMAGE, IMAGE_TEXT
 
 PAPER_BATCH_SIZE = 256  # Huang et al. 2023
 LARGE_BATCHES = (1024, 2048)  # their appendix E, Tables 8 and 9

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datasets_io.build.spec import BuildSpec
 from datasets_io.pixels.grey import MAX_SIZE
 from trainables.recipe import BackboneSpec
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 # Shorter sides of stored pictures that keep their ratio. Fixed steps, so that an encoder's form depends on nothing but
 # itself: another row moves no key, and rows of 384 and 518 share the one of 576.

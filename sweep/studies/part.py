@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sweep.studies.plan import Only, Plan
 from sweep.studies.study import Study
-from trainables.registry import PROTOCOLS
+from trainables.protocols.registry import PROTOCOLS
 
 
 def part_of(study: Study, plan: Plan) -> str:

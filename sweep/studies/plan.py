@@ -8,8 +8,8 @@ from datasets_io.nearest import did_you_mean
 from sweep.studies.cell import Cell, EncoderRun, Item
 from sweep.studies.collector import collector_paused
 from sweep.studies.study import EncoderRow, Study
+from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import PretrainRecipe, RandomInit
-from trainables.registry import PROTOCOLS
 
 NOT_BUILT = "not built"  # stands for the fingerprint of data that are not there yet
 ONLY_FIELDS = ("method", "dataset", "protocol", "label_percent", "seed", "pretrain_seed")

@@ -7,8 +7,8 @@ from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.plan import Pending
 from sweep.studies.study import Study
 from trainables.preflight.verdict import EncoderCheck, PreflightCheck, PretrainingCheck
+from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import EncoderSource, ImageNetInit, InitialRecipe, PretrainRecipe, RandomInit
-from trainables.registry import PROTOCOLS
 
 
 def checks_of(study: Study, left: Pending) -> dict[str, tuple[PreflightCheck, ...]]:

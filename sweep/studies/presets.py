@@ -34,8 +34,8 @@ from trainables.recipe import (
     StandInInit,
 )
 from trainables.registry import JOINT_GROUP, PAPER_METHODS, display_name, method_group, needs_reports, objective_config
-from trainables.views.evaluation import EvalSpec, paper_chexpert, paper_nih, released_chexpert, released_nih
-from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
+from trainables.views.evaluation_spec import EvalSpec, paper_chexpert, paper_nih, released_chexpert, released_nih
+from trainables.views.view_spec import multi_modal_view, ssl_view_1, ssl_view_2
 
 LARGE_BATCHES = (1024, 2048)  # appendix E
 CXR_BERT = "microsoft/BiomedVLP-CXR-BERT-general"

@@ -35,7 +35,7 @@ from trainables.evaluation.predictions_file import LOGIT, PROBABILITY, predictio
 from trainables.recipe import DownstreamRecipe, PretrainRecipe, RandomInit
 from trainables.training.devices import own_device
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 Contents = dict[str, bytes]  # name of a file -> what is in it
 Measured = tuple[Contents, dict[str, Any]]  # what is stored of an item: files, and its result for result.json

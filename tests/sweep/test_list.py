@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 from datasets_io.sources.registry import SOURCES
 from sweep.list import app
 from sweep.studies import STUDIES
-from trainables.registry import METHODS, PROTOCOLS
+from trainables.protocols.registry import PROTOCOLS
+from trainables.registry import METHODS
 
 REGISTRIES = {"methods": METHODS, "datasets": SOURCES, "studies": STUDIES, "protocols": PROTOCOLS}
 

@@ -16,7 +16,7 @@ from sweep.studies.plan import Plan, make_plan, starts_from
 from trainables.evaluation.cell_job import DownstreamJob, SeedTarget, run_job
 from trainables.pretraining.encoder_job import EncoderJob, run_initial, run_pretraining
 from trainables.pretraining.worker_group import open_corpus
-from trainables.registry import PROTOCOLS
+from trainables.protocols.registry import PROTOCOLS
 from trainables.training.precision import Compute
 
 ROWS = ("imagenet", "simclr", "clip+simclr")

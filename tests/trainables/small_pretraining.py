@@ -22,7 +22,7 @@ from trainables.pretraining.encoder_job import EncoderJob, run_pretraining
 from trainables.pretraining.task import Corpus
 from trainables.recipe import BackboneSpec, OptimizerSpec, PretrainRecipe, Resources
 from trainables.registry import needs_reports, objective_config
-from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
+from trainables.views.view_spec import multi_modal_view, ssl_view_1, ssl_view_2
 
 SIZE, NUM_TRAIN, NUM_VAL, GLOBAL_BATCH_SIZE, NUM_EPOCHS = 32, 43, 20, 8, 2
 STEPS_PER_EPOCH = 5

@@ -15,7 +15,7 @@ from trainables.encoder_specs import DATASET, spec_of_timm
 from trainables.networks.backbones import build_backbone
 from trainables.recipe import BackboneSpec
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import IMAGENET_MEAN, Preprocessing, torchxrayvision
 from trainables.views.published import of_transformers
 

@@ -16,7 +16,7 @@ from trainables.recipe import (
     PretrainRecipe,
     SplitRecipe,
 )
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import Preprocessing, torchxrayvision
 
 BACKBONE = BackboneSpec("demo_cnn", 32)

@@ -13,7 +13,7 @@ from trainables.recipe import DownstreamRecipe, OptimizerSpec
 from trainables.training.loop import LoopState
 from trainables.training.precision import Compute
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 SIDE, FINDINGS, WIDTH, EPOCHS = 12, 3, 6, 3
 RECIPE = DownstreamRecipe(

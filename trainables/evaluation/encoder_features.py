@@ -13,7 +13,7 @@ from datasets_io.storage.files import ReadFiles
 from trainables.evaluation.dataset import LATERAL_VIEWS, MappedRows
 from trainables.evaluation.features import EVALUATION_BATCH
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 HELD_OUT_FIRST = ("test", "val", "train")
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from trainables.evaluation.dataset import Part
 from trainables.recipe import DownstreamRecipe
 from trainables.training.precision import Compute
-from trainables.views.evaluation import CROPS
+from trainables.views.evaluation_spec import CROPS
 
 EVALUATION_BATCH = 256
 CACHE_FRIENDLY_PIXELS = 1 << 20  # on a CPU a batch of more pixels costs page faults, not less time

@@ -14,7 +14,7 @@ from trainables.recipe import DownstreamRecipe, OptimizerSpec
 from trainables.training.loop import TrainingDiverged
 from trainables.training.optim import HeadsOptimizer
 from trainables.training.precision import Compute
-from trainables.views.evaluation import contents
+from trainables.views.evaluation_spec import contents
 
 
 @dataclass(frozen=True)

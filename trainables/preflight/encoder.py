@@ -16,7 +16,7 @@ from trainables.preflight.verdict import EncoderCheck, Misfit, Verdict, first_li
 from trainables.recipe import BackboneSpec, EncoderSource, ImageNetInit, InitialRecipe
 from trainables.training.precision import Compute
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 TRAINING_IMAGES = 2
 SAME = 1e-4  # of the largest feature: two passes of one image differ by rounding only

@@ -6,7 +6,7 @@ from typing import Any
 from datasets_io.storage.artefacts import CorruptArtefact, seal, unseal
 from datasets_io.untrusted import printable_lines
 from trainables.recipe import BackboneSpec, InitialRecipe, PretrainRecipe
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 # Raise it when a check finds what it did not find before, or no longer finds what it did: stored verdicts are then not
 # read.

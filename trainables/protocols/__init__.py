@@ -1,1 +1,1 @@
-"""Protocols: how an encoder is evaluated (LP, LPFT, FT), one file for each; `trainables.registry` names them."""
+"""Protocols: how an encoder is evaluated (LP, LPFT, FT), one file for each; `registry.py` names them."""

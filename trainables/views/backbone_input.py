@@ -10,7 +10,6 @@ from torch import Tensor
 from datasets_io.fingerprint import fingerprint
 from trainables.transfer import sent
 from trainables.views.evaluation import (
-    EvalSpec,
     as_tensor,
     flips_there,
     mirrored,
@@ -19,6 +18,7 @@ from trainables.views.evaluation import (
     prepare_there,
     ten_crops,
 )
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.geometry import fit, view_box
 from trainables.views.preprocessing import Preprocessing
 from trainables.views.render import normalise

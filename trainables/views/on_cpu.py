@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from trainables.views.parameters import ViewParameters, ViewSpec
+    from trainables.views.parameters import ViewParameters
+    from trainables.views.view_spec import ViewSpec
 from trainables.views.parameters import SOLARIZE_SLACK, inverse_affines
 
 # OpenCV's cubic does not smooth before it shrinks. Up to this factor that costs half a grey level in the mean.

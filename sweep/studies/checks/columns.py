@@ -11,8 +11,8 @@ from sweep.studies.checks.recipes import refusal
 from sweep.studies.study import INTERVALS, NEEDS_REPORTS, TRAINING_FREE, Dataset, Study
 from trainables.objectives.clip import ClipConfig
 from trainables.objectives.joint import JointConfig
+from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import PretrainRecipe, Resources
-from trainables.registry import PROTOCOLS
 from trainables.training.optim import check_optimizer
 from trainables.training.precision import check_precision
 

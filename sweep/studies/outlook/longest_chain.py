@@ -7,8 +7,8 @@ from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.forecast import Forecast
 from sweep.studies.outlook.machines import Machines
 from sweep.studies.outlook.priced import Priced
+from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import Resources
-from trainables.registry import PROTOCOLS
 
 MOST_WORKERS = 4  # of a pretraining on GPUs, where Resources does not say
 

@@ -18,8 +18,8 @@ from sweep.studies.outlook.sizes import cell_bytes, cell_step_bytes, data_bytes,
 from sweep.studies.part import with_asked_rows
 from sweep.studies.plan import NOT_BUILT, Only, Pending, Plan, group_seeds, make_plan
 from sweep.studies.study import Study
+from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import PretrainRecipe
-from trainables.registry import PROTOCOLS
 
 BUILT, NOMINAL, GIVEN, MADE_UP = "built", "nominal", "given", "made up"
 NO_COST = Forecast()

@@ -10,7 +10,7 @@ import pytest
 from sweep.engine.preflight_processes import run_in_processes
 from trainables.preflight.verdict import EncoderCheck, Verdict
 from trainables.recipe import BackboneSpec, RandomInit
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 FITS = RandomInit(BackboneSpec("demo_cnn", 32))
 

@@ -31,7 +31,7 @@ from trainables.networks.backbones import build_backbone
 from trainables.pretraining.encoder_job import EncoderJob, run_initial
 from trainables.recipe import BackboneSpec, RandomInit
 from trainables.views.backbone_input import BackboneInput, scaled
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import Preprocessing, torchxrayvision
 from trainables.views.published import of_timm, of_transformers
 

@@ -21,7 +21,7 @@ from trainables.evaluation.image_text import load_image_text
 from trainables.networks.text import WordTokenizer, text_from_folder
 from trainables.training.checkpoint import weights_from_bytes
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 TEXTS = ["No acute process.", "Left pleural effusion.", ""]
 CPU = torch.device("cpu")

@@ -27,7 +27,8 @@ from trainables.evaluation.encoder_features import ImageSample, equally_many, im
 from trainables.networks.backbones import DemoCnn
 from trainables.recipe import BackboneSpec
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec, paper_chexpert, prepare
+from trainables.views.evaluation import prepare
+from trainables.views.evaluation_spec import EvalSpec, paper_chexpert
 
 
 @pytest.fixture(scope="module")

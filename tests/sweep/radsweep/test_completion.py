@@ -19,7 +19,8 @@ from sweep.radsweep.command import SUBCOMMANDS
 from sweep.studies import STUDIES
 from sweep.studies.plan import ONLY_FIELDS
 from sweep.training_free.measures import KINDS
-from trainables.registry import METHODS, PROTOCOLS
+from trainables.protocols.registry import PROTOCOLS
+from trainables.registry import METHODS
 
 # What was typed -> what is proposed for its last word.
 PROPOSED = {

@@ -19,7 +19,7 @@ from sweep.run.redo import claim_of, find_cell, part_of, restore_interrupted, se
 from sweep.store.cleanup import clean_up
 from sweep.store.lease import HOLDING, LEASES, Holder, Lease
 from sweep.store.store import Store
-from trainables.registry import PROTOCOLS
+from trainables.protocols.registry import PROTOCOLS
 
 PLAN = plan_of(small(("random", "imagenet", "clip")))
 CELL = next(cell for cell in PLAN.cells if cell.encoder.row == "clip" and cell.protocol == "LPFT")

@@ -13,7 +13,7 @@ from trainables.networks.text import HuggingFaceText
 from trainables.networks.text_config import LOCAL_FOLDER
 from trainables.preflight.verdict import EncoderCheck, PretrainingCheck, Verdict
 from trainables.recipe import BackboneSpec, EncoderSource, RandomInit
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 CHECK = EncoderCheck(RandomInit(BackboneSpec("resnet18", 32)), (("CheXpert", EvalSpec(32)),), 8)
 

@@ -9,7 +9,7 @@ from datasets_io.corpus.read import read_manifest
 from sweep.studies.forecast import forecast
 from trainables.evaluation import cell_job
 from trainables.recipe import SplitRecipe
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 RECIPES = {
     "val also tests": {"splits": SplitRecipe(val="val", test="val")},

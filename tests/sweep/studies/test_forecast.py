@@ -19,7 +19,7 @@ from trainables.objectives.clip import ClipConfig
 from trainables.objectives.joint import JointConfig
 from trainables.objectives.mocov2 import MocoV2Config
 from trainables.recipe import BackboneSpec, SplitRecipe
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 COUNTS = {
     "mimic_cxr": {"train": 1000, "val": 100, "test": 70},

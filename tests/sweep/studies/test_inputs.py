@@ -15,8 +15,8 @@ from sweep.studies.cell import seen_at
 from sweep.studies.inherited import inherited
 from sweep.studies.inputs import input_line, input_lines
 from trainables.pretraining.task import Pretraining
+from trainables.protocols.registry import identity_of
 from trainables.recipe import BackboneSpec, PretrainRecipe, RandomInit, Resources
-from trainables.registry import identity_of
 from trainables.views.preprocessing import Preprocessing
 
 OWN = Preprocessing(48, "shortest", 54, "bicubic", mean=(0.53,) * 3, std=(0.26,) * 3)

@@ -8,7 +8,7 @@ from datasets_io.build.spec import BuildSpec
 from sweep.studies import demo, paper, released
 from sweep.studies.needed_form import LADDER, needed_form, needed_side
 from trainables.recipe import BackboneSpec
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import Preprocessing
 
 DECLARED = BuildSpec("chexpert", 256, intensity="voi")

@@ -26,7 +26,8 @@ from trainables.batch import MULTI_MODAL, Batch
 from trainables.evaluation.image_text import load_image_text
 from trainables.evaluation.metrics import auroc_per_finding, macro
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec, prepare
+from trainables.views.evaluation import prepare
+from trainables.views.evaluation_spec import EvalSpec
 
 KINDS = ("knn", "zero_shot", "retrieval")
 

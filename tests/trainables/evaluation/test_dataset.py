@@ -45,7 +45,7 @@ from trainables.training.loop import LoopState
 from trainables.training.precision import Compute
 from trainables.training.recorded import RecordedSteps
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 CPU = Compute(torch.device("cpu"))
 FAST = OptimizerSpec("adam", 1e-2, (0.9, 0.999))

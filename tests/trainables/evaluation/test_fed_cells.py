@@ -25,7 +25,7 @@ from trainables.protocols import fine_tune, linear_probe
 from trainables.recipe import BackboneSpec, DownstreamRecipe, RandomInit
 from trainables.training.precision import Compute
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import Preprocessing, torchxrayvision
 
 SIZE = 64

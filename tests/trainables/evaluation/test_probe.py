@@ -32,7 +32,7 @@ from trainables.recipe import BackboneSpec, DownstreamRecipe, LabelPolicy, Optim
 from trainables.training.checkpoint import copy_state
 from trainables.training.loop import TrainingDiverged
 from trainables.training.precision import Compute
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 CPU = Compute(torch.device("cpu"))
 FAST = OptimizerSpec("adam", 1e-2, (0.9, 0.999))

@@ -16,7 +16,7 @@ from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.protocols import fine_tune
 from trainables.recipe import BackboneSpec, DownstreamRecipe
 from trainables.training.precision import Compute
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 CPU = Compute(torch.device("cpu"))
 SPEC = BackboneSpec("demo_cnn", 32)

@@ -10,7 +10,7 @@ from datasets_io.build import BuildSpec, build, data_folder
 from datasets_io.storage.files import Files
 from trainables.evaluation.encoder_features import two_samples
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import Preprocessing
 
 WIDE, SQUARE = (90, 150), (120, 120)

@@ -18,7 +18,7 @@ from trainables.networks.backbones import build_backbone
 from trainables.pretraining.encoder_job import EncoderJob, run_pretraining
 from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec, Resources, SplitRecipe
 from trainables.training.precision import Compute
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 
 CPU = Compute(torch.device("cpu"))
 RECIPE = DownstreamRecipe(

@@ -24,8 +24,8 @@ from trainables.registry import objective_config
 from trainables.training.loop import LoopState
 from trainables.training.precision import Compute
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
-from trainables.views.parameters import multi_modal_view, ssl_view_1, ssl_view_2
+from trainables.views.evaluation_spec import EvalSpec
+from trainables.views.view_spec import multi_modal_view, ssl_view_1, ssl_view_2
 
 CPU = Compute(torch.device("cpu"))
 

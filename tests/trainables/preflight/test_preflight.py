@@ -20,7 +20,7 @@ from trainables.preflight.check import is_small, run_check
 from trainables.preflight.memory import saved_for_backward, step_bytes
 from trainables.preflight.verdict import MOST, VERSION, EncoderCheck, PretrainingCheck, Verdict
 from trainables.recipe import BackboneSpec, EncoderSource, ImageNetInit, RandomInit
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import Preprocessing
 
 SPEC = BackboneSpec("demo_cnn", 32)

@@ -7,14 +7,12 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from datasets_io.pixels.grey import resize
-from trainables.views.evaluation import (
+from trainables.views.evaluation import as_tensor, prepare, prepare_test
+from trainables.views.evaluation_spec import (
     EvalSpec,
-    as_tensor,
     contents,
     paper_chexpert,
     paper_nih,
-    prepare,
-    prepare_test,
     released_chexpert,
     released_nih,
 )

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trainables.views.backbone_input import BackboneInput, Fit, scaled
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.geometry import _areas, fit, resized_shape, start, view_box
 from trainables.views.preprocessing import Preprocessing, torchxrayvision
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from trainables.views.parameters import ViewSpec, draw, draw_for_step, inverse_affines, multi_modal_view, ssl_view_1
+from trainables.views.parameters import draw, draw_for_step, inverse_affines
+from trainables.views.view_spec import ViewSpec, multi_modal_view, ssl_view_1
 
 
 def crops(height: int, width: int, scale: float, ratio: tuple[float, float], count: int = 200) -> torch.Tensor:

@@ -16,7 +16,7 @@ from datasets_io.schema import stored_shape
 from trainables.networks.backbones import build_backbone
 from trainables.recipe import BackboneSpec
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import Preprocessing, torchxrayvision
 from trainables.views.published import of_open_clip, of_timm, of_transformers
 

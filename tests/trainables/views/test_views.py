@@ -12,18 +12,10 @@ from torchvision.transforms.v2 import functional as reference
 
 from benchmarks.shared.view_peers import step_by_step, torchvisions_views
 from trainables.views.on_cpu import useful_kernel
-from trainables.views.parameters import (
-    ViewParameters,
-    ViewSpec,
-    draw,
-    draw_for_step,
-    kernel_for,
-    multi_modal_view,
-    ssl_view_1,
-    ssl_view_2,
-)
+from trainables.views.parameters import ViewParameters, draw, draw_for_step
 from trainables.views.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from trainables.views.render import normalise, render
+from trainables.views.view_spec import ViewSpec, kernel_for, multi_modal_view, ssl_view_1, ssl_view_2
 
 KINDS = {"multi_modal": multi_modal_view, "ssl_1": ssl_view_1, "ssl_2": ssl_view_2}
 PATHS = pytest.mark.parametrize("device_path", [False, True], ids=["cpu", "device"])

@@ -20,7 +20,7 @@ from trainables.evaluation.tuning.device_images import StaticBatches, TrainingIm
 from trainables.evaluation.tuning.static_steps import StaticSteps
 from trainables.training.recorded import RecordedSteps
 from trainables.views.backbone_input import BackboneInput
-from trainables.views.evaluation import EvalSpec
+from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import Preprocessing
 
 
