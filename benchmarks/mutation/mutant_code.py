@@ -110,7 +110,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         _FROZEN,
     ),
     "sweep/statistics/placement_kernel.py": (_PLACED,),
-    "sweep/statistics/placements.py": (_PLACED, _FROZEN),
+    "sweep/statistics/placements.py": (_PLACED, _COLUMN, _FROZEN),
     "sweep/statistics/subgroups.py": ("tests/sweep/statistics/test_subgroups.py", _FROZEN),
     "sweep/statistics/summaries.py": ("tests/sweep/statistics/test_summaries.py", _FROZEN),
     "sweep/statistics/summary.py": ("tests/sweep/statistics/test_summary.py", _PLACES, _FROZEN),

@@ -9,10 +9,9 @@ import numpy as np
 from sweep.api.evaluate import aurocs, half_width_over_seeds, mean_of, members_of
 from sweep.api.rows import frame_of_rows
 from sweep.api.scores import Labelled, labelled, mean_placed, scores_of
-from sweep.statistics.column_statistics import NO_SUCH_MEAN
 from sweep.statistics.combined_test import ErrorPart, combined_half_width, combined_p, patient_part, seed_parts
 from sweep.statistics.inference import holm, mean
-from sweep.statistics.patient_intervals import difference_interval
+from sweep.statistics.patient_intervals import NO_SUCH_MEAN, difference_interval
 from sweep.statistics.placements import Placed, macro_influence
 from sweep.statistics.summary import MACROS
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from sweep.api.rows import frame_of_rows
 from sweep.api.scores import Labelled, labelled, mean_placed, scores_of
-from sweep.statistics.column_statistics import NO_SUCH_MEAN
 from sweep.statistics.inference import half_width, mean, negligible, sd
-from sweep.statistics.patient_intervals import mean_interval
+from sweep.statistics.patient_intervals import NO_SUCH_MEAN, mean_interval
 from sweep.statistics.summary import MACROS, findings_of_macro
 from trainables.evaluation.metrics import FindingAuroc, auroc_per_finding, average_precision
 

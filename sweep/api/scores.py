@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from datasets_io.nearest import did_you_mean
-from sweep.statistics.column_statistics import over_seeds_placed
-from sweep.statistics.placements import Classes, Placed, classes_of, place
+from sweep.statistics.placements import Classes, Placed, classes_of, over_seeds_placed, place
 
 
 @dataclass(frozen=True)

@@ -11,39 +11,22 @@ import numpy as np
 
 from sweep.statistics.cell_metrics import QUALITIES, CellMetrics, TestSet
 from sweep.statistics.combined_test import ErrorPart, patient_part
-from sweep.statistics.comparisons import Comparisons, Seeds, cells_by_method
-from sweep.statistics.patient_intervals import PatientInterval, difference_interval, gap_interval, mean_interval
-from sweep.statistics.placements import Placed, macro_influence
+from sweep.statistics.comparisons import Comparisons, cells_by_method
+from sweep.statistics.patient_intervals import (
+    NO_SUCH_MEAN,
+    NOT_AT_HAND,
+    PatientInterval,
+    difference_interval,
+    gap_interval,
+    mean_interval,
+)
+from sweep.statistics.placements import Placed, Seeds, macro_influence, over_seeds, over_seeds_placed
 from sweep.statistics.row_types import FindingDifferenceRow, GapRow, IntervalRow, MetricRow, SubgroupRow
 from sweep.statistics.subgroups import Attribute, widest_gap
 from sweep.statistics.summaries import Column, auroc_of
 from sweep.statistics.summary import MACRO_DEFINED, MACROS, Summary, findings_of_macro
 from sweep.store.records import CellResult
 from trainables.evaluation.metrics import FindingAuroc
-
-
-def over_seeds(vectors: Mapping[Seeds, np.ndarray]) -> np.ndarray:
-    """The mean that tables print: over the downstream seeds of each pretraining, then over pretrainings.
-
-    vectors: one or more of the same shape, which the mean has too. NaN in any of them is NaN in the mean.
-    """
-    groups: dict[int, list[np.ndarray]] = {}
-    for (pretrain_seed, _), vector in vectors.items():
-        groups.setdefault(pretrain_seed, []).append(vector)
-    mean: np.ndarray = np.mean([np.mean(group, axis=0) for group in groups.values()], axis=0)
-    return mean
-
-
-def over_seeds_placed(placed: Mapping[Seeds, Placed]) -> Placed:
-    """The same mean of AUROCs and of what each patient moves them by. placed: one or more on the same images."""
-    return Placed(
-        over_seeds({seeds: one.aurocs for seeds, one in placed.items()}),
-        over_seeds({seeds: one.influence for seeds, one in placed.items()}),
-    )
-
-
-NO_SUCH_MEAN = PatientInterval(None, None, "no finding of the mean has an AUROC", None)
-NOT_AT_HAND = PatientInterval(None, None, "predictions are not at hand", None)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sweep.statistics.column_statistics import NOT_AT_HAND, ColumnStatistics, on_shared_seeds
+from sweep.statistics.column_statistics import ColumnStatistics, on_shared_seeds
 from sweep.statistics.comparisons import Comparisons
+from sweep.statistics.patient_intervals import NOT_AT_HAND
 from sweep.statistics.row_types import ComparisonRow
 from sweep.statistics.summary import MACRO_DEFINED
 

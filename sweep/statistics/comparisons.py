@@ -16,6 +16,7 @@ from scipy.special import chdtrc
 from sweep.statistics.combined_test import ErrorPart, combined_half_width, combined_p, seed_parts
 from sweep.statistics.inference import DECIMALS, Comparison, corrected_over_table, corrected_together, from_differences
 from sweep.statistics.over_patients import OverPatients
+from sweep.statistics.placements import Seeds
 from sweep.statistics.summaries import Column, Summaries
 from sweep.statistics.summary import independent_values, seed_name
 from sweep.store.records import CellResult
@@ -25,7 +26,6 @@ from sweep.studies.layout import TableLayout, reference_row, table1_layout
 ALPHA = 0.05  # of p_both_holm_table: the chance that any difference of a family of tests is claimed wrongly
 ALL_PAIRS, AGAINST_REFERENCE, BETWEEN_STUDIES = "all pairs", "against the reference", "between two studies"
 MOST_METHODS_IN_PAIRS = 40  # 40 x 39 / 2 = 780 pairs a column; with more methods only the reference is compared
-Seeds = tuple[int, int]  # pretraining seed, downstream seed
 BlockName = TypeVar("BlockName", bound=Hashable)
 
 

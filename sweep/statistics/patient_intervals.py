@@ -50,6 +50,10 @@ class PatientInterval:
     fewest_patients: float | None
 
 
+NO_SUCH_MEAN = PatientInterval(None, None, "no finding of the mean has an AUROC", None)
+NOT_AT_HAND = PatientInterval(None, None, "predictions are not at hand", None)
+
+
 @dataclass(frozen=True)
 class Term:
     """A weighted sum of findings on one set of images. placed: over all F findings; rows: those in the sum.

@@ -8,7 +8,7 @@ image of each patient it is the variance of DeLong, DeLong and Clarke-Pearson (1
 difference of AUROCs on the same patients has the mean or difference of the D.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 # Effective patients of each class of a finding whose differences are tested: one says nothing of how patients vary, and
 # two agree by chance so often that equal rows are told apart in up to 10% of studies, with three in at most 4%.
 FEWEST_TESTED = 3
+Seeds = tuple[int, int]  # pretraining seed, downstream seed
 
 
 @dataclass(frozen=True)
@@ -123,3 +124,23 @@ def macro_influence(placed: Placed, classes: Classes) -> np.ndarray:
         return np.full_like(moved, np.nan)
     moved[classes.patients] = placed.influence[defined].mean(axis=0)
     return moved
+
+
+def over_seeds(vectors: Mapping[Seeds, np.ndarray]) -> np.ndarray:
+    """The mean that tables print: over the downstream seeds of each pretraining, then over pretrainings.
+
+    vectors: one or more of the same shape, which the mean has too. NaN in any of them is NaN in the mean.
+    """
+    groups: dict[int, list[np.ndarray]] = {}
+    for (pretrain_seed, _), vector in vectors.items():
+        groups.setdefault(pretrain_seed, []).append(vector)
+    mean: np.ndarray = np.mean([np.mean(group, axis=0) for group in groups.values()], axis=0)
+    return mean
+
+
+def over_seeds_placed(placed: Mapping[Seeds, Placed]) -> Placed:
+    """The same mean of AUROCs and of what each patient moves them by. placed: one or more on the same images."""
+    return Placed(
+        over_seeds({seeds: one.aurocs for seeds, one in placed.items()}),
+        over_seeds({seeds: one.influence for seeds, one in placed.items()}),
+    )

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from datasets_io.granted import cores
 from datasets_io.threads import reading_threads
 from sweep.statistics.cell_metrics import CellMetrics, MetricReader, TestSet, make_test_set
-from sweep.statistics.column_statistics import NOT_AT_HAND, ColumnStatistics, on_shared_seeds
+from sweep.statistics.column_statistics import ColumnStatistics, on_shared_seeds
 from sweep.statistics.combined_test import ErrorPart
 from sweep.statistics.comparisons import Comparisons, compare_pairs, with_patients
 from sweep.statistics.matching import Match, matched_datasets, matched_rows
 from sweep.statistics.over_patients import OverPatients, Pair
-from sweep.statistics.patient_intervals import PatientInterval
+from sweep.statistics.patient_intervals import NOT_AT_HAND, PatientInterval
 from sweep.statistics.row_types import SideBySideRow
 from sweep.statistics.summaries import Column, Summaries, make_summaries
 from sweep.statistics.summary import MACRO_DEFINED

@@ -12,6 +12,7 @@ import pytest
 import sweep
 
 HEAVY = {"torch", "ray", "pandas", "numpy", "timm", "transformers", "scipy", "pyarrow", "typer"}
+STUDYLESS = {"torch", "ray", "pandas", "timm"}  # of what takes no study
 
 
 def in_a_child(code: str) -> str:
@@ -24,9 +25,11 @@ def test_the_import_itself_loads_nothing():
     assert {name for name in loaded if name.startswith("sweep.")} == set()
 
 
-@pytest.mark.parametrize(("name", "without"), [("evaluate", {"ray", "pandas", "timm"}), ("results", {"ray", "pandas"})])
+@pytest.mark.parametrize(
+    ("name", "without"), [("evaluate", {"torch", "ray", "pandas", "timm"}), ("results", {"ray", "pandas"})]
+)
 def test_a_name_loads_what_it_needs(name, without):
-    """torch is needed by recipes, of which a study consists; pandas once there is something to put into a frame."""
+    """torch is needed by methods, of which a study consists; pandas once there is something to put into a frame."""
     loaded = set(in_a_child(f"import sys, sweep; sweep.{name}; print(*sys.modules)").split())
     assert not loaded & without
 

@@ -10,8 +10,10 @@ from sweep.statistics.combined_test import ErrorPart, combined_p
 from sweep.statistics.comparisons import (
     AGAINST_REFERENCE,
     ALL_PAIRS,
+    BETWEEN_STUDIES,
     compare_column,
     compare_methods,
+    compare_pairs,
     critical_difference,
     rank_methods,
     with_patients,
@@ -208,6 +210,18 @@ def test_holm_goes_over_the_rows_of_a_column_and_over_the_whole_table():
                 assert t.comparison.p_both == pytest.approx(expected, rel=1e-6) and t.comparison.p_both > t.comparison.p
     assert sum(t.comparison.p_both is None for t in tests) == 10
     assert sum(t.comparison.p_both is None for tested in compared.tested.values() for t in tested) == 2
+
+
+def test_pairs_alone_are_compared_in_every_column_as_one_family():
+    cells = column(1)[1] + [replace(c, protocol="LP", label_percent=100, key=f"{c.key}LP") for c in column(2)[1]]
+    rows = tuple((m, m, "baseline") for m in METHODS)
+    layout = TableLayout(rows, (("chexpert", "CheXpert"),), (("LP", 100), ("FT", 10)), tuple(range(5)))
+    compared = compare_pairs(make_summaries(layout, cells), [("clip", "imagenet")])
+    assert compared.tested.keys() == {("chexpert", "LP", 100), ("chexpert", "FT", 10)}
+    found = [t for tested in compared.tested.values() for t in tested]
+    pairs = {(t.family, t.comparison.first, t.comparison.second, t.comparison.n) for t in found}
+    assert pairs == {(BETWEEN_STUDIES, "clip", "imagenet", 5)} and len(found) == 2
+    assert [t.comparison.p_holm_table for t in found] == list(holm([t.comparison.p for t in found]))
 
 
 def test_means_that_differ_by_rounding_tie_in_their_ranks():
