@@ -16,6 +16,7 @@ Starts = Callable[[Path], bool]  # whether a build would find in a folder all th
 
 MOST_FOLDERS = 500
 MOST_DEPTH = 4  # wget -r of PhysioNet makes physionet.org/files/mimic-cxr-jpg/2.1.0
+MOST_ABOVE = 3  # from the images of a patient's study, say
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar")
 PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp", "")
 # They hold thousands of folders, and no csv. PhysioNet's own archives lie in a folder files/, as MIMIC's patients do.
@@ -30,7 +31,7 @@ def _any_folder(folder: Path) -> bool:
 
 
 def folders_with(raw: Path, names: Iterable[str], starts: Starts = _any_folder) -> list[Path]:
-    """The folders below `raw`, else the one above it, that have one of some files or folders and that `starts` takes.
+    """The folders below `raw`, else the next one above it, that have one of some files or folders and `starts` takes.
 
     A name may be a path, such as `annotations/labels.csv`: then the folder is the one that has annotations/. Below a
     folder that is found none is looked for.
@@ -41,8 +42,8 @@ def folders_with(raw: Path, names: Iterable[str], starts: Starts = _any_folder) 
         if folder != raw and _has_one(folder, seen, wanted) and _starts(folder, starts):
             found.append(folder)
             seen.clear()
-    above = raw.resolve().parent
-    return found or [above for name in wanted if (above / name).exists() and _starts(above, starts)][:1]
+    above = raw.resolve().parents[:MOST_ABOVE]
+    return found or [one for one in above for name in wanted if (one / name).exists() and _starts(one, starts)][:1]
 
 
 def folders_below(raw: Path, closed: re.Pattern[str]) -> Iterator[tuple[Path, dict[str, bool]]]:
