@@ -21,6 +21,7 @@ from datasets_io.granted import cores
 from datasets_io.interrupts import end_with_parent
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES
 from trainables.preflight.check import run_check
+from trainables.preflight.hub import work_offline_if_out_of_reach
 from trainables.preflight.verdict import PreflightCheck, Verdict
 
 MOST_AT_ONCE = 4  # each holds a network and its gradients
@@ -105,6 +106,7 @@ def _serve(
     """Run in the process of its own: fork one for each check, and send (place, verdict) of each as it is made."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     _silence()
+    work_offline_if_out_of_reach(checks)
     _import_libraries(checks)
     parent = multiprocessing.parent_process()
     assert parent is not None, "this function is for a process that was started"

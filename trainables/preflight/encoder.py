@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainables.encoder_source import load_source
 from trainables.networks.backbones import HUGGING_FACE, build_backbone, feature_dim, load_imagenet
 from trainables.networks.weights_file import file_sha256
+from trainables.preflight.hub import is_by_name
 from trainables.preflight.memory import saved_for_backward, step_bytes
 from trainables.preflight.verdict import EncoderCheck, Misfit, Verdict, first_line
 from trainables.recipe import BackboneSpec, EncoderSource, ImageNetInit, InitialRecipe
@@ -58,8 +59,7 @@ def evaluation_images(backbone: BackboneSpec, spec: EvalSpec, count: int) -> Ten
 def load_weights(recipe: InitialRecipe) -> nn.Module:
     """The network with the weights that it will have, or drawn where those come later. Raises Misfit."""
     # Whether weights that are had by name can be fetched depends on the moment; what a file holds does not.
-    by_name = isinstance(recipe, EncoderSource) and recipe.path is None
-    by_name = by_name or (isinstance(recipe, ImageNetInit) and recipe.weights_file is None)
+    by_name = is_by_name(recipe)
     try:
         if isinstance(recipe, EncoderSource):
             return load_source(recipe)
