@@ -18,13 +18,13 @@ PACKAGES = ("radsweep", "torch", "timm", "transformers", "safetensors")
 
 def verdict_path(check: PreflightCheck) -> str:
     """Where the verdict on a check lies, below the storage: a name over all that decides it."""
-    return f"{FOLDER}/{fingerprint([VERSION, check, _versions(), _files_of(check)])}.json"
+    return f"{FOLDER}/{_name(check)}.json"
 
 
 def read_verdict(files: ReadFiles, check: PreflightCheck) -> Verdict | None:
     """None where it was not made yet, or what lies there is damaged."""
     try:
-        return Verdict.from_json(files.read(verdict_path(check)))
+        return Verdict.from_json(files.read(verdict_path(check)), _name(check))
     except (FileNotFoundError, WrongKind):
         return None
 
@@ -32,7 +32,11 @@ def read_verdict(files: ReadFiles, check: PreflightCheck) -> Verdict | None:
 def write_verdict(files: Files, check: PreflightCheck, verdict: Verdict) -> None:
     """Keep it, where the same content would be judged so again."""
     if verdict.lasting:
-        files.write(verdict_path(check), verdict.to_json())
+        files.write(verdict_path(check), verdict.to_json(_name(check)))
+
+
+def _name(check: PreflightCheck) -> str:
+    return fingerprint([VERSION, check, _versions(), _files_of(check)])
 
 
 @cache

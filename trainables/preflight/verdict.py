@@ -69,18 +69,18 @@ class Verdict:
     step_images: int | None = None
     lasting: bool = True
 
-    def to_json(self) -> bytes:
-        """What from_json reads, with the SHA-256 of itself."""
+    def to_json(self, check: str) -> bytes:
+        """What from_json reads, with the SHA-256 of itself. check: a name over all that decides the verdict."""
         texts = {"misfit": self.misfit, "warning": self.warning}
         shown = {name: text if text is None else printable_lines(text) for name, text in texts.items()}
-        return seal({"version": VERSION, **asdict(self), **shown})
+        return seal({"version": VERSION, "check": check, **asdict(self), **shown})
 
     @staticmethod
-    def from_json(data: bytes) -> "Verdict | None":
-        """None for what is no verdict of this version, or has no seal, as once: it is then found anew."""
+    def from_json(data: bytes, check: str) -> "Verdict | None":
+        """None for what is no verdict of this version on this check, or has no seal, as once: it is then found anew."""
         try:
             content: dict[str, Any] = unseal(data, "verdict")
-            if content.pop("version") != VERSION:
+            if (content.pop("version"), content.pop("check")) != (VERSION, check):
                 return None
             verdict = Verdict(**content)
         except (CorruptArtefact, KeyError, TypeError):

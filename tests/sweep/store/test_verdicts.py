@@ -26,6 +26,9 @@ def test_a_verdict_is_found_again_and_a_damaged_or_passing_one_is_not(tmp_path):
     write_verdict(files, CHECK, Verdict("does not fit"))
     assert read_verdict(ReadFiles(str(tmp_path)), CHECK) == Verdict("does not fit")
     (path,) = files.list()
+    other = replace(CHECK, batch_size=16)
+    files.write(verdict_path(other), files.read(path))
+    assert read_verdict(files, other) is None, "copied from another check"
     files.write(path, b'{"version": 1, "mis')
     assert read_verdict(files, CHECK) is None
 

@@ -254,26 +254,29 @@ def test_a_head_of_a_text_method_is_built_on_the_features():
 
 # -- verdicts --------------------------------------------------------------------------------------------------
 
+ON = "0123456789ab"  # a check
+
 
 def test_a_verdict_is_read_as_it_was_written_and_what_is_none_is_not():
     for verdict in (Verdict(), Verdict("does not fit", None), Verdict(None, "slow", 7, 2)):
-        assert Verdict.from_json(verdict.to_json()) == verdict
-    assert Verdict.from_json(Verdict("has \x1b[2J\nin it").to_json()) == Verdict("has \\x1b[2J\nin it")
-    whole = {"version": VERSION, **asdict(Verdict("does not fit"))}
-    assert Verdict.from_json(seal(whole)) == Verdict("does not fit")
+        assert Verdict.from_json(verdict.to_json(ON), ON) == verdict
+    assert Verdict.from_json(Verdict("has \x1b[2J\nin it").to_json(ON), ON) == Verdict("has \\x1b[2J\nin it")
+    whole = {"version": VERSION, "check": ON, **asdict(Verdict("does not fit"))}
+    assert Verdict.from_json(seal(whole), ON) == Verdict("does not fit")
     for changed in (
         {**whole, "version": VERSION + 1},
+        {**whole, "check": "of another check"},
         {**whole, "misfit": 3},
         {**whole, "step_bytes": "7"},
         {**whole, "lasting": False},
         {**whole, "more": 1},
         {},
     ):
-        assert Verdict.from_json(seal(changed)) is None
+        assert Verdict.from_json(seal(changed), ON) is None
     # As it was written before verdicts had seals.
-    assert Verdict.from_json(json.dumps(whole, indent=1, sort_keys=True).encode()) is None
+    assert Verdict.from_json(json.dumps(whole, indent=1, sort_keys=True).encode(), ON) is None
     for text in (b"", b"{", b"\xff\xfe", b"null", b"[" * 100_000):
-        assert Verdict.from_json(text) is None
+        assert Verdict.from_json(text, ON) is None
 
 
 @pytest.mark.parametrize(
@@ -284,13 +287,17 @@ def test_a_verdict_is_read_as_it_was_written_and_what_is_none_is_not():
     ],
 )  # fmt: skip
 def test_a_sealed_verdict_with_a_value_that_none_has_is_found_anew(odd):
-    assert Verdict.from_json(seal({"version": VERSION, "step_bytes": MOST, "step_images": 0})) is not None
-    assert Verdict.from_json(seal({"version": VERSION, "step_bytes": 7, "step_images": 2, **odd})) is None
+    assert (
+        Verdict.from_json(seal({"version": VERSION, "check": ON, "step_bytes": MOST, "step_images": 0}), ON) is not None
+    )
+    assert (
+        Verdict.from_json(seal({"version": VERSION, "check": ON, "step_bytes": 7, "step_images": 2, **odd}), ON) is None
+    )
 
 
 def test_a_verdict_of_which_a_byte_was_changed_is_found_anew():
-    data = Verdict("does not fit", None, 7, 2).to_json()
-    found = [Verdict.from_json(data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :]) for i in range(len(data))]
+    data = Verdict("does not fit", None, 7, 2).to_json(ON)
+    found = [Verdict.from_json(data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :], ON) for i in range(len(data))]
     assert found == [None] * len(data)
 
 
