@@ -283,3 +283,9 @@ def test_a_name_that_cannot_be_given_is_an_error_all_the_same(files, monkeypatch
     with pytest.raises(PermissionError):
         files.write_once("a/x.json", b"first")
     assert os.listdir(files.full("a")) == []
+
+
+def test_certificates_that_are_not_there_are_named_at_once():
+    with pytest.raises(ValueError, match=r"tls_ca_file_path is '/none\.pem', and there is no such file here") as error:
+        Files("s3://key:a-secret-of-mine@bucket/x?tls_ca_file_path=/none.pem")
+    assert "a-secret-of-mine" not in str(error.value)
