@@ -94,9 +94,17 @@ def load_text(folder: str | Path) -> ExportedText:
         wanted = {key for key, _ in part.named_parameters()} | {key for key in part.state_dict() if "running_" in key}
         if wanted - own.keys():
             raise ValueError(f"{folder / WEIGHTS} lacks {len(wanted - own.keys())} weights of {name}: export it again")
-        part.load_state_dict(own, strict=False)  # counters of batches are not stored
+        try:
+            part.load_state_dict(own, strict=False)  # counters of batches are not stored
+        except RuntimeError as error:  # of other shapes
+            raise ValueError(f"{folder / WEIGHTS} has {name} of another network: export it again") from error
         part.eval()
-    tokenizer = stored_tokenizer((folder / TOKENIZER).read_text(encoding="utf-8"))
+    try:
+        tokenizer = stored_tokenizer((folder / TOKENIZER).read_text(encoding="utf-8"))
+        tokenizer([""])
+    except Exception as error:  # the tokenizers' library raises no other kind for what is no tokenizer
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(f"{folder / TOKENIZER} is none that sweep.export writes ({why}): export it again") from error
     return ExportedText(tower, parts["text_head"], parts["image_head"], tokenizer, scale)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tokenizers
 import torch
+from safetensors.torch import save
 from text_folders import saved
 from trained_storage import Trained, small_study, train
 
@@ -123,4 +124,17 @@ def test_a_folder_that_is_no_export_with_reports_is_said(data, tmp_path):
     for text in ("{}", "[" * 100_000, "[]", json.dumps({**description, "scale": "x"})):
         (tmp_path / "out" / "text_tower.json").write_text(text)
         with pytest.raises(ValueError, match=r"text_tower.json is none that sweep.export writes \("):
+            load_text(tmp_path / "out")
+    (tmp_path / "out" / "text_tower.json").write_text(json.dumps(description))
+    start = f"{description['prefix']}text_head."
+    cut = {name: value[:1].clone() if name.startswith(start) else value for name, value in stored.items()}
+    (tmp_path / "out" / "objective.safetensors").write_bytes(save(cut))
+    with pytest.raises(ValueError, match=r"objective.safetensors has text_head of another network: export it again$"):
+        load_text(tmp_path / "out")
+    (tmp_path / "out" / "objective.safetensors").write_bytes(save(stored))
+    for text in ("{}", "[]", "", "[" * 100_000, '{"words": 3}', '{"words": ["a"]}', '{"version": "1.0", "model": {}}'):
+        (tmp_path / "out" / "tokenizer.json").write_text(text)
+        with pytest.raises(
+            ValueError, match=r"tokenizer.json is none that sweep.export writes \(.*\): export it again$"
+        ):
             load_text(tmp_path / "out")
