@@ -60,12 +60,16 @@ def _masks_name(split: str) -> str:
 
 
 def notes(raw: Path, options: ChexlocalizeOptions) -> list[str]:
-    """That nothing can be trained on it, and what of val is not there."""
+    """That nothing can be trained on it, what of val is not there, and which file has no mask."""
     found = ["the archive has no train split: it is for evaluation without training"]
     if not find_file(raw, _places(IMAGES, TABLES["val"])):
         found.append(f"none of {', '.join(TABLES['val'])} is there: the val split is empty")
     if not find_file(raw, _places(MASKS, (_masks_name("val"),))):
         found.append(f"{_masks_name('val')} is not there: no masks of val images")
+    for split in TABLES:
+        path = find_file(raw, _places(MASKS, (_masks_name(split),)))
+        if path and not any(True for _ in _regions(path, split)):
+            found.append(f"{path.name} has no mask, or only empty ones: no masks of {split} images")
     return found
 
 
@@ -123,13 +127,18 @@ def read_regions(raw: Path, options: ChexlocalizeOptions) -> Iterator[Region]:
     index_files(raw, options)
     for split in TABLES:
         if path := find_file(raw, _places(MASKS, (_masks_name(split),))):
-            entries = read_json(path)
-            if not isinstance(entries, dict) or not all(isinstance(value, dict) for value in entries.values()):
-                raise ArchiveError(f"{path} is not an object of images, each an object of findings: copy it again")
-            for name, masks in entries.items():
-                for finding, mask in masks.items():
-                    if region := _region(name, finding, mask, split, path):
-                        yield region
+            yield from _regions(path, split)
+
+
+def _regions(path: Path, split: str) -> Iterator[Region]:
+    """As read_regions, of one file."""
+    entries = read_json(path)
+    if not isinstance(entries, dict) or not all(isinstance(value, dict) for value in entries.values()):
+        raise ArchiveError(f"{path} is not an object of images, each an object of findings: copy it again")
+    for name, masks in entries.items():
+        for finding, mask in masks.items():
+            if region := _region(name, finding, mask, split, path):
+                yield region
 
 
 def _region(name: str, finding: str, mask: Any, split: str, path: Path) -> Region | None:
