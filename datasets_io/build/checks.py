@@ -94,7 +94,7 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
                 f"a link leads from {missing[0]} out of {raw}, as for {len(missing)} of {len(checked)} {looked}:"
                 " nothing outside of --raw is read; give the folder that has the files themselves, or mount them there"
             )
-        todo = packed_text(packed_in(raw)) or "finish copying or unpacking the archive"
+        todo = packed_text(packed_in(raw, missing[0])) or "finish copying or unpacking the archive"
         if other := other_spelling(raw, missing[0]):
             todo = f"{other} is there: name files as the archive lists them, with the same capitals and endings"
         elif other := other_depth(raw, missing[0]):

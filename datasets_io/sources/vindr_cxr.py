@@ -144,7 +144,7 @@ def _votes(path: Path) -> dict[str, Readers]:
     for line, row in read_table(path, ("image_id",)):
         image, reader = _who(row, path, line)
         if reader in found[image]:
-            raise ArchiveError(f"{path} line {line}: image {image} has two rows of one reader: keep one")
+            raise ArchiveError(f"{path} line {line}: image {image} has two rows {_of_one_reader(row, path)}")
         cells = {_finding(name): (cell or "").strip() for name, cell in row.items()}
         if missing := [finding for finding in FINDINGS if finding not in cells]:
             raise ArchiveError(f"{path} has no column of {', '.join(missing)}; its header is {list(row)}")
@@ -170,6 +170,12 @@ def _who(row: dict[str, str], path: Path, line: int) -> tuple[str, str]:
     if not image.isalnum():
         raise ArchiveError(f"{path} line {line}: image_id is {image!r}; it must be letters and digits")
     return image, (row.get("rad_id") or "").strip()
+
+
+def _of_one_reader(row: dict[str, str], path: Path) -> str:
+    if "rad_id" in row or path.name.endswith("_test.csv"):  # the labels of test images never name a reader
+        return "of one reader: keep one"
+    return f"and no column rad_id tells of which readers: copy the file again; its header is {list(row)}"
 
 
 @cache
