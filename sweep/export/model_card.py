@@ -4,6 +4,7 @@ import json
 
 from datasets_io.fingerprint import plain
 from datasets_io.storage.artefacts import Artefacts
+from sweep.export.library_network import library_spec, timm_features
 from sweep.export.preprocessing_files import timm_fields
 from sweep.statistics.summaries import study_summaries
 from sweep.store.snapshot import Snapshot
@@ -36,7 +37,7 @@ def model_card(
         "tags:",
         "- chest-x-ray",
         "- radiology",
-        f"- {spec.name.split('.')[0]}",
+        f"- {library_spec(spec).name.split('.')[0]}",
         "---",
         "",
         f"# {row.display}: an image encoder for chest radiographs",
@@ -109,6 +110,7 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
             'texts, images = tower.texts(["no acute process."]), tower.images(features)',
             "```",
         ]
+    library = library_spec(spec)
     if spec.name in OWN_BACKBONES:
         code = [
             "from safetensors.torch import load_file",
@@ -118,23 +120,28 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
             f'backbone = build_backbone(BackboneSpec("{spec.name}", {size}), seed=0)',
             'backbone.load_state_dict(load_file("model.safetensors"))',
         ]
-    elif spec.name == HUGGING_FACE:
+    elif library.name == HUGGING_FACE:
         code = ["from transformers import AutoModel", "", 'model = AutoModel.from_pretrained("DIR")']
         images += ["", POOLED[dict(spec.options).get("pooling", "auto")]]
     else:
-        options = "".join(f", {name}={value!r}" for name, value in spec.options)
-        code = [
-            "import timm",
-            "",
-            f'model = timm.create_model("{spec.name.split(".")[0]}", num_classes=0{options}, '
-            'checkpoint_path="DIR/model.safetensors")',
-            "",
-            "# or",
-            "from transformers import AutoModel",
-            "",
-            'model = AutoModel.from_pretrained("DIR")',
-        ]
+        code = _timm_code(library)
+        images += ["", f"Features: timm's `{timm_features(spec)}`."]
     return ["```python", *code, "```", "", *images, *text]
+
+
+def _timm_code(library: BackboneSpec) -> list[str]:
+    options = "".join(f", {name}={value!r}" for name, value in library.options)
+    return [
+        "import timm",
+        "",
+        f'model = timm.create_model("{library.name.split(".")[0]}", num_classes=0{options}, '
+        'checkpoint_path="DIR/model.safetensors")',
+        "",
+        "# or",
+        "from transformers import AutoModel",
+        "",
+        'model = AutoModel.from_pretrained("DIR")',
+    ]
 
 
 POOLED = {
@@ -148,7 +155,7 @@ def _not_in_files(spec: BackboneSpec, own: Preprocessing, files: tuple[str, ...]
     """A sentence where the library's files cannot say all of it."""
     if spec.name in OWN_BACKBONES:
         return []
-    if spec.name == HUGGING_FACE:
+    if library_spec(spec).name == HUGGING_FACE:
         exact = "preprocessor_config.json" in files and own.resampler != "pillow" and own.rounding == "down"
         return (
             []
