@@ -12,6 +12,7 @@ import timm
 from datasets_io.nearest import did_you_mean
 from datasets_io.storage.artefacts import Artefacts, CorruptArtefact
 from datasets_io.storage.disk import in_the_way
+from sweep.export.feeding import feedings
 from sweep.export.library_network import library_spec, library_tensors
 from sweep.export.model_card import model_card
 from sweep.export.preprocessing_files import timm_fields, transformers_fields
@@ -84,7 +85,7 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
         raise BadInput(f"encoder {run} is damaged: {error.what}: {mend_of(error)}") from error
     except ValueError as error:
         raise BadInput(f"the text tower of encoder {run} cannot be exported: {error}") from error
-    own = spec.preprocessing or Preprocessing(spec.image_size)  # without one: squashed, ImageNet's values
+    own = next(iter(feedings(data.study, spec))).way
     library = library_spec(spec)
     config, loads_in = _formats(library, own)
     contents = {WEIGHTS: weights_to_bytes(library_tensors(spec, tensors))}
