@@ -9,6 +9,7 @@ from sweep.export.library_network import library_spec, timm_features
 from sweep.statistics.summaries import study_summaries
 from sweep.store.snapshot import Snapshot
 from sweep.studies.cell import EncoderRun
+from sweep.studies.preset_notes import notes_of_row
 from sweep.studies.study import BASELINE
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES
 from trainables.recipe import BackboneSpec, PretrainRecipe
@@ -171,7 +172,8 @@ def _results(data: Snapshot, run: EncoderRun) -> list[str]:
 
 
 def _limits(data: Snapshot, run: EncoderRun) -> list[str]:
-    lines = [f"- {text}" for text in data.study.deviations]
+    of_row, of_study = notes_of_row(data.study, run.row)
+    lines = [f"- {text}" for text in of_row] + [f"- The study says of itself: {text}" for text in of_study]
     lines.append("- For research. Not a medical device; not checked for any clinical use.")
     # A baseline has seen none of the study's images.
     row = next((row for row in data.study.rows if row.name == run.row), None)
