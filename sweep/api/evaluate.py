@@ -2,19 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from sweep.api.lazy_pandas import pandas
 from sweep.api.rows import frame_of_rows
 from sweep.api.scores import Labelled, labelled, mean_placed, scores_of
 from sweep.statistics.inference import half_width, mean, negligible, sd
 from sweep.statistics.patient_intervals import NO_SUCH_MEAN, mean_interval
 from sweep.statistics.summary import MACROS, findings_of_macro
 from trainables.evaluation.metrics import FindingAuroc, auroc_per_finding, average_precision
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,9 @@ class Evaluation:
     auprc: float | None
 
 
-def evaluate(scores: Any, labels: Any, patients: Any = None, findings: Sequence[str] | None = None) -> "DataFrame":
+def evaluate(
+    scores: Any, labels: Any, patients: Any = None, findings: Sequence[str] | None = None
+) -> "pandas.DataFrame":
     """Means over findings, then each finding, as columns of `sweep.api.evaluate.Evaluation` say.
 
     scores: (N,) or (N, F), or with S seeds in front, or a list of S frames; higher is more likely. labels: (N,) or

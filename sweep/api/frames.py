@@ -3,8 +3,9 @@
 import warnings
 from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sweep.api.lazy_pandas import pandas
 from sweep.api.rows import TYPES
 from sweep.store.csv_files import FINDINGS_HEADER, RESULTS_HEADER, findings_rows, results_rows
 from sweep.store.snapshot import OpenedStudy, Snapshot, open_study
@@ -12,9 +13,6 @@ from sweep.store.status_names import Status
 from sweep.store.store import CELLS
 from sweep.studies.bad_input import BadInput
 from sweep.studies.study import Study
-
-if TYPE_CHECKING:  # pandas comes with Ray, and takes a while to load
-    from pandas import DataFrame
 
 Place = str | PathLike[str]  # a folder or a URI
 _COLUMNS: dict[str, type] = {
@@ -26,7 +24,7 @@ _COLUMNS: dict[str, type] = {
 
 def results(
     storage: Place, study: str | Study = "demo", *, raw: Sequence[str] = (), only: Sequence[str] = ()
-) -> "DataFrame":
+) -> "pandas.DataFrame":
     """A row for each cell of a study, as results.csv: those that failed or are missing have no `macro_auroc`.
 
     storage: a folder, or s3://... or gs://...; study: a name, a Python file that defines study(), or the Study itself.
@@ -37,7 +35,7 @@ def results(
 
 def findings(
     storage: Place, study: str | Study = "demo", *, raw: Sequence[str] = (), only: Sequence[str] = ()
-) -> "DataFrame":
+) -> "pandas.DataFrame":
     """A row for each finished cell and finding, as findings.csv: `auroc` is empty where a class is absent.
 
     Arguments as of `results`. n_pos, n_neg: test images with the label 1 and 0.
@@ -75,7 +73,5 @@ def opened(storage: Place, study: str | Study, raw: Sequence[str] = (), only: Se
         raise ValueError(str(error)) from None
 
 
-def _frame(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> "DataFrame":
-    from pandas import DataFrame
-
-    return DataFrame(list(rows), columns=list(header)).astype({name: TYPES[_COLUMNS[name]] for name in header})
+def _frame(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> "pandas.DataFrame":
+    return pandas.DataFrame(list(rows), columns=list(header)).astype({name: TYPES[_COLUMNS[name]] for name in header})
