@@ -17,10 +17,10 @@ from datasets_io.pixels.grey import PixelError, PixelSpec, resize, to_bytes
 from datasets_io.pixels.png import luma
 from datasets_io.pixels.worker import DecodeWorker
 from datasets_io.storage.artefacts import CorruptArtefact
+from sweep.api.arguments import in_words_of_python
 from sweep.api.frames import Place, opened
 from sweep.export.encoder_files import find_encoder
 from sweep.store.damage import mend_of
-from sweep.studies.bad_input import BadInput
 from sweep.studies.study import Dataset, Study
 from trainables.evaluation.cell_model import load_backbone
 from trainables.evaluation.dataset import backbone_input
@@ -86,10 +86,8 @@ def load_encoder(
     not, and for an encoder that is unfinished or damaged.
     """
     found = opened(storage, study, raw)
-    try:
+    with in_words_of_python():
         run = find_encoder(found, name)
-    except BadInput as error:
-        raise ValueError(str(error)) from None
     where = _dataset(found.study, dataset)
     spec = run.recipe.backbone
     try:
