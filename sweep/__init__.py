@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sweep.api.plan import plan
 
 __all__ = ["Encoder", "compare", "embed", "evaluate", "findings", "load_encoder", "plan", "results"]
+__version__: str  # of the installed package; read once it is asked for
 # Module -> the names that this package takes from it once they are asked for.
 _HOMES = {
     "sweep.api.compare": ("compare",),
@@ -30,8 +31,20 @@ def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(module), name)
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _version() -> str:
+    """As `radsweep --version`; of a copy that is not installed `0+unknown`, which sorts before all others."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("radsweep")
+    except PackageNotFoundError:
+        return "0+unknown"

@@ -147,6 +147,18 @@ def test_the_installed_command_is_of_the_wheel(fresh, tmp_path):
     assert "complete -o default -F _radsweep_completion radsweep" in done.stdout
 
 
+def test_types_reach_whoever_imports_it(fresh, tmp_path):
+    asked = ["sweep.evaluate", "sweep.plan('demo').total", "sweep.__version__", "get_source"]
+    lines = ["import sweep", "from datasets_io.sources.registry import get_source", "import trainables.recipe"]
+    (tmp_path / "user.py").write_text("\n".join([*lines, *(f"reveal_type({one})" for one in asked)]) + "\n")
+    mypy = [sys.executable, "-m", "mypy", "--no-incremental", "--python-executable", str(fresh / "python"), "user.py"]
+    done = run(fresh, tmp_path, *mypy)
+    revealed = [line.partition('Revealed type is "')[2] for line in done.stdout.splitlines()[:-1]]
+    assert done.returncode == 0 and len(revealed) == len(asked), done.stdout + done.stderr
+    starts = ("def (scores: Any", "sweep.studies.forecast.Forecast", "str", "def (")
+    assert all(found.replace("builtins.", "").startswith(start) for found, start in zip(revealed, starts, strict=True))
+
+
 def test_a_study_runs_outside_of_the_repository(fresh, tmp_path):
     (tmp_path / "outside.py").write_text(STUDY)
     done = run(fresh, tmp_path, "radsweep", "run", "--study", "outside.py", "--storage", "results")

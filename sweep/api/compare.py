@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from sweep.api.evaluate import aurocs, half_width_over_seeds, mean_of, members_of
+from sweep.api.lazy_pandas import pandas
+from sweep.api.no_mean import no_such_mean
 from sweep.api.rows import frame_of_rows
 from sweep.api.scores import Labelled, labelled, mean_placed, scores_of
 from sweep.statistics.combined_test import ErrorPart, combined_half_width, combined_p, patient_part, seed_parts
 from sweep.statistics.inference import holm, mean
-from sweep.statistics.patient_intervals import NO_SUCH_MEAN, difference_interval
+from sweep.statistics.patient_intervals import difference_interval
 from sweep.statistics.placements import Placed, macro_influence
 from sweep.statistics.summary import MACROS
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Comparison:
 
 def compare(
     first: Any, second: Any, labels: Any, patients: Any = None, findings: Sequence[str] | None = None
-) -> "DataFrame":
+) -> "pandas.DataFrame":
     """Two sets of scores on the same images: means over findings, then each finding, as Comparison says.
 
     first, second, labels, patients, findings: as of `sweep.evaluate`; both have as many seeds, in one order. Raises
@@ -76,9 +75,9 @@ def _row(
     pairs = [(mean_of(a, members), mean_of(b, members)) for a, b in zip(*found, strict=True)]
     numbers = [(a, b) for a, b in pairs if a is not None and b is not None]
     differences = [a - b for a, b in numbers]
-    of_patients = NO_SUCH_MEAN
+    of_patients = no_such_mean(value, found[0][0])
     if places:
-        of_patients = difference_interval(means[0], means[1], images.classes, images.findings, places)
+        of_patients = difference_interval(means[0], means[1], images.classes, images.in_sentences, places)
     both = _both(differences, means, images, places)
     return Comparison(
         value,

@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import Image as Picture
 from torch import Tensor, nn
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.pixels.grey import PixelError, PixelSpec, resize, to_bytes
+from datasets_io.pixels.png import luma
 from datasets_io.pixels.worker import DecodeWorker
 from datasets_io.storage.artefacts import CorruptArtefact
+from sweep.api.arguments import in_words_of_python
 from sweep.api.frames import Place, opened
 from sweep.export.encoder_files import find_encoder
 from sweep.store.damage import mend_of
-from sweep.studies.bad_input import BadInput
 from sweep.studies.study import Dataset, Study
 from trainables.evaluation.cell_model import load_backbone
 from trainables.evaluation.dataset import backbone_input
@@ -28,7 +30,7 @@ from trainables.views.backbone_input import BackboneInput
 from trainables.views.evaluation_spec import EvalSpec
 from trainables.views.preprocessing import Preprocessing
 
-Image = str | PathLike[str] | np.ndarray | Tensor
+Image = str | PathLike[str] | np.ndarray | Tensor | Picture
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Encoder:
         """The network's own; of one that has none, that of the dataset: its `normalise`, mean and std, and size."""
         return self.sees.own or self.sees.eval_spec.at_size(self.sees.size)
 
-    def preprocess(self, images: Sequence[Image] | np.ndarray | Tensor | str | PathLike[str]) -> Tensor:
+    def preprocess(self, images: Iterable[Image] | Image) -> Tensor:
         """Images as `sweep.embed` takes them -> (B, C, S, S) float32 on the CPU, for `module`."""
         return self._tensor(list(self._pictures(images)), torch.device("cpu"))
 
@@ -84,10 +86,8 @@ def load_encoder(
     not, and for an encoder that is unfinished or damaged.
     """
     found = opened(storage, study, raw)
-    try:
+    with in_words_of_python():
         run = find_encoder(found, name)
-    except BadInput as error:
-        raise ValueError(str(error)) from None
     where = _dataset(found.study, dataset)
     spec = run.recipe.backbone
     try:
@@ -104,7 +104,7 @@ def load_encoder(
 @torch.no_grad()
 def embed(
     encoder: Encoder,
-    images: Iterable[Image] | np.ndarray | Tensor | str | PathLike[str],
+    images: Iterable[Image] | Image,
     *,
     batch_size: int = EVALUATION_BATCH,
     device: str | torch.device | None = None,
@@ -113,7 +113,8 @@ def embed(
 
     images: files (DICOM, PNG, JPEG), read as an archive's in a process with limits; or grey pictures, (H, W) each or
     (N, H, W): uint8 as they are, integers of more bits stretched from their smallest to their largest value, floats in
-    [0, 1]. Each is brought to the size of the study's shards, then to the network's. At most batch_size are in memory.
+    [0, 1]; or pictures of Pillow, grey or with a palette, whose colours become grey. Each is brought to the size of the
+    study's shards, then to the network's. At most batch_size are in memory.
     device: None: a GPU where there is one. The module stays there. Raises ValueError for what is no such image.
     """
     if batch_size < 1:
@@ -141,13 +142,21 @@ def _dataset(study: Study, name: str | None) -> Dataset:
 
 
 def _each(images: Any) -> Iterable[Any]:
-    """One file or (H, W) picture is one image; anything else is gone through. Raises ValueError for one in colours."""
-    if hasattr(images, "__array_interface__") and not hasattr(images, "ndim"):
-        images = np.asarray(images)  # a picture of Pillow's
+    """One file or (H, W) picture is one image; anything else is gone through.
+
+    Raises ValueError for (H, W, 1 to 4), which would be taken for as many images as the picture has rows.
+    """
+    if isinstance(images, Picture):
+        images = _of_pillow(images)
     shape = tuple(getattr(images, "shape", ()))
-    if len(shape) == 3 and shape[-1] in (3, 4):
-        raise ValueError(f"images have shape {shape}, as one picture in colours has: give grey ones, (H, W) each")
+    if len(shape) == 3 and shape[-1] in (1, 2, 3, 4):
+        raise ValueError(f"images have shape {shape}, as one picture with channels has: give grey ones, (H, W) each")
     return [images] if isinstance(images, (str, PathLike)) or len(shape) == 2 else images
+
+
+def _of_pillow(image: Picture) -> np.ndarray:
+    """Its values; with a palette the luma of its colours, as of a file: its values are places in the palette."""
+    return luma(np.asarray(image.convert("RGB"))) if image.mode == "P" else np.asarray(image)
 
 
 def _stored(image: Any, spec: PixelSpec, number: int) -> np.ndarray:
@@ -155,7 +164,7 @@ def _stored(image: Any, spec: PixelSpec, number: int) -> np.ndarray:
     if isinstance(image, Tensor):
         image = image.detach().cpu()
         image = image.float() if image.is_floating_point() else image  # numpy has no bfloat16
-    grey = np.asarray(image)
+    grey = _of_pillow(image) if isinstance(image, Picture) else np.asarray(image)
     if grey.ndim != 2 or grey.size == 0:
         raise ValueError(
             f"image {number} has shape {grey.shape}: give grey pictures, (H, W) each; what is prepared for the network "

@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from sweep.api.lazy_pandas import pandas
+from sweep.api.no_mean import no_such_mean
 from sweep.api.rows import frame_of_rows
 from sweep.api.scores import Labelled, labelled, mean_placed, scores_of
 from sweep.statistics.inference import half_width, mean, negligible, sd
-from sweep.statistics.patient_intervals import NO_SUCH_MEAN, mean_interval
+from sweep.statistics.patient_intervals import mean_interval
 from sweep.statistics.summary import MACROS, findings_of_macro
 from trainables.evaluation.metrics import FindingAuroc, auroc_per_finding, average_precision
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,16 @@ class Evaluation:
     auprc: float | None
 
 
-def evaluate(scores: Any, labels: Any, patients: Any = None, findings: Sequence[str] | None = None) -> "DataFrame":
+def evaluate(
+    scores: Any, labels: Any, patients: Any = None, findings: Sequence[str] | None = None
+) -> "pandas.DataFrame":
     """Means over findings, then each finding, as columns of `sweep.api.evaluate.Evaluation` say.
 
     scores: (N,) or (N, F), or with S seeds in front, or a list of S frames; higher is more likely. labels: (N,) or
-    (N, F) of 1 and 0; None or NaN is unknown, and left out. patients: N names; None: each image is another patient's.
-    findings: F names, else those of a frame's columns. What each number says: docs/statistics.md. Raises ValueError.
+    (N, F) of 1 and 0; None, NaN or masked is unknown, and left out. patients: N names; None: each image is another
+    patient's. findings: F names, else those of a frame's columns, else "0", "1" and so on; macro_competition is of
+    atelectasis, cardiomegaly, consolidation, edema and pleural_effusion, under these names. What each number says:
+    docs/statistics.md. Raises ValueError.
     """
     images = labelled(labels, patients, findings)
     return frame_of_rows(Evaluation, evaluations(scores_of(scores, images), images))
@@ -63,7 +66,9 @@ def evaluations(scores: np.ndarray, images: Labelled) -> list[Evaluation]:
     for value, members in members_of(by_seed[0]).items():
         places = [images.findings.index(name) for name in members]
         values = [mean_of(seed, members) for seed in by_seed]
-        of_patients = mean_interval(together, images.classes, images.findings, places) if places else NO_SUCH_MEAN
+        of_patients = no_such_mean(value, by_seed[0])
+        if places:
+            of_patients = mean_interval(together, images.classes, images.in_sentences, places)
         n_pos, n_neg = counts.get(value, (None, None))
         numbers = [one for one in values if one is not None]
         auprc = float(auprcs[:, places].mean()) if places else np.nan

@@ -3,18 +3,16 @@
 import warnings
 from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sweep.api.arguments import in_words_of_python, listed
+from sweep.api.lazy_pandas import pandas
 from sweep.api.rows import TYPES
 from sweep.store.csv_files import FINDINGS_HEADER, RESULTS_HEADER, findings_rows, results_rows
 from sweep.store.snapshot import OpenedStudy, Snapshot, open_study
 from sweep.store.status_names import Status
 from sweep.store.store import CELLS
-from sweep.studies.bad_input import BadInput
 from sweep.studies.study import Study
-
-if TYPE_CHECKING:  # pandas comes with Ray, and takes a while to load
-    from pandas import DataFrame
 
 Place = str | PathLike[str]  # a folder or a URI
 _COLUMNS: dict[str, type] = {
@@ -26,7 +24,7 @@ _COLUMNS: dict[str, type] = {
 
 def results(
     storage: Place, study: str | Study = "demo", *, raw: Sequence[str] = (), only: Sequence[str] = ()
-) -> "DataFrame":
+) -> "pandas.DataFrame":
     """A row for each cell of a study, as results.csv: those that failed or are missing have no `macro_auroc`.
 
     storage: a folder, or s3://... or gs://...; study: a name, a Python file that defines study(), or the Study itself.
@@ -37,7 +35,7 @@ def results(
 
 def findings(
     storage: Place, study: str | Study = "demo", *, raw: Sequence[str] = (), only: Sequence[str] = ()
-) -> "DataFrame":
+) -> "pandas.DataFrame":
     """A row for each finished cell and finding, as findings.csv: `auroc` is empty where a class is absent.
 
     Arguments as of `results`. n_pos, n_neg: test images with the label 1 and 0.
@@ -50,10 +48,8 @@ def read(storage: Place, study: str | Study, raw: Sequence[str] = (), only: Sequ
 
     Raises ValueError for what cannot be used.
     """
-    try:
+    with in_words_of_python():
         found = opened(storage, study, raw, only).read()
-    except BadInput as error:
-        raise ValueError(str(error)) from None
     if found.results and all(row.status == Status.MISSING for row in found.results):
         of_others, _ = found.store.done_and_failed()
         if cells := sum(folder.startswith(f"{CELLS}/") for folder in of_others):
@@ -67,15 +63,10 @@ def read(storage: Place, study: str | Study, raw: Sequence[str] = (), only: Sequ
 
 def opened(storage: Place, study: str | Study, raw: Sequence[str] = (), only: Sequence[str] = ()) -> OpenedStudy:
     """As `read`, before any result is read."""
-    if isinstance(raw, str) or isinstance(only, str):
-        raise ValueError("raw and only are lists of texts, such as only=['seed=0,1', 'method=clip']")
-    try:
-        return open_study(study, fspath(storage), tuple(raw), tuple(only))
-    except BadInput as error:
-        raise ValueError(str(error)) from None
+    archives, part = listed("raw", raw, "mimic_cxr=/data/MIMIC-CXR"), listed("only", only, "seed=0,1")
+    with in_words_of_python():
+        return open_study(study, fspath(storage), archives, part)
 
 
-def _frame(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> "DataFrame":
-    from pandas import DataFrame
-
-    return DataFrame(list(rows), columns=list(header)).astype({name: TYPES[_COLUMNS[name]] for name in header})
+def _frame(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> "pandas.DataFrame":
+    return pandas.DataFrame(list(rows), columns=list(header)).astype({name: TYPES[_COLUMNS[name]] for name in header})

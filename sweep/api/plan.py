@@ -7,7 +7,8 @@ from datasets_io.build.spec import options_of
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import SPLITS
 from datasets_io.sources.nominal import nominal_splits
-from sweep.studies.outlook import Machines, Outlook, outlook
+from sweep.api.arguments import in_words_of_python, listed
+from sweep.studies.outlook import Machines, Outlook, outlook, parse_machines
 from sweep.studies.plan import parse_only
 from sweep.studies.presets import load_study
 from sweep.studies.study import Study
@@ -27,22 +28,30 @@ def plan(
     splits that are not given are as they were published. only: as the flag, such as ["method=clip"]. What a storage
     already has is not looked at. Raises ValueError for what cannot be used.
     """
-    if isinstance(machines, str) or isinstance(only, str):
-        raise ValueError("machines and only are lists of texts, such as machines=['8xA100'], only=['method=clip']")
-    planned = load_study(study)
-    given = _checked(planned, counts or {})
-    return outlook(planned, given, machines, parse_only(tuple(only)), origins=dict.fromkeys(given, "given"))
+    priced = None if machines is None else listed("machines", machines, "8xA100", (str, Machines))
+    part = listed("only", only, "method=clip")
+    with in_words_of_python():
+        for one in priced or ():
+            if isinstance(one, Machines) and one.rate is None:
+                parse_machines(one.name)
+        planned = load_study(study)
+        given = _checked(planned, {} if counts is None else counts)
+        return outlook(planned, given, priced, parse_only(part), origins=dict.fromkeys(given, "given"))
 
 
-def _checked(study: Study, counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+def _checked(study: Study, counts: object) -> dict[str, dict[str, int]]:
     """By label of a build, of every split. Raises ValueError for a name, a split or a number that there is not."""
     made_up = study.synthetic.image_counts() if study.synthetic is not None else {}
+    if not isinstance(counts, Mapping):
+        raise ValueError(
+            f"counts are {counts!r}: give them by data set and split, as {{'nih_cxr14': {{'train': 1000}}}}"
+        )
     found = {}
     for name, splits in counts.items():
         builds = [build for build in study.data_builds() if name in (build.label, build.instance)]
         if not builds:
             known = dict.fromkeys(build.instance for build in study.data_builds())
-            hint = did_you_mean(name, known)
+            hint = did_you_mean(str(name), known)
             raise ValueError(f"counts name {name!r}; study {study.name!r} reads {', '.join(known)}{hint}")
         _check_splits(name, splits)
         for build in builds:

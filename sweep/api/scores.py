@@ -1,5 +1,6 @@
 """Scores and labels as people have them: lists, arrays or pandas frames, of one or several findings and seeds."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from datasets_io.nearest import did_you_mean
 from sweep.statistics.placements import Classes, Placed, classes_of, over_seeds_placed, place
+from sweep.statistics.summary import MACROS
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,16 @@ class Labelled:
     named: bool
     index: Any
 
+    @property
+    def in_sentences(self) -> tuple[str, ...]:
+        """Names of the findings for notes and errors: `finding 0` where 0 could be taken for a count."""
+        return tuple(map(_in_sentence, self.findings))
+
 
 def labelled(labels: Any, patients: Any = None, findings: Sequence[str] | None = None) -> Labelled:
-    """labels: (N,) or (N, F) of 1 and 0; None or NaN is unknown. patients: N names, None: each image is a patient's.
+    """labels: (N,) or (N, F) of 1 and 0; None, NaN or masked is unknown.
 
+    patients: N names, None: each image is a patient's.
     findings: F names: the columns of a frame that has names, in this order, or what the columns of anything else are
     called. By default those of a frame's columns, or a series's name, else "0", "1", ... Raises ValueError.
     """
@@ -48,21 +56,34 @@ def labelled(labels: Any, patients: Any = None, findings: Sequence[str] | None =
     given = findings if findings is not None else columns
     if given is None and flat and isinstance(own_name, str):
         given = (own_name,)
-    names = tuple(map(str, given)) if given is not None else tuple(map(str, range(values.shape[1])))
-    if isinstance(findings, str) or len(names) != values.shape[1] or len(set(names)) != len(names):
-        raise ValueError(
-            f"findings are {findings or names!r} for labels of shape {values.shape}: give F distinct names"
-        )
+    names = _names_of_findings(given, values.shape)
     known = ~np.isnan(values)
     if (strange := known & (values != 0) & (values != 1)).any():
         i, f = np.argwhere(strange)[0]
         raise ValueError(
-            f"label {values[i, f]:g} of {names[f]} in row {i}: allowed are 1, 0, and NaN for a label that is unknown, "
-            "such as an uncertain one"
+            f"label {values[i, f]:g} of {_in_sentence(names[f])} in row {i}: allowed are 1, 0, and NaN for a label "
+            "that is unknown, such as an uncertain one"
         )
     who = np.arange(len(values)) if patients is None else _patients(patients, len(values), index)
     found = np.where(known, values, 0).astype(np.int8)
     return Labelled(names, found, known, classes_of(found, known, who), flat, given is not None and not flat, index)
+
+
+def _names_of_findings(given: Sequence[str] | None, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """shape: (N, F) of the labels. Raises ValueError for other than F distinct names, and for the name of a mean."""
+    names = tuple(map(str, range(shape[1]) if given is None else given))
+    if isinstance(given, str) or len(names) != shape[1] or len(set(names)) != len(names):
+        raise ValueError(
+            f"findings are {given if isinstance(given, str) else names!r} for labels of shape {shape}: give F distinct "
+            "names"
+        )
+    if means := [name for name in names if name in MACROS]:
+        raise ValueError(f"a finding is called {means[0]}, as a mean over findings is: give it another name")
+    return names
+
+
+def _in_sentence(name: str) -> str:
+    return f"finding {name}" if name.isdecimal() else name
 
 
 def _patients(patients: Any, count: int, index: Any) -> np.ndarray:
@@ -95,7 +116,7 @@ def scores_of(scores: Any, images: Labelled, called: str = "scores") -> np.ndarr
     A frame's columns are taken by the findings' names, where it has names, and its index must be that of the labels'
     frame. Raises ValueError.
     """
-    if isinstance(scores, (list, tuple)) and scores and (_index_of(scores[0]) is not None or _is_tensor(scores[0])):
+    if isinstance(scores, (list, tuple)) and scores and _is_more_than_an_array(scores[0]):
         values = np.stack([_array(one, images, called) for one in scores])
     else:
         values = _array(scores, images, called)
@@ -111,7 +132,7 @@ def scores_of(scores: Any, images: Labelled, called: str = "scores") -> np.ndarr
     if (nan := np.isnan(values)).any():
         _, i, f = np.argwhere(nan)[0]
         raise ValueError(
-            f"{called}: {nan.sum()} of {values.size} are NaN, the first of {images.findings[f]} in row {i}"
+            f"{called}: {nan.sum()} of {values.size} are NaN, the first of {images.in_sentences[f]} in row {i}"
         )
     return values
 
@@ -142,11 +163,14 @@ def names_of_columns(values: Any) -> tuple[str, ...] | None:
 
 
 def _columns_of(frame: Any, names: Sequence[str], called: str) -> np.ndarray:
-    """(N, F) of a frame's columns, in the order of the names. Raises ValueError where one is not there."""
-    places = {name: number for number, name in enumerate(names_of_columns(frame) or ())}
+    """(N, F) of a frame's columns, in the order of the names. Raises ValueError where one is not there, or twice."""
+    columns = names_of_columns(frame) or ()
+    places = {name: number for number, name in enumerate(columns)}
     if lacking := [name for name in names if name not in places]:
         hint = did_you_mean(lacking[0], places)
         raise ValueError(f"{called} have no column {lacking[0]!r}; they have {', '.join(places)}{hint}")
+    if several := [f"{name!r} ({count})" for name, count in Counter(columns).items() if count > 1 and name in names]:
+        raise ValueError(f"{called} have several columns of one name: {', '.join(several)}; keep one of each")
     return np.asarray(frame)[:, [places[name] for name in names]]
 
 
@@ -154,8 +178,19 @@ def _is_tensor(values: Any) -> bool:
     return hasattr(values, "detach")
 
 
+def _is_more_than_an_array(values: Any) -> bool:
+    """Whether numpy would lose something of it within a list: columns and index, a mask; or could not take it."""
+    return _index_of(values) is not None or _is_tensor(values) or isinstance(values, np.ma.MaskedArray)
+
+
 def _plain(values: Any) -> Any:
-    """A tensor without its gradient and its device, as numpy can take it; anything else as it is."""
+    """A tensor without its gradient and its device, as numpy can take it; None where masked; anything else as it is."""
+    if isinstance(values, np.ma.MaskedArray):
+        found = values.data.astype(object)
+        found[np.ma.getmaskarray(values)] = None
+        return found
+    if isinstance(values, (list, tuple)) and any(isinstance(one, np.ma.MaskedArray) for one in values):
+        return [_plain(one) for one in values]
     if not _is_tensor(values):
         return values
     values = values.detach().cpu()

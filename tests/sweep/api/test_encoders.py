@@ -92,6 +92,19 @@ def test_arrays_and_tensors_are_taken_as_files_are(encoder, tmp_path):
     assert np.array_equal(sweep.embed(encoder, deep), sweep.embed(encoder, 100 + 3 * deep))
 
 
+@pytest.mark.parametrize("transparent", [False, True])
+def test_a_picture_with_a_palette_is_what_its_file_is(transparent, encoder, tmp_path):
+    generator = np.random.default_rng(0)
+    picture = Image.fromarray(generator.integers(0, 256, (70, 50), dtype=np.uint8), mode="P")
+    picture.putpalette(generator.integers(0, 256, 768, dtype=np.uint8).tobytes())
+    picture.save(tmp_path / "palette.png", **({"transparency": 7} if transparent else {}))
+    expected = sweep.embed(encoder, tmp_path / "palette.png")
+    with Image.open(tmp_path / "palette.png") as opened_again:
+        assert opened_again.mode == "P"
+        assert np.array_equal(sweep.embed(encoder, opened_again), expected)
+        assert np.array_equal(sweep.embed(encoder, [opened_again]), expected)
+
+
 def test_batches_change_no_feature_beyond_rounding_and_keep_the_order(encoder, part):
     pixels = np.asarray(part.pixels)
     whole = sweep.embed(encoder, pixels, device="cpu")
@@ -142,8 +155,12 @@ def test_what_there_is_not_is_refused(encoder, finished_study, tmp_path):
         (np.zeros((1, 64, 64), complex), "give integers, or floats"),
         (["nowhere.png"], "nowhere.png cannot be read as an image: the file is absent"),
         ([], "there is no image to embed"),
-        (np.zeros((64, 64, 3), np.uint8), r"shape \(64, 64, 3\), as one picture in colours has"),
-        (Image.new("RGB", (64, 64)), r"shape \(64, 64, 3\), as one picture in colours has"),
+        (np.zeros((64, 64, 3), np.uint8), r"shape \(64, 64, 3\), as one picture with channels has"),
+        (np.zeros((64, 64, 1), np.uint8), r"shape \(64, 64, 1\), as one picture with channels has"),
+        (torch.zeros(64, 64, 2), r"shape \(64, 64, 2\), as one picture with channels has"),
+        ([np.zeros((64, 64, 1), np.uint8)], r"image 0 has shape \(64, 64, 1\): give grey pictures"),
+        (Image.new("LA", (64, 64)), r"shape \(64, 64, 2\), as one picture with channels has"),
+        (Image.new("RGB", (64, 64)), r"shape \(64, 64, 3\), as one picture with channels has"),
     ],
 )
 def test_what_is_no_image_is_refused(images, message, encoder):

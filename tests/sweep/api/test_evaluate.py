@@ -222,11 +222,75 @@ def test_patients_are_known_and_in_the_order_of_the_labels(data):
             sweep.evaluate(first[0], labels, lacking)
 
 
+def test_what_is_masked_is_not_known(data):
+    first, _, labels, patients = data
+    unknown = np.isnan(labels)
+    masked = np.ma.array(np.where(unknown, 1, labels).astype(int), mask=unknown)
+    expected = sweep.evaluate(first, labels, patients, FINDINGS)
+    for truth in (masked, list(masked)):
+        pandas.testing.assert_frame_equal(sweep.evaluate(first, truth, patients, FINDINGS), expected)
+    seeds = [np.ma.array(one, mask=False) for one in first]
+    pandas.testing.assert_frame_equal(sweep.evaluate(seeds, labels, patients, FINDINGS), expected)
+    seeds[1].mask = np.zeros(labels.shape, bool)
+    seeds[1][7, 2] = np.ma.masked
+    with pytest.raises(ValueError, match=r"scores: 1 of 7200 are NaN, the first of rare in row 7"):
+        sweep.evaluate(seeds, labels, patients, FINDINGS)
+    with pytest.raises(ValueError, match=r"the patient of 1 of 600 images is not known, the first in row 5"):
+        sweep.evaluate(first, labels, np.ma.array(patients, mask=np.arange(600) == 5))
+
+
+def test_notes_say_why_there_is_no_mean(data):
+    first, second, labels, patients = data
+    named = ["Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion"]
+    five = [np.resize(values[..., :2], (*values.shape[:-1], 5)) for values in (first[0], second[0], labels)]
+    right = [name.lower().replace(" ", "_") for name in named]
+    wrong = "it is of atelectasis, cardiomegaly, consolidation, edema, pleural_effusion, and no finding is called "
+    for names, note in (
+        (named, wrong + "atelectasis or cardiomegaly or consolidation or edema or pleural_effusion"),
+        ([*right[:4], "effusions"], wrong + "pleural_effusion"),
+        (right, ""),
+        ([*right[:4], "effusion"], ""),
+    ):
+        row = by_value(sweep.evaluate(five[0], five[2], patients, names))["macro_competition"]
+        compared = by_value(sweep.compare(*five, patients, names))["macro_competition"]
+        assert row["patients_note"] == compared["patients_note"] == note and (row["n_findings"] == 5) == (not note)
+    five[2][:, 3] = 0
+    rows = by_value(sweep.evaluate(five[0], five[2], patients, right))
+    assert rows["macro_competition"]["patients_note"] == "no AUROC: edema"
+    few = by_value(sweep.evaluate([0.1, 0.2], [1, 0], None, ["edema"]))
+    assert few["macro_10_positives"]["patients_note"] == "no finding with an AUROC has 10 positives"
+    none = by_value(sweep.evaluate([0.1, 0.2], [0, 0], None, ["edema"]))
+    assert none["macro_10_positives"]["patients_note"] == "no finding of the mean has an AUROC"
+
+
+def test_a_finding_without_a_name_is_not_taken_for_a_count():
+    scores = np.arange(20).reshape(10, 2)
+    rows = by_value(sweep.evaluate(scores, [[1, 0], [0, 1]] * 5))
+    assert rows["macro_defined"]["patients_note"] == "fewer than 10 positive patients: finding 0, finding 1"
+    assert rows["0"]["patients_note"] == "fewer than 10 positive patients: finding 0"
+    compared = by_value(sweep.compare(scores, scores, [[1, 0], [0, 1]] * 5))
+    assert compared["1"]["patients_note"] == "fewer than 10 positive patients: finding 1"
+    named = by_value(sweep.evaluate(scores, [[1, 0], [0, 1]] * 5, None, ["edema", "Pleural Effusion"]))
+    assert named["macro_defined"]["patients_note"].endswith("patients: edema, pleural effusion")
+
+
+def twice(values) -> pandas.DataFrame:
+    return pandas.DataFrame(values, columns=["a", "b", "a", "b"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0.1, 0.2], [1, -1]), "label -1 of 0 in row 1: allowed are 1, 0, and NaN"),
-        (([0.1, float("nan")], [1, 0]), "scores: 1 of 2 are NaN, the first of 0 in row 1"),
+        (([0.1, 0.2], [1, -1]), "label -1 of finding 0 in row 1: allowed are 1, 0, and NaN"),
+        (([0.1, float("nan")], [1, 0]), "scores: 1 of 2 are NaN, the first of finding 0 in row 1"),
+        ((np.ma.array([0.1, 0.2], mask=[0, 1]), [1, 0]), "scores: 1 of 2 are NaN, the first of finding 0 in row 1"),
+        (([0.1, 0.2], [1, 0], None, ["macro_defined"]), "a finding is called macro_defined, as a mean over findings"),
+        (([0.1, 0.2], pandas.DataFrame({"macro_competition": [1, 0]})), "called macro_competition, as a mean"),
+        (
+            (twice([[1, 0] * 2] * 2), pandas.DataFrame({"a": [1, 0], "b": [0, 1]})),
+            r"scores .* one name: 'a' \(2\), 'b' \(2\)",
+        ),
+        (([[1, 0]] * 2, twice([[1, 0] * 2] * 2), None, ["b", "a"]), r"labels .* 'a' \(2\), 'b' \(2\); keep one"),
         (([0.1, 0.2, 0.3], [1, 0]), r"scores have shape \(3,\), labels \(2,\)"),
         (([0.1, 0.2], [1, 0], ["a"]), r"patients have shape \(1,\): give one name for each of 2 images"),
         (([0.1, 0.2], [1, 0], None, "edema"), "give F distinct names"),

@@ -1,6 +1,8 @@
 """Are the frames of a study the files of its report?"""
 
 import shutil
+import subprocess
+import sys
 import warnings
 
 import pandas
@@ -35,6 +37,14 @@ def test_frames_are_the_files_of_the_report(finished_study, study):
     assert len(results) == 80 and set(results["status"]) == {"done"}
 
 
+def test_frames_are_made_without_libraries_of_networks(finished_study, study):
+    """torch is needed by methods, of which a study consists."""
+    code = f"import sys, sweep; print(len(sweep.results({finished_study.storage!r}, {study!r})), *sys.modules)"
+    child = [sys.executable, "-c", code]
+    rows, *loaded = subprocess.run(child, capture_output=True, text=True, check=True).stdout.split()
+    assert rows == "80" and not set(loaded) & {"transformers", "timm", "torchvision", "ray", "scipy", "sklearn"}
+
+
 def test_the_study_itself_is_taken_and_a_part_of_it(finished_study, study):
     whole = sweep.results(finished_study.storage, load_study(study))
     part = sweep.results(finished_study.storage, study, only=["seed=0", "method=simclr"])
@@ -65,10 +75,15 @@ def test_a_storage_of_another_study_is_not_silently_empty(finished_study, study,
 @pytest.mark.parametrize(
     ("arguments", "more", "message"),
     [
-        (("nowhere",), {}, "storage nowhere does not exist"),
+        (("nowhere",), {}, "storage nowhere does not exist: give what sweep.run was given as storage$"),
+        (("",), {}, "^storage is empty; give a folder"),
+        ((".",), {"raw": ["mimic_cxr"]}, r"^raw .* SOURCE=DIR; for example raw=\['mimic_cxr=/data/MIMIC-CXR'\]$"),
+        ((".",), {"raw": ["mimic_cxr=nowhere"]}, "^raw mimic_cxr: folder nowhere does not exist"),
+        ((".",), {"raw": [3]}, r"^raw is \[3\]: give a list of texts, such as raw=\['mimic_cxr="),
         ((".", "papr"), {}, "unknown study 'papr'.*did you mean 'paper'"),
         ((".",), {"only": ["sed=0"]}, "did you mean 'seed'"),
-        ((".",), {"only": "seed=0"}, "lists of texts"),
+        ((".",), {"only": "seed=0"}, "^only is 'seed=0': give a list of texts, such as"),
+        ((".",), {"only": [3]}, r"^only is \[3\]: give a list of texts"),
     ],
 )
 def test_what_cannot_be_used_is_a_value_error(arguments, more, message, tmp_path, monkeypatch):

@@ -44,6 +44,39 @@ def test_every_name_is_there_documented_and_typed():
     assert sorted(sweep.__all__, key=lambda name: (name[0].islower(), name)) == sweep.__all__
 
 
+def test_hints_can_be_asked_for_and_load_pandas_only_then():
+    asked = (
+        "import sys, sweep\n"
+        "from typing import get_type_hints\n"
+        "all_of_it = [getattr(sweep, name) for name in sweep.__all__]\n"
+        "print('pandas' in sys.modules)\n"
+        "for one in all_of_it: print(get_type_hints(one).get('return'))\n"
+    )
+    early, *hints = in_a_child(asked).splitlines()
+    assert early == "False" and len(hints) == len(sweep.__all__)
+    assert [name for name, hint in zip(sweep.__all__, hints, strict=True) if "DataFrame" in hint] == [
+        "compare", "evaluate", "findings", "results"
+    ]  # fmt: skip
+
+
+def test_the_version_is_the_commands_and_loads_nothing():
+    said = subprocess.run([sys.executable, "-m", "sweep.radsweep", "--version"], capture_output=True, text=True)
+    code = "import sys, sweep; print(sweep.__version__, *sys.modules)"
+    found, *loaded = in_a_child(code).split()
+    assert said.stdout == f"radsweep {found}\n" and not set(loaded) & HEAVY
+    assert "__version__" in dir(sweep)
+
+
+def test_the_version_of_a_copy_that_is_not_installed():
+    code = (
+        "import importlib.metadata as m, sweep\n"
+        "def version(name): raise m.PackageNotFoundError(name)\n"
+        "m.version = version\n"
+        "print(sweep.__version__)"
+    )
+    assert in_a_child(code) == "0+unknown\n"
+
+
 def test_what_is_typed_is_what_is_promised():
     (block,) = [node for node in ast.parse(Path(sweep.__file__).read_text()).body if isinstance(node, ast.If)]
     typed = {alias.name for node in block.body for alias in node.names}

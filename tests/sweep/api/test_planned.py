@@ -40,6 +40,8 @@ def test_a_study_of_ones_own_and_counts_of_ones_own():
         ({"mimic_cxr": {"train": -1}}, "train is -1: give a whole number of images, 0 or more"),
         ({"mimic_cxr": {"train": "3"}}, "train is '3': give a whole number"),
         ({"mimic_cxr": {"train": True}}, "train is True: give a whole number"),
+        ([1], r"counts are \[1\]: give them by data set and split, as {'nih_cxr14': {'train': 1000}}"),
+        ({3: {"train": 1}}, "counts name 3; study 'paper' reads"),
         ({"mimic_cxr": 3}, "counts of mimic_cxr are 3: give the images of each split"),
     ],
 )
@@ -49,11 +51,26 @@ def test_counts_are_checked(counts, message):
 
 
 def test_what_cannot_be_used_is_refused_with_what_can():
-    with pytest.raises(ValueError, match="are lists of texts"):
-        sweep.plan("demo", only="method=clip")
     with pytest.raises(ValueError, match=r"did you mean .?A100"):
         sweep.plan("demo", machines=["8xA10O"])
     with pytest.raises(ValueError, match=r"did you mean .?paper"):
         sweep.plan("papr")
     with pytest.raises(ValueError, match=r"is no study: .*; call it: it is a function"):
         sweep.plan(demo)
+
+
+@pytest.mark.parametrize(("name", "example"), [("machines", "8xA100"), ("only", "method=clip")])
+def test_lists_are_lists_of_texts(name, example):
+    for given in (example, [8], 8, [None]):
+        with pytest.raises(ValueError, match=rf"^{name} is .*: give a list of texts, such as {name}=\['{example}'\]$"):
+            sweep.plan("demo", **{name: given})
+
+
+def test_errors_name_arguments_and_no_flags():
+    for machines in (["8xB200"], [Machines(1, 8, "B200")]):
+        with pytest.raises(ValueError, match=r"^machines '8xB200': no rate is known of 'B200'; allowed: A100, H100"):
+            sweep.plan("demo", machines=machines)
+    with pytest.raises(ValueError, match=r"^only 'seed' is not FIELD=VALUE,...; for example only=\['seed=0,1'\]"):
+        sweep.plan("demo", only=["seed"])
+    own = sweep.plan("demo", machines=[Machines(1, 8, "B200", rate) for rate in (1e15, 2e15)])
+    assert own.machines[0].hours == pytest.approx(2 * own.machines[1].hours), "a rate of one's own is taken"
