@@ -13,6 +13,7 @@ from datasets_io.closed_output import survive_closed_output
 from datasets_io.storage.secrets import remember_arguments, without_secrets
 
 HELP_FLAGS = ["--help", "-h"]
+OTHER_ENDS = "130 interrupted, or its terminal was closed; 141 nobody reads what it prints"  # of what only prints
 
 
 class Command(TyperCommand):
@@ -90,10 +91,14 @@ def no_value(flag: str, text: str) -> str | None:
         return f"{flag} is empty: give a value, or leave it out"
     if text.startswith("-"):
         return (
-            f"{flag} needs a value, and {text!r} looks like the next flag: give the value before it (a file or folder "
-            f"of that name is ./{text})"
+            f"{flag} needs a value, and {text!r} looks like the next flag: give the value before it "
+            f"({'no number here is below 0, and ' * _is_number(text)}a file or folder of that name is ./{text})"
         )
     return None
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-\d*\.?\d+", text) is not None
 
 
 PLACE = "DIR|URI"

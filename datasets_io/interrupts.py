@@ -201,5 +201,7 @@ def _send_again_soon() -> None:
 
 def _exit_before_start(number: int, frame: FrameType | None) -> None:
     # No print and no sys.exit: a handler may run in the middle of an import, or of another print.
-    os.write(2, b"\nInterrupted before anything had begun.\n")
+    what = b"The terminal was closed" if number == signal.SIGHUP else b"Interrupted"
+    with suppress(OSError):  # of the terminal that is gone
+        os.write(2, b"\n" + what + b" before anything had begun.\n")
     os._exit(EXIT_INTERRUPTED)

@@ -13,6 +13,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from datasets_io.command_line import OTHER_ENDS
 from datasets_io.nearest import did_you_mean
 from sweep.cli import completion
 from sweep.cli.display import Display
@@ -27,7 +28,7 @@ KINDS = completion.LISTS
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-@app.command(cls=Command, epilog="For example: python -m sweep.list methods")
+@app.command(cls=Command, epilog=f"Exit codes: 0; 2 bad input; {OTHER_ENDS}. For example: python -m sweep.list methods")
 def list_command(
     kind: Annotated[
         str,

@@ -2,7 +2,9 @@
 
 import re
 import shlex
+import socket
 import subprocess
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -271,3 +273,44 @@ def test_a_job_ends_no_others_ray_and_is_requeued(batch_file):
     options = " ".join(line.partition(" ")[2] for line in text.splitlines() if line.startswith("#SBATCH "))
     assert "--requeue" in options and "--signal=B:USR1@" in options and "--open-mode=append" in options
     assert "RAY_AUTH_MODE=token" in commands and "umask 077" in commands
+
+
+def parts_of_the_job(*patterns: str) -> str:
+    """The parts of the file that match, in this order."""
+    text = (ROOT / BATCH_FILES[0]).read_text(encoding="utf-8")
+    found = [re.search(pattern, text, re.MULTILINE | re.DOTALL) for pattern in patterns]
+    return "\n".join(part[0] for part in found if part is not None)
+
+
+def free_tens() -> int:
+    """A port of which the next twenty are free, as far as looking tells."""
+    for first in range(27000, 29000, 10):
+        with suppress(OSError), ExitStack() as held:
+            for port in range(first, first + 20):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+    raise AssertionError("no twenty free ports")
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 3, None])
+def test_a_job_takes_the_next_ten_ports_where_one_of_its_four_is_another_jobs(taken):
+    first = free_tens()
+    code = parts_of_the_job(r"^listens\(\).*?^}", r"^taken\(\).*?^}", r"^while taken [^\n]*$")
+    with socket.create_server(("127.0.0.1", first + taken)) if taken is not None else nullcontext():
+        found = shell(f"head=127.0.0.1 port={first}; {code}; echo $port")
+    assert int(found) == (first if taken is None else first + 10)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_node_takes_another_port_for_its_agent_where_another_job_has_it(taken):
+    first = free_tens()
+    code = parts_of_the_job(r"^listens\(\).*?^}", r"^    own=.*?^    done$")
+    with socket.create_server(("127.0.0.1", first + 2)) if taken else nullcontext():
+        address = "address() { echo 127.0.0.1; }"
+        found = shell(f"{address}; SLURM_NODEID=1; set -- 192.0.2.1 {first}; {code}; echo $own $agent")
+    assert found == f"127.0.0.1 {first + (12 if taken else 2)}"
+
+
+def shell(code: str) -> str:
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    return done.stdout.strip()

@@ -4,6 +4,7 @@ import errno
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
+from datasets_io.build.regions import regions_in
 from datasets_io.build.shards import LEAVES, is_inside, leaves
 from datasets_io.build.side_tables import REJECTS, Reject
 from datasets_io.build.spec import BuildSpec, options_of
@@ -42,9 +43,11 @@ def _check_rejects(files: Files, folder: str, reasons: dict[str, int], records: 
 def check_archive(spec: BuildSpec, raw: Path, *, max_rejects: float = 0.01) -> list[Record]:
     """All that can be seen of an archive without reading an image. Raises ArchiveError; writes nothing."""
     raw = Path(raw).resolve()
-    records = list(get_source(spec.source).read_records(raw, options_of(spec)))
+    source, options = get_source(spec.source), options_of(spec)
+    records = list(source.read_records(raw, options))
     check_splits(records)
     _check_present(_index_rejects(records)[0], raw, max_rejects)
+    regions_in(source, raw, options)  # raises where a build would: boxes and masks are read before images
     return records
 
 
@@ -91,7 +94,7 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
                 f"a link leads from {missing[0]} out of {raw}, as for {len(missing)} of {len(checked)} {looked}:"
                 " nothing outside of --raw is read; give the folder that has the files themselves, or mount them there"
             )
-        todo = packed_text(packed_in(raw)) or "finish copying or unpacking the archive"
+        todo = packed_text(packed_in(raw, missing[0])) or "finish copying or unpacking the archive"
         if other := other_spelling(raw, missing[0]):
             todo = f"{other} is there: name files as the archive lists them, with the same capitals and endings"
         elif other := other_depth(raw, missing[0]):

@@ -20,6 +20,7 @@ from datasets_io.storage.files import Files, ReadFiles
 
 REGIONS = "regions.parquet"
 NOT_HERE, OUTSIDE = "its image is not in the corpus", "it lies outside of its image"
+NO_AREA = "its width or height is not above 0"
 SIZES = ("image_id", "original_rows", "original_columns")
 SCHEMA = pa.schema(
     [
@@ -64,7 +65,7 @@ def write_regions(
         resized += region.kind != BOX and (region.rows, region.columns) != size
         within = _within(region, size)
         if within is None:
-            left_out[OUTSIDE] += 1
+            left_out[NO_AREA if _has_no_area(region) else OUTSIDE] += 1
         else:
             kept.append(within)
     data = _parquet(kept)
@@ -152,6 +153,10 @@ def _within(region: Region, size: tuple[int, int]) -> Region | None:
     if not (left < right and top < bottom):
         return None
     return Region(region.image_id, region.finding, BOX, region.reader, left, top, right - left, bottom - top)
+
+
+def _has_no_area(region: Region) -> bool:
+    return min(region.width or 0.0, region.height or 0.0) <= 0
 
 
 def _parquet(regions: list[Region]) -> bytes:

@@ -7,6 +7,7 @@ split. Images that are not in the JSON files have no mask for any finding, and a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -60,12 +61,16 @@ def _masks_name(split: str) -> str:
 
 
 def notes(raw: Path, options: ChexlocalizeOptions) -> list[str]:
-    """That nothing can be trained on it, and what of val is not there."""
+    """That nothing can be trained on it, what of val is not there, and which file has no mask."""
     found = ["the archive has no train split: it is for evaluation without training"]
     if not find_file(raw, _places(IMAGES, TABLES["val"])):
         found.append(f"none of {', '.join(TABLES['val'])} is there: the val split is empty")
     if not find_file(raw, _places(MASKS, (_masks_name("val"),))):
         found.append(f"{_masks_name('val')} is not there: no masks of val images")
+    for split in TABLES:
+        path = find_file(raw, _places(MASKS, (_masks_name(split),)))
+        if path and not any(True for _ in _regions(path, split)):
+            found.append(f"{path.name} has no mask, or only empty ones: no masks of {split} images")
     return found
 
 
@@ -83,11 +88,12 @@ def read_records(raw: Path, options: ChexlocalizeOptions) -> Iterator[Record]:
 
 def _record(row: dict[str, str], split: str, folder: str, table: Path, line: int) -> Record:
     parts = PurePosixPath(row["Path"].strip()).parts[-4:]
+    advice = ", with slashes: write / for each \\ of the column Path" if "\\" in row["Path"] else ""
     if len(parts) != 4 or parts[0] not in FOLDERS[split] or not parts[1].startswith("patient"):
         raise ArchiveError(
-            f"{table} line {line}: {row['Path']!r} is not like {split}/patient00001/study1/view1_frontal.jpg"
+            f"{table} line {line}: {row['Path']!r} is not like {split}/patient00001/study1/view1_frontal.jpg{advice}"
         )
-    cells = {OPACITY.get(snake_case(name), snake_case(name)): cell or "" for name, cell in row.items() if name}
+    cells = _cells(row, table)
     if not any(finding in cells for finding in FINDINGS):
         raise ArchiveError(
             f"{table} has none of the label columns {', '.join(chexpert.COLUMNS)}; its header is {list(row)}"
@@ -104,6 +110,22 @@ def _record(row: dict[str, str], split: str, folder: str, table: Path, line: int
         sex=sex_code(cells.get("sex", "")),
         age=whole_number(cells.get("age", "")),
     )
+
+
+def _cells(row: dict[str, str], table: Path) -> dict[str, str]:
+    """Names as findings have them -> cells. Raises ArchiveError where a finding has two columns."""
+    names: dict[str, str] = {}
+    for name in filter(None, row):
+        column = _finding(name)
+        if names.setdefault(column, name) != name and column in FINDINGS:
+            raise ArchiveError(f"{table} has columns {names[column]!r} and {name!r}, both {column}: keep one of them")
+        names[column] = name
+    return {column: row[name] or "" for column, name in names.items()}
+
+
+@cache
+def _finding(name: str) -> str:
+    return OPACITY.get(snake_case(name), snake_case(name))
 
 
 def _image_id(split: str, patient: str, study: str, name: str) -> str:
@@ -123,20 +145,25 @@ def read_regions(raw: Path, options: ChexlocalizeOptions) -> Iterator[Region]:
     index_files(raw, options)
     for split in TABLES:
         if path := find_file(raw, _places(MASKS, (_masks_name(split),))):
-            entries = read_json(path)
-            if not isinstance(entries, dict) or not all(isinstance(value, dict) for value in entries.values()):
-                raise ArchiveError(f"{path} is not an object of images, each an object of findings: copy it again")
-            for name, masks in entries.items():
-                for finding, mask in masks.items():
-                    if region := _region(name, finding, mask, split, path):
-                        yield region
+            yield from _regions(path, split)
+
+
+def _regions(path: Path, split: str) -> Iterator[Region]:
+    """As read_regions, of one file."""
+    entries = read_json(path)
+    if not isinstance(entries, dict) or not all(isinstance(value, dict) for value in entries.values()):
+        raise ArchiveError(f"{path} is not an object of images, each an object of findings: copy it again")
+    for name, masks in entries.items():
+        for finding, mask in masks.items():
+            if region := _region(name, finding, mask, split, path):
+                yield region
 
 
 def _region(name: str, finding: str, mask: Any, split: str, path: Path) -> Region | None:
     """name: such as `patient64541_study1_view1_frontal`; mask: COCO's `size`, rows and columns, and `counts`."""
     patient, _, rest = name.partition("_")
     study, _, view = rest.partition("_")
-    label = OPACITY.get(snake_case(finding), snake_case(finding))
+    label = _finding(finding)
     try:
         if label not in FINDINGS or not patient.startswith("patient") or not study.startswith("study") or not view:
             raise ValueError("the image or the finding is not known")

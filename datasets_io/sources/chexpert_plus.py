@@ -32,6 +32,7 @@ COLUMNS = ("path_to_image", "frontal_lateral", "ap_pa", "section_findings", "sec
 SPLITS = {"train": "train", "valid": "val", "val": "val", "test": "test"}
 LABELLED = ("impression", "report", "findings")
 MAX_LINE = 1 << 20  # bytes of a line of the labels, which have some 400
+EXAMPLE = "train/patient00001/study1/view1_frontal.jpg"
 CODES = {1: POSITIVE, 0: NEGATIVE, -1: UNCERTAIN}
 
 
@@ -84,9 +85,10 @@ def notes(raw: Path, options: ChexpertPlusOptions) -> list[str]:
         if absent := len(chosen) - len(_labels(path, {study.image for study in chosen.values()})):
             texts.append(f"{path.name}: {absent:,} of {len(chosen):,} studies have no line, so no labels")
     else:
-        packed = find_file(raw, ("chexbert_labels.zip",))
-        mend = f"; unpack {packed.name}" if packed else ""
-        texts.append(f"{options.labels}_fixed.json is missing: all labels are blank{mend}")
+        name = f"{options.labels}_fixed.json"
+        packed = find_file(raw, ("chexbert_labels.zip", f"{name}.gz", f"chexbert_labels/{name}.gz"))
+        mend = f"; unpack {packed.relative_to(raw).as_posix()}" if packed else ""
+        texts.append(f"{name} is missing: all labels are blank{mend}")
     return texts
 
 
@@ -126,10 +128,13 @@ def _image_id(row: dict[str, str], table: Path, line: int) -> str:
     path = PurePosixPath(row["path_to_image"].strip())
     form = len(path.parts) == 4 and path.parts[1].startswith("patient") and path.parts[2].startswith("study")
     if not form or ".." in path.parts:
-        raise ArchiveError(
-            f"{table} line {line}: {str(path)!r} is not like train/patient00001/study1/view1_frontal.jpg"
-        )
+        raise ArchiveError(f"{table} line {line}: {str(path)!r} is not like {EXAMPLE}{_slashes(str(path))}")
     return str(path.with_suffix(""))
+
+
+def _slashes(path: str) -> str:
+    """What to do about a path as Windows writes it; "" for others."""
+    return ", with slashes: write / for each \\ of path_to_image" if "\\" in path else ""
 
 
 def _view(row: dict[str, str]) -> str:
@@ -163,6 +168,8 @@ def _labels(path: Path, wanted: set[str]) -> dict[str, tuple[int | None, ...]]:
                 number += 1
                 if line.strip():
                     image, codes = _labels_of(line, path, number)
+                    if advice := _slashes(image):
+                        raise ArchiveError(f"{path} line {number}: {image!r} is not like {EXAMPLE}{advice}")
                     if image in wanted:
                         labels[image] = codes
     except OSError as error:

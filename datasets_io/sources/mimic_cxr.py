@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets_io.fingerprint import added
+from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, NoImages, Record, known_view
 from datasets_io.sources.parts.mimic_reports import read_reports, reports_note, reports_root, study_folder
 from datasets_io.sources.parts.mimic_test_labels import (
@@ -44,6 +45,7 @@ COLUMNS = (
 )
 FINDINGS = tuple(snake_case(column) for column in COLUMNS)
 LISTS = ("cxr-record-list", "mimic-cxr-2.0.0-split", "mimic-cxr-2.0.0-metadata")  # tables that name the images
+IMAGES = ("auto", "dcm", "jpg")
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
 FALLBACK_SPLIT = (("train", 98), ("val", 1), ("test", 1))  # about the official shares
 # Of 2.0.0 and 2.1.0: the images of the PhysioNet page, and rows of mimic-cxr-2.0.0-split.csv.gz. Studies are 227,835
@@ -63,9 +65,11 @@ class MimicOptions:
 
     def __post_init__(self) -> None:
         if self.test_labels not in TEST_LABELS:
-            raise ValueError(f"test_labels is {self.test_labels!r}; allowed: {', '.join(TEST_LABELS)}")
-        if self.images not in ("auto", "dcm", "jpg"):
-            raise ValueError(f"images is {self.images!r}; allowed: auto, dcm, jpg")
+            meant = did_you_mean(self.test_labels, TEST_LABELS)
+            raise ValueError(f"test_labels is {self.test_labels!r}; allowed: {', '.join(TEST_LABELS)}{meant}")
+        if self.images not in IMAGES:
+            meant = did_you_mean(self.images, IMAGES)
+            raise ValueError(f"images is {self.images!r}; allowed: {', '.join(IMAGES)}{meant}")
 
 
 def _table(raw: Path, kind: str) -> Path | None:

@@ -8,10 +8,12 @@ without headings: the whole of it is kept as impression, so that methods which r
 
 import ast
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, NoImages, Record
@@ -136,14 +138,22 @@ def _label_list(text: str, table: Path, line: int) -> frozenset[str] | None:
     if not text.strip():
         return None
     try:
-        # literal_eval runs nothing: it reads constants and lists of them.
-        found = ast.literal_eval(text.strip()) if len(text) <= MAX_LABEL_TEXT else None
+        found = _literal(text.strip()) if len(text) <= MAX_LABEL_TEXT else None
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         found = None
     if not isinstance(found, list) or not all(isinstance(label, str) for label in found):
         shown = text if len(text) <= 60 else f"{text[:60]}..."
         raise ArchiveError(f"{table} line {line}: Labels is {shown!r}, which is no list of texts: copy the csv again")
     return frozenset(name for label in found if (name := " ".join(label.split()).lower()))
+
+
+def _literal(text: str) -> Any:
+    """The value of a text in Python's notation. Raises as ast.literal_eval, which runs nothing that it reads."""
+    if "\\" not in text:
+        return ast.literal_eval(text)
+    with warnings.catch_warnings():  # Python warns of '\d', which is a label here
+        warnings.simplefilter("ignore")
+        return ast.literal_eval(text)
 
 
 def _age(study_date: str, birth: str) -> int | None:

@@ -109,6 +109,8 @@ def _classes(raw: Path) -> dict[str, str]:
         if name not in CLASS_NAMES or found.setdefault(image, name) != name:
             known = ", ".join(CLASS_NAMES)
             raise ArchiveError(f"{path} line {line}: image {image} has class {name!r}; known, one an image: {known}")
+    if path and not found:
+        raise ArchiveError(f"{path} has no row: copy it again, or take it away to leave no_finding blank")
     return found
 
 
@@ -154,7 +156,7 @@ def notes(raw: Path, options: RsnaOptions) -> list[str]:
     names = _nih_names(raw, options)
     images = _targets(index_files(raw, options)[0])
     if unknown := sum(image not in names for image in images):
-        reason = f"{MAPPING} is not there" if not names else f"{MAPPING} does not name them"
+        reason = f"{MAPPING} {'is not there' if _mapping_file(raw, options) is None else 'does not name them'}"
         found.append(
             f"{unknown:,} of {len(images):,} images count as a patient each, though NIH's have several: {reason}"
         )

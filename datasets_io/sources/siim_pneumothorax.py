@@ -5,6 +5,7 @@ stage 2's stage_2_train.csv, whose ids are others, and stage_2_images/. A row of
 without a pneumothorax. The images are of NIH ChestX-ray14, but no file says which, and none says who the patients are.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import NEGATIVE, POSITIVE, ArchiveError, NoImages, Record
 from datasets_io.sources.reading.archive import read_table, require_file
-from datasets_io.sources.reading.elsewhere import moved_text
+from datasets_io.sources.reading.elsewhere import moved_text, packed_in, packed_text
 from datasets_io.sources.regions import Region, mask_region
 from datasets_io.sources.splits import hash_split
 
@@ -24,6 +25,7 @@ TRAIN, TEST, STAGE_2 = FOLDERS = ("dicom-images-train", "dicom-images-test", "st
 FINDINGS = ("pneumothorax",)
 SPLIT_CHOICES = ("image_70_10_20", "folders")
 NO_MASK = "-1"
+ENDING = ".dcm"
 SIDE = 1024  # masks are of the challenge's files, all 1024 x 1024
 # Counted in train-rle.csv: 12,954 rows of 12,047 images, 10,675 in dicom-images-train and 1,372 in dicom-images-test.
 PUBLISHED = {"images": 12_047}
@@ -74,18 +76,34 @@ def _split(options: SiimOptions, image: str, path: str) -> str:
 def _places(raw: Path) -> dict[str, str]:
     """Image -> path relative to `raw`, of the DICOM files in the folders that are there.
 
-    Raises NoImages where no folder is there, ArchiveError for an image that is there twice.
+    Raises NoImages where no folder is there, ArchiveError for an image that is there twice, and as _dicom_below.
     """
     present = [raw / name for name in FOLDERS if (raw / name).is_dir()]
     if not present:
-        todo = moved_text(raw, FOLDERS) or "unpack the images there"
+        todo = moved_text(raw, FOLDERS) or packed_text(packed_in(raw)) or "unpack the images there"
         raise NoImages(f"{raw} has none of {', '.join(f'{name}/' for name in FOLDERS)}: {todo}")
     found: dict[str, str] = {}
-    for path in (path for folder in present for path in sorted(folder.rglob("*.dcm"))):
+    capitals: list[str] = []
+    for path in (path for folder in present for path in sorted(_dicom_below(folder))):
         place = path.relative_to(raw).as_posix()
+        if path.suffix != ENDING:
+            capitals.append(place)
+            continue
         if (first := found.setdefault(path.stem, place)) != place:
             raise ArchiveError(f"image {path.stem} is in {raw} twice, as {first} and {place}: keep one")
+    if capitals and not found:
+        raise ArchiveError(f"{raw} has no file *{ENDING}, but {capitals[0]}: write the endings in small letters")
     return found
+
+
+def _dicom_below(folder: Path) -> Iterator[Path]:
+    """The files below a folder that end in .dcm, in whatever capitals. Raises ArchiveError for what may not be read."""
+
+    def refuse(error: OSError) -> None:
+        raise ArchiveError(f"{error.filename} cannot be listed ({error.strerror}): may you read it?") from error
+
+    for here, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(here, name) for name in names if name.lower().endswith(ENDING))
 
 
 def _masks(table: Path) -> dict[str, list[np.ndarray]]:

@@ -144,7 +144,7 @@ def _votes(path: Path) -> dict[str, Readers]:
     for line, row in read_table(path, ("image_id",)):
         image, reader = _who(row, path, line)
         if reader in found[image]:
-            raise ArchiveError(f"{path} line {line}: image {image} has two rows of one reader: keep one")
+            raise ArchiveError(f"{path} line {line}: image {image} has two rows {_of_one_reader(row, path)}")
         cells = {_finding(name): (cell or "").strip() for name, cell in row.items()}
         if missing := [finding for finding in FINDINGS if finding not in cells]:
             raise ArchiveError(f"{path} has no column of {', '.join(missing)}; its header is {list(row)}")
@@ -170,6 +170,12 @@ def _who(row: dict[str, str], path: Path, line: int) -> tuple[str, str]:
     if not image.isalnum():
         raise ArchiveError(f"{path} line {line}: image_id is {image!r}; it must be letters and digits")
     return image, (row.get("rad_id") or "").strip()
+
+
+def _of_one_reader(row: dict[str, str], path: Path) -> str:
+    if "rad_id" in row or path.name.endswith("_test.csv"):  # the labels of test images never name a reader
+        return "of one reader: keep one"
+    return f"and no column rad_id tells of which readers: copy the file again; its header is {list(row)}"
 
 
 @cache
@@ -198,18 +204,27 @@ def _code(seen_by: int, readers: int, options: VindrOptions) -> int:
 
 def read_regions(raw: Path, options: VindrOptions) -> Iterator[Region]:
     """The boxes of every reader, in pixels of the DICOM file. Raises ArchiveError for a bad row."""
-    kaggle = _kaggle_table(raw)
-    for path in [kaggle] if kaggle else index_files(raw, options)[2:]:
-        for line, row in read_table(path, ("image_id", "class_name", *CORNERS)):
-            if (finding := _boxed(row, path, line)) == "no_finding":
-                continue  # a row without coordinates
+    for path in _box_tables(raw, options):
+        for line, finding, row in _boxed_rows(path):
             left, top, right, bottom = finite_numbers(row, CORNERS, path, line)
             image, reader = _who(row, path, line)
             yield Region(image, finding, BOX, reader, left, top, right - left, bottom - top, in_pixels=True)
 
 
+def _box_tables(raw: Path, options: VindrOptions) -> list[Path]:
+    kaggle = _kaggle_table(raw)
+    return [kaggle] if kaggle else index_files(raw, options)[2:]
+
+
+def _boxed_rows(path: Path) -> Iterator[tuple[int, str, dict[str, str]]]:
+    """(line, finding, row) of each box: rows of no finding have no coordinates."""
+    for line, row in read_table(path, ("image_id", "class_name", *CORNERS)):
+        if (finding := _boxed(row, path, line)) != "no_finding":
+            yield line, finding, row
+
+
 def notes(raw: Path, options: VindrOptions) -> list[str]:
-    """That there are no patients, how readers were merged, which files are not there."""
+    """That there are no patients, how readers were merged, which files are not there or have no box."""
     found = ["the archive names no patients: each image counts as one"]
     if kaggle := _kaggle_table(raw):
         found.append(f"{KAGGLE_TABLE} of Kaggle's copy labels 14 findings and no test image: images were cut 70-10-20")
@@ -218,6 +233,7 @@ def notes(raw: Path, options: VindrOptions) -> list[str]:
         votes = _votes(index_files(raw, options)[0])
         absent = [part for part in ("train", "test") if not find_file(raw, _places("annotations", part))]
         found += [f"annotations_{part}.csv is not there: no boxes of {part} images" for part in absent]
+    found += [f"{path.name} lists no box" for path in _box_tables(raw, options) if not any(_boxed_rows(path))]
     rule = {"majority": "most", "any": "any", "uncertain": "most, and uncertain with fewer,"}[options.readers]
     found.append(f"a finding is present in a training image where {rule} of its readers saw it; --option readers=")
     if odd := sum(len(readers) != 3 for readers in votes.values()):

@@ -347,11 +347,7 @@ class Files(ReadFiles):
 
 
 def _file_system(uri: str) -> tuple[pafs.FileSystem, str]:
-    """Of a URI, and the path in it. On S3 objects of up to 10 MB go up with one request and not with three.
-
-    Raises ValueError for a URI that pyarrow refuses, and for certificates that are not there: it would ask again and
-    again.
-    """
+    """Of a URI, and the path in it. On S3 objects of up to 10 MB go up with one request and not with three."""
     if (path := parse_qs(urlsplit(uri).query).get("tls_ca_file_path", [""])[0]) and not os.path.isfile(path):
         raise ValueError(f"{without_secrets(uri)}: its tls_ca_file_path is {path!r}, and there is no such file here")
     if uri.startswith("s3://") and "allow_delayed_open=" not in uri:

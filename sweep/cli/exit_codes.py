@@ -99,6 +99,7 @@ def errors_as_sentences(storage: str, *bad_input: type[Exception], advice: str =
             yield
     except KeyboardInterrupt:
         INTERRUPTS.ignore()
+        echo(f"\n{INTERRUPTS.why}.", err=True)
         INTERRUPTS.end_process()
         raise typer.Exit(EXIT_INTERRUPTED) from None  # in a process that is not the command's own
     except refused as error:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from datasets_io.command_line import OTHER_ENDS
 from datasets_io.storage.secrets import without_secrets
 from datasets_io.untrusted import printable_lines
 from sweep.cli import completion
@@ -35,7 +36,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 
 @app.command(
     cls=Command,
-    epilog="Exit codes: 0 nothing fails, 2 bad input, 3 something fails. For example: "
+    epilog=f"Exit codes: 0 nothing fails; 2 bad input; 3 something fails; {OTHER_ENDS}. For example: "
     "python -m sweep.doctor --study paper --storage s3://bucket/results --raw chexpert=/data/CheXpert-v1.0",
 )
 def doctor(
@@ -104,7 +105,7 @@ def examine(study_name: str | None, storage: str, raw_values: list[str], cluster
 
 def _data_and_disk(study: "Study | None", storage: str, raw: dict[str, Path]) -> list[Check]:
     """The archives, and where a study was named its data and the disk space for what is left of it."""
-    from sweep.doctor.needs import needs_of
+    from sweep.doctor.needs import needs_of, nominal_counts
     from sweep.doctor.places import check_disk
     from sweep.doctor.trees import check_raw, check_study_data
     from sweep.store.store import ReadStore
@@ -122,7 +123,8 @@ def _data_and_disk(study: "Study | None", storage: str, raw: dict[str, Path]) ->
     data, of_study, built = check_study_data(study, store, usable)
     # Sizes depend on no fingerprint: data that are still to be built may have any.
     plan = make_plan(study, {build.label: "any" for build in builds}, {})
-    needs = needs_of(study, plan.encoders, plan.cells, {**counts, **of_study}, built)
+    known = nominal_counts(study) | counts | of_study
+    needs = needs_of(study, plan.encoders, plan.cells, known, built)
     return [*checks, *data, *check_disk(storage, needs)]
 
 

@@ -6,8 +6,9 @@ from functools import lru_cache
 
 import torch
 
-from datasets_io.build.spec import BuildSpec
+from datasets_io.build.spec import BuildSpec, options_of
 from datasets_io.corpus.read import MEMORY_LIMIT
+from datasets_io.sources.nominal import nominal_splits
 from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.study import Study
 from trainables.networks.backbones import build_backbone
@@ -71,8 +72,8 @@ def needs_of(
 ) -> Needs:
     """encoders, cells: what is left. counts: label of a build -> split -> images; built: labels that are there.
 
-    findings: labels of each image. A build without counts adds nothing. The sizes are those of uncompressed pixels, so
-    real ones are smaller.
+    findings: labels of each image. A build without counts, as of one's own images, adds nothing. The sizes are those of
+    uncompressed pixels, so real ones are smaller.
     """
     # One byte a pixel: images are stored as grey, uint8.
     shards = sum(
@@ -99,3 +100,9 @@ def needs_of(
     purpose = f"{len(encoders)} encoders, {len(cells)} cells" + (", shards" if shards else "")
     storage = shards + sum(sizes) + checkpoints + results
     return Needs(storage, sum(size for size in cached if size > MEMORY_LIMIT), purpose)  # smaller ones stay in memory
+
+
+def nominal_counts(study: Study) -> dict[str, dict[str, int]]:
+    """Label of a build -> split -> images, as they were published of archives, for those that nobody has counted."""
+    found = {build.label: nominal_splits(build.source, options_of(build.spec)) for build in study.data_builds()}
+    return {label: splits for label, splits in found.items() if splits is not None}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datasets_io.local_ray import named_cluster
 from datasets_io.storage.files import Files
 from sweep.cli.display import Display
+from sweep.cli.lines import bytes_text
 from sweep.engine.machine_memory import memory_of_device
 from sweep.store.store import ReadStore
 from sweep.store.unfit import unfit_keys
@@ -16,7 +17,7 @@ from sweep.studies.preflight_checks import checks_of, with_starts
 from sweep.studies.study import Study
 from trainables.preflight.verdict import PreflightCheck, Verdict
 
-GIB = 2**30
+LARGE_STEP = 1e9  # bytes: what any machine has is not compared
 ADVICE = "correct them, leave them out (--only), or go on with the other rows: --skip-unfit"
 
 
@@ -51,7 +52,8 @@ class Preflight:
         if not self.memory:
             return []
         row, verdict = max(self.memory.items(), key=lambda item: item[1].step_bytes or 0)
-        return [f"  memory of a training step in float32: up to {_gib(verdict)} ({row}, {verdict.step_images} images)"]
+        step = f"up to {bytes_text(verdict.step_bytes or 0)} ({row}, {verdict.step_images} images)"
+        return [f"  memory of a training step in float32: {step}"]
 
 
 def left_of(plan: Plan, store: ReadStore, retry_failed: bool = False) -> tuple[Pending, set[str]]:
@@ -137,19 +139,14 @@ def _verdicts(
 
 def _too_large(memory: Mapping[str, Verdict]) -> list[str]:
     """A sentence for each row whose training step may not fit on this machine, where the work is done on it."""
-    large = {row: v for row, v in memory.items() if (v.step_bytes or 0) > GIB}
+    large = {row: v for row, v in memory.items() if (v.step_bytes or 0) > LARGE_STEP}
     if not large or named_cluster() is not None:
         return []
     device, has = memory_of_device()
     return [
-        f"row {row} needs about {_gib(v)} for a training step of {v.step_images} images in float32, and {device} has "
-        f"{has / GIB:.1f} GiB: a smaller batch, a gradient_cache_chunk or more workers need less, half precision about "
-        "half"
+        f"row {row} needs about {bytes_text(v.step_bytes or 0)} for a training step of {v.step_images} images in "
+        f"float32, and {device} has {bytes_text(has)}: a smaller batch, a gradient_cache_chunk or more workers need "
+        "less, half precision about half"
         for row, v in large.items()
         if (v.step_bytes or 0) > has
     ]
-
-
-def _gib(verdict: Verdict) -> str:
-    count = verdict.step_bytes or 0
-    return f"{count / GIB:.2f} GiB" if count >= GIB // 10 else f"{count / (1 << 20):.1f} MiB"

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from datasets_io.command_line import no_uri
+from datasets_io.command_line import OTHER_ENDS, no_uri
 from sweep.cli import completion
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.lines import echo
@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 @app.command(
     cls=Command,
     epilog="The storage is only read. Exit codes: 0 exported; 2 bad input, an encoder that is unfinished or "
-    "damaged, or a folder that cannot be written; 3 a disk that is full or away.",
+    f"damaged, or a folder that cannot be written; 3 a disk that is full or away; {OTHER_ENDS}.",
 )
 def main(
     encoder: Annotated[

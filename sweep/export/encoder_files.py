@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from torch import Tensor
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.storage.artefacts import Artefacts, CorruptArtefact
 from datasets_io.storage.disk import in_the_way
+from sweep.export.feeding import feedings
+from sweep.export.library_network import library_spec, library_tensors
 from sweep.export.model_card import model_card
 from sweep.export.preprocessing_files import timm_fields, transformers_fields
 from sweep.store.damage import Damage, data_name, mend_of
@@ -84,13 +85,14 @@ def export_encoder(data: Snapshot, run: EncoderRun, folder: Path) -> Export:
         raise BadInput(f"encoder {run} is damaged: {error.what}: {mend_of(error)}") from error
     except ValueError as error:
         raise BadInput(f"the text tower of encoder {run} cannot be exported: {error}") from error
-    own = spec.preprocessing or Preprocessing(spec.image_size)  # without one: squashed, ImageNet's values
-    tensors, config, loads_in = _formats(spec, tensors, own)
-    contents = {WEIGHTS: weights_to_bytes(tensors)}
+    own = next(iter(feedings(data.study, spec))).way
+    library = library_spec(spec)
+    config, loads_in = _formats(library, own)
+    contents = {WEIGHTS: weights_to_bytes(library_tensors(spec, tensors))}
     if config is not None:
         contents[CONFIG] = _as_json(config)
     # Of a timm network transformers reads timm's fields in config.json; one's own networks have neither.
-    if spec.name == HUGGING_FACE and (processor := transformers_fields(own)) is not None:
+    if library.name == HUGGING_FACE and (processor := transformers_fields(own)) is not None:
         contents[PROCESSOR] = _as_json(processor)
     contents |= text
     card = model_card(data, run, spec, artefacts, loads_in, tuple(contents))
@@ -138,36 +140,37 @@ def _as_json(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _formats(
-    spec: BackboneSpec, tensors: dict[str, Tensor], own: Preprocessing
-) -> tuple[dict[str, Tensor], dict[str, Any] | None, tuple[str, ...]]:
-    """Tensors under the names a library has for them, its config.json, and the libraries that load both."""
-    if spec.name == HUGGING_FACE:
+def _formats(library: BackboneSpec, own: Preprocessing) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """A library's config.json for its network (library_spec), and the libraries that load it."""
+    if library.name == HUGGING_FACE:
         from trainables.networks.hugging_face_images import whole_image_config
 
-        # The backbone holds the transformers model as `model`; transformers itself knows the names below it.
-        config = whole_image_config(dict(spec.options)["config"])
-        return {name.removeprefix("model."): value for name, value in tensors.items()}, config, ("transformers",)
-    if spec.name in OWN_BACKBONES:
-        return tensors, None, ()
-    return tensors, _timm_config(spec, own), ("timm", "transformers")
+        return whole_image_config(dict(library.options)["config"]), ("transformers",)
+    if library.name in OWN_BACKBONES:
+        return None, ()
+    return _timm_config(library, own), ("timm", "transformers")
 
 
-def _timm_config(spec: BackboneSpec, own: Preprocessing) -> dict[str, Any]:
+def _timm_config(library: BackboneSpec, own: Preprocessing) -> dict[str, Any]:
     """config.json as timm.models.save_for_hf writes it; transformers reads it as a TimmWrapperModel."""
-    architecture = spec.name.split(".")[0]  # resnet50.a1_in1k: what follows the point names timm's own weights
-    network: Any = timm.create_model(architecture, num_classes=0, **dict(spec.options))  # timm has no class for them
+    architecture = library.name.split(".")[0]  # resnet50.a1_in1k: what follows the point names timm's own weights
+    options: dict[str, Any] = dict(library.options)
+    network: Any = timm.create_model(architecture, num_classes=0, **options)  # timm has no class for them
+    of_network = network.pretrained_cfg
+    if of_network.get("fixed_input_size"):
+        # Else timm builds some networks for 224 x 224, and stretches their positions in silence.
+        options.setdefault("img_size", list(of_network["input_size"][-2:]))
     return {
         "architecture": architecture,
         "num_classes": 0,
         "num_features": network.num_features,
-        "model_args": dict(spec.options),
+        "model_args": options,
         "pretrained_cfg": {
             "num_classes": 0,
             "pool_size": None,
             **timm_fields(own)[0],
             # Names of two of its layers: timm changes these for another number of channels or classes.
-            **{name: network.pretrained_cfg.get(name) for name in ("first_conv", "classifier")},
+            **{name: of_network.get(name) for name in ("first_conv", "classifier")},
         },
     }
 

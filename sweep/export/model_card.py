@@ -4,14 +4,15 @@ import json
 
 from datasets_io.fingerprint import plain
 from datasets_io.storage.artefacts import Artefacts
-from sweep.export.preprocessing_files import timm_fields
+from sweep.export.feeding import image_words
+from sweep.export.library_network import library_spec, timm_features
 from sweep.statistics.summaries import study_summaries
 from sweep.store.snapshot import Snapshot
 from sweep.studies.cell import EncoderRun
+from sweep.studies.preset_notes import notes_of_row
 from sweep.studies.study import BASELINE
 from trainables.networks.backbones import HUGGING_FACE, OWN_BACKBONES
 from trainables.recipe import BackboneSpec, PretrainRecipe
-from trainables.views.preprocessing import Preprocessing
 
 
 def model_card(
@@ -36,7 +37,7 @@ def model_card(
         "tags:",
         "- chest-x-ray",
         "- radiology",
-        f"- {spec.name.split('.')[0]}",
+        f"- {library_spec(spec).name.split('.')[0]}",
         "---",
         "",
         f"# {row.display}: an image encoder for chest radiographs",
@@ -47,7 +48,7 @@ def model_card(
         "",
         "## Use",
         "",
-        *_use(spec, files),
+        *_use(spec, image_words(data.study, spec, run.recipe, files), files),
         "",
         "## Results",
         "",
@@ -87,14 +88,8 @@ def _origin(data: Snapshot, run: EncoderRun, artefacts: Artefacts) -> list[str]:
     ]
 
 
-def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
-    size = spec.image_size
-    images = [
-        f"Images: grey, {size} x {size}, as three equal channels, values in [0, 1] minus ImageNet's mean, divided by "
-        "its standard deviation."
-    ]
-    if (own := spec.preprocessing) is not None:
-        images = [f"Images: grey, {own}.", *_not_in_files(spec, own, files)]
+def _use(spec: BackboneSpec, images: list[str], files: tuple[str, ...]) -> list[str]:
+    """images: the lines of image_words."""
     text = []
     if "tokenizer.json" in files:
         text = [
@@ -109,32 +104,38 @@ def _use(spec: BackboneSpec, files: tuple[str, ...]) -> list[str]:
             'texts, images = tower.texts(["no acute process."]), tower.images(features)',
             "```",
         ]
+    library = library_spec(spec)
     if spec.name in OWN_BACKBONES:
         code = [
             "from safetensors.torch import load_file",
             "from trainables.backbones import build_backbone",
             "from trainables.recipe import BackboneSpec",
             "",
-            f'backbone = build_backbone(BackboneSpec("{spec.name}", {size}), seed=0)',
+            f'backbone = build_backbone(BackboneSpec("{spec.name}", {spec.image_size}), seed=0)',
             'backbone.load_state_dict(load_file("model.safetensors"))',
         ]
-    elif spec.name == HUGGING_FACE:
+    elif library.name == HUGGING_FACE:
         code = ["from transformers import AutoModel", "", 'model = AutoModel.from_pretrained("DIR")']
-        images += ["", POOLED[dict(spec.options).get("pooling", "auto")]]
+        images = [*images, "", POOLED[dict(spec.options).get("pooling", "auto")]]
     else:
-        options = "".join(f", {name}={value!r}" for name, value in spec.options)
-        code = [
-            "import timm",
-            "",
-            f'model = timm.create_model("{spec.name.split(".")[0]}", num_classes=0{options}, '
-            'checkpoint_path="DIR/model.safetensors")',
-            "",
-            "# or",
-            "from transformers import AutoModel",
-            "",
-            'model = AutoModel.from_pretrained("DIR")',
-        ]
+        code = _timm_code(library)
+        images = [*images, "", f"Features: timm's `{timm_features(spec)}`."]
     return ["```python", *code, "```", "", *images, *text]
+
+
+def _timm_code(library: BackboneSpec) -> list[str]:
+    options = "".join(f", {name}={value!r}" for name, value in library.options)
+    return [
+        "import timm",
+        "",
+        f'model = timm.create_model("{library.name.split(".")[0]}", num_classes=0{options}, '
+        'checkpoint_path="DIR/model.safetensors")',
+        "",
+        "# or",
+        "from transformers import AutoModel",
+        "",
+        'model = AutoModel.from_pretrained("DIR")',
+    ]
 
 
 POOLED = {
@@ -142,24 +143,6 @@ POOLED = {
     "cls": "Features: the class token of `last_hidden_state`.",
     "mean": "Features: the mean over the patches of `last_hidden_state`, without class and register tokens.",
 }
-
-
-def _not_in_files(spec: BackboneSpec, own: Preprocessing, files: tuple[str, ...]) -> list[str]:
-    """A sentence where the library's files cannot say all of it."""
-    if spec.name in OWN_BACKBONES:
-        return []
-    if spec.name == HUGGING_FACE:
-        exact = "preprocessor_config.json" in files and own.resampler != "pillow" and own.rounding == "down"
-        return (
-            []
-            if exact
-            else ["", "transformers' own processors do not do exactly that; prepare images as written here."]
-        )
-    return (
-        []
-        if timm_fields(own)[1]
-        else ["", "timm's own transform does not do exactly that; prepare them as written here."]
-    )
 
 
 def _results(data: Snapshot, run: EncoderRun) -> list[str]:
@@ -189,7 +172,8 @@ def _results(data: Snapshot, run: EncoderRun) -> list[str]:
 
 
 def _limits(data: Snapshot, run: EncoderRun) -> list[str]:
-    lines = [f"- {text}" for text in data.study.deviations]
+    of_row, of_study = notes_of_row(data.study, run.row)
+    lines = [f"- {text}" for text in of_row] + [f"- The study says of itself: {text}" for text in of_study]
     lines.append("- For research. Not a medical device; not checked for any clinical use.")
     # A baseline has seen none of the study's images.
     row = next((row for row in data.study.rows if row.name == run.row), None)

@@ -6,7 +6,6 @@ from typing import Any
 from trainables.views.preprocessing import Preprocessing
 from trainables.views.published import PIL_CODES, of_timm, of_transformers
 
-# What encoders without a preprocessing of their own were given: squares, bilinear, ImageNet's values.
 CROP_MODES = {"shortest": "center", "squash": "squash", "longest": "border"}
 
 

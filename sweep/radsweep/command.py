@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "build": "Turn a raw archive, as it was downloaded, into Parquet shards. Run again, it resumes.",
     "training-free": "Compute what is missing and write reports/<study>/training_free.csv and .md.",
 }
+OF_SHELLS = ("--install-completion", "--show-completion")
 
 
 def load(name: str) -> Command:
@@ -82,11 +83,15 @@ class Subcommands(TyperGroup):
             survive_closed_output(goes_on=False)
         remember_arguments(args)
         with usage_errors_without_secrets():
+            if len(args) > 1 and args[0] in OF_SHELLS:
+                ctx.fail(f"{args[0]} takes no {args[1]!r}: it is for the shell that it is given in")
             return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """As typer's."""
+        """As typer's, whose proposals are of the same capitals only."""
         with usage_errors_without_secrets():
+            if args[0] not in SUBCOMMANDS and (meant := args[0].lower()) in SUBCOMMANDS:
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {meant!r}?")
             return super().resolve_command(ctx, args)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from datasets_io.command_line import OTHER_ENDS
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.logging import silence_libraries
 from sweep.cli.options import DEFAULT_STORAGE, DEFAULT_STUDY, Command, Only, RawOfRun, StorageOfRun, StudyOfRun
@@ -23,7 +24,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
     cls=Command,
     epilog="Nothing is computed on a cluster and no result is changed: run it at any time, also while a sweep "
     "is going on. Exit codes: 0 the report is written, whatever it says; 2 bad input, or a folder that "
-    "cannot be written; 3 the storage is full or cannot be reached.",
+    f"cannot be written; 3 the storage is full or cannot be reached; {OTHER_ENDS}.",
 )
 def report(
     storage: StorageOfRun = DEFAULT_STORAGE,
@@ -74,7 +75,7 @@ def report(
         opened = open_study(study, storage, tuple(raw or ()), tuple(only or ()), thorough=not quick)
         folder = ReportFolder.elsewhere(to) if to else ReportFolder.of_study(opened.store, opened.study.name)
         folder.check()  # before minutes of reading, not after
-        other = open_other(beside, study, tuple(only or ()), thorough=not quick) if beside is not None else None
+        other = open_other(beside, opened, study, tuple(only or ()), thorough=not quick) if beside is not None else None
         data = opened.read()
         paths = write_report(data, folder, quick, other)
     display = Display()

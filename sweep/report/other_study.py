@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from sweep.studies.bad_input import BadInput
 
 if TYPE_CHECKING:
-    from sweep.store.snapshot import Snapshot
+    from sweep.store.snapshot import OpenedStudy, Snapshot
 
 FORM = "STORAGE[:STUDY]"
 
@@ -24,12 +24,18 @@ def storage_and_study(text: str, study: str) -> tuple[str, str]:
     return storage, named
 
 
-def open_other(text: str, study: str, only: Sequence[str], thorough: bool) -> "Snapshot":
-    """What the storage holds of the other study. Raises BadInput, which names --with."""
+def open_other(text: str, here: "OpenedStudy", study: str, only: Sequence[str], thorough: bool) -> "Snapshot":
+    """What the storage holds of the other study. here, study: the one that it is set beside, and how it was named.
+
+    Raises BadInput, which names --with, also where both are one.
+    """
     from sweep.store.snapshot import open_study  # here, so that --help needs no library that reads results
 
     storage, named = storage_and_study(text, study)
     try:
-        return open_study(named, storage, (), only, thorough).read()
+        found = open_study(named, storage, (), only, thorough)
     except BadInput as error:
         raise BadInput(f"--with {text}: {error}") from error
+    if (found.study, found.store.uri) == (here.study, here.store.uri):
+        raise BadInput(f"--with {text}: that is this study in this storage; name another of them, as {FORM}")
+    return found.read()

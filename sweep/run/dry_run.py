@@ -13,6 +13,7 @@ from datasets_io.corpus.manifest import Manifest
 from datasets_io.sources.registry import get_source
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_UNFIT
+from sweep.cli.lines import echo
 from sweep.engine.preflight import Preflight, preflight
 from sweep.run.machines_at_hand import at_hand, measured_rates
 from sweep.run.outlook_tables import lines, tables
@@ -74,7 +75,7 @@ def print_plan(
     for line in (*found.memory_lines(), *(f"  warning: {escape(warning)}" for warning in found.warnings)):
         display.say(line)
     if found.unfit:
-        display.say(f"[red]error:[/red] {escape(found.refusal)}")
+        echo(f"error: {found.refusal}", err=True)
     if request.as_json:
         typer.echo(json.dumps(_as_json(plan, left, made, found), indent=1))
     return (EXIT_SOME_UNFIT if request.skip_unfit else EXIT_BAD_INPUT) if found.unfit else EXIT_OK

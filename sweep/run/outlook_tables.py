@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from sweep.cli.display import TableRows, duration_text
+from sweep.cli.lines import bytes_text
 from sweep.studies.outlook import NOMINAL, Archive, Machines, Outlook, Stage
 from sweep.studies.outlook.stages import INGEST_RATES
 
@@ -35,14 +36,6 @@ def lines(found: Outlook) -> list[str]:
         said.append(f"rate of a core: {rates} images ingested a second, as in docs/performance.md")
     said.append(f"counted: {WAY_OF_COUNTING}")
     return [*said, *(f"not counted: {sentence}" for sentence in found.missing)]
-
-
-def bytes_text(count: float) -> str:
-    """`18.9 GB`, in powers of 1000."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}" if count < 999.5 * size else f"{count / size:.0f} {unit}"
-    return f"{count:.0f} B"
 
 
 def hours_text(hours: float) -> str:

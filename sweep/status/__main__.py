@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.live import Live
 
+from datasets_io.command_line import OTHER_ENDS
 from sweep.cli import completion
 from sweep.cli.exit_codes import errors_as_sentences
 from sweep.cli.lines import echo
@@ -29,7 +30,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 @app.command(
     cls=Command,
     epilog="It only reads, from any machine that reaches the storage, as often as you like. Exit codes: 0 "
-    "whatever it finds, damage included; 2 bad input; 3 the storage cannot be reached.",
+    f"whatever it finds, damage included; 2 bad input; 3 the storage cannot be reached; {OTHER_ENDS}.",
 )
 def status(
     storage: StorageOfRun = DEFAULT_STORAGE,

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from datasets_io.sources.nih_cxr14 import NihOptions
 from sweep.studies.layout import LARGE_BATCHES
-from sweep.studies.study import Dataset, Study
-from trainables.recipe import PretrainRecipe, StandInInit
+from sweep.studies.study import Dataset, EncoderRow, Study
+from trainables.recipe import ImageNetInit, PretrainRecipe, StandInInit
 
 DEMO_SIZE = 32  # pixels a side
+DEMO_EPOCHS = 12  # at most, of pretraining and fine-tuning, where epochs are few
 DEMO = f"Demo: a four-convolution network on {DEMO_SIZE} x {DEMO_SIZE} images, few epochs: nothing here is evidence."
 STAND_IN = "The ImageNet row is a stand-in, supervised on rendered textures and shapes."
 PICKED_ON_TEST = "CheXpert: as in the paper, the epoch is picked on the images that are reported (valid.csv)."
@@ -21,11 +23,38 @@ CARVED = (
     "beside on valid.csv, the images that the paper reports."
 )
 NIH_OFFICIAL = "NIH: the official test list; validation is cut from train_val_list by patient."
-LARGE_BATCH = "Batches of 1,024 and 2,048: the loss is of the whole batch, batch norm sees 256 images at a time."
+LARGE_BATCH_CHUNK = 256
+LARGE_BATCH = (
+    f"Batches of 1,024 and 2,048: the loss is of the whole batch, batch norm sees {LARGE_BATCH_CHUNK} images at a time."
+)
 
 
-def _any_of(study: Study, source: str, holds: Callable[[Dataset], bool]) -> bool:
-    return any(dataset.source == source and holds(dataset) for dataset in study.datasets)
+def _all_of(study: Study, source: str, holds: Callable[[Dataset], bool]) -> bool:
+    """Whether there are datasets of this source, and it holds for each: a note speaks of them all."""
+    found = [dataset for dataset in study.datasets if dataset.source == source]
+    return bool(found) and all(map(holds, found))
+
+
+def _recipes(study: Study) -> list[Any]:
+    return [row.recipe for row in (*study.rows, *study.hidden_rows)]
+
+
+def _demo(study: Study) -> bool:
+    recipes = _recipes(study)
+    epochs = [recipe.num_epochs for recipe in recipes if isinstance(recipe, PretrainRecipe)]
+    networks = {(recipe.backbone.name, recipe.backbone.image_size) for recipe in recipes}
+    few = all(count <= DEMO_EPOCHS for count in (*epochs, *(dataset.recipe.num_epochs for dataset in study.datasets)))
+    return networks == {("demo_cnn", DEMO_SIZE)} and few
+
+
+def _stand_in(study: Study) -> bool:
+    kinds = {type(recipe) for recipe in _recipes(study)}
+    return StandInInit in kinds and ImageNetInit not in kinds
+
+
+def _carved(dataset: Dataset) -> bool:
+    splits = dataset.recipe.splits
+    return (splits.val, splits.test, splits.also_test) == ("carved", "test", "val")
 
 
 def _nih_split(split: str) -> Callable[[Study], bool]:
@@ -33,29 +62,50 @@ def _nih_split(split: str) -> Callable[[Study], bool]:
         options = dataset.build.options
         return isinstance(options, NihOptions) and options.split == split
 
-    return lambda study: _any_of(study, "nih_cxr14", holds)
+    return lambda study: _all_of(study, "nih_cxr14", holds)
 
 
 def _large_batches(study: Study) -> bool:
-    recipes = (row.recipe for row in study.rows)
-    return any(isinstance(r, PretrainRecipe) and r.global_batch_size in LARGE_BATCHES for r in recipes)
+    chunks = {
+        recipe.gradient_cache_chunk
+        for recipe in _recipes(study)
+        if isinstance(recipe, PretrainRecipe) and recipe.global_batch_size in LARGE_BATCHES
+    }
+    return chunks == {LARGE_BATCH_CHUNK}
 
 
 HOLDS: Mapping[str, Callable[[Study], bool]] = {
-    DEMO: lambda study: any(row.recipe.backbone.name == "demo_cnn" for row in study.rows),
-    STAND_IN: lambda study: any(isinstance(row.recipe, StandInInit) for row in study.rows),
-    PICKED_ON_TEST: lambda study: _any_of(study, "chexpert", lambda d: d.recipe.splits.selects_on_test),
+    DEMO: _demo,
+    STAND_IN: _stand_in,
+    PICKED_ON_TEST: lambda study: _all_of(study, "chexpert", lambda d: d.recipe.splits.selects_on_test),
     NIH_BY_HASH: _nih_split("patient_70_10_20"),
-    CARVED: lambda study: _any_of(study, "chexpert", lambda d: d.recipe.splits.val == "carved"),
+    CARVED: lambda study: _all_of(study, "chexpert", _carved),
     NIH_OFFICIAL: _nih_split("official"),
     LARGE_BATCH: _large_batches,
 }
 
 
+def notes_of_row(study: Study, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The preset's notes that are true of one row and those it starts from, and what the study says in its own words.
+
+    The latter may speak of any row. name: of a row, hidden ones included.
+    """
+    rows = {row.name: row for row in (*study.rows, *study.hidden_rows)}
+    chain: dict[str, EncoderRow] = {}
+    at: str | None = name
+    while at in rows and at not in chain:
+        chain[at] = rows[at]
+        at = getattr(rows[at].recipe, "initial", None)
+    alone = replace(study, rows=tuple(chain.values()), hidden_rows=())
+    of_preset = tuple(text for text in study.deviations if text in HOLDS and HOLDS[text](alone))
+    return of_preset, tuple(text for text in study.deviations if text not in HOLDS)
+
+
 def with_own_words(study: Study, presets: Mapping[str, Callable[[], Study]]) -> Study:
     """A study of the reader's own without what a preset says of itself and is not true of it.
 
-    A preset's title becomes `derived from demo`, and its notes stay where they hold. What the study says itself stays.
+    A preset's title becomes `derived from demo`, and its notes stay where they hold of all that they speak of. What the
+    study says itself stays.
     """
     preset = next((name for name, make in presets.items() if make().title == study.title), None)
     title = study.title if preset is None else f"derived from {preset}"

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from sweep.store.report_folder import ReportFolder
     from sweep.store.snapshot import Snapshot
 
-EPILOG = "Exit codes: 0; 2 bad input, or a storage that cannot be written; 3 something damaged or failed was left out."
+EPILOG = (
+    "Exit codes: 0; 2 bad input, or a storage that cannot be written; 3 something damaged or failed was left out; 130 "
+    "interrupted, or its terminal was closed."
+)
 
 PAGE = "training_free.md"
 

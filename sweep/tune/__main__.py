@@ -22,7 +22,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 @app.command(
     cls=WorkingCommand,
     epilog="Run it again to go on after any stop, or with a larger --trials to search further. Then: "
-    "python -m sweep.run --study FILE, with the file that --out names.",
+    "python -m sweep.run --study FILE, with the file that --out names. Exit codes: 0; 2 bad input, before any work; "
+    "3 no trial came to its end, or the storage or cluster was lost; 130 interrupted, or its terminal was closed.",
 )
 def tune_command(
     method: Annotated[

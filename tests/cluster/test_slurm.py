@@ -98,6 +98,14 @@ class Job:
         self.wait_for(lambda: not {"PENDING", "RUNNING", "COMPLETING"} & set(self.slurm.state(self.number).split()))
         assert self.slurm.exit_code(self.number) == exit_code, "\n".join(self.logs)
 
+    def let_its_time_run_out(self) -> None:
+        """Shorten its time limit so that SLURM sends the signal before it, then give it time for what is left."""
+        ran = self.slurm.on(CONTROLLER, f"squeue -h -j {self.number} -o %M").stdout.split(":")
+        limit = int(ran[-2]) + 3  # minutes: as long before its end the file asks for the signal
+        assert self.slurm.on(CONTROLLER, f"scontrol update jobid={self.number} TimeLimit={limit}").returncode == 0
+        self.wait_for(lambda: "Interrupted. What is finished is kept" in self.logs[0])
+        assert self.slurm.on(CONTROLLER, f"scontrol update jobid={self.number} TimeLimit=15").returncode == 0
+
     def num_cells(self) -> int:
         return len(list(self.storage.glob("cells/*/result.json")))
 
@@ -136,7 +144,7 @@ def test_a_sweep_on_three_nodes_that_is_cut_off_twice_beside_another_job_loses_n
     asked = ask_ray(slurm, job.number, "print(len(ray.nodes()), ray.cluster_resources()['CPU'])")
     assert asked == "3 3.0", "each node offers the one core that it was granted, of two"
     kept = [stored(job.storage)]
-    assert slurm.on(CONTROLLER, f"scancel --batch --signal=USR1 {job.number}").returncode == 0
+    job.let_its_time_run_out()
     job.wait_for(lambda: job.logs[0].count("to do: ") == 2)
     job.wait_for(lambda: job.num_cells() >= len(kept[0]) + 2)
     kept.append(stored(job.storage))

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedModel
 
 from datasets_io.untrusted import json_value
-from trainables.networks.image_outputs import POOLINGS, Images, Measured, measure, without_pooler
+from trainables.networks.image_outputs import POOLINGS, Images, Measured, OutputForm, measure, without_pooler
 
 OPTIONS = ("config", "pooling", "version")
 # What a row's features mean. 2: the mean is over patches alone, not over class and register tokens too; and a masked
 # autoencoder sees the whole image. Only those rows say a version, so that all others keep their keys.
 VERSION = 2
+TIMM_WRAPPER = "timm_wrapper"  # transformers' model_type of timm's networks
 
 
 class HuggingFaceBackbone(nn.Module):
@@ -70,6 +71,11 @@ def build_image_network(options: dict[str, Any], images: Images) -> HuggingFaceB
 def _measured(config: str, pooling: str, images: Images) -> Measured:
     """Of a configuration. Raises ValueError where it is of no image network, or takes no such images or pooling."""
     return measure(lambda: _new_model(config), pooling, images)
+
+
+def measured_form(config: str, pooling: str, images: Images) -> OutputForm:
+    """What a network gives for such images. Raises ValueError as check_options does."""
+    return _measured(config, pooling, images).form
 
 
 def _new_model(text: str) -> Any:
@@ -135,19 +141,36 @@ def _configuration(text: str) -> Any:
     """A transformers configuration of the kind that the JSON text names. Raises ValueError where there is none."""
     try:
         values = json_value(text)
-        # timm's networks in transformers' clothes carry an `architecture` and no model_type.
-        kind = values.pop("model_type", None) or ("timm_wrapper" if "architecture" in values else None)
+        kind = _kind(values)
+        values.pop("model_type", None)
         if kind is None:
             raise ValueError("it names no model_type")
         if isinstance(values.get("model_args"), dict):
-            # timm writes it since 1.0.31, and transformers gives it a second time: its networks have no classes.
-            values["model_args"] = {name: v for name, v in values["model_args"].items() if name != "num_classes"}
+            values["model_args"] = _without_classes(values["model_args"])
         config = AutoConfig.for_model(kind, **_own(values))
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"transformers cannot build an image network from this configuration: {error}") from error
     if hasattr(config, "mask_ratio"):
         config.mask_ratio = 0.0  # of a masked autoencoder: features are of the whole image
     return config
+
+
+def _kind(values: dict[str, Any]) -> str | None:
+    """The model_type. timm's networks in transformers' clothes carry an `architecture` and none."""
+    return values.get("model_type") or (TIMM_WRAPPER if "architecture" in values else None)
+
+
+def _without_classes(model_args: dict[str, Any]) -> dict[str, Any]:
+    """timm writes num_classes since 1.0.31, and transformers gives it a second time: its networks have no classes."""
+    return {name: value for name, value in model_args.items() if name != "num_classes"}
+
+
+def timm_network(text: str) -> tuple[str, dict[str, Any]] | None:
+    """Name and options of the timm network that a configuration wraps, without classes; None for another network."""
+    values: dict[str, Any] = json_value(text)
+    if _kind(values) != TIMM_WRAPPER:
+        return None
+    return values["architecture"], _without_classes(values.get("model_args") or {})
 
 
 def whole_image_config(text: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ path_to_image ends in .jpg, and the file is a PNG or a DICOM file of that name.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -49,6 +49,8 @@ def image_places(raw: Path, kind: str) -> Callable[[str], str]:
         chunks = [name for name in packed if "chunk" in name]
         hint = f"unpack {chunks[0]} and the other chunks" if chunks else "unpack png_chexpert_plus_chunk_*.zip there"
         hint = moved_text(raw, SPLIT_FOLDERS, lambda folder: _kind_of(folder) is not None) or hint
+        if other := _in_capitals(roots, KINDS if kind == "auto" else (kind,)):
+            hint = f"{other.relative_to(raw).as_posix()} is there: write the endings in small letters"
         what = "image" if kind == "auto" else f"{kind.upper()} file"
         raise NoImages(f"{raw} has no {what} such as PNG/train/patient00001/study1/view1_frontal.png: {hint}")
     usual = next(iter(places.values()))[0]
@@ -78,9 +80,17 @@ def _names(folder: Path) -> list[str]:
 
 def _kind_of(root: Path) -> str | None:
     """The suffix of the first image below some folders of patients; downloads that broke off have others."""
+    return next((suffix for path in _some_files(root) if (suffix := path.suffix[1:]) in KINDS), None)
+
+
+def _in_capitals(roots: list[Path], kinds: tuple[str, ...]) -> Path | None:
+    """The first file that would be an image of one of the kinds if its ending had small letters."""
+    files = (path for root in roots for path in _some_files(root))
+    return next((path for path in files if path.suffix[1:] not in KINDS and path.suffix[1:].lower() in kinds), None)
+
+
+def _some_files(root: Path) -> Iterator[Path]:
+    """The files of views of the first patients of a root."""
     for split in SPLIT_FOLDERS:
         for patient in islice(_names(root / split), LOOKED_AT):
-            for path in sorted((root / split / patient).glob("study*/view*")):
-                if (suffix := path.suffix[1:]) in KINDS:
-                    return suffix
-    return None
+            yield from sorted((root / split / patient).glob("study*/view*"))

@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from datasets_io.schema import ArchiveError
 
@@ -16,7 +16,7 @@ Starts = Callable[[Path], bool]  # whether a build would find in a folder all th
 
 MOST_FOLDERS = 500
 MOST_DEPTH = 4  # wget -r of PhysioNet makes physionet.org/files/mimic-cxr-jpg/2.1.0
-MOST_ABOVE = 3  # from the images of a patient's study, say
+MOST_ABOVE = 4  # from the images of a patient's study, say
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar")
 PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp", "")
 # They hold thousands of folders, and no csv. PhysioNet's own archives lie in a folder files/, as MIMIC's patients do.
@@ -43,7 +43,7 @@ def folders_with(raw: Path, names: Iterable[str], starts: Starts = _any_folder) 
             found.append(folder)
             seen.clear()
     above = raw.resolve().parents[:MOST_ABOVE]
-    return found or [one for one in above for name in wanted if (one / name).exists() and _starts(one, starts)][:1]
+    return found or [one for one in above for name in wanted if _exists(one / name) and _starts(one, starts)][:1]
 
 
 def folders_below(raw: Path, closed: re.Pattern[str]) -> Iterator[tuple[Path, dict[str, bool]]]:
@@ -82,7 +82,7 @@ def moved_text(raw: Path, names: Iterable[str], starts: Starts = _any_folder) ->
     wanted = tuple(names)
     for folder in folders_with(raw, wanted, starts):
         if raw in folder.parents:
-            name = next(name for name in wanted if (folder / name).exists())
+            name = next(name for name in wanted if _exists(folder / name))
             return f"{name}/ lies in {folder.relative_to(raw).as_posix()}/: move it from there to the archive's top"
     return ""
 
@@ -90,9 +90,17 @@ def moved_text(raw: Path, names: Iterable[str], starts: Starts = _any_folder) ->
 def _has_one(folder: Path, seen: Mapping[str, bool], wanted: Iterable[str]) -> bool:
     for name in wanted:
         first, _, rest = name.partition("/")
-        if first in seen and (not rest or (seen[first] and (folder / name).exists())):
+        if first in seen and (not rest or (seen[first] and _exists(folder / name))):
             return True
     return False
+
+
+def _exists(path: Path) -> bool:
+    """As Path.exists, and False below a folder that may not be looked into: somebody else's beside the one given."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _starts(folder: Path, starts: Starts) -> bool:
@@ -102,12 +110,20 @@ def _starts(folder: Path, starts: Starts) -> bool:
         return False
 
 
-def packed_in(raw: Path) -> list[str]:
-    """Names of the packed files at the top of a folder."""
-    try:
-        return sorted(entry.name for entry in os.scandir(raw) if entry.name.lower().endswith(PACKED))
-    except OSError:
-        return []
+def packed_in(raw: Path, path: str = "") -> list[str]:
+    """The packed files in the nearest folder on the way to a file `path` below `raw`, else at the top of `raw`.
+
+    Relative to `raw`; none where no such folder has one or may be listed.
+    """
+    for place in dict.fromkeys((*PurePosixPath(path).parents, PurePosixPath())):
+        try:
+            with os.scandir(raw / place) as entries:
+                names = sorted(entry.name for entry in entries if entry.name.lower().endswith(PACKED))
+        except OSError:  # it is not there, or may not be listed
+            continue
+        if names:
+            return [(place / name).as_posix() for name in names]
+    return []
 
 
 def packed_text(names: list[str]) -> str:

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
+from datasets_io.build.spec import BuildSpec, options_of
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import SPLITS
 from datasets_io.sources.registry import SOURCES, get_source
@@ -78,9 +79,20 @@ def _of_corpus(study: Study, dataset: Dataset) -> Iterator[str]:
     if dataset.instance != study.corpus_instance or not alike:
         yield (
             f"study {study.name!r} uses {dataset.source} as corpus and as dataset under one name, "
-            f"{dataset.instance!r}, and builds them differently ({study.corpus} and {dataset.build}): "
+            f"{dataset.instance!r}, and builds them differently ({_differing(study.corpus, dataset.build)}): "
             f"give one a name of its own, such as Dataset(name={dataset.instance + '_test'!r}, ...)"
         )
+
+
+def _differing(one: BuildSpec, other: BuildSpec) -> str:
+    """`table 'corpus.csv' and 'test.csv'`: what two builds say otherwise."""
+    both = [(spec, options_of(spec)) for spec in (one, other)]
+    found = []
+    for parts in zip(*both, strict=True):
+        names = sorted({field.name for part in parts for field in fields(part)} - {"options", "order"})
+        values = [(name, *(getattr(part, name, None) for part in parts)) for name in names]
+        found += [f"{name} {first!r} and {second!r}" for name, first, second in values if first != second]
+    return ", ".join(found)
 
 
 def _same_names(study: Study) -> Iterator[str]:

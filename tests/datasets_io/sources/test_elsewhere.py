@@ -106,13 +106,13 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("layout", WRITERS)
-def test_one_to_four_folders_too_high_or_one_to_three_too_low_the_error_names_the_archive_itself(layout, tmp_path):
+def test_one_to_four_folders_too_high_or_too_low_the_error_names_the_archive_itself(layout, tmp_path):
     """And neither one of its folders nor one that the next error sends away from."""
     source, write = WRITERS[layout]
     raw = tmp_path / "physionet.org" / "files" / "name" / "1.0.0"
     write(raw)
     read(source, raw)
-    below = [path for path in raw.rglob("*") if path.is_dir() and len(path.relative_to(raw).parts) <= 3]
+    below = [path for path in raw.rglob("*") if path.is_dir() and len(path.relative_to(raw).parts) <= 4]
     for wrong in (*raw.parents[:4], *below):
         with pytest.raises(ArchiveError, match=rf"did you mean --raw {raw}\?$"):
             read(source, wrong)

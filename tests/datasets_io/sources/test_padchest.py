@@ -156,3 +156,9 @@ def test_half_a_copy_ends_before_an_image_is_read(tmp_path):
         build(BuildSpec("padchest", 32), tmp_path / "raw", Files(str(storage)))
     manifest = build(BuildSpec("padchest", 32), tmp_path / "raw", Files(str(storage)), max_rejects=0.5)
     assert (manifest.counts["records"], manifest.counts["images"], manifest.counts["rejects"]) == (24, 12, 12)
+
+
+def test_a_backslash_in_a_label_is_read_without_a_warning(tmp_path, recwarn):
+    write_padchest(tmp_path, [padchest_row(0, Labels="['nodule', 'nodule\\d']")])
+    assert [named(record.labels) for record in read_records(tmp_path, PadchestOptions())] == [{"nodule"}]
+    assert [str(warning.message) for warning in recwarn] == []

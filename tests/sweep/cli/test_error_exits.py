@@ -57,7 +57,7 @@ def disk(number: int, path: str | None = None) -> OSError:
             EXIT_SOME_FAILED,
             f"error: storage the storage cannot be reached ({NO_SERVER}). What is finished is kept; X\n",
         ),
-        (KeyboardInterrupt(), EXIT_INTERRUPTED, ""),
+        (KeyboardInterrupt(), EXIT_INTERRUPTED, "\nInterrupted.\n"),
     ],
 )
 def test_what_ends_a_command_is_one_sentence_and_an_exit_code(error, code, sentence, capsys):

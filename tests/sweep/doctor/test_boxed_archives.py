@@ -37,3 +37,19 @@ def test_an_archive_that_is_not_given_says_where_it_comes_from(tmp_path):
     (vindr,) = [check for check in checks if check.name == "data vindr_cxr"]
     assert vindr.status == FAIL and not built
     assert "add --raw vindr_cxr=DIR" in vindr.mend and "physionet.org/content/vindr-cxr" in vindr.mend
+
+
+@pytest.mark.parametrize(
+    ("layout", "table", "said"),
+    [
+        ("chexlocalize", "CheXlocalize/gt_segmentations_test.json", "cannot be read"),
+        ("vindr_cxr", "annotations/annotations_train.csv", "numbers are needed"),
+    ],
+)
+def test_boxes_and_masks_that_a_build_would_refuse_are_no_whole_tree(layout, table, said, tmp_path):
+    name, write, _ = MADE_UP[layout]
+    write(tmp_path, "whole")
+    text = (tmp_path / table).read_text()
+    (tmp_path / table).write_text(text.replace("4.0,8.0", "4.0,") if table.endswith("csv") else text[: len(text) // 2])
+    (check,), counts = check_raw({name: tmp_path}, [BuildSpec(name, 32)])
+    assert check.status == FAIL and table in check.found and said in check.found and counts == {}

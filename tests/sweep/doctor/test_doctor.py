@@ -21,11 +21,11 @@ from sweep.doctor.access import check_dashboard_port, check_head, check_token, o
 from sweep.doctor.check import FAIL, OK, WARN, guarded
 from sweep.doctor.cluster_file import check_cluster_file
 from sweep.doctor.machine import check_open_files, check_packages, check_python, check_shared_memory, requirements
-from sweep.doctor.needs import Needs, backbone_bytes, needs_of
+from sweep.doctor.needs import Needs, backbone_bytes, needs_of, nominal_counts
 from sweep.doctor.places import _how_to_reach, check_disk, check_storage
 from sweep.doctor.trees import check_raw, check_study_data
 from sweep.store.store import Store
-from sweep.studies import demo
+from sweep.studies import demo, paper
 from sweep.studies.cell import EncoderRun
 from sweep.studies.plan import make_plan
 from trainables.networks.backbones import build_backbone
@@ -217,6 +217,13 @@ def test_bytes_needed_are_those_of_the_weights_pixels_and_predictions():
     assert more - needs_of(study, (), cells, {}, built=set()).storage == 2 * 1000 * 14 * 5
     large = needs_of(study, (), (), {"nih_cxr14": {"train": 100_000}}, built={"nih_cxr14"})
     assert (large.storage, large.cache) == (0, 100_000 * size**2)
+
+
+def test_archives_that_nobody_has_counted_need_what_was_published_of_them():
+    counts = nominal_counts(paper())
+    assert {label: sum(splits.values()) for label, splits in counts.items()}["mimic_cxr"] == 377_110
+    needed = needs_of(paper(), (), (), counts, built=set())
+    assert 39e9 < needed.storage < 40e9, "as the plan says"
 
 
 # -- access ----------------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 import os
 
+from sweep.cli.lines import bytes_text
 from sweep.engine.machine_memory import memory_of_device
-from sweep.engine.preflight import GIB, Preflight, _too_large
+from sweep.engine.preflight import Preflight, _too_large
 from trainables.preflight.verdict import Verdict
 
 
@@ -16,8 +17,8 @@ def test_a_step_larger_than_the_memory_is_a_warning_with_both_numbers(monkeypatc
         "large": Verdict(step_bytes=2 * has, step_images=64),
     }
     (warning,) = _too_large(memory)
-    assert warning.startswith(f"row large needs about {2 * has / GIB:.2f} GiB for a training step of 64 images")
-    assert f"{device} has {has / GIB:.1f} GiB" in warning
+    assert warning.startswith(f"row large needs about {bytes_text(2 * has)} for a training step of 64 images")
+    assert f"{device} has {bytes_text(has)}" in warning
     monkeypatch.setenv("RAY_ADDRESS", "auto")  # the work is done elsewhere
     assert _too_large(memory) == []
 
@@ -29,9 +30,9 @@ def test_the_host_has_what_the_kernel_says_where_there_is_no_gpu(monkeypatch):
 
 
 def test_the_largest_row_is_printed():
-    one, two = Verdict(step_bytes=GIB, step_images=8), Verdict(step_bytes=3 * GIB, step_images=64)
+    one, two = Verdict(step_bytes=10**9, step_images=8), Verdict(step_bytes=3 * 10**9, step_images=64)
     assert Preflight(memory={"a": one, "b": two}).memory_lines() == [
-        "  memory of a training step in float32: up to 3.00 GiB (b, 64 images)"
+        "  memory of a training step in float32: up to 3 GB (b, 64 images)"
     ]
     assert Preflight().memory_lines() == []
 

@@ -157,6 +157,16 @@ def test_the_card_says_of_a_pretraining_what_its_result_says(tmp_path, fields, s
     assert said in card
 
 
+def test_the_card_has_the_notes_that_are_true_of_this_encoder(data, tmp_path):
+    """The study is made from the demo: four of its six rows are no four-convolution network, and own has 64 px."""
+    study = replace(data.study, deviations=(*data.study.deviations, "Ours alone."))
+    for row in ("resnet", "own"):
+        export_encoder(replace(data, study=study), find_encoder(data, row), tmp_path / row)
+        card = (tmp_path / row / "README.md").read_text()
+        assert "four-convolution" not in card and "stand-in" not in card
+        assert "- The study says of itself: Ours alone.\n" in card
+
+
 def test_what_cannot_be_exported_is_said(data, tmp_path):
     known = "resnet, vit, fed, hub, mae, own"
     with pytest.raises(BadInput, match=rf"has no encoder 'resnt'; it has {known}; did you mean 'resnet'\?"):

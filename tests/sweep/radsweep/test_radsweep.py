@@ -55,6 +55,25 @@ def test_a_mistyped_subcommand_or_flag_is_told_the_nearest_known_one(name):
             assert flag in plain(done.output).partition("Possible options: ")[2], done.output
 
 
+def test_a_subcommand_in_other_capitals_is_told_its_own():
+    done = invoke("RUN")
+    assert done.exit_code == 2 and "No such command 'RUN'. Did you mean 'run'?" in plain(done.output)
+
+
+@pytest.mark.parametrize("flag", ["--show-completion", "--install-completion"])
+def test_completion_is_for_the_shell_that_asks_and_takes_no_other(flag):
+    done = invoke(flag, "zsh")
+    assert done.exit_code == 2 and f"{flag} takes no 'zsh': it is for the shell" in plain(done.output)
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_the_exit_codes_stand_in_the_help(name):
+    shown = plain(invoke(name, "--help").output)
+    codes = shown.partition("Exit codes: 0")[2]
+    assert "2 bad input" in codes and "130 interrupted" in codes
+    assert ("141 nobody reads" in codes) != command.load(name).goes_on
+
+
 def test_what_is_loaded_is_what_was_asked_for():
     """`--help`, `--version` and the proposals of a shell load no subcommand, and `run --help` no torch."""
     code = (

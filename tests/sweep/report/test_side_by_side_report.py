@@ -200,3 +200,9 @@ def test_the_command_names_with_in_its_refusal(tmp_path, text):
     assert found.exit_code == 2 and f"--with {given}: " in found.output.replace("\n", " ")
     if text.endswith("strikt"):
         assert "did you mean 'strict'" in found.output.replace("\n", " ")
+
+
+def test_a_study_is_not_set_beside_itself(tmp_path):
+    given = f"{tmp_path}:demo"
+    found = CliRunner().invoke(app, ["--storage", str(tmp_path), "--with", given, "--quick"], env={"COLUMNS": "500"})
+    assert found.exit_code == 2 and f"--with {given}: that is this study in this storage; name another" in found.output

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 from datasets_io.build.spec import identity_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest, corpus_fingerprint
 from sweep.cli.display import Display
+from sweep.cli.lines import bytes_text
 from sweep.run.__main__ import app
 from sweep.run.machines_at_hand import at_hand, card_of, measured_rates
-from sweep.run.outlook_tables import bytes_text, hours_text, lines, tables
+from sweep.run.outlook_tables import hours_text, lines, tables
 from sweep.store.records import CellDetail, EncoderDetail
 from sweep.store.status_names import Status
 from sweep.store.store import Store

@@ -101,7 +101,7 @@ def test_all_that_does_not_fit_is_named_together_and_tried_once(tmp_path):
     assert second.stderr == first.stderr and dry.exit_code == EXIT_BAD_INPUT
     assert "trying encoders" not in second.stdout + dry.stdout
     assert {path: path.stat().st_mtime_ns for path in (storage / "preflight").iterdir()} == kept
-    for text in (first.stderr, dry.stdout):
+    for text in (first.stderr, dry.stderr):
         for row, sentence in SENTENCES.items():
             (line,) = [line for line in text.splitlines() if line.startswith(f"  row {row} ")]
             assert sentence in line
@@ -113,7 +113,7 @@ def test_all_that_does_not_fit_is_named_together_and_tried_once(tmp_path):
     only = run(study, tmp_path / "new", "--dry-run", "--only", "method=fits,method=random")
     assert only.exit_code == EXIT_OK and "trying encoders" not in only.stdout and "row " not in only.stdout
     one = run(study, storage, "--dry-run", "--only", "method=nan")
-    assert one.exit_code == EXIT_BAD_INPUT and "error: row nan cannot be loaded: " in one.stdout
+    assert one.exit_code == EXIT_BAD_INPUT and "error: row nan cannot be loaded: " in one.stderr
     assert not (tmp_path / "new").exists()
 
 
@@ -205,7 +205,7 @@ def test_each_network_is_tried_as_it_will_be_used():
 def test_a_study_of_small_networks_starts_no_process(tmp_path, name):
     done = run(SMALL, tmp_path / "storage", "--dry-run", "--only", f"method={name}")
     assert done.exit_code == EXIT_OK and "trying encoders" not in done.stdout
-    assert re.search(r"memory of a training step in float32: up to [1-9][\d.]* MiB \(", done.stdout)
+    assert re.search(r"memory of a training step in float32: up to [1-9][\d.]* MB \(", done.stdout)
 
 
 def test_snapshots_have_what_was_left_out(tmp_path):

@@ -78,7 +78,10 @@ def test_the_corpus_and_a_dataset_of_one_source_are_one_build_or_have_names():
         ("outside", "outside.csv", "hash"),
     ]
     unnamed = replace(study, datasets=(replace(CSV, name=None),))
-    refused(unnamed, "as corpus and as dataset under one name, 'csv_images'", "inside.csv", "outside.csv", "name=")
+    refused(unnamed, "as corpus and as dataset under one name, 'csv_images'", "name=")
+    refused(unnamed, "builds them differently (table 'inside.csv' and 'outside.csv'): give")
+    larger = replace(unnamed, datasets=(replace(CSV, name=None, build=replace(corpus, image_size=64)),))
+    refused(larger, "builds them differently (image_size 32 and 64): give")
     same = replace(study, datasets=(replace(CSV, name=None, build=replace(corpus, order="archive")),))
     check_study(same)
     assert [build.label for build in same.data_builds()] == ["csv_images"], "it is the corpus's build"
