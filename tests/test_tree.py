@@ -94,8 +94,8 @@ LAW: dict[str, dict[str, set[str]]] = {
         "uri_secrets": set(),
         "storage": {"untrusted", "uri_secrets"},
         "ray_state": {"storage"},
-        "sources": {"untrusted", "schema", "fingerprint", "nearest", "threads"},
         "pixels": {"schema", "compiled", "interrupts"},
+        "sources": {"untrusted", "schema", "fingerprint", "nearest", "threads", "pixels"},
         "corpus": {"untrusted", "schema", "fingerprint", "granted", "storage"},
         "build": {
             "untrusted",

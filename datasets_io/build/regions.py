@@ -43,17 +43,23 @@ def write_regions(
     """Writes regions.parquet for the images of the shards. Returns {"regions": counts} for a manifest.
 
     Where the archive has no region nothing is written and the result is empty. listed = kept + left_out, by reason;
-    resized_masks: those of another size than their image's file.
+    resized_masks: those of another size than their image's file. such_as: where the archive's file of a region had a
+    problem, the first region that has it.
     """
     if not regions:
         return {}
     sizes = _sizes(files, folder, shards, findings)
     kept: list[Region] = []
     left_out: Counter[str] = Counter()
+    such_as: dict[str, str] = {}  # problem -> the first region that has it
     resized = 0
     for region in regions:
         if region.image_id not in sizes:
             left_out[NOT_HERE] += 1
+            continue
+        if region.problem:
+            left_out[region.problem] += 1
+            such_as.setdefault(region.problem, f"{region.finding} of {region.image_id}")
             continue
         size = sizes[region.image_id]
         resized += region.kind != BOX and (region.rows, region.columns) != size
@@ -76,6 +82,7 @@ def write_regions(
             "findings": found,
             "resized_masks": resized,
             "sha256": hashlib.sha256(data).hexdigest(),
+            **({"such_as": such_as} if such_as else {}),
         }
     }
 
@@ -84,7 +91,10 @@ def region_notes(counts: Mapping[str, Any]) -> list[str]:
     """What the manifest says of regions, where there are any. counts: those of the manifest."""
     if not (found := counts.get("regions")):
         return []
-    reasons = "".join(f"; {count:,} left out: {reason}" for reason, count in found["left_out"].items())
+    such_as = {reason: f" (such as {region})" for reason, region in found.get("such_as", {}).items()}
+    reasons = "".join(
+        f"; {count:,} left out: {reason}{such_as.get(reason, '')}" for reason, count in found["left_out"].items()
+    )
     if found["resized_masks"]:
         reasons += f"; {found['resized_masks']:,} masks have another size than their image's file"
     return [f"{found['kept']:,} boxes and masks of {found['images']:,} images are in {REGIONS}{reasons}"]

@@ -36,20 +36,31 @@ def decode_png(data: bytes) -> tuple[np.ndarray, int]:
 
     Colours become luma, transparency is dropped, 1, 2 and 4 bits are spread over 8. Raises PixelError.
     """
+    values, exif = png_values(data)
+    return grey_of(values), orientation_of(exif)
+
+
+def png_values(data: bytes) -> tuple[np.ndarray, bytes]:
+    """The stored values, (rows, columns) or with 2 to 4 samples, uint8 or uint16, and EXIF. Raises PixelError."""
     chunks = _read(data)
     import imagecodecs  # here, since not every archive has PNGs
 
     try:
-        values = imagecodecs.png_decode(chunks.kept)
+        return imagecodecs.png_decode(chunks.kept), chunks.exif
     except imagecodecs.PngError:
         raise PixelError("decode", "the PNG's pixels are damaged, too few, or have another checksum") from None
+
+
+def check_chunks(data: bytes) -> None:
+    """Raise PixelError where a chunk has another checksum or the end is missing; no pixel is unpacked."""
+    _read(data)
+
+
+def grey_of(values: np.ndarray) -> np.ndarray:
+    """(rows, columns) of the same type: luma of colours, without transparency."""
     if values.ndim == 2:
-        grey = values
-    elif values.shape[2] == 2:
-        grey = np.ascontiguousarray(values[:, :, 0])
-    else:
-        grey = luma(values[:, :, :3])
-    return grey, orientation_of(chunks.exif)
+        return values
+    return np.ascontiguousarray(values[:, :, 0]) if values.shape[2] == 2 else luma(values[:, :, :3])
 
 
 def luma(colours: np.ndarray) -> np.ndarray:

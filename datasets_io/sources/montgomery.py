@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets_io.schema import Record
-from datasets_io.sources.parts.nlm_tuberculosis import NlmSet, index_files_of, notes_of, read_records_of, regions_of
+from datasets_io.sources.parts.nlm_masks import Place, mask_corrections, misnamed_masks, regions_of
+from datasets_io.sources.parts.nlm_tuberculosis import NlmSet, corrections_of, index_files_of, notes_of, read_records_of
 from datasets_io.sources.regions import Region
 
 VERSION = 1
@@ -37,14 +38,27 @@ def read_records(raw: Path, options: MontgomeryOptions) -> Iterator[Record]:
 
 def read_regions(raw: Path, options: MontgomeryOptions) -> Iterator[Region]:
     """`left_lung` and `right_lung`. Raises ArchiveError."""
-    for folder, finding in LUNGS.items():
-        paths = sorted((raw / folder).glob(f"{MONTGOMERY.prefix}_*.png"))
-        yield from regions_of(raw, ((path.stem, finding, path) for path in paths))
+    for folder in LUNGS:
+        yield from regions_of(raw, _masks(raw, folder))
+
+
+def corrections(raw: Path, options: MontgomeryOptions) -> tuple[str, ...]:
+    """Of readings and masks, where one is read otherwise than earlier versions did. Raises ArchiveError."""
+    masks = [place for folder in LUNGS for place in _masks(raw, folder)]
+    return (*corrections_of(MONTGOMERY, raw), *mask_corrections(raw, masks))
+
+
+def _masks(raw: Path, folder: str) -> list[Place]:
+    paths = sorted((raw / folder).glob(f"{MONTGOMERY.prefix}_*.png"))
+    return [(path.stem, LUNGS[folder], path) for path in paths]
 
 
 def notes(raw: Path, options: MontgomeryOptions) -> list[str]:
-    """That there are no patients and no split, and which lungs are not there."""
-    absent = [
-        f"{folder}/ is not there: no masks of {lung}" for folder, lung in LUNGS.items() if not (raw / folder).is_dir()
-    ]
-    return [*notes_of(MONTGOMERY, raw), *absent]
+    """That there are no patients and no split, and which lungs are not there or not read."""
+    found = notes_of(MONTGOMERY, raw)
+    for folder, lung in LUNGS.items():
+        if not _masks(raw, folder):
+            lacks = f"has no mask such as {MONTGOMERY.prefix}_0001_0.png" if (raw / folder).is_dir() else "is not there"
+            found.append(f"{folder}/ {lacks}: no masks of {lung}")
+        found += misnamed_masks(raw / folder)
+    return found

@@ -4,10 +4,10 @@ A mask is kept as COCO keeps it: the lengths of runs of pixels outside and insid
 the other, the first one outside (Lin et al., 2014), as the text that pycocotools reads as `counts`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 BOX, MASK = "box", "mask"
 KINDS = (BOX, MASK)
@@ -22,7 +22,8 @@ class Region:
 
     A box has left, top, width and height as shares of the image's sides in [0, 1], or with `in_pixels` in pixels of
     the archive's file, which the build then divides by its size; it may reach beyond the border. A mask has rows,
-    columns and counts. reader: who drew it, where an archive has several; else "".
+    columns and counts. reader: who drew it, where an archive has several; else "". problem: a few words on why the
+    archive's file does not tell the place, which the build then leaves out and counts; else "".
     """
 
     image_id: str
@@ -37,6 +38,7 @@ class Region:
     rows: int | None = None
     columns: int | None = None
     counts: str | None = None
+    problem: str = ""
 
 
 def mask_region(image_id: str, finding: str, mask: np.ndarray, reader: str = "") -> Region | None:
@@ -55,26 +57,30 @@ def mask_of(region: Region) -> np.ndarray:
     return np.repeat(inside, runs).reshape(region.columns, region.rows).T
 
 
-def runs_of(mask: np.ndarray) -> list[int]:
-    """Run lengths of a mask (rows, columns), column after column: outside, inside, outside, ..."""
+def runs_of(mask: np.ndarray) -> np.ndarray:
+    """Run lengths (int64) of a mask (rows, columns), column after column: outside, inside, outside, ..."""
     flat = np.asarray(mask, bool).T.ravel()
     ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    runs: list[int] = np.diff(np.concatenate([[0], ends, [flat.size]])).tolist()
-    return [0, *runs] if flat.size and flat[0] else runs
+    begins_inside = [0] if flat.size and flat[0] else []
+    return np.diff(np.concatenate([[0], begins_inside, ends, [flat.size]]).astype(np.int64))
 
 
-def counts_text(runs: Sequence[int]) -> str:
+def counts_text(runs: ArrayLike) -> str:
     """COCO's text of run lengths: from the fourth on each is the difference to the one two before."""
-    characters = []
-    for place, run in enumerate(runs):
-        left = run - runs[place - 2] if place > 2 else run
-        while True:
-            low, left = left & ((1 << BITS) - 1), left >> BITS  # an arithmetic shift: negative numbers end at -1
-            last = left == (-1 if low & SIGN else 0)
-            characters.append(chr(FIRST_CHARACTER + low + (0 if last else MORE)))
-            if last:
-                break
-    return "".join(characters)
+    lengths = np.asarray(runs, np.int64)
+    values = lengths.copy()
+    values[3:] -= lengths[1:-2]
+    # A number of n characters lies in [-2^(5n-1), 2^(5n-1)): with its sign turned away, below 2^(5n-1).
+    size, characters = np.where(values < 0, ~values, values), np.ones(len(values), np.int64)
+    while (longer := size >= 1 << (BITS * characters - 1)).any():
+        characters += longer
+    starts = np.cumsum(characters) - characters
+    text = np.empty(int(characters.sum()), np.uint8)
+    for place in range(int(characters.max(initial=0))):
+        of = characters > place
+        low = (values[of] >> (BITS * place)) & ((1 << BITS) - 1)  # an arithmetic shift: negative numbers end at -1
+        text[starts[of] + place] = FIRST_CHARACTER + low + np.where(characters[of] > place + 1, MORE, 0)
+    return text.tobytes().decode("ascii")
 
 
 def runs_from_text(text: str, pixels: int) -> list[int]:

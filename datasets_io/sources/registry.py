@@ -258,6 +258,7 @@ SOURCES: dict[str, Source] = {
         notes=shenzhen.notes,
         published=shenzhen.PUBLISHED,
         read_regions=shenzhen.read_regions,
+        corrections=shenzhen.corrections,
         how_to_get=(
             "data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Shenzhen-Hospital-CXR-Set "
             "(open): wget -r -np of CXR_png/ and ClinicalReadings/"
@@ -274,6 +275,7 @@ SOURCES: dict[str, Source] = {
         notes=montgomery.notes,
         published=montgomery.PUBLISHED,
         read_regions=montgomery.read_regions,
+        corrections=montgomery.corrections,
         how_to_get=(
             "data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Montgomery-County-CXR-Set "
             "(open): MontgomerySet"

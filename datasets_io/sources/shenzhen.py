@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets_io.schema import Record
-from datasets_io.sources.parts.nlm_tuberculosis import NlmSet, index_files_of, notes_of, read_records_of, regions_of
+from datasets_io.sources.parts.nlm_masks import Place, mask_corrections, misnamed_masks, regions_of
+from datasets_io.sources.parts.nlm_tuberculosis import NlmSet, corrections_of, index_files_of, notes_of, read_records_of
 from datasets_io.sources.reading.archive import snake_case
 from datasets_io.sources.regions import Region
 
@@ -68,7 +69,12 @@ def read_regions(raw: Path, options: ShenzhenOptions) -> Iterator[Region]:
     yield from regions_of(raw, _masks(raw))
 
 
-def _masks(raw: Path) -> Iterator[tuple[str, str, Path]]:
+def corrections(raw: Path, options: ShenzhenOptions) -> tuple[str, ...]:
+    """Of readings and masks, where one is read otherwise than earlier versions did. Raises ArchiveError."""
+    return (*corrections_of(SHENZHEN, raw), *mask_corrections(raw, _masks(raw)))
+
+
+def _masks(raw: Path) -> Iterator[Place]:
     for name in LUNGS:
         for path in sorted((raw / name).glob("*.png")):
             if match := LUNG_MASK.fullmatch(path.name):
@@ -80,8 +86,10 @@ def _masks(raw: Path) -> Iterator[tuple[str, str, Path]]:
 
 
 def notes(raw: Path, options: ShenzhenOptions) -> list[str]:
-    """That there are no patients and no split, and which masks are not there."""
+    """That there are no patients and no split, and which masks are not there or not read."""
     found = notes_of(SHENZHEN, raw)
+    for name in (*LUNGS, LESIONS):
+        found += misnamed_masks(raw / name)
     if not any(True for _ in _masks(raw)):
         found.append(f"there are no masks in {', '.join(f'{name}/' for name in (*LUNGS, LESIONS))}")
     return found

@@ -1,26 +1,26 @@
-"""How are the NLM's two tuberculosis sets read, which have no csv: names, readings and masks (Jaeger et al., 2014)?
+"""How are the NLM's two tuberculosis sets read, which have no csv: names and readings (Jaeger et al., 2014)?
 
 Both hold CXR_png/<stem>.png and ClinicalReadings/<stem>.txt, and the stem ends with _0 for normal or _1 for
 tuberculosis. The readings list the images, so that a copy that stopped half way does not pass for a smaller set.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from datasets_io.schema import ArchiveError, NoImages, Record
+from datasets_io.sources.parts.nlm_masks import check_file
 from datasets_io.sources.reading.archive import require_folder
 from datasets_io.sources.reading.elsewhere import folders_with, hint, moved_text
-from datasets_io.sources.regions import MAX_SIDE, Region, mask_region
 from datasets_io.sources.splits import hash_split
 
 IMAGES, READINGS = "CXR_png", "ClinicalReadings"
 SOURCES = {"CHNCXR": "shenzhen", "MCUCXR": "montgomery"}  # prefix of a set's files -> the source that reads it
 LONGEST_READING = 1 << 16  # bytes; the real ones have some lines
+# A correction, see registry.Source: the name enters the key of an archive with such a reading.
+WIDE_READINGS = "sex and age of readings in UTF-16 are read"
 # "male 45yrs", "Female, 30 yrs", "female20yrs" and "male 11months" of one set; "Patient's Sex: F" and "Patient's Age:
 # 027Y" of the other.
 SEX = re.compile(r"(fe)?male|sex\s*:\s*([fm])", re.IGNORECASE)
@@ -101,14 +101,27 @@ def read_records_of(kind: NlmSet, raw: Path) -> Iterator[Record]:
 
 
 def _reading(raw: Path, path: Path) -> str:
-    _check_file(raw, path)
+    data = _reading_bytes(raw, path)
+    return data.decode(_wide(data) or "utf-8", "replace")  # nothing of it is kept but sex and age
+
+
+def _reading_bytes(raw: Path, path: Path) -> bytes:
+    check_file(raw, path)
     with open(path, "rb") as stream:
-        return stream.read(LONGEST_READING).decode("utf-8", "replace")  # nothing of it is kept but sex and age
+        return stream.read(LONGEST_READING)
 
 
-def _check_file(raw: Path, path: Path) -> None:
-    if not path.is_file() or not path.resolve().is_relative_to(raw.resolve()):
-        raise ArchiveError(f"{path} is no file of {raw}: nothing else is read; copy it again")
+def _wide(data: bytes) -> str | None:
+    """The UTF-16 that a reading is in, by its mark or by the zero of its first letter; None for any other text."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    return {(False, True): "utf-16-le", (True, False): "utf-16-be"}.get((data[:1] == b"\0", data[1:2] == b"\0"))
+
+
+def corrections_of(kind: NlmSet, raw: Path) -> tuple[str, ...]:
+    """WIDE_READINGS where a reading was read otherwise by earlier versions. Raises ArchiveError."""
+    paths = ((raw / READINGS / f"{stem}.txt") for stem in _stems(kind.prefix, raw / READINGS, ".txt"))
+    return (WIDE_READINGS,) if any(_wide(_reading_bytes(raw, path)) for path in paths) else ()
 
 
 def _sex_and_age(text: str) -> tuple[str | None, int | None]:
@@ -120,26 +133,17 @@ def _sex_and_age(text: str) -> tuple[str | None, int | None]:
     return letter, years
 
 
-def regions_of(raw: Path, places: Iterable[tuple[str, str, Path]]) -> Iterator[Region]:
-    """Masks from (image id, finding, file); those that are empty give none. Raises ArchiveError."""
-    for image, finding, path in places:
-        _check_file(raw, path)
-        if region := mask_region(image, finding, read_mask(path)):
-            yield region
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """(rows, columns) bool of a picture that is white inside. Raises ArchiveError where it cannot be read."""
-    try:
-        with Image.open(path) as picture:
-            if max(picture.size) > MAX_SIDE:
-                raise OSError(f"it has {picture.size[0]} x {picture.size[1]} pixels")
-            return np.asarray(picture.convert("L")) > 127
-    # Pillow raises SyntaxError for some broken PNG files, and an error of its own for a picture of 180 megapixels.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ArchiveError(f"mask {path} cannot be read ({error}): copy it again") from error
-
-
 def notes_of(kind: NlmSet, raw: Path) -> list[str]:
-    """That there are no patients and no split."""
-    return [f"{kind.name} names no patients and has no split: images were cut 70-10-20 into train, val and test"]
+    """That there are no patients and no split; which readings tell nothing; and numbers that both labels have."""
+    found = [f"{kind.name} names no patients and has no split: images were cut 70-10-20 into train, val and test"]
+    stems = _stems(kind.prefix, raw / READINGS, ".txt") if (raw / READINGS).is_dir() else []
+    silent = [stem for stem in stems if _sex_and_age(_reading(raw, raw / READINGS / f"{stem}.txt")) == (None, None)]
+    if silent:
+        found.append(f"{len(silent)} of {len(stems)} readings tell neither sex nor age (e.g. {silent[0]}.txt)")
+    both = [number for number, count in Counter(stem[:-2] for stem in stems).items() if count > 1]
+    if both:
+        found.append(
+            f"{len(both)} numbers have an image without and one with tuberculosis, each kept with its label: is one a"
+            f" copy under another name? (e.g. {both[0]}_0 and {both[0]}_1)"
+        )
+    return found

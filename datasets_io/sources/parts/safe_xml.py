@@ -36,7 +36,8 @@ def read_xml(path: Path, inside: Path) -> Element:
         raise ArchiveError(f"{path} {error}: it is no report of this archive, take it away") from error
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read ({error.strerror}): copy it again") from error
-    except (expat.ExpatError, UnicodeDecodeError, ValueError) as error:
+    # LookupError: the file names an encoding that Python does not have, or one that is no encoding of texts.
+    except (expat.ExpatError, LookupError, ValueError) as error:
         raise ArchiveError(f"{path} is no whole XML file ({error}): unpack it again") from error
 
 

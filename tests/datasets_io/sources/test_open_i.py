@@ -122,6 +122,15 @@ def test_xml_that_would_grow_fetch_or_is_cut_is_refused(text, match, tmp_path):
         read_xml(path, tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["nonsense", "hex", "rot13", "zlib", "undefined", "utf-32"])
+def test_a_report_in_an_encoding_that_is_none_of_texts_is_named(encoding, tmp_path):
+    write_open_i(tmp_path, NUMBERS)
+    path = tmp_path / "ecgen-radiology" / "3.xml"
+    path.write_text(f'<?xml version="1.0" encoding="{encoding}"?>\n<eCitation/>')
+    with pytest.raises(ArchiveError, match=f"{path} is no whole XML file"):
+        list(read_records(tmp_path, OpenIOptions()))
+
+
 def test_a_report_that_is_a_link_out_or_names_another_reports_image_is_refused(tmp_path):
     write_open_i(tmp_path / "raw", NUMBERS)
     report = tmp_path / "raw" / "ecgen-radiology" / "1.xml"

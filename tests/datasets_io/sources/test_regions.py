@@ -8,8 +8,8 @@ from datasets_io.sources.regions import Region, counts_text, mask_of, mask_regio
 
 def test_runs_go_down_the_columns_and_begin_outside():
     mask = np.array([[1, 0, 0], [1, 1, 0]], bool)
-    assert runs_of(mask) == [0, 2, 1, 1, 2]
-    assert runs_of(np.zeros((2, 3), bool)) == [6]
+    assert runs_of(mask).tolist() == [0, 2, 1, 1, 2]
+    assert runs_of(np.zeros((2, 3), bool)).tolist() == [6]
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,25 @@ def test_runs_go_down_the_columns_and_begin_outside():
 def test_the_text_of_run_lengths_is_that_of_coco(runs, text):
     assert counts_text(runs) == text
     assert runs_from_text(text, sum(runs)) == runs
+
+
+def written_out(runs: list[int]) -> str:
+    """rleToString of COCO's maskApi.c, loop by loop."""
+    text = ""
+    for place, run in enumerate(runs):
+        value, more = run - runs[place - 2] if place > 2 else run, True
+        while more:
+            low, value = value & 0x1F, value >> 5
+            more = value != (-1 if low & 0x10 else 0)
+            text += chr(48 + low + (0x20 if more else 0))
+    return text
+
+
+def test_the_text_of_any_run_lengths_is_that_of_cocos_loop():
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        runs = (2.0 ** rng.integers(0, 31, rng.integers(0, 30)) + rng.integers(-2, 3)).clip(0).astype(int).tolist()
+        assert counts_text(runs) == written_out(runs)
 
 
 def test_any_mask_comes_back_pixel_by_pixel():

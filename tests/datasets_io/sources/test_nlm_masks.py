@@ -1,0 +1,159 @@
+"""Masks and readings of Shenzhen and Montgomery that are damaged, named otherwise, or in another encoding."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets_io.build import BuildSpec, build, data_folder, data_key
+from datasets_io.build.regions import read_regions
+from datasets_io.build.verify import verify
+from datasets_io.schema import ArchiveError
+from datasets_io.sources.parts.nlm_masks import WHOLE_MASKS
+from datasets_io.sources.parts.nlm_tuberculosis import WIDE_READINGS, _wide
+from datasets_io.sources.registry import get_source
+from datasets_io.storage.files import Files
+from tests.datasets_io.sources.made_up_boxed import COLUMNS, MADE_UP, ROWS, picture
+
+SETS = ("shenzhen", "montgomery")
+FOLDER = {"shenzhen": "masks", "montgomery": "ManualMask/leftMask"}
+
+
+def made_up(name: str, raw: Path) -> Path:
+    MADE_UP[name][1](raw, "whole", write_image)
+    return raw
+
+
+def write_image(path: Path, number: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(number)).save(path)
+
+
+def masks(name: str, raw: Path) -> list[Path]:
+    return sorted((raw / FOLDER[name]).glob("*.png"))
+
+
+def notes(name: str, raw: Path) -> str:
+    source = get_source(name)
+    return "\n".join(source.notes(raw, source.options()))
+
+
+def corrections(name: str, raw: Path) -> tuple[str, ...]:
+    source = get_source(name)
+    return source.corrections(raw, source.options())
+
+
+def zero_the_rest(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_damaged_mask_costs_that_mask_and_is_named(name, tmp_path):
+    raw, files, spec = made_up(name, tmp_path / "raw"), Files(str(tmp_path / "storage")), BuildSpec(name, 16)
+    whole = build(spec, raw, files).counts["regions"]
+    assert "such_as" not in whole
+    first, second, *_ = masks(name, raw)
+    zero_the_rest(first)
+    Image.fromarray(np.eye(ROWS, COLUMNS, dtype=np.uint8)).save(second)
+    manifest = build(spec, raw, files)
+    counts, folder = manifest.counts["regions"], data_folder(spec, raw)
+    assert (counts["listed"], counts["kept"]) == (whole["listed"], whole["kept"] - 2)
+    (note,) = [note for note in manifest.notes if "regions.parquet" in note]
+    finding, stem = next(iter(counts["findings"])), "CHNCXR_0001_0" if name == "shenzhen" else "MCUCXR_0001_0"
+    assert "1 left out: its mask cannot be used: a chunk of the PNG has another checksum (CRC): the file is" in note
+    assert f"damaged (such as {finding} of {stem})" in note and "its greys are 0, 1 of 255" in note
+    assert len(read_regions(files, folder)) == counts["kept"] and verify(files, folder, manifest) == []
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_mask_that_leads_out_of_the_archive_or_is_no_file_ends_the_build(name, tmp_path):
+    raw, source = made_up(name, tmp_path / "raw"), get_source(name)
+    first = masks(name, raw)[0]
+    shutil.move(first, tmp_path / "outside.png")
+    first.symlink_to(tmp_path / "outside.png")
+    for call in (source.read_regions, source.corrections):
+        with pytest.raises(ArchiveError, match=f"{first} is no file of .*nothing else is read"):
+            list(call(raw, source.options()))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_only_what_was_read_otherwise_before_moves_a_key(name, tmp_path, monkeypatch):
+    raw, spec, source = made_up(name, tmp_path), BuildSpec(name, 16), get_source(name)
+    mask, reading = masks(name, raw)[0], sorted((raw / "ClinicalReadings").iterdir())[0]
+    whole_mask, whole_reading = mask.read_bytes(), reading.read_bytes()
+    assert corrections(name, raw) == ()
+    for change in (Image.new("L", (4, 4), 1), Image.new("RGBA", (4, 4), "white"), Image.new("P", (4, 4), 0)):
+        change.save(mask)
+        assert corrections(name, raw) == (), "left out before too, or kept as it was"
+    half_seen = np.full((4, 4, 4), 255, np.uint8)
+    half_seen[:2, :, 3] = 0
+    Image.fromarray(half_seen).save(mask)
+    assert corrections(name, raw) == (WHOLE_MASKS,)
+    Image.new("L", (4, 4), 255).save(mask, "BMP")
+    assert corrections(name, raw) == (WHOLE_MASKS,)
+    mask.write_bytes(whole_mask)
+    zero_the_rest(mask)
+    assert corrections(name, raw) == (WHOLE_MASKS,)
+    mask.write_bytes(whole_mask)
+    reading.write_bytes(whole_reading.decode().encode("utf-16"))
+    assert corrections(name, raw) == (WIDE_READINGS,)
+    key = data_key(spec, raw)
+    monkeypatch.setattr(f"datasets_io.sources.{name}.corrections_of", lambda kind, raw: ())
+    assert data_key(spec, raw) != key and source.version == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+@pytest.mark.parametrize("name", SETS)
+def test_a_reading_in_utf_16_tells_sex_and_age(name, encoding, tmp_path):
+    raw, source = made_up(name, tmp_path), get_source(name)
+    expected = [(record.sex, record.age) for record in source.read_records(raw, source.options())]
+    for path in (raw / "ClinicalReadings").iterdir():
+        path.write_bytes(path.read_bytes().decode().encode(encoding))
+    assert [(record.sex, record.age) for record in source.read_records(raw, source.options())] == expected
+    assert (corrections(name, raw) == (WIDE_READINGS,)) == encoding.startswith("utf-16")
+
+
+def test_a_short_reading_is_in_no_utf_16():
+    assert [_wide(data) for data in (b"", b"m", b"ma", b"\0\0")] == [None] * 4
+
+
+def test_readings_that_tell_neither_sex_nor_age_are_counted(tmp_path):
+    raw = made_up("montgomery", tmp_path)
+    assert "neither" not in notes("montgomery", raw)
+    reading = sorted((raw / "ClinicalReadings").iterdir())[1]
+    reading.write_text("normal")
+    assert f"1 of 8 readings tell neither sex nor age (e.g. {reading.name})" in notes("montgomery", raw)
+
+
+@pytest.mark.parametrize(("name", "stem"), [("shenzhen", "CHNCXR_0001"), ("montgomery", "MCUCXR_0001")])
+def test_a_number_with_both_labels_is_noted(name, stem, tmp_path):
+    raw = made_up(name, tmp_path)
+    assert "one with tuberculosis" not in notes(name, raw)
+    for folder, end in (("CXR_png", "png"), ("ClinicalReadings", "txt")):
+        shutil.copy(raw / folder / f"{stem}_0.{end}", raw / folder / f"{stem}_1.{end}")
+    assert "1 numbers have an image without and one with tuberculosis" in notes(name, raw)
+    assert f"(e.g. {stem}_0 and {stem}_1)" in notes(name, raw)
+
+
+def test_montgomerys_empty_folders_of_masks_are_noted(tmp_path):
+    raw = made_up("montgomery", tmp_path)
+    assert "no mask" not in notes("montgomery", raw)
+    for path in masks("montgomery", raw):
+        path.unlink()
+    said = notes("montgomery", raw)
+    assert "ManualMask/leftMask/ has no mask such as MCUCXR_0001_0.png: no masks of left_lung" in said
+    assert "right_lung" not in said
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_masks_that_end_in_capitals_are_noted(name, tmp_path):
+    raw = made_up(name, tmp_path)
+    first, second, *_ = masks(name, raw)
+    first.rename(first.with_suffix(".PNG"))
+    second.rename(second.with_suffix(".Png"))
+    said = notes(name, raw)
+    folder = Path(FOLDER[name]).name
+    assert f"2 masks of {folder}/ are not read, as their names end otherwise than in .png: {first.stem}.PNG" in said
