@@ -176,6 +176,6 @@ def _line(axis: Axes, points: Mapping[int, Point], how: LineStyle, shift: float)
 def _caption(view: View, protocol: str) -> str:
     return (
         f"{protocol} with 1 to 100% of the labels: macro AUROC, mean and 95% {view.study.interval}-interval over "
-        f"{view.what_varies()}. Points are moved sideways so that intervals can be seen. Dotted grey: baselines, the "
+        f"{view.what_varies()}. Points are moved sideways so that intervals can be seen. Grey: baselines, the "
         "same in each panel of a row. An open marker stands for a mean that lacks seeds."
     )

@@ -42,7 +42,10 @@ LINES: tuple[Line, ...] = (
     (0, (3, 1, 1, 1, 1, 1)),
     (0, (9, 2)),
 )
+# Of baselines, in turn: 12 of them differ in marker or dashes.
 BASELINE_GREYS = ("#8a8f98", "#4d525a")
+BASELINE_MARKERS = ("x", "P", "+", "X", "d", "h")
+BASELINE_LINES: tuple[Line, ...] = (":", (0, (2, 2)), (0, (1, 3)), (0, (4, 1.5, 1, 1.5)))
 # From light yellow to blue. Its lightness falls evenly, so that it reads in grey as well, and it ends where dark text
 # can still be read: at 0.62 of the whole scale the contrast is 4.9.
 HEAT = LinearSegmentedColormap.from_list("radsweep-heat", colormaps["YlGnBu"]([0.0, 0.155, 0.31, 0.465, 0.62]))
@@ -118,9 +121,8 @@ def mark(place: int) -> tuple[str, Line]:
 
 def baseline_style(number: int) -> LineStyle:
     """The number-th baseline of a study: grey and dotted, so that it is not taken for a method."""
-    place = number % len(BASELINE_GREYS)
-    lines: tuple[Line, ...] = (":", (0, (2, 2)))
-    return LineStyle(BASELINE_GREYS[place], ("x", "P")[place], lines[place])
+    marker, line = BASELINE_MARKERS[number % len(BASELINE_MARKERS)], BASELINE_LINES[number % len(BASELINE_LINES)]
+    return LineStyle(BASELINE_GREYS[number % len(BASELINE_GREYS)], marker, line)
 
 
 def short_name(display: str) -> str:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -48,6 +49,7 @@ SCRIPTS = (
     "curves.js",
     "start.js",
 )
+LARGEST_SCALE = 1.5  # of a figure: the letters of one with a single panel would fill a wide screen
 LARGEST_SVG = 1_500_000  # characters; a plot of many points is smaller, and quicker to show, as PNG
 
 
@@ -209,6 +211,14 @@ def _failed(data: Snapshot) -> list[tuple[str, int, str]]:
     return sorted(((error, len(names), names[0]) for error, names in items.items()), key=lambda row: -row[1])
 
 
+def _largest(drawing: Drawing) -> Markup:
+    """How wide it is shown at most, by the width of the vector picture; nothing where that does not say."""
+    found = re.search(r'<svg [^>]*\bwidth="(\d{1,6})(?:\.\d+)?pt"', drawing.svg[:5000])
+    if found is None:
+        return Markup("")
+    return Markup(' style="max-width: {}px"').format(round(LARGEST_SCALE * int(found[1]) * 4 / 3))  # 4 pixels: 3 points
+
+
 def _figure(drawing: Drawing) -> dict[str, Any]:
     """What the template shows: the vector picture where it is small, else the raster one.
 
@@ -219,7 +229,9 @@ def _figure(drawing: Drawing) -> dict[str, Any]:
         small = len(drawing.svg) <= LARGEST_SVG
         kind, content = ("svg+xml", drawing.svg.encode()) if small else ("png", drawing.png)
         source = base64.b64encode(content).decode()
-        picture = Markup('<img alt="{}" src="data:image/{};base64,{}">').format(drawing.title, kind, source)
+        picture = Markup('<img alt="{}"{} src="data:image/{};base64,{}">').format(
+            drawing.title, _largest(drawing), kind, source
+        )
     return {
         "name": drawing.name,
         "title": drawing.title,

@@ -1,8 +1,10 @@
 """Does a colour mean one method in every figure, for readers of any colour vision, also on a white page?"""
 
 import math
+import re
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,19 @@ from matplotlib.colors import to_hex, to_rgb
 from sweep.figures import curves, forest, ranks
 from sweep.figures.heat_map import luminance
 from sweep.figures.pretraining_curves import part_style
-from sweep.figures.style import BASELINE_GREYS, DARK, LIGHT, METHOD_COLORS, ORANGE, SKY, method_styles
+from sweep.figures.style import (
+    BASELINE_GREYS,
+    BASELINE_MARKERS,
+    DARK,
+    LIGHT,
+    MARKERS,
+    METHOD_COLORS,
+    ORANGE,
+    SKY,
+    baseline_style,
+    method_styles,
+)
+from sweep.report.page import page
 from sweep.studies import demo
 from sweep.studies.plan import make_plan, parse_only
 from trainables.registry import PAPER_METHODS
@@ -94,6 +108,16 @@ def test_methods_of_one_panel_are_told_apart_easily(tmp_path):
     for title, rows in curves.panels_of(view):
         colors = [view.styles[row.name].color for row in rows]
         assert min(smallest(a, b) for a, b in combinations(colors, 2)) > 17, title
+
+
+def test_baselines_differ_in_marker_or_dashes_and_the_page_draws_each_mark():
+    styles = [baseline_style(number) for number in range(12)]
+    assert len({(style.marker, str(style.line)) for style in styles}) == 12
+    assert len({style.marker for style in styles[: len(BASELINE_MARKERS)]}) == len(BASELINE_MARKERS)
+    script = (Path(page.__file__).parent / "curves.js").read_text()
+    known = script.partition("const MARKS = {")[2].partition("};")[0]
+    for marker in (*MARKERS, *BASELINE_MARKERS):
+        assert re.search(rf'(?:^|[\s"]){re.escape(marker)}"?: ', known), marker
 
 
 def test_what_is_no_method_has_no_methods_colour():

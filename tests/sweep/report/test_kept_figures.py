@@ -14,6 +14,7 @@ import sweep
 from datasets_io.storage.artefacts import publish, seal
 from sweep.figures import curves, drawing, forest, training_free_panels
 from sweep.figures.draw import figure_keys
+from sweep.figures.drawing import Drawing
 from sweep.figures.models import first_cell
 from sweep.figures.own_svg import own_svg
 from sweep.figures.view import View, make_view
@@ -26,7 +27,7 @@ from sweep.report.cached_parts import (
     cached_parts_of,
     statistics_key,
 )
-from sweep.report.page.page import report_page
+from sweep.report.page.page import _figure, report_page
 from sweep.statistics import analysis
 from sweep.statistics.comparisons import compare_methods
 from sweep.statistics.summaries import study_summaries
@@ -406,3 +407,11 @@ def test_figures_are_images_of_the_page_and_only_its_own_script_may_run(reported
     policy = re.search(r"script-src '(sha256-[^']+)'", page)[1]
     script = page.rpartition("<script>")[2].partition("</script>")[0]
     assert policy == "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def test_a_small_figure_is_not_enlarged_beyond_half_as_much_again():
+    def shown(points: str) -> str:
+        return str(_figure(Drawing("a", "A", "what it shows", f'<svg xmlns="x" width="{points}pt">'))["picture"])
+
+    assert '<img alt="A" style="max-width: 400px" src="' in shown("200.4")
+    assert '<img alt="A" src="' in shown("many") and '<img alt="A" src="' in shown("9" * 20)
