@@ -78,8 +78,8 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 def own_signals() -> None:
     """Signals are answered as Python does, whatever handler an earlier test of this process left, as Ray Tune does.
 
-    A command that ran in this process leaves one that raises KeyboardInterrupt. A child that is forked and ended at once
-    would have it too, and go on with the tests of this process in its place.
+    A command that ran in this process leaves one that raises KeyboardInterrupt. A child that is forked and ended at
+    once would have it too, and go on with the tests of this process in its place.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
