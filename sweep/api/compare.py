@@ -75,9 +75,10 @@ def _row(
     pairs = [(mean_of(a, members), mean_of(b, members)) for a, b in zip(*found, strict=True)]
     numbers = [(a, b) for a, b in pairs if a is not None and b is not None]
     differences = [a - b for a, b in numbers]
-    of_patients = no_such_mean(value, found[0][0])
     if places:
         of_patients = difference_interval(means[0], means[1], images.classes, images.in_sentences, places)
+    else:
+        of_patients = no_such_mean(value, found[0][0])
     both = _both(differences, means, images, places)
     return Comparison(
         value,

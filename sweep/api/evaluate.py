@@ -66,9 +66,10 @@ def evaluations(scores: np.ndarray, images: Labelled) -> list[Evaluation]:
     for value, members in members_of(by_seed[0]).items():
         places = [images.findings.index(name) for name in members]
         values = [mean_of(seed, members) for seed in by_seed]
-        of_patients = no_such_mean(value, by_seed[0])
         if places:
             of_patients = mean_interval(together, images.classes, images.in_sentences, places)
+        else:
+            of_patients = no_such_mean(value, by_seed[0])
         n_pos, n_neg = counts.get(value, (None, None))
         numbers = [one for one in values if one is not None]
         auprc = float(auprcs[:, places].mean()) if places else np.nan
