@@ -4,8 +4,11 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from hosts import ROOT, SHARED
@@ -18,6 +21,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 CLUSTER, ARRAY = "docs/clusters/slurm.sbatch", "docs/clusters/slurm-array.sbatch"
 STUDY, NAME, ENCODERS, CELLS = "tests/chaos/tiny_study.py", "tiny", 2, 20
 TAKEN = re.compile(r"^to do: (\d+) of \d+ encoders, (\d+) of \d+ cells$", re.MULTILINE)
+COMPUTES = "^ray::(ImplicitFunc|RayTrainWorker|pretrain-)"  # such command lines have cells and pretrainings
 
 
 def why_not() -> None:
@@ -98,6 +102,32 @@ class Job:
         self.wait_for(lambda: not {"PENDING", "RUNNING", "COMPLETING"} & set(self.slurm.state(self.number).split()))
         assert self.slurm.exit_code(self.number) == exit_code, "\n".join(self.logs)
 
+    @contextmanager
+    def held_at(self, cells: int) -> Iterator[dict[str, int]]:
+        """From when there are so many cells nothing computes: those that there are then.
+
+        SLURM looks at time limits every half minute, and all of the study takes seconds.
+        """
+        self.wait_for(lambda: self.num_cells() >= cells)
+        over = Event()
+        holding = Thread(target=self._hold, args=(over,))
+        holding.start()
+        try:
+            before = None
+            while before != (before := stored(self.storage)):  # what was being written
+                time.sleep(2)
+            assert len(before) < CELLS, "nothing is left to be cut off"
+            yield before
+        finally:
+            over.set()
+            holding.join()
+
+    def _hold(self, over: Event) -> None:
+        """Also what Ray begins meanwhile."""
+        while not over.wait(0.1):
+            for node in self.slurm.hosts:
+                self.slurm.on(node, f"pkill -STOP -f '{COMPUTES}'")
+
     def let_its_time_run_out(self) -> None:
         """Shorten its time limit so that SLURM sends the signal before it, then give it time for what is left."""
         ran = self.slurm.on(CONTROLLER, f"squeue -h -j {self.number} -o %M").stdout.split(":")
@@ -139,25 +169,24 @@ def test_a_sweep_on_three_nodes_that_is_cut_off_twice_beside_another_job_loses_n
     wanted = alone.table()
     job = Job(slurm, CLUSTER, "three-nodes", "--nodes=3")
     other = Job(slurm, CLUSTER, "beside", "--nodes=1 --nodelist=n1", "--dry-run")
-    job.wait_for(lambda: job.num_cells() >= 3)
-    other.end()
-    asked = ask_ray(slurm, job.number, "print(len(ray.nodes()), ray.cluster_resources()['CPU'])")
-    assert asked == "3 3.0", "each node offers the one core that it was granted, of two"
-    kept = [stored(job.storage)]
-    job.let_its_time_run_out()
-    job.wait_for(lambda: job.logs[0].count("to do: ") == 2)
-    job.wait_for(lambda: job.num_cells() >= len(kept[0]) + 2)
-    kept.append(stored(job.storage))
-    before_it = slurm.submit("--partition=high --nodes=3 --exclusive --output=/dev/null --wrap 'sleep 1'")
-    job.wait_for(lambda: job.logs[0].count("to do: ") == 3)
+    with job.held_at(3) as first:
+        other.end()
+        asked = ask_ray(slurm, job.number, "print(len(ray.nodes()), ray.cluster_resources()['CPU'])")
+        assert asked == "3 3.0", "each node offers the one core that it was granted, of two"
+        job.let_its_time_run_out()
+    job.wait_for(lambda: len(TAKEN.findall(job.logs[0])) == 2)
+    with job.held_at(len(first) + 1) as second:
+        before_it = slurm.submit("--partition=high --nodes=3 --exclusive --output=/dev/null --wrap 'sleep 1'")
+        job.wait_for(lambda: job.logs[0].count("Interrupted. What is finished is kept") == 2)
+    job.wait_for(lambda: len(TAKEN.findall(job.logs[0])) == 3)
     assert slurm.state(before_it) == "COMPLETED"
     job.end()
     (log,) = job.logs
     assert log.count("Interrupted. What is finished is kept") == 2
     assert log.count("The time limit is near: submitted again") == 1
-    assert kept[0].items() <= kept[1].items() <= stored(job.storage).items(), "nothing is computed again"
+    assert first.items() <= second.items() <= stored(job.storage).items(), "nothing is computed again"
     claimed = [int(cells) for _, cells in TAKEN.findall(log)]
-    assert claimed[0] == CELLS and all(c <= CELLS - len(k) for c, k in zip(claimed[1:], kept, strict=True))
+    assert claimed == [CELLS, CELLS - len(first), CELLS - len(second)]
     assert table(job.storage) == wanted
     assert nothing_is_left_over(job.storage)
 
