@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL.Image import Image as Picture
+from PIL.ImageOps import exif_transpose
 from torch import Tensor, nn
 
 from datasets_io.nearest import did_you_mean
@@ -113,8 +114,8 @@ def embed(
 
     images: files (DICOM, PNG, JPEG), read as an archive's in a process with limits; or grey pictures, (H, W) each or
     (N, H, W): uint8 as they are, integers of more bits stretched from their smallest to their largest value, floats in
-    [0, 1]; or pictures of Pillow, grey or with a palette, whose colours become grey. Each is brought to the size of the
-    study's shards, then to the network's. At most batch_size are in memory.
+    [0, 1]; or pictures of Pillow, grey or with a palette, whose colours become grey, turned as their EXIF says. Each is
+    brought to the size of the study's shards, then to the network's. At most batch_size are in memory.
     device: None: a GPU where there is one. The module stays there. Raises ValueError for what is no such image.
     """
     if batch_size < 1:
@@ -155,7 +156,8 @@ def _each(images: Any) -> Iterable[Any]:
 
 
 def _of_pillow(image: Picture) -> np.ndarray:
-    """Its values; with a palette the luma of its colours, as of a file: its values are places in the palette."""
+    """Its values, upright, as a file's are; with a palette the luma of its colours: the values are places in it."""
+    image = exif_transpose(image)
     return luma(np.asarray(image.convert("RGB"))) if image.mode == "P" else np.asarray(image)
 
 

@@ -105,6 +105,16 @@ def test_a_picture_with_a_palette_is_what_its_file_is(transparent, encoder, tmp_
         assert np.array_equal(sweep.embed(encoder, [opened_again]), expected)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_as_its_file_is(orientation, encoder, tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 50), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as opened_again:
+        assert np.array_equal(sweep.embed(encoder, opened_again), sweep.embed(encoder, tmp_path / "turned.png"))
+
+
 def test_batches_change_no_feature_beyond_rounding_and_keep_the_order(encoder, part):
     pixels = np.asarray(part.pixels)
     whole = sweep.embed(encoder, pixels, device="cpu")
