@@ -174,7 +174,10 @@ def findings_of_macro(kind: str, findings: Sequence[FindingAuroc]) -> tuple[str,
     if kind == MACRO_10_POSITIVES:
         defined = [finding for finding in defined if finding.n_pos >= FEW_POSITIVES]
     elif kind == MACRO_COMPETITION:
-        defined = [finding for finding in defined if SYNONYMS.get(finding.finding, finding.finding) in COMPETITION]
+        # Another name of a finding is that finding only where the dataset does not have it by its own name too.
+        names = {name: SYNONYMS.get(name, name) for name in (finding.finding for finding in findings)}
+        twice = {name for name, usual in names.items() if usual != name and usual in names}
+        defined = [f for f in defined if names[f.finding] in COMPETITION and f.finding not in twice]
         if len(defined) < len(COMPETITION):
             return ()
     elif kind != MACRO_DEFINED:

@@ -210,6 +210,9 @@ def test_the_competition_macro_needs_all_five_and_knows_nih_s_name():
         for f in findings()
     ]
     assert macro_auroc("macro_competition", nih) == pytest.approx(0.3)
+    both = [*findings(), FindingAuroc("effusion", 0.9, 50, 100)]  # a dataset with that finding under both names
+    assert findings_of_macro("macro_competition", both) == NAMES[:5]
+    assert macro_auroc("macro_competition", [f for f in nih if f.finding != "edema"]) is None
 
 
 def test_fixed_weights_whose_numbers_differ_by_rounding_do_not_vary():
