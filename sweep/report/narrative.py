@@ -202,11 +202,14 @@ def _told_in_columns(comparisons: Comparisons, row: str, others: Sequence[str]) 
     for other, test in tests:
         if test is not None and test.difference is not None and verdict(test) == TOLD:
             (above if (test.difference > 0) == (test.first == row) else below).add(other)
-    lower = f", and from {len(below)} as the lower one" if below else ""
-    return (
-        f"Seeds and patients together tell it from {len(above)} of them in some column as the higher one{lower}; from "
-        f"{len(set(others) - above - below)} it cannot be told in any."
-    )
+    found = [(len(rows), which) for rows, which in ((above, "higher"), (below, "lower")) if rows]
+    if not found:
+        return "Seeds and patients together tell it from none of them in any column."
+    (count, which), *more = found
+    told = f"Seeds and patients together tell it from {count} of them in some column as the {which} one"
+    told += "".join(f", and from {count} as the {which} one" for count, which in more)
+    untold = len(set(others) - above - below)
+    return f"{told}; from {untold} it cannot be told in any." if untold else f"{told}."
 
 
 def counted(number: int, noun: str) -> str:
