@@ -112,7 +112,8 @@ def test_an_sdist_has_what_a_wheel_is_made_of(sdist):
     wanted = {name for name in tracked() if name.split("/")[0] in PACKAGES}
     assert names >= wanted | {"pyproject.toml", "README.md", "LICENSE", "PKG-INFO"}
     made = {"PKG-INFO", "setup.cfg"}
-    assert {name for name in names if not name.startswith("radsweep.egg-info/")} - made <= tracked()
+    own = {name for name in names if not name.startswith("radsweep.egg-info/")} - made
+    assert own <= tracked() and not any(name.startswith("tests/") for name in own), "they need what is not in it"
 
 
 @pytest.fixture(scope="module")
