@@ -202,14 +202,11 @@ def _told_in_columns(comparisons: Comparisons, row: str, others: Sequence[str]) 
     for other, test in tests:
         if test is not None and test.difference is not None and verdict(test) == TOLD:
             (above if (test.difference > 0) == (test.first == row) else below).add(other)
-    found = [(len(rows), which) for rows, which in ((above, "higher"), (below, "lower")) if rows]
-    if not found:
+    told = [f"from {len(rows)} as the {which} one" for rows, which in ((above, "higher"), (below, "lower")) if rows]
+    if not told:
         return "Seeds and patients together tell it from none of them in any column."
-    (count, which), *more = found
-    told = f"Seeds and patients together tell it from {count} of them in some column as the {which} one"
-    told += "".join(f", and from {count} as the {which} one" for count, which in more)
-    untold = len(set(others) - above - below)
-    return f"{told}; from {untold} it cannot be told in any." if untold else f"{told}."
+    rest = f"; from {untold} it cannot be told in any" if (untold := len(set(others) - above - below)) else ""
+    return f"Seeds and patients together tell it in some column {' and '.join(told)}{rest}."
 
 
 def counted(number: int, noun: str) -> str:
