@@ -17,7 +17,7 @@ OTHER_ENDS = "130 interrupted, or its terminal was closed; 141 nobody reads what
 
 
 class Command(TyperCommand):
-    """A command that takes no flag and no empty text for the value of an option: one was forgotten.
+    """A command that takes no flag or empty text for the value of an option, one was forgotten, and no option twice.
 
     goes_on: whether it works on where nobody reads what it prints.
     """
@@ -42,8 +42,10 @@ class Command(TyperCommand):
         remember_arguments(args)
         with usage_errors_without_secrets():
             # As it was typed: a Path has lost the `./` in front of a dash. Any: typer brings a click of its own.
-            typed, _, _ = self.make_parser(ctx).parse_args(list(args))
+            typed, _, order = self.make_parser(ctx).parse_args(list(args))
             for parameter in self.get_params(ctx):
+                if order.count(parameter) > 1 and not (parameter.multiple or parameter.is_flag):
+                    ctx.fail(f"{parameter.opts[0]} is given {order.count(parameter)} times: give it once")
                 values = typed.get(parameter.name)
                 for value in values if isinstance(values, (list, tuple)) else (values,):
                     if isinstance(value, str) and (trouble := no_value(parameter.opts[0], value)):

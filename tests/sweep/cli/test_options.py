@@ -91,6 +91,19 @@ def test_a_flag_or_an_empty_text_is_no_value(command, name):
         assert f"{name} is empty: give a value" in refused(command, name, text)
 
 
+@pytest.mark.parametrize(
+    ("command", "name"), [(command, name) for command, name in WITH_VALUE if not flags_of(command)[name].multiple]
+)
+def test_an_option_that_has_one_value_is_given_once(command, name):
+    """`report --with a --with b` would else set b beside it, and say nothing of a."""
+    assert f"{name} is given 2 times: give it once" in refused(command, name, "a", name, "b")
+
+
+@pytest.mark.parametrize("name", ["--raw", "--only"])
+def test_an_option_that_has_several_values_may_be_repeated(name):
+    assert "times" not in refused("report", name, "seed=0", name, "nothing", "--storage", "x")
+
+
 def test_an_argument_is_no_flag_and_no_empty_text_either():
     assert "encoder is empty" in refused("export", "", "--storage", "x", "--to", "y")
     assert "kind needs a value, and '-x' looks like" in refused("list", "--", "-x")
