@@ -86,6 +86,8 @@ def run_chaos(request: Request) -> int:
     from sweep.run.chaos import show_chaos
 
     try:
+        if flags := request.of_one_run:
+            raise ValueError(f"--chaos runs the whole study twice, in folders of its own: leave out {', '.join(flags)}")
         name = check_input(request).study.name
     except ValueError as error:
         raise BadInput(error) from error
@@ -111,6 +113,8 @@ def check_input(request: Request) -> CheckedInput:
         raise ValueError(others.sentence)
     if not request.dry_run and (request.machines or request.as_json):
         raise ValueError(f"--{'machines' if request.machines else 'json'} is of a plan: give --dry-run too")
+    if request.dry_run and request.redo is not None:
+        raise ValueError("--redo computes one cell again, of which there is no plan: leave out --dry-run")
     for text in request.machines:
         parse_machines(text)
     study = load_study(request.study)

@@ -53,7 +53,7 @@ def print_plan(
     store = ReadStore(store.uri)  # a Store would put what is damaged into quarantine
     sources = open_sources(store, built_folders(plans))
     plan = make_plan(study, fingerprints_of(study, sources.manifests), only)
-    stored = _read(study, plan, store)
+    stored = _read(study, plan, store, request.retry_failed)
     known = {label: _counts(label, data, sources.manifests, study) for label, data in plans.items()}
     for line in _study_lines(study, plan, plans, known):
         display.say(escape(line))
@@ -136,7 +136,7 @@ class _Stored(NamedTuple):
     cells: Mapping[str, CellDetail]
 
 
-def _read(study: Study, plan: Plan, store: ReadStore) -> _Stored:
+def _read(study: Study, plan: Plan, store: ReadStore, retry_failed: bool) -> _Stored:
     sizes = store.sizes()
     done, failed = store.states(plan.items, sizes)
     reader = ResultReader(study, plan, store)
@@ -150,7 +150,8 @@ def _read(study: Study, plan: Plan, store: ReadStore) -> _Stored:
     again = {run.key for run in plan.encoders if store.folder(run) in damaged or f"{run}-{run.key}" in quarantined}
     keys_done, keys_failed = ({item.key for item in plan.items if store.folder(item) in f} for f in (done, failed))
     unfit = unfit_keys((item for item in plan.items if item.key in keys_failed), store)  # to be tried again
-    return _Stored(pending(plan, keys_done, keys_failed - unfit, again), damage, encoders, reader.details)
+    skipped = set() if retry_failed else keys_failed - unfit
+    return _Stored(pending(plan, keys_done, skipped, again), damage, encoders, reader.details)
 
 
 def _damage_lines(damage: tuple[Damage, ...]) -> list[str]:

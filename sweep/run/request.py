@@ -26,3 +26,19 @@ class Request:
     started: float
     machines: tuple[str, ...] = ()
     as_json: bool = False
+
+    @property
+    def of_one_run(self) -> tuple[str, ...]:
+        """The flags that were given and say what one run does, or how it is shown."""
+        given = {
+            "--only": self.only,
+            "--dry-run": self.dry_run,
+            "--machines": self.machines,
+            "--json": self.as_json,
+            "--retry-failed": self.retry_failed,
+            "--skip-unfit": self.skip_unfit,
+            "--redo": self.redo is not None,
+            "--tensorboard": self.tensorboard is not None,
+            "--mlflow": self.mlflow is not None,
+        }
+        return tuple(flag for flag, value in given.items() if value)

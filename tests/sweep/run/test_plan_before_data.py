@@ -9,17 +9,20 @@ from typer.testing import CliRunner
 
 from datasets_io.build.spec import identity_of
 from datasets_io.corpus.manifest import MANIFEST, Manifest, corpus_fingerprint
+from datasets_io.storage.artefacts import record_failure
 from sweep.cli.display import Display
 from sweep.cli.lines import bytes_text
 from sweep.run.__main__ import app
 from sweep.run.machines_at_hand import at_hand, card_of, measured_rates
 from sweep.run.outlook_tables import hours_text, lines, tables
 from sweep.store.records import CellDetail, EncoderDetail
+from sweep.store.snapshot import fingerprints_of
 from sweep.store.status_names import Status
 from sweep.store.store import Store
 from sweep.studies import demo, load_study, paper
 from sweep.studies.costs import Cost
 from sweep.studies.outlook import Machines, outlook
+from sweep.studies.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[3]
 OWN = (
@@ -122,11 +125,24 @@ def test_an_archive_of_ones_own_that_is_not_named_is_said_to_be_missing(tmp_path
         (["--dry-run", "--machines", "8xB200"], "no rate is known of 'B200'; allowed: A100, H100, CPU"),
         (["--machines", "8xA100"], "--machines is of a plan: give --dry-run too"),
         (["--json"], "--json is of a plan: give --dry-run too"),
+        (["--dry-run", "--redo", "abc"], "--redo computes one cell again, of which there is no plan"),
+        (["--chaos", "--dry-run"], "in folders of its own: leave out --dry-run"),
+        (["--chaos", "--only", "seed=0", "--retry-failed"], "leave out --only, --retry-failed"),
     ],
 )
 def test_what_a_plan_is_told_in_vain_is_refused(study, tmp_path, more, said):
     done = CliRunner().invoke(app, ["--study", str(study), "--storage", str(tmp_path / "none"), *more])
     assert done.exit_code == 2 and said in done.stderr and not (tmp_path / "none").exists()
+
+
+def test_a_plan_that_tries_failures_again_counts_them(study, tmp_path):
+    storage = tmp_path / "results"
+    store = Store(str(storage))
+    own = load_study(str(study))
+    run_of = make_plan(own, fingerprints_of(own, {}), {}).encoders[0]
+    record_failure(store.files, store.folder(run_of), "a full disk", "")
+    plans = [dry_run(study, storage, *more).stdout for more in ((), ("--retry-failed",))]
+    assert "failed before: 1 encoder runs" in plans[0] and "failed before" not in plans[1]
 
 
 def test_rows_that_are_left_out_hold_nothing_up(tmp_path, shared_data):
