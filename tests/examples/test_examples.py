@@ -119,6 +119,18 @@ def test_a_notebook_is_stored_without_outputs(notebook):
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_a_notebook_can_leave_out_the_run(notebook):
+    """Whoever has a storage does: imports and settings stand in cells of their own before it."""
+    imports, settings, run_it, *others = map(ast.parse, cells_of(notebook))
+    kinds = (ast.Import, ast.ImportFrom)
+    assert all(isinstance(line, kinds) for line in imports.body)
+    assert [name.id for name in ast.walk(settings) if isinstance(name, ast.Name)] == ["STORAGE", "STUDY"]
+    assert not any(isinstance(line, kinds) for cell in (run_it, *others) for line in ast.walk(cell))
+    made = {name.id for name in ast.walk(run_it) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+    assert made and not made & {name.id for cell in others for name in ast.walk(cell) if isinstance(name, ast.Name)}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_the_cells_of_a_notebook_run_in_their_order(notebook, folder):
     """Each in the names of those before, as a notebook does; what its last line is worth would be shown."""
     cells = cells_of(notebook)
