@@ -5,13 +5,17 @@ import shlex
 import socket
 import subprocess
 from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from benchmarks.supply_chain.locked import read_locked
+from datasets_io.build import __main__ as build_command
+from datasets_io.build.spec import BuildSpec, options_of
 from datasets_io.ray_private import kubernetes_account, launcher_config
+from sweep.studies import paper
 
 ROOT = Path(__file__).parents[1]
 LAUNCHER_FILES = ("cluster.yaml", "docs/clusters/on-prem.yaml")
@@ -130,6 +134,19 @@ def test_drivers_find_the_cluster_and_nodes_do_not_look_for_one(config):
     assert any("RAY_ADDRESS=auto" in command for command in config["head_setup_commands"])
     for command in commands(config, "head_start_ray", "worker_start_ray"):
         assert "ray start" not in command or "env -u RAY_ADDRESS" in command
+
+
+def test_the_shards_that_are_made_beforehand_are_those_of_the_paper(monkeypatch):
+    text = (ROOT / "docs/clusters/README.md").read_text(encoding="utf-8")
+    lines = [shlex.split(line)[3:] for line in text.splitlines() if line.startswith("python -m datasets_io.build ")]
+    made: list[BuildSpec] = []
+    monkeypatch.setattr(build_command, "_build", lambda spec, *_: made.append(spec) or 0)
+    assert [build_command.main(arguments) for arguments in lines] == [0] * len(lines)
+    study = paper()
+    wanted = [study.corpus, *(dataset.build for dataset in study.datasets)]
+    assert [replace(spec, options=options_of(spec)) for spec in made] == [
+        replace(spec, options=options_of(spec)) for spec in wanted
+    ]
 
 
 @pytest.mark.parametrize(
