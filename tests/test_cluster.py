@@ -149,6 +149,20 @@ def test_the_shards_that_are_made_beforehand_are_those_of_the_paper(monkeypatch)
     ]
 
 
+def test_commands_of_the_pages_name_every_archive_of_the_paper():
+    """One that names some of them ends with the name of the first that it lacks."""
+    wanted = {spec.source for spec in paper().builds()}
+    pages = [ROOT / "README.md", *(path for path in (ROOT / "docs").rglob("*") if path.suffix in (".md", ".sbatch"))]
+    found = 0
+    for page in pages:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in text.splitlines():
+            if "--study paper " in line and "--raw" in line:
+                found += 1
+                assert set(re.findall(r"--raw (\w+)=", line)) == wanted, f"{page.name}: {line}"
+    assert found >= 5
+
+
 @pytest.mark.parametrize(
     ("name", "fields"),
     [("cluster.yaml", 3), ("docs/clusters/on-prem.yaml", 4), ("docs/clusters/kuberay-rayjob.yaml", 5)],
