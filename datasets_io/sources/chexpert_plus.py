@@ -20,6 +20,7 @@ from datasets_io.sources.chexpert import COLUMNS as LABELS
 from datasets_io.sources.chexpert import FINDINGS
 from datasets_io.sources.parts.chexpert_plus_images import KINDS, image_places
 from datasets_io.sources.reading.archive import find_file, read_table, require_file, sex_code, whole_number
+from datasets_io.sources.reading.cells import keep_one
 from datasets_io.sources.reading.reports import one_line
 
 __all__ = ["FINDINGS", "PUBLISHED", "VERSION", "ChexpertPlusOptions", "index_files", "notes", "read_records"]
@@ -95,12 +96,13 @@ def notes(raw: Path, options: ChexpertPlusOptions) -> list[str]:
 def read_records(raw: Path, options: ChexpertPlusOptions) -> Iterator[Record]:
     """One Record a row of the csv, in its order.
 
-    Raises ArchiveError for a path that is not of CheXpert's form, an unknown split, or a line that is no label.
+    Raises ArchiveError for a path that is not of CheXpert's form, an unknown split, a line that is no label, or
+    two of an image that differ.
     """
     table, *labels_file = index_files(raw, options)
     chosen = _chosen(table)
-    place_of = image_places(raw, options.images)
     labels = _labels(labels_file[0], {study.image for study in chosen.values()}) if labels_file else {}
+    place_of = image_places(raw, options.images)
     for line, row in read_table(table, COLUMNS):
         image = _image_id(row, table, line)
         _, patient, study, _ = image.split("/")
@@ -171,7 +173,7 @@ def _labels(path: Path, wanted: set[str]) -> dict[str, tuple[int | None, ...]]:
                     if advice := _slashes(image):
                         raise ArchiveError(f"{path} line {number}: {image!r} is not like {EXAMPLE}{advice}")
                     if image in wanted:
-                        labels[image] = codes
+                        keep_one(labels, image, codes, f"{path} line {number}")
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read ({error.strerror}): copy it again") from error
     if not labels:

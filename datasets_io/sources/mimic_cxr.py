@@ -22,11 +22,21 @@ from datasets_io.sources.parts.mimic_test_labels import (
     test_label_notes,
     test_labels_file,
 )
-from datasets_io.sources.reading.archive import find_file, label_code, read_table, require_folder, snake_case
+from datasets_io.sources.reading.archive import (
+    LABEL_CODES,
+    find_file,
+    label_code,
+    read_header,
+    read_table,
+    require_folder,
+    snake_case,
+)
+from datasets_io.sources.reading.cells import keep_one, once
 from datasets_io.sources.reading.elsewhere import hint, packed_in, packed_text
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1
+DOUBLE = "two rows for one image or study that differ are refused"  # a correction, see registry.Source
 COLUMNS = (
     "Atelectasis",
     "Cardiomegaly",
@@ -137,10 +147,29 @@ def looked_for(raw: Path, options: MimicOptions) -> dict[str, tuple[Path, list[s
     }
 
 
+def corrections(raw: Path, options: MimicOptions) -> tuple[str, ...]:
+    """DOUBLE where a csv has two rows that differ for an image or study: what was computed of the last is not used."""
+    tables = [path for kind in ("split", "metadata", "chexpert") if (path := _table(raw, kind))]
+    return (DOUBLE,) if any(once(_has_double, table) for table in tables) else ()
+
+
+def _has_double(table: Path) -> bool:
+    """Whether two rows of one image, or of one study in the csv of labels, say different things."""
+    key = "study_id" if "chexpert" in table.name else "dicom_id"
+    columns = [name for name in ("split", "ViewPosition", *COLUMNS) if name in read_header(table)]
+    found: dict[str, tuple[int | str | None, ...]] = {}
+    for _, row in read_table(table, (key,)):
+        cells = tuple(LABEL_CODES.get(cell, cell) for cell in (row[name].strip() for name in columns))
+        if found.setdefault(row[key].strip(), cells) != cells:
+            return True
+    return False
+
+
 def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:
     """One Record an image, in the order of the record list (else of the split or metadata csv).
 
-    Raises ArchiveError where ids are not MIMIC-CXR's, csv files do not fit each other, no image is there, or some
+    Raises ArchiveError where ids are not MIMIC-CXR's, csv files do not fit each other or have two rows for an
+    image or study that differ, no image is there, or some
     reports are missing and some not.
     """
     rows = _listed_images(_image_list(raw))
@@ -201,10 +230,11 @@ def _studies(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str]]:
 
 def _column(raw: Path, kind: str, column: str) -> dict[str, str]:
     """dicom_id -> one column of a csv; empty where the csv is missing."""
-    path = _table(raw, kind)
-    if path is None:
-        return {}
-    return {row["dicom_id"].strip(): row[column].strip() for _, row in read_table(path, ("dicom_id", column))}
+    path, found = _table(raw, kind), dict[str, str]()
+    if path is not None:
+        for line, row in read_table(path, ("dicom_id", column)):
+            keep_one(found, row["dicom_id"].strip(), row[column].strip(), f"{path} line {line}")
+    return found
 
 
 def _check_ids(kind: str, key: str, raw: Path, found: Collection[str], wanted: set[str]) -> None:
@@ -217,13 +247,12 @@ def _check_ids(kind: str, key: str, raw: Path, found: Collection[str], wanted: s
 
 
 def _labels(raw: Path) -> dict[str, tuple[int | None, ...]]:
-    path = _table(raw, "chexpert")
-    if path is None:
-        return {}
-    return {
-        row["study_id"].strip(): tuple(label_code(row[column], path, line, column) for column in COLUMNS)
-        for line, row in read_table(path, ("study_id", *COLUMNS))
-    }
+    path, found = _table(raw, "chexpert"), dict[str, tuple[int | None, ...]]()
+    if path is not None:
+        for line, row in read_table(path, ("study_id", *COLUMNS)):
+            codes = tuple(label_code(row[column], path, line, column) for column in COLUMNS)
+            keep_one(found, row["study_id"].strip(), codes, f"{path} line {line}")
+    return found
 
 
 def _split(raw: Path, splits: dict[str, str], dicom: str, subject: str) -> str:

@@ -112,6 +112,7 @@ SOURCES: dict[str, Source] = {
         published=mimic_cxr.PUBLISHED,
         official_split=mimic_cxr.official_split,
         looked_for=mimic_cxr.looked_for,
+        corrections=mimic_cxr.corrections,
     ),
     "chexpert": Source(
         "chexpert",

@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from datasets_io.schema import ArchiveError, known_view
 from datasets_io.sources.parts.csv_paths import LOOKED_AT, with_slashes
 from datasets_io.sources.reading.archive import read_header, read_table, sex_code, whole_number
+from datasets_io.sources.reading.cells import text_of
 from datasets_io.sources.reading.headings import sections_in_any_form
 from datasets_io.sources.reading.reports import one_line, sections_of
 from datasets_io.sources.reading.views import view_code
@@ -26,7 +27,6 @@ ACCENTS = "letters with accents are those without in names of findings"
 
 IDS = ("image_id", "study_id", "patient_id", "path")
 TEXTS = ("image_id", "study_id", "report", "report_findings", "report_impression")  # optional; `text_of` reads them
-_NO_TEXT = frozenset({"nan", "NaN", "None", "<NA>", "NaT"})  # what pandas writes where a column was made text
 # Columns that pandas writes without being asked: the row numbers of a frame, and those that a reset of them left.
 _BY_PANDAS = re.compile(r"Unnamed: \d+(\.\d+)*(_level_\d+)?|index|level_0")
 
@@ -147,12 +147,6 @@ class _Column:
     def has_row_numbers(self) -> bool:
         """Whether it has, or nothing: numbers, each once, or more of them than labels are."""
         return self.numbers is not None and not (self.again and self.numbers <= {"0", "1"})
-
-
-def text_of(row: Mapping[str, str], name: str) -> str:
-    """A cell without the spaces around it; "" where it is absent, blank, or what pandas writes for that."""
-    cell = row.get(name, "").strip()
-    return "" if cell in _NO_TEXT else cell
 
 
 def without_accents(text: str) -> str:

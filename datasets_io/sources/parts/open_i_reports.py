@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.parts.safe_xml import read_xml
 from datasets_io.sources.reading.archive import find_file, read_table, require_folder
+from datasets_io.sources.reading.cells import keep_one
 from datasets_io.sources.reading.elsewhere import meant_folder
 from datasets_io.sources.reading.reports import one_line
 
@@ -90,21 +91,28 @@ def _image_part(image: str, number: str, where: object) -> str:
 
 
 def _projections(raw: Path) -> Iterator[tuple[str, str]]:
-    for (number, image), _ in _projection_rows(raw):
+    for _, (number, image), _ in _projection_rows(raw):
         yield number, image
 
 
 def views_in(raw: Path) -> dict[tuple[str, str], str]:
-    """(report, image) -> FRONTAL or LATERAL; empty where the csv of projections is not there."""
-    words = {"frontal": "FRONTAL", "lateral": "LATERAL"}
-    return {key: words[word] for key, word in _projection_rows(raw) if word in words}
+    """(report, image) -> FRONTAL or LATERAL; empty where the csv of projections is not there.
+
+    Raises ArchiveError where two rows of an image say different things.
+    """
+    words, found = {"frontal": "FRONTAL", "lateral": "LATERAL"}, dict[tuple[str, str], str]()
+    for where, key, word in _projection_rows(raw):
+        if word in words:
+            keep_one(found, key, words[word], where)
+    return found
 
 
-def _projection_rows(raw: Path) -> Iterator[tuple[tuple[str, str], str]]:
+def _projection_rows(raw: Path) -> Iterator[tuple[str, tuple[str, str], str]]:
+    """(csv and line, (report, image), projection in small letters) of each row."""
     if (table := find_file(raw, (PROJECTIONS,))) is not None:
         for line, row in read_table(table, ("uid", "filename", "projection")):
             number = row["uid"].strip()
             if not number.isdecimal():
                 raise ArchiveError(f"{table} line {line}: uid is {row['uid']!r}; it must be the number of a report")
-            part = _image_part(row["filename"], number, f"{table} line {line}")
-            yield (number, part), row["projection"].strip().lower()
+            where = f"{table} line {line}"
+            yield where, (number, _image_part(row["filename"], number, where)), row["projection"].strip().lower()
