@@ -31,7 +31,7 @@ from datasets_io.sources.reading.archive import (
     require_folder,
     snake_case,
 )
-from datasets_io.sources.reading.cells import keep_one, once
+from datasets_io.sources.reading.cells import keep_one, once, text_of
 from datasets_io.sources.reading.elsewhere import hint, packed_in, packed_text
 from datasets_io.sources.splits import hash_split
 
@@ -214,7 +214,7 @@ def _listed_images(path: Path) -> list[tuple[str, str, str]]:
     """(subject, study, dicom) ids of every row; they become paths, so nothing but ids may stand there."""
     rows = []
     for line, row in read_table(path, ("subject_id", "study_id", "dicom_id")):
-        ids = (row["subject_id"].strip(), row["study_id"].strip(), row["dicom_id"].strip())
+        ids = (row["subject_id"].strip(), row["study_id"].strip(), text_of(row, "dicom_id"))
         if not (ids[0].isdecimal() and ids[1].isdecimal() and re.fullmatch(r"[A-Za-z0-9_-]+", ids[2])):
             raise ArchiveError(f"{path} line {line} has ids {', '.join(map(repr, ids))}: not those of MIMIC-CXR")
         rows.append(ids)

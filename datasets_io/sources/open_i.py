@@ -15,7 +15,8 @@ from pathlib import Path
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import NEGATIVE, POSITIVE, Record
 from datasets_io.sources.parts.open_i_images import image_places
-from datasets_io.sources.parts.open_i_reports import PROJECTIONS, read_reports, report_files, views_in
+from datasets_io.sources.parts.open_i_reports import PROJECTIONS, corrections_of, read_reports, report_files, views_in
+from datasets_io.sources.reading.cells import NAN, NAN_NOTE
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1
@@ -96,7 +97,14 @@ def notes(raw: Path, options: OpenIOptions) -> list[str]:
             f"{PROJECTIONS} is missing: views are those of DICOM headers, many of them blank or wrong, and unknown for "
             "PNGs, so laterals count as frontal; put it beside the reports"
         )
+    if NAN in corrections(raw, options):
+        texts.append(NAN_NOTE)
     return texts
+
+
+def corrections(raw: Path, options: OpenIOptions) -> tuple[str, ...]:
+    """What is read otherwise than before in this archive: names that enter its key, see registry.Source."""
+    return corrections_of(raw)
 
 
 def read_records(raw: Path, options: OpenIOptions) -> Iterator[Record]:

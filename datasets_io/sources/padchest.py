@@ -19,6 +19,7 @@ from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, NoImages, Record
 from datasets_io.sources.parts.padchest_labels import FINDINGS, codes_of
 from datasets_io.sources.reading.archive import read_table, require_file, sex_code
+from datasets_io.sources.reading.cells import NAN, NAN_NOTE, has_nan, once, text_of
 from datasets_io.sources.reading.elsewhere import folder_of_files
 from datasets_io.sources.reading.reports import one_line
 from datasets_io.sources.splits import hash_split
@@ -44,6 +45,7 @@ COLUMNS = (
     "MethodLabel",
     "Labels",
 )
+IDS = ("ImageID", "PatientID", "StudyID")
 # Of Projection, which people set, and not of ViewPosition_DICOM, which mixes two languages. COSTAL shows ribs.
 VIEWS = {"PA": "PA", "AP": "AP", "AP_horizontal": "AP", "L": "LATERAL"}
 EXCLUDED = "EXCLUDE"  # a projection: other parts of the body, or no image to look at
@@ -82,7 +84,7 @@ def notes(raw: Path, options: PadchestOptions) -> list[str]:
         found["physician"] += row["MethodLabel"].strip() == PHYSICIAN
         found["excluded"] += row["Projection"].strip() == EXCLUDED
         found["inverted"] += row["PhotometricInterpretation_DICOM"].strip() == "MONOCHROME1"
-        found["unlabelled"] += not row["Labels"].strip()
+        found["unlabelled"] += not text_of(row, "Labels")
     images, others = f"{found['images']:,}", "blank" if options.labels == "physician" else "a network's"
     absent = "0" if options.absent == "zeros" else "blank"
     texts = [
@@ -101,7 +103,20 @@ def notes(raw: Path, options: PadchestOptions) -> list[str]:
             f"{found['inverted']:,} images were MONOCHROME1 as DICOM: whether their PNGs were inverted is not "
             "documented, so compare some with the others"
         )
+    if NAN in corrections(raw, options):
+        texts.append(NAN_NOTE)
     return texts
+
+
+def corrections(raw: Path, options: PadchestOptions) -> tuple[str, ...]:
+    """What is read otherwise than before in this csv: names that enter its key, see registry.Source."""
+    (table,) = index_files(raw, options)
+    return once(_corrections, table)
+
+
+def _corrections(table: Path) -> tuple[str, ...]:
+    columns = ("Report", *IDS)
+    return (NAN,) if any(has_nan(row, columns) for _, row in read_table(table, columns)) else ()
 
 
 def read_records(raw: Path, options: PadchestOptions) -> Iterator[Record]:
@@ -109,13 +124,16 @@ def read_records(raw: Path, options: PadchestOptions) -> Iterator[Record]:
     (table,) = index_files(raw, options)
     place_of = _places(raw)
     for line, row in read_table(table, COLUMNS):
-        image, patient, study = (row[name].strip() for name in ("ImageID", "PatientID", "StudyID"))
+        image, patient, study = (text_of(row, name) for name in IDS)
         if not (image and patient and study):
-            raise ArchiveError(f"{table} line {line} has an empty ImageID, PatientID or StudyID: copy the csv again")
+            raise ArchiveError(
+                f"{table} line {line} has an empty ImageID, PatientID or StudyID, or one that is nan or None: copy the"
+                " csv again"
+            )
         folder = re.fullmatch(r"(\d{1,4})(?:\.0)?", row["ImageDir"].strip())
         if folder is None:
             raise ArchiveError(f"{table} line {line}: ImageDir is {row['ImageDir']!r}; it must be a number of a folder")
-        labels = _label_list(row["Labels"], table, line)
+        labels = _label_list(text_of(row, "Labels"), table, line)
         excluded = row["Projection"].strip() == EXCLUDED
         if excluded or (options.labels == "physician" and row["MethodLabel"].strip() != PHYSICIAN):
             labels = None
@@ -129,7 +147,7 @@ def read_records(raw: Path, options: PadchestOptions) -> Iterator[Record]:
             view_position=VIEWS.get(row["Projection"].strip()),
             sex=sex_code(row["PatientSex_DICOM"]),
             age=_age(row["StudyDate_DICOM"], row["PatientBirth"]),
-            report_impression=None if excluded else one_line(row["Report"]),
+            report_impression=None if excluded else one_line(text_of(row, "Report")),
         )
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.parts.safe_xml import read_xml
 from datasets_io.sources.reading.archive import find_file, read_table, require_folder
-from datasets_io.sources.reading.cells import keep_one
+from datasets_io.sources.reading.cells import NAN, has_nan, keep_one, once, text_of
 from datasets_io.sources.reading.elsewhere import meant_folder
 from datasets_io.sources.reading.reports import one_line
 
 REPORT_FOLDERS = ("ecgen-radiology", "NLMCXR_reports/ecgen-radiology")
 KAGGLE_REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
+KAGGLE_TEXTS = ("MeSH", "findings", "impression")
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,22 @@ def read_reports(raw: Path) -> Iterator[Report]:
     images: dict[str, list[str]] = {}
     for number, image in _projections(raw):
         images.setdefault(number, []).append(image)
-    for line, row in read_table(source, ("uid", "MeSH", "findings", "impression")):
+    for line, row in read_table(source, ("uid", *KAGGLE_TEXTS)):
         number = row["uid"].strip()
         if not number.isdecimal():
             raise ArchiveError(f"{source} line {line}: uid is {row['uid']!r}; it must be the number of a report")
-        terms = tuple(row["MeSH"].split(";"))
-        yield Report(number, tuple(images.get(number, ())), terms, *map(one_line, (row["findings"], row["impression"])))
+        terms, *sections = (text_of(row, name) for name in KAGGLE_TEXTS)
+        yield Report(number, tuple(images.get(number, ())), tuple(terms.split(";")), *map(one_line, sections))
+
+
+def corrections_of(raw: Path) -> tuple[str, ...]:
+    """NAN where it touches a text of the csv of the copy on Kaggle: it enters the key, see registry.Source."""
+    source, *_ = report_files(raw)
+    return (NAN,) if not source.is_dir() and once(_has_nan, source) else ()
+
+
+def _has_nan(table: Path) -> bool:
+    return any(has_nan(row, KAGGLE_TEXTS) for _, row in read_table(table, KAGGLE_TEXTS))
 
 
 def _xml_report(path: Path, raw: Path) -> Report:

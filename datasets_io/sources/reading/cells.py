@@ -11,8 +11,9 @@ from datasets_io.schema import ArchiveError
 K = TypeVar("K")
 V = TypeVar("V")
 
-# The correction, see registry.Source, of sources that took these for texts or ids.
+# A correction, see registry.Source, of sources that took these for texts or ids.
 NAN = "nan and None are no ids or reports"
+NAN_NOTE = "reports that are nan or None, as pandas writes a blank, count as blank"
 _NO_TEXT = frozenset({"nan", "NaN", "None", "<NA>", "NaT"})  # what pandas writes where a column was made text
 
 
@@ -22,9 +23,9 @@ def text_of(row: Mapping[str, str], name: str) -> str:
     return "" if cell in _NO_TEXT else cell
 
 
-def is_nan(cell: str) -> bool:
-    """Whether a cell has what pandas writes for a blank one."""
-    return cell.strip() in _NO_TEXT
+def has_nan(row: Mapping[str, str], columns: tuple[str, ...]) -> bool:
+    """Whether a cell of these columns has what pandas writes for a blank one."""
+    return any(row[name].strip() in _NO_TEXT for name in columns)
 
 
 def keep_one(found: dict[K, V], key: K, value: V, where: str) -> None:
