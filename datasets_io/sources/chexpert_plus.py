@@ -91,6 +91,12 @@ def notes(raw: Path, options: ChexpertPlusOptions) -> list[str]:
         packed = find_file(raw, ("chexbert_labels.zip", f"{name}.gz", f"chexbert_labels/{name}.gz"))
         mend = f"; unpack {packed.relative_to(raw).as_posix()}" if packed else ""
         texts.append(f"{name} is missing: all labels are blank{mend}")
+    rows = read_table(require_file(raw, (TABLE,), "CheXpert Plus"), COLUMNS)
+    if unclear := [line for line, row in rows if _view(row) == "FRONTAL" and "frontal" not in _word(row)]:
+        texts.append(
+            f"{len(unclear):,} rows say neither Frontal nor Lateral nor AP nor PA (first in line {unclear[0]}): they "
+            "count as frontal"
+        )
     if NAN in corrections(raw, options):
         texts.append(NAN_NOTE)
     return texts
@@ -153,10 +159,14 @@ def _slashes(path: str) -> str:
 
 def _view(row: dict[str, str]) -> str:
     """As CheXpert's: AP or PA where the csv says so, else FRONTAL or LATERAL. 17 frontal rows are LL or RL."""
-    if "lateral" in row["frontal_lateral"].lower():
+    if "lateral" in _word(row):
         return "LATERAL"
     side = row["ap_pa"].strip().upper()
     return side if side in ("AP", "PA") else "FRONTAL"
+
+
+def _word(row: dict[str, str]) -> str:
+    return row["frontal_lateral"].lower()
 
 
 def _chosen(table: Path) -> dict[str, _Chosen]:

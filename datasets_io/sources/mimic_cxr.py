@@ -129,6 +129,12 @@ def _gap_notes(raw: Path, images: set[str], studies: set[str]) -> list[str]:
             listed = {row[key].strip() for _, row in read_table(path, (key,))}
             if absent := len(wanted - listed):
                 found.append(f"{path.name}: {absent:,} of {len(wanted):,} {what}")
+    views = _column(raw, "metadata", "ViewPosition")
+    if unknown := sum(name in images and known_view(word) is None for name, word in views.items()):
+        found.append(
+            f"{unknown:,} of {len(images):,} images have a ViewPosition that is blank or not known: theirs is that of a"
+            " DICOM header, and JPG files count as frontal"
+        )
     return found
 
 

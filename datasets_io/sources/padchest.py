@@ -22,6 +22,7 @@ from datasets_io.sources.reading.archive import read_table, require_file, sex_co
 from datasets_io.sources.reading.cells import NAN, NAN_NOTE, has_nan, once, text_of
 from datasets_io.sources.reading.elsewhere import folder_of_files
 from datasets_io.sources.reading.reports import one_line
+from datasets_io.sources.reading.views import view_code
 from datasets_io.sources.splits import hash_split
 
 __all__ = ["FINDINGS", "PUBLISHED", "VERSION", "PadchestOptions", "index_files", "notes", "read_records"]
@@ -46,8 +47,10 @@ COLUMNS = (
     "Labels",
 )
 IDS = ("ImageID", "PatientID", "StudyID")
-# Of Projection, which people set, and not of ViewPosition_DICOM, which mixes two languages. COSTAL shows ribs.
+# The archive's own words of Projection, which people set, and not of ViewPosition_DICOM, which mixes two languages.
 VIEWS = {"PA": "PA", "AP": "AP", "AP_horizontal": "AP", "L": "LATERAL"}
+RIBS = "COSTAL"  # a projection, of no view that recipes know
+MORE_VIEWS = "projections in more words are read"  # a correction, see registry.Source
 EXCLUDED = "EXCLUDE"  # a projection: other parts of the body, or no image to look at
 FLAT = ("images-224", "images", ".")  # folders of copies that have all images in one
 MAX_LABEL_TEXT = 10_000  # characters; the longest list has under a thousand
@@ -76,11 +79,15 @@ def index_files(raw: Path, options: PadchestOptions) -> list[Path]:
 
 
 def notes(raw: Path, options: PadchestOptions) -> list[str]:
-    """How patients were cut, what a report is, who gave the labels, and which images have none."""
+    """How patients were cut, what a report is, who gave the labels, and which images have no labels or view."""
     (table,) = index_files(raw, options)
     found: Counter[str] = Counter()
-    for _, row in read_table(table, COLUMNS):
+    for line, row in read_table(table, COLUMNS):
         found["images"] += 1
+        if view_code(row["Projection"]) is None and row["Projection"].strip() != EXCLUDED:
+            found["viewless"] += 1
+            found["ribs"] += row["Projection"].strip() == RIBS
+            found["first"] = found["first"] or line
         found["physician"] += row["MethodLabel"].strip() == PHYSICIAN
         found["excluded"] += row["Projection"].strip() == EXCLUDED
         found["inverted"] += row["PhotometricInterpretation_DICOM"].strip() == "MONOCHROME1"
@@ -97,6 +104,12 @@ def notes(raw: Path, options: PadchestOptions) -> list[str]:
         texts.append(
             f"{found['excluded']:,} images have Projection {EXCLUDED} and so neither labels nor a report; "
             f"{found['unlabelled']:,} have no labels"
+        )
+    if found["viewless"]:
+        texts.append(
+            f"{found['viewless']:,} of {images} images have a Projection that names no view (first in line "
+            f"{found['first']}; {found['ribs']:,} of them {RIBS}, which shows ribs): they count as frontal where "
+            "frontal views are asked for"
         )
     if found["inverted"]:
         texts.append(
@@ -115,8 +128,13 @@ def corrections(raw: Path, options: PadchestOptions) -> tuple[str, ...]:
 
 
 def _corrections(table: Path) -> tuple[str, ...]:
-    columns = ("Report", *IDS)
-    return (NAN,) if any(has_nan(row, columns) for _, row in read_table(table, columns)) else ()
+    columns, found = ("Report", *IDS), set[str]()
+    for _, row in read_table(table, (*columns, "Projection")):
+        if has_nan(row, columns):
+            found.add(NAN)
+        if view_code(row["Projection"]) != VIEWS.get(row["Projection"].strip()):
+            found.add(MORE_VIEWS)
+    return tuple(sorted(found))
 
 
 def read_records(raw: Path, options: PadchestOptions) -> Iterator[Record]:
@@ -144,7 +162,7 @@ def read_records(raw: Path, options: PadchestOptions) -> Iterator[Record]:
             split=hash_split(patient, "padchest 70-10-20", (("train", 7), ("val", 1), ("test", 2))),
             path=place_of(folder[1], image),
             labels=codes_of(labels, absent_is_zero=options.absent == "zeros"),
-            view_position=VIEWS.get(row["Projection"].strip()),
+            view_position=view_code(row["Projection"]),
             sex=sex_code(row["PatientSex_DICOM"]),
             age=_age(row["StudyDate_DICOM"], row["PatientBirth"]),
             report_impression=None if excluded else one_line(text_of(row, "Report")),

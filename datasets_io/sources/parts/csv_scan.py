@@ -12,7 +12,7 @@ from datasets_io.schema import ArchiveError, known_view
 from datasets_io.sources.parts.csv_paths import LOOKED_AT, with_slashes
 from datasets_io.sources.reading.archive import read_header, read_table, sex_code, whole_number
 from datasets_io.sources.reading.cells import text_of
-from datasets_io.sources.reading.headings import sections_in_any_form
+from datasets_io.sources.reading.headings import sections_in_any_form, sections_in_capitals
 from datasets_io.sources.reading.reports import one_line, sections_of
 from datasets_io.sources.reading.views import view_code
 from datasets_io.untrusted import printable
@@ -21,6 +21,7 @@ from datasets_io.untrusted import printable
 BACKSLASHES = "paths with backslashes are read"
 VIEWS = "view positions in more words are read"
 HEADINGS = "headings of reports in more forms are read"
+CLINICAL = "a clinical impression is not the impression of a report"
 CONTROLS = "ids with control characters are rejected"
 BLANKS = "blanks, nan and None are no ids or reports"
 ACCENTS = "letters with accents are those without in names of findings"
@@ -220,6 +221,7 @@ class _Rows:
             for sections in (sections_of(report), sections_in_any_form(report))
         )
         if before != now:
-            self.corrections.add(HEADINGS)
+            # Where this one touches a report, its rules of MIMIC-CXR give something else.
+            self.corrections.add(HEADINGS if sections_in_capitals(report) == sections_of(report) else CLINICAL)
         if now[1] is None:
             self.no_impression.add(line)

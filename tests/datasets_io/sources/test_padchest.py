@@ -5,7 +5,7 @@ import pytest
 from datasets_io.build import BuildSpec, build
 from datasets_io.build.verify import verify
 from datasets_io.schema import ArchiveError, NoImages
-from datasets_io.sources.padchest import FINDINGS, PadchestOptions, notes, read_records
+from datasets_io.sources.padchest import FINDINGS, MORE_VIEWS, PadchestOptions, corrections, notes, read_records
 from datasets_io.sources.parts.padchest_labels import FAMILIES, SILENT, codes_of
 from datasets_io.storage.files import Files
 from tests.datasets_io.sources.made_up import cut, padchest_row, write_padchest
@@ -35,6 +35,22 @@ def test_a_row_becomes_a_record(tmp_path):
     assert records[1].labels == (0,) * len(FINDINGS), "normal"
     assert set(records[4].labels) == {1, None}, "unchanged: what is not named may be there as before"
     assert set(records[5].labels) == {None}, "no labels"
+
+
+def test_projections_are_understood_or_counted(tmp_path):
+    words = ("PA", "L", "AP", "AP_horizontal", "EXCLUDE", "COSTAL")
+    write_padchest(tmp_path, [padchest_row(number, Projection=word) for number, word in enumerate(words)])
+    assert corrections(tmp_path, PadchestOptions()) == (), "the archive's own words keep its key"
+    text = " | ".join(notes(tmp_path, PadchestOptions()))
+    assert "1 of 6 images have a Projection that names no view (first in line 7; 1 of them COSTAL" in text
+    words = ("pa", "LATERAL", "P.A.", "COSTAL", "UNK", "", "EXCLUDE")
+    write_padchest(tmp_path, [padchest_row(number, Projection=word) for number, word in enumerate(words)])
+    views = [record.view_position for record in read_records(tmp_path, PadchestOptions())]
+    assert views == ["PA", "LATERAL", "PA", None, None, None, None]
+    assert corrections(tmp_path, PadchestOptions()) == (MORE_VIEWS,)
+    text = " | ".join(notes(tmp_path, PadchestOptions()))
+    assert "3 of 7 images have a Projection that names no view (first in line 5; 1 of them COSTAL" in text
+    assert "count as frontal" in text
 
 
 @pytest.mark.parametrize("word", sorted(SILENT))
