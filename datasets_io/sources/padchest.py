@@ -7,6 +7,7 @@ without headings: the whole of it is kept as impression, so that methods which r
 """
 
 import ast
+import os
 import re
 import warnings
 from collections import Counter
@@ -210,9 +211,12 @@ def _places(raw: Path) -> Callable[[str, str], str]:
         for path in parent.iterdir()
         if path.name.isdecimal() and path.is_dir()
     }
-    if numbered:
+    # Folders of numbers may be there empty, beside a copy with all images in one: then that one is meant.
+    flat = None
+    if not any(_has_pictures(raw / place) for place in numbered.values()):
+        flat = next((name for name in FLAT if _has_pictures(raw / name)), None)
+    if numbered and flat is None:
         return lambda folder, image: f"{numbered.get(folder, f'images/{folder}')}/{image}"
-    flat = next((name for name in FLAT if (raw / name).is_dir() and any((raw / name).glob("*.png"))), None)
     if flat is None:
         deeper = folder_of_files(raw, PICTURE)
         packed = sorted(path.name for path in (*raw.glob("*.zip"), *raw.glob("images/*.zip")))
@@ -221,3 +225,12 @@ def _places(raw: Path) -> Callable[[str, str], str]:
             hint = f"PNGs lie in {deeper}/: move what is in that folder to images/"
         raise NoImages(f"{raw} has no folder of PNGs such as images/0: {hint}")
     return lambda folder, image: image if flat == "." else f"{flat}/{image}"
+
+
+def _has_pictures(folder: Path) -> bool:
+    """Whether there is a PNG; folders have thousands, so that no more than the first is asked for."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(PICTURE.fullmatch(entry.name) for entry in entries)
+    except OSError:  # it is not there, or may not be listed
+        return False

@@ -102,6 +102,17 @@ def test_images_are_found_wherever_the_zips_were_unpacked(layout, tmp_path):
     assert [tmp_path / record.path for record in read_records(tmp_path, PadchestOptions())] == paths
 
 
+@pytest.mark.parametrize("layout", ["images-224/{image}", "images/{image}", "{image}"])
+def test_folders_of_numbers_that_are_empty_do_not_hide_images_in_one_folder(layout, tmp_path):
+    paths = write_padchest(tmp_path, [padchest_row(number) for number in range(4)], layout)
+    for name in ("images/0", "1"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "1" / "._0.png").touch()
+    assert [tmp_path / record.path for record in read_records(tmp_path, PadchestOptions())] == paths
+    write_padchest(tmp_path, [padchest_row(0)])
+    assert next(read_records(tmp_path, PadchestOptions())).path.startswith("images/0/")
+
+
 def test_packed_zips_and_a_missing_csv_say_what_to_do(tmp_path):
     for path in write_padchest(tmp_path / "PadChest", [padchest_row(0)]):
         path.unlink()
