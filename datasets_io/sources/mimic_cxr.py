@@ -14,6 +14,7 @@ from pathlib import Path
 from datasets_io.fingerprint import added
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, NoImages, Record, known_view
+from datasets_io.sources.parts.mimic_images import Ids, found_suffix, image_path, some_there, what_to_do
 from datasets_io.sources.parts.mimic_reports import read_reports, reports_note, reports_root, study_folder
 from datasets_io.sources.parts.mimic_test_labels import (
     TEST_LABELS,
@@ -32,7 +33,7 @@ from datasets_io.sources.reading.archive import (
     snake_case,
 )
 from datasets_io.sources.reading.cells import keep_one, once, text_of
-from datasets_io.sources.reading.elsewhere import hint, packed_in, packed_text
+from datasets_io.sources.reading.elsewhere import hint
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1
@@ -65,9 +66,10 @@ PUBLISHED = {"images": 377_110, "train": 368_960, "val": 2_991, "test": 5_159}
 
 @dataclass(frozen=True)
 class MimicOptions:
-    """images: "dcm", "jpg", or "auto" for what is there. reports_dir: the folder that holds files/ with the .txt
-    reports, where it is not the archive itself (the JPG tree has none). test_labels: of the test split, "chexpert" for
-    those of the labeller, or "radiologists" for those that came with 2.1.0 for 687 studies; the others are blank."""
+    """images: "dcm", "jpg", or "auto" for that of which more is there. reports_dir: the folder that holds files/ with
+    the .txt reports, where it is not the archive itself (the JPG tree has none). test_labels: of the test split,
+    "chexpert" for those of the labeller, or "radiologists" for those that came with 2.1.0 for 687 studies; the others
+    are blank."""
 
     images: str = "auto"
     reports_dir: str | None = field(default=None, metadata={"hashed": False})
@@ -142,10 +144,10 @@ def looked_for(raw: Path, options: MimicOptions) -> dict[str, tuple[Path, list[s
     """The images and reports that read_records names, without a look into any of them."""
     rows = _listed_images(_image_list(raw))
     # Where no image is there, either tree is as absent as the other; read_records says it.
-    suffix = _found_suffix(raw, options, rows) or "dcm"
+    suffix = (found_suffix(raw, rows) if options.images == "auto" else options.images) or "dcm"
     studies = _studies(rows)
     return {
-        "images": (raw, [f"{study_folder((subject, study))}/{dicom}.{suffix}" for subject, study, dicom in rows]),
+        "images": (raw, [image_path(ids, suffix) for ids in rows]),
         "reports": (
             reports_root(raw, options.reports_dir, studies),
             [f"{study_folder(study)}.txt" for study in studies],
@@ -198,7 +200,7 @@ def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:
             study_id=study,
             patient_id=subject,
             split=split,
-            path=f"{study_folder((subject, study))}/{dicom}.{suffix}",
+            path=image_path((subject, study, dicom), suffix),
             labels=(of_test if split == "test" else labels).get(study, (None,) * len(FINDINGS)),
             view_position=known_view(views.get(dicom)) if views else None,
             report_findings=findings,
@@ -212,11 +214,11 @@ def _image_list(raw: Path) -> Path:
             return path
     # A common slip: the folder above, as wget -r or unzip made it, is given as --raw.
     names = [f"{stem}.csv{end}" for stem in LISTS for end in (".gz", "")]
-    what_to_do = hint(raw, names, "they are at the top of the archive")
-    raise ArchiveError(f"{raw} has neither cxr-record-list.csv.gz nor mimic-cxr-2.0.0-split.csv.gz{what_to_do}")
+    meant = hint(raw, names, "they are at the top of the archive")
+    raise ArchiveError(f"{raw} has neither cxr-record-list.csv.gz nor mimic-cxr-2.0.0-split.csv.gz{meant}")
 
 
-def _listed_images(path: Path) -> list[tuple[str, str, str]]:
+def _listed_images(path: Path) -> list[Ids]:
     """(subject, study, dicom) ids of every row; they become paths, so nothing but ids may stand there."""
     rows = []
     for line, row in read_table(path, ("subject_id", "study_id", "dicom_id")):
@@ -229,7 +231,7 @@ def _listed_images(path: Path) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _studies(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str]]:
+def _studies(rows: Sequence[Ids]) -> list[tuple[str, str]]:
     """(subject, study) of every study once, in the order of the images, of which it may have several."""
     return list(dict.fromkeys((subject, study) for subject, study, _ in rows))
 
@@ -272,24 +274,16 @@ def _split(raw: Path, splits: dict[str, str], dicom: str, subject: str) -> str:
     return SPLITS[splits[dicom]]
 
 
-def _suffix(raw: Path, options: MimicOptions, rows: list[tuple[str, str, str]]) -> str:
-    """As _found_suffix. Raises NoImages where no image is there."""
-    if suffix := _found_suffix(raw, options, rows):
-        return suffix
-    subject, study, dicom = rows[0]
-    packed = packed_text(packed_in(raw))
-    raise NoImages(
-        f"none of the {len(rows)} images that {_image_list(raw).name} lists is below {raw}"
-        f" (e.g. {study_folder((subject, study))}/{dicom}.dcm or .jpg): {packed or 'copy files/ there'}"
-    )
-
-
-def _found_suffix(raw: Path, options: MimicOptions, rows: list[tuple[str, str, str]]) -> str | None:
-    """'dcm' or 'jpg': that of the first listed image which is there."""
-    if options.images != "auto":
-        return options.images
-    for subject, study, dicom in rows:
-        for suffix in ("dcm", "jpg"):
-            if (raw / study_folder((subject, study)) / f"{dicom}.{suffix}").is_file():
-                return suffix
-    return None
+def _suffix(raw: Path, options: MimicOptions, rows: list[Ids]) -> str:
+    """As found_suffix. Raises NoImages where no image is there, or none of the kind that was named."""
+    suffix = found_suffix(raw, rows) if options.images == "auto" else options.images
+    if suffix is None:
+        listed = f"none of the {len(rows)} images that {_image_list(raw).name} lists is below {raw}"
+        raise NoImages(f"{listed} (e.g. {image_path(rows[0], 'dcm')} or .jpg): {what_to_do(raw, rows)}")
+    there = some_there(raw, rows)
+    if not there[suffix] and (other := next((kind for kind, count in there.items() if count), None)):
+        raise NoImages(
+            f"none of the images that were looked for below {raw} is {suffix} (e.g. {image_path(rows[0], suffix)}), and"
+            f" {there[other]} are {other}: build with --option images={other}, or copy the {suffix} files there"
+        )
+    return suffix
