@@ -23,8 +23,8 @@ def raw(tmp_path):
     return write_mimic(tmp_path / "raw", 8)
 
 
-def suffixes(raw, options: MimicOptions = MimicOptions()) -> set[str]:  # noqa: B008
-    records: list[Record] = list(mimic_cxr.read_records(raw, options))
+def suffixes(raw, images: str = "auto") -> set[str]:
+    records: list[Record] = list(mimic_cxr.read_records(raw, MimicOptions(images)))
     return {record.path.rpartition(".")[2] for record in records}
 
 
@@ -52,10 +52,10 @@ def test_few_images_are_found_beyond_those_that_are_looked_at(raw, monkeypatch):
 def test_a_kind_of_which_nothing_is_there_is_not_got_by_another_name(raw):
     advice = r"and 8 are jpg: build with --option images=jpg, or copy the dcm files there"
     with pytest.raises(NoImages, match=rf"is dcm \(e.g. {FIRST}/d0.dcm\), {advice}"):
-        suffixes(raw, MimicOptions(images="dcm"))
+        suffixes(raw, "dcm")
     with pytest.raises(ArchiveError, match=advice):
         build(BuildSpec("mimic_cxr", 16, options=MimicOptions(images="dcm")), raw, Files(str(raw.parent / "storage")))
-    assert suffixes(raw, MimicOptions(images="jpg")) == {"jpg"}
+    assert suffixes(raw, "jpg") == {"jpg"}
 
 
 @pytest.mark.parametrize(
