@@ -20,6 +20,7 @@ from datasets_io.sources.chexpert import COLUMNS as LABELS
 from datasets_io.sources.chexpert import FINDINGS
 from datasets_io.sources.parts.chexpert_plus_images import KINDS, image_places
 from datasets_io.sources.reading.archive import find_file, read_table, require_file, sex_code, whole_number
+from datasets_io.sources.reading.cells import NAN, NAN_NOTE, has_nan, keep_one, once, text_of
 from datasets_io.sources.reading.reports import one_line
 
 __all__ = ["FINDINGS", "PUBLISHED", "VERSION", "ChexpertPlusOptions", "index_files", "notes", "read_records"]
@@ -29,6 +30,7 @@ VERSION = 1
 PUBLISHED = {"images": 223_462, "studies": 187_711, "patients": 64_725, "train": 223_228, "val": 234}
 TABLE = "df_chexpert_plus_240401.csv"
 COLUMNS = ("path_to_image", "frontal_lateral", "ap_pa", "section_findings", "section_impression", "age", "sex", "split")
+SECTIONS = ("section_findings", "section_impression")
 SPLITS = {"train": "train", "valid": "val", "val": "val", "test": "test"}
 LABELLED = ("impression", "report", "findings")
 MAX_LINE = 1 << 20  # bytes of a line of the labels, which have some 400
@@ -89,18 +91,36 @@ def notes(raw: Path, options: ChexpertPlusOptions) -> list[str]:
         packed = find_file(raw, ("chexbert_labels.zip", f"{name}.gz", f"chexbert_labels/{name}.gz"))
         mend = f"; unpack {packed.relative_to(raw).as_posix()}" if packed else ""
         texts.append(f"{name} is missing: all labels are blank{mend}")
+    rows = read_table(require_file(raw, (TABLE,), "CheXpert Plus"), COLUMNS)
+    if unclear := [line for line, row in rows if _view(row) == "FRONTAL" and "frontal" not in _word(row)]:
+        texts.append(
+            f"{len(unclear):,} rows say neither Frontal nor Lateral nor AP nor PA (first in line {unclear[0]}): they "
+            "count as frontal"
+        )
+    if NAN in corrections(raw, options):
+        texts.append(NAN_NOTE)
     return texts
+
+
+def corrections(raw: Path, options: ChexpertPlusOptions) -> tuple[str, ...]:
+    """NAN where it touches a text of this csv: it enters the key, see registry.Source."""
+    return (NAN,) if once(_has_nan, require_file(raw, (TABLE,), "CheXpert Plus")) else ()
+
+
+def _has_nan(table: Path) -> bool:
+    return any(has_nan(row, SECTIONS) for _, row in read_table(table, SECTIONS))
 
 
 def read_records(raw: Path, options: ChexpertPlusOptions) -> Iterator[Record]:
     """One Record a row of the csv, in its order.
 
-    Raises ArchiveError for a path that is not of CheXpert's form, an unknown split, or a line that is no label.
+    Raises ArchiveError for a path that is not of CheXpert's form, an unknown split, a line that is no label, or
+    two of an image that differ.
     """
     table, *labels_file = index_files(raw, options)
     chosen = _chosen(table)
-    place_of = image_places(raw, options.images)
     labels = _labels(labels_file[0], {study.image for study in chosen.values()}) if labels_file else {}
+    place_of = image_places(raw, options.images)
     for line, row in read_table(table, COLUMNS):
         image = _image_id(row, table, line)
         _, patient, study, _ = image.split("/")
@@ -139,10 +159,14 @@ def _slashes(path: str) -> str:
 
 def _view(row: dict[str, str]) -> str:
     """As CheXpert's: AP or PA where the csv says so, else FRONTAL or LATERAL. 17 frontal rows are LL or RL."""
-    if "lateral" in row["frontal_lateral"].lower():
+    if "lateral" in _word(row):
         return "LATERAL"
     side = row["ap_pa"].strip().upper()
     return side if side in ("AP", "PA") else "FRONTAL"
+
+
+def _word(row: dict[str, str]) -> str:
+    return row["frontal_lateral"].lower()
 
 
 def _chosen(table: Path) -> dict[str, _Chosen]:
@@ -151,7 +175,8 @@ def _chosen(table: Path) -> dict[str, _Chosen]:
     for line, row in read_table(table, COLUMNS):
         image = _image_id(row, table, line)
         study = "/".join(image.split("/")[1:3])
-        here = _Chosen(image, one_line(row["section_findings"]), one_line(row["section_impression"]), False)
+        findings, impression = (one_line(text_of(row, name)) for name in SECTIONS)
+        here = _Chosen(image, findings, impression, False)
         first = chosen.setdefault(study, here)
         differs = first.differs or first[1:3] != here[1:3]
         chosen[study] = (here if here.impression and not first.impression else first)._replace(differs=differs)
@@ -171,7 +196,7 @@ def _labels(path: Path, wanted: set[str]) -> dict[str, tuple[int | None, ...]]:
                     if advice := _slashes(image):
                         raise ArchiveError(f"{path} line {number}: {image!r} is not like {EXAMPLE}{advice}")
                     if image in wanted:
-                        labels[image] = codes
+                        keep_one(labels, image, codes, f"{path} line {number}")
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read ({error.strerror}): copy it again") from error
     if not labels:

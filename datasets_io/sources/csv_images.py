@@ -18,7 +18,7 @@ from pathlib import Path
 
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources.parts.csv_paths import PathForm, path_form, unnamed_among, with_slashes
-from datasets_io.sources.parts.csv_scan import Scan, scan, text_of, without_accents
+from datasets_io.sources.parts.csv_scan import Scan, scan, without_accents
 from datasets_io.sources.reading.archive import (
     find_file,
     label_code,
@@ -30,6 +30,7 @@ from datasets_io.sources.reading.archive import (
     snake_case,
     whole_number,
 )
+from datasets_io.sources.reading.cells import text_of
 from datasets_io.sources.reading.headings import sections_in_any_form
 from datasets_io.sources.reading.reports import one_line
 from datasets_io.sources.reading.views import view_code

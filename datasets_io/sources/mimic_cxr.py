@@ -14,6 +14,7 @@ from pathlib import Path
 from datasets_io.fingerprint import added
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, NoImages, Record, known_view
+from datasets_io.sources.parts.mimic_images import Ids, found_suffix, image_path, some_there, what_to_do
 from datasets_io.sources.parts.mimic_reports import read_reports, reports_note, reports_root, study_folder
 from datasets_io.sources.parts.mimic_test_labels import (
     TEST_LABELS,
@@ -22,11 +23,21 @@ from datasets_io.sources.parts.mimic_test_labels import (
     test_label_notes,
     test_labels_file,
 )
-from datasets_io.sources.reading.archive import find_file, label_code, read_table, require_folder, snake_case
-from datasets_io.sources.reading.elsewhere import hint, packed_in, packed_text
+from datasets_io.sources.reading.archive import (
+    LABEL_CODES,
+    find_file,
+    label_code,
+    read_header,
+    read_table,
+    require_folder,
+    snake_case,
+)
+from datasets_io.sources.reading.cells import keep_one, once, text_of
+from datasets_io.sources.reading.elsewhere import hint
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1
+DOUBLE = "two rows for one image or study that differ are refused"  # a correction, see registry.Source
 COLUMNS = (
     "Atelectasis",
     "Cardiomegaly",
@@ -55,9 +66,10 @@ PUBLISHED = {"images": 377_110, "train": 368_960, "val": 2_991, "test": 5_159}
 
 @dataclass(frozen=True)
 class MimicOptions:
-    """images: "dcm", "jpg", or "auto" for what is there. reports_dir: the folder that holds files/ with the .txt
-    reports, where it is not the archive itself (the JPG tree has none). test_labels: of the test split, "chexpert" for
-    those of the labeller, or "radiologists" for those that came with 2.1.0 for 687 studies; the others are blank."""
+    """images: "dcm", "jpg", or "auto" for that of which more is there. reports_dir: the folder that holds files/ with
+    the .txt reports, where it is not the archive itself (the JPG tree has none). test_labels: of the test split,
+    "chexpert" for those of the labeller, or "radiologists" for those that came with 2.1.0 for 687 studies; the others
+    are blank."""
 
     images: str = "auto"
     reports_dir: str | None = field(default=None, metadata={"hashed": False})
@@ -119,6 +131,12 @@ def _gap_notes(raw: Path, images: set[str], studies: set[str]) -> list[str]:
             listed = {row[key].strip() for _, row in read_table(path, (key,))}
             if absent := len(wanted - listed):
                 found.append(f"{path.name}: {absent:,} of {len(wanted):,} {what}")
+    views = _column(raw, "metadata", "ViewPosition")
+    if unknown := sum(name in images and known_view(word) is None for name, word in views.items()):
+        found.append(
+            f"{unknown:,} of {len(images):,} images have a ViewPosition that is blank or not known: theirs is that of a"
+            " DICOM header, and JPG files count as frontal"
+        )
     return found
 
 
@@ -126,10 +144,10 @@ def looked_for(raw: Path, options: MimicOptions) -> dict[str, tuple[Path, list[s
     """The images and reports that read_records names, without a look into any of them."""
     rows = _listed_images(_image_list(raw))
     # Where no image is there, either tree is as absent as the other; read_records says it.
-    suffix = _found_suffix(raw, options, rows) or "dcm"
+    suffix = (found_suffix(raw, rows) if options.images == "auto" else options.images) or "dcm"
     studies = _studies(rows)
     return {
-        "images": (raw, [f"{study_folder((subject, study))}/{dicom}.{suffix}" for subject, study, dicom in rows]),
+        "images": (raw, [image_path(ids, suffix) for ids in rows]),
         "reports": (
             reports_root(raw, options.reports_dir, studies),
             [f"{study_folder(study)}.txt" for study in studies],
@@ -137,10 +155,29 @@ def looked_for(raw: Path, options: MimicOptions) -> dict[str, tuple[Path, list[s
     }
 
 
+def corrections(raw: Path, options: MimicOptions) -> tuple[str, ...]:
+    """DOUBLE where a csv has two rows that differ for an image or study: what was computed of the last is not used."""
+    tables = [path for kind in ("split", "metadata", "chexpert") if (path := _table(raw, kind))]
+    return (DOUBLE,) if any(once(_has_double, table) for table in tables) else ()
+
+
+def _has_double(table: Path) -> bool:
+    """Whether two rows of one image, or of one study in the csv of labels, say different things."""
+    key = "study_id" if "chexpert" in table.name else "dicom_id"
+    columns = [name for name in ("split", "ViewPosition", *COLUMNS) if name in read_header(table)]
+    found: dict[str, tuple[int | str | None, ...]] = {}
+    for _, row in read_table(table, (key,)):
+        cells = tuple(LABEL_CODES.get(cell, cell) for cell in (row[name].strip() for name in columns))
+        if found.setdefault(row[key].strip(), cells) != cells:
+            return True
+    return False
+
+
 def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:
     """One Record an image, in the order of the record list (else of the split or metadata csv).
 
-    Raises ArchiveError where ids are not MIMIC-CXR's, csv files do not fit each other, no image is there, or some
+    Raises ArchiveError where ids are not MIMIC-CXR's, csv files do not fit each other or have two rows for an
+    image or study that differ, no image is there, or some
     reports are missing and some not.
     """
     rows = _listed_images(_image_list(raw))
@@ -163,7 +200,7 @@ def read_records(raw: Path, options: MimicOptions) -> Iterator[Record]:
             study_id=study,
             patient_id=subject,
             split=split,
-            path=f"{study_folder((subject, study))}/{dicom}.{suffix}",
+            path=image_path((subject, study, dicom), suffix),
             labels=(of_test if split == "test" else labels).get(study, (None,) * len(FINDINGS)),
             view_position=known_view(views.get(dicom)) if views else None,
             report_findings=findings,
@@ -177,15 +214,15 @@ def _image_list(raw: Path) -> Path:
             return path
     # A common slip: the folder above, as wget -r or unzip made it, is given as --raw.
     names = [f"{stem}.csv{end}" for stem in LISTS for end in (".gz", "")]
-    what_to_do = hint(raw, names, "they are at the top of the archive")
-    raise ArchiveError(f"{raw} has neither cxr-record-list.csv.gz nor mimic-cxr-2.0.0-split.csv.gz{what_to_do}")
+    meant = hint(raw, names, "they are at the top of the archive")
+    raise ArchiveError(f"{raw} has neither cxr-record-list.csv.gz nor mimic-cxr-2.0.0-split.csv.gz{meant}")
 
 
-def _listed_images(path: Path) -> list[tuple[str, str, str]]:
+def _listed_images(path: Path) -> list[Ids]:
     """(subject, study, dicom) ids of every row; they become paths, so nothing but ids may stand there."""
     rows = []
     for line, row in read_table(path, ("subject_id", "study_id", "dicom_id")):
-        ids = (row["subject_id"].strip(), row["study_id"].strip(), row["dicom_id"].strip())
+        ids = (row["subject_id"].strip(), row["study_id"].strip(), text_of(row, "dicom_id"))
         if not (ids[0].isdecimal() and ids[1].isdecimal() and re.fullmatch(r"[A-Za-z0-9_-]+", ids[2])):
             raise ArchiveError(f"{path} line {line} has ids {', '.join(map(repr, ids))}: not those of MIMIC-CXR")
         rows.append(ids)
@@ -194,17 +231,18 @@ def _listed_images(path: Path) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _studies(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str]]:
+def _studies(rows: Sequence[Ids]) -> list[tuple[str, str]]:
     """(subject, study) of every study once, in the order of the images, of which it may have several."""
     return list(dict.fromkeys((subject, study) for subject, study, _ in rows))
 
 
 def _column(raw: Path, kind: str, column: str) -> dict[str, str]:
     """dicom_id -> one column of a csv; empty where the csv is missing."""
-    path = _table(raw, kind)
-    if path is None:
-        return {}
-    return {row["dicom_id"].strip(): row[column].strip() for _, row in read_table(path, ("dicom_id", column))}
+    path, found = _table(raw, kind), dict[str, str]()
+    if path is not None:
+        for line, row in read_table(path, ("dicom_id", column)):
+            keep_one(found, row["dicom_id"].strip(), row[column].strip(), f"{path} line {line}")
+    return found
 
 
 def _check_ids(kind: str, key: str, raw: Path, found: Collection[str], wanted: set[str]) -> None:
@@ -217,13 +255,12 @@ def _check_ids(kind: str, key: str, raw: Path, found: Collection[str], wanted: s
 
 
 def _labels(raw: Path) -> dict[str, tuple[int | None, ...]]:
-    path = _table(raw, "chexpert")
-    if path is None:
-        return {}
-    return {
-        row["study_id"].strip(): tuple(label_code(row[column], path, line, column) for column in COLUMNS)
-        for line, row in read_table(path, ("study_id", *COLUMNS))
-    }
+    path, found = _table(raw, "chexpert"), dict[str, tuple[int | None, ...]]()
+    if path is not None:
+        for line, row in read_table(path, ("study_id", *COLUMNS)):
+            codes = tuple(label_code(row[column], path, line, column) for column in COLUMNS)
+            keep_one(found, row["study_id"].strip(), codes, f"{path} line {line}")
+    return found
 
 
 def _split(raw: Path, splits: dict[str, str], dicom: str, subject: str) -> str:
@@ -237,24 +274,16 @@ def _split(raw: Path, splits: dict[str, str], dicom: str, subject: str) -> str:
     return SPLITS[splits[dicom]]
 
 
-def _suffix(raw: Path, options: MimicOptions, rows: list[tuple[str, str, str]]) -> str:
-    """As _found_suffix. Raises NoImages where no image is there."""
-    if suffix := _found_suffix(raw, options, rows):
-        return suffix
-    subject, study, dicom = rows[0]
-    packed = packed_text(packed_in(raw))
-    raise NoImages(
-        f"none of the {len(rows)} images that {_image_list(raw).name} lists is below {raw}"
-        f" (e.g. {study_folder((subject, study))}/{dicom}.dcm or .jpg): {packed or 'copy files/ there'}"
-    )
-
-
-def _found_suffix(raw: Path, options: MimicOptions, rows: list[tuple[str, str, str]]) -> str | None:
-    """'dcm' or 'jpg': that of the first listed image which is there."""
-    if options.images != "auto":
-        return options.images
-    for subject, study, dicom in rows:
-        for suffix in ("dcm", "jpg"):
-            if (raw / study_folder((subject, study)) / f"{dicom}.{suffix}").is_file():
-                return suffix
-    return None
+def _suffix(raw: Path, options: MimicOptions, rows: list[Ids]) -> str:
+    """As found_suffix. Raises NoImages where no image is there, or none of the kind that was named."""
+    suffix = found_suffix(raw, rows) if options.images == "auto" else options.images
+    if suffix is None:
+        listed = f"none of the {len(rows)} images that {_image_list(raw).name} lists is below {raw}"
+        raise NoImages(f"{listed} (e.g. {image_path(rows[0], 'dcm')} or .jpg): {what_to_do(raw, rows)}")
+    there = some_there(raw, rows)
+    if not there[suffix] and (other := next((kind for kind, count in there.items() if count), None)):
+        raise NoImages(
+            f"none of the images that were looked for below {raw} is {suffix} (e.g. {image_path(rows[0], suffix)}), and"
+            f" {there[other]} are {other}: build with --option images={other}, or copy the {suffix} files there"
+        )
+    return suffix

@@ -15,7 +15,15 @@ from pathlib import Path
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import NEGATIVE, POSITIVE, Record
 from datasets_io.sources.parts.open_i_images import image_places
-from datasets_io.sources.parts.open_i_reports import PROJECTIONS, read_reports, report_files, views_in
+from datasets_io.sources.parts.open_i_reports import (
+    PROJECTIONS,
+    corrections_of,
+    read_reports,
+    report_files,
+    views_in,
+    without_report,
+)
+from datasets_io.sources.reading.cells import NAN, NAN_NOTE
 from datasets_io.sources.splits import hash_split
 
 VERSION = 1
@@ -76,14 +84,14 @@ def index_files(raw: Path, options: OpenIOptions) -> list[Path]:
 
 def notes(raw: Path, options: OpenIOptions) -> list[str]:
     """How reports were cut, which have no image, what an absent finding is, and whether views are known."""
-    reports, views = list(read_reports(raw)), views_in(raw)
+    reports, views, unreported = list(read_reports(raw)), views_in(raw), without_report(raw)
     bare = sum(not report.images for report in reports)
     absent = "0" if options.absent == "zeros" else "blank"
     texts = [
         "Open-I tells of no patients and no split: each report is taken for a patient, and these were cut 70-10-20 by "
         "a hash",
-        f"{len(reports):,} of {REPORTS:,} reports are there, {bare:,} of them without an image; a finding that the "
-        f"MeSH terms of a report do not name is {absent}",
+        f"{len(reports) - len(unreported):,} of {REPORTS:,} reports are there, {bare:,} of them without an image; a "
+        f"finding that the MeSH terms of a report do not name is {absent}",
     ]
     images = {(report.number, image) for report in reports for image in report.images}
     if views and (unknown := len(images - views.keys())):
@@ -96,7 +104,19 @@ def notes(raw: Path, options: OpenIOptions) -> list[str]:
             f"{PROJECTIONS} is missing: views are those of DICOM headers, many of them blank or wrong, and unknown for "
             "PNGs, so laterals count as frontal; put it beside the reports"
         )
+    if unreported:
+        texts.append(
+            f"{sum(map(len, unreported.values())):,} images of {PROJECTIONS} have no report: they have neither labels "
+            "nor a text"
+        )
+    if NAN in corrections(raw, options):
+        texts.append(NAN_NOTE)
     return texts
+
+
+def corrections(raw: Path, options: OpenIOptions) -> tuple[str, ...]:
+    """What is read otherwise than before in this archive: names that enter its key, see registry.Source."""
+    return corrections_of(raw)
 
 
 def read_records(raw: Path, options: OpenIOptions) -> Iterator[Record]:
@@ -105,8 +125,9 @@ def read_records(raw: Path, options: OpenIOptions) -> Iterator[Record]:
     Raises ArchiveError for a report that is no whole XML, has a document type, or names an image of another report.
     """
     report_files(raw)  # raises: of another folder, that it has no images would say too little
-    views, place_of = views_in(raw), image_places(raw, options.images)
-    for report in read_reports(raw):
+    views, reports = views_in(raw), list(read_reports(raw))
+    place_of = image_places(raw, options.images)
+    for report in reports:
         labels = _labels(report.terms, options)
         for image in report.images:
             yield Record(

@@ -7,6 +7,7 @@ without headings: the whole of it is kept as impression, so that methods which r
 """
 
 import ast
+import os
 import re
 import warnings
 from collections import Counter
@@ -19,8 +20,10 @@ from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, NoImages, Record
 from datasets_io.sources.parts.padchest_labels import FINDINGS, codes_of
 from datasets_io.sources.reading.archive import read_table, require_file, sex_code
+from datasets_io.sources.reading.cells import NAN, NAN_NOTE, has_nan, once, text_of
 from datasets_io.sources.reading.elsewhere import folder_of_files
 from datasets_io.sources.reading.reports import one_line
+from datasets_io.sources.reading.views import view_code
 from datasets_io.sources.splits import hash_split
 
 __all__ = ["FINDINGS", "PUBLISHED", "VERSION", "PadchestOptions", "index_files", "notes", "read_records"]
@@ -44,8 +47,11 @@ COLUMNS = (
     "MethodLabel",
     "Labels",
 )
-# Of Projection, which people set, and not of ViewPosition_DICOM, which mixes two languages. COSTAL shows ribs.
+IDS = ("ImageID", "PatientID", "StudyID")
+# The archive's own words of Projection, which people set, and not of ViewPosition_DICOM, which mixes two languages.
 VIEWS = {"PA": "PA", "AP": "AP", "AP_horizontal": "AP", "L": "LATERAL"}
+RIBS = "COSTAL"  # a projection, of no view that recipes know
+MORE_VIEWS = "projections in more words are read"  # a correction, see registry.Source
 EXCLUDED = "EXCLUDE"  # a projection: other parts of the body, or no image to look at
 FLAT = ("images-224", "images", ".")  # folders of copies that have all images in one
 MAX_LABEL_TEXT = 10_000  # characters; the longest list has under a thousand
@@ -74,15 +80,19 @@ def index_files(raw: Path, options: PadchestOptions) -> list[Path]:
 
 
 def notes(raw: Path, options: PadchestOptions) -> list[str]:
-    """How patients were cut, what a report is, who gave the labels, and which images have none."""
+    """How patients were cut, what a report is, who gave the labels, and which images have no labels or view."""
     (table,) = index_files(raw, options)
     found: Counter[str] = Counter()
-    for _, row in read_table(table, COLUMNS):
+    for line, row in read_table(table, COLUMNS):
         found["images"] += 1
+        if view_code(row["Projection"]) is None and row["Projection"].strip() != EXCLUDED:
+            found["viewless"] += 1
+            found["ribs"] += row["Projection"].strip() == RIBS
+            found["first"] = found["first"] or line
         found["physician"] += row["MethodLabel"].strip() == PHYSICIAN
         found["excluded"] += row["Projection"].strip() == EXCLUDED
         found["inverted"] += row["PhotometricInterpretation_DICOM"].strip() == "MONOCHROME1"
-        found["unlabelled"] += not row["Labels"].strip()
+        found["unlabelled"] += not text_of(row, "Labels")
     images, others = f"{found['images']:,}", "blank" if options.labels == "physician" else "a network's"
     absent = "0" if options.absent == "zeros" else "blank"
     texts = [
@@ -96,12 +106,36 @@ def notes(raw: Path, options: PadchestOptions) -> list[str]:
             f"{found['excluded']:,} images have Projection {EXCLUDED} and so neither labels nor a report; "
             f"{found['unlabelled']:,} have no labels"
         )
+    if found["viewless"]:
+        texts.append(
+            f"{found['viewless']:,} of {images} images have a Projection that names no view (first in line "
+            f"{found['first']}; {found['ribs']:,} of them {RIBS}, which shows ribs): they count as frontal where "
+            "frontal views are asked for"
+        )
     if found["inverted"]:
         texts.append(
             f"{found['inverted']:,} images were MONOCHROME1 as DICOM: whether their PNGs were inverted is not "
             "documented, so compare some with the others"
         )
+    if NAN in corrections(raw, options):
+        texts.append(NAN_NOTE)
     return texts
+
+
+def corrections(raw: Path, options: PadchestOptions) -> tuple[str, ...]:
+    """What is read otherwise than before in this csv: names that enter its key, see registry.Source."""
+    (table,) = index_files(raw, options)
+    return once(_corrections, table)
+
+
+def _corrections(table: Path) -> tuple[str, ...]:
+    columns, found = ("Report", *IDS), set[str]()
+    for _, row in read_table(table, (*columns, "Projection")):
+        if has_nan(row, columns):
+            found.add(NAN)
+        if view_code(row["Projection"]) != VIEWS.get(row["Projection"].strip()):
+            found.add(MORE_VIEWS)
+    return tuple(sorted(found))
 
 
 def read_records(raw: Path, options: PadchestOptions) -> Iterator[Record]:
@@ -109,13 +143,16 @@ def read_records(raw: Path, options: PadchestOptions) -> Iterator[Record]:
     (table,) = index_files(raw, options)
     place_of = _places(raw)
     for line, row in read_table(table, COLUMNS):
-        image, patient, study = (row[name].strip() for name in ("ImageID", "PatientID", "StudyID"))
+        image, patient, study = (text_of(row, name) for name in IDS)
         if not (image and patient and study):
-            raise ArchiveError(f"{table} line {line} has an empty ImageID, PatientID or StudyID: copy the csv again")
+            raise ArchiveError(
+                f"{table} line {line} has an empty ImageID, PatientID or StudyID, or one that is nan or None: copy the"
+                " csv again"
+            )
         folder = re.fullmatch(r"(\d{1,4})(?:\.0)?", row["ImageDir"].strip())
         if folder is None:
             raise ArchiveError(f"{table} line {line}: ImageDir is {row['ImageDir']!r}; it must be a number of a folder")
-        labels = _label_list(row["Labels"], table, line)
+        labels = _label_list(text_of(row, "Labels"), table, line)
         excluded = row["Projection"].strip() == EXCLUDED
         if excluded or (options.labels == "physician" and row["MethodLabel"].strip() != PHYSICIAN):
             labels = None
@@ -126,10 +163,10 @@ def read_records(raw: Path, options: PadchestOptions) -> Iterator[Record]:
             split=hash_split(patient, "padchest 70-10-20", (("train", 7), ("val", 1), ("test", 2))),
             path=place_of(folder[1], image),
             labels=codes_of(labels, absent_is_zero=options.absent == "zeros"),
-            view_position=VIEWS.get(row["Projection"].strip()),
+            view_position=view_code(row["Projection"]),
             sex=sex_code(row["PatientSex_DICOM"]),
             age=_age(row["StudyDate_DICOM"], row["PatientBirth"]),
-            report_impression=None if excluded else one_line(row["Report"]),
+            report_impression=None if excluded else one_line(text_of(row, "Report")),
         )
 
 
@@ -174,9 +211,12 @@ def _places(raw: Path) -> Callable[[str, str], str]:
         for path in parent.iterdir()
         if path.name.isdecimal() and path.is_dir()
     }
-    if numbered:
+    # Folders of numbers may be there empty, beside a copy with all images in one: then that one is meant.
+    flat = None
+    if not any(_has_pictures(raw / place) for place in numbered.values()):
+        flat = next((name for name in FLAT if _has_pictures(raw / name)), None)
+    if numbered and flat is None:
         return lambda folder, image: f"{numbered.get(folder, f'images/{folder}')}/{image}"
-    flat = next((name for name in FLAT if (raw / name).is_dir() and any((raw / name).glob("*.png"))), None)
     if flat is None:
         deeper = folder_of_files(raw, PICTURE)
         packed = sorted(path.name for path in (*raw.glob("*.zip"), *raw.glob("images/*.zip")))
@@ -185,3 +225,12 @@ def _places(raw: Path) -> Callable[[str, str], str]:
             hint = f"PNGs lie in {deeper}/: move what is in that folder to images/"
         raise NoImages(f"{raw} has no folder of PNGs such as images/0: {hint}")
     return lambda folder, image: image if flat == "." else f"{flat}/{image}"
+
+
+def _has_pictures(folder: Path) -> bool:
+    """Whether there is a PNG; folders have thousands, so that no more than the first is asked for."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(PICTURE.fullmatch(entry.name) for entry in entries)
+    except OSError:  # it is not there, or may not be listed
+        return False

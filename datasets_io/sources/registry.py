@@ -112,6 +112,7 @@ SOURCES: dict[str, Source] = {
         published=mimic_cxr.PUBLISHED,
         official_split=mimic_cxr.official_split,
         looked_for=mimic_cxr.looked_for,
+        corrections=mimic_cxr.corrections,
     ),
     "chexpert": Source(
         "chexpert",
@@ -151,6 +152,7 @@ SOURCES: dict[str, Source] = {
         padchest.index_files,
         padchest.read_records,
         notes=padchest.notes,
+        corrections=padchest.corrections,
         published=padchest.PUBLISHED,
         how_to_get="ask for it at https://bimcv.cipf.es/bimcv-projects/padchest (about 1 TB) and unpack 0.zip to "
         "50.zip and 54.zip beside the csv: for z in *.zip; do unzip -d images/${z%.zip} $z; done",
@@ -164,6 +166,7 @@ SOURCES: dict[str, Source] = {
         open_i.index_files,
         open_i.read_records,
         notes=open_i.notes,
+        corrections=open_i.corrections,
         published=open_i.PUBLISHED,
         how_to_get="download NLMCXR_reports.tgz and NLMCXR_png.tgz from https://openi.nlm.nih.gov/faq and unpack both "
         "in one folder, the images in NLMCXR_png/",
@@ -177,6 +180,7 @@ SOURCES: dict[str, Source] = {
         chexpert_plus.index_files,
         chexpert_plus.read_records,
         notes=chexpert_plus.notes,
+        corrections=chexpert_plus.corrections,
         order="hash",
         published=chexpert_plus.PUBLISHED,
         shares_ids_with=("chexpert",),

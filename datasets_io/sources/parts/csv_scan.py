@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +11,8 @@ from pathlib import Path
 from datasets_io.schema import ArchiveError, known_view
 from datasets_io.sources.parts.csv_paths import LOOKED_AT, with_slashes
 from datasets_io.sources.reading.archive import read_header, read_table, sex_code, whole_number
-from datasets_io.sources.reading.headings import sections_in_any_form
+from datasets_io.sources.reading.cells import text_of
+from datasets_io.sources.reading.headings import sections_in_any_form, sections_in_capitals
 from datasets_io.sources.reading.reports import one_line, sections_of
 from datasets_io.sources.reading.views import view_code
 from datasets_io.untrusted import printable
@@ -20,13 +21,13 @@ from datasets_io.untrusted import printable
 BACKSLASHES = "paths with backslashes are read"
 VIEWS = "view positions in more words are read"
 HEADINGS = "headings of reports in more forms are read"
+CLINICAL = "a clinical impression is not the impression of a report"
 CONTROLS = "ids with control characters are rejected"
 BLANKS = "blanks, nan and None are no ids or reports"
 ACCENTS = "letters with accents are those without in names of findings"
 
 IDS = ("image_id", "study_id", "patient_id", "path")
 TEXTS = ("image_id", "study_id", "report", "report_findings", "report_impression")  # optional; `text_of` reads them
-_NO_TEXT = frozenset({"nan", "NaN", "None", "<NA>", "NaT"})  # what pandas writes where a column was made text
 # Columns that pandas writes without being asked: the row numbers of a frame, and those that a reset of them left.
 _BY_PANDAS = re.compile(r"Unnamed: \d+(\.\d+)*(_level_\d+)?|index|level_0")
 
@@ -149,12 +150,6 @@ class _Column:
         return self.numbers is not None and not (self.again and self.numbers <= {"0", "1"})
 
 
-def text_of(row: Mapping[str, str], name: str) -> str:
-    """A cell without the spaces around it; "" where it is absent, blank, or what pandas writes for that."""
-    cell = row.get(name, "").strip()
-    return "" if cell in _NO_TEXT else cell
-
-
 def without_accents(text: str) -> str:
     """`épanchement` -> `epanchement`."""
     return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
@@ -226,6 +221,7 @@ class _Rows:
             for sections in (sections_of(report), sections_in_any_form(report))
         )
         if before != now:
-            self.corrections.add(HEADINGS)
+            # Where this one touches a report, its rules of MIMIC-CXR give something else.
+            self.corrections.add(HEADINGS if sections_in_capitals(report) == sections_of(report) else CLINICAL)
         if now[1] is None:
             self.no_impression.add(line)

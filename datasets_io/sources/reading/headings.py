@@ -1,7 +1,8 @@
 """Which part of a report of one's own is its IMPRESSION, and which its FINDINGS, in whatever form headings stand?
 
 The rules of MIMIC-CXR (datasets_io.sources.reading.reports) come first: where they find an impression, both sections
-are as they say, and what was computed of them stays right. Where they find none, a heading may stand
+are as they say, and what was computed of them stays right; but a CLINICAL IMPRESSION, which is why the patient was
+sent, and what stands behind END OF IMPRESSION are neither. Where they find none, a heading may stand
 
 - at the start of the text or of a line, in capitals or not, with a colon or a dash: `Impression: No acute disease.`
 - alone on its line, without a colon: `IMPRESSION`
@@ -90,7 +91,7 @@ _TAGS = re.compile(r"(?i)</?(?:b|strong|i|em|u|span|font|ul|ol|table|tbody|td|tr
 
 def sections_in_any_form(report: str) -> tuple[str | None, str | None]:
     """(findings, impression) of a report, each on one line; None for a section that is absent or empty."""
-    findings, impression = sections_of(report)
+    findings, impression = sections_in_capitals(report)
     if impression or not report.strip():
         return findings, impression
     found: dict[str, str] = {}
@@ -98,6 +99,11 @@ def sections_in_any_form(report: str) -> tuple[str | None, str | None]:
         if kind in (FINDINGS, IMPRESSION) and (line := one_line(text)):
             found[kind] = line  # the last one wins, as in MIMIC-CXR
     return findings or found.get(FINDINGS), found.get(IMPRESSION)
+
+
+def sections_in_capitals(report: str) -> tuple[str | None, str | None]:
+    """As sections_of, by whose rules each name with `impression` in it is one: here a clinical impression is none."""
+    return sections_of(report, _OTHER)
 
 
 def plain_lines(report: str) -> str:

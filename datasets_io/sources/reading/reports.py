@@ -7,6 +7,7 @@ and there is no fallback: a report without an impression has none.
 """
 
 import re
+from collections.abc import Collection
 
 IMPRESSION, FINDINGS = "impression", "findings"
 
@@ -125,12 +126,15 @@ def one_line(text: str | None) -> str | None:
     return " ".join((text or "").split()) or None
 
 
-def sections_of(report: str) -> tuple[str | None, str | None]:
-    """(findings, impression) of a report, each on one line; None for a section that is absent or empty."""
+def sections_of(report: str, others: Collection[str] = ()) -> tuple[str | None, str | None]:
+    """(findings, impression) of a report, each on one line; None for a section that is absent or empty.
+
+    others: names in small letters that are neither, though the rules may take them for one.
+    """
     found: dict[str, str] = {}
     for name, text in split_sections(report):
         kind, line = section_kind(name), one_line(text)
-        if kind in (FINDINGS, IMPRESSION) and line:
+        if kind in (FINDINGS, IMPRESSION) and line and one_line(name.lower()) not in others:
             found[kind] = line  # the last one wins
     return found.get(FINDINGS), found.get(IMPRESSION)
 

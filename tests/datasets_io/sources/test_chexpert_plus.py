@@ -92,6 +92,18 @@ def test_texts_that_differ_within_a_study_give_one_and_are_counted(tmp_path):
     assert notes(tmp_path, ChexpertPlusOptions())[0].startswith("2 of 3 studies have images with differing texts")
 
 
+def test_rows_that_name_no_view_are_counted(tmp_path):
+    rows = [plus_row(image) for image in IMAGES[:6]]
+    rows[2] |= {"frontal_lateral": "", "ap_pa": ""}
+    rows[3] |= {"frontal_lateral": "nan", "ap_pa": "nan"}
+    rows[4] |= {"frontal_lateral": "", "ap_pa": "PA"}
+    write_plus(tmp_path, rows, {})
+    views = [record.view_position for record in read_records(tmp_path, ChexpertPlusOptions())]
+    assert views == ["AP", "LATERAL", "FRONTAL", "FRONTAL", "PA", "LATERAL"]
+    text = "2 rows say neither Frontal nor Lateral nor AP nor PA (first in line 7): they count as frontal"
+    assert text in notes(tmp_path, ChexpertPlusOptions())
+
+
 @pytest.mark.parametrize(
     "root",
     [

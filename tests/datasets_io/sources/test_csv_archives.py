@@ -196,6 +196,22 @@ def test_reports_without_an_impression_are_counted(tmp_path):
     assert csv_images.corrections(raw, CsvOptions()) == (csv_scan.HEADINGS,) and data_key(SPEC, raw) != key_before(raw)
 
 
+@pytest.mark.parametrize(
+    ("report", "found"),
+    [
+        ("x\n IMPRESSION: Normal.\n CLINICAL IMPRESSION: ?pneumonia\n", (csv_scan.CLINICAL,)),
+        ("x\n IMPRESSION: Normal.\n CLINICAL HISTORY: ?pneumonia\n", ()),
+        ("IMPRESSION: Normal.\nCLINICAL IMPRESSION: ?pneumonia\n", (csv_scan.HEADINGS,)),
+    ],
+)
+def test_a_csv_whose_impressions_were_clinical_ones_gets_a_key_of_its_own(report, found, tmp_path):
+    raw = write(tmp_path, [[*row, report] for row in rows()], [*HEAD, "report"])
+    assert {record.report_impression for record in read(raw)} == {"Normal."}
+    assert csv_images.corrections(raw, CsvOptions()) == found and (data_key(SPEC, raw) != key_before(raw)) == bool(
+        found
+    )
+
+
 def test_a_csv_that_is_read_as_before_keeps_its_key(make_csv_archive):
     """Reports of MIMIC's form, no views: what an encoder was pretrained on for days."""
     raw = make_csv_archive(6)

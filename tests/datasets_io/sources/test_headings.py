@@ -68,6 +68,20 @@ def test_what_the_rules_of_mimic_cxr_find_stands(report):
 
 
 @pytest.mark.parametrize(
+    ("report", "impression"),
+    [
+        ("x\n IMPRESSION: Normal chest.\n CLINICAL IMPRESSION: ?pneumonia\n", "Normal chest."),
+        ("x\n IMPRESSION: Normal chest.\n END OF IMPRESSION: Dr. ___\n", "Normal chest."),
+        ("x\n CLINICAL  IMPRESSION: ?pneumonia\n", None),
+        ("x\n CLINICAL IMPRESSION: ?pneumonia\n Impression: Normal chest.\n", "Normal chest."),
+    ],
+)
+def test_a_clinical_impression_in_the_form_of_mimic_cxr_is_none(report, impression):
+    assert sections_in_any_form(report)[1] == impression
+    assert sections_of(report)[1] not in (None, impression), "the archive's own parser takes it for one"
+
+
+@pytest.mark.parametrize(
     "text",
     [". " * 60_000, "." + " " * 120_000, "\n" * 120_000, "A " * 60_000, "<b " * 40_000, "FINDINGS" + " " * 240_000],
 )

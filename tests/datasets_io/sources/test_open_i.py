@@ -1,16 +1,18 @@
 """Open-I: reports from XML that can harm nobody, headings as a whole; an archive with its defects, and half copied."""
 
 import os
+import shutil
 import tarfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from datasets_io.build import BuildSpec, build, data_key
 from datasets_io.build.verify import verify
 from datasets_io.schema import ArchiveError, NoImages
-from datasets_io.sources.open_i import FINDINGS, OpenIOptions, index_files, notes, read_records
-from datasets_io.sources.parts.open_i_reports import read_reports
+from datasets_io.sources.open_i import FINDINGS, OpenIOptions, corrections, index_files, notes, read_records
+from datasets_io.sources.parts.open_i_reports import UNREPORTED, read_reports
 from datasets_io.sources.parts.safe_xml import MAX_BYTES, read_xml
 from datasets_io.storage.files import Files
 from tests.datasets_io.sources.made_up import cut, open_i_xml, write_open_i, write_png, write_table
@@ -94,6 +96,40 @@ def test_the_copy_on_kaggle_gives_the_same_ids(tmp_path):
     assert [record.view_position for record in records] == ["FRONTAL", "LATERAL"]
     assert named(records[0].labels) == {"cardiomegaly", "lung_opacity"} and records[0].report_findings == "Big."
     assert (tmp_path / records[1].path).is_file()
+
+
+def kaggle(raw: Path, count: int, reports: int) -> None:
+    """The copy on Kaggle with `count` reports of one image each, of which the csv has the first ones."""
+    texts = [{"uid": str(number), "MeSH": "normal", "impression": "Clear."} for number in range(1, reports + 1)]
+    write_table(raw / "indiana_reports.csv", ["uid", "MeSH", "findings", "impression"], texts)
+    names = {number: f"{number}_IM-0001-1001.dcm.png" for number in range(1, count + 1)}
+    views = [{"uid": str(number), "filename": name, "projection": "Frontal"} for number, name in names.items()]
+    write_table(raw / "indiana_projections.csv", list(views[0]), views)
+    for number, name in names.items():
+        write_png(raw / "images" / "images_normalized" / name, number)
+
+
+def test_images_of_the_copy_on_kaggle_without_a_report_are_kept_or_refused(tmp_path):
+    spec, files = BuildSpec("open_i", 16), Files(str(tmp_path / "storage"))
+    raw = tmp_path / "raw"
+    kaggle(raw, 100, 100)
+    assert corrections(raw, OpenIOptions()) == ()
+    kaggle(raw, 100, 99)
+    assert corrections(raw, OpenIOptions()) == (UNREPORTED,)
+    records = list(read_records(raw, OpenIOptions()))
+    assert len(records) == 100 and (records[-1].study_id, records[-1].report_impression) == ("100", None)
+    assert set(records[-1].labels) == {None} and set(records[0].labels) == {0}
+    manifest = build(spec, raw, files)
+    assert (manifest.counts["records"], manifest.counts["images"]) == (100, 100)
+    text = " | ".join(manifest.notes)
+    assert "1 images of indiana_projections.csv have no report" in text and "99 of 3,955 reports" in text
+    kaggle(raw, 100, 50)
+    match = r"50 of 100 images of indiana_projections.csv have no report in .*indiana_reports.csv \(e.g. of uid 51\)"
+    for step in ("with images", "without"):
+        with pytest.raises(ArchiveError, match=match):
+            list(read_records(raw, OpenIOptions()))
+        if step == "with images":
+            shutil.rmtree(raw / "images")
 
 
 BOMB = (

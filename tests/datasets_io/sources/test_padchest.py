@@ -5,7 +5,7 @@ import pytest
 from datasets_io.build import BuildSpec, build
 from datasets_io.build.verify import verify
 from datasets_io.schema import ArchiveError, NoImages
-from datasets_io.sources.padchest import FINDINGS, PadchestOptions, notes, read_records
+from datasets_io.sources.padchest import FINDINGS, MORE_VIEWS, PadchestOptions, corrections, notes, read_records
 from datasets_io.sources.parts.padchest_labels import FAMILIES, SILENT, codes_of
 from datasets_io.storage.files import Files
 from tests.datasets_io.sources.made_up import cut, padchest_row, write_padchest
@@ -35,6 +35,22 @@ def test_a_row_becomes_a_record(tmp_path):
     assert records[1].labels == (0,) * len(FINDINGS), "normal"
     assert set(records[4].labels) == {1, None}, "unchanged: what is not named may be there as before"
     assert set(records[5].labels) == {None}, "no labels"
+
+
+def test_projections_are_understood_or_counted(tmp_path):
+    words = ("PA", "L", "AP", "AP_horizontal", "EXCLUDE", "COSTAL")
+    write_padchest(tmp_path, [padchest_row(number, Projection=word) for number, word in enumerate(words)])
+    assert corrections(tmp_path, PadchestOptions()) == (), "the archive's own words keep its key"
+    text = " | ".join(notes(tmp_path, PadchestOptions()))
+    assert "1 of 6 images have a Projection that names no view (first in line 7; 1 of them COSTAL" in text
+    words = ("pa", "LATERAL", "P.A.", "COSTAL", "UNK", "", "EXCLUDE")
+    write_padchest(tmp_path, [padchest_row(number, Projection=word) for number, word in enumerate(words)])
+    views = [record.view_position for record in read_records(tmp_path, PadchestOptions())]
+    assert views == ["PA", "LATERAL", "PA", None, None, None, None]
+    assert corrections(tmp_path, PadchestOptions()) == (MORE_VIEWS,)
+    text = " | ".join(notes(tmp_path, PadchestOptions()))
+    assert "3 of 7 images have a Projection that names no view (first in line 5; 1 of them COSTAL" in text
+    assert "count as frontal" in text
 
 
 @pytest.mark.parametrize("word", sorted(SILENT))
@@ -84,6 +100,17 @@ def test_cells_that_are_no_labels_or_ids_are_refused_and_run_nothing(cells, matc
 def test_images_are_found_wherever_the_zips_were_unpacked(layout, tmp_path):
     paths = write_padchest(tmp_path, [padchest_row(number) for number in range(4)], layout)
     assert [tmp_path / record.path for record in read_records(tmp_path, PadchestOptions())] == paths
+
+
+@pytest.mark.parametrize("layout", ["images-224/{image}", "images/{image}", "{image}"])
+def test_folders_of_numbers_that_are_empty_do_not_hide_images_in_one_folder(layout, tmp_path):
+    paths = write_padchest(tmp_path, [padchest_row(number) for number in range(4)], layout)
+    for name in ("images/0", "1"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "1" / "._0.png").touch()
+    assert [tmp_path / record.path for record in read_records(tmp_path, PadchestOptions())] == paths
+    write_padchest(tmp_path, [padchest_row(0)])
+    assert next(read_records(tmp_path, PadchestOptions())).path.startswith("images/0/")
 
 
 def test_packed_zips_and_a_missing_csv_say_what_to_do(tmp_path):

@@ -273,6 +273,16 @@ def test_mimic_side_tables_that_were_cut_between_rows_are_noted_and_those_of_oth
             read("mimic_cxr", mimic_copy)
 
 
+def test_mimic_view_positions_that_are_not_known_are_counted(mimic_copy):
+    path = mimic_copy / "mimic-cxr-2.0.0-metadata.csv.gz"
+    rows = rows_of(path)
+    rows[0]["ViewPosition"], rows[1]["ViewPosition"] = "", "oblique"
+    write_rows(path, rows, compress=True)
+    assert [record.view_position for record in read("mimic_cxr", mimic_copy)].count(None) == 2
+    (note,) = mimic_cxr.notes(mimic_copy, mimic_cxr.MimicOptions())
+    assert note.startswith("2 of 112 images have a ViewPosition that is blank or not known") and "frontal" in note
+
+
 def test_mimic_jpg_tree_without_reports_or_with_reports_elsewhere(mimic_copy):
     reports = mimic_copy.parent / "reports"
     for path in list(mimic_copy.rglob("*.txt")):
