@@ -201,7 +201,16 @@ def _images_of(values: Any, flat: bool) -> Any:
 
 def _numbers(values: Any) -> np.ndarray:
     """float64, NaN where a value is not known. Raises TypeError or ValueError."""
-    return np.array(_plain(values), dtype=np.float64)
+    plain = _plain(values)
+    try:
+        return np.array(plain, dtype=np.float64)
+    except (TypeError, ValueError):  # numpy makes no number of pandas.NA
+        found = np.array(plain, dtype=object)
+        missing = np.array([_is_missing(one) and np.ndim(one) == 0 for one in found.flat], dtype=bool)
+        if not missing.any():
+            raise
+        found[missing.reshape(found.shape)] = np.nan
+        return found.astype(np.float64)
 
 
 def _is_tensor(values: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Are images, columns and seeds in another order matched by name or refused, and never taken by place in silence?"""
+"""Are images, columns and seeds in another order matched by name or refused, and unknown values known to be so?"""
 
 from itertools import pairwise
 
@@ -184,3 +184,47 @@ def test_numbers_are_names_where_a_finding_is_called_so(data):
         for a, b in pairwise(by_place):
             same(sweep.evaluate(a, truth), sweep.evaluate(b, truth))
     same(sweep.evaluate(by_place[2], labels), sweep.evaluate(scores, labels))
+
+
+# -- what is not known -------------------------------------------------------------------------------------------------
+
+
+def unknown_in(labels: pandas.DataFrame) -> pandas.DataFrame:
+    found = labels.copy()
+    found.iloc[::7, 0] = np.nan
+    return found
+
+
+def test_frames_of_nullable_types_are_taken(data):
+    scores, labels, patients = data
+    truth = unknown_in(labels)
+    expected = sweep.evaluate(scores, truth, patients)
+    for one in (
+        truth.convert_dtypes(),
+        truth.convert_dtypes(dtype_backend="pyarrow"),
+        truth.astype("boolean"),
+        truth.astype({"edema": "Int64", "x": bool}),
+        truth.astype(object).where(truth.notna(), pandas.NA),
+        truth.astype(object).where(truth.notna(), None),
+        truth.astype("category"),
+    ):
+        same(sweep.evaluate(scores.convert_dtypes(), one, patients), expected)
+        same(sweep.compare(scores, scores, one, patients), sweep.compare(scores, scores, truth, patients))
+        same(sweep.evaluate(scores["edema"], one["edema"]), sweep.evaluate(scores["edema"], truth["edema"]))
+        same(sweep.evaluate(scores, one.to_numpy().tolist(), patients, NAMES), expected)
+
+
+def test_what_is_no_number_is_refused_beside_what_is_not_known(data):
+    scores, labels, _ = data
+    for one, message in (
+        ([[1, "yes"], [pandas.NA, 0]], r"^labels are no numbers \(could not convert string to float: 'yes'\)"),
+        ([np.array([1, 0]), np.array([1])], "^labels are no numbers"),
+        (pandas.Series([np.array([1, 0]), np.array([1])]), "^labels are no numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sweep.evaluate([[0.1, 0.2], [0.3, 0.4]], one)
+    lacking = scores.convert_dtypes()
+    lacking.iloc[3, 1] = pandas.NA
+    for one in (lacking, lacking.astype(object)):
+        with pytest.raises(ValueError, match=r"^scores: 1 of 800 are NaN, the first of x in row 3"):
+            sweep.evaluate(one, labels)
