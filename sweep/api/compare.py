@@ -53,7 +53,7 @@ def compare(
     ValueError.
     """
     images = labelled(labels, patients, findings)
-    a, b = scores_of(first, images, "first"), scores_of(second, images, "second")
+    a, b = scores_of({"first": first, "second": second}, images)
     if len(a) != len(b):
         raise ValueError(f"first has {len(a)} seeds, second {len(b)}: seeds are paired, so give as many of both")
     return frame_of_rows(Comparison, comparisons(a, b, images))

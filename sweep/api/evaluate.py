@@ -49,11 +49,13 @@ def evaluate(
     scores: (N,) or (N, F), or with S seeds in front, or a list of S frames; higher is more likely. labels: (N,) or
     (N, F) of 1 and 0; None, NaN or masked is unknown, and left out. patients: N names; None: each image is another
     patient's. findings: F names, else those of a frame's columns, else "0", "1" and so on; macro_competition is of
-    atelectasis, cardiomegaly, consolidation, edema and pleural_effusion, under these names. What each number says:
+    atelectasis, cardiomegaly, consolidation, edema and pleural_effusion, under these names. Columns of frames are found
+    by these names, in any order; rows are not moved: all that have an index must have the same. What each number says:
     docs/statistics.md. Raises ValueError.
     """
     images = labelled(labels, patients, findings)
-    return frame_of_rows(Evaluation, evaluations(scores_of(scores, images), images))
+    (values,) = scores_of({"scores": scores}, images)
+    return frame_of_rows(Evaluation, evaluations(values, images))
 
 
 def evaluations(scores: np.ndarray, images: Labelled) -> list[Evaluation]:

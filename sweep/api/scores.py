@@ -1,13 +1,13 @@
 """Scores and labels as people have them: lists, arrays or pandas frames, of one or several findings and seeds."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from datasets_io.nearest import did_you_mean
+from sweep.api.columns import are_names, are_numbered, by_name, columns_of, have_one_of, refuse_other_columns
+from sweep.api.order import index_of, refuse_another_index
 from sweep.statistics.placements import Classes, Placed, classes_of, over_seeds_placed, place
 from sweep.statistics.summary import MACROS
 
@@ -17,7 +17,8 @@ class Labelled:
     """Test images. labels: (N, F) int8 of 1 and 0; known: (N, F) bool, which of them are.
 
     flat: whether the labels came without a dimension of findings; named: whether findings have names that columns of
-    scores are looked for by. index: of a pandas frame, None where there is none.
+    scores are looked for by; numbered: whether they are those that pandas has given to the columns of a frame. index:
+    of the labels or the patients, as pandas has it, None where there is none; indexed: which of both it is of.
     """
 
     findings: tuple[str, ...]
@@ -26,6 +27,8 @@ class Labelled:
     classes: Classes
     flat: bool
     named: bool
+    numbered: bool
+    indexed: str
     index: Any
 
     @property
@@ -41,12 +44,15 @@ def labelled(labels: Any, patients: Any = None, findings: Sequence[str] | None =
     findings: F names: the columns of a frame that has names, in this order, or what the columns of anything else are
     called. By default those of a frame's columns, or a series's name, else "0", "1", ... Raises ValueError.
     """
-    columns = names_of_columns(labels)
-    index, own_name = _index_of(labels), getattr(labels, "name", None)
+    columns, numbered = columns_of(labels), False
+    own_index, own_name = index_of(labels), getattr(labels, "name", None)
     if columns is not None and findings is not None and not isinstance(findings, str):
-        labels, columns = _columns_of(labels, tuple(map(str, findings)), "labels"), tuple(map(str, findings))
+        columns = tuple(map(str, findings))
+        labels = by_name(labels, columns, "labels") if are_names(labels, columns) else labels
+    elif columns is not None:
+        numbered = are_numbered(labels)
     try:
-        values = np.array(_plain(labels), dtype=np.float64)
+        values = _numbers(labels)
     except (TypeError, ValueError) as error:
         raise ValueError(f"labels are no numbers ({error}): give 1, 0, and NaN where a label is unknown") from None
     if values.ndim not in (1, 2) or values.size == 0:
@@ -64,9 +70,11 @@ def labelled(labels: Any, patients: Any = None, findings: Sequence[str] | None =
             f"label {values[i, f]:g} of {_in_sentence(names[f])} in row {i}: allowed are 1, 0, and NaN for a label "
             "that is unknown, such as an uncertain one"
         )
-    who = np.arange(len(values)) if patients is None else _patients(patients, len(values), index)
+    who = np.arange(len(values)) if patients is None else _patients(patients, len(values))
+    indexed, index = refuse_another_index([("the labels", own_index), ("patients", index_of(patients))])
     found = np.where(known, values, 0).astype(np.int8)
-    return Labelled(names, found, known, classes_of(found, known, who), flat, given is not None and not flat, index)
+    named = given is not None and not flat and not numbered
+    return Labelled(names, found, known, classes_of(found, known, who), flat, named, numbered, indexed, index)
 
 
 def _names_of_findings(given: Sequence[str] | None, shape: tuple[int, ...]) -> tuple[str, ...]:
@@ -86,14 +94,11 @@ def _in_sentence(name: str) -> str:
     return f"finding {name}" if name.isdecimal() else name
 
 
-def _patients(patients: Any, count: int, index: Any) -> np.ndarray:
-    """(count,) names as text. index: of the labels. Raises ValueError."""
+def _patients(patients: Any, count: int) -> np.ndarray:
+    """(count,) names as text. Raises ValueError."""
     who = np.asarray(_plain(patients), dtype=object)
     if who.shape != (count,):
         raise ValueError(f"patients have shape {who.shape}: give one name for each of {count} images")
-    own = _index_of(patients)
-    if own is not None and index is not None and not index.equals(own):
-        raise ValueError("patients have another index than the labels: bring both into one order of images")
     if unknown := [row for row, name in enumerate(who) if _is_missing(name)]:
         raise ValueError(
             f"the patient of {len(unknown)} of {count} images is not known, the first in row {unknown[0]}: leave these "
@@ -110,16 +115,49 @@ def _is_missing(value: Any) -> bool:
         return True
 
 
-def scores_of(scores: Any, images: Labelled, called: str = "scores") -> np.ndarray:
-    """(S, N, F) of one set of scores, or of S: with a dimension before the others, or a list of arrays or frames.
+def scores_of(given: Mapping[str, Any], images: Labelled) -> list[np.ndarray]:
+    """(S, N, F) of each argument: one set of scores, or S, with a dimension before the others, or a list of sets.
 
-    A frame's columns are taken by the findings' names, where it has names, and its index must be that of the labels'
-    frame. Raises ValueError.
+    given: by what they are called. A frame's columns are taken by the findings' names, where it has names, else by
+    place, all frames alike. Every index must be that of the labels, or of the first that has one. Raises ValueError.
     """
-    if isinstance(scores, (list, tuple)) and scores and _is_more_than_an_array(scores[0]):
-        values = np.stack([_array(one, images, called) for one in scores])
-    else:
-        values = _array(scores, images, called)
+    sets = {called: _sets(called, scores) for called, scores in given.items()}
+    every = {called: one for of in sets.values() for called, one in of.items()}
+    if not images.flat:
+        frames = {called: one for called, one in every.items() if columns_of(one) is not None}
+        placed = {called: one for called, one in frames.items() if not _is_by_name(one, images)}
+        refuse_other_columns(placed, images.findings)
+    found = [_over_seeds(called, of, images) for called, of in sets.items()]
+    refuse_another_index(
+        [(images.indexed, images.index), *((called, _images_of(one, images.flat)) for called, one in every.items())]
+    )
+    if images.flat:  # a frame's columns are images here, and its rows are seeds
+        refuse_another_index(((called, index_of(one)) for called, one in every.items() if _is_frame(one)), "seeds")
+    for called, values in zip(given, found, strict=True):
+        if (nan := np.isnan(values)).any():
+            _, i, f = np.argwhere(nan)[0]
+            raise ValueError(
+                f"{called}: {nan.sum()} of {values.size} are NaN, the first of {images.in_sentences[f]} in row {i}"
+            )
+    return found
+
+
+def _sets(called: str, scores: Any) -> dict[str, Any]:
+    """Each array or frame of a list by its own name; anything else, a list of numbers too, as it is."""
+    if isinstance(scores, (list, tuple)) and any(map(_is_more_than_an_array, scores)):
+        return {f"{called}[{number}]": one for number, one in enumerate(scores)}
+    return {called: scores}
+
+
+def _over_seeds(called: str, sets: Mapping[str, Any], images: Labelled) -> np.ndarray:
+    """(S, N, F) of one argument. sets: as of _sets. Raises ValueError."""
+    arrays = {name: _array(one, images, name) for name, one in sets.items()}
+    first, values = next(iter(arrays.items()))
+    for name, one in arrays.items():
+        if one.shape != values.shape:
+            raise ValueError(f"{name} have shape {one.shape}, {first} {values.shape}: give one shape for all seeds")
+    if called not in arrays:
+        values = np.stack(list(arrays.values()))
     shape = images.labels.shape[:1] if images.flat else images.labels.shape
     given = values.shape
     values = values[None] if values.ndim == len(shape) else values
@@ -128,13 +166,7 @@ def scores_of(scores: Any, images: Labelled, called: str = "scores") -> np.ndarr
             f"{called} have shape {given}, labels {shape}: give the same, or one dimension more in front for "
             "several seeds"
         )
-    values = values.reshape(len(values), *images.labels.shape)
-    if (nan := np.isnan(values)).any():
-        _, i, f = np.argwhere(nan)[0]
-        raise ValueError(
-            f"{called}: {nan.sum()} of {values.size} are NaN, the first of {images.in_sentences[f]} in row {i}"
-        )
-    return values
+    return values.reshape(len(values), *images.labels.shape)
 
 
 def mean_placed(scores: np.ndarray, images: Labelled) -> Placed:
@@ -143,35 +175,42 @@ def mean_placed(scores: np.ndarray, images: Labelled) -> Placed:
 
 
 def _array(scores: Any, images: Labelled, called: str) -> np.ndarray:
-    index = _index_of(scores)
-    if index is not None and images.index is not None and not images.index.equals(index):
-        raise ValueError(f"{called} have another index than the labels: bring both into one order of images")
-    if images.named and names_of_columns(scores) is not None:
-        scores = _columns_of(scores, images.findings, called)
+    if not images.flat and columns_of(scores) is not None and _is_by_name(scores, images):
+        scores = by_name(scores, images.findings, called)
     try:
-        return np.array(_plain(scores), dtype=np.float64)
+        return _numbers(scores)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{called} are no numbers: {error}") from None
 
 
-def names_of_columns(values: Any) -> tuple[str, ...] | None:
-    """Of a frame whose columns have names; None for anything else, and where pandas has numbered them from 0 on."""
-    columns = getattr(values, "columns", None)
-    if columns is None or list(columns) == list(range(len(columns))):
-        return None
-    return tuple(map(str, columns))
+def _is_by_name(frame: Any, images: Labelled) -> bool:
+    """Whether columns of scores are looked for by the findings' names, and not taken by place."""
+    if images.numbered:  # two frames that pandas has numbered are two arrays
+        return not are_numbered(frame) and have_one_of(frame, images.findings)
+    return images.named and are_names(frame, images.findings)
 
 
-def _columns_of(frame: Any, names: Sequence[str], called: str) -> np.ndarray:
-    """(N, F) of a frame's columns, in the order of the names. Raises ValueError where one is not there, or twice."""
-    columns = names_of_columns(frame) or ()
-    places = {name: number for number, name in enumerate(columns)}
-    if lacking := [name for name in names if name not in places]:
-        hint = did_you_mean(lacking[0], places)
-        raise ValueError(f"{called} have no column {lacking[0]!r}; they have {', '.join(places)}{hint}")
-    if several := [f"{name!r} ({count})" for name, count in Counter(columns).items() if count > 1 and name in names]:
-        raise ValueError(f"{called} have several columns of one name: {', '.join(several)}; keep one of each")
-    return np.asarray(frame)[:, [places[name] for name in names]]
+def _is_frame(values: Any) -> bool:
+    return index_of(values) is not None and columns_of(values) is not None
+
+
+def _images_of(values: Any, flat: bool) -> Any:
+    """The index of the images; flat: labels are (N,), so that a frame is (S, N)."""
+    return values.columns if flat and _is_frame(values) else index_of(values)
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """float64, NaN where a value is not known. Raises TypeError or ValueError."""
+    plain = _plain(values)
+    try:
+        return np.array(plain, dtype=np.float64)
+    except (TypeError, ValueError):  # numpy makes no number of pandas.NA
+        found = np.array(plain, dtype=object)
+        missing = np.array([_is_missing(one) and np.ndim(one) == 0 for one in found.flat], dtype=bool)
+        if not missing.any():
+            raise
+        found[missing.reshape(found.shape)] = np.nan
+        return found.astype(np.float64)
 
 
 def _is_tensor(values: Any) -> bool:
@@ -180,7 +219,7 @@ def _is_tensor(values: Any) -> bool:
 
 def _is_more_than_an_array(values: Any) -> bool:
     """Whether numpy would lose something of it within a list: columns and index, a mask; or could not take it."""
-    return _index_of(values) is not None or _is_tensor(values) or isinstance(values, np.ma.MaskedArray)
+    return index_of(values) is not None or _is_tensor(values) or isinstance(values, np.ma.MaskedArray)
 
 
 def _plain(values: Any) -> Any:
@@ -195,9 +234,3 @@ def _plain(values: Any) -> Any:
         return values
     values = values.detach().cpu()
     return (values.double() if values.is_floating_point() else values).numpy()  # numpy has no bfloat16
-
-
-def _index_of(values: Any) -> Any:
-    """Of a pandas frame or series; None for anything else: the `index` of a list is a method."""
-    index = getattr(values, "index", None)
-    return None if callable(index) else index
