@@ -13,6 +13,7 @@ from pathlib import Path
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, NoImages, Record, known_view
 from datasets_io.sources.reading.archive import (
+    find_file,
     read_names,
     read_table,
     require_file,
@@ -93,7 +94,7 @@ def official_split(raw: Path, options: NihOptions) -> bool:
 def notes(raw: Path, options: NihOptions) -> list[str]:
     """Which of two label files was taken, and whether split lists are as long as those of Huang et al."""
     found = []
-    if all((raw / name).is_file() for name in DATA_ENTRY):
+    if all(find_file(raw, (name,)) for name in DATA_ENTRY):
         found.append(f"{DATA_ENTRY[0]} and {DATA_ENTRY[1]} are both there: the labels are those of {DATA_ENTRY[0]}")
     if not (raw / "images").is_dir() and not list(raw.glob("images_*")):
         found += [f"images are those of {folder.relative_to(raw).as_posix()}/" for folder in _image_folders(raw)]

@@ -15,6 +15,7 @@ from datasets_io.schema import NEGATIVE, POSITIVE, ArchiveError, Record
 from datasets_io.sources.reading.archive import (
     find_file,
     finite_numbers,
+    or_packed,
     read_json,
     read_table,
     require_file,
@@ -51,7 +52,7 @@ def index_files(raw: Path, options: RsnaOptions) -> list[Path]:
 
 def _mapping_file(raw: Path, options: RsnaOptions) -> Path | None:
     if options.mapping is None:
-        return find_file(raw, (MAPPING,))
+        return find_file(raw, or_packed((MAPPING,)))
     path = Path(options.mapping)
     if not path.is_file():
         raise ArchiveError(f"option mapping is {options.mapping}, which is no file: give the path of {MAPPING}")
@@ -67,7 +68,8 @@ def read_records(raw: Path, options: RsnaOptions) -> Iterator[Record]:
     classes, names = _classes(raw), _nih_names(raw, options)
     for image, target in _targets(labels).items():
         if classes and image not in classes:
-            raise ArchiveError(f"{raw / CLASSES} has no row of image {image}, which {LABELS} has: copy it again")
+            table = find_file(raw, (CLASSES,))
+            raise ArchiveError(f"{table} has no row of image {image}, which {LABELS} has: copy it again")
         code = POSITIVE if target == "1" else NEGATIVE
         if classes and (classes[image] == OPACITY) != (code == POSITIVE):
             raise ArchiveError(f"image {image} is {classes[image]!r} in {CLASSES} and has Target {target} in {LABELS}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import NEGATIVE, POSITIVE, ArchiveError, NoImages, Record
-from datasets_io.sources.reading.archive import read_table, require_file
+from datasets_io.sources.reading.archive import read_table, require_file, unpacked_name
 from datasets_io.sources.reading.elsewhere import moved_text, packed_in, packed_text
 from datasets_io.sources.regions import Region, mask_region
 from datasets_io.sources.splits import hash_split
@@ -62,7 +62,7 @@ def read_records(raw: Path, options: SiimOptions) -> Iterator[Record]:
             f"{table} lists no image of {TEST}/: with split=folders there would be no test images; leave it"
         )
     for image, runs in masks.items():
-        path = places.get(image, f"{STAGE_2 if table.name == TABLES[1] else TRAIN}/{image}.dcm")
+        path = places.get(image, f"{STAGE_2 if unpacked_name(table) == TABLES[1] else TRAIN}/{image}.dcm")
         code = POSITIVE if runs else NEGATIVE
         yield Record(image, image, image, _split(options, image, path), path, (code,))
 
