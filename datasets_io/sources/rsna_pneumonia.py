@@ -21,6 +21,7 @@ from datasets_io.sources.reading.archive import (
     require_file,
     require_folder,
 )
+from datasets_io.sources.reading.renamed_pictures import refused_pictures
 from datasets_io.sources.regions import BOX, Region
 from datasets_io.sources.splits import hash_split
 
@@ -137,6 +138,11 @@ def _nih_names(raw: Path, options: RsnaOptions) -> dict[str, str]:
 def _patient(name: str) -> str:
     """`00000013_004.png` -> `13`, as Data_Entry_2017.csv has it."""
     return str(int(name.split("_")[0]))
+
+
+def corrections(raw: Path, options: RsnaOptions) -> tuple[str, ...]:
+    """Whether PNG or JPEG copies have the names of the challenge's files."""
+    return refused_pictures(raw, sorted(path.relative_to(raw).as_posix() for path in raw.glob(f"{FOLDER}/*.dcm")))
 
 
 def read_regions(raw: Path, options: RsnaOptions) -> Iterator[Region]:

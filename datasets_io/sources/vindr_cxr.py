@@ -25,6 +25,7 @@ from datasets_io.sources.reading.archive import (
     snake_case,
     unpacked_name,
 )
+from datasets_io.sources.reading.renamed_pictures import refused_pictures
 from datasets_io.sources.regions import BOX, Region
 from datasets_io.sources.splits import hash_split
 
@@ -201,6 +202,13 @@ def _code(seen_by: int, readers: int, options: VindrOptions) -> int:
     if 2 * seen_by > readers or options.readers == "any":
         return POSITIVE
     return UNCERTAIN if options.readers == "uncertain" else NEGATIVE
+
+
+def corrections(raw: Path, options: VindrOptions) -> tuple[str, ...]:
+    """Whether PNG or JPEG copies have the names of the archive's files."""
+    folders = ("train",) if _kaggle_table(raw) else ("train", "test")
+    found = (path.relative_to(raw).as_posix() for folder in folders for path in raw.glob(f"{folder}/*.dicom"))
+    return refused_pictures(raw, sorted(found))
 
 
 def read_regions(raw: Path, options: VindrOptions) -> Iterator[Region]:

@@ -22,6 +22,8 @@ PACKED = (*PACKED_TABLE, ".tar", ".tgz", ".tbz2", ".txz", ".zst", ".7z", ".rar")
 # Tables that are read as they are, or would be under their name: no images are in them.
 _TABLES = re.compile(r".*\.(csv|tsv|txt|json)(\.gz|\.xz|\.bz2|\.zip)", re.IGNORECASE)
 PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp", "")
+_KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".dcm": "DICOM file", ".dicom": "DICOM file"}
+_KINDS |= {".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 # They hold thousands of folders, and no csv. PhysioNet's own archives lie in a folder files/, as MIMIC's patients do.
 IMAGE_FOLDERS = re.compile(r"train|valid|test|images.*|p\d+|patient\d+|dicom-images-.*")
 
@@ -161,6 +163,12 @@ def other_spelling(raw: Path, path: str) -> str | None:
             return None
         found = os.path.join(found, alike[0])
     return os.path.normpath(found)
+
+
+def other_kind(listed: str, found: str) -> str:
+    """`a PNG` where the name of a file that was found in the place of a listed one is of another kind; else ""."""
+    wanted, kind = (_KINDS.get(os.path.splitext(path.lower())[1]) for path in (listed, found))
+    return f"a {kind}" if wanted and kind and wanted != kind else ""
 
 
 def other_depth(raw: Path, path: str) -> str | None:
