@@ -85,11 +85,16 @@ def read_records(raw: Path, options: ChexlocalizeOptions) -> Iterator[Record]:
     for split, names in TABLES.items():
         if table := find_file(raw, _places(IMAGES, names)):
             top = table.parent.parent if table.parent.name == table.name else table.parent  # in a folder of its name
-            below = top.relative_to(raw)
-            present = (name for name in FOLDERS[split] if (top / name).is_dir())
-            folder = (below / next(present, FOLDERS[split][0])).as_posix()
+            folder = (top.relative_to(raw) / _image_folder(top, split)).as_posix()
             for line, row in read_table(table, ("Path",)):
                 yield _record(row, split, folder, table, line)
+
+
+def _image_folder(top: Path, split: str) -> str:
+    """The name of the folder of a split's images: of several that are there the first one that has a patient."""
+    present = [name for name in FOLDERS[split] if (top / name).is_dir()]
+    full = (name for name in present if next((top / name).glob("patient*"), None))
+    return next(full, (*present, FOLDERS[split][0])[0])
 
 
 def _record(row: dict[str, str], split: str, folder: str, table: Path, line: int) -> Record:
