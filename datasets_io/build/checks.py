@@ -9,12 +9,13 @@ from datasets_io.build.shards import LEAVES, is_inside, leaves
 from datasets_io.build.side_tables import REJECTS, Reject
 from datasets_io.build.spec import BuildSpec, options_of
 from datasets_io.schema import ArchiveError, Record
-from datasets_io.sources.reading.elsewhere import other_depth, other_spelling, packed_in, packed_text
+from datasets_io.sources.reading.elsewhere import other_depth, other_kind, other_spelling, packed_in, packed_text
 from datasets_io.sources.registry import get_source
 from datasets_io.sources.splits import check_splits
 from datasets_io.storage.files import Files
 from datasets_io.untrusted import printable
 
+FEW = 8  # missing files that are looked for elsewhere
 CHECKED_FILES = 4096  # of a larger archive, so many evenly spaced files are looked for before any work
 
 
@@ -46,7 +47,7 @@ def check_archive(spec: BuildSpec, raw: Path, *, max_rejects: float = 0.01) -> l
     source, options = get_source(spec.source), options_of(spec)
     records = list(source.read_records(raw, options))
     check_splits(records)
-    _check_present(_index_rejects(records)[0], raw, max_rejects)
+    _check_present(_index_rejects(records)[0], raw, max_rejects, source.dicom_only)
     regions_in(source, raw, options)  # raises where a build would: boxes and masks are read before images
     return records
 
@@ -75,8 +76,11 @@ def _index_rejects(records: list[Record]) -> tuple[list[Record], list[Reject]]:
     return kept, rejects
 
 
-def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
-    """About how many bytes the listed images have. Raises ArchiveError where too many of them are not there."""
+def _check_present(records: list[Record], raw: Path, max_rejects: float, dicom_only: bool) -> int:
+    """About how many bytes the listed images have. Raises ArchiveError where too many of them are not there.
+
+    dicom_only: as of a Source.
+    """
     # All of up to 8,191 images, else one in `step`, evenly spaced: looking for 377,110 on a network disk takes long.
     step = max(1, len(records) // CHECKED_FILES)
     checked = records[::step]
@@ -94,16 +98,29 @@ def _check_present(records: list[Record], raw: Path, max_rejects: float) -> int:
                 f"a link leads from {missing[0]} out of {raw}, as for {len(missing)} of {len(checked)} {looked}:"
                 " nothing outside of --raw is read; give the folder that has the files themselves, or mount them there"
             )
-        todo = packed_text(packed_in(raw, missing[0])) or "finish copying or unpacking the archive"
-        if other := other_spelling(raw, missing[0]):
-            todo = f"{other} is there: name files as the archive lists them, with the same capitals and endings"
-        elif other := other_depth(raw, missing[0]):
-            todo = f"{other} is there: move files to the folders that the archive lists them in"
         raise ArchiveError(
             f"{len(missing)} of {len(checked)} {looked} are not below {raw}, {count} of them in {folder or '.'}"
-            f" (e.g. {missing[0]}): {todo}, or allow a share with --max-rejects"
+            f" (e.g. {missing[0]}): {_what_to_do(raw, missing, dicom_only)}, or allow a share with --max-rejects"
         )
     return sum(size or 0 for size in sizes.values()) * len(records) // len(checked)
+
+
+def _what_to_do(raw: Path, missing: list[str], dicom_only: bool) -> str:
+    """Where images may be that were not found, as some of them tell: the first one may be lost, and others renamed."""
+    some = missing[:: max(1, len(missing) // FEW)]
+    for path in some:
+        if other := other_spelling(raw, path):
+            kind = other_kind(path, other)
+            if not kind:
+                return f"{other} is there: name files as the archive lists them, with the same capitals and endings"
+            why = ", since boxes or masks are in pixels of the DICOM files" if dicom_only else ""
+            return (
+                f"{other} is there, {kind}, which is not read in the place of {path}{why}: get the archive's own files"
+            )
+    for path in some:
+        if other := other_depth(raw, path):
+            return f"{other} is there: move files to the folders that the archive lists them in"
+    return packed_text(packed_in(raw, missing[0])) or "finish copying or unpacking the archive"
 
 
 def _size(raw: Path, path: str) -> int | None:

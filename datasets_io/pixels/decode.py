@@ -11,6 +11,8 @@ from datasets_io.pixels.grey import MAX_FILE_BYTES, Decoded, PixelError, PixelSp
 from datasets_io.pixels.jpeg import decode_jpeg
 from datasets_io.pixels.png import SIGNATURE, decode_png
 
+DICOM_ONLY = "no DICOM file, in whose pixels the archive has boxes or masks"
+
 
 def decode_file(path: Path, spec: PixelSpec) -> Decoded:
     """Read one file. Raises PixelError for all that is wrong with it, whatever the libraries raise.
@@ -30,13 +32,20 @@ def decode_file(path: Path, spec: PixelSpec) -> Decoded:
     # of any content; old files lack it, and only their name tells.
     if not start:
         raise PixelError("read", "the file is empty")
-    if start.startswith((SIGNATURE, b"\xff\xd8")):
+    if is_picture(start):
+        if spec.dicom_only:
+            raise PixelError("policy", f"it is a PNG or JPEG, {DICOM_ONLY}")
         return _decode_picture(path, spec)
     if start[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
         from datasets_io.pixels.dicom import decode_dicom  # many archives have none, and pydicom is slow to import
 
         return decode_dicom(path, spec)
     raise PixelError("read", "the file is no DICOM, PNG or JPEG")
+
+
+def is_picture(start: bytes) -> bool:
+    """Whether a file that starts so is decoded as PNG or JPEG."""
+    return start.startswith((SIGNATURE, b"\xff\xd8"))
 
 
 def _decode_picture(path: Path, spec: PixelSpec) -> Decoded:

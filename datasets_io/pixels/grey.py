@@ -47,13 +47,14 @@ class PixelSpec:
     """What the bytes of a picture depend on. modalities: the DICOM modalities accepted; empty for all.
 
     image_size: side of the square picture in pixels, with shape "aspect" the shorter side of one that keeps its ratio.
-    Raises ValueError for a size, intensity or shape that is not allowed.
+    dicom_only: PNG and JPEG are refused. Raises ValueError for a size, intensity or shape that is not allowed.
     """
 
     image_size: int
     intensity: str = "minmax"
     modalities: tuple[str, ...] = ()
     shape: str = "square"
+    dicom_only: bool = False
 
     def __post_init__(self) -> None:
         if not MIN_SIZE <= self.image_size <= MAX_SIZE:

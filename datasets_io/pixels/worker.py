@@ -103,7 +103,8 @@ class DecodeWorker:
         # Children are what runs at once: threads of theirs would only get into each other's way.
         threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        spec = [self._spec.image_size, self._spec.intensity, list(self._spec.modalities), self._spec.shape]
+        own = self._spec
+        spec = [own.image_size, own.intensity, list(own.modalities), own.shape, own.dicom_only]
         limits = [self._time_limit, self._memory_limit]
         child = subprocess.Popen(
             [sys.executable, "-m", "datasets_io.pixels.worker", json.dumps([spec, limits])],
@@ -170,12 +171,12 @@ def serve(spec: PixelSpec, time_limit: float) -> None:
 
 
 def main(arguments: str) -> None:
-    """The child: [[image_size, intensity, modalities, shape], [time limit, memory limit]] as JSON."""
-    (image_size, intensity, modalities, shape), (time_limit, memory_limit) = json.loads(arguments)
+    """The child: [[image_size, intensity, modalities, shape, dicom_only], [time limit, memory limit]] as JSON."""
+    (image_size, intensity, modalities, shape, dicom_only), (time_limit, memory_limit) = json.loads(arguments)
     end_with_parent()  # also while a file keeps it from the end of its stdin
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a patient's picture
-    serve(PixelSpec(image_size, intensity, tuple(modalities), shape), time_limit)
+    serve(PixelSpec(image_size, intensity, tuple(modalities), shape, dicom_only), time_limit)
 
 
 if __name__ == "__main__":

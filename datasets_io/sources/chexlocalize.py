@@ -16,6 +16,7 @@ from datasets_io.sources import chexpert
 from datasets_io.sources.reading.archive import (
     find_file,
     label_code,
+    or_packed,
     read_json,
     read_table,
     require_files,
@@ -46,14 +47,18 @@ class ChexlocalizeOptions:
 
 def index_files(raw: Path, options: ChexlocalizeOptions) -> list[Path]:
     """The labels, then the masks, of the splits that are there; those of test must be. Raises ArchiveError."""
-    needed = (_places(IMAGES, TABLES["test"]), _places(MASKS, (_masks_name("test"),)))
+    needed = (_places(IMAGES, TABLES["test"]), _mask_places("test"))
     labels, masks = require_files(raw, needed, NAME)
-    others = (find_file(raw, _places(IMAGES, TABLES["val"])), find_file(raw, _places(MASKS, (_masks_name("val"),))))
+    others = (find_file(raw, _places(IMAGES, TABLES["val"])), find_file(raw, _mask_places("val")))
     return [labels, masks, *(path for path in others if path)]
 
 
 def _places(folder: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return *(f"{folder}/{name}" for name in names), *names
+
+
+def _mask_places(split: str) -> tuple[str, ...]:
+    return or_packed(_places(MASKS, (_masks_name(split),)))
 
 
 def _masks_name(split: str) -> str:
@@ -65,10 +70,10 @@ def notes(raw: Path, options: ChexlocalizeOptions) -> list[str]:
     found = ["the archive has no train split: it is for evaluation without training"]
     if not find_file(raw, _places(IMAGES, TABLES["val"])):
         found.append(f"none of {', '.join(TABLES['val'])} is there: the val split is empty")
-    if not find_file(raw, _places(MASKS, (_masks_name("val"),))):
+    if not find_file(raw, _mask_places("val")):
         found.append(f"{_masks_name('val')} is not there: no masks of val images")
     for split in TABLES:
-        path = find_file(raw, _places(MASKS, (_masks_name(split),)))
+        path = find_file(raw, _mask_places(split))
         if path and not any(True for _ in _regions(path, split)):
             found.append(f"{path.name} has no mask, or only empty ones: no masks of {split} images")
     return found
@@ -79,11 +84,17 @@ def read_records(raw: Path, options: ChexlocalizeOptions) -> Iterator[Record]:
     index_files(raw, options)  # for its check of what must be there
     for split, names in TABLES.items():
         if table := find_file(raw, _places(IMAGES, names)):
-            below = table.parent.relative_to(raw)
-            present = (name for name in FOLDERS[split] if (table.parent / name).is_dir())
-            folder = (below / next(present, FOLDERS[split][0])).as_posix()
+            top = table.parent.parent if table.parent.name == table.name else table.parent  # in a folder of its name
+            folder = (top.relative_to(raw) / _image_folder(top, split)).as_posix()
             for line, row in read_table(table, ("Path",)):
                 yield _record(row, split, folder, table, line)
+
+
+def _image_folder(top: Path, split: str) -> str:
+    """The name of the folder of a split's images: of several that are there the first one that has a patient."""
+    present = [name for name in FOLDERS[split] if (top / name).is_dir()]
+    full = (name for name in present if next((top / name).glob("patient*"), None))
+    return next(full, (*present, FOLDERS[split][0])[0])
 
 
 def _record(row: dict[str, str], split: str, folder: str, table: Path, line: int) -> Record:
@@ -144,7 +155,7 @@ def read_regions(raw: Path, options: ChexlocalizeOptions) -> Iterator[Region]:
     """The masks that are not empty. Raises ArchiveError for an entry of another form, or a mask that was cut."""
     index_files(raw, options)
     for split in TABLES:
-        if path := find_file(raw, _places(MASKS, (_masks_name(split),))):
+        if path := find_file(raw, _mask_places(split)):
             yield from _regions(path, split)
 
 

@@ -25,9 +25,10 @@ from datasets_io.sources.reading.archive import (
     require_files,
     sex_code,
     snake_case,
+    unpacked_name,
     whole_number,
 )
-from datasets_io.untrusted import open_regular
+from datasets_io.sources.reading.table_text import open_unpacked
 
 VERSION = 1
 COLUMNS = (
@@ -60,7 +61,7 @@ TEST_IN_BATCHES = "images of test studies are listed where a batch has them"
 TEST_COLUMNS = "columns of the test labels under other names are read"
 # Cells beside each other that only such rows have, in capitals, and more than those rows have: a lateral code anywhere.
 CODED_CELLS = (b",LL,", b",RL,", b",FRONTAL,LATERAL,", b",LATERAL,FRONTAL,")
-_TO_COMMAS = bytes.maketrans(b";\t\r\n", b",,,,")
+_TO_COMMAS = bytes.maketrans(b";|\t\r\n", b",,,,,")
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,11 @@ class ChexpertOptions:
 def index_files(raw: Path, options: ChexpertOptions) -> list[Path]:
     """train.csv, valid.csv and, where it is there, the csv of the test labels. Raises ArchiveError."""
     # At the top, or in one of the four unpacked folders; where in neither, require_file names the top.
-    tables = next((batch for batch in _batches(raw) if find_file(batch, ("train.csv",))), raw)
-    place = raw if find_file(raw, ("train.csv",)) else tables
+    found = _at_top_or_in_a_batch(raw, ("train.csv",))
+    place = next((batch for batch in _batches(raw) if found and batch in found.parents), raw)
     _check_one_batch(raw)
     train, valid = require_files(place, (("train.csv",), ("valid.csv",)), "CheXpert")
-    test = _test_table(raw)
+    test = _at_top_or_in_a_batch(raw, TEST_NAMES)
     if test:
         _test_columns(test)  # raises: a test set without labels must not be taken for one that is built already
     return [train, valid] + ([test] if test else [])
@@ -93,8 +94,10 @@ def _check_one_batch(raw: Path) -> None:
         raise ArchiveError(f"{raw} is one of the folders of CheXpert v1.0; did you mean --raw {here.parent}?")
 
 
-def _test_table(raw: Path) -> Path | None:
-    return next((found for place in (raw, *_batches(raw)) if (found := find_file(place, TEST_NAMES))), None)
+def _at_top_or_in_a_batch(raw: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of some tables, as find_file; packed ones after all others, wherever these are."""
+    places = ("", *(f"{batch.name}/" for batch in _batches(raw)))
+    return find_file(raw, (f"{place}{name}" for place in places for name in names))
 
 
 def _test_columns(path: Path) -> dict[str, str]:
@@ -140,7 +143,8 @@ def notes(raw: Path, options: ChexpertOptions) -> list[str]:
     columns = _test_columns(test[0])
     if not any(True for _ in read_table(test[0], ())):
         said.append(f"{test[0].name} has no row: the test split is empty")
-    if others := [name for name in TEST_NAMES if name != test[0].name and find_file(test[0].parent, (name,))]:
+    beside = (find_file(test[0].parent, (name,)) for name in TEST_NAMES if name != unpacked_name(test[0]))
+    if others := [path.name for path in beside if path]:
         said.append(f"the test labels are those of {test[0].name}; {', '.join(others)} beside it was not read")
     said += [
         f"{test[0].name} calls {column} {name!r}"
@@ -174,8 +178,8 @@ def _in_a_batch(raw: Path, test: Path) -> bool:
 
 def _has_coded(path: Path) -> bool:
     """Whether a table may have a row of FRONTAL_CODES; asked of its bytes, since a key is often asked for."""
-    with open_regular(path) as stream:
-        cells = stream.read().translate(_TO_COMMAS, b' "').upper()
+    with open_unpacked(path) as stream:
+        cells = stream.read().translate(_TO_COMMAS, b' "\0').upper()  # of UTF-16 every second byte is zero
     return any(coded in cells for coded in CODED_CELLS)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import ArchiveError, NoImages, Record, known_view
 from datasets_io.sources.reading.archive import (
+    find_file,
     read_names,
     read_table,
     require_file,
@@ -93,10 +94,10 @@ def official_split(raw: Path, options: NihOptions) -> bool:
 def notes(raw: Path, options: NihOptions) -> list[str]:
     """Which of two label files was taken, and whether split lists are as long as those of Huang et al."""
     found = []
-    if all((raw / name).is_file() for name in DATA_ENTRY):
+    if all(find_file(raw, (name,)) for name in DATA_ENTRY):
         found.append(f"{DATA_ENTRY[0]} and {DATA_ENTRY[1]} are both there: the labels are those of {DATA_ENTRY[0]}")
-    if not (raw / "images").is_dir() and not list(raw.glob("images_*")):
-        found += [f"images are those of {folder.relative_to(raw).as_posix()}/" for folder in _image_folders(raw)]
+    names = [folder.relative_to(raw).as_posix() for folder in _image_folders(raw)]
+    found += [f"images are those of {name}/" for name in names if name.startswith("images-")]
     if options.split == "lists":
         counts = tuple(len(read_names(path)) for path in index_files(raw, options)[1:])
         same = "as" if counts == PAPER_COUNTS else "not as"
@@ -155,13 +156,14 @@ def _image_places(raw: Path) -> dict[str, str]:
 def _image_folders(raw: Path) -> list[Path]:
     """Folders of images: the archive's own, else those of the one smaller copy that is there (`images-224`)."""
     official = [raw / "images", raw / "images" / "images", *map(_inner, sorted(raw.glob("images_*")))]
-    if present := [folder for folder in official if folder.is_dir()]:
+    present = [folder for folder in official if folder.is_dir()]
+    if any(IMAGE_NAME.fullmatch(path.name) for folder in present for path in folder.iterdir()):
         return present
     copies = [folder for folder in map(_inner, sorted(raw.glob("images-*"))) if folder.is_dir()]
     if len(copies) > 1:
         names = " and in ".join(folder.relative_to(raw).as_posix() for folder in copies)
         raise ArchiveError(f"images of {raw} are in {names}: give a folder that has one of these copies only")
-    return copies
+    return copies or present
 
 
 def _inner(folder: Path) -> Path:

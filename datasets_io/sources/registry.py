@@ -23,6 +23,7 @@ from datasets_io.sources import (
     vindr_cxr,
 )
 from datasets_io.sources.parts import nih_boxes
+from datasets_io.sources.reading import renamed_pictures
 from datasets_io.sources.regions import Region
 
 
@@ -68,7 +69,8 @@ class Source:
     Raise `version` when the records of the same archive change. Where that touches few archives, corrections(raw,
     options) names what is read otherwise than `version` says in this one: the names enter its key, and archives that
     no correction touches keep theirs. A name never means something else later. told_by_images: those of them that the
-    source knows by where images lie, and no longer when these were removed.
+    source knows by where images lie, and no longer when these were removed. dicom_only: PNG and JPEG are refused,
+    whatever their names, since boxes or masks are in pixels of the archive's DICOM files.
 
     The second parameter of each function is Any to the type checker: it is an instance of this source's `options`,
     which differs from source to source, and BuildSpec has checked it before any of them is called.
@@ -95,6 +97,7 @@ class Source:
     looked_for: Callable[[Path, Any], Mapping[str, tuple[Path, Sequence[str]]]] | None = None
     corrections: Callable[[Path, Any], tuple[str, ...]] = _no_corrections
     told_by_images: tuple[str, ...] = ()
+    dicom_only: bool = False
 
 
 SOURCES: dict[str, Source] = {
@@ -212,6 +215,9 @@ SOURCES: dict[str, Source] = {
         published=vindr_cxr.PUBLISHED,
         official_split=vindr_cxr.official_split,
         read_regions=vindr_cxr.read_regions,
+        corrections=vindr_cxr.corrections,
+        told_by_images=(renamed_pictures.REFUSED,),
+        dicom_only=True,
         how_to_get=(
             "physionet.org/content/vindr-cxr/1.0.0 (credentialed): wget -r -N -c -np "
             "https://physionet.org/files/vindr-cxr/1.0.0/"
@@ -228,6 +234,9 @@ SOURCES: dict[str, Source] = {
         notes=rsna_pneumonia.notes,
         published=rsna_pneumonia.PUBLISHED,
         read_regions=rsna_pneumonia.read_regions,
+        corrections=rsna_pneumonia.corrections,
+        told_by_images=(renamed_pictures.REFUSED,),
+        dicom_only=True,
         how_to_get=(
             "kaggle competitions download -c rsna-pneumonia-detection-challenge, unpacked; and the mapping "
             "to NIH's images from the page of the RSNA Pneumonia Detection Challenge 2018 at rsna.org"
@@ -245,6 +254,9 @@ SOURCES: dict[str, Source] = {
         notes=siim_pneumothorax.notes,
         published=siim_pneumothorax.PUBLISHED,
         read_regions=siim_pneumothorax.read_regions,
+        corrections=siim_pneumothorax.corrections,
+        told_by_images=(renamed_pictures.REFUSED,),
+        dicom_only=True,
         how_to_get=(
             "the first download of Kaggle's siim-acr-pneumothorax-segmentation is withdrawn: a copy of "
             "train-rle.csv and of dicom-images-train/ and dicom-images-test/ with the DICOM files"

@@ -15,11 +15,13 @@ from datasets_io.schema import NEGATIVE, POSITIVE, ArchiveError, Record
 from datasets_io.sources.reading.archive import (
     find_file,
     finite_numbers,
+    or_packed,
     read_json,
     read_table,
     require_file,
     require_folder,
 )
+from datasets_io.sources.reading.renamed_pictures import refused_pictures
 from datasets_io.sources.regions import BOX, Region
 from datasets_io.sources.splits import hash_split
 
@@ -51,7 +53,7 @@ def index_files(raw: Path, options: RsnaOptions) -> list[Path]:
 
 def _mapping_file(raw: Path, options: RsnaOptions) -> Path | None:
     if options.mapping is None:
-        return find_file(raw, (MAPPING,))
+        return find_file(raw, or_packed((MAPPING,)))
     path = Path(options.mapping)
     if not path.is_file():
         raise ArchiveError(f"option mapping is {options.mapping}, which is no file: give the path of {MAPPING}")
@@ -67,7 +69,8 @@ def read_records(raw: Path, options: RsnaOptions) -> Iterator[Record]:
     classes, names = _classes(raw), _nih_names(raw, options)
     for image, target in _targets(labels).items():
         if classes and image not in classes:
-            raise ArchiveError(f"{raw / CLASSES} has no row of image {image}, which {LABELS} has: copy it again")
+            table = find_file(raw, (CLASSES,))
+            raise ArchiveError(f"{table} has no row of image {image}, which {LABELS} has: copy it again")
         code = POSITIVE if target == "1" else NEGATIVE
         if classes and (classes[image] == OPACITY) != (code == POSITIVE):
             raise ArchiveError(f"image {image} is {classes[image]!r} in {CLASSES} and has Target {target} in {LABELS}")
@@ -135,6 +138,11 @@ def _nih_names(raw: Path, options: RsnaOptions) -> dict[str, str]:
 def _patient(name: str) -> str:
     """`00000013_004.png` -> `13`, as Data_Entry_2017.csv has it."""
     return str(int(name.split("_")[0]))
+
+
+def corrections(raw: Path, options: RsnaOptions) -> tuple[str, ...]:
+    """Whether PNG or JPEG copies have the names of the challenge's files."""
+    return refused_pictures(raw, sorted(path.relative_to(raw).as_posix() for path in raw.glob(f"{FOLDER}/*.dcm")))
 
 
 def read_regions(raw: Path, options: RsnaOptions) -> Iterator[Region]:

@@ -8,14 +8,16 @@ without a pneumothorax. The images are of NIH ChestX-ray14, but no file says whi
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from datasets_io.nearest import did_you_mean
 from datasets_io.schema import NEGATIVE, POSITIVE, ArchiveError, NoImages, Record
-from datasets_io.sources.reading.archive import read_table, require_file
+from datasets_io.sources.reading.archive import is_below, read_table, require_file, unpacked_name
 from datasets_io.sources.reading.elsewhere import moved_text, packed_in, packed_text
+from datasets_io.sources.reading.renamed_pictures import SAMPLED, refused_pictures
 from datasets_io.sources.regions import Region, mask_region
 from datasets_io.sources.splits import hash_split
 
@@ -26,6 +28,7 @@ FINDINGS = ("pneumothorax",)
 SPLIT_CHOICES = ("image_70_10_20", "folders")
 NO_MASK = "-1"
 ENDING = ".dcm"
+PICTURES = (ENDING, ".dicom", ".png", ".jpg", ".jpeg")
 SIDE = 1024  # masks are of the challenge's files, all 1024 x 1024
 # Counted in train-rle.csv: 12,954 rows of 12,047 images, 10,675 in dicom-images-train and 1,372 in dicom-images-test.
 PUBLISHED = {"images": 12_047}
@@ -62,7 +65,7 @@ def read_records(raw: Path, options: SiimOptions) -> Iterator[Record]:
             f"{table} lists no image of {TEST}/: with split=folders there would be no test images; leave it"
         )
     for image, runs in masks.items():
-        path = places.get(image, f"{STAGE_2 if table.name == TABLES[1] else TRAIN}/{image}.dcm")
+        path = places.get(image, f"{STAGE_2 if unpacked_name(table) == TABLES[1] else TRAIN}/{image}.dcm")
         code = POSITIVE if runs else NEGATIVE
         yield Record(image, image, image, _split(options, image, path), path, (code,))
 
@@ -73,37 +76,65 @@ def _split(options: SiimOptions, image: str, path: str) -> str:
     return "test" if path.startswith(TEST) else hash_split(image, "siim_pneumothorax train", (("train", 7), ("val", 1)))
 
 
+def corrections(raw: Path, options: SiimOptions) -> tuple[str, ...]:
+    """Whether PNG or JPEG copies have the names of the challenge's files."""
+    # The first ones of each folder stand for all: to list 12,000 folders once more takes long over a network.
+    folders = (raw / name for name in FOLDERS if (raw / name).is_dir())
+    found = ((path for path in _images_below(raw, folder) if path.suffix == ENDING) for folder in folders)
+    some = (path for paths in found for path in islice(paths, SAMPLED // len(FOLDERS)))
+    return refused_pictures(raw, [path.relative_to(raw).as_posix() for path in some])
+
+
 def _places(raw: Path) -> dict[str, str]:
     """Image -> path relative to `raw`, of the DICOM files in the folders that are there.
 
-    Raises NoImages where no folder is there, ArchiveError for an image that is there twice, and as _dicom_below.
+    Of an image that is there as another file alone, `.DCM` or a PNG copy, it is the path beside that file where the
+    DICOM file would be, so that who finds it absent can name what is there instead. Raises NoImages where no folder is
+    there, ArchiveError for an image that is there twice, and as _images_below.
     """
     present = [raw / name for name in FOLDERS if (raw / name).is_dir()]
     if not present:
         todo = moved_text(raw, FOLDERS) or packed_text(packed_in(raw)) or "unpack the images there"
         raise NoImages(f"{raw} has none of {', '.join(f'{name}/' for name in FOLDERS)}: {todo}")
     found: dict[str, str] = {}
+    instead: dict[str, str] = {}
     capitals: list[str] = []
-    for path in (path for folder in present for path in sorted(_dicom_below(folder))):
+    for path in (path for folder in present for path in sorted(_images_below(raw, folder))):
         place = path.relative_to(raw).as_posix()
         if path.suffix != ENDING:
-            capitals.append(place)
-            continue
-        if (first := found.setdefault(path.stem, place)) != place:
+            instead.setdefault(path.stem, path.with_suffix(ENDING).relative_to(raw).as_posix())
+            capitals += [place] if path.suffix.lower() == ENDING else []
+        elif (first := found.setdefault(path.stem, place)) != place and not path.samefile(raw / first):
             raise ArchiveError(f"image {path.stem} is in {raw} twice, as {first} and {place}: keep one")
     if capitals and not found:
         raise ArchiveError(f"{raw} has no file *{ENDING}, but {capitals[0]}: write the endings in small letters")
-    return found
+    return instead | found
 
 
-def _dicom_below(folder: Path) -> Iterator[Path]:
-    """The files below a folder that end in .dcm, in whatever capitals. Raises ArchiveError for what may not be read."""
+def _images_below(raw: Path, folder: Path) -> Iterator[Path]:
+    """The pictures below a folder, DICOM or not, in whatever capitals. Raises ArchiveError for what may not be read.
+
+    Links to folders are followed where they stay in `raw`, each folder once.
+    """
+    walked = [os.path.realpath(raw / name) for name in FOLDERS]
+    followed: set[str] = set()
 
     def refuse(error: OSError) -> None:
         raise ArchiveError(f"{error.filename} cannot be listed ({error.strerror}): may you read it?") from error
 
-    for here, _, names in os.walk(folder, onerror=refuse):
-        yield from (Path(here, name) for name in names if name.lower().endswith(ENDING))
+    def enters(link: str) -> bool:
+        target = os.path.realpath(link)
+        # Below one of the folders it is found without the link; above one it would be found twice.
+        twice = any(os.path.commonpath([target, one]) in (target, one) for one in walked)
+        if twice or target in followed or not is_below(raw, Path(link)):
+            return False
+        followed.add(target)
+        return True
+
+    for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        inner = ((name, os.path.join(here, name)) for name in sorted(folders))
+        folders[:] = [name for name, path in inner if not os.path.islink(path) or enters(path)]
+        yield from (Path(here, name) for name in sorted(names) if name.lower().endswith(PICTURES))
 
 
 def _masks(table: Path) -> dict[str, list[np.ndarray]]:

@@ -23,7 +23,9 @@ from datasets_io.sources.reading.archive import (
     read_table,
     require_files,
     snake_case,
+    unpacked_name,
 )
+from datasets_io.sources.reading.renamed_pictures import refused_pictures
 from datasets_io.sources.regions import BOX, Region
 from datasets_io.sources.splits import hash_split
 
@@ -115,7 +117,7 @@ def _places(kind: str, part: str) -> tuple[str, ...]:
 
 def _kaggle_table(raw: Path) -> Path | None:
     found = find_file(raw, (*_places("image_labels", "train"), KAGGLE_TABLE))
-    return found if found and found.name == KAGGLE_TABLE else None
+    return found if found and unpacked_name(found) == KAGGLE_TABLE else None
 
 
 def official_split(raw: Path, options: VindrOptions) -> bool:
@@ -173,7 +175,7 @@ def _who(row: dict[str, str], path: Path, line: int) -> tuple[str, str]:
 
 
 def _of_one_reader(row: dict[str, str], path: Path) -> str:
-    if "rad_id" in row or path.name.endswith("_test.csv"):  # the labels of test images never name a reader
+    if "rad_id" in row or unpacked_name(path).endswith("_test.csv"):  # the labels of test images never name a reader
         return "of one reader: keep one"
     return f"and no column rad_id tells of which readers: copy the file again; its header is {list(row)}"
 
@@ -200,6 +202,13 @@ def _code(seen_by: int, readers: int, options: VindrOptions) -> int:
     if 2 * seen_by > readers or options.readers == "any":
         return POSITIVE
     return UNCERTAIN if options.readers == "uncertain" else NEGATIVE
+
+
+def corrections(raw: Path, options: VindrOptions) -> tuple[str, ...]:
+    """Whether PNG or JPEG copies have the names of the archive's files."""
+    folders = ("train",) if _kaggle_table(raw) else ("train", "test")
+    found = (path.relative_to(raw).as_posix() for folder in folders for path in raw.glob(f"{folder}/*.dicom"))
+    return refused_pictures(raw, sorted(found))
 
 
 def read_regions(raw: Path, options: VindrOptions) -> Iterator[Region]:

@@ -30,8 +30,9 @@ class Box:
 
 
 def looked_for(raw: Path, options: NihOptions) -> dict[str, tuple[Path, list[str]]]:
-    """The list of boxes, whether it is there or not."""
-    return {"boxes": (raw, [BOX_LIST])}
+    """The list of boxes, whether it is there or not. Raises ArchiveError as find_file."""
+    found = find_file(raw, (BOX_LIST,))
+    return {"boxes": (raw, [found.name if found else BOX_LIST])}
 
 
 def read_boxes(raw: Path) -> tuple[Box, ...]:

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError
-from datasets_io.sources.reading.elsewhere import Starts, hint
-from datasets_io.sources.reading.table_text import open_lines
-from datasets_io.untrusted import json_file, kind_of_file
+from datasets_io.sources.reading.elsewhere import PACKED, PACKED_TABLE, Starts, hint
+from datasets_io.sources.reading.table_text import open_lines, open_unpacked
+from datasets_io.untrusted import json_value, kind_of_file
 
 DELIMITERS = (",", ";", "\t", "|")
 
@@ -28,10 +28,26 @@ def require_folder(raw: Path, what: str) -> None:
 def find_file(raw: Path, names: Iterable[str]) -> Path | None:
     """The first of some names that is a file in the folder, or in a folder of its own name, as some programs unpack.
 
-    Raises ArchiveError for one that a link leads out of the folder with, and for a FIFO, socket or device file.
+    Where none is, the first one that is there packed, as `train.csv.gz`; of JSON files only where or_packed names it,
+    since a source may read its own line by line. Raises ArchiveError for one that a link leads out of the folder with,
+    and for a FIFO, socket or device file.
     """
-    places = (place for name in names for place in (raw / name, raw / name / name))
+    given = tuple(names)
+    wanted = dict.fromkeys((*given, *or_packed(name for name in given if not name.endswith(".json"))))
+    places = (place for name in wanted for place in (raw / name, raw / name / PurePosixPath(name).name))
     return next((place for place in places if is_own_file(raw, place)), None)
+
+
+def or_packed(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of tables, then those that each has when it is packed, but for names of what is packed already."""
+    given = tuple(names)
+    bare = (name for name in given if not name.lower().endswith(PACKED))
+    return *given, *(f"{name}{ending}" for name in bare for ending in PACKED_TABLE)
+
+
+def unpacked_name(path: Path) -> str:
+    """The name of a table as it is without being packed: `train.csv` of `train.csv.gz`."""
+    return path.stem if path.suffix in PACKED_TABLE else path.name
 
 
 def is_own_file(raw: Path, path: Path) -> bool:
@@ -83,8 +99,9 @@ def require_files(raw: Path, groups: Sequence[tuple[str, ...]], what: str, start
     for names in groups:
         path = find_file(raw, names)
         if path is None:
-            what_to_do = hint(raw, names, "is the archive copied in full?", starts or has_all)
-            raise ArchiveError(f"{raw} has no {' or '.join(names)}, which {what} has at its top{what_to_do}")
+            what_to_do = hint(raw, or_packed(names), "is the archive copied in full?", starts or has_all)
+            bare = [name for name in names if not name.endswith(PACKED_TABLE)]
+            raise ArchiveError(f"{raw} has no {' or '.join(bare or names)}, which {what} has at its top{what_to_do}")
         found.append(path)
     return found
 
@@ -177,10 +194,12 @@ def read_names(path: Path) -> list[str]:
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file. Raises ArchiveError where it cannot be read."""
+    """The value of a JSON file, which may be packed as tables are. Raises ArchiveError where it cannot be read."""
+    with open_unpacked(path) as stream:
+        content = stream.read()
     try:
-        return json_file(path, "utf-8-sig")
-    except (OSError, ValueError) as error:  # of ValueError are errors in the text and in its encoding
+        return json_value(content.decode("utf-8-sig"))
+    except ValueError as error:  # in the text, or in its encoding
         raise ArchiveError(f"{path} cannot be read ({error}): copy it again") from error
 
 

@@ -17,8 +17,13 @@ Starts = Callable[[Path], bool]  # whether a build would find in a folder all th
 MOST_FOLDERS = 500
 MOST_DEPTH = 4  # wget -r of PhysioNet makes physionet.org/files/mimic-cxr-jpg/2.1.0
 MOST_ABOVE = 4  # from the images of a patient's study, say
-PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar")
+PACKED_TABLE = (".gz", ".xz", ".bz2", ".zip")  # as which tables are read as they are
+PACKED = (*PACKED_TABLE, ".tar", ".tgz", ".tbz2", ".txz", ".zst", ".7z", ".rar")
+# Tables that are read as they are, or would be under their name: no images are in them.
+_TABLES = re.compile(r".*\.(csv|tsv|txt|json)(\.gz|\.xz|\.bz2|\.zip)", re.IGNORECASE)
 PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp", "")
+_KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".dcm": "DICOM file", ".dicom": "DICOM file"}
+_KINDS |= {".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 # They hold thousands of folders, and no csv. PhysioNet's own archives lie in a folder files/, as MIMIC's patients do.
 IMAGE_FOLDERS = re.compile(r"train|valid|test|images.*|p\d+|patient\d+|dicom-images-.*")
 
@@ -113,12 +118,14 @@ def _starts(folder: Path, starts: Starts) -> bool:
 def packed_in(raw: Path, path: str = "") -> list[str]:
     """The packed files in the nearest folder on the way to a file `path` below `raw`, else at the top of `raw`.
 
-    Relative to `raw`; none where no such folder has one or may be listed.
+    Relative to `raw`; none where no such folder has one or may be listed. Packed tables, which need no unpacking, are
+    passed over.
     """
     for place in dict.fromkeys((*PurePosixPath(path).parents, PurePosixPath())):
         try:
             with os.scandir(raw / place) as entries:
                 names = sorted(entry.name for entry in entries if entry.name.lower().endswith(PACKED))
+                names = [name for name in names if not _TABLES.fullmatch(name)]
         except OSError:  # it is not there, or may not be listed
             continue
         if names:
@@ -156,6 +163,12 @@ def other_spelling(raw: Path, path: str) -> str | None:
             return None
         found = os.path.join(found, alike[0])
     return os.path.normpath(found)
+
+
+def other_kind(listed: str, found: str) -> str:
+    """`a PNG` where the name of a file that was found in the place of a listed one is of another kind; else ""."""
+    wanted, kind = (_KINDS.get(os.path.splitext(path.lower())[1]) for path in (listed, found))
+    return f"a {kind}" if wanted and kind and wanted != kind else ""
 
 
 def other_depth(raw: Path, path: str) -> str | None:

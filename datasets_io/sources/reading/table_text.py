@@ -56,17 +56,24 @@ def open_lines(path: Path) -> Iterator[Iterator[str]]:
     longer than MAX_LINE, also while the lines are taken.
     """
     try:
-        with ExitStack() as stack:
-            data = _unpacked(stack, path)
-            _check_no_archive(data, path)
-            text = stack.enter_context(io.TextIOWrapper(data, encoding=_encoding(data, path), newline=""))
+        with open_unpacked(path) as data, io.TextIOWrapper(data, encoding=_encoding(data, path), newline="") as text:
             packed = isinstance(data.raw, _Counted)
             most = LINES_ALLOWED + os.stat(path).st_size // BYTES_A_LINE if packed else sys.maxsize
             yield _bounded(text, path, most)
-    except NotRegular as error:
-        raise ArchiveError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ArchiveError(_undecodable(path, error)) from None
+
+
+@contextmanager
+def open_unpacked(path: Path) -> Iterator[io.BufferedReader]:
+    """The bytes of a file, packed or not, in a `with`. Raises ArchiveError as open_lines, whatever the text is."""
+    try:
+        with ExitStack() as stack:
+            data = _unpacked(stack, path)
+            _check_no_archive(data, path)
+            yield data
+    except NotRegular as error:
+        raise ArchiveError(f"{path} cannot be read: {error.strerror}") from None
     except DAMAGED as error:
         # A number of C's errors has no place in a sentence; OSError of a file that is gone has its name already.
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error

@@ -28,14 +28,11 @@ REGIONS = {
 
 @pytest.fixture
 def write_image(write_dicom):
-    """Writes an image of the kind that its name says: of PNGs some are grey, some RGB, some with a palette.
-
-    Files .dcm are PNGs here, which the decoder tells by their bytes: one that reads DICOM takes a second to start.
-    """
+    """Writes an image of the kind that its name says: of PNGs some are grey, some RGB, some with a palette."""
 
     def write(path: Path, number: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".dicom":
+        if path.suffix in (".dicom", ".dcm"):
             write_dicom(path, picture(number).astype(np.uint16) * 16)
         elif path.suffix == ".jpg":
             Image.fromarray(picture(number)).save(path, quality=95)

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 from PIL import Image
+from pydicom.uid import ExplicitVRLittleEndian
 
 from datasets_io.sources import chexpert, vindr_cxr
 from datasets_io.sources.regions import counts_text, runs_of
@@ -28,6 +30,21 @@ def touch(path: Path, number: int) -> None:
 
 def picture(number: int) -> np.ndarray:
     return np.random.default_rng(number).integers(0, 256, (ROWS, COLUMNS), dtype=np.uint8)
+
+
+def write_dicom(path: Path, number: int) -> None:
+    """The picture of this number as a plain DICOM file of 8 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows, dataset.Columns = ROWS, COLUMNS
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+    dataset.PixelData = picture(number).tobytes()
+    dataset.save_as(path, enforce_file_format=True)
 
 
 def write_table(path: Path, header: list[str], rows: list[list[object]]) -> None:

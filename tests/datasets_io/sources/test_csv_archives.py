@@ -223,7 +223,7 @@ def test_a_csv_that_is_read_as_before_keeps_its_key(make_csv_archive):
 
 def test_a_table_under_another_name_is_pointed_at(tmp_path):
     raw = write(tmp_path / "raw", rows())
-    for name in ("images.csv.gz", "images.zip", "images.tsv"):
+    for name in ("images.zip", "images.tsv"):
         (raw / "images.csv").rename(raw / name)
         with pytest.raises(ArchiveError, match=rf"has no images.csv, but {name}: say --option table={name}"):
             read(raw)

@@ -18,7 +18,7 @@ from sweep.store.report_folder import ReportFolder
 from sweep.store.shared_images import SharedImages, shared_images
 from sweep.store.store import Store
 from sweep.studies import demo
-from tests.datasets_io.sources.made_up_boxed import picture, rsna, write_table
+from tests.datasets_io.sources.made_up_boxed import picture, rsna, write_dicom, write_table
 
 BASE = demo()
 RSNA, NIH = BuildSpec("rsna_pneumonia", 16), BuildSpec("nih_cxr14", 16)
@@ -28,7 +28,7 @@ DATASET = replace(BASE.datasets[1], display="RSNA", build=RSNA)
 
 def write(path: Path, number: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture(number)).save(path, "PNG")  # also where the name is that of a DICOM file
+    Image.fromarray(picture(number)).save(path)
 
 
 def write_nih(raw: Path) -> None:
@@ -50,8 +50,8 @@ def built(tmp_path_factory):
     files = Files(str(root / "storage"))
     write_nih(root / "nih")
     found = {}
-    rsna(root / "mapped", "whole", write)
-    rsna(root / "bare", "defects", write)
+    rsna(root / "mapped", "whole", write_dicom)
+    rsna(root / "bare", "defects", write_dicom)
     uses = (("nih", NIH, "nih"), ("cut", WHOLE, "nih"), ("mapped", RSNA, "mapped"), ("bare", RSNA, "bare"))
     for name, spec, folder in uses:
         found[name] = data_folder(spec, root / folder), build(spec, root / folder, files)
