@@ -19,9 +19,10 @@ from datasets_io.schema import NEGATIVE, POSITIVE, UNCERTAIN, ArchiveError, Reco
 from datasets_io.sources.chexpert import COLUMNS as LABELS
 from datasets_io.sources.chexpert import FINDINGS
 from datasets_io.sources.parts.chexpert_plus_images import KINDS, image_places
-from datasets_io.sources.reading.archive import find_file, read_table, require_file, sex_code, whole_number
+from datasets_io.sources.reading.archive import find_file, or_packed, read_table, require_file, sex_code, whole_number
 from datasets_io.sources.reading.cells import NAN, NAN_NOTE, has_nan, keep_one, once, text_of
 from datasets_io.sources.reading.reports import one_line
+from datasets_io.sources.reading.table_text import open_unpacked
 
 __all__ = ["FINDINGS", "PUBLISHED", "VERSION", "ChexpertPlusOptions", "index_files", "notes", "read_records"]
 
@@ -71,7 +72,7 @@ def index_files(raw: Path, options: ChexpertPlusOptions) -> list[Path]:
 
 def _labels_file(raw: Path, options: ChexpertPlusOptions) -> Path | None:
     name = f"{options.labels}_fixed.json"
-    return find_file(raw, (name, f"chexbert_labels/{name}", f"chexbert_labels/chexbert_labels/{name}"))
+    return find_file(raw, or_packed((name, f"chexbert_labels/{name}", f"chexbert_labels/chexbert_labels/{name}")))
 
 
 def notes(raw: Path, options: ChexpertPlusOptions) -> list[str]:
@@ -88,7 +89,7 @@ def notes(raw: Path, options: ChexpertPlusOptions) -> list[str]:
             texts.append(f"{path.name}: {absent:,} of {len(chosen):,} studies have no line, so no labels")
     else:
         name = f"{options.labels}_fixed.json"
-        packed = find_file(raw, ("chexbert_labels.zip", f"{name}.gz", f"chexbert_labels/{name}.gz"))
+        packed = find_file(raw, ("chexbert_labels.zip",))
         mend = f"; unpack {packed.relative_to(raw).as_posix()}" if packed else ""
         texts.append(f"{name} is missing: all labels are blank{mend}")
     rows = read_table(require_file(raw, (TABLE,), "CheXpert Plus"), COLUMNS)
@@ -186,19 +187,16 @@ def _chosen(table: Path) -> dict[str, _Chosen]:
 def _labels(path: Path, wanted: set[str]) -> dict[str, tuple[int | None, ...]]:
     """Image -> codes, of the images that are wanted, from a JSON object a line."""
     labels: dict[str, tuple[int | None, ...]] = {}
-    try:
-        with open(path, "rb") as stream:
-            number = 0
-            while line := stream.readline(MAX_LINE):
-                number += 1
-                if line.strip():
-                    image, codes = _labels_of(line, path, number)
-                    if advice := _slashes(image):
-                        raise ArchiveError(f"{path} line {number}: {image!r} is not like {EXAMPLE}{advice}")
-                    if image in wanted:
-                        keep_one(labels, image, codes, f"{path} line {number}")
-    except OSError as error:
-        raise ArchiveError(f"{path} cannot be read ({error.strerror}): copy it again") from error
+    with open_unpacked(path) as stream:
+        number = 0
+        while line := stream.readline(MAX_LINE):
+            number += 1
+            if line.strip():
+                image, codes = _labels_of(line, path, number)
+                if advice := _slashes(image):
+                    raise ArchiveError(f"{path} line {number}: {image!r} is not like {EXAMPLE}{advice}")
+                if image in wanted:
+                    keep_one(labels, image, codes, f"{path} line {number}")
     if not labels:
         raise ArchiveError(
             f"{path} has a line of none of the {len(wanted):,} images that stand for a study (e.g. {min(wanted)}): was"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.parts.safe_xml import read_xml
-from datasets_io.sources.reading.archive import find_file, read_table, require_folder
+from datasets_io.sources.reading.archive import find_file, or_packed, read_table, require_folder
 from datasets_io.sources.reading.cells import NAN, has_nan, keep_one, once, text_of
 from datasets_io.sources.reading.elsewhere import meant_folder
 from datasets_io.sources.reading.reports import one_line
@@ -40,7 +40,7 @@ def report_files(raw: Path) -> list[Path]:
     reports = folder or find_file(raw, (KAGGLE_REPORTS,))
     if reports is None:
         packed = find_file(raw, ("NLMCXR_reports.tgz",))
-        what_to_do = meant_folder(raw, (*REPORT_FOLDERS, KAGGLE_REPORTS), has_reports)
+        what_to_do = meant_folder(raw, (*REPORT_FOLDERS, *or_packed((KAGGLE_REPORTS,))), has_reports)
         what_to_do = f": unpack it: tar xzf {packed} -C {raw}" if packed else what_to_do
         what_to_do = what_to_do or ": unpack NLMCXR_reports.tgz there"
         raise ArchiveError(f"{raw} has neither ecgen-radiology/ nor {KAGGLE_REPORTS}{what_to_do}")

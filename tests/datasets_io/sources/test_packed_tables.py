@@ -43,7 +43,7 @@ TABLES = {
     "nih_cxr14": ("Data_Entry_2017.csv", "train_val_list.txt", "test_list.txt", "BBox_List_2017.csv"),
     "mimic_cxr": ("mimic-cxr-2.0.0-split.csv", "mimic-cxr-2.0.0-chexpert.csv"),
     "padchest": ("PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",),
-    "chexpert_plus": ("df_chexpert_plus_240401.csv",),
+    "chexpert_plus": ("df_chexpert_plus_240401.csv", "chexbert_labels/impression_fixed.json"),
     "open_i": ("indiana_reports.csv", "indiana_projections.csv"),
     "csv_images": ("images.csv",),
 }
@@ -83,7 +83,8 @@ def made(layout: str, raw: Path) -> str:
         table.with_suffix("").write_bytes(gzip.decompress(table.read_bytes()))
         table.unlink()
     elif layout == "chexpert_plus":
-        write_plus(raw, [plus_row(f"{split}/patient00001/study1/view1_frontal") for split in ("train", "valid")], {})
+        images = [f"{split}/patient00001/study1/view1_frontal" for split in ("train", "valid")]
+        write_plus(raw, [plus_row(image) for image in images], {images[0]: {"Edema": 1.0}})
     elif layout == "open_i":
         write_png(raw / "images" / "images_normalized" / "1_IM-0001-3001.dcm.png", 1)
         (raw / "indiana_reports.csv").write_text("uid,MeSH,findings,impression\n1,normal,Clear.,Normal.\n")
