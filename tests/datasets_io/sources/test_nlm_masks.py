@@ -12,7 +12,7 @@ from datasets_io.build.regions import read_regions
 from datasets_io.build.verify import verify
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.parts.nlm_masks import WHOLE_MASKS
-from datasets_io.sources.parts.nlm_tuberculosis import WIDE_READINGS, _wide
+from datasets_io.sources.parts.nlm_tuberculosis import WHOLE_UNITS, WIDE_READINGS, _wide
 from datasets_io.sources.registry import get_source
 from datasets_io.storage.files import Files
 from tests.datasets_io.sources.made_up_boxed import COLUMNS, MADE_UP, ROWS, picture
@@ -100,6 +100,8 @@ def test_only_what_was_read_otherwise_before_moves_a_key(name, tmp_path, monkeyp
     mask.write_bytes(whole_mask)
     reading.write_bytes(whole_reading.decode().encode("utf-16"))
     assert corrections(name, raw) == (WIDE_READINGS,)
+    reading.write_text("male 45\nmiliary TB of both lungs")
+    assert corrections(name, raw) == (WHOLE_UNITS,)
     key = data_key(spec, raw)
     monkeypatch.setattr(f"datasets_io.sources.{name}.corrections_of", lambda kind, raw: ())
     assert data_key(spec, raw) != key and source.version == 1
@@ -126,6 +128,8 @@ def test_readings_that_tell_neither_sex_nor_age_are_counted(tmp_path):
     reading = sorted((raw / "ClinicalReadings").iterdir())[1]
     reading.write_text("normal")
     assert f"1 of 8 readings tell neither sex nor age (e.g. {reading.name})" in notes("montgomery", raw)
+    reading.write_text("Sex: F, Age: 45 M")
+    assert f"1 of 8 readings tell a sex and no age (e.g. {reading.name})" in notes("montgomery", raw)
 
 
 @pytest.mark.parametrize(("name", "stem"), [("shenzhen", "CHNCXR_0001"), ("montgomery", "MCUCXR_0001")])
