@@ -11,8 +11,9 @@ from datasets_io.build import BuildSpec, build, data_folder, data_key
 from datasets_io.build.regions import read_regions
 from datasets_io.build.verify import verify
 from datasets_io.schema import ArchiveError
-from datasets_io.sources.parts.nlm_masks import WHOLE_MASKS
+from datasets_io.sources.parts.nlm_masks import TURNED_MASKS, WHOLE_MASKS
 from datasets_io.sources.parts.nlm_tuberculosis import WHOLE_UNITS, WIDE_READINGS, _wide
+from datasets_io.sources.regions import mask_of
 from datasets_io.sources.registry import get_source
 from datasets_io.storage.files import Files
 from tests.datasets_io.sources.made_up_boxed import COLUMNS, MADE_UP, ROWS, picture
@@ -48,6 +49,28 @@ def corrections(name: str, raw: Path) -> tuple[str, ...]:
 def zero_the_rest(path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+
+
+def turn(path: Path) -> None:
+    """Say that the file is upside down."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    picture = Image.open(path)
+    picture.load()
+    picture.save(path, exif=exif)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_mask_with_an_orientation_stays_with_its_turned_picture(name, tmp_path):
+    raw, files, spec = made_up(name, tmp_path / "raw"), Files(str(tmp_path / "storage")), BuildSpec(name, 16)
+    for path in raw.rglob("*.png"):
+        turn(path)
+    counts = build(spec, raw, files).counts["regions"]
+    assert counts["kept"] == counts["turned"] == counts["listed"] and counts["left_out"] == {}
+    finding, stored = ("lungs", (8, 4)) if name == "shenzhen" else ("left_lung", (8, 26))
+    region = next(region for region in read_regions(files, data_folder(spec, raw)) if region.finding == finding)
+    rows, columns = np.nonzero(mask_of(region))
+    assert (ROWS - 1 - rows.max(), COLUMNS - 1 - columns.max()) == stored
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -97,6 +120,9 @@ def test_only_what_was_read_otherwise_before_moves_a_key(name, tmp_path, monkeyp
     mask.write_bytes(whole_mask)
     zero_the_rest(mask)
     assert corrections(name, raw) == (WHOLE_MASKS,)
+    mask.write_bytes(whole_mask)
+    turn(mask)
+    assert corrections(name, raw) == (TURNED_MASKS,)
     mask.write_bytes(whole_mask)
     reading.write_bytes(whole_reading.decode().encode("utf-16"))
     assert corrections(name, raw) == (WIDE_READINGS,)
