@@ -5,12 +5,15 @@ counts. One that leads out of the archive ends the build, as whoever linked it m
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from datasets_io.pixels.grey import MAX_FILE_BYTES, PixelError
 from datasets_io.pixels.mask import check_mask_file, decode_mask, has_transparency
 from datasets_io.schema import ArchiveError
+from datasets_io.sources.reading.elsewhere import FEW_FOLDERS, folders_below
 from datasets_io.sources.regions import MASK, Region, mask_region
 from datasets_io.untrusted import open_regular
 
@@ -18,6 +21,7 @@ from datasets_io.untrusted import open_regular
 WHOLE_MASKS = "masks that are damaged, no PNG, too large or drawn in their transparency are left out"
 TURNED_MASKS = "masks are turned upright, as their own EXIF orientation says"
 
+NO_FOLDER = re.compile(r"(?!)")  # that is not looked into
 Place = tuple[str, str, Path]  # image id, finding, file
 
 
@@ -64,6 +68,20 @@ def misnamed_masks(folder: Path) -> list[str]:
     return [
         f"{len(others)} masks of {folder.name}/ are not read, as their names end otherwise than in .png: {others[0]}"
     ]
+
+
+def stray_masks(raw: Path, form: re.Pattern[str], read: Sequence[str], what: str) -> list[str]:
+    """A note on each folder that has masks of a form and is none of those that are `read`, as one unzipped too deep.
+
+    what: they show, in the plural.
+    """
+    found = []
+    for folder, seen in islice(folders_below(raw, NO_FOLDER), FEW_FOLDERS):
+        place = folder.relative_to(raw).as_posix()
+        if place not in read and (masks := sum(form.fullmatch(name) is not None for name in seen)):
+            where = " or ".join(f"{name}/" for name in read)
+            found.append(f"{masks} masks of {what} in {place}/ are not read: move them to {where}")
+    return found
 
 
 def check_file(raw: Path, path: Path) -> None:

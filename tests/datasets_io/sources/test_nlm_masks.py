@@ -15,6 +15,7 @@ from datasets_io.sources.parts.nlm_masks import TURNED_MASKS, WHOLE_MASKS
 from datasets_io.sources.parts.nlm_tuberculosis import WHOLE_UNITS, WIDE_READINGS, _wide
 from datasets_io.sources.regions import mask_of
 from datasets_io.sources.registry import get_source
+from datasets_io.sources.shenzhen import ONE_MASK, TWO_MASKS
 from datasets_io.storage.files import Files
 from tests.datasets_io.sources.made_up_boxed import COLUMNS, MADE_UP, ROWS, picture
 
@@ -187,3 +188,49 @@ def test_masks_that_end_in_capitals_are_noted(name, tmp_path):
     said = notes(name, raw)
     folder = Path(FOLDER[name]).name
     assert f"2 masks of {folder}/ are not read, as their names end otherwise than in .png: {first.stem}.PNG" in said
+
+
+def test_lung_masks_that_were_unpacked_too_deep_are_noted_also_beside_lesions(tmp_path):
+    raw = made_up("shenzhen", tmp_path)
+    assert "no masks" not in notes("shenzhen", raw) and "not read" not in notes("shenzhen", raw)
+    (raw / "mask").mkdir()
+    (raw / "masks").rename(raw / "mask/mask")
+    said = notes("shenzhen", raw)
+    assert "there are no masks in mask/, masks/\n" in said
+    assert "4 masks of lungs in mask/mask/ are not read: move them to mask/ or masks/" in said
+    (raw / "Annotations-2/masks").rename(raw / "Annotations-2/other")
+    said = notes("shenzhen", raw)
+    assert "there are no masks in mask/, masks/, Annotations-2/masks/" in said
+    assert "1 masks of lesions in Annotations-2/other/ are not read: move them to Annotations-2/masks/" in said
+
+
+def test_montgomerys_masks_that_were_unpacked_too_deep_are_noted(tmp_path):
+    raw = made_up("montgomery", tmp_path)
+    (raw / "ManualMask").rename(raw / "away")
+    (raw / "ManualMask").mkdir()
+    (raw / "away").rename(raw / "ManualMask/ManualMask")
+    said = notes("montgomery", raw)
+    assert "no masks of left_lung; leftMask/ lies in ManualMask/ManualMask/: move it to ManualMask/" in said
+    assert "no masks of right_lung; rightMask/ lies in ManualMask/ManualMask/: move it to ManualMask/" in said
+
+
+def test_a_lung_in_both_folders_is_kept_once_where_equal_and_left_out_where_not(tmp_path):
+    raw, files, spec = (
+        made_up("shenzhen", tmp_path / "raw"),
+        Files(str(tmp_path / "storage")),
+        BuildSpec("shenzhen", 16),
+    )
+    whole, key = build(spec, raw, files).counts["regions"], data_key(spec, raw)
+    shutil.copytree(raw / "masks", raw / "mask")
+    first, second, third, fourth = masks("shenzhen", raw)
+    Image.open(first).convert("RGB").save(first)  # other bytes, the same mask
+    Image.fromarray(255 - np.asarray(Image.open(second).convert("L"))).save(second)
+    zero_the_rest(third)
+    assert corrections("shenzhen", raw) == (WHOLE_MASKS, ONE_MASK) and data_key(spec, raw) != key
+    manifest = build(spec, raw, files)
+    counts = manifest.counts["regions"]
+    assert (counts["listed"], counts["kept"]) == (whole["listed"] + 2, whole["kept"] - 1)
+    assert counts["left_out"].pop(TWO_MASKS) == 2 and list(counts["left_out"].values()) == [1]
+    assert any(note.startswith("4 lung masks are in mask/ and in masks/: one is kept") for note in manifest.notes)
+    kept = [region.image_id for region in read_regions(files, data_folder(spec, raw)) if region.finding == "lungs"]
+    assert sorted(kept) == sorted({path.name[:13] for path in (first, third, fourth)})
