@@ -1,6 +1,7 @@
 """Open-I: reports from XML that can harm nobody, headings as a whole; an archive with its defects, and half copied."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -211,6 +212,12 @@ def test_the_command_that_unpacks_images_works_as_pasted(name, tmp_path):
     assert ("'" in command) == (name != "OpenI")
     subprocess.run(command, shell=True, check=True)
     assert (raw / "NLMCXR_png" / name_of_first).is_file()
+    shutil.rmtree(raw / "ecgen-radiology")
+    (raw / "NLMCXR_reports.tgz").touch()
+    with pytest.raises(ArchiveError) as caught:
+        index_files(raw, OpenIOptions())
+    words = shlex.split(str(caught.value).partition("unpack it: ")[2])
+    assert words == ["tar", "xzf", f"{raw}/NLMCXR_reports.tgz", "-C", str(raw)]
 
 
 def test_the_folder_that_the_reports_were_unpacked_to_is_not_the_archive(tmp_path):
