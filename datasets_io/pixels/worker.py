@@ -44,9 +44,10 @@ class BrokenInstallation(ValueError, RuntimeError):
 
 
 def broken(failed: str) -> BrokenInstallation:
-    """The error with the sentence. failed: as `what_failed` tells it."""
+    """The error with the sentence, of one line. failed: as `what_failed` tells it."""
+    one_line = " ".join(failed.split())
     return BrokenInstallation(
-        f"this installation does not work, whatever the archive: {failed}. Install the pinned versions again, and see"
+        f"this installation does not work, whatever the archive: {one_line}. Install the pinned versions again, and see"
         " whether a file or folder of the working directory, or of one on PYTHONPATH, has the name of a module"
     )
 
