@@ -48,6 +48,7 @@ GROUPS = {
     "datasets_io/corpus/test_stream.py": RAY,
     "gpu/": CARD,
     "datasets_io/build/test_build.py::test_ray_makes_the_same_bytes": RAY,
+    "datasets_io/build/test_build.py::test_an_installation_that_is_broken_on_ray_is_a_sentence": RAY,
     "datasets_io/test_ray_private.py": RAY,
     "examples/": RAY,
     "sweep/engine/test_actors.py": RAY,

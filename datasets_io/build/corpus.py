@@ -47,6 +47,7 @@ from datasets_io.corpus.read import read_manifest
 from datasets_io.granted import cores
 from datasets_io.local_ray import ensure_token, granted_to_ray, named_cluster, obstacle, overlooked, unanswered
 from datasets_io.pixels.grey import PixelSpec
+from datasets_io.pixels.worker import BrokenInstallation
 from datasets_io.schema import ArchiveError, Record
 from datasets_io.sources.registry import get_source
 from datasets_io.sources.splits import case_notes, check_splits
@@ -269,10 +270,17 @@ def _run_on_ray(job: ShardJob, tasks: list[ShardTask], advance: Callable[[int], 
     rows = [shard_row(job, task) for task in tasks]
     # One block a shard, so that a lost machine costs its shards alone; texts, since Arrow has no type for a job.
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(make_shard_row, num_cpus=1)
-    for row in dataset.iter_rows():
-        result = ShardResult.from_json(row["result"])
-        advance(sizes[result.path])
-        yield result
+    try:
+        for row in dataset.iter_rows():
+            result = ShardResult.from_json(row["result"])
+            advance(sizes[result.path])
+            yield result
+    except ray.exceptions.RayTaskError as error:
+        # Ray hands on the text of what a task raised, each time in another form: its class is a name in it.
+        _, raised, sentence = str(error).partition(f"{BrokenInstallation.__module__}.{BrokenInstallation.__name__}: ")
+        if not raised:
+            raise
+        raise BrokenInstallation(sentence.partition("\n")[0]) from error
 
 
 def _counts_of_some(spec: BuildSpec, accepted: list[Record], results: list[ShardResult]) -> dict[str, Any]:

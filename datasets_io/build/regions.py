@@ -1,6 +1,11 @@
 """How are the boxes and masks of an archive kept: regions.parquet beside the shards, for the images that are in them.
 
 Boxes are shares of the image's sides, whatever size the shards have; masks have the size that they were drawn at.
+
+Where a picture was turned upright, as its EXIF orientation says, its boxes and masks are left out, but for a mask whose
+own file has an orientation, which was applied as the picture's was. They could be turned with it if they were drawn on
+the picture as it lies in its file. No archive says so: whoever drew in a viewer saw it upright, and a table made by a
+library may have either. The size of a mask tells it for quarter turns alone. A wrong place cannot be seen in a score.
 """
 
 import hashlib
@@ -12,7 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets_io.corpus.manifest import Shard
+from datasets_io.build.side_tables import FLAGS, TURNED
+from datasets_io.corpus.manifest import MANIFEST, Manifest, Shard
 from datasets_io.corpus.shard_file import open_shard, read_stored
 from datasets_io.sources.regions import BOX, KINDS, Region
 from datasets_io.sources.registry import Source, SourceOptions
@@ -21,6 +27,7 @@ from datasets_io.storage.files import Files, ReadFiles
 REGIONS = "regions.parquet"
 NOT_HERE, OUTSIDE = "its image is not in the corpus", "it lies outside of its image"
 NO_AREA = "its width or height is not above 0"
+UNTOLD = "its image was turned upright (EXIF), and nothing says whether it was drawn before or after that"
 SIZES = ("image_id", "original_rows", "original_columns")
 SCHEMA = pa.schema(
     [
@@ -44,11 +51,12 @@ def write_regions(
 
     Where the archive has no region nothing is written and the result is empty. listed = kept + left_out, by reason;
     resized_masks: those of another size than their image's file. such_as: where the archive's file of a region had a
-    problem, the first region that has it.
+    problem, the first region that has it. turned: where images of regions were turned, how many regions of these are
+    kept. The shards and flags.parquet are read.
     """
     if not regions:
         return {}
-    sizes = _sizes(files, folder, shards, findings)
+    sizes, turned = _sizes(files, folder, shards, findings), _turned(files, folder)
     kept: list[Region] = []
     left_out: Counter[str] = Counter()
     such_as: dict[str, str] = {}  # problem -> the first region that has it
@@ -57,9 +65,10 @@ def write_regions(
         if region.image_id not in sizes:
             left_out[NOT_HERE] += 1
             continue
-        if region.problem:
-            left_out[region.problem] += 1
-            such_as.setdefault(region.problem, f"{region.finding} of {region.image_id}")
+        untold = UNTOLD if region.image_id in turned and not region.upright else ""
+        if problem := region.problem or untold:
+            left_out[problem] += 1
+            such_as.setdefault(problem, f"{region.finding} of {region.image_id}")
             continue
         size = sizes[region.image_id]
         resized += region.kind != BOX and (region.rows, region.columns) != size
@@ -83,6 +92,7 @@ def write_regions(
             "resized_masks": resized,
             "sha256": hashlib.sha256(data).hexdigest(),
             **({"such_as": such_as} if such_as else {}),
+            **({"turned": sum(region.image_id in turned for region in kept)} if _any_of(regions, turned) else {}),
         }
     }
 
@@ -103,12 +113,18 @@ def region_notes(counts: Mapping[str, Any]) -> list[str]:
 def read_regions(files: ReadFiles, folder: str) -> list[Region]:
     """The regions of a built corpus, boxes as shares of the image; empty where it has none.
 
-    Raises ValueError where the file is not one of this project, CorruptArtefact where it is damaged.
+    Without those of turned images in a corpus from before they were left out, which its manifest shows: the key of such
+    a corpus is what it was, since no key depends on what is in pictures. Raises ValueError where the file is not one of
+    this project, CorruptArtefact where it is damaged.
     """
     if not files.exists(f"{folder}/{REGIONS}"):
         return []
     source = pa.BufferReader(files.read(f"{folder}/{REGIONS}"))
-    return [Region(**row) for row in read_stored(source, f"{folder}/{REGIONS}", SCHEMA.names).to_pylist()]
+    regions = [Region(**row) for row in read_stored(source, f"{folder}/{REGIONS}", SCHEMA.names).to_pylist()]
+    turned = _turned(files, folder)
+    if not _any_of(regions, turned) or "turned" in _manifest_counts(files, folder):
+        return regions
+    return [region for region in regions if region.image_id not in turned]
 
 
 def region_problems(files: ReadFiles, folder: str, counts: Mapping[str, Any]) -> list[str]:
@@ -122,6 +138,23 @@ def region_problems(files: ReadFiles, folder: str, counts: Mapping[str, Any]) ->
     if hashlib.sha256(data).hexdigest() != found.get("sha256"):
         return [f"{REGIONS} is damaged (another sha256): remove {folder} and build again"]
     return []
+
+
+def _manifest_counts(files: ReadFiles, folder: str) -> Mapping[str, Any]:
+    counts = Manifest.from_json(files.read(f"{folder}/{MANIFEST}")).counts
+    return counts.get("regions") or {}
+
+
+def _turned(files: ReadFiles, folder: str) -> set[str]:
+    """Ids of the images that were turned upright, of flags.parquet, which builds before there was one lack."""
+    if not files.exists(path := f"{folder}/{FLAGS}"):
+        return set()
+    flags = read_stored(pa.BufferReader(files.read(path)), path, ["image_id", "flag"])
+    return {row["image_id"] for row in flags.to_pylist() if row["flag"] == TURNED}
+
+
+def _any_of(regions: Iterable[Region], images: set[str]) -> bool:
+    return any(region.image_id in images for region in regions)
 
 
 def _sizes(files: Files, folder: str, shards: Iterable[Shard], findings: tuple[str, ...]) -> dict[str, tuple[int, int]]:

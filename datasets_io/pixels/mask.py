@@ -6,6 +6,7 @@ take, and only PNG is read: other formats reach other decoders, such as Ghostscr
 
 import numpy as np
 
+from datasets_io.pixels.exif import orientation_of, upright
 from datasets_io.pixels.grey import PixelError, kind_of
 from datasets_io.pixels.png import SIGNATURE, check_chunks, grey_of, png_values
 
@@ -15,12 +16,13 @@ SHOWN_VALUES = 5
 
 
 def decode_mask(data: bytes) -> np.ndarray:
-    """(rows, columns) bool of a PNG file, true inside; nothing is inside of an empty mask.
+    """(rows, columns) bool of a PNG file as viewers show it, true inside; nothing is inside of an empty mask.
 
-    Raises PixelError for another format, a damaged file, more than MAX_PIXELS pixels or MAX_RUNS runs, and for a
-    picture that says in another way than by white on black what is inside.
+    Its own EXIF orientation is applied, as to a picture. Raises PixelError for another format, a damaged file, more
+    than MAX_PIXELS pixels or MAX_RUNS runs, and for a picture that says in another way than by white on black what is
+    inside.
     """
-    check_mask_file(data)
+    orientation = check_mask_file(data)
     try:
         values, _ = png_values(data)
         _check_transparency(values)
@@ -29,7 +31,7 @@ def decode_mask(data: bytes) -> np.ndarray:
         raise
     except Exception as error:
         raise PixelError("decode", f"the PNG cannot be decoded ({kind_of(error)})") from None
-    inside = np.asarray(grey > WHITE)
+    inside = upright(np.asarray(grey > WHITE), orientation)
     if not inside.any():
         _check_empty(grey)
     down = inside.T.ravel()
@@ -38,11 +40,14 @@ def decode_mask(data: bytes) -> np.ndarray:
     return inside
 
 
-def check_mask_file(data: bytes) -> None:
-    """Raise PixelError for what is no whole PNG of at most MAX_PIXELS pixels; no pixel is unpacked."""
+def check_mask_file(data: bytes) -> int:
+    """Its EXIF orientation, 1 to 8. Raises PixelError for what is no whole PNG of at most MAX_PIXELS pixels.
+
+    No pixel is unpacked.
+    """
     if not data.startswith(SIGNATURE):
         raise PixelError("read", "the file is no PNG")
-    check_chunks(data)
+    return orientation_of(check_chunks(data))
 
 
 def has_transparency(data: bytes) -> bool:

@@ -51,9 +51,9 @@ def png_values(data: bytes) -> tuple[np.ndarray, bytes]:
         raise PixelError("decode", "the PNG's pixels are damaged, too few, or have another checksum") from None
 
 
-def check_chunks(data: bytes) -> None:
-    """Raise PixelError where a chunk has another checksum or the end is missing; no pixel is unpacked."""
-    _read(data)
+def check_chunks(data: bytes) -> bytes:
+    """EXIF. Raises PixelError where a chunk has another checksum or the end is missing; no pixel is unpacked."""
+    return _read(data).exif
 
 
 def grey_of(values: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from pathlib import Path
 from datasets_io.schema import Record
 from datasets_io.sources.parts.nlm_masks import Place, mask_corrections, misnamed_masks, regions_of
 from datasets_io.sources.parts.nlm_tuberculosis import NlmSet, corrections_of, index_files_of, notes_of, read_records_of
+from datasets_io.sources.reading.elsewhere import folders_with
 from datasets_io.sources.regions import Region
 
 VERSION = 1
@@ -59,6 +60,15 @@ def notes(raw: Path, options: MontgomeryOptions) -> list[str]:
     for folder, lung in LUNGS.items():
         if not _masks(raw, folder):
             lacks = f"has no mask such as {MONTGOMERY.prefix}_0001_0.png" if (raw / folder).is_dir() else "is not there"
-            found.append(f"{folder}/ {lacks}: no masks of {lung}")
+            found.append(f"{folder}/ {lacks}: no masks of {lung}{_moved(raw, folder)}")
         found += misnamed_masks(raw / folder)
     return found
+
+
+def _moved(raw: Path, folder: str) -> str:
+    """`; leftMask/ lies in a/b/: move it to ManualMask/`, as of a zip unpacked too deep; "" where it is not there."""
+    above, _, name = folder.partition("/")
+    for place in folders_with(raw, (name,)):
+        if raw in place.parents and place != raw / above:
+            return f"; {name}/ lies in {place.relative_to(raw).as_posix()}/: move it to {above}/"
+    return ""

@@ -23,7 +23,8 @@ class Region:
     A box has left, top, width and height as shares of the image's sides in [0, 1], or with `in_pixels` in pixels of
     the archive's file, which the build then divides by its size; it may reach beyond the border. A mask has rows,
     columns and counts. reader: who drew it, where an archive has several; else "". problem: a few words on why the
-    archive's file does not tell the place, which the build then leaves out and counts; else "".
+    archive's file does not tell the place, which the build then leaves out and counts; else "". upright: whether the
+    archive's file of a mask says which way up it is, as EXIF does, and it was turned so.
     """
 
     image_id: str
@@ -39,6 +40,7 @@ class Region:
     columns: int | None = None
     counts: str | None = None
     problem: str = ""
+    upright: bool = False
 
 
 def mask_region(image_id: str, finding: str, mask: np.ndarray, reader: str = "") -> Region | None:

@@ -79,12 +79,20 @@ def doctor(
 
 
 def examine(study_name: str | None, storage: str, raw_values: list[str], cluster: Path | None) -> list[Check]:
-    """All checks, in the order in which one needs the other. Raises ValueError for bad input only."""
-    from sweep.doctor.access import access_checks
-    from sweep.doctor.machine import machine_checks
-    from sweep.doctor.places import check_storage
-    from sweep.store.shards import parse_raw
-    from sweep.studies.presets import load_study
+    """All checks, in the order in which one needs the other.
+
+    Raises ValueError for bad input, and BrokenInstallation, which is one, where a module cannot be imported.
+    """
+    try:
+        from sweep.doctor.access import access_checks
+        from sweep.doctor.machine import machine_checks
+        from sweep.doctor.places import check_storage
+        from sweep.store.shards import parse_raw
+        from sweep.studies.presets import load_study
+    except Exception as error:
+        from datasets_io.pixels.worker import broken, what_failed
+
+        raise broken(what_failed(error)) from error
 
     if study_name is None and not raw_values:
         study_name = DEFAULT_STUDY

@@ -1,6 +1,7 @@
 """Who can reach Ray here: the token and its file, the dashboard's port, the head of a cluster."""
 
 import os
+import shlex
 import socket
 import stat
 from pathlib import Path
@@ -39,7 +40,7 @@ def check_token(on_cluster: bool, path: Path | None = None) -> Check:
     permissions = stat.S_IMODE(path.stat().st_mode)
     if permissions & 0o077:  # any right of the group or of others
         text = f"{path} has mode {permissions:o}: other users of this machine can read it"
-        return Check("token", FAIL if on_cluster else WARN, text, f"chmod 600 {path}")
+        return Check("token", FAIL if on_cluster else WARN, text, f"chmod 600 {shlex.quote(str(path))}")
     return Check("token", OK, f"{path}, readable by its owner only")
 
 

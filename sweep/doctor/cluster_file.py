@@ -3,6 +3,7 @@
 import io
 import logging
 import re
+import shlex
 import shutil
 import subprocess
 from contextlib import redirect_stderr, redirect_stdout
@@ -27,7 +28,9 @@ def check_cluster_file(path: Path) -> list[Check]:
         text = path.read_text(encoding="utf-8")
         documents = [document for document in yaml.safe_load_all(text) if document]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        return [Check(name, FAIL, f"{path} cannot be read: {error}", f"mend its YAML: $EDITOR {path}")]
+        return [
+            Check(name, FAIL, f"{path} cannot be read: {error}", f"mend its YAML: $EDITOR {shlex.quote(str(path))}")
+        ]
     if documents and documents[0].get("kind"):
         return [*_fields(path, text), *_kubernetes(path, documents[0])]
     if len(documents) != 1:
@@ -43,7 +46,9 @@ def _schema(path: Path, config: dict[str, Any]) -> Check:
             launcher_config(config)
     except Exception as error:  # Ray raises whatever its validators and providers raise
         reason = str(error).split("\n")[0]
-        return Check("cluster file", FAIL, f"{path}: Ray does not take it: {reason}", f"$EDITOR {path}")
+        return Check(
+            "cluster file", FAIL, f"{path}: Ray does not take it: {reason}", f"$EDITOR {shlex.quote(str(path))}"
+        )
     return Check("cluster file", OK, f"{path}: Ray's schema takes it")
 
 
@@ -56,7 +61,7 @@ def _fields(path: Path, text: str) -> list[Check]:
     if not open_lines:
         return [Check("cluster fields", OK, "no field has the placeholder that it came with")]
     lines = ", ".join(map(str, open_lines))
-    mend = f"$EDITOR +{open_lines[0]} {path}"
+    mend = f"$EDITOR +{open_lines[0]} {shlex.quote(str(path))}"
     return [Check("cluster fields", FAIL, f"{path}: still to be filled in: line {lines}", mend)]
 
 
@@ -72,7 +77,7 @@ def _security(path: Path, config: dict[str, Any]) -> list[Check]:
             problems.append(f"{name}_start_ray_commands: set RAY_AUTH_MODE=token before ray start")
     if problems:
         text = f"{path}: {'; '.join(problems)}"
-        return [Check("cluster security", FAIL, text, f"$EDITOR {path}  (see docs/clusters)")]
+        return [Check("cluster security", FAIL, text, f"$EDITOR {shlex.quote(str(path))}  (see docs/clusters)")]
     return [Check("cluster security", OK, "every node asks for the token; the dashboard answers on the head only")]
 
 
@@ -107,5 +112,7 @@ def _kubernetes(path: Path, job: dict[str, Any]) -> list[Check]:
         done = subprocess.run(["kubectl", "apply", "--dry-run=server", "-f", str(path)], capture_output=True, text=True)
         if done.returncode:
             text = f"the cluster does not take {path}: {done.stderr.strip().splitlines()[-1]}"
-            checks.append(Check("cluster file", FAIL, text, f"kubectl apply --dry-run=server -f {path}"))
+            checks.append(
+                Check("cluster file", FAIL, text, f"kubectl apply --dry-run=server -f {shlex.quote(str(path))}")
+            )
     return checks or [Check("cluster file", OK, f"{path}: the Kubernetes cluster takes it")]

@@ -2,6 +2,7 @@
 
 import platform
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ OPEN_FILES = 4096  # Ray holds about a dozen sockets for each of its processes
 
 def install_command() -> str:
     """What installs the project with the pinned versions into the Python that runs here."""
-    return f"{sys.executable} -m pip install --constraint constraints.txt --editable ."
+    return f"{shlex.quote(sys.executable)} -m pip install --constraint constraints.txt --editable ."
 
 
 def check_python(found: tuple[int, int] = sys.version_info[:2]) -> Check:

@@ -1,5 +1,6 @@
 """Can results be stored there: a storage that writes, renames and lists, and disks with room for the plan."""
 
+import shlex
 import shutil
 import tempfile
 import time
@@ -113,12 +114,15 @@ def _how_to_reach(uri: str) -> str:
     if scheme == "s3":
         # Up to the last @ it is a user with a password, which may have slashes.
         bucket = uri.partition("?")[0].removeprefix("s3://").rpartition("@")[2].partition("/")[0]
-        return f"aws sts get-caller-identity && aws s3 ls s3://{bucket}  (who am I, and may I use the bucket)"
+        place = shlex.quote(f"s3://{bucket}")
+        return f"aws sts get-caller-identity && aws s3 ls {place}  (who am I, and may I use the bucket)"
     if scheme in ("gs", "gcs"):
         return "gcloud auth application-default login"
     if scheme:
         return "allowed are a folder, an NFS path, s3://... and gs://..."
-    return f"mkdir -p {uri} && touch {uri}/probe && rm {uri}/probe  (or take another --storage)"
+    home = "~/" if uri.startswith("~/") else ""  # which a shell reads outside of quotes alone
+    folder, probe = (home + shlex.quote(place.removeprefix(home)) for place in (uri, f"{uri}/probe"))
+    return f"mkdir -p {folder} && touch {probe} && rm {probe}  (or take another --storage)"
 
 
 def free_bytes(path: Path) -> int:
@@ -155,7 +159,8 @@ def _room(name: str, free: int, needed: int, purpose: str, place: object) -> Che
     text = f"{gigabytes(free)} free at {place}; about {gigabytes(needed)} needed for {purpose}"
     if free >= needed:
         return Check(name, OK, text)
-    return Check(name, FAIL, text, f"free {gigabytes(needed - free)} there, or take another place: df -h {place}")
+    look = f"df -h {shlex.quote(str(place))}"
+    return Check(name, FAIL, text, f"free {gigabytes(needed - free)} there, or take another place: {look}")
 
 
 def _ray_disk(folder: Path) -> Check:
@@ -164,5 +169,5 @@ def _ray_disk(folder: Path) -> Check:
     text = f"{folder} is {used:.0%} full, {gigabytes(usage.free)} free, for Ray's logs and spilled objects"
     if used < RAY_FULL:
         return Check("disk of Ray", OK, text)
-    mend = f"rm -r {folder}/ray/session_2*  (when no Ray runs), or export RAY_TMPDIR=/another/disk"
+    mend = f"rm -r {shlex.quote(str(folder))}/ray/session_2*  (when no Ray runs), or export RAY_TMPDIR=/another/disk"
     return Check("disk of Ray", FAIL, f"{text}; at {RAY_FULL:.0%} Ray takes no more work", mend)

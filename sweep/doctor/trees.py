@@ -1,5 +1,6 @@
 """Are the data trees complete: raw archives as they were downloaded, and shards that were built from them."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,9 +71,9 @@ def _split_text(counts: Mapping[str, int]) -> str:
 def _how_to_mend(source: str, folder: Path) -> str:
     if source == "mimic_cxr":
         address = "https://physionet.org/files/mimic-cxr/2.1.0/"
-        return f"wget -r -N -c -np -nH --cut-dirs=3 --user USER --ask-password -P {folder} {address}"
+        return f"wget -r -N -c -np -nH --cut-dirs=3 --user USER --ask-password -P {shlex.quote(str(folder))} {address}"
     if source == "csv_images":
-        return f"ls {folder}  (the csv file's paths are relative to this folder)"
+        return f"ls {shlex.quote(str(folder))}  (the csv file's paths are relative to this folder)"
     how = get_source(source).how_to_get
     return f"unpack or copy the archive's missing files into {folder} again{f', or get it: {how}' if how else ''}"
 

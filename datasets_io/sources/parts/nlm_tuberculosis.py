@@ -21,10 +21,24 @@ SOURCES = {"CHNCXR": "shenzhen", "MCUCXR": "montgomery"}  # prefix of a set's fi
 LONGEST_READING = 1 << 16  # bytes; the real ones have some lines
 # A correction, see registry.Source: the name enters the key of an archive with such a reading.
 WIDE_READINGS = "sex and age of readings in UTF-16 are read"
+WHOLE_UNITS = "sex and age of readings are told by whole words"
 # "male 45yrs", "Female, 30 yrs", "female20yrs" and "male 11months" of one set; "Patient's Sex: F" and "Patient's Age:
 # 027Y" of the other.
-SEX = re.compile(r"(fe)?male|sex\s*:\s*([fm])", re.IGNORECASE)
-AGE = re.compile(r"(?<!\d)(\d{1,3})(?:\.\d+)?\s*([ymwd]?)(?!\d)", re.IGNORECASE)
+SEX = re.compile(r"(fe)?male|(?:sex|gender)\s*[:=]\s*([fm])(?![a-z])", re.IGNORECASE)
+WORDS = re.compile(r"\b(?:(woman|girl|lady)|man|boy|gentleman)\b", re.IGNORECASE)  # where SEX finds nothing
+AGE = re.compile(r"(?<![\d.])(\d{1,3})(?:\.\d+)?(?!\d)([ \t-]*)([a-z]*)", re.IGNORECASE)
+LETTER_BEFORE = re.compile(r"(?<![\w'/])([fm])[ \t,;:.]*$", re.IGNORECASE)  # "M 45"
+LETTER_AFTER = re.compile(r"[ \t,;.]*([fm])(?![\w'/])", re.IGNORECASE)  # "45 yrs, F"
+SAYS_WHO = re.compile(rf"{SEX.pattern}|{WORDS.pattern}|\bage\b", re.IGNORECASE)
+A_YEAR = {"m": 12, "w": 52, "d": 365}
+UNITS = {
+    **dict.fromkeys(("m", "mo", "mos", "mon", "mons", "mth", "mths", "month", "months"), "m"),
+    **dict.fromkeys(("w", "wk", "wks", "week", "weeks"), "w"),
+    **dict.fromkeys(("d", "day", "days"), "d"),
+}
+# As all versions before WHOLE_UNITS read them.
+EARLIER_SEX = re.compile(r"(fe)?male|sex\s*:\s*([fm])", re.IGNORECASE)
+EARLIER_AGE = re.compile(r"(?<!\d)(\d{1,3})(?:\.\d+)?\s*([ymwd]?)(?!\d)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -119,27 +133,81 @@ def _wide(data: bytes) -> str | None:
 
 
 def corrections_of(kind: NlmSet, raw: Path) -> tuple[str, ...]:
-    """WIDE_READINGS where a reading was read otherwise by earlier versions. Raises ArchiveError."""
-    paths = ((raw / READINGS / f"{stem}.txt") for stem in _stems(kind.prefix, raw / READINGS, ".txt"))
-    return (WIDE_READINGS,) if any(_wide(_reading_bytes(raw, path)) for path in paths) else ()
+    """WIDE_READINGS and WHOLE_UNITS where a reading was read otherwise by earlier versions. Raises ArchiveError."""
+    found: set[str] = set()
+    for stem in _stems(kind.prefix, raw / READINGS, ".txt"):
+        data = _reading_bytes(raw, raw / READINGS / f"{stem}.txt")
+        text = data.decode(_wide(data) or "utf-8", "replace")
+        if _wide(data):
+            found.add(WIDE_READINGS)
+        if _sex_and_age(text) != _earlier_sex_and_age(text):
+            found.add(WHOLE_UNITS)
+    return tuple(name for name in (WIDE_READINGS, WHOLE_UNITS) if name in found)
+
+
+def _head(text: str) -> list[str]:
+    """The lines that may tell sex and age: the first two that are not blank. What follows is the reading."""
+    return [line for line in text.splitlines() if line.strip()][:2]
+
+
+def _earlier_sex_and_age(text: str) -> tuple[str | None, int | None]:
+    head = "\n".join(_head(text))
+    sex, age = EARLIER_SEX.search(head), EARLIER_AGE.search(head)
+    letter = (sex[2] or ("f" if sex[1] else "m")).upper() if sex else None
+    return letter, (0 if age[2].lower() in ("m", "w", "d") else int(age[1])) if age else None
 
 
 def _sex_and_age(text: str) -> tuple[str | None, int | None]:
-    """'M' or 'F', and years: 0 for months, weeks or days; None where the first two lines do not say."""
-    head = "\n".join([line for line in text.splitlines() if line.strip()][:2])
-    sex, age = SEX.search(head), AGE.search(head)
-    letter = (sex[2] or ("f" if sex[1] else "m")).upper() if sex else None
-    years = (0 if age[2].lower() in ("m", "w", "d") else int(age[1])) if age else None
-    return letter, years
+    """'M' or 'F', and whole years; None where the first two lines do not say, or not in one way only."""
+    lines = _head(text)
+    sex = _sex_of("\n".join(lines))
+    found = next(((line, age) for line in lines for age in AGE.finditer(line) if _is_age(line, age)), None)
+    if found is None:
+        return sex, None
+    line, age = found
+    number, apart, word = int(age[1]), age[2], age[3].lower()
+    unit = UNITS.get(word, "y")
+    # "011M" is months, as DICOM writes an age, and so is "male 8m". "45 M" is a man; "Sex: F, 45 M" and "45M" may be.
+    if word == "m" and len(age[1]) < 3 and (apart or sex is None):
+        return ("M", number) if apart and sex is None else (sex, None)
+    if sex is None:
+        after = LETTER_AFTER.match(line, age.end() if _is_unit(word) else age.end(1))
+        letter = LETTER_BEFORE.search(line[: age.start()]) or after
+        sex = letter[1].upper() if letter else None
+    return sex, number // A_YEAR.get(unit, 1)
+
+
+def _sex_of(head: str) -> str | None:
+    if sex := SEX.search(head):
+        return (sex[2] or ("f" if sex[1] else "m")).upper()
+    word = WORDS.search(head)
+    return ("F" if word[1] else "M") if word else None
+
+
+def _is_unit(word: str) -> bool:
+    """Of years any word with y: yr, yrs, yo, years, and what is written wrongly in a real reading."""
+    return word in UNITS or word.startswith("y")
+
+
+def _is_age(line: str, age: re.Match[str]) -> bool:
+    """A number with a unit is one; one without where the line says whose, or nothing else: not "2 lesions"."""
+    if _is_unit(age[3].lower()):
+        return True
+    alone = not line[: age.start()].strip() and not line[age.end(1) :].strip(" \t.,;")
+    before, after = LETTER_BEFORE.search(line[: age.start()]), LETTER_AFTER.match(line, age.end(1))
+    return alone or bool(SAYS_WHO.search(line) or before or after)
 
 
 def notes_of(kind: NlmSet, raw: Path) -> list[str]:
-    """That there are no patients and no split; which readings tell nothing; and numbers that both labels have."""
+    """That there are no patients and no split; which readings tell no sex or age; and numbers that both labels have."""
     found = [f"{kind.name} names no patients and has no split: images were cut 70-10-20 into train, val and test"]
     stems = _stems(kind.prefix, raw / READINGS, ".txt") if (raw / READINGS).is_dir() else []
-    silent = [stem for stem in stems if _sex_and_age(_reading(raw, raw / READINGS / f"{stem}.txt")) == (None, None)]
-    if silent:
-        found.append(f"{len(silent)} of {len(stems)} readings tell neither sex nor age (e.g. {silent[0]}.txt)")
+    told = {stem: _sex_and_age(_reading(raw, raw / READINGS / f"{stem}.txt")) for stem in stems}
+    lacks = {"neither sex nor age": (True, True), "a sex and no age": (False, True), "an age and no sex": (True, False)}
+    for what, (no_sex, no_age) in lacks.items():
+        such = [stem for stem, (sex, age) in told.items() if ((sex is None), (age is None)) == (no_sex, no_age)]
+        if such:
+            found.append(f"{len(such)} of {len(stems)} readings tell {what} (e.g. {such[0]}.txt)")
     both = [number for number, count in Counter(stem[:-2] for stem in stems).items() if count > 1]
     if both:
         found.append(

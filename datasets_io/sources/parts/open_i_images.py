@@ -1,6 +1,7 @@
 """Where does the image of an Open-I report lie: as PNG, as DICOM, or in the copy on Kaggle?"""
 
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -46,7 +47,7 @@ def _what_to_do(raw: Path, kind: str) -> str:
     """The end of a sentence: where images lie instead, or what is to be unpacked."""
     above = raw.resolve().parent
     if raw.resolve().name == REPORTS_UNPACKED and any(True for _ in _images(above)):
-        return f"; did you mean --raw {above}?"
+        return f"; did you mean --raw {shlex.quote(str(above))}?"
     for of_kind, target in (("png", "NLMCXR_png"), ("dcm", "NLMCXR_dcm")):
         deeper = folder_of_files(raw, FORMS[of_kind]) if kind in (of_kind, "auto") else None
         if deeper is not None:
@@ -54,8 +55,8 @@ def _what_to_do(raw: Path, kind: str) -> str:
     packed = next((name for name in PACKED if (raw / name).is_file()), None)
     if packed is None:
         return ": unpack NLMCXR_png.tgz or NLMCXR_dcm.tgz there"
-    folder = packed.removesuffix(".tgz")
-    return f": unpack it: mkdir {raw}/{folder} && tar xzf {raw}/{packed} -C {raw}/{folder}"
+    folder = shlex.quote(f"{raw}/{packed.removesuffix('.tgz')}")
+    return f": unpack it: mkdir {folder} && tar xzf {shlex.quote(f'{raw}/{packed}')} -C {folder}"
 
 
 def _images(raw: Path) -> Iterator[tuple[str, tuple[str, str], str]]:

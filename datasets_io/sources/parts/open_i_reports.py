@@ -1,6 +1,7 @@
 """What do the reports of Open-I say, from the XML files or from the csv files of the copy on Kaggle?"""
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ def report_files(raw: Path) -> list[Path]:
     if reports is None:
         packed = find_file(raw, ("NLMCXR_reports.tgz",))
         what_to_do = meant_folder(raw, (*REPORT_FOLDERS, *or_packed((KAGGLE_REPORTS,))), has_reports)
-        what_to_do = f": unpack it: tar xzf {packed} -C {raw}" if packed else what_to_do
+        if packed:
+            what_to_do = f": unpack it: tar xzf {shlex.quote(str(packed))} -C {shlex.quote(str(raw))}"
         what_to_do = what_to_do or ": unpack NLMCXR_reports.tgz there"
         raise ArchiveError(f"{raw} has neither ecgen-radiology/ nor {KAGGLE_REPORTS}{what_to_do}")
     projections = find_file(raw, (PROJECTIONS,))

@@ -24,6 +24,7 @@ from datasets_io.build.verify import verify
 from datasets_io.corpus.manifest import Manifest
 from datasets_io.pixels.decode import decode_file
 from datasets_io.pixels.grey import PixelSpec
+from datasets_io.pixels.worker import BrokenInstallation, broken
 from datasets_io.schema import ArchiveError
 from datasets_io.sources.csv_images import CsvOptions
 from datasets_io.sources.nih_cxr14 import NihOptions
@@ -107,6 +108,17 @@ def test_ray_makes_the_same_bytes(make_csv_archive, tmp_path, monkeypatch, local
     folder = data_folder(SPEC, raw)
     assert contents(there, folder) == contents(here, folder)
     assert seen[0] == (0, 60) and seen[-1] == (60, 60) and len(seen) > 3
+
+
+def test_an_installation_that_is_broken_on_ray_is_a_sentence(make_csv_archive, tmp_path, monkeypatch, local_ray):
+    def no_codec(row):
+        raise broken("ImportError: libx.so.1: no such file\n  or folder")
+
+    monkeypatch.setattr(build_module, "RAY_PAYS_BYTES", 0)
+    monkeypatch.setattr(build_module, "make_shard_row", no_codec)
+    with pytest.raises(BrokenInstallation) as caught:
+        build(SPEC, make_csv_archive(6), Files(str(tmp_path / "storage")))
+    assert str(caught.value) == str(broken("ImportError: libx.so.1: no such file or folder"))
 
 
 def test_a_cluster_that_does_not_answer_is_a_sentence_at_once(monkeypatch):

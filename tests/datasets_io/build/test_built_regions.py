@@ -1,13 +1,16 @@
 """Are boxes and masks kept for the images of a corpus: as shares, cut off at the border, each one accounted for?"""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from datasets_io.build import BuildSpec, build, data_folder
-from datasets_io.build.regions import REGIONS, read_regions
+from datasets_io.build.regions import REGIONS, UNTOLD, read_regions
 from datasets_io.build.verify import verify
+from datasets_io.corpus.manifest import MANIFEST
 from datasets_io.sources import registry
 from datasets_io.sources.regions import Region, mask_of, mask_region
 from datasets_io.storage.files import Files
@@ -67,6 +70,47 @@ def test_regions_are_shares_of_their_image_and_all_are_counted(make_csv_archive,
     assert verify(files, folder, manifest) == [
         f"regions.parquet is damaged (another sha256): remove {folder} and build again"
     ]
+
+
+def turn(path: Path, orientation: int = 3) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.open(path)
+    picture.load()
+    picture.save(path, exif=exif)
+
+
+def test_regions_of_turned_images_are_left_out_unless_their_own_file_was_turned(
+    make_csv_archive, with_regions, tmp_path
+):
+    raw, files = make_csv_archive(6), Files(str(tmp_path / "storage"))
+    turn(raw / "images/0001.png")
+    turn(raw / "images/0002.png", 6)
+    turn(raw / "images/0003.png")
+    own = dataclasses.replace(mask_region("images/0003.png", "left_lung", MASK), upright=True)
+    with_regions(
+        box("0000", 6, 5, 12, 10),
+        box("0001", 6, 5, 12, 10),
+        mask_region("images/0002.png", "left_lung", MASK),
+        own,
+        mask_region("images/0003.png", "right_lung", MASK),
+    )
+    manifest, folder = build(SPEC, raw, files), data_folder(SPEC, raw)
+    counts = manifest.counts["regions"]
+    assert (counts["listed"], counts["kept"], counts["turned"], counts["resized_masks"]) == (5, 2, 1, 0)
+    assert counts["left_out"] == {UNTOLD: 3}
+    assert any(f"3 left out: {UNTOLD} (such as mass of images/0001.png)" in note for note in manifest.notes)
+    found = read_regions(files, folder)
+    assert [(region.image_id, region.finding) for region in found] == [
+        ("images/0000.png", "mass"),
+        ("images/0003.png", "left_lung"),
+    ]
+    assert verify(files, folder, manifest) == []
+    # A corpus from before: its manifest does not count them, and its masks are all as they lie in their files.
+    earlier = {name: value for name, value in counts.items() if name != "turned"}
+    older = dataclasses.replace(manifest, counts=manifest.counts | {"regions": earlier})
+    files.write(f"{folder}/{MANIFEST}", older.to_json().encode())
+    assert [region.image_id for region in read_regions(files, folder)] == ["images/0000.png"]
 
 
 def test_a_source_without_regions_writes_what_it_wrote_before(make_csv_archive, with_regions, tmp_path):

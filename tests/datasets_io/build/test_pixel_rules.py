@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from datasets_io.build import BuildSpec, build, data_folder
+from datasets_io.build.__main__ import main
 from datasets_io.build.shards import ShardJob, finished_shard, part_path, plan_shards
 from datasets_io.build.side_tables import FLAGS
 from datasets_io.build.verify import verify
@@ -125,3 +126,19 @@ def test_a_manifest_that_was_cut_is_named_with_what_to_do(make_csv_archive, tmp_
         ValueError, match=rf"^{path}: not a manifest.json .*: remove its folder and build the corpus again"
     ):
         build(SPEC, raw, files)
+
+
+def test_a_codec_that_cannot_be_imported_ends_the_build_with_a_sentence(
+    make_csv_archive, tmp_path, monkeypatch, capsys
+):
+    raw, storage = make_csv_archive(6), tmp_path / "storage"
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules/imagecodecs.py").write_text("raise ImportError('libx.so.1: no such file')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+    arguments = ["csv_images", "--raw", str(raw), "--storage", str(storage)]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "does not work, whatever the archive: ImportError: libx.so.1: no such file, in " in said
+    assert "Traceback" not in said and "rejects" not in said and not list(storage.rglob("rejects.parquet"))
+    monkeypatch.delenv("PYTHONPATH")
+    assert main(arguments) == 0

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from datasets_io.pixels.grey import PixelError
 from datasets_io.pixels.mask import MAX_RUNS, check_mask_file, decode_mask
@@ -46,6 +46,16 @@ def test_a_whole_mask_is_that_of_earlier_versions(mode):
         np.testing.assert_array_equal(decode_mask(data), earlier(data))
     low = saved(np.asarray(grey).astype(np.uint16))  # 0 and 255 in 16 bits
     np.testing.assert_array_equal(decode_mask(low), LUNG)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_is_turned_as_its_own_exif_says_like_a_picture(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(LUNG.astype(np.uint8) * 255, exif=exif)
+    shown = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(decode_mask(data), np.asarray(shown) > 127)
+    assert check_mask_file(data) == orientation
 
 
 def test_what_says_nothing_of_the_pixels_is_passed_over():

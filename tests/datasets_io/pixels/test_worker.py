@@ -14,7 +14,7 @@ from pydicom.encaps import encapsulate
 
 from datasets_io.pixels.decode import decode_file
 from datasets_io.pixels.grey import PixelError, PixelSpec
-from datasets_io.pixels.worker import DecodeWorker
+from datasets_io.pixels.worker import BrokenInstallation, DecodeWorker
 
 SPEC = PixelSpec(16)
 
@@ -88,3 +88,82 @@ def test_the_child_ends_with_its_parent(picture):
     child.stdin.close()  # what the kernel does when the parent is killed
     assert child.wait(timeout=10) == 0
     child.stdout.close()
+
+
+DICOM_FAILS = (
+    "pydicom/__init__.py",
+    "import sys\nsys.setdlopenflags(sys.nothing)\n",
+    "has no attribute 'nothing', in .*init",
+)
+PNG_FAILS = (
+    "imagecodecs.py",
+    "raise ImportError('libx.so.1: no such file')\n",
+    r"libx\.so\.1: no such file, in .*imagecodecs",
+)
+NUMBA_FAILS = ("numba.py", "raise OSError('no llvm')\n", r"OSError: no llvm, in .*numba\.py, line 1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "failing"), [("dcm", DICOM_FAILS), ("png", PNG_FAILS), ("jpg", NUMBA_FAILS), ("jp2.dcm", PNG_FAILS)]
+)
+def test_a_decoder_that_cannot_be_imported_is_no_files_fault(kind, failing, tmp_path, write_dicom, monkeypatch):
+    name, text, said = failing
+    grey = np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8)
+    path = tmp_path / f"a.{kind}"
+    if kind.endswith("dcm"):
+        write_dicom(path, grey)
+    else:
+        Image.fromarray(grey).save(path, progressive=True)  # JPEG; what PNG does not know it passes over
+    if kind == "jp2.dcm":
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+        dataset.PixelData = encapsulate([imagecodecs.jpeg2k_encode(grey, level=0, codecformat="j2k")])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+        dataset.save_as(path)
+    (tmp_path / "modules" / name).parent.mkdir(parents=True)
+    (tmp_path / "modules" / name).write_text(text)
+    with DecodeWorker(SPEC) as worker:
+        assert worker.decode(path).pixels.shape == (16, 16)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+    with DecodeWorker(SPEC) as worker, pytest.raises(BrokenInstallation, match=f"whatever the archive: .*{said}"):
+        worker.decode(path)
+
+
+def test_a_process_that_does_not_start_says_why(picture, tmp_path, monkeypatch):
+    (tmp_path / "PIL.py").write_text("raise ImportError('no pictures')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with (
+        DecodeWorker(SPEC) as worker,
+        pytest.raises(BrokenInstallation, match=r"not start \(ImportError: no pictures\)"),
+    ):
+        worker.decode(picture)
+
+
+@pytest.mark.parametrize("path", [None, "", "/nowhere:"])
+def test_the_working_directory_is_no_place_of_modules(path, picture, tmp_path, monkeypatch):
+    """python-gdcm looks for a module `dl`: a folder of that name made it, and pydicom, fail at import."""
+    (tmp_path / "imagecodecs.py").write_text("raise ImportError\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if path is not None:
+        monkeypatch.setenv("PYTHONPATH", path)
+    with DecodeWorker(SPEC) as worker:
+        assert worker.decode(picture).pixels.shape == (16, 16)
+
+
+def test_a_module_that_has_no_room_is_one_reject_and_no_broken_installation(tmp_path, monkeypatch):
+    """As where numba does not find its library under the limit of memory: in a child without one it is imported."""
+    (tmp_path / "numba.py").write_text(
+        "import resource\n"
+        "if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:\n"
+        "    raise OSError('no such file')\n"
+    )
+    monkeypatch.setattr("datasets_io.pixels.worker.IMPORTS", ("numba",))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8))
+    picture.save(tmp_path / "a.jpg", progressive=True)
+    picture.save(tmp_path / "b.png")
+    with DecodeWorker(SPEC) as worker:
+        with pytest.raises(PixelError, match="cannot be decoded"):
+            worker.decode(tmp_path / "a.jpg")
+        assert worker.decode(tmp_path / "b.png").pixels.shape == (16, 16)

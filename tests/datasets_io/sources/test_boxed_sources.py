@@ -312,6 +312,22 @@ def test_siim_images_in_two_folders_are_refused(tmp_path):
         ("Patient's Sex: F\r\nPatient's Age: 027Y\r\nnormal 55 mm", ("F", 27)),
         ("unknown\nnormal\nmale 3yrs", (None, None)),
         ("", (None, None)),
+        ("male 45\nmiliary TB of both lungs", ("M", 45)),
+        ("45 male", ("M", 45)),
+        ("male 34 with PTB", ("M", 34)),
+        ("62 woman", ("F", 62)),
+        ("M 45", ("M", 45)),
+        ("45 M", ("M", 45)),
+        ("45F", ("F", 45)),
+        ("30 yrs, f", ("F", 30)),
+        ("F/u of 34 yrs", (None, 34)),
+        ("Gender: F\nAge: 33", ("F", 33)),
+        ("Sex: missing\n45", (None, 45)),
+        ("Patient's Sex: M\nPatient's Age: 018M", ("M", 1)),
+        ("male 30 months", ("M", 2)),
+        ("Sex: F, Age: 45 M", ("F", None)),  # a man of 45 years, or a girl of 45 months
+        ("45M", (None, None)),
+        ("female\n1. TB of both lungs", ("F", None)),
     ],
 )
 def test_sex_and_age_of_a_reading(text, expected):

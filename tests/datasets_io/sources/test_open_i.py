@@ -1,7 +1,9 @@
 """Open-I: reports from XML that can harm nobody, headings as a whole; an archive with its defects, and half copied."""
 
 import os
+import shlex
 import shutil
+import subprocess
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -229,6 +231,28 @@ def test_dicom_files_in_a_folder_deeper_are_named(tmp_path, write_dicom):
         list(read_records(tmp_path, OpenIOptions()))
     with pytest.raises(NoImages, match=r"has no PNG .*: unpack NLMCXR_png.tgz or NLMCXR_dcm.tgz there$"):
         list(read_records(tmp_path, OpenIOptions(images="png")))
+
+
+@pytest.mark.parametrize("name", ["OpenI", "My Drive", "it's"])
+def test_the_command_that_unpacks_images_works_as_pasted(name, tmp_path):
+    raw = tmp_path / name
+    name_of_first = write_open_i(raw, NUMBERS)[0].name
+    shutil.rmtree(raw / "NLMCXR_png")
+    with tarfile.open(raw / "NLMCXR_png.tgz", "w:gz") as archive:
+        (tmp_path / "picture.png").touch()
+        archive.add(tmp_path / "picture.png", name_of_first)
+    with pytest.raises(NoImages) as caught:
+        list(read_records(raw, OpenIOptions()))
+    command = str(caught.value).partition("unpack it: ")[2]
+    assert ("'" in command) == (name != "OpenI")
+    subprocess.run(command, shell=True, check=True)
+    assert (raw / "NLMCXR_png" / name_of_first).is_file()
+    shutil.rmtree(raw / "ecgen-radiology")
+    (raw / "NLMCXR_reports.tgz").touch()
+    with pytest.raises(ArchiveError) as caught:
+        index_files(raw, OpenIOptions())
+    words = shlex.split(str(caught.value).partition("unpack it: ")[2])
+    assert words == ["tar", "xzf", f"{raw}/NLMCXR_reports.tgz", "-C", str(raw)]
 
 
 def test_the_folder_that_the_reports_were_unpacked_to_is_not_the_archive(tmp_path):
