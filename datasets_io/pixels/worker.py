@@ -153,6 +153,8 @@ class DecodeWorker:
                 child.kill()
             if _pipes(child)[1].readline() != READY:
                 self.close()
+                if self._ended:
+                    raise RuntimeError("this decoding process was ended")
                 said.seek(0)
                 last = said.read().decode(errors="replace").strip().rpartition("\n")[2] or "it said nothing"
                 raise broken(
