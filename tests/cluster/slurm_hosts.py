@@ -13,7 +13,7 @@ PACKAGES = "iproute2 util-linux slurmctld slurmd slurm-client munge"
 LONGEST_WAIT = 900.0  # seconds, of a machine that is busy with other work
 CONTROLLER = "n1"
 
-# WaitTime: some sites have it: five seconds after a step's first task has ended srun would end the others.
+# WaitTime: five seconds after a step's first task has ended srun would end the others, but for --wait.
 # cred_expire: a requeued job starts again after six seconds, and not after two minutes. CPUs: of each of three hosts on
 # one machine, which may have fewer in all; what a job starts there is told how many it was granted.
 CONFIGURATION = """
