@@ -52,6 +52,7 @@ GROUPS = {
     "datasets_io/test_ray_private.py": RAY,
     "examples/": RAY,
     "sweep/engine/test_actors.py": RAY,
+    "sweep/engine/test_initial_encoders.py": RAY,
     "trainables/pretraining/test_open_corpus.py": RAY,
     "sweep/monitoring/test_throughput.py::test_prometheus_gets_them_from_rays_exporter": RAY,
     "trainables/pretraining/test_two_workers.py": "the runs of two workers",

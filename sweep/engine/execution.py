@@ -8,6 +8,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from datasets_io.granted import cores
 from datasets_io.interrupts import INTERRUPTS
 from datasets_io.ray_state import CELLS_STATE, GROUP_STATE, state_name
 from datasets_io.storage.artefacts import FAILED, is_done
@@ -38,7 +39,7 @@ from sweep.studies.plan import Pending
 from trainables.events import Progress
 from trainables.pretraining.encoder_job import EncoderJob, fail
 from trainables.pretraining.group_work import WorkerGroup
-from trainables.pretraining.initial_task import make_initial_encoder
+from trainables.pretraining.initial_task import make_initial_encoders
 from trainables.pretraining.run_queue import start_run_queue
 from trainables.process import ALIVE_SECONDS, WorkerProcess, end_process
 from trainables.recipe import Resources
@@ -46,6 +47,8 @@ from trainables.recipe import Resources
 # Names of tasks, which stand in the titles of their processes; those of encoders and groups go on after them.
 INITIAL_TASK, GROUP_TASK, SEARCH_TASK = "initial-", f"{GROUP_STATE}-", "run_tune_search"
 POLL_SECONDS, CHECK_SECONDS = 0.25, 2.0
+# The start of a process that makes encoders without corpus takes two seconds of a core and half a gigabyte.
+CORES_OF_INITIAL = 4
 LEAST_LIMIT_SECONDS, LIMIT_TIMES_FORECAST = 1800.0, 20.0
 MOST_MISSED = 12  # reports in a row that a living process may fail to send
 
@@ -105,7 +108,7 @@ class Execution:
         self.head = HeadMonitor()
         self.store, self.resources, self.progress = store, resources, start_progress_actor(self.here)
         jobs = [encoder_job(run, data_folders) for run in longest_first(pending.encoders, counts)]
-        self.initial = [job for job in jobs if not job.is_pretraining]
+        self.initial = tuple(job for job in jobs if not job.is_pretraining)
         self.pretrainings = tuple(job for job in jobs if job.is_pretraining)
         initial = tuple(job.folder for job in self.initial)
         self.queue = start_run_queue(len(self.pretrainings), initial, self.here)
@@ -118,8 +121,8 @@ class Execution:
         self.jobs, self.tasks = downstream_jobs(groups, all_cells, data_folders, resources, on_gpus, card_bytes)
         self.limits = {i: time_limit(task, resources, on_gpus) for i, task in enumerate(self.tasks)}
         self.done = {name for task in self.tasks for name in task.needs if name in done}
-        # What runs -> whose it is: an encoder without corpus, a group's name, or None for the search over the cells.
-        self.owners: dict[ray.ObjectRef[None], str | EncoderJob | None] = {}
+        # What runs -> whose it is: encoders without corpus, a group's name, or None for the search over the cells.
+        self.owners: dict[ray.ObjectRef[None], str | tuple[EncoderJob, ...] | None] = {}
         self.refreshed_at = -1e9  # long ago: the first round does everything
         self.deaths = 0
 
@@ -135,9 +138,9 @@ class Execution:
 
         Raises ConnectionError where the cluster's head is gone, KeyboardInterrupt where the user asked to stop.
         """
-        for job in self.initial:
-            task = make_initial_encoder.options(name=f"{INITIAL_TASK}{job.name}", **self.here)
-            self.owners[task.remote(job, self.store.uri, self.progress)] = job
+        at_once = max(1, cores() // CORES_OF_INITIAL)
+        for jobs in (self.initial[first::at_once] for first in range(min(at_once, len(self.initial)))):
+            self._start_initial(jobs)
         if self.jobs:
             self._start_cells()
         self._start_groups()
@@ -154,6 +157,13 @@ class Execution:
             show(self.head.get(self.progress.drain.remote()))
         time.sleep(0.1)  # events sent just before the end
         show(self.head.get(self.progress.drain.remote()))
+
+    def _start_initial(self, jobs: tuple[EncoderJob, ...]) -> None:
+        # What is alone in its process and dies with it is tried twice again.
+        task = make_initial_encoders.options(
+            name=f"{INITIAL_TASK}{jobs[0].name}", max_retries=2 * (len(jobs) == 1), **self.here
+        )
+        self.owners[task.remote(jobs, self.store.uri, self.progress)] = jobs
 
     def _start_cells(self) -> None:
         work = CellWork(
@@ -193,7 +203,7 @@ class Execution:
             where = NodeAffinitySchedulingStrategy(process.node, soft=False)
             _end_process.options(scheduling_strategy=where).remote(process)
 
-    def _settle(self, ref: "ray.ObjectRef[None]", owner: str | EncoderJob | None) -> None:
+    def _settle(self, ref: "ray.ObjectRef[None]", owner: str | tuple[EncoderJob, ...] | None) -> None:
         """After a piece of work ended. What died with its process begins again, so often that it is no accident."""
         error: Exception | None = None
         try:
@@ -213,14 +223,24 @@ class Execution:
             if place is not None:
                 self._fail_open(self.pretrainings[place], error)
         else:
-            self.queue.settled.remote(owner.folder)
-            self._fail_open(owner, error)
+            for job in owner:
+                if error is not None and len(owner) > 1 and self._is_open(job):
+                    self._start_initial((job,))  # which of them ended the process shows where each has its own
+                    continue
+                self.queue.settled.remote(job.folder)
+                self._fail_open(job, error)
+                if error is not None and is_done(self.store.files, job.folder):
+                    self._emit(Progress(job.key, "done"))  # what the process said last may have ended with it
+
+    def _is_open(self, job: EncoderJob) -> bool:
+        """Whether it has neither result nor failure."""
+        files = self.store.files
+        return not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}")
 
     def _fail_open(self, job: EncoderJob, error: Exception | None) -> None:
         """What has neither result nor failure has failed."""
-        files, error = self.store.files, error or RuntimeError("ended without a result")
-        if not is_done(files, job.folder) and not files.exists(f"{job.folder}/{FAILED}"):
-            fail(job, files, error, self._emit)
+        if self._is_open(job):
+            fail(job, self.store.files, error or RuntimeError("ended without a result"), self._emit)
 
     def _emit(self, progress: Progress) -> None:
         self.progress.encoder.remote(progress)
