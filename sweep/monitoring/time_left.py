@@ -12,13 +12,19 @@ from sweep.studies.costs import PRETRAINING, Cost
 from sweep.studies.learnt_seconds import BETWEEN, LearntSeconds, Observations
 from trainables.events import Outcome, Progress
 
-# The speed is of the last 0.7 of the time, and of half a minute at least: machines come and go, and at the beginning
-# processes start, and other work of the machine may end.
+# The speed is of the last 0.7 of the time, and of half a minute at least: machines come and go, and other work of the
+# machine may end.
 WINDOW_SECONDS, WINDOW_SHARE = 30.0, 0.7
+# Processes that start beside the first cells take their places, and do so once: the speed counts from when a
+# pretraining, whose start takes longest, goes on, but from so many seconds after the first work at the latest.
+START_SECONDS = 60.0
+# Nothing is said before so many seconds of work, or as much of the whole, were seen: a first job has its process's
+# own first steps in it.
+KNOWN_SECONDS, KNOWN_SHARE = 5.0, 0.1
 BUCKET_SECONDS = 5.0
 # The machines are taken to have been busy for so many seconds before, but no more than this share of the whole: at the
 # beginning nothing has ended of what runs.
-BUSY_SECONDS, BUSY_SHARE = 20.0, 0.2
+BUSY_SECONDS, BUSY_SHARE = 15.0, 0.2
 # What lies between two jobs of cells is what their places have left over, once no pretraining holds one: BETWEEN weighs
 # as much as so many jobs, and what is longer than this is no step from one job to the next.
 TRUST_JOBS, MOST_BETWEEN = 50, 0.2
@@ -60,6 +66,7 @@ class TimeLeft:
         """costs: of everything that this sweep does, and only of that; cells: of it, and so what waits for what."""
         self.costs, self.places = dict(costs), places
         self.began: float | None = None  # the first work: what starts a cluster's processes does not come again
+        self.started: float | None = None  # when the speed began to count
         self.share = dict.fromkeys(costs, 0.0)
         self.whole = Counter(costs.values())
         self.left: dict[Cost, float] = dict(self.whole)  # with parts of what runs
@@ -99,6 +106,7 @@ class TimeLeft:
             if outcome.key in self.costs:
                 self._end_cell(outcome, now)
                 together[self.encoder_of.get(outcome.key, ""), self.costs[outcome.key]] += 1
+        self._start(now)
         if together:
             self.jobs.update((cost, count) for (_, cost), count in together.items())
             self.last_job = now
@@ -153,6 +161,15 @@ class TimeLeft:
             spent[0] += clock
             spent[1] += counted
 
+    def _start(self, now: float) -> None:
+        if not self.pretrained:
+            self.started = self.began
+        elif self.started is None and self.began is not None:
+            goes_on = any(self.share[key] > 0 for key in self.pretrained)
+            if goes_on or now - self.began > START_SECONDS:
+                self.started = now
+                self.advances.clear()
+
     def _begin(self, when: float) -> None:
         self.began = when if self.began is None else min(self.began, when)
 
@@ -192,10 +209,13 @@ class TimeLeft:
         seconds = {cost: learnt.of(cost) for cost in self.left}
         left = sum(max(0.0, count) * seconds[cost] * cost.share for cost, count in self.left.items())
         whole = sum(count * seconds[cost] * cost.share for cost, count in self.whole.items())
+        share = 1 - left / whole if whole else 1.0
+        if share < KNOWN_SHARE and sum(total for total, _ in seen.sums.values()) < KNOWN_SECONDS:
+            return Left(None, share)
         begun = self._begun(seconds, left, now)
         speed = self._speed(seconds, whole, begun, now)
         chain = self._chain(seconds, spent[0] / spent[1] if spent[1] else 1.0)
-        return Left(max((left - begun) / speed, chain) if left else 0.0, 1 - left / whole if whole else 1.0)
+        return Left(max((left - begun) / speed, chain) if left else 0.0, share)
 
     def _begun(self, seconds: Mapping[Cost, float], left: float, now: float) -> float:
         """Seconds of work that were done in jobs that have not ended, of which no event tells.
@@ -212,7 +232,9 @@ class TimeLeft:
 
     def _speed(self, seconds: Mapping[Cost, float], whole: float, begun: float, now: float) -> float:
         """Seconds of work, by what it is expected to take, that were done in a second. begun: in what runs now."""
-        since = now if self.began is None else self.began
+        if self.started is None:
+            return self.places.total
+        since = self.started
         window = max(WINDOW_SECONDS, WINDOW_SHARE * (now - since))
         while len(self.advances) > 1 and self.advances[0][0] < now - window:
             self.advances.popleft()
@@ -220,7 +242,7 @@ class TimeLeft:
         elapsed = min(window, now - since)
         busy = min(BUSY_SECONDS, BUSY_SHARE * whole / self.places.total)
         # Of a window that does not begin with the work, as much was begun before it.
-        done += begun * (elapsed < window)
+        done += begun * (elapsed < window and since == self.began)
         return (done + self.places.total * busy) / max(elapsed + busy, 1e-9)
 
     def _chain(self, seconds: Mapping[Cost, float], slowness: float) -> float:
