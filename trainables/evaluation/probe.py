@@ -1,6 +1,7 @@
 """Linear probing on cached features: each pixel content passes the backbone once, all seeds' heads train together."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,9 +13,11 @@ from trainables.evaluation.features import check_finite, features_of
 from trainables.evaluation.supervised import epoch_flips, epoch_rows, epoch_score, masked_bce, new_head
 from trainables.recipe import DownstreamRecipe, OptimizerSpec
 from trainables.training.loop import TrainingDiverged
-from trainables.training.optim import HeadsOptimizer
+from trainables.training.optim import CACHE_LINE, HeadsOptimizer
 from trainables.training.precision import Compute
 from trainables.views.evaluation_spec import contents
+
+GATHERED = 16  # batches whose features are gathered at once
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,13 @@ class _Heads:
         biases = [head.bias.detach().to(device) for head in heads]
         self.optimizer = HeadsOptimizer(settings.optimizer, weights, biases)
         self.weights, self.biases = self.optimizer.weights, self.optimizer.biases
+        self._transposed = [weight.T for weight in self.weights]  # views, whose making costs as much as a small product
         self.plateau_factor = settings.recipe.lr_plateau_factor
         self.rate_scales = [1.0] * len(heads)
 
     def logits(self, place: int, features: Tensor, out: Tensor | None = None) -> Tensor:
         """(B, D) features -> (B, F), by the head at `place`; written to `out` where it is given."""
-        return torch.addmm(self.biases[place], features, self.weights[place].T, out=out)
+        return torch.addmm(self.biases[place], features, self._transposed[place], out=out)
 
     def set_gradient(self, place: int, features: Tensor, logits: Tensor, targets: Tensor, shares: Tensor) -> None:
         """Of sum(shares * BCE), of the head at `place`, for `optimizer.step`.
@@ -176,10 +180,16 @@ def _epoch(settings: HeadSettings, subsets: list[np.ndarray], epoch: int, target
     # Row i of the flattened cache is image i as it is, row N + i its mirror image.
     cached = images + len(targets) * np.take_along_axis(flips, order, axis=1)
     rows, places = torch.from_numpy(images).to(device), torch.from_numpy(cached).to(device)
-    shares = known[rows].to(targets.dtype)
-    for batch in shares.split(settings.recipe.batch_size, dim=1):
-        batch /= batch.sum(dim=(1, 2), keepdim=True).clamp(min=1)  # in place: a split is a view of `shares`
-    return _Epoch(places, targets[rows], shares)
+    return _Epoch(places, targets[rows], _shares(known[rows].to(targets.dtype), settings.recipe.batch_size))
+
+
+def _shares(known: Tensor, batch_size: int) -> Tensor:
+    """(S, N, F) of 1 and 0 -> each divided by the sum of its batch, at least 1. Such sums are exact in any order."""
+    whole = known.shape[1] // batch_size * batch_size
+    parts = known[:, :whole].unflatten(1, (-1, batch_size)), known[:, whole:].unsqueeze(1)
+    for part in parts:  # in place: they are views
+        part /= part.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    return known
 
 
 def train_heads(
@@ -248,14 +258,23 @@ def _train_epoch(heads: _Heads, cached: Tensor, seen: _Epoch, batch_size: int) -
     # Cut beforehand: a slice in the loop costs as much as a product.
     cut = [
         zip(*(whole.split(batch_size) for whole in of_seed), strict=True)
-        for of_seed in zip(seen.places, seen.targets, seen.shares, logits, strict=True)
+        for of_seed in zip(seen.targets, seen.shares, logits, strict=True)
     ]
-    for batch in zip(*cut, strict=True):
-        for s, (places, targets, shares, out) in enumerate(batch):
-            inputs = cached.index_select(0, places)
-            heads.set_gradient(s, inputs, heads.logits(s, inputs, out), targets, shares)
+    for inputs, *batch in zip(_inputs(cached, seen.places, batch_size), *cut, strict=True):
+        for s, (one, (targets, shares, out)) in enumerate(zip(inputs, batch, strict=True)):
+            heads.set_gradient(s, one, heads.logits(s, one, out), targets, shares)
         heads.optimizer.step()
     return torch.stack([seen.loss(s, of_seed) for s, of_seed in enumerate(logits)])
+
+
+def _inputs(cached: Tensor, places: Tensor, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
+    """Of each batch the features of each seed, (B, D). places: (S, N) in the cache."""
+    # Several batches in one gathering, which costs as much as a product: not all, which would be the cache once a seed.
+    # Products may differ in the last bit by where their numbers begin: each batch's begin a line of the cache.
+    at_once = GATHERED if batch_size * cached.shape[1] % CACHE_LINE == 0 else 1
+    for chunk in places.split(at_once * batch_size, 1):
+        gathered = [cached.index_select(0, of_seed).split(batch_size) for of_seed in chunk]
+        yield from zip(*gathered, strict=True)
 
 
 def _check(total: Tensor, best: BestHeads, epoch: int) -> None:
