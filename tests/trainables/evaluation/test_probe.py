@@ -8,12 +8,14 @@ import torch
 
 from trainables.evaluation.dataset import Part, is_carved, targets_of
 from trainables.evaluation.probe import (
+    GATHERED,
     BestHeads,
     CachedFeatures,
     HeadSettings,
     ProbeResult,
     _check,
     _epoch,
+    _inputs,
     cache_features,
     heads_or_errors,
     train_heads,
@@ -211,6 +213,20 @@ def test_the_known_entries_of_a_batch_share_its_mean():
     order = epoch_rows(6, 0, 0)
     seen = _epoch(settings, [np.argsort(order)], 0, torch.zeros(6, 2), known)  # so that they come as they are here
     assert seen.shares[0].tolist() == [[0.25, 0.25], [0.25, 0.25], [0, 1], [0, 0], [0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(("width", "batch", "at_once"), [(32, 4, GATHERED), (24, 2, GATHERED), (10, 7, 1), (8, 1, 1)])
+def test_a_batch_has_its_images_features_and_begins_a_line_of_the_cache(width, batch, at_once):
+    """Products may differ in their last bit by that; several batches that all begin one are gathered at once."""
+    count = 2 * GATHERED * batch + batch + 1
+    cached, places = torch.rand(2 * count, width), torch.stack([torch.randperm(2 * count)[:count] for _ in range(3)])
+    batches = list(_inputs(cached, places, batch))
+    for s in range(3):
+        assert torch.equal(torch.cat([of_seeds[s] for of_seeds in batches]), cached[places[s]])
+        assert {len(of_seeds[s]) for of_seeds in batches[:-1]} == {batch}
+        assert not any(of_seeds[s].data_ptr() % 64 for of_seeds in batches)
+        gathered = [of_seeds[s].untyped_storage().data_ptr() for of_seeds in batches]
+        assert len(set(gathered[:GATHERED])) == GATHERED // at_once
 
 
 def test_a_probe_leaves_the_backbone_bit_identical_and_fine_tuning_does_not(backbone):
