@@ -1,7 +1,7 @@
 """What is pending, run to the end on a Ray cluster: encoders and, as they land, their cells. [ray]"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,13 +42,13 @@ from trainables.pretraining.group_work import WorkerGroup
 from trainables.pretraining.initial_task import make_initial_encoders
 from trainables.pretraining.run_queue import start_run_queue
 from trainables.process import ALIVE_SECONDS, WorkerProcess, end_process
-from trainables.recipe import Resources
+from trainables.recipe import EncoderSource, ImageNetInit, Resources
 
 # Names of tasks, which stand in the titles of their processes; those of encoders and groups go on after them.
 INITIAL_TASK, GROUP_TASK, SEARCH_TASK = "initial-", f"{GROUP_STATE}-", "run_tune_search"
 POLL_SECONDS, CHECK_SECONDS = 0.25, 2.0
 # The start of a process that makes encoders without corpus takes two seconds of a core and half a gigabyte.
-CORES_OF_INITIAL = 4
+CORES_OF_INITIAL, FETCHED_AT_ONCE = 4, 4
 LEAST_LIMIT_SECONDS, LIMIT_TIMES_FORECAST = 1800.0, 20.0
 MOST_MISSED = 12  # reports in a row that a living process may fail to send
 
@@ -138,8 +138,7 @@ class Execution:
 
         Raises ConnectionError where the cluster's head is gone, KeyboardInterrupt where the user asked to stop.
         """
-        at_once = max(1, cores() // CORES_OF_INITIAL)
-        for jobs in (self.initial[first::at_once] for first in range(min(at_once, len(self.initial)))):
+        for jobs in initial_processes(self.initial, max(1, cores() // CORES_OF_INITIAL)):
             self._start_initial(jobs)
         if self.jobs:
             self._start_cells()
@@ -229,8 +228,15 @@ class Execution:
                     continue
                 self.queue.settled.remote(job.folder)
                 self._fail_open(job, error)
-                if error is not None and is_done(self.store.files, job.folder):
-                    self._emit(Progress(job.key, "done"))  # what the process said last may have ended with it
+                if error is not None:
+                    self._tell_again(job)
+
+    def _tell_again(self, job: EncoderJob) -> None:
+        """How an encoder ended: what a process said last may have ended with it."""
+        if is_done(self.store.files, job.folder):
+            self._emit(Progress(job.key, "done"))
+        elif (failure := self.store.failure_of(job.folder)) is not None:
+            self._emit(Progress(job.key, "failed", error=failure["error"]))
 
     def _is_open(self, job: EncoderJob) -> bool:
         """Whether it has neither result nor failure."""
@@ -244,6 +250,21 @@ class Execution:
 
     def _emit(self, progress: Progress) -> None:
         self.progress.encoder.remote(progress)
+
+
+def initial_processes(jobs: Sequence[EncoderJob], at_once: int) -> list[tuple[EncoderJob, ...]]:
+    """Which encoders without corpus one process makes after the other, in so many processes at once.
+
+    Those whose weights come from elsewhere have processes beside them: a download may stand still for minutes.
+    """
+    fetched = [job for job in jobs if isinstance(job.recipe, ImageNetInit | EncoderSource)]
+    made = [job for job in jobs if job not in fetched]
+    lanes = (
+        of[first::count]
+        for of, count in ((made, at_once), (fetched, max(at_once, FETCHED_AT_ONCE)))
+        for first in range(count)
+    )
+    return [tuple(lane) for lane in lanes if lane]
 
 
 def silence_limit(resources: Resources) -> float:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 import ray
 
 from sweep.monitoring.progress import ProgressSnapshot
+from sweep.store.status_names import Status
 from trainables.events import Outcome, Progress, RemoteMethod
 from trainables.process import ProcessChannel, WorkerProcess
 
@@ -26,6 +27,7 @@ class ProgressActor:
 
     def __init__(self) -> None:
         self.snapshot = ProgressSnapshot()
+        self.ended_encoders: set[str] = set()
         self.at_work: dict[int, tuple[WorkerProcess, float]] = {}  # job -> whose it is, and since when by this clock
         self.last_alive: dict[WorkerProcess, float] = {}
 
@@ -65,7 +67,13 @@ class ProgressActor:
                 self.ended(late.job)
 
     def encoder(self, progress: Progress) -> None:
-        """Where an encoder is."""
+        """Where an encoder is. How it ended is told once: the driver tells of what a process ended with, too."""
+        if progress.status not in (Status.DONE, Status.FAILED):
+            self.ended_encoders.discard(progress.key)  # it was damaged, and is computed again
+        elif progress.key in self.ended_encoders:
+            return
+        else:
+            self.ended_encoders.add(progress.key)
         self.snapshot.encoders.append(progress)
 
     def cell(self, outcome: Outcome) -> None:
