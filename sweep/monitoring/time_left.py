@@ -94,6 +94,8 @@ class TimeLeft:
             if event.status == Status.RUNNING and event.total_steps:
                 self._begin(now)
                 moment = _Moment(now, event.step / event.total_steps, event.core_seconds)
+                if event.key not in self.moments:  # what an earlier command has done of it tells nothing of the speed
+                    self._advance(event.key, moment.share, None)
                 first, last = self.moments.get(event.key, (moment, moment))
                 # A run that is resumed in another process repeats steps and counts its processors' seconds anew.
                 resumed = (moment.core_seconds or 0) < (last.core_seconds or 0) or moment.share < last.share
@@ -173,7 +175,8 @@ class TimeLeft:
     def _begin(self, when: float) -> None:
         self.began = when if self.began is None else min(self.began, when)
 
-    def _advance(self, key: str, share: float, now: float) -> None:
+    def _advance(self, key: str, share: float, now: float | None) -> None:
+        """now: when it was done; None: before this command, or before anything was told of it."""
         # Never back: a run that resumes from a checkpoint repeats steps, which are not counted twice.
         step = share - self.share[key]
         if step <= 0:
@@ -181,13 +184,17 @@ class TimeLeft:
         self.share[key] = share
         cost = self.costs[key]
         self.left[cost] -= step
+        if now is not None:
+            self._count(cost, step, now)
+        if share == 1 and key in self.encoder_of:
+            self.unfinished[cost] -= 1
+        self.pretraining_left -= share == 1 and cost.work == PRETRAINING
+
+    def _count(self, cost: Cost, step: float, now: float) -> None:
         if not self.advances or now - self.advances[-1][0] >= BUCKET_SECONDS:
             self.advances.append((now, {}))
         done = self.advances[-1][1]
         done[cost] = done.get(cost, 0.0) + step
-        if share == 1 and key in self.encoder_of:
-            self.unfinished[cost] -= 1
-        self.pretraining_left -= share == 1 and cost.work == PRETRAINING
 
     def _drop(self, key: str) -> None:
         """What failed is not tried again by this command."""

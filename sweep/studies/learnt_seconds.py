@@ -1,6 +1,7 @@
 """How many seconds will a piece of work take, learnt from those that have finished on these machines? Pure.
 
-seconds = a x pieces + b x steps + c x FLOP + d x views, none of them negative, for each kind of work by itself. At the
+seconds x share = a x pieces + b x steps + c x FLOP + d x views, none of them negative, for each kind of work by itself;
+share: of a GPU, that an item holds. At the
 beginning a few results do not tell the four apart, so they start from what they are on one core, at the speed that is
 seen, and follow what tells them apart. Work of a kind that has not been seen goes by all that has been.
 
@@ -69,7 +70,7 @@ class LearntSeconds:
         if not seen:
             raise ValueError("no work has been observed")
         self.means = {one.cost: (one.mean, one.count) for one in seen if one.whole}
-        self.common = _fitted(seen)
+        self.common = _fitted(seen)  # of a whole place: a pretraining on four GPUs does four times the work of one
         works = {one.cost.work for one in seen}
         self.rates = {work: _fitted([one for one in seen if one.cost.work == work]) for work in works}
 
@@ -81,7 +82,7 @@ class LearntSeconds:
         return self._of_work(cost) + between
 
     def _of_work(self, cost: Cost) -> float:
-        told = float(_features(cost) @ self.rates.get(cost.work, self.common))
+        told = float(_features(cost) @ self.rates.get(cost.work, self.common)) / (cost.share or 1.0)
         mean, count = self.means.get(cost, (0.0, 0.0))
         return (OWN * told + count * mean) / (OWN + count)
 
@@ -93,7 +94,7 @@ def _features(cost: Cost) -> np.ndarray:
 def _fitted(seen: Sequence[Seen]) -> np.ndarray:
     """(4,) seconds of a piece, a step, a FLOP and a view, by least squares of relative errors."""
     costs = np.array([_features(one.cost) for one in seen])  # (n, 4)
-    seconds = np.array([max(one.mean, 1e-6) for one in seen])
+    seconds = np.array([max(one.mean * (one.cost.share or 1.0), 1e-6) for one in seen])  # of a whole place
     counts = np.array([one.count for one in seen])
     speed = float(np.exp(np.average(np.log(seconds / np.maximum(costs @ START, 1e-12)), weights=counts)))
     # One equation for each cost, as heavy as the number of its observations.

@@ -187,6 +187,31 @@ def test_a_pretraining_that_is_resumed_neither_goes_back_nor_is_taken_for_a_fast
     assert rates.of(replace(cost, pieces=0.0)) == pytest.approx(200, rel=0.02), "a fifth of it took 40 s"
 
 
+def test_what_an_earlier_command_has_done_of_a_pretraining_is_not_speed():
+    """Two of ten minutes each; the first goes on where it had done nine."""
+    pretraining = Cost(PRETRAINING, 1, 600, 6000, 6e12)
+    time_left = TimeLeft({"first": pretraining, "second": pretraining}, (), Places(1, 1, False))
+    for second in range(0, 61, 5):
+        event = Progress("first", "running", 0, 540 + second, 600, core_seconds=float(second))
+        time_left.update(ProgressSnapshot([event], []), float(second))
+    time_left.update(ProgressSnapshot([Progress("first", "done", core_seconds=60.0)], []), 60.0)
+    for second in range(0, 600, 5):
+        event = Progress("second", "running", 0, second, 600, core_seconds=float(second))
+        time_left.update(ProgressSnapshot([event], []), 60.0 + second)
+        assert time_left.read(60.0 + second).seconds == pytest.approx(600 - second, rel=0.1, abs=5)
+
+
+@pytest.mark.parametrize("gpus", [1.0, 4.0, 16.0])
+def test_work_that_was_not_seen_goes_by_what_a_gpu_has_done_and_not_by_a_pretrainings_gpus(gpus):
+    """A pretraining on several GPUs, and a cell on half a one: of a GPU both take the same FLOP a second."""
+    pretraining, cell = Cost(PRETRAINING, 1, 0, 0, 1e15, share=gpus), Cost(ALONE, 1, 0, 0, 1e13, share=0.5)
+    seen = Observations()
+    seen.add(pretraining, 1e15 / gpus / 1e11)
+    learnt = LearntSeconds(seen, between=0.0)
+    assert learnt.of(replace(pretraining, share=1.0)) == pytest.approx(1e4, rel=0.05)
+    assert learnt.of(cell) == pytest.approx(200, rel=0.05)
+
+
 def test_on_gpus_no_more_than_its_chain_is_promised_however_many_there_are():
     pretraining = Cost(PRETRAINING, 1, 1000, 5e4, 2e11, 0, share=4.0)
     run = next(run for run in PLAN.encoders if run.row == "simclr")
