@@ -222,7 +222,8 @@ def _bars(work: Work, mine: Pending, done: set[str]) -> RunBars:
     work.display.say(
         f"to do: {len(mine.encoders)} of {len(plan.encoders)} encoders, {len(mine.cells)} of {len(plan.cells)} cells"
     )
-    bars = RunBars(work.display, mine, len(plan.cells), num_done)
+    name = "all work" if work.drivers == 1 else "this driver's portion"
+    bars = RunBars(work.display, mine, len(plan.cells), num_done, name)
     work.display.tables = work.tables
     bars.start()
     return bars

@@ -16,15 +16,18 @@ READ_SECONDS = 1.0  # between two looks at the time that is left
 class RunBars:
     """The progress of the running work: pretraining by steps, cells by count, and when all of it will be done."""
 
-    def __init__(self, display: Display, pending: Pending, num_cells: int, num_done: int):
-        """pending: what this pass does; num_cells: of the whole plan, of which num_done were done before."""
+    def __init__(self, display: Display, pending: Pending, num_cells: int, num_done: int, work: str = "all work"):
+        """pending: what this pass does; num_cells: of the whole plan, of which num_done were done before.
+
+        work: what the bar of the time left calls what is pending.
+        """
         self.display = display
         self.names = {run.key: str(run) for run in pending.encoders}
         self.cell_names = {cell.key: str(cell) for cell in pending.cells}
         self.share = {run.key: 0.0 for run in pending.encoders}
         self.landed: set[str] = set()
         self.num_cells, self.done, self.failed = num_cells, num_done, 0
-        self.current = ""
+        self.current, self.work = "", work
         self.left, self.read_at = Left(None, 0.0), -1e9  # long ago
 
     def start(self) -> None:
@@ -77,4 +80,4 @@ class RunBars:
             self.left = time_left.read(self.read_at)
         if self.left.seconds is not None:
             text = f"about {duration_text(self.left.seconds)} left" if self.left.share < 1 else ""
-            self.display.bar("all work", int(100 * self.left.share), 100, "%", left=text)
+            self.display.bar(self.work, int(100 * self.left.share), 100, "%", left=text)

@@ -1,11 +1,15 @@
 """Do several drivers divide a plan: each item once, none before what it needs, and about the same work for each?"""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from sweep.engine.driver import _possible
+from sweep.engine.driver import _bars, _possible
 from sweep.engine.portion import DRIVERS, number_of_drivers, portion
+from sweep.monitoring.progress import ProgressSnapshot
+from sweep.monitoring.time_left import Left
+from sweep.store.store import Store
 from sweep.studies import Study, demo
 from sweep.studies.forecast import forecast
 from sweep.studies.plan import Pending, Plan, make_plan, pending, starts_from
@@ -118,3 +122,17 @@ def test_a_number_of_drivers_that_is_none_is_refused(value):
 
 def test_there_is_one_driver_where_nobody_says_more():
     assert number_of_drivers({}) == number_of_drivers({DRIVERS: ""}) == 1 and number_of_drivers({DRIVERS: "3"}) == 3
+
+
+@pytest.mark.parametrize(("drivers", "named"), [(1, "all work"), (3, "this driver's portion")])
+def test_of_several_drivers_each_says_what_its_time_left_is_of(tmp_path, planned, drivers, named):
+    shown: list[str] = []
+    display = SimpleNamespace(
+        say=lambda text: None, hide_full_bars=lambda: None, bar=lambda name, *rest, **more: shown.append(name)
+    )
+    plan, _ = planned
+    work = SimpleNamespace(plan=plan, store=Store(str(tmp_path)), display=display, drivers=drivers, tables=tuple)
+    bars = _bars(work, Pending((), plan.cells[:1], (), (), ()), set())
+    time_left = SimpleNamespace(read=lambda now: Left(60.0, 0.5))
+    bars.show(ProgressSnapshot([], []), time_left)
+    assert shown[-1] == named
