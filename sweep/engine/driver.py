@@ -24,6 +24,7 @@ from sweep.store.other_keys import other_keys_note, stored_under_names
 from sweep.store.results import ResultReader
 from sweep.store.store import Store
 from sweep.studies.cell import Cell, EncoderRun
+from sweep.studies.learnt_seconds import Observations
 from sweep.studies.plan import Pending, Plan, pending, starts_from
 from trainables.recipe import Resources
 
@@ -111,6 +112,7 @@ def _pass_by_pass(work: Work, lease: Lease, look: "_Look") -> None:
     with _cluster(work.display.doing, work.store.uri) as start:
         before: set[str] = set()
         tried: set[str] = set()
+        finished = Observations()
         for number in range(MOST_PASSES * work.drivers):
             mine, done = _claim(work, lease, look if number == 0 else _look(work, lease), tried)
             keys = _keys(mine)
@@ -119,7 +121,7 @@ def _pass_by_pass(work: Work, lease: Lease, look: "_Look") -> None:
                 break
             bars = _bars(work, mine, done)
             start()
-            _one_pass(work, mine, done, bars)
+            _one_pass(work, mine, done, bars, finished)
             lease.keep(())
             before = keys
 
@@ -229,14 +231,15 @@ def _bars(work: Work, mine: Pending, done: set[str]) -> RunBars:
     return bars
 
 
-def _one_pass(work: Work, mine: Pending, done: set[str], bars: RunBars) -> None:
+def _one_pass(work: Work, mine: Pending, done: set[str], bars: RunBars, finished: Observations) -> None:
+    """finished: what passes before have taken; what this one takes is added."""
     from sweep.engine.execution import Execution
     from sweep.engine.head_health import named_loss
 
     plan = work.plan
     with named_loss():
         execution = Execution(mine, plan.cells, done, work.store, work.data_folders, work.counts, work.resources)
-        time_left = execution.time_left(mine, work.counts)
+        time_left = execution.time_left(mine, work.counts, finished)
         sinks = Sinks(work.sinks, work.store, plan, mine, done, time_left, work.display.say)
 
         def show(progress: ProgressSnapshot) -> None:

@@ -35,6 +35,7 @@ from sweep.store.store import Store
 from sweep.studies.cell import Cell
 from sweep.studies.costs import costs_of
 from sweep.studies.forecast import FLOPS_PER_SECOND, Counts
+from sweep.studies.learnt_seconds import Observations
 from sweep.studies.plan import Pending
 from trainables.events import Progress
 from trainables.pretraining.encoder_job import EncoderJob, fail
@@ -126,12 +127,12 @@ class Execution:
         self.refreshed_at = -1e9  # long ago: the first round does everything
         self.deaths = 0
 
-    def time_left(self, pending: Pending, counts: Counts) -> TimeLeft:
-        """What will tell how long these machines take for what is pending. counts: of `forecast`."""
+    def time_left(self, pending: Pending, counts: Counts, finished: Observations) -> TimeLeft:
+        """What will tell how long these machines take for what is pending. counts: of `forecast`; finished: before."""
         share = partial(share_of_places, self.shape, self.resources)
         costs = costs_of(pending.encoders, pending.cells, counts, share)
         there = places(self.shape, resources_at_most(), len(self.pretrainings))
-        return TimeLeft(costs, pending.cells, there)
+        return TimeLeft(costs, pending.cells, there, finished)
 
     def run(self, show: Callable[[ProgressSnapshot], None]) -> None:
         """To the end. Failures are in the store when this returns; it raises only for its own.

@@ -62,8 +62,13 @@ class _Moment:
 class TimeLeft:
     """Takes progress as it comes; `read` gives what is left. Times are seconds of one clock."""
 
-    def __init__(self, costs: Mapping[str, Cost], cells: Iterable[Cell], places: Places):
-        """costs: of everything that this sweep does, and only of that; cells: of it, and so what waits for what."""
+    def __init__(
+        self, costs: Mapping[str, Cost], cells: Iterable[Cell], places: Places, finished: Observations | None = None
+    ):
+        """costs: of everything that this sweep does, and only of that; cells: of it, and so what waits for what.
+
+        finished: what earlier work of the same command has taken; what ends now is added to it.
+        """
         self.costs, self.places = dict(costs), places
         self.began: float | None = None  # the first work: what starts a cluster's processes does not come again
         self.started: float | None = None  # when the speed began to count
@@ -78,7 +83,7 @@ class TimeLeft:
         self.cells_alone: tuple[float, float, float] | None = (
             None  # since when; seconds of places, and jobs, since then
         )
-        self.finished = Observations()
+        self.finished = Observations() if finished is None else finished
         self.moments: dict[str, tuple[_Moment, _Moment]] = {}  # of each running pretraining the first and the last
         self.advances: deque[tuple[float, dict[Cost, float]]] = (
             deque()

@@ -114,6 +114,14 @@ def test_of_a_great_deal_nothing_is_said_before_seconds_of_work_were_seen():
         assert (left.seconds is None) == (number < 3), "the first job has its process's own first steps in it"
 
 
+def test_of_a_portion_the_time_is_known_from_those_before_it():
+    seen = Observations()
+    before = TimeLeft({"a": FT}, (), Places(1, 1, False), seen)
+    before.update(ProgressSnapshot([], [Outcome("a", "done", 0.5, None, 10.0, 10.0)]), 10.0)
+    now = TimeLeft({"b": FT, "c": FT}, (), Places(1, 1, False), seen)
+    assert now.read(20.0).seconds == pytest.approx(20, rel=0.05) and now.read(20.0).share == 0
+
+
 @pytest.mark.parametrize("start", [20.0, 200.0])
 def test_what_starts_beside_the_first_cells_is_not_taken_for_the_speed(start):
     """Two cores. Until the pretraining goes on, but for a minute at most, starting processes halve what cells get."""
