@@ -19,6 +19,8 @@ class Size:
 
     backbone, side, batch, images: of fine-tuning, seeds of one cell; pretrain_batch, text: of pretraining. small_*: of
     the steps that are compared with float64 on the CPU. steps: that a rate is taken over; rounds: of each side.
+    product: rows of the matrices whose product on the device is timed; exact_product: of those whose product is
+    compared with float64 on the CPU, which may be four cores.
     """
 
     backbone: str
@@ -34,6 +36,7 @@ class Size:
     steps: int
     rounds: int
     product: int
+    exact_product: int
     copied_bytes: int
     storage_seconds: float
 
@@ -52,6 +55,7 @@ FULL = Size(
     steps=40,
     rounds=3,
     product=8192,
+    exact_product=1024,
     copied_bytes=1 << 31,
     storage_seconds=2.0,
 )
@@ -69,6 +73,7 @@ QUICK = Size(
     steps=2,
     rounds=1,
     product=64,
+    exact_product=64,
     copied_bytes=1 << 16,
     storage_seconds=0.05,
 )

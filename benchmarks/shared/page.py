@@ -65,6 +65,8 @@ def figure_table(figures: Sequence[dict]) -> list[str]:
             f"{number(figure[kind])}: {figure[f'{kind}_name']}" if figure[kind] is not None else ""
             for kind in ("peer", "limit")
         )
+        if "allowed" in figure:  # of a check, which has no limit of another kind
+            limit = f"{number(figure['allowed'])}: allowed{'' if figure['passed'] else '; NOT PASSED'}"
         cells = (
             figure["figure"],
             number(figure["ours"]),
