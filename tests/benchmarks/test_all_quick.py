@@ -19,7 +19,7 @@ def test_a_benchmark_runs_and_its_lines_become_the_page(tmp_path):
     assert {line["benchmark"] for line in lines} == {"metrics"} and "older" not in {line["figure"] for line in lines}
     text = target.read_text()
     assert all(line["figure"] in text for line in lines) and lines[0]["machine"] in text
-    assert "4 x V100" not in text and "`views` has not run" in text
+    assert "8 x A100" not in text and "`views` has not run" in text
 
     views = {
         "benchmark": "views",
