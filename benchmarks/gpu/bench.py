@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.shared.common import in_turn, row
 from trainables.networks.text import TinyText
+from trainables.training.capture import noticing_waits
 
 
 @dataclass(frozen=True)
@@ -124,14 +125,9 @@ class Bench:
             return 0
         call()  # what is set up once may wait
         self.wait()
-        before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            with warnings.catch_warnings(record=True) as found:
-                warnings.simplefilter("always")
-                call()
-        finally:
-            torch.cuda.set_sync_debug_mode(before)
+        with noticing_waits("warn"), warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            call()
         return sum("synchroniz" in str(warning.message) for warning in found)
 
 
