@@ -1,5 +1,6 @@
 """Is there a card to measure on, and which is it: name, driver, clocks, memory?"""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,14 @@ def why_no_card() -> str | None:
         return None
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
     return f"needs an NVIDIA GPU, and torch {torch.__version__} ({built}) sees none here"
+
+
+def allow_one_order() -> None:
+    """Let a process be asked for one order after it has computed in any. Call it before anything is computed.
+
+    torch before 2.14 looks at this variable at the first product, and refuses one order for ever where it is not set.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as trainables/training/precision.py does
 
 
 def described(device: torch.device) -> str:

@@ -1,17 +1,20 @@
 """Does a section of benchmarks.gpu that fails, hangs or dies cost the others nothing, and is it said?"""
 
 import json
+import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import torch
 
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu.bench import FULL, Bench, check
+from benchmarks.gpu import worker
+from benchmarks.gpu.bench import FULL, Bench, check, figure
 from benchmarks.gpu.frame import measure
-from benchmarks.gpu.sections import SECTIONS
+from benchmarks.gpu.sections import SECTIONS, Section
 
 # A worker whose sections do what their names say, without torch.
 WORKER = """
@@ -82,6 +85,21 @@ def test_what_the_cpu_multiplies_for_the_card_is_small_beside_its_time():
         "copy_on_the_device",
     ]
     assert lines[0]["passed"] and FULL.exact_product >= 1024, "sums long enough that TF32 would be seen"
+
+
+def test_one_order_can_be_asked_for_whatever_was_computed_before(monkeypatch):
+    """torch before 2.14 looks for the variable at its first product, and never again."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is as it was afterwards
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    seen = []
+
+    def section(bench: Bench) -> Iterator[dict]:
+        seen.append(os.environ.get("CUBLAS_WORKSPACE_CONFIG"))
+        yield figure("nothing", "1", 0.0)
+
+    monkeypatch.setitem(SECTIONS, "card", Section(section, 1.0))
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    assert worker.main(["cpu", "quick", "card"]) == 0 and seen == [":4096:8"]
 
 
 def test_the_exit_status_is_of_failed_sections_and_of_checks_that_did_not_pass(capsys):
