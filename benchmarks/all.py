@@ -2,7 +2,8 @@
 
 python -m benchmarks.all --to FILE [--only NAME,...] [--quick] [--no-run] [--page docs/performance.md]. Runs the
 benchmarks one after the other, keeps their JSON lines in FILE (those of a benchmark that runs again are replaced), and
-writes the page from FILE. --no-run only writes the page.
+writes the page from FILE. --no-run only writes the page. Exit status: 1 where a benchmark failed, whose earlier lines
+stay, or was not all right: what it measured stands then in their place.
 """
 
 import argparse
@@ -33,16 +34,39 @@ NAMES = (
     "gpu",
 )
 NOTHING_TO_RUN_ON = 3  # the exit status of benchmarks.gpu without a card
+NOT_ALL_RIGHT = 1  # its status where a section failed or was ended, or a check did not pass
+
+
+class NotAllRight(RuntimeError):
+    """Of a benchmark's sections some failed, or a check did not pass. figures: that it measured, which stand."""
+
+    def __init__(self, name: str, figures: list[dict]):
+        wrong = [line["figure"] for line in figures if line.get("passed") is False]
+        checks = f"checks that did not pass: {', '.join(wrong)}" if wrong else "all checks that were made passed"
+        super().__init__(
+            f"{name} was not all right: its {len(figures)} figures take the place of the earlier ones, and what failed "
+            f"before it was measured has none; {checks}"
+        )
+        self.figures = figures
 
 
 def run(name: str, quick: bool) -> list[dict]:
-    """The figures of one benchmark; none where what it needs is not here. Raises subprocess.CalledProcessError."""
+    """The figures of one benchmark; none where what it needs is not here.
+
+    Raises NotAllRight where some of it failed, subprocess.CalledProcessError where all of it did.
+    """
     command = [sys.executable, "-m", f"benchmarks.{name}", *(["--quick"] if quick else [])]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if name == "gpu" and done.returncode == NOTHING_TO_RUN_ON:
         return []
+    if name == "gpu" and done.returncode == NOT_ALL_RIGHT and (figures := _figures(done.stdout)):
+        raise NotAllRight(name, figures)
     done.check_returncode()
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return _figures(done.stdout)
+
+
+def _figures(printed: str) -> list[dict]:
+    lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     return [line for line in lines if "figure" in line]
 
 
@@ -70,6 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name} ended with {error.returncode}: its earlier figures stay", file=sys.stderr)
             failed.append(name)
             continue
+        except NotAllRight as error:
+            print(error, file=sys.stderr)
+            failed.append(name)
+            figures = error.figures
         if not figures:
             print(f"{name} has nothing to run on here: its earlier figures stay", file=sys.stderr)
             continue

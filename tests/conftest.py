@@ -1,5 +1,6 @@
 """What every test may ask for, and which tests share a process."""
 
+import ast
 import gc
 import json
 import os
@@ -99,11 +100,32 @@ def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Of `pytest -m gpu` nothing but tests/gpu is imported: the other tests need packages that these do without."""
+    """Of `pytest -m gpu` nothing but tests/gpu is imported: the other tests need packages that these do without.
+
+    Nor of any other expression that holds for none of the others, such as `gpu and not slow`.
+    """
     there = ROOT / "tests" / "gpu"
-    if config.getoption("markexpr") != "gpu" or collection_path in (there, *there.parents):
+    if collection_path in (there, *there.parents) or there in collection_path.parents:
         return None
-    return None if there in collection_path.parents else True
+    try:
+        asked = ast.parse(config.getoption("markexpr").strip(), mode="eval").body
+    except SyntaxError:  # none at all, or one that pytest itself refuses
+        return None
+    return True if without_gpu(asked) is False else None
+
+
+def without_gpu(asked: ast.expr) -> bool | None:
+    """Whether an expression of marks holds for a test without the mark `gpu`; None where its other marks decide."""
+    if isinstance(asked, ast.BoolOp):
+        deciding = isinstance(asked.op, ast.Or)  # one value of it decides: True of `or`, False of `and`
+        values = [without_gpu(value) for value in asked.values]
+        if deciding in values:
+            return deciding
+        return None if None in values else not deciding
+    if isinstance(asked, ast.UnaryOp):
+        value = without_gpu(asked.operand)
+        return None if value is None else not value
+    return False if isinstance(asked, ast.Name) and asked.id == "gpu" else None
 
 
 def place(item: pytest.Item) -> int:

@@ -1,11 +1,13 @@
 """Do tests/gpu and benchmarks.gpu need nothing beside the packages that a machine with a GPU has anyway?"""
 
+import ast
 import json
 import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
@@ -22,7 +24,8 @@ CHECKS = """
 import sys
 assert "site" not in sys.modules
 import pytest
-assert pytest.main(["-m", "gpu", "-p", "no:cacheprovider", "--collect-only", "-q"]) == 0
+for asked in ("gpu", "gpu and not slow"):
+    assert pytest.main(["-m", asked, "-p", "no:cacheprovider", "--collect-only", "-q"]) == 0
 from benchmarks.gpu.sections import SECTIONS
 from benchmarks.gpu.worker import main
 assert main(["cpu", "quick", *SECTIONS]) == 0
@@ -46,6 +49,39 @@ def with_what_they_need(packages: tuple[str, ...]) -> set[str]:
         found.add(name)
         left += [need.name for need in needed if need.marker is None or need.marker.evaluate({"extra": ""})]
     return found
+
+
+@pytest.mark.parametrize(
+    ("asked", "holds"),
+    [
+        ("gpu", False),
+        (" (gpu)", False),
+        ("gpu and not slow", False),
+        ("slow and gpu", False),
+        ("gpu and (slow or not chaos)", False),
+        ("(gpu and slow) or (gpu and not slow)", False),
+        ("not (not gpu or slow)", False),
+        ("gpu or slow", None),
+        ("not slow and not chaos", None),
+        ("slow", None),
+        ("not gpu", True),
+    ],
+)
+def test_an_expression_of_marks_leaves_all_other_tests_out_only_where_it_holds_for_none(asked, holds, request):
+    conftest = request.config.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))
+    assert conftest.without_gpu(ast.parse(asked.strip(), mode="eval").body) is holds
+    config = SimpleNamespace(getoption={"markexpr": asked}.get)
+    ignored = {path: conftest.pytest_ignore_collect(ROOT / "tests" / path, config) for path in ("sweep", "gpu", "")}
+    assert ignored == {"sweep": True if holds is False else None, "gpu": None, "": None}
+
+
+@pytest.mark.parametrize("asked", ["", "gpu and", "not"])
+def test_what_is_no_expression_is_left_to_pytest(asked, request):
+    conftest = request.config.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))
+    assert (
+        conftest.pytest_ignore_collect(ROOT / "tests" / "sweep", SimpleNamespace(getoption={"markexpr": asked}.get))
+        is None
+    )
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.shared.common import in_turn, row
 from trainables.networks.text import TinyText
+from trainables.training.capture import noticing_waits
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Size:
 
     backbone, side, batch, images: of fine-tuning, seeds of one cell; pretrain_batch, text: of pretraining. small_*: of
     the steps that are compared with float64 on the CPU. steps: that a rate is taken over; rounds: of each side.
+    product: rows of the matrices whose product on the device is timed; exact_product: of those whose product is
+    compared with float64 on the CPU, which may be four cores.
     """
 
     backbone: str
@@ -34,6 +37,7 @@ class Size:
     steps: int
     rounds: int
     product: int
+    exact_product: int
     copied_bytes: int
     storage_seconds: float
 
@@ -52,6 +56,7 @@ FULL = Size(
     steps=40,
     rounds=3,
     product=8192,
+    exact_product=1024,
     copied_bytes=1 << 31,
     storage_seconds=2.0,
 )
@@ -69,6 +74,7 @@ QUICK = Size(
     steps=2,
     rounds=1,
     product=64,
+    exact_product=64,
     copied_bytes=1 << 16,
     storage_seconds=0.05,
 )
@@ -119,14 +125,9 @@ class Bench:
             return 0
         call()  # what is set up once may wait
         self.wait()
-        before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            with warnings.catch_warnings(record=True) as found:
-                warnings.simplefilter("always")
-                call()
-        finally:
-            torch.cuda.set_sync_debug_mode(before)
+        with noticing_waits("warn"), warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            call()
         return sum("synchroniz" in str(warning.message) for warning in found)
 
 

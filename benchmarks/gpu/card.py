@@ -1,5 +1,6 @@
 """Is there a card to measure on, and which is it: name, driver, clocks, memory?"""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,14 @@ def why_no_card() -> str | None:
         return None
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
     return f"needs an NVIDIA GPU, and torch {torch.__version__} ({built}) sees none here"
+
+
+def allow_one_order() -> None:
+    """Let a process be asked for one order after it has computed in any. Call it before anything is computed.
+
+    torch before 2.14 looks at this variable at the first product, and refuses one order for ever where it is not set.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as trainables/training/precision.py does
 
 
 def described(device: torch.device) -> str:
@@ -59,14 +68,14 @@ def section(bench: Bench) -> Iterator[dict]:
         has_code = runs_on(torch.cuda.get_device_capability(device), torch.cuda.get_arch_list())
         yield check("no_code_for_this_card", "1", float(not has_code), 0.0)
     resolve("float32", device)  # as a cell does, before anything is computed
-    side = bench.size.product
-    generator = torch.Generator().manual_seed(0)
+    side, generator = bench.size.exact_product, torch.Generator().manual_seed(0)
     left, right = (torch.randn(side, side, generator=generator) for _ in range(2))
     exact = left.double() @ right.double()
     apart = ((left.to(device) @ right.to(device)).cpu().double() - exact).norm() / exact.norm()
-    # float32 sums of 1024 products lose about 1e-7 of their norm; TF32's 10 bits lose 3e-4.
+    # float32 sums of 1024 products lose 1e-7 to 1e-6 of their norm, by their order; TF32's 10 bits lose 3e-4.
     yield check("float32_product_from_float64", "relative", float(apart), 1e-5)
-    half = left.to(device, torch.bfloat16)
+    side = bench.size.product
+    half = torch.randn(side, side, dtype=torch.bfloat16, device=device)
     seconds = bench.seconds(lambda: half @ half, bench.size.rounds)
     yield figure("bfloat16_product", "TFLOP/s", 2 * side**3 / seconds / 1e12, higher_is_better=True)
     block = torch.empty(bench.size.copied_bytes, dtype=torch.uint8, device=device)

@@ -13,7 +13,7 @@ import traceback
 import torch
 
 from benchmarks.gpu.bench import FULL, QUICK, Bench
-from benchmarks.gpu.card import described
+from benchmarks.gpu.card import allow_one_order, described
 from benchmarks.gpu.frame import BEGUN, ENDED, FAILED
 from benchmarks.gpu.sections import SECTIONS
 
@@ -44,6 +44,7 @@ def compute(bench: Bench, name: str) -> bool:
 def main(arguments: list[str]) -> int:
     device, size, *names = arguments
     bench = Bench(torch.device(device), {"full": FULL, "quick": QUICK}[size])
+    allow_one_order()
     if device == "cpu":
         torch.set_num_threads(1)
     say(machine=described(bench.device))

@@ -65,6 +65,8 @@ def figure_table(figures: Sequence[dict]) -> list[str]:
             f"{number(figure[kind])}: {figure[f'{kind}_name']}" if figure[kind] is not None else ""
             for kind in ("peer", "limit")
         )
+        if "allowed" in figure:  # of a check, which has no limit of another kind
+            limit = f"{number(figure['allowed'])}: allowed{'' if figure['passed'] else '; NOT PASSED'}"
         cells = (
             figure["figure"],
             number(figure["ours"]),
@@ -113,12 +115,14 @@ def view_costs(figures: Sequence[dict]) -> dict[str, float]:
 
 def roofline_table(figures: Sequence[dict]) -> list[str]:
     cached, plain = full_study()
-    rates = ", ".join(f"{name} {rate:.3g}" for name, rate in FLOPS_PER_SECOND.items() if name != "CPU core")
+    plan = make_plan(paper(), dict.fromkeys(COUNTS, "counted"), {})
+    num_rows = len({run.row for run in plan.encoders})
+    rates = ", ".join(f"{device} {FLOPS_PER_SECOND[device]:.3g}" for device in (one.device for one in MACHINES))
     lines = [
         "## Roofline of the full study, on paper",
         "",
-        f"The study `paper`, 13 encoders and its {len(make_plan(paper(), dict.fromkeys(COUNTS, 'counted'), {}).cells)} "
-        "cells, every pretraining to its last epoch. "
+        f"The study `paper`, {num_rows} rows of encoders and its {len(plan.cells)} cells, every "
+        "pretraining to its last epoch. "
         f"Image networks {cached.flops:.3g} FLOP, text {cached.text_flops:.3g} at {TOKENS} tokens a report; as it "
         f"stands, without cached probes and with texts padded to 128: {plain.flops:.3g} and {plain.text_flops:.3g}. "
         f"{cached.views:,} views are rendered, {cached.images_read:,} images of {IMAGE_BYTES:,} bytes read. "
@@ -135,7 +139,10 @@ def roofline_table(figures: Sequence[dict]) -> list[str]:
             lines.append(_roofline_row(name, view_ms, ours, usual))
     if not costs:
         lines += ["", "The benchmark `views` has not run: without its figures there is no host work to lay beside."]
-    lines += ["", f"The paper's own time: {PAPER_DAYS}."]
+    lines += [
+        "",
+        f"The paper's own time: {PAPER_DAYS}. radsweep does not support a V100 ([GPUs](gpus.md#which-cards)).",
+    ]
     return lines
 
 

@@ -16,12 +16,9 @@ class Machines:
     storage_bytes_per_second: float
 
 
-# AWS p3.8xlarge, p4d.24xlarge, and eight p5.48xlarge; storage: one NVMe drive, or a shared file system for eight nodes.
-MACHINES = (
-    Machines("4 x V100", "V100", 4, 32, 1e9),
-    Machines("8 x A100", "A100", 8, 96, 2e9),
-    Machines("64 x H100", "H100", 64, 1536, 2e10),
-)
+# AWS p4d.24xlarge, and eight p5.48xlarge; storage: NVMe drives, or a shared file system for eight nodes. None with the
+# paper's own V100, which is not supported (docs/gpus.md).
+MACHINES = (Machines("8 x A100", "A100", 8, 96, 2e9), Machines("64 x H100", "H100", 64, 1536, 2e10))
 
 
 @dataclass(frozen=True)

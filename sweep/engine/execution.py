@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import ray
@@ -16,7 +15,7 @@ from sweep.engine.cards import smallest_card
 from sweep.engine.cell_work import CellWork
 from sweep.engine.cluster import resources_at_most
 from sweep.engine.head_health import HeadMonitor
-from sweep.engine.jobs import downstream_jobs, encoder_job
+from sweep.engine.jobs import downstream_jobs, encoder_job, shares_of
 from sweep.engine.progress_actor import start_progress_actor
 from sweep.engine.schedule import (
     ScheduledJob,
@@ -27,7 +26,6 @@ from sweep.engine.schedule import (
     places,
     seeds_at_once,
     shape_of,
-    share_of_places,
 )
 from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.time_left import TimeLeft
@@ -129,8 +127,7 @@ class Execution:
 
     def time_left(self, pending: Pending, counts: Counts, finished: Observations) -> TimeLeft:
         """What will tell how long these machines take for what is pending. counts: of `forecast`; finished: before."""
-        share = partial(share_of_places, self.shape, self.resources)
-        costs = costs_of(pending.encoders, pending.cells, counts, share)
+        costs = costs_of(pending.encoders, pending.cells, counts, shares_of(self.shape, self.tasks))
         there = places(self.shape, resources_at_most(), len(self.pretrainings))
         return TimeLeft(costs, pending.cells, there, finished)
 

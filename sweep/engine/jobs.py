@@ -1,8 +1,10 @@
 """Which jobs do the items of a plan give: one for each encoder, one for cells that are computed together."""
 
-from sweep.engine.schedule import ScheduledJob, gpu_share
+from collections.abc import Callable, Iterable
+
+from sweep.engine.schedule import ScheduledJob, Shape, gpu_share, pretraining_share
 from sweep.store.store import Store
-from sweep.studies.cell import Cell, EncoderRun
+from sweep.studies.cell import Cell, EncoderRun, Item
 from sweep.studies.plan import starts_from
 from trainables.evaluation.cell_job import DownstreamJob, SeedTarget
 from trainables.pretraining.encoder_job import EncoderJob
@@ -71,3 +73,13 @@ def downstream_jobs(
         jobs.append(job)
         tasks.append(ScheduledJob((job.encoder_folder, *own), gives, share, work, may_lack))
     return tuple(jobs), tuple(tasks)
+
+
+def shares_of(shape: Shape, tasks: Iterable[ScheduledJob]) -> Callable[[Item], float]:
+    """Which part of `Places.total` an encoder, or the job of a cell, holds as long as it runs.
+
+    tasks: all jobs of cells; what they hold is what they were given, and is not reckoned a second time.
+    """
+    held = {folder: task.share for task in tasks for folder in task.gives}
+    pretraining = pretraining_share(shape)
+    return lambda item: held[Store.folder(item)] if isinstance(item, Cell) else pretraining

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweep.monitoring.time_left import Places
-from sweep.studies.cell import Cell, EncoderRun, Item
+from sweep.studies.cell import Cell, EncoderRun
 from sweep.studies.forecast import forecast
 from sweep.studies.plan import group_seeds, starts_from
 from trainables.protocols.registry import PROTOCOLS
@@ -141,11 +141,9 @@ def places(shape: Shape, machines: ClusterResources, pretrainings: int) -> Place
     return Places(groups + capacity(shape, machines, groups), groups, True)
 
 
-def share_of_places(shape: Shape, resources: Resources, item: Item) -> float:
-    """Which part of `Places.total` an encoder or cell holds as long as it runs."""
-    if "GPU" not in shape.worker_bundle or not shape.on_gpus:
-        return 1.0
-    return gpu_share(resources, item) if isinstance(item, Cell) else shape.workers * shape.per_worker
+def pretraining_share(shape: Shape) -> float:
+    """Which part of `Places.total` a pretraining holds as long as it runs; a job of cells holds what it was given."""
+    return shape.workers * shape.per_worker if "GPU" in shape.worker_bundle and shape.on_gpus else 1.0
 
 
 @dataclass(frozen=True)

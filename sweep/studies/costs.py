@@ -51,10 +51,11 @@ def costs_of(
         if first.shards not in counts:
             continue
         of = (first.encoder.backbone_key, first.shards, first.protocol, first.label_percent, first.recipe.key)
-        kind = (*of, len(group))
+        held = share(first)  # of its job, which may train more seeds or fewer than another one of the same kind
+        kind = (*of, len(group), held)
         if kind not in kinds:
             work = TOGETHER if PROTOCOLS[first.protocol].seeds_together else ALONE
-            kinds[kind] = _cost(work, (), group, counts, share(first))
+            kinds[kind] = _cost(work, (), group, counts, held)
         if (cost := kinds[kind]) is not None:
             found |= dict.fromkeys((cell.key for cell in group), cost)
     return found

@@ -1,15 +1,20 @@
 """Does a section of benchmarks.gpu that fails, hangs or dies cost the others nothing, and is it said?"""
 
 import json
+import os
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+import torch
 
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu.bench import check
+from benchmarks.gpu import worker
+from benchmarks.gpu.bench import FULL, Bench, check, figure
 from benchmarks.gpu.frame import measure
-from benchmarks.gpu.sections import SECTIONS
+from benchmarks.gpu.sections import SECTIONS, Section
 
 # A worker whose sections do what their names say, without torch.
 WORKER = """
@@ -67,6 +72,34 @@ def test_once_the_whole_time_is_over_what_is_left_is_named():
 
 def test_every_section_has_a_share_of_eight_minutes_and_a_start_after_a_failure_is_left():
     assert command.SECONDS == 480 and sum(section.seconds for section in SECTIONS.values()) <= command.SECONDS - 40
+
+
+def test_what_the_cpu_multiplies_for_the_card_is_small_beside_its_time():
+    few = replace(FULL, product=64, copied_bytes=1 << 16, rounds=1)  # what the card does is no matter here
+    began = time.process_time()
+    lines = list(SECTIONS["card"].measure(Bench(torch.device("cpu"), few)))
+    assert time.process_time() - began < SECTIONS["card"].seconds / 3
+    assert [line["figure"] for line in lines] == [
+        "float32_product_from_float64",
+        "bfloat16_product",
+        "copy_on_the_device",
+    ]
+    assert lines[0]["passed"] and FULL.exact_product >= 1024, "sums long enough that TF32 would be seen"
+
+
+def test_one_order_can_be_asked_for_whatever_was_computed_before(monkeypatch):
+    """torch before 2.14 looks for the variable at its first product, and never again."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is as it was afterwards
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    seen = []
+
+    def section(bench: Bench) -> Iterator[dict]:
+        seen.append(os.environ.get("CUBLAS_WORKSPACE_CONFIG"))
+        yield figure("nothing", "1", 0.0)
+
+    monkeypatch.setitem(SECTIONS, "card", Section(section, 1.0))
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    assert worker.main(["cpu", "quick", "card"]) == 0 and seen == [":4096:8"]
 
 
 def test_the_exit_status_is_of_failed_sections_and_of_checks_that_did_not_pass(capsys):

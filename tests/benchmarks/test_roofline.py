@@ -1,12 +1,15 @@
 """Is the forecast's arithmetic that of its definitions, and does the roofline name what bounds a study?"""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from benchmarks.shared.page import roofline_table
 from benchmarks.shared.roofline import MACHINES, roofline
 from sweep.studies import demo, paper
 from sweep.studies.forecast import FLOPS_PER_SECOND, TOKENS, Forecast, forecast, forward_flops, key_views, text_flops
+from sweep.studies.outlook.machines import CARDS
 from sweep.studies.plan import make_plan
 from trainables.recipe import BackboneSpec
 
@@ -43,8 +46,23 @@ def test_the_slowest_part_bounds():
     cost = Forecast(images_read=10**6, forward_passes=0, training_passes=0, flops=3.6e17, views=10**6)
     machines = replace(MACHINES[0], gpus=2, cores=4, storage_bytes_per_second=1e6)
     gpus = roofline(cost, machines, view_ms=1.0, image_bytes=1000)
-    assert gpus.bound == "GPUs" and gpus.hours == pytest.approx(3.6e17 / FLOPS_PER_SECOND["V100"] / 2 / 3600)
+    assert gpus.bound == "GPUs" and gpus.hours == pytest.approx(3.6e17 / FLOPS_PER_SECOND[machines.device] / 2 / 3600)
     host = roofline(cost, machines, view_ms=50.0, image_bytes=1000)
     assert host.bound == "host" and host.hours == pytest.approx(10**6 * 0.05 / 4 / 3600) and host.cores > 4
     storage = roofline(cost, machines, view_ms=1.0, image_bytes=100_000)
     assert storage.bound == "storage" and storage.bytes_per_second > 1e6
+
+
+def test_only_cards_that_are_supported_are_forecast_and_the_page_has_the_arithmetic_of_now():
+    assert {machines.device for machines in MACHINES} <= set(CARDS.values())
+    views = {"benchmark": "views", "figure": "multi_modal_224", "ours": 0.679, "peer": 5.22, "peer_name": "Pillow"}
+    study, (header, *rows) = roofline_table([views])[2], roofline_table([views])[4:-2]
+    page = (Path(__file__).resolve().parents[2] / "docs" / "performance.md").read_text().partition("## Roofline")[2]
+    assert study in page and header in page and "V100" not in page.partition("The paper's own time")[0]
+
+    def forecast_only(table: list[str]) -> list[list[str]]:
+        """Without what was measured, the host's work a view, and the cores that it keeps busy."""
+        cells = [row.strip("| ").split(" | ") for row in table if " threads | " in row]
+        return [[row[0], row[2], *row[4:]] for row in cells]
+
+    assert forecast_only(rows) == forecast_only(page.splitlines()) != []

@@ -6,7 +6,7 @@ They run from a copy of the tree, without Ray: what they import is in PACKAGES o
 import pytest
 import torch
 
-from benchmarks.gpu.card import why_no_card
+from benchmarks.gpu.card import allow_one_order, why_no_card
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,4 +14,5 @@ def card() -> torch.device:
     """The GPU that the tests of this folder compute on."""
     if reason := why_no_card():
         pytest.skip(reason)
+    allow_one_order()  # some of these tests ask for it, after others have computed
     return torch.device("cuda")

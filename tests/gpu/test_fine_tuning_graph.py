@@ -13,7 +13,7 @@ from trainables.evaluation.tuning.device_images import TrainingImages, image_bud
 from trainables.evaluation.tuning.seeds import side_by_side
 from trainables.evaluation.tuning.static_steps import StaticSteps
 from trainables.recipe import DownstreamRecipe
-from trainables.training.capture import CudaGraphs, StepCapture
+from trainables.training.capture import CudaGraphs, StepCapture, noticing_waits
 from trainables.training.loop import LoopState
 from trainables.training.precision import resolve
 
@@ -109,12 +109,9 @@ def test_a_step_waits_for_nothing():
             module.train()
         for _ in range(training.task.steps_per_epoch):  # the capture, and each size of a batch once
             training.take_step(next(bounds))
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        with noticing_waits("error"):
             for _ in range(2 * training.task.steps_per_epoch):
                 training.take_step(next(bounds))
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("half", [None, torch.float16], ids=["float32", "float16"])

@@ -22,6 +22,7 @@ from trainables.pretraining.task import Pretraining
 from trainables.recipe import Resources
 from trainables.registry import METHODS
 from trainables.training import distributed
+from trainables.training.capture import noticing_waits
 from trainables.training.devices import limit_memory
 from trainables.training.loop import LoopState, LossWatch, train_step
 
@@ -128,11 +129,10 @@ def test_no_step_waits_for_the_gpu(bench, method, precision, monkeypatch):
     batches = task.feed.batches(made(task), 2)
     train(task, state, batches, 3)  # what is set up once may wait
     bench.wait()
-    torch.cuda.set_sync_debug_mode("error")
     try:
-        train(task, state, batches, 4)
+        with noticing_waits("error"):
+            train(task, state, batches, 4)
     finally:
-        torch.cuda.set_sync_debug_mode("default")
         batches.close()
     assert all(torch.isfinite(value) for value in state.sums.values())
 

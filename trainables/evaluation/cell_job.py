@@ -29,8 +29,8 @@ from trainables.events import Outcome
 from trainables.networks.backbones import build_backbone, feature_dim
 from trainables.protocols.base import Protocol
 from trainables.recipe import BackboneSpec, DownstreamRecipe, OptimizerSpec, Resources
+from trainables.training.agreement import computed_by
 from trainables.training.checkpoint import fill, weights_from_bytes, weights_to_bytes
-from trainables.training.devices import device_name
 from trainables.training.gpu_memory import free_memory, once_more_without_memory
 from trainables.training.loop import LoopState
 from trainables.training.parents import Parents, manifest_of
@@ -348,9 +348,7 @@ def _publish(context: JobContext, target: SeedTarget, cell: TrainedCell) -> None
         "macro_auroc": value,
         "findings": [asdict(finding) for finding in findings],
         "studies": {how: [asdict(finding) for finding in found] for how, found in studies.items()},
-        "device": device_name(compute.device),
-        "precision": compute.precision,
-        **({"deterministic": True} if compute.deterministic else {}),
+        **computed_by(compute, context.resources),
         "num_train_images": len(cell.subset),
         "num_val_images": len(cell.val_subset),
         "subset_sha256": ids_sha256(ids),

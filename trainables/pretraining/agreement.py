@@ -7,6 +7,9 @@ positive in every network, so that any two correlate by them: with all of them t
 that started from the same weights do by up to 0.914, and two random ones by 0.63; without them by 0.874 to 0.893 and
 -0.004. Two runs of one seed of the demo on a CPU (SimCLR, VICReg and CLIP, 420 steps) correlate by 0.953 to 0.973 where
 float32 is added in another order, by 0.926 to 0.963 where bfloat16 is, and by 0.913 to 0.928 in one and the other.
+
+Another number of workers adds in another order as well, on a CPU too; what dropout draws is another for each worker.
+Resources, and so the number of workers, are no part of a key: such results are held to the same limits.
 """
 
 from collections.abc import Mapping
@@ -16,9 +19,17 @@ import torch
 from torch import Tensor
 
 from datasets_io.storage.artefacts import CorruptArtefact
-from trainables.training.agreement import Computed, Side, correlation, exact_difference, tensors_difference, weights_of
+from trainables.training.agreement import (
+    Computed,
+    Side,
+    correlation,
+    exact_difference,
+    tensors_difference,
+    weights_of,
+    workers_of,
+)
 
-EXACT_FIELDS = ("key", "num_train_images", "num_val_images", "workers")
+EXACT_FIELDS = ("key", "num_train_images", "num_val_images")
 WEIGHTS = ".safetensors"
 # Two runs of one seed see the same batches in the same order; their losses go on together, their weights drift apart.
 LOSS_APART, WEIGHTS_CORRELATE = 0.02, 0.9
@@ -30,9 +41,11 @@ def computed_difference(first: Side, contents: Mapping[str, bytes], result: Mapp
     if (why := exact_difference(first, other, EXACT_FIELDS)) is not None:
         return why
     try:
-        return _of_losses(first.result, result) or _of_files(first, other)
+        why = _of_losses(first.result, result) or _of_files(first, other)
     except (CorruptArtefact, KeyError, ValueError, TypeError, IndexError, OSError) as error:
         return f"they cannot be compared: {error}"
+    here, there = workers_of(result), workers_of(first.result)
+    return why if why is None or here == there else f"{why} (number of workers: {here}, there {there})"
 
 
 def _of_losses(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,9 @@ rate) lies in buffers that are filled before. A number that Python computes, a t
 it was at capture for ever. `recorded.py` holds the same rules on a CPU.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -61,18 +63,33 @@ class CudaGraphs:
         return graph.replay
 
 
+@contextmanager
+def noticing_waits(mode: str) -> Iterator[None]:
+    """What waits for the GPU meanwhile is an error, or a warning; then all is as before. mode: `error` or `warn`."""
+    before = torch.cuda.get_sync_debug_mode()
+    _set_sync_debug_mode(mode)
+    try:
+        yield
+    finally:
+        _set_sync_debug_mode(before)
+
+
+def _set_sync_debug_mode(mode: int | str) -> None:
+    # torch says once a process that this is a prototype, which nobody who trains has asked for.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode(mode)
+
+
 def _without_waiting(step: Callable[[], None]) -> None:
     """Run a step that may not wait for the GPU: one that does cannot be captured, and is better refused before."""
-    before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
     try:
-        step()
+        with noticing_waits("error"):
+            step()
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
         raise CaptureRefused(f"the network waits for the GPU inside its step ({error})") from error
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
 
 
 def _renew_generator(device: torch.device) -> None:

@@ -95,6 +95,9 @@ def test_on_a_gpu_other_bits_within_the_limits_are_said_to_be_equal_and_others_w
     on_a_gpu(store, 0.1)
     said = settle(store, redo).sentence
     assert "equal within what the order of a GPU's sums may change: macro AUROC 0.801, before 0.8" in said
+    assert "The new result stands" in said and store.open(CELL).result["macro_auroc"] == 0.801
+    page = " ".join((Path(__file__).resolve().parents[3] / "docs" / "gpus.md").read_text().split())
+    assert "With `--redo` the new result stands" in page and "--redo` computed again" not in page
     redo = supersede(store, CELL)
     on_a_gpu(store, 2.0)
     said = settle(store, redo).sentence

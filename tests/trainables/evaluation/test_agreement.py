@@ -17,7 +17,10 @@ from trainables.evaluation.agreement import PROBE, TUNED, computed_difference
 from trainables.evaluation.cell_job import LOGIT, predictions_parquet
 from trainables.evaluation.dataset import Parts
 from trainables.evaluation.metrics import auroc_per_finding, macro
+from trainables.recipe import Resources
+from trainables.training.agreement import computed_by
 from trainables.training.checkpoint import weights_to_bytes
+from trainables.training.precision import Compute
 
 A100, H100 = "cuda: NVIDIA A100-SXM4-80GB", "cuda: NVIDIA H100"
 PART = labelled(400, 4)
@@ -87,6 +90,21 @@ def test_where_the_same_bits_are_due_any_other_bit_is_a_conflict(tmp_path, devic
 def test_one_order_on_two_kinds_of_card_is_not_the_same_order(tmp_path):
     sides = [cell(LOGITS + k * 0.05 * NOISE, device=d, deterministic=True) for k, d in enumerate((A100, H100))]
     assert second(tmp_path, *sides) is None
+
+
+def test_a_cell_says_that_it_was_compiled_which_adds_in_another_order_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: A100.removeprefix("cuda: "))
+    compute = Compute(torch.device("cuda"), torch.bfloat16, deterministic=True)
+    plain, compiled = (computed_by(compute, Resources(compile=how)) for how in (False, True))
+    assert plain == {"device": A100, "precision": "bfloat16", "deterministic": True}
+    assert compiled == plain | {"compiled": True}
+    assert computed_by(Compute(torch.device("cpu")), Resources(compile=True)) == {
+        "device": "cpu",
+        "precision": "float32",
+    }
+    near = LOGITS + 0.05 * NOISE
+    assert second(tmp_path, cell(LOGITS, **plain), cell(near, **compiled)) is None
+    assert "in one order" in second(tmp_path / "both", cell(LOGITS, **compiled), cell(near, **compiled))
 
 
 def swapped(logits: np.ndarray) -> np.ndarray:

@@ -33,9 +33,9 @@ def encoder(apart: float = 0.0, loss: float | None = 1.0, tokenizer: bytes = b"{
     return contents, result | fields
 
 
-def second(tmp_path, other: tuple[dict, dict]) -> str | None:
+def second(tmp_path, other: tuple[dict, dict], **fields_of_first) -> str | None:
     files = Files(str(tmp_path))
-    publish(files, "encoders/e", *encoder(), recipe="r", difference=computed_difference)
+    publish(files, "encoders/e", *encoder(**fields_of_first), recipe="r", difference=computed_difference)
     first = open_artefacts(files, "encoders/e").result
     try:
         assert not publish(files, "encoders/e", *other, recipe="r", difference=computed_difference)
@@ -50,6 +50,25 @@ def test_weights_that_drifted_apart_and_a_loss_that_did_not_are_no_conflict(tmp_
     assert second(tmp_path, encoder(0.1, 1.01)) is None
 
 
+CPU, ONE_ORDER = {"device": "cpu", "precision": "float32"}, {"deterministic": True}
+COMPILED = {"resources": {"compile": True}}
+
+
+@pytest.mark.parametrize("order", [{}, CPU, ONE_ORDER], ids=["any order", "on a CPU", "in one order"])
+@pytest.mark.parametrize("more", [{"workers": 4}, COMPILED], ids=["four workers", "compiled"])
+def test_another_number_of_workers_adds_in_another_order_and_is_compared_within_the_limits(tmp_path, order, more):
+    assert second(tmp_path, encoder(0.1, 1.01, **order, **more), **order) is None
+    said = second(tmp_path / "far", encoder(2.0, **order, **more), **order)
+    assert said.startswith("the weights of backbone.safetensors correlate by") and "one order" not in said
+
+
+@pytest.mark.parametrize("order", [CPU, ONE_ORDER], ids=["on a CPU", "in one order"])
+def test_what_is_another_is_named_where_the_same_bits_would_be_due_without_it(tmp_path, order):
+    for field, value in (("precision", "float16"), ("num_train_images", 8)):
+        said = second(tmp_path / field, encoder(0.1, **order | {field: value}), **order)
+        assert said.startswith(f"{field} is {value!r}, there "), said
+
+
 @pytest.mark.parametrize(
     ("other", "why"),
     [
@@ -57,7 +76,8 @@ def test_weights_that_drifted_apart_and_a_loss_that_did_not_are_no_conflict(tmp_
         (encoder(0.1, None), "cannot be compared"),
         (encoder(2.0), "the weights of backbone.safetensors correlate"),
         (encoder(0.1, tokenizer=b"[]"), "tokenizer.json is another"),
-        (encoder(0.1, workers=2), "workers is 2, there 1"),
+        (encoder(0.1, 1.05, workers=2), "more than 2% apart (number of workers: 2, there 1)"),
+        (encoder(2.0, workers=2), "less than 0.9 (number of workers: 2, there 1)"),
         (encoder(0.1, precision="float32"), "precision is 'float32'"),
         (encoder(0.1, best_epoch=7), "cannot be compared"),
     ],

@@ -4,6 +4,7 @@ What a GPU answers is asked by tests/gpu; here torch's own functions write down 
 """
 
 import inspect
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,6 +39,11 @@ class CalledTorch:
         if self.breaks:  # torch then leaves the stream as it is
             raise RuntimeError("operation failed due to a previous error during capture")
         self.now = before
+
+    def set_sync_debug_mode(self, mode: int | str) -> None:
+        self.mode = mode
+        # As torch does, which says it once a process.
+        warnings.warn("Synchronization debug mode is a prototype feature and does not yet detect all", stacklevel=1)
 
     def step(self) -> None:
         self.calls.append(f"step on {self.now.name}, mode {self.mode}")
@@ -81,7 +87,7 @@ def called(monkeypatch) -> CalledTorch:
         "CUDAGraph": lambda: NamedGraph(of),
         "graph": of.graph,
         "get_sync_debug_mode": lambda: of.mode,
-        "set_sync_debug_mode": lambda mode: setattr(of, "mode", mode),
+        "set_sync_debug_mode": of.set_sync_debug_mode,
         "current_device": lambda: 0,
         "default_generators": (NamedGenerator(of),),
     }.items():
@@ -113,6 +119,18 @@ def test_a_step_that_waits_is_refused_before_any_capture(called):
         CudaGraphs(GPU).capture(waits)
     assert called.calls == WARM_UP, "what was begun is waited for"
     assert called.mode == 0
+
+
+def test_of_what_torch_warns_only_its_own_prototype_is_not_said(called):
+    def warns() -> None:
+        called.step()
+        warnings.warn(f"a layer warns, mode {called.mode}", stacklevel=1)
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        CudaGraphs(GPU).capture(warns)
+    modes = [str(warning.message).rpartition(" ")[2] for warning in said]
+    assert modes == ["0", "0", "error", "0"], "the network's own warnings, of the warm-up and of the capture"
 
 
 def test_memory_that_is_too_small_is_not_taken_for_a_wait(called):

@@ -33,7 +33,7 @@ class StaticSteps:
         self.modules, self.scaler = task.modules, task.scaler
         self.optimizer = self._new_optimizer()
         self.count = len(task.rows)
-        self.batch_size = min(task.recipe.batch_size, self.count)
+        self.batch_size = min(task.recipe.batch_size, max(1, self.count))  # of no images no step is taken
         self.batches = StaticBatches(images, self.count, self.batch_size, task.recipe.eval_spec.flip_p > 0)
         self.loss = torch.zeros((), device=task.device)  # of the last step
         self.total = torch.zeros((), device=task.device)  # of the epoch so far

@@ -44,6 +44,16 @@ def test_seeds_side_by_side_are_those_that_were_trained_alone():
     assert len({state.history[-1]["train_bce"] for state in states}) == len(SEEDS)
 
 
+@pytest.mark.parametrize("empty", [(1,), (0, 1, 2)], ids=["one", "all"])
+def test_a_seed_without_images_ends_as_the_plain_loop_does_and_costs_the_others_nothing(empty):
+    together, alone = tasks(), tasks()
+    for place in empty:
+        together[place].rows = alone[place].rows = np.zeros(0, dtype=np.int64)
+    states = side_by_side(trainings(together))
+    assert [state.history for state in states] == [task.run().history for task in alone]
+    assert all((states[place].step, states[place].best_tensors) == (0, {}) for place in empty)
+
+
 def test_a_seed_that_diverges_costs_the_others_nothing():
     together, (first, _, last) = tasks(), tasks()
     with torch.no_grad():
