@@ -11,6 +11,7 @@ from sweep.engine.jobs import downstream_jobs, encoder_job, shares_of
 from sweep.engine.schedule import ClusterResources, groups_in_order, seeds_at_once, shape_of
 from sweep.studies import demo, paper
 from sweep.studies.cell import EncoderRun
+from sweep.studies.learnt_seconds import Observations
 from sweep.studies.plan import Pending, make_plan
 from trainables.pretraining.initial import make_initial
 from trainables.recipe import Resources
@@ -70,7 +71,7 @@ def test_the_time_left_counts_of_each_cell_the_part_of_a_gpu_that_its_job_was_gi
     jobs, tasks = downstream_jobs(groups, plan.cells, folders, resources, shape.on_gpus, card)
     monkeypatch.setattr(execution, "resources_at_most", lambda: machines)
     sweep = SimpleNamespace(shape=shape, tasks=tasks, pretrainings=range(17))
-    costs = execution.Execution.time_left(sweep, Pending(plan.encoders, left, (), (), ()), COUNTS).costs
+    costs = execution.Execution.time_left(sweep, Pending(plan.encoders, left, (), (), ()), COUNTS, Observations()).costs
     given = {target.key: task.share for job, task in zip(jobs, tasks, strict=True) for target in job.targets}
     assert given.keys() == {cell.key for cell in left}
     assert {key: costs[key].share for key in given} == given
