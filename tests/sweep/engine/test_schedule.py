@@ -14,9 +14,12 @@ from sweep.engine.schedule import (
     groups_in_order,
     groups_wanted,
     longest_first,
+    places,
+    pretraining_share,
     seeds_at_once,
     shape_of,
 )
+from sweep.monitoring.time_left import Places
 from sweep.studies import demo, paper
 from sweep.studies.forecast import forecast
 from sweep.studies.plan import make_plan, starts_from
@@ -196,6 +199,23 @@ def test_cells_may_be_on_cores_beside_pretraining_on_gpus_and_the_other_way_roun
     assert shape_of(Resources(), ClusterResources(1, 1), 0).cell_cpus == 1.0, "the whole core beside a GPU"
 
 
+def test_places_are_what_encoders_and_cells_hold_parts_of():
+    """GPUs where both are on them, cores where neither is, else as many items as fit."""
+    machines = ClusterResources(8, 64)
+    for resources, expected, share in (
+        (Resources(), Places(8, 2, True), 4.0),
+        (Resources(gpus_per_worker=0.5, pretrain_workers=3), Places(8, 5, True), 1.5),
+        (Resources(gpus_per_cell=0), Places(2 + 64, 2, True), 1.0),
+        (Resources(gpus_per_worker=0), Places(15 + 8, 15, True), 1.0),
+    ):
+        shape = shape_of(resources, machines, 15)
+        assert (places(shape, machines, 15), pretraining_share(shape)) == (expected, share)
+        assert places(shape, machines, 0).pretrainings == 1, "what is divided by, also where none is left"
+    cores = ClusterResources(0, 16)
+    shape = shape_of(Resources(), cores, 15)
+    assert (places(shape, cores, 15), pretraining_share(shape)) == (Places(16, 8, False), 1.0)
+
+
 def test_cells_never_get_fewer_than_no_gpus():
     shape = shape_of(Resources(), ClusterResources(8, 16), 1)
     assert capacity(shape, ClusterResources(2, 16), 1) == 0.0
@@ -312,6 +332,9 @@ def test_seeds_of_a_fine_tuning_are_one_job_on_gpus_where_all_of_those_have_work
     assert seeds_at_once(Resources(), on_cores, ClusterResources(0, 64), plan.cells) == 1
     assert seeds_at_once(Resources(), on_gpus, few, plan.cells) == len(study.seeds)
     assert seeds_at_once(Resources(), on_gpus, many, plan.cells) == 2
+    first = tuned[0]
+    one_kind = [c for c in tuned if str(c).rpartition("-s")[0] == str(first).rpartition("-s")[0]]
+    assert seeds_at_once(Resources(), on_gpus, ClusterResources(1, 4), one_kind) == len(study.seeds)
     assert seeds_at_once(Resources(), on_gpus, few, [c for c in plan.cells if c.protocol == "LP"]) == 1
     assert seeds_at_once(Resources(seeds_at_once=3), on_gpus, few, plan.cells) == 3
     alone, together = (groups_in_order(plan.cells, plan.cells, COUNTS, at_once) for at_once in (1, 3))
