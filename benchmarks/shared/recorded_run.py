@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TextIO, cast
+from typing import Any, ClassVar, TextIO, cast
 from unittest.mock import patch
 
 from benchmarks.shared.process_tree import TICKS, stats_below
@@ -23,6 +23,7 @@ from sweep.monitoring.progress import ProgressSnapshot
 from sweep.monitoring.time_left import Left, Places, TimeLeft
 from sweep.studies.cell import Cell
 from sweep.studies.costs import Cost
+from sweep.studies.learnt_seconds import Observations
 from trainables.events import Outcome, Progress
 
 CORES_EVERY_SECONDS = 2.0
@@ -123,23 +124,30 @@ def replayed(path: Path, every: float = 1.0) -> Replayed:
     return Replayed(said, max(landed) - began)
 
 
+class Recorded(TimeLeft):
+    """As its parent, and told to the `recorder` too: the driver makes it with what a TimeLeft takes."""
+
+    recorder: ClassVar[Recorder]
+
+    def __init__(
+        self, costs: Mapping[str, Cost], cells: Iterable[Cell], places: Places, finished: Observations | None = None
+    ):
+        cells = tuple(cells)
+        self.recorder.begin(costs, cells, places, time.monotonic())
+        super().__init__(costs, cells, places, finished)
+
+    def update(self, progress: ProgressSnapshot, now: float) -> None:
+        """Of TimeLeft."""
+        self.recorder.update(progress, now)
+        super().update(progress, now)
+
+
 def main() -> None:
     from sweep.engine import execution
     from sweep.run.__main__ import app
 
     with open(sys.argv.pop(1), "w") as file:
-        recorder = Recorder(file)
-
-        class Recorded(TimeLeft):
-            def __init__(self, costs: Mapping[str, Cost], cells: Iterable[Cell], places: Places):
-                cells = tuple(cells)
-                recorder.begin(costs, cells, places, time.monotonic())
-                super().__init__(costs, cells, places)
-
-            def update(self, progress: ProgressSnapshot, now: float) -> None:
-                recorder.update(progress, now)
-                super().update(progress, now)
-
+        Recorded.recorder = Recorder(file)
         with patch.object(execution, "TimeLeft", Recorded):  # what the driver makes
             app(standalone_mode=True)
 

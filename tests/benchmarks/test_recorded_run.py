@@ -1,11 +1,12 @@
 """Is what a running sweep says of the time left right on runs that were recorded, and is a recording what was told?"""
 
+import inspect
 import io
 from pathlib import Path
 
 import pytest
 
-from benchmarks.shared.recorded_run import Recorder, replayed
+from benchmarks.shared.recorded_run import Recorded, Recorder, replayed
 from benchmarks.shared.time_left import FROM, errors
 from sweep.monitoring import time_left
 from sweep.monitoring.progress import ProgressSnapshot
@@ -63,3 +64,7 @@ def test_a_recording_says_again_what_was_said(tmp_path):
         (1.0 + n, value) for n, value in enumerate(said[:-1]) if value is not None
     ]
     assert len(found.said) > 30
+
+
+def test_the_recorder_takes_what_the_driver_gives_a_time_left():
+    assert inspect.signature(Recorded.__init__).parameters == inspect.signature(TimeLeft.__init__).parameters
