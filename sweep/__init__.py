@@ -5,6 +5,7 @@ are loaded when they are asked for, so that the import itself takes no time.
 """
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    # Of what this file has for itself nothing; subpackages become names here as they are imported.
+    there = {name for name, value in globals().items() if name.startswith("__") or isinstance(value, ModuleType)}
+    return sorted({*there, *__all__, "__version__"})
 
 
 def _version() -> str:

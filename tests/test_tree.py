@@ -178,7 +178,7 @@ LAW: dict[str, dict[str, set[str]]] = {
         "engine": {"cli", "studies", "store", "monitoring"},
         "report": {"cli", "studies", "store", "statistics", "figures"},
         "run": {"cli", "studies", "store", "training_free", "monitoring", "engine", "report"},
-        "status": {"cli", "studies", "store", "report"},
+        "status": {"cli", "studies", "store", "engine", "report"},
         "tune": {"cli", "studies", "store", "engine", "figures"},
         "export": {"cli", "studies", "store", "statistics"},
         "list": {"cli", "studies"},

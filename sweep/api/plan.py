@@ -26,7 +26,8 @@ def plan(
     study: a name, a Python file that defines study(), or the Study itself. machines: such as `8xA100` and `2x8xH100`;
     None: the same as the command's where there are none. counts: name of a data set -> split -> images; sets and
     splits that are not given are as they were published. only: as the flag, such as ["method=clip"]. What a storage
-    already has is not looked at. Raises ValueError for what cannot be used.
+    already has is not looked at. What cannot be priced, of which nobody has said how many images it has, is None, and
+    `missing` says why. Raises ValueError for what cannot be used.
     """
     priced = None if machines is None else listed("machines", machines, "8xA100", (str, Machines))
     part = listed("only", only, "method=clip")
@@ -51,7 +52,8 @@ def _checked(study: Study, counts: object) -> dict[str, dict[str, int]]:
         builds = [build for build in study.data_builds() if name in (build.label, build.instance)]
         if not builds:
             known = dict.fromkeys(build.instance for build in study.data_builds())
-            hint = did_you_mean(str(name), known)
+            begun = [one for one in known if name and one.casefold().startswith(str(name).casefold())]
+            hint = did_you_mean(begun[0] if len(begun) == 1 else str(name), known)
             raise ValueError(f"counts name {name!r}; study {study.name!r} reads {', '.join(known)}{hint}")
         _check_splits(name, splits)
         for build in builds:

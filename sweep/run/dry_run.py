@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from datasets_io.build.spec import options_of
 from datasets_io.corpus.manifest import Manifest
+from datasets_io.sources.nominal import nominal_splits
 from datasets_io.sources.registry import get_source
 from sweep.cli.display import Display
 from sweep.cli.exit_codes import EXIT_BAD_INPUT, EXIT_OK, EXIT_SOME_UNFIT
@@ -29,7 +30,7 @@ from sweep.store.store import ReadStore
 from sweep.store.unfit import unfit_keys
 from sweep.studies.costs import costs_of
 from sweep.studies.inputs import input_lines
-from sweep.studies.outlook import BUILT, MADE_UP, STANDARD, Machines, Outlook, outlook, parse_machines
+from sweep.studies.outlook import BUILT, MADE_UP, STANDARD, UNKNOWN, Machines, Outlook, outlook, parse_machines
 from sweep.studies.part import part_of
 from sweep.studies.plan import Pending, Plan, make_plan, pending
 from sweep.studies.preflight_checks import without_rows
@@ -88,8 +89,11 @@ def _study_lines(
     yield f"study {study.name}: {study.title}"
     if part := part_of(study, plan):
         yield f"  {part}"
+    read = {run.corpus for run in plan.encoders} | {cell.shards for cell in plan.cells}
     for label, data in plans.items():
-        yield _data_line(label, data, known[label])
+        # A run builds all that it is given, also what no item of it reads.
+        unread = "" if data.built or label in read else "; no encoder or cell of this plan reads it, no table counts it"
+        yield _data_line(label, data, known[label]) + unread
         yield from (f"    note: {sentence}" for sentence in (*data.beside, *_source_notes(data)))
     asked = {run.row for run in plan.encoders}
     yield from (f"  images of {names}: {line}" for names, line in input_lines(study, asked))
@@ -97,10 +101,13 @@ def _study_lines(
 
 def _say_outlook(made: Outlook, display: Display, unknown: str) -> None:
     total = made.total
-    display.say(
-        f"  images to be read: {total.images_read:,}; backbone passes: {total.forward_passes:,} forward, "
-        f"{total.training_passes:,} forward and backward"
-    )
+    if made.nothing_known:
+        display.say(f"  images to be read: {UNKNOWN}; backbone passes: {UNKNOWN}")
+    else:
+        display.say(
+            f"  images to be read: {total.images_read:,}; backbone passes: {total.forward_passes:,} forward, "
+            f"{total.training_passes:,} forward and backward"
+        )
     for table in tables(made):
         if table.rows:
             display.say_table(table)
@@ -191,10 +198,9 @@ def _source_notes(data: DataPlan) -> list[str]:
 
 def _data_line(label: str, data: DataPlan, known: _Known | None) -> str:
     if known is None:
-        return (
-            f"  {label}: neither built nor named: what was published of it stands in (nominal). To run it: "
-            f"--raw {label.partition(' (')[0]}=DIR"
-        )
+        published = nominal_splits(data.spec.source, options_of(data.spec)) is not None
+        stands_in = "what was published of it stands in (nominal)" if published else "its size is unknown"
+        return f"  {label}: neither built nor named: {stands_in}. To run it: --raw {label.partition(' (')[0]}=DIR"
     numbers = ", ".join(f"{split} {number:,}" for split, number in known.images.items())
     if data.built:
         return f"  {label}: built ({data.folder}): {numbers}"

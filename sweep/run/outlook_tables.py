@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from sweep.cli.display import TableRows, duration_text
 from sweep.cli.lines import bytes_text
-from sweep.studies.outlook import NOMINAL, Archive, Machines, Outlook, Stage
+from sweep.studies.outlook import NOMINAL, UNKNOWN, Archive, Machines, OnMachines, Outlook, Stage
 from sweep.studies.outlook.stages import INGEST_RATES
 
-UNKNOWN = "unknown"
 YEAR = 8766.0  # hours
 WAY_OF_COUNTING = (
     "every image, lateral ones and those without an impression too, and every epoch: early stopping may save some"
@@ -25,11 +24,11 @@ def tables(found: Outlook) -> tuple[TableRows, ...]:
 
 def lines(found: Outlook) -> list[str]:
     """What stands below the tables."""
-    storage = ", ".join(f"{bytes_text(part.bytes)} {part.what}" for part in found.storage)
-    said = [f"storage: {storage}", *(f"memory {part.what}: {bytes_text(part.bytes)}" for part in found.memory)]
-    if found.machines and found.machines[0].chain.names:
-        first = found.machines[0]
-        said.append(f"longest chain: {' -> '.join(first.chain.names)}")
+    storage = ", ".join(f"{_bytes(part.bytes)} {part.what}" for part in found.storage)
+    said = [f"storage: {storage}", *(f"memory {part.what}: {_bytes(part.bytes)}" for part in found.memory)]
+    chain = found.machines[0].chain if found.machines else None
+    if chain is not None and chain.names:
+        said.append(f"longest chain: {' -> '.join(chain.names)}")
     said += dict.fromkeys(_rate(one.machines) for one in found.machines)
     if any(stage.core_hours for stage in found.stages):
         rates = ", ".join(f"{kind} {rate:g}" for kind, rate in INGEST_RATES.items())
@@ -38,8 +37,10 @@ def lines(found: Outlook) -> list[str]:
     return [*said, *(f"not counted: {sentence}" for sentence in found.missing)]
 
 
-def hours_text(hours: float) -> str:
+def hours_text(hours: float | None) -> str:
     """`39 years`, `102 h`, `4.7 h`, `14 min`, `12 s`: hours stay hours, so that columns can be compared."""
+    if hours is None:
+        return UNKNOWN
     if hours >= 2 * YEAR:
         return f"{hours / YEAR:,.0f} years"
     if hours >= 1.95:
@@ -47,14 +48,20 @@ def hours_text(hours: float) -> str:
     return duration_text(3600 * hours) if hours >= 1 / 3600 else "under 1 s" if hours else "0"
 
 
-def count_text(count: int) -> str:
-    """`705.8 M`, `37,711`."""
+def count_text(count: int | None) -> str:
+    """`705.8 M`, `37,711`, `unknown`."""
+    if count is None:
+        return UNKNOWN
     return f"{count / 1e6:,.1f} M" if count >= 1e6 else f"{count:,}"
+
+
+def _bytes(count: int | None) -> str:
+    return UNKNOWN if count is None else bytes_text(count)
 
 
 def _archives(archives: Sequence[Archive]) -> tuple[tuple[str, ...], ...]:
     return tuple(
-        (archive.label, *_counts(archive), _origin(archive), bytes_text(archive.stored_bytes)) for archive in archives
+        (archive.label, *_counts(archive), _origin(archive), _bytes(archive.stored_bytes)) for archive in archives
     )
 
 
@@ -64,8 +71,6 @@ def _counts(archive: Archive) -> tuple[str, ...]:
 
 
 def _origin(archive: Archive) -> str:
-    if not archive.splits:
-        return UNKNOWN
     return f"{archive.origin}, cut in proportion" if archive.origin == NOMINAL and not archive.exact else archive.origin
 
 
@@ -90,13 +95,11 @@ def _stages(found: Outlook) -> Iterable[tuple[str, ...]]:
     for stage in found.stages:
         yield (stage.name, f"{stage.jobs:,}", _items(stage), count_text(stage.images), *_hours(stage, cards))
     total = [hours_text(found.total.seconds_at(one.flops_per_second) / 3600) for one in cards.values()]
-    total = [UNKNOWN if _nothing_known(found) else text for text in total]
-    yield ("all, but for ingest", "", "", count_text(found.total.forward_passes + found.total.training_passes), *total)
-
-
-def _nothing_known(found: Outlook) -> bool:
-    """Whether no stage that takes time can be priced: then a sum is nothing."""
-    return not found.total.seconds_at(1.0) and any(stage.unpriced for stage in found.stages)
+    passes = found.total.forward_passes + found.total.training_passes
+    if found.nothing_known:
+        yield ("all, but for ingest", "", "", UNKNOWN, *([UNKNOWN] * len(total)))
+    else:
+        yield ("all, but for ingest", "", "", count_text(passes), *total)
 
 
 def _items(stage: Stage) -> str:
@@ -118,15 +121,19 @@ def _machines(found: Outlook) -> tuple[tuple[str, ...], ...]:
     return tuple(
         (
             one.machines.name,
-            *(
-                (UNKNOWN,) * 3
-                if _nothing_known(found)
-                else (hours_text(one.hours), one.bound, hours_text(one.chain.hours))
-            ),
-            f"{bytes_text(one.bytes_per_second)}/s" if 3600 * one.hours >= 1 else "",
+            hours_text(one.hours),
+            one.bound or UNKNOWN,
+            UNKNOWN if one.chain is None else hours_text(one.chain.hours),
+            _speed(one),
         )
         for one in found.machines
     )
+
+
+def _speed(one: OnMachines) -> str:
+    if one.hours is None or one.bytes_per_second is None or 3600 * one.hours < 1:
+        return ""
+    return f"{bytes_text(one.bytes_per_second)}/s"
 
 
 def _rate(machines: Machines) -> str:

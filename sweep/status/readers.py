@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from sweep.engine.schedule import gpu_share
 from sweep.report.live import live_tables
 from sweep.status.eta import Eta, Piece, estimate
 from sweep.status.item_reader import ItemReader
@@ -160,11 +161,16 @@ class StudyStatusReader:
         return {run.key for run in plan.encoders if run.key in damaged or f"{run}-{run.key}" in quarantined}
 
     def _piece(self, item: Item, folder: str, ended: float, reader: ResultReader, costs: Mapping[str, Cost]) -> Piece:
+        cost, resources = costs.get(item.key), self.study.resources
         if isinstance(item, EncoderRun):
-            return _piece_of(costs.get(item.key), self.items.results[folder], ended)
+            result = self.items.results[folder]
+            # Where cells have no GPU, its GPUs are no places of theirs: it counts as one beside them.
+            shared = resources.gpus_per_cell != 0
+            gpus = (result.get("workers") or 1) * (resources.gpus_per_worker or 1.0) if shared else 1.0
+            return _piece_of(cost, result, ended, gpus)
         detail = reader.details[item.key]
         said = {"seconds": detail.seconds, "core_seconds": detail.core_seconds, "device": detail.device}
-        return _piece_of(costs.get(item.key), said, ended)
+        return _piece_of(cost, said, ended, gpu_share(resources, item))
 
 
 class StorageStatusReader:
@@ -203,9 +209,12 @@ class StorageStatusReader:
         return self.items.write_histories(listing.done, directory)
 
 
-def _piece_of(cost: Cost | None, result: Mapping[str, Any], ended: float) -> Piece:
-    on_cores = result.get("device") in (None, "cpu")
-    return Piece(cost, result.get("seconds") or 0.0, ended, result.get("core_seconds") if on_cores else None)
+def _piece_of(cost: Cost | None, result: Mapping[str, Any], ended: float, gpus: float = 1.0) -> Piece:
+    """gpus: how many it held if it ran on any."""
+    seconds, core_seconds = result.get("seconds") or 0.0, result.get("core_seconds")
+    if result.get("device") in (None, "cpu"):
+        return Piece(cost, seconds, ended, core_seconds)
+    return Piece(cost, seconds, ended, places=gpus)
 
 
 def _finished(folders: Iterable[str], listing: Listing) -> list[str]:

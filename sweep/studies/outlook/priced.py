@@ -36,9 +36,11 @@ class Priced:
 
     def _cost(self, kind: tuple[object, ...], data: str, row: str, make: Callable[[], Forecast]) -> Forecast | None:
         if data not in self.counts:
+            name = data.partition(" (")[0]
             self.missing[
-                f"{data}: nothing was published of its size, and its folder was not given (--raw {data}=DIR): "
-                "what reads it is counted as a job, and is in no sum"
+                f"{data}: nothing was published of its size, and its folder was not given (--raw {name}=DIR; "
+                f"sweep.plan takes counts={{'{name}': {{'train': ...}}}}): what reads it is counted as a job, and is "
+                "in no sum"
             ] = None
             return None
         made: Forecast | None = self._try(kind, row, make)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from datasets_io.build.spec import options_of
@@ -21,7 +21,7 @@ from sweep.studies.study import Study
 from trainables.protocols.registry import PROTOCOLS
 from trainables.recipe import PretrainRecipe
 
-BUILT, NOMINAL, GIVEN, MADE_UP = "built", "nominal", "given", "made up"
+BUILT, NOMINAL, GIVEN, MADE_UP, UNKNOWN = "built", "nominal", "given", "made up", "unknown"
 NO_COST = Forecast()
 # Images that a core ingests a second, of docs/performance.md: uncompressed DICOM and JPEG of 3056 x 2544, PNG of 1018.
 INGEST_RATES = {"DICOM": 429.0, "JPEG": 56.9, "PNG": 174.0}
@@ -32,10 +32,11 @@ FORMATS = {"chexpert": "JPEG", "chexlocalize": "JPEG"} | dict.fromkeys(
 
 @dataclass(frozen=True)
 class Archive:
-    """One build. splits: (name, images), none where no size is known. origin: `nominal` for what was published.
+    """One build. splits: (name, images), none where no size is known: then origin is `unknown`, stored_bytes None.
 
-    exact: whether nominal splits are as they were published, and not the expected numbers of a cut by patients.
-    same_as: label of the use of the same build that its bytes are counted with.
+    origin: of the counts, `nominal` for what was published. exact: whether nominal splits are as they were published,
+    and not the expected numbers of a cut by patients. same_as: label of the use of the same build that its bytes are
+    counted with.
     """
 
     label: str
@@ -43,7 +44,7 @@ class Archive:
     splits: tuple[tuple[str, int], ...]
     origin: str
     exact: bool
-    stored_bytes: int
+    stored_bytes: int | None
     same_as: str | None = None
 
     @property
@@ -56,48 +57,50 @@ class Archive:
 class Stage:
     """Work of one kind. jobs: that are started; items: archives, encoders or cells; images: decoded or passed.
 
-    cost: of networks, over the items that can be priced; unpriced: the number of the others. core_hours: of ingest.
+    cost: of networks, over the items that can be priced, as images are; unpriced: the number of the others. core_hours:
+    of ingest. images and core_hours are None where nothing of the stage can be priced.
     """
 
     name: str
     jobs: int
     items: int
-    images: int
+    images: int | None
     cost: Forecast = NO_COST
     unpriced: int = 0
-    core_hours: float = 0.0
+    core_hours: float | None = 0.0
 
 
 @dataclass(frozen=True)
 class OnMachines:
     """device_hours: of one card or core. hours: at least so many on all of them, as if work were packed perfectly.
 
-    bound: what makes it so long: `GPUs`, `cores` or `longest chain`. bytes_per_second: that are read meanwhile, unless
-    they are held in memory.
+    machines: with the rate that they are priced at. bound: what makes it so long: `GPUs`, `cores` or `longest chain`.
+    bytes_per_second: that are read meanwhile, unless they are held in memory. All but machines are None where nothing
+    that takes time can be priced.
     """
 
     machines: Machines
-    device_hours: float
-    hours: float
-    bound: str
-    chain: Chain
-    bytes_per_second: float
+    device_hours: float | None
+    hours: float | None
+    bound: str | None
+    chain: Chain | None
+    bytes_per_second: float | None
 
 
 @dataclass(frozen=True)
 class Amount:
-    """Bytes of one kind of thing."""
+    """Bytes of one kind of thing; None where the size of none is known."""
 
     what: str
-    bytes: int
+    bytes: int | None
 
 
 @dataclass(frozen=True)
 class Outlook:
     """A study, or what is left of it, before it is run.
 
-    total: of all stages. storage: what will be stored; memory: what a host and a card hold at once. missing: sentences
-    about what could not be priced, and is in no sum.
+    total: of all that can be priced. storage: what will be stored; memory: what a host and a card hold at once.
+    missing: sentences about what could not be priced, and is in no sum.
     """
 
     study: str
@@ -108,6 +111,15 @@ class Outlook:
     storage: tuple[Amount, ...]
     memory: tuple[Amount, ...]
     missing: tuple[str, ...]
+
+    @property
+    def nothing_known(self) -> bool:
+        """Whether no stage that takes time can be priced: then a sum is nothing."""
+        return _nothing_known(self.total, self.stages)
+
+
+def _nothing_known(total: Forecast, stages: Iterable[Stage]) -> bool:
+    return not total.seconds_at(1.0) and any(stage.unpriced for stage in stages)
 
 
 def outlook(
@@ -138,7 +150,7 @@ def outlook(
         tuple(archives),
         stages,
         total,
-        tuple(_on(one, study, left, total, archives, priced) for one in chosen),
+        tuple(_on(one, study, left, total, stages, archives, priced) for one in chosen),
         tuple(_storage(study, archives, left, priced)),
         tuple(_memory(study, archives, left, workers_on((chosen or STANDARD)[0], study.resources), priced)),
         tuple(priced.missing),
@@ -169,26 +181,25 @@ def _archives(study: Study, left: Plan | Pending, counts: Counts, origins: Mappi
 def _archive(build: Build, counts: Counts, origins: Mapping[str, str], same_as: str | None) -> Archive:
     options, known, label = options_of(build.spec), counts.get(build.label), build.label
     splits = tuple((nominal_splits(build.source, options) or {} if known is None else known).items())
-    return Archive(
-        label,
-        build.source,
-        splits,
-        NOMINAL if known is None else origins.get(label, GIVEN),
-        known is not None or is_exact(build.source, options),
-        data_bytes(build.spec, sum(count for _, count in splits)) if same_as is None else 0,
-        same_as,
-    )
+    origin = NOMINAL if known is None else origins.get(label, GIVEN)
+    exact = known is not None or is_exact(build.source, options)
+    if not splits:
+        return Archive(label, build.source, (), UNKNOWN, exact, None, same_as)
+    stored = data_bytes(build.spec, sum(count for _, count in splits)) if same_as is None else 0
+    return Archive(label, build.source, splits, origin, exact, stored, same_as)
 
 
 def _ingest(archives: Iterable[Archive]) -> Iterator[Stage]:
     """Of each archive that is not built."""
     for archive in archives:
         if archive.origin != BUILT and archive.same_as is None:
-            rate = INGEST_RATES[FORMATS.get(archive.source, "DICOM")]
-            unpriced = 0 if archive.splits else 1
+            name, rate = f"ingest {archive.label}", INGEST_RATES[FORMATS.get(archive.source, "DICOM")]
+            if not archive.splits:
+                yield Stage(name, 1, 1, None, unpriced=1, core_hours=None)
+                continue
             # Pictures that are made up are no larger than they are stored: their ingest takes seconds.
             hours = 0.0 if archive.origin == MADE_UP else archive.images / rate / 3600
-            yield Stage(f"ingest {archive.label}", 1, 1, archive.images, unpriced=unpriced, core_hours=hours)
+            yield Stage(name, 1, 1, archive.images, core_hours=hours)
 
 
 def _stages(study: Study, left: Plan | Pending, priced: Priced) -> Iterator[Stage]:
@@ -204,32 +215,42 @@ def _stages(study: Study, left: Plan | Pending, priced: Priced) -> Iterator[Stag
     for name in ("initial weights", "pretraining", *cells):
         if name in jobs:
             total = sum((cost for _, cost in jobs[name] if cost is not None), Forecast())
-            yield Stage(
-                name,
-                len(jobs[name]),
-                sum(size for size, _ in jobs[name]),
-                total.forward_passes + total.training_passes,
-                total,
-                sum(size for size, cost in jobs[name] if cost is None),
-            )
+            items = sum(size for size, _ in jobs[name])
+            unpriced = sum(size for size, cost in jobs[name] if cost is None)
+            passed = None if unpriced == items else total.forward_passes + total.training_passes
+            yield Stage(name, len(jobs[name]), items, passed, total, unpriced)
 
 
 def _on(
-    machines: Machines, study: Study, left: Plan | Pending, total: Forecast, archives: Sequence[Archive], priced: Priced
+    machines: Machines,
+    study: Study,
+    left: Plan | Pending,
+    total: Forecast,
+    stages: Sequence[Stage],
+    archives: Sequence[Archive],
+    priced: Priced,
 ) -> OnMachines:
+    machines = replace(machines, rate=machines.flops_per_second)
     device_hours = total.seconds_at(machines.flops_per_second) / 3600
+    if _nothing_known(total, stages):
+        return OnMachines(machines, None, None, None, None, None)
     chain = longest_chain(left.encoders, left.cells, machines, study.resources, priced)
     packed = device_hours / machines.count
     bound = "longest chain" if chain.hours > packed else "GPUs" if machines.on_gpus else "cores"
     hours = max(packed, chain.hours)
-    image = max((archive.stored_bytes / archive.images for archive in archives if archive.images), default=0.0)
-    return OnMachines(
-        machines, device_hours, hours, bound, chain, total.images_read * image / 3600 / hours if hours else 0.0
-    )
+    sizes = [(archive.stored_bytes or 0) / archive.images for archive in archives if archive.images]
+    read = total.images_read * max(sizes, default=0.0) / 3600 / hours if hours else 0.0
+    return OnMachines(machines, device_hours, hours, bound, chain, read)
+
+
+def _known_sum(sizes: Sequence[int | None]) -> int | None:
+    """Of those that are known; None where there are some and none is."""
+    known = [size for size in sizes if size is not None]
+    return sum(known) if known or not sizes else None
 
 
 def _storage(study: Study, archives: Sequence[Archive], left: Plan | Pending, priced: Priced) -> Iterator[Amount]:
-    yield Amount("data", sum(archive.stored_bytes for archive in archives))
+    yield Amount("data", _known_sum([archive.stored_bytes for archive in archives]))
     encoders = [priced.bytes(("stored", r.recipe), r.row, partial(encoder_bytes, r)) for r in left.encoders]
     yield Amount("encoders", sum(encoders))
     yield Amount("cells", sum(_stored_cell(study, cell, priced) for cell in left.cells))
@@ -252,7 +273,7 @@ def _memory(
         (run, run.recipe) for run in left.encoders if isinstance(run.recipe, PretrainRecipe)
     ]
     if recipes:
-        corpus = sum(archive.stored_bytes for archive in archives if archive.label == study.corpus_instance)
+        corpus = _known_sum([archive.stored_bytes for archive in archives if archive.label == study.corpus_instance])
         yield Amount("of a host: the corpus, where half of the memory holds it, else it is streamed", corpus)
         steps = [
             priced.bytes(("step", recipe), run.row, partial(pretraining_step_bytes, recipe, workers))

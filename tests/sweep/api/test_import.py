@@ -44,6 +44,12 @@ def test_every_name_is_there_documented_and_typed():
     assert sorted(sweep.__all__, key=lambda name: (name[0].islower(), name)) == sweep.__all__
 
 
+def test_dir_shows_what_is_promised_and_subpackages_alone():
+    code = "import sweep.studies; shown = dir(sweep); print(*(name for name in shown if not name.startswith('__')))"
+    assert set(in_a_child(code).split()) == {*sweep.__all__, "studies"}
+    assert {"__version__", "__all__", "__doc__", "__file__"} <= set(dir(sweep))
+
+
 def test_hints_can_be_asked_for_and_load_pandas_only_then():
     asked = (
         "import sys, sweep\n"

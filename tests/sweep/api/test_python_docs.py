@@ -1,5 +1,6 @@
 """Do the pieces of docs/python.md run, one after the other, and say what they promise?"""
 
+import ast
 import re
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from small_study import __file__ as STUDY
 
 import sweep
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "python.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
@@ -32,6 +34,17 @@ def names(finished_study, tmp_path, monkeypatch) -> dict:
 def test_they_run_and_give_frames_and_features(names):
     assert isinstance(names["results"], pandas.DataFrame) and isinstance(names["findings"], pandas.DataFrame)
     assert names["features"].shape[0] == 2 and names["features"].dtype == np.float32
+
+
+def test_means_are_over_seeds_alone(names):
+    """Of what is grouped in the page and in the notebook no row mixes datasets or anything but seeds."""
+    notebook = (ROOT / "examples" / "results.ipynb").read_text(encoding="utf-8").replace('\\"', '"')
+    grouped = [re.findall(r'groupby\((\[.*?\])\)\["macro_auroc"\]', text) for text in (PAGE, notebook)]
+    for (by,) in grouped:
+        groups = names["results"].groupby(ast.literal_eval(by))
+        for column in ("method", "dataset", "protocol", "label_percent"):
+            assert (groups[column].nunique() == 1).all(), f"{by} mixes values of {column}"
+    assert 'columns=["dataset", "method"]' in notebook
 
 
 def test_every_function_is_shown():

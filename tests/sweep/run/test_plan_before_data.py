@@ -257,3 +257,17 @@ def test_of_images_nobody_has_counted_nothing_is_said_to_take_no_time():
     _, stages, machines = tables(outlook(load_study(str(ROOT / "examples" / "own_data.py"))))
     assert stages.rows[-1][-1] == "unknown"
     assert [row[1:4] for row in machines.rows] == [("unknown",) * 3] * len(machines.rows) != []
+
+
+def test_what_is_built_and_not_read_is_said_to_be(tmp_path):
+    path = tmp_path / "plain.py"
+    path.write_text(
+        "from dataclasses import replace\nfrom sweep.studies import demo\n\n\ndef study():\n    base = demo()\n"
+        "    return replace(base, name='plain', rows=tuple(r for r in base.rows if r.name == 'random'))\n"
+    )
+    lines = dry_run(path, tmp_path / "none").stdout.splitlines()
+    built = [line for line in lines if ": to be built from" in line]
+    assert [line.endswith("no encoder or cell of this plan reads it, no table counts it") for line in built] == [
+        "mimic_cxr:" in line for line in built
+    ]
+    assert len(built) == 3 and not any(line.startswith(" mimic_cxr ") for line in lines)

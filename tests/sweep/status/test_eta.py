@@ -3,7 +3,7 @@
 import pytest
 
 from sweep.cli.display import duration_text
-from sweep.status.eta import Eta, Piece, estimate, last_run
+from sweep.status.eta import Eta, Piece, estimate, last_run, telling_runs
 from sweep.studies.costs import ALONE, PRETRAINING, TOGETHER, Cost
 
 FT, LP = Cost(ALONE, 1, 200, 2000, 1e10), Cost(TOGETHER, 0.2, 0, 300, 5e8)
@@ -50,11 +50,61 @@ def test_a_cell_beside_others_took_longer_than_those_that_are_left_will():
     assert estimate(mixed, [FT] * 30).left == estimate(without, [FT] * 30).left, "never some by this, some by that"
 
 
+def test_what_waited_for_a_core_is_not_longer_work():
+    waited, alone = one_after_the_other(FT, 20, 10, start=0, cores=10.0), one_after_the_other(LP, 1, 200, 200, 1.0)
+    assert estimate([*waited, *alone], [LP] * 30).left == pytest.approx(30 * 400 / 300, rel=0.01), "not 30"
+
+
 def test_a_night_without_work_is_not_counted_as_slowness():
     evening, morning = one_after_the_other(FT, 60, 5, start=0), one_after_the_other(FT, 60, 5, start=40_000)
     assert last_run([*evening, *morning]) == morning
     found = estimate([*evening, *morning], [FT])
     assert found.per_hour == pytest.approx(60) and found.since == 40_000
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_pretraining_takes_the_places_of_its_workers_and_a_cell_a_part_of_one(workers):
+    """Eight GPUs: pretrainings of two hours of them all, so many workers each, then cells of 100 s, four on a GPU."""
+    at_once, whole = 8 // workers, Cost(PRETRAINING, 1, 5e4, 5e6, 5e15)
+    done = [
+        Piece(whole, 7200, 7200 * (wave + 1), None, workers) for wave in range(3) for _ in range(at_once)
+    ]  # until 21,600
+    assert estimate(done, [whole] * at_once).left == pytest.approx(7200, rel=0.01)
+    done += [Piece(FT, 100, 21_600 + 100 * (wave + 1), None, 0.25) for wave in range(30) for _ in range(32)]
+    for told in (32, len(done)):
+        found = estimate(done[: 3 * at_once + told], [FT] * 32 * 50)
+        assert found.left == pytest.approx(5000, rel=0.02), "as many places as pretrainings had"
+
+
+def test_one_cell_that_is_computed_again_leaves_the_pace_as_it_was():
+    half = [piece for _ in range(16) for piece in one_after_the_other(FT, 100, 10, start=0)]
+    before = estimate(half, [FT] * 32)
+    assert (before.at_once, before.left) == (pytest.approx(16), pytest.approx(200))
+    again = [*half[1:], Piece(FT, 100, 90_000)]
+    after = estimate(again, [FT] * 32)
+    assert after.left == pytest.approx(200 * 16 * 1100 / 16_000, rel=0.01) and after.last == 90_000
+    assert after.per_hour == pytest.approx(3600 * 160 / 1100) and after.since == 0
+    short = estimate([*half[1:], Piece(FT, 0.157, 90_000)], [])
+    assert short.per_hour == pytest.approx(before.per_hour, rel=0.01) and short.at_once == pytest.approx(16, rel=0.01)
+
+
+def test_a_pace_is_told_by_five_pieces_and_twice_the_time_of_the_longest():
+    night = one_after_the_other(FT, 60, 5, start=0)
+
+    def runs(morning: list[Piece]) -> list[int]:
+        return [len(run) for run in telling_runs([*night, *morning])]
+
+    assert runs(one_after_the_other(FT, 60, 4, start=40_000)) == [5, 4]
+    assert runs(one_after_the_other(FT, 60, 5, start=40_000)) == [5]
+    wave = [Piece(FT, 60, 40_060)] * 16
+    assert runs(wave) == [5, 16], "who is slower than these has not ended yet"
+    assert runs([*wave, Piece(FT, 60, 40_119)]) == [5, 17] and runs([*wave, Piece(FT, 60, 40_120)]) == [17]
+    earliest = one_after_the_other(FT, 60, 9, start=-90_000)
+    both = telling_runs([*earliest, *night, *wave])
+    assert [len(run) for run in both] == [5, 16], "no more than it takes"
+    assert both == [night, wave] and telling_runs(wave) == [wave]
+    lone, pair = one_after_the_other(FT, 60, 1, start=20_000), one_after_the_other(FT, 60, 2, start=40_000)
+    assert telling_runs([*night, *lone, *pair]) == [night, lone, pair], "in their order, and each once"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +124,7 @@ def test_a_pause_is_longer_than_two_minutes_and_than_one_and_a_half_of_the_longe
 def test_work_of_half_a_second_is_as_fast_as_it_is_and_of_none_no_error():
     assert estimate([Piece(FT, 0.5, 1000.5)], []).per_hour == pytest.approx(7200)
     assert estimate([Piece(FT, 1e-9, 1e9)], [FT]).left is not None, "a clock that has not moved"
-    assert Piece(FT) == Piece(FT, 0.0, 0.0)
+    assert Piece(FT) == Piece(FT, 0.0, 0.0, None, 1.0)
 
 
 def test_a_long_piece_among_short_ones_is_no_pause():
@@ -85,6 +135,8 @@ def test_a_long_piece_among_short_ones_is_no_pause():
 def test_without_results_nothing_is_claimed():
     assert estimate([], [FT]) == Eta(left=None)
     assert estimate([Piece(FT, ended=5.0)], []).left == 0
+    assert estimate([Piece(FT, ended=5.0), Piece(FT, seconds=5.0)], [FT]) == Eta(), "how long, or when, is not said"
+    assert estimate(one_after_the_other(FT, 60, 4, start=1000), []).left == 0
 
 
 @pytest.mark.parametrize(

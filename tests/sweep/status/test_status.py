@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,14 @@ from tensorboardX.proto.event_pb2 import Event
 from typer.testing import CliRunner
 
 from datasets_io.storage.artefacts import publish, record_failure
+from sweep.status import readers
 from sweep.status.__main__ import app
+from sweep.status.eta import estimate
 from sweep.status.readers import open_reader
 from sweep.store.lease import Lease
-from sweep.store.store import Store, name_of
+from sweep.store.store import ReadStore, Store, name_of
 from sweep.studies.plan import NOT_BUILT, make_plan
+from trainables.recipe import Resources
 from trainables.tensorboard import write_history
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -83,6 +87,26 @@ def test_a_study_is_counted_from_the_storage_alone(storage):
     after = json.loads(invoke("--storage", str(storage), "--study", STUDY, "--json").stdout)
     assert after["running"] == [] and after["cells"]["running"] == 0, "no command works on it any more"
     assert "50." in str(found["tables"][0]["rows"]) and len(found["tables"]) == 2
+
+
+@pytest.mark.parametrize(("gpus_per_cell", "places"), [(0.25, 4.0), (0, 1.0)])
+def test_results_of_gpus_say_how_many_of_them_were_held(storage, monkeypatch, gpus_per_cell, places):
+    """A pretraining of two workers took four GPUs where Resources gives two to each, and a cell a part of one."""
+    resources = Resources(gpus_per_worker=2.0, gpus_per_cell=gpus_per_cell)
+    study = replace(small_study(), resources=resources)
+    store, plan, seen = Store(str(storage)), the_plan(), []
+    monkeypatch.setattr(readers, "estimate", lambda pieces, left: seen.append((pieces, left)) or estimate(pieces, left))
+    run = next(run for run in plan.encoders if run.row == "clip+mocov2")
+    gpu = {"history": [], "seconds": 100.0, "core_seconds": 900.0, "device": "cuda: NVIDIA A100-SXM4-80GB"}
+    publish(store.files, store.folder(run), {}, {"name": str(run), "key": run.key, "workers": 2, **gpu})
+    cell = next(cell for cell in plan.cells if cell.encoder.key == run.key)
+    result = {"name": str(cell), "key": cell.key, "macro_auroc": 0.5, "findings": [], **gpu}
+    publish(store.files, store.folder(cell), {}, result)
+    readers.StudyStatusReader(study, ReadStore(str(storage)), (), {}).read(time.time())
+    ((pieces, _),) = seen
+    held = sorted((piece.places, piece.core_seconds) for piece in pieces if piece.seconds == 100.0)
+    assert held == [(gpus_per_cell, None), (places, None)]
+    assert {piece.places for piece in pieces if piece.seconds != 100.0} == {1.0}, "what ran on cores holds one"
 
 
 def test_people_see_the_same_with_reasons_and_what_to_do(storage):
