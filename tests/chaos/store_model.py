@@ -37,6 +37,7 @@ from sweep.store.status_names import Status
 from sweep.store.store import ReadStore, Store
 from sweep.studies.bad_input import BadInput
 from sweep.studies.cell import EncoderRun, Item
+from sweep.studies.learnt_seconds import Observations
 from sweep.studies.plan import Pending, Plan, make_plan, starts_from
 from trainables.evaluation import cell_job
 
@@ -284,7 +285,7 @@ class Storage:
         left: tuple[Pending, set[str]] = REAL_LEFT(work)
         return left
 
-    def one_pass(self, work: Work, mine: Pending, done: set[str], bars: RunBars) -> None:
+    def one_pass(self, work: Work, mine: Pending, done: set[str], bars: RunBars, finished: Observations) -> None:
         """Every item that this driver has got, one after another."""
         command: Command = HERE.command
         items = mine.items
