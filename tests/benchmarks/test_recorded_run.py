@@ -17,8 +17,8 @@ from sweep.studies.plan import make_plan
 from trainables.events import Outcome, Progress
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-# Of two cores that other work used too: the demo in 334 s, the real archives of the tests' data in 190 s. Of two without
-# other work the demo in 232 s, the archives in 165 s, and on slower ones in 221 s.
+# Of two cores that other work used too: the demo in 334 s, the real archives of the tests' data in 190 s.
+# Without it the demo in 232 s, the archives in 165 s, and on slower cores in 221 s.
 RUNS = (
     "run_demo.jsonl.xz",
     "run_demo_alone.jsonl.xz",
