@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from threading import Event, Thread
 
@@ -139,6 +140,15 @@ class Job:
     def num_cells(self) -> int:
         return len(list(self.storage.glob("cells/*/result.json")))
 
+    def found_at_its_start(self) -> int:
+        """Cells that were stored when SLURM started it last.
+
+        More than were held: SLURM wakes what is stopped before it ends it, and a cell may be finished then.
+        """
+        shown = self.slurm.on(CONTROLLER, f"scontrol show job {self.number}").stdout
+        started = datetime.fromisoformat(re.findall(r"StartTime=(\S+)", shown)[0]).timestamp()
+        return sum(written < started * 1e9 for written in stored(self.storage).values())
+
 
 def stored(storage: Path) -> dict[str, int]:
     """Result of each cell -> when it was written."""
@@ -175,10 +185,12 @@ def test_a_sweep_on_three_nodes_that_is_cut_off_twice_beside_another_job_loses_n
         assert asked == "3 3.0", "each node offers the one core that it was granted, of two"
         job.let_its_time_run_out()
     job.wait_for(lambda: len(TAKEN.findall(job.logs[0])) == 2)
-    with job.held_at(len(first) + 1) as second:
+    found = [0, job.found_at_its_start()]
+    with job.held_at(found[1] + 1) as second:
         before_it = slurm.submit("--partition=high --nodes=3 --exclusive --output=/dev/null --wrap 'sleep 1'")
         job.wait_for(lambda: job.logs[0].count("Interrupted. What is finished is kept") == 2)
     job.wait_for(lambda: len(TAKEN.findall(job.logs[0])) == 3)
+    found.append(job.found_at_its_start())
     assert slurm.state(before_it) == "COMPLETED"
     job.end()
     (log,) = job.logs
@@ -186,7 +198,8 @@ def test_a_sweep_on_three_nodes_that_is_cut_off_twice_beside_another_job_loses_n
     assert log.count("The time limit is near: submitted again") == 1
     assert first.items() <= second.items() <= stored(job.storage).items(), "nothing is computed again"
     claimed = [int(cells) for _, cells in TAKEN.findall(log)]
-    assert claimed == [CELLS, CELLS - len(first), CELLS - len(second)]
+    assert claimed == [CELLS - num for num in found]
+    assert 0 < len(first) <= found[1] < len(second) <= found[2] < CELLS, "cut off in the middle, both times"
     assert table(job.storage) == wanted
     assert nothing_is_left_over(job.storage)
 
