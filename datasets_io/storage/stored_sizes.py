@@ -91,8 +91,26 @@ class DiskSizes:
         return state.st_size if stat.S_ISREG(state.st_mode) else None
 
 
+class FolderSizes:
+    """Of one folder of a local root, as they were when it was listed. sizes: name -> bytes."""
+
+    def __init__(self, folder: str, sizes: Mapping[str, int]):
+        self.folder, self.sizes = folder, sizes
+
+    def get(self, path: str, /) -> int | None:
+        """As Sizes says, of a file that lies directly in the folder; what a listing leaves out is not there either."""
+        folder, _, name = path.rpartition("/")
+        return self.of(folder, (name,))[0]
+
+    def of(self, folder: str, names: Iterable[str]) -> list[int | None]:
+        """As `get`, of files that lie directly in a folder."""
+        if folder != self.folder:
+            return [None for _ in names]
+        return [None if name.startswith(STILL_OPEN) or TEMPORARY in name else self.sizes.get(name) for name in names]
+
+
 def sizes_in(sizes: Sizes, folder: str, names: Iterable[str]) -> list[int | None]:
     """Of files that lie directly in a folder: readers of 100,000 results ask of three in each."""
-    if isinstance(sizes, DiskSizes):
+    if isinstance(sizes, DiskSizes | FolderSizes):
         return sizes.of(folder, names)
     return [sizes.get(f"{folder}/{name}") for name in names]

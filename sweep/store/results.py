@@ -6,10 +6,12 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any, cast
 
+from datasets_io import granted
+from datasets_io.storage import read_ahead
 from datasets_io.storage.artefacts import RESULT, Artefacts
 from datasets_io.storage.files import Files
 from datasets_io.storage.packs import LEAST, MOST, packed_results, write_pack
-from datasets_io.storage.stored_sizes import ListedSizes, StoredSizes
+from datasets_io.storage.stored_sizes import DiskSizes, FolderSizes, ListedSizes, StoredSizes
 from datasets_io.threads import reading_threads
 from sweep.store.damage import Damage
 from sweep.store.records import CellDetail, CellResult, EncoderDetail, cell_detail, encoder_detail, settable
@@ -81,6 +83,9 @@ class ResultReader:
         before, first = _waited(), [open_one(cell) for cell in cells[:TRIED]]
         slow, left = _waited() - before > len(first) * WAITING_SECONDS, cells[TRIED:]
         yield from first
+        if not slow and isinstance(sizes, DiskSizes) and len(left) >= read_ahead.LEAST and granted.cores() > 1:
+            yield from self._opened_ahead(left, sizes)
+            return
         if not slow:
             yield from (open_one(cell) for cell in left)
             return
@@ -88,6 +93,16 @@ class ResultReader:
         parts = [left[i : i + at_once] for i in range(0, len(left), at_once)]
         with reading_threads(READERS) as pool:
             yield from chain.from_iterable(pool.map(lambda part: [open_one(cell) for cell in part], parts))
+
+    def _opened_ahead(self, cells: list[Cell], sizes: DiskSizes) -> Iterator[Artefacts | Damage | None]:
+        """Of a local disk, which another process reads meanwhile: to read takes as long as to check."""
+        folders = [self.store.folder(cell) for cell in cells]
+        files = read_ahead.read_ahead(sizes.root, folders, RESULT)
+        for cell, folder, file in zip(cells, folders, files, strict=True):
+            if file is None:
+                yield self.store.open_whole(cell, sizes)
+            else:
+                yield self.store.open_whole(cell, FolderSizes(folder, file.sizes), file.data)
 
     def _opener(self, sizes: StoredSizes, count: int) -> Callable[[Cell], Artefacts | Damage | None]:
         """What opens one of so many cells: from a pack, where an object store has one with the same bytes."""

@@ -8,7 +8,7 @@ import pytest
 
 from datasets_io.storage import patience, stored_sizes
 from datasets_io.storage.files import Files
-from datasets_io.storage.stored_sizes import ListedSizes
+from datasets_io.storage.stored_sizes import FolderSizes, ListedSizes, sizes_in
 
 
 def storage(tmp_path) -> Files:
@@ -78,3 +78,15 @@ def test_a_disk_that_is_away_is_waited_for(tmp_path, monkeypatch):
     away[:] = [errno.EIO] * 9
     with pytest.raises(OSError, match="away"):
         asked.get("cells/a/x.bin")
+
+
+def test_sizes_of_a_folder_are_its_own_and_of_whole_files(tmp_path):
+    sizes = FolderSizes("cells/a", {"x.bin": 2, "y.tmp-1-2-3": 0, ".nfs0001": 0})
+    names = ("x.bin", "y.tmp-1-2-3", ".nfs0001", "none")
+    assert (
+        sizes_in(sizes, "cells/a", names)
+        == [2, None, None, None]
+        == sizes_in(storage(tmp_path).sizes_of_folders(("cells",)), "cells/a", names)
+    )
+    assert sizes_in(sizes, "cells/b", ["x.bin"]) == [None]
+    assert sizes.get("cells/a/x.bin") == 2 and sizes.get("cells/b/x.bin") is None

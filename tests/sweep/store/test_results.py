@@ -8,7 +8,9 @@ import pytest
 from small_study import study as small_study
 from test_status import finish, the_plan
 
-from datasets_io.storage.artefacts import publish
+from datasets_io import granted
+from datasets_io.storage import read_ahead
+from datasets_io.storage.artefacts import RESULT, publish, record_failure
 from sweep.store import results
 from sweep.store.damage import Damage
 from sweep.store.results import ResultReader
@@ -41,6 +43,37 @@ def test_a_slow_storage_gives_the_same_rows(seconds, computed, tmp_path, monkeyp
     assert {row.status for row in rows[12:]} == {"missing"}
     assert bool(pools) == (seconds > computed + results.WAITING_SECONDS)
     assert reader.collect() == rows and sorted(opened) == sorted(cell.key for cell in plan.cells[:12])
+
+
+def test_a_process_that_reads_ahead_gives_the_same_rows(tmp_path, monkeypatch):
+    """Of whole, cut, changed, failed and missing cells; what it is not sure of is read as without it."""
+    store, plan = Store(str(tmp_path)), the_plan()
+    for place, cell in enumerate(plan.cells[:12]):
+        values = {"macro_auroc": 0.5 + place / 100, "findings": []}
+        publish(store.files, store.folder(cell), {"head.bin": b"12345"}, {"name": str(cell), "key": cell.key, **values})
+    folders = [tmp_path / store.folder(cell) for cell in plan.cells]
+    (head,) = folders[3].glob("head.*")
+    head.write_bytes(b"1")
+    result = folders[4] / RESULT
+    result.write_bytes(result.read_bytes().replace(b"0.54", b"0.94"))
+    (folders[5] / RESULT).unlink()
+    record_failure(store.files, store.folder(plan.cells[5]), "no memory left", "trace")
+    (folders[6] / "x").symlink_to("x")  # a circle, beside a whole result
+    monkeypatch.setattr(results, "TRIED", 2)
+    monkeypatch.setattr(granted, "cores", lambda: 2)
+    expected = ResultReader(small_study(), plan, ReadStore(str(tmp_path)))
+    expected.collect()
+    monkeypatch.setattr(read_ahead, "LEAST", 3)
+    ahead = ResultReader(small_study(), plan, ReadStore(str(tmp_path)))
+    read, opened = ahead.store.files.read, []
+    monkeypatch.setattr(ahead.store.files, "read", lambda path: opened.append(path) or read(path))
+    assert ahead.collect() == expected.collect()
+    assert (ahead.results, ahead.damage) == (expected.results, expected.damage)
+    assert set(ahead.damage) == {plan.cells[3].key, plan.cells[4].key} and len(ahead.results) == 9
+    here = {path for path in opened if path.endswith(RESULT)}
+    assert here == {f"{store.folder(plan.cells[place])}/{RESULT}" for place in (0, 1, 3, 5, 6)}, (
+        "others were read ahead"
+    )
 
 
 FINDINGS = ("edema", "hernia")
