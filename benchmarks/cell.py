@@ -6,6 +6,7 @@ cells of one epoch on 2 cores, Ray's start left out on all sides. The peers comp
 a Tune grid with a new process for each trial, timed on a few; a Tune grid that keeps its processes (reuse_actors); and
 a pool of as many processes as there are cores, without Ray, which is what a script for one machine needs: it has no
 other machine, no leases and no display. Jobs of both that start from others wait for all of those.
+Memory: that a process of cells has more for jobs of 100,000 than for one.
 One JSON line for each figure on stdout, a table on stderr.
 """
 
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.shared import job_memory
 from benchmarks.shared.common import in_turn, report, row
 from benchmarks.shared.own_ray import own_ray
 from benchmarks.shared.small_storage import built, image_counts, trivial_study
@@ -46,6 +48,7 @@ from trainables.training.precision import Compute
 CPU = Compute(torch.device("cpu"))
 NUM_ROWS, SEEDS, GRID_TRIALS, ROUNDS = 13, 5, 6, 15
 FEW_ROWS, FEW_SEEDS = 1, 1
+JOBS, FEW_JOBS = 100_000, 10_000
 
 
 def fine_tuning_jobs(plan: Plan, store: Store, folders: dict[str, str]) -> list[DownstreamJob]:
@@ -219,6 +222,8 @@ def main(arguments: list[str] | None = None) -> int:
         rows = overhead(plan, store, folders, 2 if quick else ROUNDS)
         peers = peers_of(plan, store, folders, root, 1 if quick else GRID_TRIALS, quick)
         rows += end_to_end(plan, store, folders, peers)
+        with own_ray():
+            rows += job_memory.figures(FEW_JOBS if quick else JOBS)
     report(rows)
     return 0
 

@@ -11,6 +11,8 @@ def test_cell_quick(capsys, local_ray):
     found = figures_of(cell.main, "cell", capsys)
     end_to_end = next(line for name, line in found.items() if name.endswith("_trivial_cells_end_to_end"))
     assert end_to_end["ours"] > 0 and end_to_end["peer"] > 0
+    memory = found[f"memory_of_a_process_of_{cell.FEW_JOBS}_jobs_above_one_job"]
+    assert memory["ours"] <= 5 < memory["peer"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # Tune leaves its own
 
 
