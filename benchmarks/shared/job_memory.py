@@ -1,4 +1,4 @@
-"""How much more memory has a process of cells that takes its jobs from 100,000 than one that takes them from one? [ray]"""
+"""How much more memory has a process of cells with jobs of 100,000 than with one? [ray]"""
 
 import gc
 import re

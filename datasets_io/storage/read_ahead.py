@@ -22,6 +22,7 @@ from typing import IO, NamedTuple
 
 LEAST = 2000  # files that are worth a process: they take a tenth of a second
 MOST_BYTES = 1 << 24  # of a file; a larger one is left to whoever asked
+END_SECONDS = 2.0  # that a killed child may take to go
 UNKNOWN = (-1, -1)  # the lengths of what the child leaves to whoever asked
 PIPE_BYTES = 1 << 20  # some 700 results: neither process waits for each of the other's
 _LENGTHS = struct.Struct("<qq")
@@ -47,11 +48,14 @@ def read_ahead(root: str, folders: Sequence[str], name: str) -> Iterator[ReadFil
     finally:
         child.kill()
         child.stdout.close()
-        child.wait()
+        with suppress(subprocess.TimeoutExpired):  # one that waits for a disk that is away goes when its call returns
+            child.wait(END_SECONDS)
 
 
 def _start(words: list[str]) -> subprocess.Popen[bytes] | None:
     """A child that has been told what to read; None where there can be none."""
+    if not sys.executable:  # Python within another program
+        return None
     # -I, -S: nothing of the environment or the working directory is imported.
     command = [sys.executable, "-I", "-S", __file__]
     try:
@@ -69,9 +73,8 @@ def _start(words: list[str]) -> subprocess.Popen[bytes] | None:
     assert child.stdin is not None and child.stdout is not None  # pipes
     with suppress(AttributeError, OSError):  # not of Linux, or more than a user may have: a small one is slower
         fcntl.fcntl(child.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    with suppress(BrokenPipeError):  # a child that has ended: it answers nothing
+    with suppress(BrokenPipeError), child.stdin:  # a child that has ended answers nothing
         child.stdin.write(b"".join(os.fsencode(word) + b"\0" for word in words))
-        child.stdin.close()
     return child
 
 

@@ -90,11 +90,14 @@ def test_where_no_process_starts_all_is_left_to_whoever_asked(tmp_path, monkeypa
     asked = [folder(tmp_path, "one", {NAME: b"{}"})] * 3
     monkeypatch.setattr(module.sys, "executable", str(tmp_path / "gone"))
     assert list(read_ahead(str(tmp_path), asked, NAME)) == [None] * 3
+    monkeypatch.setattr(module.sys, "executable", None)
+    assert list(read_ahead(str(tmp_path), asked, NAME)) == [None] * 3
     no_python = tmp_path / "no python"
     no_python.write_text("#!/bin/sh\nexit 1\n")
     no_python.chmod(0o700)
     monkeypatch.setattr(module.sys, "executable", str(no_python))
-    assert list(read_ahead(str(tmp_path), asked, NAME)) == [None] * 3
+    for count in (3, 100_000):  # more than a pipe holds
+        assert list(read_ahead(str(tmp_path), asked[:1] * count, NAME)) == [None] * count
 
 
 def test_it_ends_with_whoever_wants_no_more(tmp_path, started):
