@@ -87,6 +87,7 @@ LAW: dict[str, dict[str, set[str]]] = {
         "compiled": set(),
         "interrupts": set(),
         "threads": set(),
+        "read_ahead": set(),
         "closed_output": set(),
         "command_line": {"closed_output", "storage"},
         "local_ray": {"granted"},

@@ -6,8 +6,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any, cast
 
-from datasets_io import granted
-from datasets_io.storage import read_ahead
+from datasets_io import granted, read_ahead
 from datasets_io.storage.artefacts import RESULT, Artefacts
 from datasets_io.storage.files import Files
 from datasets_io.storage.packs import LEAST, MOST, packed_results, write_pack

@@ -8,8 +8,7 @@ import pytest
 from small_study import study as small_study
 from test_status import finish, the_plan
 
-from datasets_io import granted
-from datasets_io.storage import read_ahead
+from datasets_io import granted, read_ahead
 from datasets_io.storage.artefacts import RESULT, publish, record_failure
 from sweep.store import results
 from sweep.store.damage import Damage

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from datasets_io.storage import read_ahead as module
-from datasets_io.storage.read_ahead import read_ahead
+from datasets_io import read_ahead as module
+from datasets_io.read_ahead import read_ahead
 
 NAME = "result.json"
 
@@ -109,7 +109,7 @@ def test_it_ends_with_whoever_wants_no_more(tmp_path, started):
 
 def test_it_ends_with_a_parent_that_is_killed(tmp_path):
     program = f"""
-from datasets_io.storage.read_ahead import read_ahead
+from datasets_io.read_ahead import read_ahead
 found = read_ahead({str(tmp_path)!r}, {many(tmp_path)[:1]!r} * 20_000, {NAME!r})
 next(found)
 import pathlib, os
