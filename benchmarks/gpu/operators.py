@@ -2,25 +2,33 @@
 
 python -m benchmarks.gpu.operators [--quick]. Counted, not timed: on torch's `meta` device, with a group of workers in
 which nobody answers, so that no GPU is needed. An operator costs its host some 5 us at least, of which many are
-launches. One JSON line for each figure on stdout, a table on stderr.
+launches. Of the device's views also the bytes that their operators read and write, which bound them on a GPU: its
+memory moves 2 to 3 TB a second. One JSON line for each figure on stdout, a table on stderr.
 """
 
 import argparse
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from benchmarks.shared.common import report, row
 from benchmarks.shared.pretended_gpu import GPU, NoWaiting, pretended_gpu
+from benchmarks.views import KINDS, made_up_images
 from trainables.networks import normalisation
 from trainables.networks.backbones import build_backbone
 from trainables.recipe import BackboneSpec
+from trainables.views.parameters import draw_for_step
+from trainables.views.render import normalise, render
 
 WORKERS, SHARE, GROUPS = 4, 64, 8
 
@@ -75,6 +83,34 @@ def keys(by_group: bool, backbone: str, side: int) -> tuple[int, float]:
         return sum(mode.seen.values()), 0.0 if by_group else 4 * sum(copied) / 1e9
 
 
+class BytesTouched(TorchDispatchMode):
+    """operators: those that compute something; bytes: of the tensors that they are given and that they give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators, self.bytes = 0, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count one operator; another look at the same bytes, as a slice is, is none."""
+        given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        out = func(*args, **(kwargs or {}))
+        made = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
+        known = {t.untyped_storage().data_ptr() for t in given}
+        if func._schema.is_mutable or any(t.untyped_storage().data_ptr() not in known for t in made):
+            self.operators += 1
+            self.bytes += sum(t.nbytes for t in (*given, *made))
+        return out
+
+
+def views(kind: str, side: int) -> BytesTouched:
+    """Of one batch of SHARE views, as a network of channels-last images gets them."""
+    spec, pixels = KINDS[kind](side), torch.from_numpy(made_up_images(SHARE, side))
+    parameters = draw_for_step(spec, SHARE, side, side, 0)
+    with BytesTouched() as counted:
+        normalise(render(parameters, pixels, device_path=True), channels_last=True)
+    return counted
+
+
 def figures(backbone: str, side: int) -> list[dict]:
     """Of one view of SHARE images a worker."""
     counts = {
@@ -113,6 +149,13 @@ def figures(backbone: str, side: int) -> list[dict]:
             WORKERS * SHARE * side * side / 1e6,
             peer=2 * WORKERS * SHARE * 3 * side * side * 4 / 1e6,
             peer_name="two views of them",
+        ),
+        *itertools.chain.from_iterable(
+            (
+                row("operators", f"{kind}_{side}px_views_operators", "1", counted.operators),
+                row("operators", f"{kind}_{side}px_views_read_and_written", "GB", counted.bytes / 1e9),
+            )
+            for kind, counted in ((kind, views(kind, side)) for kind in KINDS)
         ),
     ]
 
