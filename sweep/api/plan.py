@@ -52,8 +52,7 @@ def _checked(study: Study, counts: object) -> dict[str, dict[str, int]]:
         builds = [build for build in study.data_builds() if name in (build.label, build.instance)]
         if not builds:
             known = dict.fromkeys(build.instance for build in study.data_builds())
-            begun = [one for one in known if name and one.casefold().startswith(str(name).casefold())]
-            hint = did_you_mean(begun[0] if len(begun) == 1 else str(name), known)
+            hint = did_you_mean(name, known)
             raise ValueError(f"counts name {name!r}; study {study.name!r} reads {', '.join(known)}{hint}")
         _check_splits(name, splits)
         for build in builds:

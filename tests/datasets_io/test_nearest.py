@@ -16,13 +16,17 @@ STUDIES = ("demo", "paper", "released", "strict")
         ("lp", ("LP", "LPFT", "FT"), "LP"),
         ("zeroshot", ("knn", "zero_shot", "retrieval"), "zero_shot"),
         (10, ("1", "100"), "100"),
+        ("NIH", ("chexpert", "nih_cxr14", "mimic_cxr"), "nih_cxr14"),
     ],
 )
 def test_the_nearest_word_ends_the_sentence(word, known, meant):
     assert did_you_mean(word, known) == f"; did you mean {meant!r}?"
 
 
-@pytest.mark.parametrize(("word", "known"), [("dino", STUDIES), ("", STUDIES), ("paper", ())])
+@pytest.mark.parametrize(
+    ("word", "known"),
+    [("dino", STUDIES), ("", STUDIES), ("", ("demo",)), ("paper", ()), ("vi", ("vindr_cxr_2022", "visual_genome"))],
+)
 def test_nothing_is_said_where_no_word_is_near(word, known):
     assert did_you_mean(word, known) == ""
 
