@@ -2,6 +2,7 @@
 
 import gc
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from trainables.evaluation.cell_job import DownstreamJob
 from trainables.evaluation.cell_trial import StoredJobs, in_parts
 from trainables.protocols.registry import PROTOCOLS
 
+SMAPS = "/proc/self/smaps_rollup"
 EVERY = 499  # jobs from one that the process takes to the next: each from another part
 
 
@@ -36,12 +38,15 @@ class Process:
 def own_bytes() -> int:
     """Of this process, shared with no other."""
     gc.collect()
-    text = Path("/proc/self/smaps_rollup").read_text()
+    text = Path(SMAPS).read_text()
     return sum(int(found) for found in re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+) kB", text, re.MULTILINE)) << 10
 
 
 def figures(num_jobs: int) -> list[dict]:
-    """Megabytes above a process that has had one job. Ray must be running."""
+    """Megabytes above a process that has had one job. Ray must be running. None where the system does not tell them."""
+    if not Path(SMAPS).exists():
+        print(f"{SMAPS} is not there: the memory of jobs is left out", file=sys.stderr)
+        return []
     jobs = work_of(PROTOCOLS["LP"], num_jobs, "").jobs
     one, many, everything = in_parts(jobs[:1]), in_parts(jobs), ray.put(jobs)
     with_parts, with_all = Process.remote(), Process.remote()

@@ -30,8 +30,9 @@ HEAD = """# Performance
 Every number on this page is printed by a benchmark, `python -m benchmarks.NAME`, and put here by
 `python -m benchmarks.all --to FILE`. A benchmark runs both sides in turn in one process and prints medians: compare
 within a line, not between machines. **speedup**: times better than the peer. **of limit**: share of the stated limit
-that is reached, at most 1. All on CPU: no GPU was at hand. What one is to be expected to do stands, as arithmetic, in
-[GPUs](gpus.md#fine-tuning-as-a-captured-step).
+that is reached, at most 1. All on CPU: no GPU was at hand, and nothing of what is meant for one was timed. What
+one is to be expected to do stands, as arithmetic, in [GPUs](gpus.md#fine-tuning-as-a-captured-step), that of
+[views, steps and checkpoints](gpus.md#pretraining) too.
 """
 
 

@@ -1,4 +1,8 @@
-"""Which calls does a local file system get? All of them are here, so that tests can fail each one."""
+"""Which calls does a local file system get? All that write are here, and those that read for one who decides.
+
+So tests can fail each one. What a process reads ahead (datasets_io/read_ahead.py) is read again by these where anything
+is wrong with it.
+"""
 
 import ctypes
 import errno

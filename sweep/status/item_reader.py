@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets_io.storage.artefacts import Artefacts
-from datasets_io.threads import reading_threads
+from datasets_io.threads import read_in_order, reading_threads
 from sweep.status.status import Failure
 from sweep.store.damage import Damage
 from sweep.store.store import ReadStore, name_of
@@ -30,8 +30,8 @@ class ItemReader:
         """Read the results that are new. sizes: path -> bytes, of all files of the storage's items."""
         # A result is written once and never changed, so one that was whole is not read again; a damaged one is.
         new = [folder for folder in folders if folder not in self.results]
-        with reading_threads(READERS) as pool:
-            found = dict(zip(new, pool.map(lambda folder: self.store.examine(folder, sizes), new), strict=True))
+        examined = read_in_order(lambda folder: self.store.examine(folder, sizes), new, READERS)
+        found = dict(zip(new, examined, strict=True))
         self.results |= {folder: whole.result for folder, whole in found.items() if isinstance(whole, Artefacts)}
         self.damage = {folder: damage for folder, damage in found.items() if isinstance(damage, Damage)}
 

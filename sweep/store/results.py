@@ -1,9 +1,9 @@
 """Which results does a storage have: finished cells as the rows that aggregation takes, encoders, and failures."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from itertools import chain
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
+from functools import partial
 from typing import Any, cast
 
 from datasets_io import granted, read_ahead
@@ -11,7 +11,7 @@ from datasets_io.storage.artefacts import RESULT, Artefacts
 from datasets_io.storage.files import Files
 from datasets_io.storage.packs import LEAST, MOST, packed_results, write_pack
 from datasets_io.storage.stored_sizes import DiskSizes, FolderSizes, ListedSizes, StoredSizes
-from datasets_io.threads import reading_threads
+from datasets_io.threads import read_in_order, reading_threads
 from sweep.store.damage import Damage
 from sweep.store.records import CellDetail, CellResult, EncoderDetail, cell_detail, encoder_detail, settable
 from sweep.store.status_names import Status
@@ -23,11 +23,8 @@ from sweep.studies.study import Study
 from trainables.evaluation.metrics import FindingAuroc
 
 READERS = 16
-# So many results are read one by one and timed. A local disk gives a result in 0.02 ms, and it is parsed in 0.05; where
-# one takes longer than WAITING_SECONDS the storage makes its readers wait, and several read at once.
-TRIED, WAITING_SECONDS = 16, 0.5e-3
-MOST_AT_ONCE = 32  # results that a thread reads before it is given more
-
+BLOCK = 1000  # results after which it is looked whether a process that reads ahead is worth it
+WORTH_IT = 0.95  # of the time without it
 
 Findings = tuple[FindingAuroc, ...]
 
@@ -62,8 +59,8 @@ class ResultReader:
         new = [c for c in self.plan.cells if c.key not in self.results and self.store.folder(c) in sizes.folders]
         self.damage = {}  # anew: a damaged cell may have been computed again since
         open_cells = []
-        with collector_paused():
-            for cell, found in zip(new, self._opened(new, sizes), strict=True):
+        with collector_paused(), closing(self._opened(new, sizes)) as opened:
+            for cell, found in zip(new, opened, strict=True):
                 if isinstance(found, Damage):
                     self.damage[cell.key] = found
                 elif found is not None:
@@ -75,33 +72,41 @@ class ResultReader:
         self.gone, failed = self.store.states(open_cells, sizes)
         return [self.results.get(cell.key) or self._empty(cell, failed) for cell in self.plan.cells]
 
-    def _opened(self, cells: list[Cell], sizes: StoredSizes) -> Iterator[Artefacts | Damage | None]:
-        """In the order of the cells; several at once where the storage is slow. On a local disk threads only cost."""
-        # Measured, not asked: a path says neither whether it is on NFS nor how far a bucket is.
+    def _opened(self, cells: list[Cell], sizes: StoredSizes) -> Generator[Artefacts | Damage | None]:
+        """In the order of the cells."""
         open_one = self._opener(sizes, len(cells))
-        before, first = _waited(), [open_one(cell) for cell in cells[:TRIED]]
-        slow, left = _waited() - before > len(first) * WAITING_SECONDS, cells[TRIED:]
-        yield from first
-        if not slow and isinstance(sizes, DiskSizes) and len(left) >= read_ahead.LEAST and granted.cores() > 1:
-            yield from self._opened_ahead(left, sizes)
-            return
-        if not slow:
-            yield from (open_one(cell) for cell in left)
-            return
-        at_once = min(MOST_AT_ONCE, len(left) // READERS + 1)  # handing over one costs as much as reading one
-        parts = [left[i : i + at_once] for i in range(0, len(left), at_once)]
-        with reading_threads(READERS) as pool:
-            yield from chain.from_iterable(pool.map(lambda part: [open_one(cell) for cell in part], parts))
+        ahead = isinstance(sizes, DiskSizes) and len(cells) >= read_ahead.LEAST and granted.cores() > 1
+        where_fast = partial(self._on_a_disk, open_one, sizes) if ahead and isinstance(sizes, DiskSizes) else None
+        yield from read_in_order(open_one, cells, READERS, where_fast)
 
-    def _opened_ahead(self, cells: list[Cell], sizes: DiskSizes) -> Iterator[Artefacts | Damage | None]:
-        """Of a local disk, which another process reads meanwhile: to read takes as long as to check."""
+    def _on_a_disk(
+        self, open_one: Callable[[Cell], Artefacts | Damage | None], sizes: DiskSizes, cells: Sequence[Cell]
+    ) -> Iterator[Artefacts | Damage | None]:
+        """With a process that reads ahead, as long as that is quicker: it is not where others keep all cores busy."""
+        started = time.perf_counter()
+        yield from map(open_one, cells[:BLOCK])
+        alone, left, done = time.perf_counter() - started, cells[BLOCK:], 0
+        with closing(self._opened_ahead(open_one, sizes, left)) as opened:
+            for done, found in enumerate(opened, 1):
+                yield found
+                if done % BLOCK == 1:  # from the first one on: the process takes a moment to start
+                    if done > 1 and time.perf_counter() - started > WORTH_IT * alone:
+                        break
+                    started = time.perf_counter()
+        yield from map(open_one, left[done:])
+
+    def _opened_ahead(
+        self, open_one: Callable[[Cell], Artefacts | Damage | None], sizes: DiskSizes, cells: Sequence[Cell]
+    ) -> Generator[Artefacts | Damage | None]:
+        """What another process has read meanwhile: to read takes as long as to check."""
         folders = [self.store.folder(cell) for cell in cells]
-        files = read_ahead.read_ahead(sizes.root, folders, RESULT)
-        for cell, folder, file in zip(cells, folders, files, strict=True):
-            if file is None:
-                yield self.store.open_whole(cell, sizes)
-            else:
-                yield self.store.open_whole(cell, FolderSizes(folder, file.sizes), file.data)
+        with closing(read_ahead.read_ahead(sizes.root, folders, RESULT)) as files:
+            for cell, folder, file in zip(cells, folders, files, strict=True):
+                found = None
+                if file is not None:
+                    found = self.store.examine(folder, FolderSizes(folder, file.sizes), file.data, cell)
+                # Not whole: it may be older than what stands there now, which is not to be moved away.
+                yield found if isinstance(found, Artefacts) else open_one(cell)
 
     def _opener(self, sizes: StoredSizes, count: int) -> Callable[[Cell], Artefacts | Damage | None]:
         """What opens one of so many cells: from a pack, where an object store has one with the same bytes."""
@@ -159,11 +164,6 @@ class ResultReader:
         one.precision, one.also_test = precision, also_test
         one.__class__ = CellResult
         return cast(CellResult, one)
-
-
-def _waited() -> float:
-    """A number that grows by the seconds that this thread waits, and not by those in which it computes."""
-    return time.perf_counter() - time.thread_time()
 
 
 def _by_name(found: dict[str, list[dict[str, Any]]] | None) -> tuple[tuple[str, Findings], ...]:

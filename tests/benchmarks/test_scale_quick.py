@@ -6,10 +6,19 @@ import pytest
 from benchmark_lines import figures_of
 
 from benchmarks.scale import FINGERPRINTS, check_keys, main, planned, study_of
+from datasets_io import granted, read_ahead
+from sweep.store import results
 from sweep.studies.plan import make_plan
 
 
-def test_quick(capsys):
+@pytest.mark.parametrize("ahead", [False, True], ids=["one by one", "read ahead"])
+def test_quick(capsys, monkeypatch, ahead):
+    """Results are compared with those read the usual way."""
+    if ahead:
+        monkeypatch.setattr(granted, "cores", lambda: 2)
+        monkeypatch.setattr(read_ahead, "LEAST", 90)
+        monkeypatch.setattr(results, "BLOCK", 30)
+        monkeypatch.setattr(results, "WORTH_IT", float("inf"))
     found = figures_of(main, "scale", capsys)
     for step in ("plan_with_keys", "list_storage", "read_results", "aggregate"):
         assert {f"{step}_100", f"{step}_400"} <= set(found)

@@ -9,6 +9,7 @@ import pytest
 from s3_server import Server
 from small_storage import Small, small
 
+from datasets_io import threads
 from datasets_io.storage import packs
 from datasets_io.storage.artefacts import (
     FAILED,
@@ -149,8 +150,8 @@ def packed(prepared, bucket, server, monkeypatch):
     monkeypatch.setattr(results, "LEAST", 3)
     monkeypatch.setattr(results, "MOST", 4)
     monkeypatch.setattr(packs, "MOST_BYTES", 100_000)
-    monkeypatch.setattr(results, "TRIED", 2)
-    monkeypatch.setattr(results, "WAITING_SECONDS", 1e9)  # one after another
+    monkeypatch.setattr(threads, "TRIED", 2)
+    monkeypatch.setattr(threads, "WAITING_SECONDS", 1e9)  # one after another
     store, cells = Store(bucket), prepared.plan.cells
     for number, cell in enumerate(cells):
         value = {"macro_auroc": number / 100, "findings": []}

@@ -94,12 +94,35 @@ def test_where_no_process_starts_all_is_left_to_whoever_asked(tmp_path, monkeypa
     assert list(read_ahead(str(tmp_path), asked, NAME)) == [None] * 3
     monkeypatch.setattr(module.sys, "executable", None)
     assert list(read_ahead(str(tmp_path), asked, NAME)) == [None] * 3
-    no_python = tmp_path / "no python"
-    no_python.write_text("#!/bin/sh\nexit 1\n")
-    no_python.chmod(0o700)
-    monkeypatch.setattr(module.sys, "executable", str(no_python))
+    monkeypatch.setattr(module.sys, "executable", "/bin/echo")  # of a program with a Python in it
+    assert list(read_ahead(str(tmp_path), asked, NAME)) == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "script", ["exit 1", f"echo Loading python; exec '{sys.executable}' \"$@\"", "head -c 100000 /dev/zero"]
+)
+def test_a_start_script_that_says_something_of_its_own_is_not_believed(tmp_path, monkeypatch, script):
+    asked = [folder(tmp_path, "one", {NAME: b"{}"})]
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o700)
+    monkeypatch.setattr(module.sys, "executable", str(python))
     for count in (3, 100_000):  # more than a pipe holds
-        assert list(read_ahead(str(tmp_path), asked[:1] * count, NAME)) == [None] * count
+        assert list(read_ahead(str(tmp_path), asked * count, NAME)) == [None] * count
+
+
+def test_it_does_not_wait_for_a_process_that_was_forked_while_it_was_told_what_to_read(tmp_path, monkeypatch):
+    """Such a process holds the pipe's end open as long as it lives."""
+    held, start = [], subprocess.Popen
+
+    def then_held(*words, **options):
+        child = start(*words, **options)
+        held.append(os.dup(child.stdin.fileno()))
+        return child
+
+    monkeypatch.setattr(module.subprocess, "Popen", then_held)
+    assert list(read_ahead(str(tmp_path), [folder(tmp_path, "one", {NAME: b"{}"})], NAME)) == [(b"{}", {NAME: 2})]
+    os.close(held[0])
 
 
 def test_it_ends_with_whoever_wants_no_more(tmp_path, started):
@@ -129,6 +152,6 @@ input()
 
 def _has_ended(pid: int) -> bool:
     """Also where nobody has asked for its exit code yet."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     return True

@@ -1,30 +1,34 @@
 """Are results read the same from a storage that makes one wait, and is each of them read once?"""
 
+import json
 import re
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from small_study import study as small_study
 from test_status import finish, the_plan
 
-from datasets_io import granted, read_ahead
-from datasets_io.storage.artefacts import RESULT, publish, record_failure
+from datasets_io import granted, read_ahead, threads
+from datasets_io.storage.artefacts import RESULT, publish, record_failure, seal
 from sweep.store import results
 from sweep.store.damage import Damage
 from sweep.store.results import ResultReader
 from sweep.store.store import ReadStore, Store
+from sweep.studies.plan import Plan
 
 
 @pytest.mark.parametrize(("seconds", "computed"), [(0, 0), (0.002, 0), (0.002, 0.0019)])
 def test_a_slow_storage_gives_the_same_rows(seconds, computed, tmp_path, monkeypatch):
     """Many read at once where one waits, and not where a result takes long because the processor is slow."""
-    monkeypatch.setattr(results, "TRIED", 2)
+    monkeypatch.setattr(threads, "TRIED", 2)
     store, plan = Store(str(tmp_path)), the_plan()
     for place, cell in enumerate(plan.cells[:12]):
         finish(store, cell, 0.5 + place / 100)
     opened, pools, waited = [], [], []
-    open_whole, threads = store.open_whole, results.reading_threads
+    open_whole, pool_of = store.open_whole, threads.reading_threads
 
     def slow(cell, sizes):
         opened.append(cell.key)
@@ -33,46 +37,137 @@ def test_a_slow_storage_gives_the_same_rows(seconds, computed, tmp_path, monkeyp
 
     monkeypatch.setattr(store, "open_whole", slow)
     clock = SimpleNamespace(perf_counter=lambda: sum(waited), thread_time=lambda: len(waited) * computed)
-    monkeypatch.setattr(results, "time", clock)  # a loaded machine is slow
-    monkeypatch.setattr(results, "reading_threads", lambda number: pools.append(number) or threads(number))
+    monkeypatch.setattr(threads, "time", clock)  # a loaded machine is slow
+    monkeypatch.setattr(threads, "reading_threads", lambda number: pools.append(number) or pool_of(number))
     reader = ResultReader(small_study(), plan, store)
     rows = reader.collect()
     assert [row.key for row in rows] == [cell.key for cell in plan.cells]
     assert [row.macro_auroc for row in rows[:12]] == [0.5 + place / 100 for place in range(12)]
     assert {row.status for row in rows[12:]} == {"missing"}
-    assert bool(pools) == (seconds > computed + results.WAITING_SECONDS)
+    assert bool(pools) == (seconds > computed + threads.WAITING_SECONDS)
     assert reader.collect() == rows and sorted(opened) == sorted(cell.key for cell in plan.cells[:12])
 
 
-def test_a_process_that_reads_ahead_gives_the_same_rows(tmp_path, monkeypatch):
-    """Of whole, cut, changed, failed and missing cells; what it is not sure of is read as without it."""
-    store, plan = Store(str(tmp_path)), the_plan()
-    for place, cell in enumerate(plan.cells[:12]):
+@pytest.fixture
+def ahead(monkeypatch) -> None:
+    """All but the first four results are read ahead, however long that takes."""
+    monkeypatch.setattr(threads, "TRIED", 2)
+    monkeypatch.setattr(threads, "WAITING_SECONDS", 60)
+    monkeypatch.setattr(granted, "cores", lambda: 2)
+    monkeypatch.setattr(read_ahead, "LEAST", 3)
+    monkeypatch.setattr(results, "BLOCK", 2)
+    monkeypatch.setattr(results, "WORTH_IT", float("inf"))
+
+
+def finished(root: Path, count: int = 12) -> tuple[Plan, list[str]]:
+    """Cells with a file beside their results; their folders."""
+    store, plan = Store(str(root)), the_plan()
+    for place, cell in enumerate(plan.cells[:count]):
         values = {"macro_auroc": 0.5 + place / 100, "findings": []}
         publish(store.files, store.folder(cell), {"head.bin": b"12345"}, {"name": str(cell), "key": cell.key, **values})
-    folders = [tmp_path / store.folder(cell) for cell in plan.cells]
-    (head,) = folders[3].glob("head.*")
-    head.write_bytes(b"1")
-    result = folders[4] / RESULT
-    result.write_bytes(result.read_bytes().replace(b"0.54", b"0.94"))
-    (folders[5] / RESULT).unlink()
-    record_failure(store.files, store.folder(plan.cells[5]), "no memory left", "trace")
-    (folders[6] / "x").symlink_to("x")  # a circle, beside a whole result
-    monkeypatch.setattr(results, "TRIED", 2)
-    monkeypatch.setattr(granted, "cores", lambda: 2)
-    expected = ResultReader(small_study(), plan, ReadStore(str(tmp_path)))
-    expected.collect()
-    monkeypatch.setattr(read_ahead, "LEAST", 3)
-    ahead = ResultReader(small_study(), plan, ReadStore(str(tmp_path)))
-    read, opened = ahead.store.files.read, []
-    monkeypatch.setattr(ahead.store.files, "read", lambda path: opened.append(path) or read(path))
-    assert ahead.collect() == expected.collect()
-    assert (ahead.results, ahead.damage) == (expected.results, expected.damage)
-    assert set(ahead.damage) == {plan.cells[3].key, plan.cells[4].key} and len(ahead.results) == 9
+    return plan, [store.folder(cell) for cell in plan.cells]
+
+
+def read_here(reader: ResultReader, monkeypatch) -> set[str]:
+    """Paths of the results that this process reads itself; filled as it does."""
+    read, opened = reader.store.files.read, set()
+    monkeypatch.setattr(reader.store.files, "read", lambda path: opened.add(path) or read(path))
+    return opened
+
+
+ALL = partial(ReadStore, thorough=True)
+
+
+@pytest.mark.parametrize("kind", [ReadStore, Store, ALL], ids=["read", "write", "all"])
+def test_a_process_that_reads_ahead_gives_the_same_rows(kind, ahead, tmp_path, monkeypatch):
+    """Of whole, cut, changed, failed and missing cells; what it is not sure of is read as without it."""
+    readers = {}
+    for name in ("without", "with"):
+        plan, folders = finished(tmp_path / name)
+        places = [tmp_path / name / folder for folder in folders]
+        (head,) = places[5].glob("head.*")
+        head.write_bytes(b"1")
+        result = places[6] / RESULT
+        result.write_bytes(result.read_bytes().replace(b"0.56", b"0.96"))
+        (places[7] / RESULT).unlink()
+        record_failure(Store(str(tmp_path / name)).files, folders[7], "no memory left", "trace")
+        (places[8] / "x").symlink_to("x")  # a circle, beside a whole result
+        readers[name] = ResultReader(small_study(), plan, kind(str(tmp_path / name)))
+    opened = read_here(readers["with"], monkeypatch)
+    rows = readers["with"].collect()
+    here = {path for path in opened if path.endswith(RESULT) and path.startswith("cells/")}
+    monkeypatch.setattr(read_ahead, "LEAST", 10**9)
+    assert rows == readers["without"].collect()
+    assert readers["with"].results == readers["without"].results and len(readers["with"].results) == 9
+    assert readers["with"].damage.keys() == readers["without"].damage.keys()
+    assert sum(row.status == "damaged" for row in rows) == (0 if kind is Store else 2)
+    if kind is not ALL:  # where all bytes are read it reads each result twice
+        assert here == {f"{folders[place]}/{RESULT}" for place in (0, 1, 2, 3, 5, 6, 7, 8)}, "others were read ahead"
+
+
+def test_a_result_that_was_computed_again_since_it_was_read_ahead_is_not_moved_away(ahead, tmp_path, monkeypatch):
+    """Another driver moves damage to quarantine and computes the cell again while what was read waits in a pipe."""
+    plan, folders = finished(tmp_path)
+    store, there, real = Store(str(tmp_path)), tmp_path / folders[8], read_ahead.read_ahead
+    whole = (there / RESULT).read_bytes()
+    store.findings |= {plan.cells[8].data_fingerprint: ()}
+    odd = {"macro_auroc": 0.5, "findings": [{"finding": "x", "auroc": 0.5, "n_pos": 1, "n_neg": 1}]}
+    (there / RESULT).write_bytes(seal({**json.loads(whole), **odd}))
+
+    def then_computed_again(*asked):
+        told = list(real(*asked))
+        (there / RESULT).write_bytes(whole)
+        yield from told
+
+    monkeypatch.setattr(read_ahead, "read_ahead", then_computed_again)
+    reader = ResultReader(small_study(), plan, store)
+    rows = reader.collect()
+    assert rows[8].macro_auroc == 0.58 and (there / RESULT).read_bytes() == whole
+    assert store.quarantined() == set()
+
+
+def test_the_process_ends_where_reading_does(ahead, tmp_path, monkeypatch):
+    """By an error in the middle, whose traceback holds all that was read."""
+    plan, _ = finished(tmp_path)
+    reader, closed = ResultReader(small_study(), plan, Store(str(tmp_path))), []
+
+    def watched(*asked):
+        try:
+            yield from [None] * 99
+        finally:
+            closed.append(True)
+
+    monkeypatch.setattr(read_ahead, "read_ahead", watched)
+    monkeypatch.setattr(reader, "_result", lambda cell, found: 1 / 0 if cell == plan.cells[6] else None)
+    with pytest.raises(ZeroDivisionError) as error:
+        reader.collect()
+    assert closed and error.tb is not None
+
+
+def test_a_process_that_reads_ahead_is_left_where_it_is_not_quicker(ahead, tmp_path, monkeypatch):
+    """Other work has the core: what is left is read one by one, and each once."""
+    monkeypatch.setattr(results, "WORTH_IT", 0)
+    plan, folders = finished(tmp_path)
+    reader = ResultReader(small_study(), plan, ReadStore(str(tmp_path)))
+    opened = read_here(reader, monkeypatch)
+    assert [row.macro_auroc for row in reader.collect()[:12]] == [0.5 + place / 100 for place in range(12)]
+    # Two to see whether the storage is slow, two without the process, three with it: one and a block.
     here = {path for path in opened if path.endswith(RESULT)}
-    assert here == {f"{store.folder(plan.cells[place])}/{RESULT}" for place in (0, 1, 3, 5, 6)}, (
-        "others were read ahead"
-    )
+    assert here == {f"{folder}/{RESULT}" for folder in folders[:4] + folders[7:12]}
+
+
+@pytest.mark.parametrize("why", ["one core", "few", "slow"])
+def test_no_process_reads_ahead_where_it_would_only_cost(why, ahead, tmp_path, monkeypatch):
+    plan, _ = finished(tmp_path)
+    if why == "one core":
+        monkeypatch.setattr(granted, "cores", lambda: 1)
+    elif why == "few":
+        monkeypatch.setattr(read_ahead, "LEAST", 13)
+    else:
+        monkeypatch.setattr(threads, "WAITING_SECONDS", -1)
+    monkeypatch.setattr(read_ahead, "read_ahead", lambda *asked: 1 / 0)
+    reader = ResultReader(small_study(), plan, ReadStore(str(tmp_path)))
+    assert sum(row.status == "done" for row in reader.collect()) == 12
 
 
 FINDINGS = ("edema", "hernia")
