@@ -75,8 +75,9 @@ class ResultReader:
     def _opened(self, cells: list[Cell], sizes: StoredSizes) -> Generator[Artefacts | Damage | None]:
         """In the order of the cells."""
         open_one = self._opener(sizes, len(cells))
-        ahead = isinstance(sizes, DiskSizes) and len(cells) >= read_ahead.LEAST and granted.cores() > 1
-        where_fast = partial(self._on_a_disk, open_one, sizes) if ahead and isinstance(sizes, DiskSizes) else None
+        where_fast = None
+        if isinstance(sizes, DiskSizes) and len(cells) >= read_ahead.LEAST and granted.cores() > 1:
+            where_fast = partial(self._on_a_disk, open_one, sizes)
         yield from read_in_order(open_one, cells, READERS, where_fast)
 
     def _on_a_disk(

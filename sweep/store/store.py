@@ -196,6 +196,8 @@ class Store(ReadStore):
             quarantine(self.files, folder)
             return None
         if isinstance(item, Cell) and (trouble := trouble_of(artefacts, item, self.findings)) is not None:
+            if data is not None:  # it may be older than what stands there now
+                return self.open_whole(item, sizes)
             move_to_quarantine(self.files, folder, trouble)
             return None
         if _in_full(artefacts, sizes):

@@ -1,6 +1,5 @@
 """Are results read the same from a storage that makes one wait, and is each of them read once?"""
 
-import json
 import re
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,7 @@ from small_study import study as small_study
 from test_status import finish, the_plan
 
 from datasets_io import granted, read_ahead, threads
-from datasets_io.storage.artefacts import RESULT, publish, record_failure, seal
+from datasets_io.storage.artefacts import RESULT, publish, record_failure, seal, unseal
 from sweep.store import results
 from sweep.store.damage import Damage
 from sweep.store.results import ResultReader
@@ -105,14 +104,18 @@ def test_a_process_that_reads_ahead_gives_the_same_rows(kind, ahead, tmp_path, m
         assert here == {f"{folders[place]}/{RESULT}" for place in (0, 1, 2, 3, 5, 6, 7, 8)}, "others were read ahead"
 
 
+def of_no_cell(whole: bytes) -> bytes:
+    """A sealed result with a finding twice."""
+    content = unseal(whole, RESULT)
+    return seal({**content, "findings": 2 * [{"finding": "x", "auroc": 0.5, "n_pos": 1, "n_neg": 1}]})
+
+
 def test_a_result_that_was_computed_again_since_it_was_read_ahead_is_not_moved_away(ahead, tmp_path, monkeypatch):
     """Another driver moves damage to quarantine and computes the cell again while what was read waits in a pipe."""
     plan, folders = finished(tmp_path)
     store, there, real = Store(str(tmp_path)), tmp_path / folders[8], read_ahead.read_ahead
     whole = (there / RESULT).read_bytes()
-    store.findings |= {plan.cells[8].data_fingerprint: ()}
-    odd = {"macro_auroc": 0.5, "findings": [{"finding": "x", "auroc": 0.5, "n_pos": 1, "n_neg": 1}]}
-    (there / RESULT).write_bytes(seal({**json.loads(whole), **odd}))
+    (there / RESULT).write_bytes(of_no_cell(whole))
 
     def then_computed_again(*asked):
         told = list(real(*asked))
@@ -124,6 +127,17 @@ def test_a_result_that_was_computed_again_since_it_was_read_ahead_is_not_moved_a
     rows = reader.collect()
     assert rows[8].macro_auroc == 0.58 and (there / RESULT).read_bytes() == whole
     assert store.quarantined() == set()
+
+
+def test_a_result_is_read_again_before_it_is_moved_away_for_bytes_that_were_read_before(tmp_path):
+    """Those of a pack are as old as the listing."""
+    plan, folders = finished(tmp_path, 2)
+    store, cell = Store(str(tmp_path)), plan.cells[0]
+    odd = of_no_cell((tmp_path / folders[0] / RESULT).read_bytes())
+    found = store.open_whole(cell, store.sizes(), odd)
+    assert found is not None and found.result["macro_auroc"] == 0.5 and store.quarantined() == set()
+    (tmp_path / folders[0] / RESULT).write_bytes(odd)
+    assert store.open_whole(cell, store.sizes(), odd) is None and len(store.quarantined()) == 1
 
 
 def test_the_process_ends_where_reading_does(ahead, tmp_path, monkeypatch):
