@@ -63,6 +63,7 @@ HAS_DIGESTS = $(BIN)/python -c 'import platform, sys; \
 	touch $@
 
 .venv/ready-for-docs: .venv/ready locked/docs.txt
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11, 5) and "the site needs Python 3.11.5 or newer, for pymdown-extensions; this is " + sys.version.split()[0])'
 	if $(HAS_DIGESTS); then $(PIP) --require-hashes --no-build-isolation -r locked/docs.txt; \
 	else $(PIP) --constraint constraints.txt --editable '.[docs]'; fi
 	touch $@
