@@ -2,8 +2,8 @@
 
 python -m benchmarks.gpu.operators [--quick]. Counted, not timed: on torch's `meta` device, with a group of workers in
 which nobody answers, so that no GPU is needed. An operator costs its host some 5 us at least, of which many are
-launches. Of the device's views also the bytes that their operators read and write, which bound them on a GPU: its
-memory moves 2 to 3 TB a second. One JSON line for each figure on stdout, a table on stderr.
+launches. Of the device's views also the bytes that their operators read and write, for the least time that they can
+take: a GPU's memory moves 1.5 to 3 TB a second. One JSON line for each figure on stdout, a table on stderr.
 """
 
 import argparse
